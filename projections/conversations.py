@@ -171,6 +171,11 @@ class Conversations(Projection):
     @handles(MessageDeleted)
     def deleted(self, event: Recorded[MessageDeleted], write: RowChanges) -> None:
         _rewrite(event, write, text="", edited_at=None, deleted=True)
+        message = event.data
+        for user_id in message.members:
+            # Events of one message are applied in their order, so the row is there if there is a reaction.
+            key = {"conversation_id": message.conversation_id, "sequence": message.sequence, "user_id": user_id}
+            write.update("reactions", key=key, set={"emoji": None})
 
     @handles(ReactionChanged)
     def reacted(self, event: Recorded[ReactionChanged], write: RowChanges) -> None:

@@ -11,6 +11,12 @@ from contracts.events.message import MessageDeleted, MessageEdited, ReactionChan
 from contracts.values.personal_data import plaintext_or_none
 
 
+class Reaction(msgspec.Struct, frozen=True):
+    """A user's reaction; its field is named as the event's, by which operators' views know what is personal."""
+
+    emoji: str
+
+
 class Message(msgspec.Struct, frozen=True, kw_only=True):
     """The aggregate's state."""
 
@@ -19,8 +25,8 @@ class Message(msgspec.Struct, frozen=True, kw_only=True):
     # Of the last edit; None: there is none, or its text was erased.
     text: str | None = None
     deleted: bool = False
-    # User id -> emoji.
-    reactions: Mapping[str, str] = {}
+    # By user id.
+    reactions: Mapping[str, Reaction] = {}
 
     def current_text(self, first: str | None) -> str | None:
         """The message's text now; None if it was erased. `first`: the text with which it was sent."""
@@ -51,7 +57,7 @@ def evolve_message(state: Message, event: Event, at: datetime) -> Message:
         case ReactionChanged(user_id=user_id, emoji=emoji):
             reactions = {user: other for user, other in state.reactions.items() if user != user_id}
             if (present := plaintext_or_none(emoji)) is not None:
-                reactions[user_id] = present
+                reactions[user_id] = Reaction(present)
             return msgspec.structs.replace(state, reactions=reactions)
     return state
 
@@ -95,7 +101,8 @@ def decide_react(state: Message, original: OriginalMessage, user_id: str, emoji:
     """
     if state.deleted:
         raise MessageHasBeenDeleted
-    if state.reactions.get(user_id) == emoji:
+    present = state.reactions.get(user_id)
+    if emoji == (present.emoji if present is not None else None):
         return ()
     return (
         ReactionChanged(

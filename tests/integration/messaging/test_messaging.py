@@ -242,12 +242,12 @@ async def test_a_reply_answers_a_message_of_the_same_conversation(house: House) 
     assert await stored(house, anna, ben) == [1]
     # Neither of a conversation that is closed, where a repeat is answered all the same.
     reply = await send(client, ben, anna, "yes", "c2", reply_to=here.message_id)
-    await unfriend(house, anna, ben)
-    repeated = await send(client, ben, anna, "yes", "c2", reply_to=here.message_id)
+    removed = await unfriend(house, anna, ben)
+    repeated = await send(client, ben, anna, "yes", "c2", removed, here.message_id)
     assert (repeated.created, repeated.message) == (False, reply.message)
     for absent in (here.message_id, elsewhere.message_id):
         with pytest.raises(NotFriends):
-            await send(client, ben, anna, "more", reply_to=absent)
+            await send(client, ben, anna, "more", position=removed, reply_to=absent)
 
 
 async def react(
@@ -309,6 +309,34 @@ async def test_a_person_has_one_reaction_however_many_devices_react_at_once(hous
         assert page[0].reactions == ([Reaction(str(changes[-1]), [ben])] if changes[-1] else UNSET)
 
 
+async def test_a_reaction_and_the_deletion_of_its_message_have_one_order(house: House) -> None:
+    anna, ben, _ = await friends(house)
+    replicas = house.client("messaging", 0), house.client("messaging", 1)
+    for _ in range(6):
+        message = message_of(await send(replicas[0], anna, ben, "x"))
+        reply = await send(replicas[1], ben, anna, "y", reply_to=message.message_id)
+        deletion = asyncio.create_task(delete(replicas[0], anna, ben, message.message_id))
+        outcomes = await asyncio.gather(
+            *(react(client, ben, anna, message.message_id, emoji) for client in replicas for emoji in ("👍", "❤️", "")),
+            return_exceptions=True,
+        )
+        position = await deletion
+        assert all(isinstance(error, MessageHasBeenDeleted) for error in outcomes if isinstance(error, BaseException))
+        kinds = [event.open().type for event in await house.log.read(message_subject(message.message_id))]
+        assert kinds[-1] == "message.deleted"
+        assert kinds.count("message.deleted") == 1
+        for emoji in ("👍", ""):
+            with pytest.raises(MessageHasBeenDeleted):
+                await react(replicas[1], ben, anna, message.message_id, emoji)
+        page, _ = await messages(replicas[1], ben, anna, position)
+        quoted, gone = page[0], page[1]
+        assert (gone.deleted, gone.text, gone.reactions) == (True, "", UNSET)
+        assert quoted.message_id == message_of(reply).message_id
+        assert quoted.reply_to == Quote(
+            message_id=message.message_id, sequence=gone.sequence, sender_id=anna, text="", deleted=True
+        )
+
+
 async def test_friends_react_to_messages_of_their_conversation_with_a_single_emoji(house: House) -> None:
     anna, ben, _ = await friends(house)
     client = house.client("messaging")
@@ -328,9 +356,9 @@ async def test_friends_react_to_messages_of_their_conversation_with_a_single_emo
             await react(client, ben, anna, message.message_id, text)
         assert [violation.path for violation in refusal.value.violations] == ["/emoji"]
     assert await reactions(house, message.message_id) == []
-    await unfriend(house, anna, ben)
+    removed = await unfriend(house, anna, ben)
     with pytest.raises(NotFriends):
-        await react(client, ben, anna, message.message_id, "👍")
+        await react(client, ben, anna, message.message_id, "👍", removed)
 
 
 async def test_a_message_sent_long_ago_is_not_sent_again(house: House) -> None:

@@ -76,6 +76,16 @@ async def test_a_reaction_may_be_applied_before_its_message(read_model: OpenRead
         (ANNA, None),
     ]
     assert await model.rows("SELECT DISTINCT stream_sequence, last_sequence FROM {conversations}") == [(5, 1)]
+    deletion = MessageDeleted(
+        message_id=message.message_id,
+        conversation_id=pair_id(ANNA, BORIS),
+        sequence=1,
+        sender_id=ANNA,
+        sent_at=now(),
+        members=(ANNA, BORIS),
+    )
+    await model.when(deletion, of=message.message_id)
+    assert await model.rows("SELECT DISTINCT emoji FROM {reactions}") == [(None,)]
 
 
 MESSAGES = """

@@ -8,7 +8,9 @@ import pytest
 from contracts import catalogue
 from infra.devtools.generate_reference import _is_personal
 from infra.history.event_history import EventView
-from services.operator.redaction import REDACTED, redact
+from services.messaging.changes.domain import Message, Reaction
+from services.operator.history.aggregate_kinds import KINDS
+from services.operator.redaction import REDACTED, redact, redact_state
 
 SECRET = "what somebody wrote"
 
@@ -46,6 +48,16 @@ def test_sealed_texts_are_masked_and_missing_ones_stay_missing() -> None:
     sealed = {"text": {"key": "k", "ciphertext": SECRET}}
     assert msgspec.json.decode(redact(event("message.sent", sealed)).data) == {"text": REDACTED}
     assert msgspec.json.decode(redact(event("user.created", {"display_name": None})).data) == {"display_name": None}
+
+
+def test_the_state_of_a_message_shows_who_reacts_and_not_how() -> None:
+    state = Message(text=SECRET, reactions={"anna": Reaction(SECRET)})
+    assert redact_state(KINDS["message"], state, redacted=True) == {
+        "edited_at": None,
+        "text": REDACTED,
+        "deleted": False,
+        "reactions": {"anna": {"emoji": REDACTED}},
+    }
 
 
 @pytest.mark.parametrize("data", [[SECRET], SECRET, 17])
