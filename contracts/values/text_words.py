@@ -8,6 +8,7 @@ characters and its last character, so that any part of the run is found.
 
 import re
 import unicodedata
+from collections.abc import Sequence
 from functools import lru_cache
 from itertools import groupby
 
@@ -19,6 +20,7 @@ from contracts.values.name_matching import base_letter
 LONGEST_WORD = 64
 
 _ASCII_WORD = re.compile(r"[a-z0-9]+")
+_FOLDED_WORD = re.compile(r"[^ ]+")
 # Decomposition turns the letter й into и and this accent.
 _BREVE = "\u0306"
 # Thai and Lao, Burmese, Khmer, the Japanese syllabaries with the iteration mark and zero, Chinese characters.
@@ -42,19 +44,30 @@ class Segment(msgspec.Struct, frozen=True):
 
     text: str
     # Of each folded character: the index in the original text of the character that it is part of.
-    origins: tuple[int, ...]
+    origins: Sequence[int]
     spaceless: bool
 
 
 def segments(text: str) -> list[Segment]:
     """The words and runs of a text, in order."""
-    characters = [(char, origin) for origin, piece in enumerate(_pieces(text)) for char in piece]
+    if text.isascii():
+        return [_segment(word) for word in _ASCII_WORD.finditer(text.lower())]
+    pieces = _pieces(text)
+    joined = "".join(pieces)
+    if max(joined, default="") < _FIRST_SPACELESS and all(len(piece) == 1 for piece in pieces):
+        return [_segment(word) for word in _FOLDED_WORD.finditer(joined)]
+    characters = [(char, origin) for origin, piece in enumerate(pieces) for char in piece]
     found: list[Segment] = []
     for kind, group in groupby(characters, lambda character: _kind(character[0])):
         if kind != _SEPARATOR:
             chars, origins = zip(*group, strict=True)
             found.append(Segment("".join(chars), origins, kind == _SPACELESS))
     return found
+
+
+def _segment(word: re.Match[str]) -> Segment:
+    """A word of a text in which every character has one folded character."""
+    return Segment(word[0], range(*word.span()), False)
 
 
 def index_words(text: str) -> list[str]:

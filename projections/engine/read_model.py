@@ -109,17 +109,24 @@ class ReadModel:
         self._statements: dict[tuple[str, str], bytes] = {}
 
     async def select(
-        self, row_type: type[R], sql: str, params: Mapping[str, object] | None = None
+        self,
+        row_type: type[R],
+        sql: str,
+        params: Mapping[str, object] | None = None,
+        *,
+        plan_each_time: bool = False,
     ) -> tuple[list[R], Position]:
         """Runs a query over the read model's `{table}`s; the rows keep its order.
 
         Columns are matched to the fields of `row_type` by name; UUIDs come as text. Parameters are `%(name)s`.
+        `plan_each_time`: for a query whose best plan depends on its parameters; it is not prepared.
 
         Raises:
             ReadModelBehind: the read model has not been built yet.
             Unavailable: the database does not answer.
         """
-        names, rows = await self._rows(_WITH_POSITION, sql, params or {})
+        prepare = False if plan_each_time else None
+        names, rows = await self._rows(_WITH_POSITION, sql, params or {}, prepare=prepare)
         position = self._learned(rows[0])
         return _converted(row_type, names[3:], [row[3:] for row in rows if row[2] is not None]), position
 
@@ -153,11 +160,11 @@ class ReadModel:
         return _converted(row_type, names[4:], [row[4:] for row in rows if row[3] is not None]), snapshot
 
     async def _rows(
-        self, template: str, sql: str, params: Mapping[str, object]
+        self, template: str, sql: str, params: Mapping[str, object], *, prepare: bool | None = None
     ) -> tuple[list[str], list[tuple[object, ...]]]:
         """Runs the statement; returns the column names and at least one row."""
         try:
-            names, rows = await self._fetch(self._statement(template, sql), params)
+            names, rows = await self._fetch(self._statement(template, sql), params, prepare=prepare)
         except errors.UndefinedTable as error:
             raise ReadModelBehind("The read model is being built.", retry_after=1) from error
         except OperationalError as error:
@@ -182,11 +189,12 @@ class ReadModel:
         await self._waiting.wait(self._projection, position, timeout)
 
     async def _fetch(
-        self, statement: bytes, params: Mapping[str, object]
+        self, statement: bytes, params: Mapping[str, object], *, prepare: bool | None
     ) -> tuple[list[str], list[tuple[object, ...]]]:
         async with self._pool.connection() as conn, conn.cursor() as cursor:
             cursor.adapters.register_loader("uuid", TextLoader)
-            await cursor.execute(statement, params)
+            # None: once it has been run often enough.
+            await cursor.execute(statement, params, prepare=prepare)
             return [column.name for column in cursor.description or ()], await cursor.fetchall()
 
     @property

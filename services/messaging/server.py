@@ -351,6 +351,7 @@ class MessagingServer(MessagingServiceBase):
             current().position,
             limit=request.limit,
             after=decode_cursor(message.cursor, SearchCursor),
+            best=message.best,
         )
         return SearchMessagesResponse(items=items, next=encode_cursor(more) if more else "", position=position.encode())
 

@@ -7,7 +7,7 @@ import httpx
 import pytest
 
 from contracts.values.ids import is_id, new_id, pair_id
-from tests.e2e.people import Api, Person, assert_problem, eventually
+from tests.e2e.people import Api, Person, assert_problem, eventually, items
 
 FIELDS = {"message_id", "conversation_id", "sequence", "sender_id", "text", "sent_at"}
 TEXTS = {
@@ -103,6 +103,59 @@ async def test_a_message_is_edited_and_deleted_for_both(api: Api) -> None:
         # Deleting changes nothing of what is unread.
         assert row["unread_count"] == (2 if reader is boris else 0)
     assert_problem(await anna.edit(boris, sent["message_id"], "typo"), 409, "message_deleted")
+
+
+async def found(user: Person, query: str, **params: object) -> list[str]:
+    """The texts that a search finds, with the highlights in brackets."""
+    texts = []
+    for item in items(await user.get("/v1/messages", params={"query": query, **params})):
+        text = item["message"]["text"]
+        for begin, end in reversed(item["highlights"]):
+            text = f"{text[:begin]}[{text[begin:end]}]{text[end:]}"
+        texts.append(text)
+    return texts
+
+
+async def test_messages_are_found_by_what_they_say_now_and_only_by_friends(api: Api) -> None:
+    anna, boris = await api.friends()
+    hello, other = await anna.sends(boris, "Привет, Борис! \U0001f600 \u202eabc\u202c", "приветствую")
+    assert await found(anna, "приве") == ["[приве]тствую", "[Приве]т, Борис! \U0001f600 \u202eabc\u202c"]
+    assert await found(anna, "борис 😀", order="best", user_id=boris.user_id) == [
+        "Привет, [Борис]! [\U0001f600] \u202eabc\u202c"
+    ]
+    assert (await anna.edit(boris, hello["message_id"], "До свидания")).status_code == 200
+    assert (await anna.delete(boris, other["message_id"])).status_code == 204
+    assert await found(anna, "приве") == []
+    assert await found(anna, "свидание") == ["До [свидания]"]
+    assert (await anna.remove(boris)).status_code == 204
+    assert await found(anna, "свидание") == await found(anna, "свидание", user_id=boris.user_id) == []
+    for query in ("':*", "a' | 'b", "\\", "%", "(((", "<->", "!a & !b", "\u202e", "a " * 100):
+        assert await found(anna, query) == [], query
+
+
+async def test_a_search_among_changes_shows_only_what_it_marks(api: Api) -> None:
+    anna, boris = await api.friends()
+    sent = await anna.sends(boris, *(f"word {number}" for number in range(10)))
+    done = asyncio.Event()
+
+    async def change() -> None:
+        for message in sent:
+            assert (await anna.edit(boris, message["message_id"], "another text")).status_code == 200
+            assert f"[word] {message['text'].split()[1]}" not in await found(anna, "word")
+            assert (await anna.delete(boris, message["message_id"])).status_code == 204
+            assert (await anna.sends(boris, "word again"))[0]["sequence"] > message["sequence"]
+        done.set()
+
+    async def search() -> None:
+        while not done.is_set():
+            for text in await found(boris, "word"):
+                assert text.startswith("[word] ")
+            for text in await found(boris, "texts"):
+                assert text == "another [text]"
+
+    await asyncio.gather(change(), search(), search())
+    assert await found(anna, "word") == ["[word] again"] * 10
+    assert await found(anna, "text") == []
 
 
 async def test_only_the_sender_edits_and_deletes_a_message_of_the_conversation(api: Api) -> None:

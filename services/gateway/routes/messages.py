@@ -1,6 +1,6 @@
 """Routes for messages: send, list, search, mark as seen."""
 
-from typing import Annotated
+from typing import Annotated, Literal
 
 import msgspec
 from msgspec import Meta
@@ -54,6 +54,15 @@ class MessagesQuery(PageQuery, frozen=True):
 class SearchQuery(PageQuery, frozen=True, kw_only=True):
     query: MessageQuery
     user_id: Annotated[Id | None, Meta(description="Only the conversation with this user.")] = None
+    order: Annotated[
+        Literal["newest", "best"],
+        Meta(
+            description=(
+                "`newest` first; or `best`: of the newest 1,000 that are found, first those that contain the most of "
+                "the words whole or in another form, rather than their beginnings."
+            )
+        ),
+    ] = "newest"
 
 
 class Seen(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
@@ -125,6 +134,7 @@ async def search(incoming: Request[SearchQuery, NoBody]) -> Response:
         query=query.query,
         limit=query.limit,
         cursor=query.cursor,
+        best=query.order == "best",
     )
     answer = await messaging.read(messaging.stub.search_messages, request)
     return Response(body=page_of(answer.items, answer.next or None), headers=_JSON, position=answer.position)
@@ -185,7 +195,7 @@ ROUTES: tuple[AnyEndpoint, ...] = (
         tag="Messages",
         summary="Search one's messages",
         description=(
-            "Newest first. Only messages that the caller may read now: of conversations with friends, by their current "
+            "Only messages that the caller may read now: of conversations with friends, by their current "
             "text. A page may hold fewer messages than `limit` although more follow; `next` says whether they do."
         ),
         handler=search,

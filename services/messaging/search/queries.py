@@ -1,17 +1,18 @@
 """Queries of the search for messages: hits in `message_search`, the messages themselves in `conversations`."""
 
 from collections.abc import Collection, Sequence
+from typing import Annotated
 
 import msgspec
+from msgspec import Meta
 
 from contracts.positions import Position
-from contracts.values.field_types import MessageSequence
-from contracts.values.field_types import Sequence as SequenceNumber
+from contracts.values.field_types import Id, MessageSequence
 from contracts.values.ids import pair_id
 from projections.engine.read_model import ReadModel
 from services.messaging.message_json import MESSAGE_ITEM
 from services.messaging.queries import SEEN_AT
-from services.messaging.search.terms import Stems, Term, index_query, looked_up, run_patterns
+from services.messaging.search.terms import Stems, Term, index_query, looked_up, run_patterns, whole_words
 from streams.lru_cache import LruCache
 
 # Newest messages that are compared one by one, before the index is asked. They contain a page of hits of any word that
@@ -20,50 +21,82 @@ _COMPARED = 1_000
 _STEMS_KEPT = 16_384
 # Letters; too many different words share a shorter stem.
 _SHORTEST_STEM = 3
+# The newest hits, of which the best are chosen.
+_RANKED = 1_000
 _LAST = 2**63 - 1
+_MOST_RANK = 2**31 - 1
 
 _MATCHES = "m.words @@ %(query)s::tsquery AND m.folded LIKE ALL (%(patterns)s::text[])"
+# Of the best first: how many terms are whole words of the message, or other forms of them.
+_RANK = "(SELECT count(*) FROM unnest(%(whole)s::tsquery[]) AS whole WHERE m.words @@ whole)"
 
 
-def _page_of_hits(own: str, order: str) -> str:
-    """A page of hits, newest first: of the newest messages of `own`, then out of the index."""
+def _position_of(message: str) -> str:
+    """The sequence in MESSAGING of a message that a cursor names."""
+    return f"""(
+        SELECT stream_sequence FROM {{message_search}}
+        WHERE conversation_id = %({message}_conversation)s::uuid AND sequence = %({message}_sequence)s
+    )"""  # noqa: S608
+
+
+def _page_of_hits(newest: str, order: str) -> str:
+    """A page of the newest hits: of the messages of `newest`, one more than are compared, then out of the index."""
     return f"""
-        WITH compared AS MATERIALIZED (
-            SELECT c.conversation_id, c.peer_id, m.sequence, m.stream_sequence
-            FROM (SELECT * FROM ({own}) AS m ORDER BY {order} DESC LIMIT {_COMPARED}) AS m
+        WITH bounds AS MATERIALIZED (
+            SELECT COALESCE({_position_of("newest")} + 1, {_position_of("last")}, %(without)s) AS below,
+                   COALESCE({_position_of("last")}, %(without)s) AS last
+        ), compared AS MATERIALIZED (
+            SELECT c.peer_id, m.sequence, m.stream_sequence, {_RANK} AS rank
+            FROM (SELECT * FROM ({newest}) AS m ORDER BY {order} DESC LIMIT {_COMPARED}) AS m
             JOIN {{members}} AS c ON c.user_id = %(user_id)s AND c.conversation_id = m.conversation_id AND c.open
             WHERE {_MATCHES}
-            ORDER BY {order} DESC LIMIT %(limit)s
+            ORDER BY {order} DESC LIMIT %(candidates)s
         ), earlier AS MATERIALIZED (
-            SELECT stream_sequence FROM ({own}) AS m ORDER BY {order} DESC OFFSET {_COMPARED} LIMIT 1
+            SELECT stream_sequence FROM ({newest}) AS m ORDER BY {order} DESC OFFSET {_COMPARED} LIMIT 1
         ), indexed AS (
-            SELECT c.conversation_id, c.peer_id, m.sequence, m.stream_sequence
+            SELECT c.peer_id, m.sequence, m.stream_sequence, {_RANK} AS rank
             FROM {{message_search}} AS m
             JOIN {{members}} AS c ON c.user_id = %(user_id)s AND c.conversation_id = m.conversation_id AND c.open
-            WHERE (SELECT count(*) FROM compared) < %(limit)s
+            -- Known before the index is read, which is then left alone.
+            WHERE (SELECT count(*) FROM compared) < %(candidates)s AND (SELECT count(*) FROM earlier) > 0
               AND m.stream_sequence <= (SELECT stream_sequence FROM earlier)
               AND ARRAY[m.conversation_id, m.sender_id, m.recipient_id] @> ARRAY[%(scope)s]::uuid[]
               AND m.words @@ %(looked_up)s::tsquery
               -- An expression, which the index does not have, so that few terms are looked up.
               AND (m.words || ''::tsvector) @@ %(query)s::tsquery
               AND m.folded LIKE ALL (%(patterns)s::text[])
-            ORDER BY m.stream_sequence DESC LIMIT %(limit)s
+            ORDER BY m.stream_sequence DESC LIMIT %(candidates)s
         )
-        SELECT * FROM (SELECT * FROM compared UNION ALL SELECT * FROM indexed) AS hit
-        ORDER BY hit.stream_sequence DESC LIMIT %(limit)s
+        SELECT * FROM (
+            SELECT *, first_value(peer_id) OVER newest AS newest_peer_id,
+                   first_value(sequence) OVER newest AS newest_sequence
+            FROM (SELECT * FROM compared UNION ALL SELECT * FROM indexed) AS hit
+            WINDOW newest AS (ORDER BY stream_sequence DESC)
+            ORDER BY stream_sequence DESC LIMIT %(candidates)s
+        ) AS hit
+        WHERE (rank, stream_sequence) < (%(last_rank)s, (SELECT last FROM bounds))
+        ORDER BY rank DESC, stream_sequence DESC LIMIT %(limit)s
     """  # noqa: S608 - put together from what stands above
 
 
+def _newest(condition: str, order: str) -> str:
+    """One more of the messages than are compared, so that it shows whether there are more."""
+    return f"""
+        (SELECT conversation_id, sequence, stream_sequence, words, folded FROM {{message_search}}
+         WHERE {condition} ORDER BY {order} DESC LIMIT {_COMPARED} + 1)
+    """  # noqa: S608
+
+
+_BELOW = "stream_sequence < (SELECT below FROM bounds)"
 _OF_ALL = _page_of_hits(
-    """
-    SELECT * FROM {message_search} WHERE sender_id = %(user_id)s AND stream_sequence < %(stream_sequence)s
-    UNION ALL
-    SELECT * FROM {message_search} WHERE recipient_id = %(user_id)s AND stream_sequence < %(stream_sequence)s
-    """,
+    # Both in their order, or PostgreSQL would read and sort all of them.
+    " UNION ALL ".join(
+        _newest(f"{person} = %(user_id)s AND {_BELOW}", "stream_sequence") for person in ("sender_id", "recipient_id")
+    ),
     "stream_sequence",
 )
 _OF_ONE = _page_of_hits(
-    "SELECT * FROM {message_search} WHERE conversation_id = %(scope)s AND sequence < %(sequence)s", "sequence"
+    _newest(f"conversation_id = %(scope)s AND sequence <= %(first_sequence)s AND {_BELOW}", "sequence"), "sequence"
 )
 # Latin words have English stems, others Russian ones, as in the configuration `russian`.
 _STEMS = """
@@ -76,26 +109,32 @@ SELECT word, COALESCE(stems[1], '') AS stem FROM (
 
 
 class SearchCursor(msgspec.Struct, frozen=True):
-    """The last hit of a page: its sequence in MESSAGING, and in its conversation."""
+    """The last message of a page; of the best first also its rank, and the newest of the messages that were ranked.
 
-    stream_sequence: SequenceNumber
+    It names messages by their conversations. Their sequences in the stream would show what others write.
+    """
+
+    peer_id: Id
     sequence: MessageSequence
+    rank: Annotated[int, Meta(ge=0, le=_MOST_RANK)] = 0
+    newest_peer_id: Id | None = None
+    newest_sequence: MessageSequence | None = None
 
 
 class Hit(msgspec.Struct, frozen=True):
-    conversation_id: str
     peer_id: str
     sequence: int
-    stream_sequence: int
+    rank: int
+    newest_peer_id: str
+    newest_sequence: int
 
 
 class FoundRow(msgspec.Struct, frozen=True):
-    """A message that was found, as JSON, and its text."""
+    """A message that was found, as JSON, and its text; without the former if its `message.sent` was not applied."""
 
-    stream_sequence: int
     peer_id: str
     text: str
-    item: str
+    item: str | None
 
 
 class _StemRow(msgspec.Struct, frozen=True):
@@ -131,43 +170,70 @@ class SearchQueries:
         *,
         limit: int,
         after: SearchCursor | None,
-    ) -> tuple[list[Hit], Position]:
-        """The user's newest messages that contain the terms, in conversations that are open to them, newest first."""
-        return await self._search.select(
-            Hit,
-            _OF_ALL if peer_id is None else _OF_ONE,
-            {
-                "user_id": user_id,
-                "scope": user_id if peer_id is None else pair_id(user_id, peer_id),
-                "query": index_query(terms, stems),
-                "looked_up": index_query(looked_up(terms), stems),
-                "patterns": run_patterns(terms),
-                "stream_sequence": after.stream_sequence if after else _LAST,
-                "sequence": after.sequence if after else _LAST,
-                "limit": limit,
-            },
-        )
+        best: bool,
+    ) -> tuple[list[Hit], SearchCursor | None, Position]:
+        """A page of the user's messages that contain the terms, in conversations that are open to them.
+
+        Newest first; or, of the newest 1,000, `best` first: those with the most terms as whole words.
+        """
+        scope = user_id if peer_id is None else pair_id(user_id, peer_id)
+        params: dict[str, object] = {
+            "user_id": user_id,
+            "scope": scope,
+            "query": index_query(terms, stems),
+            "looked_up": index_query(looked_up(terms), stems),
+            "patterns": run_patterns(terms),
+            "whole": whole_words(terms, stems) if best else [],
+            "candidates": _RANKED if best else limit + 1,
+            "limit": limit + 1,
+            **_bounds(user_id, after, best=best),
+        }
+        # How many messages a user has and how common a word is decides between plans that differ a hundredfold.
+        query = _OF_ALL if peer_id is None else _OF_ONE
+        hits, reached = await self._search.select(Hit, query, params, plan_each_time=True)
+        if len(hits) <= limit:
+            return hits, None, reached
+        end = hits[limit - 1]
+        newest = (end.newest_peer_id, end.newest_sequence) if best else (None, None)
+        return hits[:limit], SearchCursor(end.peer_id, end.sequence, end.rank, *newest), reached
 
     async def messages(self, user_id: str, hits: Sequence[Hit], position: Position) -> tuple[list[FoundRow], Position]:
-        """The messages of the hits as they are now, at least as of the position; not of conversations closed since."""
+        """The messages of the hits, in their order, at least as of the position; none of a closed conversation."""
         await self._conversations.wait_for(position)
         return await self._conversations.select(
             FoundRow,
             f"""
-            SELECT hit.stream_sequence, c.peer_id, m.text, {MESSAGE_ITEM} AS item
-            FROM unnest(%(peers)s::uuid[], %(sequences)s::bigint[], %(stream_sequences)s::bigint[])
-                AS hit (peer_id, sequence, stream_sequence)
+            SELECT c.peer_id, m.text, {MESSAGE_ITEM} AS item
+            FROM unnest(%(peers)s::uuid[], %(sequences)s::bigint[]) WITH ORDINALITY AS hit (peer_id, sequence, place)
             JOIN {{conversations}} AS c ON c.user_id = %(user_id)s AND c.peer_id = hit.peer_id AND c.open
             CROSS JOIN LATERAL (
                 SELECT m.*, {SEEN_AT} AS seen_at FROM {{messages}} AS m
                 WHERE m.conversation_id = c.conversation_id AND m.sequence = hit.sequence AND m.message_id IS NOT NULL
             ) AS m
-            ORDER BY hit.stream_sequence DESC
+            ORDER BY hit.place
             """,  # noqa: S608
             {
                 "user_id": user_id,
                 "peers": [hit.peer_id for hit in hits],
                 "sequences": [hit.sequence for hit in hits],
-                "stream_sequences": [hit.stream_sequence for hit in hits],
             },
         )
+
+
+def _bounds(user_id: str, after: SearchCursor | None, *, best: bool) -> dict[str, object]:
+    """Where a page begins. A cursor names messages of the user's conversations; with an unknown one it ends."""
+    last = None if after is None else (pair_id(user_id, after.peer_id), after.sequence)
+    newest = None
+    if best and after is not None and after.newest_peer_id is not None:
+        newest = (pair_id(user_id, after.newest_peer_id), after.newest_sequence)
+    last_conversation, last_sequence = last or (None, None)
+    newest_conversation, newest_sequence = newest or (None, None)
+    return {
+        "last_conversation": last_conversation,
+        "last_sequence": last_sequence,
+        "newest_conversation": newest_conversation,
+        "newest_sequence": newest_sequence,
+        "first_sequence": newest_sequence or last_sequence or _LAST,
+        "without": _LAST if after is None else 0,
+        "last_rank": after.rank if best and after is not None else _MOST_RANK,
+    }

@@ -6,6 +6,7 @@ import msgspec
 
 from contracts.messages import FoundMessage, MessageItem
 from contracts.positions import Position
+from contracts.values.text_words import segments
 from services.messaging.search.queries import SearchCursor, SearchQueries
 from services.messaging.search.terms import highlights, parse_query, stemmed_words
 
@@ -23,9 +24,11 @@ class MessageSearch:
         *,
         limit: int,
         after: SearchCursor | None,
+        best: bool = False,
     ) -> tuple[bytes, SearchCursor | None, Position]:
         """Returns a page of the messages that contain all terms of the query, as a JSON array of `FoundMessage`.
 
+        Newest first; `best`: of the newest 1,000, those with the most whole words of the query first.
         `peer_id`: searches the conversation with this user alone. A query without terms finds nothing. A page may have
         fewer messages than the limit although more follow: one that was changed just now is left out.
 
@@ -38,17 +41,18 @@ class MessageSearch:
             return b"[]", None, position
         await self._queries.wait_for(position)
         stems = await self._queries.stems(stemmed_words(terms))
-        hits, reached = await self._queries.hits(user_id, peer_id, terms, stems, limit=limit + 1, after=after)
-        page = hits[:limit]
-        more = SearchCursor(page[-1].stream_sequence, page[-1].sequence) if len(hits) > limit else None
+        page, more, reached = await self._queries.hits(
+            user_id, peer_id, terms, stems, limit=limit, after=after, best=best
+        )
         if not page:
             return b"[]", None, reached
         rows, shown = await self._queries.messages(user_id, page, reached)
-        stems = await self._queries.stems(stemmed_words(terms, [row.text for row in rows]))
+        texts = [segments(row.text) for row in rows]
+        stems = await self._queries.stems(stemmed_words(terms, texts))
         found = [
             # The database has encoded the message.
             FoundMessage(row.peer_id, cast(MessageItem, msgspec.Raw(row.item.encode())), marks)
-            for row in rows
-            if (marks := highlights(row.text, terms, stems)) is not None
+            for row, text_segments in zip(rows, texts, strict=True)
+            if row.item is not None and (marks := highlights(row.text, text_segments, terms, stems)) is not None
         ]
         return msgspec.json.encode(found), more, shown

@@ -33,7 +33,7 @@ def parse_query(query: str) -> tuple[Term, ...]:
     return tuple(sorted(found, key=lambda term: (-len(term.text), term.text)))
 
 
-def stemmed_words(terms: Sequence[Term], texts: Iterable[str] = ()) -> set[str]:
+def stemmed_words(terms: Sequence[Term], texts: Iterable[Sequence[Segment]] = ()) -> set[str]:
     """The terms, and those words of the texts that can match one only by their stem."""
     words = [term.text for term in terms if not term.spaceless]
     # A word and its stem begin with the same letter.
@@ -41,7 +41,7 @@ def stemmed_words(terms: Sequence[Term], texts: Iterable[str] = ()) -> set[str]:
     candidates = {
         segment.text[:LONGEST_WORD]
         for text in texts
-        for segment in segments(text)
+        for segment in text
         if not segment.spaceless and segment.text[0] in initials
     }
     unmatched = {word for word in candidates if not word.startswith(tuple(words))}
@@ -57,18 +57,24 @@ def looked_up(terms: Sequence[Term]) -> Sequence[Term]:
     return terms[:_LOOKED_UP]
 
 
+def whole_words(terms: Sequence[Term], stems: Stems) -> list[str]:
+    """For each word among the terms a tsquery for texts that contain it whole, or in another form."""
+    return [f"'{term.text}' | '{stems.get(term.text, term.text)}'" for term in terms if not term.spaceless]
+
+
 def run_patterns(terms: Sequence[Term]) -> list[str]:
     """Patterns of LIKE for the folded text: the pairs of each term must be neighbours there."""
     return [f"%{' '.join(pairs(term.text)[:-1])}%" for term in terms if term.spaceless and len(term.text) > 2]
 
 
-def highlights(text: str, terms: Sequence[Term], stems: Stems) -> list[tuple[int, int]] | None:
-    """Where the terms occur in the text: begin and end in its characters, in order, without overlaps.
+def highlights(
+    text: str, text_segments: Sequence[Segment], terms: Sequence[Term], stems: Stems
+) -> list[tuple[int, int]] | None:
+    """Where the terms occur in a text of these segments: begin and end in characters, in order, without overlaps.
 
     None: the text does not contain all of them.
     """
     found: list[tuple[int, int]] = []
-    text_segments = segments(text)
     for term in terms:
         of_term = [part for segment in text_segments for part in _occurrences(text, segment, term, stems)]
         if not of_term:

@@ -1,6 +1,8 @@
 """A user finds their own messages by words, as they may read them at that moment."""
 
 import random
+from datetime import UTC, datetime
+from typing import Any
 
 import msgspec
 import pytest
@@ -8,7 +10,7 @@ import pytest_asyncio
 
 from contracts import subjects
 from contracts.events.friendship import FriendshipAccepted, FriendshipRemoved
-from contracts.events.message import MessageSent
+from contracts.events.message import MessageDeleted, MessageEdited, MessageSent
 from contracts.messages import FoundMessage
 from contracts.positions import Position
 from contracts.subjects import CONTACT, MESSAGING
@@ -59,6 +61,16 @@ class History:
         last = await self._writer.append(subjects.conversation(pair_id(sender, recipient)), *messages)
         self.position = self.position.merge(Position.at(MESSAGING, last))
 
+    async def edit(self, message: MessageSent, text: str) -> None:
+        await self._change(MessageEdited(text=text, **_about(message)))
+
+    async def delete(self, message: MessageSent) -> None:
+        await self._change(MessageDeleted(**_about(message)))
+
+    async def _change(self, event: MessageEdited | MessageDeleted) -> None:
+        last = await self._writer.append(subjects.message(event.message_id), event)
+        self.position = self.position.merge(Position.at(MESSAGING, last))
+
     async def page(
         self,
         user_id: str,
@@ -66,10 +78,11 @@ class History:
         *,
         peer_id: str | None = None,
         limit: int = 50,
+        best: bool = False,
         after: SearchCursor | None = None,
     ) -> tuple[list[FoundMessage], SearchCursor | None]:
         items, more, reached = await self._search.search(
-            user_id, peer_id, query, self.position, limit=limit, after=after
+            user_id, peer_id, query, self.position, limit=limit, after=after, best=best
         )
         assert reached.covers(self.position)
         return msgspec.json.decode(items, type=list[FoundMessage]), more
@@ -83,6 +96,18 @@ class History:
     async def _friendship(self, one: str, other: str, event: FriendshipAccepted | FriendshipRemoved) -> None:
         last = await self._writer.append(subjects.friendship(pair_id(one, other)), event)
         self.position = self.position.merge(Position.at(CONTACT, last))
+
+
+def _about(message: MessageSent) -> dict[str, Any]:
+    """What events about a message repeat of it."""
+    return {
+        "message_id": message.message_id,
+        "conversation_id": pair_id(message.sender_id, message.recipient_id),
+        "sequence": message.sequence,
+        "sender_id": message.sender_id,
+        "sent_at": datetime(2026, 1, 31, 12, tzinfo=UTC),
+        "members": (message.sender_id, message.recipient_id),
+    }
 
 
 def _marked(found: FoundMessage) -> str:
@@ -182,6 +207,57 @@ async def test_only_what_the_user_may_read_now_is_found(history: History) -> Non
     assert await history.texts(BEN, "secret") == ["[secret] of Ben"]
 
 
+async def test_an_edited_message_is_found_by_its_current_words_and_a_deleted_one_by_none(history: History) -> None:
+    await history.befriend(ANNA, BEN)
+    await history.say(ANNA, BEN, "old words", "old other")
+    first, second = history.written
+    await history.edit(first, "new text")
+    for peer_id in (None, ANNA):
+        assert await history.texts(BEN, "words", peer_id=peer_id) == []
+        assert await history.texts(BEN, "text", peer_id=peer_id) == ["new [text]"]
+        assert await history.texts(BEN, "old", peer_id=peer_id) == ["[old] other"]
+    await history.delete(second)
+    await history.edit(first, "old again")
+    assert await history.texts(BEN, "old") == ["[old] again"]
+    await history.delete(first)
+    assert await history.texts(BEN, "old") == []
+
+
+async def test_a_page_goes_on_after_a_message_that_was_deleted_since(history: History) -> None:
+    await history.befriend(ANNA, BEN)
+    await history.say(ANNA, BEN, *(f"word {number}" for number in range(5)))
+    for number, (peer_id, best) in enumerate(((None, False), (BEN, False), (None, True), (BEN, True))):
+        first, after = await history.page(ANNA, "word", peer_id=peer_id, best=best, limit=1)
+        assert [found.message.text for found in first] == [f"word {4 - number}"]
+        await history.delete(history.written[4 - number])
+        rest, _ = await history.page(ANNA, "word", peer_id=peer_id, best=best, after=after)
+        assert [found.message.text for found in rest] == [f"word {left}" for left in range(3 - number, -1, -1)]
+
+
+async def test_what_a_read_model_does_not_have_yet_is_left_out(history: History, pool: Pool) -> None:
+    await history.befriend(ANNA, BEN)
+    await history.say(ANNA, BEN, "word 1", "word 2")
+    assert await history.texts(ANNA, "word") == ["[word] 2", "[word] 1"]
+    # Rows are never changed by hand; here as if only an edit of the message had been applied.
+    async with pool.connection() as conn:
+        await conn.execute(f"UPDATE {Conversations.view('messages')}_b1 SET message_id = NULL WHERE sequence = 1")
+    assert await history.texts(ANNA, "word") == ["[word] 2"]
+
+
+async def test_a_forged_cursor_shows_nothing_of_others(history: History) -> None:
+    for one, other in ((ANNA, BEN), (BEN, CLEO)):
+        await history.befriend(one, other)
+        await history.say(one, other, "secret 1", "secret 2", "secret 3")
+    for peer_id in (None, BEN, CLEO):
+        for best in (False, True):
+            for other in (ANNA, BEN, CLEO, new_id()):
+                cursor = SearchCursor(other, 3, 5, newest_peer_id=other, newest_sequence=3)
+                page, more = await history.page(ANNA, "secret", peer_id=peer_id, best=best, after=cursor)
+                assert {found.user_id for found in page} <= {BEN}
+                assert bool(page) == (other == BEN and peer_id != CLEO)
+                assert more is None
+
+
 async def test_a_found_message_is_the_one_that_lists_show(history: History) -> None:
     await history.befriend(ANNA, BEN)
     await history.say(ANNA, BEN, 'say "hi"\n\\')
@@ -211,6 +287,27 @@ async def test_pages_are_complete_and_without_repeats_while_messages_arrive(hist
     assert after is None
     ((newest, *_), _) = await history.page(ANNA, "wor")
     assert newest.message.text == "word later 2"
+
+
+async def test_the_best_are_those_with_whole_words_and_their_pages_stay_while_messages_arrive(
+    history: History,
+) -> None:
+    await history.befriend(ANNA, BEN)
+    await history.say(
+        ANNA, BEN, "run far", "runner farther", "running far", "run farther", "runs farther", "running far away"
+    )
+    seen: dict[str | None, list[str]] = {None: [], BEN: []}
+    after: dict[str | None, SearchCursor | None] = {None: None, BEN: None}
+    for number in range(3):
+        for peer_id, texts in seen.items():
+            page, after[peer_id] = await history.page(
+                ANNA, "far run", peer_id=peer_id, best=True, limit=2, after=after[peer_id]
+            )
+            texts += [found.message.text for found in page]
+        await history.say(BEN, ANNA, f"run far {number}")
+    best = ["running far away", "running far", "run far", "runs farther", "run farther", "runner farther"]
+    assert seen == {None: best, BEN: best}
+    assert after == {None: None, BEN: None}
 
 
 async def test_common_and_rare_words_are_found_in_long_histories_like_in_short_ones(history: History) -> None:

@@ -4,6 +4,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from contracts.values.text_words import segments
 from services.messaging.search.terms import (
     Term,
     highlights,
@@ -12,6 +13,7 @@ from services.messaging.search.terms import (
     parse_query,
     run_patterns,
     stemmed_words,
+    whole_words,
 )
 
 STEMS = {"столами": "стол", "стола": "стол", "running": "run", "run": "run", "happy": "happi"}
@@ -19,7 +21,7 @@ STEMS = {"столами": "стол", "стола": "стол", "running": "run
 
 def marked(text: str, query: str) -> list[str] | None:
     """The marked parts of the text."""
-    found = highlights(text, parse_query(query), STEMS)
+    found = highlights(text, segments(text), parse_query(query), STEMS)
     return None if found is None else [text[begin:end] for begin, end in found]
 
 
@@ -62,12 +64,12 @@ def test_what_the_terms_match_is_marked_in_the_text(text: str, query: str, parts
 
 
 def test_marks_that_overlap_become_one() -> None:
-    assert highlights("привет", parse_query("при привет пр"), {}) == [(0, 6)]
+    assert highlights("привет", segments("привет"), parse_query("при привет пр"), {}) == [(0, 6)]
 
 
 @given(st.text(max_size=40), st.text(max_size=10))
 def test_marks_are_parts_of_the_text_in_order_and_apart(text: str, query: str) -> None:
-    found = highlights(text, parse_query(query), {}) or []
+    found = highlights(text, segments(text), parse_query(query), {}) or []
     edges = [edge for mark in found for edge in mark]
     assert edges == sorted(set(edges))
     assert all(0 <= edge <= len(text) for edge in edges)
@@ -75,7 +77,7 @@ def test_marks_are_parts_of_the_text_in_order_and_apart(text: str, query: str) -
 
 @given(st.text(min_size=1, max_size=40))
 def test_a_text_with_words_contains_itself(text: str) -> None:
-    assert not parse_query(text) or highlights(text, parse_query(text), {})
+    assert not parse_query(text) or highlights(text, segments(text), parse_query(text), {})
 
 
 def test_a_query_of_punctuation_has_no_terms() -> None:
@@ -85,6 +87,7 @@ def test_a_query_of_punctuation_has_no_terms() -> None:
 def test_terms_become_prefixes_stems_and_pairs_that_are_neighbours() -> None:
     terms = parse_query("Running 去北京 и")
     assert index_query(terms, STEMS) == "('running':* | 'run') & '去北' & '北京' & 'и':*"
+    assert whole_words(terms, STEMS) == ["'running' | 'run'", "'и' | 'и'"]
     assert run_patterns(terms) == ["%去北 北京%"]
 
 
@@ -95,5 +98,5 @@ def test_few_terms_are_looked_up_and_those_are_the_longest() -> None:
 
 def test_stems_are_needed_for_the_terms_and_for_words_that_no_term_begins() -> None:
     terms = (Term("стола", False), Term("北京", True))
-    assert stemmed_words(terms, ["стол столами один s1 سلام", "北京"]) == {"стола", "стол"}
+    assert stemmed_words(terms, map(segments, ["стол столами один s1 سلام", "北京"])) == {"стола", "стол"}
     assert stemmed_words((Term("abc1", False), Term("straße", False)), []) == set()
