@@ -70,7 +70,10 @@ export class Alerts {
         this.#wait();
       }
     }
-    this.#withdraw((peer) => !store.conversations.get(peer)?.unread_count);
+    this.#withdraw((peer) => {
+      const { unread_count: unread, last_message: last } = store.conversations.get(peer) ?? {};
+      return !unread || last.deleted;
+    });
   }
 
   #isNew(peer) {

@@ -1,30 +1,54 @@
-// Messages on their way: kept on disk before they are shown, sent one after the other in the order in which they were
-// written, and repeated with the same id until the gateway has said what became of them, so that each goes out once.
+// What was written and is not acknowledged: messages, and edits, deletions and reactions of messages. Each entry is kept
+// on disk before it is shown, sent after those that it depends on, and repeated until the gateway has said what became of
+// it; a message is repeated with the same id, so that it is sent once.
 
-import { Refused, post } from "./api.js";
-import { dropUnsent, keepUnsent, unsentOf } from "./storage.js";
+import { ask, post, put, Refused, remove } from "./api.js";
+import { withoutText, withReaction } from "./message.js";
 import { Pauses } from "./pauses.js";
+import { dropUnsent, keepUnsent, unsentOf } from "./storage.js";
 
 const FIRST_PAUSE_MS = 1_000, LONGEST_PAUSE_MS = 30_000;
 
+const pathOf = ({ peer, message_id: id }) => `/v1/conversations/${peer}/messages/${id}`;
+const reactionOf = ({ peer, message_id: id }) => `/v1/conversations/${peer}/messages/${id}/reaction`;
+const REQUESTS = {
+  send: ({ id, peer, text, reply_to: quoted }) =>
+    post(`/v1/conversations/${peer}/messages`, { text, client_message_id: id, ...(quoted && { reply_to: quoted.message_id }) }),
+  edit: (entry) => ask("PATCH", pathOf(entry), { body: { text: entry.text } }),
+  delete: (entry) => remove(pathOf(entry)),
+  react: (entry) => (entry.emoji ? put(reactionOf(entry), { emoji: entry.emoji }) : remove(reactionOf(entry))),
+};
+// The message is gone, and with it what the entry was about.
+const POINTLESS = { react: ["message_deleted", "message_not_found"], delete: ["message_not_found"] };
+
+/**
+ * An entry: {id, owner, kind, peer, at, failed: null or {code, errors}, text?, emoji?, reply_to?, attempted?}. A change
+ * also has the `message_id` of its message, or before that is sent `send_id`, the id of the entry that sends it.
+ */
 export class Outbox {
-  /** `sent(message, answer)`, `failed(message)`: what became of one; `changed(peer)`: what waits is different. */
-  constructor({ owner, sent, changed }) {
+  /** `done(entry, answer)`: the gateway has accepted an entry; `changed(peer)`: what waits is different. */
+  constructor({ owner, done, changed }) {
     this.owner = owner;
-    this.sent = sent;
+    this.done = done;
     this.changed = changed;
     this.waiting = [];
+    // The entry whose request is under way.
+    this.inFlight = null;
+    // Ids of entries that are off the disk, or about to be.
+    this.settled = new Set();
+    // Ids of messages by those of the entries that sent them.
+    this.messageIds = new Map();
     this.working = false;
     this.stopped = false;
     this.pauses = new Pauses(FIRST_PAUSE_MS, LONGEST_PAUSE_MS);
   }
 
-  /** Takes up what was left, and tries at once: the gateway answers. */
+  /** Takes up what was left, and tries immediately: the gateway answers. */
   async open() {
-    const left = await unsentOf(this.owner);
-    const known = new Set(this.waiting.map((one) => one.id));
-    this.waiting = [...left.filter((one) => !known.has(one.id)), ...this.waiting];
-    for (const peer of new Set(left.map((one) => one.peer))) this.changed(peer);
+    const left = (await unsentOf(this.owner)).map((entry) => ({ kind: "send", ...entry }));
+    const known = new Set([...this.settled, ...this.waiting.map((entry) => entry.id)]);
+    this.waiting = [...left.filter((entry) => !known.has(entry.id)), ...this.waiting];
+    for (const peer of new Set(left.map((entry) => entry.peer))) this.changed(peer);
     this.pauses.wake();
     this.#work();
   }
@@ -38,75 +62,172 @@ export class Outbox {
     this.pauses.stop();
   }
 
-  /** The messages to one person that are not acknowledged, in order. */
+  /** The messages to a person that are not acknowledged, in order. */
   to(peer) {
-    return this.waiting.filter((one) => one.peer === peer);
+    return this.waiting.filter((entry) => entry.kind === "send" && entry.peer === peer);
   }
 
-  async add(peer, text) {
-    const message = { id: crypto.randomUUID?.() ?? fallbackId(), owner: this.owner, peer, text, at: Date.now(), failed: null };
-    this.waiting.push(message);
-    this.changed(peer);
-    await keepUnsent(message);
+  /** A message, or the entry that sends it, with the changes that wait: `waiting`, whether there are any; `refused`,
+      those that the gateway did not accept. */
+  applyTo(message) {
+    const id = message.message_id ?? message.id;
+    const changes = this.waiting.filter((entry) => entry.kind !== "send" && [entry.message_id, entry.send_id].includes(id));
+    if (!changes.length) return message;
+    let changed = message;
+    for (const { kind, text, emoji, failed } of changes) {
+      if (failed) continue;
+      if (kind === "edit") changed = { ...changed, text };
+      else if (kind === "delete") changed = withoutText(changed);
+      else changed = { ...changed, reactions: withReaction(changed.reactions, this.owner, emoji) };
+    }
+    return { ...changed, waiting: changes.some((entry) => !entry.failed), refused: changes.filter((entry) => entry.failed) };
+  }
+
+  /** Sends a message; `reply_to` is the message that it answers. */
+  send(peer, text, reply_to) {
+    return this.#add({ kind: "send", peer, text, reply_to });
+  }
+
+  /** Changes the text of a message, or of one that is not sent yet: `target` is {message_id} or {send_id}. */
+  async edit(peer, target, text) {
+    const unsent = this.#unattempted(target.send_id);
+    if (!unsent) return this.#change("edit", peer, target, { text });
+    Object.assign(unsent, { text, failed: null });
+    await this.#keep(unsent);
     this.#work();
   }
 
+  async delete(peer, target) {
+    if (this.#unattempted(target.send_id)) return this.discard(target.send_id);
+    await this.#change("delete", peer, target, {});
+  }
+
+  /** Sets the user's reaction to a message; null takes it back. */
+  async react(peer, target, emoji) {
+    await this.#change("react", peer, target, { emoji });
+  }
+
   async discard(id) {
-    const message = this.waiting.find((one) => one.id === id);
-    this.waiting = this.waiting.filter((one) => one.id !== id);
-    await dropUnsent(id);
-    if (message) this.changed(message.peer);
+    await this.#drop(this.waiting.filter((entry) => entry.id === id || entry.send_id === id));
     this.#work();
   }
 
   async retry(id) {
-    const message = this.waiting.find((one) => one.id === id);
-    if (!message) return;
-    message.failed = null;
-    await keepUnsent(message);
-    this.changed(message.peer);
+    const entry = this.waiting.find((entry) => entry.id === id);
+    if (!entry) return;
+    entry.failed = null;
+    await this.#keep(entry);
     this.#work();
   }
 
-  /** What has failed holds up the later ones to the same person, whose order it would break, and nobody else's. */
+  /** A message that the gateway cannot have: it may still be changed where it waits. */
+  #unattempted(id) {
+    return this.waiting.find((entry) => entry.id === id && entry.kind === "send" && !entry.attempted && entry !== this.inFlight);
+  }
+
+  /** Adds a change of a message; it replaces those that it makes pointless. */
+  async #change(kind, peer, { message_id, send_id }, content) {
+    const change = { kind, peer, send_id, message_id: message_id ?? this.messageIds.get(send_id), ...content };
+    const isReplaced = (entry) => entry.kind !== "send" && (entry.kind === kind || kind === "delete") && isSameMessage(entry, change);
+    const replaced = this.waiting.filter((entry) => entry !== this.inFlight && isReplaced(entry));
+    const added = this.#add(change);
+    await this.#drop(replaced);
+    await added;
+  }
+
+  async #add(content) {
+    const entry = { id: crypto.randomUUID?.() ?? fallbackId(), owner: this.owner, at: Date.now(), failed: null, ...content };
+    this.waiting.push(entry);
+    await this.#keep(entry);
+    this.#work();
+  }
+
+  async #keep(entry) {
+    this.changed(entry.peer);
+    await keepUnsent(entry);
+  }
+
+  async #drop(entries) {
+    for (const { id } of entries) this.settled.add(id);
+    this.waiting = this.waiting.filter((entry) => !entries.includes(entry));
+    for (const peer of new Set(entries.map((entry) => entry.peer))) this.changed(peer);
+    for (const { id } of entries) await dropUnsent(id);
+  }
+
+  /** The first entry that may be sent. A refused message delays the later ones to the same person, whose order it would
+      break, and a refused change those of the same message. */
   #next() {
-    const held = new Set();
-    for (const message of this.waiting) {
-      if (message.failed) held.add(message.peer);
-      else if (!held.has(message.peer)) return message;
+    const blocked = new Set();
+    for (const entry of this.waiting) {
+      const isSend = entry.kind === "send";
+      const keys = isSend ? [entry.peer] : [entry.message_id ?? entry.send_id];
+      if (entry.failed || keys.some((key) => blocked.has(key)) || !(isSend || entry.message_id)) {
+        for (const key of isSend ? [entry.peer, entry.id] : keys) blocked.add(key);
+      } else {
+        return entry;
+      }
     }
     return undefined;
   }
 
   async #work() {
     if (this.working) {
-      // A message that was just written does not wait for a long pause of an earlier one.
+      // What was just written does not wait for a long pause of an earlier entry.
       this.pauses.wake();
       return;
     }
     this.working = true;
-    for (let message; !this.stopped && (message = this.#next()); ) {
+    for (let entry; !this.stopped && (entry = this.#next()); ) {
       try {
-        const answer = await post(`/v1/conversations/${message.peer}/messages`, { text: message.text, client_message_id: message.id });
+        this.inFlight = entry;
+        const answer = await REQUESTS[entry.kind](entry);
         this.pauses.reset();
-        this.waiting = this.waiting.filter((one) => one.id !== message.id);
-        this.sent(message, answer);
-        this.changed(message.peer);
-        await dropUnsent(message.id);
+        await this.#accepted(entry, answer);
       } catch (error) {
+        this.inFlight = null;
         const refused = error instanceof Refused ? error : new Refused({ code: "other" }, 0);
         if (refused.status === 401) break;
         if (refused.passing) {
+          await this.#noteAttempt(entry, refused);
           await this.pauses.wait(refused.retryAfter);
+        } else if (POINTLESS[entry.kind]?.includes(refused.code)) {
+          await this.#drop([entry]);
         } else {
-          message.failed = { code: refused.code, detail: refused.detail };
-          await keepUnsent(message);
-          this.changed(message.peer);
+          Object.assign(entry, { failed: { code: refused.code, errors: refused.errors }, attempted: false });
+          await this.#keep(entry);
         }
+      } finally {
+        this.inFlight = null;
       }
     }
     this.working = false;
   }
+
+  async #accepted(entry, answer) {
+    if (entry.kind === "send") {
+      this.messageIds.set(entry.id, answer.message_id);
+      for (const change of this.waiting.filter(({ send_id: id }) => id === entry.id)) {
+        change.message_id = answer.message_id;
+        await keepUnsent(change);
+      }
+    }
+    this.settled.add(entry.id);
+    this.waiting = this.waiting.filter((other) => other !== entry);
+    this.done(entry, answer);
+    this.changed(entry.peer);
+    await dropUnsent(entry.id);
+  }
+
+  /** Records that the gateway may have a message whose answer did not come; without a network it has not. */
+  async #noteAttempt(entry, refused) {
+    if (entry.kind !== "send" || entry.attempted || (refused.offline && !navigator.onLine)) return;
+    entry.attempted = true;
+    await keepUnsent(entry);
+  }
+}
+
+function isSameMessage(first, second) {
+  return (first.message_id && first.message_id === second.message_id) || (first.send_id && first.send_id === second.send_id);
 }
 
 /** `crypto.randomUUID` is there on https and localhost alone. */

@@ -1,4 +1,4 @@
-// What outlives a closed page, in IndexedDB: messages that wait to be sent, drafts, and the last state seen, so that the
+// What outlives a closed page, in IndexedDB: messages and changes that wait to be sent, drafts, and the last state seen, so that the
 // messenger opens without a connection. Where the browser allows none of it, everything works but the keeping.
 // The store "seen" has the last state under the id of the person it belongs to, and drafts under
 // [that id, "draft", the other person's id]: one more store would need a new version, which open tabs of an older page

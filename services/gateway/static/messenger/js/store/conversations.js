@@ -29,7 +29,7 @@ export class Conversations {
     this.ready = false;
     // Resolves when the list was loaded, or could not be for now.
     this.listed = new Promise((resolve) => { this.#resolveListed = resolve; });
-    this.events = { "message.sent": (message) => this.addMessage(message.user_id, message.conversation_id, message) };
+    this.events = { "message.sent": (data) => this.#receive(data) };
   }
 
   get(peer) {
@@ -71,7 +71,7 @@ export class Conversations {
   async load(since = null) {
     const before = new Set(this.byPeer.keys());
     const { items, position } = await api.all("/v1/conversations", { since });
-    const listed = items.map((loaded) => [loaded.user_id, merged(this.byPeer.get(loaded.user_id), loaded)]);
+    const listed = items.map((loaded) => [loaded.user_id, merged(this.byPeer.get(loaded.user_id), this.#withChanges(loaded))]);
     // What was begun while the list was on its way is not in it; what was there before and is no more has been closed.
     const begun = [...this.byPeer].filter(([peer]) => !before.has(peer));
     this.byPeer = new Map([...begun, ...listed]);
@@ -86,9 +86,8 @@ export class Conversations {
   }
 
   /** Adds a message: the live stream and the answer to sending both bring it. */
-  addMessage(peer, conversationId, { message_id, sequence, sender_id, text, sent_at }) {
-    const { store } = this;
-    const message = { message_id, sequence, sender_id, text, sent_at };
+  addMessage(peer, conversationId, data) {
+    const { store } = this, message = store.messageChanges.applyTo(data), { sequence, sender_id } = message;
     const conversation = this.get(peer) ?? {
       user_id: peer, conversation_id: conversationId, last_message: null, unread_count: 0, seen_sequence: 0, peer_seen_sequence: 0,
     };
@@ -102,10 +101,28 @@ export class Conversations {
     store.changed("messages", peer);
   }
 
+  /** Updates the last message after a change of a message. */
+  applyChanges(peer, messageId) {
+    const conversation = this.get(peer);
+    if (conversation?.last_message?.message_id !== messageId) return;
+    conversation.last_message = this.store.messageChanges.applyTo(conversation.last_message);
+    this.store.changed("conversations");
+  }
+
   /** Updates what depends on how far a conversation was read. */
   readChanged(conversation) {
     countUnread(conversation);
     this.store.notifications.readUpTo(conversation);
     this.store.changed("conversations");
+  }
+
+  #receive(data) {
+    this.addMessage(data.user_id, data.conversation_id, data);
+    this.store.changed("message_event", { peer: data.user_id, kind: "sent", by: data.sender_id, text: data.text });
+  }
+
+  #withChanges(conversation) {
+    const { last_message: last } = conversation;
+    return { ...conversation, last_message: last && this.store.messageChanges.applyTo(last) };
   }
 }

@@ -9,7 +9,8 @@ const CONTEXT = 30;
 export class Messages {
   constructor(store) {
     this.store = store;
-    // By the other person's id: {items: ascending without a gap, start: whether the first message is among them}.
+    // By the other person's id: {items: ascending without a gap, start: whether the first message is among them,
+    // restored: whether they are from an earlier visit, so that they may have been changed since}.
     this.byPeer = new Map();
   }
 
@@ -19,7 +20,8 @@ export class Messages {
   }
 
   find(peer, sequence) {
-    return this.of(peer).find((message) => message.sequence === sequence);
+    const items = this.of(peer);
+    return items[sequence - items[0]?.sequence];
   }
 
   /** Whether the first message is among those that are loaded. */
@@ -38,7 +40,7 @@ export class Messages {
   }
 
   restore(entries) {
-    this.byPeer = new Map(entries.map(([peer, items]) => [peer, { items, start: items[0]?.sequence === 1 }]));
+    this.byPeer = new Map(entries.map(([peer, items]) => [peer, { items, start: items[0]?.sequence === 1, restored: true }]));
   }
 
   /** Forgets the messages of conversations that may not be read any more. */
@@ -50,15 +52,15 @@ export class Messages {
   async openNewest(peer) {
     const page = await this.#load(peer, `limit=${PAGE}`);
     const items = page.items.reverse();
-    const last = this.of(peer).at(-1)?.sequence;
-    if (last && items.length && items[0].sequence <= last + 1) for (const message of items) this.add(peer, message);
+    const last = this.#current(peer).at(-1)?.sequence;
+    if (last && items.length && items[0].sequence <= last + 1) this.#join(peer, items);
     else this.byPeer.set(peer, { items, start: page.next === null });
     this.store.changed("messages", peer);
   }
 
   /** Loads the part around a message, unless what is loaded reaches it. */
   async openAt(peer, sequence) {
-    const known = this.of(peer);
+    const known = this.#current(peer);
     if (known.length && known[0].sequence < sequence && sequence <= known.at(-1).sequence + 1) {
       await this.loadNewer(peer);
     } else {
@@ -113,17 +115,34 @@ export class Messages {
     this.store.changed("messages", peer);
   }
 
-  /** Adds or updates a message. After a gap nothing is added: the part ends before the newest message until that is loaded. */
+  /** Adds the next message. After a gap nothing is added: the part ends before the newest message until that is loaded. */
   add(peer, message) {
     const items = this.byPeer.get(peer)?.items;
-    if (!items) return;
-    const last = items.at(-1)?.sequence ?? 0;
-    if (message.sequence === last + 1) items.push(message);
-    const index = message.sequence - items[0]?.sequence;
-    if (index >= 0 && index < items.length) items[index] = { ...items[index], ...message };
+    if (items && message.sequence === (items.at(-1)?.sequence ?? 0) + 1) items.push(message);
   }
 
-  #load(peer, query) {
-    return api.get(`/v1/conversations/${peer}/messages?${query}`);
+  /** Updates a message after a change of it, where it is loaded. */
+  applyChanges(peer, messageId) {
+    const items = this.of(peer), index = items.findIndex((message) => message.message_id === messageId);
+    if (index >= 0) items[index] = this.store.messageChanges.applyTo(items[index]);
+  }
+
+  /** The loaded messages that are as they are now. */
+  #current(peer) {
+    return this.byPeer.get(peer)?.restored ? [] : this.of(peer);
+  }
+
+  /** Adds the messages of a page, or puts them in the place of those that are loaded. */
+  #join(peer, messages) {
+    const items = this.of(peer);
+    for (const message of messages) {
+      const index = message.sequence - items[0].sequence;
+      if (index >= 0 && index <= items.length) items[index] = message;
+    }
+  }
+
+  async #load(peer, query) {
+    const page = await api.get(`/v1/conversations/${peer}/messages?${query}`);
+    return { ...page, items: page.items.map((message) => this.store.messageChanges.applyTo(message)) };
   }
 }

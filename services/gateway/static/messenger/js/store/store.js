@@ -9,9 +9,11 @@ import { Pauses } from "../pauses.js";
 import { Cache } from "./cache.js";
 import { Conversations } from "./conversations.js";
 import { Friends } from "./friends.js";
+import { MessageChanges } from "./message_changes.js";
 import { Messages } from "./messages.js";
 import { Notifications } from "./notifications.js";
 import { Profiles } from "./profiles.js";
+import { Quotes } from "./quotes.js";
 import { ReadMarks } from "./read_marks.js";
 
 const FIRST_PAUSE_MS = 500, LONGEST_PAUSE_MS = 15_000;
@@ -30,12 +32,14 @@ export class Store extends EventTarget {
     this.profiles = new Profiles(this);
     this.friends = new Friends(this);
     this.conversations = new Conversations(this);
+    this.messageChanges = new MessageChanges(this);
     this.messages = new Messages(this);
+    this.quotes = new Quotes(this);
     this.readMarks = new ReadMarks(this);
     this.notifications = new Notifications(this);
     this.outbox = new Outbox({
       owner: me.user_id,
-      sent: ({ peer }, answer) => this.conversations.addMessage(peer, answer.conversation_id, answer),
+      done: (entry, answer) => this.#accepted(entry, answer),
       changed: (peer) => this.changed("messages", peer),
     });
     this.drafts = new Drafts({
@@ -43,8 +47,8 @@ export class Store extends EventTarget {
       changed: () => this.changed("drafts"),
     });
     this.cache = new Cache(this);
-    this.parts = [this.profiles, this.friends, this.conversations, this.messages, this.readMarks, this.notifications,
-      this.outbox, this.drafts, this.cache];
+    this.parts = [this.profiles, this.friends, this.conversations, this.messageChanges, this.messages, this.quotes,
+      this.readMarks, this.notifications, this.outbox, this.drafts, this.cache];
     this.handlers = Object.assign({ "session.revoked": (data) => this.#sessionRevoked(data) }, ...this.parts.map((part) => part.events));
     this.pauses = new Pauses(FIRST_PAUSE_MS, LONGEST_PAUSE_MS);
     this.live = this.#newLive();
@@ -79,6 +83,7 @@ export class Store extends EventTarget {
 
   /** Loads everything that is shown; returns the position after it. */
   async #reload() {
+    this.messageChanges.clear();
     const position = await this.conversations.load();
     await Promise.all([this.friends.load(), this.notifications.load(), this.messages.reload()]);
     return position;
@@ -110,6 +115,15 @@ export class Store extends EventTarget {
     this.connected = on;
     this.changed("connection");
     if (on) for (const part of this.parts) part.onConnected?.();
+  }
+
+  /** Applies what the gateway has accepted from the outbox. */
+  #accepted({ kind, peer, message_id, emoji }, answer) {
+    const by = { message_id, sender_id: this.me.user_id };
+    if (kind === "send") this.conversations.addMessage(peer, answer.conversation_id, answer);
+    else if (kind === "edit") this.messageChanges.edit(peer, answer);
+    else if (kind === "delete") this.messageChanges.delete(peer, by);
+    else this.messageChanges.reactOnce(peer, { ...by, emoji });
   }
 
   /** The stream has the end of all of the user's sessions; this page ends with its own. */

@@ -68,10 +68,11 @@ export class ChatList {
   #row(conversation) {
     const id = conversation.user_id, profile = this.store.profiles.get(id);
     const waiting = this.store.outbox.to(id).at(-1);
-    const last = waiting ?? conversation.last_message;
+    const newest = waiting ?? conversation.last_message;
+    const last = newest && this.store.outbox.applyTo(newest);
     const mine = waiting || last?.sender_id === this.store.me.user_id;
     const draft = id === this.selected ? "" : this.store.drafts.to(id);
-    const state = JSON.stringify([draft, profile?.display_name, profile?.username, last?.text, last?.sent_at ?? last?.at, conversation.unread_count, id === this.selected, mine]);
+    const state = JSON.stringify([draft, profile?.display_name, profile?.username, last?.text, last?.deleted, last?.sent_at ?? last?.at, conversation.unread_count, id === this.selected, mine]);
     const known = this.rows.get(id);
     if (known?.state === state) return known.row;
     const unread = conversation.unread_count;
@@ -83,7 +84,7 @@ export class ChatList {
       avatar(profile ?? { user_id: id }),
       el("span", { class: "who" }, this.store.profiles.nameOf(id)),
       last && el("time", { class: "when", datetime: new Date(last.sent_at ?? last.at).toISOString() }, brief(last.sent_at ?? last.at)),
-      el("span", { class: "last", dir: "auto" }, draft ? [el("span", { class: "draft" }, t("draft")), ` ${draft.slice(0, 120)}`] : last ? `${mine ? `${t("you")}: ` : ""}${last.text.slice(0, 120)}` : t("say_hello")),
+      el("span", { class: "last", dir: "auto" }, draft ? [el("span", { class: "draft" }, t("draft")), ` ${draft.slice(0, 120)}`] : last ? `${mine ? `${t("you")}: ` : ""}${last.deleted ? t("message_deleted") : last.text.slice(0, 120)}` : t("say_hello")),
       unread > 0 && el("span", { class: "badge", aria: { label: t("unread", { n: unread }) }, role: "img" }, unread > 99 ? "99+" : String(unread)));
     const row = known?.row ?? el("li", {}, link);
     this.rows.set(id, { row, link, state });

@@ -27,7 +27,7 @@ export class Shell {
     const on = (kind, work) => this.store.addEventListener(kind, work, { signal });
     on("connection", () => this.#connection());
     for (const kind of ["conversations", "friends", "notifications"]) on(kind, () => this.#badges());
-    for (const kind of ["conversations", "friends", "notifications", "profile", "sessions", "messages", "drafts"]) {
+    for (const kind of ["conversations", "friends", "notifications", "profile", "sessions", "messages", "message_event", "drafts", "connection"]) {
       on(kind, ({ detail }) => { this.list?.update(); this.view?.update?.(kind, detail); });
     }
     window.addEventListener("hashchange", () => this.#show(), { signal });

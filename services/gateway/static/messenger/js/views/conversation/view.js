@@ -1,10 +1,12 @@
 // A conversation with a friend: header, messages, composer; for others, who that is and what can be done about it.
 
+import { announce } from "../../announce.js";
 import { el } from "../../dom.js";
-import { reason } from "../../i18n.js";
+import { reason, t } from "../../i18n.js";
+import { MessageActions } from "./actions.js";
 import { Composer } from "./composer.js";
 import { Header } from "./header.js";
-import { MessageList } from "./message_list.js";
+import { MessageList } from "../messages/message_list.js";
 import { StrangerView } from "./stranger.js";
 
 export class ConversationView {
@@ -13,11 +15,13 @@ export class ConversationView {
     this.peer = peer;
     this.problem = el("p", { class: "problem", role: "alert" });
     this.header = new Header(store, peer);
-    this.messages = new MessageList(store, peer, { failed: (error) => { this.problem.textContent = reason(error); } });
+    this.actions = new MessageActions(this);
+    this.messages = new MessageList(store, peer, { actions: this.actions, failed: (error) => { this.problem.textContent = reason(error); } });
     // In place of the messages where the two are no friends.
     this.stranger = new StrangerView(store, peer);
-    this.composer = new Composer(store, peer, { sent: () => this.messages.showNewest() });
-    this.node = el("section", { class: "thread" }, this.header.node, this.messages.node, this.stranger.node, this.problem, this.composer.nodes);
+    this.composer = new Composer(store, peer, { sent: () => this.messages.showNewest(), editLast: () => this.actions.editLast() });
+    this.node = el("section", { class: "thread", onkeydown: (event) => this.#key(event) },
+      this.header.node, this.messages.node, this.stranger.node, this.problem, this.composer.nodes);
   }
 
   shown() {
@@ -27,12 +31,14 @@ export class ConversationView {
   }
 
   close() {
+    this.actions.close();
     this.messages.close();
   }
 
   update(kind, detail) {
     if (kind === "profile" || kind === "conversations") this.header.draw();
     if (["friends", "conversations", "profile"].includes(kind)) this.#showStanding();
+    if (kind === "message_event") this.#announce(detail);
     if (kind === "messages" && detail !== this.peer) return;
     this.messages.update(kind);
   }
@@ -45,5 +51,19 @@ export class ConversationView {
     // What is typed is kept as a draft; the messages are not shown any more.
     this.composer.setHidden(!isOpen);
     this.messages.setHidden(!isOpen);
+  }
+
+  /** Says to screen readers what the other person has done. */
+  #announce({ peer, kind, by, ...values }) {
+    if (peer === this.peer && by !== this.store.me.user_id && (kind !== "reacted" || values.emoji)) {
+      announce(t(`announce_${kind}`, { name: this.store.profiles.nameOf(by), ...values }));
+    }
+  }
+
+  #key(event) {
+    // Without one to cancel, Escape leaves the conversation.
+    if (event.key !== "Escape" || !this.composer.cancel()) return;
+    event.preventDefault();
+    event.stopPropagation();
   }
 }

@@ -4,6 +4,7 @@
 import { el } from "../../dom.js";
 import { t } from "../../i18n.js";
 import { JumpButton } from "./jump_button.js";
+import { listenToGestures } from "./message_gestures.js";
 import { MessageWindow } from "./message_window.js";
 import { UnsentMessages } from "./unsent_messages.js";
 
@@ -14,10 +15,12 @@ const AT_BOTTOM = 40;
 const FIRST_UNREAD_AT = 0.25;
 // Pixels of a message that may be missing when it counts as read.
 const HIDDEN = 8;
+// How long a message that was jumped to is marked.
+const MARKED_MS = 2_000;
 
 export class MessageList {
-  /** `failed(error)` is called where the messages cannot be loaded. */
-  constructor(store, peer, { failed }) {
+  /** `actions`: what can be done to a message; `failed(error)` is called where the messages cannot be loaded. */
+  constructor(store, peer, { actions, failed }) {
     this.store = store;
     this.peer = peer;
     this.failed = failed;
@@ -28,11 +31,17 @@ export class MessageList {
     // Whether the conversation is shown, and whether it is known where it begins: before that nothing is drawn or read.
     this.opened = false;
     this.positioned = false;
-    this.window = new MessageWindow(store, peer);
+    // Whether what is shown could not be loaded, and may be out of date.
+    this.outdated = false;
+    this.window = new MessageWindow(store, peer, actions);
     this.beginning = el("p", { class: "soft beginning", hidden: true }, t("beginning"));
-    this.unsent = new UnsentMessages(store, peer);
-    this.log = el("div", { class: "log", role: "log", tabindex: "0", aria: { live: "polite", relevant: "additions" }, onscroll: () => this.#scrolled() },
+    this.unsent = new UnsentMessages(store, peer, actions);
+    this.log = el("div", { class: "log", role: "log", tabindex: "0", aria: { live: "off" }, onscroll: () => this.#scrolled() },
       this.beginning, this.window.node, this.unsent.node);
+    listenToGestures(this.log);
+    // The newest message stays in view where a keyboard, or a bar of the composer, takes some of the height.
+    this.resizing = new ResizeObserver(() => { if (this.positioned && this.following && !document.hidden) this.log.scrollTop = this.log.scrollHeight; });
+    this.resizing.observe(this.log);
     this.jump = new JumpButton(() => this.showNewest());
     this.node = el("div", { class: "stage", hidden: true }, this.log, this.jump.node);
   }
@@ -43,13 +52,14 @@ export class MessageList {
       this.positioned = false;
       this.window.clear();
     } else if (!this.opened) {
-      this.#open();
+      this.opening = this.#open();
     }
     this.opened = !hidden;
   }
 
   close() {
     this.closed = true;
+    this.resizing.disconnect();
     cancelAnimationFrame(this.drawing);
   }
 
@@ -59,7 +69,8 @@ export class MessageList {
       this.firstUnread = this.#findFirstUnread();
       this.#showFirstUnread();
     }
-    if (["messages", "conversations", "visible"].includes(kind)) {
+    if (kind === "connection" && this.store.connected && this.outdated) this.#load();
+    if (["messages", "conversations", "profile", "visible"].includes(kind)) {
       this.drawing ??= requestAnimationFrame(() => {
         this.drawing = null;
         this.#draw();
@@ -74,18 +85,43 @@ export class MessageList {
     if (!this.closed) this.#showEnd();
   }
 
+  /** Shows a message in the middle and marks it for a moment; loads the part around it where it is not loaded. */
+  async jumpTo(sequence) {
+    await this.opening;
+    this.following = false;
+    if (this.#indexOf(sequence) < 0) await this.store.messages.openAt(this.peer, sequence).catch((error) => this.failed(error));
+    const index = this.#indexOf(sequence);
+    if (this.closed || index < 0) return;
+    if (!this.window.nodeOf(sequence)) this.window.showIndex(index);
+    this.positioned = true;
+    this.#draw();
+    const node = this.window.nodeOf(sequence), { top, height } = node.getBoundingClientRect();
+    this.log.scrollTop += top - this.log.getBoundingClientRect().top - (this.log.clientHeight - height) / 2;
+    this.#scrolled();
+    node.focus({ preventScroll: true });
+    node.dataset.marked = "";
+    setTimeout(() => { delete node.dataset.marked; }, MARKED_MS);
+  }
+
   /** Finds where to begin, in what is known already or else in what is loaded. */
   async #open() {
-    const { conversations, friends, messages } = this.store;
+    const { conversations, friends } = this.store;
     await conversations.listed;
     if (this.closed || friends.standing(this.peer) !== "accepted") return;
     this.firstUnread = this.#findFirstUnread();
     if (!this.firstUnread || this.#indexOf(this.firstUnread) >= 0) this.#showFirstUnread();
+    await this.#load();
+  }
+
+  async #load() {
+    const { friends, messages } = this.store;
     try {
       await (this.firstUnread ? messages.openAt(this.peer, this.firstUnread) : messages.openNewest(this.peer));
+      this.outdated = false;
     } catch (error) {
       // The list of friends is behind: the next one says what they are now.
       if (error.code === "not_friends") return friends.load().catch(() => {});
+      this.outdated = error.passing;
       if (!error.passing) this.failed(error);
     }
     if (!this.opened) return;

@@ -6,9 +6,10 @@ import { MessageRow } from "./message.js";
 const MOST_ROWS = 180, STEP = 30;
 
 export class MessageWindow {
-  constructor(store, peer) {
+  constructor(store, peer, actions) {
     this.store = store;
     this.peer = peer;
+    this.actions = actions;
     // Indexes in the loaded messages.
     this.from = 0;
     this.until = 0;
@@ -90,7 +91,7 @@ export class MessageWindow {
     let before = this.items[this.from - 1];
     for (const message of messages) {
       let row = this.rows.get(message.sequence);
-      if (!row) this.rows.set(message.sequence, row = new MessageRow(this.store, this.peer));
+      if (!row) this.rows.set(message.sequence, row = new MessageRow(this.store, this.peer, this.actions));
       row.draw(message, before, { isFirstUnread: message.sequence === firstUnread, peerSeen });
       nodes.push(row.node);
       before = message;

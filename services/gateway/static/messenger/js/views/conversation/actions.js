@@ -1,0 +1,96 @@
+// What can be done to a message of the conversation: the menu, and what its items do.
+
+import { announce } from "../../announce.js";
+import { el, icon } from "../../dom.js";
+import { t } from "../../i18n.js";
+import { isEditable, reactionOf } from "../../message.js";
+import { closePopover, openMenu } from "../menu.js";
+import { openReactionPicker } from "../messages/reaction_picker.js";
+
+/** How the outbox finds a message: by its id, or by that of the entry that sends it. */
+const targetOf = ({ message_id, id }) => (message_id ? { message_id } : { send_id: id });
+
+export class MessageActions {
+  /** `view`: the conversation's view, with its `composer` and its list of `messages`. */
+  constructor(view) {
+    this.view = view;
+    this.store = view.store;
+    this.peer = view.peer;
+  }
+
+  close() {
+    closePopover();
+    this.dialog?.close();
+  }
+
+  /** Opens a message's menu at an element. */
+  openMenu(message, at) {
+    const { composer } = this.view, me = this.store.me.user_id;
+    const isSent = Boolean(message.message_id), mine = !isSent || message.sender_id === me;
+    const items = [
+      isSent && { text: t("reply"), icon: icon("reply"), action: () => composer.reply(message) },
+      isSent && { text: t("react"), icon: icon("smile"), action: () => this.#pickReaction(message, at) },
+      (!isSent || isEditable(message, me)) && { text: t("edit"), icon: icon("edit"), action: () => composer.edit(message, targetOf(message)) },
+      { text: t("copy_text"), icon: icon("copy"), action: () => copy(message.text) },
+      mine && { text: t("delete"), icon: icon("trash"), danger: true, action: () => this.#confirmDeletion(message, at.closest(".message")) },
+    ];
+    openMenu(t("message_menu"), items.filter(Boolean), at);
+  }
+
+  react(message, emoji) {
+    this.store.outbox.react(this.peer, targetOf(message), emoji);
+  }
+
+  jumpTo(sequence) {
+    return this.view.messages.jumpTo(sequence);
+  }
+
+  /** Puts a text into the composer. */
+  useText(text) {
+    this.view.composer.write(text);
+  }
+
+  /** Edits the user's last message; whether there is one that can be edited. */
+  editLast() {
+    const { outbox, messages, me } = this.store;
+    const last = outbox.to(this.peer).at(-1) ?? (messages.reachesEnd(this.peer) && messages.of(this.peer).findLast(({ sender_id: sender, deleted }) => sender === me.user_id && !deleted));
+    if (!last || (last.message_id && !isEditable(last, me.user_id))) return false;
+    this.view.composer.edit(outbox.applyTo(last), targetOf(last));
+    return true;
+  }
+
+  #pickReaction(message, at) {
+    openReactionPicker(reactionOf(message, this.store.me.user_id), at, (emoji) => this.react(message, emoji));
+  }
+
+  #confirmDeletion(message, row) {
+    const confirm = () => {
+      dialog.close();
+      this.store.outbox.delete(this.peer, targetOf(message));
+    };
+    const dialog = this.dialog = el("dialog", { aria: { labelledby: "delete-title" } }, el("p", { id: "delete-title" }, t("delete_sure")),
+      el("div", { class: "actions" }, el("button", { type: "button", onclick: () => dialog.close() }, t("cancel")),
+        el("button", { type: "button", class: "danger", onclick: confirm }, t("delete"))));
+    dialog.addEventListener("close", () => {
+      dialog.remove();
+      if (row.isConnected) row.focus({ preventScroll: true });
+      else this.view.composer.focus();
+    });
+    document.body.append(dialog);
+    dialog.showModal();
+  }
+}
+
+async function copy(text) {
+  try {
+    await navigator.clipboard.writeText(text);
+  } catch {
+    // Without https scripts have no other clipboard.
+    const field = el("textarea", { class: "hidden", value: text });
+    document.body.append(field);
+    field.select();
+    document.execCommand("copy");
+    field.remove();
+  }
+  announce(t("copied"));
+}
