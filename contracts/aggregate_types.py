@@ -9,7 +9,7 @@ from collections.abc import Callable
 import msgspec
 
 from contracts import subjects
-from contracts.events import dead_letter, friendship, message, profile, session, user
+from contracts.events import dead_letter, friendship, message, profile, report, session, user
 from contracts.events.event import Event
 from contracts.events.loss import EVENTS_LOST
 from contracts.subjects import STREAMS, stream_of
@@ -94,6 +94,9 @@ AGGREGATE_TYPES = (
             friendship.FriendshipBlocked,
             friendship.FriendshipUnblocked,
         ),
+    ),
+    AggregateType(
+        subjects.report, (report.ReportFiled, report.ReportViewed, report.ReportSettled, report.ReportExpired)
     ),
     AggregateType(subjects.conversation, (message.MessageSent,)),
     AggregateType(subjects.message, (message.MessageEdited, message.MessageDeleted, message.ReactionChanged)),

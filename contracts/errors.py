@@ -247,6 +247,12 @@ class EditWindowOver(VestnikError):
     code, status, grpc = "edit_window_over", 409, "FAILED_PRECONDITION"
 
 
+class ReportSettled(VestnikError):
+    """This report was settled, by another operator or in another way."""
+
+    code, status, grpc = "report_settled", 409, "FAILED_PRECONDITION"
+
+
 class ReadModelBehind(VestnikError):
     """The read model has not reached the requested position."""
 

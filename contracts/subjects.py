@@ -166,6 +166,11 @@ def friendship(pair_id: str) -> str:
     return f"vestnik.contact.friendship.{pair_id}"
 
 
+def report(report_id: str) -> str:
+    """Private: one user's report of another, with copies of messages."""
+    return f"vestnik.contact.report.{report_id}"
+
+
 def conversation(conversation_id: str) -> str:
     return f"vestnik.messaging.conversation.{conversation_id}"
 

@@ -101,6 +101,14 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
         int,
         Doc(ge=1, le=100_000, description="Maximum number of a user's friend requests that await an answer."),
     ] = 500
+    report_days: Annotated[
+        int,
+        Doc(
+            ge=0,
+            le=3650,
+            description="How many days after its settlement operators can read the texts of a report.",
+        ),
+    ] = 90
     rpc_tls: Annotated[
         Literal["on", "off"],
         Doc(description="`on`: services use TLS between each other, with certificates on both sides."),

@@ -101,6 +101,10 @@ Language = Annotated[LanguageCode, Meta(description="Language of the account's m
 LANGUAGES: tuple[LanguageCode, ...] = get_args(LanguageCode)
 # Who sees when a user is online: their friends, or nobody.
 PresenceCode = Literal["friends", "nobody"]
+ReportReason = Literal["spam", "harassment", "violence", "sexual", "impersonation", "other"]
+ReportComment = Annotated[str, Meta(max_length=1000, pattern=visible_text.LINES)]
+ReportOutcome = Literal["upheld", "dismissed"]
+ReportNote = Annotated[str, Meta(max_length=1000, pattern=visible_text.LINES)]
 SearchText = Annotated[str, Meta(min_length=1, max_length=64, pattern=_NO_NUL)]
 MessageQuery = Annotated[
     str,
@@ -141,6 +145,8 @@ Sequence = Annotated[int, Meta(ge=0, le=2**53 - 1)]
 MessageSequence = Annotated[int, Meta(ge=1, le=2**53 - 1)]
 PageLimit = Annotated[int, Meta(ge=1, le=200)]
 
+# Most messages of a report.
+REPORTED_MESSAGES = 20
 # Minimum and maximum.
 PASSWORD_CHARACTERS, PASSWORD_BYTES = 8, 1024
 PAGE_LIMIT = 50

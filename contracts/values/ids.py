@@ -3,6 +3,7 @@
 import os
 import re
 import time
+from collections.abc import Iterable
 from datetime import datetime
 from functools import lru_cache
 from hashlib import sha1
@@ -19,6 +20,7 @@ _spare: list[str] = []
 # Two processes must never make ids from the same digits.
 os.register_at_fork(after_in_child=_spare.clear)
 _PAIRS = UUID("5b2e0d5c-7c0f-4c7e-9d4b-0a4a3f6f1c11").bytes
+_REPORTS = UUID("0b5b6f0e-4f2c-4d0b-9a57-6c0d9f1f7e42").bytes
 _ID = re.compile(r"[0-9a-f]{8}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{12}")
 
 
@@ -54,6 +56,11 @@ def pair_id(one: str, other: str) -> str:
 def notification_id(user_id: str, event_id: str) -> str:
     """The id of the notification that an event causes for a user; deterministic, so every reader derives the same."""
     return _named(bytes.fromhex(user_id.replace("-", "")), event_id)
+
+
+def report_id(reporter_id: str, reported_id: str, reason: str, message_ids: Iterable[str], repetition: int) -> str:
+    """The id of a report; deterministic, so that a repeated report is found again. `repetition`: 0 for the first."""
+    return _named(_REPORTS, ":".join((reporter_id, reported_id, reason, *sorted(message_ids), str(repetition))))
 
 
 def is_id(text: str) -> bool:

@@ -1,5 +1,7 @@
 """Composition root of the contact service."""
 
+from datetime import timedelta
+
 from infra.runtime.service_process import service_process
 from infra.settings import Settings
 from projections.engine import ReadModel, Runners
@@ -7,6 +9,10 @@ from projections.registry import find, owned_by
 from services.contact.clients import People
 from services.contact.commands import ContactCommands
 from services.contact.queries import FriendQueries
+from services.contact.reports.clients import MessagingConversations
+from services.contact.reports.commands import ReportCommands
+from services.contact.reports.expiry import expire_reports
+from services.contact.reports.queries import ReportQueries
 from services.contact.server import ContactServer
 
 
@@ -16,10 +22,15 @@ async def main(settings: Settings) -> None:
         await runners.start()
         try:
             queries = FriendQueries(ReadModel(find("friends"), process.pool, runners.waiting))
+            reports = ReportQueries(ReadModel(find("reports"), process.pool, runners.waiting))
             people = People(queries, process.client("auth"))
             commands = ContactCommands(process.log, people, queries, most_pending=settings.pending_friend_requests)
+            keep = timedelta(days=settings.report_days)
+            conversations = MessagingConversations(process.client("messaging"))
+            reporting = ReportCommands(process.log, people, conversations, keep=keep)
             process.spawn(runners.watch(), "projections")
+            process.spawn(expire_reports(reporting, reports, keep), "expiry of reports")
             process.ready_when(runners.ready)
-            await process.serve([ContactServer(commands, queries)])
+            await process.serve([ContactServer(commands, queries, reporting, reports)])
         finally:
             await runners.stop()

@@ -1,5 +1,6 @@
 """Queries of the contact service, all on the read model `friends`."""
 
+from collections.abc import Collection
 from datetime import UTC, datetime
 
 import msgspec
@@ -46,6 +47,11 @@ class BlockRow(msgspec.Struct, frozen=True):
     since: datetime
 
 
+class _Name(msgspec.Struct, frozen=True):
+    user_id: str
+    username: str | None
+
+
 class _Found(msgspec.Struct, frozen=True):
     user_id: str
 
@@ -67,6 +73,15 @@ class FriendQueries:
             _Found, "SELECT user_id FROM {contacts} WHERE user_id = %(user_id)s AND verified", {"user_id": user_id}
         )
         return bool(rows)
+
+    async def usernames(self, user_ids: Collection[str]) -> dict[str, str]:
+        """Returns the usernames of these users, by id, as far as the read model has them."""
+        rows, _ = await self._model.select(
+            _Name,
+            "SELECT user_id, username FROM {contacts} WHERE user_id = ANY(%(user_ids)s::uuid[])",
+            {"user_ids": list(user_ids)},
+        )
+        return {row.user_id: row.username for row in rows if row.username is not None}
 
     async def pending(self, user_id: str, most: int) -> int:
         """Counts the user's unanswered requests in the read model, up to `most`."""

@@ -18,7 +18,6 @@ from contracts.rpc.vestnik.contact.v1 import (
     BlockUserRequest,
     BlockUserResponse,
     ClientEvent,
-    ContactServiceBase,
     Friend,
     FriendState,
     GetFriendsRequest,
@@ -42,6 +41,9 @@ from infra.rpc.call_context import current
 from services.contact.commands import ContactCommands
 from services.contact.domain import Relation
 from services.contact.queries import ChangeRow, FriendQueries, FriendRow, FriendsCursor
+from services.contact.reports.commands import ReportCommands
+from services.contact.reports.queries import ReportQueries
+from services.contact.reports.server import ReportServer
 
 _EVENTS_PAGE = 500
 _ALL = 1 << 62
@@ -89,8 +91,11 @@ class _Backfill(msgspec.Struct, frozen=True):
     limit: Annotated[int, Meta(ge=0)]
 
 
-class ContactServer(ContactServiceBase):
-    def __init__(self, commands: ContactCommands, queries: FriendQueries) -> None:
+class ContactServer(ReportServer):
+    def __init__(
+        self, commands: ContactCommands, queries: FriendQueries, reporting: ReportCommands, reports: ReportQueries
+    ) -> None:
+        super().__init__(reporting, reports, queries)
         self._commands = commands
         self._queries = queries
 

@@ -17,10 +17,8 @@ from services.gateway.http.endpoint import (
 from services.gateway.limits import policies
 from services.gateway.openapi import asyncapi, document
 from services.gateway.routes import (
-    blocks,
     conversations,
     dev_mail,
-    friends,
     message_changes,
     messages,
     notifications,
@@ -30,6 +28,7 @@ from services.gateway.routes import (
     system,
 )
 from services.gateway.routes.accounts import browser_sessions, passwords, session_history, sessions, users
+from services.gateway.routes.contacts import blocks, friends, reports
 from services.gateway.routes.live import routes
 from services.gateway.routes.operators import routes as ops
 
@@ -69,6 +68,7 @@ _DECLARED: tuple[AnyEndpoint, ...] = (
     *profiles.ROUTES,
     *friends.ROUTES,
     *blocks.ROUTES,
+    *reports.ROUTES,
     *messages.ROUTES,
     *message_changes.ROUTES,
     *reactions.ROUTES,

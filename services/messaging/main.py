@@ -9,6 +9,7 @@ from projections.registry import find, owned_by
 from services.messaging.changes.commands import ChangeCommands, message_repository
 from services.messaging.clients import FriendshipCache, Friendships
 from services.messaging.commands import SeenCommands, SendCommands
+from services.messaging.message_copies import MessageCopies
 from services.messaging.message_lookup import MessageLookup
 from services.messaging.notifications.commands import NotificationCommands
 from services.messaging.notifications.queries import NotificationQueries
@@ -56,6 +57,7 @@ async def main(settings: Settings) -> None:
                 SettingsCommands(process.log, friendships, drafts),
                 drafts,
                 search,
+                MessageCopies(messages, lookup),
             )
             process.spawn(follow_friendships(process.nats, process.log, remembered), "friendship follower")
             if process.quorum is not None:

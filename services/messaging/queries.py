@@ -1,5 +1,6 @@
 """Queries on conversations and messages, all on the read model `conversations`."""
 
+from collections.abc import Sequence
 from datetime import UTC, datetime
 
 import msgspec
@@ -124,6 +125,16 @@ class MessageIdLookup(msgspec.Struct, frozen=True):
     seen: Coverage
 
 
+class MessageCopy(msgspec.Struct, frozen=True, kw_only=True):
+    """A message for a report; `text` is empty if it was deleted."""
+
+    message_id: str
+    sequence: int
+    sender_id: str
+    sent_at: datetime
+    text: str
+
+
 class ClientIdPage(msgspec.Struct, frozen=True):
     """(sender id, client_message_id) pairs of a part of a conversation."""
 
@@ -181,6 +192,19 @@ class MessageQueries:
             {"conversation_id": conversation_id, "message_id": message_id},
         )
         return MessageIdLookup(rows[0] if rows else None, _seen(reached, gaps))
+
+    async def copies(self, conversation_id: str, message_ids: Sequence[str]) -> list[MessageCopy]:
+        """Returns those of the messages that the conversation has, in its order."""
+        rows, _ = await self._model.select(
+            MessageCopy,
+            """
+            SELECT message_id, sequence, sender_id, sent_at, text FROM {messages}
+            WHERE message_id = ANY(%(message_ids)s::uuid[]) AND conversation_id = %(conversation_id)s
+            ORDER BY sequence
+            """,
+            {"conversation_id": conversation_id, "message_ids": list(message_ids)},
+        )
+        return rows
 
     async def client_ids(self, conversation_id: str, after: int, until: int) -> ClientIdPage:
         """Returns the ids of messages with conversation sequences after `after`, up to and including `until`."""

@@ -16,6 +16,8 @@ from contracts.rpc.vestnik.messaging.v1 import (
     BackfillNotificationsRequest,
     BackfillRequest,
     ClientEvent,
+    CopyMessagesRequest,
+    CopyMessagesResponse,
     CountUnreadNotificationsRequest,
     CountUnreadNotificationsResponse,
     DeleteMessageRequest,
@@ -32,6 +34,7 @@ from contracts.rpc.vestnik.messaging.v1 import (
     MarkNotificationsReadResponse,
     MarkSeenRequest,
     MarkSeenResponse,
+    MessageCopy,
     MessagingServiceBase,
     Notification,
     ReactRequest,
@@ -48,6 +51,7 @@ from contracts.values.cursors import decode_cursor, encode_cursor
 from contracts.values.emoji import qualified_emoji
 from contracts.values.field_types import (
     PAGE_LIMIT,
+    REPORTED_MESSAGES,
     ClientMessageId,
     Draft,
     EmojiText,
@@ -67,6 +71,7 @@ from services.messaging.changes.commands import ChangeCommands, ChangeTarget
 from services.messaging.changes.domain import Message
 from services.messaging.commands import SeenCommands, SendCommands
 from services.messaging.domain import SendMessage, Sent
+from services.messaging.message_copies import MessageCopies
 from services.messaging.notifications.backfill import backfill_notifications
 from services.messaging.notifications.commands import NotificationCommands
 from services.messaging.notifications.queries import NotificationQueries, NotificationsCursor
@@ -145,6 +150,12 @@ class _Read(msgspec.Struct, frozen=True):
     up_to: Id | None = None
 
 
+class _Copies(msgspec.Struct, frozen=True):
+    user_id: Id
+    peer_id: Id
+    message_ids: Annotated[tuple[Id, ...], Meta(max_length=REPORTED_MESSAGES)]
+
+
 class _Backfill(msgspec.Struct, frozen=True):
     user_id: Id
     after: Annotated[int, Meta(ge=0, le=2**63 - 1)]
@@ -172,6 +183,7 @@ class MessagingServer(MessagingServiceBase):
         settings: SettingsCommands,
         drafts: Drafts,
         search: MessageSearch,
+        copies: MessageCopies,
     ) -> None:
         self._sending = sending
         self._seeing = seeing
@@ -183,6 +195,7 @@ class MessagingServer(MessagingServiceBase):
         self._settings = settings
         self._drafts = drafts
         self._search = search
+        self._copies = copies
 
     async def send_message(self, message: SendMessageRequest) -> SendMessageResponse:
         request = validated(
@@ -394,6 +407,26 @@ class MessagingServer(MessagingServiceBase):
         else:
             sequence = await self._reading.mark_read_through(request.user_id, request.up_to, current())
         return MarkNotificationsReadResponse(position=_position(sequence))
+
+    async def copy_messages(self, message: CopyMessagesRequest) -> CopyMessagesResponse:
+        request = validated(
+            _Copies,
+            {"user_id": message.user_id, "peer_id": message.peer_id, "message_ids": _texts(message.message_ids)},
+        )
+        conversation_id = pair_id(request.user_id, request.peer_id)
+        copies = await self._copies.get(conversation_id, request.message_ids, current().position)
+        return CopyMessagesResponse(
+            messages=[
+                MessageCopy(
+                    message_id=copy.message_id,
+                    sequence=copy.sequence,
+                    sender_id=copy.sender_id,
+                    sent_at=to_unix_ms(copy.sent_at),
+                    text=copy.text,
+                )
+                for copy in copies
+            ]
+        )
 
     async def backfill(self, message: BackfillRequest) -> AsyncIterator[ClientEvent]:
         request = validated(

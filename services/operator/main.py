@@ -6,6 +6,7 @@ from infra.security.operator_accounts import Operators
 from infra.settings import Settings
 from services.operator.dead_letters.actions import PATIENCE
 from services.operator.maintenance import Maintenance
+from services.operator.reports import Reports
 from services.operator.server import OperatorServer
 from streams.log import Log
 
@@ -16,6 +17,7 @@ async def main(settings: Settings) -> None:
         maintenance = Maintenance(settings)
         try:
             operators = Operators(settings.secrets_path)
-            await process.serve([OperatorServer(operators, process.nats, log, settings, maintenance)])
+            reports = Reports(process.client("contact"))
+            await process.serve([OperatorServer(operators, process.nats, log, settings, maintenance, reports)])
         finally:
             await maintenance.close()

@@ -23,17 +23,21 @@ from contracts.rpc.vestnik.operator.v1 import (
     GetDeadLetterRequest,
     GetPersonRequest,
     GetRatesRequest,
+    GetReportRequest,
     GetStatusRequest,
     ListDeadLettersRequest,
     ListEventsRequest,
     ListMaintenanceRequest,
+    ListReportsRequest,
     ListSessionEventsRequest,
     OperatorServiceBase,
     RetryDeadLetterRequest,
+    SettleReportRequest,
     StartMaintenanceRequest,
     TraceEventRequest,
 )
 from contracts.subjects import STREAMS
+from contracts.values.field_types import Id
 from contracts.values.timestamps import bounded
 from contracts.values.validation import validated
 from infra.history import event_history, login_audit
@@ -55,6 +59,7 @@ from services.operator.people import People
 from services.operator.queries import PersonQueries
 from services.operator.rates import History, Span
 from services.operator.read_models import ReadModels
+from services.operator.reports import Reports
 from services.operator.system_status import Status, collect_status
 from streams.log import Log
 
@@ -100,6 +105,15 @@ class _Discard(msgspec.Struct, frozen=True):
     reason: Annotated[str, Meta(min_length=1, max_length=1000, pattern=r"^[^\x00]*\Z")]
 
 
+class _Report(msgspec.Struct, frozen=True):
+    id: Id
+
+
+class _Settled(msgspec.Struct, frozen=True):
+    report_id: str
+    outcome: str
+
+
 class _Rates(msgspec.Struct, frozen=True):
     span: Span
 
@@ -110,7 +124,15 @@ class _Maintenance(msgspec.Struct, frozen=True):
 
 
 class OperatorServer(OperatorServiceBase):
-    def __init__(self, operators: Operators, nc: NATS, log: Log, settings: Settings, maintenance: Maintenance) -> None:
+    def __init__(
+        self,
+        operators: Operators,
+        nc: NATS,
+        log: Log,
+        settings: Settings,
+        maintenance: Maintenance,
+        reports: Reports,
+    ) -> None:
         self._operators = operators
         self._nc = nc
         self._settings = settings
@@ -119,6 +141,7 @@ class OperatorServer(OperatorServiceBase):
         read_models = ReadModels(schemas)
         self._history = HistoryQueries(read_models)
         self._maintenance = maintenance
+        self._reports = reports
         self._rates = History(nc)
         self._people = People(PersonQueries(read_models), self._history)
         self._tracing = Tracing(nc, self._history)
@@ -269,6 +292,25 @@ class OperatorServer(OperatorServiceBase):
     async def cancel_maintenance(self, message: CancelMaintenanceRequest) -> Document:
         operator = self._operator(message.user_id)
         return _document(self._maintenance.cancel(message.id, operator))
+
+    async def list_reports(self, message: ListReportsRequest) -> Document:
+        operator = self._operator(message.user_id)
+        limit = validated(_Page, {"limit": message.limit}).limit
+        page = await self._reports.list(operator, settled=message.settled, limit=limit, before=message.before)
+        return Document(json=page)
+
+    async def get_report(self, message: GetReportRequest) -> Document:
+        operator = self._operator(message.user_id)
+        report_id = validated(_Report, {"id": message.id}).id
+        log.info("%s (%s) reads the report %s", operator.username, operator.user_id, report_id)
+        return Document(json=await self._reports.get(operator, report_id))
+
+    async def settle_report(self, message: SettleReportRequest) -> Document:
+        operator = self._operator(message.user_id)
+        report_id = validated(_Report, {"id": message.id}).id
+        await self._reports.settle(operator, report_id, message.outcome, message.note)
+        log.info("%s (%s) settled the report %s: %s", operator.username, operator.user_id, report_id, message.outcome)
+        return _document(_Settled(report_id, message.outcome))
 
     def _operator(self, user_id: str) -> Operator:
         """Returns the calling operator; the service token names this user (contracts/services.py).

@@ -170,7 +170,7 @@ async def reading(*, kept: bool, changed: bool = False) -> AsyncIterator[Step]:
             nothing = cast(Any, None)
             model = ReadModel(Conversations, pool, PositionWaiter([Conversations], nothing, pool))
             pages = PageReader(PageQueries(model), NewestPages() if kept else NewestPages(most_bytes=0))
-            server = MessagingServer(*(nothing,) * 4, MessageQueries(model), nothing, pages, *(nothing,) * 3)
+            server = MessagingServer(*(nothing,) * 4, MessageQueries(model), nothing, pages, *(nothing,) * 4)
             turns = cycle(peers)
 
             async def one(count: int) -> None:

@@ -345,7 +345,7 @@ async def command() -> AsyncIterator[Step]:
     nothing = cast(Any, None)
     friends = [new_id() for _ in range(1_000)]
     sending = SendCommands(cast(Any, AtOnce()), cast(Any, Friends(friends)), nothing, nothing, nothing)
-    server = MessagingServer(sending, *(nothing,) * 9)
+    server = MessagingServer(sending, *(nothing,) * 10)
     turns = cycle(friends)
 
     async def step(count: int) -> None:

@@ -12,6 +12,7 @@ from tests.browser.test_looks import assert_readable
 from tests.e2e.people import PASSWORD, Api, Person, eventually
 from tests.e2e.poison import poisoned
 from tests.e2e.test_operators import operator
+from tests.e2e.test_reports import report
 
 pytestmark = pytest.mark.asyncio(loop_scope="session")
 
@@ -19,6 +20,7 @@ SECTIONS = {
     "overview": ".tiles",
     "events": ".event",
     "letters": ".letters > *",
+    "reports": ".report .texts",
     "logins": "tbody tr",
     "lookup?q={user}": ".tiles.counts",
     "lookup?q={message}": ".table",
@@ -199,6 +201,37 @@ async def test_a_dead_letter_appears_and_is_given_up_with_a_reason(sitting: Sitt
     await expect(given_up).to_contain_text(olga.username)
 
 
+async def test_a_report_is_read_and_settled_with_a_note(sitting: Sitting, api: Api) -> None:
+    olga, (anna, boris) = await operator(api), await api.friends()
+    first, _ = await boris.sends(anna, "Pay me, or else.", "Nice weather.")
+    page = await sitting.page()
+    await enter(page, olga)
+    await page.get_by_role("link", name="Reports").click()
+    report_id = await report(anna, boris, first, comment="He threatens me.")
+    row = page.locator(".report", has_text=report_id)
+    await expect(row).to_contain_text("Harassment")
+    await expect(row).to_contain_text(anna.username)
+    assert "or else" not in await page.content()
+    await row.get_by_role("button", name="Read the texts").click()
+    await expect(row.locator(".texts")).to_contain_text("Pay me, or else.")
+    await expect(row).to_contain_text("He threatens me.")
+    assert "weather" not in await page.content()
+    await row.get_by_role("button", name="Settle").click()
+    dialog = page.get_by_role("dialog")
+    await dialog.get_by_label("upheld").check()
+    await dialog.get_by_label("Note").fill("A clear threat.")
+    await page.keyboard.press("Tab")
+    await dialog.get_by_role("button", name="Settle").click()
+    await expect(row).to_have_count(0)
+    await page.get_by_role("button", name="Settled").click()
+    await expect(row).to_contain_text(olga.username)
+    await expect(row.locator(".pill")).to_have_text("upheld")
+    await row.get_by_role("button", name="Read the texts").click()
+    await expect(row).to_contain_text("A clear threat.")
+    await row.get_by_role("link", name=boris.username).click()
+    await page.get_by_role("heading", name=boris.username).wait_for()
+
+
 async def test_nobody_else_sees_anything(sitting: Sitting, api: Api) -> None:
     anna = await api.person()
     page = await sitting.page()
@@ -241,12 +274,15 @@ async def test_every_section_can_be_read_by_everybody(
     olga = await operator(api)
     anna, boris = await api.friends()
     (sent,) = await anna.sends(boris, "Good morning!")
+    await report(boris, anna, sent, comment="Every day.")
     named = {"user": anna.username, "message": sent["message_id"], "pair": sent["conversation_id"]}
     name = f"{'phone' if size is PHONE else 'desktop'}-{scheme}-{language}-ops"
     page = await sitting.page(size=size, color_scheme=scheme, locale=language)
     await enter(page, olga)
     for section, content in SECTIONS.items():
         await page.goto(f"/ops#/{section.format(**named)}")
+        if section == "reports":
+            await page.locator(".report .row-actions button").first.click()
         await page.locator(content).first.wait_for()
         await assert_readable(page, f"{name}-{section.translate(str.maketrans('?={:', '----', '}'))}")
         wide = await page.evaluate("document.documentElement.scrollWidth - document.documentElement.clientWidth")

@@ -23,6 +23,8 @@ READING = (
     "aggregate?kind=user&id=01890a5d-ac96-774b-bcce-b302099a8057",
     "maintenance",
     "rates",
+    "reports",
+    "report?id=01890a5d-ac96-774b-bcce-b302099a8057",
 )
 
 
@@ -66,6 +68,7 @@ async def test_only_operators_are_told_anything(api: Api) -> None:
         ("dead-letters/discard", {**letter, "reason": "a test"}),
         ("maintenance", {"kind": "verify", "projection": "friends"}),
         ("maintenance/cancel", {"id": "1"}),
+        ("reports/settle", {"id": "01890a5d-ac96-774b-bcce-b302099a8057", "outcome": "upheld"}),
     ):
         url = f"/v1/ops/{path}"
         assert_problem(await api.http.post(url, json=body), 401, "unauthenticated")

@@ -53,6 +53,8 @@ LIVE_ADDRESS = Limit(name="live-address", quota=6_000, window=60, subject=Subjec
 FRIENDS_ADDRESS = Limit(name="friends-address", quota=6_000, window=60, subject=Subject.ADDRESS)
 # Requests, acceptances, withdrawals, removals and blocks together.
 FRIENDS = Limit(name="friends", quota=60, window=60, burst=120, subject=Subject.ACCOUNT)
+REPORT_ADDRESS = Limit(name="report-address", quota=600, window=3600, subject=Subject.ADDRESS)
+REPORT = Limit(name="report", quota=30, window=3600, burst=10, subject=Subject.ACCOUNT)
 PROFILE_CHANGE_ADDRESS = Limit(name="profile-change-address", quota=3_000, window=60, subject=Subject.ADDRESS)
 PROFILE_CHANGE = Limit(name="profile-change", quota=120, window=3600, burst=60, subject=Subject.ACCOUNT)
 OPS = Limit(name="ops", quota=1_200, window=60, subject=Subject.ACCOUNT)

@@ -95,6 +95,7 @@ NOT_SHOWN: dict[str, str] = {
     "email_claim": "only its holder may learn whether an address has an account",
     "username_claim": "it is named by a key of auth; the user's own aggregate has the username",
     "mail": "it is named by a key of auth, and tells which address has an account",
+    "report": "its texts are for the operator who settles it, and each view of them is recorded",
     "dead_letter": "a single decision, which `vestnik dead-letters` shows",
     **dict.fromkeys((f"lost_in_{owner}" for owner in subjects.STREAMS.values()), "placeholders without a state"),
 }

@@ -118,6 +118,9 @@ class Contact(contact.ContactServiceBase):
     async def get_friends(self, message: contact.GetFriendsRequest) -> contact.GetFriendsResponse:
         return await self.script.play("get_friends", message, contact.GetFriendsResponse)
 
+    async def report_user(self, message: contact.ReportUserRequest) -> contact.ReportUserResponse:
+        return await self.script.play("report_user", message, contact.ReportUserResponse)
+
     async def block_user(self, message: contact.BlockUserRequest) -> contact.BlockUserResponse:
         return await self.script.play("block_user", message, contact.BlockUserResponse)
 

@@ -252,6 +252,15 @@ CASES = {
         page({"user_id": PEER, "state": "incoming", "since": SHOWN}),
         asked={"state": contact.FriendState.INCOMING},
     ),
+    "report": Case(
+        "POST",
+        "/v1/reports",
+        {"report_user": contact.ReportUserResponse(report_id=PEER)},
+        202,
+        {"report_id": PEER},
+        body={"user_id": PEER, "message_ids": [OTHER], "reason": "spam", "comment": "Again."},
+        asked={"reported_id": PEER, "message_ids": [OTHER], "reason": "spam", "comment": "Again."},
+    ),
     "block": Case("PUT", f"/v1/blocks/{PEER}", {"block_user": contact.BlockUserResponse(position=WROTE)}, 204),
     "unblock": Case("DELETE", f"/v1/blocks/{PEER}", {"unblock_user": contact.UnblockUserResponse(position=WROTE)}, 204),
     "blocks": Case(

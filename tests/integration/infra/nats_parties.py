@@ -27,7 +27,7 @@ EVENTS = {
     AUTH: [subjects.user("u"), *PRIVATE],
     subjects.SESSION: [subjects.session("s")],
     subjects.PROFILE: [subjects.profile("u")],
-    CONTACT: [subjects.friendship("p")],
+    CONTACT: [subjects.friendship("p"), subjects.report("r")],
     MESSAGING: [
         subjects.conversation("c"),
         subjects.message("m"),

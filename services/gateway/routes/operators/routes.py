@@ -5,7 +5,7 @@ from typing import Annotated, Literal, TypeVar
 import msgspec
 from msgspec import Meta
 
-from contracts.errors import MaintenanceUnderWay, NotAnOperator, NotFound, VestnikError
+from contracts.errors import MaintenanceUnderWay, NotAnOperator, NotFound, ReportSettled, VestnikError
 from contracts.rpc.vestnik.operator.v1 import (
     CancelMaintenanceRequest,
     DiscardDeadLetterRequest,
@@ -14,16 +14,20 @@ from contracts.rpc.vestnik.operator.v1 import (
     GetDeadLetterRequest,
     GetPersonRequest,
     GetRatesRequest,
+    GetReportRequest,
     GetStatusRequest,
     ListDeadLettersRequest,
     ListEventsRequest,
     ListMaintenanceRequest,
+    ListReportsRequest,
     ListSessionEventsRequest,
     OperatorServiceStub,
     RetryDeadLetterRequest,
+    SettleReportRequest,
     StartMaintenanceRequest,
     TraceEventRequest,
 )
+from contracts.values.field_types import Id, ReportNote, ReportOutcome
 from services.gateway.clients import ServiceClient
 from services.gateway.http.endpoint import (
     AnyEndpoint,
@@ -45,8 +49,11 @@ from services.gateway.routes.operators.schemas import (
     Maintenance,
     MaintenanceJob,
     PersonSeen,
+    Reports,
+    ReportTexts,
     SessionEvents,
     SettledLetter,
+    SettledReport,
     StreamEvents,
     StreamHistory,
     SystemStatus,
@@ -114,6 +121,22 @@ class DeadLettersQuery(msgspec.Struct, frozen=True, kw_only=True):
 
 class LetterQuery(msgspec.Struct, frozen=True, kw_only=True):
     id: LetterId
+
+
+class ReportsQuery(msgspec.Struct, frozen=True, kw_only=True):
+    limit: Limit = 50
+    settled: Annotated[bool, Meta(description="Settled reports instead of open ones.")] = False
+    before: Annotated[str, Meta(max_length=256, description="`older` of the previous page.")] = ""
+
+
+class ReportQuery(msgspec.Struct, frozen=True, kw_only=True):
+    id: Id
+
+
+class SettleRequest(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    id: Id
+    outcome: Annotated[ReportOutcome, Meta(description="`upheld`: against the reported user; `dismissed`: not.")]
+    note: ReportNote = ""
 
 
 class RetryRequest(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
@@ -227,6 +250,26 @@ async def discard(incoming: Request[NoQuery, DiscardRequest]) -> Response:
         user_id=incoming.caller.user_id, id=incoming.body.id, reason=incoming.body.reason
     )
     return _reply(await operator.command(operator.stub.discard_dead_letter, request, repeatable=False), SettledLetter)
+
+
+async def reports(incoming: Request[ReportsQuery, NoBody]) -> Response:
+    operator, query = _operator(incoming), incoming.query
+    request = ListReportsRequest(
+        user_id=incoming.caller.user_id, settled=query.settled, limit=query.limit, before=query.before
+    )
+    return _reply(await operator.read(operator.stub.list_reports, request), Reports)
+
+
+async def report(incoming: Request[ReportQuery, NoBody]) -> Response:
+    operator = _operator(incoming)
+    request = GetReportRequest(user_id=incoming.caller.user_id, id=incoming.query.id)
+    return _reply(await operator.command(operator.stub.get_report, request, repeatable=True), ReportTexts)
+
+
+async def settle(incoming: Request[NoQuery, SettleRequest]) -> Response:
+    operator, body = _operator(incoming), incoming.body
+    request = SettleReportRequest(user_id=incoming.caller.user_id, id=body.id, outcome=body.outcome, note=body.note)
+    return _reply(await operator.command(operator.stub.settle_report, request, repeatable=True), SettledReport)
 
 
 async def maintenance(incoming: Request[NoQuery, NoBody]) -> Response:
@@ -381,6 +424,38 @@ ROUTES: tuple[AnyEndpoint, ...] = (
         SettledLetter,
         "Discards an event permanently: this version of the read model skips it. Recorded with the reason and the "
         "operator's name.",
+    ),
+    _route(
+        "GET",
+        "reports",
+        "Reports of users and messages",
+        reports,
+        ReportsQuery,
+        NoBody,
+        Reports,
+        "The latest first, without their texts.",
+    ),
+    _route(
+        "GET",
+        "report",
+        "The texts of a report",
+        report,
+        ReportQuery,
+        NoBody,
+        ReportTexts,
+        "The reported messages as they were when they were reported, and nothing else of the conversation. Each view "
+        "is recorded as an event, with its operator.",
+    ),
+    _route(
+        "POST",
+        "reports/settle",
+        "Settles a report",
+        settle,
+        NoQuery,
+        SettleRequest,
+        SettledReport,
+        "Recorded with the operator and the note. The texts expire `VESTNIK_REPORT_DAYS` later.",
+        (ReportSettled,),
     ),
     _route(
         "GET",

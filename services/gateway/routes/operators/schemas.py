@@ -170,6 +170,52 @@ class SettledLetter(msgspec.Struct, frozen=True, kw_only=True):
     reason: str | None
 
 
+class ReportPerson(msgspec.Struct, frozen=True):
+    user_id: str
+    username: str | None
+
+
+class Report(msgspec.Struct, frozen=True, kw_only=True):
+    report_id: str
+    reporter: ReportPerson
+    reported: ReportPerson
+    reason: Annotated[
+        str,
+        Meta(description="`spam`, `harassment`, `violence`, `sexual`, `impersonation` or `other`; more may be added."),
+    ]
+    messages: Annotated[int, Meta(description="Number of reported messages.")]
+    filed_at: Time
+    settled_at: Annotated[Time | None, Meta(description="null: the report is open.")]
+    outcome: Annotated[str | None, Meta(description="`upheld` or `dismissed`.")]
+    settled_by: Annotated[str | None, Meta(description="The operator's name.")]
+
+
+class Reports(msgspec.Struct, frozen=True):
+    items: list[Report]
+    older: Annotated[str | None, Meta(description="For `before`: the next page; null if there is none.")]
+
+
+class ReportedText(msgspec.Struct, frozen=True, kw_only=True):
+    message_id: str
+    sequence: Annotated[int, Meta(description="In the conversation.")]
+    sender_id: str
+    sent_at: Time
+    text: Annotated[str, Meta(description="As it was reported; empty if it was deleted before.")]
+
+
+class ReportTexts(msgspec.Struct, frozen=True, kw_only=True):
+    report_id: str
+    comment: Annotated[str, Meta(description="Of the reporter.")]
+    messages: list[ReportedText]
+    note: Annotated[str, Meta(description="Of the operator who settled it.")]
+    expired_at: Annotated[Time | None, Meta(description="Since when comment and messages are not shown any more.")]
+
+
+class SettledReport(msgspec.Struct, frozen=True):
+    report_id: str
+    outcome: str
+
+
 class PublicProfile(msgspec.Struct, frozen=True, kw_only=True):
     display_name: str | None
     bio: str | None

@@ -11,14 +11,17 @@ __all__ = (
     "GetDeadLetterRequest",
     "GetPersonRequest",
     "GetRatesRequest",
+    "GetReportRequest",
     "GetStatusRequest",
     "ListDeadLettersRequest",
     "ListEventsRequest",
     "ListMaintenanceRequest",
+    "ListReportsRequest",
     "ListSessionEventsRequest",
     "OperatorServiceBase",
     "OperatorServiceStub",
     "RetryDeadLetterRequest",
+    "SettleReportRequest",
     "StartMaintenanceRequest",
     "TraceEventRequest",
 )
@@ -208,6 +211,25 @@ default_message_pool.register_message(
 
 
 @dataclass(eq=False, repr=False)
+class GetReportRequest(betterproto2.Message):
+    @betterproto2.staticproperty
+    @staticmethod
+    def DESCRIPTOR() -> Descriptor:
+        return VESTNIK_OPERATOR_V1_OPERATOR_PROTO_DESCRIPTOR.message_types_by_name[
+            "GetReportRequest"
+        ]
+
+    user_id: "str" = betterproto2.field(1, betterproto2.TYPE_STRING)
+
+    id: "str" = betterproto2.field(2, betterproto2.TYPE_STRING)
+
+
+default_message_pool.register_message(
+    "vestnik.operator.v1", "GetReportRequest", GetReportRequest
+)
+
+
+@dataclass(eq=False, repr=False)
 class GetStatusRequest(betterproto2.Message):
     @betterproto2.staticproperty
     @staticmethod
@@ -317,6 +339,35 @@ default_message_pool.register_message(
 
 
 @dataclass(eq=False, repr=False)
+class ListReportsRequest(betterproto2.Message):
+    @betterproto2.staticproperty
+    @staticmethod
+    def DESCRIPTOR() -> Descriptor:
+        return VESTNIK_OPERATOR_V1_OPERATOR_PROTO_DESCRIPTOR.message_types_by_name[
+            "ListReportsRequest"
+        ]
+
+    user_id: "str" = betterproto2.field(1, betterproto2.TYPE_STRING)
+
+    settled: "bool" = betterproto2.field(2, betterproto2.TYPE_BOOL)
+    """
+    Settled reports instead of open ones.
+    """
+
+    limit: "int" = betterproto2.field(3, betterproto2.TYPE_UINT32)
+
+    before: "str" = betterproto2.field(4, betterproto2.TYPE_STRING)
+    """
+    `older` of the previous page; empty: the newest.
+    """
+
+
+default_message_pool.register_message(
+    "vestnik.operator.v1", "ListReportsRequest", ListReportsRequest
+)
+
+
+@dataclass(eq=False, repr=False)
 class ListSessionEventsRequest(betterproto2.Message):
     @betterproto2.staticproperty
     @staticmethod
@@ -370,6 +421,29 @@ class RetryDeadLetterRequest(betterproto2.Message):
 
 default_message_pool.register_message(
     "vestnik.operator.v1", "RetryDeadLetterRequest", RetryDeadLetterRequest
+)
+
+
+@dataclass(eq=False, repr=False)
+class SettleReportRequest(betterproto2.Message):
+    @betterproto2.staticproperty
+    @staticmethod
+    def DESCRIPTOR() -> Descriptor:
+        return VESTNIK_OPERATOR_V1_OPERATOR_PROTO_DESCRIPTOR.message_types_by_name[
+            "SettleReportRequest"
+        ]
+
+    user_id: "str" = betterproto2.field(1, betterproto2.TYPE_STRING)
+
+    id: "str" = betterproto2.field(2, betterproto2.TYPE_STRING)
+
+    outcome: "str" = betterproto2.field(3, betterproto2.TYPE_STRING)
+
+    note: "str" = betterproto2.field(4, betterproto2.TYPE_STRING)
+
+
+default_message_pool.register_message(
+    "vestnik.operator.v1", "SettleReportRequest", SettleReportRequest
 )
 
 
@@ -706,9 +780,63 @@ class OperatorServiceStub(betterproto2_grpclib.ServiceStub):
             metadata=metadata,
         )
 
+    async def list_reports(
+        self,
+        message: "ListReportsRequest",
+        *,
+        timeout: "float | None" = None,
+        deadline: "Deadline | None" = None,
+        metadata: "MetadataLike | None" = None,
+    ) -> "Document":
+
+        return await self._unary_unary(
+            "/vestnik.operator.v1.OperatorService/ListReports",
+            message,
+            Document,
+            timeout=timeout,
+            deadline=deadline,
+            metadata=metadata,
+        )
+
+    async def get_report(
+        self,
+        message: "GetReportRequest",
+        *,
+        timeout: "float | None" = None,
+        deadline: "Deadline | None" = None,
+        metadata: "MetadataLike | None" = None,
+    ) -> "Document":
+
+        return await self._unary_unary(
+            "/vestnik.operator.v1.OperatorService/GetReport",
+            message,
+            Document,
+            timeout=timeout,
+            deadline=deadline,
+            metadata=metadata,
+        )
+
+    async def settle_report(
+        self,
+        message: "SettleReportRequest",
+        *,
+        timeout: "float | None" = None,
+        deadline: "Deadline | None" = None,
+        metadata: "MetadataLike | None" = None,
+    ) -> "Document":
+
+        return await self._unary_unary(
+            "/vestnik.operator.v1.OperatorService/SettleReport",
+            message,
+            Document,
+            timeout=timeout,
+            deadline=deadline,
+            metadata=metadata,
+        )
+
 
 VESTNIK_OPERATOR_V1_OPERATOR_PROTO_DESCRIPTOR = default_google_proto_descriptor_pool.AddSerializedFile(
-    b'\n"vestnik/operator/v1/operator.proto\x12\x13vestnik.operator.v1"\x1e\n\x08Document\x12\x12\n\x04json\x18\x01 \x01(\x0cR\x04json"+\n\x10GetStatusRequest\x12\x17\n\x07user_id\x18\x01 \x01(\tR\x06userId"\xeb\x01\n\x11ListEventsRequest\x12\x17\n\x07user_id\x18\x01 \x01(\tR\x06userId\x12\x16\n\x06stream\x18\x02 \x01(\tR\x06stream\x12\x12\n\x04type\x18\x03 \x01(\tR\x04type\x12!\n\x0caggregate_id\x18\x04 \x01(\tR\x0baggregateId\x12\x14\n\x05limit\x18\x05 \x01(\rR\x05limit\x12\x16\n\x06before\x18\x06 \x01(\tR\x06before\x12\x14\n\x05after\x18\x07 \x01(\tR\x05after\x12\x14\n\x05since\x18\x08 \x01(\tR\x05since\x12\x14\n\x05until\x18\t \x01(\tR\x05until"\xbf\x01\n\x18ListSessionEventsRequest\x12\x17\n\x07user_id\x18\x01 \x01(\tR\x06userId\x12\x12\n\x04user\x18\x02 \x01(\tR\x04user\x12\x14\n\x05since\x18\x03 \x01(\tR\x05since\x12\x14\n\x05until\x18\x04 \x01(\tR\x05until\x12\x1c\n\trefreshes\x18\x05 \x01(\x08R\trefreshes\x12\x14\n\x05limit\x18\x06 \x01(\rR\x05limit\x12\x16\n\x06before\x18\x07 \x01(\tR\x06before"?\n\x10GetPersonRequest\x12\x17\n\x07user_id\x18\x01 \x01(\tR\x06userId\x12\x12\n\x04user\x18\x02 \x01(\tR\x04user"p\n\x11TraceEventRequest\x12\x17\n\x07user_id\x18\x01 \x01(\tR\x06userId\x12\x0e\n\x02id\x18\x02 \x01(\tR\x02id\x12\x16\n\x06stream\x18\x03 \x01(\tR\x06stream\x12\x1a\n\x08sequence\x18\x04 \x01(\x04R\x08sequence"\xa5\x01\n\x13GetAggregateRequest\x12\x17\n\x07user_id\x18\x01 \x01(\tR\x06userId\x12\x12\n\x04kind\x18\x02 \x01(\tR\x04kind\x12!\n\x0caggregate_id\x18\x03 \x01(\tR\x0baggregateId\x12\x18\n\x07version\x18\x04 \x01(\x04R\x07version\x12\x0e\n\x02at\x18\x05 \x01(\tR\x02at\x12\x14\n\x05limit\x18\x06 \x01(\rR\x05limit"e\n\x16ListDeadLettersRequest\x12\x17\n\x07user_id\x18\x01 \x01(\tR\x06userId\x12\x1c\n\tdiscarded\x18\x02 \x01(\x08R\tdiscarded\x12\x14\n\x05limit\x18\x03 \x01(\rR\x05limit"?\n\x14GetDeadLetterRequest\x12\x17\n\x07user_id\x18\x01 \x01(\tR\x06userId\x12\x0e\n\x02id\x18\x02 \x01(\tR\x02id"A\n\x16RetryDeadLetterRequest\x12\x17\n\x07user_id\x18\x01 \x01(\tR\x06userId\x12\x0e\n\x02id\x18\x02 \x01(\tR\x02id"[\n\x18DiscardDeadLetterRequest\x12\x17\n\x07user_id\x18\x01 \x01(\tR\x06userId\x12\x0e\n\x02id\x18\x02 \x01(\tR\x02id\x12\x16\n\x06reason\x18\x03 \x01(\tR\x06reason">\n\x0fGetRatesRequest\x12\x17\n\x07user_id\x18\x01 \x01(\tR\x06userId\x12\x12\n\x04span\x18\x02 \x01(\tR\x04span"1\n\x16ListMaintenanceRequest\x12\x17\n\x07user_id\x18\x01 \x01(\tR\x06userId"f\n\x17StartMaintenanceRequest\x12\x17\n\x07user_id\x18\x01 \x01(\tR\x06userId\x12\x12\n\x04kind\x18\x02 \x01(\tR\x04kind\x12\x1e\n\nprojection\x18\x03 \x01(\tR\nprojection"C\n\x18CancelMaintenanceRequest\x12\x17\n\x07user_id\x18\x01 \x01(\tR\x06userId\x12\x0e\n\x02id\x18\x02 \x01(\tR\x02id2\x8d\n\n\x0fOperatorService\x12Q\n\tGetStatus\x12%.vestnik.operator.v1.GetStatusRequest\x1a\x1d.vestnik.operator.v1.Document\x12O\n\x08GetRates\x12$.vestnik.operator.v1.GetRatesRequest\x1a\x1d.vestnik.operator.v1.Document\x12S\n\nListEvents\x12&.vestnik.operator.v1.ListEventsRequest\x1a\x1d.vestnik.operator.v1.Document\x12a\n\x11ListSessionEvents\x12-.vestnik.operator.v1.ListSessionEventsRequest\x1a\x1d.vestnik.operator.v1.Document\x12Q\n\tGetPerson\x12%.vestnik.operator.v1.GetPersonRequest\x1a\x1d.vestnik.operator.v1.Document\x12S\n\nTraceEvent\x12&.vestnik.operator.v1.TraceEventRequest\x1a\x1d.vestnik.operator.v1.Document\x12W\n\x0cGetAggregate\x12(.vestnik.operator.v1.GetAggregateRequest\x1a\x1d.vestnik.operator.v1.Document\x12]\n\x0fListDeadLetters\x12+.vestnik.operator.v1.ListDeadLettersRequest\x1a\x1d.vestnik.operator.v1.Document\x12Y\n\rGetDeadLetter\x12).vestnik.operator.v1.GetDeadLetterRequest\x1a\x1d.vestnik.operator.v1.Document\x12]\n\x0fRetryDeadLetter\x12+.vestnik.operator.v1.RetryDeadLetterRequest\x1a\x1d.vestnik.operator.v1.Document\x12a\n\x11DiscardDeadLetter\x12-.vestnik.operator.v1.DiscardDeadLetterRequest\x1a\x1d.vestnik.operator.v1.Document\x12]\n\x0fListMaintenance\x12+.vestnik.operator.v1.ListMaintenanceRequest\x1a\x1d.vestnik.operator.v1.Document\x12_\n\x10StartMaintenance\x12,.vestnik.operator.v1.StartMaintenanceRequest\x1a\x1d.vestnik.operator.v1.Document\x12a\n\x11CancelMaintenance\x12-.vestnik.operator.v1.CancelMaintenanceRequest\x1a\x1d.vestnik.operator.v1.Documentb\x06proto3'
+    b'\n"vestnik/operator/v1/operator.proto\x12\x13vestnik.operator.v1"\x1e\n\x08Document\x12\x12\n\x04json\x18\x01 \x01(\x0cR\x04json"+\n\x10GetStatusRequest\x12\x17\n\x07user_id\x18\x01 \x01(\tR\x06userId"\xeb\x01\n\x11ListEventsRequest\x12\x17\n\x07user_id\x18\x01 \x01(\tR\x06userId\x12\x16\n\x06stream\x18\x02 \x01(\tR\x06stream\x12\x12\n\x04type\x18\x03 \x01(\tR\x04type\x12!\n\x0caggregate_id\x18\x04 \x01(\tR\x0baggregateId\x12\x14\n\x05limit\x18\x05 \x01(\rR\x05limit\x12\x16\n\x06before\x18\x06 \x01(\tR\x06before\x12\x14\n\x05after\x18\x07 \x01(\tR\x05after\x12\x14\n\x05since\x18\x08 \x01(\tR\x05since\x12\x14\n\x05until\x18\t \x01(\tR\x05until"\xbf\x01\n\x18ListSessionEventsRequest\x12\x17\n\x07user_id\x18\x01 \x01(\tR\x06userId\x12\x12\n\x04user\x18\x02 \x01(\tR\x04user\x12\x14\n\x05since\x18\x03 \x01(\tR\x05since\x12\x14\n\x05until\x18\x04 \x01(\tR\x05until\x12\x1c\n\trefreshes\x18\x05 \x01(\x08R\trefreshes\x12\x14\n\x05limit\x18\x06 \x01(\rR\x05limit\x12\x16\n\x06before\x18\x07 \x01(\tR\x06before"?\n\x10GetPersonRequest\x12\x17\n\x07user_id\x18\x01 \x01(\tR\x06userId\x12\x12\n\x04user\x18\x02 \x01(\tR\x04user"p\n\x11TraceEventRequest\x12\x17\n\x07user_id\x18\x01 \x01(\tR\x06userId\x12\x0e\n\x02id\x18\x02 \x01(\tR\x02id\x12\x16\n\x06stream\x18\x03 \x01(\tR\x06stream\x12\x1a\n\x08sequence\x18\x04 \x01(\x04R\x08sequence"\xa5\x01\n\x13GetAggregateRequest\x12\x17\n\x07user_id\x18\x01 \x01(\tR\x06userId\x12\x12\n\x04kind\x18\x02 \x01(\tR\x04kind\x12!\n\x0caggregate_id\x18\x03 \x01(\tR\x0baggregateId\x12\x18\n\x07version\x18\x04 \x01(\x04R\x07version\x12\x0e\n\x02at\x18\x05 \x01(\tR\x02at\x12\x14\n\x05limit\x18\x06 \x01(\rR\x05limit"e\n\x16ListDeadLettersRequest\x12\x17\n\x07user_id\x18\x01 \x01(\tR\x06userId\x12\x1c\n\tdiscarded\x18\x02 \x01(\x08R\tdiscarded\x12\x14\n\x05limit\x18\x03 \x01(\rR\x05limit"?\n\x14GetDeadLetterRequest\x12\x17\n\x07user_id\x18\x01 \x01(\tR\x06userId\x12\x0e\n\x02id\x18\x02 \x01(\tR\x02id"A\n\x16RetryDeadLetterRequest\x12\x17\n\x07user_id\x18\x01 \x01(\tR\x06userId\x12\x0e\n\x02id\x18\x02 \x01(\tR\x02id"[\n\x18DiscardDeadLetterRequest\x12\x17\n\x07user_id\x18\x01 \x01(\tR\x06userId\x12\x0e\n\x02id\x18\x02 \x01(\tR\x02id\x12\x16\n\x06reason\x18\x03 \x01(\tR\x06reason">\n\x0fGetRatesRequest\x12\x17\n\x07user_id\x18\x01 \x01(\tR\x06userId\x12\x12\n\x04span\x18\x02 \x01(\tR\x04span"1\n\x16ListMaintenanceRequest\x12\x17\n\x07user_id\x18\x01 \x01(\tR\x06userId"f\n\x17StartMaintenanceRequest\x12\x17\n\x07user_id\x18\x01 \x01(\tR\x06userId\x12\x12\n\x04kind\x18\x02 \x01(\tR\x04kind\x12\x1e\n\nprojection\x18\x03 \x01(\tR\nprojection"C\n\x18CancelMaintenanceRequest\x12\x17\n\x07user_id\x18\x01 \x01(\tR\x06userId\x12\x0e\n\x02id\x18\x02 \x01(\tR\x02id"u\n\x12ListReportsRequest\x12\x17\n\x07user_id\x18\x01 \x01(\tR\x06userId\x12\x18\n\x07settled\x18\x02 \x01(\x08R\x07settled\x12\x14\n\x05limit\x18\x03 \x01(\rR\x05limit\x12\x16\n\x06before\x18\x04 \x01(\tR\x06before";\n\x10GetReportRequest\x12\x17\n\x07user_id\x18\x01 \x01(\tR\x06userId\x12\x0e\n\x02id\x18\x02 \x01(\tR\x02id"l\n\x13SettleReportRequest\x12\x17\n\x07user_id\x18\x01 \x01(\tR\x06userId\x12\x0e\n\x02id\x18\x02 \x01(\tR\x02id\x12\x18\n\x07outcome\x18\x03 \x01(\tR\x07outcome\x12\x12\n\x04note\x18\x04 \x01(\tR\x04note2\x90\x0c\n\x0fOperatorService\x12Q\n\tGetStatus\x12%.vestnik.operator.v1.GetStatusRequest\x1a\x1d.vestnik.operator.v1.Document\x12O\n\x08GetRates\x12$.vestnik.operator.v1.GetRatesRequest\x1a\x1d.vestnik.operator.v1.Document\x12S\n\nListEvents\x12&.vestnik.operator.v1.ListEventsRequest\x1a\x1d.vestnik.operator.v1.Document\x12a\n\x11ListSessionEvents\x12-.vestnik.operator.v1.ListSessionEventsRequest\x1a\x1d.vestnik.operator.v1.Document\x12Q\n\tGetPerson\x12%.vestnik.operator.v1.GetPersonRequest\x1a\x1d.vestnik.operator.v1.Document\x12S\n\nTraceEvent\x12&.vestnik.operator.v1.TraceEventRequest\x1a\x1d.vestnik.operator.v1.Document\x12W\n\x0cGetAggregate\x12(.vestnik.operator.v1.GetAggregateRequest\x1a\x1d.vestnik.operator.v1.Document\x12]\n\x0fListDeadLetters\x12+.vestnik.operator.v1.ListDeadLettersRequest\x1a\x1d.vestnik.operator.v1.Document\x12Y\n\rGetDeadLetter\x12).vestnik.operator.v1.GetDeadLetterRequest\x1a\x1d.vestnik.operator.v1.Document\x12]\n\x0fRetryDeadLetter\x12+.vestnik.operator.v1.RetryDeadLetterRequest\x1a\x1d.vestnik.operator.v1.Document\x12a\n\x11DiscardDeadLetter\x12-.vestnik.operator.v1.DiscardDeadLetterRequest\x1a\x1d.vestnik.operator.v1.Document\x12]\n\x0fListMaintenance\x12+.vestnik.operator.v1.ListMaintenanceRequest\x1a\x1d.vestnik.operator.v1.Document\x12_\n\x10StartMaintenance\x12,.vestnik.operator.v1.StartMaintenanceRequest\x1a\x1d.vestnik.operator.v1.Document\x12a\n\x11CancelMaintenance\x12-.vestnik.operator.v1.CancelMaintenanceRequest\x1a\x1d.vestnik.operator.v1.Document\x12U\n\x0bListReports\x12\'.vestnik.operator.v1.ListReportsRequest\x1a\x1d.vestnik.operator.v1.Document\x12Q\n\tGetReport\x12%.vestnik.operator.v1.GetReportRequest\x1a\x1d.vestnik.operator.v1.Document\x12W\n\x0cSettleReport\x12(.vestnik.operator.v1.SettleReportRequest\x1a\x1d.vestnik.operator.v1.Documentb\x06proto3'
 )
 
 
@@ -799,6 +927,18 @@ class OperatorServiceBase(betterproto2_grpclib.ServiceBase):
     async def cancel_maintenance(
         self, message: "CancelMaintenanceRequest"
     ) -> "Document":
+
+        raise grpclib.GRPCError(grpclib.const.Status.UNIMPLEMENTED)
+
+    async def list_reports(self, message: "ListReportsRequest") -> "Document":
+
+        raise grpclib.GRPCError(grpclib.const.Status.UNIMPLEMENTED)
+
+    async def get_report(self, message: "GetReportRequest") -> "Document":
+
+        raise grpclib.GRPCError(grpclib.const.Status.UNIMPLEMENTED)
+
+    async def settle_report(self, message: "SettleReportRequest") -> "Document":
 
         raise grpclib.GRPCError(grpclib.const.Status.UNIMPLEMENTED)
 
@@ -914,6 +1054,30 @@ class OperatorServiceBase(betterproto2_grpclib.ServiceBase):
         response = await self.cancel_maintenance(request)
         await stream.send_message(response)
 
+    async def __rpc_list_reports(
+        self, stream: "grpclib.server.Stream[ListReportsRequest, Document]"
+    ) -> None:
+        request = await stream.recv_message()
+        assert request is not None
+        response = await self.list_reports(request)
+        await stream.send_message(response)
+
+    async def __rpc_get_report(
+        self, stream: "grpclib.server.Stream[GetReportRequest, Document]"
+    ) -> None:
+        request = await stream.recv_message()
+        assert request is not None
+        response = await self.get_report(request)
+        await stream.send_message(response)
+
+    async def __rpc_settle_report(
+        self, stream: "grpclib.server.Stream[SettleReportRequest, Document]"
+    ) -> None:
+        request = await stream.recv_message()
+        assert request is not None
+        response = await self.settle_report(request)
+        await stream.send_message(response)
+
     def __mapping__(self) -> "dict[str, grpclib.const.Handler]":
         return {
             "/vestnik.operator.v1.OperatorService/GetStatus": grpclib.const.Handler(
@@ -998,6 +1162,24 @@ class OperatorServiceBase(betterproto2_grpclib.ServiceBase):
                 self.__rpc_cancel_maintenance,
                 grpclib.const.Cardinality.UNARY_UNARY,
                 CancelMaintenanceRequest,
+                Document,
+            ),
+            "/vestnik.operator.v1.OperatorService/ListReports": grpclib.const.Handler(
+                self.__rpc_list_reports,
+                grpclib.const.Cardinality.UNARY_UNARY,
+                ListReportsRequest,
+                Document,
+            ),
+            "/vestnik.operator.v1.OperatorService/GetReport": grpclib.const.Handler(
+                self.__rpc_get_report,
+                grpclib.const.Cardinality.UNARY_UNARY,
+                GetReportRequest,
+                Document,
+            ),
+            "/vestnik.operator.v1.OperatorService/SettleReport": grpclib.const.Handler(
+                self.__rpc_settle_report,
+                grpclib.const.Cardinality.UNARY_UNARY,
+                SettleReportRequest,
                 Document,
             ),
         }

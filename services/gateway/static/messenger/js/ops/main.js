@@ -13,10 +13,11 @@ import { Logins } from "./logins.js";
 import { Lookup } from "./lookup.js";
 import { Maintenance } from "./maintenance.js";
 import { Overview } from "./overview.js";
+import { Reports } from "./reports.js";
 import { say } from "./i18n.js";
 
 const app = document.getElementById("app"), notes = document.getElementById("notes");
-const SECTIONS = { overview: ["chart", Overview], events: ["list", Events], letters: ["warn", Letters], logins: ["people", Logins], lookup: ["search", Lookup], maintenance: ["gear", Maintenance] };
+const SECTIONS = { overview: ["chart", Overview], events: ["list", Events], letters: ["warn", Letters], reports: ["flag", Reports], logins: ["people", Logins], lookup: ["search", Lookup], maintenance: ["gear", Maintenance] };
 const NOTE_MS = 6_000, LONGEST_PAUSE_MS = 15_000;
 const LATER_DENIED = new Set(["not_an_operator", "not_found"]);
 let page = null;

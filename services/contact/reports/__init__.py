@@ -1,0 +1,1 @@
+"""Reports of users and messages to the operators."""

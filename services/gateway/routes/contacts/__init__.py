@@ -1,0 +1,1 @@
+"""Routes for friendships, blocks and reports."""
