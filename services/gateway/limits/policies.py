@@ -37,7 +37,7 @@ SEND_ADDRESS = Limit(name="send-address", quota=2000, window=1, burst=4000, subj
 SEND = Limit(name="send", quota=100, window=1, burst=200, subject=Subject.ACCOUNT)
 # Edits and deletions of messages.
 CHANGE_ADDRESS = Limit(name="change-address", quota=2000, window=1, burst=4000, subject=Subject.ADDRESS)
-CHANGE = Limit(name="change", quota=20, window=1, burst=100, subject=Subject.ACCOUNT)
+CHANGE = Limit(name="change", quota=120, window=60, subject=Subject.ACCOUNT)
 # Settings of conversations; a draft is saved every few seconds while someone writes.
 CONVERSATION_CHANGE_ADDRESS = Limit(name="conversation-change-address", quota=6_000, window=60, subject=Subject.ADDRESS)
 CONVERSATION_CHANGE = Limit(name="conversation-change", quota=240, window=60, burst=240, subject=Subject.ACCOUNT)

@@ -22,6 +22,7 @@ from services.messaging.changes.domain import (
     decide_edit,
     decide_react,
     evolve_message,
+    is_deletion,
 )
 from services.messaging.clients import Friendships
 from services.messaging.message_lookup import MessageLookup
@@ -52,7 +53,7 @@ class ChangeOutcome(msgspec.Struct, frozen=True):
 
 
 def message_repository(log: Log) -> Repository[Message]:
-    return Repository(log, subject=message, initial=Message(), evolve=evolve_message)
+    return Repository(log, subject=message, initial=Message(), evolve=evolve_message, carries_state=is_deletion)
 
 
 class ChangeCommands:

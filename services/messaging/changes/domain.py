@@ -62,6 +62,11 @@ def evolve_message(state: Message, event: Event, at: datetime) -> Message:
     return state
 
 
+def is_deletion(event: Event) -> bool:
+    """Whether the event alone determines the state."""
+    return isinstance(event, MessageDeleted)
+
+
 def decide_edit(
     state: Message, original: OriginalMessage, user_id: str, text: str, at: datetime, window: timedelta
 ) -> Sequence[Event]:

@@ -13,10 +13,12 @@ from contracts.values.personal_data import Sealed
 from services.messaging.changes.domain import (
     Message,
     OriginalMessage,
+    Reaction,
     decide_delete,
     decide_edit,
     decide_react,
     evolve_message,
+    is_deletion,
 )
 
 SENT_AT = datetime(2026, 1, 31, 12, tzinfo=UTC)
@@ -92,6 +94,14 @@ def test_a_message_is_edited_until_its_window_ends_and_deleted_later_too() -> No
         delete(Message(), at=late, window=WINDOW)
     # A repeated deletion changes nothing.
     assert delete(Message(deleted=True), at=late, window=WINDOW).deleted
+
+
+def test_a_deletion_alone_determines_the_state() -> None:
+    (deletion,) = decide_delete(Message(), SENT, "anna", NOW, None)
+    (edited,) = decide_edit(Message(), SENT, "anna", "b", NOW, WINDOW)
+    assert (is_deletion(deletion), is_deletion(edited)) == (True, False)
+    for before in (Message(), Message(edited_at=NOW, text="b", reactions={"boris": Reaction(emoji="👍")})):
+        assert evolve_message(before, deletion, NOW) == Message(deleted=True)
 
 
 def test_a_deletion_is_final() -> None:
