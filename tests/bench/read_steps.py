@@ -2,7 +2,8 @@
 
 As in `send_steps`: the rest is played by something that answers at once, and of some rounds the least counts, so that a
 busy machine does not show. `database` is what the database's own processes add to the step before it. In `…-changed` a
-quarter of the messages are replies, and a quarter have reactions, every third of these from both people.
+quarter of the messages are replies, a quarter have reactions, every third of these from both people, and a fifth were
+edited.
 """
 
 import argparse
@@ -222,6 +223,7 @@ async def _filled(url: str, *, changed: bool) -> list[str]:
             await conn.execute(
                 f"""
                 UPDATE {tables["messages"]} SET reacted = sequence % 4 = 0,
+                    edited_at = CASE WHEN sequence % 5 = 0 THEN now() END,
                     reply_to_sequence = CASE WHEN sequence % 4 = 2 THEN sequence - 1 END
                 """
             )

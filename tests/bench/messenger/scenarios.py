@@ -53,6 +53,13 @@ async def _read(world: World, size: Size) -> Measured:
     return Measured([await reading.read_last_50(world, in_flight=64, seconds=size.seconds)])
 
 
+async def _read_changed(world: World, size: Size) -> Measured:
+    pairs = [(one.user_id, other.user_id) for one, other in world.pairs]
+    await world.seeder.talk(pairs, 60 * len(pairs), changed=True)
+    await world.caught_up()
+    return Measured([await reading.read_last_50(world, in_flight=64, seconds=size.seconds, name="read-changed")])
+
+
 async def _list(world: World, size: Size) -> Measured:
     await world.with_messages()
     return Measured([await reading.list_conversations(world, in_flight=64, seconds=size.seconds)])
@@ -93,6 +100,8 @@ SCENARIOS: dict[str, Scenario] = {
     "list": Scenario(measure=_list),
     "refresh": Scenario(measure=_refresh),
     "login": Scenario(measure=_login),
+    # After the others, which read pages without changes.
+    "read-changed": Scenario(measure=_read_changed),
     "day": Scenario(measure=_day, missing=_no_history),
     "long": Scenario(measure=_long, alone=True),
     "users": Scenario(measure=_users, alone=True),

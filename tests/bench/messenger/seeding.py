@@ -10,6 +10,7 @@ import contextlib
 from collections.abc import AsyncIterator, Iterable, Iterator, Sequence
 from datetime import UTC, datetime, timedelta
 from itertools import islice
+from typing import Any
 
 import bcrypt
 import msgspec
@@ -18,10 +19,10 @@ from nats.js.errors import NotFoundError
 
 from contracts import subjects
 from contracts.durable_consumers import DURABLES
-from contracts.envelope import Provenance, seal
+from contracts.envelope import Provenance, now, seal
 from contracts.events.event import Event
 from contracts.events.friendship import FriendshipAccepted, FriendshipCreated
-from contracts.events.message import MessageSent
+from contracts.events.message import MessageEdited, MessageSent, ReactionChanged, RepliedTo
 from contracts.events.profile import ProfileCreated
 from contracts.events.session import SessionCreated
 from contracts.events.user import (
@@ -94,9 +95,15 @@ class Seeder:
     async def befriend(self, pairs: Iterable[tuple[str, str]]) -> None:
         await self._write(CONTACT, [_friendship(one, other) for one, other in pairs])
 
-    async def talk(self, pairs: Sequence[tuple[str, str]], count: int, *, beginning: int = 0) -> None:
-        """Writes the given number of messages, the pairs in turn and alternating within each pair."""
+    async def talk(
+        self, pairs: Sequence[tuple[str, str]], count: int, *, beginning: int = 0, changed: bool = False
+    ) -> None:
+        """Writes the given number of messages, the pairs in turn and alternating within each pair.
+
+        `changed`: a quarter of them are replies, a quarter have a reaction, and a fifth are edited.
+        """
         last = {pair_id(*pair): await self._last_message(pair_id(*pair)) for pair in pairs}
+        answered: dict[str, MessageSent] = {}
         lines = texts()
 
         def stories() -> Iterator[list[Written]]:
@@ -106,7 +113,15 @@ class Seeder:
                 conversation = pair_id(sender, recipient)
                 last[conversation] += 1
                 event = message(last[conversation], lines[number % len(lines)], sender, recipient)
-                yield [(subjects.conversation(conversation), conversation, event)]
+                if not changed:
+                    yield [(subjects.conversation(conversation), conversation, event)]
+                    continue
+                event = _reply(event, answered.get(conversation))
+                answered[conversation] = event
+                yield [
+                    (subjects.conversation(conversation), conversation, event),
+                    *_changes(conversation, event),
+                ]
 
         await self._write(MESSAGING, stories())
 
@@ -225,6 +240,31 @@ async def _running(system: System) -> RunFile:
             with contextlib.suppress(NotRunning):
                 return find(system.data_dir)
             await asyncio.sleep(0.02)
+
+
+def _reply(event: MessageSent, last: MessageSent | None) -> MessageSent:
+    """Every fourth message as a reply to the last one."""
+    if last is None or event.sequence % 4 != 2:
+        return event
+    answered = RepliedTo(message_id=last.message_id, sequence=last.sequence, sender_id=last.sender_id)
+    return msgspec.structs.replace(event, reply_to=answered)
+
+
+def _changes(conversation: str, event: MessageSent) -> Iterator[Written]:
+    """A reaction to every fourth message, and an edit of every fifth."""
+    subject = subjects.message(event.message_id)
+    fields: dict[str, Any] = {
+        "message_id": event.message_id,
+        "conversation_id": conversation,
+        "sequence": event.sequence,
+        "sender_id": event.sender_id,
+        "sent_at": now(),
+        "members": (event.sender_id, event.recipient_id),
+    }
+    if event.sequence % 4 == 0:
+        yield subject, event.message_id, ReactionChanged(user_id=event.recipient_id, emoji="👍", **fields)
+    if event.sequence % 5 == 0:
+        yield subject, event.message_id, MessageEdited(text=event.text, **fields)
 
 
 def _friendship(one: str, other: str) -> list[Written]:
