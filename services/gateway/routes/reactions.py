@@ -59,6 +59,7 @@ ROUTES: tuple[AnyEndpoint, ...] = (
         errors=_ERRORS,
         limits=(AppliedLimit(limit=policies.REACT_ADDRESS), AppliedLimit(limit=policies.REACT)),
         writes=True,
+        command="react",
     ),
     Endpoint(
         method="DELETE",
@@ -72,5 +73,6 @@ ROUTES: tuple[AnyEndpoint, ...] = (
         errors=_ERRORS,
         limits=(AppliedLimit(limit=policies.REACT_ADDRESS), AppliedLimit(limit=policies.REACT)),
         writes=True,
+        command="remove_reaction",
     ),
 )

@@ -40,9 +40,9 @@ to `vestnik.v1`; never in the URL. Messages are JSON texts, described at `/async
 From the server: `{"event", "id", "data"}` as in `GET /v1/events`, with `heartbeat` for an advanced position; and \
 `{"answer", "status", "position", "body"}`, where `answer` is the `id` of a command.
 
-From the client: `{"id", "command", "user_id", "body"}`; `command` is `send`, `seen`, `typing`, \
-`update_conversation` or `read_notifications`, and `body` that of the REST route, with its checks, limits, errors and \
-position. Up to 32 commands may be in flight; each is answered when it is done.
+From the client: `{"id", "command", "user_id", "message_id", "body"}`; `command` is `send`, `edit`, `delete`, `react`, \
+`remove_reaction`, `seen`, `typing`, `update_conversation` or `read_notifications`, and `body` that of the REST route, \
+with its checks, limits, errors and position. Up to 32 commands may be in flight; each is answered when it is done.
 """
 
 
