@@ -129,3 +129,10 @@ class LiveNotificationsRead(msgspec.Struct, frozen=True):
 
     notification_ids: tuple[Id, ...]
     up_to: Annotated[Id, Meta(description="This one was read, and all below it in the list.")] | UnsetType = UNSET
+    from_user_ids: (
+        Annotated[
+            tuple[Id, ...],
+            Meta(description="Of each of these people: the notifications of all earlier messages were read, too."),
+        ]
+        | UnsetType
+    ) = UNSET

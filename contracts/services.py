@@ -134,6 +134,7 @@ _SERVICES = (
             "UpdateConversation": _FOR_USER,
             "React": _FOR_USER,
             "ListConversations": _FOR_USER,
+            "CountUnreadConversations": _FOR_USER,
             "SearchMessages": _FOR_USER,
             "ListNotifications": _FOR_USER,
             "MarkNotificationsRead": _FOR_USER,

@@ -2,13 +2,19 @@
 
 Read marks have their own tables, since a mark and its notification may come from different streams, in any order.
 A notification is read when its id was marked, when it is at or below one up to which all were marked, or when its
-message was seen in the conversation.
+message was seen in the conversation or deleted. Those of muted conversations are not counted.
 """
 
 from contracts.envelope import Recorded
 from contracts.events.event import Event
 from contracts.events.friendship import FriendshipAccepted, FriendshipCreated
-from contracts.events.message import MessageSeen, MessageSent, NotificationRead
+from contracts.events.message import (
+    ConversationUpdated,
+    MessageDeleted,
+    MessageSeen,
+    MessageSent,
+    NotificationRead,
+)
 from contracts.notification_kinds import FRIEND_ACCEPTED, FRIEND_REQUEST, MESSAGE
 from contracts.subjects import CONTACT, MESSAGING
 from contracts.values.ids import notification_id
@@ -64,6 +70,28 @@ class Notifications(Projection):
             sequence bigint,
             PRIMARY KEY (user_id, from_user_id)
         );
+        -- Up to which message of another person a user last marked notifications as read together.
+        CREATE TABLE {conversation_reads} (
+            user_id uuid,
+            from_user_id uuid,
+            notification_id uuid,
+            -- in MESSAGING
+            stream_sequence bigint,
+            PRIMARY KEY (user_id, from_user_id)
+        );
+        CREATE TABLE {deleted_messages} (
+            user_id uuid,
+            from_user_id uuid,
+            sequence bigint,
+            PRIMARY KEY (user_id, from_user_id, sequence)
+        );
+        -- Until when messages of another person notify a user of nothing that wants attention.
+        CREATE TABLE {mutes} (
+            user_id uuid,
+            from_user_id uuid,
+            muted_until timestamptz,
+            PRIMARY KEY (user_id, from_user_id)
+        );
     """
 
     @handles(FriendshipCreated)
@@ -86,6 +114,22 @@ class Notifications(Projection):
     def seen(self, event: Recorded[MessageSeen], write: RowChanges) -> None:
         _see(write, event.data.reader_id, event.data.peer_id, event.data.sequence)
 
+    @handles(MessageDeleted)
+    def deleted(self, event: Recorded[MessageDeleted], write: RowChanges) -> None:
+        message = event.data
+        for user_id in message.members:
+            if user_id != message.sender_id:
+                key = {"user_id": user_id, "from_user_id": message.sender_id, "sequence": message.sequence}
+                write.upsert("deleted_messages", key=key)
+
+    @handles(ConversationUpdated)
+    def updated(self, event: Recorded[ConversationUpdated], write: RowChanges) -> None:
+        settings = event.data
+        for from_user_id in settings.members:
+            if from_user_id != settings.user_id:
+                key = {"user_id": settings.user_id, "from_user_id": from_user_id}
+                write.upsert("mutes", key=key, set={"muted_until": settings.muted_until})
+
     @handles(NotificationRead)
     def read(self, event: Recorded[NotificationRead], write: RowChanges) -> None:
         if (up_to := event.data.up_to) is not None:
@@ -95,6 +139,13 @@ class Notifications(Projection):
                 first={"at": up_to, "stream_sequence": event.sequence},
             )
             return
+        for mark in event.data.messages:
+            _see(write, event.aggregate_id, mark.from_user_id, mark.sequence)
+            write.upsert(
+                "conversation_reads",
+                key={"user_id": event.aggregate_id, "from_user_id": mark.from_user_id},
+                set={"notification_id": mark.notification_id, "stream_sequence": event.sequence},
+            )
         for notification in event.data.notification_ids:
             write.upsert(
                 "notification_reads",

@@ -86,6 +86,15 @@ class MessageSeen(Event, frozen=True, kw_only=True):
     sequence: int
 
 
+class MessagesRead(msgspec.Struct, frozen=True, kw_only=True, gc=False):
+    """The notification of a message, read with those of all earlier messages from the same person."""
+
+    notification_id: str
+    from_user_id: str
+    # Of the message, within its conversation.
+    sequence: int
+
+
 class NotificationRead(Event, frozen=True, kw_only=True):
     """On the subject of a user's notifications."""
 
@@ -94,6 +103,8 @@ class NotificationRead(Event, frozen=True, kw_only=True):
     # The time of the single notification named. It was read with all those listed below it: older, or of the same time
     # with a lower id.
     up_to: Moment | None = None
+    # Read by conversation; not among the ids above.
+    messages: tuple[MessagesRead, ...] = ()
 
 
 class ConversationUpdated(Event, frozen=True, kw_only=True):

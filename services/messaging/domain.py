@@ -7,7 +7,7 @@ import msgspec
 
 from contracts.errors import ClientMessageIdReused, MessageNotFound, NotFriends
 from contracts.events.event import Event
-from contracts.events.message import MessageSeen, MessageSent, NotificationRead, RepliedTo
+from contracts.events.message import MessageSeen, MessageSent, MessagesRead, NotificationRead, RepliedTo
 from contracts.messages import Quote
 from contracts.values.personal_data import plaintext_or_none
 
@@ -126,10 +126,15 @@ def decide_seen(
     return (MessageSeen(conversation_id=conversation_id, reader_id=reader_id, peer_id=peer_id, sequence=sequence),)
 
 
-def decide_read(requested: Sequence[str], unread: Collection[str]) -> tuple[Event, ...]:
-    """Marks the unread ones as read, each once and in the requested order; no event if there are none."""
+def decide_read(
+    requested: Sequence[str], unread: Collection[str], messages: tuple[MessagesRead, ...] = ()
+) -> tuple[Event, ...]:
+    """Marks the unread ones as read, each once and in the requested order; no event if there are none.
+
+    `messages`: those to mark with the ones of all earlier messages, beside the requested.
+    """
     ids = tuple(dict.fromkeys(notification_id for notification_id in requested if notification_id in unread))
-    return (NotificationRead(notification_ids=ids),) if ids else ()
+    return (NotificationRead(notification_ids=ids, messages=messages),) if ids or messages else ()
 
 
 def decide_read_through(notification_id: str, at: datetime | None) -> tuple[Event, ...]:

@@ -142,6 +142,11 @@ class ClientIdPage(msgspec.Struct, frozen=True):
     seen: Coverage
 
 
+class UnreadRow(msgspec.Struct, frozen=True):
+    conversations: int
+    messages: int
+
+
 class _ClientIds(msgspec.Struct, frozen=True):
     sender_id: str
     ids: str | None
@@ -153,6 +158,21 @@ class MessageQueries:
 
     async def wait_for(self, position: Position) -> None:
         await self._model.wait_for(position)
+
+    async def count_unread(self, user_id: str, position: Position) -> tuple[UnreadRow, Position]:
+        """Counts the user's open conversations with unread messages, without muted ones."""
+        await self._model.wait_for(position)
+        rows, reached = await self._model.select(
+            UnreadRow,
+            """
+            SELECT count(*) AS conversations, COALESCE(sum(c.last_sequence - c.seen_sequence), 0)::bigint AS messages
+            FROM {conversations} AS c
+            WHERE c.user_id = %(user_id)s AND c.open AND c.last_sequence > c.seen_sequence
+              AND NOT COALESCE(c.muted_until > now(), false)
+            """,
+            {"user_id": user_id},
+        )
+        return rows[0], reached
 
     async def by_client_id(self, conversation_id: str, sender_id: str, client_message_id: str) -> DuplicateLookup:
         """Looks up the message with the client_message_id; also returns which part of the conversation is covered."""

@@ -18,6 +18,8 @@ from contracts.rpc.vestnik.messaging.v1 import (
     ClientEvent,
     CopyMessagesRequest,
     CopyMessagesResponse,
+    CountUnreadConversationsRequest,
+    CountUnreadConversationsResponse,
     CountUnreadNotificationsRequest,
     CountUnreadNotificationsResponse,
     DeleteMessageRequest,
@@ -368,6 +370,15 @@ class MessagingServer(MessagingServiceBase):
         )
         return SearchMessagesResponse(items=items, next=encode_cursor(more) if more else "", position=position.encode())
 
+    async def count_unread_conversations(
+        self, message: CountUnreadConversationsRequest
+    ) -> CountUnreadConversationsResponse:
+        request = validated(_Whose, {"user_id": message.user_id})
+        unread, position = await self._messages.count_unread(request.user_id, current().position)
+        return CountUnreadConversationsResponse(
+            conversations=unread.conversations, messages=unread.messages, position=position.encode()
+        )
+
     async def list_notifications(self, message: ListNotificationsRequest) -> ListNotificationsResponse:
         request = validated(_List, {"user_id": message.user_id, "limit": message.limit or PAGE_LIMIT})
         page, more, position = await self._notifications.notifications(
@@ -375,6 +386,7 @@ class MessagingServer(MessagingServiceBase):
             current().position,
             limit=request.limit,
             after=decode_cursor(message.cursor, NotificationsCursor),
+            by_conversation=message.by_conversation,
         )
         return ListNotificationsResponse(
             notifications=[
@@ -400,7 +412,11 @@ class MessagingServer(MessagingServiceBase):
                 "up_to": message.up_to or None,
             },
         )
-        if request.up_to is None:
+        if message.by_conversation and request.up_to is None:
+            sequence = await self._reading.mark_read_by_conversation(
+                request.user_id, request.notification_ids, current()
+            )
+        elif request.up_to is None:
             sequence = await self._reading.mark_read(request.user_id, request.notification_ids, current())
         elif request.notification_ids:
             raise Invalid(violations=(Violation("/up_to", "not together with `notification_ids`"),))
@@ -446,7 +462,9 @@ class MessagingServer(MessagingServiceBase):
         self, message: CountUnreadNotificationsRequest
     ) -> CountUnreadNotificationsResponse:
         request = validated(_Whose, {"user_id": message.user_id})
-        unread, position = await self._notifications.count_unread(request.user_id, current().position)
+        unread, position = await self._notifications.count_unread(
+            request.user_id, current().position, by_conversation=message.by_conversation
+        )
         return CountUnreadNotificationsResponse(unread=unread, position=position.encode())
 
     async def backfill_notifications(self, message: BackfillNotificationsRequest) -> AsyncIterator[ClientEvent]:

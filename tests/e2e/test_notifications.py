@@ -1,6 +1,10 @@
 """Notifications: of requests, acceptances and messages."""
 
+from datetime import UTC, datetime, timedelta
+
+from contracts.values.timestamps import rfc3339
 from tests.e2e.people import Api, Json, Person, eventually, items
+from tests.sse_client import listening
 
 FIELDS = {"notification_id", "kind", "from_user_id", "at", "read"}
 
@@ -76,3 +80,91 @@ async def test_all_up_to_one_are_read_in_one_call_and_what_came_later_is_not(api
     refused: list[Json] = [{}, body | {"notification_ids": [listed[0]["notification_id"]]}, {"notification_ids": []}]
     for wrong in refused:
         assert (await boris.ask("POST", "/v1/notifications/read", json=wrong)).status_code == 422
+
+
+async def grouped(person: Person) -> list[tuple[str, str, bool]]:
+    """Kind, origin and state of each notification by conversation, read page by page."""
+    listed: list[Json] = []
+    query = {"group": "conversation", "limit": "1"}
+    while True:
+        page = (await person.get("/v1/notifications", params=query)).json()
+        listed += page["items"]
+        if page["next"] is None:
+            break
+        query["cursor"] = page["next"]
+    count = (await person.get("/v1/notifications/unread", params={"group": "conversation"})).json()["unread_count"]
+    assert count == len([row for row in listed if not row["read"]])
+    return [(row["kind"], row["from_user_id"], row["read"]) for row in listed]
+
+
+async def test_an_unread_conversation_can_be_one_notification_that_is_read_as_one(api: Api) -> None:
+    anna, boris = await api.friends()
+    clara = await api.person()
+    await api.befriend(clara, boris)
+    await clara.sends(boris, "one")
+    await anna.sends(boris, "one", "two", "three")
+    listed = await notified(boris, "message", "message", "message", "message", "friend_request", "friend_request")
+    requests = [("friend_request", clara.user_id, False), ("friend_request", anna.user_id, False)]
+    of_clara = ("message", clara.user_id, False)
+    assert await grouped(boris) == [("message", anna.user_id, False), of_clara, *requests]
+    assert (await boris.get("/v1/notifications/unread")).json() == {"unread_count": 6}
+    body: Json = {"notification_ids": [listed[0]["notification_id"]], "group": "conversation"}
+    async with listening(api.system.url, boris.access_token, query={"notifications": "true"}) as stream:
+        for _ in range(2):
+            assert (await boris.ask("POST", "/v1/notifications/read", json=body)).status_code == 204
+        await anna.sends(boris, "four")
+        await stream.until(lambda stream: any(event.type == "notification.created" for event in stream.events))
+        # One event, although it was asked twice.
+        assert [event.data for event in stream.events if event.type == "notification.read"] == [
+            {"notification_ids": [listed[0]["notification_id"]], "from_user_ids": [anna.user_id]}
+        ]
+    await notified(boris, *["message"] * 5, *["friend_request"] * 2)
+    assert await grouped(boris) == [("message", anna.user_id, False), of_clara, *requests]
+    assert await unread(boris) == ["message", "message", "friend_request", "friend_request"]
+    # One that was deleted is read, and another one stands for its conversation.
+    [sent] = await anna.sends(boris, "five")
+    assert (await anna.delete(boris, sent["message_id"])).status_code == 204
+    boris.written = boris.written.merge(anna.written)
+    assert await grouped(boris) == [("message", anna.user_id, False), of_clara, *requests]
+    assert await unread(boris) == ["message", "message", "friend_request", "friend_request"]
+    for wrong in (body | {"group": "person"}, {"up_to": listed[0]["notification_id"], "group": "conversation"}):
+        assert (await boris.ask("POST", "/v1/notifications/read", json=wrong)).status_code == 422
+    assert (await boris.get("/v1/notifications", params={"group": "person"})).status_code == 422
+
+
+async def test_what_is_muted_wants_no_attention_for_as_long_as_it_is_muted(api: Api) -> None:
+    anna, boris = await api.friends()
+    clara = await api.person()
+    await api.befriend(clara, boris)
+    await anna.sends(boris, "one", "two")
+    await clara.sends(boris, "one")
+    boris.written = boris.written.merge(anna.written).merge(clara.written)
+
+    async def counts() -> tuple[int, int, Json]:
+        return (
+            (await boris.get("/v1/notifications/unread")).json()["unread_count"],
+            (await boris.get("/v1/notifications/unread", params={"group": "conversation"})).json()["unread_count"],
+            (await boris.get("/v1/conversations/unread")).json(),
+        )
+
+    async def mute(muted_until: str | None) -> None:
+        patched = await boris.ask("PATCH", f"/v1/conversations/{anna.user_id}", json={"muted_until": muted_until})
+        assert patched.status_code == 204
+
+    everything = (5, 4, {"unread_conversations": 2, "unread_messages": 3})
+    assert await counts() == everything
+    await mute("forever")
+    assert await counts() == (3, 3, {"unread_conversations": 1, "unread_messages": 1})
+    # Nothing is lost: it is listed as before, and counts when the mute has ended.
+    listed = items(await boris.get("/v1/notifications"))
+    assert [row["read"] for row in listed] == [False] * 5
+    soon = rfc3339(datetime.now(UTC) + timedelta(milliseconds=1_500))
+    await mute(soon)
+
+    async def ended() -> bool:
+        return await counts() == everything
+
+    await eventually(ended, "the end of the mute")
+    assert rfc3339(datetime.now(UTC)) >= soon
+    await boris.sees(clara, 1)
+    assert (await counts())[2] == {"unread_conversations": 1, "unread_messages": 2}

@@ -138,7 +138,9 @@ def fan_out(event: Recorded[Event]) -> Iterator[OutboundEvent]:
             yield _updated(event, settings)
         case NotificationRead() as read:
             up_to = UNSET if read.up_to is None else read.notification_ids[0]
-            done = LiveNotificationsRead(read.notification_ids, up_to)
+            ids = (*read.notification_ids, *(message.notification_id for message in read.messages))
+            people = tuple(message.from_user_id for message in read.messages) or UNSET
+            done = LiveNotificationsRead(ids, up_to, people)
             yield _told(event, NOTIFIED_MESSAGING, {event.aggregate_id: done}, NOTIFICATION_READ)
         case FriendshipCreated() as request:
             yield _befriended(event, request, request.requester_id, "outgoing", request.addressee_id, "incoming")

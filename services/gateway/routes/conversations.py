@@ -10,7 +10,11 @@ from contracts.errors import Invalid, NotFriends, Violation
 from contracts.events.event import Moment
 from contracts.events.message import FOREVER
 from contracts.messages import ConversationItem
-from contracts.rpc.vestnik.messaging.v1 import ListConversationsRequest, UpdateConversationRequest
+from contracts.rpc.vestnik.messaging.v1 import (
+    CountUnreadConversationsRequest,
+    ListConversationsRequest,
+    UpdateConversationRequest,
+)
 from contracts.values.field_types import Draft
 from contracts.values.timestamps import to_unix_ms
 from services.gateway.http.endpoint import (
@@ -70,6 +74,11 @@ class ConversationsPage(Page[ConversationItem], frozen=True):
     ) = UNSET
 
 
+class UnreadConversations(msgspec.Struct, frozen=True):
+    unread_conversations: int
+    unread_messages: Annotated[int, Meta(description="The sum of their `unread_count`.")]
+
+
 async def list_conversations(incoming: Request[PageQuery, NoBody]) -> Response:
     messaging, query = incoming.context.remotes.messaging, incoming.query
     request = ListConversationsRequest(user_id=incoming.caller.user_id, limit=query.limit, cursor=query.cursor)
@@ -78,6 +87,13 @@ async def list_conversations(incoming: Request[PageQuery, NoBody]) -> Response:
     if answer.drafts_unavailable:
         body = body[:-1] + b',"drafts_unavailable":true}'
     return Response(body=body, headers={"content-type": JSON}, position=answer.position)
+
+
+async def count_unread(incoming: Request[NoQuery, NoBody]) -> Response:
+    messaging = incoming.context.remotes.messaging
+    request = CountUnreadConversationsRequest(user_id=incoming.caller.user_id)
+    answer = await messaging.read(messaging.stub.count_unread_conversations, request)
+    return Response(body=UnreadConversations(answer.conversations, answer.messages), position=answer.position)
 
 
 async def update(incoming: Request[NoQuery, ConversationPatch]) -> Response:
@@ -127,6 +143,18 @@ ROUTES: tuple[AnyEndpoint, ...] = (
         query=PageQuery,
         body=NoBody,
         answers={200: DocumentedResponse(description="A page of conversations.", body=ConversationsPage)},
+        reads=True,
+    ),
+    Endpoint(
+        method="GET",
+        path="/v1/conversations/unread",
+        tag="Messages",
+        summary="Count unread conversations",
+        description="Those that want attention: without muted ones, for as long as they are muted.",
+        handler=count_unread,
+        query=NoQuery,
+        body=NoBody,
+        answers={200: DocumentedResponse(description="The numbers.", body=UnreadConversations)},
         reads=True,
     ),
     Endpoint(

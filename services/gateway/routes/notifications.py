@@ -1,6 +1,6 @@
 """Routes for the caller's notifications: list, count unread, mark as read."""
 
-from typing import Annotated
+from typing import Annotated, Literal
 
 import msgspec
 from msgspec import UNSET, Meta, UnsetType
@@ -35,6 +35,28 @@ class NotificationItem(msgspec.Struct, frozen=True):
     read: bool
 
 
+Group = Literal["conversation"]
+
+
+class NotificationsQuery(PageQuery, frozen=True):
+    group: Annotated[
+        Group | None,
+        Meta(
+            description=(
+                "`conversation`: of each conversation only the notification of its newest message; default: one for "
+                "each message."
+            )
+        ),
+    ] = None
+
+
+class UnreadQuery(msgspec.Struct, frozen=True):
+    group: Annotated[
+        Group | None,
+        Meta(description="`conversation`: counts those of a conversation's messages once; default: one for each."),
+    ] = None
+
+
 class Unread(msgspec.Struct, frozen=True):
     unread_count: int
 
@@ -59,34 +81,56 @@ class ReadNotifications(msgspec.Struct, frozen=True, forbid_unknown_fields=True)
         ]
         | UnsetType
     ) = UNSET
+    group: (
+        Annotated[
+            Group,
+            Meta(
+                description=(
+                    "With the notification of a message also those of all earlier messages of its conversation. Not "
+                    "together with `up_to`."
+                )
+            ),
+        ]
+        | UnsetType
+    ) = UNSET
 
 
-async def list_notifications(incoming: Request[PageQuery, NoBody]) -> Response:
+async def list_notifications(incoming: Request[NotificationsQuery, NoBody]) -> Response:
     messaging, query = incoming.context.remotes.messaging, incoming.query
-    request = ListNotificationsRequest(user_id=incoming.caller.user_id, limit=query.limit, cursor=query.cursor)
+    request = ListNotificationsRequest(
+        user_id=incoming.caller.user_id,
+        limit=query.limit,
+        cursor=query.cursor,
+        by_conversation=query.group is not None,
+    )
     answer = await messaging.read(messaging.stub.list_notifications, request)
     items = [_item(notification) for notification in answer.notifications]
     return Response(body=Page(items, answer.next or None), position=answer.position)
 
 
-async def count_unread(incoming: Request[NoQuery, NoBody]) -> Response:
+async def count_unread(incoming: Request[UnreadQuery, NoBody]) -> Response:
     messaging = incoming.context.remotes.messaging
-    request = CountUnreadNotificationsRequest(user_id=incoming.caller.user_id)
+    request = CountUnreadNotificationsRequest(
+        user_id=incoming.caller.user_id, by_conversation=incoming.query.group is not None
+    )
     answer = await messaging.read(messaging.stub.count_unread_notifications, request)
     return Response(body=Unread(answer.unread), position=answer.position)
 
 
 async def mark_read(incoming: Request[NoQuery, ReadNotifications]) -> Response:
     messaging, user_id = incoming.context.remotes.messaging, incoming.caller.user_id
-    ids, up_to = incoming.body.notification_ids, incoming.body.up_to
+    ids, up_to, group = incoming.body.notification_ids, incoming.body.up_to, incoming.body.group
     if ids is UNSET and up_to is UNSET:
         raise Invalid(violations=(Violation("/notification_ids", "Needed, or `up_to`"),))
     if ids is not UNSET and up_to is not UNSET:
         raise Invalid(violations=(Violation("/up_to", "Not together with `notification_ids`"),))
+    if group is not UNSET and up_to is not UNSET:
+        raise Invalid(violations=(Violation("/group", "Not together with `up_to`"),))
     request = MarkNotificationsReadRequest(
         user_id=user_id,
         notification_ids=[] if ids is UNSET else list(ids),
         up_to="" if up_to is UNSET else up_to,
+        by_conversation=group is not UNSET,
     )
     answer = await messaging.command(messaging.stub.mark_notifications_read, request, repeatable=True)
     return Response(status=204, position=answer.position, written_by=user_id)
@@ -113,7 +157,7 @@ ROUTES: tuple[AnyEndpoint, ...] = (
             "by `PUT /v1/conversations/{user_id}/seen` or by writing there."
         ),
         handler=list_notifications,
-        query=PageQuery,
+        query=NotificationsQuery,
         body=NoBody,
         answers={200: DocumentedResponse(description="A page of notifications.", body=Page[NotificationItem])},
         reads=True,
@@ -123,8 +167,11 @@ ROUTES: tuple[AnyEndpoint, ...] = (
         path="/v1/notifications/unread",
         tag="Notifications",
         summary="Count unread notifications",
+        description=(
+            "Without muted conversations, for as long as they are muted; the notification of a deleted message is read."
+        ),
         handler=count_unread,
-        query=NoQuery,
+        query=UnreadQuery,
         body=NoBody,
         answers={200: DocumentedResponse(description="The number.", body=Unread)},
         reads=True,

@@ -40,7 +40,8 @@ def _told(row: NotifiedRow) -> ClientEvent:
         return ClientEvent(
             type=NOTIFICATION_CREATED, sequence=row.stream_sequence, data=msgspec.json.encode(_created(row))
         )
-    read = LiveNotificationsRead(tuple(row.read_ids), row.up_to or UNSET)
+    people = UNSET if row.from_user_ids is None else tuple(row.from_user_ids)
+    read = LiveNotificationsRead(tuple(row.read_ids), row.up_to or UNSET, people)
     return ClientEvent(type=NOTIFICATION_READ, sequence=row.stream_sequence, data=msgspec.json.encode(read))
 
 

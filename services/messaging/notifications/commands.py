@@ -1,15 +1,16 @@
 """Load, decide, append: marks notifications as read."""
 
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Iterable
 
 from contracts.errors import Overloaded
 from contracts.events.event import Event
+from contracts.events.message import MessagesRead
 from contracts.positions import Position
 from contracts.subjects import MESSAGING, notifications
 from infra.rpc.call_context import Call
 from services.messaging.commands import TRIES
 from services.messaging.domain import Notifications, decide_read, decide_read_through, evolve_notifications
-from services.messaging.notifications.queries import NotificationQueries
+from services.messaging.notifications.queries import MessageRow, NotificationQueries
 from streams.log import Conflict, Log
 from streams.repository import Repository
 
@@ -35,6 +36,17 @@ class NotificationCommands:
 
         async def decide(position: Position) -> tuple[Event, ...]:
             return decide_read(notification_ids, await self._queries.unread(user_id, notification_ids, position))
+
+        return await self._append(user_id, decide, call)
+
+    async def mark_read_by_conversation(self, user_id: str, notification_ids: tuple[str, ...], call: Call) -> int:
+        """As `mark_read`; with the notification of a message also those of all earlier ones from the same person."""
+
+        async def decide(position: Position) -> tuple[Event, ...]:
+            unread = await self._queries.unread(user_id, notification_ids, position)
+            messages = await self._queries.of_messages(user_id, notification_ids)
+            others = unread - {message.notification_id for message in messages}
+            return decide_read(notification_ids, others, _latest_of_each(messages))
 
         return await self._append(user_id, decide, call)
 
@@ -72,3 +84,18 @@ class NotificationCommands:
                 except Conflict:
                     await editing.refresh()
         raise Overloaded
+
+
+def _latest_of_each(messages: Iterable[MessageRow]) -> tuple[MessagesRead, ...]:
+    """Of each person the latest message whose notification is not read with those before it."""
+    latest: dict[str, MessageRow] = {}
+    for message in messages:
+        known = latest.get(message.from_user_id)
+        if message.sequence > (message.read_through if known is None else known.sequence):
+            latest[message.from_user_id] = message
+    return tuple(
+        MessagesRead(
+            notification_id=message.notification_id, from_user_id=message.from_user_id, sequence=message.sequence
+        )
+        for message in latest.values()
+    )

@@ -27,6 +27,26 @@ _UNREAD = """
         SELECT FROM {seen_messages} AS s
         WHERE s.user_id = n.user_id AND s.from_user_id = n.from_user_id AND s.sequence >= n.sequence
     )
+    AND NOT EXISTS (
+        SELECT FROM {deleted_messages} AS d
+        WHERE d.user_id = n.user_id AND d.from_user_id = n.from_user_id AND d.sequence = n.sequence
+    )
+"""
+# Whether it is of a message of a conversation that is muted now.
+_MUTED = """
+    n.sequence IS NOT NULL AND EXISTS (
+        SELECT FROM {mutes} AS m
+        WHERE m.user_id = n.user_id AND m.from_user_id = n.from_user_id AND m.muted_until > now()
+    )
+"""
+# Of each person the newest message that was not deleted.
+_NEWEST = """
+    SELECT n.from_user_id, max(n.sequence) AS sequence FROM {notifications} AS n
+    WHERE n.user_id = %(user_id)s AND n.sequence IS NOT NULL AND NOT EXISTS (
+        SELECT FROM {deleted_messages} AS d
+        WHERE d.user_id = n.user_id AND d.from_user_id = n.from_user_id AND d.sequence = n.sequence
+    )
+    GROUP BY n.from_user_id
 """
 
 
@@ -43,6 +63,17 @@ class NotificationsCursor(msgspec.Struct, frozen=True):
     notification_id: Id
 
 
+class MessageRow(msgspec.Struct, frozen=True):
+    """The notification of a message."""
+
+    notification_id: str
+    from_user_id: str
+    # Of the message, within its conversation.
+    sequence: int
+    # The notifications of that person's messages up to this sequence are read; 0: none.
+    read_through: int
+
+
 class NotifiedRow(msgspec.Struct, frozen=True):
     """A notification, or with `read_ids` the notifications that were read, with the stream sequence."""
 
@@ -54,6 +85,8 @@ class NotifiedRow(msgspec.Struct, frozen=True):
     read_ids: list[str] | None
     # With `read_ids`: the notification that was marked with all below it.
     up_to: str | None
+    # With `read_ids`: the people of whose messages all earlier notifications were marked, too.
+    from_user_ids: list[str] | None
 
 
 class _Id(msgspec.Struct, frozen=True):
@@ -73,17 +106,28 @@ class NotificationQueries:
         self._model = model
 
     async def notifications(
-        self, user_id: str, position: Position, *, limit: int, after: NotificationsCursor | None
+        self,
+        user_id: str,
+        position: Position,
+        *,
+        limit: int,
+        after: NotificationsCursor | None,
+        by_conversation: bool = False,
     ) -> tuple[list[NotificationRow], NotificationsCursor | None, Position]:
-        """Returns a page of the user's notifications, newest first."""
+        """Returns a page of the user's notifications, newest first.
+
+        `by_conversation`: of each conversation only the one of its newest message. That reads an index entry for each
+        notification of the user, as counting does.
+        """
         await self._model.wait_for(position)
+        newest = f"AND (n.sequence IS NULL OR (n.from_user_id, n.sequence) IN ({_NEWEST}))" if by_conversation else ""
         rows, reached = await self._model.select(
             NotificationRow,
             f"""
             SELECT n.notification_id, n.kind, n.from_user_id, n.at, NOT ({_UNREAD}) AS read
             FROM (
-                SELECT * FROM {{notifications}}
-                WHERE user_id = %(user_id)s AND (at, notification_id) < (%(at)s, %(notification_id)s::uuid)
+                SELECT * FROM {{notifications}} AS n
+                WHERE user_id = %(user_id)s AND (at, notification_id) < (%(at)s, %(notification_id)s::uuid) {newest}
                 ORDER BY at DESC, notification_id DESC LIMIT %(limit)s
             ) AS n
             ORDER BY n.at DESC, n.notification_id DESC
@@ -112,6 +156,19 @@ class NotificationQueries:
         )
         return frozenset(row.id for row in rows)
 
+    async def of_messages(self, user_id: str, notification_ids: Sequence[str]) -> list[MessageRow]:
+        """Returns those of the ids that are notifications of messages to the user."""
+        rows, _ = await self._model.select(
+            MessageRow,
+            """
+            SELECT n.notification_id, n.from_user_id, n.sequence, COALESCE(s.sequence, 0) AS read_through
+            FROM {notifications} AS n LEFT JOIN {seen_messages} AS s USING (user_id, from_user_id)
+            WHERE n.user_id = %(user_id)s AND n.notification_id = ANY(%(ids)s::uuid[]) AND n.sequence IS NOT NULL
+            """,
+            {"user_id": user_id, "ids": list(notification_ids)},
+        )
+        return rows
+
     async def unread_through(self, user_id: str, notification_id: str, position: Position) -> datetime | None:
         """Returns the time of the user's notification; None if it is not theirs, or all up to it are already marked."""
         await self._model.wait_for(position)
@@ -131,13 +188,24 @@ class NotificationQueries:
     async def wait_for(self, position: Position) -> None:
         await self._model.wait_for(position)
 
-    async def count_unread(self, user_id: str, position: Position) -> tuple[int, Position]:
-        """Counts the user's unread notifications."""
+    async def count_unread(
+        self, user_id: str, position: Position, *, by_conversation: bool = False
+    ) -> tuple[int, Position]:
+        """Counts the user's unread notifications, without those of muted conversations.
+
+        `by_conversation`: those of a conversation's messages once.
+        """
         await self._model.wait_for(position)
+        counted = (
+            "DISTINCT CASE WHEN n.sequence IS NULL THEN n.notification_id ELSE n.from_user_id END"
+            if by_conversation
+            else "*"
+        )
         rows, reached = await self._model.select(
             _Count,
             f"""
-            SELECT count(*) AS count FROM {{notifications}} AS n WHERE n.user_id = %(user_id)s AND {_UNREAD}
+            SELECT count({counted}) AS count FROM {{notifications}} AS n
+            WHERE n.user_id = %(user_id)s AND {_UNREAD} AND NOT ({_MUTED})
             """,  # noqa: S608
             {"user_id": user_id},
         )
@@ -150,19 +218,25 @@ class NotificationQueries:
             f"""
             SELECT * FROM (
                 (SELECT n.stream_sequence, n.notification_id, n.kind, n.from_user_id, n.at, NULL::text[] AS read_ids,
-                        NULL AS up_to
+                        NULL AS up_to, NULL::text[] AS from_user_ids
                  FROM {{notifications}} AS n
                  WHERE n.user_id = %(user_id)s AND n.stream = %(stream)s AND n.stream_sequence > %(after)s
                    AND {_UNREAD}
                  ORDER BY n.stream_sequence LIMIT %(limit)s)
                 UNION ALL
-                (SELECT r.stream_sequence, NULL, NULL, NULL, NULL, array_agg(r.notification_id::text ORDER BY 1), NULL
-                 FROM {{notification_reads}} AS r
+                (SELECT r.stream_sequence, NULL, NULL, NULL, NULL, array_agg(r.notification_id::text ORDER BY 1), NULL,
+                        array_agg(r.from_user_id::text ORDER BY 1) FILTER (WHERE r.from_user_id IS NOT NULL)
+                 FROM (
+                     SELECT user_id, notification_id, NULL::uuid AS from_user_id, stream_sequence
+                     FROM {{notification_reads}}
+                     UNION ALL
+                     SELECT user_id, notification_id, from_user_id, stream_sequence FROM {{conversation_reads}}
+                 ) AS r
                  WHERE %(stream)s = 'MESSAGING' AND r.user_id = %(user_id)s AND r.stream_sequence > %(after)s
                  GROUP BY r.stream_sequence ORDER BY r.stream_sequence LIMIT %(limit)s)
                 UNION ALL
                 (SELECT t.stream_sequence, NULL, NULL, NULL, NULL, ARRAY[t.notification_id::text],
-                        t.notification_id::text
+                        t.notification_id::text, NULL
                  FROM {{read_through}} AS t
                  WHERE %(stream)s = 'MESSAGING' AND t.user_id = %(user_id)s AND t.stream_sequence > %(after)s
                  ORDER BY t.stream_sequence LIMIT %(limit)s)

@@ -157,6 +157,16 @@ class Messaging(messaging.MessagingServiceBase):
     ) -> messaging.ListConversationsResponse:
         return await self.script.play("list_conversations", message, messaging.ListConversationsResponse)
 
+    async def count_unread_conversations(
+        self, message: messaging.CountUnreadConversationsRequest
+    ) -> messaging.CountUnreadConversationsResponse:
+        return await self.script.play("count_unread", message, messaging.CountUnreadConversationsResponse)
+
+    async def mark_notifications_read(
+        self, message: messaging.MarkNotificationsReadRequest
+    ) -> messaging.MarkNotificationsReadResponse:
+        return await self.script.play("mark_read", message, messaging.MarkNotificationsReadResponse)
+
     async def list_notifications(
         self, message: messaging.ListNotificationsRequest
     ) -> messaging.ListNotificationsResponse:

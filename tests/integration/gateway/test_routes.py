@@ -354,6 +354,31 @@ CASES = {
         200,
         page(CONVERSATION, CONVERSATION | {"last_message": None}),
     ),
+    "unread conversations": Case(
+        "GET",
+        "/v1/conversations/unread",
+        {
+            "count_unread": messaging.CountUnreadConversationsResponse(conversations=2, messages=5, position=WROTE),
+        },
+        200,
+        {"unread_conversations": 2, "unread_messages": 5},
+    ),
+    "read by conversation": Case(
+        "POST",
+        "/v1/notifications/read",
+        {"mark_read": messaging.MarkNotificationsReadResponse(position=WROTE)},
+        204,
+        body={"notification_ids": [PEER], "group": "conversation"},
+        asked={"notification_ids": [PEER], "up_to": "", "by_conversation": True},
+    ),
+    "notifications by conversation": Case(
+        "GET",
+        "/v1/notifications?group=conversation",
+        {"list_notifications": messaging.ListNotificationsResponse(position=WROTE)},
+        200,
+        page(),
+        asked={"by_conversation": True},
+    ),
     "notifications": Case(
         "GET",
         "/v1/notifications",

@@ -615,6 +615,18 @@ async def test_all_up_to_a_notification_are_read_by_one_event_however_often_it_i
         "notification_ids": [last.notification_id],
         "up_to": last.notification_id,
     }
+    # The same for what is read by conversation.
+    [newest, *_] = await list_notifications(other, ben, later)
+    by_conversation = MarkNotificationsReadRequest(
+        user_id=ben, notification_ids=[newest.notification_id], by_conversation=True
+    )
+    read = (await other.call(stub.mark_notifications_read, by_conversation)).position
+    told = [event async for event in other.stream(stub.backfill_notifications, since, context=seen(read))]
+    assert [event.type for event in told] == ["notification.read"] * 2
+    assert msgspec.json.decode(told[1].data) == {
+        "notification_ids": [newest.notification_id],
+        "from_user_ids": [anna],
+    }
 
 
 async def missed(client: Client, user_id: str, after: int, position: str, *, most_bytes: int = 0) -> list[ClientEvent]:

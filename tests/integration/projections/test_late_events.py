@@ -13,7 +13,16 @@ from contracts import subjects
 from contracts.envelope import Envelope, Recorded, open_event
 from contracts.events.event import Event
 from contracts.events.friendship import FriendshipAccepted, FriendshipCreated, FriendshipRemoved
-from contracts.events.message import MessageDeleted, MessageEdited, MessageSeen, MessageSent, NotificationRead
+from contracts.events.message import (
+    FOREVER,
+    ConversationUpdated,
+    MessageDeleted,
+    MessageEdited,
+    MessageSeen,
+    MessageSent,
+    MessagesRead,
+    NotificationRead,
+)
 from contracts.events.profile import ProfileCreated, ProfileUpdated
 from contracts.events.session import SessionCreated, SessionRefreshed, SessionRevoked
 from contracts.events.user import EmailClaimed, EmailVerified, UserCreated, UserEmailVerified, UsernameClaimed
@@ -85,6 +94,14 @@ def friendship(one: str, other: str) -> Story:
         story += [(subjects.message(message.message_id), change) for change in changes[: sequence % 4]]
     story.append((subjects.notifications(one), NotificationRead(notification_ids=(new_id(),))))
     story.append((subjects.notifications(one), NotificationRead(notification_ids=(new_id(),), up_to=SOON)))
+    for sequence in (2, 5):
+        mark = MessagesRead(notification_id=new_id(), from_user_id=other, sequence=sequence)
+        story.append((subjects.notifications(one), NotificationRead(notification_ids=(), messages=(mark,))))
+    for muted_until in (FOREVER, SOON, None):
+        settings = ConversationUpdated(
+            conversation_id=pair, user_id=one, members=(one, other), muted_until=muted_until, pinned=not muted_until
+        )
+        story.append((subjects.settings(pair, one), settings))
     story.append((subject, FriendshipRemoved(remover_id=other, other_id=one)))
     return story
 

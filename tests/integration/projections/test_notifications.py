@@ -3,7 +3,15 @@
 from datetime import UTC, datetime
 
 from contracts.events.friendship import FriendshipAccepted, FriendshipCreated, FriendshipRemoved
-from contracts.events.message import MessageSeen, MessageSent, NotificationRead
+from contracts.events.message import (
+    FOREVER,
+    ConversationUpdated,
+    MessageDeleted,
+    MessageSeen,
+    MessageSent,
+    MessagesRead,
+    NotificationRead,
+)
 from contracts.values.ids import new_id, pair_id
 from projections.notifications import Notifications
 from tests.fix_read_models import OpenReadModel
@@ -77,3 +85,37 @@ async def test_reading_all_up_to_one_is_a_single_row(read_model: OpenReadModel) 
     await model.when(NotificationRead(notification_ids=(last,), up_to=at), of=ANNA)
     assert await model.rows("SELECT user_id, notification_id, at FROM {read_through}") == [(ANNA, last, at)]
     assert await model.rows("SELECT * FROM {notification_reads}") == []
+
+
+async def test_marks_by_conversation_deletions_and_mutes_have_a_row_each(read_model: OpenReadModel) -> None:
+    model = await read_model(Notifications)
+    first = message(BORIS, ANNA, 1)
+    await model.given(first, message(BORIS, ANNA, 2), message(BORIS, ANNA, 3))
+    one, other = new_id(), new_id()
+    for sequence, notification in ((1, one), (2, other)):
+        mark = MessagesRead(notification_id=notification, from_user_id=BORIS, sequence=sequence)
+        await model.when(NotificationRead(notification_ids=(), messages=(mark,)), of=ANNA)
+    assert await model.rows("SELECT user_id, from_user_id, notification_id FROM {conversation_reads}") == [
+        (ANNA, BORIS, other)
+    ]
+    seen = f"SELECT from_user_id, sequence FROM {{seen_messages}} WHERE user_id = '{ANNA}'"
+    assert await model.rows(seen) == [(BORIS, 2)]
+    deleted = MessageDeleted(
+        message_id=first.message_id,
+        conversation_id=PAIR,
+        sequence=1,
+        sender_id=BORIS,
+        sent_at=datetime(2026, 1, 31, 12, tzinfo=UTC),
+        members=(ANNA, BORIS),
+    )
+    await model.when(deleted)
+    assert await model.rows("SELECT user_id, from_user_id, sequence FROM {deleted_messages}") == [(ANNA, BORIS, 1)]
+    for muted_until in (FOREVER, None):
+        settings = ConversationUpdated(
+            conversation_id=PAIR, user_id=ANNA, members=(ANNA, BORIS), muted_until=muted_until
+        )
+        await model.when(settings, of=f"{PAIR}.{ANNA}")
+        assert await model.rows("SELECT user_id, from_user_id, muted_until FROM {mutes}") == [
+            (ANNA, BORIS, muted_until)
+        ]
+    await model.follows_from_the_events_alone()

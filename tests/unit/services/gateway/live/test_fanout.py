@@ -20,6 +20,7 @@ from contracts.events.message import (
     MessageEdited,
     MessageSeen,
     MessageSent,
+    MessagesRead,
     NotificationRead,
     ReactionChanged,
     RepliedTo,
@@ -180,6 +181,15 @@ def test_reading_all_up_to_one_names_that_one() -> None:
     assert msgspec.json.decode(read.payload_by_user[PLACE]) == {"notification_ids": ["n"], "up_to": "n"}
     [read] = fan_out(recorded(NotificationRead(notification_ids=("n",))))
     assert msgspec.json.decode(read.payload_by_user[PLACE]) == {"notification_ids": ["n"]}
+
+
+def test_reading_by_conversation_names_the_people_and_one_notification_of_each() -> None:
+    read = NotificationRead(
+        notification_ids=("n",), messages=(MessagesRead(notification_id="m", from_user_id=BORIS, sequence=3),)
+    )
+    [event] = fan_out(recorded(read))
+    shown = msgspec.json.decode(event.payload_by_user[PLACE])
+    assert shown == {"notification_ids": ["n", "m"], "from_user_ids": [BORIS]}
 
 
 def test_a_notification_has_the_id_that_the_read_model_gives_it() -> None:
