@@ -1,10 +1,12 @@
 """Invented users and their messages, for screenshots of the messenger."""
 
+from collections.abc import Mapping
 from datetime import datetime, timedelta
+from uuid import uuid4
 
 import msgspec
 
-from tests.e2e.people import Api, Person
+from tests.e2e.people import Api, Json, Person
 
 
 class Talk(msgspec.Struct, frozen=True, kw_only=True):
@@ -17,6 +19,12 @@ class Talk(msgspec.Struct, frozen=True, kw_only=True):
     lines: tuple[tuple[str, int, str], ...]
     # Of the other's last messages, how many are unread.
     unread: int = 0
+    # Texts of replies, by the text that each answers.
+    answers: Mapping[str, str] = msgspec.field(default_factory=dict)
+    # Emoji by the text of the message; the one who has not written it reacts.
+    reactions: Mapping[str, str] = msgspec.field(default_factory=dict)
+    # Texts before they were edited, by those after.
+    edits: Mapping[str, str] = msgspec.field(default_factory=dict)
 
 
 class Scene(msgspec.Struct, frozen=True, kw_only=True):
@@ -30,6 +38,8 @@ class Scene(msgspec.Struct, frozen=True, kw_only=True):
     asking: tuple[tuple[str, str, str], ...]
 
 
+_SHALL_I_BRING = "I would not miss it. Shall I bring the big thermos and the chart of the inner bay?"
+_TAKE_BOTH = "Ещё бы! Взять большой термос и карту залива?"
 ENGLISH = Scene(
     username="mira.solberg",
     name="Mira Solberg",
@@ -46,12 +56,15 @@ ENGLISH = Scene(
                 (">", 1519, "When does she go into the water?"),
                 ("<", 1518, "The boat or my sister?"),
                 ("<", 47, "Saturday, if the wind behaves. Are you coming along?"),
-                (">", 44, "I would not miss it. Shall I bring the big thermos and the chart of the inner bay?"),
+                (">", 44, _SHALL_I_BRING),
                 ("<", 41, "Both, please. The buoys were moved in spring and I only half believe my phone."),
                 (">", 39, "I have the new survey at work. I will print it on something that survives a wave."),
                 ("<", 12, "You are the best. Nine at the old jetty?"),
                 (">", 9, "Nine it is."),
             ),
+            answers={"Both, please. The buoys were moved in spring and I only half believe my phone.": _SHALL_I_BRING},
+            reactions={"You are the best. Nine at the old jetty?": "❤️"},
+            edits={"Nine it is.": "Mine it is."},
         ),
         Talk(
             username="lea.fontaine",
@@ -125,12 +138,15 @@ RUSSIAN = Scene(
                 ("<", 1521, "Терпение тут ни при чём: прицеп-то сестры."),
                 (">", 1519, "Когда на воду?"),
                 ("<", 47, "В субботу, если ветер не подведёт. Поедешь с нами?"),
-                (">", 44, "Ещё бы! Взять большой термос и карту залива?"),
+                (">", 44, _TAKE_BOTH),
                 ("<", 41, "И то и другое. Весной переставили бакены, а телефону я верю только наполовину."),
                 (">", 39, "На работе есть новая съёмка. Распечатаю на чём-нибудь непромокаемом."),
                 ("<", 12, "Ты чудо. В девять у старого причала?"),
                 (">", 9, "В девять."),
             ),
+            answers={"И то и другое. Весной переставили бакены, а телефону я верю только наполовину.": _TAKE_BOTH},
+            reactions={"Ты чудо. В девять у старого причала?": "❤️"},
+            edits={"В девять.": "В десять."},
         ),
         Talk(
             username="sonya.belova",
@@ -185,16 +201,33 @@ async def play(api: Api, scene: Scene) -> Person:
     for talk in scene.talks[::-1]:
         other = await _person(api, talk.username, talk.name, talk.bio)
         await api.befriend(me, other)
-        sequence = 0
-        for who, _, text in talk.lines:
-            (sent,) = await (me.sends(other, text) if who == ">" else other.sends(me, text))
-            sequence = sent["sequence"]
+        sequence = await _write_all(me, other, talk)
         assert (await me.sees(other, sequence - talk.unread)).status_code in (204, 404, 422)
         assert (await other.sees(me, sequence)).status_code == 204
     for username, name, bio in scene.asking:
         asking = await _person(api, username, name, bio)
         assert (await asking.add(me)).status_code == 201
     return me
+
+
+async def _write_all(me: Person, other: Person, talk: Talk) -> int:
+    """Writes the conversation; returns the sequence of its last message."""
+    sent: dict[str, Json] = {}
+    for who, _, text in talk.lines:
+        writer, reader = (me, other) if who == ">" else (other, me)
+        body = {"text": talk.edits.get(text, text), "client_message_id": uuid4().hex}
+        if text in talk.answers:
+            body["reply_to"] = sent[talk.answers[text]]["message_id"]
+        response = await writer.ask("POST", f"/v1/conversations/{reader.user_id}/messages", json=body)
+        assert response.status_code == 201, response.text
+        sent[text] = response.json()
+        message_id = sent[text]["message_id"]
+        if text in talk.edits:
+            assert (await writer.edit(reader, message_id, text)).status_code == 200
+        if text in talk.reactions:
+            path = f"/v1/conversations/{writer.user_id}/messages/{message_id}/reaction"
+            assert (await reader.ask("PUT", path, json={"emoji": talk.reactions[text]})).status_code == 204
+    return len(sent)
 
 
 async def _person(api: Api, username: str, name: str, bio: str) -> Person:

@@ -56,7 +56,18 @@ _SCHEMES = {("desktop", "en"): "light", ("desktop", "ru"): "dark", ("phone", "en
 # With --every: each view on both devices in both languages, to look at after a change.
 EVERY_VIEW = tuple(
     (view, device, scheme, language)
-    for view in ("welcome", "errors", "chats", "chat", "palette", "people", "notifications", "settings")
+    for view in (
+        "welcome",
+        "errors",
+        "chats",
+        "chat",
+        "menu",
+        "reply",
+        "palette",
+        "people",
+        "notifications",
+        "settings",
+    )
     for (device, language), scheme in _SCHEMES.items()
 )
 EVERY_OPERATORS_VIEW = tuple(
@@ -138,9 +149,16 @@ class _Studio:
                 await page.locator("[aria-invalid=true]").first.wait_for()
             return page
         await _log_in(page, person)
-        if view == "chat":
+        if view in ("chat", "menu", "reply"):
             await page.locator(".chat").first.click()
             await page.locator(".message .tick.seen").last.wait_for()
+            if view != "chat":
+                await page.locator(".message").last.focus()
+                await page.keyboard.press("Shift+F10")
+                await page.get_by_role("menuitem").first.wait_for()
+            if view == "reply":
+                await page.get_by_role("menuitem").first.click()
+                await page.locator(".context").wait_for()
         elif view in ("chats", "palette"):
             await page.locator(".chat .badge").first.wait_for()
             if view == "palette":

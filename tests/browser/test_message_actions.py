@@ -89,7 +89,7 @@ async def test_a_reply_shows_what_it_answers_and_leads_there(sitting: Sitting, a
     await expect(message(page, "a late answer")).to_be_in_viewport()
     await choose(other, "a near answer", "Reply")
     await write(other, "to an answer")
-    assert (await delete(boris, anna, sent[-1])).status_code == 204
+    assert (await boris.delete(anna, sent[-1]["message_id"])).status_code == 204
     for shown in (page, other):
         await expect(row(shown, "a near answer").locator(".quote")).to_contain_text("Message deleted")
 
@@ -125,7 +125,8 @@ async def test_two_people_react_to_a_message(sitting: Sitting, api: Api) -> None
     for shown in (page, other):
         await expect(shown.locator(".chip")).to_have_text(["👍1"])
     await page.reload()
-    await expect(chip).to_have_text("👍1")
+    # Before the page has loaded its messages, it shows those that it kept, which may be older.
+    await expect(chip).to_have_text(["👍1"])
 
 
 async def test_the_keyboard_alone_edits_answers_and_reacts(sitting: Sitting, api: Api) -> None:
@@ -208,7 +209,7 @@ async def test_a_refused_edit_says_why_and_keeps_its_text(sitting: Sitting, api:
     await page.context.set_offline(True)
     await choose(page, "deleted elsewhere", "Edit")
     await write(page, "a long and careful text")
-    assert (await delete(anna, boris, sent)).status_code == 204
+    assert (await anna.delete(boris, sent["message_id"])).status_code == 204
     await page.context.set_offline(False)
     why = page.locator(".why")
     await expect(why).to_contain_text("Not changed: This message was deleted.")
@@ -228,8 +229,8 @@ async def test_changes_that_come_before_an_older_page_are_not_undone_by_it(sitti
 
     async def late(route: Any) -> None:  # noqa: ANN401 - playwright's own
         answered = await route.fetch()
-        assert (await edit(boris, anna, first, "first, changed")).status_code == 200
-        assert (await delete(boris, anna, second)).status_code == 204
+        assert (await boris.edit(anna, first["message_id"], "first, changed")).status_code == 200
+        assert (await boris.delete(anna, second["message_id"])).status_code == 204
         # The last of the changes has come.
         await expect(page.locator(".chat .last")).to_contain_text("Message deleted")
         await route.fulfill(response=answered)
@@ -245,7 +246,7 @@ async def test_on_a_small_phone_in_russian_a_long_press_opens_the_menu(sitting: 
     (asked,) = await boris.sends(anna, "Во сколько встречаемся? " * 4)
     (gone,) = await boris.sends(anna, "Ошибка")
     await answer(anna, boris, asked, "В девять")
-    assert (await delete(boris, anna, gone)).status_code == 204
+    assert (await boris.delete(anna, gone["message_id"])).status_code == 204
     phone: dict[str, Any] = {"size": SMALL_PHONE, "has_touch": True, "is_mobile": True}
     page = await sitting.log_in(anna, **phone, locale="ru", color_scheme=scheme)
     await open_chat(page, boris)
@@ -297,12 +298,3 @@ async def answer(person: Person, other: Person, to: Json, text: str) -> None:
     body = {"text": text, "client_message_id": f"answer-{to['message_id']}", "reply_to": to["message_id"]}
     response = await person.ask("POST", f"/v1/conversations/{other.user_id}/messages", json=body)
     assert response.status_code == 201, response.text
-
-
-async def edit(person: Person, other: Person, sent: Json, text: str) -> Any:  # noqa: ANN401 - httpx's own
-    path = f"/v1/conversations/{other.user_id}/messages/{sent['message_id']}"
-    return await person.ask("PATCH", path, json={"text": text})
-
-
-async def delete(person: Person, other: Person, sent: Json) -> Any:  # noqa: ANN401 - httpx's own
-    return await person.ask("DELETE", f"/v1/conversations/{other.user_id}/messages/{sent['message_id']}")

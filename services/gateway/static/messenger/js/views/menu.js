@@ -11,19 +11,21 @@ export function closePopover() {
   closeOpen();
 }
 
-/** Opens a popover at an element; returns a function that closes it. */
+/** Opens a popover at the button that it belongs to; returns a function that closes it. */
 export function openPopover(content, at) {
   closeOpen();
   const before = document.activeElement, listening = new AbortController(), { signal } = listening;
   const close = () => {
     if (!content.isConnected) return;
     listening.abort();
+    at.setAttribute("aria-expanded", "false");
     // A click elsewhere has moved the focus already.
     const hadFocus = content.contains(document.activeElement) || document.activeElement === document.body;
     content.remove();
     if (hadFocus) before?.focus({ preventScroll: true });
   };
   closeOpen = close;
+  at.setAttribute("aria-expanded", "true");
   content.classList.add("popover");
   // "manual": the browser's own way would close it when the finger of a long press is lifted.
   content.setAttribute("popover", "manual");
@@ -42,7 +44,7 @@ export function openPopover(content, at) {
   return close;
 }
 
-/** Opens a menu. An item: {icon, text, action, danger?}. Its action is called once the menu is closed. */
+/** Opens a menu at its button. An item: {icon, text, action, danger?}. Its action is called once the menu is closed. */
 export function openMenu(label, items, at) {
   const buttons = items.map(({ text, icon, action, danger }) => el("button", {
     type: "button", role: "menuitem", tabindex: "-1", class: danger ? "danger" : "", onclick: () => { close(); action(); },

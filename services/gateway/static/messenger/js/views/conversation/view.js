@@ -7,6 +7,7 @@ import { MessageActions } from "./actions.js";
 import { Composer } from "./composer.js";
 import { Header } from "./header.js";
 import { MessageList } from "../messages/message_list.js";
+import { excerpt } from "../messages/quote.js";
 import { StrangerView } from "./stranger.js";
 
 export class ConversationView {
@@ -54,15 +55,15 @@ export class ConversationView {
   }
 
   /** Says to screen readers what the other person has done. */
-  #announce({ peer, kind, by, ...values }) {
-    if (peer === this.peer && by !== this.store.me.user_id && (kind !== "reacted" || values.emoji)) {
-      announce(t(`announce_${kind}`, { name: this.store.profiles.nameOf(by), ...values }));
+  #announce({ peer, kind, by, text = "", emoji }) {
+    if (peer === this.peer && by !== this.store.me.user_id && (kind !== "reacted" || emoji)) {
+      announce(t(`announce_${kind}`, { name: this.store.profiles.nameOf(by), text: excerpt(text), emoji }));
     }
   }
 
   #key(event) {
     // Without one to cancel, Escape leaves the conversation.
-    if (event.key !== "Escape" || !this.composer.cancel()) return;
+    if (event.key !== "Escape" || event.isComposing || !this.composer.cancel()) return;
     event.preventDefault();
     event.stopPropagation();
   }
