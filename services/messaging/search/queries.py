@@ -130,11 +130,11 @@ class Hit(msgspec.Struct, frozen=True):
 
 
 class FoundRow(msgspec.Struct, frozen=True):
-    """A message that was found, as JSON, and its text; without the former if its `message.sent` was not applied."""
+    """A message that was found, as JSON, and its text."""
 
     peer_id: str
     text: str
-    item: str | None
+    item: str
 
 
 class _StemRow(msgspec.Struct, frozen=True):

@@ -53,6 +53,6 @@ class MessageSearch:
             # The database has encoded the message.
             FoundMessage(row.peer_id, cast(MessageItem, msgspec.Raw(row.item.encode())), marks)
             for row, text_segments in zip(rows, texts, strict=True)
-            if row.item is not None and (marks := highlights(row.text, text_segments, terms, stems)) is not None
+            if (marks := highlights(row.text, text_segments, terms, stems)) is not None
         ]
         return msgspec.json.encode(found), more, shown

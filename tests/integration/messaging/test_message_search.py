@@ -178,13 +178,17 @@ QUERIES = {
 
 
 async def test_words_find_messages_in_any_script_newest_first_and_are_marked(
-    history: History, subtests: pytest.Subtests
+    history: History, subtests: pytest.Subtests, pool: Pool
 ) -> None:
     await history.befriend(ANNA, BEN)
     await history.say(ANNA, BEN, *TEXTS)
     for query, texts in QUERIES.items():
         with subtests.test(query):
             assert await history.texts(BEN, query) == texts
+    # A prepared search would get a plan for the average user.
+    async with pool.connection() as conn:
+        cursor = await conn.execute("SELECT count(*) FROM pg_prepared_statements WHERE statement LIKE '%@@%'")
+        assert await cursor.fetchone() == (0,)
 
 
 async def test_only_what_the_user_may_read_now_is_found(history: History) -> None:

@@ -18,6 +18,7 @@ from projections.conversations import Conversations
 from projections.engine import Projection, Runners
 from projections.engine.inspection.verify import verify
 from projections.friends import Friends
+from projections.message_search import MessageSearch
 from projections.notifications import Notifications
 from projections.profiles import Profiles
 from streams.log import Append, Log
@@ -75,7 +76,7 @@ async def write_a_history(log: Log) -> None:
     await write(log, friendship(PAIR), PAIR, [asked, accepted, removed, asked, accepted])
 
 
-@pytest.mark.parametrize("projection", [Conversations, Friends, Notifications, Profiles])
+@pytest.mark.parametrize("projection", [Conversations, Friends, MessageSearch, Notifications, Profiles])
 async def test_a_rebuild_is_equal_in_either_order_of_the_streams(
     projection: type[Projection], streams: NATS, pool: Pool, database_url: str
 ) -> None:
