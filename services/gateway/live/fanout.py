@@ -59,6 +59,7 @@ STREAMS = (SESSION, CONTACT, PROFILE, MESSAGING)
 CHANNELS = (*STREAMS, *NOTIFICATION_CHANNELS)
 
 _ENCODE = msgspec.json.Encoder().encode
+_DECODE_MESSAGE = msgspec.json.Decoder(LiveMessage).decode
 
 
 # Approximate size of a notification.
@@ -250,6 +251,15 @@ def _of_message(event: Recorded[Event], message_id: str, to: Mapping[str, bytes]
         payload_by_user=to,
         message_id=message_id,
     )
+
+
+def without_text(event: OutboundEvent) -> OutboundEvent:
+    """The event of a message that was deleted since, as a backfill sends it."""
+    emptied = {
+        user_id: msgspec.structs.replace(_DECODE_MESSAGE(data), text="", edited_at=UNSET, deleted=True)
+        for user_id, data in event.payload_by_user.items()
+    }
+    return msgspec.structs.replace(event, payload_by_user={user: _ENCODE(shown) for user, shown in emptied.items()})
 
 
 def _befriended(

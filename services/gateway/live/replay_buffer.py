@@ -6,10 +6,8 @@ either.
 
 from collections import deque
 
-import msgspec
-
 from contracts.events.message import MessageDeleted
-from services.gateway.live.fanout import OutboundEvent
+from services.gateway.live.fanout import OutboundEvent, without_text
 
 _MOST = 4_096
 _MOST_BYTES = 16 * 1024 * 1024
@@ -34,7 +32,7 @@ class ReplayBuffer:
 
     def add(self, event: OutboundEvent) -> None:
         if event.type == MessageDeleted.TYPE:
-            self._replace_payloads(event)
+            self._remove_text(event.message_id)
         self._told.append(event)
         self._bytes += event.size()
         while len(self._told) > self._most or self._bytes > self._most_bytes:
@@ -42,11 +40,11 @@ class ReplayBuffer:
             self._bytes -= oldest.size()
             self.oldest_sequence = oldest.sequence
 
-    def _replace_payloads(self, deletion: OutboundEvent) -> None:
-        """Replaces the earlier payloads of a deleted message, which have its text, by those of the deletion."""
+    def _remove_text(self, message_id: str) -> None:
+        """Removes the text of a deleted message from its earlier events."""
         for index, event in enumerate(self._told):
-            if event.message_id == deletion.message_id:
-                emptied = msgspec.structs.replace(event, payload_by_user=deletion.payload_by_user)
+            if event.message_id == message_id:
+                emptied = without_text(event)
                 self._bytes += emptied.size() - event.size()
                 self._told[index] = emptied
 

@@ -5,6 +5,7 @@ import random
 from collections.abc import Awaitable, Callable
 from datetime import UTC, datetime
 from functools import partial
+from typing import Any
 
 import msgspec
 import pytest
@@ -15,7 +16,16 @@ from contracts import subjects
 from contracts.envelope import now
 from contracts.errors import NotFriends
 from contracts.events.friendship import FriendshipAccepted, FriendshipCreated, FriendshipRemoved
-from contracts.events.message import FOREVER, ConversationUpdated, MessageSeen, MessageSent, ReactionChanged, RepliedTo
+from contracts.events.message import (
+    FOREVER,
+    ConversationUpdated,
+    MessageDeleted,
+    MessageEdited,
+    MessageSeen,
+    MessageSent,
+    ReactionChanged,
+    RepliedTo,
+)
 from contracts.messages import ConversationItem, LiveMessage, MessageItem, Quote, Reaction
 from contracts.notification_kinds import muted_until
 from contracts.positions import Position
@@ -63,6 +73,7 @@ TEXTS = (
 # Of a message `m`: the message that it answers, `q`, and who reacts, in the order of their reactions.
 _OF_OTHER_ROWS = """
     q.message_id AS quoted_id, q.sequence AS quoted_sequence, q.sender_id AS quoted_sender, q.text AS quoted_text,
+    q.deleted AS quoted_deleted,
     ARRAY(SELECT r.user_id::text || ' ' || r.emoji FROM {reactions} AS r
           WHERE r.conversation_id = m.conversation_id AND r.sequence = m.sequence AND r.emoji IS NOT NULL
           ORDER BY r.stream_sequence) AS reactions
@@ -100,7 +111,7 @@ class Rows:
             f"""
             SELECT c.peer_id, c.conversation_id, c.last_sequence, c.seen_sequence, c.peer_seen_sequence,
                    c.muted_until, c.pinned, c.archived, m.message_id, m.sequence, m.sender_id, m.text, m.sent_at,
-                   {SEEN_AT} AS seen_at, {_OF_OTHER_ROWS}
+                   m.edited_at, m.deleted, {SEEN_AT} AS seen_at, {_OF_OTHER_ROWS}
             FROM {{conversations}} AS c
             LEFT JOIN {{messages}} AS m ON m.conversation_id = c.conversation_id AND m.sequence = c.last_sequence
             LEFT JOIN {{messages}} AS q ON (q.conversation_id, q.sequence) = (m.conversation_id, m.reply_to_sequence)
@@ -118,11 +129,14 @@ class _MessageRow(msgspec.Struct, frozen=True):
     sender_id: str | None
     text: str | None
     sent_at: datetime | None
+    edited_at: datetime | None
+    deleted: bool | None
     seen_at: datetime | None
     quoted_id: str | None
     quoted_sequence: int | None
     quoted_sender: str | None
     quoted_text: str | None
+    quoted_deleted: bool | None
     reactions: list[str]
 
     def item(self) -> MessageItem:
@@ -137,6 +151,8 @@ class _MessageRow(msgspec.Struct, frozen=True):
             sender_id=self.sender_id,
             text=self.text,
             sent_at=rfc3339(self.sent_at),
+            edited_at=UNSET if self.edited_at is None else rfc3339(self.edited_at),
+            deleted=self.deleted or UNSET,
             reply_to=self.quote(),
             reactions=self.grouped() or UNSET,
             seen_at=UNSET if self.seen_at is None else rfc3339(self.seen_at),
@@ -153,10 +169,13 @@ class _MessageRow(msgspec.Struct, frozen=True):
             sequence=self.quoted_sequence,
             sender_id=self.quoted_sender,
             text=self.quoted_text,
+            deleted=self.quoted_deleted or UNSET,
         )
 
     def grouped(self) -> list[Reaction]:
         users: dict[str, list[str]] = {}
+        if self.deleted:
+            return []
         for reaction in self.reactions:
             user_id, emoji = reaction.split(" ")
             users.setdefault(emoji, []).append(user_id)
@@ -249,6 +268,20 @@ async def say(writer: Writer, sequence: int, text: str, *, sender: str = ANNA, r
     return Position.at(MESSAGING, await writer.append(subjects.conversation(PAIR), message))
 
 
+async def edit(writer: Writer, sequence: int, text: str | None) -> Position:
+    """Gives the message another text; deletes it if there is none."""
+    message: dict[str, Any] = {
+        "message_id": message_id(sequence),
+        "conversation_id": PAIR,
+        "sequence": sequence,
+        "sender_id": ANNA,
+        "sent_at": now(),
+        "members": (ANNA, BEN),
+    }
+    event = MessageDeleted(**message) if text is None else MessageEdited(text=text, **message)
+    return Position.at(MESSAGING, await writer.append(subjects.message(message_id(sequence)), event))
+
+
 async def react(writer: Writer, sequence: int, emoji: str | None, *, user_id: str = BEN) -> Position:
     changed = ReactionChanged(
         message_id=message_id(sequence),
@@ -280,14 +313,19 @@ async def test_kept_pages_equal_the_rows_while_others_write_and_builds_change(
 ) -> None:
     found, chance = await both(run, pool), random.Random(seed)
     position = await befriend(writer)
-    written, marked = 0, {ANNA: 0, BEN: 0}
+    written, marked, deleted = 0, {ANNA: 0, BEN: 0}, set[int]()
     done = asyncio.Event()
 
     async def write() -> None:
         nonlocal written, position
-        for _ in range(100):
-            if written and chance.random() < 0.3:
-                target, user_id = chance.randint(1, written), chance.choice((ANNA, BEN))
+        for _ in range(130):
+            target = chance.randint(1, written) if written else 0
+            if target and target not in deleted and chance.random() < 0.25:
+                changed = chance.choice((*TEXTS, None))
+                deleted.update(() if changed is not None else {target})
+                position = position.merge(await edit(writer, target, changed))
+            elif target and target not in deleted and chance.random() < 0.3:
+                user_id = chance.choice((ANNA, BEN))
                 emoji = chance.choice(("👍", "❤️", None))
                 position = position.merge(await react(writer, target, emoji, user_id=user_id))
             elif written and chance.random() < 0.4:
@@ -372,7 +410,11 @@ async def test_a_page_of_the_build_before_is_not_shown(
     assert texts == ["false", "true", "false"]
 
 
-@pytest.mark.parametrize("late_event", [mark, partial(react, emoji="👍")], ids=["mark", "reaction"])
+@pytest.mark.parametrize(
+    "late_event",
+    [mark, partial(react, emoji="👍"), partial(edit, text="b"), partial(edit, text=None)],
+    ids=["mark", "reaction", "edit", "deletion"],
+)
 async def test_what_is_applied_late_is_there_at_once_and_no_page_without_it_is_kept(
     writer: Writer,
     run: Opened,
@@ -505,6 +547,37 @@ async def test_a_missed_message_has_the_bytes_that_it_had_live(
         decoded = [msgspec.json.decode(row.data, type=LiveMessage) for row in missed]
         assert [message.text for message in decoded] == list(TEXTS)
         assert [row.text_size for row in missed] == [len(text.encode()) for text in TEXTS]
+
+
+async def test_a_missed_change_is_sent_as_the_last_one_was_live(
+    writer: Writer, run: Opened, pool: Pool, streams: Client
+) -> None:
+    found = await both(run, pool)
+    position = await befriend(writer)
+    for sequence in (1, 2, 3):
+        position = position.merge(await say(writer, sequence, "first"))
+    begin = position.sequence(MESSAGING)
+    for sequence, changed in ((1, "a"), (2, TEXTS[0]), (3, None), (1, TEXTS[1])):
+        position = await edit(writer, sequence, changed)
+    await found.queries.wait_for(position)
+    log = Log(streams)
+    sent_at = [rfc3339(message.envelope().at) for message in await log.read(subjects.conversation(PAIR))]
+    live = {
+        event.sequence: event
+        for sequence in (1, 2, 3)
+        for message in await log.read(subjects.message(message_id(sequence)))
+        for event in fan_out(message.open())
+    }
+    for user_id in (ANNA, BEN):
+        missed = await found.queries.backfill_messages(user_id, begin, 100, 1_000_000)
+        assert [row.stream_sequence - begin for row in missed] == [2, 3, 4]
+        for row, at in zip(missed, (sent_at[1], sent_at[2], sent_at[0]), strict=True):
+            event = live[row.stream_sequence]
+            # The events of this test say that the message was sent just now.
+            shown = msgspec.structs.replace(
+                msgspec.json.decode(event.payload_by_user[user_id], type=LiveMessage), sent_at=at
+            )
+            assert (row.type, row.data.encode()) == (event.type, msgspec.json.encode(shown))
 
 
 async def test_missed_reactions_come_in_order_with_the_bytes_that_they_had_live(

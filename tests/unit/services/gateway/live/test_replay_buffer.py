@@ -1,4 +1,8 @@
+import msgspec
+
 from contracts.envelope import now
+from contracts.messages import LiveMessage, Quote
+from contracts.values.ids import new_id, pair_id
 from services.gateway.live.fanout import OutboundEvent
 from services.gateway.live.replay_buffer import ReplayBuffer
 
@@ -9,15 +13,33 @@ def told(sequence: int, size: int = 2) -> OutboundEvent:
     )
 
 
-def of_message(sequence: int, kind: str, text: bytes, message_id: str = "m") -> OutboundEvent:
+MESSAGE, OTHER, ANNA, BORIS = new_id(), new_id(), new_id(), new_id()
+
+
+def of_message(sequence: int, kind: str, text: str, message_id: str = MESSAGE, **members: object) -> OutboundEvent:
+    shown = LiveMessage(
+        message_id=message_id,
+        conversation_id=pair_id(ANNA, BORIS),
+        user_id=BORIS,
+        sequence=3,
+        sender_id=ANNA,
+        text=text,
+        sent_at="2026-01-31T12:00:00.000Z",
+    )
+    shown = msgspec.structs.replace(shown, **members)
     return OutboundEvent(
         channel="MESSAGING",
         sequence=sequence,
         type=kind,
         at=now(),
-        payload_by_user={"anna": text},
+        payload_by_user={"anna": msgspec.json.encode(shown)},
         message_id=message_id,
     )
+
+
+def texts(recent: ReplayBuffer) -> list[tuple[int, str, str, bool]]:
+    shown = [(each, msgspec.json.decode(each.payload_by_user["anna"])) for each in recent.since(0)]
+    return [(each.sequence, each.type, data["text"], data.get("deleted", False)) for each, data in shown]
 
 
 def sequences(recent: ReplayBuffer, after: int) -> list[int]:
@@ -59,18 +81,22 @@ def test_who_begins_anew_has_forgotten() -> None:
 
 
 def test_a_deleted_message_has_no_text_in_what_was_told_before() -> None:
-    recent = ReplayBuffer(most_bytes=140)
-    recent.add(of_message(1, "message.sent", b"x" * 40))
-    recent.add(of_message(2, "message.sent", b"other", "n"))
-    recent.add(of_message(3, "message.edited", b"y" * 60))
-    recent.add(of_message(4, "message.deleted", b"gone"))
-    found = recent.since(0)
-    assert [(each.sequence, each.type, each.payload_by_user["anna"]) for each in found] == [
-        (1, "message.sent", b"gone"),
-        (2, "message.sent", b"other"),
-        (3, "message.edited", b"gone"),
-        (4, "message.deleted", b"gone"),
+    recent = ReplayBuffer(most_bytes=2_500)
+    quote = Quote(message_id=OTHER, sequence=1, sender_id=BORIS)
+    recent.add(of_message(1, "message.sent", "x" * 600, reply_to=quote))
+    recent.add(of_message(2, "message.sent", "other", OTHER))
+    recent.add(of_message(3, "message.edited", "y" * 600, edited_at="2026-01-31T12:00:01.000Z"))
+    recent.add(of_message(4, "message.deleted", "", deleted=True))
+    assert texts(recent) == [
+        (1, "message.sent", "", True),
+        (2, "message.sent", "other", False),
+        (3, "message.edited", "", True),
+        (4, "message.deleted", "", True),
     ]
+    sent, _, edited, _ = recent.since(0)
+    # The rest stays: a backfill says the same.
+    assert msgspec.json.decode(sent.payload_by_user["anna"], type=LiveMessage).reply_to == quote
+    assert b"edited_at" not in edited.payload_by_user["anna"]
     # The room of the texts is free again.
-    recent.add(of_message(5, "message.sent", b"z" * 100, "o"))
+    recent.add(of_message(5, "message.sent", "z" * 600, new_id()))
     assert sequences(recent, 0) == [1, 2, 3, 4, 5]
