@@ -339,7 +339,7 @@ class MessagingServer(MessagingServiceBase):
         request = validated(_List, {"user_id": message.user_id, "limit": message.limit or PAGE_LIMIT})
         after = decode_cursor(message.cursor, ConversationsCursor)
         page, position = await self._pages.conversations(
-            ListRequest(request.user_id, request.limit, after), current().position
+            ListRequest(request.user_id, request.limit, after, message.archived), current().position
         )
         drafts = await self._drafts.of(request.user_id, page.conversation_ids)
         return ListConversationsResponse(

@@ -215,6 +215,10 @@ async def test_pinned_conversations_are_listed_first_page_by_page(api: Api) -> N
             break
         query["cursor"] = page["next"]
     assert listed == [others[number].user_id for number in (1, 0, 3, 2)]
+    for archived, expected in (("true", listed[:2]), ("false", listed[2:])):
+        page = (await anna.get("/v1/conversations", params={"archived": archived})).json()
+        assert [item["user_id"] for item in page["items"]] == expected
+    assert (await anna.get("/v1/conversations", params={"archived": "maybe"})).status_code == 422
 
 
 async def test_settings_that_make_no_sense_are_refused(api: Api) -> None:

@@ -37,6 +37,12 @@ from services.gateway.limits import policies
 _FOREVER = "forever"
 
 
+class ConversationsQuery(PageQuery, frozen=True):
+    archived: Annotated[
+        bool | None, Meta(description="`true`: only archived ones; `false`: only the others; default: all.")
+    ] = None
+
+
 class ConversationPatch(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     """A merge patch (RFC 7396): null clears a field; an omitted field stays as it is."""
 
@@ -79,9 +85,11 @@ class UnreadConversations(msgspec.Struct, frozen=True):
     unread_messages: Annotated[int, Meta(description="The sum of their `unread_count`.")]
 
 
-async def list_conversations(incoming: Request[PageQuery, NoBody]) -> Response:
+async def list_conversations(incoming: Request[ConversationsQuery, NoBody]) -> Response:
     messaging, query = incoming.context.remotes.messaging, incoming.query
-    request = ListConversationsRequest(user_id=incoming.caller.user_id, limit=query.limit, cursor=query.cursor)
+    request = ListConversationsRequest(
+        user_id=incoming.caller.user_id, limit=query.limit, cursor=query.cursor, archived=query.archived
+    )
     answer = await messaging.read(messaging.stub.list_conversations, request)
     body = page_of(answer.items, answer.next or None)
     if answer.drafts_unavailable:
@@ -137,10 +145,10 @@ ROUTES: tuple[AnyEndpoint, ...] = (
         summary="One's conversations",
         description=(
             "Pinned ones first; then by the newest message, newest first; one without messages by the time when it "
-            "was opened. Archived ones are among them."
+            "was opened."
         ),
         handler=list_conversations,
-        query=PageQuery,
+        query=ConversationsQuery,
         body=NoBody,
         answers={200: DocumentedResponse(description="A page of conversations.", body=ConversationsPage)},
         reads=True,

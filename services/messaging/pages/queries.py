@@ -68,6 +68,8 @@ class ListRequest(msgspec.Struct, frozen=True):
     user_id: str
     limit: int
     after: ConversationsCursor | None
+    # Only archived ones or only the others; None: all.
+    archived: bool | None = None
 
 
 class ListRow(msgspec.Struct, frozen=True):
@@ -162,9 +164,10 @@ class PageQueries:
             ListRow,
             f"""
             SELECT wanted.turn, page.* FROM unnest(
-                %(users)s::uuid[], %(limits)s::bigint[], %(pins)s::boolean[], %(times)s::timestamptz[],
-                %(peers)s::uuid[]
-            ) WITH ORDINALITY AS wanted (user_id, most, pinned, activity_at, peer_id, turn) CROSS JOIN LATERAL (
+                %(users)s::uuid[], %(limits)s::bigint[], %(archived)s::boolean[], %(pins)s::boolean[],
+                %(times)s::timestamptz[], %(peers)s::uuid[]
+            ) WITH ORDINALITY AS wanted (user_id, most, archived, pinned, activity_at, peer_id, turn)
+            CROSS JOIN LATERAL (
                 SELECT string_agg({CONVERSATION_ITEM}, E'\\n' ORDER BY c.number)
                            FILTER (WHERE c.number <= wanted.most) AS items,
                        string_agg(c.conversation_id::text, ' ' ORDER BY c.number)
@@ -179,6 +182,7 @@ class PageQueries:
                     ) AS number FROM (
                         SELECT * FROM {{conversations}} AS c
                         WHERE c.user_id = wanted.user_id AND c.open
+                          AND c.archived = COALESCE(wanted.archived, c.archived)
                           AND (c.pinned, c.activity_at, c.peer_id)
                               < (wanted.pinned, wanted.activity_at, wanted.peer_id)
                         ORDER BY c.pinned DESC, c.activity_at DESC, c.peer_id DESC LIMIT wanted.most + 1
@@ -193,6 +197,7 @@ class PageQueries:
             {
                 "users": [request.user_id for request in requests],
                 "limits": [request.limit for request in requests],
+                "archived": [request.archived for request in requests],
                 "pins": [request.after.pinned if request.after else True for request in requests],
                 "times": [request.after.activity_at if request.after else END_OF_TIME for request in requests],
                 "peers": [request.after.peer_id if request.after else LAST_ID for request in requests],

@@ -42,7 +42,7 @@ class Drafts:
         except Unavailable as error:
             log.warning("drafts cannot be read: %s", error.__cause__ or error)
             return None
-        return {keys[key]: value.decode() for key, value in values.items()}
+        return {keys[key]: value.decode(errors="replace") for key, value in values.items()}
 
 
 def _key(user_id: str, conversation_id: str) -> str:

@@ -523,6 +523,10 @@ async def test_the_list_of_conversations_is_what_the_rows_say(writer: Writer, ru
             if not listed.next:
                 break
             after = decode_cursor(listed.next, ConversationsCursor)
+    for archived in (True, False):
+        listed, _ = await found.pages.conversations(ListRequest(ANNA, 50, None, archived), position)
+        shown = b'"archived":true' if archived else b'"archived":false'
+        assert listed.array({}) == b"[%b]" % b",".join(item for item in expected if shown in item)
     listed, _ = await found.pages.conversations(ListRequest(new_id(), 50, None), position)
     assert (listed.array({}), listed.next) == (b"[]", "")
 
