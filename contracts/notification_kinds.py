@@ -24,6 +24,7 @@ NOTIFICATION_CREATED = "notification.created"
 NOTIFICATION_READ = "notification.read"
 # Neither events of a stream nor derived from one: sent from gateway to gateway, and stored nowhere.
 TYPING = "typing"
+PRESENCE = "presence"
 
 BLOCK_CHANGED = "block.changed"
 
@@ -112,6 +113,17 @@ class LiveTyping(msgspec.Struct, frozen=True):
     """`typing`; it holds for 6 seconds, unless a message of that user arrives before."""
 
     user_id: Annotated[Id, Meta(description="The friend who is writing to this user.")]
+
+
+class LivePresence(msgspec.Struct, frozen=True):
+    """`presence`, and an item of `GET /v1/presence`."""
+
+    user_id: Id
+    online: Annotated[bool, Meta(description="Whether the friend has an open live connection.")]
+    last_seen_at: (
+        Annotated[Rfc3339, Meta(description="When the friend was last online; left out if unknown, or online now.")]
+        | UnsetType
+    ) = UNSET
 
 
 class LiveNotification(msgspec.Struct, frozen=True):

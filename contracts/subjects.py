@@ -61,6 +61,8 @@ def quorum_of(party: str, process_id: str) -> str:
 LIVE_FILTER = "vestnik.live.*"
 LIVE_TYPING = "vestnik.live.typing"
 LIVE_DRAFT = "vestnik.live.draft"
+LIVE_PRESENCE = "vestnik.live.presence"
+LIVE_WATCHES = "vestnik.live.watches"
 
 
 class Bucket(msgspec.Struct, frozen=True, kw_only=True):

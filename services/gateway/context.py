@@ -15,6 +15,7 @@ from services.gateway.live.delivery import LiveDelivery
 from services.gateway.observability.metrics import Metrics
 from services.gateway.observability.readiness import Readiness
 from services.gateway.presence.draft_notices import DraftNotices
+from services.gateway.presence.presence import Presence
 from services.gateway.presence.typing_notices import TypingNotices
 from services.gateway.security.access_tokens import AccessTokens
 from services.gateway.security.revocations import Revocations
@@ -39,5 +40,6 @@ class GatewayContext:
     live: LiveDelivery
     typing: TypingNotices
     drafts: DraftNotices
+    presence: Presence
     readiness: Readiness
     metrics: Metrics

@@ -3,14 +3,19 @@
 import asyncio
 import logging
 import signal
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Collection, Sequence
 from contextlib import AbstractAsyncContextManager, asynccontextmanager, nullcontext
 from functools import partial
 
 from nats.aio.client import Client as NATS
 from starlette.applications import Starlette
 
+from contracts.positions import Position
+from contracts.rpc.vestnik.profile.v1 import FindHiddenRequest
 from contracts.services import GATEWAY, OPERATOR, REGISTRY, dependencies
+from contracts.subjects import LAST_SEEN, PROFILE
+from contracts.values.ids import new_id
+from infra.rpc.call_context import Call
 from infra.rpc.client import Client
 from infra.rpc.service_tokens import Issuer
 from infra.rpc.tls import HTTP, client_side
@@ -44,6 +49,9 @@ from services.gateway.observability.presence_metrics import PresenceMetrics
 from services.gateway.observability.readiness import Readiness
 from services.gateway.presence.draft_notices import DraftNotices
 from services.gateway.presence.gateway_bus import GatewayBus
+from services.gateway.presence.hidden_users import FindHidden, HiddenUsers
+from services.gateway.presence.last_seen import LastSeen
+from services.gateway.presence.presence import Presence
 from services.gateway.presence.typing_notices import TypingNotices
 from services.gateway.route_table import ENDPOINTS
 from services.gateway.security.access_tokens import AccessTokens
@@ -53,7 +61,8 @@ from services.gateway.server.connection_limits import ConnectionLimiter
 from services.gateway.server.uvicorn_server import listening_socket, security_headers, serve
 from services.gateway.static.files import WebFiles
 from streams.jetstream.api import JetStream
-from streams.topology import Placement, ensure_limits
+from streams.jetstream.key_value import KeyValue
+from streams.topology import Placement, ensure_bucket, ensure_limits
 
 log = logging.getLogger(__name__)
 # Seconds for which a stream's end is awaited before a position is accepted or rejected.
@@ -162,6 +171,12 @@ async def gateway(settings: Settings, secrets: Secrets, nats: NATS, metrics: Met
             presence_metrics = PresenceMetrics(metrics.registry)
             bus = GatewayBus(nats, presence_metrics)
             typing, drafts = TypingNotices(bus, live, presence_metrics), DraftNotices(bus, live)
+            hidden = HiddenUsers(_find_hidden(remotes), lambda: news.position.sequence(PROFILE))
+            last_seen = LastSeen(
+                KeyValue(nats, LAST_SEEN), presence_metrics, make_bucket=lambda: _make_bucket(settings, nats)
+            )
+            presence = Presence(bus, live, hidden, last_seen, presence_metrics)
+            live.listener = presence
             revocations.listen(live)
             news.listen(live)
             parts = GatewayContext(
@@ -182,6 +197,7 @@ async def gateway(settings: Settings, secrets: Secrets, nats: NATS, metrics: Met
                 live=live,
                 typing=typing,
                 drafts=drafts,
+                presence=presence,
                 readiness=readiness,
                 metrics=metrics,
             )
@@ -193,7 +209,7 @@ async def gateway(settings: Settings, secrets: Secrets, nats: NATS, metrics: Met
                 await typing.start()
                 await drafts.start()
                 async with _shared(settings, nats, limiter), asyncio.TaskGroup() as group:
-                    works = (revocations, news, live, given_up, *((quorum,) if quorum is not None else ()))
+                    works = (revocations, news, live, presence, given_up, *((quorum,) if quorum is not None else ()))
                     following = [group.create_task(work.run()) for work in works]
                     try:
                         yield
@@ -205,6 +221,20 @@ async def gateway(settings: Settings, secrets: Secrets, nats: NATS, metrics: Met
             # Entered here and not by the server, whose task would not end the process when a follower fails.
             async with app.router.lifespan_context(app):
                 yield app
+
+
+def _find_hidden(remotes: ServiceClients) -> FindHidden:
+    async def find(user_ids: Sequence[str], followed: int) -> Collection[str]:
+        call = Call(request_id=new_id(), position=Position.at(PROFILE, followed), caller=GATEWAY)
+        request = FindHiddenRequest(user_ids=list(user_ids))
+        return (await remotes.profile.read(remotes.profile.stub.find_hidden, request, context=call)).user_ids
+
+    return find
+
+
+async def _make_bucket(settings: Settings, nats: NATS) -> None:
+    placement = Placement.parse(settings.stream_placement)
+    await ensure_bucket(nats, LAST_SEEN, replicas=settings.stream_replicas, placement=placement)
 
 
 def _shared(settings: Settings, nats: NATS, limiter: RateLimiter | None) -> AbstractAsyncContextManager[None]:

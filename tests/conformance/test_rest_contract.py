@@ -52,6 +52,8 @@ ROUTES = [
     Route("GET", "/v1/conversations/{user_id}/messages", (200, 401, 403)),
     Route("GET", "/v1/messages", (200, 401, 422)),
     Route("PUT", "/v1/conversations/{user_id}/seen", (204, 401, 403, 404, 422), body=True),
+    Route("PUT", "/v1/conversations/{user_id}/typing", (204, 401, 403)),
+    Route("GET", "/v1/presence", (200, 401, 422)),
     Route("GET", "/v1/conversations", (200, 401)),
     Route("GET", "/v1/notifications", (200, 401)),
     Route("GET", "/v1/events", (200, 401, 422)),

@@ -1,10 +1,13 @@
 """Live events while gateways and NATS are killed and every client is thrown out: nothing lost, nothing twice."""
 
 import asyncio
+from contextlib import AsyncExitStack
 
-from tests.e2e.people import Api, Json, Person
+import pytest
+
+from tests.e2e.people import Api, Json, Person, eventually
 from tests.fix_system import wait_until
-from tests.sse_client import Refused, Stream, connect
+from tests.sse_client import Refused, Stream, connect, listening
 
 
 class Follower:
@@ -105,3 +108,71 @@ async def test_no_fault_and_no_reconnect_loses_or_repeats_an_event(fragile_api: 
         got = [data["sequence"] for data in follower.events]
         assert got == list(range(1, len(got) + 1))
         assert [data["text"] for data in follower.events][: len(sent)] == sent
+
+
+async def ended(stream: Stream, within: float) -> bool:
+    """Whether the stream ends in time, as one of a killed process does at once."""
+    try:
+        await stream.until_end(within)
+    except TimeoutError:
+        return False
+    except (OSError, EOFError, ValueError):
+        pass
+    return True
+
+
+async def told(streams: list[Stream], online: bool) -> tuple[Stream, Json]:
+    """The first stream with a presence event of that kind, and its data; streams of a killed gateway end without."""
+
+    async def of(stream: Stream) -> tuple[Stream, Json]:
+        def found() -> list[Json]:
+            return [
+                event.data for event in stream.events if event.type == "presence" and event.data["online"] == online
+            ]
+
+        try:
+            await stream.until(lambda _: bool(found()), within=90)
+        except (OSError, EOFError, ValueError, AssertionError):
+            await asyncio.Event().wait()
+        return stream, found()[-1]
+
+    tasks = [asyncio.create_task(of(stream)) for stream in streams]
+    done, rest = await asyncio.wait(tasks, timeout=95, return_when=asyncio.FIRST_COMPLETED)
+    for task in rest:
+        task.cancel()
+    await asyncio.gather(*rest, return_exceptions=True)
+    assert done, "no presence in time"
+    return done.pop().result()
+
+
+@pytest.mark.parametrize("fragile_system", [2], indirect=True, ids=["two-replicas"])
+async def test_who_was_at_a_gateway_that_is_killed_is_offline_soon_and_online_again_once_they_are_back(
+    fragile_api: Api,
+) -> None:
+    api, system = fragile_api, fragile_api.system
+    anna, boris = await api.friends()
+    for gateway in system.serving("gateway"):
+        async with AsyncExitStack() as stack:
+            # Enough connections for some to be at each gateway.
+            boriss = [await stack.enter_async_context(listening(system.url, boris.access_token)) for _ in range(10)]
+            annas = await stack.enter_async_context(listening(system.url, anna.access_token))
+
+            async def is_online() -> Json | None:
+                answer = await boris.get("/v1/presence", params={"user_id": anna.user_id})
+                return next((row for row in answer.json()["items"] if row["online"]), None)
+
+            await eventually(is_online, "Anna online")
+            await asyncio.to_thread(gateway.kill)
+            if not await ended(annas, within=5):
+                await asyncio.to_thread(system.wait_ready)
+                continue
+            survivor, offline = await told(boriss, online=False)
+            assert (offline["user_id"], offline["online"]) == (anna.user_id, False)
+            assert offline["last_seen_at"]
+            survivor.events.clear()
+            await asyncio.to_thread(system.wait_ready)
+            async with listening(system.url, anna.access_token):
+                _, online = await told([survivor], online=True)
+                assert online == {"user_id": anna.user_id, "online": True}
+            return
+    pytest.fail("the stream ended with neither gateway")

@@ -1,9 +1,10 @@
 """Decodes query parameters into the struct that a route declares; unknown parameters are ignored."""
 
-from functools import lru_cache
+from functools import cache, lru_cache
 from typing import Annotated, TypeVar, cast
 
 import msgspec
+import msgspec.inspect
 from msgspec import Meta
 from starlette.datastructures import QueryParams
 
@@ -35,6 +36,14 @@ def names(query_type: type[object]) -> tuple[str, ...]:
     return query_type.__struct_fields__ if issubclass(query_type, msgspec.Struct) else ()
 
 
+@cache
+def _repeatable(query_type: type[object]) -> frozenset[str]:
+    """The parameters that hold a list: each item is given as one parameter."""
+    kind = msgspec.inspect.type_info(query_type)
+    fields = kind.fields if isinstance(kind, msgspec.inspect.StructType) else ()
+    return frozenset(field.encode_name for field in fields if isinstance(field.type, msgspec.inspect.VarTupleType))
+
+
 def decode(query_string: bytes, query_type: type[T]) -> T:
     """Decodes the query string.
 
@@ -49,9 +58,13 @@ def decode(query_string: bytes, query_type: type[T]) -> T:
 
 def _decoded(query_string: bytes, query_type: type[T]) -> T:
     parameters = QueryParams(query_string)
-    values: dict[str, str] = {}
+    values: dict[str, str | list[str]] = {}
+    repeatable = _repeatable(query_type)  # type: ignore[arg-type]  # a class can be a key
     for name in names(query_type):
         texts = parameters.getlist(name)
+        if name in repeatable:
+            values[name] = texts
+            continue
         if len(texts) > 1:
             raise Invalid(violations=(Violation(f"/query/{name}", "Given more than once"),))
         if texts:

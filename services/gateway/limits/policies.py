@@ -59,6 +59,7 @@ PROFILE_CHANGE_ADDRESS = Limit(name="profile-change-address", quota=3_000, windo
 PROFILE_CHANGE = Limit(name="profile-change", quota=120, window=3600, burst=60, subject=Subject.ACCOUNT)
 OPS = Limit(name="ops", quota=1_200, window=60, subject=Subject.ACCOUNT)
 TYPING = Limit(name="typing", quota=120, window=60, burst=60, subject=Subject.ACCOUNT, shared=False)
+PRESENCE = Limit(name="presence", quota=120, window=60, burst=60, subject=Subject.ACCOUNT, shared=False)
 LIVE = Limit(name="live", quota=120, window=60, subject=Subject.ACCOUNT)
 
 # Limits that protect a gateway from overload are counted by each gateway alone, so that reads cost no messages.

@@ -6,6 +6,7 @@ import time
 from collections import Counter
 from collections.abc import AsyncIterator, Callable, Collection
 from contextlib import asynccontextmanager
+from typing import Protocol
 
 import msgspec
 from nats.aio.client import Client as NATS
@@ -59,6 +60,22 @@ class SubscriptionRequest(msgspec.Struct, frozen=True):
     positions: ChannelPositions
 
 
+class ConnectionListener(Protocol):
+    """Learns of the clients that are connected here, and of what decides whether they are shown."""
+
+    def on_connect(self, client: ClientQueue) -> None:
+        """A client has connected."""
+
+    def on_attach(self, client: ClientQueue) -> None:
+        """The client has caught up and receives live events."""
+
+    def on_disconnect(self, client: ClientQueue) -> None:
+        """The client has gone."""
+
+    def on_settings(self, user_id: str, hidden: bool) -> None:
+        """A user, connected here or not, has changed their profile. `hidden`: whether they hide their presence."""
+
+
 class LiveDelivery:
     """One gateway's live delivery: follows CONTACT and MESSAGING, listens to the gateway's other stream followers."""
 
@@ -88,7 +105,7 @@ class LiveDelivery:
         self._metrics = metrics
         self._heartbeat = heartbeat
         self._backfill = Backfill(remotes, self._last_sequence, confirm=confirm)
-        self._hub = Hub(FriendIndex(self._backfill.friends), seal=sealed.seal_sequences)
+        self._hub = Hub(FriendIndex(self._backfill.friends), seal=sealed.seal_sequences, on_attach=self._attached)
         self._profiles = ProfileUpdates(self._hub, profiles, overrun=self._restart_all)
         self._slots = BackfillSlots()
         self._keys = keys
@@ -97,6 +114,8 @@ class LiveDelivery:
         self._queues: dict[ClientQueue, str] = {}
         self._clients: Counter[str] = Counter()
         self._stopping = False
+        # Set before `run`.
+        self.listener: ConnectionListener | None = None
         self._followers = tuple(
             StreamFollower(nats, stream, start=from_end, name=f"live-{stream.lower()}")
             for stream in (CONTACT, MESSAGING)
@@ -160,6 +179,8 @@ class LiveDelivery:
         self._queues[queue] = caller.key_id
         self._clients[caller.user_id] += 1
         self._metrics.opened(kind)
+        if self.listener is not None:
+            self.listener.on_connect(queue)
         if self._stopping:
             queue.close(CloseReason.STOPPING)
         if self._keys.find(caller.key_id) is None:
@@ -185,6 +206,8 @@ class LiveDelivery:
                 ) as feed:
                     yield feed
         finally:
+            if self.listener is not None:
+                self.listener.on_disconnect(queue)
             del self._queues[queue]
             self._clients[caller.user_id] -= 1
             if not self._clients[caller.user_id]:
@@ -236,7 +259,9 @@ class LiveDelivery:
 
     def _publish(self, event: Recorded[Event]) -> None:
         match event.data:
-            case ProfileUpdated():
+            case ProfileUpdated() as updated:
+                if self.listener is not None:
+                    self.listener.on_settings(event.aggregate_id, updated.presence == "nobody")
                 self._profiles.add(event)
                 return
             case FriendshipAccepted() as agreed:
@@ -251,6 +276,10 @@ class LiveDelivery:
             some = True
         if some:
             self._metrics.told(time.time() - event.at.timestamp())
+
+    def _attached(self, queue: ClientQueue) -> None:
+        if self.listener is not None:
+            self.listener.on_attach(queue)
 
     def _restart_all(self, sequence: int) -> None:
         """Closes every client, because the queue of profile updates is full.

@@ -35,10 +35,13 @@ class Hub:
         *,
         seal: Callable[[ChannelPositions], str],
         recent: Callable[[], ReplayBuffer] = ReplayBuffer,
+        on_attach: Callable[[ClientQueue], None] = lambda queue: None,
     ) -> None:
+        """`on_attach`: called when a queue receives live events from now on."""
         self.friend_index = friend_index
         # Makes a position's text for clients.
         self.seal = seal
+        self._on_attach = on_attach
         self._recent = {channel: recent() for channel in CHANNELS}
         # By stream: everything up to here is published; absent until its follower has started.
         self._positions: ChannelPositions = {}
@@ -146,6 +149,7 @@ class Hub:
         """From now on the queue receives its user's events."""
         self._queues.setdefault(queue.user_id, []).append(queue)
         queue.attached = True
+        self._on_attach(queue)
 
     def detach(self, queue: ClientQueue) -> None:
         queues = self._queues.get(queue.user_id)

@@ -28,12 +28,14 @@ from contracts.notification_kinds import (
     BLOCK_CHANGED,
     NOTIFICATION_CREATED,
     NOTIFICATION_READ,
+    PRESENCE,
     TYPING,
     LiveBlock,
     LiveConversation,
     LiveFriendship,
     LiveNotification,
     LiveNotificationsRead,
+    LivePresence,
     LiveSeen,
     LiveSessionEnd,
     LiveTyping,
@@ -65,9 +67,10 @@ EVENTS: Mapping[str, type[msgspec.Struct]] = {
     NOTIFICATION_CREATED: LiveNotification,
     NOTIFICATION_READ: LiveNotificationsRead,
     TYPING: LiveTyping,
+    PRESENCE: LivePresence,
 }
 # These have no position.
-EPHEMERAL_EVENTS = frozenset((TYPING,))
+EPHEMERAL_EVENTS = frozenset((TYPING, PRESENCE))
 # And this one not always: not with a draft.
 WITHOUT_POSITION_AT_TIMES = frozenset((ConversationUpdated.TYPE,))
 HEARTBEAT = "heartbeat"

@@ -96,6 +96,9 @@ class Profile(profile.ProfileServiceBase):
         return await self.script.play("get_own_profile", message, profile.GetOwnProfileResponse)
 
     async def find_hidden(self, message: profile.FindHiddenRequest) -> profile.FindHiddenResponse:
+        if "find_hidden" not in self.script.answers:
+            # Asked for everybody who connects.
+            return profile.FindHiddenResponse()
         return await self.script.play("find_hidden", message, profile.FindHiddenResponse)
 
     async def update_profile(self, message: profile.UpdateProfileRequest) -> profile.UpdateProfileResponse:

@@ -10,7 +10,9 @@ from nats.aio.client import Client as NATS
 
 from contracts import subjects
 from contracts.events.friendship import FriendshipRemoved
+from contracts.events.profile import ProfileUpdated
 from contracts.rpc.vestnik.contact.v1 import Friend, FriendState, GetFriendsResponse
+from contracts.rpc.vestnik.profile.v1 import FindHiddenResponse
 from contracts.subjects import CONTACT
 from contracts.values.ids import new_id, pair_id
 from infra.rpc.call_context import current
@@ -26,12 +28,33 @@ class Gateways:
         self.anna, self.boris, self.carl, self.stranger = (new_id() for _ in range(4))
         self._sessions: defaultdict[str, str] = defaultdict(new_id)
         self.friends = {self.anna: [self.boris, self.carl], self.boris: [self.anna], self.carl: [self.anna]}
+        # Who hides their presence, as the profile service has it.
+        self.hidden: set[str] = set()
         for stage in (one, other):
-            stage.script.answers = {"get_friends": self._friends}
+            stage.script.answers = {"get_friends": self._friends, "find_hidden": self._find_hidden}
+            stage.context.presence._grace = stage.context.presence._exchange._grace = 0.0
 
     async def _friends(self) -> GetFriendsResponse:
         people = self.friends.get(current().actor or "", [])
         return GetFriendsResponse(friends=[Friend(user_id=user_id, state=FriendState.ACCEPTED) for user_id in people])
+
+    async def _find_hidden(self) -> FindHiddenResponse:
+        return FindHiddenResponse(user_ids=sorted(self.hidden))
+
+    async def hide(self, user_id: str, hidden: bool) -> None:
+        """The user changes the setting; both gateways learn of it from the event."""
+        self.hidden = self.hidden | {user_id} if hidden else self.hidden - {user_id}
+        updated = ProfileUpdated(display_name="Anna", presence="nobody" if hidden else "friends")
+        await self.one.append(subjects.profile(user_id), user_id, updated)
+
+    async def presence(self, stage: Stage, user_id: str, *people: str, session_id: str = "") -> dict[str, Json]:
+        """The answer to the user, by the person whom it is about."""
+        answer = await stage.client.get(
+            "/v1/presence", params={"user_id": people}, headers=self.headers(stage, user_id, session_id)
+        )
+        assert answer.status_code == 200, answer.text
+        assert answer.json()["next"] is None
+        return {item["user_id"]: item for item in answer.json()["items"]}
 
     def headers(self, stage: Stage, user_id: str, session_id: str = "") -> dict[str, str]:
         return {"authorization": f"Bearer {self.token(stage, user_id, session_id)}"}
@@ -62,6 +85,8 @@ class Gateways:
 
     async def end_friendship(self, one: str, other: str) -> None:
         """Returns once both gateways have read it."""
+        self.friends[one].remove(other)
+        self.friends[other].remove(one)
         pair = pair_id(one, other)
         sequence = await self.one.append(
             subjects.friendship(pair), pair, FriendshipRemoved(remover_id=one, other_id=other)

@@ -22,7 +22,8 @@ Server-sent events about the user of the token, in order and each once: `message
 friends, `session.revoked`; with `notifications=true` also `notification.created` and `notification.read`. `data` is \
 one JSON object, described at `/asyncapi.json`. More types may be added: ignore unknown ones.
 
-`typing` is ephemeral: it has no `id` and is not sent again after a reconnect.
+`typing` and, after `GET /v1/presence`, `presence` are ephemeral: they have no `id` and are not sent again after a \
+reconnect.
 
 `id` is a position. A client that reconnects with the last one (`Last-Event-ID`, which browsers send automatically, \
 or `since`) misses nothing, with any gateway and after any time. Heartbeats advance it too. The `Vestnik-Position` of \

@@ -6,8 +6,9 @@ import msgspec
 import pytest
 
 from contracts.events.profile import ProfileUpdated
-from contracts.notification_kinds import TYPING, LiveTyping
+from contracts.notification_kinds import PRESENCE, TYPING, LivePresence, LiveTyping
 from contracts.values.ids import new_id
+from contracts.values.timestamps import rfc3339_of
 from services.gateway.http.problems import Problem
 from services.gateway.live import profile_updates
 from services.gateway.live.fanout import fan_out
@@ -41,7 +42,11 @@ def told() -> list[tuple[str, bytes]]:
     ]
     update = recorded(ProfileUpdated(display_name="Anna", bio="", avatar_url=""))
     unchanged = profile_updates._Unchanged(username="anna", verified=True)
-    ephemeral = [(TYPING, msgspec.json.encode(LiveTyping(new_id())))]
+    ephemeral = [
+        (TYPING, msgspec.json.encode(LiveTyping(new_id()))),
+        (PRESENCE, msgspec.json.encode(LivePresence(new_id(), False, rfc3339_of(0)))),
+        (PRESENCE, msgspec.json.encode(LivePresence(new_id(), True))),
+    ]
     return [*found, (ProfileUpdated.TYPE, profile_updates._completed(update, unchanged)), *ephemeral]
 
 

@@ -63,6 +63,7 @@ ROUTES: dict[str, tuple[set[int], set[str]]] = {
     ),
     "GET /v1/conversations/{user_id}/messages": ({200}, {"not_friends"}),
     "GET /v1/messages": ({200}, set()),
+    "GET /v1/presence": ({200}, set()),
     "PUT /v1/conversations/{user_id}/typing": ({204}, {"not_friends"}),
     "PUT /v1/conversations/{user_id}/messages/{message_id}/reaction": (
         {204},

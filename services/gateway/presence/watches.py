@@ -1,0 +1,108 @@
+"""Presence events for the clients that have asked: a client hears of the people whom its session last asked about.
+
+However many friends of a user come and go, a client gets an event only for these, at most MOST_WATCHED of them.
+"""
+
+from collections.abc import Callable, Collection, Mapping
+
+import msgspec
+
+from contracts.notification_kinds import PRESENCE, LivePresence
+from contracts.values.timestamps import Rfc3339
+from services.gateway.live.client_queue import ClientQueue
+from services.gateway.observability.presence_metrics import PresenceMetrics
+
+MOST_WATCHED = 100
+
+
+class PresenceWatches:
+    """The clients of this gateway, and what each was last told of whom."""
+
+    def __init__(
+        self,
+        *,
+        sees_online: Callable[[str, str], bool | None],
+        last_seen_at: Callable[[str], Rfc3339 | None],
+        metrics: PresenceMetrics,
+    ) -> None:
+        """`sees_online`: whether a user (the first) sees another one online now; None if that is not known yet."""
+        self._sees_online = sees_online
+        self._last_seen_at = last_seen_at
+        self._metrics = metrics
+        self._clients: dict[str, list[ClientQueue]] = {}
+        # By client: the people it asked about, in the order in which it did, and whether it was told that they are
+        # online.
+        self._told: dict[ClientQueue, dict[str, bool]] = {}
+        # Clients that lagged when there was something to tell.
+        self._behind: set[ClientQueue] = set()
+
+    def connect(self, client: ClientQueue) -> bool:
+        """Adds a client; returns whether it is the user's first."""
+        clients = self._clients.setdefault(client.user_id, [])
+        clients.append(client)
+        return len(clients) == 1
+
+    def disconnect(self, client: ClientQueue) -> bool:
+        """Removes a client; returns whether it was the user's last."""
+        self._told.pop(client, None)
+        self._behind.discard(client)
+        clients = self._clients[client.user_id]
+        clients.remove(client)
+        if clients:
+            return False
+        del self._clients[client.user_id]
+        return True
+
+    def is_connected(self, user_id: str) -> bool:
+        return user_id in self._clients
+
+    def watch(self, user_id: str, session_id: str, answered: Mapping[str, bool]) -> None:
+        """The session's clients here get events about these people. `answered`: what they were told just now."""
+        for client in self._clients.get(user_id, ()):
+            if client.session_id != session_id:
+                continue
+            told = self._told.setdefault(client, {})
+            for person, online in answered.items():
+                # The last in the order.
+                told[person] = told.pop(person, online)
+            for person in list(told)[: max(0, len(told) - MOST_WATCHED)]:
+                del told[person]
+            self.catch_up(client)
+
+    def changed(self, person: str, watchers: Collection[str]) -> None:
+        """Tells the watchers' clients that asked about the person, if it is something new to them."""
+        for user_id in watchers:
+            for client in self._clients.get(user_id, ()):
+                told = self._told.get(client)
+                if told is not None and person in told:
+                    self._tell(client, told, person)
+
+    def changed_for(self, user_id: str) -> None:
+        """The user sees more or fewer people than before."""
+        for client in self._clients.get(user_id, ()):
+            self.catch_up(client)
+
+    def catch_up(self, client: ClientQueue) -> None:
+        """Tells a client everything that is new to it."""
+        told = self._told.get(client)
+        if told is not None and client.attached:
+            self._behind.discard(client)
+            for person in list(told):
+                self._tell(client, told, person)
+
+    def catch_up_all(self) -> None:
+        """Tells the clients that lagged."""
+        for client in list(self._behind):
+            self.catch_up(client)
+
+    def _tell(self, client: ClientQueue, told: dict[str, bool], person: str) -> None:
+        online = self._sees_online(client.user_id, person)
+        if online is None or told[person] == online or not client.attached:
+            return
+        last_seen_at = None if online else self._last_seen_at(person)
+        event = LivePresence(person, online, msgspec.UNSET if last_seen_at is None else last_seen_at)
+        if client.offer(PRESENCE, msgspec.json.encode(event)):
+            told[person] = online
+            self._metrics.events.inc()
+        else:
+            self._behind.add(client)

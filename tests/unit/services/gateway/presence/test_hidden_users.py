@@ -1,0 +1,67 @@
+"""Who hides is asked once, and an event that comes during the question is newer than its answer."""
+
+import asyncio
+from collections.abc import Collection, Sequence
+
+import pytest
+
+from contracts.errors import Unavailable
+from services.gateway.presence.hidden_users import HiddenUsers
+
+
+class Profiles:
+    def __init__(self, hidden: set[str]) -> None:
+        self.hidden = hidden
+        self.asked: list[list[str]] = []
+        self.answers = asyncio.Event()
+        self.answers.set()
+
+    async def find(self, user_ids: Sequence[str], followed: int) -> Collection[str]:
+        assert followed == 7
+        self.asked.append(list(user_ids))
+        hidden = self.hidden & set(user_ids)
+        await self.answers.wait()
+        return hidden
+
+    def users(self) -> HiddenUsers:
+        return HiddenUsers(self.find, lambda: 7)
+
+
+async def test_each_user_is_asked_about_once() -> None:
+    profiles = Profiles({"a"})
+    users = profiles.users()
+    assert users.known("a") is None
+    assert await users.among(["a", "b"]) == {"a"}
+    assert await users.among(["b", "a", "c"]) == {"a"}
+    assert profiles.asked == [["a", "b"], ["c"]]
+    assert [users.known(user) for user in "abc"] == [True, False, False]
+
+
+async def test_many_users_are_asked_about_in_several_requests() -> None:
+    profiles = Profiles({"u7"})
+    assert await profiles.users().among([f"u{number}" for number in range(1_001)]) == {"u7"}
+    assert [len(asked) for asked in profiles.asked] == [500, 500, 1]
+
+
+async def test_a_change_counts_at_once_and_during_a_question() -> None:
+    profiles = Profiles({"a"})
+    users = profiles.users()
+    profiles.answers.clear()
+    asking = [asyncio.create_task(users.among(["a", "b"])) for _ in range(2)]
+    await asyncio.sleep(0)
+    users.changed("a", False)
+    users.changed("b", True)
+    profiles.answers.set()
+    assert await asyncio.gather(*asking) == [{"b"}, {"b"}]
+    users.changed("b", False)
+    assert await users.among(["a", "b"]) == set()
+
+
+async def test_what_is_not_known_is_no_answer() -> None:
+    async def away(user_ids: Sequence[str], followed: int) -> Collection[str]:
+        raise Unavailable
+
+    users = HiddenUsers(away, lambda: 7)
+    with pytest.raises(Unavailable):
+        await users.among(["a"])
+    assert users.known("a") is None

@@ -1,0 +1,122 @@
+"""A client hears of the people whom its session asked about, however many friends its user has."""
+
+import msgspec
+from prometheus_client import CollectorRegistry
+
+from contracts.notification_kinds import PRESENCE
+from services.gateway.live.client_queue import MOST_BEFORE_EPHEMERAL, ClientQueue, QueuedEvent
+from services.gateway.observability.presence_metrics import PresenceMetrics
+from services.gateway.presence.watches import MOST_WATCHED, PresenceWatches
+
+ME = "anna"
+FRIENDS = [f"{number:032x}" for number in range(2_000)]
+
+
+class Clients:
+    """One user's clients, and who is online."""
+
+    def __init__(self) -> None:
+        self.online: set[str] = set()
+        self.known = True
+        self.watches = PresenceWatches(
+            sees_online=lambda user_id, person: person in self.online if self.known else None,
+            last_seen_at=lambda person: "2026-01-01T00:00:00.000Z",
+            metrics=PresenceMetrics(CollectorRegistry()),
+        )
+
+    def client(self, session_id: str = "session", *, attached: bool = True) -> ClientQueue:
+        client = ClientQueue(ME, session_id, notified=False, expires_at=0.0)
+        client.attached = attached
+        self.watches.connect(client)
+        return client
+
+    def set(self, person: str, online: bool) -> None:
+        (self.online.add if online else self.online.discard)(person)
+        self.watches.changed(person, [ME])
+
+
+def told(client: ClientQueue) -> list[tuple[str, bool]]:
+    events = [event for event in client.drain() if event.type == PRESENCE]
+    decoded = [msgspec.json.decode(event.data) for event in events]
+    assert all(("last_seen_at" in event) != event["online"] for event in decoded)
+    return [(event["user_id"], event["online"]) for event in decoded]
+
+
+def test_two_thousand_friends_who_come_and_go_are_events_for_those_asked_about_alone() -> None:
+    clients = Clients()
+    asked, silent = clients.client(), clients.client("other")
+    clients.watches.watch(ME, "session", dict.fromkeys(FRIENDS[:MOST_WATCHED], False))
+    for online in (True, False):
+        events = size = 0
+        for friend in FRIENDS:
+            clients.set(friend, online)
+            for event in asked.drain():
+                events += 1
+                size += len(event.data)
+        assert events == MOST_WATCHED
+        assert size <= 120 * MOST_WATCHED
+    assert len(silent) == 0
+
+
+def test_of_more_people_than_a_client_may_watch_the_last_ones_count() -> None:
+    clients = Clients()
+    client = clients.client()
+    clients.watches.watch(ME, "session", dict.fromkeys(FRIENDS[:MOST_WATCHED], False))
+    # The first is asked about once more, so the second is the one that was asked about longest ago.
+    clients.watches.watch(ME, "session", {FRIENDS[0]: False, FRIENDS[500]: False})
+    for friend in FRIENDS[:600]:
+        clients.set(friend, True)
+    assert [friend for friend, _ in told(client)] == [FRIENDS[0], *FRIENDS[2:MOST_WATCHED], FRIENDS[500]]
+
+
+def test_what_changed_since_the_answer_is_told_at_once_and_nothing_twice() -> None:
+    clients = Clients()
+    client = clients.client()
+    clients.online = {"b"}
+    clients.watches.watch(ME, "session", {"a": True, "b": True, "c": False})
+    assert told(client) == [("a", False)]
+    clients.set("b", True)
+    clients.watches.changed_for(ME)
+    assert told(client) == []
+
+
+def test_a_client_that_catches_up_or_lags_is_told_the_latest_later() -> None:
+    clients = Clients()
+    client = clients.client(attached=False)
+    clients.watches.watch(ME, "session", {"a": False, "b": False})
+    clients.set("a", True)
+    assert len(client) == 0
+    client.attached = True
+    clients.watches.catch_up(client)
+    assert told(client) == [("a", True)]
+    for sequence in range(MOST_BEFORE_EPHEMERAL):
+        client.put(QueuedEvent("MESSAGING", sequence, "message.sent", b"{}"))
+    clients.set("a", False)
+    clients.set("b", True)
+    assert told(client) == []
+    clients.watches.catch_up_all()
+    assert told(client) == [("a", False), ("b", True)]
+
+
+def test_while_it_is_unknown_what_a_user_may_see_nothing_is_told() -> None:
+    clients = Clients()
+    client = clients.client()
+    clients.known = False
+    clients.watches.watch(ME, "session", {"a": True})
+    assert told(client) == []
+    clients.known = True
+    clients.watches.changed_for(ME)
+    assert told(client) == [("a", False)]
+
+
+def test_a_client_that_has_gone_leaves_nothing_behind() -> None:
+    clients = Clients()
+    one, other = clients.client(), clients.client()
+    clients.watches.watch(ME, "session", {"a": False})
+    assert not clients.watches.disconnect(one)
+    assert clients.watches.is_connected(ME)
+    assert clients.watches.disconnect(other)
+    assert not clients.watches.is_connected(ME)
+    clients.set("a", True)
+    assert len(one) == len(other) == 0
+    assert not clients.watches._told
