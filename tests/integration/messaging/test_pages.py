@@ -98,6 +98,7 @@ class Rows:
             FROM {{conversations}} AS c JOIN {{messages}} AS m USING (conversation_id)
             LEFT JOIN {{messages}} AS q ON (q.conversation_id, q.sequence) = (m.conversation_id, m.reply_to_sequence)
             WHERE c.user_id = %(user_id)s AND c.peer_id = %(peer_id)s AND c.open AND {which}
+              AND m.message_id IS NOT NULL
             ORDER BY m.sequence {order} LIMIT %(limit)s
             """,
             {"user_id": ANNA, "peer_id": BEN, "bound": 2**62 if bound is None else bound, "limit": limit + 1},
@@ -445,6 +446,39 @@ async def test_what_is_applied_late_is_there_at_once_and_no_page_without_it_is_k
         await conn.close()
     await found.agree(position, 50)
     assert len(found.pages.pages) == 1
+
+
+async def test_a_message_that_is_applied_after_its_changes_is_shown_as_they_left_it(
+    writer: Writer,
+    run: Opened,
+    pool: Pool,
+    streams: Client,
+    database_url: str,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    position = (await befriend(writer)).merge(await say(writer, 1, "hello"))
+    late = {(MESSAGING, (await say(writer, sequence, "a secret")).sequence(MESSAGING)) for sequence in (2, 3)}
+    position = position.merge(await react(writer, 2, "👍")).merge(await react(writer, 3, "👍"))
+    position = position.merge(await edit(writer, 3, None))
+    monkeypatch.setattr(build_writer, "open_event", refusing(late))
+    found = await both(run, pool)
+    items = await items_of(found.pages, PageRequest(BEN, ANNA), position, 50)
+    assert [(item["sequence"], item.get("deleted")) for item in items] == [(3, True), (1, None)]
+    for limit in (1, 2, 50):
+        for before, after in ((None, None), (4, None), (None, 0), (None, 1)):
+            await found.agree(position, limit, before=before, after=after)
+    monkeypatch.undo()
+    conn = await connect(database_url, "operator")
+    try:
+        while letters := await resolution.first_failures(conn, Conversations):
+            for letter in letters:
+                assert (await resolution.retry(conn, Log(streams), Conversations, letter)).outcome == "applied"
+    finally:
+        await conn.close()
+    await found.agree(position, 50)
+    items = await items_of(found.pages, PageRequest(BEN, ANNA), position, 50)
+    shown = [(item["text"], "reactions" in item) for item in items]
+    assert shown == [("", False), ("a secret", True), ("hello", False)]
 
 
 async def test_access_ends_with_the_friendship_and_comes_back_with_it(writer: Writer, run: Opened, pool: Pool) -> None:
