@@ -6,6 +6,7 @@ from typing import Any
 from contracts.values.ids import new_id
 from tests.e2e.people import Api, Json, Person, assert_problem, eventually
 from tests.e2e.test_operators import asked, operator
+from tests.sse_client import listening
 
 
 async def report(one: Person, other: Person, *messages: Json, **fields: Any) -> str:  # noqa: ANN401 - JSON
@@ -145,6 +146,24 @@ async def test_reports_are_read_and_settled_by_operators_alone(api: Api) -> None
         response = await olga.ask("POST", "/v1/ops/reports/settle", json=decision | changed)
         assert_problem(response, 422, "invalid")
     assert_problem(await olga.get("/v1/ops/reports?before=nonsense"), 422, "invalid")
+
+
+async def test_positions_that_cover_a_private_report_are_reached_by_everyone(api: Api) -> None:
+    """A report is the last event of its stream, and only contact reads it."""
+    olga, (anna, boris) = await operator(api), await api.friends()
+    await boris.sends(anna, "Buy!")
+    [filed] = await events_of(olga, await report(anna, boris))
+
+    async def covering() -> str:
+        position = (await anna.get("/v1/friends")).headers["Vestnik-Position"]
+        return position if anna.sealed.open(position).sequence("CONTACT") >= filed["sequence"] else ""
+
+    position = await eventually(covering, "a read model that has the report")
+    anna.written = anna.written.merge(anna.sealed.open(position))
+    assert (await anna.conversation(boris) or {})["unread_count"] == 1
+    async with listening(api.system.url, anna.access_token, since=position) as stream:
+        assert (await boris.remove(anna)).status_code == 204
+        await stream.until(lambda stream: [event.type for event in stream.events] == ["friendship.removed"])
 
 
 async def test_two_operators_settle_a_report_once(api: Api) -> None:

@@ -21,11 +21,11 @@ class DueReports(Protocol):
 async def expire_reports(commands: ReportCommands, reports: DueReports, keep: timedelta) -> None:
     """Checks every minute until cancelled. What fails is tried again with the next check; replicas may do the same."""
     while True:
+        await asyncio.sleep(_EVERY)
         try:
             await expire_due(commands, reports, keep)
         except VestnikError as error:
             log.warning("texts of settled reports cannot be removed: %s", error)
-        await asyncio.sleep(_EVERY)
 
 
 async def expire_due(commands: ReportCommands, reports: DueReports, keep: timedelta) -> None:
