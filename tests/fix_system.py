@@ -6,6 +6,7 @@ import subprocess
 import sys
 import time
 from collections.abc import Callable, Generator, Iterator, Mapping
+from contextlib import contextmanager
 from pathlib import Path
 from urllib.parse import urlsplit, urlunsplit
 
@@ -19,6 +20,7 @@ from infra.embedded.postgres_server import USER
 from infra.runtime.run_file import NotRunning, find
 from infra.security.secrets import Secrets
 from tests.processes import Process, family
+from tests.suite.scheduling import unit_of
 
 ROOT = Path(__file__).parents[1]
 # Seconds; a shared machine is slow to start a dozen processes.
@@ -206,15 +208,52 @@ def _is(service: str, process: Process) -> bool:
     return command[-2:] == ["serve", service]
 
 
+# The systems of session fixtures, by the fixture's name and the number of replicas.
+_shared: dict[tuple[str, int], System] = {}
+
+
+@contextmanager
+def shared(fixture: str, system: System) -> Iterator[System]:
+    """The running system of a session fixture. The hooks below stop it before the session ends, if they can."""
+    try:
+        system.start()
+        _shared[fixture, system.replicas] = system
+        yield system
+    finally:
+        _shared.pop((fixture, system.replicas), None)
+        system.stop()
+
+
+def _needed(item: pytest.Item, fixture: str, replicas: int) -> bool:
+    """Whether the test uses the fixture's system with so many replicas."""
+    assert isinstance(item, pytest.Function)
+    parameters = item.callspec.params if hasattr(item, "callspec") else {}
+    return fixture in item.fixturenames and parameters.get(fixture, replicas) == replicas
+
+
+@pytest.hookimpl(tryfirst=True)
+def pytest_runtest_setup(item: pytest.Item) -> None:
+    """Starts a shared system again that was stopped after an earlier unit."""
+    for (fixture, replicas), system in _shared.items():
+        if not system.running and _needed(item, fixture, replicas):
+            system.start()
+
+
+@pytest.hookimpl(wrapper=True)
+def pytest_runtest_teardown(item: pytest.Item, nextitem: pytest.Item | None) -> Generator[None]:
+    """Stops the shared systems when a worker has run all tests of a unit: an idle system takes processor time, too."""
+    yield
+    if "PYTEST_XDIST_WORKER" in os.environ and nextitem and unit_of(nextitem.nodeid) != unit_of(item.nodeid):
+        for (fixture, replicas), system in _shared.items():
+            if not _needed(nextitem, fixture, replicas):
+                system.stop()
+
+
 @pytest.fixture(scope="session", params=[1, 2], ids=["one-replica", "two-replicas"])
 def system(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Iterator[System]:
     """A running system shared by many tests, which must not stop it or depend on each other's users."""
-    system = System(tmp_path_factory.mktemp("system") / "data", replicas=request.param)
-    try:
-        system.start()
+    with shared("system", System(tmp_path_factory.mktemp("system") / "data", replicas=request.param)) as system:
         yield system
-    finally:
-        system.stop()
 
 
 # For a test of a command that asks only NATS and PostgreSQL, or refuses: the number of replicas changes nothing for it.
@@ -224,12 +263,9 @@ one_replica = pytest.mark.parametrize("system", [1], ids=["one-replica"], indire
 @pytest.fixture(scope="session", params=[1, 2], ids=["one-replica", "two-replicas"])
 def fragile_system(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Iterator[System]:
     """A running system whose parts the tests kill; each test leaves it ready."""
-    system = System(tmp_path_factory.mktemp("fragile") / "data", replicas=request.param)
-    try:
-        system.start()
+    folder = tmp_path_factory.mktemp("fragile")
+    with shared("fragile_system", System(folder / "data", replicas=request.param)) as system:
         yield system
-    finally:
-        system.stop()
 
 
 @pytest.fixture(scope="session")

@@ -13,7 +13,7 @@ from playwright.async_api import Browser, async_playwright
 from tests.browser.browser_users import Sitting
 from tests.e2e.conftest import client
 from tests.e2e.people import Api
-from tests.fix_system import ROOT, System
+from tests.fix_system import ROOT, System, shared
 
 # No browser of its own is downloaded: a distribution's is good, and a page is served over loopback alone.
 _PROGRAMS = ("chromium", "chromium-browser", "google-chrome")
@@ -45,12 +45,8 @@ async def browser(chromium: Path) -> AsyncIterator[Browser]:
 
 @pytest.fixture(scope="session")
 def web_system(chromium: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[System]:
-    system = System(tmp_path_factory.mktemp("web") / "data")
-    try:
-        system.start()
+    with shared("web_system", System(tmp_path_factory.mktemp("web") / "data")) as system:
         yield system
-    finally:
-        system.stop()
 
 
 @pytest_asyncio.fixture(loop_scope="session")
