@@ -58,7 +58,7 @@ class SearchQuery(PageQuery, frozen=True, kw_only=True):
         Literal["newest", "best"],
         Meta(
             description=(
-                "`newest` first; or `best`: of the newest 1,000 that are found, first those that contain the most of "
+                "`newest` first; or `best`: of the newest 200 that are found, first those that contain the most of "
                 "the words whole or in another form, rather than their beginnings."
             )
         ),

@@ -12,17 +12,17 @@ from contracts.values.ids import pair_id
 from projections.engine.read_model import ReadModel
 from services.messaging.message_json import MESSAGE_ITEM
 from services.messaging.queries import SEEN_AT
-from services.messaging.search.terms import Stems, Term, index_query, looked_up, run_patterns, whole_words
+from services.messaging.search.terms import LOOKED_UP, Stems, Term, index_query, run_patterns, whole_words
 from streams.lru_cache import LruCache
 
-# Newest messages that are compared one by one, before the index is asked. They contain a page of hits of any word that
-# one message in twenty contains; the index finds the rarer ones.
-_COMPARED = 1_000
+# Newest messages that are compared one by one before the index is asked: the first number, and the second if a tenth of
+# the hits wanted are among the first, so that the second contains them all. The index finds the rarer words.
+_COMPARED, _COMPARED_IF_FREQUENT = 1_000, 10_000
 _STEMS_KEPT = 16_384
 # Letters; too many different words share a shorter stem.
 _SHORTEST_STEM = 3
 # The newest hits, of which the best are chosen.
-_RANKED = 1_000
+_RANKED = 200
 _LAST = 2**63 - 1
 _MOST_RANK = 2**31 - 1
 
@@ -45,14 +45,23 @@ def _page_of_hits(newest: str, order: str) -> str:
         WITH bounds AS MATERIALIZED (
             SELECT COALESCE({_position_of("newest")} + 1, {_position_of("last")}, %(without)s) AS below,
                    COALESCE({_position_of("last")}, %(without)s) AS last
+        ), most AS MATERIALIZED (
+            SELECT CASE WHEN count(*) < %(frequent)s THEN {_COMPARED} ELSE {_COMPARED_IF_FREQUENT} END AS compared
+            FROM (
+                SELECT FROM (SELECT * FROM ({newest}) AS m ORDER BY {order} DESC LIMIT {_COMPARED}) AS m
+                WHERE {_MATCHES} LIMIT %(frequent)s
+            ) AS hit
         ), compared AS MATERIALIZED (
             SELECT c.peer_id, m.sequence, m.stream_sequence, {_RANK} AS rank
-            FROM (SELECT * FROM ({newest}) AS m ORDER BY {order} DESC LIMIT {_COMPARED}) AS m
+            FROM (
+                SELECT * FROM ({newest}) AS m ORDER BY {order} DESC LIMIT (SELECT compared FROM most)
+            ) AS m
             JOIN {{members}} AS c ON c.user_id = %(user_id)s AND c.conversation_id = m.conversation_id AND c.open
             WHERE {_MATCHES}
             ORDER BY {order} DESC LIMIT %(candidates)s
         ), earlier AS MATERIALIZED (
-            SELECT stream_sequence FROM ({newest}) AS m ORDER BY {order} DESC OFFSET {_COMPARED} LIMIT 1
+            SELECT stream_sequence FROM ({newest}) AS m ORDER BY {order} DESC
+            OFFSET (SELECT compared FROM most) LIMIT 1
         ), indexed AS (
             SELECT c.peer_id, m.sequence, m.stream_sequence, {_RANK} AS rank
             FROM {{message_search}} AS m
@@ -62,8 +71,8 @@ def _page_of_hits(newest: str, order: str) -> str:
               AND m.stream_sequence <= (SELECT stream_sequence FROM earlier)
               AND ARRAY[m.conversation_id, m.sender_id, m.recipient_id] @> ARRAY[%(scope)s]::uuid[]
               AND m.words @@ %(looked_up)s::tsquery
-              -- An expression, which the index does not have, so that few terms are looked up.
-              AND (m.words || ''::tsvector) @@ %(query)s::tsquery
+              -- An expression, which the index does not have.
+              AND (%(others)s::tsquery IS NULL OR (m.words || ''::tsvector) @@ %(others)s::tsquery)
               AND m.folded LIKE ALL (%(patterns)s::text[])
             ORDER BY m.stream_sequence DESC LIMIT %(candidates)s
         )
@@ -83,7 +92,7 @@ def _newest(condition: str, order: str) -> str:
     """One more of the messages than are compared, so that it shows whether there are more."""
     return f"""
         (SELECT conversation_id, sequence, stream_sequence, words, folded FROM {{message_search}}
-         WHERE {condition} ORDER BY {order} DESC LIMIT {_COMPARED} + 1)
+         WHERE {condition} ORDER BY {order} DESC LIMIT {_COMPARED_IF_FREQUENT} + 1)
     """  # noqa: S608
 
 
@@ -174,17 +183,20 @@ class SearchQueries:
     ) -> tuple[list[Hit], SearchCursor | None, Position]:
         """A page of the user's messages that contain the terms, in conversations that are open to them.
 
-        Newest first; or, of the newest 1,000, `best` first: those with the most terms as whole words.
+        Newest first; or, of the newest 200, `best` first: those with the most terms as whole words.
         """
         scope = user_id if peer_id is None else pair_id(user_id, peer_id)
+        candidates = max(_RANKED, limit + 1) if best else limit + 1
         params: dict[str, object] = {
             "user_id": user_id,
             "scope": scope,
             "query": index_query(terms, stems),
-            "looked_up": index_query(looked_up(terms), stems),
+            "looked_up": index_query(terms[:LOOKED_UP], stems),
+            "others": index_query(terms[LOOKED_UP:], stems) or None,
             "patterns": run_patterns(terms),
             "whole": whole_words(terms, stems) if best else [],
-            "candidates": _RANKED if best else limit + 1,
+            "candidates": candidates,
+            "frequent": candidates // 10 + 1,
             "limit": limit + 1,
             **_bounds(user_id, after, best=best),
         }

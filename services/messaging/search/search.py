@@ -28,7 +28,7 @@ class MessageSearch:
     ) -> tuple[bytes, SearchCursor | None, Position]:
         """Returns a page of the messages that contain all terms of the query, as a JSON array of `FoundMessage`.
 
-        Newest first; `best`: of the newest 1,000, those with the most whole words of the query first.
+        Newest first; `best`: of the newest 200, those with the most whole words of the query first.
         `peer_id`: searches the conversation with this user alone. A query without terms finds nothing. A page may have
         fewer messages than the limit although more follow: one that was changed just now is left out.
 

@@ -15,7 +15,7 @@ from contracts.values.text_words import LONGEST_WORD, Segment, end_of_character,
 Stems = Mapping[str, str]
 
 # Terms that are looked up in the index, the longest first; the others only filter the result.
-_LOOKED_UP = 8
+LOOKED_UP = 8
 _HAS_STEM = re.compile(r"[a-z]+|[\u0400-\u04ff]+")
 
 
@@ -51,10 +51,6 @@ def stemmed_words(terms: Sequence[Term], texts: Iterable[Sequence[Segment]] = ()
 def index_query(terms: Sequence[Term], stems: Stems) -> str:
     """A tsquery for the terms. They consist of letters, marks, digits and symbols, none of which is its syntax."""
     return " & ".join(_condition(term, stems) for term in terms)
-
-
-def looked_up(terms: Sequence[Term]) -> Sequence[Term]:
-    return terms[:_LOOKED_UP]
 
 
 def whole_words(terms: Sequence[Term], stems: Stems) -> list[str]:
