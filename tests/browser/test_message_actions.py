@@ -58,6 +58,13 @@ async def test_a_deleted_message_leaves_its_place_to_both(sitting: Sitting, api:
         await expect(shown.locator(".message .more")).to_have_count(0)
         await expect(shown.get_by_text("a secret")).to_have_count(0)
     await expect(other.locator("#notes")).to_contain_text("deleted a message")
+    # One that was not seen yet leaves no notification that is new.
+    await other.goto("/#/notifications")
+    (unseen,) = await anna.sends(boris, "not seen yet")
+    fresh = other.locator(".person.fresh", has_text="wrote to you")
+    await expect(fresh).to_have_count(1)
+    assert (await anna.delete(boris, unseen["message_id"])).status_code == 204
+    await expect(fresh).to_have_count(0)
 
 
 async def test_a_reply_shows_what_it_answers_and_leads_there(sitting: Sitting, api: Api) -> None:
@@ -218,6 +225,24 @@ async def test_a_refused_edit_says_why_and_keeps_its_text(sitting: Sitting, api:
     await page.get_by_role("button", name="Put the text into the field").click()
     await expect(page.locator(".composer textarea")).to_have_value("a long and careful text")
     await expect(why).to_have_count(0)
+
+
+async def test_a_refused_edit_delays_nothing_else(sitting: Sitting, api: Api) -> None:
+    anna, boris = await api.friends()
+    await anna.sends(boris, "an old one")
+    page, other = await sitting.log_in(anna), await sitting.log_in(boris)
+    await open_chat(page, boris)
+    await open_chat(other, anna)
+    too_old = {"status": 409, "code": "edit_window_over", "title": "", "detail": ""}
+    await page.route("**/messages/*", lambda route: route.fulfill(status=409, json=too_old))
+    await choose(page, "an old one", "Edit")
+    await write(page, "too late")
+    await expect(page.locator(".why")).to_contain_text("Not changed: This message is too old to be changed.")
+    await choose(page, "an old one", "React")
+    await page.get_by_role("dialog").get_by_role("button", name="🙏").click()
+    await write(page, "a new one")
+    await expect(message(other, "a new one")).to_be_visible()
+    await expect(row(other, "an old one").locator(".chip")).to_have_text(["🙏1"])
 
 
 async def test_changes_that_come_before_an_older_page_are_not_undone_by_it(sitting: Sitting, api: Api) -> None:

@@ -154,18 +154,15 @@ export class Outbox {
     for (const { id } of entries) await dropUnsent(id);
   }
 
-  /** The first entry that may be sent. A refused message delays the later ones to the same person, whose order it would
-      break, and a refused change those of the same message. */
+  /** The first entry that may be sent: not a change of a message that is not sent yet, and nothing whose order would be
+      broken, which is what comes after a refused entry of the same order. */
   #next() {
     const blocked = new Set();
     for (const entry of this.waiting) {
-      const isSend = entry.kind === "send";
-      const keys = isSend ? [entry.peer] : [entry.message_id ?? entry.send_id];
-      if (entry.failed || keys.some((key) => blocked.has(key)) || !(isSend || entry.message_id)) {
-        for (const key of isSend ? [entry.peer, entry.id] : keys) blocked.add(key);
-      } else {
-        return entry;
-      }
+      const order = orderOf(entry);
+      if (entry.kind !== "send" && !entry.message_id) continue;
+      if (!entry.failed && !blocked.has(order)) return entry;
+      blocked.add(order);
     }
     return undefined;
   }
@@ -224,6 +221,11 @@ export class Outbox {
     entry.attempted = true;
     await keepUnsent(entry);
   }
+}
+
+/** What keeps its order: the messages to a person, the edits and the deletion of a message, the reactions to it. */
+function orderOf({ kind, peer, message_id }) {
+  return kind === "send" ? peer : kind === "react" ? `reactions to ${message_id}` : message_id;
 }
 
 function isSameMessage(first, second) {

@@ -17,7 +17,10 @@ export class MessageChanges {
     this.byId = new Map();
     this.events = {
       "message.edited": (data) => this.edit(data.user_id, data),
-      "message.deleted": (data) => this.delete(data.user_id, data),
+      "message.deleted": (data) => {
+        this.delete(data.user_id, data);
+        store.notifications.messageDeleted(data);
+      },
       "reaction.changed": (data) => this.react(data.user_id, data),
     };
   }

@@ -62,6 +62,12 @@ export class Notifications {
     if (read.length) this.store.changed("notifications");
   }
 
+  /** The notification of a message that was deleted is read. */
+  messageDeleted({ sender_id, sent_at }) {
+    const isOfMessage = (item) => item.kind === "message" && item.from_user_id === sender_id && item.at === sent_at;
+    this.#change(() => { for (const item of this.items.filter(isOfMessage)) item.read = true; });
+  }
+
   /** Changes the list now, and once more when a load that has begun replaces it. */
   #change(change) {
     for (const load of this.loads) load.changes.push(change);
