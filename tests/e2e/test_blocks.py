@@ -58,6 +58,8 @@ async def answers(me: Person, other: Person) -> list[tuple[str, int, dict[str, s
         ("DELETE", friend, None),
         ("PUT", friend, None),
         ("DELETE", friend, None),
+        ("PUT", f"{thread}/typing", None),
+        ("GET", f"/v1/presence?user_id={other.user_id}", None),
         ("PUT", friend, None),
     ):
         response = await me.ask(method, path, **({} if body is None else {"json": body}))
@@ -120,6 +122,10 @@ async def test_a_block_ends_everything_between_the_two_and_only_the_blocker_is_t
         assert (await boris.remove(anna)).status_code == 204
         assert (await boris.write(anna, "Hello?")).status_code == 403
         assert (await anna.write(boris, "Bye")).status_code == 403
+        for one, other in ((anna, boris), (boris, anna)):
+            typing = await one.ask("PUT", f"/v1/conversations/{other.user_id}/typing")
+            assert_problem(typing, 403, "not_friends")
+            assert items(await one.get("/v1/presence", params={"user_id": other.user_id})) == []
         assert_problem(await anna.add(boris), 409, "blocked")
         assert await anna.friends("incoming") == await anna.friends() == {}
         assert await blocked(anna) == [boris.user_id]
