@@ -50,18 +50,21 @@ class MessageContent(msgspec.Struct, frozen=True, kw_only=True):
     reply_to: Annotated[Quote, Meta(description="Left out where the message is no reply.")] | UnsetType = UNSET
 
 
-class _ReadContent(MessageContent, frozen=True, kw_only=True):
-    # Keyword-only in a class of its own: the members of JSON are in the order of the fields, and these come last.
+# Keyword-only in classes of their own: the members of JSON are in the order of the fields, and these come last.
+class _ReactedContent(MessageContent, frozen=True, kw_only=True):
     reactions: (
         Annotated[list[Reaction], Meta(description="The earliest emoji first; left out where nobody reacts.")]
         | UnsetType
     ) = UNSET
+
+
+class _ReadContent(_ReactedContent, frozen=True, kw_only=True):
     seen_at: (
         Annotated[Rfc3339, Meta(description="When the recipient saw it; left out while it has not.")] | UnsetType
     ) = UNSET
 
 
-class SentMessage(MessageContent, frozen=True):
+class SentMessage(_ReactedContent, frozen=True):
     message_id: Id
     conversation_id: Id
 

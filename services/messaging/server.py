@@ -9,7 +9,7 @@ from msgspec import UNSET, Meta
 
 from contracts.errors import Invalid, Violation
 from contracts.events.message import FOREVER
-from contracts.messages import Quote, SentMessage
+from contracts.messages import Quote, Reaction, SentMessage
 from contracts.notification_kinds import LiveConversation, muted_until
 from contracts.positions import Position
 from contracts.rpc.vestnik.messaging.v1 import (
@@ -501,6 +501,7 @@ def _shown(message: Sent | StoredMessage, one: str, other: str, state: Message, 
             edited_at=UNSET if state.edited_at is None else rfc3339(state.edited_at),
             deleted=state.deleted or UNSET,
             reply_to=UNSET if quote is None else quote,
+            reactions=[Reaction(*use) for use in state.users_by_emoji().items()] or UNSET,
         )
     )
 

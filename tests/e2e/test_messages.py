@@ -293,6 +293,9 @@ async def test_a_reaction_is_a_single_emoji(api: Api) -> None:
         {"emoji": "1\ufe0f\u20e3", "user_ids": [anna.user_id]},
         {"emoji": "🇷🇺", "user_ids": [boris.user_id]},
     ]
+    message_path = f"/v1/conversations/{boris.user_id}/messages/{message['message_id']}"
+    edited = await anna.ask("PATCH", message_path, json={"text": "Lunch?"})
+    assert edited.json()["reactions"] == shown["reactions"]
     for _ in range(2):
         assert (await boris.ask("DELETE", ours)).status_code == 204
     assert (await boris.messages(anna))[0]["reactions"] == [{"emoji": "1\ufe0f\u20e3", "user_ids": [anna.user_id]}]

@@ -25,7 +25,7 @@ class Message(msgspec.Struct, frozen=True, kw_only=True):
     # Of the last edit; None: there is none, or its text was erased.
     text: str | None = None
     deleted: bool = False
-    # By user id.
+    # By user id, the earliest first.
     reactions: Mapping[str, Reaction] = {}
 
     def current_text(self, first: str | None) -> str | None:
@@ -33,6 +33,13 @@ class Message(msgspec.Struct, frozen=True, kw_only=True):
         if self.deleted:
             return ""
         return first if self.edited_at is None else self.text
+
+    def users_by_emoji(self) -> dict[str, list[str]]:
+        """Returns who reacts with each emoji, both in the order of the reactions."""
+        users: dict[str, list[str]] = {}
+        for user_id, reaction in self.reactions.items():
+            users.setdefault(reaction.emoji, []).append(user_id)
+        return users
 
 
 class OriginalMessage(msgspec.Struct, frozen=True, kw_only=True):

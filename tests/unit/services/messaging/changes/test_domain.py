@@ -154,6 +154,13 @@ def test_a_user_has_one_reaction_and_a_repeat_is_no_event(steps: list[tuple[str,
         assert events == (emoji != before)
 
 
+def test_emoji_and_users_are_in_the_order_of_the_reactions() -> None:
+    state = Message()
+    for user_id, emoji in (("anna", "👍"), ("boris", "❤️"), ("carl", "👍"), ("anna", "❤️")):
+        state, _ = react(state, user_id, emoji)
+    assert list(state.users_by_emoji().items()) == [("❤️", ["boris", "anna"]), ("👍", ["carl"])]
+
+
 def test_an_erased_reaction_counts_as_none() -> None:
     (event,) = decide_react(Message(), SENT, "boris", "👍")
     assert isinstance(event, ReactionChanged)
