@@ -135,6 +135,7 @@ _SERVICES = (
             "React": _FOR_USER,
             "ListConversations": _FOR_USER,
             "CountUnreadConversations": _FOR_USER,
+            "ListMutes": _FOR_USER,
             "SearchMessages": _FOR_USER,
             "ListNotifications": _FOR_USER,
             "MarkNotificationsRead": _FOR_USER,

@@ -142,6 +142,11 @@ class ClientIdPage(msgspec.Struct, frozen=True):
     seen: Coverage
 
 
+class MuteRow(msgspec.Struct, frozen=True):
+    peer_id: str
+    muted_until: datetime
+
+
 class UnreadRow(msgspec.Struct, frozen=True):
     conversations: int
     messages: int
@@ -158,6 +163,19 @@ class MessageQueries:
 
     async def wait_for(self, position: Position) -> None:
         await self._model.wait_for(position)
+
+    async def mutes(self, user_id: str, position: Position) -> list[MuteRow]:
+        """Returns the user's open conversations that are muted now."""
+        await self._model.wait_for(position)
+        rows, _ = await self._model.select(
+            MuteRow,
+            """
+            SELECT c.peer_id, c.muted_until FROM {conversations} AS c
+            WHERE c.user_id = %(user_id)s AND c.open AND c.muted_until > now()
+            """,
+            {"user_id": user_id},
+        )
+        return rows
 
     async def count_unread(self, user_id: str, position: Position) -> tuple[UnreadRow, Position]:
         """Counts the user's open conversations with unread messages, without muted ones."""

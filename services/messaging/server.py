@@ -30,6 +30,8 @@ from contracts.rpc.vestnik.messaging.v1 import (
     GetMessagesResponse,
     ListConversationsRequest,
     ListConversationsResponse,
+    ListMutesRequest,
+    ListMutesResponse,
     ListNotificationsRequest,
     ListNotificationsResponse,
     MarkNotificationsReadRequest,
@@ -38,6 +40,7 @@ from contracts.rpc.vestnik.messaging.v1 import (
     MarkSeenResponse,
     MessageCopy,
     MessagingServiceBase,
+    Mute,
     Notification,
     ReactRequest,
     ReactResponse,
@@ -377,6 +380,13 @@ class MessagingServer(MessagingServiceBase):
         unread, position = await self._messages.count_unread(request.user_id, current().position)
         return CountUnreadConversationsResponse(
             conversations=unread.conversations, messages=unread.messages, position=position.encode()
+        )
+
+    async def list_mutes(self, message: ListMutesRequest) -> ListMutesResponse:
+        request = validated(_Whose, {"user_id": message.user_id})
+        rows = await self._messages.mutes(request.user_id, current().position)
+        return ListMutesResponse(
+            mutes=[Mute(peer_id=row.peer_id, muted_until=to_unix_ms(row.muted_until)) for row in rows]
         )
 
     async def list_notifications(self, message: ListNotificationsRequest) -> ListNotificationsResponse:

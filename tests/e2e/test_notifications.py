@@ -4,7 +4,7 @@ from datetime import UTC, datetime, timedelta
 
 from contracts.values.timestamps import rfc3339
 from tests.e2e.people import Api, Json, Person, eventually, items
-from tests.sse_client import listening
+from tests.sse_client import Stream, listening
 
 FIELDS = {"notification_id", "kind", "from_user_id", "at", "read"}
 
@@ -132,6 +132,10 @@ async def test_an_unread_conversation_can_be_one_notification_that_is_read_as_on
     assert (await boris.get("/v1/notifications", params={"group": "person"})).status_code == 422
 
 
+def created(stream: Stream) -> list[str]:
+    return [event.data["from_user_id"] for event in stream.events if event.type == "notification.created"]
+
+
 async def test_what_is_muted_wants_no_attention_for_as_long_as_it_is_muted(api: Api) -> None:
     anna, boris = await api.friends()
     clara = await api.person()
@@ -158,6 +162,33 @@ async def test_what_is_muted_wants_no_attention_for_as_long_as_it_is_muted(api: 
     # Nothing is lost: it is listed as before, and counts when the mute has ended.
     listed = items(await boris.get("/v1/notifications"))
     assert [row["read"] for row in listed] == [False] * 5
+    # Live, while the mute holds, and for a client that was away.
+    before = boris.position
+    query = {"notifications": "true"}
+    async with (
+        listening(api.system.url, boris.access_token, query=query) as stream,
+        listening(api.system.url, boris.access_token, query=query) as changing,
+    ):
+        await anna.sends(boris, "three")
+        await clara.sends(boris, "two")
+        boris.written = boris.written.merge(anna.written).merge(clara.written)
+        for listener in (stream, changing):
+            await listener.until(lambda stream: any(event.type == "notification.created" for event in stream.events))
+        assert [(event.type, event.data.get("sender_id") or event.data["from_user_id"]) for event in stream.events] == [
+            ("message.sent", anna.user_id),
+            ("message.sent", clara.user_id),
+            ("notification.created", clara.user_id),
+        ]
+        await mute(None)
+        await anna.sends(boris, "four")
+        await changing.until(lambda stream: created(stream)[-1] == anna.user_id)
+        await mute("forever")
+    await clara.sends(boris, "three")
+    async with listening(api.system.url, boris.access_token, since=before, query=query) as stream:
+        await stream.until(lambda stream: len(created(stream)) >= 2)
+        assert created(stream) == [clara.user_id, clara.user_id]
+    boris.written = boris.written.merge(anna.written).merge(clara.written)
+    everything = (9, 4, {"unread_conversations": 2, "unread_messages": 7})
     soon = rfc3339(datetime.now(UTC) + timedelta(milliseconds=1_500))
     await mute(soon)
 
@@ -166,5 +197,5 @@ async def test_what_is_muted_wants_no_attention_for_as_long_as_it_is_muted(api: 
 
     await eventually(ended, "the end of the mute")
     assert rfc3339(datetime.now(UTC)) >= soon
-    await boris.sees(clara, 1)
-    assert (await counts())[2] == {"unread_conversations": 1, "unread_messages": 2}
+    await boris.sees(clara, 3)
+    assert (await counts())[2] == {"unread_conversations": 1, "unread_messages": 4}

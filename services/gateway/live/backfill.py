@@ -1,6 +1,6 @@
 """Backfill: the events that a client missed, read page by page from the owners' read models."""
 
-from collections.abc import AsyncGenerator, Callable, Collection, Sequence
+from collections.abc import AsyncGenerator, Callable, Collection, Mapping, Sequence
 from contextlib import aclosing
 from typing import Protocol
 
@@ -9,7 +9,7 @@ from contracts.notification_kinds import NOTIFICATION_CHANNELS, stream_of
 from contracts.positions import Position
 from contracts.rpc.vestnik.contact.v1 import BackfillRequest as ContactBackfill
 from contracts.rpc.vestnik.contact.v1 import FriendState, GetFriendsRequest, IsFriendRequest, Relation
-from contracts.rpc.vestnik.messaging.v1 import BackfillNotificationsRequest
+from contracts.rpc.vestnik.messaging.v1 import BackfillNotificationsRequest, ListMutesRequest
 from contracts.rpc.vestnik.messaging.v1 import BackfillRequest as MessagingBackfill
 from contracts.rpc.vestnik.profile.v1 import BackfillRequest as ProfileBackfill
 from contracts.rpc.vestnik.session.v1 import BackfillRequest as SessionBackfill
@@ -104,6 +104,18 @@ class Backfill:
             cursor = answer.next
             if not cursor:
                 return friends
+
+    async def mutes(self, user_id: str, messaging: int) -> Mapping[str, float]:
+        """By the other person: until when the user has muted a conversation, once messaging has read to the sequence.
+
+        Raises:
+            VestnikError: messaging does not answer, or lags.
+        """
+        remote = self._remotes.messaging
+        position = Position.at(MESSAGING, messaging)
+        call = Call(request_id=new_id(), position=position, actor=user_id, caller="gateway")
+        answer = await remote.read(remote.stub.list_mutes, ListMutesRequest(user_id=user_id), context=call)
+        return {mute.peer_id: mute.muted_until / 1000 for mute in answer.mutes}
 
     async def are_friends(self, user_id: str, other_id: str) -> bool:
         """Whether the two are friends now, according to the stream itself.

@@ -53,6 +53,7 @@ class ClientQueue:
         "attached",
         "end",
         "expires_at",
+        "muted",
         "notified",
         "reason",
         "session_id",
@@ -64,6 +65,8 @@ class ClientQueue:
         self.session_id = session_id
         # Whether the client also receives notifications.
         self.notified = notified
+        # By the other person: until when the user has muted the conversation, as Unix time; for `notified` clients.
+        self.muted: dict[str, float] = {}
         # Unix time at which the session expires, as far as known.
         self.expires_at = expires_at
         # Whether the client has caught up, so that live events go to the queue.

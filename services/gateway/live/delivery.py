@@ -15,6 +15,7 @@ from contracts.envelope import Recorded
 from contracts.errors import Invalid, Overloaded, RateLimited, ReadModelBehind, Unavailable
 from contracts.events.event import Event
 from contracts.events.friendship import FriendshipAccepted, FriendshipRemoved
+from contracts.events.message import ConversationUpdated
 from contracts.events.profile import ProfileUpdated
 from contracts.events.session import SessionRefreshed
 from contracts.positions import Position
@@ -268,6 +269,10 @@ class LiveDelivery:
                 self._hub.friend_index.changed(agreed.requester_id, agreed.addressee_id, True)
             case FriendshipRemoved() as ended:
                 self._hub.friend_index.changed(ended.remover_id, ended.other_id, False)
+            case ConversationUpdated() as settings:
+                until = settings.muted_until.timestamp() if settings.muted_until is not None else 0.0
+                for peer_id in settings.members:
+                    self._hub.set_mute(settings.user_id, peer_id, until)
             case SessionRefreshed() as refreshed:
                 self._hub.refreshed(refreshed.user_id, event.aggregate_id, refreshed.expires_at.timestamp())
         some = False

@@ -79,6 +79,11 @@ class LazyNotification(Mapping[str, bytes]):
         self._from_user_id = from_user_id
         self._data = b""
 
+    @property
+    def message_from(self) -> str:
+        """Who sent the message that it is about; empty if it is about something else."""
+        return self._from_user_id if self._kind == MESSAGE else ""
+
     def __getitem__(self, user_id: str) -> bytes:
         if user_id != self._user_id:
             raise KeyError(user_id)

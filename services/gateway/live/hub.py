@@ -5,6 +5,7 @@ each sees one consistent state: joining backfill and live events relies on this.
 """
 
 import asyncio
+import time
 from collections.abc import Callable, Iterable, Iterator, Mapping
 
 import msgspec
@@ -12,7 +13,7 @@ import msgspec
 from contracts.notification_kinds import NOTIFICATION_CHANNELS, stream_of
 from contracts.subjects import MESSAGING, PROFILE
 from services.gateway.live.client_queue import ClientQueue, QueuedEvent
-from services.gateway.live.fanout import CHANNELS, STREAMS, OutboundEvent
+from services.gateway.live.fanout import CHANNELS, STREAMS, LazyNotification, OutboundEvent
 from services.gateway.live.friend_index import FriendIndex, FriendSet
 from services.gateway.live.replay_buffer import ReplayBuffer
 
@@ -48,6 +49,8 @@ class Hub:
         # The last profile.updated that was skipped: its user had no friend here.
         self._passed_over = 0
         self._queues: dict[str, list[ClientQueue]] = {}
+        # By user: the clients whose `muted` is kept current, attached or not.
+        self._following_mutes: dict[str, list[ClientQueue]] = {}
         self._moved: set[asyncio.Future[None]] = set()
         # Computed on demand, and dropped when any position advances.
         self._here: HeadPosition | None = None
@@ -120,6 +123,11 @@ class Hub:
             if queue.session_id == session_id:
                 queue.expires_at = max(queue.expires_at, expires_at)
 
+    def set_mute(self, user_id: str, peer_id: str, until: float) -> None:
+        """The user has muted the conversation with the peer until this Unix time; 0: not."""
+        for queue in self._following_mutes.get(user_id, ()):
+            queue.muted[peer_id] = until
+
     def tell(self, user_id: str, type_: str, data: bytes) -> None:
         """Offers an ephemeral event to the user's clients; one that lags does not get it."""
         for queue in self._queues.get(user_id, ()):
@@ -137,13 +145,17 @@ class Hub:
         assert friend_set.complete_since is not None
         return sequence >= min(friend_set.complete_since, self._passed_over)
 
-    def recent(self, user_id: str, positions: Mapping[str, int], friend_set: FriendSet) -> list[QueuedEvent]:
-        """The user's buffered events after the positions, in the order of CHANNELS."""
+    def recent(self, queue: ClientQueue, positions: Mapping[str, int], friend_set: FriendSet) -> list[QueuedEvent]:
+        """The buffered events of the client's user after the positions, in the order of CHANNELS."""
         events: list[QueuedEvent] = []
         for channel in CHANNELS:
             if channel in positions:
-                events += _of(user_id, friend_set, self._recent[channel].since(positions[channel]))
+                events += _of(queue, friend_set, self._recent[channel].since(positions[channel]))
         return events
+
+    def follow_mutes(self, queue: ClientQueue) -> None:
+        """Keeps the client's `muted` current from now on, until `detach`."""
+        self._following_mutes.setdefault(queue.user_id, []).append(queue)
 
     def attach(self, queue: ClientQueue) -> None:
         """From now on the queue receives its user's events."""
@@ -152,11 +164,12 @@ class Hub:
         self._on_attach(queue)
 
     def detach(self, queue: ClientQueue) -> None:
-        queues = self._queues.get(queue.user_id)
-        if queues is not None and queue in queues:
-            queues.remove(queue)
-            if not queues:
-                del self._queues[queue.user_id]
+        for clients in (self._queues, self._following_mutes):
+            queues = clients.get(queue.user_id)
+            if queues is not None and queue in queues:
+                queues.remove(queue)
+                if not queues:
+                    del clients[queue.user_id]
 
     async def until_reached(self, positions: Mapping[str, int], seconds: float) -> bool:
         """Waits until all these positions are published; false if that takes longer than `seconds`."""
@@ -179,15 +192,26 @@ class Hub:
     def _deliver(self, event: OutboundEvent, data_of: str, queues: list[ClientQueue]) -> None:
         waiting: QueuedEvent | None = None
         for queue in queues:
-            if event.channel in NOTIFICATION_CHANNELS and not queue.notified:
+            if event.channel in NOTIFICATION_CHANNELS and (not queue.notified or _is_muted(event, queue)):
                 continue
             if waiting is None:
                 waiting = QueuedEvent(event.channel, event.sequence, event.type, event.payload_by_user[data_of])
             queue.put(waiting)
 
 
-def _of(user_id: str, friend_set: FriendSet, events: Iterable[OutboundEvent]) -> Iterator[QueuedEvent]:
+def _is_muted(event: OutboundEvent, queue: ClientQueue) -> bool:
+    """Whether it notifies of a message in a conversation that the client's user has muted."""
+    notification = event.payload_by_user
+    if not isinstance(notification, LazyNotification):
+        return False
+    return queue.muted.get(notification.message_from, 0.0) > time.time()
+
+
+def _of(queue: ClientQueue, friend_set: FriendSet, events: Iterable[OutboundEvent]) -> Iterator[QueuedEvent]:
+    user_id = queue.user_id
     for event in events:
+        if _is_muted(event, queue):
+            continue
         data = event.payload_by_user.get("" if event.friends_of else user_id)
         if data is not None and (not event.friends_of or event.friends_of in friend_set.friends):
             peer = (

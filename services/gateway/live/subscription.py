@@ -14,15 +14,16 @@ The two are joined without loss or duplicates:
 Each round leaves fewer events, unless more happen meanwhile than a buffer holds; then another round follows.
 """
 
+import asyncio
 import logging
 import time
-from collections.abc import Awaitable, Callable, Collection, Iterable
+from collections.abc import Awaitable, Callable, Collection, Iterable, Mapping
 from types import TracebackType
 from typing import Protocol, Self
 
 import msgspec
 
-from contracts.errors import DeadlineExceeded, Overloaded, ReadModelBehind, Unavailable
+from contracts.errors import DeadlineExceeded, Overloaded, ReadModelBehind, Unavailable, VestnikError
 from contracts.events.session import SessionRevoked
 from contracts.notification_kinds import LiveSessionEnd
 from contracts.subjects import CONTACT, MESSAGING, PROFILE, SESSION
@@ -37,6 +38,8 @@ log = logging.getLogger(__name__)
 HEARTBEAT = 15.0
 # Seconds until a failed request is retried.
 _PAUSE = 1.0
+# Seconds for which a client's first events wait for the user's mutes.
+_MUTES_WITHIN = 2.0
 # Most buffered events when the queue is attached; more are handed out first.
 _FEW = 128
 _TRANSIENT = (Unavailable, DeadlineExceeded, Overloaded, ReadModelBehind)
@@ -52,6 +55,8 @@ class Pages(Protocol):
     ) -> EventPage: ...
 
     async def are_friends(self, user_id: str, other_id: str) -> bool: ...
+
+    async def mutes(self, user_id: str, messaging: int) -> Mapping[str, float]: ...
 
 
 class ClientEvent(msgspec.Struct, frozen=True):
@@ -118,6 +123,7 @@ class Subscription:
         # The hub's position at the last event delivered by `_deliver_now`.
         self._reached: HeadPosition | None = None
         self._friend_set: FriendSet | None = None
+        self._loading_mutes: asyncio.Task[None] | None = None
         # By user, sequences of MESSAGING: up to where it is known whether their conversation is closed, and up to where
         # it is closed.
         self._known: ChannelPositions = {}
@@ -129,11 +135,16 @@ class Subscription:
         self._end_sent = False
 
     async def __aenter__(self) -> Self:
+        if self._queue.notified:
+            self._hub.follow_mutes(self._queue)
+            self._loading_mutes = asyncio.create_task(self._load_mutes())
         return self
 
     async def __aexit__(
         self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
     ) -> None:
+        if self._loading_mutes is not None:
+            self._loading_mutes.cancel()
         self._hub.detach(self._queue)
         self._slots.give_back(self._queue)
         if self._friend_set is not None:
@@ -176,6 +187,9 @@ class Subscription:
         if queue.end is not None:
             return None
         try:
+            if self._loading_mutes is not None:
+                # Other events do not wait for messaging longer than this.
+                await asyncio.wait({self._loading_mutes}, timeout=_MUTES_WITHIN)
             self._friend_set = await hub.friend_index.acquire(
                 queue.user_id, hub.position(CONTACT), lambda: hub.position(PROFILE)
             )
@@ -183,6 +197,19 @@ class Subscription:
             log.info("the friends of a user cannot be loaded: %s", error)
             await queue.wait(self._pause)
         return self._friend_set
+
+    async def _load_mutes(self) -> None:
+        """Loads which conversations the user has muted; until then notifications of all of them are sent."""
+        queue = self._queue
+        while True:
+            try:
+                loaded = await self._backfill.mutes(queue.user_id, self._hub.position(MESSAGING))
+                break
+            except VestnikError as error:
+                log.info("the mutes of a user cannot be loaded: %s", error)
+                await asyncio.sleep(self._pause)
+        # What was changed since the client came is newer than what was loaded.
+        queue.muted = {**loaded, **queue.muted}
 
     async def _backfill_round(self, friend_set: FriendSet) -> list[ClientEvent] | None:
         """One round of what was missed; None if it yields nothing. Attaches the queue once few events are left."""
@@ -317,7 +344,7 @@ class Subscription:
         return msgspec.json.decode(event.data, type=_Ended).session_id == self._queue.session_id
 
     def _remembered(self, friend_set: FriendSet) -> list[QueuedEvent]:
-        return self._hub.recent(self._queue.user_id, self._positions, friend_set)
+        return self._hub.recent(self._queue, self._positions, friend_set)
 
     def _numbered(self, events: Iterable[QueuedEvent]) -> list[ClientEvent]:
         """The events as sent, each with the position reached with it."""

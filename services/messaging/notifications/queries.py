@@ -212,7 +212,10 @@ class NotificationQueries:
         return rows[0].count, reached
 
     async def backfill(self, user_id: str, stream: str, after: int, limit: int) -> list[NotifiedRow]:
-        """Returns the user's notifications after the sequence that are unread, and those read, oldest first."""
+        """Returns the user's notifications after the sequence that are unread, and those read, oldest first.
+
+        Without those of conversations that are muted now.
+        """
         rows, _ = await self._model.select(
             NotifiedRow,
             f"""
@@ -221,7 +224,7 @@ class NotificationQueries:
                         NULL AS up_to, NULL::text[] AS from_user_ids
                  FROM {{notifications}} AS n
                  WHERE n.user_id = %(user_id)s AND n.stream = %(stream)s AND n.stream_sequence > %(after)s
-                   AND {_UNREAD}
+                   AND {_UNREAD} AND NOT ({_MUTED})
                  ORDER BY n.stream_sequence LIMIT %(limit)s)
                 UNION ALL
                 (SELECT r.stream_sequence, NULL, NULL, NULL, NULL, array_agg(r.notification_id::text ORDER BY 1), NULL,

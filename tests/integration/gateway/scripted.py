@@ -170,6 +170,9 @@ class Messaging(messaging.MessagingServiceBase):
     ) -> messaging.MarkNotificationsReadResponse:
         return await self.script.play("mark_read", message, messaging.MarkNotificationsReadResponse)
 
+    async def list_mutes(self, message: messaging.ListMutesRequest) -> messaging.ListMutesResponse:
+        return messaging.ListMutesResponse()
+
     async def list_notifications(
         self, message: messaging.ListNotificationsRequest
     ) -> messaging.ListNotificationsResponse:

@@ -1,7 +1,7 @@
 """The joint of history and present, in any order in which events, gateways, read models and clients can move."""
 
 import asyncio
-from collections.abc import Collection
+from collections.abc import Collection, Mapping
 from random import Random
 
 import msgspec
@@ -9,20 +9,25 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from contracts.envelope import now
+from contracts.envelope import Recorded, now
 from contracts.errors import Unavailable
+from contracts.events.event import Event
+from contracts.events.message import MessageSent
+from contracts.notification_kinds import NOTIFIED_MESSAGING, stream_of
 from contracts.positions import Position
-from contracts.subjects import PROFILE
+from contracts.subjects import MESSAGING, PROFILE
+from contracts.values.ids import new_id
+from services.gateway.live import subscription
 from services.gateway.live.backfill import EventPage
 from services.gateway.live.backfill_slots import SMALL, BackfillSlots
 from services.gateway.live.client_queue import ClientQueue, QueuedEvent
-from services.gateway.live.fanout import STREAMS, OutboundEvent
+from services.gateway.live.fanout import CHANNELS, STREAMS, OutboundEvent, fan_out
 from services.gateway.live.friend_index import FriendIndex
 from services.gateway.live.hub import ChannelPositions, Hub
 from services.gateway.live.replay_buffer import ReplayBuffer
 from services.gateway.live.subscription import ClientEvent, Subscription
 
-ME, FRIEND, STRANGER, OWN_SESSION = "me", "friend", "stranger", "session"
+ME, FRIEND, STRANGER, OWN_SESSION = new_id(), "friend", "stranger", "session"
 
 
 def plain(positions: ChannelPositions) -> str:
@@ -40,6 +45,8 @@ class World:
         # Nothing happens any more.
         self.over = False
         self.slots = BackfillSlots(most_of_one=2)
+        # How often the mutes cannot be loaded.
+        self.mutes_fail = 0
 
     def _hub(self) -> Hub:
         async def load(user_id: str, contact: int) -> Collection[str]:
@@ -119,14 +126,21 @@ class World:
     async def are_friends(self, user_id: str, other_id: str) -> bool:
         return True
 
+    async def mutes(self, user_id: str, messaging: int) -> Mapping[str, float]:
+        if self.mutes_fail:
+            self.mutes_fail -= 1
+            raise Unavailable
+        return {FRIEND: float("inf")}
+
 
 async def still_active(session_id: str) -> bool:
     return True
 
 
-def feed(world: World, hub: Hub, position: str) -> tuple[Subscription, ClientQueue]:
-    positions = {stream: Position.decode(position).sequence(stream) for stream in STREAMS}
-    queue = ClientQueue(ME, OWN_SESSION, notified=False, expires_at=float("inf"))
+def feed(world: World, hub: Hub, position: str, *, notified: bool = False) -> tuple[Subscription, ClientQueue]:
+    channels = CHANNELS if notified else STREAMS
+    positions = {channel: Position.decode(position).sequence(stream_of(channel)) for channel in channels}
+    queue = ClientQueue(ME, OWN_SESSION, notified=notified, expires_at=float("inf"))
     made = Subscription(
         hub,
         world,
@@ -299,3 +313,62 @@ async def test_an_ephemeral_event_has_no_position_and_moves_none(direct: bool) -
 
 async def world_friends(user_id: str, contact: int) -> Collection[str]:
     return {FRIEND}
+
+
+def notification(sequence: int, sender_id: str) -> OutboundEvent:
+    sent = MessageSent(
+        message_id="m", sender_id=sender_id, recipient_id=ME, sequence=sequence, text="Hi", client_message_id="c"
+    )
+    event: Recorded[Event] = Recorded(
+        stream=MESSAGING,
+        sequence=sequence,
+        subject="s",
+        id=str(sequence),
+        type=sent.TYPE,
+        aggregate_id="c",
+        version=sequence,
+        at=now(),
+        actor=None,
+        correlation_id=None,
+        causation_id=None,
+        data=sent,
+    )
+    [_, created] = fan_out(event)
+    return created
+
+
+async def test_a_muted_conversation_notifies_nobody_once_the_mutes_are_loaded_and_holds_up_nothing_before(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(subscription, "_MUTES_WITHIN", 0.0)
+    hub, world = Hub(FriendIndex(world_friends), seal=plain), World(Random(1))
+    for stream in STREAMS:
+        hub.start_stream(stream, 5)
+    world.mutes_fail = 100
+    position = Position(dict.fromkeys(STREAMS, 5)).encode()
+    found, queue = feed(world, hub, position, notified=True)
+
+    async def notified(count: int) -> list[str]:
+        events: list[ClientEvent] = []
+        while len(events) < count:
+            events += await found.next()
+        return [msgspec.json.decode(event.data)["from_user_id"] for event in events]
+
+    async with found:
+        hub.publish(notification(6, FRIEND))
+        assert await notified(1) == [FRIEND]
+        world.mutes_fail = 0
+        async with asyncio.timeout(60):
+            while not queue.muted:
+                await asyncio.sleep(0)
+        for sequence, sender_id in ((7, FRIEND), (8, STRANGER)):
+            hub.publish(notification(sequence, sender_id))
+        assert await notified(1) == [STRANGER]
+        # Those that are still in memory are left out for another client, too.
+        other = ClientQueue(ME, OWN_SESSION, notified=True, expires_at=float("inf"))
+        other.muted = queue.muted
+        friends = await hub.friend_index.acquire(ME, 5, lambda: 5)
+        assert [event.sequence for event in hub.recent(other, {NOTIFIED_MESSAGING: 5}, friends)] == [8]
+        hub.set_mute(ME, FRIEND, 0.0)
+        hub.publish(notification(9, FRIEND))
+        assert await notified(1) == [FRIEND]
