@@ -31,9 +31,10 @@ from contracts.subjects import (
 from contracts.subjects import OPERATOR as STREAM_OF_OPERATORS
 from infra.security.nats_permissions import inbox_of
 from infra.security.secrets import NATS_PARTIES, TOPOLOGY
+from streams.jetstream.key_value import KeyValue
 from streams.log import Log
 from streams.quorum import Quorum
-from streams.topology import ensure_limits, ensure_stream, settings_of_quorum
+from streams.topology import ensure_bucket, ensure_limits, ensure_stream, settings_of_quorum
 from tests.integration.infra.nats_parties import (
     EVENTS,
     OPERATORS_ACT,
@@ -271,6 +272,18 @@ async def test_a_bucket_is_read_and_written_by_its_owner_alone(house: Parties, n
         (using if settings.owner == name else never).update(own)
     permitted = await party.permitted_to_publish([*using, *making, *never])
     assert permitted == (making if name == TOPOLOGY else using)
+
+
+async def test_a_bucket_s_owner_uses_it_with_the_rights_that_it_has(house: Parties) -> None:
+    for bucket, settings in BUCKETS.items():
+        await ensure_bucket((await house.party(TOPOLOGY)).nats, bucket, replicas=1)
+        owner = (await house.party(settings.owner)).nats
+        await ensure_bucket(owner, bucket, replicas=1)
+        values = KeyValue(owner, bucket)
+        await values.put("u", b"1")
+        assert await values.get_many(["u", "v"]) == {"u": b"1"}
+        await values.delete("u")
+        assert await values.get_many(["u", "v"]) == {}
 
 
 @pytest.mark.parametrize("name", [*SERVICES, GATEWAY])
