@@ -4,7 +4,7 @@ import pytest
 from playwright.async_api import Page, expect
 
 from tests.browser.browser_users import Sitting, message, open_chat
-from tests.e2e.people import PASSWORD, Api, Person
+from tests.e2e.people import PASSWORD, Api, Person, eventually
 
 pytestmark = pytest.mark.asyncio(loop_scope="session")
 
@@ -24,6 +24,42 @@ STORED = """async () => {
   database.close();
   return found;
 }"""
+
+
+async def saved(person: Person, other: Person, draft: str) -> bool:
+    conversation = await person.conversation(other)
+    return conversation is not None and conversation.get("draft") == draft
+
+
+async def test_a_draft_is_on_all_devices_and_what_is_being_written_there_stays(sitting: Sitting, api: Api) -> None:
+    anna, boris = await api.friends()
+    page, phone = await sitting.log_in(anna), await sitting.log_in(anna)
+    field, other = page.locator(".composer textarea"), phone.locator(".composer textarea")
+    await expect(phone.locator(".chat")).to_have_count(1)
+    await open_chat(page, boris)
+    await field.fill("begun at the desk")
+    await expect(phone.locator(".chat .last")).to_contain_text("Draft: begun at the desk")
+    await open_chat(phone, boris)
+    await expect(other).to_have_value("begun at the desk")
+
+    # It goes on there, and is found at the desk; a text in a field that is written in is not replaced.
+    await other.fill("gone on with on the way")
+    await page.get_by_role("link", name="Settings").click()
+    await expect(page.locator(".chat .last")).to_contain_text("Draft: gone on with on the way")
+    await open_chat(page, boris)
+    await expect(field).to_have_value("gone on with on the way")
+    await other.focus()
+    await field.fill("finished at the desk")
+    await eventually(lambda: saved(anna, boris, "finished at the desk"), "the draft is saved")
+    await expect(other).to_have_value("gone on with on the way")
+
+    # What is sent is a draft nowhere.
+    await phone.get_by_role("link", name="Settings").click()
+    await page.locator(".composer button").click()
+    await expect(message(page, "finished at the desk")).to_be_visible()
+    await expect(phone.locator(".draft")).to_have_count(0)
+    await open_chat(phone, boris)
+    await expect(other).to_have_value("")
 
 
 async def log_in(page: Page, person: Person) -> None:

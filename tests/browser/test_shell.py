@@ -55,7 +55,7 @@ async def test_the_palette_finds_chats_and_people_and_opens_them_with_the_keyboa
     page = await sitting.log_in(anna)
     await open_chat(page, boris)
     await page.locator(".composer textarea").fill("half a sentence")
-    palette, field = page.get_by_role("dialog"), page.get_by_role("combobox", name="Find people and chats")
+    palette, field = page.get_by_role("dialog"), page.get_by_role("combobox", name="Find people, chats and messages")
     await page.keyboard.press("Control+k")
     await expect(field).to_be_focused()
     await expect(page.get_by_role("option")).to_have_count(2)

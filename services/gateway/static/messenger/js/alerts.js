@@ -3,6 +3,7 @@
 
 import { t } from "./i18n.js";
 import { chosen } from "./preferences.js";
+import { isMuted } from "./store/conversation_settings.js";
 
 // What comes in a burst is one alert: so long after its last message, and so long after its first at most.
 const QUIET_MS = 1_000, BURST_MS = 5_000;
@@ -77,8 +78,8 @@ export class Alerts {
   }
 
   #isNew(peer) {
-    const { last_message: last, unread_count: unread } = this.store.conversations.get(peer) ?? {};
-    return unread > 0 && last.sender_id !== this.store.me.user_id && last.sequence > (this.told.get(peer) ?? 0);
+    const conversation = this.store.conversations.get(peer) ?? {}, { last_message: last, unread_count: unread } = conversation;
+    return unread > 0 && !isMuted(conversation) && last.sender_id !== this.store.me.user_id && last.sequence > (this.told.get(peer) ?? 0);
   }
 
   #tellOf(peer, sequence) {

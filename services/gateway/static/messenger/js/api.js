@@ -97,18 +97,19 @@ export async function profile(userId) {
   return ask("GET", `/v1/profiles/${userId}`, { open: true, cache: "default" });
 }
 
-/** All items of a list, page by page, with all that has happened up to `since` at least, and the position behind which the live stream has what is not among them. */
+/** All items of a list, page by page, and what else its pages have, with all that has happened up to `since` at least, and the position behind which the live stream has what is not among them. */
 export async function all(path, { most = 1000, since = null } = {}) {
   const headers = since ? { "Vestnik-Position": since } : {};
   const items = [];
-  let position = null;
+  let position = null, others = {};
   for (let cursor = null; ; ) {
     const mark = path.includes("?") ? "&" : "?";
     const page = await ask("GET", `${path}${mark}limit=200${cursor ? `&cursor=${encodeURIComponent(cursor)}` : ""}`,
       { headers, position: (found) => { position ??= found; } });
     items.push(...page.items);
+    others = { ...others, ...page };
     cursor = page.next;
-    if (!cursor || items.length >= most) return { items, position };
+    if (!cursor || items.length >= most) return { ...others, items, position };
   }
 }
 

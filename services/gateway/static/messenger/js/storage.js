@@ -45,10 +45,10 @@ export const seen = (key) => within("seen", "readonly", (store) => store.get(key
 
 /** Everything under [owner, "draft", …]; an array sorts behind every text. */
 const allDrafts = (owner) => IDBKeyRange.bound([owner, "draft"], [owner, "draft", []]);
-export const keepDraft = (owner, peer, text) => within("seen", "readwrite", (store) => store.put({ peer, text }, [owner, "draft", peer]));
+export const keepDraft = (owner, draft) => within("seen", "readwrite", (store) => store.put(draft, [owner, "draft", draft.peer]));
 export const dropDraft = (owner, peer) => within("seen", "readwrite", (store) => store.delete([owner, "draft", peer]));
 export const draftsOf = async (owner) =>
-  ((await within("seen", "readonly", (store) => store.getAll(allDrafts(owner)))) ?? []).map(({ peer, text }) => [peer, text]);
+  (await within("seen", "readonly", (store) => store.getAll(allDrafts(owner)))) ?? [];
 
 /** What a person has read here is forgotten; what they wrote and did not send waits for them. */
 export const forgetSeenOf = (owner) => within("seen", "readwrite", (store) => store.delete(owner));

@@ -1,6 +1,7 @@
 // The user's conversations as the list shows them: the last message, what is unread, how far both people have read.
 
 import * as api from "../api.js";
+import { isMuted } from "./conversation_settings.js";
 
 /** Sets the unread count that belongs to the last message and the user's read mark. */
 function countUnread(conversation) {
@@ -24,7 +25,8 @@ export class Conversations {
 
   constructor(store) {
     this.store = store;
-    // By the other person's id: {user_id, conversation_id, last_message, unread_count, seen_sequence, peer_seen_sequence}.
+    // By the other person's id: {user_id, conversation_id, last_message, unread_count, seen_sequence,
+    // peer_seen_sequence, muted_until?, pinned, archived}.
     this.byPeer = new Map();
     this.ready = false;
     // Resolves when the list was loaded, or could not be for now.
@@ -48,17 +50,17 @@ export class Conversations {
     return [...this.values()].find((conversation) => conversation.conversation_id === conversationId);
   }
 
-  /** The number of unread messages in all conversations. */
+  /** The number of unread messages in conversations that are not muted. */
   get unread() {
-    return [...this.values()].reduce((sum, conversation) => sum + conversation.unread_count, 0);
+    return [...this.values()].reduce((sum, conversation) => sum + (isMuted(conversation) ? 0 : conversation.unread_count), 0);
   }
 
-  /** The one with the newest message first; one without messages by when the friendship began. */
+  /** Pinned ones first; then the newest message first, one without messages by when the friendship began. */
   get ordered() {
     const { friends, outbox } = this.store;
     const opened = new Map(friends.accepted.map(({ user_id: peer, since }) => [peer, since]));
     const newest = ({ user_id: peer, last_message: last }) => outbox.to(peer).at(-1)?.at ?? Date.parse(last?.sent_at ?? opened.get(peer) ?? 0);
-    return [...this.values()].sort((first, second) => newest(second) - newest(first));
+    return [...this.values()].sort((first, second) => (second.pinned ?? false) - (first.pinned ?? false) || newest(second) - newest(first));
   }
 
   restore(conversations) {
@@ -70,7 +72,7 @@ export class Conversations {
   /** Loads the list; returns the position after it. */
   async load(since = null) {
     const before = new Set(this.byPeer.keys());
-    const { items, position } = await api.all("/v1/conversations", { since });
+    const { items, position, drafts_unavailable: noDrafts } = await this.store.conversationSettings.keepNewer(() => api.all("/v1/conversations", { since }));
     const listed = items.map((loaded) => [loaded.user_id, merged(this.byPeer.get(loaded.user_id), this.#withChanges(loaded))]);
     // What was begun while the list was on its way is not in it; what was there before and is no more has been closed.
     const begun = [...this.byPeer].filter(([peer]) => !before.has(peer));
@@ -78,6 +80,7 @@ export class Conversations {
     this.ready = true;
     this.#resolveListed();
     this.store.changed("conversations");
+    if (!noDrafts) for (const { user_id: peer, draft } of items) this.store.drafts.receive(peer, draft ?? "");
     return position;
   }
 
@@ -89,7 +92,7 @@ export class Conversations {
   addMessage(peer, conversationId, data) {
     const { store } = this, message = store.messageChanges.applyTo(data), { sequence, sender_id } = message;
     const conversation = this.get(peer) ?? {
-      user_id: peer, conversation_id: conversationId, last_message: null, unread_count: 0, seen_sequence: 0, peer_seen_sequence: 0,
+      user_id: peer, conversation_id: conversationId, last_message: null, unread_count: 0, seen_sequence: 0, peer_seen_sequence: 0, pinned: false, archived: false,
     };
     this.byPeer.set(peer, conversation);
     if (sequence > (conversation.last_message?.sequence ?? 0)) conversation.last_message = message;

@@ -27,12 +27,13 @@ export class Friends {
     this.store.changed("friends");
   }
 
-  /** What a user is to oneself: `self`, `accepted`, `incoming`, `outgoing`, `none`, `unknown` (there is no such person),
+  /** What a user is to oneself: `self`, `accepted`, `blocked`, `incoming`, `outgoing`, `none`, `unknown` (there is no such person),
       or null while that was not loaded; `accepted` where it cannot be loaded for now. */
   standing(userId) {
-    const { me, startedOffline, conversations, profiles } = this.store;
+    const { me, startedOffline, blocks, conversations, profiles } = this.store;
     if (userId === me.user_id) return "self";
     if (!this.known) return startedOffline || conversations.has(userId) ? "accepted" : null;
+    if (blocks.has(userId)) return "blocked";
     const state = STATES.find((state) => this[state].some((friendship) => friendship.user_id === userId));
     return state ?? (profiles.unknown.has(userId) ? "unknown" : "none");
   }

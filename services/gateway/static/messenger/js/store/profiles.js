@@ -1,7 +1,9 @@
 // Profiles of people, fetched when a view first asks for one.
 
 import * as api from "../api.js";
+import { currentLanguage } from "../i18n.js";
 import { Pauses } from "../pauses.js";
+import { choose } from "../preferences.js";
 
 const MOST_REQUESTS = 6;
 const FIRST_PAUSE_MS = 500, LONGEST_PAUSE_MS = 15_000;
@@ -63,8 +65,19 @@ export class Profiles {
     this.store.changed("profile");
   }
 
+  /** The user's own profile and settings; `language` is that of the pages on all devices. */
   async loadOwn() {
-    this.remember(await api.get("/v1/profiles/me"));
+    this.#rememberOwn(await api.get("/v1/profiles/me"));
+  }
+
+  /** Changes the user's own profile or settings. Throws `Refused`. */
+  async changeOwn(values) {
+    this.#rememberOwn(await api.ask("PATCH", "/v1/profiles/me", { body: values }));
+  }
+
+  #rememberOwn(profile) {
+    this.remember(profile);
+    if (profile.language && profile.language !== currentLanguage()) choose("language", profile.language);
   }
 
   /** Fetches what is wanted, a few at a time; after a failure none before the pause is over. */

@@ -6,12 +6,15 @@ import { Drafts } from "../drafts.js";
 import { Live } from "../live.js";
 import { Outbox } from "../outbox.js";
 import { Pauses } from "../pauses.js";
+import { Blocks } from "./blocks.js";
 import { Cache } from "./cache.js";
+import { ConversationSettings } from "./conversation_settings.js";
 import { Conversations } from "./conversations.js";
 import { Friends } from "./friends.js";
 import { MessageChanges } from "./message_changes.js";
 import { Messages } from "./messages.js";
 import { Notifications } from "./notifications.js";
+import { Presence } from "./presence.js";
 import { Profiles } from "./profiles.js";
 import { Quotes } from "./quotes.js";
 import { ReadMarks } from "./read_marks.js";
@@ -20,7 +23,8 @@ const FIRST_PAUSE_MS = 500, LONGEST_PAUSE_MS = 15_000;
 
 /**
  * Tells its listeners which kind of thing changed. A part may have: `events`, its handlers of live events by kind
- * (`friendship.*` handles every kind that begins so); `onConnected()`, called when the live stream is open again; `stop()`.
+ * (`friendship.*` handles every kind that begins so); `onConnected()` and `onDisconnected()`, called when the live stream has opened
+ * and ended; `stop()`.
  */
 export class Store extends EventTarget {
   constructor(me) {
@@ -31,25 +35,25 @@ export class Store extends EventTarget {
     this.startedOffline = false;
     this.profiles = new Profiles(this);
     this.friends = new Friends(this);
+    this.blocks = new Blocks(this);
     this.conversations = new Conversations(this);
+    this.conversationSettings = new ConversationSettings(this);
     this.messageChanges = new MessageChanges(this);
     this.messages = new Messages(this);
     this.quotes = new Quotes(this);
     this.readMarks = new ReadMarks(this);
+    this.presence = new Presence(this);
     this.notifications = new Notifications(this);
     this.outbox = new Outbox({
       owner: me.user_id,
       done: (entry, answer) => this.#accepted(entry, answer),
       changed: (peer) => this.changed("messages", peer),
     });
-    this.drafts = new Drafts({
-      owner: me.user_id,
-      changed: () => this.changed("drafts"),
-    });
+    this.drafts = new Drafts(this);
     this.cache = new Cache(this);
-    this.parts = [this.profiles, this.friends, this.conversations, this.messageChanges, this.messages, this.quotes,
-      this.readMarks, this.notifications, this.outbox, this.drafts, this.cache];
-    this.handlers = Object.assign({ "session.revoked": (data) => this.#sessionRevoked(data) }, ...this.parts.map((part) => part.events));
+    this.parts = [this.profiles, this.friends, this.blocks, this.conversations, this.conversationSettings, this.messageChanges,
+      this.messages, this.quotes, this.readMarks, this.presence, this.notifications, this.outbox, this.drafts, this.cache];
+    this.handlers = [{ "session.revoked": (data) => this.#sessionRevoked(data) }, ...this.parts.map((part) => part.events ?? {})];
     this.pauses = new Pauses(FIRST_PAUSE_MS, LONGEST_PAUSE_MS);
     this.live = this.#newLive();
   }
@@ -75,17 +79,21 @@ export class Store extends EventTarget {
 
   #newLive() {
     return new Live({
-      take: (kind, data, position) => (this.handlers[kind] ?? this.handlers[`${kind.split(".")[0]}.*`])?.(data, position),
+      take: (kind, data, position) => this.#take(kind, data, position),
       state: (on) => this.#setConnected(on),
       reload: () => this.#reload(),
     });
+  }
+
+  #take(kind, data, position) {
+    for (const events of this.handlers) (events[kind] ?? events[`${kind.split(".")[0]}.*`])?.(data, position);
   }
 
   /** Loads everything that is shown; returns the position after it. */
   async #reload() {
     this.messageChanges.clear();
     const position = await this.conversations.load();
-    await Promise.all([this.friends.load(), this.notifications.load(), this.messages.reload()]);
+    await Promise.all([this.friends.load(), this.blocks.load(), this.notifications.load(), this.messages.reload()]);
     return position;
   }
 
@@ -94,7 +102,7 @@ export class Store extends EventTarget {
       try {
         // The stream goes on from where the list ends: nothing falls between the two.
         this.live.run(await this.conversations.load());
-        await Promise.all([this.friends.load(), this.notifications.load(), this.profiles.loadOwn()]);
+        await Promise.all([this.friends.load(), this.blocks.load(), this.notifications.load(), this.profiles.loadOwn()]);
         return;
       } catch (error) {
         this.conversations.loadFailed();
@@ -114,7 +122,7 @@ export class Store extends EventTarget {
     if (this.connected === on) return;
     this.connected = on;
     this.changed("connection");
-    if (on) for (const part of this.parts) part.onConnected?.();
+    for (const part of this.parts) (on ? part.onConnected : part.onDisconnected)?.call(part);
   }
 
   /** Applies what the gateway has accepted from the outbox. */

@@ -33,6 +33,7 @@ export function befriending(store, id) {
   const standing = store.friends.standing(id);
   if (standing === "incoming") return answering(store, id);
   if (standing === "outgoing") return [acting(t("withdraw"), () => store.friends.remove(id))];
+  if (standing === "blocked") return [acting(t("unblock"), () => store.blocks.remove(id))];
   if (standing === "none") return [acting(t("add"), () => store.friends.add(id), "primary")];
   return [];
 }

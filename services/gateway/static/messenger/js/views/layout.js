@@ -27,7 +27,7 @@ export class Shell {
     const on = (kind, work) => this.store.addEventListener(kind, work, { signal });
     on("connection", () => this.#connection());
     for (const kind of ["conversations", "friends", "notifications"]) on(kind, () => this.#badges());
-    for (const kind of ["conversations", "friends", "notifications", "profile", "sessions", "messages", "message_event", "drafts", "connection"]) {
+    for (const kind of ["conversations", "friends", "blocks", "presence", "notifications", "profile", "sessions", "messages", "message_event", "drafts", "connection"]) {
       on(kind, ({ detail }) => { this.list?.update(); this.view?.update?.(kind, detail); });
     }
     window.addEventListener("hashchange", () => this.#show(), { signal });
@@ -43,7 +43,7 @@ export class Shell {
     this.alerts.close();
     this.view?.close?.();
     this.store.close();
-    document.querySelector("dialog.palette")?.close();
+    document.querySelector("dialog[open]")?.close();
     unread(0);
   }
 
@@ -60,7 +60,7 @@ export class Shell {
       this.bar, el("div", { class: "shell" },
         el("nav", { class: "tabs", aria: { label: t("main_menu") } }, this.tabs),
         el("aside", { class: "list", aria: { label: t("chats") } },
-          el("button", { class: "find", type: "button", title: "Ctrl+K", aria: { keyshortcuts: "Control+K", haspopup: "dialog" }, onclick: () => openPalette(this.store) }, icon("search"), t("find")),
+          el("button", { class: "find", type: "button", title: "Ctrl+K, /", aria: { keyshortcuts: "Control+K /", haspopup: "dialog" }, onclick: () => openPalette(this.store) }, icon("search"), t("find")),
           this.list.node),
         this.main));
     this.#show();
@@ -69,7 +69,7 @@ export class Shell {
   }
 
   #show() {
-    const [, name = "", id] = location.hash.split("/");
+    const [, name = "", id, message] = location.hash.split("/");
     const peer = name === "chat" && /^[0-9a-f-]{36}$/.test(id ?? "") ? id : null;
     const view = peer ? "chats" : VIEWS.includes(name) ? name : "chats";
     this.view?.close?.();
@@ -87,6 +87,7 @@ export class Shell {
     else this.view = { node: el("div", { class: "nothing" }, icon("chats"), el("p", {}, t("pick_chat")), el("p", { class: "soft keys" }, t("shortcut"))) };
     fill(this.main, this.view.node);
     this.view.shown?.();
+    if (peer && Number(message)) this.view.jumpTo(Number(message));
     this.#badges();
   }
 
@@ -118,6 +119,9 @@ export class Shell {
 
   #key(event) {
     if ((event.ctrlKey || event.metaKey) && !event.altKey && !event.shiftKey && letter(event) === "k") {
+      event.preventDefault();
+      openPalette(this.store);
+    } else if (event.key === "/" && !event.ctrlKey && !event.metaKey && !event.target.closest("input, textarea, select")) {
       event.preventDefault();
       openPalette(this.store);
     } else if (event.altKey && (event.key === "ArrowUp" || event.key === "ArrowDown")) {

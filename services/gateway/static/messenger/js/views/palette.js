@@ -1,26 +1,29 @@
-// The palette: finds chats, friends and other people by name, and opens the chat that is chosen.
+// The palette: finds chats, friends and other people by name and messages by their words, and opens what is chosen.
 
 import * as api from "../api.js";
 import { avatar, el, fill, icon } from "../dom.js";
 import { reason, t } from "../i18n.js";
+import { foundMessage, searchMessages } from "./message_search.js";
 
 const PAUSE_MS = 250;
 const MOST_CHATS = 8, MOST_PEOPLE = 8;
 
-/** Opens it; at most one is open. */
-export function openPalette(store) {
+/** Opens it; at most one is open. `peer`: finds only messages of the conversation with this person. */
+export function openPalette(store, { peer } = {}) {
   if (document.querySelector("dialog[open]")) return;
   const listening = new AbortController();
-  let timer = null, asked = 0, found = [], chosen = 0, shown = [], problem = "";
+  // `shown`: the entries of the list, {key, hash, parts}.
+  let timer = null, asked = 0, found = [], messages = [], chosen = 0, shown = [], problem = "";
+  const label = peer ? t("search_in_chat", { name: store.profiles.nameOf(peer) }) : t("palette");
 
-  const list = el("ul", { role: "listbox", id: "palette-list", aria: { label: t("palette") } });
+  const list = el("ul", { role: "listbox", id: "palette-list", aria: { label } });
   const said = el("p", { class: "soft", role: "status" });
   const input = el("input", {
     type: "text", class: "search", role: "combobox", autocomplete: "off", autocapitalize: "none", spellcheck: "false", enterkeyhint: "go",
-    maxlength: 64, placeholder: t("search_hint"),
-    aria: { label: t("palette"), expanded: "true", controls: "palette-list", autocomplete: "list" }, oninput: typed, onkeydown: key,
+    maxlength: 200, placeholder: peer ? t("search_messages") : t("search_hint"),
+    aria: { label, expanded: "true", controls: "palette-list", autocomplete: "list" }, oninput: typed, onkeydown: key,
   });
-  const dialog = el("dialog", { class: "palette", aria: { label: t("palette") }, onclick: ({ target }) => target === dialog && dialog.close() },
+  const dialog = el("dialog", { class: "palette", aria: { label }, onclick: ({ target }) => target === dialog && dialog.close() },
     el("div", { class: "row" }, input, el("button", { type: "button", class: "quiet round", aria: { label: t("close") }, onclick: () => dialog.close() }, icon("close"))), list, said);
   dialog.addEventListener("close", () => {
     listening.abort();
@@ -37,22 +40,28 @@ export function openPalette(store) {
     clearTimeout(timer);
     const query = input.value.trim(), turn = ++asked;
     problem = "";
-    if (!query) found = [];
+    if (!query) found = messages = [];
     else timer = setTimeout(() => search(query, turn), PAUSE_MS);
     draw();
   }
 
   async function search(query, turn) {
     try {
-      const { items } = await api.get(`/v1/profiles?limit=20&query=${encodeURIComponent(query)}`);
+      const [people, foundMessages] = await Promise.all([peer ? [] : searchPeople(query), searchMessages(query, peer)]);
       if (turn !== asked || listening.signal.aborted) return;
-      found = items.map((one) => one.user_id);
-      store.profiles.remember(...items);
+      found = people.map((profile) => profile.user_id);
+      messages = foundMessages;
+      store.profiles.remember(...people);
     } catch (error) {
       if (turn !== asked) return;
       problem = reason(error);
     }
     draw();
+  }
+
+  async function searchPeople(query) {
+    // Longer than any name: the server refuses it.
+    return query.length > 64 ? [] : (await api.get(`/v1/profiles?limit=20&query=${encodeURIComponent(query)}`)).items;
   }
 
   /** Whether a name or the username begins with what was typed, or a word of the name does. */
@@ -65,32 +74,40 @@ export function openPalette(store) {
   }
 
   function draw() {
-    const chats = store.conversations.ordered.map((one) => one.user_id).filter(fits).slice(0, MOST_CHATS);
-    const friends = store.friends.accepted.map((one) => one.user_id).filter(fits);
+    const chats = peer ? [] : store.conversations.ordered.map((conversation) => conversation.user_id).filter(fits).slice(0, MOST_CHATS);
+    const friends = peer ? [] : store.friends.accepted.map((friend) => friend.user_id).filter(fits);
     const people = [...new Set([...friends, ...found])].filter((id) => !chats.includes(id) && id !== store.me.user_id).slice(0, MOST_PEOPLE);
+    const groups = { chats: chats.map(person), people: people.map(person), messages: messages.map(message) };
     // What is chosen stays so where other rows come in before it.
-    const before = shown[chosen];
-    shown = [...chats, ...people];
-    chosen = Math.max(0, chosen && shown.includes(before) ? shown.indexOf(before) : Math.min(chosen, shown.length - 1));
-    fill(list, group("chats", chats), group("people", people));
-    said.textContent = problem || (shown.length ? "" : t("found_none"));
+    const before = shown[chosen]?.key;
+    shown = Object.values(groups).flat();
+    const index = shown.findIndex(({ key }) => key === before);
+    chosen = Math.max(0, chosen && index >= 0 ? index : Math.min(chosen, shown.length - 1));
+    fill(list, Object.entries(groups).map(([name, entries]) => group(name, entries)));
+    said.textContent = problem || (shown.length || (peer && !input.value.trim()) ? "" : t("found_none"));
     mark();
   }
 
-  function group(name, ids) {
-    return ids.length > 0 && el("li", { role: "presentation" }, el("h3", { id: `palette-${name}` }, t(name)),
-      el("ul", { role: "group", aria: { labelledby: `palette-${name}` } }, ids.map(row)));
+  function group(name, entries) {
+    return entries.length > 0 && el("li", { role: "presentation" }, el("h3", { id: `palette-${name}` }, t(name)),
+      el("ul", { role: "group", aria: { labelledby: `palette-${name}` } }, entries.map((entry) =>
+        el("li", { role: "option", id: `palette-${entry.key}`, class: "option", onclick: () => open(entry) }, entry.parts))));
   }
 
-  function row(id) {
+  function person(id) {
     const profile = store.profiles.get(id), unread = store.conversations.get(id)?.unread_count ?? 0;
-    return el("li", { role: "option", id: `palette-${id}`, class: "option", onclick: () => open(id) }, avatar(profile ?? { user_id: id }),
-      el("span", { class: "who" }, store.profiles.nameOf(id)), profile && el("span", { class: "soft" }, `@${profile.username}`),
-      unread > 0 && el("span", { class: "badge", role: "img", aria: { label: t("unread", { n: unread }) } }, unread > 99 ? "99+" : String(unread)));
+    return { key: id, hash: `#/chat/${id}`, parts: [
+      avatar(profile ?? { user_id: id }), el("span", { class: "who" }, store.profiles.nameOf(id)), profile && el("span", { class: "soft" }, `@${profile.username}`),
+      unread > 0 && el("span", { class: "badge", role: "img", aria: { label: t("unread", { n: unread }) } }, unread > 99 ? "99+" : String(unread)),
+    ] };
+  }
+
+  function message(item) {
+    return { key: item.message.message_id, hash: `#/chat/${item.user_id}/${item.message.sequence}`, parts: foundMessage(store, item) };
   }
 
   function mark() {
-    const id = shown[chosen];
+    const id = shown[chosen]?.key;
     for (const option of list.querySelectorAll("[role=option]")) option.setAttribute("aria-selected", String(option.id === `palette-${id}`));
     if (id) input.setAttribute("aria-activedescendant", `palette-${id}`);
     else input.removeAttribute("aria-activedescendant");
@@ -110,8 +127,10 @@ export function openPalette(store) {
     }
   }
 
-  function open(id) {
+  function open({ hash }) {
     dialog.close();
-    location.hash = `#/chat/${id}`;
+    // The same message once more: the view jumps to it again.
+    if (location.hash === hash) dispatchEvent(new HashChangeEvent("hashchange"));
+    else location.hash = hash;
   }
 }

@@ -4,6 +4,7 @@ import * as api from "../api.js";
 import { avatar, el, fill, icon } from "../dom.js";
 import { reason, t } from "../i18n.js";
 import { acting as button, answering } from "./befriending.js";
+import { confirmDialog } from "./confirm_dialog.js";
 
 const PAUSE_MS = 250;
 
@@ -49,19 +50,15 @@ export function peopleView(store) {
     const state = store.friends.standing(id);
     if (state === "accepted") return chat(id);
     if (state === "incoming") return button(t("accept"), () => store.friends.add(id), "primary");
+    if (state === "blocked") return button(t("unblock"), () => store.blocks.remove(id));
     if (state === "outgoing") return el("span", { class: "soft" }, t("asked"));
     return button(t("add"), () => store.friends.add(id), "primary");
   }
 
   function removing(id) {
-    return el("button", { class: "quiet", type: "button", aria: { label: `${t("remove")}: ${store.profiles.nameOf(id)}` }, onclick: () => {
-      const dialog = el("dialog", { aria: { label: t("remove") } }, el("p", {}, t("remove_sure", { name: store.profiles.nameOf(id) })), el("p", { class: "problem", role: "alert" }),
-        el("div", { class: "actions" }, el("button", { type: "button", onclick: () => dialog.close() }, t("cancel")),
-          button(t("remove"), async () => { await store.friends.remove(id); dialog.close(); }, "danger")));
-      dialog.addEventListener("close", () => dialog.remove());
-      node.append(dialog);
-      dialog.showModal();
-    } }, icon("close"));
+    const name = store.profiles.nameOf(id);
+    return el("button", { class: "quiet", type: "button", aria: { label: `${t("remove")}: ${name}` }, onclick: () =>
+      confirmDialog({ text: t("remove_sure", { name }), action: t("remove"), work: () => store.friends.remove(id) }) }, icon("close"));
   }
 
   function draw() {
@@ -76,5 +73,5 @@ export function peopleView(store) {
   }
 
   draw();
-  return { node, shown: () => search.focus(), update: (kind) => ["friends", "profile"].includes(kind) && !node.querySelector("dialog") && draw() };
+  return { node, shown: () => search.focus(), update: (kind) => ["friends", "blocks", "profile"].includes(kind) && draw() };
 }

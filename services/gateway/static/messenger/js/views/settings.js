@@ -6,11 +6,12 @@ import { avatar, el, fill } from "../dom.js";
 import { form } from "../forms.js";
 import { ago, currentLanguage, full, LANGUAGES, reason, t } from "../i18n.js";
 import { alertsSettings } from "./alerts_settings.js";
+import { blockedPeople } from "./blocked_people.js";
 
 export function settingsView(store, logOut) {
-  const profile = el("div", { class: "card" }), sessions = sessionsCard();
+  const profile = el("div", { class: "card" }), sessions = sessionsCard(), blocked = blockedPeople(store), presenceCard = presenceSetting(store);
   const node = el("section", { class: "page" }, el("div", { class: "title" }, el("h2", {}, t("settings")), el("button", { type: "button", onclick: logOut }, t("log_out"))),
-    profile, appearance(), alertsSettings(), sessions.node, password());
+    profile, appearance(store), presenceCard.node, alertsSettings(), sessions.node, blocked.node, password());
 
   function drawProfile(said = "") {
     const mine = store.profiles.get(store.me.user_id);
@@ -22,7 +23,7 @@ export function settingsView(store, logOut) {
         ["bio", t("bio"), { tag: "textarea", rows: 3, value: mine.bio ?? "", dir: "auto", rule: "bio", hint: t("bio_hint"), count: true }],
       ],
       async submit(values) {
-        store.profiles.remember(await api.ask("PATCH", "/v1/profiles/me", { body: values }));
+        await store.profiles.changeOwn(values);
         drawProfile(t("saved"));
         profile.querySelector("button[type=submit]").focus();
       },
@@ -54,7 +55,9 @@ export function settingsView(store, logOut) {
   sessions.draw();
   return { node, update: (kind) => {
     if (kind === "profile" && !profile.contains(document.activeElement)) drawProfile();
+    if (kind === "profile") presenceCard.draw();
     if (kind === "sessions") sessions.draw();
+    if (kind === "blocks" || kind === "profile") blocked.draw();
   } };
 }
 
@@ -115,10 +118,45 @@ function at(key, when) {
   return el("time", { datetime: when, title: full(when) }, t(key, { when: ago(when) }));
 }
 
-function appearance() {
-  const select = (id, label, options, value, name) => el("div", { class: "field" }, el("label", { for: id }, label),
-    el("select", { id, onchange: ({ target }) => choose(name, target.value) }, options.map(([code, text]) => el("option", { value: code, ...(code === value ? { selected: true } : {}) }, text))));
+/** Who sees when the user is online. */
+function presenceSetting(store) {
+  const problem = el("p", { class: "problem", role: "alert" }), field = el("div");
+  const node = el("div", { class: "card" }, el("h3", {}, t("presence")), field, el("p", { class: "soft" }, t("presence_hint")), problem);
+
+  function draw() {
+    const mine = store.profiles.get(store.me.user_id);
+    // Loaded again with every connection; what was kept of another profile has no settings.
+    node.hidden = !mine?.presence;
+    if (node.hidden || field.contains(document.activeElement)) return;
+    fill(field, select("presence", t("presence_label"), [["friends", t("friends")], ["nobody", t("nobody")]], mine.presence, change));
+  }
+
+  async function change(presence) {
+    problem.textContent = "";
+    try {
+      await store.profiles.changeOwn({ presence });
+      store.presence.refresh();
+    } catch (error) {
+      problem.textContent = reason(error);
+      field.querySelector("select").value = store.profiles.get(store.me.user_id).presence;
+    }
+  }
+
+  draw();
+  return { node, draw };
+}
+
+function select(id, label, options, value, change) {
+  return el("div", { class: "field" }, el("label", { for: id }, label),
+    el("select", { id, onchange: ({ target }) => change(target.value) }, options.map(([code, text]) => el("option", { value: code, ...(code === value ? { selected: true } : {}) }, text))));
+}
+
+function appearance(store) {
+  const chooseLanguage = (language) => {
+    choose("language", language);
+    store.profiles.changeOwn({ language }).catch(() => {});
+  };
   return el("div", { class: "card" }, el("h3", {}, t("appearance")),
-    select("language", t("language"), Object.entries(LANGUAGES), currentLanguage(), "language"),
-    select("theme", t("theme"), [["system", t("theme_system")], ["light", t("theme_light")], ["dark", t("theme_dark")]], chosen("theme") ?? "system", "theme"));
+    select("language", t("language"), Object.entries(LANGUAGES), currentLanguage(), chooseLanguage),
+    select("theme", t("theme"), [["system", t("theme_system")], ["light", t("theme_light")], ["dark", t("theme_dark")]], chosen("theme") ?? "system", (theme) => choose("theme", theme)));
 }

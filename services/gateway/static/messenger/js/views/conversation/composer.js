@@ -93,7 +93,9 @@ export class Composer {
   #typed() {
     this.#fitHeight();
     this.#checkLength();
-    if (!this.context.edited) this.store.drafts.keep(this.peer, this.field.value);
+    if (this.context.edited) return;
+    this.store.drafts.keep(this.peer, this.field.value);
+    if (this.#text) this.store.presence.notifyTyping(this.peer);
   }
 
   #fitHeight() {
@@ -105,6 +107,13 @@ export class Composer {
   #restoreDraft() {
     const draft = this.store.drafts.to(this.peer);
     if (draft && !this.field.value) this.#setText(draft);
+  }
+
+  /** Takes the draft of another device, unless a text is being written here. */
+  draftChanged() {
+    const draft = this.store.drafts.to(this.peer), own = this.field.value;
+    const isWritten = this.context.edited || (own && document.activeElement === this.field);
+    if (!isWritten && (own.trim() ? own : "") !== draft) this.#setText(draft);
   }
 
   /** Says what is too long, and leaves it as it is; whether it can be sent. */

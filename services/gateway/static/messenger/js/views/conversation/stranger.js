@@ -3,8 +3,9 @@
 import { avatar, el, fill } from "../../dom.js";
 import { t } from "../../i18n.js";
 import { befriending } from "../befriending.js";
+import { confirmBlock } from "../confirm_dialog.js";
 
-const TEXTS = { none: "stranger_none", incoming: "stranger_incoming", outgoing: "stranger_outgoing", unknown: "e_user_not_found", self: "stranger_self" };
+const TEXTS = { none: "stranger_none", blocked: "stranger_blocked", incoming: "stranger_incoming", outgoing: "stranger_outgoing", unknown: "e_user_not_found", self: "stranger_self" };
 
 export class StrangerView {
   constructor(store, peer) {
@@ -31,6 +32,7 @@ export class StrangerView {
     fill(this.node, known && [avatar(profile, "large"), el("h3", {}, name), el("p", { class: "soft" }, `@${profile.username}`),
       profile.bio && el("p", {}, profile.bio)],
       el("p", { class: "soft", role: "status" }, known || standing === "unknown" ? t(TEXTS[standing], { name }) : t("loading")),
-      known && el("div", { class: "actions" }, befriending(store, peer)));
+      known && el("div", { class: "actions" }, befriending(store, peer),
+        standing !== "self" && standing !== "blocked" && el("button", { type: "button", class: "danger", onclick: () => confirmBlock(store, peer) }, t("block"))));
   }
 }

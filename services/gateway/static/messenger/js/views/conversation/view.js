@@ -15,7 +15,7 @@ export class ConversationView {
     this.store = store;
     this.peer = peer;
     this.problem = el("p", { class: "problem", role: "alert" });
-    this.header = new Header(store, peer);
+    this.header = new Header(store, peer, { failed: (text) => { this.problem.textContent = text; } });
     this.actions = new MessageActions(this);
     this.messages = new MessageList(store, peer, { actions: this.actions, failed: (error) => { this.problem.textContent = reason(error); } });
     // In place of the messages where the two are no friends.
@@ -31,15 +31,21 @@ export class ConversationView {
     if (matchMedia("(pointer: fine)").matches) this.composer.focus();
   }
 
+  /** Shows a message in the middle of the view. */
+  jumpTo(sequence) {
+    return this.messages.jumpTo(sequence);
+  }
+
   close() {
     this.actions.close();
     this.messages.close();
   }
 
   update(kind, detail) {
-    if (kind === "profile" || kind === "conversations") this.header.draw();
-    if (["friends", "conversations", "profile"].includes(kind)) this.#showStanding();
+    if (["profile", "conversations", "presence"].includes(kind)) this.header.draw();
+    if (["friends", "blocks", "conversations", "profile"].includes(kind)) this.#showStanding();
     if (kind === "message_event") this.#announce(detail);
+    if (kind === "drafts" && detail === this.peer) this.composer.draftChanged();
     if (kind === "messages" && detail !== this.peer) return;
     this.messages.update(kind);
   }

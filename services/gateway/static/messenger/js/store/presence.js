@@ -1,0 +1,121 @@
+// Who of the friends in view is online or was when, and who is writing to the user now.
+
+import * as api from "../api.js";
+
+// A typing notice holds so long; one's own is repeated so often while one types.
+const TYPING_MS = 6_000, REPEAT_MS = 3_000;
+// How many people the server tells of; how long new ones are gathered before it is asked.
+const MOST = 100, GATHER_MS = 300;
+// "Last seen" is drawn again so often.
+const REDRAW_MS = 60_000;
+
+export class Presence {
+  constructor(store) {
+    this.store = store;
+    // By person: {online, last_seen_at?}; those who show nothing are not in it.
+    this.byPerson = new Map();
+    // By person: the timer that ends their typing notice, and when one was last sent to them.
+    this.typingTimers = new Map();
+    this.sentAt = new Map();
+    // Whom the server was asked about on this connection.
+    this.asked = "";
+    // Requests in progress, each with the people of whom an event came since it began: those are newer than its answer.
+    this.requests = new Set();
+    this.stopped = new AbortController();
+    for (const kind of ["conversations", "friends"]) store.addEventListener(kind, () => this.#gather(), { signal: this.stopped.signal });
+    this.redraw = setInterval(() => store.changed("presence"), REDRAW_MS);
+    this.events = {
+      presence: ({ user_id: person, ...state }) => this.#receive(person, state),
+      typing: ({ user_id: person }) => this.#typingBegan(person),
+      "message.sent": ({ sender_id: person }) => this.#typingEnded(person),
+    };
+  }
+
+  onConnected() {
+    this.asked = "";
+    this.#gather();
+  }
+
+  /** Asks again: who hides their presence is shown nobody's. */
+  refresh() {
+    this.byPerson.clear();
+    this.onConnected();
+  }
+
+  onDisconnected() {
+    this.byPerson.clear();
+    this.store.changed("presence");
+  }
+
+  stop() {
+    this.stopped.abort();
+    clearInterval(this.redraw);
+    clearTimeout(this.gathering);
+    for (const timer of this.typingTimers.values()) clearTimeout(timer);
+  }
+
+  of(person) {
+    return this.byPerson.get(person);
+  }
+
+  isTyping(person) {
+    return this.typingTimers.has(person);
+  }
+
+  /** Tells a friend that the user is writing to them. */
+  notifyTyping(person) {
+    if (!this.store.connected || Date.now() - (this.sentAt.get(person) ?? 0) < REPEAT_MS) return;
+    this.sentAt.set(person, Date.now());
+    api.put(`/v1/conversations/${person}/typing`).catch(() => {});
+  }
+
+  #gather() {
+    if (!this.store.connected || this.stopped.signal.aborted) return;
+    clearTimeout(this.gathering);
+    this.gathering = setTimeout(() => this.#ask().catch(() => { this.asked = ""; }), GATHER_MS);
+  }
+
+  /** Asks about the friends at the top of the list, unless nobody new is among them. The answer is also a subscription. */
+  async #ask() {
+    const { conversations, friends } = this.store;
+    const people = conversations.ordered.map((conversation) => conversation.user_id).filter((id) => friends.standing(id) === "accepted").slice(0, MOST).sort();
+    const query = people.map((id) => `user_id=${id}`).join("&");
+    if (!people.length || query === this.asked) return;
+    this.asked = query;
+    const newer = new Set();
+    this.requests.add(newer);
+    try {
+      const { items } = await api.get(`/v1/presence?${query}`);
+      const answered = new Map(items.map(({ user_id: person, ...state }) => [person, state]));
+      for (const person of people) if (!newer.has(person)) this.#set(person, answered.get(person));
+    } finally {
+      this.requests.delete(newer);
+    }
+    this.store.changed("presence");
+  }
+
+  #receive(person, state) {
+    for (const newer of this.requests) newer.add(person);
+    this.#set(person, state);
+    if (!state.online) this.#typingEnded(person);
+    this.store.changed("presence");
+  }
+
+  #set(person, state) {
+    if (state) this.byPerson.set(person, state);
+    else this.byPerson.delete(person);
+  }
+
+  #typingBegan(person) {
+    clearTimeout(this.typingTimers.get(person));
+    this.typingTimers.set(person, setTimeout(() => this.#typingEnded(person), TYPING_MS));
+    this.store.changed("presence");
+  }
+
+  #typingEnded(person) {
+    if (!this.typingTimers.has(person)) return;
+    clearTimeout(this.typingTimers.get(person));
+    this.typingTimers.delete(person);
+    this.store.changed("presence");
+  }
+}

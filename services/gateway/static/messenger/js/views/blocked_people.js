@@ -1,0 +1,27 @@
+// The card of the settings that lists whom one has blocked.
+
+import { avatar, el, fill } from "../dom.js";
+import { t } from "../i18n.js";
+import { acting } from "./befriending.js";
+
+export function blockedPeople(store) {
+  const list = el("div");
+  const node = el("div", { class: "card" }, el("h3", {}, t("blocked_people")), el("p", { class: "soft" }, t("blocked_hint")), list);
+
+  function row({ user_id: id }) {
+    const profile = store.profiles.get(id), name = store.profiles.nameOf(id);
+    const unblock = acting(t("unblock"), () => store.blocks.remove(id));
+    unblock.setAttribute("aria-label", `${t("unblock")}: ${name}`);
+    return el("li", { class: "person" }, avatar(profile ?? { user_id: id }),
+      el("div", {}, el("span", { class: "who" }, name), profile && el("span", { class: "soft" }, `@${profile.username}`)),
+      el("div", { class: "actions" }, unblock), el("p", { class: "problem", role: "alert" }));
+  }
+
+  function draw() {
+    const { items } = store.blocks;
+    fill(list, items.length ? el("ul", { class: "persons" }, items.map(row)) : el("p", { class: "soft" }, t("none")));
+  }
+
+  draw();
+  return { node, draw };
+}

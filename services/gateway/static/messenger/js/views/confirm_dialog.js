@@ -1,0 +1,20 @@
+// A dialog that asks before something is done.
+
+import { el } from "../dom.js";
+import { t } from "../i18n.js";
+import { acting } from "./befriending.js";
+
+/** Opens it. `work` is done when the user agrees; what goes wrong is said in the dialog. */
+export function confirmDialog({ text, action, work }) {
+  const dialog = el("dialog", { aria: { label: action } }, el("p", {}, text), el("p", { class: "problem", role: "alert" }),
+    el("div", { class: "actions" }, el("button", { type: "button", onclick: () => dialog.close() }, t("cancel")),
+      acting(action, async () => { await work(); dialog.close(); }, "danger")));
+  dialog.addEventListener("close", () => dialog.remove());
+  document.body.append(dialog);
+  dialog.showModal();
+}
+
+/** Asks before a person is blocked. */
+export function confirmBlock(store, peer) {
+  confirmDialog({ text: t("block_sure", { name: store.profiles.nameOf(peer) }), action: t("block"), work: () => store.blocks.add(peer) });
+}

@@ -1,0 +1,81 @@
+"""Mute, pin and archive: in the menus, in the list, and live on one's other devices."""
+
+import pytest
+from playwright.async_api import Page, expect
+
+from tests.browser.browser_users import Sitting, open_chat
+from tests.e2e.people import Api, Person
+
+pytestmark = pytest.mark.asyncio(loop_scope="session")
+
+
+async def choose(page: Page, item: str) -> None:
+    """Chooses an item of the menu of the open chat."""
+    await page.locator(".head button").click()
+    await page.get_by_role("menuitem", name=item, exact=True).click()
+
+
+async def listed(page: Page, *people: Person) -> None:
+    """Waits until the list shows the chats with these people, in this order."""
+    await expect(page.locator(".chat")).to_have_count(len(people))
+    for index, person in enumerate(people):
+        await expect(page.locator(".chat").nth(index)).to_have_attribute("href", f"#/chat/{person.user_id}")
+
+
+async def test_a_chat_is_muted_pinned_and_archived_on_all_devices_of_its_reader(sitting: Sitting, api: Api) -> None:
+    anna, boris = await api.friends()
+    clara = await api.person()
+    await api.befriend(anna, clara)
+    await clara.sends(anna, "newest")
+    page, phone = await sitting.log_in(anna), await sitting.log_in(anna)
+    await listed(page, clara, boris)
+    await open_chat(page, boris)
+
+    await choose(page, "Pin")
+    await listed(page, boris, clara)
+    await listed(phone, boris, clara)
+    await expect(phone.get_by_role("img", name="Pinned")).to_be_visible()
+
+    # A muted chat does not count in the title.
+    await expect(phone).to_have_title("(1) Vestnik")
+    await open_chat(page, clara)
+    await expect(page).to_have_title("Vestnik")
+    await choose(page, "Mute for 8 hours")
+    await expect(phone.locator(".chat").get_by_role("img", name="Muted")).to_be_visible()
+    await page.locator(f".chat[href='#/chat/{boris.user_id}']").click()
+    await clara.sends(anna, "hush")
+    await expect(page.locator(".chat .badge.calm")).to_have_text("1")
+    await expect(page).to_have_title("Vestnik")
+    await page.locator(f".chat[href='#/chat/{clara.user_id}']").click(button="right")
+    await page.get_by_role("menuitem", name="Unmute").click()
+    await expect(phone.get_by_role("img", name="Muted")).to_have_count(0)
+    await expect(page).to_have_title("(1) Vestnik")
+
+    # By keyboard alone; the focus is back on the chat afterwards.
+    row = page.locator(f".chat[href='#/chat/{clara.user_id}']")
+    await row.focus()
+    await page.keyboard.press("Shift+F10")
+    await expect(page.get_by_role("menuitem").first).to_be_focused()
+    await page.keyboard.press("Escape")
+    await expect(row).to_be_focused()
+    await page.keyboard.press("Shift+F10")
+    # Upwards from the first item: the last one blocks, the one above it archives.
+    await page.keyboard.press("ArrowUp")
+    await page.keyboard.press("ArrowUp")
+    await page.keyboard.press("Enter")
+    await listed(page, boris)
+    await listed(phone, boris)
+
+    # A message does not take it out of the archive; a reload neither.
+    await clara.sends(anna, "still there?")
+    archive = page.get_by_role("button", name="Archived: 1")
+    await expect(archive.get_by_role("img", name="1 unread chat")).to_be_visible()
+    await page.reload()
+    await listed(page, boris)
+    await archive.click()
+    await listed(page, clara)
+    await expect(page.locator(".chat .last")).to_contain_text("still there?")
+    await open_chat(page, clara)
+    await choose(page, "Take out of the archive")
+    await listed(page, boris, clara)
+    await listed(phone, boris, clara)
