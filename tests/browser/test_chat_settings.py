@@ -79,3 +79,30 @@ async def test_a_chat_is_muted_pinned_and_archived_on_all_devices_of_its_reader(
     await choose(page, "Take out of the archive")
     await listed(page, boris, clara)
     await listed(phone, boris, clara)
+
+
+async def test_a_message_is_found_by_its_words_and_shown_in_its_chat(sitting: Sitting, api: Api) -> None:
+    anna, boris = await api.friends()
+    await boris.sends(anna, "the key is under the <b>flowerpot</b>", *(f"line {number}" for number in range(150)))
+    page = await sitting.log_in(anna)
+    await expect(page.locator(".chat")).to_have_count(1)
+    await page.locator("body").press("/")
+    field = page.get_by_role("combobox")
+    await expect(field).to_be_focused()
+    await field.fill("flowerp")
+    hit = page.get_by_role("option").filter(has_text="under the <b>flowerpot</b>")
+    await expect(hit.locator("mark")).to_have_text("flowerpot")
+    await page.keyboard.press("Enter")
+    found = page.locator(".message").filter(has_text="flowerpot")
+    await expect(found).to_be_in_viewport()
+    await expect(found).to_be_focused()
+
+    # The same one again, from far below; and within one chat.
+    await page.get_by_role("button", name="To the newest").click()
+    await expect(page.locator(".message").filter(has_text="line 149")).to_be_in_viewport()
+    await choose(page, "Search messages")
+    await expect(page.get_by_role("dialog")).to_be_visible()
+    await field.fill("KEY")
+    await expect(page.get_by_role("option")).to_have_count(1)
+    await page.keyboard.press("Enter")
+    await expect(found).to_be_in_viewport()

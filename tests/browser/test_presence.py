@@ -31,7 +31,9 @@ async def test_the_language_that_is_chosen_holds_on_the_other_devices_of_its_own
     anna = await api.person()
     page, other = await sitting.log_in(anna), await sitting.log_in(anna)
     await page.get_by_role("link", name="Settings").click()
-    async with page.expect_response(lambda answer: answer.url.endswith("/v1/profiles/me") and answer.request.method == "PATCH"):
+    async with page.expect_response(
+        lambda answer: answer.url.endswith("/v1/profiles/me") and answer.request.method == "PATCH"
+    ):
         await page.get_by_label("Language").select_option("ru")
     await expect(page.get_by_role("heading", name="Настройки")).to_be_visible()
     await other.reload()
