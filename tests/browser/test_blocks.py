@@ -1,9 +1,9 @@
-"""Blocking in the messenger: who blocks sees it everywhere, who is blocked sees an ended friendship."""
+"""Blocks and reports: who blocks sees it everywhere, who is blocked sees an ended friendship, operators get the text."""
 
 import pytest
 from playwright.async_api import expect
 
-from tests.browser.browser_users import Sitting, open_chat
+from tests.browser.browser_users import Sitting, message, open_chat
 from tests.e2e.people import Api
 
 pytestmark = pytest.mark.asyncio(loop_scope="session")
@@ -43,3 +43,25 @@ async def test_a_person_is_blocked_from_the_chat_and_unblocked_in_the_settings(s
     await expect(phone.get_by_role("button", name=f"Unblock: {name}")).to_have_count(0)
     await expect(page.get_by_role("button", name="Add")).to_be_visible()
     await expect(other.get_by_role("button", name="Add")).to_be_visible()
+
+
+async def test_a_message_is_reported_and_its_sender_blocked_in_one_step(sitting: Sitting, api: Api) -> None:
+    anna, boris = await api.friends()
+    await boris.sends(anna, "buy my watches")
+    page = await sitting.log_in(anna)
+    await open_chat(page, boris)
+    await message(page, "buy my watches").click(button="right")
+    await page.get_by_role("menuitem", name="Report").click()
+    dialog = page.get_by_role("dialog", name="Report")
+    await dialog.get_by_label("Reason").select_option("Harassment")
+    await dialog.get_by_label("What has happened?").fill("x" * 1001)
+    await dialog.get_by_role("button", name="Report").click()
+    await expect(dialog).to_contain_text("A comment has at most 1,000 characters.")
+    await dialog.get_by_label("What has happened?").fill("the third time today")
+    await dialog.get_by_label("Block this person, too").check()
+    async with page.expect_response("**/v1/reports") as answer:
+        await dialog.get_by_role("button", name="Report").click()
+    assert (await answer.value).status == 202
+    await expect(dialog).to_have_count(0)
+    await expect(page.get_by_role("status").filter(has_text="The operators have your report.")).to_be_attached()
+    await expect(page.locator(".stranger")).to_contain_text(f"You have blocked {boris.username}.")

@@ -7,6 +7,7 @@ import { number, reason, t, wrong } from "./i18n.js";
 // What the gateway takes: lengths in characters as it counts them, which are code points.
 const RULES = {
   bio: { most: 500 },
+  comment: { most: 1000 },
   display_name: { most: 64 },
   email: { most: 254, pattern: /^[^@\s]{1,64}@(?:[^@\s.]+\.)+[^@\s.]+$/u },
   password: { least: 8, bytes: 1024 },

@@ -1,4 +1,4 @@
-// The menu of a conversation: search in it, mute, pin, archive, block.
+// The menu of a conversation: search in it, mute, pin, archive, report, block.
 
 import { icon } from "../dom.js";
 import { reason, t } from "../i18n.js";
@@ -6,6 +6,7 @@ import { isMuted } from "../store/conversation_settings.js";
 import { confirmBlock } from "./confirm_dialog.js";
 import { openMenu } from "./menu.js";
 import { openPalette } from "./palette.js";
+import { openReportDialog } from "./report_dialog.js";
 
 const HOUR_MS = 3_600_000;
 const MUTED_HOURS = [1, 8];
@@ -27,6 +28,7 @@ export function openConversationMenu(store, peer, at, failed) {
       item(t("mute_forever"), "muted", () => ({ muted_until: "forever" })),
     ],
     conversation.archived ? item(t("unarchive"), "archive", () => ({ archived: false })) : item(t("archive"), "archive", () => ({ archived: true })),
+    { text: t("report"), icon: icon("warn"), danger: true, action: () => openReportDialog(store, peer) },
     { text: t("block"), icon: icon("block"), danger: true, action: () => confirmBlock(store, peer) },
   ], at);
 }

@@ -5,6 +5,7 @@ import { el, icon } from "../../dom.js";
 import { t } from "../../i18n.js";
 import { isEditable, reactionOf } from "../../message.js";
 import { closePopover, openMenu } from "../menu.js";
+import { openReportDialog } from "../report_dialog.js";
 import { openReactionPicker } from "../messages/reaction_picker.js";
 
 /** How the outbox finds a message: by its id, or by that of the entry that sends it. */
@@ -32,6 +33,7 @@ export class MessageActions {
       isSent && { text: t("react"), icon: icon("smile"), action: () => this.#pickReaction(message, at) },
       (!isSent || isEditable(message, me)) && { text: t("edit"), icon: icon("edit"), action: () => composer.edit(message, targetOf(message)) },
       { text: t("copy_text"), icon: icon("copy"), action: () => copy(message.text) },
+      isSent && !mine && { text: t("report"), icon: icon("warn"), danger: true, action: () => openReportDialog(this.store, this.peer, [message.message_id]) },
       mine && { text: t("delete"), icon: icon("trash"), danger: true, action: () => this.#confirmDeletion(message, at.closest(".message")) },
     ];
     openMenu(t("message_menu"), items.filter(Boolean), at);

@@ -4,6 +4,7 @@ import { avatar, el, fill } from "../../dom.js";
 import { t } from "../../i18n.js";
 import { befriending } from "../befriending.js";
 import { confirmBlock } from "../confirm_dialog.js";
+import { openReportDialog } from "../report_dialog.js";
 
 const TEXTS = { none: "stranger_none", blocked: "stranger_blocked", incoming: "stranger_incoming", outgoing: "stranger_outgoing", unknown: "e_user_not_found", self: "stranger_self" };
 
@@ -33,6 +34,7 @@ export class StrangerView {
       profile.bio && el("p", {}, profile.bio)],
       el("p", { class: "soft", role: "status" }, known || standing === "unknown" ? t(TEXTS[standing], { name }) : t("loading")),
       known && el("div", { class: "actions" }, befriending(store, peer),
+        standing !== "self" && el("button", { type: "button", class: "danger", onclick: () => openReportDialog(store, peer) }, t("report")),
         standing !== "self" && standing !== "blocked" && el("button", { type: "button", class: "danger", onclick: () => confirmBlock(store, peer) }, t("block"))));
   }
 }
