@@ -153,7 +153,7 @@ async def test_the_keyboard_alone_edits_answers_and_reacts(sitting: Sitting, api
     await page.keyboard.press("ArrowUp")
     await expect(row(page, "from another")).to_be_focused()
     await page.keyboard.press("Shift+F10")
-    await expect(menu.get_by_role("menuitem")).to_have_text(["Reply", "React", "Copy the text"])
+    await expect(menu.get_by_role("menuitem")).to_have_text(["Reply", "React", "Copy the text", "Report"])
     await expect(menu.get_by_role("menuitem", name="Reply")).to_be_focused()
     await page.keyboard.press("ArrowDown")
     await page.keyboard.press("Escape")
