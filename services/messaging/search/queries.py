@@ -134,13 +134,15 @@ class Hit(msgspec.Struct, frozen=True):
     peer_id: str
     sequence: int
     rank: int
+    # Of the newest of all hits.
     newest_peer_id: str
     newest_sequence: int
 
 
 class FoundRow(msgspec.Struct, frozen=True):
-    """A message that was found, as JSON, and its text."""
+    """A message that was found, as JSON, and its text; `number` is that of its hit, from 1."""
 
+    number: int
     peer_id: str
     text: str
     item: str
@@ -180,16 +182,15 @@ class SearchQueries:
         limit: int,
         after: SearchCursor | None,
         best: bool,
-    ) -> tuple[list[Hit], SearchCursor | None, Position]:
-        """A page of the user's messages that contain the terms, in conversations that are open to them.
+    ) -> tuple[list[Hit], Position]:
+        """The user's messages that contain the terms, in conversations that are open to them.
 
         Newest first; or, of the newest 200, `best` first: those with the most terms as whole words.
         """
-        scope = user_id if peer_id is None else pair_id(user_id, peer_id)
-        candidates = max(_RANKED, limit + 1) if best else limit + 1
+        candidates = max(_RANKED, limit) if best else limit
         params: dict[str, object] = {
             "user_id": user_id,
-            "scope": scope,
+            "scope": user_id if peer_id is None else pair_id(user_id, peer_id),
             "query": index_query(terms, stems),
             "looked_up": index_query(terms[:LOOKED_UP], stems),
             "others": index_query(terms[LOOKED_UP:], stems) or None,
@@ -197,17 +198,12 @@ class SearchQueries:
             "whole": whole_words(terms, stems) if best else [],
             "candidates": candidates,
             "frequent": candidates // 10 + 1,
-            "limit": limit + 1,
+            "limit": limit,
             **_bounds(user_id, after, best=best),
         }
         # How many messages a user has and how common a word is decides between plans that differ a hundredfold.
         query = _OF_ALL if peer_id is None else _OF_ONE
-        hits, reached = await self._search.select(Hit, query, params, plan_each_time=True)
-        if len(hits) <= limit:
-            return hits, None, reached
-        end = hits[limit - 1]
-        newest = (end.newest_peer_id, end.newest_sequence) if best else (None, None)
-        return hits[:limit], SearchCursor(end.peer_id, end.sequence, end.rank, *newest), reached
+        return await self._search.select(Hit, query, params, plan_each_time=True)
 
     async def messages(self, user_id: str, hits: Sequence[Hit], position: Position) -> tuple[list[FoundRow], Position]:
         """The messages of the hits, in their order, at least as of the position; none of a closed conversation."""
@@ -215,14 +211,14 @@ class SearchQueries:
         return await self._conversations.select(
             FoundRow,
             f"""
-            SELECT c.peer_id, m.text, {MESSAGE_ITEM} AS item
-            FROM unnest(%(peers)s::uuid[], %(sequences)s::bigint[]) WITH ORDINALITY AS hit (peer_id, sequence, place)
+            SELECT hit.number, c.peer_id, m.text, {MESSAGE_ITEM} AS item
+            FROM unnest(%(peers)s::uuid[], %(sequences)s::bigint[]) WITH ORDINALITY AS hit (peer_id, sequence, number)
             JOIN {{conversations}} AS c ON c.user_id = %(user_id)s AND c.peer_id = hit.peer_id AND c.open
             CROSS JOIN LATERAL (
                 SELECT m.*, {SEEN_AT} AS seen_at FROM {{messages}} AS m
                 WHERE m.conversation_id = c.conversation_id AND m.sequence = hit.sequence AND m.message_id IS NOT NULL
             ) AS m
-            ORDER BY hit.place
+            ORDER BY hit.number
             """,  # noqa: S608
             {
                 "user_id": user_id,
@@ -230,6 +226,13 @@ class SearchQueries:
                 "sequences": [hit.sequence for hit in hits],
             },
         )
+
+
+def cursor_after(hit: Hit, *, best: bool) -> SearchCursor:
+    """The cursor of the page that follows the hit."""
+    if not best:
+        return SearchCursor(hit.peer_id, hit.sequence)
+    return SearchCursor(hit.peer_id, hit.sequence, hit.rank, hit.newest_peer_id, hit.newest_sequence)
 
 
 def _bounds(user_id: str, after: SearchCursor | None, *, best: bool) -> dict[str, object]:

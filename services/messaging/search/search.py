@@ -7,8 +7,11 @@ import msgspec
 from contracts.messages import FoundMessage, MessageItem
 from contracts.positions import Position
 from contracts.values.text_words import segments
-from services.messaging.search.queries import SearchCursor, SearchQueries
+from services.messaging.search.queries import FoundRow, SearchCursor, SearchQueries, cursor_after
 from services.messaging.search.terms import highlights, parse_query, stemmed_words
+
+# Characters of the texts on a page: marking the terms in long texts takes the process's time.
+_MOST_CHARACTERS = 40_000
 
 
 class MessageSearch:
@@ -30,7 +33,8 @@ class MessageSearch:
 
         Newest first; `best`: of the newest 200, those with the most whole words of the query first.
         `peer_id`: searches the conversation with this user alone. A query without terms finds nothing. A page may have
-        fewer messages than the limit although more follow: one that was changed just now is left out.
+        fewer messages than the limit although more follow: it ends after 40,000 characters of text, and a message that
+        was changed just now is left out.
 
         Raises:
             ReadModelBehind: a read model has not reached the position in time, or is being built.
@@ -41,12 +45,13 @@ class MessageSearch:
             return b"[]", None, position
         await self._queries.wait_for(position)
         stems = await self._queries.stems(stemmed_words(terms))
-        page, more, reached = await self._queries.hits(
-            user_id, peer_id, terms, stems, limit=limit, after=after, best=best
+        hits, reached = await self._queries.hits(
+            user_id, peer_id, terms, stems, limit=limit + 1, after=after, best=best
         )
-        if not page:
+        if not hits:
             return b"[]", None, reached
-        rows, shown = await self._queries.messages(user_id, page, reached)
+        rows, shown = await self._queries.messages(user_id, hits[:limit], reached)
+        rows, last = _bounded(rows, min(limit, len(hits)))
         texts = [segments(row.text) for row in rows]
         stems = await self._queries.stems(stemmed_words(terms, texts))
         found = [
@@ -55,4 +60,15 @@ class MessageSearch:
             for row, text_segments in zip(rows, texts, strict=True)
             if (marks := highlights(row.text, text_segments, terms, stems)) is not None
         ]
+        more = cursor_after(hits[last - 1], best=best) if last < len(hits) else None
         return msgspec.json.encode(found), more, shown
+
+
+def _bounded(rows: list[FoundRow], last: int) -> tuple[list[FoundRow], int]:
+    """The first rows, up to the bound of the page, and the number of the last hit that they cover."""
+    characters = 0
+    for index, row in enumerate(rows):
+        characters += len(row.text)
+        if characters > _MOST_CHARACTERS and index:
+            return rows[:index], rows[index - 1].number
+    return rows, last

@@ -16,6 +16,8 @@ Stems = Mapping[str, str]
 
 # Terms that are looked up in the index, the longest first; the others only filter the result.
 LOOKED_UP = 8
+# Terms of a query, the longest; the others are ignored.
+_MOST_TERMS = 16
 _HAS_STEM = re.compile(r"[a-z]+|[\u0400-\u04ff]+")
 
 
@@ -25,12 +27,12 @@ class Term(msgspec.Struct, frozen=True):
 
 
 def parse_query(query: str) -> tuple[Term, ...]:
-    """The terms, the longest first; none if the query has neither a letter, a digit nor a symbol."""
+    """The terms, the longest first and at most 16; none if the query has neither a letter, a digit nor a symbol."""
     found = {
         Term(segment.text if segment.spaceless else segment.text[:LONGEST_WORD], segment.spaceless)
         for segment in segments(query)
     }
-    return tuple(sorted(found, key=lambda term: (-len(term.text), term.text)))
+    return tuple(sorted(found, key=lambda term: (-len(term.text), term.text))[:_MOST_TERMS])
 
 
 def stemmed_words(terms: Sequence[Term], texts: Iterable[Sequence[Segment]] = ()) -> set[str]:

@@ -92,8 +92,9 @@ def test_terms_become_prefixes_stems_and_pairs_that_are_neighbours() -> None:
 
 
 def test_few_terms_are_looked_up_and_those_are_the_longest() -> None:
-    terms = parse_query(" ".join("x" * length for length in range(1, 13)))
-    assert [len(term.text) for term in terms[:LOOKED_UP]] == [12, 11, 10, 9, 8, 7, 6, 5]
+    terms = parse_query(" ".join("x" * length for length in range(1, 33)))
+    assert [len(term.text) for term in terms] == list(range(32, 16, -1))
+    assert [len(term.text) for term in terms[:LOOKED_UP]] == list(range(32, 24, -1))
 
 
 def test_stems_are_needed_for_the_terms_and_for_words_that_no_term_begins() -> None:
