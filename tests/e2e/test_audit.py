@@ -110,7 +110,7 @@ async def test_who_has_never_logged_in_has_an_empty_audit(api: Api) -> None:
 
 
 @one_replica
-def test_what_an_operator_asks_for_in_vain_is_told_in_one_line(system: System) -> None:
+def test_what_an_operator_asks_for_and_cannot_have_is_refused_in_one_line(system: System) -> None:
     for arguments, word in (
         (("sessions", "revoke", "--user", "nobody.at.all", "--reason", "x"), "nobody.at.all"),
         (("sessions", "revoke", "--user", new_id(), "--session", new_id(), "--reason", "x"), "no such session"),

@@ -26,7 +26,7 @@ Rows = dict[str, list[str]]
 _OF_ITS_OWN = "claims.key"
 
 
-class _Place(msgspec.Struct):
+class _ConsumerState(msgspec.Struct):
     """How far a durable consumer is."""
 
     num_pending: int
@@ -87,7 +87,7 @@ async def reacted(system: System) -> None:
                 answer = (await nats.request(subject, timeout=10)).data
                 if b'"error"' in answer:
                     return False
-                place = msgspec.json.decode(answer, type=_Place)
+                place = msgspec.json.decode(answer, type=_ConsumerState)
                 return place.num_pending == place.num_ack_pending == 0
 
             await eventually(done, durable.name, within=120)

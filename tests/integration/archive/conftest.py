@@ -35,18 +35,18 @@ from tests.integration.infra.nats_parties import Parties, parties
 Stored = tuple[int, str, bytes, dict[str, str]]
 
 
-class Place:
+class Deployment:
     """A server with its NATS accounts and secrets."""
 
-    def __init__(self, folder: Path, house: Parties) -> None:
+    def __init__(self, folder: Path, nats_parties: Parties) -> None:
         self.folder = folder
-        self.house = house
+        self.nats_parties = nats_parties
         self.settings = Settings(
-            data_dir=folder, secrets_dir=str(folder / "secrets"), nats_url=house.server.url_of(OPERATOR)
+            data_dir=folder, secrets_dir=str(folder / "secrets"), nats_url=nats_parties.server.url_of(OPERATOR)
         )
 
     async def log_of(self, stream: str) -> Log:
-        return Log((await self.house.party(STREAMS[stream])).nats)
+        return Log((await self.nats_parties.party(STREAMS[stream])).nats)
 
     async def append(self, subject: str, event: Event, *, expected: int = 0, version: int = 1) -> int:
         envelope = seal(event, aggregate_id=subject.rsplit(".", 1)[1], version=version, provenance=Provenance())
@@ -56,7 +56,7 @@ class Place:
     async def export(
         self, path: Path, *, allow_unreadable: bool = True, discarded: Discarded | None = None
     ) -> Exported:
-        operator, secrets = (await self.house.party(OPERATOR)).nats, Secrets.load(self.folder / "secrets")
+        operator, secrets = (await self.nats_parties.party(OPERATOR)).nats, Secrets.load(self.folder / "secrets")
         with path.open("wb") as file:
             return await export(
                 operator,
@@ -77,7 +77,7 @@ class Place:
         passwords_lost: bool = True,
         allow_unreadable: bool = False,
     ) -> Imported:
-        """`passwords_lost` is set by default, since each place has its own keys."""
+        """`passwords_lost` is set by default, since each deployment has its own keys."""
         return await import_file(
             path,
             nullcontext(Store(self.settings, alone=alone)),
@@ -87,12 +87,12 @@ class Place:
         )
 
     async def jetstream(self) -> JetStream:
-        return JetStream((await self.house.party(OPERATOR)).nats)
+        return JetStream((await self.nats_parties.party(OPERATOR)).nats)
 
     async def everything(self) -> dict[str, list[Stored]]:
         jetstream = await self.jetstream()
         found: dict[str, list[Stored]] = {}
-        operator = (await self.house.party(OPERATOR)).nats
+        operator = (await self.nats_parties.party(OPERATOR)).nats
         for stream in STREAMS:
             found[stream] = []
             end = (await jetstream.info(stream)).state.last_seq
@@ -132,17 +132,17 @@ def sent(sequence: int, text: str = "hello") -> MessageSent:
 
 
 @pytest_asyncio.fixture
-async def source(tmp_path: Path) -> AsyncIterator[Place]:
+async def source(tmp_path: Path) -> AsyncIterator[Deployment]:
     folder = tmp_path / "source"
-    async with parties(folder) as house:
-        yield Place(folder, house)
+    async with parties(folder) as nats_parties:
+        yield Deployment(folder, nats_parties)
 
 
 @pytest_asyncio.fixture
-async def target(tmp_path: Path) -> AsyncIterator[Place]:
+async def target(tmp_path: Path) -> AsyncIterator[Deployment]:
     folder = tmp_path / "target"
-    async with parties(folder) as house:
-        yield Place(folder, house)
+    async with parties(folder) as nats_parties:
+        yield Deployment(folder, nats_parties)
 
 
 @pytest.fixture
@@ -151,7 +151,7 @@ def path(tmp_path: Path) -> Path:
 
 
 @pytest_asyncio.fixture
-async def filled(source: Place) -> Place:
+async def filled(source: Deployment) -> Deployment:
     """A source with events in every stream: several blocks of messages, and a message that is not an event."""
     user, other = new_id(), new_id()
     created = FriendshipCreated(requester_id=user, addressee_id=other)
@@ -180,6 +180,6 @@ async def filled(source: Place) -> Place:
             envelope = seal(sent(1), aggregate_id=conversation, version=1, provenance=Provenance(actor=user))
             page.append(Append(subject=conversation, expected=0, envelope=envelope))
         await log.append_together(page)
-    messaging = (await source.house.party("messaging")).nats
+    messaging = (await source.nats_parties.party("messaging")).nats
     await messaging.request(subjects.notifications("n"), b"\xff no event of ours \x00", headers={"Of": "somebody"})
     return source

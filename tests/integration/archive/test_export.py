@@ -26,7 +26,7 @@ from streams.log import Append
 from streams.loss.missing_events import Gap, accept
 from streams.topology import ensure_streams, settings_of
 from tests.damage import flip_a_byte
-from tests.integration.archive.conftest import Place, sent, silent
+from tests.integration.archive.conftest import Deployment, sent, silent
 
 _ROUNDS = 40
 
@@ -54,20 +54,20 @@ async def test_a_stream_of_operators_that_is_not_there_yet_is_empty(nats: Client
     assert set((await fixed_ends(nats)).values()) == {0}
 
 
-async def test_no_effect_is_exported_without_its_cause(source: Place) -> None:
+async def test_no_effect_is_exported_without_its_cause(source: Deployment) -> None:
     async def register() -> None:
         user = new_id()
         await source.append(subjects.user(user), UserCreated(username="anna"))
         await source.append(subjects.profile(user), ProfileCreated(username="anna", display_name="Anna"))
 
-    operator = (await source.house.party(OPERATOR)).nats
+    operator = (await source.nats_parties.party(OPERATOR)).nats
     async with going_on(register):
         found = [await fixed_ends(operator) for _ in range(_ROUNDS)]
     assert all(ends[PROFILE] <= ends[AUTH] for ends in found)
     assert found[0][AUTH] < found[-1][AUTH]
 
 
-async def test_an_export_never_ends_within_what_was_appended_as_one(source: Place) -> None:
+async def test_an_export_never_ends_within_what_was_appended_as_one(source: Deployment) -> None:
     log = await source.log_of(MESSAGING)
 
     async def together() -> None:
@@ -78,14 +78,14 @@ async def test_an_export_never_ends_within_what_was_appended_as_one(source: Plac
             page.append(Append(subject=conversation, expected=0, envelope=envelope))
         await log.append_together(page)
 
-    operator = (await source.house.party(OPERATOR)).nats
+    operator = (await source.nats_parties.party(OPERATOR)).nats
     async with going_on(together):
         found = [await fixed_ends(operator) for _ in range(_ROUNDS)]
     assert [ends[MESSAGING] % 20 for ends in found] == [0] * _ROUNDS
     assert found[0][MESSAGING] < found[-1][MESSAGING]
 
 
-async def test_what_is_appended_during_an_export_is_not_in_it(filled: Place, path: Path) -> None:
+async def test_what_is_appended_during_an_export_is_not_in_it(filled: Deployment, path: Path) -> None:
     async def write() -> None:
         await filled.append(subjects.conversation(new_id()), sent(1))
 
@@ -135,18 +135,18 @@ async def test_a_last_event_that_goes_while_it_is_exported_is_not_waited_for(
 
 
 async def test_a_lost_event_that_was_given_up_is_exported_as_a_placeholder(
-    filled: Place, target: Place, path: Path
+    filled: Deployment, target: Deployment, path: Path
 ) -> None:
-    topology = (await filled.house.party(TOPOLOGY)).nats
+    topology = (await filled.nats_parties.party(TOPOLOGY)).nats
     before = await filled.everything()
     for _ in range(3):
         await filled.append(subjects.session(new_id()), SessionRevoked(user_id=new_id(), reason="logout"))
     events = (await filled.everything())[SESSION]
-    await filled.house.server.stop()
+    await filled.nats_parties.server.stop()
     # One in the middle, and the last one.
     for _, _, payload, _ in (events[-3], events[-1]):
         flip_a_byte(filled.folder / "nats", SESSION, payload[:60])
-    await filled.house.server.start()
+    await filled.nats_parties.server.start()
     end = len(events)
     with pytest.raises(StreamNotWhole, match=f"SESSION has no event {end}"):
         await filled.export(path)

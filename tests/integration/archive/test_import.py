@@ -19,7 +19,7 @@ from infra.operator_errors import OperatorError
 from infra.runtime.import_marker import ImportUnderWay, get_import_marker
 from infra.security.secrets import Secrets
 from streams.reader import Reader
-from tests.integration.archive.conftest import Place, silent, unheard
+from tests.integration.archive.conftest import Deployment, silent, unheard
 
 
 class Interrupted(Exception):
@@ -34,7 +34,9 @@ def interrupted_after(events: int) -> Steps:
     return Steps(silent, appended, unheard)
 
 
-async def test_every_event_is_at_the_place_that_it_had_byte_for_byte(filled: Place, target: Place, path: Path) -> None:
+async def test_every_event_is_at_the_place_that_it_had_byte_for_byte(
+    filled: Deployment, target: Deployment, path: Path
+) -> None:
     exported = await filled.export(path)
     imported = await target.import_(path)
     assert await target.everything() == await filled.everything()
@@ -44,7 +46,7 @@ async def test_every_event_is_at_the_place_that_it_had_byte_for_byte(filled: Pla
 
 
 async def test_a_file_of_a_release_that_did_not_have_a_stream_is_imported_as_it_is(
-    filled: Place, target: Place, path: Path, monkeypatch: pytest.MonkeyPatch
+    filled: Deployment, target: Deployment, path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     every = exporter.fixed_ends
 
@@ -57,14 +59,16 @@ async def test_a_file_of_a_release_that_did_not_have_a_stream_is_imported_as_it_
     assert await target.everything() == await filled.everything() | {OPERATOR: []}
 
 
-async def test_an_export_of_what_was_imported_holds_the_same(filled: Place, target: Place, path: Path) -> None:
+async def test_an_export_of_what_was_imported_holds_the_same(
+    filled: Deployment, target: Deployment, path: Path
+) -> None:
     await filled.export(path)
     await target.import_(path)
     again = await target.export(path.with_name("again"))
     assert again.streams == (await filled.export(path.with_name("once more"))).streams
 
 
-async def test_the_system_goes_on_behind_the_last_event(filled: Place, target: Place, path: Path) -> None:
+async def test_the_system_goes_on_behind_the_last_event(filled: Deployment, target: Deployment, path: Path) -> None:
     user = new_id()
     before = await filled.append(subjects.user(user), UserCreated(username="boris"))
     await filled.export(path)
@@ -74,7 +78,7 @@ async def test_the_system_goes_on_behind_the_last_event(filled: Place, target: P
 
 
 async def test_the_key_of_the_claims_comes_with_it_and_other_keys_are_spoken_of(
-    filled: Place, target: Place, path: Path
+    filled: Deployment, target: Deployment, path: Path
 ) -> None:
     await filled.export(path)
     notes = (await target.import_(path)).notes
@@ -99,7 +103,7 @@ async def test_the_key_of_the_claims_comes_with_it_and_other_keys_are_spoken_of(
 
 
 async def test_without_the_key_of_the_passwords_nothing_is_imported_unless_they_are_given_up(
-    filled: Place, target: Place, path: Path
+    filled: Deployment, target: Deployment, path: Path
 ) -> None:
     await filled.export(path)
     with pytest.raises(PasswordsLost, match=r"password\.key .* --passwords-lost"):
@@ -111,7 +115,7 @@ async def test_without_the_key_of_the_passwords_nothing_is_imported_unless_they_
 
 
 async def test_with_the_key_of_the_passwords_there_is_nothing_to_give_up(
-    filled: Place, target: Place, path: Path
+    filled: Deployment, target: Deployment, path: Path
 ) -> None:
     await filled.export(path)
     shutil.copy(filled.folder / "secrets" / "password.key", target.folder / "secrets" / "password.key")
@@ -121,7 +125,7 @@ async def test_with_the_key_of_the_passwords_there_is_nothing_to_give_up(
 
 
 async def test_a_system_that_is_not_empty_is_refused_and_left_as_it_is(
-    filled: Place, target: Place, path: Path
+    filled: Deployment, target: Deployment, path: Path
 ) -> None:
     await filled.export(path)
     await target.append(subjects.friendship(new_id()), UserCreated(username="x"))
@@ -133,7 +137,7 @@ async def test_a_system_that_is_not_empty_is_refused_and_left_as_it_is(
     assert Secrets.load(target.folder / "secrets").claims_key == key
 
 
-async def test_a_damaged_file_changes_nothing(filled: Place, target: Place, path: Path) -> None:
+async def test_a_damaged_file_changes_nothing(filled: Deployment, target: Deployment, path: Path) -> None:
     await filled.export(path)
     data = bytearray(path.read_bytes())
     data[len(data) // 2] ^= 1
@@ -146,7 +150,7 @@ async def test_a_damaged_file_changes_nothing(filled: Place, target: Place, path
 
 @pytest.mark.parametrize("events", [1, 1_500, 2_701])
 async def test_an_import_that_was_interrupted_goes_on_where_it_was(
-    filled: Place, target: Place, path: Path, events: int
+    filled: Deployment, target: Deployment, path: Path, events: int
 ) -> None:
     await filled.export(path)
     with pytest.raises(Interrupted):
@@ -159,7 +163,7 @@ async def test_an_import_that_was_interrupted_goes_on_where_it_was(
 
 
 async def test_a_system_that_is_half_imported_is_neither_exported_nor_filled_from_another_export(
-    filled: Place, target: Place, path: Path
+    filled: Deployment, target: Deployment, path: Path
 ) -> None:
     await filled.export(path)
     with pytest.raises(Interrupted):
@@ -171,7 +175,7 @@ async def test_a_system_that_is_half_imported_is_neither_exported_nor_filled_fro
         await target.import_(path.with_name("other"))
 
 
-async def test_who_appends_meanwhile_is_found_out_and_named(filled: Place, target: Place, path: Path) -> None:
+async def test_who_appends_meanwhile_is_found_out_and_named(filled: Deployment, target: Deployment, path: Path) -> None:
     await filled.export(path)
     with pytest.raises(Interrupted):
         await target.import_(path, steps=interrupted_after(1_000))
@@ -183,7 +187,7 @@ async def test_who_appends_meanwhile_is_found_out_and_named(filled: Place, targe
 
 
 async def test_who_appends_to_a_stream_that_is_still_empty_is_found_out_too(
-    filled: Place, target: Place, path: Path
+    filled: Deployment, target: Deployment, path: Path
 ) -> None:
     await filled.export(path)
     with pytest.raises(Interrupted):
@@ -195,11 +199,11 @@ async def test_who_appends_to_a_stream_that_is_still_empty_is_found_out_too(
 
 
 async def test_services_that_do_not_stop_keep_an_import_from_beginning(
-    filled: Place, target: Place, path: Path, monkeypatch: pytest.MonkeyPatch
+    filled: Deployment, target: Deployment, path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     await filled.export(path)
     said: list[str] = []
-    party = await target.house.party("auth")
+    party = await target.nats_parties.party("auth")
     async with Reader(party.nats, AUTH, name="projection-users") as reader:
         await anext(aiter(reader.batches()))
         with monkeypatch.context() as impatient:
@@ -214,10 +218,10 @@ async def test_services_that_do_not_stop_keep_an_import_from_beginning(
 
 
 async def test_an_import_that_is_given_up_before_its_first_event_leaves_the_system_to_the_services(
-    filled: Place, target: Place, path: Path
+    filled: Deployment, target: Deployment, path: Path
 ) -> None:
     await filled.export(path)
-    party = await target.house.party("auth")
+    party = await target.nats_parties.party("auth")
     waiting = asyncio.Event()
     async with Reader(party.nats, AUTH, name="projection-users") as reader:
         await anext(aiter(reader.batches()))
@@ -233,7 +237,7 @@ async def test_an_import_that_is_given_up_before_its_first_event_leaves_the_syst
 
 
 async def test_without_the_passwords_of_the_owners_nothing_is_imported(
-    filled: Place, target: Place, path: Path
+    filled: Deployment, target: Deployment, path: Path
 ) -> None:
     await filled.export(path)
     (target.folder / "secrets" / f"nats-{STREAMS[AUTH]}.password").unlink()
@@ -243,7 +247,7 @@ async def test_without_the_passwords_of_the_owners_nothing_is_imported(
 
 
 async def test_the_same_import_twice_at_once_brings_every_event_in_once(
-    filled: Place, target: Place, path: Path
+    filled: Deployment, target: Deployment, path: Path
 ) -> None:
     await filled.export(path)
     twice = (target.import_(path, alone=False), target.import_(path, alone=False))

@@ -12,12 +12,12 @@ from contracts.upcasts import STEPS
 from contracts.values.ids import new_id
 from infra.archive.format.unreadable_events import Accepted, CannotBeImported, UnknownContent, within
 from infra.archive.validation import validate
-from tests.integration.archive.conftest import Place, sent, silent
+from tests.integration.archive.conftest import Deployment, sent, silent
 
 
-async def store(place: Place, subject: str, payload: bytes) -> None:
+async def store(deployment: Deployment, subject: str, payload: bytes) -> None:
     """As the owner of the stream, whatever its code makes of it."""
-    owner = (await place.house.party(subject.split(".")[1])).nats
+    owner = (await deployment.nats_parties.party(subject.split(".")[1])).nats
     await owner.request(subject, payload, headers={"Nats-Msg-Id": new_id()})
 
 
@@ -27,7 +27,7 @@ def of_a_later_release() -> bytes:
 
 
 @pytest_asyncio.fixture
-async def strange(source: Place) -> Place:
+async def strange(source: Deployment) -> Deployment:
     """Two readable events, and between them some that no release, or only a later one, can read."""
     await source.append(conversation(new_id()), sent(1))
     await store(source, conversation(new_id()), of_a_later_release())
@@ -39,7 +39,7 @@ async def strange(source: Place) -> Place:
 
 
 async def test_an_export_that_an_import_would_refuse_names_the_events_and_has_no_end(
-    strange: Place, path: Path
+    strange: Deployment, path: Path
 ) -> None:
     with pytest.raises(CannotBeImported) as refused:
         await strange.export(path, allow_unreadable=False)
@@ -55,7 +55,9 @@ async def test_an_export_that_an_import_would_refuse_names_the_events_and_has_no
     assert not validate(path, silent).sound
 
 
-async def test_what_was_exported_all_the_same_is_imported_as_it_is(strange: Place, target: Place, path: Path) -> None:
+async def test_what_was_exported_all_the_same_is_imported_as_it_is(
+    strange: Deployment, target: Deployment, path: Path
+) -> None:
     exported = await strange.export(path, allow_unreadable=True)
     assert exported.unreadable == 4
     imported = await target.import_(path)
@@ -63,7 +65,9 @@ async def test_what_was_exported_all_the_same_is_imported_as_it_is(strange: Plac
     assert any("imported unchanged: 4 events that this release cannot read, " in note for note in imported.notes)
 
 
-async def test_what_operators_have_discarded_needs_no_other_word(strange: Place, target: Place, path: Path) -> None:
+async def test_what_operators_have_discarded_needs_no_other_word(
+    strange: Deployment, target: Deployment, path: Path
+) -> None:
     async def some() -> Accepted:
         return within({MESSAGING: [(2, 3)], AUTH: [(1, 1)]})
 
@@ -78,7 +82,7 @@ async def test_what_operators_have_discarded_needs_no_other_word(strange: Place,
 
 
 async def test_a_file_that_a_later_release_could_read_is_imported_only_where_that_is_asked_for(
-    source: Place, target: Place, path: Path, monkeypatch: pytest.MonkeyPatch
+    source: Deployment, target: Deployment, path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     await source.append(conversation(new_id()), sent(1))
     await store(source, conversation(new_id()), of_a_later_release())

@@ -133,9 +133,9 @@ async def parties(folder: Path) -> AsyncIterator[Parties]:
         await server.stop()
 
 
-def settings_of(house: Parties, folder: Path) -> Settings:
+def settings_of(nats_parties: Parties, folder: Path) -> Settings:
     """An operator's settings for the server in the folder."""
-    return Settings(nats_url=house.server.url_of(OPERATOR), secrets_dir=str(folder / "secrets"))
+    return Settings(nats_url=nats_parties.server.url_of(OPERATOR), secrets_dir=str(folder / "secrets"))
 
 
 async def seen(party: Party, stream: str, subject_filter: str | None) -> list[str]:
@@ -149,13 +149,13 @@ async def seen(party: Party, stream: str, subject_filter: str | None) -> list[st
     raise AssertionError
 
 
-async def append_everything(house: Parties) -> None:
+async def append_everything(nats_parties: Parties) -> None:
     for stream, owner in STREAMS.items():
-        party = await house.party(owner)
+        party = await nats_parties.party(owner)
         for subject in EVENTS[stream]:
             assert (await party.ask(subject, {}))["stream"] == stream
 
 
-async def ends(house: Parties) -> dict[str, int]:
-    log = Log((await house.party(OPERATOR)).nats)
+async def ends(nats_parties: Parties) -> dict[str, int]:
+    log = Log((await nats_parties.party(OPERATOR)).nats)
     return {stream: await log.end_of(stream) for stream in STREAMS}

@@ -15,15 +15,15 @@ from tests.integration.infra.nats_parties import parties, settings_of
 
 
 async def test_a_loss_is_recorded_in_its_stream_by_an_operator(tmp_path: Path) -> None:
-    async with parties(tmp_path) as house:
-        owner = await house.party("messaging")
+    async with parties(tmp_path) as nats_parties:
+        owner = await nats_parties.party("messaging")
         for text in ("one", "other"):
             await owner.ask(conversation(text), {"text": text})
-        await house.server.stop()
+        await nats_parties.server.stop()
         flip_a_byte(tmp_path / "nats", MESSAGING, b'"other"')
-        await house.server.start()
-        operator = (await house.party(OPERATOR)).nats
-        settings = settings_of(house, tmp_path)
+        await nats_parties.server.start()
+        operator = (await nats_parties.party(OPERATOR)).nats
+        settings = settings_of(nats_parties, tmp_path)
         for there in (Gap(MESSAGING, 1, 1), Gap(MESSAGING, 1, 2), Gap(MESSAGING, 3, 3), Gap(CONTACT, 1, 1)):
             with pytest.raises(NotLost):
                 await accept_losses(settings, operator, [Gap(MESSAGING, 2, 2), there])

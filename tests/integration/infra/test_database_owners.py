@@ -19,13 +19,13 @@ RELATIONS = "SELECT DISTINCT schemaname, tableowner FROM pg_tables WHERE scheman
 
 
 @pytest_asyncio.fixture
-async def house(database_url: str) -> AsyncIterator[Logins]:
+async def postgres_logins(database_url: str) -> AsyncIterator[Logins]:
     async with logins(database_url) as found:
         yield found
 
 
-async def test_what_an_operator_makes_for_a_service_is_the_services(house: Logins) -> None:
-    owners = await ServiceSchemas.discover(house.url(OPERATOR))
+async def test_what_an_operator_makes_for_a_service_is_the_services(postgres_logins: Logins) -> None:
+    owners = await ServiceSchemas.discover(postgres_logins.url(OPERATOR))
     assert owners.are_separate
     for service in SERVICES:
         projection = one_of(service)
@@ -33,34 +33,34 @@ async def test_what_an_operator_makes_for_a_service_is_the_services(house: Login
         await go_live(conn, projection)
         await conn.close()
         # The service goes on with it, and can drop it.
-        own = await house.of(service)
+        own = await postgres_logins.of(service)
         live = await cutover.live_build(own, projection)
         assert live is not None
         assert live.build == 2
         await go_live(own, projection)
         await cutover.drop_build(own, projection, live)
-    cursor = await (await house.of(OPERATOR)).execute(RELATIONS.encode())
+    cursor = await (await postgres_logins.of(OPERATOR)).execute(RELATIONS.encode())
     assert await cursor.fetchall() == [(role_of(service), role_of(service)) for service in sorted(SERVICES)]
 
 
-async def test_an_operator_who_acts_for_one_service_can_do_nothing_to_another(house: Logins) -> None:
-    owners = await ServiceSchemas.discover(house.url(OPERATOR))
+async def test_an_operator_who_acts_for_one_service_can_do_nothing_to_another(postgres_logins: Logins) -> None:
+    owners = await ServiceSchemas.discover(postgres_logins.url(OPERATOR))
     conn = await connect(owners.url("contact"), "operator")
     cursor = await conn.execute("SELECT has_schema_privilege('vestnik_messaging', 'USAGE'), current_user::text")
     assert await cursor.fetchone() == (False, "vestnik_contact")
     await conn.close()
 
 
-async def test_options_of_the_given_url_stay(house: Logins) -> None:
-    given = f"{house.url(OPERATOR)}?options=-c%20work_mem%3D5MB"
+async def test_options_of_the_given_url_stay(postgres_logins: Logins) -> None:
+    given = f"{postgres_logins.url(OPERATOR)}?options=-c%20work_mem%3D5MB"
     conn = await connect((await ServiceSchemas.discover(given)).url("contact"), "operator")
     cursor = await conn.execute("SELECT current_setting('work_mem'), current_user::text")
     assert await cursor.fetchone() == ("5MB", "vestnik_contact")
     await conn.close()
 
 
-async def test_a_services_login_is_no_operators(house: Logins) -> None:
-    owners = await ServiceSchemas.discover(house.url("contact"))
+async def test_a_services_login_is_no_operators(postgres_logins: Logins) -> None:
+    owners = await ServiceSchemas.discover(postgres_logins.url("contact"))
     assert "contact" in owners.url("contact")
     with pytest.raises(NoSchemaAccess, match="may not act for messaging: use that of vestnik_operator"):
         owners.url("messaging")
@@ -84,8 +84,8 @@ async def test_a_database_that_does_not_answer_is_told_without_its_password(data
     assert "hidden" not in str(bad.value)
 
 
-async def test_connections_that_act_for_services_are_told_apart_from_the_superusers(house: Logins) -> None:
-    owners = await ServiceSchemas.discover(house.database_url)
+async def test_connections_that_act_for_services_are_told_apart_from_the_superusers(postgres_logins: Logins) -> None:
+    owners = await ServiceSchemas.discover(postgres_logins.database_url)
     async with await AsyncConnection.connect(owners.url("auth")) as conn:
         cursor = await conn.execute("SELECT current_user::text, current_schema()::text")
         assert await cursor.fetchone() == ("vestnik_auth", "vestnik_auth")

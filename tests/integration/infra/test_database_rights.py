@@ -78,7 +78,7 @@ REFUSED = {DENIED, NOT_THERE, "42704", "42883", "0A000", "58P01", "42P02"}
 
 
 @pytest_asyncio.fixture
-async def house(database_url: str) -> AsyncIterator[Logins]:
+async def postgres_logins(database_url: str) -> AsyncIterator[Logins]:
     async with logins(database_url) as found:
         yield found
 
@@ -87,16 +87,18 @@ def others(party: str) -> list[str]:
     return [other for other in DATABASE_PARTIES if other != party]
 
 
-async def refused(house: Logins, party: str, statements: list[str]) -> dict[str, str | None]:
+async def refused(postgres_logins: Logins, party: str, statements: list[str]) -> dict[str, str | None]:
     """Each statement with what became of it, for those that were not refused for want of a right."""
-    conn = await house.of(party)
+    conn = await postgres_logins.of(party)
     outcomes = {statement: await refusal(conn, statement) for statement in statements}
     return {statement: state for statement, state in outcomes.items() if state != DENIED}
 
 
-async def test_a_service_makes_changes_and_drops_its_own_and_finds_it_by_its_plain_name(house: Logins) -> None:
+async def test_a_service_makes_changes_and_drops_its_own_and_finds_it_by_its_plain_name(
+    postgres_logins: Logins,
+) -> None:
     for service in SERVICES:
-        conn = await house.of(service)
+        conn = await postgres_logins.of(service)
         for projection in owned_by(service):
             await go_live(conn, projection)
             cursor = await conn.execute(f"SELECT count(*) FROM {projection.view(projection.table_names()[0])}".encode())
@@ -105,24 +107,24 @@ async def test_a_service_makes_changes_and_drops_its_own_and_finds_it_by_its_pla
                 await cutover.drop_build(conn, projection, old)
 
 
-async def test_nobody_reads_or_touches_what_is_anothers(house: Logins) -> None:
+async def test_nobody_reads_or_touches_what_is_anothers(postgres_logins: Logins) -> None:
     for service in SERVICES:
-        before = await whole(house.database_url)
+        before = await whole(postgres_logins.database_url)
         for other in SERVICES:
             if other == service:
                 continue
-            relations = await relations_of(house.database_url, other)
+            relations = await relations_of(postgres_logins.database_url, other)
             assert {kind for _, kind in relations} == {"r", "v"}
             for name, kind in relations:
                 tried = [*TO_A_RELATION, *(TO_A_TABLE if kind == "r" else [])]
                 words = {"kind": "TABLE" if kind == "r" else "VIEW", "own": role_of(service)}
-                assert await refused(house, service, [each.format(name, **words) for each in tried]) == {}
-        assert await whole(house.database_url) == before
+                assert await refused(postgres_logins, service, [each.format(name, **words) for each in tried]) == {}
+        assert await whole(postgres_logins.database_url) == before
 
 
-async def test_nobody_makes_anything_outside_of_its_own_schema(house: Logins) -> None:
+async def test_nobody_makes_anything_outside_of_its_own_schema(postgres_logins: Logins) -> None:
     for service in SERVICES:
-        before = await whole(house.database_url)
+        before = await whole(postgres_logins.database_url)
         tried = ["CREATE SCHEMA mine", f"CREATE SCHEMA mine AUTHORIZATION {role_of(service)}"]
         for schema in ("public", "pg_catalog", *(role_of(other) for other in SERVICES if other != service)):
             tried += [
@@ -133,15 +135,15 @@ async def test_nobody_makes_anything_outside_of_its_own_schema(house: Logins) ->
                 f"CREATE TYPE {schema}.mine AS ENUM ()",
                 f"CREATE SEQUENCE {schema}.mine",
             ]
-        assert await refused(house, service, tried) == {}
-        assert await whole(house.database_url) == before
+        assert await refused(postgres_logins, service, tried) == {}
+        assert await whole(postgres_logins.database_url) == before
 
 
-async def test_nobody_drops_a_schema_or_the_database_or_lets_another_in(house: Logins) -> None:
+async def test_nobody_drops_a_schema_or_the_database_or_lets_another_in(postgres_logins: Logins) -> None:
     for service in SERVICES:
-        before = await whole(house.database_url)
-        conn, own = await house.of(service), role_of(service)
-        database = house.database_url.rsplit("/", 1)[1]
+        before = await whole(postgres_logins.database_url)
+        conn, own = await postgres_logins.of(service), role_of(service)
+        database = postgres_logins.database_url.rsplit("/", 1)[1]
         for schema in (*map(role_of, SERVICES), "public"):
             for statement in (f"DROP SCHEMA {schema} CASCADE", f"ALTER SCHEMA {schema} RENAME TO mine"):
                 assert await refusal(conn, statement) == DENIED
@@ -152,18 +154,18 @@ async def test_nobody_drops_a_schema_or_the_database_or_lets_another_in(house: L
             # It has the right and may not hand it on: the server warns, and does nothing.
             assert await refusal(conn, f"GRANT ALL ON SCHEMA {own} TO {role_of(other)}") is None
             assert await refusal(conn, f"GRANT CREATE ON DATABASE {database} TO {role_of(other)}") in (None, DENIED)
-        assert await whole(house.database_url) == before
+        assert await whole(postgres_logins.database_url) == before
 
 
-async def test_a_right_to_a_table_that_is_handed_on_does_not_open_the_schema(house: Logins) -> None:
-    owner, other = await house.of("contact"), await house.of("messaging")
+async def test_a_right_to_a_table_that_is_handed_on_does_not_open_the_schema(postgres_logins: Logins) -> None:
+    owner, other = await postgres_logins.of("contact"), await postgres_logins.of("messaging")
     assert await refusal(owner, "GRANT ALL ON ALL TABLES IN SCHEMA vestnik_contact TO PUBLIC") is None
     assert await refusal(other, "SELECT * FROM vestnik_contact.projection_builds") == DENIED
 
 
-async def test_nobody_becomes_another(house: Logins) -> None:
+async def test_nobody_becomes_another(postgres_logins: Logins) -> None:
     for service in SERVICES:
-        before = await whole(house.database_url)
+        before = await whole(postgres_logins.database_url)
         tried = []
         for role in ("vestnik", *map(role_of, others(service))):
             tried += [
@@ -180,25 +182,25 @@ async def test_nobody_becomes_another(house: Logins) -> None:
         for role in ("pg_read_all_data", "pg_write_all_data", "pg_read_all_stats", "pg_signal_backend"):
             tried += [f"SET ROLE {role}", f"GRANT {role} TO {role_of(service)}"]
         tried += [f"ALTER ROLE {role_of(service)} {right}" for right in ("SUPERUSER", "CREATEROLE", "CREATEDB")]
-        assert await refused(house, service, tried) == {}
-        assert await whole(house.database_url) == before
+        assert await refused(postgres_logins, service, tried) == {}
+        assert await whole(postgres_logins.database_url) == before
 
 
-async def test_nobody_does_what_is_for_a_superuser(house: Logins) -> None:
-    before = await whole(house.database_url)
+async def test_nobody_does_what_is_for_a_superuser(postgres_logins: Logins) -> None:
+    before = await whole(postgres_logins.database_url)
     for party in DATABASE_PARTIES:
-        conn = await house.of(party)
+        conn = await postgres_logins.of(party)
         own = role_of(party if party != OPERATOR else SERVICES[0])
         outcomes = {each: await refusal(conn, each.format(own=own)) for each in TO_THE_SERVER}
         assert {each: state for each, state in outcomes.items() if state not in REFUSED} == {}
-    assert await whole(house.database_url) == before
+    assert await whole(postgres_logins.database_url) == before
 
 
-async def test_nobody_sees_what_another_asks_or_ends_his_connection(house: Logins) -> None:
+async def test_nobody_sees_what_another_asks_or_ends_his_connection(postgres_logins: Logins) -> None:
     for service in SERVICES:
-        conn = await house.of(service)
+        conn = await postgres_logins.of(service)
         for other in others(service):
-            victim = await house.of(other)
+            victim = await postgres_logins.of(other)
             await victim.execute(b"SELECT 'a secret'")
             pid = victim.info.backend_pid
             cursor = await conn.execute("SELECT query FROM pg_stat_activity WHERE pid = %s", (pid,))
@@ -207,7 +209,7 @@ async def test_nobody_sees_what_another_asks_or_ends_his_connection(house: Login
             assert await refusal(conn, f"SELECT pg_cancel_backend({pid})") == DENIED
 
 
-async def test_only_who_has_a_login_of_the_system_gets_in(house: Logins, database_url: str) -> None:
+async def test_only_who_has_a_login_of_the_system_gets_in(postgres_logins: Logins, database_url: str) -> None:
     for party, password in ((GATEWAY, "x"), ("contact", "wrong")):
         with pytest.raises(psycopg.OperationalError, match="password"):
             await psycopg.AsyncConnection.connect(url_of(database_url, party, password))
@@ -223,21 +225,21 @@ async def test_only_who_has_a_login_of_the_system_gets_in(house: Logins, databas
             await admin.execute(b"DROP ROLE stranger")
 
 
-async def test_no_login_connects_to_another_database_of_the_server(house: Logins) -> None:
+async def test_no_login_connects_to_another_database_of_the_server(postgres_logins: Logins) -> None:
     for party in DATABASE_PARTIES:
-        server = house.url(party).rsplit("/", 1)[0]
+        server = postgres_logins.url(party).rsplit("/", 1)[0]
         for database in ("postgres", "template1"):
             with pytest.raises(psycopg.OperationalError, match="permission denied for database"):
                 await psycopg.AsyncConnection.connect(f"{server}/{database}")
 
 
-async def test_a_database_that_lets_every_login_in_is_named_and_left_as_it_is(house: Logins) -> None:
-    async with await psycopg.AsyncConnection.connect(house.database_url, autocommit=True) as admin:
+async def test_a_database_that_lets_every_login_in_is_named_and_left_as_it_is(postgres_logins: Logins) -> None:
+    async with await psycopg.AsyncConnection.connect(postgres_logins.database_url, autocommit=True) as admin:
         await admin.execute(b"CREATE DATABASE somebody_elses TEMPLATE template0")
         try:
             warnings: list[str] = []
             admin.add_notice_handler(lambda notice: warnings.append(str(notice.message_primary)))
-            for statement in statements(house.database_url.rsplit("/", 1)[1], house.passwords):
+            for statement in statements(postgres_logins.database_url.rsplit("/", 1)[1], postgres_logins.passwords):
                 await admin.execute(statement.encode())
             assert any("to the database somebody_elses" in warning for warning in warnings)
             cursor = await admin.execute("SELECT datacl FROM pg_database WHERE datname = 'somebody_elses'")
@@ -246,10 +248,10 @@ async def test_a_database_that_lets_every_login_in_is_named_and_left_as_it_is(ho
             await admin.execute(b"DROP DATABASE somebody_elses")
 
 
-async def test_the_operator_reads_everything_and_acts_for_each_service(house: Logins) -> None:
-    conn = await house.of(OPERATOR)
+async def test_the_operator_reads_everything_and_acts_for_each_service(postgres_logins: Logins) -> None:
+    conn = await postgres_logins.of(OPERATOR)
     for service in SERVICES:
-        for name, _ in await relations_of(house.database_url, service):
+        for name, _ in await relations_of(postgres_logins.database_url, service):
             await conn.execute(f"SELECT * FROM {name}".encode())
         for projection in [one_of(service)]:
             # A person who looks into a read model need not know which service it belongs to.
@@ -258,26 +260,26 @@ async def test_the_operator_reads_everything_and_acts_for_each_service(house: Lo
         await conn.execute(f"CREATE TABLE {role_of(service)}.made (n int)".encode())
         await conn.execute(b"RESET ROLE")
         await conn.execute(f"SELECT * FROM {role_of(service)}.made".encode())
-        await (await house.of(service)).execute(b"DROP TABLE made")
+        await (await postgres_logins.of(service)).execute(b"DROP TABLE made")
     assert await refusal(conn, "CREATE TABLE by_accident (n int)") == DENIED
 
 
-async def test_the_operator_changes_nothing_of_a_service_without_acting_for_it(house: Logins) -> None:
-    before = await whole(house.database_url)
+async def test_the_operator_changes_nothing_of_a_service_without_acting_for_it(postgres_logins: Logins) -> None:
+    before = await whole(postgres_logins.database_url)
     for service in SERVICES:
         tried = [f"CREATE TABLE {role_of(service)}.by_accident (n int)", f"DROP SCHEMA {role_of(service)} CASCADE"]
-        for name, kind in await relations_of(house.database_url, service):
+        for name, kind in await relations_of(postgres_logins.database_url, service):
             what = "TABLE" if kind == "r" else "VIEW"
             tried += [f"INSERT INTO {name} DEFAULT VALUES", f"DELETE FROM {name}", f"DROP {what} {name} CASCADE"]
             tried += [f"ALTER {what} {name} RENAME TO mine", f"ALTER {what} {name} OWNER TO CURRENT_USER"]
             tried += [f"TRUNCATE {name}", f"CREATE INDEX ON {name} ((1))"] if kind == "r" else []
-        assert await refused(house, OPERATOR, tried) == {}
-    assert await whole(house.database_url) == before
+        assert await refused(postgres_logins, OPERATOR, tried) == {}
+    assert await whole(postgres_logins.database_url) == before
 
 
-async def test_rights_of_an_earlier_release_become_todays(house: Logins) -> None:
-    async with await psycopg.AsyncConnection.connect(house.database_url, autocommit=True) as admin:
-        before = await whole(house.database_url)
+async def test_rights_of_an_earlier_release_become_todays(postgres_logins: Logins) -> None:
+    async with await psycopg.AsyncConnection.connect(postgres_logins.database_url, autocommit=True) as admin:
+        before = await whole(postgres_logins.database_url)
         operator = role_of(OPERATOR)
         await admin.execute(f"ALTER ROLE {operator} INHERIT".encode())
         for service in SERVICES:
@@ -290,28 +292,32 @@ async def test_rights_of_an_earlier_release_become_todays(house: Logins) -> None
         await admin.execute(
             b"GRANT EXECUTE ON FUNCTION lo_create(oid), lo_creat(int), lo_from_bytea(oid, bytea) TO PUBLIC"
         )
-        assert await refusal(await house.of(OPERATOR), "DROP TABLE vestnik_contact.projection_builds") != DENIED
-        assert await refusal(await house.of("contact"), "SELECT lo_create(0)") is None
+        assert (
+            await refusal(await postgres_logins.of(OPERATOR), "DROP TABLE vestnik_contact.projection_builds") != DENIED
+        )
+        assert await refusal(await postgres_logins.of("contact"), "SELECT lo_create(0)") is None
 
-        await house.give_rights()
+        await postgres_logins.give_rights()
 
-        assert await whole(house.database_url) == before
-    await test_no_login_connects_to_another_database_of_the_server(house)
-    await test_the_operator_reads_everything_and_acts_for_each_service(house)
-    assert await refusal(await house.of(OPERATOR), "DELETE FROM vestnik_contact.projection_builds") == DENIED
+        assert await whole(postgres_logins.database_url) == before
+    await test_no_login_connects_to_another_database_of_the_server(postgres_logins)
+    await test_the_operator_reads_everything_and_acts_for_each_service(postgres_logins)
+    assert await refusal(await postgres_logins.of(OPERATOR), "DELETE FROM vestnik_contact.projection_builds") == DENIED
     for party in DATABASE_PARTIES:
-        assert await refusal(await house.of(party), "SELECT lo_create(0)") == DENIED
+        assert await refusal(await postgres_logins.of(party), "SELECT lo_create(0)") == DENIED
 
 
-async def test_rights_may_be_given_again_and_change_nothing_but_passwords(house: Logins) -> None:
-    before = await whole(house.database_url)
-    await house.give_rights()
-    assert await whole(house.database_url) == before
+async def test_rights_may_be_given_again_and_change_nothing_but_passwords(postgres_logins: Logins) -> None:
+    before = await whole(postgres_logins.database_url)
+    await postgres_logins.give_rights()
+    assert await whole(postgres_logins.database_url) == before
 
 
-async def test_an_operator_who_reads_at_length_is_seen_by_the_service_that_wants_to_switch(house: Logins) -> None:
+async def test_an_operator_who_reads_at_length_is_seen_by_the_service_that_wants_to_switch(
+    postgres_logins: Logins,
+) -> None:
     projection = one_of("contact")
-    reader, service = await house.of(OPERATOR), await house.of("contact")
+    reader, service = await postgres_logins.of(OPERATOR), await postgres_logins.of("contact")
     assert await cutover.blocking_reader(service, projection) is None
     async with reader.transaction():
         await reader.execute(f"SELECT * FROM {projection.view('friends')}".encode())

@@ -21,9 +21,9 @@ from streams.loss.missing_events import Gap, accepted
 from tests.integration.infra.nats_parties import Parties, parties, settings_of
 
 
-async def fill(house: Parties, gap: Gap, *, batches: int | None = None) -> None:
+async def fill(nats_parties: Parties, gap: Gap, *, batches: int | None = None) -> None:
     """Fills the gap as a command does that is killed before it records the decision, or after some batches."""
-    log = Log((await house.party("messaging")).nats)
+    log = Log((await nats_parties.party("messaging")).nats)
     append, calls = log.append_together, 0
 
     async def cut_off(*arguments: object) -> list[int]:
@@ -40,8 +40,8 @@ async def fill(house: Parties, gap: Gap, *, batches: int | None = None) -> None:
         assert batches is not None
 
 
-async def append(house: Parties, name: str) -> None:
-    answer = await (await house.party("messaging")).ask(conversation(name), {})
+async def append(nats_parties: Parties, name: str) -> None:
+    answer = await (await nats_parties.party("messaging")).ask(conversation(name), {})
     assert answer["stream"] == MESSAGING
 
 
@@ -56,24 +56,24 @@ async def applied(database_url: str, sequence: int) -> None:
         await conn.close()
 
 
-async def decisions(house: Parties) -> list[tuple[int, int, bool]]:
-    info = await JetStream((await house.party(OPERATOR)).nats).info(MESSAGING)
+async def decisions(nats_parties: Parties) -> list[tuple[int, int, bool]]:
+    info = await JetStream((await nats_parties.party(OPERATOR)).nats).info(MESSAGING)
     return [(each.first, each.last, each.filled) for each in accepted(info.config)]
 
 
 async def test_a_filling_that_was_not_recorded_is_recorded_though_its_owner_has_appended_behind_it(
     tmp_path: Path, database_url: str
 ) -> None:
-    async with parties(tmp_path) as house:
-        owners, operator = await ServiceSchemas.discover(database_url), (await house.party(OPERATOR)).nats
-        await append(house, "a")
-        await fill(house, Gap(MESSAGING, 2, 1_500))
+    async with parties(tmp_path) as nats_parties:
+        owners, operator = await ServiceSchemas.discover(database_url), (await nats_parties.party(OPERATOR)).nats
+        await append(nats_parties, "a")
+        await fill(nats_parties, Gap(MESSAGING, 2, 1_500))
         assert await find(operator, MESSAGING, owners) == Loss(1, [], Gap(MESSAGING, 2, 1_500), [])
-        await append(house, "b")
+        await append(nats_parties, "b")
         loss = await find(operator, MESSAGING, owners)
         assert (loss, str(loss)) == (Loss(1_501, [], None, [Gap(MESSAGING, 2, 1_500)]), "MESSAGING:2-1500")
-        await give_up(settings_of(house, tmp_path), loss, MESSAGING, "an operator")
-        assert await decisions(house) == [(2, 1_500, True)]
+        await give_up(settings_of(nats_parties, tmp_path), loss, MESSAGING, "an operator")
+        assert await decisions(nats_parties) == [(2, 1_500, True)]
         with pytest.raises(NothingLost):
             await find(operator, MESSAGING, owners)
 
@@ -81,16 +81,16 @@ async def test_a_filling_that_was_not_recorded_is_recorded_though_its_owner_has_
 async def test_of_a_filling_that_was_cut_off_what_was_filled_is_recorded_when_its_owner_has_appended_behind_it(
     tmp_path: Path, database_url: str
 ) -> None:
-    async with parties(tmp_path) as house:
-        owners, operator = await ServiceSchemas.discover(database_url), (await house.party(OPERATOR)).nats
-        await append(house, "a")
-        await fill(house, Gap(MESSAGING, 2, 1_500), batches=1)
+    async with parties(tmp_path) as nats_parties:
+        owners, operator = await ServiceSchemas.discover(database_url), (await nats_parties.party(OPERATOR)).nats
+        await append(nats_parties, "a")
+        await fill(nats_parties, Gap(MESSAGING, 2, 1_500), batches=1)
         assert await find(operator, MESSAGING, owners) == Loss(1, [], Gap(MESSAGING, 2, 1_500), [])
-        await append(house, "b")
+        await append(nats_parties, "b")
         loss = await find(operator, MESSAGING, owners)
         assert loss == Loss(1_002, [], None, [Gap(MESSAGING, 2, 1_001)])
-        await give_up(settings_of(house, tmp_path), loss, MESSAGING, "an operator")
-        assert await decisions(house) == [(2, 1_001, True)]
+        await give_up(settings_of(nats_parties, tmp_path), loss, MESSAGING, "an operator")
+        assert await decisions(nats_parties) == [(2, 1_001, True)]
         with pytest.raises(NothingLost):
             await find(operator, MESSAGING, owners)
 
@@ -98,18 +98,18 @@ async def test_of_a_filling_that_was_cut_off_what_was_filled_is_recorded_when_it
 async def test_the_next_loss_is_given_up_with_placeholders_of_another_system_in_the_stream(
     tmp_path: Path, database_url: str
 ) -> None:
-    async with parties(tmp_path) as house:
-        owners, operator = await ServiceSchemas.discover(database_url), (await house.party(OPERATOR)).nats
-        await append(house, "a")
+    async with parties(tmp_path) as nats_parties:
+        owners, operator = await ServiceSchemas.discover(database_url), (await nats_parties.party(OPERATOR)).nats
+        await append(nats_parties, "a")
         # An import brings the placeholders and not the decision.
-        await fill(house, Gap(MESSAGING, 2, 10))
-        await append(house, "b")
+        await fill(nats_parties, Gap(MESSAGING, 2, 10))
+        await append(nats_parties, "b")
         await applied(database_url, 13)
         loss = await find(operator, MESSAGING, owners)
         assert loss == Loss(11, [], Gap(MESSAGING, 12, 1_013), [Gap(MESSAGING, 2, 10)])
-        await give_up(settings_of(house, tmp_path), loss, MESSAGING, "an operator")
-        assert await decisions(house) == [(2, 10, True), (12, 1_013, True)]
-        await append(house, "c")
+        await give_up(settings_of(nats_parties, tmp_path), loss, MESSAGING, "an operator")
+        assert await decisions(nats_parties) == [(2, 10, True), (12, 1_013, True)]
+        await append(nats_parties, "c")
         assert await Log(operator).end_of(MESSAGING) == 1_014
         with pytest.raises(NothingLost):
             await find(operator, MESSAGING, owners)
@@ -118,22 +118,22 @@ async def test_the_next_loss_is_given_up_with_placeholders_of_another_system_in_
 async def test_all_that_was_appended_behind_placeholders_without_a_decision_is_given_up_with_them(
     tmp_path: Path, database_url: str
 ) -> None:
-    async with parties(tmp_path) as house:
-        owners, operator = await ServiceSchemas.discover(database_url), (await house.party(OPERATOR)).nats
-        await append(house, "a")
-        await fill(house, Gap(MESSAGING, 2, 10))
+    async with parties(tmp_path) as nats_parties:
+        owners, operator = await ServiceSchemas.discover(database_url), (await nats_parties.party(OPERATOR)).nats
+        await append(nats_parties, "a")
+        await fill(nats_parties, Gap(MESSAGING, 2, 10))
         await applied(database_url, 13)
         loss = await find(operator, MESSAGING, owners)
         assert loss == Loss(1, [], Gap(MESSAGING, 2, 1_013), [])
-        await give_up(settings_of(house, tmp_path), loss, MESSAGING, "an operator")
-        assert await decisions(house) == [(2, 1_013, True)]
+        await give_up(settings_of(nats_parties, tmp_path), loss, MESSAGING, "an operator")
+        assert await decisions(nats_parties) == [(2, 1_013, True)]
         with pytest.raises(NothingLost):
             await find(operator, MESSAGING, owners)
 
 
 async def test_rows_that_could_not_all_be_written_leave_no_file(tmp_path: Path, database_url: str) -> None:
-    async with parties(tmp_path) as house:
-        operator = (await house.party(OPERATOR)).nats
+    async with parties(tmp_path) as nats_parties:
+        operator = (await nats_parties.party(OPERATOR)).nats
         nowhere = ServiceSchemas(database_url.rsplit("/", 1)[0] + "/nowhere", {})
         folder = tmp_path / "rows"
         folder.mkdir()

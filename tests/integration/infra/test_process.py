@@ -52,9 +52,9 @@ async def test_a_background_task_that_fails_ends_the_process(process: ServicePro
 
 
 async def test_the_operator_s_process_starts_with_the_rights_that_it_has(tmp_path: Path, database_url: str) -> None:
-    async with parties(tmp_path) as house:
+    async with parties(tmp_path) as nats_parties:
         settings = Settings(
-            nats_url=house.server.url_of(OPERATOR),
+            nats_url=nats_parties.server.url_of(OPERATOR),
             database_url=database_url,
             listen=f"127.0.0.1:{free_port()}",
             secrets_dir=str(tmp_path / "secrets"),

@@ -81,8 +81,8 @@ TO_THE_SERVER = [
 
 
 @pytest_asyncio.fixture(scope="module", loop_scope="module")
-async def house(tmp_path_factory: pytest.TempPathFactory) -> AsyncIterator[Parties]:
-    async with parties(tmp_path_factory.mktemp("house")) as found:
+async def nats_parties(tmp_path_factory: pytest.TempPathFactory) -> AsyncIterator[Parties]:
+    async with parties(tmp_path_factory.mktemp("nats_parties")) as found:
         yield found
 
 
@@ -99,16 +99,16 @@ def consumer(stream: str, name: str, **more: object) -> dict[str, object]:
 
 
 @pytest.mark.parametrize("name", NATS_PARTIES)
-async def test_only_the_owner_appends_to_a_stream(house: Parties, name: str) -> None:
-    party = await house.party(name)
+async def test_only_the_owner_appends_to_a_stream(nats_parties: Parties, name: str) -> None:
+    party = await nats_parties.party(name)
     every = list(itertools.chain.from_iterable(EVENTS.values()))
     own = {subject for stream in owned(name) for subject in EVENTS[stream]}
     assert await party.permitted_to_publish(every) == own
 
 
 @pytest.mark.parametrize("name", NATS_PARTIES)
-async def test_nobody_deletes_or_purges_or_takes_a_stream_away(house: Parties, name: str) -> None:
-    party = await house.party(name)
+async def test_nobody_deletes_or_purges_or_takes_a_stream_away(nats_parties: Parties, name: str) -> None:
+    party = await nats_parties.party(name)
     forbidden = [f"{API}.{call}.{stream}" for call in TO_A_STREAM for stream in STREAMS]
     forbidden += [f"{API}.{call}.{stream}.x" for call in TO_A_CONSUMER for stream in STREAMS]
     assert await party.permitted_to_publish([*forbidden, *TO_THE_SERVER]) == set()
@@ -116,15 +116,15 @@ async def test_nobody_deletes_or_purges_or_takes_a_stream_away(house: Parties, n
 
 @pytest.mark.parametrize("name", OTHERS_THAN_TOPOLOGY)
 async def test_nobody_else_makes_or_changes_a_stream_such_as_a_mirror_a_copy_or_a_republishing_one(
-    house: Parties, name: str
+    nats_parties: Parties, name: str
 ) -> None:
-    party = await house.party(name)
+    party = await nats_parties.party(name)
     forbidden = [f"{API}.STREAM.{call}.{stream}" for call in ("CREATE", "UPDATE") for stream in [*STREAMS, "COPY"]]
     assert await party.permitted_to_publish(forbidden) == set()
 
 
-async def test_who_makes_the_streams_does_nothing_else(house: Parties) -> None:
-    party = await house.party(TOPOLOGY)
+async def test_who_makes_the_streams_does_nothing_else(nats_parties: Parties) -> None:
+    party = await nats_parties.party(TOPOLOGY)
     asked = ["STREAM.MSG.GET.AUTH", "DIRECT.GET.AUTH", "CONSUMER.CREATE.AUTH.x", "CONSUMER.MSG.NEXT.AUTH.x"]
     asked += ["STREAM.CREATE.COPY", "STREAM.UPDATE.COPY", "STREAM.NAMES", "CONSUMER.CREATE.AUTH.x.vestnik.auth.user.*"]
     assert await party.permitted_to_publish([f"{API}.{each}" for each in asked]) == set()
@@ -132,9 +132,9 @@ async def test_who_makes_the_streams_does_nothing_else(house: Parties) -> None:
 
 @pytest.mark.parametrize("name", [*SERVICES, "gateway"])
 async def test_a_foreign_stream_is_read_through_a_consumer_with_its_public_filter_alone(
-    house: Parties, name: str
+    nats_parties: Parties, name: str
 ) -> None:
-    party = await house.party(name)
+    party = await nats_parties.party(name)
     forbidden: list[str] = []
     for stream in foreign(name):
         create = f"{API}.CONSUMER.CREATE.{stream}"
@@ -151,8 +151,10 @@ async def test_a_foreign_stream_is_read_through_a_consumer_with_its_public_filte
 
 
 @pytest.mark.parametrize("name", [*SERVICES, "gateway"])
-async def test_what_the_body_of_a_request_says_cannot_widen_what_its_subject_says(house: Parties, name: str) -> None:
-    party = await house.party(name)
+async def test_what_the_body_of_a_request_says_cannot_widen_what_its_subject_says(
+    nats_parties: Parties, name: str
+) -> None:
+    party = await nats_parties.party(name)
     for stream in foreign(name):
         public, everything = PUBLIC_FILTERS.get(stream, DEAD_LETTERS_FILTER), "vestnik.*.>"
         if name == GATEWAY and stream not in PUBLIC_FILTERS:
@@ -171,9 +173,9 @@ async def test_what_the_body_of_a_request_says_cannot_widen_what_its_subject_say
 
 @pytest.mark.parametrize("name", OTHERS_THAN_TOPOLOGY)
 async def test_a_durable_consumer_is_touched_by_its_service_alone_and_deleted_by_nobody(
-    house: Parties, name: str
+    nats_parties: Parties, name: str
 ) -> None:
-    party = await house.party(name)
+    party = await nats_parties.party(name)
     for durable in DURABLES:
         place = f"{durable.stream}.{durable.name}"
         using = {
@@ -189,8 +191,8 @@ async def test_a_durable_consumer_is_touched_by_its_service_alone_and_deleted_by
 
 
 @pytest.mark.parametrize("name", NATS_PARTIES)
-async def test_nobody_listens_to_events_in_passing_or_at_anothers_inbox(house: Parties, name: str) -> None:
-    party = await house.party(name)
+async def test_nobody_listens_to_events_in_passing_or_at_anothers_inbox(nats_parties: Parties, name: str) -> None:
+    party = await nats_parties.party(name)
     others = [f"{inbox_of(other)}.>" for other in NATS_PARTIES if other != name]
     events = ["vestnik.>", *map(subjects.all_of, STREAMS), *itertools.chain.from_iterable(EVENTS.values())]
     server = [">", "*.>", "_INBOX.>", "$JS.>", "$JS.API.>", "$JS.ACK.>", "$JS.EVENT.>", "$SYS.>", "_R_.>"]
@@ -198,13 +200,15 @@ async def test_nobody_listens_to_events_in_passing_or_at_anothers_inbox(house: P
 
 
 @pytest.mark.parametrize("name", ["contact", "messaging"])
-async def test_no_answer_of_the_server_can_be_sent_where_its_asker_may_not_publish(house: Parties, name: str) -> None:
+async def test_no_answer_of_the_server_can_be_sent_where_its_asker_may_not_publish(
+    nats_parties: Parties, name: str
+) -> None:
     """The server's replies are not subject to permissions, so none may reach a subject where it has an effect."""
-    await append_everything(house)
-    party, stream = await house.party(name), owned(name)[0]
+    await append_everything(nats_parties)
+    party, stream = await nats_parties.party(name), owned(name)[0]
     empty = await party.nats.request(EVENTS[stream][0], b"", timeout=60)
     assert empty.data
-    before = await ends(house)
+    before = await ends(nats_parties)
     victims = [subjects.user("forged"), subjects.credential("forged"), EVENTS[stream][0]]
     victims += [f"{API}.STREAM.{call}.{each}" for call in ("DELETE", "PURGE") for each in STREAMS]
     victims += [f"{API}.CONSUMER.DELETE.{each.stream}.{each.name}" for each in DURABLES]
@@ -219,14 +223,14 @@ async def test_no_answer_of_the_server_can_be_sent_where_its_asker_may_not_publi
             await party.nats.publish(subject, str(request).replace("'", '"').encode(), reply=victim)
     for subject, request in requests:
         await party.nats.request(subject, str(request).replace("'", '"').encode(), timeout=60)
-    assert await ends(house) == before
+    assert await ends(nats_parties) == before
 
 
-async def test_a_pushing_consumer_can_put_nothing_into_a_stream_and_command_nothing(house: Parties) -> None:
-    party = await house.party("contact")
+async def test_a_pushing_consumer_can_put_nothing_into_a_stream_and_command_nothing(nats_parties: Parties) -> None:
+    party = await nats_parties.party("contact")
     await party.nats.request(subjects.friendship("p"), b"", timeout=60)
-    before = await ends(house)
-    listener = await house.party("auth")
+    before = await ends(nats_parties)
+    listener = await nats_parties.party("auth")
     inbox = await listener.nats.subscribe(f"{inbox_of('auth')}.x")
     await listener.settled()
     targets = [subjects.user("forged"), f"{API}.STREAM.DELETE.{AUTH}", f"{API}.STREAM.PURGE.{AUTH}", f"{inbox.subject}"]
@@ -235,13 +239,15 @@ async def test_a_pushing_consumer_can_put_nothing_into_a_stream_and_command_noth
         await party.ask(create, consumer(CONTACT, f"push-{number}", deliver_subject=target, headers_only=True))
     # A consumer of the same kind, made later, that has delivered: the others would have by now.
     assert await seen(party, CONTACT, None)
-    assert await ends(house) == before
+    assert await ends(nats_parties) == before
     assert inbox.pending_msgs == 0
 
 
 @pytest.mark.parametrize("name", NATS_PARTIES)
-async def test_the_counts_of_rate_limits_are_written_and_read_by_gateways_alone(house: Parties, name: str) -> None:
-    party = await house.party(name)
+async def test_the_counts_of_rate_limits_are_written_and_read_by_gateways_alone(
+    nats_parties: Parties, name: str
+) -> None:
+    party = await nats_parties.party(name)
     counting = {limit_uses("login"), f"{API}.CONSUMER.CREATE.{LIMITS}.x.{LIMITS_FILTER}"}
     making = {f"{API}.STREAM.CREATE.{LIMITS}", f"{API}.STREAM.UPDATE.{LIMITS}"}
     never = {f"{API}.{call}.{LIMITS}" for call in TO_A_STREAM}
@@ -251,18 +257,18 @@ async def test_the_counts_of_rate_limits_are_written_and_read_by_gateways_alone(
 
 
 @pytest.mark.parametrize("name", NATS_PARTIES)
-async def test_gateways_alone_send_to_each_other_and_nothing_stores_it(house: Parties, name: str) -> None:
-    party = await house.party(name)
-    before = await ends(house)
+async def test_gateways_alone_send_to_each_other_and_nothing_stores_it(nats_parties: Parties, name: str) -> None:
+    party = await nats_parties.party(name)
+    before = await ends(nats_parties)
     permitted = await party.permitted_to_publish([LIVE_TYPING])
     assert permitted == await party.permitted_to_subscribe([LIVE_TYPING])
     assert permitted == ({LIVE_TYPING} if name == GATEWAY else set())
-    assert await ends(house) == before
+    assert await ends(nats_parties) == before
 
 
 @pytest.mark.parametrize("name", NATS_PARTIES)
-async def test_a_bucket_is_read_and_written_by_its_owner_alone(house: Parties, name: str) -> None:
-    party = await house.party(name)
+async def test_a_bucket_is_read_and_written_by_its_owner_alone(nats_parties: Parties, name: str) -> None:
+    party = await nats_parties.party(name)
     using, making, never = set[str](), set[str](), set[str]()
     for bucket, settings in BUCKETS.items():
         stream = stream_of_bucket(bucket)
@@ -287,8 +293,10 @@ async def test_a_bucket_s_owner_uses_it_with_the_rights_that_it_has(house: Parti
 
 
 @pytest.mark.parametrize("name", [*SERVICES, GATEWAY])
-async def test_of_what_operators_do_the_services_read_discards_and_gateways_nothing(house: Parties, name: str) -> None:
-    party = await house.party(name)
+async def test_of_what_operators_do_the_services_read_discards_and_gateways_nothing(
+    nats_parties: Parties, name: str
+) -> None:
+    party = await nats_parties.party(name)
     create = f"{API}.CONSUMER.CREATE.{STREAM_OF_OPERATORS}"
     discards = {f"{create}.x.{DEAD_LETTERS_FILTER}"}
     others = [f"{create}.x.vestnik.operator.>", f"{create}.x.{OPERATORS_ACT}", f"{create}.x.vestnik.operator.act.>"]
@@ -298,9 +306,9 @@ async def test_of_what_operators_do_the_services_read_discards_and_gateways_noth
 
 @pytest.mark.parametrize("name", NATS_PARTIES)
 async def test_evidence_of_a_quorum_is_appended_by_each_process_for_itself_and_read_by_nobody(
-    house: Parties, name: str
+    nats_parties: Parties, name: str
 ) -> None:
-    party = await house.party(name)
+    party = await nats_parties.party(name)
     own, others = quorum_of(name, "1"), [quorum_of(other, "1") for other in NATS_PARTIES if other != name]
     making = {f"{API}.STREAM.CREATE.{QUORUM}", f"{API}.STREAM.UPDATE.{QUORUM}"}
     never = {f"{API}.{call}.{QUORUM}" for call in TO_A_STREAM}
@@ -309,11 +317,11 @@ async def test_evidence_of_a_quorum_is_appended_by_each_process_for_itself_and_r
     assert permitted == {TOPOLOGY: making}.get(name, {own})
 
 
-async def test_a_process_gathers_evidence_with_the_rights_that_it_has(house: Parties) -> None:
+async def test_a_process_gathers_evidence_with_the_rights_that_it_has(nats_parties: Parties) -> None:
     """The server is one node, which is a quorum by itself."""
     settings = settings_of_quorum(replicas=1)
-    await ensure_stream((await house.party(TOPOLOGY)).nats, settings)
-    party = await house.party("contact")
+    await ensure_stream((await nats_parties.party(TOPOLOGY)).nats, settings)
+    party = await nats_parties.party("contact")
     await ensure_stream(party.nats, settings)
     quorum = Quorum(party.nats, quorum_of("contact", "1"))
     running = asyncio.create_task(quorum.run())
@@ -326,13 +334,13 @@ async def test_a_process_gathers_evidence_with_the_rights_that_it_has(house: Par
         await asyncio.gather(running, return_exceptions=True)
 
 
-async def test_a_gateway_finds_the_stream_of_counts_as_it_should_be_and_changes_nothing(house: Parties) -> None:
-    await ensure_limits((await house.party(TOPOLOGY)).nats, replicas=1)
-    await ensure_limits((await house.party(GATEWAY)).nats, replicas=1)
+async def test_a_gateway_finds_the_stream_of_counts_as_it_should_be_and_changes_nothing(nats_parties: Parties) -> None:
+    await ensure_limits((await nats_parties.party(TOPOLOGY)).nats, replicas=1)
+    await ensure_limits((await nats_parties.party(GATEWAY)).nats, replicas=1)
 
 
-async def test_what_is_not_permitted_is_told_at_once(house: Parties) -> None:
-    party = await house.party("contact")
+async def test_what_is_not_permitted_is_told_at_once(nats_parties: Parties) -> None:
+    party = await nats_parties.party("contact")
     async with asyncio.timeout(8):
         with pytest.raises(PermissionError):
             await Log(party.nats).last(subjects.user("u"))

@@ -27,7 +27,7 @@ from tests.integration.infra.nats_parties import EVENTS, PRIVATE, Parties, appen
 
 
 @pytest_asyncio.fixture
-async def house(tmp_path: Path) -> AsyncIterator[Parties]:
+async def nats_parties(tmp_path: Path) -> AsyncIterator[Parties]:
     async with parties(tmp_path) as found:
         yield found
 
@@ -38,16 +38,16 @@ def created(user_id: str) -> Append:
     return Append(subject=user(user_id), expected=0, envelope=envelope)
 
 
-async def test_an_owner_appends_singly_at_once_and_together_and_reads_it_back(house: Parties) -> None:
-    log = Log((await house.party("auth")).nats)
+async def test_an_owner_appends_singly_at_once_and_together_and_reads_it_back(nats_parties: Parties) -> None:
+    log = Log((await nats_parties.party("auth")).nats)
     users = [new_id() for _ in range(20)]
     assert sorted(await asyncio.gather(*(log.append(created(each)) for each in users))) == list(range(1, 21))
     assert await log.append_together([created(new_id()) for _ in range(3)]) == [21, 22, 23]
     assert [len(await log.read(user(each))) for each in users] == [1] * 20
 
 
-async def test_a_service_reacts_to_anothers_events_and_acknowledges_them(house: Parties) -> None:
-    owner, reacting = await house.party("auth"), await house.party("profile")
+async def test_a_service_reacts_to_anothers_events_and_acknowledges_them(nats_parties: Parties) -> None:
+    owner, reacting = await nats_parties.party("auth"), await nats_parties.party("profile")
     expected, done = {new_id() for _ in range(10)}, set[str]()
     everything = asyncio.Event()
 
@@ -64,7 +64,7 @@ async def test_a_service_reacts_to_anothers_events_and_acknowledges_them(house: 
             await Log(owner.nats).append(created(each))
         async with asyncio.timeout(60):
             await everything.wait()
-            operator = await house.party(OPERATOR)
+            operator = await nats_parties.party(OPERATOR)
             while (await operator.ask(f"$JS.API.CONSUMER.INFO.{AUTH}.{place.name}"))["num_ack_pending"] != 0:
                 await asyncio.sleep(0.01)
     finally:
@@ -72,10 +72,10 @@ async def test_a_service_reacts_to_anothers_events_and_acknowledges_them(house: 
         await asyncio.wait({working})
 
 
-async def test_each_reads_all_of_its_own_and_what_is_public_of_others(house: Parties) -> None:
-    await append_everything(house)
+async def test_each_reads_all_of_its_own_and_what_is_public_of_others(nats_parties: Parties) -> None:
+    await append_everything(nats_parties)
     for name in [*STREAMS.values(), GATEWAY]:
-        party = await house.party(name)
+        party = await nats_parties.party(name)
         for stream in STREAMS:
             everything = name in (STREAMS[stream], OPERATOR)
             if not everything and stream not in PUBLIC_FILTERS:
@@ -86,27 +86,29 @@ async def test_each_reads_all_of_its_own_and_what_is_public_of_others(house: Par
             assert found == [each for each in EVENTS[stream] if everything or each not in PRIVATE]
 
 
-async def test_what_is_said_of_read_models_stays_within_a_service_but_for_the_operators_word(house: Parties) -> None:
+async def test_what_is_said_of_read_models_stays_within_a_service_but_for_the_operators_word(
+    nats_parties: Parties,
+) -> None:
     notice = NOTICES.replace(">", "friends.v1")
-    listeners = {name: await house.party(name) for name in ("contact", "profile")}
+    listeners = {name: await nats_parties.party(name) for name in ("contact", "profile")}
     subscriptions = {name: await party.nats.subscribe(notice) for name, party in listeners.items()}
     for party in listeners.values():
         await party.settled()
     for name in ("contact", OPERATOR):
-        teller = await house.party(name)
+        teller = await nats_parties.party(name)
         await teller.nats.publish(notice, name.encode())
         await teller.settled()
     heard = {name: [(await each.next_msg(60)).data] for name, each in subscriptions.items()}
     heard["contact"].append((await subscriptions["contact"].next_msg(60)).data)
     assert heard == {"contact": [b"contact", b"operator"], "profile": [b"operator"]}
-    assert (await house.party("gateway")).name not in heard
+    assert (await nats_parties.party("gateway")).name not in heard
     with pytest.raises(NoRespondersError):
         await listeners["contact"].nats.request(notice.replace("friends", "nobody"), timeout=1)
 
 
-async def test_gateways_share_what_they_have_counted(house: Parties) -> None:
-    await ensure_limits((await house.party(TOPOLOGY)).nats, replicas=1)
-    nats = (await house.party(GATEWAY)).nats
+async def test_gateways_share_what_they_have_counted(nats_parties: Parties) -> None:
+    await ensure_limits((await nats_parties.party(TOPOLOGY)).nats, replicas=1)
+    nats = (await nats_parties.party(GATEWAY)).nats
     # Nothing comes back of what was used, however slow the machine is.
     first, second = (RateLimiter(b"k" * 32, clock=lambda: 1_000.0) for _ in range(2))
 

@@ -130,20 +130,20 @@ async def test_without_a_database_waiting_ends_in_time(streams: Client) -> None:
         await waiting.stop()
 
 
-async def test_thousands_who_wait_in_vain_are_answered_and_forgotten(
+async def test_thousands_of_waits_that_time_out_are_answered_and_forgotten(
     streams: Client, run: Opened, writer: Writer, pool: Pool
 ) -> None:
     runners = await run(Letters)
     conversation = conversation_ids(1)[0]
     far = Position({MESSAGING: 2**63 - 1, CONTACT: 5})
-    in_vain = [asyncio.create_task(runners.waiting.wait(Letters, far, timeout=1.0)) for _ in range(3_000)]
+    timed_out = [asyncio.create_task(runners.waiting.wait(Letters, far, timeout=1.0)) for _ in range(3_000)]
     for _ in range(10):
         last = await writer.say(conversation, "text")
         await runners.waiting.wait(Letters, Position.at(MESSAGING, last), timeout=60)
     given_up = asyncio.create_task(runners.waiting.wait(Letters, far))
     await asyncio.sleep(0)
     given_up.cancel()
-    answers = await asyncio.gather(*in_vain, given_up, return_exceptions=True)
+    answers = await asyncio.gather(*timed_out, given_up, return_exceptions=True)
     assert [type(answer) for answer in answers] == [ReadModelBehind] * 3_000 + [asyncio.CancelledError]
     assert runners.waiting.waiting(Letters) == 0
 
