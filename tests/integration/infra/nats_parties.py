@@ -18,16 +18,20 @@ from streams.reader import Reader
 from streams.topology import ensure_streams
 
 WITHIN = 60.0
-PRIVATE = [subjects.credential("u"), subjects.email_claim("k"), subjects.username_claim("k"), subjects.mail("u")]
+# What no other service reads, by stream.
+PRIVATE = {
+    AUTH: [subjects.credential("u"), subjects.email_claim("k"), subjects.username_claim("k"), subjects.mail("u")],
+    CONTACT: [subjects.report("r")],
+}
 OTHERS_THAN_TOPOLOGY = tuple(party for party in NATS_PARTIES if party != TOPOLOGY)
 # A subject of a kind that does not exist yet.
 OPERATORS_ACT = "vestnik.operator.act.a"
 # By stream, one subject of each kind.
 EVENTS = {
-    AUTH: [subjects.user("u"), *PRIVATE],
+    AUTH: [subjects.user("u"), *PRIVATE[AUTH]],
     subjects.SESSION: [subjects.session("s")],
     subjects.PROFILE: [subjects.profile("u")],
-    CONTACT: [subjects.friendship("p"), subjects.report("r")],
+    CONTACT: [subjects.friendship("p"), *PRIVATE[CONTACT]],
     MESSAGING: [
         subjects.conversation("c"),
         subjects.message("m"),
