@@ -213,10 +213,11 @@ _shared: dict[tuple[str, int], System] = {}
 
 
 @contextmanager
-def shared(fixture: str, system: System) -> Iterator[System]:
-    """The running system of a session fixture. The hooks below stop it before the session ends, if they can."""
+def shared(fixture: str, system: System, *, started: bool = True) -> Iterator[System]:
+    """The system of a session fixture. The hooks below stop it before the session ends, if they can."""
     try:
-        system.start()
+        if started:
+            system.start()
         _shared[fixture, system.replicas] = system
         yield system
     finally:
@@ -268,12 +269,12 @@ def fragile_system(request: pytest.FixtureRequest, tmp_path_factory: pytest.Temp
         yield system
 
 
-@pytest.fixture(scope="session")
-def stopped_system(tmp_path_factory: pytest.TempPathFactory) -> Iterator[System]:
-    """The system, not started yet, that `own_system` starts."""
-    system = System(tmp_path_factory.mktemp("own") / "data")
-    yield system
-    system.stop()
+@pytest.fixture(scope="session", params=[1], ids=["own-system"])
+def stopped_system(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Iterator[System]:
+    """The system, not started yet, that `own_system` starts. Its parameter makes all its tests one unit of a run."""
+    folder = tmp_path_factory.mktemp("own")
+    with shared("stopped_system", System(folder / "data", replicas=request.param), started=False) as system:
+        yield system
 
 
 @pytest.fixture

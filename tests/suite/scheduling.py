@@ -1,7 +1,8 @@
 """Hands out tests to pytest-xdist's workers, a module at a time, and survives the crash of a worker.
 
 A module's tests share its fixtures, so one worker runs them all. Whole folders share a running system: all their tests
-with the same number of replicas are one unit, and only one worker starts that system.
+with the same number of replicas are one unit, as are all tests that stop or damage a system, and only one worker starts
+that system.
 
 In pytest-xdist 3.8 a crash near the end of a run makes it hang: the replacement gets one unit of work, and a worker
 starts a test only once it knows the next one or that there is none. A test that crashes its worker is also run again
@@ -13,15 +14,15 @@ import re
 from xdist.scheduler import LoadScopeScheduling  # type: ignore[import-untyped]  # it ships no types
 
 _BROWSER = "tests/browser/"
-_REPLICAS = re.compile(r"\[.*\b(one-replica|two-replicas)\b.*\]$", re.DOTALL)
+_SYSTEM = re.compile(r"\[.*\b(one-replica|two-replicas|own-system)\b.*\]$", re.DOTALL)
 
 
 def unit_of(test: str) -> str:
     """The name of the unit that a test belongs to, from its node id."""
     if test.startswith(_BROWSER):
         return _BROWSER
-    replicas = _REPLICAS.search(test)
-    return replicas[1] if replicas else test.partition("::")[0]
+    system = _SYSTEM.search(test)
+    return system[1] if system else test.partition("::")[0]
 
 
 class Scheduling(LoadScopeScheduling):  # type: ignore[misc]  # a base without types

@@ -73,6 +73,7 @@ def test_worker(number):
         ("tests/browser/test_forms.py::test_a[en-1]", "tests/browser/"),
         ("tests/e2e/test_users.py::test_a[one-replica-name]", "one-replica"),
         ("tests/conformance/test_rest_contract.py::test_b[two-replicas]", "two-replicas"),
+        ("tests/e2e/test_durability.py::test_d[own-system]", "own-system"),
         ("tests/e2e/test_users.py::test_c", "tests/e2e/test_users.py"),
         ("tests/unit/test_x.py::test_about_two-replicas[word]", "tests/unit/test_x.py"),
         ("tests/unit/test_x.py::TestClass::test_in_it[a::b\n]", "tests/unit/test_x.py"),
