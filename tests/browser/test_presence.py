@@ -1,4 +1,4 @@
-"""Typing notices, and the settings that follow their owner to every device."""
+"""Typing notices, who is online, and the settings that follow their owner to every device."""
 
 import pytest
 from playwright.async_api import expect
@@ -25,6 +25,27 @@ async def test_a_friend_sees_that_one_is_typing_until_the_message_is_there(sitti
     await write(writer, "here it is")
     await expect(message(reader, "here it is")).to_be_visible()
     await expect(shown).not_to_have_text("typing…")
+
+
+async def test_friends_see_who_is_online_unless_one_of_them_hides_it(sitting: Sitting, api: Api) -> None:
+    anna, boris = await api.friends()
+    page, other = await sitting.log_in(anna), await sitting.log_in(boris)
+    await open_chat(page, boris)
+    shown = page.locator(".head p")
+    await expect(shown).to_have_text("online")
+    await expect(page.locator(".chat").get_by_role("img", name="online")).to_be_visible()
+
+    await other.get_by_role("link", name="Settings").click()
+    await other.get_by_label("Who sees when you are online").select_option("Nobody")
+    await expect(shown).to_have_text(f"@{boris.username}")
+    await expect(other.locator(".chat").get_by_role("img", name="online")).to_have_count(0)
+    await other.get_by_label("Who sees when you are online").select_option("Friends")
+    await expect(shown).to_have_text("online")
+    await expect(other.locator(".chat").get_by_role("img", name="online")).to_be_visible()
+
+    # Who has left was last seen a moment ago.
+    await other.close()
+    await expect(shown).to_have_text("last seen just now")
 
 
 async def test_the_language_that_is_chosen_holds_on_the_other_devices_of_its_owner(sitting: Sitting, api: Api) -> None:

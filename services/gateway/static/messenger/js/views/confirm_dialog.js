@@ -4,7 +4,7 @@ import { el } from "../dom.js";
 import { t } from "../i18n.js";
 import { acting } from "./befriending.js";
 
-/** Opens it. `work` is done when the user agrees; what goes wrong is said in the dialog. */
+/** Opens it and returns it. `work` is done when the user agrees; what goes wrong is said in the dialog. */
 export function confirmDialog({ text, action, work }) {
   const dialog = el("dialog", { aria: { label: action } }, el("p", {}, text), el("p", { class: "problem", role: "alert" }),
     el("div", { class: "actions" }, el("button", { type: "button", onclick: () => dialog.close() }, t("cancel")),
@@ -12,6 +12,7 @@ export function confirmDialog({ text, action, work }) {
   dialog.addEventListener("close", () => dialog.remove());
   document.body.append(dialog);
   dialog.showModal();
+  return dialog;
 }
 
 /** Asks before a person is blocked. */

@@ -4,6 +4,7 @@ import { announce } from "../../announce.js";
 import { el, icon } from "../../dom.js";
 import { t } from "../../i18n.js";
 import { isEditable, reactionOf } from "../../message.js";
+import { confirmDialog } from "../confirm_dialog.js";
 import { closePopover, openMenu } from "../menu.js";
 import { openReportDialog } from "../report_dialog.js";
 import { openReactionPicker } from "../messages/reaction_picker.js";
@@ -66,20 +67,11 @@ export class MessageActions {
   }
 
   #confirmDeletion(message, row) {
-    const confirm = () => {
-      dialog.close();
-      this.store.outbox.delete(this.peer, targetOf(message));
-    };
-    const dialog = this.dialog = el("dialog", { aria: { labelledby: "delete-title" } }, el("p", { id: "delete-title" }, t("delete_sure")),
-      el("div", { class: "actions" }, el("button", { type: "button", onclick: () => dialog.close() }, t("cancel")),
-        el("button", { type: "button", class: "danger", onclick: confirm }, t("delete"))));
-    dialog.addEventListener("close", () => {
-      dialog.remove();
+    this.dialog = confirmDialog({ text: t("delete_sure"), action: t("delete"), work: () => this.store.outbox.delete(this.peer, targetOf(message)) });
+    this.dialog.addEventListener("close", () => {
       if (row.isConnected) row.focus({ preventScroll: true });
       else this.view.composer.focus();
     });
-    document.body.append(dialog);
-    dialog.showModal();
   }
 }
 
