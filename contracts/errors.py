@@ -247,6 +247,12 @@ class EditWindowOver(VestnikError):
     code, status, grpc = "edit_window_over", 409, "FAILED_PRECONDITION"
 
 
+class TooManyChanges(VestnikError):
+    """The message was edited, or reacted to, as often as is possible."""
+
+    code, status, grpc = "too_many_changes", 409, "FAILED_PRECONDITION"
+
+
 class ReportSettled(VestnikError):
     """This report was settled, by another operator or in another way."""
 

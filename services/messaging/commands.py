@@ -185,7 +185,10 @@ class SendCommands:
     async def _sent_before(
         self, conversation_id: str, command: SendMessage, call: Call, reply_to: str | None
     ) -> SendOutcome | None:
-        """Returns this message if the conversation contains it already, with the same text and the same quote."""
+        """Returns this message if the conversation contains it already, with the same text and the same quote.
+
+        The conversation is closed: the response has neither the quote's text nor reactions.
+        """
         try:
             command = await self._with_quote(conversation_id, command, call, reply_to)
         except MessageNotFound:
@@ -194,10 +197,18 @@ class SendCommands:
             await editing.refresh()
             length = editing.state.last_sequence
             used = await self._repeats.find_duplicate(conversation_id, editing.sequence, length, command)
+        if used is None:
+            return None
         try:
-            return await self._as_it_is_now(used, command) if used is not None else None
+            repeat = await self._as_it_is_now(used, command)
         except ClientMessageIdReused:
             return None
+        quote = repeat.reply_to
+        return msgspec.structs.replace(
+            repeat,
+            reply_to=None if quote is None else msgspec.structs.replace(quote, text=UNSET, deleted=UNSET),
+            changes=msgspec.structs.replace(repeat.changes, reactions={}),
+        )
 
     async def last_sequence(self, conversation_id: str, at_least: int) -> int:
         """Returns the last message's sequence: from the cache if that is `at_least`, else from the stream."""

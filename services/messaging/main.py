@@ -44,6 +44,7 @@ async def main(settings: Settings) -> None:
                 sending,
                 SeenCommands(process.log, friendships, sending),
                 ChangeCommands(
+                    process.log,
                     friendships,
                     lookup,
                     changed,

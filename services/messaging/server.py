@@ -253,8 +253,8 @@ class MessagingServer(MessagingServiceBase):
         request = validated(
             _Change, {"user_id": message.user_id, "peer_id": message.peer_id, "message_id": message.message_id}
         )
-        outcome = await self._changing.delete(_target(request), current())
-        return DeleteMessageResponse(position=_position(outcome.stream_sequence))
+        sequence = await self._changing.delete(_target(request), current())
+        return DeleteMessageResponse(position=_position(sequence))
 
     async def get_messages(self, message: GetMessagesRequest) -> GetMessagesResponse:
         request = validated(

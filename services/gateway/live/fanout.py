@@ -110,7 +110,7 @@ class OutboundEvent(msgspec.Struct, frozen=True, kw_only=True):
     at: datetime
     # User id -> the JSON object that this user's clients receive.
     payload_by_user: Mapping[str, bytes]
-    # The message whose text the payloads have; empty for other events.
+    # The message whose text the payloads have, or of which they notify; empty for other events.
     message_id: str = ""
     # The user whose friends all receive the data; empty if `payload_by_user` names the recipients.
     friends_of: str = ""
@@ -193,7 +193,8 @@ def _sent(event: Recorded[Event], sent: MessageSent) -> Iterator[OutboundEvent]:
     )
     to = {sender_id: _ENCODE(shown), recipient_id: _ENCODE(msgspec.structs.replace(shown, user_id=sender_id))}
     yield _of_message(event, sent.message_id, to)
-    yield _notified(event, NOTIFIED_MESSAGING, sent.recipient_id, MESSAGE, sent.sender_id)
+    notification = _notified(event, NOTIFIED_MESSAGING, sent.recipient_id, MESSAGE, sent.sender_id)
+    yield msgspec.structs.replace(notification, message_id=sent.message_id)
 
 
 def _quote(answered: RepliedTo) -> Quote:
@@ -258,13 +259,16 @@ def _of_message(event: Recorded[Event], message_id: str, to: Mapping[str, bytes]
     )
 
 
-def without_text(event: OutboundEvent) -> OutboundEvent:
-    """The event of a message that was deleted since, as a backfill sends it."""
-    emptied = {
-        user_id: msgspec.structs.replace(_DECODE_MESSAGE(data), text="", edited_at=UNSET, deleted=True)
+def with_change(event: OutboundEvent, change: OutboundEvent) -> OutboundEvent:
+    """The event of a message that was edited or deleted since, as a backfill sends it."""
+    now = _DECODE_MESSAGE(next(iter(change.payload_by_user.values())))
+    changed = {
+        user_id: msgspec.structs.replace(
+            _DECODE_MESSAGE(data), text=now.text, edited_at=now.edited_at, deleted=now.deleted
+        )
         for user_id, data in event.payload_by_user.items()
     }
-    return msgspec.structs.replace(event, payload_by_user={user: _ENCODE(shown) for user, shown in emptied.items()})
+    return msgspec.structs.replace(event, payload_by_user={user: _ENCODE(shown) for user, shown in changed.items()})
 
 
 def _befriended(

@@ -10,7 +10,8 @@ from collections.abc import Callable, Iterable, Iterator, Mapping
 
 import msgspec
 
-from contracts.notification_kinds import NOTIFICATION_CHANNELS, stream_of
+from contracts.events.message import MessageDeleted
+from contracts.notification_kinds import NOTIFICATION_CHANNELS, NOTIFIED_MESSAGING, stream_of
 from contracts.subjects import MESSAGING, PROFILE
 from services.gateway.live.client_queue import ClientQueue, QueuedEvent
 from services.gateway.live.fanout import CHANNELS, STREAMS, LazyNotification, OutboundEvent
@@ -88,6 +89,8 @@ class Hub:
     def publish(self, event: OutboundEvent) -> None:
         """Publishes the next event of a channel."""
         self._recent[event.channel].add(event)
+        if event.type == MessageDeleted.TYPE:
+            self._recent[NOTIFIED_MESSAGING].remove(event.message_id)
         stream = stream_of(event.channel)
         if event.sequence > self._positions.get(stream, 0):
             self._positions[stream] = event.sequence

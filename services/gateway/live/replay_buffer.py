@@ -1,16 +1,17 @@
 """The latest events in memory, for clients that were away for moments or are joining.
 
-Bounded in number and in bytes; older events come from the owners' read models. A deleted message has no text here
-either.
+Bounded in number and in bytes; older events come from the owners' read models. As there, a message has its current
+text, a deleted one has none, and nothing notifies of it.
 """
 
 from collections import deque
 
-from contracts.events.message import MessageDeleted
-from services.gateway.live.fanout import OutboundEvent, without_text
+from contracts.events.message import MessageDeleted, MessageEdited
+from services.gateway.live.fanout import OutboundEvent, with_change
 
 _MOST = 4_096
 _MOST_BYTES = 16 * 1024 * 1024
+_CHANGES = (MessageEdited.TYPE, MessageDeleted.TYPE)
 
 
 class ReplayBuffer:
@@ -31,8 +32,8 @@ class ReplayBuffer:
         self.oldest_sequence = sequence
 
     def add(self, event: OutboundEvent) -> None:
-        if event.type == MessageDeleted.TYPE:
-            self._remove_text(event.message_id)
+        if event.type in _CHANGES and event.payload_by_user:
+            self._apply(event)
         self._told.append(event)
         self._bytes += event.size()
         while len(self._told) > self._most or self._bytes > self._most_bytes:
@@ -40,13 +41,18 @@ class ReplayBuffer:
             self._bytes -= oldest.size()
             self.oldest_sequence = oldest.sequence
 
-    def _remove_text(self, message_id: str) -> None:
-        """Removes the text of a deleted message from its earlier events."""
+    def remove(self, message_id: str) -> None:
+        """Removes the events of a message."""
+        self._told = deque(event for event in self._told if event.message_id != message_id)
+        self._bytes = sum(event.size() for event in self._told)
+
+    def _apply(self, change: OutboundEvent) -> None:
+        """Gives the message's earlier events the text that it has after the change."""
         for index, event in enumerate(self._told):
-            if event.message_id == message_id:
-                emptied = without_text(event)
-                self._bytes += emptied.size() - event.size()
-                self._told[index] = emptied
+            if event.message_id == change.message_id:
+                changed = with_change(event, change)
+                self._bytes += changed.size() - event.size()
+                self._told[index] = changed
 
     def since(self, sequence: int) -> list[OutboundEvent]:
         """All events after the sequence, in order. Complete only if the sequence is not below `oldest_sequence`."""

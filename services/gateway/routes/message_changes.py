@@ -2,7 +2,14 @@
 
 import msgspec
 
-from contracts.errors import EditWindowOver, MessageHasBeenDeleted, MessageNotFound, NotFriends, NotSender
+from contracts.errors import (
+    EditWindowOver,
+    MessageHasBeenDeleted,
+    MessageNotFound,
+    NotFriends,
+    NotSender,
+    TooManyChanges,
+)
 from contracts.messages import SentMessage
 from contracts.rpc.vestnik.messaging.v1 import DeleteMessageRequest, EditMessageRequest
 from contracts.values.field_types import Text
@@ -62,12 +69,15 @@ ROUTES: tuple[AnyEndpoint, ...] = (
         path=_PATH,
         tag="Messages",
         summary="Edit one's own message",
-        description="For a time after it was sent, 48 hours by default. The text that it has changes nothing.",
+        description=(
+            "For a time after it was sent, 48 hours by default, and at most 500 times. The text that it has changes "
+            "nothing."
+        ),
         handler=edit,
         query=NoQuery,
         body=Edit,
         answers={200: DocumentedResponse(description="The message as it is now.", body=SentMessage)},
-        errors=(NotFriends, NotSender, MessageNotFound, MessageHasBeenDeleted, EditWindowOver),
+        errors=(NotFriends, NotSender, MessageNotFound, MessageHasBeenDeleted, EditWindowOver, TooManyChanges),
         limits=(AppliedLimit(limit=policies.CHANGE_ADDRESS), AppliedLimit(limit=policies.CHANGE)),
         media_types=(JSON, MERGE_PATCH),
         writes=True,

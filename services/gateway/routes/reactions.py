@@ -2,7 +2,7 @@
 
 import msgspec
 
-from contracts.errors import MessageHasBeenDeleted, MessageNotFound, NotFriends
+from contracts.errors import MessageHasBeenDeleted, MessageNotFound, NotFriends, TooManyChanges
 from contracts.rpc.vestnik.messaging.v1 import ReactRequest
 from contracts.values.field_types import EmojiText
 from services.gateway.http.endpoint import (
@@ -51,12 +51,15 @@ ROUTES: tuple[AnyEndpoint, ...] = (
         path=_PATH,
         tag="Messages",
         summary="React to a message",
-        description="One emoji per person and message: another one replaces it.",
+        description=(
+            "One emoji per person and message: another one replaces it. The reactions to a message change at most 500 "
+            "times; removing one's own is always possible."
+        ),
         handler=react,
         query=NoQuery,
         body=NewReaction,
         answers={204: DocumentedResponse(description="Set, or set already.")},
-        errors=_ERRORS,
+        errors=(*_ERRORS, TooManyChanges),
         limits=(AppliedLimit(limit=policies.REACT_ADDRESS), AppliedLimit(limit=policies.REACT)),
         writes=True,
         command="react",

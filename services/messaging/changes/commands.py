@@ -59,6 +59,7 @@ def message_repository(log: Log) -> Repository[Message]:
 class ChangeCommands:
     def __init__(
         self,
+        log: Log,
         friendships: Friendships,
         lookup: MessageLookup,
         messages: Repository[Message],
@@ -70,6 +71,11 @@ class ChangeCommands:
         self._friendships = friendships
         self._lookup = lookup
         self._messages = messages
+        # A deletion depends on the last change alone, since nothing follows a deletion: a message is deleted however
+        # often it was changed.
+        self._last_changes: Repository[Message] = Repository(
+            log, subject=message, initial=Message(), evolve=evolve_message, tail_only=True
+        )
         self._edit_window = edit_window
         self._delete_window = delete_window
 
@@ -77,35 +83,48 @@ class ChangeCommands:
         """Gives the user's message another text.
 
         Raises:
-            NotSender, MessageHasBeenDeleted, EditWindowOver: the decision's refusals.
+            NotSender, MessageHasBeenDeleted, EditWindowOver, TooManyChanges: the decision's refusals.
             Errors of `_change`.
         """
         return await self._change(
-            target, call, lambda state, sent: decide_edit(state, sent, target.user_id, text, now(), self._edit_window)
+            self._messages,
+            target,
+            call,
+            lambda state, sent: decide_edit(state, sent, target.user_id, text, now(), self._edit_window),
         )
 
-    async def delete(self, target: ChangeTarget, call: Call) -> ChangeOutcome:
-        """Deletes the user's message.
+    async def delete(self, target: ChangeTarget, call: Call) -> int:
+        """Deletes the user's message. Returns the stream sequence of the deletion in MESSAGING.
 
         Raises:
             NotSender, EditWindowOver: the decision's refusals.
             Errors of `_change`.
         """
-        return await self._change(
-            target, call, lambda state, sent: decide_delete(state, sent, target.user_id, now(), self._delete_window)
+        outcome = await self._change(
+            self._last_changes,
+            target,
+            call,
+            lambda state, sent: decide_delete(state, sent, target.user_id, now(), self._delete_window),
         )
+        return outcome.stream_sequence
 
     async def react(self, target: ChangeTarget, emoji: str | None, call: Call) -> ChangeOutcome:
         """Gives the message the user's reaction, or removes it (None).
 
         Raises:
-            MessageHasBeenDeleted: the message was deleted.
+            MessageHasBeenDeleted, TooManyChanges: the decision's refusals.
             Errors of `_change`.
         """
-        return await self._change(target, call, lambda state, sent: decide_react(state, sent, target.user_id, emoji))
+        return await self._change(
+            self._messages, target, call, lambda state, sent: decide_react(state, sent, target.user_id, emoji)
+        )
 
     async def _change(
-        self, target: ChangeTarget, call: Call, decide: Callable[[Message, OriginalMessage], Sequence[Event]]
+        self,
+        messages: Repository[Message],
+        target: ChangeTarget,
+        call: Call,
+        decide: Callable[[Message, OriginalMessage], Sequence[Event]],
     ) -> ChangeOutcome:
         """Decides on the message's state in the stream, again after each conflict.
 
@@ -131,7 +150,7 @@ class ChangeCommands:
             members=tuple(sorted((target.user_id, target.peer_id))),
             text=stored.text,
         )
-        result: CommandResult[Message] = await self._messages.execute(
+        result: CommandResult[Message] = await messages.execute(
             stored.message_id, lambda state: decide(state, original), call.provenance()
         )
         return ChangeOutcome(stored, result.state, result.sequence)

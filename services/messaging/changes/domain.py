@@ -5,10 +5,14 @@ from datetime import datetime, timedelta
 
 import msgspec
 
-from contracts.errors import EditWindowOver, MessageHasBeenDeleted, NotSender
+from contracts.errors import EditWindowOver, MessageHasBeenDeleted, NotSender, TooManyChanges
 from contracts.events.event import Event
 from contracts.events.message import MessageDeleted, MessageEdited, ReactionChanged
 from contracts.values.personal_data import plaintext_or_none
+
+# Bounds of one message's aggregate, which is read as a whole. Apart, so that nobody uses up the sender's edits.
+MOST_EDITS = 500
+MOST_REACTION_CHANGES = 500
 
 
 class Reaction(msgspec.Struct, frozen=True):
@@ -27,6 +31,9 @@ class Message(msgspec.Struct, frozen=True, kw_only=True):
     deleted: bool = False
     # By user id, the earliest first.
     reactions: Mapping[str, Reaction] = {}
+    # How often it was edited, and how often its reactions changed.
+    edits: int = 0
+    reaction_changes: int = 0
 
     def current_text(self, first: str | None) -> str | None:
         """The message's text now; None if it was erased. `first`: the text with which it was sent."""
@@ -58,14 +65,14 @@ class OriginalMessage(msgspec.Struct, frozen=True, kw_only=True):
 def evolve_message(state: Message, event: Event, at: datetime) -> Message:
     match event:
         case MessageEdited(text=text):
-            return msgspec.structs.replace(state, edited_at=at, text=plaintext_or_none(text))
+            return msgspec.structs.replace(state, edited_at=at, text=plaintext_or_none(text), edits=state.edits + 1)
         case MessageDeleted():
             return Message(deleted=True)
         case ReactionChanged(user_id=user_id, emoji=emoji):
             reactions = {user: other for user, other in state.reactions.items() if user != user_id}
             if (present := plaintext_or_none(emoji)) is not None:
                 reactions[user_id] = Reaction(present)
-            return msgspec.structs.replace(state, reactions=reactions)
+            return msgspec.structs.replace(state, reactions=reactions, reaction_changes=state.reaction_changes + 1)
     return state
 
 
@@ -83,6 +90,7 @@ def decide_edit(
         NotSender: the message is another user's.
         MessageHasBeenDeleted: it was deleted.
         EditWindowOver: it was sent longer ago than `window`.
+        TooManyChanges: it was edited `MOST_EDITS` times.
     """
     if original.sender_id != user_id:
         raise NotSender
@@ -92,6 +100,8 @@ def decide_edit(
         return ()
     if at - original.sent_at > window:
         raise EditWindowOver
+    if state.edits >= MOST_EDITS:
+        raise TooManyChanges
     return (
         MessageEdited(
             message_id=original.message_id,
@@ -108,14 +118,19 @@ def decide_edit(
 def decide_react(state: Message, original: OriginalMessage, user_id: str, emoji: str | None) -> Sequence[Event]:
     """Gives the message the user's reaction, or removes it (None); no event if it has this one.
 
+    A removal is never one too many: without new reactions, each member has at most one to remove.
+
     Raises:
         MessageHasBeenDeleted: the message was deleted.
+        TooManyChanges: its reactions changed `MOST_REACTION_CHANGES` times.
     """
     if state.deleted:
         raise MessageHasBeenDeleted
     present = state.reactions.get(user_id)
     if emoji == (present.emoji if present is not None else None):
         return ()
+    if emoji is not None and state.reaction_changes >= MOST_REACTION_CHANGES:
+        raise TooManyChanges
     return (
         ReactionChanged(
             message_id=original.message_id,

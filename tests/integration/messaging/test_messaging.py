@@ -789,6 +789,44 @@ async def test_an_old_message_is_not_edited_but_deleted(house: House) -> None:
     assert await changes(house, old.message_id) == ["message.deleted"]
 
 
+async def test_a_deletion_reads_the_last_change_alone(house: House) -> None:
+    anna, ben, _ = await friends(house)
+    client = house.client("messaging")
+    sent = message_of(await send(client, anna, ben, "text"))
+    thousandth = ReactionChanged(
+        message_id=sent.message_id,
+        conversation_id=sent.conversation_id,
+        sequence=sent.sequence,
+        sender_id=anna,
+        sent_at=now(),
+        members=tuple(sorted((anna, ben))),
+        user_id=ben,
+        emoji="👍",
+    )
+    # The changes before it are not there to be read.
+    sealed = seal(thousandth, aggregate_id=sent.message_id, version=1_000, provenance=Provenance())
+    await house.log.append(Append(subject=message_subject(sent.message_id), expected=0, envelope=sealed))
+    position = await delete(client, anna, ben, sent.message_id)
+    assert await changes(house, sent.message_id) == ["reaction.changed", "message.deleted"]
+    assert await delete(house.client("messaging", 1), anna, ben, sent.message_id) == position
+
+
+async def test_a_repeat_after_the_friendship_ended_tells_nothing_new_of_the_other(house: House) -> None:
+    anna, ben, _ = await friends(house)
+    client = house.client("messaging")
+    theirs = message_of(await send(client, ben, anna, "before"))
+    sent = await send(client, anna, ben, "reply", "c1", reply_to=theirs.message_id)
+    await edit(client, ben, anna, theirs.message_id, "edited")
+    reacted = await react(client, ben, anna, message_of(sent).message_id, "👍")
+    again = await send(client, anna, ben, "reply", "c1", reacted.position, reply_to=theirs.message_id)
+    quote = Quote(message_id=theirs.message_id, sequence=1, sender_id=ben, text="edited")
+    assert (message_of(again).reply_to, message_of(again).reactions) == (quote, [Reaction("👍", [ben])])
+    position = await unfriend(house, anna, ben)
+    closed = message_of(await send(client, anna, ben, "reply", "c1", position, reply_to=theirs.message_id))
+    quote = msgspec.structs.replace(quote, text=UNSET)
+    assert closed == msgspec.structs.replace(message_of(sent), reply_to=quote)
+
+
 async def test_changes_at_the_same_moment_have_one_order(house: House) -> None:
     anna, ben, _ = await friends(house)
     devices = [house.client("messaging", number) for number in (0, 1)]

@@ -57,6 +57,8 @@ def test_the_state_of_a_message_shows_who_reacts_and_not_how() -> None:
         "text": REDACTED,
         "deleted": False,
         "reactions": {"anna": {"emoji": REDACTED}},
+        "edits": 0,
+        "reaction_changes": 0,
     }
 
 

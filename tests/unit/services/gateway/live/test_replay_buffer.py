@@ -100,3 +100,31 @@ def test_a_deleted_message_has_no_text_in_what_was_told_before() -> None:
     # The room of the texts is free again.
     recent.add(of_message(5, "message.sent", "z" * 600, new_id()))
     assert sequences(recent, 0) == [1, 2, 3, 4, 5]
+
+
+def test_an_edited_message_has_its_last_text_in_the_events_before() -> None:
+    recent = ReplayBuffer(most_bytes=2_500)
+    recent.add(of_message(1, "message.sent", "x" * 1_000))
+    recent.add(of_message(2, "message.sent", "other", OTHER))
+    recent.add(of_message(3, "message.edited", "y", edited_at="2026-01-31T12:00:01.000Z"))
+    recent.add(of_message(4, "message.edited", "z", edited_at="2026-01-31T12:00:02.000Z"))
+    assert texts(recent) == [
+        (1, "message.sent", "z", False),
+        (2, "message.sent", "other", False),
+        (3, "message.edited", "z", False),
+        (4, "message.edited", "z", False),
+    ]
+    assert b"2026-01-31T12:00:02.000Z" in recent.since(0)[0].payload_by_user["anna"]
+    # The room of the first text is free again.
+    recent.add(of_message(5, "message.sent", "x" * 1_000, new_id()))
+    assert sequences(recent, 0) == [1, 2, 3, 4, 5]
+
+
+def test_the_events_of_a_removed_message_are_gone_and_take_no_room() -> None:
+    recent = ReplayBuffer(most_bytes=1_500)
+    recent.begin(0)
+    recent.add(of_message(1, "message.sent", "x" * 700))
+    recent.add(of_message(2, "message.sent", "other", OTHER))
+    recent.remove(MESSAGE)
+    recent.add(of_message(3, "message.sent", "x" * 700, new_id()))
+    assert (recent.oldest_sequence, sequences(recent, 0)) == (0, [2, 3])

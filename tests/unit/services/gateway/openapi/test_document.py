@@ -55,7 +55,7 @@ ROUTES: dict[str, tuple[set[int], set[str]]] = {
     ),
     "PATCH /v1/conversations/{user_id}/messages/{message_id}": (
         {200},
-        {"not_friends", "not_sender", "message_not_found", "message_deleted", "edit_window_over"},
+        {"not_friends", "not_sender", "message_not_found", "message_deleted", "edit_window_over", "too_many_changes"},
     ),
     "DELETE /v1/conversations/{user_id}/messages/{message_id}": (
         {204},
@@ -67,7 +67,7 @@ ROUTES: dict[str, tuple[set[int], set[str]]] = {
     "PUT /v1/conversations/{user_id}/typing": ({204}, {"not_friends"}),
     "PUT /v1/conversations/{user_id}/messages/{message_id}/reaction": (
         {204},
-        {"not_friends", "message_not_found", "message_deleted"},
+        {"not_friends", "message_not_found", "message_deleted", "too_many_changes"},
     ),
     "DELETE /v1/conversations/{user_id}/messages/{message_id}/reaction": (
         {204},

@@ -7,10 +7,12 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from contracts.errors import EditWindowOver, MessageHasBeenDeleted, NotSender
+from contracts.errors import EditWindowOver, MessageHasBeenDeleted, NotSender, TooManyChanges
 from contracts.events.message import MessageDeleted, MessageEdited, ReactionChanged
 from contracts.values.personal_data import Sealed
 from services.messaging.changes.domain import (
+    MOST_EDITS,
+    MOST_REACTION_CHANGES,
     Message,
     OriginalMessage,
     Reaction,
@@ -59,7 +61,7 @@ def test_an_edit_says_all_that_a_reader_needs() -> None:
             text="b",
         ),
     )
-    assert edit(Message(), "b") == Message(edited_at=NOW, text="b")
+    assert edit(Message(), "b") == Message(edited_at=NOW, text="b", edits=1)
 
 
 def test_the_text_that_a_message_has_is_no_edit() -> None:
@@ -174,6 +176,27 @@ def test_nobody_reacts_to_a_deleted_message() -> None:
     for emoji in ("👍", "❤️", None):
         with pytest.raises(MessageHasBeenDeleted):
             react(state, "boris", emoji)
+
+
+def test_edits_and_reactions_are_bounded_apart_and_a_removal_or_deletion_is_never_refused() -> None:
+    state = Message()
+    for number in range(MOST_REACTION_CHANGES):
+        state, _ = react(state, "boris", "👍" if number % 2 else "❤️")
+    for user_id, emoji in (("boris", "❤️"), ("anna", "👍")):
+        with pytest.raises(TooManyChanges):
+            react(state, user_id, emoji)
+    # A repeat is no change.
+    assert react(state, "boris", "👍") == (state, 0)
+    state, events = react(state, "boris", None)
+    assert (events, state.reactions) == (1, {})
+    with pytest.raises(TooManyChanges):
+        react(state, "boris", "👍")
+    for number in range(MOST_EDITS):
+        state = edit(state, str(number))
+    with pytest.raises(TooManyChanges):
+        edit(state, "once more")
+    assert edit(state, str(MOST_EDITS - 1)) == state
+    assert delete(state).deleted
 
 
 @given(st.lists(st.sampled_from(["a", "b", "c", None]), max_size=8))

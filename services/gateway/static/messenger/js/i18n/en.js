@@ -109,6 +109,7 @@ export default {
   e_session_not_found: "This session has ended already.",
   e_stale_profile: "The profile was changed elsewhere meanwhile. Reload the page.",
   e_token_expired: "The token has run out. Ask for another one.",
+  e_too_many_changes: "This message was changed too often.",
   e_too_many_pending_requests: "Too many of your requests are waiting. Withdraw some first.",
   e_unauthenticated: "This session has ended. Log in again.",
   e_unavailable: "A part of the server cannot be reached. Try again in a moment.",
