@@ -298,8 +298,8 @@ async def test_a_message_is_followed_through_the_read_models(api: Api) -> None:
     async def applied() -> Json | None:
         found = await asked(person, f"event?id={sent['message_id']}")
         states = {each["projection"]: each["state"] for each in found["read_models"]}
-        done = {states["conversations"], states["notifications"], states["analytics"]} == {"applied"}
-        return found if done else None
+        readers = ("conversations", "notifications", "analytics", "message_search")
+        return found if {states[name] for name in readers} == {"applied"} else None
 
     found = await eventually(applied, "the read models")
     assert found is not None

@@ -23,7 +23,7 @@ export class Drafts {
     this.events = { "conversation.updated": ({ user_id: peer, draft }) => draft !== undefined && this.receive(peer, draft) };
     // Other tabs of the same person.
     this.tabs = globalThis.BroadcastChannel ? new BroadcastChannel(`vestnik-drafts-${this.owner}`) : null;
-    this.tabs?.addEventListener("message", ({ data }) => this.#set(data.peer, data.text));
+    this.tabs?.addEventListener("message", ({ data }) => this.#hear(data));
     // Resolves when those on disk are there too; what was typed meanwhile is newer.
     this.opened = draftsOf(this.owner).then((drafts) => {
       for (const { peer, text, unsaved } of drafts) {
@@ -34,6 +34,18 @@ export class Drafts {
       }
       if (store.connected) this.onConnected();
     });
+  }
+
+  /** Another tab has changed a draft, or saved it. Where that one is closed before, this one saves it. */
+  #hear({ peer, text, saved }) {
+    if (!saved) {
+      this.unsaved.add(peer);
+      this.#set(peer, text);
+      this.#saveIn(2 * SAVE_AFTER_MS, peer);
+    } else if (text === this.to(peer)) {
+      this.unsaved.delete(peer);
+      clearTimeout(this.timers.get(peer));
+    }
   }
 
   onConnected() {
@@ -98,6 +110,7 @@ export class Drafts {
     if (failure) return failure.passing ? this.#saveIn(pauseFor(RETRY_MS, failure.retryAfter), peer) : undefined;
     this.unsaved.delete(peer);
     this.store.conversationSettings.draftSaved(peer, draft);
+    this.tabs?.postMessage({ peer, text: draft, saved: true });
     this.#write(peer);
   }
 

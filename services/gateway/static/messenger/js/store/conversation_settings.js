@@ -14,7 +14,8 @@ export class ConversationSettings {
     this.store = store;
     // Loads in progress, each with what came by person since it began: that is newer than its answer.
     this.loads = new Set();
-    this.events = { "conversation.updated": (data) => this.#apply(data.user_id, data) };
+    // With a draft it is about that alone.
+    this.events = { "conversation.updated": (data) => (data.draft === undefined ? this.#apply(data.user_id, data) : this.draftSaved(data.user_id, data.draft)) };
   }
 
   /** Changes settings of the conversation with a person: `{muted_until?, pinned?, archived?}`. Throws `Refused`. */
@@ -46,7 +47,7 @@ export class ConversationSettings {
 
   #apply(peer, data) {
     const settings = Object.fromEntries(FIELDS.map((field) => [field, data[field]]));
-    this.#note(peer, data.draft === undefined ? settings : { ...settings, draft: data.draft });
+    this.#note(peer, settings);
     const conversation = this.store.conversations.get(peer);
     if (!conversation) return;
     Object.assign(conversation, settings);

@@ -63,6 +63,17 @@ export class Conversations {
     return [...this.values()].sort((first, second) => (second.pinned ?? false) - (first.pinned ?? false) || newest(second) - newest(first));
   }
 
+  onDisconnected() {
+    this.missedDrafts = true;
+  }
+
+  /** The stream brings what was missed but for drafts, which are in the list alone. */
+  onConnected() {
+    if (!this.missedDrafts) return;
+    this.missedDrafts = false;
+    this.load().catch(() => { this.missedDrafts = true; });
+  }
+
   restore(conversations) {
     this.byPeer = new Map(conversations.map((conversation) => [conversation.user_id, conversation]));
     this.ready = this.byPeer.size > 0;

@@ -125,6 +125,11 @@ export class Messages {
   applyChanges(peer, messageId) {
     const items = this.of(peer), index = items.findIndex((message) => message.message_id === messageId);
     if (index >= 0) items[index] = this.store.messageChanges.applyTo(items[index]);
+    // And what quotes it.
+    items.forEach((message, at) => {
+      const { reply_to: quote } = message;
+      if (quote?.message_id === messageId) items[at] = { ...message, reply_to: this.store.messageChanges.applyToQuote(quote) };
+    });
   }
 
   /** The loaded messages that are as they are now. */

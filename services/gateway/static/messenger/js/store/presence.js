@@ -8,6 +8,7 @@ const TYPING_MS = 6_000, REPEAT_MS = 3_000;
 const MOST = 100, GATHER_MS = 300;
 // "Last seen" is drawn again so often.
 const REDRAW_MS = 60_000;
+const RETRY_MS = 15_000;
 
 export class Presence {
   constructor(store) {
@@ -62,17 +63,21 @@ export class Presence {
     return this.typingTimers.has(person);
   }
 
-  /** Tells a friend that the user is writing to them. */
+  /** Tells a friend that the user is writing to them, unless the user hides their presence. */
   notifyTyping(person) {
-    if (!this.store.connected || Date.now() - (this.sentAt.get(person) ?? 0) < REPEAT_MS) return;
+    const { connected, me, profiles } = this.store;
+    if (!connected || profiles.get(me.user_id)?.presence === "nobody" || Date.now() - (this.sentAt.get(person) ?? 0) < REPEAT_MS) return;
     this.sentAt.set(person, Date.now());
     api.put(`/v1/conversations/${person}/typing`).catch(() => {});
   }
 
-  #gather() {
+  #gather(milliseconds = GATHER_MS) {
     if (!this.store.connected || this.stopped.signal.aborted) return;
     clearTimeout(this.gathering);
-    this.gathering = setTimeout(() => this.#ask().catch(() => { this.asked = ""; }), GATHER_MS);
+    this.gathering = setTimeout(() => this.#ask().catch(() => {
+      this.asked = "";
+      this.#gather(RETRY_MS);
+    }), milliseconds);
   }
 
   /** Asks about the friends at the top of the list, unless nobody new is among them. The answer is also a subscription. */

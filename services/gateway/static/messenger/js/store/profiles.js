@@ -3,7 +3,7 @@
 import * as api from "../api.js";
 import { currentLanguage } from "../i18n.js";
 import { Pauses } from "../pauses.js";
-import { choose } from "../preferences.js";
+import { choose, chosen, keep } from "../preferences.js";
 
 const MOST_REQUESTS = 6;
 const FIRST_PAUSE_MS = 500, LONGEST_PAUSE_MS = 15_000;
@@ -59,7 +59,9 @@ export class Profiles {
 
   remember(...profiles) {
     for (const profile of profiles) {
-      this.byId.set(profile.user_id, profile);
+      // A public profile, as a search finds it, has none of one's own settings.
+      const own = profile.user_id === this.store.me.user_id ? this.byId.get(profile.user_id) : {};
+      this.byId.set(profile.user_id, { ...own, ...profile });
       this.wanted.delete(profile.user_id);
     }
     this.store.changed("profile");
@@ -68,6 +70,20 @@ export class Profiles {
   /** The user's own profile and settings; `language` is that of the pages on all devices. */
   async loadOwn() {
     this.#rememberOwn(await api.get("/v1/profiles/me"));
+    const unsaved = chosen(this.#unsavedLanguage);
+    if (unsaved) await this.changeLanguage(unsaved);
+  }
+
+  /** Changes the language of the pages here, and on the other devices as soon as the server has it. */
+  async changeLanguage(language) {
+    keep(this.#unsavedLanguage, language);
+    choose("language", language);
+    await this.changeOwn({ language });
+    keep(this.#unsavedLanguage, "");
+  }
+
+  get #unsavedLanguage() {
+    return `language_unsaved.${this.store.me.user_id}`;
   }
 
   /** Changes the user's own profile or settings. Throws `Refused`. */
@@ -77,7 +93,7 @@ export class Profiles {
 
   #rememberOwn(profile) {
     this.remember(profile);
-    if (profile.language && profile.language !== currentLanguage()) choose("language", profile.language);
+    if (!chosen(this.#unsavedLanguage) && profile.language && profile.language !== currentLanguage()) choose("language", profile.language);
   }
 
   /** Fetches what is wanted, a few at a time; after a failure none before the pause is over. */

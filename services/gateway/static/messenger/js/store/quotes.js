@@ -15,6 +15,11 @@ export class Quotes {
     this.asked.clear();
   }
 
+  clear() {
+    this.loaded.clear();
+    this.asked.clear();
+  }
+
   /** A message whose quote is as the quoted message is now; one whose text is not known yet is loaded. */
   applyTo(peer, message) {
     if (!message.reply_to) return message;

@@ -92,6 +92,7 @@ export class Store extends EventTarget {
   /** Loads everything that is shown; returns the position after it. */
   async #reload() {
     this.messageChanges.clear();
+    this.quotes.clear();
     const position = await this.conversations.load();
     await Promise.all([this.friends.load(), this.blocks.load(), this.notifications.load(), this.messages.reload()]);
     return position;

@@ -6,11 +6,12 @@ import { acting } from "./befriending.js";
 
 export function blockedPeople(store) {
   const list = el("div");
-  const node = el("div", { class: "card" }, el("h3", {}, t("blocked_people")), el("p", { class: "soft" }, t("blocked_hint")), list);
+  const heading = el("h3", { tabindex: "-1" }, t("blocked_people"));
+  const node = el("div", { class: "card" }, heading, el("p", { class: "soft" }, t("blocked_hint")), list);
 
   function row({ user_id: id }) {
     const profile = store.profiles.get(id), name = store.profiles.nameOf(id);
-    const unblock = acting(t("unblock"), () => store.blocks.remove(id));
+    const unblock = acting(t("unblock"), async () => { await store.blocks.remove(id); heading.focus(); });
     unblock.setAttribute("aria-label", `${t("unblock")}: ${name}`);
     return el("li", { class: "person" }, avatar(profile ?? { user_id: id }),
       el("div", {}, el("span", { class: "who" }, name), profile && el("span", { class: "soft" }, `@${profile.username}`)),

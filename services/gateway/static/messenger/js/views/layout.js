@@ -5,6 +5,7 @@ import { el, fill, icon } from "../dom.js";
 import { t } from "../i18n.js";
 import { ChatList } from "./conversations.js";
 import { notificationsView } from "./notifications.js";
+import { closePopover } from "./menu.js";
 import { openPalette } from "./palette.js";
 import { peopleView } from "./people.js";
 import { settingsView } from "./settings.js";
@@ -26,7 +27,7 @@ export class Shell {
     const { signal } = this.listening;
     const on = (kind, work) => this.store.addEventListener(kind, work, { signal });
     on("connection", () => this.#connection());
-    for (const kind of ["conversations", "friends", "notifications"]) on(kind, () => this.#badges());
+    for (const kind of ["conversations", "friends", "notifications", "presence"]) on(kind, () => this.#badges());
     for (const kind of ["conversations", "friends", "blocks", "presence", "notifications", "profile", "sessions", "messages", "message_event", "drafts", "connection"]) {
       on(kind, ({ detail }) => { this.list?.update(); this.view?.update?.(kind, detail); });
     }
@@ -42,6 +43,7 @@ export class Shell {
     this.listening.abort();
     this.alerts.close();
     this.view?.close?.();
+    closePopover();
     this.store.close();
     document.querySelector("dialog[open]")?.close();
     unread(0);

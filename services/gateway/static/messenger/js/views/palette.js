@@ -14,6 +14,8 @@ export function openPalette(store, { peer } = {}) {
   const listening = new AbortController();
   // `shown`: the entries of the list, {key, hash, parts}.
   let timer = null, asked = 0, found = [], messages = [], chosen = 0, shown = [], problem = "";
+  // Whether the answers to what was typed are not there yet: the list is that of before.
+  let pending = false;
   const label = peer ? t("search_in_chat", { name: store.profiles.nameOf(peer) }) : t("palette");
 
   const list = el("ul", { role: "listbox", id: "palette-list", aria: { label } });
@@ -40,22 +42,21 @@ export function openPalette(store, { peer } = {}) {
     clearTimeout(timer);
     const query = input.value.trim(), turn = ++asked;
     problem = "";
+    pending = query !== "";
     if (!query) found = messages = [];
     else timer = setTimeout(() => search(query, turn), PAUSE_MS);
     draw();
   }
 
   async function search(query, turn) {
-    try {
-      const [people, foundMessages] = await Promise.all([peer ? [] : searchPeople(query), searchMessages(query, peer)]);
-      if (turn !== asked || listening.signal.aborted) return;
-      found = people.map((profile) => profile.user_id);
-      messages = foundMessages;
-      store.profiles.remember(...people);
-    } catch (error) {
-      if (turn !== asked) return;
-      problem = reason(error);
-    }
+    const [people, texts] = await Promise.allSettled([peer ? [] : searchPeople(query), searchMessages(query, peer)]);
+    if (turn !== asked || listening.signal.aborted) return;
+    pending = false;
+    found = people.value?.map((profile) => profile.user_id) ?? [];
+    messages = texts.value ?? [];
+    const failed = people.reason ?? texts.reason;
+    problem = failed ? reason(failed) : "";
+    if (people.value) store.profiles.remember(...people.value);
     draw();
   }
 
@@ -84,7 +85,7 @@ export function openPalette(store, { peer } = {}) {
     const index = shown.findIndex(({ key }) => key === before);
     chosen = Math.max(0, chosen && index >= 0 ? index : Math.min(chosen, shown.length - 1));
     fill(list, Object.entries(groups).map(([name, entries]) => group(name, entries)));
-    said.textContent = problem || (shown.length || (peer && !input.value.trim()) ? "" : t("found_none"));
+    said.textContent = problem || (shown.length || pending || (peer && !input.value.trim()) ? "" : t(peer ? "found_nothing" : "found_none"));
     mark();
   }
 
@@ -103,7 +104,7 @@ export function openPalette(store, { peer } = {}) {
   }
 
   function message(item) {
-    return { key: item.message.message_id, hash: `#/chat/${item.user_id}/${item.message.sequence}`, parts: foundMessage(store, item) };
+    return { key: item.message.message_id, found: true, hash: `#/chat/${item.user_id}/${item.message.sequence}`, parts: foundMessage(store, item) };
   }
 
   function mark() {
@@ -123,7 +124,8 @@ export function openPalette(store, { peer } = {}) {
       mark();
     } else if (event.key === "Enter") {
       event.preventDefault();
-      if (shown[chosen]) open(shown[chosen]);
+      // What was found for an earlier text is not opened.
+      if (shown[chosen] && !(pending && shown[chosen].found)) open(shown[chosen]);
     }
   }
 

@@ -13,7 +13,7 @@ export function peopleView(store) {
   const lists = el("div");
   const problem = el("p", { class: "problem", role: "alert" });
   let timer = null, asked = 0, profiles = [];
-  const search = el("input", { type: "search", class: "search", placeholder: t("search_hint"), aria: { label: t("search_people") }, maxlength: 64, oninput: () => {
+  const search = el("input", { type: "search", class: "search", placeholder: t("search_people_hint"), aria: { label: t("search_people") }, maxlength: 64, oninput: () => {
     clearTimeout(timer);
     timer = setTimeout(find, PAUSE_MS);
   } });

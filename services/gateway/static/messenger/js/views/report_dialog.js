@@ -1,8 +1,7 @@
 // The dialog that reports a person, or a message, to the operators.
 
 import * as api from "../api.js";
-import { announce } from "../announce.js";
-import { el } from "../dom.js";
+import { el, fill } from "../dom.js";
 import { form } from "../forms.js";
 import { t } from "../i18n.js";
 
@@ -17,14 +16,19 @@ export function openReportDialog(store, peer, messageIds = []) {
     title: t("report_title", { name: store.profiles.nameOf(peer) }), said: t(messageIds.length ? "report_message_hint" : "report_hint"), action: t("report"),
     fields: [["comment", t("report_comment"), { tag: "textarea", rows: 3, rule: "comment", count: true, dir: "auto" }]],
     async submit({ comment }) {
-      await api.post("/v1/reports", { user_id: peer, message_ids: messageIds, reason: reason.querySelector("select").value, comment });
+      // Once more after the block has failed: the report is there.
+      if (!reported) await api.post("/v1/reports", { user_id: peer, message_ids: messageIds, reason: reason.querySelector("select").value, comment });
+      reported = true;
       if (block.querySelector("input").checked) await store.blocks.add(peer);
-      dialog.close();
-      announce(t("report_sent"));
+      const close = el("button", { type: "button", class: "primary", onclick: () => dialog.close() }, t("close"));
+      fill(dialog, el("p", { role: "status" }, t("report_sent")), el("div", { class: "actions" }, close));
+      close.focus();
     },
-    more: [block, el("button", { type: "button", class: "quiet", onclick: () => dialog.close() }, t("cancel"))],
+    more: [el("button", { type: "button", class: "quiet", onclick: () => dialog.close() }, t("cancel"))],
   });
+  let reported = false;
   card.querySelector(".field").before(reason);
+  card.querySelector("button[type=submit]").before(block);
   const dialog = el("dialog", { class: "report", aria: { label: t("report") } }, card);
   dialog.addEventListener("close", () => dialog.remove());
   document.body.append(dialog);

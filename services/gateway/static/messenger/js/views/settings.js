@@ -57,7 +57,7 @@ export function settingsView(store, logOut) {
     if (kind === "profile" && !profile.contains(document.activeElement)) drawProfile();
     if (kind === "profile") presenceCard.draw();
     if (kind === "sessions") sessions.draw();
-    if (kind === "blocks" || kind === "profile") blocked.draw();
+    if (kind === "blocks" || (kind === "profile" && !blocked.node.contains(document.activeElement))) blocked.draw();
   } };
 }
 
@@ -125,7 +125,7 @@ function presenceSetting(store) {
 
   function draw() {
     const mine = store.profiles.get(store.me.user_id);
-    // Loaded again with every connection; what was kept of another profile has no settings.
+    // Not loaded yet.
     node.hidden = !mine?.presence;
     if (node.hidden || field.contains(document.activeElement)) return;
     fill(field, select("presence", t("presence_label"), [["friends", t("friends")], ["nobody", t("nobody")]], mine.presence, change));
@@ -153,8 +153,8 @@ function select(id, label, options, value, change) {
 
 function appearance(store) {
   const chooseLanguage = (language) => {
-    choose("language", language);
-    store.profiles.changeOwn({ language }).catch(() => {});
+    // Without a connection it is saved later.
+    store.profiles.changeLanguage(language).catch(() => {});
   };
   return el("div", { class: "card" }, el("h3", {}, t("appearance")),
     select("language", t("language"), Object.entries(LANGUAGES), currentLanguage(), chooseLanguage),

@@ -112,7 +112,7 @@ export class Composer {
   /** Takes the draft of another device, unless a text is being written here. */
   draftChanged() {
     const draft = this.store.drafts.to(this.peer), own = this.field.value;
-    const isWritten = this.context.edited || (own && document.activeElement === this.field);
+    const isWritten = this.context.edited || (own && document.hasFocus() && document.activeElement === this.field);
     if (!isWritten && (own.trim() ? own : "") !== draft) this.#setText(draft);
   }
 

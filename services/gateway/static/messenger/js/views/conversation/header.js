@@ -7,28 +7,42 @@ import { openConversationMenu } from "../conversation_menu.js";
 import { standingOf } from "../standing.js";
 
 export class Header {
+  /** `failed(text)`: called with the reason where a change was refused, and with nothing before the next one. */
   constructor(store, peer, { failed }) {
     this.store = store;
     this.peer = peer;
-    this.failed = failed;
-    this.node = el("header", { class: "head" });
+    this.avatar = el("span");
+    this.name = el("span");
+    this.muted = el("span", { class: "mark", role: "img", title: t("muted"), aria: { label: t("muted") }, hidden: true }, icon("muted"));
+    this.title = el("h2", {}, this.name, this.muted);
+    this.line = el("p");
     // For screen readers, which are not told of everything else that changes here.
     this.typing = el("span", { class: "hidden", role: "status" });
+    this.menu = el("button", { type: "button", class: "quiet round", hidden: true, aria: { haspopup: "menu" }, onclick: () => {
+      failed("");
+      openConversationMenu(store, peer, this.menu, failed);
+    } }, icon("more"));
+    this.node = el("header", { class: "head" }, el("a", { class: "quiet back", href: "#/", aria: { label: t("back") } }, icon("back")), this.avatar,
+      el("div", {}, this.title, this.line, this.typing), this.menu);
     this.draw();
   }
 
+  /** Changes texts only: the menu's button stays the same under an open menu. */
   draw() {
-    const { profiles, conversations } = this.store, profile = profiles.get(this.peer), conversation = conversations.get(this.peer);
-    const muted = conversation !== undefined && isMuted(conversation);
-    const standing = standingOf(this.store, this.peer), typing = this.store.presence.isTyping(this.peer);
-    const state = JSON.stringify([profile?.display_name, profile?.username, profile?.bio, conversation === undefined, muted, standing]);
+    const { store, peer } = this, profile = store.profiles.get(peer), conversation = store.conversations.get(peer);
+    const name = store.profiles.nameOf(peer), typing = store.presence.isTyping(peer);
+    const line = standingOf(store, peer) || (profile ? `@${profile.username}${profile.bio ? ` · ${profile.bio}` : ""}` : "");
+    const state = JSON.stringify([name, line, typing, Boolean(profile), Boolean(conversation), Boolean(conversation && isMuted(conversation))]);
     if (state === this.state) return;
     this.state = state;
-    const name = profiles.nameOf(this.peer), said = typing ? t("announce_typing", { name }) : "";
+    fill(this.avatar, avatar(profile ?? { user_id: peer }));
+    this.name.textContent = this.title.title = name;
+    this.muted.hidden = !conversation || !isMuted(conversation);
+    this.line.textContent = line;
+    this.line.className = typing ? "soft typing" : "soft";
+    const said = typing ? t("announce_typing", { name }) : "";
     if (this.typing.textContent !== said) this.typing.textContent = said;
-    fill(this.node, el("a", { class: "quiet back", href: "#/", aria: { label: t("back") } }, icon("back")), avatar(profile ?? { user_id: this.peer }),
-      el("div", {}, el("h2", { title: name }, name, muted && el("span", { class: "mark", role: "img", title: t("muted"), aria: { label: t("muted") } }, icon("muted"))), profile && el("p", { class: typing ? "soft typing" : "soft" }, standing || `@${profile.username}${profile.bio ? ` · ${profile.bio}` : ""}`), this.typing),
-      conversation && el("button", { type: "button", class: "quiet round", aria: { label: t("conversation_menu", { name }), haspopup: "menu" },
-        onclick: ({ currentTarget }) => openConversationMenu(this.store, this.peer, currentTarget, this.failed) }, icon("more")));
+    this.menu.hidden = !conversation;
+    this.menu.setAttribute("aria-label", t("conversation_menu", { name }));
   }
 }

@@ -33,6 +33,7 @@ export class ConversationView {
 
   /** Shows a message in the middle of the view. */
   jumpTo(sequence) {
+    this.problem.textContent = "";
     return this.messages.jumpTo(sequence);
   }
 

@@ -55,6 +55,10 @@ export class MessageList {
       this.opening = this.#open();
     }
     this.opened = !hidden;
+    if (this.opened && this.wanted) {
+      this.jumpTo(this.wanted);
+      this.wanted = null;
+    }
   }
 
   close() {
@@ -87,11 +91,16 @@ export class MessageList {
 
   /** Shows a message in the middle and marks it for a moment; loads the part around it where it is not loaded. */
   async jumpTo(sequence) {
+    // Whether the two are friends is not known yet.
+    if (!this.opened) {
+      this.wanted = sequence;
+      return;
+    }
     await this.opening;
-    this.following = false;
     if (this.#indexOf(sequence) < 0) await this.store.messages.openAt(this.peer, sequence).catch((error) => this.failed(error));
     const index = this.#indexOf(sequence);
     if (this.closed || index < 0) return;
+    this.following = false;
     if (!this.window.nodeOf(sequence)) this.window.showIndex(index);
     this.positioned = true;
     this.#draw();
