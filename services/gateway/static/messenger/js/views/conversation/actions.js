@@ -67,7 +67,7 @@ export class MessageActions {
   }
 
   #confirmDeletion(message, row) {
-    this.dialog = confirmDialog({ text: t("delete_sure"), action: t("delete"), work: () => this.store.outbox.delete(this.peer, targetOf(message)) });
+    this.dialog = confirmDialog({ text: t("delete_sure"), action: t("delete"), work: () => { this.store.outbox.delete(this.peer, targetOf(message)); } });
     this.dialog.addEventListener("close", () => {
       if (row.isConnected) row.focus({ preventScroll: true });
       else this.view.composer.focus();
