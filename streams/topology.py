@@ -5,7 +5,9 @@ here differ: a dangerous difference stops the start with an error that names it.
 """
 
 import asyncio
+import logging
 from collections.abc import Iterable
+from itertools import count, islice
 from typing import Any, Self
 
 import msgspec
@@ -26,6 +28,7 @@ from contracts.subjects import (
 from streams.jetstream.api import STREAM_IN_USE, STREAM_NOT_FOUND, JetStream, Refused, StreamInfo
 from streams.jetstream.requests import Denied, RequestFailed
 
+log = logging.getLogger(__name__)
 # How long the server keeps each id: longer than an append is retried. Later the append's condition prevents duplicates.
 _DUPLICATE_WINDOW = 30_000_000_000
 # Of the stream of rate limits: no window is longer, and at the size limit old counts are dropped first.
@@ -43,6 +46,8 @@ _EXPIRING = {LIMITS, *map(stream_of_bucket, BUCKETS)}
 # Set when a stream is created; operators may change it.
 _FREE = {"compression"}
 _PAUSE = 0.1
+# Seconds between two attempts to prepare a bucket.
+_BUCKET_PAUSE = 1.0
 _INFO = msgspec.json.Decoder(StreamInfo)
 
 
@@ -222,6 +227,30 @@ async def ensure_bucket(
 ) -> None:
     """As `ensure_streams`, for the stream of a key-value bucket."""
     await ensure_stream(nc, settings_of_bucket(bucket, replicas=replicas, placement=placement), patience=patience)
+
+
+async def prepare_bucket(
+    nc: Client,
+    bucket: str,
+    *,
+    replicas: int,
+    placement: Placement = ANYWHERE,
+    patience: float = 10.0,
+    attempts: int | None = None,
+) -> None:
+    """As `ensure_bucket`, but repeats what fails and logs why, once. `attempts`: how often; None: until it succeeds.
+
+    A process works without its bucket: no event is stored in one.
+    """
+    for attempt in islice(count(), attempts):
+        if attempt:
+            await asyncio.sleep(_BUCKET_PAUSE)
+        try:
+            await ensure_bucket(nc, bucket, replicas=replicas, placement=placement, patience=patience)
+            return
+        except (Unavailable, Refused, DangerousStream, PermissionError) as error:
+            if not attempt:
+                log.warning("the bucket %s cannot be prepared at the moment: %s", bucket, error)
 
 
 async def ensure_quorum(nc: Client, *, replicas: int, placement: Placement = ANYWHERE, patience: float = 10.0) -> None:

@@ -29,7 +29,7 @@ from infra.settings import Settings
 from streams.log import Log
 from streams.loss.watch import LossWatch
 from streams.quorum import Quorum
-from streams.topology import Placement, ensure_bucket, ensure_streams
+from streams.topology import Placement, ensure_streams, prepare_bucket
 
 log = logging.getLogger(__name__)
 _READINESS_STEP = 0.2
@@ -126,6 +126,12 @@ class ServiceProcess:
         log.warning("%s stops: lost events were restored, or their loss was accepted", self.name)
         self._stop.set()
 
+    async def prepare_bucket(self, bucket: str) -> None:
+        """Prepares the bucket in the background: its outage does not keep the service from starting."""
+        placement = Placement.parse(self.settings.stream_placement)
+        await prepare_bucket(self.nats, bucket, replicas=self.settings.stream_replicas, placement=placement)
+        await self.stopped()
+
     async def _watch_readiness(self, server: RpcServer) -> None:
         while True:
             server.set_ready(self.nats.is_connected and all(condition() for condition in self._conditions))
@@ -170,13 +176,13 @@ async def _opened(name: str, settings: Settings) -> AsyncIterator[ServiceProcess
     placement = Placement.parse(settings.stream_placement)
     # Every read model needs OPERATOR, and the operator's process may not be running.
     await ensure_streams(nats, replicas=settings.stream_replicas, placement=placement, names=(*own, OPERATOR))
-    for bucket, kept in BUCKETS.items():
-        if kept.owner == name:
-            await ensure_bucket(nats, bucket, replicas=settings.stream_replicas, placement=placement)
     quorum = await quorum_of_process(settings, nats, name)
     pool = await open_pool(settings.database_url, name)
     process = ServiceProcess(name, settings, secrets, nats, pool, quorum)
     process.spawn(process.stop_for_import(), "watch for imports")
+    for bucket, kept in BUCKETS.items():
+        if kept.owner == name:
+            process.spawn(process.prepare_bucket(bucket), f"preparation of the bucket {bucket}")
     if quorum is not None:
         process.spawn(quorum.run(), "evidence of a quorum")
         process.ready_when(lambda: quorum.was_held)

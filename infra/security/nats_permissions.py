@@ -157,7 +157,7 @@ def _reading_all(stream: str) -> list[str]:
 
 
 def _bucket_access(stream: str) -> list[str]:
-    return [f"{_API}.STREAM.INFO.{stream}", f"{_API}.STREAM.MSG.GET.{stream}", f"{_API}.DIRECT.GET.{stream}"]
+    return [f"{_API}.STREAM.INFO.{stream}", f"{_API}.DIRECT.GET.{stream}"]
 
 
 def _deleting(durable: Durable) -> Iterator[str]:

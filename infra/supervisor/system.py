@@ -29,7 +29,7 @@ from infra.supervisor.process_plan import Layout, ProcessSpec, UrlOf, absolute, 
 from infra.supervisor.service_program import ServiceProgram
 from infra.supervisor.supervised_process import Supervised
 from streams.jetstream.api import JetStream
-from streams.topology import Placement, ensure_bucket, ensure_limits, ensure_streams
+from streams.topology import Placement, ensure_limits, ensure_streams, prepare_bucket
 
 STILL_WAITING_EVERY = 10.0
 
@@ -188,7 +188,9 @@ class System:
             await ensure_streams(connection, replicas=settings.stream_replicas, placement=placement)
             await ensure_limits(connection, replicas=settings.stream_replicas, placement=placement)
             for bucket in BUCKETS:
-                await ensure_bucket(connection, bucket, replicas=settings.stream_replicas, placement=placement)
+                await prepare_bucket(
+                    connection, bucket, replicas=settings.stream_replicas, placement=placement, attempts=1
+                )
         finally:
             await connection.close()
 

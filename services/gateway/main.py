@@ -62,7 +62,7 @@ from services.gateway.server.uvicorn_server import listening_socket, security_he
 from services.gateway.static.files import WebFiles
 from streams.jetstream.api import JetStream
 from streams.jetstream.key_value import KeyValue
-from streams.topology import Placement, ensure_bucket, ensure_limits
+from streams.topology import Placement, ensure_limits, prepare_bucket
 
 log = logging.getLogger(__name__)
 # Seconds for which a stream's end is awaited before a position is accepted or rejected.
@@ -173,7 +173,7 @@ async def gateway(settings: Settings, secrets: Secrets, nats: NATS, metrics: Met
             typing, drafts = TypingNotices(bus, live, presence_metrics), DraftNotices(bus, live)
             hidden = HiddenUsers(_find_hidden(remotes), lambda: news.position.sequence(PROFILE))
             last_seen = LastSeen(
-                KeyValue(nats, LAST_SEEN), presence_metrics, make_bucket=lambda: _make_bucket(settings, nats)
+                KeyValue(nats, LAST_SEEN), presence_metrics, prepare_bucket=lambda: _prepare_bucket(settings, nats)
             )
             presence = Presence(bus, live, hidden, last_seen, presence_metrics)
             live.listener = presence
@@ -232,9 +232,9 @@ def _find_hidden(remotes: ServiceClients) -> FindHidden:
     return find
 
 
-async def _make_bucket(settings: Settings, nats: NATS) -> None:
+async def _prepare_bucket(settings: Settings, nats: NATS) -> None:
     placement = Placement.parse(settings.stream_placement)
-    await ensure_bucket(nats, LAST_SEEN, replicas=settings.stream_replicas, placement=placement)
+    await prepare_bucket(nats, LAST_SEEN, replicas=settings.stream_replicas, placement=placement)
 
 
 def _shared(settings: Settings, nats: NATS, limiter: RateLimiter | None) -> AbstractAsyncContextManager[None]:

@@ -16,6 +16,8 @@ from streams.jetstream.requests import Inbox, RequestFailed
 
 _OPERATION = "KV-Operation"
 _DELETED = {_OPERATION: "DEL"}
+# Statuses that end the values: no more of them, none at all. Any other one is a refusal.
+_END = {"204", "404"}
 # Most keys of one request for several; the server accepts 1,024.
 MOST_KEYS = 500
 
@@ -49,7 +51,7 @@ class KeyValue:
         """The values of those keys that have one, in one request for each 500 keys.
 
         Raises:
-            Unavailable: the bucket does not answer, or does not exist.
+            Unavailable: the bucket does not answer, does not exist, or refuses the request.
         """
         values: dict[str, bytes] = {}
         subjects = [key_of(self._bucket, key) for key in keys]
@@ -72,6 +74,8 @@ class KeyValue:
             )
         except RequestFailed as failure:
             raise Unavailable from failure
+        if answers[-1].status not in _END:
+            raise Unavailable
         return answers[:-1]
 
     async def _write(self, key: str, value: bytes, headers: dict[str, str] | None) -> None:

@@ -2,7 +2,6 @@
 
 from collections.abc import Callable, Sequence
 from datetime import datetime, timedelta
-from itertools import count
 
 import msgspec
 
@@ -23,6 +22,7 @@ from services.contact.reports.domain import (
     decide_settle,
     decide_view,
     evolve,
+    without_due_texts,
 )
 from streams.log import Log
 from streams.repository import Repository
@@ -82,26 +82,47 @@ class ReportCommands:
             comment=command.comment,
             messages=messages,
         )
-        for repetition in count():
-            identifier = report_id(
-                command.reporter_id, command.reported_id, command.reason, command.message_ids, repetition
-            )
+        while True:
+            identifier = _identifier(command, await self._first_unsettled(command))
             outcome = await self._reports.execute(
                 identifier, lambda state: decide_file(state, filed), call.provenance()
             )
+            # It may have been settled in between.
             if outcome.state.settlement is None:
                 return identifier
-        raise AssertionError
+
+    async def _first_unsettled(self, command: FileReport) -> int:
+        """The first repetition that is not settled. One is filed after the one before was settled: bisection finds it.
+
+        The number of reads grows with the logarithm of the number of repetitions.
+        """
+        settled, unsettled = -1, 0
+        while await self._is_settled(command, unsettled):
+            settled, unsettled = unsettled, 2 * unsettled + 1
+        while unsettled - settled > 1:
+            middle = (settled + unsettled) // 2
+            if await self._is_settled(command, middle):
+                settled = middle
+            else:
+                unsettled = middle
+        return unsettled
+
+    async def _is_settled(self, command: FileReport, repetition: int) -> bool:
+        return (await self._reports.load(_identifier(command, repetition))).state.settlement is not None
 
     async def view(self, identifier: str, operator: Operator, call: Call) -> Report:
-        """Returns the report, and records that the operator was shown its texts.
+        """Returns the report, and records that the operator was shown its texts; without them once they are due.
 
         Raises:
             NotFound: there is no such report.
         """
-        return (
-            await self._reports.execute(identifier, lambda state: decide_view(state, operator), call.provenance())
-        ).state
+        now = self._clock()
+        outcome = await self._reports.execute(
+            identifier,
+            lambda state: decide_view(without_due_texts(state, now, self._keep), operator),
+            call.provenance(),
+        )
+        return without_due_texts(outcome.state, now, self._keep)
 
     async def settle(self, identifier: str, operator: Operator, outcome: str, note: str, call: Call) -> int:
         """Settles the report. Returns the sequence in CONTACT.
@@ -121,3 +142,7 @@ class ReportCommands:
         await self._reports.execute(
             identifier, lambda state: decide_expire(state, self._clock(), self._keep), Provenance()
         )
+
+
+def _identifier(command: FileReport, repetition: int) -> str:
+    return report_id(command.reporter_id, command.reported_id, command.reason, command.message_ids, repetition)

@@ -43,8 +43,7 @@ def evolve(state: Report, event: Event, at: datetime) -> Report:
             settlement = Settlement(at=at, operator_id=event.operator_id, event=event)
             return msgspec.structs.replace(state, settlement=settlement)
         case ReportExpired():
-            filed = None if state.filed is None else msgspec.structs.replace(state.filed, comment="", messages=())
-            return msgspec.structs.replace(state, filed=filed, expired_at=at)
+            return _without_texts(state, at)
         case _:
             return state
 
@@ -52,6 +51,13 @@ def evolve(state: Report, event: Event, at: datetime) -> Report:
 def decide_file(state: Report, report: ReportFiled) -> tuple[Event, ...]:
     """Files the report; no event if it was filed before."""
     return () if state.filed is not None else (report,)
+
+
+def without_due_texts(state: Report, now: datetime, keep: timedelta) -> Report:
+    """The report as it is shown: without its texts from `keep` after the settlement, recorded as expired or not."""
+    if state.settlement is None or state.expired_at is not None or now < state.settlement.at + keep:
+        return state
+    return _without_texts(state, state.settlement.at + keep)
 
 
 def decide_view(state: Report, operator: Operator) -> tuple[Event, ...]:
@@ -89,3 +95,8 @@ def decide_expire(state: Report, now: datetime, keep: timedelta) -> tuple[Event,
     if state.settlement is None or state.expired_at is not None or now < state.settlement.at + keep:
         return ()
     return (ReportExpired(),)
+
+
+def _without_texts(state: Report, at: datetime) -> Report:
+    filed = None if state.filed is None else msgspec.structs.replace(state.filed, comment="", messages=())
+    return msgspec.structs.replace(state, filed=filed, expired_at=at)

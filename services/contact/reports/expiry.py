@@ -5,9 +5,12 @@ import logging
 from datetime import datetime, timedelta
 from typing import Protocol
 
+from msgspec import DecodeError
+
 from contracts import envelope
 from contracts.errors import VestnikError
 from services.contact.reports.commands import ReportCommands
+from streams.repository import BrokenHistory
 
 log = logging.getLogger(__name__)
 _EVERY = 60.0
@@ -25,11 +28,18 @@ async def expire_reports(commands: ReportCommands, reports: DueReports, keep: ti
         try:
             await expire_due(commands, reports, keep)
         except VestnikError as error:
-            log.warning("texts of settled reports cannot be removed: %s", error)
+            log.warning("settled reports cannot be checked for expiry: %s", error)
 
 
 async def expire_due(commands: ReportCommands, reports: DueReports, keep: timedelta) -> None:
-    """Expires the texts that are due now, up to a batch of them."""
+    """Expires the texts that are due now, up to a batch of them. A report that cannot be read or changed is left out.
+
+    Raises:
+        VestnikError: the read model cannot be read.
+    """
     for report_id in await reports.due(envelope.now() - keep, _BATCH):
-        await commands.expire(report_id)
-        log.info("the texts of the report %s have expired", report_id)
+        try:
+            await commands.expire(report_id)
+            log.info("the texts of the report %s have expired", report_id)
+        except (VestnikError, BrokenHistory, DecodeError, LookupError) as error:
+            log.warning("the texts of the report %s cannot be removed: %r", report_id, error)

@@ -48,6 +48,8 @@ SEARCH_ADDRESS = Limit(name="search-address", quota=1200, window=60, subject=Sub
 SEARCH = Limit(name="search", quota=120, window=60, subject=Subject.ACCOUNT)
 MESSAGE_SEARCH_ADDRESS = Limit(name="message-search-address", quota=2_400, window=60, subject=Subject.ADDRESS)
 MESSAGE_SEARCH = Limit(name="message-search", quota=240, window=60, subject=Subject.ACCOUNT)
+# Of each conversation the newest notification: reads an entry for every notification that the user has.
+NOTIFICATION_GROUPS = Limit(name="notification-groups", quota=30, window=60, subject=Subject.ACCOUNT)
 PROFILE_ADDRESS = Limit(name="profile-address", quota=6_000, window=60, subject=Subject.ADDRESS)
 LIVE_ADDRESS = Limit(name="live-address", quota=6_000, window=60, subject=Subject.ADDRESS)
 FRIENDS_ADDRESS = Limit(name="friends-address", quota=6_000, window=60, subject=Subject.ADDRESS)

@@ -13,10 +13,8 @@ from collections.abc import Awaitable, Callable, Collection, Iterable
 from contracts.errors import Unavailable
 from contracts.values.timestamps import Rfc3339, rfc3339_of
 from services.gateway.observability.presence_metrics import PresenceMetrics
-from streams.jetstream.api import Refused
 from streams.jetstream.key_value import KeyValue
 from streams.lru_cache import LruCache
-from streams.topology import DangerousStream
 
 log = logging.getLogger(__name__)
 PAUSE_SECONDS = 60.0
@@ -37,12 +35,12 @@ class LastSeen:
         values: KeyValue,
         metrics: PresenceMetrics,
         *,
-        make_bucket: Callable[[], Awaitable[None]],
+        prepare_bucket: Callable[[], Awaitable[None]],
         clock: Callable[[], float] = time.monotonic,
     ) -> None:
         self._values = values
         self._metrics = metrics
-        self._make_bucket = make_bucket
+        self._prepare_bucket = prepare_bucket
         self._clock = clock
         # Users who are online here, and when their values are refreshed.
         self._refresh_at: dict[str, float] = {}
@@ -98,7 +96,7 @@ class LastSeen:
     async def run(self) -> None:
         """Writes until cancelled; then once more what is due."""
         try:
-            await self._prepare()
+            await self._prepare_bucket()
             while True:
                 await asyncio.sleep(_EVERY)
                 await self.write_due()
@@ -112,15 +110,6 @@ class LastSeen:
     async def write_due(self) -> None:
         """One step: writes what is due, removals first."""
         await self._write(self._due()[:_MOST_AT_ONCE])
-
-    async def _prepare(self) -> None:
-        while True:
-            try:
-                await self._make_bucket()
-                return
-            except (Unavailable, Refused, DangerousStream, PermissionError) as error:
-                self._report(str(error))
-            await asyncio.sleep(_EVERY)
 
     def _due(self) -> list[str]:
         now = self._clock()
@@ -167,8 +156,8 @@ class LastSeen:
             self._refresh_at[user_id] = now + REFRESH_SECONDS
         return True
 
-    def _report(self, reason: str = "no answer") -> None:
+    def _report(self) -> None:
         """Logs once per outage."""
         if not self._away:
             self._away = True
-            log.warning("when users were last online is not stored or read at the moment: %s", reason)
+            log.warning("when users were last online is not stored or read at the moment")

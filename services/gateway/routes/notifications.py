@@ -24,6 +24,7 @@ from services.gateway.http.endpoint import (
     Response,
 )
 from services.gateway.http.query_params import PageQuery
+from services.gateway.limits import policies, rate_limiter
 from services.gateway.routes.timestamps import Time, shown
 
 
@@ -44,7 +45,7 @@ class NotificationsQuery(PageQuery, frozen=True):
         Meta(
             description=(
                 "`conversation`: of each conversation only the notification of its newest message; default: one for "
-                "each message."
+                "each message. Grouped lists have a limit of their own, `notification-groups`."
             )
         ),
     ] = None
@@ -96,7 +97,10 @@ class ReadNotifications(msgspec.Struct, frozen=True, forbid_unknown_fields=True)
 
 
 async def list_notifications(incoming: Request[NotificationsQuery, NoBody]) -> Response:
-    messaging, query = incoming.context.remotes.messaging, incoming.query
+    messaging, query, limiter = incoming.context.remotes.messaging, incoming.query, incoming.context.limiter
+    if query.group is not None and limiter is not None:
+        incoming.standings.append(limiter.consume(policies.NOTIFICATION_GROUPS, incoming.caller.user_id))
+        rate_limiter.check(incoming.standings)
     request = ListNotificationsRequest(
         user_id=incoming.caller.user_id,
         limit=query.limit,

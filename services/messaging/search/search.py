@@ -1,17 +1,18 @@
 """The search in a user's own messages: finds them, and marks the terms in their current texts."""
 
+import asyncio
 from typing import cast
 
 import msgspec
 
 from contracts.messages import FoundMessage, MessageItem
 from contracts.positions import Position
-from contracts.values.text_words import segments
+from contracts.values.text_words import Segment, segments
 from services.messaging.search.queries import FoundRow, SearchCursor, SearchQueries, cursor_after
 from services.messaging.search.terms import highlights, parse_query, stemmed_words
 
 # Characters of the texts on a page: marking the terms in long texts takes the process's time.
-_MOST_CHARACTERS = 40_000
+_MOST_CHARACTERS = 20_000
 
 
 class MessageSearch:
@@ -33,7 +34,7 @@ class MessageSearch:
 
         Newest first; `best`: of the newest 200, those with the most whole words of the query first.
         `peer_id`: searches the conversation with this user alone. A query without terms finds nothing. A page may have
-        fewer messages than the limit although more follow: it ends after 40,000 characters of text, and a message that
+        fewer messages than the limit although more follow: it ends after 20,000 characters of text, and a message that
         was changed just now is left out.
 
         Raises:
@@ -52,14 +53,17 @@ class MessageSearch:
             return b"[]", None, reached
         rows, shown = await self._queries.messages(user_id, hits[:limit], reached)
         rows, last = _bounded(rows, min(limit, len(hits)))
-        texts = [segments(row.text) for row in rows]
+        texts: list[list[Segment]] = []
+        for row in rows:
+            texts.append(segments(row.text))
+            await asyncio.sleep(0)  # other requests go on between two long texts
         stems = await self._queries.stems(stemmed_words(terms, texts))
-        found = [
-            # The database has encoded the message.
-            FoundMessage(row.peer_id, cast(MessageItem, msgspec.Raw(row.item.encode())), marks)
-            for row, text_segments in zip(rows, texts, strict=True)
-            if (marks := highlights(row.text, text_segments, terms, stems)) is not None
-        ]
+        found: list[FoundMessage] = []
+        for row, text_segments in zip(rows, texts, strict=True):
+            if (marks := highlights(row.text, text_segments, terms, stems)) is not None:
+                # The database has encoded the message.
+                found.append(FoundMessage(row.peer_id, cast(MessageItem, msgspec.Raw(row.item.encode())), marks))
+            await asyncio.sleep(0)
         more = cursor_after(hits[last - 1], best=best) if last < len(hits) else None
         return msgspec.json.encode(found), more, shown
 

@@ -72,12 +72,21 @@ def highlights(
 
     None: the text does not contain all of them.
     """
-    found: list[tuple[int, int]] = []
+    words: dict[str, list[Term]] = {}
+    runs = [term for term in terms if term.spaceless]
     for term in terms:
-        of_term = [part for segment in text_segments for part in _occurrences(text, segment, term, stems)]
-        if not of_term:
-            return None
-        found += of_term
+        if not term.spaceless:
+            # A word and its stem begin with the same letter.
+            words.setdefault(term.text[0], []).append(term)
+    found: list[tuple[int, int]] = []
+    matched: set[Term] = set()
+    for segment in text_segments:
+        for term in runs if segment.spaceless else words.get(segment.text[0], ()):
+            if parts := _occurrences(text, segment, term, stems):
+                matched.add(term)
+                found += parts
+    if len(matched) < len(terms):
+        return None
     merged: list[tuple[int, int]] = []
     for begin, end in sorted(found):
         if merged and begin <= merged[-1][1]:
@@ -97,8 +106,7 @@ def _condition(term: Term, stems: Stems) -> str:
 
 
 def _occurrences(text: str, segment: Segment, term: Term, stems: Stems) -> list[tuple[int, int]]:
-    if segment.spaceless != term.spaceless:
-        return []
+    """Where the term occurs in a segment of its own kind."""
     if term.spaceless:
         begins = [match.start() for match in re.finditer(re.escape(term.text), segment.text)]
         return [_extent(text, segment, begin, begin + len(term.text)) for begin in begins]

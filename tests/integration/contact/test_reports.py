@@ -22,6 +22,8 @@ from services.contact.reports.commands import FileReport, ReportCommands
 from services.contact.reports.domain import Operator
 from services.contact.reports.expiry import expire_due
 from services.contact.reports.queries import ReportQueries
+from streams.log import Log
+from streams.message import Message
 from tests.integration.service_cluster import House
 
 pytestmark = pytest.mark.asyncio(loop_scope="module")
@@ -56,10 +58,14 @@ def commands(house: House, keep: timedelta) -> ReportCommands:
     return ReportCommands(house.log, cast(People, Everyone()), OneMessage(), keep=keep)
 
 
-async def filed(reporting: ReportCommands) -> str:
-    command = FileReport(
+def new_report() -> FileReport:
+    return FileReport(
         reporter_id=new_id(), reported_id=new_id(), message_ids=(new_id(),), reason="spam", comment="Daily."
     )
+
+
+async def filed(reporting: ReportCommands, command: FileReport | None = None) -> str:
+    command = command or new_report()
     return await reporting.file(command, Call(request_id=new_id(), actor=command.reporter_id))
 
 
@@ -78,6 +84,11 @@ async def test_the_texts_of_a_settled_report_expire_for_every_replica(house: Hou
     sequence = await one.settle(report_id, OLGA, "upheld", "Clear.", call)
     await queries.wait_for(Position.at(CONTACT, sequence))
     assert await queries.due(now() - kept, 10) == []
+    # Due, although their expiry is not recorded yet.
+    unrecorded = await one.view(report_id, OLGA, call)
+    assert unrecorded.filed is not None
+    assert (unrecorded.filed.comment, unrecorded.filed.messages) == ("", ())
+    assert unrecorded.expired_at is not None
 
     await expire_due(patient, queries, kept)
     # The read model does not decide: it may name one whose time is not over.
@@ -95,3 +106,27 @@ async def test_the_texts_of_a_settled_report_expire_for_every_replica(house: Hou
     end = await house.log.last_sequence(report(report_id))
     await queries.wait_for(Position.at(CONTACT, end))
     assert await queries.due(now(), 10) == []
+
+
+async def test_a_report_is_repeated_after_its_settlement_without_a_look_at_every_settled_one(
+    house: House, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    reporting, command = commands(house, timedelta(days=90)), new_report()
+    identifiers: list[str] = []
+    for _ in range(40):
+        identifiers.append(await filed(reporting, command))
+        assert await filed(reporting, command) == identifiers[-1]
+        await reporting.settle(identifiers[-1], OLGA, "upheld", "", Call(request_id=new_id(), actor=OLGA.user_id))
+    assert len(set(identifiers)) == len(identifiers)
+
+    reads, last = 0, Log.last
+
+    async def counted(log: Log, subject: str) -> Message | None:
+        nonlocal reads
+        reads += 1
+        return await last(log, subject)
+
+    monkeypatch.setattr(Log, "last", counted)
+    await filed(reporting, command)
+    # Of 63 at most, six steps up and five back, and the report itself.
+    assert reads <= 13

@@ -12,7 +12,7 @@ from services.gateway.observability.presence_metrics import PresenceMetrics
 from services.gateway.presence.last_seen import PAUSE_SECONDS, REFRESH_SECONDS, LastSeen
 from streams.jetstream.api import JetStream
 from streams.jetstream.key_value import KeyValue
-from streams.topology import ensure_bucket
+from streams.topology import prepare_bucket
 
 AT = datetime(2026, 1, 1, tzinfo=UTC).timestamp()
 
@@ -32,10 +32,10 @@ class Kept:
 
     def gateway(self) -> LastSeen:
         metrics = PresenceMetrics(CollectorRegistry())
-        return LastSeen(self.values, metrics, make_bucket=self.make, clock=lambda: self.now)
+        return LastSeen(self.values, metrics, prepare_bucket=self.make, clock=lambda: self.now)
 
     async def make(self) -> None:
-        await ensure_bucket(self.nats, LAST_SEEN, replicas=1)
+        await prepare_bucket(self.nats, LAST_SEEN, replicas=1)
 
     async def stored(self, *users: str) -> dict[str, bytes]:
         await self.seen.write_due()

@@ -18,7 +18,12 @@ from contracts.rpc.vestnik.auth.v1 import (
     User,
 )
 from contracts.rpc.vestnik.contact.v1 import AddFriendResponse, FriendState, GetFriendsResponse, RemoveFriendResponse
-from contracts.rpc.vestnik.messaging.v1 import MarkSeenResponse, SendMessageResponse, UpdateConversationResponse
+from contracts.rpc.vestnik.messaging.v1 import (
+    ListNotificationsResponse,
+    MarkSeenResponse,
+    SendMessageResponse,
+    UpdateConversationResponse,
+)
 from contracts.rpc.vestnik.profile.v1 import Profile, ProfileSettings, SearchProfilesResponse, UpdateProfileResponse
 from contracts.rpc.vestnik.session.v1 import RefreshSessionResponse, Tokens
 from contracts.subjects import LIMITS, limit_uses
@@ -217,6 +222,18 @@ async def test_friend_requests_of_one_account_are_limited_and_its_reads_go_on(st
     assert (answers[-1].json()["code"], answers[-1].headers["retry-after"]) == ("rate_limited", "1")
     assert (await stage.client.delete(path, headers=headers)).status_code == 429
     assert (await stage.client.get("/v1/friends", headers=headers)).status_code == 200
+
+
+async def test_lists_grouped_by_conversation_have_a_limit_of_their_own(stage: Stage) -> None:
+    stop_the_clock(stage)
+    stage.script.answers = {"list_notifications": ListNotificationsResponse()}
+    get, headers = stage.client.get, stage.signed_in
+    grouped = "/v1/notifications?group=conversation"
+    answers = [await get(grouped, headers=headers) for _ in range(31)]
+    assert [answer.status_code for answer in answers] == [200] * 30 + [429]
+    assert '"notification-groups";r=29' in answers[0].headers["ratelimit"]
+    assert (answers[-1].json()["code"], answers[-1].headers["retry-after"]) == ("rate_limited", "2")
+    assert (await get("/v1/notifications", headers=headers)).status_code == 200
 
 
 async def test_what_one_user_sends_in_a_day_is_bounded_on_all_gateways_and_reading_goes_on(

@@ -9,12 +9,16 @@ import pytest
 import pytest_asyncio
 from nats.aio.client import Client as NATS
 
+from contracts.errors import Unavailable
 from contracts.services import OPERATOR
+from contracts.subjects import DRAFTS
 from infra.embedded.ports import free_port
 from infra.runtime.connections import Pool
 from infra.runtime.service_process import ServiceProcess, service_process
-from infra.security.secrets import Secrets
+from infra.security.secrets import TOPOLOGY, Secrets
 from infra.settings import Settings
+from streams.jetstream.key_value import KeyValue
+from streams.topology import ensure_bucket
 from tests.integration.infra.nats_parties import parties
 
 
@@ -61,3 +65,20 @@ async def test_the_operator_s_process_starts_with_the_rights_that_it_has(tmp_pat
         )
         async with service_process("operator", settings) as process:
             assert process.nats.is_connected
+
+
+async def test_a_service_starts_without_the_bucket_that_it_uses(tmp_path: Path, database_url: str) -> None:
+    async with parties(tmp_path) as nats_parties:
+        settings = Settings(
+            nats_url=nats_parties.server.url_of("messaging"),
+            database_url=database_url,
+            listen=f"127.0.0.1:{free_port()}",
+            secrets_dir=str(tmp_path / "secrets"),
+        )
+        async with service_process("messaging", settings) as process:
+            drafts = KeyValue(process.nats, DRAFTS)
+            with pytest.raises(Unavailable):
+                await drafts.put("a", b"1")
+            await ensure_bucket((await nats_parties.party(TOPOLOGY)).nats, DRAFTS, replicas=1)
+            await drafts.put("a", b"1")
+            assert await drafts.get_many(["a"]) == {"a": b"1"}

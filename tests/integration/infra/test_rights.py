@@ -274,17 +274,17 @@ async def test_a_bucket_is_read_and_written_by_its_owner_alone(nats_parties: Par
     for bucket, settings in BUCKETS.items():
         stream = stream_of_bucket(bucket)
         making |= {f"{API}.STREAM.CREATE.{stream}", f"{API}.STREAM.UPDATE.{stream}"}
-        never |= {f"{API}.{call}.{stream}" for call in TO_A_STREAM}
-        own = {key_of(bucket, "x.y"), f"{API}.DIRECT.GET.{stream}", f"{API}.STREAM.MSG.GET.{stream}"}
+        never |= {f"{API}.{call}.{stream}" for call in (*TO_A_STREAM, "STREAM.MSG.GET")}
+        own = {key_of(bucket, "x.y"), f"{API}.DIRECT.GET.{stream}"}
         (using if settings.owner == name else never).update(own)
     permitted = await party.permitted_to_publish([*using, *making, *never])
     assert permitted == (making if name == TOPOLOGY else using)
 
 
-async def test_a_bucket_s_owner_uses_it_with_the_rights_that_it_has(house: Parties) -> None:
+async def test_a_bucket_s_owner_uses_it_with_the_rights_that_it_has(nats_parties: Parties) -> None:
     for bucket, settings in BUCKETS.items():
-        await ensure_bucket((await house.party(TOPOLOGY)).nats, bucket, replicas=1)
-        owner = (await house.party(settings.owner)).nats
+        await ensure_bucket((await nats_parties.party(TOPOLOGY)).nats, bucket, replicas=1)
+        owner = (await nats_parties.party(settings.owner)).nats
         await ensure_bucket(owner, bucket, replicas=1)
         values = KeyValue(owner, bucket)
         await values.put("u", b"1")

@@ -1,6 +1,7 @@
 """The supervisor with real servers and small services: start, restart, stop, and cleanup after a crash."""
 
 import asyncio
+import json
 import os
 import re
 import signal
@@ -13,8 +14,14 @@ from pathlib import Path
 import psycopg
 import pytest
 
+from contracts.subjects import DRAFTS
+from infra.embedded.nats_server import NatsServer
 from infra.runtime import run_file
+from infra.runtime.connections import connect_nats
+from infra.security.secrets import TOPOLOGY, Secrets
+from infra.settings import Settings
 from infra.supervisor import readiness_probes
+from streams.topology import settings_of_bucket
 from tests.integration.infra.processes import all_gone, command_of, descendants, is_alive
 
 PROGRAM = Path(__file__).with_name("small_system.py")
@@ -110,7 +117,7 @@ async def test_sigkill_of_the_supervisor_leaves_no_process_and_loses_nothing(tmp
         await _execute(run_file.find(tmp_path / "data").database_url, "SELECT n FROM vestnik_auth.kept")
 
 
-async def test_sigkill_of_everything_at_once_is_survived(tmp_path: Path) -> None:
+async def test_sigkill_of_everything_at_once_is_survived_also_without_a_bucket(tmp_path: Path) -> None:
     async with system(tmp_path / "data") as up:
         await up.line_with(READY.pattern)
         everyone = descendants(up.pid)
@@ -119,9 +126,25 @@ async def test_sigkill_of_everything_at_once_is_survived(tmp_path: Path) -> None
         for pid in everyone:
             _kill(pid)
         await up.ended()
+    await _break_bucket(tmp_path / "data")
     async with system(tmp_path / "data") as again:
+        await again.line_with("the bucket drafts cannot be prepared")
         await again.line_with(READY.pattern)
         await _execute(run_file.find(tmp_path / "data").database_url, "SELECT n FROM vestnik_auth.kept")
+
+
+async def _break_bucket(data_dir: Path) -> None:
+    """Gives the stream of a bucket a setting that must not be changed automatically."""
+    passwords = Secrets.load(Settings(data_dir=data_dir).secrets_path).nats_passwords()
+    server = NatsServer(data_dir / "nats", passwords=passwords)
+    await server.start()
+    try:
+        connection = await connect_nats(Settings(nats_url=server.url_of(TOPOLOGY)), TOPOLOGY)
+        config = settings_of_bucket(DRAFTS, replicas=1) | {"max_msgs_per_subject": 5}
+        await connection.request(f"$JS.API.STREAM.UPDATE.{config['name']}", json.dumps(config).encode(), timeout=60)
+        await connection.close()
+    finally:
+        await server.stop()
 
 
 async def test_commands_find_the_system_while_a_service_is_not_ready(tmp_path: Path) -> None:

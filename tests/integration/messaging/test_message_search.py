@@ -298,13 +298,12 @@ async def test_a_page_of_long_texts_ends_early_and_the_next_one_goes_on(history:
     texts = [f"{number:02} " + "🦉" * 3_997 for number in range(12)]
     await history.say(ANNA, BEN, *texts)
     for best in (False, True):
-        first, after = await history.page(BEN, "🦉", best=best)
-        assert [found.message.text for found in first] == texts[:1:-1]
-        assert first[0].highlights == [(3, 4_000)]
-        assert after is not None
-        rest, after = await history.page(BEN, "🦉", best=best, after=after)
-        assert [found.message.text for found in rest] == texts[1::-1]
-        assert after is None
+        after = None
+        for page_texts in (texts[11:6:-1], texts[6:1:-1], texts[1::-1]):
+            page, after = await history.page(BEN, "🦉", best=best, after=after)
+            assert [found.message.text for found in page] == page_texts
+            assert page[0].highlights == [(3, 4_000)]
+            assert (after is None) == (page_texts[-1] == texts[0])
 
 
 async def test_the_best_are_those_with_whole_words_and_their_pages_stay_while_messages_arrive(

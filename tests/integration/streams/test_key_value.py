@@ -1,14 +1,17 @@
 """A key-value bucket keeps the last value of each key."""
 
+import asyncio
+
 import pytest
 from nats.aio.client import Client
 
 from contracts.errors import Unavailable
 from contracts.subjects import LAST_SEEN, key_of, stream_of_bucket
 from infra.embedded.nats_server import NatsServer
+from streams.jetstream import key_value
 from streams.jetstream.api import JetStream
 from streams.jetstream.key_value import MOST_KEYS, KeyValue
-from streams.topology import ensure_bucket, settings_of_bucket
+from streams.topology import ensure_bucket, ensure_stream, prepare_bucket, settings_of_bucket
 
 
 async def test_the_last_value_of_a_key_is_kept_and_a_deleted_one_is_gone(nats: Client) -> None:
@@ -51,6 +54,38 @@ async def test_a_bucket_that_is_missing_or_away_is_unavailable(nats: Client, nat
     await nats_server.stop()
     with pytest.raises(Unavailable):
         await values.get_many(["a"])
+
+
+async def test_a_request_that_the_server_refuses_is_no_answer_without_values(
+    nats: Client, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    await ensure_bucket(nats, LAST_SEEN, replicas=1)
+    values = KeyValue(nats, LAST_SEEN)
+    keys = [str(number) for number in range(1_100)]
+    for key in keys:
+        await nats.publish(key_of(LAST_SEEN, key), b"1")
+    await values.put(keys[-1], b"1")
+    monkeypatch.setattr(key_value, "MOST_KEYS", len(keys))  # more than the server accepts
+    with pytest.raises(Unavailable):
+        await values.get_many(keys)
+
+
+async def test_a_bucket_that_cannot_be_prepared_is_prepared_later(
+    nats: Client, caplog: pytest.LogCaptureFixture
+) -> None:
+    stream, required = stream_of_bucket(LAST_SEEN), settings_of_bucket(LAST_SEEN, replicas=1)
+    await ensure_stream(nats, required | {"max_msgs_per_subject": 5})
+    await prepare_bucket(nats, LAST_SEEN, replicas=1, attempts=1)
+    assert "max_msgs_per_subject" in caplog.messages[-1]
+    preparing = asyncio.create_task(prepare_bucket(nats, LAST_SEEN, replicas=1))
+    async with asyncio.timeout(60):
+        while len(caplog.messages) < 2:
+            await asyncio.sleep(0.01)
+        assert not preparing.done()
+        await nats.jetstream().delete_stream(stream)
+        await preparing
+    config = (await JetStream(nats).info(stream)).config
+    assert config | required == config
 
 
 async def test_making_a_bucket_again_changes_nothing(nats: Client) -> None:

@@ -4,10 +4,12 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from contracts.values.text_words import segments
+from contracts.values.text_words import Segment, segments
 from services.messaging.search.terms import (
     LOOKED_UP,
+    Stems,
     Term,
+    _occurrences,
     highlights,
     index_query,
     parse_query,
@@ -65,6 +67,18 @@ def test_what_the_terms_match_is_marked_in_the_text(text: str, query: str, parts
 
 def test_marks_that_overlap_become_one() -> None:
     assert highlights("привет", segments("привет"), parse_query("при привет пр"), {}) == [(0, 6)]
+
+
+def test_a_term_is_compared_only_with_words_of_its_initial(monkeypatch: pytest.MonkeyPatch) -> None:
+    compared: list[tuple[str, str]] = []
+
+    def count(text: str, segment: Segment, term: Term, stems: Stems) -> list[tuple[int, int]]:
+        compared.append((segment.text, term.text))
+        return _occurrences(text, segment, term, stems)
+
+    monkeypatch.setattr("services.messaging.search.terms._occurrences", count)
+    assert marked("ann bo 北京 ann", "a b 京") == ["a", "b", "京", "a"]
+    assert compared == [("ann", "a"), ("bo", "b"), ("北京", "京"), ("ann", "a")]
 
 
 @given(st.text(max_size=40), st.text(max_size=10))
