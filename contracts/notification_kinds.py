@@ -62,16 +62,16 @@ def muted_until(moment: datetime | None, at: datetime) -> MutedUntil | UnsetType
 
 
 class LiveConversation(msgspec.Struct, frozen=True, kw_only=True):
-    """`conversation.updated`, for the devices of the reader whose settings they are.
+    """`conversation.updated`, for the devices of the reader: either their settings or a draft.
 
-    With `draft` it is ephemeral: a draft is no event of a stream.
+    With `draft` it is ephemeral, and the settings are left out: a draft is no event of a stream.
     """
 
     user_id: Annotated[Id, Meta(description="The other person.")]
     conversation_id: Id
     muted_until: MutedUntil | UnsetType = UNSET
-    pinned: bool
-    archived: bool
+    pinned: Annotated[bool, Meta(description="Left out with `draft`.")] | UnsetType = UNSET
+    archived: Annotated[bool, Meta(description="Left out with `draft`.")] | UnsetType = UNSET
     draft: (
         Annotated[
             str,

@@ -173,7 +173,10 @@ async def gateway(settings: Settings, secrets: Secrets, nats: NATS, metrics: Met
             typing, drafts = TypingNotices(bus, live, presence_metrics), DraftNotices(bus, live)
             hidden = HiddenUsers(_find_hidden(remotes), lambda: news.position.sequence(PROFILE))
             last_seen = LastSeen(
-                KeyValue(nats, LAST_SEEN), presence_metrics, prepare_bucket=lambda: _prepare_bucket(settings, nats)
+                KeyValue(nats, LAST_SEEN),
+                presence_metrics,
+                hides=lambda user_id: bool(hidden.known(user_id)),
+                prepare_bucket=lambda: _prepare_bucket(settings, nats),
             )
             presence = Presence(bus, live, hidden, last_seen, presence_metrics)
             live.listener = presence

@@ -165,13 +165,13 @@ class MessageQueries:
         await self._model.wait_for(position)
 
     async def mutes(self, user_id: str, position: Position) -> list[MuteRow]:
-        """Returns the user's open conversations that are muted now."""
+        """Returns the user's conversations that are muted now, closed ones too: a mute outlasts the friendship."""
         await self._model.wait_for(position)
         rows, _ = await self._model.select(
             MuteRow,
             """
             SELECT c.peer_id, c.muted_until FROM {conversations} AS c
-            WHERE c.user_id = %(user_id)s AND c.open AND c.muted_until > now()
+            WHERE c.user_id = %(user_id)s AND c.muted_until > now()
             """,
             {"user_id": user_id},
         )

@@ -1,7 +1,6 @@
 """gRPC server of messaging: validates requests and maps messages; `infra.rpc` maps the errors."""
 
 from collections.abc import AsyncIterator, Sequence
-from datetime import UTC, datetime
 from typing import Annotated, Literal
 
 import msgspec
@@ -10,7 +9,7 @@ from msgspec import UNSET, Meta
 from contracts.errors import Invalid, Violation
 from contracts.events.message import FOREVER
 from contracts.messages import Quote, Reaction, SentMessage
-from contracts.notification_kinds import LiveConversation, muted_until
+from contracts.notification_kinds import LiveConversation
 from contracts.positions import Position
 from contracts.rpc.vestnik.messaging.v1 import (
     BackfillNotificationsRequest,
@@ -307,17 +306,12 @@ class MessagingServer(MessagingServiceBase):
             pinned=UNSET if request.pinned is None else request.pinned,
             archived=UNSET if request.archived is None else request.archived,
         )
-        settings, sequence = await self._settings.update(
-            request.user_id, request.peer_id, patch, current(), draft=request.draft
-        )
+        sequence = await self._settings.update(request.user_id, request.peer_id, patch, current(), draft=request.draft)
         if request.draft is None:
             return UpdateConversationResponse(position=_position(sequence))
         live = LiveConversation(
             user_id=request.peer_id,
             conversation_id=pair_id(request.user_id, request.peer_id),
-            muted_until=muted_until(settings.muted_until, datetime.now(UTC)),
-            pinned=settings.pinned,
-            archived=settings.archived,
             draft=request.draft,
         )
         return UpdateConversationResponse(position=_position(sequence), live=msgspec.json.encode(live))

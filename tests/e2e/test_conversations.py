@@ -173,7 +173,7 @@ async def test_settings_are_ones_own_and_reach_ones_devices_live_and_after_an_ab
         for draft in ("Dear Boris,\n", ""):
             assert (await change(anna, boris, draft=draft)).status_code == 204
             await phone.until(lambda stream: stream.events[-1].data.get("draft") is not None)
-            assert phone.events.pop().data == latest | {"draft": draft}
+            assert phone.events.pop().data == shown | {"draft": draft}
         await anna.sends(boris, "the other person's first event")
         await others.until(lambda stream: len(stream.events) >= 1)
         assert [event.type for event in others.events] == ["message.sent"]

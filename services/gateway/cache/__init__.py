@@ -1,1 +1,1 @@
-"""Caches of service responses: profiles and message pages."""
+"""Caches of service responses: profiles, message pages and mutes."""

@@ -2,7 +2,7 @@
 
 import asyncio
 from collections import deque
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from enum import StrEnum
 
 import msgspec
@@ -66,7 +66,7 @@ class ClientQueue:
         # Whether the client also receives notifications.
         self.notified = notified
         # By the other person: until when the user has muted the conversation, as Unix time; for `notified` clients.
-        self.muted: dict[str, float] = {}
+        self.muted: Mapping[str, float] = {}
         # Unix time at which the session expires, as far as known.
         self.expires_at = expires_at
         # Whether the client has caught up, so that live events go to the queue.

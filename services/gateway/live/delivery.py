@@ -23,6 +23,7 @@ from contracts.rpc.vestnik.session.v1 import ValidateSessionRequest
 from contracts.subjects import CONTACT, MESSAGING, PROFILE
 from contracts.values.ids import new_id
 from infra.rpc.call_context import Call
+from services.gateway.cache.mute_index import MuteIndex
 from services.gateway.cache.profile_reader import ProfileReader
 from services.gateway.clients import ServiceClients
 from services.gateway.consistency.encrypted_positions import SealedPositions
@@ -62,7 +63,7 @@ class SubscriptionRequest(msgspec.Struct, frozen=True):
 
 
 class ConnectionListener(Protocol):
-    """Learns of the clients that are connected here, and of what decides whether they are shown."""
+    """Learns of the clients that are connected here, and of what decides who is shown to whom."""
 
     def on_connect(self, client: ClientQueue) -> None:
         """A client has connected."""
@@ -75,6 +76,9 @@ class ConnectionListener(Protocol):
 
     def on_settings(self, user_id: str, hidden: bool) -> None:
         """A user, connected here or not, has changed their profile. `hidden`: whether they hide their presence."""
+
+    def on_friendship_removed(self, user_id: str, other_id: str) -> None:
+        """The two are no longer friends."""
 
 
 class LiveDelivery:
@@ -109,6 +113,7 @@ class LiveDelivery:
         self._hub = Hub(FriendIndex(self._backfill.friends), seal=sealed.seal_sequences, on_attach=self._attached)
         self._profiles = ProfileUpdates(self._hub, profiles, overrun=self._restart_all)
         self._slots = BackfillSlots()
+        self._mutes = MuteIndex(self._backfill.mutes)
         self._keys = keys
         self._sealed = sealed
         # With the id of the key that signed the client's token.
@@ -202,6 +207,7 @@ class LiveDelivery:
                     beginning.positions,
                     still_active=self._still_active,
                     slots=self._slots,
+                    mutes=self._mutes,
                     handed_out=self._metrics.delivered.add,
                     heartbeat=self._heartbeat,
                 ) as feed:
@@ -269,10 +275,12 @@ class LiveDelivery:
                 self._hub.friend_index.changed(agreed.requester_id, agreed.addressee_id, True)
             case FriendshipRemoved() as ended:
                 self._hub.friend_index.changed(ended.remover_id, ended.other_id, False)
+                if self.listener is not None:
+                    self.listener.on_friendship_removed(ended.remover_id, ended.other_id)
             case ConversationUpdated() as settings:
                 until = settings.muted_until.timestamp() if settings.muted_until is not None else 0.0
                 for peer_id in settings.members:
-                    self._hub.set_mute(settings.user_id, peer_id, until)
+                    self._mutes.changed(settings.user_id, peer_id, until)
             case SessionRefreshed() as refreshed:
                 self._hub.refreshed(refreshed.user_id, event.aggregate_id, refreshed.expires_at.timestamp())
         some = False

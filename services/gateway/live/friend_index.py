@@ -1,4 +1,4 @@
-"""Index of the friends of connected users: gives the recipients of a profile's update without a request for each.
+"""Index of the friends of connected users: who gets a profile's update, sees whose presence, and may type to whom.
 
 A user's friends are loaded once, when their first client connects, and kept current by the events of CONTACT. They are
 kept for a while after the last client has disconnected, since most reconnect.

@@ -50,8 +50,6 @@ class Hub:
         # The last profile.updated that was skipped: its user had no friend here.
         self._passed_over = 0
         self._queues: dict[str, list[ClientQueue]] = {}
-        # By user: the clients whose `muted` is kept current, attached or not.
-        self._following_mutes: dict[str, list[ClientQueue]] = {}
         self._moved: set[asyncio.Future[None]] = set()
         # Computed on demand, and dropped when any position advances.
         self._here: HeadPosition | None = None
@@ -126,11 +124,6 @@ class Hub:
             if queue.session_id == session_id:
                 queue.expires_at = max(queue.expires_at, expires_at)
 
-    def set_mute(self, user_id: str, peer_id: str, until: float) -> None:
-        """The user has muted the conversation with the peer until this Unix time; 0: not."""
-        for queue in self._following_mutes.get(user_id, ()):
-            queue.muted[peer_id] = until
-
     def tell(self, user_id: str, type_: str, data: bytes) -> None:
         """Offers an ephemeral event to the user's clients; one that lags does not get it."""
         for queue in self._queues.get(user_id, ()):
@@ -156,10 +149,6 @@ class Hub:
                 events += _of(queue, friend_set, self._recent[channel].since(positions[channel]))
         return events
 
-    def follow_mutes(self, queue: ClientQueue) -> None:
-        """Keeps the client's `muted` current from now on, until `detach`."""
-        self._following_mutes.setdefault(queue.user_id, []).append(queue)
-
     def attach(self, queue: ClientQueue) -> None:
         """From now on the queue receives its user's events."""
         self._queues.setdefault(queue.user_id, []).append(queue)
@@ -167,12 +156,11 @@ class Hub:
         self._on_attach(queue)
 
     def detach(self, queue: ClientQueue) -> None:
-        for clients in (self._queues, self._following_mutes):
-            queues = clients.get(queue.user_id)
-            if queues is not None and queue in queues:
-                queues.remove(queue)
-                if not queues:
-                    del clients[queue.user_id]
+        queues = self._queues.get(queue.user_id)
+        if queues is not None and queue in queues:
+            queues.remove(queue)
+            if not queues:
+                del self._queues[queue.user_id]
 
     async def until_reached(self, positions: Mapping[str, int], seconds: float) -> bool:
         """Waits until all these positions are published; false if that takes longer than `seconds`."""

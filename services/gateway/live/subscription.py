@@ -14,19 +14,19 @@ The two are joined without loss or duplicates:
 Each round leaves fewer events, unless more happen meanwhile than a buffer holds; then another round follows.
 """
 
-import asyncio
 import logging
 import time
-from collections.abc import Awaitable, Callable, Collection, Iterable, Mapping
+from collections.abc import Awaitable, Callable, Collection, Iterable
 from types import TracebackType
 from typing import Protocol, Self
 
 import msgspec
 
-from contracts.errors import DeadlineExceeded, Overloaded, ReadModelBehind, Unavailable, VestnikError
+from contracts.errors import DeadlineExceeded, Overloaded, ReadModelBehind, Unavailable
 from contracts.events.session import SessionRevoked
 from contracts.notification_kinds import LiveSessionEnd
 from contracts.subjects import CONTACT, MESSAGING, PROFILE, SESSION
+from services.gateway.cache.mute_index import MuteIndex, UserMutes
 from services.gateway.live.backfill import EventPage
 from services.gateway.live.backfill_slots import SMALL, BackfillSlots
 from services.gateway.live.client_queue import EPHEMERAL, ClientQueue, CloseReason, QueuedEvent
@@ -55,8 +55,6 @@ class Pages(Protocol):
     ) -> EventPage: ...
 
     async def are_friends(self, user_id: str, other_id: str) -> bool: ...
-
-    async def mutes(self, user_id: str, messaging: int) -> Mapping[str, float]: ...
 
 
 class ClientEvent(msgspec.Struct, frozen=True):
@@ -102,6 +100,7 @@ class Subscription:
         *,
         still_active: StillActive,
         slots: BackfillSlots,
+        mutes: MuteIndex,
         handed_out: Callable[[int], None],
         heartbeat: float = HEARTBEAT,
         pause: float = _PAUSE,
@@ -114,6 +113,7 @@ class Subscription:
         self._positions = positions
         self._still_active = still_active
         self._slots = slots
+        self._mutes = mutes
         self._handed_out = handed_out
         self._heartbeat = heartbeat
         self._pause = pause
@@ -123,7 +123,7 @@ class Subscription:
         # The hub's position at the last event delivered by `_deliver_now`.
         self._reached: HeadPosition | None = None
         self._friend_set: FriendSet | None = None
-        self._loading_mutes: asyncio.Task[None] | None = None
+        self._user_mutes: UserMutes | None = None
         # By user, sequences of MESSAGING: up to where it is known whether their conversation is closed, and up to where
         # it is closed.
         self._known: ChannelPositions = {}
@@ -136,15 +136,15 @@ class Subscription:
 
     async def __aenter__(self) -> Self:
         if self._queue.notified:
-            self._hub.follow_mutes(self._queue)
-            self._loading_mutes = asyncio.create_task(self._load_mutes())
+            self._user_mutes = self._mutes.acquire(self._queue.user_id, self._hub.position(MESSAGING))
+            self._queue.muted = self._user_mutes.muted_until
         return self
 
     async def __aexit__(
         self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
     ) -> None:
-        if self._loading_mutes is not None:
-            self._loading_mutes.cancel()
+        if self._user_mutes is not None:
+            self._mutes.release(self._queue.user_id)
         self._hub.detach(self._queue)
         self._slots.give_back(self._queue)
         if self._friend_set is not None:
@@ -187,9 +187,9 @@ class Subscription:
         if queue.end is not None:
             return None
         try:
-            if self._loading_mutes is not None:
-                # Other events do not wait for messaging longer than this.
-                await asyncio.wait({self._loading_mutes}, timeout=_MUTES_WITHIN)
+            if self._user_mutes is not None:
+                # Other events do not wait for messaging longer than this; until then all notifications are sent.
+                await self._user_mutes.wait_loaded(_MUTES_WITHIN)
             self._friend_set = await hub.friend_index.acquire(
                 queue.user_id, hub.position(CONTACT), lambda: hub.position(PROFILE)
             )
@@ -197,19 +197,6 @@ class Subscription:
             log.info("the friends of a user cannot be loaded: %s", error)
             await queue.wait(self._pause)
         return self._friend_set
-
-    async def _load_mutes(self) -> None:
-        """Loads which conversations the user has muted; until then notifications of all of them are sent."""
-        queue = self._queue
-        while True:
-            try:
-                loaded = await self._backfill.mutes(queue.user_id, self._hub.position(MESSAGING))
-                break
-            except VestnikError as error:
-                log.info("the mutes of a user cannot be loaded: %s", error)
-                await asyncio.sleep(self._pause)
-        # What was changed since the client came is newer than what was loaded.
-        queue.muted = {**loaded, **queue.muted}
 
     async def _backfill_round(self, friend_set: FriendSet) -> list[ClientEvent] | None:
         """One round of what was missed; None if it yields nothing. Attaches the queue once few events are left."""

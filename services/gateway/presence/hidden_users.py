@@ -32,7 +32,7 @@ class HiddenUsers:
         """Applies an event of PROFILE."""
         for changes in self._meanwhile:
             changes[user_id] = hidden
-        if self._known.peek(user_id) is not None:
+        if hidden or self._known.peek(user_id) is not None:
             self._known.put(user_id, hidden)
 
     async def among(self, user_ids: Collection[str]) -> set[str]:

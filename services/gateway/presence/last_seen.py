@@ -35,11 +35,14 @@ class LastSeen:
         values: KeyValue,
         metrics: PresenceMetrics,
         *,
+        hides: Callable[[str], bool],
         prepare_bucket: Callable[[], Awaitable[None]],
         clock: Callable[[], float] = time.monotonic,
     ) -> None:
+        """`hides`: whether the user is known to show nobody when they were online."""
         self._values = values
         self._metrics = metrics
+        self._hides = hides
         self._prepare_bucket = prepare_bucket
         self._clock = clock
         # Users who are online here, and when their values are refreshed.
@@ -51,7 +54,8 @@ class LastSeen:
         self._away = False
 
     def set_online(self, user_id: str) -> None:
-        """The user is online somewhere: no earlier time is to be written."""
+        """The user is online somewhere: earlier times are out of date."""
+        self._latest.discard(user_id)
         self._waiting.pop(user_id, None)
 
     def keep(self, user_id: str) -> None:
@@ -64,13 +68,19 @@ class LastSeen:
 
     def set_offline(self, user_id: str, at: float, *, write: bool) -> None:
         """The user is online nowhere since then, Unix time. `write`: whether this gateway is to store it."""
+        if self._hides(user_id):
+            return
         seen = rfc3339_of(int(at * 1000))
         self._latest.put(user_id, seen)
         if write and len(self._waiting) < _MOST_WAITING:
             self._waiting[user_id] = seen
 
     def hide(self, user_id: str, *, remove: bool) -> None:
-        """The user shows nobody when they were online. `remove`: whether this gateway is to remove the value."""
+        """The user shows nobody when they were online.
+
+        `remove`: whether this gateway is to remove the value, even if it has not written one.
+        """
+        remove = remove or user_id in self._refresh_at or self._written_at.peek(user_id) is not None
         self._latest.discard(user_id)
         self._waiting.pop(user_id, None)
         self._refresh_at.pop(user_id, None)
@@ -136,13 +146,16 @@ class LastSeen:
 
     async def _write_one(self, user_id: str) -> bool:
         waits = user_id in self._waiting
-        seen = self._waiting.get(user_id) if waits else rfc3339_of(int(time.time() * 1000))
+        due = seen = self._waiting.get(user_id) if waits else rfc3339_of(int(time.time() * 1000))
         now = self._clock()
         try:
+            if seen is not None:
+                await self._values.put(user_id, seen.encode())
+                if self._hides(user_id):
+                    # Another gateway may have removed the value before this one was stored.
+                    seen = None
             if seen is None:
                 await self._values.delete(user_id)
-            else:
-                await self._values.put(user_id, seen.encode())
         except Unavailable:
             self._metrics.last_seen.labels("failed").inc()
             self._report()
@@ -150,7 +163,7 @@ class LastSeen:
         self._away = False
         self._metrics.last_seen.labels("stored" if seen is not None else "removed").inc()
         self._written_at.put(user_id, now)
-        if waits and self._waiting.get(user_id, "") == seen:
+        if waits and self._waiting.get(user_id, "") in (due, seen):
             del self._waiting[user_id]
         if user_id in self._refresh_at:
             self._refresh_at[user_id] = now + REFRESH_SECONDS

@@ -57,7 +57,12 @@ class Presence:
         self._grace = grace
         self._clock = clock
         self._exchange = PresenceExchange(bus, self, grace=grace, clock=clock)
-        self._watches = PresenceWatches(sees_online=self._sees_online, last_seen_at=last_seen.latest, metrics=metrics)
+        self._watches = PresenceWatches(
+            sees=self._sees_presence,
+            is_online=lambda user_id: user_id in self._exchange.online,
+            last_seen_at=last_seen.latest,
+            metrics=metrics,
+        )
         # Users who are connected here: whether they may see others. A new one is absent until that is known.
         self._sees: dict[str, bool] = {}
         # Users whose last client here has gone, and when they count as offline.
@@ -131,6 +136,10 @@ class Presence:
         elif user_id in self._leaving:
             self._decide(user_id)
 
+    def on_friendship_removed(self, user_id: str, other_id: str) -> None:
+        self._watches.drop(user_id, other_id)
+        self._watches.drop(other_id, user_id)
+
     # PresenceListener
 
     def on_online(self, user_id: str) -> None:
@@ -144,13 +153,9 @@ class Presence:
             self._last_seen.set_offline(user_id, at, write=write)
         self._watches.changed(user_id, self._live.friends_here(user_id))
 
-    def _sees_online(self, user_id: str, person: str) -> bool | None:
+    def _sees_presence(self, user_id: str, person: str) -> bool | None:
         sees = self._sees.get(user_id)
-        return sees and (
-            person in self._exchange.online
-            and user_id in self._live.friends_here(person)
-            and not self._hidden.known(person)
-        )
+        return sees and user_id in self._live.friends_here(person) and not self._hidden.known(person)
 
     def _watch(self, caller: Principal, answered: dict[str, bool]) -> Watch:
         online = pack(user_id for user_id, state in answered.items() if state)

@@ -21,12 +21,14 @@ class PresenceWatches:
     def __init__(
         self,
         *,
-        sees_online: Callable[[str, str], bool | None],
+        sees: Callable[[str, str], bool | None],
+        is_online: Callable[[str], bool],
         last_seen_at: Callable[[str], Rfc3339 | None],
         metrics: PresenceMetrics,
     ) -> None:
-        """`sees_online`: whether a user (the first) sees another one online now; None if that is not known yet."""
-        self._sees_online = sees_online
+        """`sees`: whether a user (the first) may see another one's presence; None if that is not known yet."""
+        self._sees = sees
+        self._is_online = is_online
         self._last_seen_at = last_seen_at
         self._metrics = metrics
         self._clients: dict[str, list[ClientQueue]] = {}
@@ -69,6 +71,11 @@ class PresenceWatches:
                 del told[person]
             self.catch_up(client)
 
+    def drop(self, user_id: str, person: str) -> None:
+        """The user's clients get no more events about the person."""
+        for client in self._clients.get(user_id, ()):
+            self._told.get(client, {}).pop(person, None)
+
     def changed(self, person: str, watchers: Collection[str]) -> None:
         """Tells the watchers' clients that asked about the person, if it is something new to them."""
         for user_id in watchers:
@@ -96,10 +103,11 @@ class PresenceWatches:
             self.catch_up(client)
 
     def _tell(self, client: ClientQueue, told: dict[str, bool], person: str) -> None:
-        online = self._sees_online(client.user_id, person)
-        if online is None or told[person] == online or not client.attached:
+        sees = self._sees(client.user_id, person)
+        online = bool(sees) and self._is_online(person)
+        if sees is None or told[person] == online or not client.attached:
             return
-        last_seen_at = None if online else self._last_seen_at(person)
+        last_seen_at = self._last_seen_at(person) if sees and not online else None
         event = LivePresence(person, online, msgspec.UNSET if last_seen_at is None else last_seen_at)
         if client.offer(PRESENCE, msgspec.json.encode(event)):
             told[person] = online

@@ -27,11 +27,11 @@ class SettingsCommands:
 
     async def update(
         self, user_id: str, peer_id: str, patch: SettingsPatch, call: Call, *, draft: str | None = None
-    ) -> tuple[Settings, int]:
+    ) -> int:
         """Changes the user's settings of the conversation and then their draft, if there is one to save.
 
         Returns:
-            The settings, and the sequence of their last event in MESSAGING.
+            The sequence of the settings' last event in MESSAGING.
 
         Raises:
             NotFriends: the conversation is closed to the user.
@@ -58,4 +58,4 @@ class SettingsCommands:
         )
         if draft is not None:
             await self._drafts.save(user_id, conversation_id, draft)
-        return outcome.state, outcome.sequence
+        return outcome.sequence

@@ -28,11 +28,14 @@ class Kept:
         self.nats = nats
         self.now = 1_000.0
         self.values = KeyValue(nats, LAST_SEEN, patience=1.0)
+        self.hidden: set[str] = set()
         self.seen = self.gateway()
 
     def gateway(self) -> LastSeen:
         metrics = PresenceMetrics(CollectorRegistry())
-        return LastSeen(self.values, metrics, prepare_bucket=self.make, clock=lambda: self.now)
+        return LastSeen(
+            self.values, metrics, hides=self.hidden.__contains__, prepare_bucket=self.make, clock=lambda: self.now
+        )
 
     async def make(self) -> None:
         await prepare_bucket(self.nats, LAST_SEEN, replicas=1)
@@ -60,6 +63,7 @@ async def test_a_user_who_comes_and_goes_is_written_once_a_minute_with_the_lates
     # Online again: the time that waits is out of date.
     kept.seen.set_offline("a", AT + 5, write=True)
     kept.seen.set_online("a")
+    assert kept.seen.latest("a") is None
     kept.now += PAUSE_SECONDS
     assert await kept.stored("a") == {"a": text(4).encode()}
 
@@ -92,6 +96,25 @@ async def test_another_gateway_reads_it_and_of_who_hides_nothing_is_left(nats: N
     kept.seen.hide("a", remove=True)
     assert await kept.stored("a") == {}
     assert await kept.seen.read(["a"]) == await other.read(["a"]) == {}
+
+
+async def test_a_value_that_is_stored_while_its_user_hides_is_removed_by_the_gateway_that_stored_it(nats: NATS) -> None:
+    kept = Kept(nats)
+    await kept.make()
+    kept.seen.set_offline("a", AT, write=True)
+    assert await kept.stored("a") == {"a": text(0).encode()}
+    kept.seen.hide("a", remove=False)
+    assert await kept.stored("a") == {}
+    # The user hides, and another gateway removes the value, before this one is stored.
+    kept.seen.set_offline("b", AT, write=True)
+    kept.hidden.add("b")
+    assert await kept.stored("b") == {}
+    assert await kept.writes() == 4
+    # What a gateway that has not read of it says later is not kept.
+    kept.seen.set_offline("b", AT + 1, write=True)
+    assert kept.seen.latest("b") is None
+    await kept.seen.write_due()
+    assert await kept.writes() == 4
 
 
 async def test_while_the_bucket_is_away_times_wait_and_what_is_in_memory_is_answered(nats: NATS) -> None:

@@ -86,6 +86,13 @@ async def test_nobody_but_friends_is_told_and_none_once_the_friendship_has_ended
             assert await gateways.presence(other, boris, anna) == {}
             async with gateways.listening(other, carl):
                 assert await events(annas, "presence", 1) == [{"user_id": carl, "online": True}]
+                await gateways.end_friendship(carl, anna)
+                for stage in (one, other):
+                    assert not any(carl in watched for watched in stage.context.presence._watches._told.values())
+            await seen(gateways, carl, False)
+            # A later event shows that none was sent about Carl.
+            one.context.live.tell(anna, "presence", b'{"user_id":"last"}')
+            assert (await events(annas, "presence", 2))[1:] == [{"user_id": "last"}]
         assert strangers.events == []
 
 

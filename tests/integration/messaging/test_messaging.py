@@ -33,6 +33,7 @@ from contracts.rpc.vestnik.messaging.v1 import (
     EditMessageRequest,
     GetMessagesRequest,
     ListConversationsRequest,
+    ListMutesRequest,
     ListNotificationsRequest,
     MarkNotificationsReadRequest,
     MarkSeenRequest,
@@ -520,14 +521,19 @@ async def test_settings_need_the_friendship_and_outlast_it(house: House) -> None
     [cleo] = await people(house, 1)
     client = house.client("messaging")
     await update(client, anna, ben, pinned=True)
+    muted = await update(client, anna, ben, muted_until=to_unix_ms(FOREVER))
     for stranger in (cleo, anna, new_id()):
         with pytest.raises(NotFriends):
             await update(client, anna, stranger, pinned=True)
-    await unfriend(house, anna, ben)
+    ended = Position.decode(await unfriend(house, anna, ben)).merge(Position.decode(muted)).encode()
     with pytest.raises(NotFriends):
         await update(client, anna, ben, pinned=False)
+    # Loaded before they are friends once more, the mute holds afterwards.
+    request = ListMutesRequest(user_id=anna)
+    answer = await client.call(client.stub(MessagingServiceStub).list_mutes, request, context=seen(ended))
+    assert [mute.peer_id for mute in answer.mutes] == [ben]
     [listed] = await conversations(client, anna, await befriend(house, ben, anna))
-    assert listed.pinned
+    assert (listed.pinned, listed.muted_until) == (True, "forever")
 
 
 async def test_a_draft_is_the_writers_own_at_any_replica_and_stored_as_no_event(house: House) -> None:

@@ -17,13 +17,14 @@ from services.gateway.routes.live.sse import ServerSentEvents
 MEDIA_TYPE = "text/event-stream"
 _HEADERS = {"content-type": MEDIA_TYPE, "cache-control": "no-store", "x-accel-buffering": "no"}
 _DESCRIPTION = """\
-Server-sent events about the user of the token, in order and each once: `message.sent`, `message.seen`, \
-`conversation.updated`, `friendship.created`, `friendship.accepted`, `friendship.removed`, `profile.updated` of \
-friends, `session.revoked`; with `notifications=true` also `notification.created` and `notification.read`. `data` is \
-one JSON object, described at `/asyncapi.json`. More types may be added: ignore unknown ones.
+Server-sent events about the user of the token, in order and each once: `message.sent`, `message.edited`, \
+`message.deleted`, `reaction.changed`, `message.seen`, `conversation.updated`, `friendship.created`, \
+`friendship.accepted`, `friendship.removed`, `block.changed`, `profile.updated` of friends, `session.revoked`; with \
+`notifications=true` also `notification.created` and `notification.read`. `data` is one JSON object, described at \
+`/asyncapi.json`. More types may be added: ignore unknown ones.
 
-`typing` and, after `GET /v1/presence`, `presence` are ephemeral: they have no `id` and are not sent again after a \
-reconnect.
+`typing`, `conversation.updated` with a `draft` and, after `GET /v1/presence`, `presence` are ephemeral: they have no \
+`id` and are not sent again after a reconnect.
 
 `id` is a position. A client that reconnects with the last one (`Last-Event-ID`, which browsers send automatically, \
 or `since`) misses nothing, with any gateway and after any time. Heartbeats advance it too. The `Vestnik-Position` of \

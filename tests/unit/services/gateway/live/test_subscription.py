@@ -17,6 +17,7 @@ from contracts.notification_kinds import NOTIFIED_MESSAGING, stream_of
 from contracts.positions import Position
 from contracts.subjects import MESSAGING, PROFILE
 from contracts.values.ids import new_id
+from services.gateway.cache.mute_index import MuteIndex
 from services.gateway.live import subscription
 from services.gateway.live.backfill import EventPage
 from services.gateway.live.backfill_slots import SMALL, BackfillSlots
@@ -45,6 +46,7 @@ class World:
         # Nothing happens any more.
         self.over = False
         self.slots = BackfillSlots(most_of_one=2)
+        self.mutes = MuteIndex(self.load_mutes, pause=0.0)
         # How often the mutes cannot be loaded.
         self.mutes_fail = 0
 
@@ -126,7 +128,7 @@ class World:
     async def are_friends(self, user_id: str, other_id: str) -> bool:
         return True
 
-    async def mutes(self, user_id: str, messaging: int) -> Mapping[str, float]:
+    async def load_mutes(self, user_id: str, messaging: int) -> Mapping[str, float]:
         if self.mutes_fail:
             self.mutes_fail -= 1
             raise Unavailable
@@ -148,6 +150,7 @@ def feed(world: World, hub: Hub, position: str, *, notified: bool = False) -> tu
         positions,
         still_active=still_active,
         slots=world.slots,
+        mutes=world.mutes,
         handed_out=lambda number: None,
         heartbeat=0.0,
         pause=0.0,
@@ -369,6 +372,6 @@ async def test_a_muted_conversation_notifies_nobody_once_the_mutes_are_loaded_an
         other.muted = queue.muted
         friends = await hub.friend_index.acquire(ME, 5, lambda: 5)
         assert [event.sequence for event in hub.recent(other, {NOTIFIED_MESSAGING: 5}, friends)] == [8]
-        hub.set_mute(ME, FRIEND, 0.0)
+        world.mutes.changed(ME, FRIEND, 0.0)
         hub.publish(notification(9, FRIEND))
         assert await notified(1) == [FRIEND]

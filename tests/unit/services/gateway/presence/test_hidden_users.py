@@ -57,6 +57,13 @@ async def test_a_change_counts_at_once_and_during_a_question() -> None:
     assert await users.among(["a", "b"]) == set()
 
 
+async def test_of_a_user_who_was_not_asked_about_only_hiding_is_remembered() -> None:
+    users = Profiles(set()).users()
+    users.changed("a", True)
+    users.changed("b", False)
+    assert [users.known(user) for user in "ab"] == [True, None]
+
+
 async def test_what_is_not_known_is_no_answer() -> None:
     async def away(user_ids: Sequence[str], followed: int) -> Collection[str]:
         raise Unavailable

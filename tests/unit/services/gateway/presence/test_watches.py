@@ -17,9 +17,11 @@ class Clients:
 
     def __init__(self) -> None:
         self.online: set[str] = set()
-        self.known = True
+        # Whether the user sees others' presence; None: not known yet.
+        self.sees: bool | None = True
         self.watches = PresenceWatches(
-            sees_online=lambda user_id, person: person in self.online if self.known else None,
+            sees=lambda user_id, person: self.sees,
+            is_online=lambda person: person in self.online,
             last_seen_at=lambda person: "2026-01-01T00:00:00.000Z",
             metrics=PresenceMetrics(CollectorRegistry()),
         )
@@ -101,12 +103,35 @@ def test_a_client_that_catches_up_or_lags_is_told_the_latest_later() -> None:
 def test_while_it_is_unknown_what_a_user_may_see_nothing_is_told() -> None:
     clients = Clients()
     client = clients.client()
-    clients.known = False
+    clients.sees = None
     clients.watches.watch(ME, "session", {"a": True})
     assert told(client) == []
-    clients.known = True
+    clients.sees = True
     clients.watches.changed_for(ME)
     assert told(client) == [("a", False)]
+
+
+def test_a_user_who_no_longer_sees_a_person_is_not_shown_when_the_person_was_online() -> None:
+    clients = Clients()
+    client = clients.client()
+    clients.online = {"a"}
+    clients.watches.watch(ME, "session", {"a": True})
+    clients.sees = False
+    clients.watches.changed_for(ME)
+    [event] = client.drain()
+    assert msgspec.json.decode(event.data) == {"user_id": "a", "online": False}
+
+
+def test_after_a_friendship_has_ended_no_client_of_the_user_gets_events_about_the_person() -> None:
+    clients = Clients()
+    one, other = clients.client(), clients.client("other")
+    for session_id in ("session", "other"):
+        clients.watches.watch(ME, session_id, {"a": False, "b": False})
+    clients.client("never asked")
+    clients.watches.drop(ME, "a")
+    for person in ("a", "b"):
+        clients.set(person, True)
+    assert told(one) == told(other) == [("b", True)]
 
 
 def test_a_client_that_has_gone_leaves_nothing_behind() -> None:
