@@ -40,7 +40,7 @@ class Profiles(Projection):
             name_words text COLLATE "C",
             username_forms text COLLATE "C",
             name_forms text COLLATE "C",
-            -- of the last event in PROFILE, and of the last profile.updated
+            -- of the last event in PROFILE, and of the last profile.updated that changed what others are shown
             sequence bigint,
             updated_sequence bigint
         );
@@ -91,6 +91,7 @@ class Profiles(Projection):
     @handles(ProfileUpdated)
     def updated(self, event: Recorded[ProfileUpdated], write: RowChanges) -> None:
         name = plaintext_or_none(event.data.display_name) or ""
+        shown = {} if event.data.settings_only else {"updated_at": event.at, "updated_sequence": event.sequence}
         write.upsert(
             "profiles",
             key={"user_id": event.aggregate_id},
@@ -100,10 +101,9 @@ class Profiles(Projection):
                 "avatar_url": plaintext_or_none(event.data.avatar_url) or "",
                 "presence": event.data.presence,
                 "language": event.data.language,
-                "updated_at": event.at,
                 "sequence": event.sequence,
-                "updated_sequence": event.sequence,
             }
+            | shown
             | _name_terms(name),
         )
 

@@ -25,3 +25,5 @@ class ProfileUpdated(Event, frozen=True, kw_only=True):
     presence: PresenceCode = "friends"
     # Of the user's pages; None if not set.
     language: LanguageCode | None = None
+    # Whether it changes nothing that others are shown, nor when the profile was updated.
+    settings_only: bool = False

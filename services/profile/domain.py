@@ -28,7 +28,7 @@ class Profile(msgspec.Struct, frozen=True, kw_only=True):
     presence: PresenceCode = "friends"
     # None if not set.
     language: LanguageCode | None = None
-    # Time of the last event; None while there is no profile.
+    # Time of the last event that changed what others are shown; None while there is no profile.
     updated_at: datetime | None = None
 
 
@@ -113,7 +113,7 @@ def evolve(state: Profile, event: Event, at: datetime) -> Profile:
                 avatar_url=plaintext_or_none(event.avatar_url) or "",
                 presence=event.presence,
                 language=event.language,
-                updated_at=at,
+                updated_at=state.updated_at if event.settings_only else at,
             )
         case _:
             return state
@@ -138,12 +138,16 @@ def decide_update(user_id: str, state: Profile, command: UpdateProfile, *, verif
         raise StaleProfile
     if state.updated_at is None:
         raise ProfileNotFound
+    display_name = _patched(command.display_name, state.display_name) or state.username
+    bio = _patched(command.bio, state.bio)
+    avatar_url = _patched(command.avatar_url, state.avatar_url)
     updated = ProfileUpdated(
-        display_name=_patched(command.display_name, state.display_name) or state.username,
-        bio=_patched(command.bio, state.bio),
-        avatar_url=_patched(command.avatar_url, state.avatar_url),
+        display_name=display_name,
+        bio=bio,
+        avatar_url=avatar_url,
         presence=state.presence if command.presence is None else command.presence or "friends",
         language=state.language if command.language is None else command.language or None,
+        settings_only=(display_name, bio, avatar_url) == (state.display_name, state.bio, state.avatar_url),
     )
     return () if evolve(state, updated, state.updated_at) == state else (updated,)
 

@@ -110,7 +110,7 @@ class _Nothing(msgspec.Struct, frozen=True):
 
 
 class Updated(ProfileRow, frozen=True, kw_only=True):
-    """A profile with the sequence of its last profile.updated."""
+    """A profile with the sequence of its last profile.updated that changed what others are shown."""
 
     updated_sequence: int
 

@@ -107,6 +107,9 @@ async def test_a_profile_is_told_to_friends_and_to_nobody_else(api: Api) -> None
     ):
         for bio in ("one", "two", "three"):
             assert (await anna.ask("PATCH", "/v1/profiles/me", json={"bio": bio})).status_code == 200
+            # Settings are shown to nobody else.
+            assert (await anna.ask("PATCH", "/v1/profiles/me", json={"language": "ru"})).status_code == 200
+            assert (await anna.ask("PATCH", "/v1/profiles/me", json={"language": None})).status_code == 200
         await boriss.until(enough(3))
         assert told(boriss) == [("profile.updated", bio) for bio in ("one", "two", "three")]
         shown = (await boris.get(f"/v1/profiles/{anna.user_id}", headers=written(anna))).json()

@@ -135,6 +135,7 @@ async def test_settings_are_one_s_own(api: Api) -> None:
         await api.http.get(path, headers=position),
     ):
         assert set(answer.json()) == FIELDS
+        assert answer.json()["updated_at"] == before.json()["updated_at"]
     found = await boris.get("/v1/profiles", params={"query": anna.username}, headers=position)
     assert [set(row) for row in items(found)] == [FIELDS]
     kept = await change(anna, {"bio": "Writes."})

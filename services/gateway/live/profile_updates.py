@@ -1,7 +1,7 @@
 """Completes profile updates with what the event does not contain, then publishes them to the user's friends.
 
-One by one, in stream order, and only if a friend is connected here. While the profile service does not answer, only
-these updates wait.
+Changes of settings alone are left out. One by one, in stream order, and only if a friend is connected here. While the
+profile service does not answer, only these updates wait.
 """
 
 import asyncio
@@ -52,7 +52,7 @@ class ProfileUpdates:
         self._more = asyncio.Event()
 
     def add(self, event: Recorded[Event]) -> None:
-        if isinstance(event.data, ProfileUpdated):
+        if isinstance(event.data, ProfileUpdated) and not event.data.settings_only:
             self._put(event)
 
     def reached(self, sequence: int) -> None:

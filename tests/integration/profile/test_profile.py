@@ -266,6 +266,10 @@ async def test_who_was_away_is_told_the_latest_of_each_friend(house: House) -> N
     await update(client, anna, bio="one")
     _, before = await update(client, ben, bio="two")
     _, position = await update(client, anna, bio="three")
+    # Of settings others hear nothing.
+    request = UpdateProfileRequest(user_id=ben, language="ru")
+    answer = await client.call(client.stub(ProfileServiceStub).update_profile, request, context=seen(position, ben))
+    position = answer.position
     stub = client.stub(ProfileServiceStub)
 
     async def since(after: int) -> list[tuple[str, str]]:

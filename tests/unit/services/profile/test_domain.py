@@ -125,6 +125,16 @@ def test_settings_are_shown_to_the_owner_alone_and_change_the_owner_s_tag_alone(
     assert shy.public() == plain.public()
 
 
+def test_a_change_of_settings_alone_changes_nothing_that_others_see() -> None:
+    state = given_events(CREATED, NAMED)
+    [event] = decide_update(ANNA, state, UpdateProfile(presence="nobody", bio="Hello"), verified=True)
+    before, after = (to_own(ANNA, one, verified=True) for one in (state, evolve(state, event, AT + timedelta(days=1))))
+    assert (before.presence, after.presence) == ("friends", "nobody")
+    assert after.public() == before.public()
+    [event] = decide_update(ANNA, state, UpdateProfile(presence="nobody", bio="Bye"), verified=True)
+    assert evolve(state, event, AT + timedelta(days=1)).updated_at == AT + timedelta(days=1)
+
+
 def test_a_profile_matches_the_tag_that_others_see() -> None:
     state = given_events(CREATED, SHY)
     tag = to_own(ANNA, state, verified=True).public().etag
