@@ -153,7 +153,7 @@ class LastSeen:
                 await self._values.put(user_id, seen.encode())
                 if self._hides(user_id):
                     # Another gateway may have removed the value before this one was stored.
-                    seen = None
+                    self._waiting[user_id] = seen = None
             if seen is None:
                 await self._values.delete(user_id)
         except Unavailable:
@@ -163,7 +163,7 @@ class LastSeen:
         self._away = False
         self._metrics.last_seen.labels("stored" if seen is not None else "removed").inc()
         self._written_at.put(user_id, now)
-        if waits and self._waiting.get(user_id, "") in (due, seen):
+        if self._waiting.get(user_id, "") in (due, seen):
             del self._waiting[user_id]
         if user_id in self._refresh_at:
             self._refresh_at[user_id] = now + REFRESH_SECONDS

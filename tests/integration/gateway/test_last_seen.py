@@ -116,6 +116,7 @@ async def test_a_value_that_is_stored_while_its_user_hides_is_removed_by_the_gat
     assert kept.seen.latest("c") is None
     await kept.seen.write_due()
     assert await kept.writes() == 4
+    assert not kept.seen._waiting
 
 
 async def test_while_the_bucket_is_away_times_wait_and_what_is_in_memory_is_answered(nats: NATS) -> None:
