@@ -1,5 +1,6 @@
 """What can be done to a message in the messenger's page: edit, delete, answer, react; also by keyboard and offline."""
 
+import asyncio
 import re
 from typing import Any
 
@@ -27,6 +28,12 @@ async def test_an_edit_is_seen_by_both_and_marked_with_its_time(sitting: Sitting
     await choose(page, "tomorow at nine", "Edit")
     await expect(field).to_have_value("tomorow at nine")
     await expect(page.locator(".context")).to_contain_text("Editing")
+    await field.fill("tomorrow")
+    await page.goto("/#/people")
+    await expect(field).to_have_count(0)
+    await page.goto(f"/#/chat/{boris.user_id}")
+    await expect(page.locator(".context")).to_contain_text("Editing")
+    await expect(field).to_have_value("tomorrow")
     await write(page, "tomorrow at nine")
     await expect(field).to_have_value("a draft")
     await expect(page.locator(".context")).to_be_hidden()
@@ -113,8 +120,18 @@ async def test_two_people_react_to_a_message(sitting: Sitting, api: Api) -> None
     await expect(chip).to_have_attribute("aria-pressed", "true")
     await expect(others).to_have_attribute("aria-pressed", "false")
     await expect(others).to_have_text("👍1")
+    # A message that changes under its open menu keeps its button.
+    more = row(page, "we have a boat").locator(".more")
+    await more.click()
     await others.click()
     await expect(chip).to_have_text("👍2")
+    await page.keyboard.press("Escape")
+    await expect(more).to_be_focused()
+    await choose(page, "we have a boat", "React")
+    await expect(page.get_by_role("dialog")).to_be_visible()
+    await page.keyboard.press("Shift+Tab")
+    await page.keyboard.press("Shift+Tab")
+    await expect(page.get_by_role("dialog")).to_have_count(0)
     await expect(chip).to_have_attribute("title", re.compile(rf"You, {boris.username}|{boris.username}, You"))
     # Another one takes the place of the first; it is written.
     await choose(page, "we have a boat", "React")
@@ -190,21 +207,87 @@ async def test_edits_and_deletions_without_a_connection_outlive_the_page(sitting
     await write(page, "changed")
     await choose(page, "to delete", "Delete")
     await page.get_by_role("dialog").get_by_role("button", name="Delete").click()
+    texts, field = page.locator(".message .text"), page.locator(".composer textarea")
+    await expect(texts).to_have_text(["changed", "Message deleted"])
+    await expect(page.get_by_role("dialog")).to_have_count(0)
+    await field.press("ArrowUp")
+    await expect(field).to_have_value("changed")
+    await field.press("Escape")
     await write(page, "new")
     await choose(page, "new", "Edit")
     await write(page, "new and changed")
     await write(page, "never sent")
     await choose(page, "never sent", "Delete")
     await page.get_by_role("dialog").get_by_role("button", name="Delete").click()
-    texts = page.locator(".message .text")
-    await expect(texts).to_have_text(["changed", "Message deleted", "new and changed"])
+    await write(page, "dropped in another tab")
+    await expect(texts).to_have_text(["changed", "Message deleted", "new and changed", "dropped in another tab"])
     await page.reload()
-    await expect(texts).to_have_text(["changed", "Message deleted", "new and changed"])
+    await expect(texts).to_have_text(["changed", "Message deleted", "new and changed", "dropped in another tab"])
+    tab = await page.context.new_page()
+    await tab.goto(page.url)
+    await choose(tab, "new and changed", "Edit")
+    await write(tab, "changed in another tab")
+    await choose(tab, "dropped in another tab", "Delete")
+    await tab.get_by_role("dialog").get_by_role("button", name="Delete").click()
+    await expect(tab.get_by_role("dialog")).to_have_count(0)
     await page.context.set_offline(False)
+    for shown in (page, tab):
+        await expect(shown.locator(".message [title='Waiting to be sent']")).to_have_count(0)
+        await expect(shown.locator(".message .text")).to_have_text(
+            ["changed", "Message deleted", "changed in another tab"]
+        )
+    assert [found["text"] for found in await boris.messages(anna)] == ["changed in another tab", "", "changed"]
+
+
+async def test_a_message_whose_answer_is_lost_is_still_deleted(sitting: Sitting, api: Api) -> None:
+    anna, boris = await api.friends()
+    page = await sitting.log_in(anna)
+    await open_chat(page, boris)
+    stored = asyncio.Event()
+
+    async def lost(route: Any) -> None:  # noqa: ANN401 - playwright's own
+        await route.fetch()
+        await page.context.set_offline(True)
+        await route.abort("internetdisconnected")
+        stored.set()
+
+    await page.route("**/messages", lost)
+    await write(page, "sent by mistake")
+    await asyncio.wait_for(stored.wait(), 60)
+    await page.unroute("**/messages")
+    waiting = page.locator(".messages.waiting .message")
+    await waiting.hover()
+    await waiting.locator(".more").click()
+    await page.get_by_role("menuitem", name="Delete").click()
+    await page.get_by_role("dialog").get_by_role("button", name="Delete").click()
+    await expect(waiting).to_have_count(0)
+    await page.context.set_offline(False)
+    await expect(page.locator(".message .text")).to_have_text(["Message deleted"])
     await expect(page.locator(".message [title='Waiting to be sent']")).to_have_count(0)
-    shown = [found["text"] for found in await boris.messages(anna)]
-    assert shown == ["new and changed", "", "changed"]
-    await expect(texts).to_have_text(["changed", "Message deleted", "new and changed"])
+    assert [found["text"] for found in await boris.messages(anna)] == [""]
+
+
+async def test_a_refused_message_keeps_the_focus_and_blocks_nothing_once_deleted(sitting: Sitting, api: Api) -> None:
+    anna, boris = await api.friends()
+    page = await sitting.log_in(anna)
+    await open_chat(page, boris)
+    requests: asyncio.Queue[Any] = asyncio.Queue()
+    refused = {"status": 403, "code": "not_friends", "title": "", "detail": ""}
+    await page.route("**/messages", requests.put)
+    await write(page, "refused")
+    await (await asyncio.wait_for(requests.get(), 60)).fulfill(status=403, json=refused)
+    await page.get_by_role("button", name="Try again").focus()
+    await page.keyboard.press("Enter")
+    again = await asyncio.wait_for(requests.get(), 60)
+    await expect(row(page, "refused")).to_be_focused()
+    await choose(page, "refused", "Delete")
+    await page.get_by_role("dialog").get_by_role("button", name="Delete").click()
+    await expect(page.get_by_role("dialog")).to_have_count(0)
+    await write(page, "the next one")
+    await again.fulfill(status=403, json=refused)
+    await (await asyncio.wait_for(requests.get(), 60)).continue_()
+    await expect(page.locator(".message [title='Waiting to be sent']")).to_have_count(0)
+    assert [found["text"] for found in await boris.messages(anna)] == ["the next one"]
 
 
 async def test_a_refused_edit_says_why_and_keeps_its_text(sitting: Sitting, api: Api) -> None:

@@ -22,6 +22,13 @@ export function fill(node, ...children) {
   return node;
 }
 
+/** Fills a node again. The part that has the focus keeps it, by its `data-part`; where it is gone, the node gets it. */
+export function refill(node, ...children) {
+  const focused = node.contains(document.activeElement) && document.activeElement !== node ? document.activeElement.dataset.part ?? "" : undefined;
+  fill(node, children);
+  if (focused !== undefined) ([...node.querySelectorAll("[data-part]")].find((part) => part.dataset.part === focused) ?? node).focus({ preventScroll: true });
+}
+
 const SHAPES = {
   archive: "M4 5h16v4H4zM5.5 9v10.5h13V9M10 13h4",
   back: "M15 5l-7 7 7 7",

@@ -5,7 +5,7 @@
 import { ask, post, put, Refused, remove } from "./api.js";
 import { withoutText, withReaction } from "./message.js";
 import { Pauses } from "./pauses.js";
-import { dropUnsent, keepUnsent, unsentOf } from "./storage.js";
+import { dropUnsent, keepUnsent, readUnsent, unsentOf } from "./storage.js";
 
 const FIRST_PAUSE_MS = 1_000, LONGEST_PAUSE_MS = 30_000;
 
@@ -36,6 +36,8 @@ export class Outbox {
     this.inFlight = null;
     // Ids of entries that are off the disk, or about to be.
     this.settled = new Set();
+    // Ids of entries that were written to the disk.
+    this.kept = new Set();
     // Ids of messages by those of the entries that sent them.
     this.messageIds = new Map();
     this.working = false;
@@ -46,6 +48,7 @@ export class Outbox {
   /** Takes up what was left, and tries immediately: the gateway answers. */
   async open() {
     const left = (await unsentOf(this.owner)).map((entry) => ({ kind: "send", ...entry }));
+    for (const { id } of left) this.kept.add(id);
     const known = new Set([...this.settled, ...this.waiting.map((entry) => entry.id)]);
     this.waiting = [...left.filter((entry) => !known.has(entry.id)), ...this.waiting];
     for (const peer of new Set(left.map((entry) => entry.peer))) this.changed(peer);
@@ -90,7 +93,7 @@ export class Outbox {
 
   /** Changes the text of a message, or of one that is not sent yet: `target` is {message_id} or {send_id}. */
   async edit(peer, target, text) {
-    const unsent = this.#unattempted(target.send_id);
+    const unsent = await this.#unattempted(target.send_id);
     if (!unsent) return this.#change("edit", peer, target, { text });
     Object.assign(unsent, { text, failed: null });
     await this.#keep(unsent);
@@ -98,7 +101,7 @@ export class Outbox {
   }
 
   async delete(peer, target) {
-    if (this.#unattempted(target.send_id)) return this.discard(target.send_id);
+    if (await this.#unattempted(target.send_id)) return this.discard(target.send_id);
     await this.#change("delete", peer, target, {});
   }
 
@@ -108,7 +111,7 @@ export class Outbox {
   }
 
   async discard(id) {
-    await this.#drop(this.waiting.filter((entry) => entry.id === id || entry.send_id === id));
+    await this.#drop(this.#withChanges(id));
     this.#work();
   }
 
@@ -121,8 +124,37 @@ export class Outbox {
   }
 
   /** A message that the gateway cannot have: it may still be changed where it waits. */
-  #unattempted(id) {
-    return this.waiting.find((entry) => entry.id === id && entry.kind === "send" && !entry.attempted && entry !== this.inFlight);
+  async #unattempted(id) {
+    const isUnattempted = (entry) => entry.id === id && entry.kind === "send" && !entry.attempted && entry !== this.inFlight;
+    const entry = this.waiting.find(isUnattempted);
+    // One that is gone was sent by another tab.
+    if (entry && await this.#reread(entry) === null) entry.attempted = true;
+    return this.waiting.find(isUnattempted);
+  }
+
+  /** An entry and the changes of the message that it sends. */
+  #withChanges(id) {
+    return this.waiting.filter((entry) => entry.id === id || entry.send_id === id);
+  }
+
+  /** Takes over what another tab has changed in an entry; null where it is gone from the disk. */
+  async #reread(entry) {
+    const onDisk = this.kept.has(entry.id) ? await readUnsent(entry.id) : undefined;
+    if (onDisk) {
+      Object.assign(entry, onDisk);
+      this.changed(entry.peer);
+    }
+    return onDisk;
+  }
+
+  /** Whether an entry is still to be sent. One that another tab has sent or discarded is dropped, unless the gateway may
+      have its message and changes of it wait: they need the message's id, which the same request gets again. */
+  async #isStillWaiting(entry) {
+    if (await this.#reread(entry) === null) {
+      const entries = this.#withChanges(entry.id);
+      if (!entry.attempted || entries.length === 1) await this.#drop(entries);
+    }
+    return this.waiting.includes(entry) && !entry.failed;
   }
 
   /** Adds a change of a message; it replaces those that it makes pointless. */
@@ -144,7 +176,11 @@ export class Outbox {
 
   async #keep(entry) {
     this.changed(entry.peer);
-    await keepUnsent(entry);
+    await this.#write(entry);
+  }
+
+  async #write(entry) {
+    if (await keepUnsent(entry)) this.kept.add(entry.id);
   }
 
   async #drop(entries) {
@@ -177,6 +213,8 @@ export class Outbox {
     for (let entry; !this.stopped && (entry = this.#next()); ) {
       try {
         this.inFlight = entry;
+        if (!await this.#isStillWaiting(entry)) continue;
+        await this.#noteAttempt(entry);
         const answer = await REQUESTS[entry.kind](entry);
         this.pauses.reset();
         await this.#accepted(entry, answer);
@@ -185,10 +223,12 @@ export class Outbox {
         const refused = error instanceof Refused ? error : new Refused({ code: "other" }, 0);
         if (refused.status === 401) break;
         if (refused.passing) {
-          await this.#noteAttempt(entry, refused);
           await this.pauses.wait(refused.retryAfter);
         } else if (POINTLESS[entry.kind]?.includes(refused.code)) {
           await this.#drop([entry]);
+        } else if (this.waiting.some(({ kind, send_id: id }) => kind === "delete" && id === entry.id)) {
+          // The user has deleted the message that the gateway does not take.
+          await this.#drop(this.#withChanges(entry.id));
         } else {
           Object.assign(entry, { failed: { code: refused.code, errors: refused.errors }, attempted: false });
           await this.#keep(entry);
@@ -205,7 +245,7 @@ export class Outbox {
       this.messageIds.set(entry.id, answer.message_id);
       for (const change of this.waiting.filter(({ send_id: id }) => id === entry.id)) {
         change.message_id = answer.message_id;
-        await keepUnsent(change);
+        await this.#write(change);
       }
     }
     this.settled.add(entry.id);
@@ -215,11 +255,11 @@ export class Outbox {
     await dropUnsent(entry.id);
   }
 
-  /** Records that the gateway may have a message whose answer did not come; without a network it has not. */
-  async #noteAttempt(entry, refused) {
-    if (entry.kind !== "send" || entry.attempted || (refused.offline && !navigator.onLine)) return;
+  /** Records, before the request of a message, that the gateway may have it; without a network it has not. */
+  async #noteAttempt(entry) {
+    if (entry.kind !== "send" || entry.attempted || !navigator.onLine) return;
     entry.attempted = true;
-    await keepUnsent(entry);
+    await this.#write(entry);
   }
 }
 

@@ -33,8 +33,13 @@ async function within(store, mode, work) {
   });
 }
 
-/** Resolves when it is on disk. */
+/** Resolves when it is on disk, to its id then. */
 export const keepUnsent = (message) => within("unsent", "readwrite", (store) => store.put(message));
+/** The entry as it is on disk, null where it is gone, undefined where the disk cannot be read. */
+export const readUnsent = async (id) => {
+  const entries = await within("unsent", "readonly", (store) => store.getAll(id));
+  return entries && (entries[0] ?? null);
+};
 export const dropUnsent = (id) => within("unsent", "readwrite", (store) => store.delete(id));
 export const unsentOf = async (owner) =>
   ((await within("unsent", "readonly", (store) => store.getAll())) ?? [])

@@ -50,6 +50,8 @@ export class Store extends EventTarget {
       changed: (peer) => this.changed("messages", peer),
     });
     this.drafts = new Drafts(this);
+    // What is edited or answered, by the other person: {edited, quoted, text}. It is there when the view is opened again.
+    this.compositions = new Map();
     this.cache = new Cache(this);
     this.parts = [this.profiles, this.friends, this.blocks, this.conversations, this.conversationSettings, this.messageChanges,
       this.messages, this.quotes, this.readMarks, this.presence, this.notifications, this.outbox, this.drafts, this.cache];

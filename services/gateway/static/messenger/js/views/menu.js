@@ -39,6 +39,8 @@ export function openPopover(content, at) {
     close();
   });
   document.addEventListener("pointerdown", ({ target }) => content.contains(target) || close(), { signal, capture: true });
+  // Tab leads out of it; a menu keeps Tab to itself, and the finger that is lifted after a long press may move the focus.
+  if (content.getAttribute("role") !== "menu") document.addEventListener("focusin", ({ target }) => content.contains(target) || close(), { signal });
   window.addEventListener("hashchange", close, { signal });
   window.addEventListener("resize", () => position(content, at), { signal });
   return close;

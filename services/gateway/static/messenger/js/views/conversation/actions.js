@@ -56,9 +56,10 @@ export class MessageActions {
   /** Edits the user's last message; whether there is one that can be edited. */
   editLast() {
     const { outbox, messages, me } = this.store;
-    const last = outbox.to(this.peer).at(-1) ?? (messages.reachesEnd(this.peer) && messages.of(this.peer).findLast(({ sender_id: sender, deleted }) => sender === me.user_id && !deleted));
+    const sent = messages.reachesEnd(this.peer) ? messages.of(this.peer).filter(({ sender_id: sender }) => sender === me.user_id) : [];
+    const last = [...sent, ...outbox.to(this.peer)].map((message) => outbox.applyTo(message)).findLast(({ deleted }) => !deleted);
     if (!last || (last.message_id && !isEditable(last, me.user_id))) return false;
-    this.view.composer.edit(outbox.applyTo(last), targetOf(last));
+    this.view.composer.edit(last, targetOf(last));
     return true;
   }
 
@@ -69,7 +70,7 @@ export class MessageActions {
   #confirmDeletion(message, row) {
     this.dialog = confirmDialog({ text: t("delete_sure"), action: t("delete"), work: () => { this.store.outbox.delete(this.peer, targetOf(message)); } });
     this.dialog.addEventListener("close", () => {
-      if (row.isConnected) row.focus({ preventScroll: true });
+      if (row?.isConnected) row.focus({ preventScroll: true });
       else this.view.composer.focus();
     });
   }

@@ -26,6 +26,12 @@ export class Composer {
   }
 
   shown() {
+    const { edited, quoted, text } = this.store.compositions.get(this.peer) ?? {};
+    if (quoted) this.context.setReply(quoted);
+    if (edited) {
+      this.context.setEdit(edited, edited.target);
+      this.#setText(text);
+    }
     this.#restoreDraft();
     this.store.drafts.opened.then(() => this.#restoreDraft());
   }
@@ -43,6 +49,7 @@ export class Composer {
   reply(message) {
     this.cancel();
     this.context.setReply(message);
+    this.#keepComposition();
     this.focus();
   }
 
@@ -50,6 +57,7 @@ export class Composer {
   edit(message, target) {
     this.context.setEdit(message, target);
     this.#setText(message.text);
+    this.#keepComposition();
     this.focus();
   }
 
@@ -66,6 +74,7 @@ export class Composer {
     if (!this.context.isSet) return false;
     if (this.context.edited) this.#setText(this.store.drafts.to(this.peer));
     this.context.clear();
+    this.#keepComposition();
     this.focus();
     return true;
   }
@@ -93,9 +102,16 @@ export class Composer {
   #typed() {
     this.#fitHeight();
     this.#checkLength();
+    this.#keepComposition();
     if (this.context.edited) return;
     this.store.drafts.keep(this.peer, this.field.value);
     if (this.#text) this.store.presence.notifyTyping(this.peer);
+  }
+
+  #keepComposition() {
+    const { edited, quoted, isSet } = this.context, { compositions } = this.store;
+    if (isSet) compositions.set(this.peer, { edited, quoted, text: this.field.value });
+    else compositions.delete(this.peer);
   }
 
   #fitHeight() {
@@ -106,7 +122,7 @@ export class Composer {
   /** Puts the draft into the field, unless there is a newer text. */
   #restoreDraft() {
     const draft = this.store.drafts.to(this.peer);
-    if (draft && !this.field.value) this.#setText(draft);
+    if (draft && !this.field.value && !this.context.edited) this.#setText(draft);
   }
 
   /** Takes the draft of another device, unless a text is being written here. */
@@ -133,8 +149,8 @@ export class Composer {
       this.cancel();
     } else {
       this.#setText("");
-      this.#typed();
       this.context.clear();
+      this.#typed();
       outbox.send(this.peer, text, quoted);
       this.sent();
     }

@@ -1,6 +1,6 @@
 // One message of a conversation, as a row of its list.
 
-import { el, fill, icon } from "../../dom.js";
+import { el, icon, refill } from "../../dom.js";
 import { clock, day, full, t } from "../../i18n.js";
 import { linked } from "../../links.js";
 import { quoteButton } from "./quote.js";
@@ -16,6 +16,8 @@ export class MessageRow {
     this.peer = peer;
     this.actions = actions;
     this.node = el("li", { tabindex: "-1" });
+    // The same one as long as the row is there: an open menu belongs to it.
+    this.more = moreButton((button) => actions.openMenu(this.message, button));
   }
 
   /** Draws what has changed. `before` is the message before it; `isFirstUnread`: the line of new messages is above it. */
@@ -26,14 +28,14 @@ export class MessageRow {
     const newDay = !before || new Date(before.sent_at).toDateString() !== new Date(sent_at).toDateString();
     const joined = !newDay && before?.sender_id === sender_id && Date.parse(sent_at) - Date.parse(before.sent_at) < JOINED_MS;
     const seen = mine && sequence <= peerSeen;
-    const name = mine ? t("you") : this.store.profiles.nameOf(this.peer);
-    const state = JSON.stringify([newDay, joined, seen, isFirstUnread, name, this.message]);
+    const peerName = this.store.profiles.nameOf(this.peer);
+    const state = JSON.stringify([newDay, joined, seen, isFirstUnread, peerName, this.message]);
     if (state === this.state) return;
     this.state = state;
     this.node.className = `message ${mine ? "mine" : "theirs"} ${joined ? "joined" : ""}`;
-    this.#fill(newDay && el("p", { class: "day" }, el("span", {}, day(sent_at))),
+    refill(this.node, newDay && el("p", { class: "day" }, el("span", {}, day(sent_at))),
       isFirstUnread && el("p", { class: "fresh-line" }, t("new_messages")),
-      this.#bubble(mine, seen, name),
+      this.#bubble(mine, seen, mine ? t("you") : peerName),
       this.message.reactions?.length && reactionChips(this.store, this.message.reactions, (emoji) => this.actions.react(this.message, emoji)));
   }
 
@@ -48,16 +50,14 @@ export class MessageRow {
         el("time", { datetime: message.sent_at, title: full(message.sent_at) }, clock(message.sent_at)),
         mine && !message.deleted && tick(message.waiting ? "waiting" : seen ? "seen" : "sent")),
       message.refused?.map((change) => refusedChange(store, change, (text) => actions.useText(text))),
-      !message.deleted && el("button", { class: "more", type: "button", tabindex: "-1", data: { part: "more" }, aria: { label: t("message_menu"), haspopup: "menu" },
-        onclick: ({ currentTarget }) => actions.openMenu(message, currentTarget) }, icon("more")));
+      !message.deleted && this.more);
   }
+}
 
-  /** Fills the row; what has the focus keeps it. */
-  #fill(...children) {
-    const focused = this.node.contains(document.activeElement) && document.activeElement !== this.node ? document.activeElement.dataset.part ?? "" : undefined;
-    fill(this.node, children);
-    if (focused !== undefined) ([...this.node.querySelectorAll("[data-part]")].find((part) => part.dataset.part === focused) ?? this.node).focus({ preventScroll: true });
-  }
+/** The button that opens a message's menu; `open` gets the button. */
+export function moreButton(open) {
+  return el("button", { class: "more", type: "button", tabindex: "-1", data: { part: "more" }, aria: { label: t("message_menu"), haspopup: "menu" },
+    onclick: ({ currentTarget }) => open(currentTarget) }, icon("more"));
 }
 
 const TICKS = { waiting: "clock", seen: "checks", sent: "check" };
