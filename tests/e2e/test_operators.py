@@ -8,6 +8,7 @@ import psycopg
 import pytest
 
 from contracts.values.ids import is_id, new_id, pair_id
+from projections.friends import Friends
 from tests.e2e.people import Api, Json, Person, assert_problem, eventually
 from tests.e2e.poison import poisoned
 from tests.fix_system import one_replica
@@ -362,7 +363,7 @@ async def test_a_read_model_is_verified_and_rebuilt_as_by_the_command_line(fresh
     assert 0 <= verified["progress"]["events"] <= verified["progress"]["total"]
 
     async with await psycopg.AsyncConnection.connect(api.system.superusers_database_url()) as connection:
-        await connection.execute("UPDATE vestnik_contact.friends_v3_b1 SET state = 'removed'")
+        await connection.execute(f"UPDATE vestnik_contact.friends_v{Friends.version}_b1 SET state = 'removed'")
     started = await person.ask("POST", url, json={"kind": "verify", "projection": "friends"})
     wrong = (await ended(person, started.json()))["verified"]
     assert (wrong["equal"], wrong["changed"]) == (False, 2)

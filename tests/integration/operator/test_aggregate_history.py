@@ -14,6 +14,8 @@ from contracts.envelope import Provenance, seal
 from contracts.events.event import Event
 from contracts.events.friendship import FriendshipAccepted, FriendshipCreated, FriendshipRemoved
 from contracts.events.message import (
+    FOREVER,
+    ConversationUpdated,
     MessageDeleted,
     MessageEdited,
     MessageSeen,
@@ -131,6 +133,13 @@ EACH: dict[str, tuple[list[Event], list[dict[str, object]]]] = {
         [MessageSeen(conversation_id="c", reader_id=ANNA, peer_id=BORIS, sequence=each) for each in (3, 7)],
         [{"sequence": 3}, {"sequence": 7}],
     ),
+    "settings": (
+        [
+            ConversationUpdated(conversation_id="c", user_id=ANNA, members=(ANNA, BORIS), pinned=True),
+            ConversationUpdated(conversation_id="c", user_id=ANNA, members=(ANNA, BORIS), muted_until=FOREVER),
+        ],
+        [{"pinned": True, "muted_until": None}, {"pinned": False, "archived": False}],
+    ),
     "notifications": ([NotificationRead(notification_ids=("n",))], [{}]),
 }
 
@@ -142,7 +151,7 @@ def test_each_kind_is_tried() -> None:
 @pytest.mark.parametrize("kind", EACH)
 async def test_each_kind_shows_its_events_and_its_state_after_each(streams: Client, kind: str) -> None:
     events, states = EACH[kind]
-    aggregate_id = f"{new_id()}.{ANNA}" if kind == "read" else new_id()
+    aggregate_id = f"{new_id()}.{ANNA}" if kind in ("read", "settings") else new_id()
     await append(streams, kind, aggregate_id, events)
     found = await versions(history(streams, kind, aggregate_id))
     assert [each.event.type for each in found] == [event.TYPE for event in events]

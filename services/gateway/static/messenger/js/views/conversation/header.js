@@ -12,7 +12,7 @@ export class Header {
     this.store = store;
     this.peer = peer;
     this.avatar = el("span");
-    this.name = el("span");
+    this.name = el("span", { class: "name" });
     this.muted = el("span", { class: "mark", role: "img", title: t("muted"), aria: { label: t("muted") }, hidden: true }, icon("muted"));
     this.title = el("h2", {}, this.name, this.muted);
     this.line = el("p");
