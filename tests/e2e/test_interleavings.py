@@ -32,7 +32,7 @@ STEPS = st.lists(
 
 
 class Shown(msgspec.Struct):
-    """A message as somebody sees it."""
+    """A message as one of the two users sees it."""
 
     sender_id: str
     text: str

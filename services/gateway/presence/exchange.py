@@ -154,7 +154,7 @@ class PresenceExchange:
             case Snapshot():
                 self._heard(message.gateway).number = message.number
                 came, gone = self.online.replace(message.gateway, unpack(message.online))
-                self._tell(message.gateway, came, gone, time.time() - self._grace)
+                self._notify_listener(message.gateway, came, gone, time.time() - self._grace)
 
     def _heard(self, gateway: str) -> _Remote:
         remote = self._others.setdefault(gateway, _Remote())
@@ -164,10 +164,10 @@ class PresenceExchange:
     def _apply(self, changes: Changes) -> None:
         came = self.online.add(changes.gateway, unpack(changes.online))
         gone = self.online.remove(changes.gateway, unpack(changes.offline))
-        self._tell(changes.gateway, came, gone, changes.at)
-        self._tell(changes.gateway, (), self.online.remove(changes.gateway, unpack(changes.hidden)), None)
+        self._notify_listener(changes.gateway, came, gone, changes.at)
+        self._notify_listener(changes.gateway, (), self.online.remove(changes.gateway, unpack(changes.hidden)), None)
 
-    def _tell(self, gateway: str, came: Iterable[str], gone: Iterable[str], at: float | None) -> None:
+    def _notify_listener(self, gateway: str, came: Iterable[str], gone: Iterable[str], at: float | None) -> None:
         for user_id in came:
             self._listener.on_online(user_id)
         for user_id in gone:
@@ -180,7 +180,7 @@ class PresenceExchange:
                 continue
             log.warning("a gateway was not heard from for %.0f seconds: its users are offline", silent)
             del self._others[gateway]
-            self._tell(gateway, (), self.online.forget(gateway), time.time() - silent)
+            self._notify_listener(gateway, (), self.online.forget(gateway), time.time() - silent)
 
     async def _send_changes(self) -> None:
         if not self._changed:

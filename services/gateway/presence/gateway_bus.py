@@ -37,7 +37,7 @@ class GatewayBus:
         await subscribe_direct(self._nats, subject, receive, headers=False)
 
     async def send(self, subject: str, payload: bytes) -> bool:
-        """Sends without waiting for anybody to receive it; false if there is no connection."""
+        """Sends without waiting for a receiver; false if there is no connection."""
         if not self._nats.is_connected:
             return False
         try:

@@ -1,4 +1,4 @@
-"""Presence events for the clients that have asked: a client hears of the people whom its session last asked about.
+"""Presence events: a client receives those about the people whom its session last asked about.
 
 However many friends of a user come and go, a client gets an event only for these, at most MOST_WATCHED of them.
 """
@@ -16,7 +16,7 @@ MOST_WATCHED = 100
 
 
 class PresenceWatches:
-    """The clients of this gateway, and what each was last told of whom."""
+    """The clients of this gateway, and the last state of each person that was sent to each."""
 
     def __init__(
         self,
@@ -32,10 +32,10 @@ class PresenceWatches:
         self._last_seen_at = last_seen_at
         self._metrics = metrics
         self._clients: dict[str, list[ClientQueue]] = {}
-        # By client: the people it asked about, in the order in which it did, and whether it was told that they are
-        # online.
-        self._told: dict[ClientQueue, dict[str, bool]] = {}
-        # Clients that lagged when there was something to tell.
+        # By client: the people it asked about, in the order in which it did, and whether the last thing it received
+        # is that they are online.
+        self._last_sent: dict[ClientQueue, dict[str, bool]] = {}
+        # Clients that lagged when there was something to send.
         self._behind: set[ClientQueue] = set()
 
     def connect(self, client: ClientQueue) -> bool:
@@ -46,7 +46,7 @@ class PresenceWatches:
 
     def disconnect(self, client: ClientQueue) -> bool:
         """Removes a client; returns whether it was the user's last."""
-        self._told.pop(client, None)
+        self._last_sent.pop(client, None)
         self._behind.discard(client)
         clients = self._clients[client.user_id]
         clients.remove(client)
@@ -59,30 +59,30 @@ class PresenceWatches:
         return user_id in self._clients
 
     def watch(self, user_id: str, session_id: str, answered: Mapping[str, bool]) -> None:
-        """The session's clients here get events about these people. `answered`: what they were told just now."""
+        """The session's clients here get events about these people. `answered`: what they have just received."""
         for client in self._clients.get(user_id, ()):
             if client.session_id != session_id:
                 continue
-            told = self._told.setdefault(client, {})
+            last_sent = self._last_sent.setdefault(client, {})
             for person, online in answered.items():
                 # The last in the order.
-                told[person] = told.pop(person, online)
-            for person in list(told)[: max(0, len(told) - MOST_WATCHED)]:
-                del told[person]
+                last_sent[person] = last_sent.pop(person, online)
+            for person in list(last_sent)[: max(0, len(last_sent) - MOST_WATCHED)]:
+                del last_sent[person]
             self.catch_up(client)
 
     def drop(self, user_id: str, person: str) -> None:
         """The user's clients get no more events about the person."""
         for client in self._clients.get(user_id, ()):
-            self._told.get(client, {}).pop(person, None)
+            self._last_sent.get(client, {}).pop(person, None)
 
     def changed(self, person: str, watchers: Collection[str]) -> None:
-        """Tells the watchers' clients that asked about the person, if it is something new to them."""
+        """Sends the person's state to the watchers' clients that asked about the person, if it is new to them."""
         for user_id in watchers:
             for client in self._clients.get(user_id, ()):
-                told = self._told.get(client)
-                if told is not None and person in told:
-                    self._tell(client, told, person)
+                last_sent = self._last_sent.get(client)
+                if last_sent is not None and person in last_sent:
+                    self._send_if_new(client, last_sent, person)
 
     def changed_for(self, user_id: str) -> None:
         """The user sees more or fewer people than before."""
@@ -90,27 +90,27 @@ class PresenceWatches:
             self.catch_up(client)
 
     def catch_up(self, client: ClientQueue) -> None:
-        """Tells a client everything that is new to it."""
-        told = self._told.get(client)
-        if told is not None and client.attached:
+        """Sends a client everything that is new to it."""
+        last_sent = self._last_sent.get(client)
+        if last_sent is not None and client.attached:
             self._behind.discard(client)
-            for person in list(told):
-                self._tell(client, told, person)
+            for person in list(last_sent):
+                self._send_if_new(client, last_sent, person)
 
     def catch_up_all(self) -> None:
-        """Tells the clients that lagged."""
+        """Sends the clients that lagged what is new to them."""
         for client in list(self._behind):
             self.catch_up(client)
 
-    def _tell(self, client: ClientQueue, told: dict[str, bool], person: str) -> None:
+    def _send_if_new(self, client: ClientQueue, last_sent: dict[str, bool], person: str) -> None:
         sees = self._sees(client.user_id, person)
         online = bool(sees) and self._is_online(person)
-        if sees is None or told[person] == online or not client.attached:
+        if sees is None or last_sent[person] == online or not client.attached:
             return
         last_seen_at = self._last_seen_at(person) if sees and not online else None
         event = LivePresence(person, online, msgspec.UNSET if last_seen_at is None else last_seen_at)
         if client.offer(PRESENCE, msgspec.json.encode(event)):
-            told[person] = online
+            last_sent[person] = online
             self._metrics.events.inc()
         else:
             self._behind.add(client)

@@ -42,7 +42,7 @@ async def test_who_asked_hears_of_friends_at_any_gateway_until_their_last_device
         people = (boris, carl, gateways.stranger, new_id())
         offline = {user_id: {"user_id": user_id, "online": False} for user_id in (boris, carl)}
         assert await gateways.presence(other, anna, *people) == offline
-        await until(lambda: any(boris in told for told in one.context.presence._watches._told.values()))
+        await until(lambda: any(boris in told for told in one.context.presence._watches._last_sent.values()))
         async with gateways.listening(other, boris):
             assert await events(asked, "presence", 1) == [{"user_id": boris, "online": True}]
             async with gateways.listening(one, boris):
@@ -88,7 +88,7 @@ async def test_nobody_but_friends_is_told_and_none_once_the_friendship_has_ended
                 assert await events(annas, "presence", 1) == [{"user_id": carl, "online": True}]
                 await gateways.end_friendship(carl, anna)
                 for stage in (one, other):
-                    assert not any(carl in watched for watched in stage.context.presence._watches._told.values())
+                    assert not any(carl in watched for watched in stage.context.presence._watches._last_sent.values())
             await seen(gateways, carl, False)
             # A later event shows that none was sent about Carl.
             one.context.live.tell(anna, "presence", b'{"user_id":"last"}')

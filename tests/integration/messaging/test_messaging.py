@@ -775,7 +775,7 @@ async def test_only_the_sender_changes_a_message_and_only_among_friends(house: H
     assert await changes(house, here) == []
     await befriend(house, ben, anna)
     await delete(client, anna, ben, here)
-    # Whoever is not its sender learns no more of a deleted message.
+    # Others than its sender learn no more about a deleted message.
     with pytest.raises(NotSender):
         await delete(client, ben, anna, here)
 

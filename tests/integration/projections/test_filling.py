@@ -285,7 +285,7 @@ async def test_inserted_rows_that_exist_after_all_are_merged_in_that_batch_alone
     )
     text = "tab\tand\nline \\N"
     assert await cursor.fetchall() == [(1, text, f"1. {text}", 3), (2, text, f"1. {text}", 5)]
-    # The second batch was copied in vain.
+    # Copying the second batch was refused.
     assert copied == [("latest", 5), ("latest", 5), ("latest", 3)]
     assert one.letters == (0, 0)
 

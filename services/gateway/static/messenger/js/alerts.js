@@ -62,7 +62,7 @@ export class Alerts {
     }
     for (const { user_id: peer } of store.conversations.values()) {
       const conversation = store.conversations.get(peer);
-      // What came while it was muted is not told of when the mute ends.
+      // What came while it was muted does not alert when the mute ends.
       if (isMuted(conversation) && conversation.last_message) this.#tellOf(peer, conversation.last_message.sequence);
       if (!this.#isNew(peer)) continue;
       if (looked()) {

@@ -23,7 +23,7 @@ export class Drafts {
     this.events = { "conversation.updated": ({ user_id: peer, draft }) => draft !== undefined && this.receive(peer, draft) };
     // Other tabs of the same person.
     this.tabs = globalThis.BroadcastChannel ? new BroadcastChannel(`vestnik-drafts-${this.owner}`) : null;
-    this.tabs?.addEventListener("message", ({ data }) => this.#hear(data));
+    this.tabs?.addEventListener("message", ({ data }) => this.#receiveFromTab(data));
     // Resolves when those on disk are there too; what was typed meanwhile is newer.
     this.opened = draftsOf(this.owner).then((drafts) => {
       for (const { peer, text, unsaved } of drafts) {
@@ -37,7 +37,7 @@ export class Drafts {
   }
 
   /** Another tab has changed a draft, or saved it. Where that one is closed before, this one saves it. */
-  #hear({ peer, text, saved }) {
+  #receiveFromTab({ peer, text, saved }) {
     if (!saved) {
       this.unsaved.add(peer);
       this.#set(peer, text);

@@ -144,4 +144,4 @@ def test_a_client_that_has_gone_leaves_nothing_behind() -> None:
     assert not clients.watches.is_connected(ME)
     clients.set("a", True)
     assert len(one) == len(other) == 0
-    assert not clients.watches._told
+    assert not clients.watches._last_sent

@@ -37,7 +37,7 @@ export class Presence {
     this.#gather();
   }
 
-  /** Asks again: who hides their presence is shown nobody's. */
+  /** Asks again: a user who hides their presence sees no presence of others. */
   refresh() {
     this.byPerson.clear();
     this.onConnected();
