@@ -1,9 +1,11 @@
-// Tells of messages from others while no tab is looked at: a short tone, a notification of the browser, each by choice.
+// Alerts to messages from others, and to changes of the account, while no tab is looked at: a short tone, a notification
+// of the browser, each by choice.
 // One tab of the browser does it, the one that holds a lock; a tab that is looked at lets it know what it has shown.
 
 import { t } from "./i18n.js";
 import { chosen } from "./preferences.js";
 import { isMuted } from "./store/conversation_settings.js";
+import { notificationHash, notificationText } from "./store/notification_kinds.js";
 
 // What comes in a burst is one alert: so long after its last message, and so long after its first at most.
 const QUIET_MS = 1_000, BURST_MS = 5_000;
@@ -23,6 +25,8 @@ export class Alerts {
     this.told = null;
     // By its tag: whom a notification of this page is about.
     this.shown = new Map();
+    // Ids of notifications about the account that the browser shows.
+    this.accountShown = new Set();
     this.fresh = new Set();
     this.first = 0;
     this.last = -Infinity;
@@ -33,6 +37,8 @@ export class Alerts {
     this.others?.addEventListener("message", ({ data: [peer, sequence] }) => this.#tellOf(peer, sequence), { signal });
     store.addEventListener("connection", () => store.connected && this.#changed(), { signal });
     store.addEventListener("conversations", () => this.#changed(), { signal });
+    store.addEventListener("account_notification", ({ detail }) => this.#accountChanged(detail), { signal });
+    store.addEventListener("notifications", () => this.#withdrawRead(), { signal });
     this.#lead();
   }
 
@@ -42,6 +48,7 @@ export class Alerts {
     this.others?.close();
     this.release?.();
     this.#withdraw(() => true);
+    this.accountShown.forEach(withdraw);
   }
 
   async #lead() {
@@ -117,9 +124,23 @@ export class Alerts {
     const tag = alone ? peer : "several";
     this.shown.set(tag, peers);
     show(alone && this.store.profiles.get(peer) ? this.store.profiles.nameOf(peer) : t("app"), {
-      body: text || t("unread", { n: unread }), tag, renotify: true, silent: true,
-      icon: "/web/icon.svg", lang: document.documentElement.lang, data: { hash: alone ? `#/chat/${peer}` : "#/" },
+      body: text || t("unread", { n: unread }), tag, renotify: true, silent: true, ...looks(), data: { hash: alone ? `#/chat/${peer}` : "#/" },
     });
+  }
+
+  /** Alerts at once: what happened to the account is rare, and may be urgent. */
+  #accountChanged(notification) {
+    if (!this.leading || looked()) return;
+    if (chosen("sound") === "on") tone();
+    if (chosen("notify") !== "on") return;
+    this.accountShown.add(notification.notification_id);
+    show(t("app"), { body: notificationText(notification), tag: notification.notification_id, silent: true, ...looks(), data: { hash: notificationHash(notification) } });
+  }
+
+  #withdrawRead() {
+    for (const { notification_id: id, read } of this.store.notifications.items) {
+      if (read && this.accountShown.delete(id)) withdraw(id);
+    }
   }
 
   /** Takes the notifications away that are all about conversations of a kind. */
@@ -130,6 +151,10 @@ export class Alerts {
       withdraw(tag);
     }
   }
+}
+
+function looks() {
+  return { icon: "/web/icon.svg", lang: document.documentElement.lang };
 }
 
 async function show(title, options) {

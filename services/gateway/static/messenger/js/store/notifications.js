@@ -1,6 +1,7 @@
 // Notifications, newest first.
 
 import * as api from "../api.js";
+import { isAboutAccount } from "./notification_kinds.js";
 
 const MOST = 100;
 
@@ -76,10 +77,12 @@ export class Notifications {
   }
 
   #add(notification) {
+    const isNew = !notification.read && !this.items.some((item) => item.notification_id === notification.notification_id);
     this.#change(() => {
       if (this.items.some((item) => item.notification_id === notification.notification_id)) return;
       this.items = [notification, ...this.items].sort(newestFirst).slice(0, MOST);
     });
+    if (isNew && isAboutAccount(notification)) this.store.changed("account_notification", notification);
     const conversation = this.store.conversations.get(notification.from_user_id);
     if (conversation) this.readUpTo(conversation);
   }

@@ -1,7 +1,8 @@
 // What happened while one looked elsewhere; a request can be answered here.
 
-import { avatar, el, fill } from "../dom.js";
+import { avatar, el, fill, icon } from "../dom.js";
 import { full, t } from "../i18n.js";
+import { isAboutAccount, isAboutPerson, notificationHash, notificationText } from "../store/notification_kinds.js";
 import { acting, answering } from "./befriending.js";
 
 export function notificationsView(store) {
@@ -23,10 +24,10 @@ export function notificationsView(store) {
   function draw() {
     all.hidden = !store.notifications.items.some((one) => !one.read);
     fill(list, store.notifications.items.map((one) => {
-      const to = one.kind === "friend_request" ? "#/people" : `#/chat/${one.from_user_id}`;
-      return el("li", { class: one.read ? "person" : "person fresh" }, el("a", { href: to, class: "row", onclick: () => { if (!one.read) store.notifications.read(one.notification_id); } },
-        avatar(store.profiles.get(one.from_user_id) ?? { user_id: one.from_user_id }),
-        el("div", {}, el("span", {}, t(`notification_${one.kind}`, { name: store.profiles.nameOf(one.from_user_id) })), el("time", { class: "soft", datetime: one.at }, full(one.at))),
+      const name = isAboutPerson(one) ? store.profiles.nameOf(one.from_user_id) : "";
+      return el("li", { class: one.read ? "person" : "person fresh" }, el("a", { href: notificationHash(one), class: "row", onclick: () => { if (!one.read) store.notifications.read(one.notification_id).catch(() => {}); } },
+        isAboutPerson(one) ? avatar(store.profiles.get(one.from_user_id) ?? { user_id: one.from_user_id }) : el("span", { class: "avatar sign" }, icon(isAboutAccount(one) ? "shield" : "bell")),
+        el("div", {}, el("span", {}, notificationText(one, name)), el("time", { class: "soft", datetime: one.at }, full(one.at))),
         !one.read && el("span", { class: "badge" }, t("new"))),
       one.kind === "friend_request" && answer(one), el("p", { class: "problem", role: "alert" }));
     }), !store.notifications.items.length && el("li", { class: "soft" }, t("no_notifications")));

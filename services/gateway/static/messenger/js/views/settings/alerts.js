@@ -1,11 +1,11 @@
 // The choices of this device: a sound and notifications for new messages.
 
-import { canNotify, tone } from "../alerts.js";
-import { el } from "../dom.js";
-import { t } from "../i18n.js";
-import { chosen, keep } from "../preferences.js";
+import { canNotify, tone } from "../../alerts.js";
+import { el } from "../../dom.js";
+import { t } from "../../i18n.js";
+import { chosen, keep } from "../../preferences.js";
 
-export function alertsSettings() {
+export function alertsCard() {
   const hint = el("p", { class: "soft", role: "status" });
   const box = (name, on, change) => el("label", { class: "check" }, el("input", { type: "checkbox", name, checked: on, onchange: ({ target }) => change(target) }), t(`alerts_${name}`));
 

@@ -1,10 +1,10 @@
 // The card of the settings that lists whom one has blocked.
 
-import { avatar, el, fill } from "../dom.js";
-import { t } from "../i18n.js";
-import { acting } from "./befriending.js";
+import { avatar, el, fill } from "../../dom.js";
+import { t } from "../../i18n.js";
+import { acting } from "../befriending.js";
 
-export function blockedPeople(store) {
+export function blockedPeopleCard(store) {
   const list = el("div");
   const heading = el("h3", { tabindex: "-1" }, t("blocked_people"));
   const node = el("div", { class: "card" }, heading, el("p", { class: "soft" }, t("blocked_hint")), list);

@@ -1,0 +1,28 @@
+// What a notification is about, by its kind.
+
+import { t } from "../i18n.js";
+
+const ACCOUNT = new Set(["new_device", "password_changed", "password_reset", "email_changed", "refresh_token_reused", "two_factor_on", "two_factor_off"]);
+const PEOPLE = new Set(["friend_accepted", "friend_request", "message"]);
+
+/** Whether it is about the security of the user's own account. */
+export function isAboutAccount({ kind }) {
+  return ACCOUNT.has(kind);
+}
+
+/** Whether it is about another person. */
+export function isAboutPerson({ kind }) {
+  return PEOPLE.has(kind);
+}
+
+/** What happened; a gateway that is newer than this page may send kinds that it has no words for. */
+export function notificationText(notification, name = "") {
+  return t(isAboutAccount(notification) || isAboutPerson(notification) ? `notification_${notification.kind}` : "notification_other", { name });
+}
+
+/** The view to look at because of it. */
+export function notificationHash(notification) {
+  if (isAboutAccount(notification)) return "#/settings/sessions";
+  if (!isAboutPerson(notification)) return "#/notifications";
+  return notification.kind === "friend_request" ? "#/people" : `#/chat/${notification.from_user_id}`;
+}

@@ -1,0 +1,24 @@
+// The settings: a card for each concept, each in a module of its own.
+
+import { el } from "../../dom.js";
+import { t } from "../../i18n.js";
+import { alertsCard } from "./alerts.js";
+import { appearanceCard } from "./appearance.js";
+import { blockedPeopleCard } from "./blocked_people.js";
+import { passwordCard } from "./password.js";
+import { presenceCard } from "./presence.js";
+import { profileCard } from "./profile.js";
+import { sessionsCard } from "./sessions.js";
+
+export function settingsView(store, logOut) {
+  const profile = profileCard(store), presence = presenceCard(store), sessions = sessionsCard(), blocked = blockedPeopleCard(store);
+  const node = el("section", { class: "page" }, el("div", { class: "title" }, el("h2", {}, t("settings")), el("button", { type: "button", onclick: logOut }, t("log_out"))),
+    profile.node, appearanceCard(store), presence.node, alertsCard(), sessions.node, blocked.node, passwordCard(sessions.draw));
+
+  return { node, update: (kind) => {
+    if (kind === "profile" && !profile.node.contains(document.activeElement)) profile.draw();
+    if (kind === "profile") presence.draw();
+    if (kind === "sessions") sessions.draw();
+    if (kind === "blocks" || (kind === "profile" && !blocked.node.contains(document.activeElement))) blocked.draw();
+  } };
+}
