@@ -9,7 +9,7 @@ from collections.abc import Callable
 import msgspec
 
 from contracts import subjects
-from contracts.events import dead_letter, friendship, message, profile, report, session, user
+from contracts.events import dead_letter, friendship, login_failure, message, profile, report, session, user
 from contracts.events.event import Event
 from contracts.events.loss import EVENTS_LOST
 from contracts.subjects import STREAMS, stream_of
@@ -83,6 +83,7 @@ AGGREGATE_TYPES = (
     ),
     AggregateType(subjects.username_claim, (user.UsernameClaimed, user.UsernameConfirmed, user.UsernameReleased)),
     AggregateType(subjects.mail, (user.MailSent, user.MailNotDue)),
+    AggregateType(subjects.login_failures, (login_failure.LoginFailed,)),
     AggregateType(subjects.session, (session.SessionCreated, session.SessionRefreshed, session.SessionRevoked)),
     AggregateType(subjects.profile, (profile.ProfileCreated, profile.ProfileUpdated)),
     AggregateType(

@@ -156,6 +156,11 @@ def mail(key: str) -> str:
     return f"vestnik.auth.mail.{key}"
 
 
+def login_failures(user_id: str) -> str:
+    """Private: failed logins to one account; `unknown` instead of a user's id: to logins that no account has."""
+    return f"vestnik.auth.login_failures.{user_id}"
+
+
 def session(session_id: str) -> str:
     return f"vestnik.session.session.{session_id}"
 

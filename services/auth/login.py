@@ -2,7 +2,7 @@
 
 It bypasses the read model, so a login right after registration and verification works however far the read model lags.
 An unknown login takes the same steps as a known one, including a bcrypt check, and gets the same response: a caller
-cannot find out who has an account.
+cannot find out who has an account. Failures are recorded in the background (failures/failed_logins.py).
 """
 
 import logging
@@ -21,12 +21,14 @@ from contracts.errors import (
     RateLimited,
     SessionNotFound,
 )
+from contracts.events.login_failure import FailureReason
 from contracts.rpc.vestnik.session.v1 import Tokens
 from infra.rpc.call_context import current
 from services.auth import domain
 from services.auth.claim_keys import ClaimKeys
 from services.auth.clients import Sessions
 from services.auth.domain import NOBODY, Credential
+from services.auth.failures.failed_logins import FailedLogins
 from services.auth.passwords.change import Addresses
 from services.auth.passwords.hashing import Passwords
 from services.auth.registration.email_lookup import email_key
@@ -51,6 +53,7 @@ class Login:
         sessions: Sessions,
         devices: DeviceTokens,
         addresses: Addresses,
+        failures: FailedLogins,
         *,
         clock: Callable[[], datetime] = envelope.now,
     ) -> None:
@@ -60,6 +63,7 @@ class Login:
         self._sessions = sessions
         self._devices = devices
         self._addresses = addresses
+        self._failures = failures
         self._clock = clock
 
     async def login(
@@ -83,15 +87,20 @@ class Login:
                 never verified.
             Overloaded: too many passwords are waiting to be checked.
         """
-        user_id = await self._holder(login) or NOBODY
+        holder = await self._holder(login)
+        user_id = holder or NOBODY
         user = (await self._aggregates.users.load(user_id)).state
         credential = (await self._aggregates.credentials.load(user_id)).state
         known = bool(device_token) and self._devices.knows(device_token, user_id, credential.generation)
         if known_device_only and not known:
+            self._failures.record(holder, "rate_limited", address=address, device=device)
             raise RateLimited
         if not await self._passwords.matches(password, credential.hashed):
+            reason: FailureReason = "unknown_login" if holder is None else "wrong_password"
+            self._failures.record(holder, reason, address=address, device=device)
             raise InvalidCredentials
         if not user.email_verified:
+            self._failures.record(holder, "email_not_verified", address=address, device=device)
             email = await self._addresses(user_id)
             raise EmailNotVerified(members={"email": email} if email else {})
         await self._rehash(user_id, credential, password)

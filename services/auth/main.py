@@ -11,6 +11,7 @@ from projections.registry import find, owned_by
 from services.auth.claim_keys import ClaimKeys
 from services.auth.clients import Sessions
 from services.auth.commands import Commands
+from services.auth.failures.failed_logins import FailedLogins
 from services.auth.login import Login
 from services.auth.mail.delivery import Delivery
 from services.auth.mail.transport import outbox
@@ -42,6 +43,7 @@ async def main(settings: Settings) -> None:
         queries = Queries(ReadModel(find("users"), process.pool, runners.waiting), aggregates)
         resets, sessions = ResetTokens(process.secrets.mail_key), Sessions(process.client("session"))
         devices = DeviceTokens(process.secrets.devices_key)
+        failures = FailedLogins(aggregates.login_failures, keeps_addresses=settings.audit_address)
         changes = PasswordChanges(
             aggregates,
             passwords,
@@ -51,9 +53,10 @@ async def main(settings: Settings) -> None:
             resets,
             sessions,
             devices,
+            failures,
             lifetime=timedelta(minutes=settings.password_reset_minutes),
         )
-        login = Login(aggregates, passwords, keys, sessions, devices, queries.address_of)
+        login = Login(aggregates, passwords, keys, sessions, devices, queries.address_of, failures)
         await runners.start()
         process.ready_when(runners.ready)
         process.spawn(runners.watch(), "projections")
@@ -64,8 +67,10 @@ async def main(settings: Settings) -> None:
         process.spawn(EventReactor(process.nats, SECURITY_NOTICES, notices.send).run(), "security notices")
         revoker = SessionRevoker(sessions)
         process.spawn(EventReactor(process.nats, PASSWORD_ENDINGS, revoker.end_older).run(), "password endings")
+        process.spawn(failures.run(), "failed logins")
         try:
             await process.serve([AuthServer(commands, login, changes, queries)])
         finally:
+            await failures.close()
             await runners.stop()
             passwords.close()

@@ -3,6 +3,7 @@
 from contracts import subjects
 from contracts.events.user import AddressState
 from services.auth import domain
+from services.auth.failures import domain as failures
 from services.auth.mail import mailbox_budgets
 from services.auth.registration import decisions
 from streams.log import Log
@@ -37,4 +38,12 @@ class Aggregates:
         # Keyed by mailbox.
         self.mails = Repository(
             log, subject=subjects.mail, initial=mailbox_budgets.Mailbox(), evolve=mailbox_budgets.evolve_mailbox
+        )
+        # Keyed by user id; one for all logins that no account has.
+        self.login_failures = Repository(
+            log,
+            subject=subjects.login_failures,
+            initial=failures.LoginFailures(),
+            evolve=failures.evolve_login_failures,
+            tail_only=True,
         )

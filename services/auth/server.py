@@ -76,11 +76,15 @@ class _UserId(msgspec.Struct, frozen=True):
     user_id: Id
 
 
+_NetworkAddress = Annotated[str, Meta(max_length=100, pattern=r"^[^\x00]*\Z")]
+
+
 class _Change(msgspec.Struct, frozen=True):
     user_id: Id
     session_id: Id
     # As in `_Confirmation`.
     current_password: Annotated[str, Meta(min_length=1, max_length=1024)]
+    address: _NetworkAddress
 
 
 class _LoginTerms(msgspec.Struct, frozen=True):
@@ -88,7 +92,7 @@ class _LoginTerms(msgspec.Struct, frozen=True):
     # As in `_Confirmation`.
     password: Annotated[str, Meta(min_length=1, max_length=1024)]
     device: Device
-    address: Annotated[str, Meta(max_length=100, pattern=r"^[^\x00]*\Z")]
+    address: _NetworkAddress
     device_token: Annotated[str, Meta(max_length=256)]
 
 
@@ -182,6 +186,7 @@ class AuthServer(AuthServiceBase):
                 "user_id": message.user_id,
                 "session_id": message.session_id,
                 "current_password": message.current_password,
+                "address": message.address,
             },
         )
         changed = await self._changes.change(
@@ -190,6 +195,7 @@ class AuthServer(AuthServiceBase):
             new=message.new_password,
             session_id=request.session_id,
             provenance=current().provenance(),
+            address=request.address,
         )
         return ChangePasswordResponse(position=changed.position.encode(), device_token=changed.device_token)
 

@@ -10,9 +10,9 @@ from contracts import envelope, subjects
 from contracts.envelope import Provenance
 from contracts.errors import RefreshTokenReused, SessionNotFound
 from contracts.events.session import SessionRevoked
+from contracts.values.addresses import Keeps, truncate_address
 from contracts.values.ids import made_at, new_id
 from services.session import domain
-from services.session.address_truncation import Keeps, truncate_address
 from services.session.domain import Session, Terms
 from services.session.tokens import AccessTokens, RefreshToken, RefreshTokens
 from streams.log import Log

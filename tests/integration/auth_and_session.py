@@ -13,6 +13,7 @@ from contracts import envelope
 from contracts.durable_consumers import PASSWORD_ENDINGS
 from contracts.rpc.vestnik.auth.v1 import AuthServiceStub
 from contracts.rpc.vestnik.session.v1 import SessionServiceStub
+from contracts.values.addresses import Keeps
 from infra.embedded.ports import free_port
 from infra.rpc.client import Client
 from infra.rpc.server import RpcServer
@@ -28,6 +29,7 @@ from projections.users import Users
 from services.auth.claim_keys import ClaimKeys
 from services.auth.clients import Sessions as SessionClient
 from services.auth.commands import Commands as AuthCommands
+from services.auth.failures.failed_logins import FailedLogins
 from services.auth.login import Login
 from services.auth.mail.delivery import Delivery
 from services.auth.mail.transport import MailTransport
@@ -41,7 +43,6 @@ from services.auth.server import AuthServer
 from services.auth.tokens.device_tokens import DeviceTokens
 from services.auth.tokens.email_verification import Verification, VerificationTokens
 from services.auth.tokens.password_reset import Reset, ResetTokens
-from services.session.address_truncation import Keeps
 from services.session.commands import Commands as SessionCommands
 from services.session.domain import Terms as SessionTerms
 from services.session.queries import Queries as SessionQueries
@@ -86,6 +87,7 @@ class Auth:
         self.tokens = VerificationTokens(secrets.mail_key)
         self.resets = ResetTokens(secrets.mail_key)
         self.devices = DeviceTokens(secrets.devices_key)
+        self.failures = FailedLogins(self.aggregates.login_failures, clock=clock)
         self.clock = clock
         self.commands = AuthCommands(
             self.aggregates, self.passwords, self.weak, self.keys, self.tokens, lifetime=DAY, clock=clock
@@ -110,6 +112,7 @@ class Auth:
             self.resets,
             sessions,
             self.devices,
+            self.failures,
             lifetime=HOUR,
             clock=self.clock,
         )
@@ -187,7 +190,9 @@ async def running(nats: NATS, database_url: str, secrets: Secrets) -> AsyncItera
         stack.callback(between.close)
         sessions = SessionClient(between)
         queries = AuthQueries(ReadModel(Users, pool, runners.waiting), auth.aggregates)
-        login = Login(auth.aggregates, auth.passwords, auth.keys, sessions, auth.devices, queries.address_of)
+        login = Login(
+            auth.aggregates, auth.passwords, auth.keys, sessions, auth.devices, queries.address_of, auth.failures
+        )
         session_queries = SessionQueries(ReadModel(Sessions, pool, runners.waiting))
         session = SessionServer(session_commands(nats, secrets), session_queries, Log(nats))
         servers = {

@@ -21,6 +21,7 @@ from contracts.subjects import AUTH
 from services.auth import domain
 from services.auth.claim_keys import ClaimKeys
 from services.auth.clients import Sessions
+from services.auth.failures.failed_logins import FailedLogins
 from services.auth.mail import mailbox_budgets
 from services.auth.mail.decoy import record_decoy
 from services.auth.passwords.hashing import Passwords, accepted
@@ -57,6 +58,7 @@ class PasswordChanges:
         tokens: ResetTokens,
         sessions: Sessions,
         devices: DeviceTokens,
+        failures: FailedLogins,
         *,
         lifetime: timedelta,
         clock: Callable[[], datetime] = envelope.now,
@@ -70,11 +72,16 @@ class PasswordChanges:
         self._tokens = tokens
         self._sessions = sessions
         self._devices = devices
+        self._failures = failures
         self._lifetime = lifetime
         self._clock = clock
 
-    async def change(self, *, user_id: str, current: str, new: str, session_id: str, provenance: Provenance) -> Changed:
+    async def change(
+        self, *, user_id: str, current: str, new: str, session_id: str, provenance: Provenance, address: str = ""
+    ) -> Changed:
         """Changes the password and ends all sessions of the user except `session_id`.
+
+        `address`: of the client, to be recorded if the current password is wrong.
 
         Raises:
             InvalidCredentials: the current password is wrong, or was changed meanwhile.
@@ -85,6 +92,7 @@ class PasswordChanges:
         await self._refuse_weak(user_id, new)
         credential = (await self._aggregates.credentials.load(user_id)).state
         if not await self._passwords.matches(current, credential.hashed):
+            self._failures.record(user_id, "wrong_password", address=address)
             raise InvalidCredentials
         new_hash = await self._passwords.hash(new, NEW_PASSWORD)
         outcome = await self._aggregates.credentials.execute(

@@ -14,6 +14,7 @@ from contracts import subjects
 from contracts.aggregate_types import AGGREGATE_TYPES, AggregateType
 from contracts.events.event import Event
 from services.auth import domain as auth
+from services.auth.failures import domain as failures
 from services.contact import domain as contact
 from services.messaging import domain as messaging
 from services.messaging.changes import domain as message
@@ -62,6 +63,12 @@ _ROWS = (
         evolve=auth.evolve_credential,
         tail_only=True,
         secrets=frozenset({"password_hash"}),
+    ),
+    AggregateKind(
+        subject=subjects.login_failures,
+        initial=failures.LoginFailures(),
+        evolve=failures.evolve_login_failures,
+        tail_only=True,
     ),
     AggregateKind(subject=subjects.session, initial=session.Session(), evolve=session.evolve, tail_only=True),
     AggregateKind(subject=subjects.profile, initial=profile.Profile(), evolve=profile.evolve),

@@ -257,7 +257,7 @@ async def test_a_login_that_races_a_change_of_the_password_ends_revoked(
     sessions = Interrupted(services)
     setattr(sessions, moment, lambda: change(services, here))
     auth = services.auth_replica
-    login = Login(auth.aggregates, auth.passwords, auth.keys, sessions, auth.devices, nowhere)
+    login = Login(auth.aggregates, auth.passwords, auth.keys, sessions, auth.devices, nowhere, auth.failures)
     with pytest.raises(InvalidCredentials):
         await login.login(login="anna", password=PASSWORD, device="thief", address="198.51.100.7")
     (created,) = sessions.created
@@ -331,7 +331,7 @@ async def test_a_hash_of_a_lower_cost_is_brought_up_to_todays_with_a_login_and_e
     reset_token = await services.auth_replica.reset_token("anna@example.org")
     auth, dearer = services.auth_replica, Passwords(5, services.secrets.password_key)
     try:
-        login = Login(auth.aggregates, dearer, auth.keys, services.sessions, auth.devices, nowhere)
+        login = Login(auth.aggregates, dearer, auth.keys, services.sessions, auth.devices, nowhere, auth.failures)
         for _ in range(2):
             logged_in = await login.login(login="anna", password=PASSWORD, device="", address="192.0.2.1")
             assert await active(services, logged_in.tokens)
@@ -430,7 +430,7 @@ async def test_a_full_queue_of_passwords_refuses_and_leaves_the_rest_of_auth_qui
 ) -> None:
     auth = services.auth_replica
     slow = Passwords(9, services.secrets.password_key, workers=1, queue=8)
-    login = Login(auth.aggregates, slow, auth.keys, services.sessions, auth.devices, nowhere)
+    login = Login(auth.aggregates, slow, auth.keys, services.sessions, auth.devices, nowhere, auth.failures)
 
     async def flood() -> object:
         return await login.login(login="nobody", password="wrong password", device="", address="")

@@ -51,7 +51,14 @@ async def log_in(auth: Auth, login: str, password: str = PASSWORD) -> str:
     """What becomes of a login: the user's id, or the code of the error."""
     try:
         found = await Login(
-            auth.aggregates, auth.passwords, auth.keys, NoSessions(), auth.devices, nowhere, clock=auth.clock
+            auth.aggregates,
+            auth.passwords,
+            auth.keys,
+            NoSessions(),
+            auth.devices,
+            nowhere,
+            auth.failures,
+            clock=auth.clock,
         ).login(login=login, password=password, device="", address="")
     except VestnikError as error:
         return error.code

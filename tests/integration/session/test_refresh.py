@@ -11,9 +11,9 @@ from contracts import subjects
 from contracts.envelope import Provenance
 from contracts.errors import InvalidRefreshToken, RefreshTokenReused, SessionNotFound
 from contracts.events.session import SessionCreated
+from contracts.values.addresses import Keeps
 from contracts.values.ids import new_id
 from infra.security.secrets import Secrets
-from services.session.address_truncation import Keeps
 from services.session.commands import Commands, IssuedTokens
 from services.session.domain import GRACE, CreateSession
 from services.session.tokens import RefreshToken, RefreshTokens

@@ -45,6 +45,7 @@ async def change_password(incoming: Request[NoQuery, PasswordChange]) -> Respons
         current_password=incoming.body.current_password,
         new_password=incoming.body.new_password,
         session_id=caller.session_id,
+        address=incoming.address,
     )
     guess = password_attempts.of_user(incoming.context.limiter, caller.user_id)
     with password_attempts.judged(guess):

@@ -57,7 +57,10 @@ def test_what_states_show_of_private_events_was_decided_field_by_field() -> None
         if kind.aggregate_type.private
         for state in states_after(kind, event, frozenset())
     }
-    assert shown == {"credential": {"hashed", "scheme", "key_id", "generation", "changed_by"}}
+    assert shown == {
+        "credential": {"hashed", "scheme", "key_id", "generation", "changed_by"},
+        "login_failures": {"last_at", "number"},
+    }
 
 
 def test_a_profile_shows_operators_that_there_is_text_and_others_what_it_says() -> None:

@@ -2,7 +2,7 @@
 
 import pytest
 
-from services.session.address_truncation import Keeps, truncate_address
+from contracts.values.addresses import Keeps, truncate_address
 
 
 @pytest.mark.parametrize(
