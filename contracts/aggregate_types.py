@@ -85,6 +85,7 @@ AGGREGATE_TYPES = (
     AggregateType(subjects.mail, (user.MailSent, user.MailNotDue)),
     AggregateType(subjects.login_failures, (login_failure.LoginFailed,)),
     AggregateType(subjects.session, (session.SessionCreated, session.SessionRefreshed, session.SessionRevoked)),
+    AggregateType(subjects.alerts, (session.AccountAlerted,)),
     AggregateType(subjects.profile, (profile.ProfileCreated, profile.ProfileUpdated)),
     AggregateType(
         subjects.friendship,

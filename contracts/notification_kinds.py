@@ -8,7 +8,7 @@ One notification is recorded for every event that a user is notified of (project
 derived from the event, so a reader of the stream can send the notification without a lookup.
 """
 
-from datetime import datetime
+from datetime import datetime, timedelta
 from typing import Annotated
 
 import msgspec
@@ -31,6 +31,28 @@ BLOCK_CHANGED = "block.changed"
 FRIEND_REQUEST = "friend_request"
 FRIEND_ACCEPTED = "friend_accepted"
 MESSAGE = "message"
+
+# Kinds of alerts: what the owner of an account is notified of, in the list of notifications and by mail.
+NEW_DEVICE = "new_device"
+PASSWORD_CHANGED = "password_changed"  # noqa: S105  # a kind, not a password
+PASSWORD_RESET = "password_reset"  # noqa: S105  # a kind, not a password
+EMAIL_CHANGED = "email_changed"
+REFRESH_TOKEN_REUSED = "refresh_token_reused"  # noqa: S105  # a kind, not a token
+TWO_FACTOR_ON = "two_factor_on"
+TWO_FACTOR_OFF = "two_factor_off"
+ALERT_KINDS = (
+    NEW_DEVICE,
+    PASSWORD_CHANGED,
+    PASSWORD_RESET,
+    EMAIL_CHANGED,
+    REFRESH_TOKEN_REUSED,
+    TWO_FACTOR_ON,
+    TWO_FACTOR_OFF,
+)
+# An older event causes no alert: after an import, or a long outage, its owner knows or cannot act any more.
+ALERT_MAX_AGE = timedelta(days=3)
+# Alerts of one kind about one account, by mail and as notifications; the next one waits and covers those in between.
+ALERTS_AN_HOUR = 3
 
 # How far a client has received the notifications derived from CONTACT and from MESSAGING. They have their own entries
 # in a position, since an event and its notification reach a client one after the other.

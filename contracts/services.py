@@ -75,7 +75,7 @@ _SERVICES = (
     Service(
         name="session",
         port=8082,
-        stream=Stream(code="S", public="vestnik.session.session.*"),
+        stream=Stream(code="S", public="vestnik.session.>"),
         methods={
             "CreateSession": {"auth": "user_id"},
             "ValidateSession": _FOR_NOBODY,
@@ -83,6 +83,8 @@ _SERVICES = (
             "RevokeSession": {GATEWAY: "user_id", "auth": "user_id"},
             # A changed password ends that user's sessions; an operator may log out all users, and log in none.
             "EndSessions": {"auth": "user_id", OPERATOR: None},
+            # Auth reacts to what happens to an account.
+            "RecordAlert": {"auth": "user_id"},
             "ListHistory": _FOR_USER,
             "ListSessions": _FOR_USER,
             "Backfill": _FOR_USER,

@@ -165,6 +165,11 @@ def session(session_id: str) -> str:
     return f"vestnik.session.session.{session_id}"
 
 
+def alerts(user_id: str) -> str:
+    """What the owner of an account was notified of; the last event contains the whole state."""
+    return f"vestnik.session.alerts.{user_id}"
+
+
 def profile(user_id: str) -> str:
     return f"vestnik.profile.profile.{user_id}"
 

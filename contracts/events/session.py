@@ -1,6 +1,8 @@
-"""Events of a session. They contain the generation of a refresh token, never the token."""
+"""Events of a session, and the alerts about an account. A refresh token is in none, only its generation."""
 
 from typing import ClassVar
+
+import msgspec
 
 from contracts.events.event import Event, Moment
 from contracts.values.personal_data import Personal
@@ -18,6 +20,8 @@ class SessionCreated(Event, frozen=True, kw_only=True):
     expires_at: Moment
     # Generation of the user's credential at login; a password change ends sessions of an older generation.
     credential: int = 0
+    # Whether the login came without a valid device token. The first login of every account does.
+    new_device: bool = False
 
 
 class SessionRefreshed(Event, frozen=True, kw_only=True):
@@ -35,3 +39,27 @@ class SessionRevoked(Event, frozen=True, kw_only=True):
     reason: str
     # The operator's note; the envelope's actor names the operator.
     note: Personal[str] | None = None
+
+
+class PastAlert(msgspec.Struct, frozen=True, kw_only=True, gc=False):
+    """An earlier alert about the same account."""
+
+    kind: str
+    # Id of the event that caused it.
+    about: str
+    at: Moment
+
+
+class AccountAlerted(Event, frozen=True, kw_only=True):
+    """On the account's alerts: something happened to the account that its owner is notified of."""
+
+    TYPE: ClassVar[str] = "account.alerted"
+    user_id: str
+    # One of `ALERT_KINDS` in contracts/notification_kinds.py.
+    kind: str
+    # Id of the event that caused it.
+    about: str
+    # The session that was created or ended; None if it is about no session.
+    session_id: str | None = None
+    # The alerts of the last days, oldest first, so that the last event contains the whole state.
+    recent: tuple[PastAlert, ...] = ()

@@ -26,7 +26,9 @@ class Sessions:
         self._client = client
         self._stub = client.stub(SessionServiceStub)
 
-    async def create(self, *, user_id: str, username: str, device: str, address: str, credential: int) -> Tokens:
+    async def create(
+        self, *, user_id: str, username: str, device: str, address: str, credential: int, new_device: bool
+    ) -> Tokens:
         """Creates a session. Not idempotent, so not retried when the response is lost: each call creates another one.
 
         Raises:
@@ -36,7 +38,12 @@ class Sessions:
         response = await self._client.call(
             self._stub.create_session,
             CreateSessionRequest(
-                user_id=user_id, username=username, device=device, address=address, credential=credential
+                user_id=user_id,
+                username=username,
+                device=device,
+                address=address,
+                credential=credential,
+                new_device=new_device,
             ),
             timeout=_TIMEOUT,
             context=msgspec.structs.replace(current(), actor=user_id),

@@ -110,6 +110,7 @@ class Login:
             device=device,
             address=address,
             credential=credential.generation,
+            new_device=not known,
         )
         await self._confirm(tokens, credential)
         return LoggedIn(tokens, device_token if known else self._devices.make(user_id, credential.generation))

@@ -2,7 +2,7 @@
 
 import asyncio
 from collections.abc import Callable, Sequence
-from datetime import datetime
+from datetime import datetime, timedelta
 
 import msgspec
 
@@ -13,6 +13,8 @@ from contracts.events.session import SessionRevoked
 from contracts.values.addresses import Keeps, truncate_address
 from contracts.values.ids import made_at, new_id
 from services.session import domain
+from services.session.alerts import domain as alerts
+from services.session.alerts.domain import Alerts, RecordAlert
 from services.session.domain import Session, Terms
 from services.session.tokens import AccessTokens, RefreshToken, RefreshTokens
 from streams.log import Log
@@ -48,6 +50,9 @@ class Commands:
     ) -> None:
         self._sessions = Repository(
             log, subject=subjects.session, initial=Session(), evolve=domain.evolve, tail_only=True
+        )
+        self._alerts = Repository(
+            log, subject=subjects.alerts, initial=Alerts(), evolve=alerts.evolve_alerts, tail_only=True
         )
         self._refresh_tokens = refresh_tokens
         self._access_tokens = access_tokens
@@ -130,6 +135,19 @@ class Commands:
             for session_id, ending in zip(session_ids, endings, strict=True)
             if isinstance(ending, int)
         }
+
+    async def record_alert(self, command: RecordAlert, provenance: Provenance) -> timedelta | None:
+        """Records that the owner of an account is notified of an event, once for each event.
+
+        Returns how long the event has to wait until alerts of its kind have room again: zero if it has its alert, or a
+        later one covers it. None if it is too old for one.
+        """
+        if not alerts.is_due(command, self._clock()):
+            return None
+        outcome = await self._alerts.execute(
+            command.user_id, lambda state: alerts.decide_alert(state, command, self._clock()), provenance
+        )
+        return alerts.wait_for_room(outcome.state, command, self._clock())
 
     async def owner_of_active(self, session_id: str) -> str | None:
         """Returns the session's user, read from the stream; None once it has ended or expired."""

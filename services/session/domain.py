@@ -55,6 +55,8 @@ class CreateSession(msgspec.Struct, frozen=True, kw_only=True):
     address: str
     # Generation of the credential used for the login.
     credential: int = 0
+    # Whether the login came without a valid device token.
+    new_device: bool = False
 
 
 class Terms(msgspec.Struct, frozen=True):
@@ -79,6 +81,7 @@ def decide_create(command: CreateSession, now: datetime, terms: Terms) -> tuple[
             address=command.address,
             expires_at=terms.end(now, now),
             credential=command.credential,
+            new_device=command.new_device,
         ),
     )
 

@@ -32,6 +32,11 @@ _USER = """
 SELECT user_id FROM {sessions} WHERE username = %(username)s LIMIT 1
 """
 
+# Session ids are ordered by the time of the login.
+_EARLIER = """
+SELECT session_id FROM {sessions} WHERE user_id = %(user_id)s AND session_id < %(session_id)s LIMIT 1
+"""
+
 # A session that was neither refreshed nor revoked in time ended at its `expires_at`.
 _HISTORY = """
 SELECT session_id, device, address, created_at, last_refreshed_at,
@@ -180,6 +185,16 @@ class Queries:
             {"user_id": user_id, "now": now, "only": only, "kept": kept, "below": below_credential},
         )
         return [row.session_id for row in rows]
+
+    async def is_first(self, user_id: str, session_id: str, position: Position) -> bool:
+        """Whether the user never had a session before this one.
+
+        Raises:
+            ReadModelBehind: the read model has not reached the position.
+        """
+        await self._sessions.wait_for(position)
+        rows, _ = await self._sessions.select(_SessionId, _EARLIER, {"user_id": user_id, "session_id": session_id})
+        return not rows
 
     async def user_called(self, username: str, position: Position) -> str | None:
         """Returns the user who has logged in under this username; None if no one has. Its user never changes.

@@ -1,6 +1,8 @@
 """gRPC server of session: validates each request, runs a command or query, and maps the response."""
 
 from collections.abc import AsyncIterator
+from datetime import timedelta
+from math import ceil
 from typing import Annotated
 
 import msgspec
@@ -9,7 +11,7 @@ from msgspec import Meta
 from contracts import envelope
 from contracts.errors import Invalid, SessionNotFound, UserNotFound, Violation
 from contracts.events.session import SessionRevoked
-from contracts.notification_kinds import LiveSessionEnd
+from contracts.notification_kinds import ALERT_KINDS, NEW_DEVICE, LiveSessionEnd
 from contracts.positions import Position
 from contracts.rpc.vestnik.session.v1 import (
     BackfillRequest,
@@ -23,6 +25,8 @@ from contracts.rpc.vestnik.session.v1 import (
     ListSessionsRequest,
     ListSessionsResponse,
     PastSession,
+    RecordAlertRequest,
+    RecordAlertResponse,
     RefreshSessionRequest,
     RefreshSessionResponse,
     RevokeSessionRequest,
@@ -35,9 +39,10 @@ from contracts.rpc.vestnik.session.v1 import (
 )
 from contracts.subjects import SESSION
 from contracts.values.field_types import PAGE_LIMIT, Device, Id, PageLimit, Sequence, Username
-from contracts.values.timestamps import to_unix_ms
+from contracts.values.timestamps import from_unix_ms, to_unix_ms
 from contracts.values.validation import validated
 from infra.rpc.call_context import current
+from services.session.alerts.domain import RecordAlert
 from services.session.commands import Commands, IssuedTokens
 from services.session.domain import CreateSession
 from services.session.queries import Queries
@@ -83,6 +88,14 @@ class _Ends(msgspec.Struct, frozen=True):
     operator: Annotated[str, Meta(min_length=1, max_length=64, pattern=r"^[^\x00-\x20\x7f]*\Z")] | None = None
 
 
+class _Alert(msgspec.Struct, frozen=True):
+    user_id: Id
+    kind: Annotated[str, Meta(pattern=f"^({'|'.join(ALERT_KINDS)})\\Z")]
+    about: Id
+    about_at: Annotated[int, Meta(ge=0, lt=1 << 47)]
+    session_id: Id | None
+
+
 class _Listing(msgspec.Struct, frozen=True):
     user_id: Id
     limit: PageLimit
@@ -117,6 +130,7 @@ class SessionServer(SessionServiceBase):
             device=request.device,
             address=request.address,
             credential=request.credential,
+            new_device=message.new_device,
         )
         return CreateSessionResponse(tokens=_tokens(await self._commands.create(command, current().provenance())))
 
@@ -183,6 +197,36 @@ class SessionServer(SessionServiceBase):
         # A concurrent call may have ended some of them; the position must cover those ends too.
         end = await self._log.end_of(SESSION)
         return EndSessionsResponse(user_id=user_id, ended=list(ends), position=Position.at(SESSION, end).encode())
+
+    async def record_alert(self, message: RecordAlertRequest) -> RecordAlertResponse:
+        call = current()
+        request = validated(
+            _Alert,
+            {
+                "user_id": message.user_id,
+                "kind": message.kind,
+                "about": message.about,
+                "about_at": message.about_at,
+                "session_id": message.session_id or None,
+            },
+        )
+        command = RecordAlert(
+            user_id=request.user_id,
+            kind=request.kind,
+            about=request.about,
+            about_at=from_unix_ms(request.about_at),
+            session_id=request.session_id,
+        )
+        wait = timedelta() if await self._is_due(command, call.position) else None
+        if wait is not None:
+            wait = await self._commands.record_alert(command, call.provenance(causation_id=request.about))
+        return RecordAlertResponse(due=wait is not None, wait_seconds=0 if wait is None else ceil(wait.total_seconds()))
+
+    async def _is_due(self, command: RecordAlert, position: Position) -> bool:
+        """Every device is new at an account's first login, which is no news to its owner."""
+        if command.kind != NEW_DEVICE or command.session_id is None:
+            return True
+        return not await self._queries.is_first(command.user_id, command.session_id, position)
 
     async def list_history(self, message: ListHistoryRequest) -> ListHistoryResponse:
         request = validated(_Listing, {"user_id": message.user_id, "limit": message.limit or PAGE_LIMIT})

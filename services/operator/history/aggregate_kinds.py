@@ -21,6 +21,7 @@ from services.messaging.changes import domain as message
 from services.messaging.settings import domain as settings
 from services.profile import domain as profile
 from services.session import domain as session
+from services.session.alerts import domain as alerts
 
 
 class AggregateKind(msgspec.Struct, frozen=True, kw_only=True):
@@ -71,6 +72,7 @@ _ROWS = (
         tail_only=True,
     ),
     AggregateKind(subject=subjects.session, initial=session.Session(), evolve=session.evolve, tail_only=True),
+    AggregateKind(subject=subjects.alerts, initial=alerts.Alerts(), evolve=alerts.evolve_alerts, tail_only=True),
     AggregateKind(subject=subjects.profile, initial=profile.Profile(), evolve=profile.evolve),
     AggregateKind(subject=subjects.friendship, initial=contact.Friendship(), evolve=contact.evolve, tail_only=True),
     AggregateKind(

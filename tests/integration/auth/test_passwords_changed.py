@@ -233,11 +233,18 @@ class Interrupted(Sessions):
         self.after: Callable[[], Awaitable[object]] | None = None
         self.created: list[Tokens] = []
 
-    async def create(self, *, user_id: str, username: str, device: str, address: str, credential: int) -> Tokens:
+    async def create(
+        self, *, user_id: str, username: str, device: str, address: str, credential: int, new_device: bool
+    ) -> Tokens:
         if self.before is not None:
             await self.before()
         tokens = await self._sessions.create(
-            user_id=user_id, username=username, device=device, address=address, credential=credential
+            user_id=user_id,
+            username=username,
+            device=device,
+            address=address,
+            credential=credential,
+            new_device=new_device,
         )
         self.created.append(tokens)
         if self.after is not None:

@@ -71,7 +71,9 @@ class NoSessions(Sessions):
     def __init__(self) -> None:
         pass
 
-    async def create(self, *, user_id: str, username: str, device: str, address: str, credential: int) -> Tokens:
+    async def create(
+        self, *, user_id: str, username: str, device: str, address: str, credential: int, new_device: bool
+    ) -> Tokens:
         return Tokens(user_id=user_id, session_id="session")
 
 

@@ -9,7 +9,10 @@ import pytest
 import pytest_asyncio
 from nats.aio.client import Client as NATS
 
+from contracts import envelope, subjects
 from contracts.errors import Invalid, RefreshTokenReused, SessionNotFound
+from contracts.events.session import AccountAlerted
+from contracts.notification_kinds import ALERTS_AN_HOUR
 from contracts.positions import Position
 from contracts.rpc.vestnik.session.v1 import (
     BackfillRequest,
@@ -17,13 +20,17 @@ from contracts.rpc.vestnik.session.v1 import (
     CreateSessionRequest,
     ListSessionsRequest,
     ListSessionsResponse,
+    RecordAlertRequest,
+    RecordAlertResponse,
     RefreshSessionRequest,
     RevokeSessionRequest,
     RevokeSessionResponse,
+    SessionServiceStub,
     Tokens,
     ValidateSessionRequest,
 )
 from contracts.values.ids import new_id
+from contracts.values.timestamps import to_unix_ms
 from infra.rpc.call_context import Call
 from infra.security.secrets import Secrets
 from tests.integration.auth_and_session import Services, running
@@ -185,3 +192,53 @@ async def test_the_audit_has_every_event_of_a_session(services: Services, databa
         ("session.refreshed", "anna", "phone", "192.0.2.1", None),
         ("session.revoked", "anna", "phone", "192.0.2.1", "logout"),
     ]
+
+
+async def alert(
+    services: Services, user_id: str, about: str, tokens: Tokens | None = None, kind: str = "new_device", at: int = 0
+) -> RecordAlertResponse:
+    position = Position() if tokens is None else Position.decode(tokens.position)
+    return await services.from_auth.call(
+        services.from_auth.stub(SessionServiceStub).record_alert,
+        RecordAlertRequest(
+            user_id=user_id,
+            kind=kind,
+            about=about,
+            about_at=at or to_unix_ms(envelope.now()),
+            session_id="" if tokens is None else tokens.session_id,
+        ),
+        context=Call(request_id="request", actor=user_id, position=position),
+    )
+
+
+async def alerts_about(services: Services, user_id: str) -> list[AccountAlerted]:
+    messages = await services.log.read(subjects.alerts(user_id))
+    return [event for message in messages if isinstance(event := message.open().data, AccountAlerted)]
+
+
+async def test_an_alert_is_recorded_once_and_never_for_the_first_login_of_an_account(services: Services) -> None:
+    user_id, about = new_id(), new_id()
+    first, second = await create(services, user_id=user_id), await create(services, user_id=user_id)
+    assert not (await alert(services, user_id, new_id(), first)).due
+    answers = await asyncio.gather(*(alert(services, user_id, about, second) for _ in range(5)))
+    assert {(answer.due, answer.wait_seconds) for answer in answers} == {(True, 0)}
+    (event,) = await alerts_about(services, user_id)
+    assert (event.kind, event.about, event.session_id) == ("new_device", about, second.session_id)
+
+
+async def test_a_flood_of_alerts_is_bounded_and_the_next_ones_wait(services: Services) -> None:
+    user_id = new_id()
+    for _ in range(ALERTS_AN_HOUR):
+        assert (await alert(services, user_id, new_id(), kind="password_changed")).wait_seconds == 0
+    later = to_unix_ms(envelope.now()) + 60_000
+    assert 0 < (await alert(services, user_id, new_id(), kind="password_changed", at=later)).wait_seconds <= 3600
+    assert len(await alerts_about(services, user_id)) == ALERTS_AN_HOUR
+
+
+async def test_an_old_event_and_an_unknown_kind_are_not_recorded(services: Services) -> None:
+    user_id = new_id()
+    last_week = to_unix_ms(envelope.now()) - 7 * 86_400_000
+    assert not (await alert(services, user_id, new_id(), kind="password_reset", at=last_week)).due
+    with pytest.raises(Invalid):
+        await alert(services, user_id, new_id(), kind="made_up")
+    assert await alerts_about(services, user_id) == []

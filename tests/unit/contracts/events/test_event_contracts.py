@@ -113,6 +113,7 @@ def test_whatever_is_wrong_with_data_is_one_error(data: bytes) -> None:
         ("vestnik.auth.credential.u", False),
         ("vestnik.auth.email.h", False),
         ("vestnik.session.session.s", True),
+        ("vestnik.session.alerts.u", True),
         ("vestnik.messaging.read.c.u", True),
         ("vestnik.operator.dead_letter.friends.1.CONTACT.7", False),
         ("vestnik.limits.login", False),

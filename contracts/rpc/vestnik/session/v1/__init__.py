@@ -15,6 +15,8 @@ __all__ = (
     "ListSessionsRequest",
     "ListSessionsResponse",
     "PastSession",
+    "RecordAlertRequest",
+    "RecordAlertResponse",
     "RefreshSessionRequest",
     "RefreshSessionResponse",
     "RevokeSessionRequest",
@@ -130,6 +132,11 @@ class CreateSessionRequest(betterproto2.Message):
     credential: "int" = betterproto2.field(5, betterproto2.TYPE_UINT32)
     """
     The generation of the credential that opened it.
+    """
+
+    new_device: "bool" = betterproto2.field(6, betterproto2.TYPE_BOOL)
+    """
+    Whether the login came without a valid device token.
     """
 
 
@@ -365,6 +372,68 @@ class PastSession(betterproto2.Message):
 
 
 default_message_pool.register_message("vestnik.session.v1", "PastSession", PastSession)
+
+
+@dataclass(eq=False, repr=False)
+class RecordAlertRequest(betterproto2.Message):
+    @betterproto2.staticproperty
+    @staticmethod
+    def DESCRIPTOR() -> Descriptor:
+        return VESTNIK_SESSION_V1_SESSION_PROTO_DESCRIPTOR.message_types_by_name[
+            "RecordAlertRequest"
+        ]
+
+    user_id: "str" = betterproto2.field(1, betterproto2.TYPE_STRING)
+
+    kind: "str" = betterproto2.field(2, betterproto2.TYPE_STRING)
+    """
+    One of `ALERT_KINDS` in contracts/notification_kinds.py.
+    """
+
+    about: "str" = betterproto2.field(3, betterproto2.TYPE_STRING)
+    """
+    Id of the event that caused the alert; it is recorded once.
+    """
+
+    about_at: "int" = betterproto2.field(4, betterproto2.TYPE_INT64)
+    """
+    When that event was recorded.
+    """
+
+    session_id: "str" = betterproto2.field(5, betterproto2.TYPE_STRING)
+    """
+    The session that was created or ended; empty if it is about none.
+    """
+
+
+default_message_pool.register_message(
+    "vestnik.session.v1", "RecordAlertRequest", RecordAlertRequest
+)
+
+
+@dataclass(eq=False, repr=False)
+class RecordAlertResponse(betterproto2.Message):
+    @betterproto2.staticproperty
+    @staticmethod
+    def DESCRIPTOR() -> Descriptor:
+        return VESTNIK_SESSION_V1_SESSION_PROTO_DESCRIPTOR.message_types_by_name[
+            "RecordAlertResponse"
+        ]
+
+    due: "bool" = betterproto2.field(1, betterproto2.TYPE_BOOL)
+    """
+    False for the first login of an account, and for an event that is too old.
+    """
+
+    wait_seconds: "int" = betterproto2.field(2, betterproto2.TYPE_INT32)
+    """
+    Seconds until there is room for an alert of this kind; 0: it is recorded, or a later one covers it.
+    """
+
+
+default_message_pool.register_message(
+    "vestnik.session.v1", "RecordAlertResponse", RecordAlertResponse
+)
 
 
 @dataclass(eq=False, repr=False)
@@ -663,6 +732,28 @@ class SessionServiceStub(betterproto2_grpclib.ServiceStub):
             metadata=metadata,
         )
 
+    async def record_alert(
+        self,
+        message: "RecordAlertRequest",
+        *,
+        timeout: "float | None" = None,
+        deadline: "Deadline | None" = None,
+        metadata: "MetadataLike | None" = None,
+    ) -> "RecordAlertResponse":
+        """
+        Records that the owner of an account is notified of an event. The position of the call says how far the session
+        stream has to be read to know the account's earlier sessions.
+        """
+
+        return await self._unary_unary(
+            "/vestnik.session.v1.SessionService/RecordAlert",
+            message,
+            RecordAlertResponse,
+            timeout=timeout,
+            deadline=deadline,
+            metadata=metadata,
+        )
+
     async def list_sessions(
         self,
         message: "ListSessionsRequest",
@@ -726,7 +817,7 @@ class SessionServiceStub(betterproto2_grpclib.ServiceStub):
 
 
 VESTNIK_SESSION_V1_SESSION_PROTO_DESCRIPTOR = default_google_proto_descriptor_pool.AddSerializedFile(
-    b'\n vestnik/session/v1/session.proto\x12\x12vestnik.session.v1"\xc3\x01\n\x06Tokens\x12\x17\n\x07user_id\x18\x01 \x01(\tR\x06userId\x12\x1d\n\nsession_id\x18\x02 \x01(\tR\tsessionId\x12!\n\x0caccess_token\x18\x03 \x01(\tR\x0baccessToken\x12\x1d\n\nexpires_in\x18\x04 \x01(\x03R\texpiresIn\x12#\n\rrefresh_token\x18\x05 \x01(\tR\x0crefreshToken\x12\x1a\n\x08position\x18\x06 \x01(\tR\x08position"\x9d\x01\n\x14CreateSessionRequest\x12\x17\n\x07user_id\x18\x01 \x01(\tR\x06userId\x12\x1a\n\x08username\x18\x02 \x01(\tR\x08username\x12\x16\n\x06device\x18\x03 \x01(\tR\x06device\x12\x18\n\x07address\x18\x04 \x01(\tR\x07address\x12\x1e\n\ncredential\x18\x05 \x01(\rR\ncredential"K\n\x15CreateSessionResponse\x122\n\x06tokens\x18\x01 \x01(\x0b2\x1a.vestnik.session.v1.TokensR\x06tokens"7\n\x16ValidateSessionRequest\x12\x1d\n\nsession_id\x18\x01 \x01(\tR\tsessionId"J\n\x17ValidateSessionResponse\x12\x16\n\x06active\x18\x01 \x01(\x08R\x06active\x12\x17\n\x07user_id\x18\x02 \x01(\tR\x06userId"<\n\x15RefreshSessionRequest\x12#\n\rrefresh_token\x18\x01 \x01(\tR\x0crefreshToken"L\n\x16RefreshSessionResponse\x122\n\x06tokens\x18\x01 \x01(\x0b2\x1a.vestnik.session.v1.TokensR\x06tokens"\xa1\x01\n\x14RevokeSessionRequest\x12\x17\n\x07user_id\x18\x01 \x01(\tR\x06userId\x12\x1f\n\nsession_id\x18\x02 \x01(\tH\x00R\tsessionId\x12-\n\x12all_but_session_id\x18\x03 \x01(\tH\x00R\x0fallButSessionId\x12\x16\n\x06reason\x18\x04 \x01(\tR\x06reasonB\x08\n\x06target"M\n\x15RevokeSessionResponse\x12\x18\n\x07revoked\x18\x01 \x01(\x05R\x07revoked\x12\x1a\n\x08position\x18\x02 \x01(\tR\x08position"\x8f\x02\n\x12EndSessionsRequest\x12\x19\n\x07user_id\x18\x01 \x01(\tH\x00R\x06userId\x12\x1c\n\x08username\x18\x02 \x01(\tH\x00R\x08username\x12\x1d\n\nsession_id\x18\x03 \x01(\tR\tsessionId\x12&\n\x0fkept_session_id\x18\x04 \x01(\tR\rkeptSessionId\x12)\n\x10below_credential\x18\x05 \x01(\rR\x0fbelowCredential\x12\x16\n\x06reason\x18\x06 \x01(\tR\x06reason\x12\x12\n\x04note\x18\x07 \x01(\tR\x04note\x12\x1a\n\x08operator\x18\x08 \x01(\tR\x08operatorB\x06\n\x04user"`\n\x13EndSessionsResponse\x12\x17\n\x07user_id\x18\x01 \x01(\tR\x06userId\x12\x14\n\x05ended\x18\x02 \x03(\tR\x05ended\x12\x1a\n\x08position\x18\x03 \x01(\tR\x08position"[\n\x12ListHistoryRequest\x12\x17\n\x07user_id\x18\x01 \x01(\tR\x06userId\x12\x14\n\x05limit\x18\x02 \x01(\x05R\x05limit\x12\x16\n\x06cursor\x18\x03 \x01(\tR\x06cursor"\xee\x01\n\x0bPastSession\x12\x1d\n\nsession_id\x18\x01 \x01(\tR\tsessionId\x12\x16\n\x06device\x18\x02 \x01(\tR\x06device\x12\x18\n\x07address\x18\x03 \x01(\tR\x07address\x12\x1d\n\ncreated_at\x18\x04 \x01(\x03R\tcreatedAt\x12*\n\x11last_refreshed_at\x18\x05 \x01(\x03R\x0flastRefreshedAt\x12\x1e\n\x08ended_at\x18\x06 \x01(\x03H\x00R\x07endedAt\x88\x01\x01\x12\x16\n\x06reason\x18\x07 \x01(\tR\x06reasonB\x0b\n\t_ended_at"\x82\x01\n\x13ListHistoryResponse\x12;\n\x08sessions\x18\x01 \x03(\x0b2\x1f.vestnik.session.v1.PastSessionR\x08sessions\x12\x12\n\x04next\x18\x02 \x01(\tR\x04next\x12\x1a\n\x08position\x18\x03 \x01(\tR\x08position"\\\n\x13ListSessionsRequest\x12\x17\n\x07user_id\x18\x01 \x01(\tR\x06userId\x12\x14\n\x05limit\x18\x02 \x01(\x05R\x05limit\x12\x16\n\x06cursor\x18\x03 \x01(\tR\x06cursor"\xa5\x01\n\x07Session\x12\x1d\n\nsession_id\x18\x01 \x01(\tR\tsessionId\x12\x16\n\x06device\x18\x02 \x01(\tR\x06device\x12\x1d\n\ncreated_at\x18\x03 \x01(\x03R\tcreatedAt\x12*\n\x11last_refreshed_at\x18\x04 \x01(\x03R\x0flastRefreshedAt\x12\x18\n\x07address\x18\x05 \x01(\tR\x07address"\x7f\n\x14ListSessionsResponse\x127\n\x08sessions\x18\x01 \x03(\x0b2\x1b.vestnik.session.v1.SessionR\x08sessions\x12\x12\n\x04next\x18\x02 \x01(\tR\x04next\x12\x1a\n\x08position\x18\x03 \x01(\tR\x08position"V\n\x0fBackfillRequest\x12\x17\n\x07user_id\x18\x01 \x01(\tR\x06userId\x12\x14\n\x05after\x18\x02 \x01(\x04R\x05after\x12\x14\n\x05limit\x18\x03 \x01(\x05R\x05limit"Q\n\x0bClientEvent\x12\x12\n\x04type\x18\x01 \x01(\tR\x04type\x12\x1a\n\x08sequence\x18\x02 \x01(\x04R\x08sequence\x12\x12\n\x04data\x18\x03 \x01(\x0cR\x04data2\xa8\x06\n\x0eSessionService\x12d\n\rCreateSession\x12(.vestnik.session.v1.CreateSessionRequest\x1a).vestnik.session.v1.CreateSessionResponse\x12j\n\x0fValidateSession\x12*.vestnik.session.v1.ValidateSessionRequest\x1a+.vestnik.session.v1.ValidateSessionResponse\x12g\n\x0eRefreshSession\x12).vestnik.session.v1.RefreshSessionRequest\x1a*.vestnik.session.v1.RefreshSessionResponse\x12d\n\rRevokeSession\x12(.vestnik.session.v1.RevokeSessionRequest\x1a).vestnik.session.v1.RevokeSessionResponse\x12^\n\x0bEndSessions\x12&.vestnik.session.v1.EndSessionsRequest\x1a\'.vestnik.session.v1.EndSessionsResponse\x12a\n\x0cListSessions\x12\'.vestnik.session.v1.ListSessionsRequest\x1a(.vestnik.session.v1.ListSessionsResponse\x12^\n\x0bListHistory\x12&.vestnik.session.v1.ListHistoryRequest\x1a\'.vestnik.session.v1.ListHistoryResponse\x12R\n\x08Backfill\x12#.vestnik.session.v1.BackfillRequest\x1a\x1f.vestnik.session.v1.ClientEvent0\x01b\x06proto3'
+    b'\n vestnik/session/v1/session.proto\x12\x12vestnik.session.v1"\xc3\x01\n\x06Tokens\x12\x17\n\x07user_id\x18\x01 \x01(\tR\x06userId\x12\x1d\n\nsession_id\x18\x02 \x01(\tR\tsessionId\x12!\n\x0caccess_token\x18\x03 \x01(\tR\x0baccessToken\x12\x1d\n\nexpires_in\x18\x04 \x01(\x03R\texpiresIn\x12#\n\rrefresh_token\x18\x05 \x01(\tR\x0crefreshToken\x12\x1a\n\x08position\x18\x06 \x01(\tR\x08position"\xbc\x01\n\x14CreateSessionRequest\x12\x17\n\x07user_id\x18\x01 \x01(\tR\x06userId\x12\x1a\n\x08username\x18\x02 \x01(\tR\x08username\x12\x16\n\x06device\x18\x03 \x01(\tR\x06device\x12\x18\n\x07address\x18\x04 \x01(\tR\x07address\x12\x1e\n\ncredential\x18\x05 \x01(\rR\ncredential\x12\x1d\n\nnew_device\x18\x06 \x01(\x08R\tnewDevice"K\n\x15CreateSessionResponse\x122\n\x06tokens\x18\x01 \x01(\x0b2\x1a.vestnik.session.v1.TokensR\x06tokens"7\n\x16ValidateSessionRequest\x12\x1d\n\nsession_id\x18\x01 \x01(\tR\tsessionId"J\n\x17ValidateSessionResponse\x12\x16\n\x06active\x18\x01 \x01(\x08R\x06active\x12\x17\n\x07user_id\x18\x02 \x01(\tR\x06userId"<\n\x15RefreshSessionRequest\x12#\n\rrefresh_token\x18\x01 \x01(\tR\x0crefreshToken"L\n\x16RefreshSessionResponse\x122\n\x06tokens\x18\x01 \x01(\x0b2\x1a.vestnik.session.v1.TokensR\x06tokens"\xa1\x01\n\x14RevokeSessionRequest\x12\x17\n\x07user_id\x18\x01 \x01(\tR\x06userId\x12\x1f\n\nsession_id\x18\x02 \x01(\tH\x00R\tsessionId\x12-\n\x12all_but_session_id\x18\x03 \x01(\tH\x00R\x0fallButSessionId\x12\x16\n\x06reason\x18\x04 \x01(\tR\x06reasonB\x08\n\x06target"M\n\x15RevokeSessionResponse\x12\x18\n\x07revoked\x18\x01 \x01(\x05R\x07revoked\x12\x1a\n\x08position\x18\x02 \x01(\tR\x08position"\x8f\x02\n\x12EndSessionsRequest\x12\x19\n\x07user_id\x18\x01 \x01(\tH\x00R\x06userId\x12\x1c\n\x08username\x18\x02 \x01(\tH\x00R\x08username\x12\x1d\n\nsession_id\x18\x03 \x01(\tR\tsessionId\x12&\n\x0fkept_session_id\x18\x04 \x01(\tR\rkeptSessionId\x12)\n\x10below_credential\x18\x05 \x01(\rR\x0fbelowCredential\x12\x16\n\x06reason\x18\x06 \x01(\tR\x06reason\x12\x12\n\x04note\x18\x07 \x01(\tR\x04note\x12\x1a\n\x08operator\x18\x08 \x01(\tR\x08operatorB\x06\n\x04user"`\n\x13EndSessionsResponse\x12\x17\n\x07user_id\x18\x01 \x01(\tR\x06userId\x12\x14\n\x05ended\x18\x02 \x03(\tR\x05ended\x12\x1a\n\x08position\x18\x03 \x01(\tR\x08position"\x91\x01\n\x12RecordAlertRequest\x12\x17\n\x07user_id\x18\x01 \x01(\tR\x06userId\x12\x12\n\x04kind\x18\x02 \x01(\tR\x04kind\x12\x14\n\x05about\x18\x03 \x01(\tR\x05about\x12\x19\n\x08about_at\x18\x04 \x01(\x03R\x07aboutAt\x12\x1d\n\nsession_id\x18\x05 \x01(\tR\tsessionId"J\n\x13RecordAlertResponse\x12\x10\n\x03due\x18\x01 \x01(\x08R\x03due\x12!\n\x0cwait_seconds\x18\x02 \x01(\x05R\x0bwaitSeconds"[\n\x12ListHistoryRequest\x12\x17\n\x07user_id\x18\x01 \x01(\tR\x06userId\x12\x14\n\x05limit\x18\x02 \x01(\x05R\x05limit\x12\x16\n\x06cursor\x18\x03 \x01(\tR\x06cursor"\xee\x01\n\x0bPastSession\x12\x1d\n\nsession_id\x18\x01 \x01(\tR\tsessionId\x12\x16\n\x06device\x18\x02 \x01(\tR\x06device\x12\x18\n\x07address\x18\x03 \x01(\tR\x07address\x12\x1d\n\ncreated_at\x18\x04 \x01(\x03R\tcreatedAt\x12*\n\x11last_refreshed_at\x18\x05 \x01(\x03R\x0flastRefreshedAt\x12\x1e\n\x08ended_at\x18\x06 \x01(\x03H\x00R\x07endedAt\x88\x01\x01\x12\x16\n\x06reason\x18\x07 \x01(\tR\x06reasonB\x0b\n\t_ended_at"\x82\x01\n\x13ListHistoryResponse\x12;\n\x08sessions\x18\x01 \x03(\x0b2\x1f.vestnik.session.v1.PastSessionR\x08sessions\x12\x12\n\x04next\x18\x02 \x01(\tR\x04next\x12\x1a\n\x08position\x18\x03 \x01(\tR\x08position"\\\n\x13ListSessionsRequest\x12\x17\n\x07user_id\x18\x01 \x01(\tR\x06userId\x12\x14\n\x05limit\x18\x02 \x01(\x05R\x05limit\x12\x16\n\x06cursor\x18\x03 \x01(\tR\x06cursor"\xa5\x01\n\x07Session\x12\x1d\n\nsession_id\x18\x01 \x01(\tR\tsessionId\x12\x16\n\x06device\x18\x02 \x01(\tR\x06device\x12\x1d\n\ncreated_at\x18\x03 \x01(\x03R\tcreatedAt\x12*\n\x11last_refreshed_at\x18\x04 \x01(\x03R\x0flastRefreshedAt\x12\x18\n\x07address\x18\x05 \x01(\tR\x07address"\x7f\n\x14ListSessionsResponse\x127\n\x08sessions\x18\x01 \x03(\x0b2\x1b.vestnik.session.v1.SessionR\x08sessions\x12\x12\n\x04next\x18\x02 \x01(\tR\x04next\x12\x1a\n\x08position\x18\x03 \x01(\tR\x08position"V\n\x0fBackfillRequest\x12\x17\n\x07user_id\x18\x01 \x01(\tR\x06userId\x12\x14\n\x05after\x18\x02 \x01(\x04R\x05after\x12\x14\n\x05limit\x18\x03 \x01(\x05R\x05limit"Q\n\x0bClientEvent\x12\x12\n\x04type\x18\x01 \x01(\tR\x04type\x12\x1a\n\x08sequence\x18\x02 \x01(\x04R\x08sequence\x12\x12\n\x04data\x18\x03 \x01(\x0cR\x04data2\x88\x07\n\x0eSessionService\x12d\n\rCreateSession\x12(.vestnik.session.v1.CreateSessionRequest\x1a).vestnik.session.v1.CreateSessionResponse\x12j\n\x0fValidateSession\x12*.vestnik.session.v1.ValidateSessionRequest\x1a+.vestnik.session.v1.ValidateSessionResponse\x12g\n\x0eRefreshSession\x12).vestnik.session.v1.RefreshSessionRequest\x1a*.vestnik.session.v1.RefreshSessionResponse\x12d\n\rRevokeSession\x12(.vestnik.session.v1.RevokeSessionRequest\x1a).vestnik.session.v1.RevokeSessionResponse\x12^\n\x0bEndSessions\x12&.vestnik.session.v1.EndSessionsRequest\x1a\'.vestnik.session.v1.EndSessionsResponse\x12^\n\x0bRecordAlert\x12&.vestnik.session.v1.RecordAlertRequest\x1a\'.vestnik.session.v1.RecordAlertResponse\x12a\n\x0cListSessions\x12\'.vestnik.session.v1.ListSessionsRequest\x1a(.vestnik.session.v1.ListSessionsResponse\x12^\n\x0bListHistory\x12&.vestnik.session.v1.ListHistoryRequest\x1a\'.vestnik.session.v1.ListHistoryResponse\x12R\n\x08Backfill\x12#.vestnik.session.v1.BackfillRequest\x1a\x1f.vestnik.session.v1.ClientEvent0\x01b\x06proto3'
 )
 
 
@@ -760,6 +851,16 @@ class SessionServiceBase(betterproto2_grpclib.ServiceBase):
     ) -> "EndSessionsResponse":
         """
         Ends several sessions, for auth (a password change) and for operators; already ended ones stay unchanged.
+        """
+
+        raise grpclib.GRPCError(grpclib.const.Status.UNIMPLEMENTED)
+
+    async def record_alert(
+        self, message: "RecordAlertRequest"
+    ) -> "RecordAlertResponse":
+        """
+        Records that the owner of an account is notified of an event. The position of the call says how far the session
+        stream has to be read to know the account's earlier sessions.
         """
 
         raise grpclib.GRPCError(grpclib.const.Status.UNIMPLEMENTED)
@@ -833,6 +934,14 @@ class SessionServiceBase(betterproto2_grpclib.ServiceBase):
         response = await self.end_sessions(request)
         await stream.send_message(response)
 
+    async def __rpc_record_alert(
+        self, stream: "grpclib.server.Stream[RecordAlertRequest, RecordAlertResponse]"
+    ) -> None:
+        request = await stream.recv_message()
+        assert request is not None
+        response = await self.record_alert(request)
+        await stream.send_message(response)
+
     async def __rpc_list_sessions(
         self, stream: "grpclib.server.Stream[ListSessionsRequest, ListSessionsResponse]"
     ) -> None:
@@ -891,6 +1000,12 @@ class SessionServiceBase(betterproto2_grpclib.ServiceBase):
                 grpclib.const.Cardinality.UNARY_UNARY,
                 EndSessionsRequest,
                 EndSessionsResponse,
+            ),
+            "/vestnik.session.v1.SessionService/RecordAlert": grpclib.const.Handler(
+                self.__rpc_record_alert,
+                grpclib.const.Cardinality.UNARY_UNARY,
+                RecordAlertRequest,
+                RecordAlertResponse,
             ),
             "/vestnik.session.v1.SessionService/ListSessions": grpclib.const.Handler(
                 self.__rpc_list_sessions,

@@ -1,0 +1,1 @@
+"""Alerts: what the owner of an account is notified of."""
