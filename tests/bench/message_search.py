@@ -29,7 +29,7 @@ from projections.conversations import Conversations
 from projections.engine import PositionWaiter, ReadModel, RowChanges
 from projections.engine.apply.change_plans import Shapes
 from projections.engine.apply.row_merging import MergedRows
-from projections.engine.apply.statements import copy_data, copy_statement, statement
+from projections.engine.apply.statements import copy_statement, lines_to_copy, statement
 from projections.engine.changes import RowAction
 from projections.engine.rebuild.cutover import start_build
 from projections.engine.storage import tables
@@ -123,7 +123,7 @@ async def _write(conn: Connection, merged: MergedRows) -> None:
         for group in merged.groups():
             if group.shape.action is RowAction.INSERT:
                 async with conn.cursor() as cursor, cursor.copy(copy_statement(group)) as copy:
-                    await copy.write(copy_data(group))
+                    await copy.write("".join(f"{line}\n" for line in sorted(lines_to_copy(group))).encode())
             else:
                 await conn.execute(*statement(group))
 

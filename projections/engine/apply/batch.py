@@ -31,16 +31,17 @@ class Batch:
         self.reads = 0
         # Duration of the write.
         self.seconds = 0.0
-        self.begin_anew(rows, knowledge)
-
-    def begin_anew(self, rows: MergedRows, knowledge: int) -> None:
-        """Discards the row changes and dead letters, and keeps the events.
-
-        `knowledge`: the writer's revision of the events to skip or park.
-        """
+        # The writer's revision of the events to skip or park that the row changes follow; None: the handlers have not
+        # run for all events.
+        self.knowledge: int | None = knowledge
         self.rows = rows
-        self.knowledge = knowledge
         self.letters: list[DeadLetter] = []
+
+    def begin_anew(self, rows: MergedRows) -> None:
+        """Discards the row changes and dead letters, and keeps the events."""
+        self.knowledge = None
+        self.rows = rows
+        self.letters = []
 
     def move(self, stream: str, before: int, after: int, messages: list[Message]) -> None:
         self.before.setdefault(stream, before)

@@ -9,7 +9,7 @@ import asyncio
 import gc
 import logging
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Self
 
 from psycopg import errors
@@ -20,8 +20,9 @@ from contracts.events.event import Event
 from contracts.positions import Position
 from projections.engine.apply.batch import Batch, Step
 from projections.engine.apply.change_plans import Shapes
+from projections.engine.apply.loop_slices import in_slices
 from projections.engine.apply.row_merging import MergedRows, RowGroup
-from projections.engine.apply.statements import copy_data, copy_statement, statement
+from projections.engine.apply.statements import copy_statement, lines_to_copy, statement
 from projections.engine.changes import RowAction, RowChanges
 from projections.engine.projection import Projection
 from projections.engine.storage import builds, connections, dead_letters, lost_events, tables
@@ -53,6 +54,8 @@ REFUSALS = (
 _RATE_SECONDS = 1.0
 # Smaller groups are merged in one round trip with everything else.
 _COPIED_FROM = 500
+# Rows whose COPY lines are encoded in one step.
+_ENCODED_TOGETHER = 250
 _NOT_MOVED = "the checkpoint was moved by another process, or the build is no longer in use"
 
 
@@ -110,13 +113,14 @@ class BuildWriter:
     def batch(self) -> Batch:
         return Batch(MergedRows(self._shapes), self._knowledge)
 
-    def add_to_batch(
+    async def add_to_batch(
         self, batch: Batch, stream: str, messages: Sequence[Message], sequence: int, gaps: Sequence[Gap] = ()
     ) -> None:
         """Applies the messages to the batch, which moves the stream's checkpoint to `sequence`.
 
         `gaps`: the sequences up to `sequence` without an event; they are recorded with the build.
         Batches must be committed in the order in which they were filled; one may be filled while another is written.
+        If cancelled, the batch holds all of the messages, and its commit runs the handlers again.
         """
         before = self._taken[stream]
         if sequence <= before:
@@ -125,15 +129,9 @@ class BuildWriter:
         batch.move(stream, before, sequence, fresh)
         batch.gaps += [gap for gap in gaps if gap.last > before]
         self._taken[stream] = sequence
-        # A rebuild's objects live until their batch is written, or are freed immediately: garbage collection would find
-        # no cycles among them, and would scan the whole program.
-        collects = gc.isenabled()
-        gc.disable()
-        try:
-            self._run_handlers(batch, fresh)
-        finally:
-            if collects:
-                gc.enable()
+        knowledge, batch.knowledge = batch.knowledge, None
+        await self._run_handlers(batch, fresh)
+        batch.knowledge = knowledge
 
     async def commit(self, batch: Batch) -> None:
         """Writes the batch; afterwards all events of its streams up to its sequences have been applied.
@@ -147,7 +145,7 @@ class BuildWriter:
         rates = {stream: self._rates[stream].after(len(fresh)) for stream, fresh in batch.messages.items()}
         while True:
             if batch.knowledge != self._knowledge:
-                self._fold_again(batch)
+                await self._fold_again(batch)
             try:
                 await self._commit(batch, rates)
                 break
@@ -168,7 +166,7 @@ class BuildWriter:
             BuildSuperseded: as `commit`.
         """
         batch = self.batch()
-        self.add_to_batch(batch, stream, messages, sequence)
+        await self.add_to_batch(batch, stream, messages, sequence)
         await self.commit(batch)
 
     async def check(self) -> None:
@@ -187,7 +185,7 @@ class BuildWriter:
             Those that failed, the first of each aggregate with a reason; those parked behind it have none.
         """
         batch, steps = self.batch(), list[Step]()
-        self._run_handlers(batch, messages, steps)
+        await self._run_handlers(batch, messages, steps)
         await self._write_in_pieces(steps, batch.letters)
         return keep_first_reason(batch.letters)
 
@@ -205,16 +203,29 @@ class BuildWriter:
         self._knowledge += heard
         return heard
 
-    def _run_handlers(self, batch: Batch, messages: Sequence[Message], steps: list[Step] | None = None) -> None:
+    async def _run_handlers(self, batch: Batch, messages: Sequence[Message], steps: list[Step] | None = None) -> None:
         """Runs the handlers; an event that fails becomes a dead letter, and later ones of its aggregate are parked.
 
         `steps` collects the row changes of each event.
         """
-        handlers_of, merge = self._handlers.get, batch.rows.merge
         blocked = self._standing.blocked | {letter.message.subject for letter in batch.letters}
         discards = self._standing.discards if self._fixed_discards is None else self._fixed_discards
         if discards:
             messages = [message for message in messages if (message.stream, message.sequence) not in discards]
+        async for part in in_slices(messages):
+            # A rebuild's objects live until their batch is written, or are freed immediately: garbage collection would
+            # find no cycles among them, and would scan the whole program.
+            collects = gc.isenabled()
+            gc.disable()
+            try:
+                self._handle(batch, part, blocked, steps)
+            finally:
+                if collects:
+                    gc.enable()
+
+    def _handle(self, batch: Batch, messages: Iterable[Message], blocked: set[str], steps: list[Step] | None) -> None:
+        """`blocked`: the subjects whose events are parked; those of failed events are added."""
+        handlers_of, merge = self._handlers.get, batch.rows.merge
         for message in messages:
             kind = "?"
             try:
@@ -239,11 +250,13 @@ class BuildWriter:
                 if steps is not None:
                     steps.append(Step(message, kind, write.changes))
 
-    def _fold_again(self, batch: Batch, steps: list[Step] | None = None) -> None:
+    async def _fold_again(self, batch: Batch, steps: list[Step] | None = None) -> None:
         """Runs the batch's handlers again with the current events to skip or park; possible since handlers are pure."""
-        batch.begin_anew(MergedRows(self._shapes), self._knowledge)
+        knowledge = self._knowledge
+        batch.begin_anew(MergedRows(self._shapes))
         for messages in batch.messages.values():
-            self._run_handlers(batch, messages, steps)
+            await self._run_handlers(batch, messages, steps)
+        batch.knowledge = knowledge
 
     async def _commit(self, batch: Batch, rates: Mapping[str, float]) -> None:
         moves = [
@@ -319,16 +332,27 @@ class BuildWriter:
         async with self._conn.transaction():
             await self._move(moves)
             for group in groups:
-                # Encoding thousands of values blocks the event loop: let other tasks run first.
-                await asyncio.sleep(0)
                 if group in copied:
-                    data = copy_data(group)
-                    async with self._conn.cursor() as cursor, cursor.copy(copy_statement(group)) as copy:
-                        await copy.write(data)
+                    await self._copy(group)
                 else:
+                    # Encoding thousands of values blocks the event loop: let other tasks run first.
+                    await asyncio.sleep(0)
                     await self._conn.execute(*statement(group))
             await dead_letters.add(self._conn, self.build, batch.letters)
             await lost_events.add(self._conn, self.build, batch.gaps)
+
+    async def _copy(self, group: RowGroup) -> None:
+        lines: list[str] = []
+        async for parts in in_slices(group.parts(_ENCODED_TOGETHER)):
+            for part in parts:
+                lines += lines_to_copy(part)
+        # In approximate key order, so that neighbours in its index are written together.
+        lines.sort()
+        async with self._conn.cursor() as cursor, cursor.copy(copy_statement(group)) as copy:
+            async for starts in in_slices(range(0, len(lines), _ENCODED_TOGETHER)):
+                for start in starts:
+                    rows = "\n".join(lines[start : start + _ENCODED_TOGETHER])
+                    await copy.write(f"{rows}\n".encode())
 
     async def _move(self, moves: Sequence[tuple[object, ...]]) -> None:
         for move in moves:
@@ -337,7 +361,7 @@ class BuildWriter:
     async def _commit_bisected(self, batch: Batch, moves: Sequence[tuple[object, ...]]) -> None:
         # The changes are kept per event in this rare case only.
         steps: list[Step] = []
-        self._fold_again(batch, steps)
+        await self._fold_again(batch, steps)
         async with self._conn.transaction():
             await self._move(moves)
             await self._write_in_pieces(steps, batch.letters)
@@ -371,8 +395,9 @@ class BuildWriter:
     async def _try(self, steps: Sequence[Step]) -> Exception | None:
         """Writes all steps, or none; returns the refusal, if any."""
         rows = MergedRows(self._shapes)
-        for step in steps:
-            rows.merge(step.changes, step.type)
+        async for part in in_slices(steps):
+            for step in part:
+                rows.merge(step.changes, step.type)
         try:
             async with self._conn.transaction():
                 for group in rows.groups():

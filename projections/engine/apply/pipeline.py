@@ -39,7 +39,7 @@ class Pipeline:
         self, sources: Sources, filling: BuildWriter, *, most: int | None = None, haste: BatchPacing | None = None
     ) -> None:
         """
-        `most`: maximum events in a batch, if fewer than usual; merging and encoding a batch block the event loop.
+        `most`: maximum events in a batch, if fewer than usual.
         `haste`: the pacing of batches; None: no pauses.
         """
         self._haste = haste
@@ -189,6 +189,6 @@ class Pipeline:
             return False
         reading, self._reading = self._reading, None
         stream, piece = reading.result()
-        self._filling.add_to_batch(self._next, stream, piece.messages, piece.position, piece.gaps)
         self._next.reads += 1
+        await self._filling.add_to_batch(self._next, stream, piece.messages, piece.position, piece.gaps)
         return True

@@ -5,7 +5,7 @@ that cannot be merged into the previous one of its row (an insert after a delete
 next wave. So the changes of each key keep the order of the events.
 """
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from itertools import chain
 
 import msgspec
@@ -28,6 +28,11 @@ class RowGroup(msgspec.Struct, frozen=True):
     shape: ChangePlan
     keys: list[Key]
     values: list[Sequence[object]]
+
+    def parts(self, most: int) -> "Iterator[RowGroup]":
+        """The same rows in groups of at most `most`."""
+        for start in range(0, len(self.keys), most):
+            yield RowGroup(self.shape, self.keys[start : start + most], self.values[start : start + most])
 
 
 class MergedRows:

@@ -47,16 +47,13 @@ def copy_statement(group: RowGroup) -> sql.Composed:
     )
 
 
-def copy_data(group: RowGroup) -> bytes:
-    """The rows for `copy_statement`, in approximate key order, so that neighbours in its index are written together.
+def lines_to_copy(group: RowGroup) -> list[str]:
+    """The rows as lines for `copy_statement`, without line ends.
 
     Raises:
         UnsupportedValue: as `statement`.
     """
-    lines = copy_lines(_texts(group))
-    lines.sort()
-    lines.append("")
-    return "\n".join(lines).encode()
+    return copy_lines(_texts(group))
 
 
 def _texts(group: RowGroup) -> list[Sequence[str | None]]:

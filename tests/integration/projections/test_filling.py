@@ -1,7 +1,7 @@
 """A build has one writer, which asserts its checkpoint; rows and checkpoint are written together or not at all."""
 
 import asyncio
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Coroutine
 from datetime import datetime, timedelta, timezone
 from decimal import Decimal
 from uuid import UUID
@@ -20,7 +20,7 @@ from contracts.subjects import CONTACT, MESSAGING
 from contracts.values.ids import new_id, pair_id
 from contracts.values.personal_data import plaintext_or_none
 from projections.engine import Projection, RowChanges, handles
-from projections.engine.apply import build_writer, pipeline, statements
+from projections.engine.apply import build_writer, loop_slices, pipeline, statements
 from projections.engine.apply.batch import Batch
 from projections.engine.apply.build_writer import BuildSuperseded, BuildWriter
 from projections.engine.apply.pipeline import Pipeline
@@ -205,8 +205,8 @@ async def test_a_later_batch_cannot_be_written_before_an_earlier_one(
     messages = await stored(streams)
     one = await BuildWriter.open(conn, Letters, build)
     earlier, later = one.batch(), one.batch()
-    one.add_to_batch(earlier, MESSAGING, messages[:5], 5)
-    one.add_to_batch(later, MESSAGING, messages[5:], 10)
+    await one.add_to_batch(earlier, MESSAGING, messages[:5], 5)
+    await one.add_to_batch(later, MESSAGING, messages[5:], 10)
     with pytest.raises(BuildSuperseded):
         await one.commit(later)
     assert await number(conn, COUNT) == 0
@@ -224,14 +224,95 @@ async def test_a_batch_taken_before_the_one_before_it_failed_lets_its_aggregate_
     messages = await stored(streams)
     one = await BuildWriter.open(conn, Letters, build)
     earlier, later = one.batch(), one.batch()
-    one.add_to_batch(earlier, MESSAGING, messages[:2], 2)
-    one.add_to_batch(later, MESSAGING, messages[2:], 4)
+    await one.add_to_batch(earlier, MESSAGING, messages[:2], 2)
+    await one.add_to_batch(later, MESSAGING, messages[2:], 4)
     await one.commit(earlier)
     await one.commit(later)
     assert await number(conn, COUNT) == 2
     cursor = await conn.execute("SELECT sequence, state FROM projection_dead_letters ORDER BY sequence")
     assert await cursor.fetchall() == [(1, "failed"), (3, "parked")]
     assert one.letters == (1, 1)
+
+
+@pytest.fixture
+def short_slices(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Other tasks run after each event, and after each part of the rows to copy."""
+    monkeypatch.setattr(loop_slices, "SLICE_SECONDS", 0.0)
+    monkeypatch.setattr(build_writer, "_ENCODED_TOGETHER", 10)
+
+
+async def turns_during(work: Coroutine[None, None, None]) -> int:
+    """How often another task ran meanwhile."""
+    turns = 0
+
+    async def take_turns() -> None:
+        nonlocal turns
+        while True:
+            turns += 1
+            await asyncio.sleep(0)
+
+    other = asyncio.create_task(take_turns())
+    try:
+        await work
+    finally:
+        other.cancel()
+    return turns
+
+
+@pytest.mark.usefixtures("short_slices")
+async def test_other_tasks_run_while_a_large_batch_is_merged_and_encoded(
+    streams: Client, writer: Writer, conn: Connection, build: Build
+) -> None:
+    await writer.fill(conversation_ids(2), 300)
+    messages = await stored(streams)
+    one = await BuildWriter.open(conn, Letters, build)
+    batch = one.batch()
+    assert await turns_during(one.add_to_batch(batch, MESSAGING, messages, 600)) >= 600
+    assert await turns_during(one.commit(batch)) >= 2 * 600 / 10
+    assert (await number(conn, COUNT), await number(conn, TEXTS)) == (600, 600)
+
+
+@pytest.mark.usefixtures("short_slices")
+async def test_a_batch_whose_filling_was_cancelled_is_written_whole(
+    streams: Client, writer: Writer, conn: Connection, build: Build
+) -> None:
+    await writer.fill(conversation_ids(2), 10)
+    messages = await stored(streams)
+    one = await BuildWriter.open(conn, Letters, build)
+    batch = one.batch()
+    await one.add_to_batch(batch, MESSAGING, messages[:5], 5)
+    filling = asyncio.create_task(one.add_to_batch(batch, MESSAGING, messages[5:], 20))
+    for _ in range(5):
+        await asyncio.sleep(0)
+    filling.cancel()
+    with pytest.raises(asyncio.CancelledError):
+        await filling
+    assert await number(conn, COUNT) == 0
+    await one.commit(batch)
+    assert (await number(conn, COUNT), await number(conn, TEXTS)) == (20, 20)
+    assert one.position.sequence(MESSAGING) == 20
+
+
+@pytest.mark.usefixtures("short_slices")
+@pytest.mark.parametrize("poison", [POISON, "poison for the table"])
+async def test_an_aggregate_that_fails_while_the_next_batch_is_filled_waits(
+    streams: Client, writer: Writer, conn: Connection, build: Build, poison: str
+) -> None:
+    bad, good = conversation_ids(2)
+    await writer.say(bad, poison)
+    await writer.fill([good], 300)
+    last = await writer.say(bad, "waits")
+    messages = await stored(streams)
+    one = await BuildWriter.open(conn, Letters, build)
+    earlier, later = one.batch(), one.batch()
+    await one.add_to_batch(earlier, MESSAGING, messages[:1], 1)
+    writing = asyncio.create_task(one.commit(earlier))
+    await one.add_to_batch(later, MESSAGING, messages[1:], last)
+    await writing
+    await one.commit(later)
+    assert await number(conn, COUNT) == 300
+    cursor = await conn.execute("SELECT sequence, state FROM projection_dead_letters ORDER BY sequence")
+    assert await cursor.fetchall() == [(1, "failed"), (last, "parked")]
 
 
 class Latest(Projection):
@@ -345,8 +426,8 @@ async def test_one_batch_moves_the_checkpoints_of_all_its_streams_or_of_none(
     first, second = await BuildWriter.open(conn, Both, build), await BuildWriter.open(conn, Both, build)
     await first.apply(CONTACT, friends, 1)
     batch = second.batch()
-    second.add_to_batch(batch, MESSAGING, said, 2)
-    second.add_to_batch(batch, CONTACT, friends, 1)
+    await second.add_to_batch(batch, MESSAGING, said, 2)
+    await second.add_to_batch(batch, CONTACT, friends, 1)
     with pytest.raises(BuildSuperseded):
         await second.commit(batch)
     assert await number(conn, "SELECT events FROM both_v1_b1") == 1
