@@ -42,8 +42,8 @@ log = logging.getLogger(__name__)
 _STANDBY_SECONDS = 0.5
 # How often the active runner shows the database that it is alive.
 _SIGN_SECONDS = 1.0
-# Maximum events in a batch of a live build: requests share the processor with it. A build that is not live yet is filled
-# as fast as possible.
+# Maximum events in a batch of a live build: requests share the processor with it. A build that is not live yet is
+# filled as fast as possible.
 _MOST_WHEN_LIVE = 4_000
 _BACKOFF_SECONDS = (0.05, 5.0)
 # How often to check whether an operator has accepted the known losses.
