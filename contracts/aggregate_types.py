@@ -9,7 +9,7 @@ from collections.abc import Callable
 import msgspec
 
 from contracts import subjects
-from contracts.events import dead_letter, friendship, login_failure, message, profile, report, session, user
+from contracts.events import dead_letter, friendship, login_failure, message, operator, profile, report, session, user
 from contracts.events.event import Event
 from contracts.events.loss import EVENTS_LOST
 from contracts.subjects import STREAMS, stream_of
@@ -106,6 +106,9 @@ AGGREGATE_TYPES = (
     AggregateType(subjects.settings, (message.ConversationUpdated,)),
     AggregateType(subjects.notifications, (message.NotificationRead,)),
     AggregateType(subjects.dead_letter, (dead_letter.DeadLetterDiscarded,)),
+    AggregateType(
+        subjects.operator_action, (operator.OperatorActed, operator.OperatorActionEnded, operator.OperatorLooked)
+    ),
     *(AggregateType(_lost_in(stream), (event,)) for stream, event in EVENTS_LOST.items()),
 )
 

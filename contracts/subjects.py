@@ -213,6 +213,11 @@ def dead_letter(projection: str, version: int | str, stream: str, sequence: int 
     return f"vestnik.operator.dead_letter.{projection}.{version}.{stream}.{sequence}"
 
 
+def operator_action(action_id: str) -> str:
+    """Private: one act of an operator, or one look."""
+    return f"vestnik.operator.action.{action_id}"
+
+
 def lost_in(stream: str) -> str:
     """The placeholders for events that the stream has lost; private if only its owner may read the subject."""
     return f"vestnik.{STREAMS[stream]}.lost"

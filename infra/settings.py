@@ -187,8 +187,8 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
     audit_address: Annotated[
         Literal["full", "prefix", "none"],
         Doc(
-            description="How much of a login's network address is recorded permanently: all of it, its network "
-            "(/24 of IPv4, /48 of IPv6), or none."
+            description="How much of the network address of a login, or of an operator on the page, is recorded "
+            "permanently: all of it, its network (/24 of IPv4, /48 of IPv6), or none."
         ),
     ] = "full"
     verification_hours: Annotated[

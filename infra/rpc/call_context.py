@@ -15,6 +15,14 @@ TRACEPARENT = "traceparent"
 POSITION = "vestnik-position"
 
 
+class ClientSession(msgspec.Struct, frozen=True, kw_only=True):
+    """The session of the client that the gateway serves. Only calls to the operator's service carry it."""
+
+    session_id: str
+    # The client's address as the gateway knows it.
+    address: str
+
+
 class Call(msgspec.Struct, frozen=True, kw_only=True):
     # The client's own id if it sent one; shown in responses and logs.
     request_id: str
@@ -27,6 +35,8 @@ class Call(msgspec.Struct, frozen=True, kw_only=True):
     actor: str | None = None
     # The calling service.
     caller: str = ""
+    # From the service token.
+    session: ClientSession | None = None
     # Deadline on this process's monotonic clock; calls made on behalf of this one end by then too.
     deadline: float | None = None
 
@@ -40,7 +50,8 @@ class Call(msgspec.Struct, frozen=True, kw_only=True):
         )
 
     def metadata(self) -> dict[str, str]:
-        """The context as gRPC metadata for the next service; service and actor are in the service token."""
+        """The context as gRPC metadata for the next service; service, actor and session are in the service
+        token."""
         pairs = {REQUEST_ID: self.request_id}
         if self.correlation_id:
             pairs[CORRELATION_ID] = self.correlation_id
@@ -51,7 +62,9 @@ class Call(msgspec.Struct, frozen=True, kw_only=True):
         return pairs
 
     @classmethod
-    def from_metadata(cls, metadata: Mapping[str, object], caller: str, actor: str | None) -> "Call":
+    def from_metadata(
+        cls, metadata: Mapping[str, object], caller: str, actor: str | None, session: ClientSession | None = None
+    ) -> "Call":
         """Parses the metadata that `metadata` produces.
 
         Raises:
@@ -68,6 +81,7 @@ class Call(msgspec.Struct, frozen=True, kw_only=True):
             position=Position.decode(text(POSITION)),
             actor=actor,
             caller=caller,
+            session=session,
         )
 
 

@@ -19,6 +19,7 @@ from grpclib.encoding.proto import ProtoStatusDetailsCodec
 from grpclib.exceptions import StreamTerminatedError
 
 from contracts.errors import DeadlineExceeded, NoQuorum, Unavailable, VestnikError
+from contracts.services import OPERATOR
 from infra.rpc.call_context import Call, current
 from infra.rpc.error_mapping import from_grpc, was_executed
 from infra.rpc.multiplex.channel import MultiplexedChannel
@@ -198,5 +199,6 @@ class Client:
 
     def _metadata(self, call: Call) -> dict[str, str]:
         metadata = call.metadata()
-        metadata["authorization"] = f"Bearer {self._issuer.token(self._target, call.actor)}"
+        session = call.session if self._target == OPERATOR else None
+        metadata["authorization"] = f"Bearer {self._issuer.token(self._target, call.actor, session)}"
         return metadata

@@ -144,7 +144,7 @@ class RpcServer:
         credential = self._guard.authenticate_stream(stream)
         field = self._guard.user_field(credential, callers)
         limit = LONGEST_CALL if stream.deadline is None else min(stream.deadline.time_remaining(), LONGEST_CALL)
-        call = Call.from_metadata(stream.metadata or {}, credential.service, credential.user)
+        call = Call.from_metadata(stream.metadata or {}, credential.service, credential.user, credential.session)
         enter(msgspec.structs.replace(call, deadline=time.monotonic() + limit))
         _check_messages(stream, field, credential.user, single)
         async with asyncio.timeout(LONGEST_CALL):

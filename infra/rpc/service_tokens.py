@@ -1,8 +1,10 @@
 """Service tokens: each call proves which service makes it, to which service, and on behalf of which user.
 
 A token is a JWT (EdDSA) with `iss` = the caller, `aud` = the callee, `sub` = the user (omitted if there is none), valid
-for five minutes. Each service has its own private key and knows the public keys of all, so none can impersonate
-another. A token is reused for many calls: signing and verifying each time would cost more than the calls.
+for five minutes. In the gateway's tokens for the operator's service, `sid` and `addr` are the client's session and
+address; no other service may claim them. Each service has its own private key and knows the public keys of all, so
+none can impersonate another. A token is reused for many calls: signing and verifying each time would cost more than
+the calls.
 """
 
 import time
@@ -13,6 +15,8 @@ import jwt
 import msgspec
 
 from contracts.errors import Unauthenticated
+from contracts.services import GATEWAY
+from infra.rpc.call_context import ClientSession
 from infra.security.secrets import Secrets
 from streams.lru_cache import LruCache
 
@@ -36,12 +40,16 @@ class Credential(msgspec.Struct, frozen=True):
     user: str | None
     # Unix time.
     expires_at: float
+    # Of the client; only from the gateway.
+    session: ClientSession | None = None
 
 
 class _Claims(msgspec.Struct, frozen=True):
     iat: int
     exp: int
     sub: str | None = None
+    sid: str | None = None
+    addr: str | None = None
 
 
 class _Claimed(msgspec.Struct, frozen=True):
@@ -60,11 +68,11 @@ class Issuer:
         self._key = secrets.service_key(me)
         self._clock = clock
         self._looked = clock()
-        self._tokens: LruCache[tuple[str, str | None], tuple[str, float]] = LruCache(_CACHED)
+        self._tokens: LruCache[tuple[str, str | None, ClientSession | None], tuple[str, float]] = LruCache(_CACHED)
 
-    def token(self, target: str, user: str | None = None) -> str:
-        """A token for calling `target`, on behalf of `user` if given."""
-        token, until = self._tokens.peek((target, user)) or ("", 0.0)
+    def token(self, target: str, user: str | None = None, session: ClientSession | None = None) -> str:
+        """A token for calling `target`, on behalf of `user` if given, in that client's `session`."""
+        token, until = self._tokens.peek((target, user, session)) or ("", 0.0)
         now = self._clock()
         if until - _RENEW > now:
             return token
@@ -74,8 +82,10 @@ class Issuer:
         claims: dict[str, object] = {"iss": self._me, "aud": target, "iat": int(now), "exp": int(now) + LIFE}
         if user is not None:
             claims["sub"] = user
+        if session is not None:
+            claims |= {"sid": session.session_id, "addr": session.address}
         token = jwt.encode(claims, self._key, algorithm="EdDSA")
-        self._tokens.put((target, user), (token, now + LIFE))
+        self._tokens.put((target, user, session), (token, now + LIFE))
         return token
 
 
@@ -115,7 +125,10 @@ class Verifier:
         except (jwt.PyJWTError, msgspec.ValidationError, RecursionError) as error:
             # RecursionError: deeply nested brackets.
             raise Unauthenticated("A valid service token is needed.") from error
-        return Credential(claimed, claims.sub, claims.exp)
+        if (claims.sid, claims.addr) != (None, None) and claimed != GATEWAY:
+            raise Unauthenticated("Only the gateway knows clients' sessions.")
+        session = ClientSession(session_id=claims.sid, address=claims.addr or "") if claims.sid else None
+        return Credential(claimed, claims.sub, claims.exp, session)
 
     def _decoded(self, token: str, service: str) -> dict[str, object]:
         try:

@@ -3,9 +3,17 @@
 from contracts.services import OPERATOR
 from infra.runtime.service_process import service_process
 from infra.security.operator_accounts import Operators
+from infra.security.service_schemas import CachedSchemas
 from infra.settings import Settings
-from services.operator.dead_letters.actions import PATIENCE
+from services.operator.actions.recorder import Recorder
+from services.operator.dead_letters.actions import PATIENCE, DeadLetters
+from services.operator.handlers.dead_letters import DeadLetterHandlers
+from services.operator.handlers.history import HistoryHandlers
+from services.operator.handlers.maintenance import MaintenanceHandlers
+from services.operator.handlers.reports import ReportHandlers
+from services.operator.handlers.status import StatusHandlers
 from services.operator.maintenance import Maintenance
+from services.operator.read_models import ReadModels
 from services.operator.reports import Reports
 from services.operator.server import OperatorServer
 from streams.log import Log
@@ -14,10 +22,19 @@ from streams.log import Log
 async def main(settings: Settings) -> None:
     async with service_process(OPERATOR, settings) as process:
         log = Log(process.nats, patience=PATIENCE, quorum=process.quorum, watches=process.watches)
-        maintenance = Maintenance(settings)
+        recorder = Recorder(log)
+        schemas = CachedSchemas(settings.database_url)
+        maintenance = Maintenance(settings, recorder)
+        server = OperatorServer(
+            Operators(settings.secrets_path),
+            keeps_addresses=settings.audit_address,
+            status=StatusHandlers(process.nats, settings),
+            history=HistoryHandlers(process.nats, ReadModels(schemas), recorder),
+            dead_letters=DeadLetterHandlers(DeadLetters(process.nats, log, schemas), recorder),
+            reports=ReportHandlers(Reports(process.client("contact")), recorder),
+            maintenance=MaintenanceHandlers(maintenance, recorder),
+        )
         try:
-            operators = Operators(settings.secrets_path)
-            reports = Reports(process.client("contact"))
-            await process.serve([OperatorServer(operators, process.nats, log, settings, maintenance, reports)])
+            await process.serve([server])
         finally:
             await maintenance.close()

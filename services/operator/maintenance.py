@@ -1,13 +1,12 @@
 """Verifications and rebuilds of read models that an operator starts from the page, one at a time.
 
 A job runs `vestnik verify` or `vestnik rebuild` in a child process that yields the processor to the services. The child
-ends with this process; an interrupted rebuild is resumed by the next one. Jobs are kept in memory: the log records what
-was started, the database what was done.
+ends with this process; an interrupted rebuild is resumed by the next one. Jobs are kept in memory; the stream OPERATOR
+records what was started by whom, and how it ended.
 """
 
 import asyncio
 import contextlib
-import logging
 import os
 import re
 import signal
@@ -20,16 +19,16 @@ import msgspec
 from contracts.errors import MaintenanceUnderWay, NotFound
 from contracts.values.ids import new_id
 from infra.embedded.child_process import Child
-from infra.security.operator_accounts import Operator
 from infra.settings import Settings
 from projections.engine.inspection.table_diff import Difference
 from projections.engine.inspection.verify import Verdict
 from projections.engine.rebuild.progress import Progress
 from projections.engine.rebuild.rebuild import Rebuilt
 from projections.registry import choose
+from services.operator.actions.domain import Actor
+from services.operator.actions.recorder import Act, Recorder
 from services.operator.redaction import REDACTED
 
-log = logging.getLogger(__name__)
 Kind = Literal["verify", "rebuild"]
 # Jobs kept in memory.
 _KEPT = 10
@@ -107,46 +106,62 @@ class _Line(msgspec.Struct, frozen=True):
 
 
 class Maintenance:
-    def __init__(self, settings: Settings) -> None:
+    def __init__(self, settings: Settings, recorder: Recorder) -> None:
         self._environ = settings.environment()
+        self._recorder = recorder
         self._jobs: list[Job] = []
         self._child: Child | None = None
         self._running: asyncio.Task[None] | None = None
+        # A job is being recorded, and starts next.
+        self._starting = False
         self._cancelled = False
         self._complaint = ""
 
     def jobs(self) -> Jobs:
         return Jobs(projections=[projection.name for projection in choose(())], items=self._jobs)
 
-    def start(self, kind: Kind, projection: str, by: Operator) -> Job:
-        """Starts a job in the background.
+    def running(self, job_id: str) -> Job:
+        """The job, if it is running.
+
+        Raises:
+            NotFound: it is not.
+        """
+        job = self._jobs[0] if self._jobs else None
+        if job is None or job.id != job_id or self._running is None:
+            raise NotFound("It is not running.")
+        return job
+
+    async def start(self, kind: Kind, projection: str, by: Actor) -> Job:
+        """Records a job as the operator's act, and starts it in the background.
 
         Raises:
             MaintenanceUnderWay: another job is running.
             UnknownProjection: there is no such read model.
+            Unavailable, DeadlineExceeded, HistoryLost: it was not recorded, so it is not started.
         """
         choose((projection,))
-        if self._running is not None:
+        if self._running is not None or self._starting:
             raise MaintenanceUnderWay
+        self._starting = True
+        try:
+            act = await self._recorder.begin(by, f"read_model.{kind}", target=projection)
+        finally:
+            self._starting = False
         job = Job(
-            id=new_id(), kind=kind, projection=projection, by=by.username, state="running", started_at=datetime.now(UTC)
+            id=new_id(), kind=kind, projection=projection, by=by.name, state="running", started_at=datetime.now(UTC)
         )
-        log.info("%s (%s) started: %s %s", by.username, by.user_id, kind, projection)
         self._jobs = [job, *self._jobs][:_KEPT]
         self._cancelled, self._complaint = False, ""
-        self._running = asyncio.create_task(self._run(job), name=f"{kind} {projection}")
+        self._running = asyncio.create_task(self._run(job, act), name=f"{kind} {projection}")
         return job
 
-    def cancel(self, job_id: str, by: Operator) -> Job:
+    def cancel(self, job_id: str) -> Job:
         """Cancels the running job, which ends a moment later.
 
         Raises:
             NotFound: the job is not running.
         """
-        job = self._jobs[0] if self._jobs else None
-        if job is None or job.id != job_id or self._running is None:
-            raise NotFound("It is not running.")
-        log.info("%s (%s) cancelled: %s %s", by.username, by.user_id, job.kind, job.projection)
+        job = self.running(job_id)
         self._cancelled = True
         if self._child is not None:
             self._child.send(signal.SIGINT)
@@ -161,7 +176,7 @@ class Maintenance:
             with contextlib.suppress(asyncio.CancelledError):
                 await running
 
-    async def _run(self, job: Job) -> None:
+    async def _run(self, job: Job, act: Act) -> None:
         try:
             # An absolute path, since the launcher does not search `PATH`.
             self._child = child = await Child.start(
@@ -181,7 +196,8 @@ class Maintenance:
             self._complaint = str(error)
         finally:
             self._child = self._running = None
-            self._ended()
+            self._ended(act)
+            await self._recorder.end(act)
 
     def _heard(self, text: str) -> None:
         """Updates the job from a line of the command's output."""
@@ -199,18 +215,19 @@ class Maintenance:
         for failed in line.failed:
             self._change(error=failed.error)
 
-    def _ended(self) -> None:
-        """Records how the newest job ended; its process is gone."""
+    def _ended(self, act: Act) -> None:
+        """Notes how the newest job ended; its process is gone."""
         job = self._jobs[0]
         if job.verified or job.rebuilt:
             self._change(state="done")
         elif self._cancelled:
             self._change(state="cancelled")
+            act.ends("cancelled")
         else:
-            self._change(state="failed", error=job.error or self._complaint or "It ended without a result.")
+            error = job.error or self._complaint or "It ended without a result."
+            self._change(state="failed", error=error)
+            act.ends("failed", error)
         self._change(ended_at=datetime.now(UTC))
-        job = self._jobs[0]
-        log.info("%s %s for %s: %s %s", job.kind, job.projection, job.by, job.state, job.error or "")
 
     def _change(self, **fields: object) -> None:
         """Changes the newest job, the only one that may be running."""

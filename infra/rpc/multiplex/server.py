@@ -168,6 +168,7 @@ class CallServer:
                 position=Position.decode(call.position),
                 actor=credential.user,
                 caller=credential.service,
+                session=credential.session,
                 deadline=time.monotonic() + self._limit(call),
             )
         )

@@ -1,7 +1,6 @@
 """Lists, shows, retries and discards dead letters for the page, with the code that the command line runs."""
 
 import asyncio
-import logging
 from collections.abc import AsyncIterator
 from contextlib import aclosing, asynccontextmanager
 
@@ -10,7 +9,6 @@ from nats.aio.client import Client as NATS
 from psycopg import Error as DatabaseError
 
 from infra.operator_errors import OperatorError
-from infra.security.operator_accounts import Operator
 from infra.security.service_schemas import CachedSchemas
 from projections.engine.dead_letters import discards, queries, resolution
 from projections.engine.dead_letters.discards import Discarded
@@ -23,12 +21,12 @@ from projections.engine.storage.connections import connect, database_unavailable
 from projections.engine.storage.dead_letters import LetterId
 from projections.engine.storage.schema import ensure_schema
 from projections.registry import choose
+from services.operator.actions.domain import Actor
 from services.operator.dead_letters.views import Letter, LetterWithEvent, event_of, of_discard, of_letter
 from services.operator.redaction import redact
 from streams.jetstream.api import JetStream
 from streams.log import Log
 
-log = logging.getLogger(__name__)
 # Seconds to wait for a stream, since a build's writer may be waiting for us meanwhile.
 PATIENCE = 5.0
 _ALL = DeadLetterFilter(projections=None, state=None, type=None, aggregate_id=None)
@@ -83,7 +81,7 @@ class DeadLetters:
             **msgspec.structs.asdict(letter), event=None if event is None else redact(event), event_error=why
         )
 
-    async def retry(self, letter_id: LetterId, by: Operator) -> Retried:
+    async def retry(self, letter_id: LetterId) -> Retried:
         """Retries a dead letter and those parked behind it. Applied events stay applied, however this ends.
 
         Raises:
@@ -93,11 +91,10 @@ class DeadLetters:
         projection = _projection(letter_id)
         async with self._turn, self._connection_for(projection) as conn:
             letter = await resolution.retryable_letter(conn, letter_id)
-            log.info("%s (%s) retries %s", by.username, by.user_id, letter_id)
             (retried,) = await retry_all(conn, self._log, [(projection, letter)])
             return retried
 
-    async def discard(self, letter_id: LetterId, reason: str, by: Operator) -> Retried:
+    async def discard(self, letter_id: LetterId, reason: str, by: Actor) -> Retried:
         """Discards a dead letter for good, with the reason and the operator's name; then retries those behind it.
 
         Raises: as `retry` does.
@@ -105,8 +102,7 @@ class DeadLetters:
         projection = _projection(letter_id)
         async with self._turn, self._connection_for(projection) as conn:
             letter = await resolution.retryable_letter(conn, letter_id)
-            await resolution.discard(conn, self._log, letter, reason, by.username)
-            log.info("%s (%s) discarded %s", by.username, by.user_id, letter_id)
+            await resolution.discard(conn, self._log, letter, reason, by.name)
             return await retry_behind(conn, self._log, projection, letter)
 
     @asynccontextmanager

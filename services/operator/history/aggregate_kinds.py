@@ -105,6 +105,7 @@ NOT_SHOWN: dict[str, str] = {
     "username_claim": "it is named by a key of auth; the user's own aggregate has the username",
     "mail": "it is named by a key of auth, and tells which address has an account",
     "report": "its texts are for the operator who settles it, and each view of them is recorded",
+    "operator_action": "a single act or look, which `vestnik audit operators` shows",
     "dead_letter": "a single decision, which `vestnik dead-letters` shows",
     **dict.fromkeys((f"lost_in_{owner}" for owner in subjects.STREAMS.values()), "placeholders without a state"),
 }

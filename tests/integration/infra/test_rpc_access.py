@@ -16,7 +16,7 @@ from contracts.errors import Forbidden, Unauthenticated
 from contracts.rpc.vestnik.auth.v1 import AuthServiceBase, AuthServiceStub, GetUserRequest, GetUserResponse, User
 from infra.embedded.ports import free_port
 from infra.rpc import service_tokens
-from infra.rpc.call_context import Call
+from infra.rpc.call_context import Call, ClientSession
 from infra.rpc.server import RpcServer
 from infra.rpc.service_tokens import Issuer, Verifier
 from infra.security.key_lifecycle import KeyTerms
@@ -176,6 +176,31 @@ async def test_one_token_serves_many_calls_and_a_new_one_comes_before_it_runs_ou
     assert len({first, issuer.token("auth", BORIS), issuer.token("session", ANNA), issuer.token("auth")}) == 4
     now[0] += service_tokens.LIFE - 30
     assert issuer.token("auth", ANNA) != first
+
+
+async def test_the_gateways_token_proves_the_clients_session_and_address(secrets: Secrets) -> None:
+    issuer, verifier = Issuer("gateway", secrets), Verifier("operator", secrets)
+    session = ClientSession(session_id=BORIS, address="192.0.2.7")
+    token = issuer.token("operator", ANNA, session)
+    assert verifier.credential(f"Bearer {token}").session == session
+    # A token of one address or session serves no other.
+    elsewhere = ClientSession(session_id=BORIS, address="198.51.100.1")
+    assert len({token, issuer.token("operator", ANNA, elsewhere), issuer.token("operator", ANNA)}) == 3
+    assert verifier.credential(f"Bearer {issuer.token('operator', ANNA)}").session is None
+
+
+@pytest.mark.parametrize("claims", [{"sid": BORIS}, {"addr": "192.0.2.7"}, {"sid": BORIS, "addr": "192.0.2.7"}])
+async def test_only_the_gateway_may_claim_a_clients_session(secrets: Secrets, claims: dict[str, str]) -> None:
+    now = int(time.time())
+    verifier = Verifier("operator", secrets)
+    for service, accepted in (("gateway", True), ("auth", False), ("operator", False)):
+        payload = {"iss": service, "aud": "operator", "sub": ANNA, "iat": now, "exp": now + 60, **claims}
+        bearer = f"Bearer {jwt.encode(payload, secrets.service_key(service), algorithm='EdDSA')}"
+        if accepted:
+            verifier.credential(bearer)
+        else:
+            with pytest.raises(Unauthenticated):
+                verifier.credential(bearer)
 
 
 async def test_keys_are_changed_while_everything_runs(secrets: Secrets, tmp_path: Path) -> None:

@@ -28,6 +28,7 @@ from contracts.rpc.vestnik.operator.v1 import (
     TraceEventRequest,
 )
 from contracts.values.field_types import Id, ReportNote, ReportOutcome
+from infra.rpc.call_context import ClientSession, enter
 from services.gateway.clients import ServiceClient
 from services.gateway.http.endpoint import (
     AnyEndpoint,
@@ -291,13 +292,16 @@ async def cancel(incoming: Request[NoQuery, Cancelling]) -> Response:
 
 
 def _operator(incoming: Request[Q, B]) -> ServiceClient[OperatorServiceStub]:
-    """
+    """The client of the operator's service, whose calls for this request then carry the caller's session and address.
+
     Raises:
         NotFound: this deployment has no operators' page.
     """
     operator = incoming.context.remotes.operator
     if operator is None:
         raise NotFound
+    session = ClientSession(session_id=incoming.caller.session_id, address=incoming.address)
+    enter(msgspec.structs.replace(incoming.call, session=session))
     return operator
 
 
@@ -372,7 +376,7 @@ ROUTES: tuple[AnyEndpoint, ...] = (
         PersonQuery,
         NoBody,
         PersonSeen,
-        "No e-mail addresses or texts are shown. Each view is logged with its operator.",
+        "No e-mail addresses or texts are shown. Each view is recorded with its operator.",
     ),
     _route(
         "GET",
@@ -392,7 +396,8 @@ ROUTES: tuple[AnyEndpoint, ...] = (
         AggregateQuery,
         NoBody,
         AggregateVersions,
-        "The newest first, as its service derives them. Secrets and personal data are not shown. Who looked is logged.",
+        "The newest first, as its service derives them. Secrets and personal data are not shown. Each view is "
+        "recorded with its operator.",
     ),
     _route(
         "GET",

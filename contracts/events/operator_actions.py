@@ -1,0 +1,45 @@
+"""Table: everything an operator can do, and everything they can look at, as events name it."""
+
+from collections.abc import Mapping
+from typing import Literal
+
+Channel = Literal["page", "command_line"]
+# How an act ended.
+Outcome = Literal["done", "failed", "cancelled"]
+
+# By name: what it is, for people.
+ACTIONS: Mapping[str, str] = {
+    "archive.export": "writes all streams to a file",
+    "archive.import": "restores all streams from a file",
+    "dead_letter.discard": "discards an event that a read model could not apply",
+    "dead_letter.retry": "retries events that a read model could not apply",
+    "keys.rotate": "replaces the key of access tokens",
+    "keys.rotate_positions": "replaces the key of clients' positions",
+    "keys.rotate_services": "replaces the keys of the services",
+    "maintenance.cancel": "cancels a running verification or rebuild",
+    "nats.accounts": "prints the accounts of a NATS server, with their passwords",
+    "operators.add": "lets an account open the operators' page",
+    "operators.remove": "closes the operators' page to an account",
+    "postgres.logins": "prints the logins of a PostgreSQL server, with their passwords",
+    "read_model.back": "goes back to a read model's previous build",
+    "read_model.drop_old": "drops builds of a read model that are no longer in use",
+    "read_model.rebuild": "rebuilds a read model",
+    "read_model.verify": "compares a read model with the streams",
+    "report.settle": "decides on a report",
+    "sessions.revoke": "ends sessions of a user",
+    "stream.accept_loss": "accepts that events are lost for good",
+    "streams.create": "creates the streams, or changes their settings",
+}
+
+LOOKS: Mapping[str, str] = {
+    "aggregate": "an aggregate: its events, and its state after each",
+    "dead_letter": "an event that a read model could not apply",
+    "events": "events of the streams",
+    "operators": "who did and saw what as an operator",
+    "person": "a person's account, profile and counts",
+    "report": "the texts of a report",
+    "reports": "the list of reports",
+    "rows": "the rows of a read model",
+    "sessions": "who logged in, and how sessions ended",
+    "trace": "an event's state in each read model",
+}

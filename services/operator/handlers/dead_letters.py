@@ -1,0 +1,81 @@
+"""Dead letters: the list, one with its event (a look), and the acts on them."""
+
+from collections.abc import Awaitable
+from typing import Annotated
+
+import msgspec
+from msgspec import Meta
+
+from contracts.errors import Invalid, NotFound, Unavailable, Violation
+from contracts.rpc.vestnik.operator.v1 import (
+    DiscardDeadLetterRequest,
+    Document,
+    GetDeadLetterRequest,
+    ListDeadLettersRequest,
+    RetryDeadLetterRequest,
+)
+from contracts.values.validation import validated
+from infra.operator_errors import OperatorError
+from projections.engine.dead_letters.queries import NoSuchLetter
+from projections.engine.dead_letters.resolution import Retried
+from projections.engine.storage.dead_letters import LetterId
+from projections.registry import UnknownProjection
+from services.operator.actions.domain import Actor
+from services.operator.actions.recorder import Recorder
+from services.operator.dead_letters.actions import DeadLetters
+from services.operator.handlers.documents import PageRequest, document
+
+
+class _Discard(msgspec.Struct, frozen=True):
+    reason: Annotated[str, Meta(min_length=1, max_length=1000, pattern=r"^[^\x00]*\Z")]
+
+
+class DeadLetterHandlers:
+    def __init__(self, letters: DeadLetters, recorder: Recorder) -> None:
+        self._letters = letters
+        self._recorder = recorder
+
+    async def list(self, message: ListDeadLettersRequest) -> Document:
+        limit = validated(PageRequest, {"limit": message.limit}).limit
+        try:
+            return document(await self._letters.list(discarded=message.discarded, limit=limit))
+        except OperatorError as failure:
+            raise Unavailable(str(failure)) from failure
+
+    async def get(self, message: GetDeadLetterRequest, actor: Actor) -> Document:
+        letter_id = _letter_id(message.id)
+        await self._recorder.look(actor, "dead_letter", target=str(letter_id))
+        try:
+            return document(await self._letters.get(letter_id))
+        except (NoSuchLetter, UnknownProjection) as error:
+            raise NotFound(str(error)) from error
+
+    async def retry(self, message: RetryDeadLetterRequest, actor: Actor) -> Document:
+        letter_id = _letter_id(message.id)
+        async with self._recorder.acting(actor, "dead_letter.retry", target=str(letter_id)) as act:
+            retried = await _settled(self._letters.retry(letter_id))
+            if retried.outcome != "applied":
+                act.ends("failed", retried.reason or "")
+            return document(retried)
+
+    async def discard(self, message: DiscardDeadLetterRequest, actor: Actor) -> Document:
+        letter_id = _letter_id(message.id)
+        reason = validated(_Discard, {"reason": " ".join(message.reason.split())}).reason
+        async with self._recorder.acting(actor, "dead_letter.discard", target=str(letter_id), reason=reason):
+            return document(await _settled(self._letters.discard(letter_id, reason, actor)))
+
+
+async def _settled(settling: Awaitable[Retried]) -> Retried:
+    try:
+        return await settling
+    except (NoSuchLetter, UnknownProjection) as error:
+        raise NotFound(str(error)) from error
+    except OperatorError as failure:
+        raise Invalid(str(failure)) from failure
+
+
+def _letter_id(text: str) -> LetterId:
+    try:
+        return LetterId.parse(text)
+    except ValueError as error:
+        raise Invalid(violations=(Violation("/id", "Not the id of a dead letter"),)) from error

@@ -1,0 +1,159 @@
+"""Events, aggregates, logins and people: each answer is a look, recorded first."""
+
+import asyncio
+from collections.abc import Awaitable
+from typing import Annotated
+
+import msgspec
+from msgspec import Meta
+from nats.aio.client import Client as NATS
+
+from contracts import catalogue
+from contracts.errors import Invalid, Unavailable, Violation
+from contracts.positions import Position
+from contracts.rpc.vestnik.operator.v1 import (
+    Document,
+    GetAggregateRequest,
+    GetPersonRequest,
+    ListEventsRequest,
+    ListSessionEventsRequest,
+    TraceEventRequest,
+)
+from contracts.subjects import STREAMS
+from contracts.values.validation import validated
+from infra.history import event_history, login_audit
+from infra.operator_errors import OperatorError
+from services.operator.actions.domain import Actor
+from services.operator.actions.recorder import Recorder
+from services.operator.handlers.documents import Limit, as_text, document, moment
+from services.operator.history import event_browser
+from services.operator.history import login_audit as logins
+from services.operator.history.aggregate_page import aggregate_page
+from services.operator.history.event_trace import Trace, Tracing
+from services.operator.history.queries import HistoryQueries
+from services.operator.people import People
+from services.operator.queries import PersonQueries
+from services.operator.read_models import ReadModels
+
+# Aggregates read at the same time, each in a thread.
+_MOST_READS = 2
+
+
+class _Events(msgspec.Struct, frozen=True):
+    limit: Limit
+    aggregate_id: Annotated[str, Meta(max_length=128, pattern=r"^[^\s*>\x00]*\Z")]
+
+
+class _Logins(msgspec.Struct, frozen=True):
+    limit: Limit
+    user: Annotated[str, Meta(max_length=64, pattern=r"^[^\x00]*\Z")]
+
+
+class _Person(msgspec.Struct, frozen=True):
+    user: Annotated[str, Meta(min_length=1, max_length=64, pattern=r"^[^\x00]*\Z")]
+
+
+class _Version(msgspec.Struct, frozen=True):
+    limit: Limit
+    version: Annotated[int, Meta(ge=0, le=2**63 - 1)]
+
+
+class _Place(msgspec.Struct, frozen=True):
+    sequence: Annotated[int, Meta(ge=1, le=2**63 - 1)]
+
+
+class HistoryHandlers:
+    def __init__(self, nc: NATS, read_models: ReadModels, recorder: Recorder) -> None:
+        self._nc = nc
+        self._recorder = recorder
+        self._history = HistoryQueries(read_models)
+        self._people = People(PersonQueries(read_models), self._history)
+        self._tracing = Tracing(nc, self._history)
+        # Of aggregates.
+        self._reads = asyncio.Semaphore(_MOST_READS)
+
+    async def events(self, message: ListEventsRequest, actor: Actor) -> Document:
+        request = validated(_Events, {"limit": message.limit, "aggregate_id": message.aggregate_id})
+        if message.stream and message.stream not in STREAMS:
+            raise Invalid(violations=(Violation("/stream", "Not a stream of this system"),))
+        if message.type and message.type not in catalogue.EVENTS:
+            raise Invalid(violations=(Violation("/type", "Not an event type of this system"),))
+        query = event_history.EventQuery(
+            streams=(message.stream,) if message.stream else tuple(STREAMS),
+            type=message.type or None,
+            aggregate_id=request.aggregate_id or None,
+            since=moment(message.since, "/since"),
+            until=moment(message.until, "/until"),
+        )
+        after = Position.decode(message.after) if message.after else None
+        before = Position.decode(message.before) if message.before else None
+        looked_for = {
+            "stream": message.stream,
+            "type": message.type,
+            "since": as_text(query.since),
+            "until": as_text(query.until),
+        }
+        await self._recorder.look(actor, "events", target=request.aggregate_id, filter_=looked_for)
+        try:
+            if after is not None:
+                return document(await event_browser.events_after(self._nc, query, limit=request.limit, after=after))
+            return document(await event_browser.latest_events(self._nc, query, limit=request.limit, before=before))
+        except OperatorError as failure:
+            raise Unavailable(str(failure)) from failure
+
+    async def session_events(self, message: ListSessionEventsRequest, actor: Actor) -> Document:
+        request = validated(_Logins, {"limit": message.limit, "user": message.user})
+        query = login_audit.Query(
+            user=request.user.strip() or None,
+            since=moment(message.since, "/since"),
+            until=moment(message.until, "/until"),
+            refreshes=message.refreshes,
+        )
+        looked_for = {"user": query.user or "", "since": as_text(query.since), "until": as_text(query.until)}
+        await self._recorder.look(actor, "sessions", filter_=looked_for)
+        try:
+            page = await logins.newest(self._history, query, limit=request.limit, cursor=message.before)
+        except OperatorError as failure:
+            raise Unavailable(str(failure)) from failure
+        return document(page)
+
+    async def person(self, message: GetPersonRequest, actor: Actor) -> Document:
+        user = validated(_Person, {"user": message.user.strip()}).user
+        await self._recorder.look(actor, "person", filter_={"user": user.lower()})
+        try:
+            return document(await self._people.find(user))
+        except OperatorError as failure:
+            raise Unavailable(str(failure)) from failure
+
+    async def trace(self, message: TraceEventRequest, actor: Actor) -> Document:
+        if not message.stream:
+            await self._recorder.look(actor, "trace", filter_={"id": message.id})
+            return await self._traced(self._tracing.of_id(message.id))
+        if message.stream not in STREAMS:
+            raise Invalid(violations=(Violation("/stream", "Not a stream of this system"),))
+        sequence = validated(_Place, {"sequence": message.sequence}).sequence
+        await self._recorder.look(actor, "trace", filter_={"stream": message.stream, "sequence": str(sequence)})
+        return await self._traced(self._tracing.at(message.stream, sequence))
+
+    async def _traced(self, trace: Awaitable[Trace]) -> Document:
+        try:
+            return document(await trace)
+        except OperatorError as failure:
+            raise Unavailable(str(failure)) from failure
+
+    async def aggregate(self, message: GetAggregateRequest, actor: Actor) -> Document:
+        request = validated(_Version, {"limit": message.limit, "version": message.version})
+        kind, aggregate_id = message.kind, message.aggregate_id.lower()
+        at = moment(message.at, "/at")
+        # Before the read: who asked is recorded also if there is no such aggregate.
+        await self._recorder.look(actor, "aggregate", target=aggregate_id, filter_={"kind": kind})
+        page = await aggregate_page(
+            self._nc,
+            kind,
+            aggregate_id,
+            version=request.version or None,
+            at=at,
+            limit=request.limit,
+            slots=self._reads,
+        )
+        return document(page)

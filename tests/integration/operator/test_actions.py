@@ -1,0 +1,131 @@
+"""Acts and looks of operators in the stream OPERATOR: recorded before they happen, and an act's end after it."""
+
+import asyncio
+
+import pytest
+from nats.aio.client import Client
+
+from contracts.errors import Unavailable, VestnikError
+from contracts.events.event import Event
+from contracts.events.operator import OperatorActed, OperatorActionEnded, OperatorLooked
+from contracts.subjects import operator_action
+from infra.operator_errors import OperatorError
+from services.operator.actions.domain import Actor
+from services.operator.actions.recorder import SAME_LOOK, Recorder
+from streams.log import Log
+
+ANNA = Actor(name="anna", user_id="01890a5d-ac96-774b-bcce-b302099a8057", channel="page", address="192.0.2.7")
+
+
+async def recorded(log: Log) -> list[Event]:
+    return [message.open().data for message in await log.read(operator_action("*"))]
+
+
+async def test_an_act_is_stored_before_it_is_done_and_its_end_after(streams: Client) -> None:
+    log = Log(streams)
+    async with Recorder(log).acting(ANNA, "sessions.revoke", target="u", reason="stolen") as act:
+        (before,) = await recorded(log)
+        assert isinstance(before, OperatorActed)
+        assert (before.action, before.target, before.reason) == ("sessions.revoke", "u", "stolen")
+    _, end = await log.read(operator_action(act.id))
+    assert (end.open().data, end.envelope().version) == (OperatorActionEnded(outcome="done"), 2)
+    assert end.envelope().actor == ANNA.user_id
+
+
+async def test_an_act_that_cannot_be_recorded_is_not_done(streams: Client) -> None:
+    await streams.close()
+    done = False
+    with pytest.raises(VestnikError):
+        async with Recorder(Log(streams, patience=0.2)).acting(ANNA, "sessions.revoke"):
+            done = True
+    assert not done
+
+
+@pytest.mark.parametrize(
+    ("error", "stored"),
+    [
+        (OperatorError("the build is locked\nand more"), "the build is locked"),
+        (Unavailable(), Unavailable().detail),
+        (KeyError("a secret"), "KeyError"),
+    ],
+)
+async def test_a_failure_is_stored_and_an_unexpected_one_only_by_its_type(
+    streams: Client, error: Exception, stored: str
+) -> None:
+    log = Log(streams)
+    with pytest.raises(type(error)):
+        async with Recorder(log).acting(ANNA, "read_model.rebuild", target="friends"):
+            raise error
+    _, end = await recorded(log)
+    assert end == OperatorActionEnded(outcome="failed", error=stored)
+
+
+async def test_a_cancelled_act_ends_as_cancelled(streams: Client) -> None:
+    log, begun = Log(streams), asyncio.Event()
+
+    async def act() -> None:
+        async with Recorder(log).acting(ANNA, "read_model.rebuild", target="friends"):
+            begun.set()
+            await asyncio.Event().wait()
+
+    task = asyncio.create_task(act())
+    await begun.wait()
+    task.cancel()
+    with pytest.raises(asyncio.CancelledError):
+        await task
+    _, end = await recorded(log)
+    assert end == OperatorActionEnded(outcome="cancelled")
+
+
+async def test_an_act_whose_end_cannot_be_stored_was_done_nevertheless(streams: Client) -> None:
+    log = Log(streams, patience=0.2)
+    async with Recorder(log).acting(ANNA, "sessions.revoke") as act:
+        await streams.close()
+    assert act.outcome == "done"
+
+
+async def test_the_same_look_is_stored_once_in_ten_minutes(streams: Client) -> None:
+    log, now = Log(streams), [0.0]
+    recorder = Recorder(log, clock=lambda: now[0])
+    other = Actor(name="boris", user_id=None, channel="command_line", address="host-1")
+    elsewhere = Actor(name="anna", user_id=ANNA.user_id, channel="page", address="198.51.100.1")
+    for _ in range(3):
+        await recorder.look(ANNA, "sessions", filter_={"user": "carol", "since": ""})
+    assert len(await recorded(log)) == 1
+    await recorder.look(ANNA, "sessions", filter_={"user": "dora"})
+    await recorder.look(ANNA, "person", filter_={"user": "carol"})
+    await recorder.look(other, "sessions", filter_={"user": "carol"})
+    # A stolen session: the same account from another address.
+    await recorder.look(elsewhere, "sessions", filter_={"user": "carol"})
+    assert len(await recorded(log)) == 5
+    now[0] = SAME_LOOK + 1
+    await recorder.look(ANNA, "sessions", filter_={"user": "carol"})
+    *_, last = await recorded(log)
+    assert isinstance(last, OperatorLooked)
+    assert (last.what, last.filter, last.operator) == ("sessions", {"user": "carol"}, "anna")
+    assert len(await recorded(log)) == 6
+
+
+async def test_of_the_same_looks_at_the_same_time_one_is_stored(streams: Client) -> None:
+    log = Log(streams)
+    recorder = Recorder(log)
+    await asyncio.gather(*(recorder.look(ANNA, "events", target="a") for _ in range(10)))
+    assert len(await recorded(log)) == 1
+
+
+async def test_a_look_that_failed_to_be_stored_is_stored_by_the_next_attempt(streams: Client) -> None:
+    class Refusing(Log):
+        refuses = True
+
+        async def append(self, *args: object, **kwargs: object) -> int:
+            if self.refuses:
+                raise Unavailable
+            return await super().append(*args, **kwargs)  # type: ignore[arg-type]  # passed through
+
+    log = Refusing(streams)
+    recorder = Recorder(log)
+    with pytest.raises(Unavailable):
+        await recorder.look(ANNA, "events")
+    log.refuses = False
+    await recorder.look(ANNA, "events")
+    assert len(await recorded(log)) == 1
