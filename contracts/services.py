@@ -70,6 +70,7 @@ _SERVICES = (
             "ResetPassword": _FOR_NOBODY,
             # Contact asks whether there is such a user; it is shown no e-mail address.
             "GetUser": {GATEWAY: "user_id", "contact": None},
+            "ListFailedLogins": _FOR_USER,
         },
     ),
     Service(

@@ -12,6 +12,7 @@ from services.auth.claim_keys import ClaimKeys
 from services.auth.clients import Sessions
 from services.auth.commands import Commands
 from services.auth.failures.failed_logins import FailedLogins
+from services.auth.failures.queries import FailureQueries
 from services.auth.login import Login
 from services.auth.mail.delivery import Delivery
 from services.auth.mail.transport import outbox
@@ -41,6 +42,7 @@ async def main(settings: Settings) -> None:
         )
         runners = Runners(owned_by("auth"), process.nats, process.pool, settings.database_url)
         queries = Queries(ReadModel(find("users"), process.pool, runners.waiting), aggregates)
+        recorded = FailureQueries(ReadModel(find("login_failures"), process.pool, runners.waiting))
         resets, sessions = ResetTokens(process.secrets.mail_key), Sessions(process.client("session"))
         devices = DeviceTokens(process.secrets.devices_key)
         failures = FailedLogins(aggregates.login_failures, keeps_addresses=settings.audit_address)
@@ -69,7 +71,7 @@ async def main(settings: Settings) -> None:
         process.spawn(EventReactor(process.nats, PASSWORD_ENDINGS, revoker.end_older).run(), "password endings")
         process.spawn(failures.run(), "failed logins")
         try:
-            await process.serve([AuthServer(commands, login, changes, queries)])
+            await process.serve([AuthServer(commands, login, changes, queries, recorded)])
         finally:
             await failures.close()
             await runners.stop()

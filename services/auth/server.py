@@ -16,10 +16,13 @@ from contracts.rpc.vestnik.auth.v1 import (
     ChangePasswordResponse,
     EndRegistrationRequest,
     EndRegistrationResponse,
+    FailedLogin,
     GetRegistrationRequest,
     GetRegistrationResponse,
     GetUserRequest,
     GetUserResponse,
+    ListFailedLoginsRequest,
+    ListFailedLoginsResponse,
     LoginRequest,
     LoginResponse,
     RegisterRequest,
@@ -35,12 +38,23 @@ from contracts.rpc.vestnik.auth.v1 import (
     VerifyEmailResponse,
 )
 from contracts.subjects import AUTH
-from contracts.values.field_types import LANGUAGES, Device, DisplayName, Email, Id, Language, Username
-from contracts.values.timestamps import to_unix_ms
+from contracts.values.field_types import (
+    LANGUAGES,
+    PAGE_LIMIT,
+    Device,
+    DisplayName,
+    Email,
+    Id,
+    Language,
+    PageLimit,
+    Username,
+)
+from contracts.values.timestamps import from_unix_ms, to_unix_ms
 from contracts.values.validation import validated
 from contracts.values.visible_text import normalized
 from infra.rpc.call_context import current
 from services.auth.commands import Commands
+from services.auth.failures.queries import FailureQueries
 from services.auth.login import Login
 from services.auth.mail.templates import address_of
 from services.auth.passwords.change import PasswordChanges
@@ -96,12 +110,26 @@ class _LoginTerms(msgspec.Struct, frozen=True):
     device_token: Annotated[str, Meta(max_length=256)]
 
 
+# Unix milliseconds, of the years 1970 to 9000.
+_Milliseconds = Annotated[int, Meta(ge=0, le=221_845_392_000_000)]
+
+
+class _FailureListing(msgspec.Struct, frozen=True):
+    user_id: Id
+    since: _Milliseconds | None
+    before: _Milliseconds | None
+    limit: PageLimit
+
+
 class AuthServer(AuthServiceBase):
-    def __init__(self, commands: Commands, login: Login, changes: PasswordChanges, queries: Queries) -> None:
+    def __init__(
+        self, commands: Commands, login: Login, changes: PasswordChanges, queries: Queries, failures: FailureQueries
+    ) -> None:
         self._commands = commands
         self._login = login
         self._changes = changes
         self._queries = queries
+        self._failures = failures
 
     async def register(self, message: RegisterRequest) -> RegisterResponse:
         request = validated(
@@ -231,6 +259,36 @@ class AuthServer(AuthServiceBase):
                 created_at=to_unix_ms(user.created_at),
             ),
             position=user.position.encode(),
+        )
+
+    async def list_failed_logins(self, message: ListFailedLoginsRequest) -> ListFailedLoginsResponse:
+        request = validated(
+            _FailureListing,
+            {
+                "user_id": message.user_id,
+                "since": message.since,
+                "before": message.before,
+                "limit": message.limit or PAGE_LIMIT,
+            },
+        )
+        rows = await self._failures.of_user(
+            request.user_id,
+            since=None if request.since is None else from_unix_ms(request.since),
+            before=None if request.before is None else from_unix_ms(request.before),
+            limit=request.limit,
+        )
+        return ListFailedLoginsResponse(
+            failures=[
+                FailedLogin(
+                    at=to_unix_ms(row.at),
+                    reason=row.reason,
+                    device=row.device or "",
+                    address=row.address or "",
+                    count=row.count,
+                    since=to_unix_ms(row.since),
+                )
+                for row in rows
+            ]
         )
 
 

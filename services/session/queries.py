@@ -83,6 +83,9 @@ class SessionPage(msgspec.Struct, Generic[Row], frozen=True, kw_only=True):
     # Empty on the last page.
     next: str
     position: Position
+    # The time that the page covers: from `since` on, before `before`; None: no bound.
+    since: datetime | None
+    before: datetime | None
 
 
 class RevokedRow(msgspec.Struct, frozen=True, kw_only=True):
@@ -161,6 +164,8 @@ class Queries:
             sessions=page,
             next=encode_cursor(_Before(at=page[-1].created_at, id=UUID(page[-1].session_id))) if more else "",
             position=reached,
+            since=page[-1].created_at if more else None,
+            before=None if before is None else before.at,
         )
 
     async def active_ids(

@@ -252,6 +252,8 @@ class SessionServer(SessionServiceBase):
             ],
             next=page.next,
             position=page.position.encode(),
+            since=None if page.since is None else to_unix_ms(page.since),
+            before=None if page.before is None else to_unix_ms(page.before),
         )
 
     async def list_sessions(self, message: ListSessionsRequest) -> ListSessionsResponse:

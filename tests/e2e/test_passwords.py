@@ -2,6 +2,7 @@
 
 import asyncio
 from contextlib import AsyncExitStack
+from typing import Any
 from uuid import uuid4
 
 import httpx
@@ -113,6 +114,45 @@ async def test_the_history_tells_of_every_session_where_it_came_from_and_why_it_
     assert [row["session_id"] for row in page["items"]] == [left.session_id, reused.session_id]
     rest = items(await person.get("/v1/sessions/history", params={"cursor": page["next"]}))
     assert rest == rows[2:]
+
+
+async def test_the_history_shows_failed_attempts_between_its_sessions_to_their_owner_alone(api: Api) -> None:
+    person, other = await api.person(), await api.person()
+
+    async def attempts(count: int, **params: str | int) -> list[dict[str, Any]]:
+        """The failed attempts of a page, once the history has so many."""
+
+        async def recorded() -> bool:
+            whole = (await person.get("/v1/sessions/history")).json()["failed_attempts"]
+            return bool(sum(attempt["count"] for attempt in whole) == count)
+
+        await eventually(recorded, f"{count} failed attempts")
+        page = (await person.get("/v1/sessions/history", params=params)).json()
+        found: list[dict[str, Any]] = page["failed_attempts"]
+        return found
+
+    wrong = {"login": person.username, "password": "not it", "device": "thief's phone"}
+    assert_problem(await api.http.post("/v1/sessions", json=wrong), 401, "invalid_credentials")
+    (attempt,) = await attempts(1)
+    assert (attempt["reason"], attempt["device"], attempt["address"], attempt["count"]) == (
+        "wrong_password",
+        "thief's phone",
+        "127.0.0.1",
+        1,
+    )
+    assert attempt["since"] == attempt["at"]
+    await api.again(person)
+    assert_problem(await change(person, "not it", NEW), 401, "invalid_credentials")
+    assert [(one["reason"], one["device"]) for one in await attempts(2)] == [
+        ("wrong_password", ""),
+        ("wrong_password", "thief's phone"),
+    ]
+    # The first was between the two logins, the second after the last of them.
+    assert [one["device"] for one in await attempts(2, limit=1)] == [""]
+    page = (await person.get("/v1/sessions/history", params={"limit": 1})).json()
+    rest = (await person.get("/v1/sessions/history", params={"cursor": page["next"]})).json()
+    assert [one["device"] for one in rest["failed_attempts"]] == ["thief's phone"]
+    assert (await other.get("/v1/sessions/history")).json()["failed_attempts"] == []
 
 
 async def test_the_live_streams_of_other_devices_end_with_a_change_of_the_password(api: Api) -> None:

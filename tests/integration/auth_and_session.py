@@ -23,6 +23,7 @@ from infra.security.secrets import Secrets
 from infra.settings import Settings
 from projections.engine.read_model import ReadModel
 from projections.engine.running.runner_group import Runners
+from projections.login_failures import LoginFailures
 from projections.session_audit import SessionAudit
 from projections.sessions import Sessions
 from projections.users import Users
@@ -30,6 +31,7 @@ from services.auth.claim_keys import ClaimKeys
 from services.auth.clients import Sessions as SessionClient
 from services.auth.commands import Commands as AuthCommands
 from services.auth.failures.failed_logins import FailedLogins
+from services.auth.failures.queries import FailureQueries
 from services.auth.login import Login
 from services.auth.mail.delivery import Delivery
 from services.auth.mail.transport import MailTransport
@@ -181,7 +183,7 @@ async def running(nats: NATS, database_url: str, secrets: Secrets) -> AsyncItera
     async with AsyncExitStack() as stack:
         pool = await open_pool(database_url, "test")
         stack.push_async_callback(pool.close)
-        runners = Runners([Users, Sessions, SessionAudit], nats, pool, database_url)
+        runners = Runners([Users, LoginFailures, Sessions, SessionAudit], nats, pool, database_url)
         await runners.start()
         stack.push_async_callback(runners.stop)
         auth = Auth(nats, secrets)
@@ -193,12 +195,14 @@ async def running(nats: NATS, database_url: str, secrets: Secrets) -> AsyncItera
         login = Login(
             auth.aggregates, auth.passwords, auth.keys, sessions, auth.devices, queries.address_of, auth.failures
         )
+        recorded = FailureQueries(ReadModel(LoginFailures, pool, runners.waiting))
+        changes = auth.changes(sessions, queries.address_of)
         session_queries = SessionQueries(ReadModel(Sessions, pool, runners.waiting))
         session = SessionServer(session_commands(nats, secrets), session_queries, Log(nats))
         servers = {
             "auth": RpcServer(
                 "auth",
-                [AuthServer(auth.commands, login, auth.changes(sessions, queries.address_of), queries)],
+                [AuthServer(auth.commands, login, changes, queries, recorded)],
                 secrets=secrets,
             ),
             "session": RpcServer("session", [session], secrets=secrets),

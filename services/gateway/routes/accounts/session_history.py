@@ -1,13 +1,14 @@
-"""Route for the caller's session history: origin of each login, when and why each session ended."""
+"""Route for the caller's session history: origin of each login, why each session ended, and failed logins."""
 
 from typing import Annotated
 
 import msgspec
 from msgspec import Meta
 
+from contracts.rpc.vestnik.auth.v1 import FailedLogin, ListFailedLoginsRequest
 from contracts.rpc.vestnik.session.v1 import ListHistoryRequest, PastSession
 from contracts.values.field_types import Id
-from services.gateway.http.endpoint import AnyEndpoint, DocumentedResponse, Endpoint, NoBody, Page, Request, Response
+from services.gateway.http.endpoint import AnyEndpoint, DocumentedResponse, Endpoint, NoBody, Request, Response
 from services.gateway.http.query_params import PageQuery
 from services.gateway.routes.timestamps import Time, shown
 
@@ -31,12 +32,49 @@ class PastSessionItem(msgspec.Struct, frozen=True):
     current: Annotated[bool, Meta(description="Whether this is the session of the request.")]
 
 
+class FailedAttempt(msgspec.Struct, frozen=True):
+    at: Time
+    reason: Annotated[
+        str,
+        Meta(
+            description="`wrong_password`, also at a change of the password; `email_not_verified`, after the right "
+            "password; `wrong_code`, `code_required`; `rate_limited`, without a check."
+        ),
+    ]
+    device: str
+    address: Annotated[
+        str,
+        Meta(description="Network address, as much of it as is recorded; empty if none is, or if there were several."),
+    ]
+    count: Annotated[int, Meta(description="How many attempts these are; more than 1 after many in an hour.")]
+    since: Annotated[Time, Meta(description="When the first of them happened.")]
+
+
+class SessionHistory(msgspec.Struct, frozen=True):
+    """A page of sessions, and the failed logins of the same time."""
+
+    items: list[PastSessionItem]
+    next: str | None
+    failed_attempts: Annotated[
+        list[FailedAttempt],
+        Meta(
+            description="Failed logins to the account between the page's sessions, and after them on the first page: "
+            "the newest 50, newest first. They appear about a second after the attempt."
+        ),
+    ]
+
+
 async def list_history(incoming: Request[PageQuery, NoBody]) -> Response:
-    session, query = incoming.context.remotes.session, incoming.query
+    session, auth, query = incoming.context.remotes.session, incoming.context.remotes.auth, incoming.query
     request = ListHistoryRequest(user_id=incoming.caller.user_id, limit=query.limit, cursor=query.cursor)
     answer = await session.read(session.stub.list_history, request)
+    failed = await auth.read(
+        auth.stub.list_failed_logins,
+        ListFailedLoginsRequest(user_id=incoming.caller.user_id, since=answer.since, before=answer.before),
+    )
     items = [_past_item(past, incoming.caller.session_id) for past in answer.sessions]
-    return Response(body=Page(items, answer.next or None), position=answer.position)
+    attempts = [_failed_attempt(failure) for failure in failed.failures]
+    return Response(body=SessionHistory(items, answer.next or None, attempts), position=answer.position)
 
 
 def _past_item(session: PastSession, current_id: str) -> PastSessionItem:
@@ -52,17 +90,23 @@ def _past_item(session: PastSession, current_id: str) -> PastSessionItem:
     )
 
 
+def _failed_attempt(failure: FailedLogin) -> FailedAttempt:
+    return FailedAttempt(
+        shown(failure.at), failure.reason, failure.device, failure.address, failure.count, shown(failure.since)
+    )
+
+
 ROUTES: tuple[AnyEndpoint, ...] = (
     Endpoint(
         method="GET",
         path="/v1/sessions/history",
         tag="Sessions",
         summary="List the user's sessions, including ended ones",
-        description="Newest first, with their origin, and when and why they ended.",
+        description="Newest first, with their origin, when and why they ended, and the failed logins between them.",
         handler=list_history,
         query=PageQuery,
         body=NoBody,
-        answers={200: DocumentedResponse(description="A page of sessions.", body=Page[PastSessionItem])},
+        answers={200: DocumentedResponse(description="A page of sessions.", body=SessionHistory)},
         reads=True,
     ),
 )

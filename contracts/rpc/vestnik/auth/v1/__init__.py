@@ -10,10 +10,13 @@ __all__ = (
     "ChangePasswordResponse",
     "EndRegistrationRequest",
     "EndRegistrationResponse",
+    "FailedLogin",
     "GetRegistrationRequest",
     "GetRegistrationResponse",
     "GetUserRequest",
     "GetUserResponse",
+    "ListFailedLoginsRequest",
+    "ListFailedLoginsResponse",
     "LoginRequest",
     "LoginResponse",
     "RegisterRequest",
@@ -140,6 +143,34 @@ default_message_pool.register_message(
 
 
 @dataclass(eq=False, repr=False)
+class FailedLogin(betterproto2.Message):
+    @betterproto2.staticproperty
+    @staticmethod
+    def DESCRIPTOR() -> Descriptor:
+        return VESTNIK_AUTH_V1_AUTH_PROTO_DESCRIPTOR.message_types_by_name[
+            "FailedLogin"
+        ]
+
+    at: "int" = betterproto2.field(1, betterproto2.TYPE_INT64)
+
+    reason: "str" = betterproto2.field(2, betterproto2.TYPE_STRING)
+
+    device: "str" = betterproto2.field(3, betterproto2.TYPE_STRING)
+
+    address: "str" = betterproto2.field(4, betterproto2.TYPE_STRING)
+
+    count: "int" = betterproto2.field(5, betterproto2.TYPE_INT32)
+    """
+    How many failures these are, and when the first of them happened.
+    """
+
+    since: "int" = betterproto2.field(6, betterproto2.TYPE_INT64)
+
+
+default_message_pool.register_message("vestnik.auth.v1", "FailedLogin", FailedLogin)
+
+
+@dataclass(eq=False, repr=False)
 class GetRegistrationRequest(betterproto2.Message):
     @betterproto2.staticproperty
     @staticmethod
@@ -221,6 +252,54 @@ class GetUserResponse(betterproto2.Message):
 
 default_message_pool.register_message(
     "vestnik.auth.v1", "GetUserResponse", GetUserResponse
+)
+
+
+@dataclass(eq=False, repr=False)
+class ListFailedLoginsRequest(betterproto2.Message):
+    @betterproto2.staticproperty
+    @staticmethod
+    def DESCRIPTOR() -> Descriptor:
+        return VESTNIK_AUTH_V1_AUTH_PROTO_DESCRIPTOR.message_types_by_name[
+            "ListFailedLoginsRequest"
+        ]
+
+    user_id: "str" = betterproto2.field(1, betterproto2.TYPE_STRING)
+
+    since: "int | None" = betterproto2.field(2, betterproto2.TYPE_INT64, optional=True)
+    """
+    Unix milliseconds: from `since` on, before `before`. Without one there is no bound.
+    """
+
+    before: "int | None" = betterproto2.field(3, betterproto2.TYPE_INT64, optional=True)
+
+    limit: "int" = betterproto2.field(4, betterproto2.TYPE_INT32)
+
+
+default_message_pool.register_message(
+    "vestnik.auth.v1", "ListFailedLoginsRequest", ListFailedLoginsRequest
+)
+
+
+@dataclass(eq=False, repr=False)
+class ListFailedLoginsResponse(betterproto2.Message):
+    @betterproto2.staticproperty
+    @staticmethod
+    def DESCRIPTOR() -> Descriptor:
+        return VESTNIK_AUTH_V1_AUTH_PROTO_DESCRIPTOR.message_types_by_name[
+            "ListFailedLoginsResponse"
+        ]
+
+    failures: "list[FailedLogin]" = betterproto2.field(
+        1, betterproto2.TYPE_MESSAGE, repeated=True
+    )
+    """
+    Newest first.
+    """
+
+
+default_message_pool.register_message(
+    "vestnik.auth.v1", "ListFailedLoginsResponse", ListFailedLoginsResponse
 )
 
 
@@ -709,11 +788,32 @@ class AuthServiceStub(betterproto2_grpclib.ServiceStub):
             metadata=metadata,
         )
 
+    async def list_failed_logins(
+        self,
+        message: "ListFailedLoginsRequest",
+        *,
+        timeout: "float | None" = None,
+        deadline: "Deadline | None" = None,
+        metadata: "MetadataLike | None" = None,
+    ) -> "ListFailedLoginsResponse":
+        """
+        Failed logins to the user's own account.
+        """
+
+        return await self._unary_unary(
+            "/vestnik.auth.v1.AuthService/ListFailedLogins",
+            message,
+            ListFailedLoginsResponse,
+            timeout=timeout,
+            deadline=deadline,
+            metadata=metadata,
+        )
+
 
 from ...session import v1 as __session__v1__
 
 VESTNIK_AUTH_V1_AUTH_PROTO_DESCRIPTOR = default_google_proto_descriptor_pool.AddSerializedFile(
-    b'\n\x1avestnik/auth/v1/auth.proto\x12\x0fvestnik.auth.v1\x1a vestnik/session/v1/session.proto"\x97\x01\n\x04User\x12\x17\n\x07user_id\x18\x01 \x01(\tR\x06userId\x12\x1a\n\x08username\x18\x02 \x01(\tR\x08username\x12\x14\n\x05email\x18\x03 \x01(\tR\x05email\x12%\n\x0eemail_verified\x18\x04 \x01(\x08R\remailVerified\x12\x1d\n\ncreated_at\x18\x05 \x01(\x03R\tcreatedAt"\xb4\x01\n\x0fRegisterRequest\x12\x14\n\x05email\x18\x01 \x01(\tR\x05email\x12\x1a\n\x08username\x18\x02 \x01(\tR\x08username\x12\x1a\n\x08password\x18\x03 \x01(\tR\x08password\x12&\n\x0cdisplay_name\x18\x04 \x01(\tH\x00R\x0bdisplayName\x88\x01\x01\x12\x1a\n\x08language\x18\x05 \x01(\tR\x08languageB\x0f\n\r_display_name"Y\n\x10RegisterResponse\x12)\n\x04user\x18\x01 \x01(\x0b2\x15.vestnik.auth.v1.UserR\x04user\x12\x1a\n\x08position\x18\x02 \x01(\tR\x08position"\xc1\x01\n\x0cLoginRequest\x12\x14\n\x05login\x18\x01 \x01(\tR\x05login\x12\x1a\n\x08password\x18\x02 \x01(\tR\x08password\x12\x16\n\x06device\x18\x03 \x01(\tR\x06device\x12\x18\n\x07address\x18\x04 \x01(\tR\x07address\x12!\n\x0cdevice_token\x18\x05 \x01(\tR\x0bdeviceToken\x12*\n\x11known_device_only\x18\x06 \x01(\x08R\x0fknownDeviceOnly"f\n\rLoginResponse\x122\n\x06tokens\x18\x01 \x01(\x0b2\x1a.vestnik.session.v1.TokensR\x06tokens\x12!\n\x0cdevice_token\x18\x02 \x01(\tR\x0bdeviceToken"X\n\x12VerifyEmailRequest\x12\x14\n\x05token\x18\x01 \x01(\tR\x05token\x12\x1f\n\x08password\x18\x02 \x01(\tH\x00R\x08password\x88\x01\x01B\x0b\n\t_password"J\n\x13VerifyEmailResponse\x12\x17\n\x07user_id\x18\x01 \x01(\tR\x06userId\x12\x1a\n\x08position\x18\x02 \x01(\tR\x08position".\n\x16GetRegistrationRequest\x12\x14\n\x05token\x18\x01 \x01(\tR\x05token"x\n\x17GetRegistrationResponse\x12\x1a\n\x08username\x18\x01 \x01(\tR\x08username\x12\x1a\n\x08verified\x18\x02 \x01(\x08R\x08verified\x12%\n\x0eneeds_password\x18\x03 \x01(\x08R\rneedsPassword".\n\x16EndRegistrationRequest\x12\x14\n\x05token\x18\x01 \x01(\tR\x05token"\x19\n\x17EndRegistrationResponse"1\n\x19ResendVerificationRequest\x12\x14\n\x05email\x18\x01 \x01(\tR\x05email"\x1c\n\x1aResendVerificationResponse"\xb7\x01\n\x15ChangePasswordRequest\x12\x17\n\x07user_id\x18\x01 \x01(\tR\x06userId\x12)\n\x10current_password\x18\x02 \x01(\tR\x0fcurrentPassword\x12!\n\x0cnew_password\x18\x03 \x01(\tR\x0bnewPassword\x12\x1d\n\nsession_id\x18\x04 \x01(\tR\tsessionId\x12\x18\n\x07address\x18\x05 \x01(\tR\x07address"W\n\x16ChangePasswordResponse\x12\x1a\n\x08position\x18\x01 \x01(\tR\x08position\x12!\n\x0cdevice_token\x18\x02 \x01(\tR\x0bdeviceToken"3\n\x1bRequestPasswordResetRequest\x12\x14\n\x05email\x18\x01 \x01(\tR\x05email"\x1e\n\x1cRequestPasswordResetResponse"O\n\x14ResetPasswordRequest\x12\x14\n\x05token\x18\x01 \x01(\tR\x05token\x12!\n\x0cnew_password\x18\x02 \x01(\tR\x0bnewPassword"o\n\x15ResetPasswordResponse\x12\x17\n\x07user_id\x18\x01 \x01(\tR\x06userId\x12\x1a\n\x08position\x18\x02 \x01(\tR\x08position\x12!\n\x0cdevice_token\x18\x03 \x01(\tR\x0bdeviceToken")\n\x0eGetUserRequest\x12\x17\n\x07user_id\x18\x01 \x01(\tR\x06userId"X\n\x0fGetUserResponse\x12)\n\x04user\x18\x01 \x01(\x0b2\x15.vestnik.auth.v1.UserR\x04user\x12\x1a\n\x08position\x18\x02 \x01(\tR\x08position2\xc1\x07\n\x0bAuthService\x12O\n\x08Register\x12 .vestnik.auth.v1.RegisterRequest\x1a!.vestnik.auth.v1.RegisterResponse\x12F\n\x05Login\x12\x1d.vestnik.auth.v1.LoginRequest\x1a\x1e.vestnik.auth.v1.LoginResponse\x12X\n\x0bVerifyEmail\x12#.vestnik.auth.v1.VerifyEmailRequest\x1a$.vestnik.auth.v1.VerifyEmailResponse\x12d\n\x0fGetRegistration\x12\'.vestnik.auth.v1.GetRegistrationRequest\x1a(.vestnik.auth.v1.GetRegistrationResponse\x12d\n\x0fEndRegistration\x12\'.vestnik.auth.v1.EndRegistrationRequest\x1a(.vestnik.auth.v1.EndRegistrationResponse\x12m\n\x12ResendVerification\x12*.vestnik.auth.v1.ResendVerificationRequest\x1a+.vestnik.auth.v1.ResendVerificationResponse\x12a\n\x0eChangePassword\x12&.vestnik.auth.v1.ChangePasswordRequest\x1a\'.vestnik.auth.v1.ChangePasswordResponse\x12s\n\x14RequestPasswordReset\x12,.vestnik.auth.v1.RequestPasswordResetRequest\x1a-.vestnik.auth.v1.RequestPasswordResetResponse\x12^\n\rResetPassword\x12%.vestnik.auth.v1.ResetPasswordRequest\x1a&.vestnik.auth.v1.ResetPasswordResponse\x12L\n\x07GetUser\x12\x1f.vestnik.auth.v1.GetUserRequest\x1a .vestnik.auth.v1.GetUserResponseb\x06proto3'
+    b'\n\x1avestnik/auth/v1/auth.proto\x12\x0fvestnik.auth.v1\x1a vestnik/session/v1/session.proto"\x97\x01\n\x04User\x12\x17\n\x07user_id\x18\x01 \x01(\tR\x06userId\x12\x1a\n\x08username\x18\x02 \x01(\tR\x08username\x12\x14\n\x05email\x18\x03 \x01(\tR\x05email\x12%\n\x0eemail_verified\x18\x04 \x01(\x08R\remailVerified\x12\x1d\n\ncreated_at\x18\x05 \x01(\x03R\tcreatedAt"\xb4\x01\n\x0fRegisterRequest\x12\x14\n\x05email\x18\x01 \x01(\tR\x05email\x12\x1a\n\x08username\x18\x02 \x01(\tR\x08username\x12\x1a\n\x08password\x18\x03 \x01(\tR\x08password\x12&\n\x0cdisplay_name\x18\x04 \x01(\tH\x00R\x0bdisplayName\x88\x01\x01\x12\x1a\n\x08language\x18\x05 \x01(\tR\x08languageB\x0f\n\r_display_name"Y\n\x10RegisterResponse\x12)\n\x04user\x18\x01 \x01(\x0b2\x15.vestnik.auth.v1.UserR\x04user\x12\x1a\n\x08position\x18\x02 \x01(\tR\x08position"\xc1\x01\n\x0cLoginRequest\x12\x14\n\x05login\x18\x01 \x01(\tR\x05login\x12\x1a\n\x08password\x18\x02 \x01(\tR\x08password\x12\x16\n\x06device\x18\x03 \x01(\tR\x06device\x12\x18\n\x07address\x18\x04 \x01(\tR\x07address\x12!\n\x0cdevice_token\x18\x05 \x01(\tR\x0bdeviceToken\x12*\n\x11known_device_only\x18\x06 \x01(\x08R\x0fknownDeviceOnly"f\n\rLoginResponse\x122\n\x06tokens\x18\x01 \x01(\x0b2\x1a.vestnik.session.v1.TokensR\x06tokens\x12!\n\x0cdevice_token\x18\x02 \x01(\tR\x0bdeviceToken"X\n\x12VerifyEmailRequest\x12\x14\n\x05token\x18\x01 \x01(\tR\x05token\x12\x1f\n\x08password\x18\x02 \x01(\tH\x00R\x08password\x88\x01\x01B\x0b\n\t_password"J\n\x13VerifyEmailResponse\x12\x17\n\x07user_id\x18\x01 \x01(\tR\x06userId\x12\x1a\n\x08position\x18\x02 \x01(\tR\x08position".\n\x16GetRegistrationRequest\x12\x14\n\x05token\x18\x01 \x01(\tR\x05token"x\n\x17GetRegistrationResponse\x12\x1a\n\x08username\x18\x01 \x01(\tR\x08username\x12\x1a\n\x08verified\x18\x02 \x01(\x08R\x08verified\x12%\n\x0eneeds_password\x18\x03 \x01(\x08R\rneedsPassword".\n\x16EndRegistrationRequest\x12\x14\n\x05token\x18\x01 \x01(\tR\x05token"\x19\n\x17EndRegistrationResponse"1\n\x19ResendVerificationRequest\x12\x14\n\x05email\x18\x01 \x01(\tR\x05email"\x1c\n\x1aResendVerificationResponse"\xb7\x01\n\x15ChangePasswordRequest\x12\x17\n\x07user_id\x18\x01 \x01(\tR\x06userId\x12)\n\x10current_password\x18\x02 \x01(\tR\x0fcurrentPassword\x12!\n\x0cnew_password\x18\x03 \x01(\tR\x0bnewPassword\x12\x1d\n\nsession_id\x18\x04 \x01(\tR\tsessionId\x12\x18\n\x07address\x18\x05 \x01(\tR\x07address"W\n\x16ChangePasswordResponse\x12\x1a\n\x08position\x18\x01 \x01(\tR\x08position\x12!\n\x0cdevice_token\x18\x02 \x01(\tR\x0bdeviceToken"3\n\x1bRequestPasswordResetRequest\x12\x14\n\x05email\x18\x01 \x01(\tR\x05email"\x1e\n\x1cRequestPasswordResetResponse"O\n\x14ResetPasswordRequest\x12\x14\n\x05token\x18\x01 \x01(\tR\x05token\x12!\n\x0cnew_password\x18\x02 \x01(\tR\x0bnewPassword"o\n\x15ResetPasswordResponse\x12\x17\n\x07user_id\x18\x01 \x01(\tR\x06userId\x12\x1a\n\x08position\x18\x02 \x01(\tR\x08position\x12!\n\x0cdevice_token\x18\x03 \x01(\tR\x0bdeviceToken")\n\x0eGetUserRequest\x12\x17\n\x07user_id\x18\x01 \x01(\tR\x06userId"X\n\x0fGetUserResponse\x12)\n\x04user\x18\x01 \x01(\x0b2\x15.vestnik.auth.v1.UserR\x04user\x12\x1a\n\x08position\x18\x02 \x01(\tR\x08position"\x95\x01\n\x17ListFailedLoginsRequest\x12\x17\n\x07user_id\x18\x01 \x01(\tR\x06userId\x12\x19\n\x05since\x18\x02 \x01(\x03H\x00R\x05since\x88\x01\x01\x12\x1b\n\x06before\x18\x03 \x01(\x03H\x01R\x06before\x88\x01\x01\x12\x14\n\x05limit\x18\x04 \x01(\x05R\x05limitB\x08\n\x06_sinceB\t\n\x07_before"\x93\x01\n\x0bFailedLogin\x12\x0e\n\x02at\x18\x01 \x01(\x03R\x02at\x12\x16\n\x06reason\x18\x02 \x01(\tR\x06reason\x12\x16\n\x06device\x18\x03 \x01(\tR\x06device\x12\x18\n\x07address\x18\x04 \x01(\tR\x07address\x12\x14\n\x05count\x18\x05 \x01(\x05R\x05count\x12\x14\n\x05since\x18\x06 \x01(\x03R\x05since"T\n\x18ListFailedLoginsResponse\x128\n\x08failures\x18\x01 \x03(\x0b2\x1c.vestnik.auth.v1.FailedLoginR\x08failures2\xaa\x08\n\x0bAuthService\x12O\n\x08Register\x12 .vestnik.auth.v1.RegisterRequest\x1a!.vestnik.auth.v1.RegisterResponse\x12F\n\x05Login\x12\x1d.vestnik.auth.v1.LoginRequest\x1a\x1e.vestnik.auth.v1.LoginResponse\x12X\n\x0bVerifyEmail\x12#.vestnik.auth.v1.VerifyEmailRequest\x1a$.vestnik.auth.v1.VerifyEmailResponse\x12d\n\x0fGetRegistration\x12\'.vestnik.auth.v1.GetRegistrationRequest\x1a(.vestnik.auth.v1.GetRegistrationResponse\x12d\n\x0fEndRegistration\x12\'.vestnik.auth.v1.EndRegistrationRequest\x1a(.vestnik.auth.v1.EndRegistrationResponse\x12m\n\x12ResendVerification\x12*.vestnik.auth.v1.ResendVerificationRequest\x1a+.vestnik.auth.v1.ResendVerificationResponse\x12a\n\x0eChangePassword\x12&.vestnik.auth.v1.ChangePasswordRequest\x1a\'.vestnik.auth.v1.ChangePasswordResponse\x12s\n\x14RequestPasswordReset\x12,.vestnik.auth.v1.RequestPasswordResetRequest\x1a-.vestnik.auth.v1.RequestPasswordResetResponse\x12^\n\rResetPassword\x12%.vestnik.auth.v1.ResetPasswordRequest\x1a&.vestnik.auth.v1.ResetPasswordResponse\x12L\n\x07GetUser\x12\x1f.vestnik.auth.v1.GetUserRequest\x1a .vestnik.auth.v1.GetUserResponse\x12g\n\x10ListFailedLogins\x12(.vestnik.auth.v1.ListFailedLoginsRequest\x1a).vestnik.auth.v1.ListFailedLoginsResponseb\x06proto3'
 )
 
 
@@ -781,6 +881,15 @@ class AuthServiceBase(betterproto2_grpclib.ServiceBase):
         raise grpclib.GRPCError(grpclib.const.Status.UNIMPLEMENTED)
 
     async def get_user(self, message: "GetUserRequest") -> "GetUserResponse":
+
+        raise grpclib.GRPCError(grpclib.const.Status.UNIMPLEMENTED)
+
+    async def list_failed_logins(
+        self, message: "ListFailedLoginsRequest"
+    ) -> "ListFailedLoginsResponse":
+        """
+        Failed logins to the user's own account.
+        """
 
         raise grpclib.GRPCError(grpclib.const.Status.UNIMPLEMENTED)
 
@@ -870,6 +979,15 @@ class AuthServiceBase(betterproto2_grpclib.ServiceBase):
         response = await self.get_user(request)
         await stream.send_message(response)
 
+    async def __rpc_list_failed_logins(
+        self,
+        stream: "grpclib.server.Stream[ListFailedLoginsRequest, ListFailedLoginsResponse]",
+    ) -> None:
+        request = await stream.recv_message()
+        assert request is not None
+        response = await self.list_failed_logins(request)
+        await stream.send_message(response)
+
     def __mapping__(self) -> "dict[str, grpclib.const.Handler]":
         return {
             "/vestnik.auth.v1.AuthService/Register": grpclib.const.Handler(
@@ -931,5 +1049,11 @@ class AuthServiceBase(betterproto2_grpclib.ServiceBase):
                 grpclib.const.Cardinality.UNARY_UNARY,
                 GetUserRequest,
                 GetUserResponse,
+            ),
+            "/vestnik.auth.v1.AuthService/ListFailedLogins": grpclib.const.Handler(
+                self.__rpc_list_failed_logins,
+                grpclib.const.Cardinality.UNARY_UNARY,
+                ListFailedLoginsRequest,
+                ListFailedLoginsResponse,
             ),
         }

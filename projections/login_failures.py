@@ -1,0 +1,55 @@
+"""Failed logins, for the account's owner and for operators; run by auth, whose private events it reads."""
+
+from collections.abc import Mapping
+from typing import ClassVar
+
+from contracts.envelope import Recorded
+from contracts.events.login_failure import LoginFailed
+from contracts.subjects import AUTH, login_failures
+from contracts.values.addresses import network_of
+from contracts.values.personal_data import plaintext_or_none
+from projections.engine import Projection, RowChanges, handles
+
+
+class LoginFailures(Projection):
+    version = 1
+    streams: ClassVar[Mapping[str, str | None]] = {AUTH: login_failures("*")}
+    # Nobody waits for it.
+    rest_seconds = 0.5
+    tables = """
+        CREATE TABLE {login_failures} (
+            sequence bigint PRIMARY KEY,
+            at timestamptz NOT NULL,
+            -- null: no account has the login
+            user_id uuid,
+            reason text NOT NULL,
+            address text,
+            -- the same for comparisons; null if the address is none of IP
+            network inet,
+            device text,
+            -- failures that the row stands for, and when the first of them happened
+            count int NOT NULL,
+            since timestamptz NOT NULL
+        );
+        -- Pages are read backwards in time: of one user, or of all.
+        CREATE INDEX ON {login_failures} (user_id, at, sequence);
+        CREATE INDEX ON {login_failures} (at, sequence)
+    """
+
+    @handles(LoginFailed)
+    def failed(self, event: Recorded[LoginFailed], write: RowChanges) -> None:
+        address = plaintext_or_none(event.data.address)
+        write.insert(
+            "login_failures",
+            key={"sequence": event.sequence},
+            set={
+                "at": event.at,
+                "user_id": event.data.user_id,
+                "reason": event.data.reason,
+                "address": address,
+                "network": network_of(address or ""),
+                "device": plaintext_or_none(event.data.device),
+                "count": event.data.count,
+                "since": event.data.since or event.at,
+            },
+        )
