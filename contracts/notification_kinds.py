@@ -16,7 +16,7 @@ from msgspec import UNSET, Meta, UnsetType
 
 from contracts.events.message import FOREVER
 from contracts.messages import MutedUntil
-from contracts.subjects import CONTACT, MESSAGING
+from contracts.subjects import CONTACT, MESSAGING, SESSION
 from contracts.values.field_types import Id
 from contracts.values.timestamps import Rfc3339, rfc3339
 
@@ -54,12 +54,13 @@ ALERT_MAX_AGE = timedelta(days=3)
 # Alerts of one kind about one account, by mail and as notifications; the next one waits and covers those in between.
 ALERTS_AN_HOUR = 3
 
-# How far a client has received the notifications derived from CONTACT and from MESSAGING. They have their own entries
-# in a position, since an event and its notification reach a client one after the other.
+# How far a client has received the notifications derived from each stream. They have their own entries in a position,
+# since an event and its notification reach a client one after the other.
 NOTIFIED_CONTACT = "CONTACT notifications"
 NOTIFIED_MESSAGING = "MESSAGING notifications"
+NOTIFIED_SESSION = "SESSION notifications"
 # The stream that each of them is derived from, whose sequences it uses.
-NOTIFICATION_CHANNELS = {NOTIFIED_CONTACT: CONTACT, NOTIFIED_MESSAGING: MESSAGING}
+NOTIFICATION_CHANNELS = {NOTIFIED_SESSION: SESSION, NOTIFIED_CONTACT: CONTACT, NOTIFIED_MESSAGING: MESSAGING}
 
 
 def stream_of(channel: str) -> str:
@@ -148,12 +149,25 @@ class LivePresence(msgspec.Struct, frozen=True):
     ) = UNSET
 
 
+NotificationKind = Annotated[
+    str,
+    Meta(
+        description=(
+            "`friend_request`, `friend_accepted`, `message`; of the account itself: `new_device` (a login from one), "
+            "`password_changed`, `password_reset`, `email_changed`, `refresh_token_reused`, `two_factor_on`, "
+            "`two_factor_off`; more may be added."
+        )
+    ),
+]
+NotificationFrom = Annotated[Id, Meta(description="Who caused it; of the account itself: the user themselves.")]
+
+
 class LiveNotification(msgspec.Struct, frozen=True):
     """`notification.created`."""
 
     notification_id: Id
-    kind: Annotated[str, Meta(description="`friend_request`, `friend_accepted` or `message`; more may be added.")]
-    from_user_id: Id
+    kind: NotificationKind
+    from_user_id: NotificationFrom
     at: Rfc3339
     read: bool = False
 

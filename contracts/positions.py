@@ -10,11 +10,11 @@ from typing import Self
 import msgspec
 
 from contracts.errors import Invalid, Violation
-from contracts.notification_kinds import NOTIFIED_CONTACT, NOTIFIED_MESSAGING
+from contracts.notification_kinds import NOTIFIED_CONTACT, NOTIFIED_MESSAGING, NOTIFIED_SESSION
 from contracts.subjects import STREAM_CODES
 
 # The character of each entry of a position.
-CODES = STREAM_CODES | {NOTIFIED_CONTACT: "c", NOTIFIED_MESSAGING: "m"}
+CODES = STREAM_CODES | {NOTIFIED_CONTACT: "c", NOTIFIED_MESSAGING: "m", NOTIFIED_SESSION: "s"}
 _NAMES = {code: name for name, code in CODES.items()}
 _DECODER = msgspec.json.Decoder(dict[str, int])
 _ENCODER = msgspec.json.Encoder()

@@ -1,4 +1,4 @@
-"""Each user's notifications: friend requests, accepted requests and messages.
+"""Each user's notifications: friend requests, accepted requests, messages and alerts about the account.
 
 Read marks have their own tables, since a mark and its notification may come from different streams, in any order.
 A notification is read when its id was marked, when it is at or below one up to which all were marked, or when its
@@ -15,23 +15,25 @@ from contracts.events.message import (
     MessageSent,
     NotificationRead,
 )
+from contracts.events.session import AccountAlerted
 from contracts.notification_kinds import FRIEND_ACCEPTED, FRIEND_REQUEST, MESSAGE
-from contracts.subjects import CONTACT, MESSAGING
+from contracts.subjects import CONTACT, MESSAGING, SESSION
 from contracts.values.ids import notification_id
 from projections.engine import Projection, RowChanges, handles
 
 
 class Notifications(Projection):
-    version = 4
-    streams = (MESSAGING, CONTACT)
+    version = 5
+    streams = (MESSAGING, CONTACT, SESSION)
     # Live clients receive notifications from the streams; a reader of the list waits for the position it has seen.
     rest_seconds = 0.1
     tables = """
         CREATE TABLE {notifications} (
             user_id uuid,
             notification_id uuid,
-            -- friend_request, friend_accepted, message
+            -- friend_request, friend_accepted, message, or the kind of an alert
             kind text,
+            -- of an alert: the user
             from_user_id uuid,
             at timestamptz,
             -- of the message within its conversation; null for the other kinds
@@ -102,6 +104,10 @@ class Notifications(Projection):
     @handles(FriendshipAccepted)
     def accepted(self, event: Recorded[FriendshipAccepted], write: RowChanges) -> None:
         _notify(event, write, event.data.requester_id, FRIEND_ACCEPTED, event.data.addressee_id)
+
+    @handles(AccountAlerted)
+    def alerted(self, event: Recorded[AccountAlerted], write: RowChanges) -> None:
+        _notify(event, write, event.data.user_id, event.data.kind, event.data.user_id)
 
     @handles(MessageSent)
     def sent(self, event: Recorded[MessageSent], write: RowChanges) -> None:

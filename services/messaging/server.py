@@ -171,7 +171,7 @@ class _BackfillMessages(_Backfill, frozen=True):
 
 
 class _BackfillNotifications(_Backfill, frozen=True):
-    stream: Literal["CONTACT", "MESSAGING"]
+    stream: Literal["CONTACT", "MESSAGING", "SESSION"]
 
 
 class MessagingServer(MessagingServiceBase):

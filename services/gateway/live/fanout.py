@@ -28,7 +28,7 @@ from contracts.events.message import (
     ReactionChanged,
     RepliedTo,
 )
-from contracts.events.session import SessionRevoked
+from contracts.events.session import AccountAlerted, SessionRevoked
 from contracts.messages import LiveMessage, LiveReaction, Quote
 from contracts.notification_kinds import (
     BLOCK_CHANGED,
@@ -40,6 +40,7 @@ from contracts.notification_kinds import (
     NOTIFICATION_READ,
     NOTIFIED_CONTACT,
     NOTIFIED_MESSAGING,
+    NOTIFIED_SESSION,
     LiveBlock,
     LiveConversation,
     LiveFriendship,
@@ -163,6 +164,8 @@ def fan_out(event: Recorded[Event]) -> Iterator[OutboundEvent]:
             yield _told(event, CONTACT, {block.blocker_id: data}, BLOCK_CHANGED)
         case SessionRevoked() as revoked:
             yield _told(event, SESSION, {revoked.user_id: LiveSessionEnd(event.aggregate_id, revoked.reason)})
+        case AccountAlerted() as alert:
+            yield _notified(event, NOTIFIED_SESSION, alert.user_id, alert.kind, alert.user_id)
         case _:
             return
 

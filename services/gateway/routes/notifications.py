@@ -6,6 +6,7 @@ import msgspec
 from msgspec import UNSET, Meta, UnsetType
 
 from contracts.errors import Invalid, Violation
+from contracts.notification_kinds import NotificationFrom, NotificationKind
 from contracts.rpc.vestnik.messaging.v1 import (
     CountUnreadNotificationsRequest,
     ListNotificationsRequest,
@@ -30,8 +31,8 @@ from services.gateway.routes.timestamps import Time, shown
 
 class NotificationItem(msgspec.Struct, frozen=True):
     notification_id: Id
-    kind: Annotated[str, Meta(description="`friend_request`, `friend_accepted` or `message`; more may be added.")]
-    from_user_id: Id
+    kind: NotificationKind
+    from_user_id: NotificationFrom
     at: Time
     read: bool
 

@@ -12,6 +12,7 @@ from contracts.events.message import (
     MessagesRead,
     NotificationRead,
 )
+from contracts.events.session import AccountAlerted
 from contracts.values.ids import new_id, pair_id
 from projections.notifications import Notifications
 from tests.fix_read_models import OpenReadModel
@@ -48,6 +49,18 @@ async def test_the_other_is_told(read_model: OpenReadModel) -> None:
     ((of_message,),) = await model.rows("SELECT notification_id FROM {notifications} WHERE kind = 'message'")
     await model.when(NotificationRead(notification_ids=(str(of_message),)), of=ANNA)
     assert [kind for _, kind, _ in await model.rows(UNREAD)] == ["friend_request", "friend_accepted"]
+
+
+async def test_an_alert_is_for_the_owner_of_the_account_alone(read_model: OpenReadModel) -> None:
+    model = await read_model(Notifications)
+    await model.given(message(BORIS, ANNA, 1), at="2026-01-31T12:00:00Z")
+    await model.when(AccountAlerted(user_id=ANNA, kind="new_device", about=new_id(), session_id=new_id()))
+    await model.when(AccountAlerted(user_id=BORIS, kind="password_changed", about=new_id()))
+    assert await model.rows(UNREAD) == [
+        (ANNA, "message", BORIS),
+        (ANNA, "new_device", ANNA),
+        (BORIS, "password_changed", BORIS),
+    ]
 
 
 async def test_a_request_to_someone_who_blocks_the_requester_notifies_nobody(read_model: OpenReadModel) -> None:

@@ -8,7 +8,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from contracts.errors import Invalid
-from contracts.notification_kinds import NOTIFIED_CONTACT, NOTIFIED_MESSAGING
+from contracts.notification_kinds import NOTIFIED_CONTACT, NOTIFIED_MESSAGING, NOTIFIED_SESSION
 from contracts.positions import CODES, Position
 from contracts.subjects import STREAMS
 
@@ -52,7 +52,7 @@ def test_the_start_is_the_empty_text() -> None:
 
 
 def test_every_entry_has_a_code_of_its_own_of_one_character() -> None:
-    assert CODES.keys() == {*STREAMS, NOTIFIED_CONTACT, NOTIFIED_MESSAGING}
+    assert CODES.keys() == {*STREAMS, NOTIFIED_CONTACT, NOTIFIED_MESSAGING, NOTIFIED_SESSION}
     assert len(set(CODES.values())) == len(CODES)
     assert {len(code) for code in CODES.values()} == {1}
 

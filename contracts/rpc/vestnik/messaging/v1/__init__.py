@@ -78,7 +78,7 @@ class BackfillNotificationsRequest(betterproto2.Message):
 
     stream: "str" = betterproto2.field(2, betterproto2.TYPE_STRING)
     """
-    `CONTACT` or `MESSAGING`.
+    `CONTACT`, `MESSAGING` or `SESSION`.
     """
 
     after: "int" = betterproto2.field(3, betterproto2.TYPE_UINT64)
@@ -773,7 +773,7 @@ class Notification(betterproto2.Message):
 
     kind: "str" = betterproto2.field(2, betterproto2.TYPE_STRING)
     """
-    `friend_request`, `friend_accepted` or `message`.
+    `friend_request`, `friend_accepted`, `message`, or the kind of an alert about the account itself.
     """
 
     from_user_id: "str" = betterproto2.field(3, betterproto2.TYPE_STRING)

@@ -25,7 +25,7 @@ from contracts.events.message import (
     ReactionChanged,
     RepliedTo,
 )
-from contracts.events.session import SessionRefreshed, SessionRevoked
+from contracts.events.session import AccountAlerted, SessionRefreshed, SessionRevoked
 from contracts.values.ids import new_id, notification_id
 from contracts.values.timestamps import rfc3339
 from services.gateway.live.fanout import fan_out
@@ -100,9 +100,10 @@ CASES: list[tuple[Event, list[tuple[str, str, set[str]]]]] = [
     ),
     (FriendshipUnblocked(blocker_id=BORIS, blocked_id=ANNA), [("CONTACT", "block.changed", {BORIS})]),
     (SessionRevoked(user_id=ANNA, reason="logout"), [("SESSION", "session.revoked", {ANNA})]),
+    (AccountAlerted(user_id=ANNA, kind="new_device", about="e"), [("s", "notification.created", {ANNA})]),
     (SessionRefreshed(user_id=ANNA, generation=2, expires_at=now()), []),
 ]
-CHANNELS = {"c": "CONTACT notifications", "m": "MESSAGING notifications"}
+CHANNELS = {"c": "CONTACT notifications", "m": "MESSAGING notifications", "s": "SESSION notifications"}
 
 
 @pytest.mark.parametrize(("event", "wanted"), CASES, ids=[event.TYPE for event, _ in CASES])
