@@ -173,7 +173,6 @@ _SERVICES = (
             "GetReport": _FOR_USER,
             "SettleReport": _FOR_USER,
         },
-        read_models=False,
         optional=True,
     ),
     Service(name=GATEWAY, port=8080, read_models=False),
@@ -182,7 +181,7 @@ _SERVICES = (
 REGISTRY: Mapping[str, Service] = {service.name: service for service in _SERVICES}
 # The services that keep read models.
 SERVICES = tuple(service.name for service in REGISTRY.values() if service.read_models)
-# The services that answer gRPC: those, and the operator's.
+# The services that answer gRPC.
 RPC_SERVICES = tuple(service.name for service in REGISTRY.values() if service.methods)
 # By gRPC service, and `<name>_rest` for REST: where it listens by default.
 DEFAULT_ADDRESSES: Mapping[str, str] = {

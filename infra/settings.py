@@ -14,7 +14,7 @@ from dotenv import dotenv_values
 from msgspec import Meta
 
 from contracts import deadlines
-from contracts.services import DEFAULT_ADDRESSES, REGISTRY, service_of
+from contracts.services import DEFAULT_ADDRESSES, REGISTRY, SERVICES, service_of
 from infra.operator_errors import OperatorError
 
 PREFIX = "VESTNIK_"
@@ -305,6 +305,11 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
                 yield from ((_address_field(service), address) for service, address in self.addresses.items())
             else:
                 yield name, str(getattr(self, name))
+
+    @property
+    def read_model_services(self) -> tuple[str, ...]:
+        """The services that keep read models, without those that are switched off."""
+        return tuple(service for service in SERVICES if self.addresses[service])
 
     @property
     def limited(self) -> bool:

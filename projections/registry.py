@@ -7,10 +7,11 @@ broken projection of the module's name and does not affect the others.
 import importlib
 import logging
 import pkgutil
-from collections.abc import Iterator, Sequence
+from collections.abc import Collection, Iterator, Sequence
 from functools import cache
 
 import projections
+from contracts.services import SERVICES
 from projections.engine import metrics
 from projections.engine.broken_projection import Broken
 from projections.engine.projection import Projection
@@ -89,8 +90,8 @@ def owned_by(service: str) -> list[type[Projection]]:
     return [projection for projection in catalogue().values() if projection.run_by() == service]
 
 
-def choose(names: Sequence[str]) -> list[type[Projection]]:
-    """Returns the projections of these names, or all of them if none is given.
+def choose(names: Sequence[str], services: Collection[str] = SERVICES) -> list[type[Projection]]:
+    """Returns the projections of these names, or if none is given all that one of the services runs.
 
     Raises:
         UnknownProjection: one of the names is unknown, or its projection cannot be loaded.
@@ -99,4 +100,6 @@ def choose(names: Sequence[str]) -> list[type[Projection]]:
     for name in names:
         if name not in known:
             raise UnknownProjection(name, list(known))
-    return [known[name] for name in dict.fromkeys(names or known)]
+    if names:
+        return [known[name] for name in dict.fromkeys(names)]
+    return [projection for projection in known.values() if projection.run_by() in services]

@@ -11,7 +11,7 @@ from nats.aio.client import Client
 
 from contracts.durable_consumers import DURABLES
 from contracts.errors import Unavailable
-from contracts.services import SERVICES
+from contracts.services import OPERATOR, SERVICES
 from contracts.subjects import STREAMS
 from infra.archive.stream_access import Store
 from infra.operator_errors import OperatorError
@@ -103,7 +103,7 @@ async def active_services(jetstream: JetStream) -> set[str]:
     for stream in STREAMS:
         for name in await _consumers(jetstream, stream):
             owner = name.partition("-")[0]
-            if owner in SERVICES and (stream, name) not in durables:
+            if owner in SERVICES and (stream, name) not in durables and not _is_command(name):
                 working.add(owner)
     for durable in DURABLES:
         try:
@@ -115,6 +115,11 @@ async def active_services(jetstream: JetStream) -> set[str]:
         if info.num_waiting:
             working.add(durable.service)
     return working
+
+
+def _is_command(name: str) -> bool:
+    """Whether the consumer is that of an operator's command or page, which reads and keeps nothing."""
+    return name.startswith(f"{OPERATOR}-") and not name.startswith(f"{OPERATOR}-projection")
 
 
 async def _consumers(jetstream: JetStream, stream: str) -> list[str]:

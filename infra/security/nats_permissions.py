@@ -77,7 +77,7 @@ def accounts(passwords: Mapping[str, str]) -> dict[str, object]:
     for party in NATS_PARTIES:
         rights = permissions_of(party)
         imports: list[object] = [{"service": {"account": STORE, "subject": subject}} for subject in rights.imports]
-        if rights.receives_notices:
+        if rights.receives_notices and party != OPERATOR:
             # Notices of read models that the operator has rebuilt.
             imports.append({"stream": {"account": OPERATOR, "subject": NOTICES}})
         account: dict[str, object] = {"users": [rights.user(party, passwords[party])], "imports": imports}
@@ -108,7 +108,8 @@ def permissions_of(party: str) -> Rights:
         listing += [f"{_API}.CONSUMER.INFO.{stream}.*" for stream in STREAMS]
         reading = [subject for stream in STREAMS for subject in _reading_all(stream)]
         own = [all_of(stream) for stream, owner in STREAMS.items() if owner == party]
-        return Rights([*listing, *reading, *own, *_evidence(party)], denied, sends_notices=True)
+        imports = [*listing, *reading, *own, *_evidence(party)]
+        return Rights(imports, denied, receives_notices=True, sends_notices=True)
     imports = [_INFO, *_evidence(party)]
     for stream, owner in STREAMS.items():
         if owner == party:

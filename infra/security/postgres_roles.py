@@ -65,7 +65,7 @@ def statements(database: str, passwords: Mapping[str, str]) -> Iterator[str]:
         yield f"ALTER ROLE {role} LOGIN PASSWORD '{verifier(passwords[party])}'"
     # The operator acts for each service by SET ROLE, so what it creates then belongs to that service. Memberships keep
     # the inheritance that they were granted with (PostgreSQL 16 and newer), so they are granted again.
-    services = ", ".join(map(role_of, SERVICES))
+    services = ", ".join(role_of(service) for service in SERVICES if service != OPERATOR)
     yield f"ALTER ROLE {role_of(OPERATOR)} NOINHERIT"
     operator = role_of(OPERATOR)
     member = f"EXISTS (SELECT FROM pg_auth_members WHERE member = '{operator}'::regrole)"
@@ -84,6 +84,8 @@ def statements(database: str, passwords: Mapping[str, str]) -> Iterator[str]:
         role = role_of(service)
         yield f"CREATE SCHEMA IF NOT EXISTS {role}"
         yield f"GRANT USAGE, CREATE ON SCHEMA {role} TO {role}"
+        if service == OPERATOR:
+            continue
         yield f"ALTER ROLE {role} IN DATABASE {name} SET search_path = {role}"
         # The operator reads existing and future tables.
         yield f"GRANT USAGE ON SCHEMA {role} TO {role_of(OPERATOR)}"
@@ -91,7 +93,8 @@ def statements(database: str, passwords: Mapping[str, str]) -> Iterator[str]:
         yield (
             f"ALTER DEFAULT PRIVILEGES FOR ROLE {role} IN SCHEMA {role} GRANT SELECT ON TABLES TO {role_of(OPERATOR)}"
         )
-    # Operators query read models without naming schemas; `public` first, so that no table is created by accident.
+    # Operators query read models without naming schemas; `public` first, so that no table is created by accident. The
+    # operator's process names its own schema when it connects.
     looked_for = ", ".join(["public", *map(role_of, SERVICES)])
     yield f"ALTER ROLE {role_of(OPERATOR)} IN DATABASE {name} SET search_path = {looked_for}"
 

@@ -14,7 +14,7 @@ import msgspec
 from cryptography.hazmat.primitives import serialization
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey, Ed25519PublicKey
 
-from contracts.services import OPERATOR, REGISTRY, SERVICES
+from contracts.services import REGISTRY, SERVICES
 from infra.operator_errors import OperatorError
 from infra.security import access_keys, position_keys
 from infra.security.access_keys import SigningKeys
@@ -30,7 +30,7 @@ PARTIES = tuple(REGISTRY)
 # Parties with a user at the NATS server: all of them, and `topology`, which creates the streams and does nothing else.
 NATS_PARTIES = (*PARTIES, TOPOLOGY)
 # Parties with a login at PostgreSQL; the gateway needs none.
-DATABASE_PARTIES = (*SERVICES, OPERATOR)
+DATABASE_PARTIES = SERVICES
 _RANDOM = ("claims", "refresh", "mail", "limits", "password", "devices")
 _PASSWORDS = (
     "postgres",

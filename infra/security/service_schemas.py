@@ -38,6 +38,15 @@ class NoSchemaAccess(OperatorError):
         )
 
 
+class NoServiceSchema(OperatorError):
+    """Services have schemas of their own, and this one has none yet."""
+
+    def __init__(self, service: str) -> None:
+        super().__init__(
+            f"the database has no schema for {service}: a superuser has to run the output of `vestnik postgres-logins`"
+        )
+
+
 class ServiceSchemas:
     def __init__(self, database_url: str, may_act: Mapping[str, bool]) -> None:
         self._database_url = database_url
@@ -76,10 +85,13 @@ class ServiceSchemas:
         """The URL for connecting as the service.
 
         Raises:
+            NoServiceSchema: the service has no schema, although others have.
             NoSchemaAccess: this login may not act for the service.
         """
-        if service not in self._may_act:
+        if not self.are_separate:
             return self._database_url
+        if service not in self._may_act:
+            raise NoServiceSchema(service)
         if not self._may_act[service]:
             raise NoSchemaAccess(service)
         present_options = str(conninfo_to_dict(self._database_url).get("options") or "")
@@ -88,13 +100,13 @@ class ServiceSchemas:
         return make_conninfo(self._database_url, options=options)
 
     def urls(self) -> dict[str, list[str]]:
-        """The services by the URL at which their read models are.
+        """The services by the URL at which their read models are, without services that have no schema yet.
 
         Raises:
             NoSchemaAccess: this login may not act for one of them.
         """
         schemas_of: dict[str, list[str]] = {}
-        for service in SERVICES:
+        for service in self._may_act or SERVICES:
             schemas_of.setdefault(self.url(service), []).append(service)
         return schemas_of
 

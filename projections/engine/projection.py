@@ -12,7 +12,7 @@ from typing import Any, ClassVar, TypeVar
 
 from contracts.envelope import Recorded
 from contracts.events.event import Event
-from contracts.services import SERVICES
+from contracts.services import OPERATOR, SERVICES
 from contracts.subjects import PUBLIC_FILTERS, STREAMS
 from projections.engine.changes import RowChanges
 
@@ -41,7 +41,8 @@ class Projection:
         name: the class's name in snake_case; identifies the projection everywhere.
         version: must be raised with every change of tables or handlers; the new version is built beside the old one.
         streams: the streams it reads, each with one subject filter or none; of a stream given by name alone, all events
-            that the service may read. Handlers of different streams commute.
+            that the service may read: all of its own, the public ones of others, and for the operator's service every
+            event of every stream. Handlers of different streams commute.
         service: the service whose processes run and may query it; by default the owner of the first stream.
         tables: `CREATE TABLE {friends} (…)` and indexes; every table has a primary key.
         rest_seconds: the pause between two batches while no caller waits, where it may be longer than the usual 20 to
@@ -71,7 +72,7 @@ class Projection:
         own, streams = cls.run_by(), cls.streams
         if isinstance(streams, Mapping):
             return dict(streams)
-        return {stream: None if STREAMS[stream] == own else PUBLIC_FILTERS[stream] for stream in streams}
+        return {stream: None if own in (STREAMS[stream], OPERATOR) else PUBLIC_FILTERS[stream] for stream in streams}
 
     @classmethod
     def run_by(cls) -> str:
@@ -81,11 +82,12 @@ class Projection:
             ValueError: a stream or the service is unknown.
         """
         streams = list(cls.streams)
-        if not streams or not set(streams) <= PUBLIC_FILTERS.keys():
+        service = cls.service or (STREAMS.get(streams[0]) if streams else None)
+        readable = STREAMS if service == OPERATOR else PUBLIC_FILTERS
+        if not streams or not set(streams) <= readable.keys():
             raise ValueError(
-                f"projection {cls.name}: streams must be among {', '.join(PUBLIC_FILTERS)}, such as (MESSAGING,)"
+                f"projection {cls.name}: streams must be among {', '.join(readable)}, such as (MESSAGING,)"
             )
-        service = cls.service or STREAMS[streams[0]]
         if service not in SERVICES:
             raise ValueError(f"projection {cls.name}: service must be one of {', '.join(SERVICES)}")
         return service

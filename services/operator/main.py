@@ -1,10 +1,14 @@
 """Entry point of the operator's service, which owns the stream OPERATOR and runs with an operator's rights only."""
 
+import msgspec
+
 from contracts.services import OPERATOR
 from infra.runtime.service_process import service_process
 from infra.security.operator_accounts import Operators
-from infra.security.service_schemas import CachedSchemas
+from infra.security.service_schemas import CachedSchemas, ServiceSchemas
 from infra.settings import Settings
+from projections.engine.running.runner_group import Runners
+from projections.registry import owned_by
 from services.operator.actions.recorder import Recorder
 from services.operator.dead_letters.actions import PATIENCE, DeadLetters
 from services.operator.handlers.dead_letters import DeadLetterHandlers
@@ -20,7 +24,11 @@ from streams.log import Log
 
 
 async def main(settings: Settings) -> None:
-    async with service_process(OPERATOR, settings) as process:
+    # An operator's login finds the tables of every service; this process keeps its read models in a schema of its own.
+    database_url = (await ServiceSchemas.discover(settings.database_url)).url(OPERATOR)
+    async with service_process(OPERATOR, msgspec.structs.replace(settings, database_url=database_url)) as process:
+        runners = Runners(owned_by(OPERATOR), process.nats, process.pool, database_url)
+        await runners.start()
         log = Log(process.nats, patience=PATIENCE, quorum=process.quorum, watches=process.watches)
         recorder = Recorder(log)
         schemas = CachedSchemas(settings.database_url)
@@ -34,7 +42,10 @@ async def main(settings: Settings) -> None:
             reports=ReportHandlers(Reports(process.client("contact")), recorder),
             maintenance=MaintenanceHandlers(maintenance, recorder),
         )
+        process.spawn(runners.watch(), "projections")
+        process.ready_when(runners.ready)
         try:
             await process.serve([server])
         finally:
             await maintenance.close()
+            await runners.stop()

@@ -19,6 +19,7 @@ from infra.runtime.connections import connect_nats
 from infra.runtime.run_file import find
 from infra.security.service_schemas import ServiceSchemas
 from infra.settings import Settings
+from projections.engine.projection import Projection
 from projections.engine.status.status import (
     ProjectionStatus,
     StreamStatus,
@@ -105,7 +106,7 @@ async def _servers(
                 streams = []
             except _DATABASE_SILENT as error:
                 unreachable.append(_unreachable(DATABASE, error))
-                projections = [*unknown_statuses(choose([])), *map(failed_status, broken().values())]
+                projections = [*unknown_statuses(_chosen(settings)), *map(failed_status, broken().values())]
     finally:
         if nc is not None and nc is not connection:
             await nc.close()
@@ -113,19 +114,26 @@ async def _servers(
 
 
 async def _projections(settings: Settings, nc: NATS | None, streams: list[StreamStatus]) -> list[ProjectionStatus]:
-    database_urls = (await ServiceSchemas.discover(settings.database_url)).urls()
+    schemas = await ServiceSchemas.discover(settings.database_url)
+    by_url: dict[str, list[type[Projection]]] = {}
+    for projection in _chosen(settings):
+        by_url.setdefault(schemas.url(projection.run_by()), []).append(projection)
 
     async def at(database_url: str) -> list[ProjectionStatus]:
-        projections = [projection for projection in choose([]) if projection.run_by() in database_urls[database_url]]
         conn = await connect(database_url, "vestnik status")
         try:
-            return await projection_statuses(projections, conn, nc, streams)
+            return await projection_statuses(by_url[database_url], conn, nc, streams)
         finally:
             await conn.close()
 
-    states = await asyncio.gather(*map(at, database_urls))
+    states = await asyncio.gather(*map(at, by_url))
     failed = map(failed_status, broken().values())
     return sorted(itertools.chain(*states, failed), key=lambda status: status.name)
+
+
+def _chosen(settings: Settings) -> list[type[Projection]]:
+    """The projections that the running services keep."""
+    return choose([], settings.read_model_services)
 
 
 def _services(settings: Settings) -> tuple[str, ...]:

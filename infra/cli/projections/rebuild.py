@@ -70,11 +70,12 @@ def rebuild(
         raise click.UsageError("--accept-loss applies only to a rebuild of live read models")
     if moment is not None and moment > datetime.now(UTC):
         raise click.UsageError("--as-of is in the future")
+    settings = Settings.load()
     try:
-        projections = choose(names)
+        projections = choose(names, settings.read_model_services)
     except UnknownProjection as error:
         raise click.ClickException(str(error)) from error
-    settings = with_running_addresses(Settings.load())
+    settings = with_running_addresses(settings)
     console = tables.console(stderr=True)
     outcome: rebuild_run.Rebuilds | drop_builds.Drops | as_of.States
     if drop_old:

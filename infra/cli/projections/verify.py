@@ -43,12 +43,13 @@ def verify(names: tuple[str, ...], as_json: bool, progress_json: bool) -> None:
     The system may be running; several are compared at once. The exit code is 1 if any differs or could not be compared;
     the first differences of each are shown.
     """
+    settings = Settings.load()
     try:
-        projections = choose(names)
+        projections = choose(names, settings.read_model_services)
     except UnknownProjection as error:
         raise click.ClickException(str(error)) from error
     console = tables.console(stderr=True)
-    outcome = uvloop.run(_run(with_running_addresses(Settings.load()), projections, console, progress_json))
+    outcome = uvloop.run(_run(with_running_addresses(settings), projections, console, progress_json))
     if as_json:
         sys.stdout.write(msgspec.json.encode(outcome).decode() + "\n")
     else:

@@ -118,7 +118,8 @@ async def _run(settings: Settings, stream: str, path: Path, console: Console, *,
         loss = await find(nc, stream, owners)
         if ask:
             click.confirm(f"Accept the permanent loss of {loss}? The rows are written to {path}.", abort=True, err=True)
-        projections = [projection for projection in choose([]) if stream in projection.filters()]
+        kept = choose([], settings.read_model_services)
+        projections = [projection for projection in kept if stream in projection.filters()]
         others = {other for projection in projections for other in projection.filters()} - {stream}
         lacking = await _lacking(nc, owners, others)
         rows = await write_rows(nc, owners, projections, lacking.ends | {stream: loss.end}, path)

@@ -203,17 +203,24 @@ async def test_services_that_do_not_stop_keep_an_import_from_beginning(
 ) -> None:
     await filled.export(path)
     said: list[str] = []
-    party = await target.nats_parties.party("auth")
-    async with Reader(party.nats, AUTH, name="projection-users") as reader:
-        await anext(aiter(reader.batches()))
-        with monkeypatch.context() as impatient:
-            impatient.setattr(quiesce, "_PATIENCE", 0.5)
-            with pytest.raises(ServicesAtWork, match="auth"):
-                await target.import_(path, alone=False, steps=Steps(silent, silent, said.append))
-    assert said == ["waiting for auth to stop; they restart by themselves"]
-    assert set((await target.ends()).values()) == {0}
-    assert await get_import_marker(await target.jetstream()) is None
-    await target.import_(path, alone=False)
+    party, operator = await target.nats_parties.party("auth"), await target.nats_parties.party("operator")
+    # The consumer of an operator's command, which keeps nothing.
+    async with Reader(operator.nats, AUTH, name="events") as command:
+        await anext(aiter(command.batches()))
+        async with (
+            Reader(party.nats, AUTH, name="projection-users") as reader,
+            Reader(operator.nats, AUTH, name="projection-anomalies") as operators_reader,
+        ):
+            await anext(aiter(reader.batches()))
+            await anext(aiter(operators_reader.batches()))
+            with monkeypatch.context() as impatient:
+                impatient.setattr(quiesce, "_PATIENCE", 0.5)
+                with pytest.raises(ServicesAtWork, match="auth, operator;"):
+                    await target.import_(path, alone=False, steps=Steps(silent, silent, said.append))
+        assert said == ["waiting for auth, operator to stop; they restart by themselves"]
+        assert set((await target.ends()).values()) == {0}
+        assert await get_import_marker(await target.jetstream()) is None
+        await target.import_(path, alone=False)
     assert await target.ends() == await filled.ends()
 
 

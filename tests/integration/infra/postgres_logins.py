@@ -7,12 +7,14 @@ from contextlib import asynccontextmanager
 import psycopg
 from psycopg import AsyncConnection, sql
 
-from contracts.services import SERVICES
+from contracts.services import OPERATOR, SERVICES
 from infra.security.postgres_roles import role_of, statements, url_of
 from infra.security.secrets import DATABASE_PARTIES
+from infra.security.service_schemas import ServiceSchemas
 from projections.engine.projection import Projection
 from projections.engine.rebuild import cutover
 from projections.engine.storage.builds import Connection
+from projections.engine.storage.connections import connect
 from projections.engine.storage.schema import ensure_schema
 from projections.registry import owned_by
 
@@ -53,8 +55,11 @@ async def logins(database_url: str) -> AsyncIterator[Logins]:
     found = Logins(database_url, {party: secrets.token_hex(8) for party in DATABASE_PARTIES})
     try:
         await found.give_rights()
+        schemas = await ServiceSchemas.discover(found.url(OPERATOR))
         for service in SERVICES:
-            await go_live(await found.of(service), one_of(service))
+            conn = await connect(schemas.url(OPERATOR) if service == OPERATOR else found.url(service), service)
+            await go_live(conn, one_of(service))
+            await conn.close()
         yield found
     finally:
         await found.close()

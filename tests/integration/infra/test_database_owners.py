@@ -9,7 +9,7 @@ from psycopg import AsyncConnection
 from contracts.errors import Unavailable
 from contracts.services import OPERATOR, SERVICES
 from infra.security.postgres_roles import role_of
-from infra.security.service_schemas import NoSchemaAccess, ServiceSchemas
+from infra.security.service_schemas import NoSchemaAccess, NoServiceSchema, ServiceSchemas
 from infra.settings import BadSetting
 from projections.engine.rebuild import cutover
 from projections.engine.storage.connections import connect
@@ -28,6 +28,8 @@ async def test_what_an_operator_makes_for_a_service_is_the_services(postgres_log
     owners = await ServiceSchemas.discover(postgres_logins.url(OPERATOR))
     assert owners.are_separate
     for service in SERVICES:
+        if service == OPERATOR:
+            continue
         projection = one_of(service)
         conn = await connect(owners.url(service), "operator")
         await go_live(conn, projection)
@@ -49,6 +51,28 @@ async def test_an_operator_who_acts_for_one_service_can_do_nothing_to_another(po
     cursor = await conn.execute("SELECT has_schema_privilege('vestnik_messaging', 'USAGE'), current_user::text")
     assert await cursor.fetchone() == (False, "vestnik_contact")
     await conn.close()
+
+
+async def test_the_operators_service_keeps_its_read_models_in_its_own_schema(postgres_logins: Logins) -> None:
+    owners = await ServiceSchemas.discover(postgres_logins.url(OPERATOR))
+    conn = await connect(owners.url(OPERATOR), "operator")
+    cursor = await conn.execute("SELECT current_user::text, current_schema()::text")
+    assert await cursor.fetchone() == ("vestnik_operator", "vestnik_operator")
+    projection = one_of(OPERATOR)
+    live = await cutover.live_build(conn, projection)
+    assert live is not None
+    await go_live(conn, projection)
+    await cutover.drop_build(conn, projection, live)
+    await conn.close()
+
+
+async def test_a_service_whose_schema_was_not_created_yet_is_named(postgres_logins: Logins) -> None:
+    async with await AsyncConnection.connect(postgres_logins.database_url) as admin:
+        await admin.execute("DROP SCHEMA vestnik_operator CASCADE")
+    owners = await ServiceSchemas.discover(postgres_logins.url(OPERATOR))
+    with pytest.raises(NoServiceSchema, match=r"no schema for operator: .* `vestnik postgres-logins`"):
+        owners.url(OPERATOR)
+    assert {service for services in owners.urls().values() for service in services} == {*SERVICES} - {OPERATOR}
 
 
 async def test_options_of_the_given_url_stay(postgres_logins: Logins) -> None:

@@ -14,6 +14,8 @@ from projections.engine.storage import builds
 from projections.registry import owned_by
 from tests.integration.infra.postgres_logins import Logins, go_live, logins, one_of, refusal, relations_of, whole
 
+# Those without an operator's rights.
+OTHER_SERVICES = tuple(service for service in SERVICES if service != OPERATOR)
 DENIED = "42501"
 # Somebody who may not look into a schema is not told what is there.
 NOT_THERE = "42P01"
@@ -97,7 +99,7 @@ async def refused(postgres_logins: Logins, party: str, statements: list[str]) ->
 async def test_a_service_makes_changes_and_drops_its_own_and_finds_it_by_its_plain_name(
     postgres_logins: Logins,
 ) -> None:
-    for service in SERVICES:
+    for service in OTHER_SERVICES:
         conn = await postgres_logins.of(service)
         for projection in owned_by(service):
             await go_live(conn, projection)
@@ -108,7 +110,7 @@ async def test_a_service_makes_changes_and_drops_its_own_and_finds_it_by_its_pla
 
 
 async def test_nobody_reads_or_touches_what_is_anothers(postgres_logins: Logins) -> None:
-    for service in SERVICES:
+    for service in OTHER_SERVICES:
         before = await whole(postgres_logins.database_url)
         for other in SERVICES:
             if other == service:
@@ -123,7 +125,7 @@ async def test_nobody_reads_or_touches_what_is_anothers(postgres_logins: Logins)
 
 
 async def test_nobody_makes_anything_outside_of_its_own_schema(postgres_logins: Logins) -> None:
-    for service in SERVICES:
+    for service in OTHER_SERVICES:
         before = await whole(postgres_logins.database_url)
         tried = ["CREATE SCHEMA mine", f"CREATE SCHEMA mine AUTHORIZATION {role_of(service)}"]
         for schema in ("public", "pg_catalog", *(role_of(other) for other in SERVICES if other != service)):
@@ -140,7 +142,7 @@ async def test_nobody_makes_anything_outside_of_its_own_schema(postgres_logins: 
 
 
 async def test_nobody_drops_a_schema_or_the_database_or_lets_another_in(postgres_logins: Logins) -> None:
-    for service in SERVICES:
+    for service in OTHER_SERVICES:
         before = await whole(postgres_logins.database_url)
         conn, own = await postgres_logins.of(service), role_of(service)
         database = postgres_logins.database_url.rsplit("/", 1)[1]
@@ -164,7 +166,7 @@ async def test_a_right_to_a_table_that_is_handed_on_does_not_open_the_schema(pos
 
 
 async def test_nobody_becomes_another(postgres_logins: Logins) -> None:
-    for service in SERVICES:
+    for service in OTHER_SERVICES:
         before = await whole(postgres_logins.database_url)
         tried = []
         for role in ("vestnik", *map(role_of, others(service))):
@@ -197,7 +199,7 @@ async def test_nobody_does_what_is_for_a_superuser(postgres_logins: Logins) -> N
 
 
 async def test_nobody_sees_what_another_asks_or_ends_his_connection(postgres_logins: Logins) -> None:
-    for service in SERVICES:
+    for service in OTHER_SERVICES:
         conn = await postgres_logins.of(service)
         for other in others(service):
             victim = await postgres_logins.of(other)
@@ -266,7 +268,7 @@ async def test_the_operator_reads_everything_and_acts_for_each_service(postgres_
 
 async def test_the_operator_changes_nothing_of_a_service_without_acting_for_it(postgres_logins: Logins) -> None:
     before = await whole(postgres_logins.database_url)
-    for service in SERVICES:
+    for service in OTHER_SERVICES:
         tried = [f"CREATE TABLE {role_of(service)}.by_accident (n int)", f"DROP SCHEMA {role_of(service)} CASCADE"]
         for name, kind in await relations_of(postgres_logins.database_url, service):
             what = "TABLE" if kind == "r" else "VIEW"
@@ -282,7 +284,7 @@ async def test_rights_of_an_earlier_release_become_todays(postgres_logins: Login
         before = await whole(postgres_logins.database_url)
         operator = role_of(OPERATOR)
         await admin.execute(f"ALTER ROLE {operator} INHERIT".encode())
-        for service in SERVICES:
+        for service in OTHER_SERVICES:
             role = role_of(service)
             await admin.execute(f"REVOKE {role} FROM {operator}".encode())
             await admin.execute(f"GRANT {role} TO {operator}".encode())

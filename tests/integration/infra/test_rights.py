@@ -9,7 +9,7 @@ import pytest_asyncio
 
 from contracts import subjects
 from contracts.durable_consumers import DURABLES
-from contracts.services import GATEWAY, SERVICES
+from contracts.services import GATEWAY, OPERATOR, SERVICES
 from contracts.subjects import (
     AUTH,
     BUCKETS,
@@ -18,7 +18,6 @@ from contracts.subjects import (
     LIMITS,
     LIMITS_FILTER,
     LIVE_TYPING,
-    MESSAGING,
     PUBLIC_FILTERS,
     QUORUM,
     QUORUM_FILTER,
@@ -49,6 +48,8 @@ from tests.integration.infra.nats_parties import (
 
 pytestmark = pytest.mark.asyncio(loop_scope="module")
 
+# Those without an operator's rights.
+WITHOUT_OPERATOR = tuple(service for service in (*SERVICES, GATEWAY) if service != OPERATOR)
 API = "$JS.API"
 # Nobody may do these to a stream, whoever owns it.
 TO_A_STREAM = [
@@ -130,7 +131,7 @@ async def test_who_makes_the_streams_does_nothing_else(nats_parties: Parties) ->
     assert await party.permitted_to_publish([f"{API}.{each}" for each in asked]) == set()
 
 
-@pytest.mark.parametrize("name", [*SERVICES, "gateway"])
+@pytest.mark.parametrize("name", WITHOUT_OPERATOR)
 async def test_a_foreign_stream_is_read_through_a_consumer_with_its_public_filter_alone(
     nats_parties: Parties, name: str
 ) -> None:
@@ -143,7 +144,7 @@ async def test_a_foreign_stream_is_read_through_a_consumer_with_its_public_filte
         forbidden += [f"{API}.DIRECT.GET.{stream}.{subject}" for subject in EVENTS[stream]]
         forbidden += [f"{API}.CONSUMER.{call}.{stream}" for call in ("NAMES", "LIST")]
         forbidden += [f"{API}.CONSUMER.INFO.{stream}.x"]
-        if stream != MESSAGING:
+        if PUBLIC_FILTERS.get(stream) != subjects.all_of(stream):
             forbidden += [f"{create}.x.{subjects.all_of(stream)}", f"{create}.x.vestnik.*.*.*"]
         forbidden += [f"{create}.x.{subject}" for subject in PRIVATE.get(stream, ())]
         if stream == AUTH:
@@ -151,7 +152,7 @@ async def test_a_foreign_stream_is_read_through_a_consumer_with_its_public_filte
     assert await party.permitted_to_publish(forbidden) == set()
 
 
-@pytest.mark.parametrize("name", [*SERVICES, "gateway"])
+@pytest.mark.parametrize("name", WITHOUT_OPERATOR)
 async def test_what_the_body_of_a_request_says_cannot_widen_what_its_subject_says(
     nats_parties: Parties, name: str
 ) -> None:
@@ -293,7 +294,7 @@ async def test_a_bucket_s_owner_uses_it_with_the_rights_that_it_has(nats_parties
         assert await values.get_many(["u", "v"]) == {}
 
 
-@pytest.mark.parametrize("name", [*SERVICES, GATEWAY])
+@pytest.mark.parametrize("name", WITHOUT_OPERATOR)
 async def test_of_what_operators_do_the_services_read_discards_and_gateways_nothing(
     nats_parties: Parties, name: str
 ) -> None:

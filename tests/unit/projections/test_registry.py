@@ -5,7 +5,8 @@ from pathlib import Path
 import pytest
 
 import projections
-from contracts.services import SERVICES
+from contracts.services import OPERATOR, SERVICES
+from infra.settings import Settings
 from projections import registry
 from projections.analytics import Analytics
 from projections.engine.broken_projection import Broken
@@ -18,6 +19,12 @@ def test_every_file_is_found_without_being_listed() -> None:
 
 def test_without_names_all_are_chosen() -> None:
     assert choose([]) == list(catalogue().values())
+
+
+def test_without_names_those_of_services_that_are_switched_off_are_left_out() -> None:
+    services = Settings.made_of({"operator_address": ""}).read_model_services
+    assert set(choose([])) - set(choose([], services)) == set(owned_by(OPERATOR))
+    assert [projection.name for projection in choose(["anomalies"], services)] == ["anomalies"]
 
 
 def test_an_unknown_name_is_answered_with_those_there_are() -> None:

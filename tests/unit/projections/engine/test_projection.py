@@ -5,7 +5,7 @@ import pytest
 from contracts.envelope import Recorded
 from contracts.events.friendship import FriendshipAccepted, FriendshipRemoved
 from contracts.events.user import UserCreated
-from contracts.subjects import AUTH, CONTACT
+from contracts.subjects import AUTH, CONTACT, OPERATOR
 from projections.engine import Projection, RowChanges, handles
 
 
@@ -55,6 +55,26 @@ def test_it_may_name_the_service_that_runs_it() -> None:
 
     assert Elsewhere.run_by() == "auth"
     assert Elsewhere.filters() == {CONTACT: "vestnik.contact.friendship.*", AUTH: None}
+
+
+def test_the_operators_service_reads_every_event_of_every_stream() -> None:
+    class OfOperators(Projection):
+        streams = (AUTH, OPERATOR)
+        service = "operator"
+
+    class OfTheirActs(Projection):
+        streams = (OPERATOR,)
+
+    assert OfOperators.filters() == {AUTH: None, OPERATOR: None}
+    assert OfTheirActs.run_by() == "operator"
+
+
+def test_a_private_stream_is_for_the_operators_service_alone() -> None:
+    class Curious(Projection):
+        streams = (CONTACT, OPERATOR)
+
+    with pytest.raises(ValueError, match="curious: streams must be among AUTH"):
+        Curious.run_by()
 
 
 def test_a_stream_that_does_not_exist_is_refused() -> None:
