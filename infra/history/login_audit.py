@@ -15,7 +15,8 @@ from contracts import catalogue
 from contracts.envelope import now
 from contracts.events.event import Event
 from contracts.events.session import SessionCreated, SessionRefreshed, SessionRevoked
-from contracts.subjects import PUBLIC_FILTERS, SESSION
+from contracts.subjects import SESSION, session
+from contracts.values.addresses import Network, overlap, parse_network
 from contracts.values.personal_data import plaintext_or_none
 from infra.history.event_history import end_of, is_after
 from infra.operator_errors import OperatorError
@@ -36,9 +37,25 @@ class Query(msgspec.Struct, frozen=True, kw_only=True):
     until: datetime | None = None
     # Whether to include refreshes: one every few minutes for every session in use.
     refreshes: bool = False
+    # Only sessions from this network, or from a recorded network that it is part of.
+    network: Network | None = None
+    # Only devices whose description contains this text, in any case.
+    device: str | None = None
+    # Only ends and failures of this reason; `operator`: by any operator.
+    reason: str | None = None
 
     def wants(self, row: "Row") -> bool:
+        if self.reason is not None and (row.reason is None or kind_of(row.reason) != self.reason):
+            return False
         return (self.since is None or row.at >= self.since) and (self.until is None or row.at < self.until)
+
+    def wants_origin(self, device: str | None, address: str | None) -> bool:
+        if self.device is not None and self.device.casefold() not in (device or "").casefold():
+            return False
+        if self.network is None:
+            return True
+        network = parse_network(address or "")
+        return network is not None and overlap(network, self.network)
 
 
 class Row(msgspec.Struct, frozen=True, kw_only=True):
@@ -46,20 +63,25 @@ class Row(msgspec.Struct, frozen=True, kw_only=True):
 
     at: datetime
     event: str
-    user_id: str
-    username: str
-    session_id: str
+    # None: a failed login that no account has. So is the username.
+    user_id: str | None
+    username: str | None
+    # None: of a failed login.
+    session_id: str | None
     # Of the login; None if it was forgotten.
     device: str | None
     address: str | None
-    # None unless the session ended.
+    # None unless the session ended or the login failed.
     reason: str | None
+    # How many failed logins the line stands for; None: it is about a session.
+    count: int | None = None
 
 
 class Unreadable(OperatorError):
     """Some events could not be read, so the audit is incomplete."""
 
     def __init__(self, positions: list[str]) -> None:
+        self.positions = positions
         more = f" and {len(positions) - _TOLD} more" if len(positions) > _TOLD else ""
         super().__init__(f"the audit is incomplete, these events cannot be read: {', '.join(positions[:_TOLD])}{more}")
 
@@ -87,7 +109,7 @@ class LoginAudit:
         """Yields the sessions that expired before the event, then the event's own row, if any."""
         yield from self.expired_rows(at)
         match event:
-            case SessionCreated() if self._is_about(event.user_id, event.username):
+            case SessionCreated() if self._is_wanted(event):
                 session = _Open(
                     event.user_id,
                     event.username,
@@ -125,13 +147,15 @@ class LoginAudit:
             del self._open[session_id]
             yield _row(session_id, session, session.expires_at, EXPIRED_EVENT, EXPIRED)
 
-    def _is_about(self, user_id: str, username: str) -> bool:
-        wanted = self._query.user
-        return wanted is None or user_id == wanted or username.lower() == wanted.lower()
+    def _is_wanted(self, login: SessionCreated) -> bool:
+        user, query = self._query.user, self._query
+        if user is not None and user != login.user_id and user.lower() != login.username.lower():
+            return False
+        return query.wants_origin(plaintext_or_none(login.device), plaintext_or_none(login.address))
 
 
 async def audit_rows(nc: Client, query: Query) -> AsyncGenerator[list[Row], None]:
-    """Yields the audit in pages, in the order of time, up to the current end of the stream.
+    """Yields the audit of sessions in pages, in the order of time, up to the current end of the stream.
 
     The stream is read from its beginning, whatever `since` is: a session that ends today may have begun long ago.
 
@@ -141,21 +165,36 @@ async def audit_rows(nc: Client, query: Query) -> AsyncGenerator[list[Row], None
     """
     trail, unreadable = LoginAudit(query), list[str]()
     present = now()
-    end = await end_of(nc, SESSION)
-    if end is None:
-        raise OperatorError(f"there is no stream {SESSION} yet")
     last = present if query.until is None else min(present, query.until)
-    if end:
-        async with Reader(nc, SESSION, subject_filter=PUBLIC_FILTERS[SESSION], name="audit") as reader:
-            async for batch in reader.batches():
-                messages = [message for message in batch.messages if message.sequence <= end]
-                page = [row for message in messages for row in _followed(trail, message, unreadable)]
-                yield [row for row in page if query.wants(row)]
-                if batch.position >= end or batch.pending == 0 or (messages and is_after(messages[-1], query.until)):
-                    break
+    async for messages in messages_of(nc, SESSION, session("*"), query.until):
+        page = [row for message in messages for row in _followed(trail, message, unreadable)]
+        yield [row for row in page if query.wants(row)]
     yield [row for row in trail.expired_rows(last) if query.wants(row)]
     if unreadable:
         raise Unreadable(unreadable)
+
+
+async def messages_of(
+    nc: Client, stream: str, subject_filter: str, until: datetime | None, *, after: int = 0
+) -> AsyncGenerator[list[Message], None]:
+    """Yields the messages that pass the filter, in pages, up to a time or the current end of the stream.
+
+    `after`: messages after this stream sequence.
+
+    Raises:
+        OperatorError: there is no such stream.
+    """
+    end = await end_of(nc, stream)
+    if end is None:
+        raise OperatorError(f"there is no stream {stream} yet")
+    if end <= after:
+        return
+    async with Reader(nc, stream, subject_filter=subject_filter, name="audit", after=after) as reader:
+        async for batch in reader.batches():
+            messages = [message for message in batch.messages if message.sequence <= end]
+            yield messages
+            if batch.position >= end or batch.pending == 0 or (messages and is_after(messages[-1], until)):
+                return
 
 
 def _followed(trail: LoginAudit, message: Message, unreadable: list[str]) -> Iterator[Row]:
@@ -187,3 +226,8 @@ def reason_of(reason: str, actor: str | None, note: str | None) -> str:
         return reason
     who = (actor or "").removeprefix(f"{OPERATOR}:")
     return f"{OPERATOR} {who}".rstrip() + (f": {note}" if note else "")
+
+
+def kind_of(reason: str) -> str:
+    """The reason without the operator's name and note."""
+    return OPERATOR if reason.startswith((f"{OPERATOR} ", f"{OPERATOR}:")) else reason

@@ -99,6 +99,61 @@ async def test_an_operator_ends_sessions_and_it_is_recorded_who_did_it_and_why(a
 
 
 @one_replica
+async def test_the_audit_finds_logins_and_failures_by_origin_and_reason_and_counts_them(api: Api) -> None:
+    person = await api.person()
+    out = await api.again(person, device="Phone of Anna")
+    await out.ask("DELETE", "/v1/sessions/current")
+    for login, device in ((person.username, "a thief's PHONE"), (f"{new_id()}@example.org", "a thief's desk")):
+        wrong = {"login": login, "password": "not it", "device": device}
+        assert (await api.http.post("/v1/sessions", json=wrong)).status_code == 401
+
+    def audit(*arguments: str) -> list[Json]:
+        return lines(api.system, "audit", "sessions", *arguments)
+
+    async def recorded() -> bool:
+        return len(audit("--failures", "--device", "a thief's")) == 2
+
+    await eventually(recorded, "both failures recorded")
+    known, unknown = audit("--failures", "--device", "A THIEF'S")
+    assert known == {
+        "at": known["at"],
+        "event": "login.failed",
+        "user_id": person.user_id,
+        "username": person.username,
+        "session_id": None,
+        "device": "a thief's PHONE",
+        "address": "127.0.0.1",
+        "reason": "wrong_password",
+        "count": 1,
+    }
+    assert [unknown[name] for name in ("user_id", "username", "reason")] == [None, None, "unknown_login"]
+    own = audit("--failures", "--user", person.username)
+    assert [(row["event"], row["session_id"]) for row in own] == [
+        ("session.created", person.session_id),
+        ("session.created", out.session_id),
+        ("session.revoked", out.session_id),
+        ("login.failed", None),
+    ]
+    assert own[-1] == known
+    assert audit("--user", person.user_id) == own[:-1]
+    assert audit("--user", person.user_id, "--failures", "--device", "phone") == own[1:]
+    assert audit("--user", person.user_id, "--failures", "--address", "127.0.0.0/8") == own
+    assert audit("--user", person.user_id, "--failures", "--address", "192.0.2.1") == []
+    assert audit("--user", person.user_id, "--reason", "logout") == [own[2]]
+    assert audit("--user", person.user_id, "--failures", "--reason", "wrong_password") == [known]
+    assert audit("--user", person.user_id, "--failures", "--since", known["at"]) == [known]
+    day = known["at"][:10]
+    assert audit("--user", person.user_id, "--summary") == [
+        {"day": day, "event": "login.failed", "reason": "wrong_password", "count": 1},
+        {"day": day, "event": "session.created", "reason": None, "count": 2},
+        {"day": day, "event": "session.revoked", "reason": "logout", "count": 1},
+    ]
+    selected = ("audit", "sessions", "--user", person.user_id, "--failures", "--csv")
+    written = csv.DictReader(io.StringIO(api.system.vestnik(*selected).stdout))
+    assert [row["count"] for row in written] == ["", "", "", "1"]
+
+
+@one_replica
 async def test_who_has_never_logged_in_has_an_empty_audit(api: Api) -> None:
     account = await api.register()
     person = await api.person()
@@ -116,6 +171,11 @@ def test_what_an_operator_asks_for_and_cannot_have_is_refused_in_one_line(system
         (("sessions", "revoke", "--user", new_id(), "--session", new_id(), "--reason", "x"), "no such session"),
         (("sessions", "revoke", "--user", "a b", "--reason", "x"), "username"),
         (("audit", "sessions", "--json", "--csv"), "cannot be combined"),
+        (("audit", "sessions", "--session", new_id(), "--failures"), "no session"),
+        (("audit", "sessions", "--reason", "wrong_password"), "add --failures"),
+        (("audit", "sessions", "--address", "192.0.2.300"), "neither an IP address nor a network"),
+        (("audit", "sessions", "--user", "nobody.at.all", "--failures"), "there is no user nobody.at.all"),
+        (("audit", "sessions", "--user", "nobody.at.all", "--summary"), "there is no user nobody.at.all"),
         (("audit", "sessions", "--user", "nobody.at.all"), "there is no user nobody.at.all"),
         (("audit", "sessions", "--user", "nobody.at.all", "--json"), "there is no user nobody.at.all"),
         (("audit", "sessions", "--user", new_id(), "--csv"), "there is no user"),

@@ -1,14 +1,12 @@
 """`vestnik audit`: logins, their devices, and when and why sessions ended, read from the stream."""
 
 import asyncio
-import csv
-import io
 import logging
 import sys
-from collections.abc import AsyncGenerator, Callable
+from collections.abc import AsyncGenerator
 from contextlib import aclosing
 from datetime import datetime
-from typing import TextIO
+from typing import TextIO, get_args
 
 import click
 import msgspec
@@ -16,12 +14,15 @@ from nats.aio.client import Client as NATS
 
 from contracts import catalogue
 from contracts.envelope import now
+from contracts.events.login_failure import FailureReason
+from contracts.values.addresses import Network, parse_network
 from contracts.values.ids import is_id
-from contracts.values.timestamps import rfc3339
+from infra.cli.accounts.audit_rows import Format, comma_separated, json_lines, table
 from infra.cli.accounts.user_lookup import NoSuchUser, events_of
-from infra.cli.output.terminal_text import printable
 from infra.cli.params import Moment
+from infra.history.failed_logins import failure_rows, merged
 from infra.history.login_audit import LoginAudit, Query, Row, Unreadable, audit_rows
+from infra.history.login_summary import LoginSummary
 from infra.runtime.connections import connect_nats
 from infra.runtime.run_file import find
 from infra.settings import Settings
@@ -30,10 +31,19 @@ from services.operator.history.aggregate_kinds import KINDS
 from streams.log import Log
 
 _PATIENCE = 5.0
-_COLUMNS = Row.__struct_fields__
-_WIDTHS = {"at": 24, "event": 17, "username": 18, "session_id": 36, "address": 18, "device": 24, "reason": 0}
-# Beginnings of a cell that a spreadsheet interprets as a formula.
-_FORMULA = ("=", "+", "-", "@")
+_FAILURES: tuple[str, ...] = get_args(FailureReason)
+
+
+class _Network(click.ParamType[Network]):
+    """An IP address or a network, `192.0.2.0/24`."""
+
+    name = "address"
+
+    def convert(self, value: object, param: click.Parameter | None, ctx: click.Context | None) -> Network:
+        network = parse_network(str(value).strip())
+        if network is None:
+            self.fail(f"{value!r} is neither an IP address nor a network such as 192.0.2.0/24", param, ctx)
+        return network
 
 
 @click.group()
@@ -46,7 +56,12 @@ def audit() -> None:
 @click.option("--session", "session_id", metavar="ID", help="Only this session's, read without the rest of the stream.")
 @click.option("--since", type=Moment(), help="From this time on: RFC 3339, or `7d` for seven days ago.")
 @click.option("--until", type=Moment(), help="Before this time.")
+@click.option("--address", "network", type=_Network(), help="Only from this address, or network: `192.0.2.0/24`.")
+@click.option("--device", metavar="TEXT", help="Only devices whose description contains this, in any case.")
+@click.option("--reason", metavar="REASON", help="Only ends, and failed logins, for this reason.")
 @click.option("--refreshes", is_flag=True, help="Show refreshes too, not only logins and ends.")
+@click.option("--failures", is_flag=True, help="Show failed logins too.")
+@click.option("--summary", is_flag=True, help="Count by day and reason, failed logins too, instead of listing.")
 @click.option("--json", "as_json", is_flag=True, help="Print one JSON object per line.")
 @click.option("--csv", "as_csv", is_flag=True, help="Print comma-separated values with a header.")
 def sessions(
@@ -54,54 +69,101 @@ def sessions(
     session_id: str | None,
     since: datetime | None,
     until: datetime | None,
+    network: Network | None,
+    device: str | None,
+    reason: str | None,
     refreshes: bool,
+    failures: bool,
+    summary: bool,
     as_json: bool,
     as_csv: bool,
 ) -> None:
     """Shows every login and every end of a session, in order of time.
 
     The reason of an end is logout, revoked_elsewhere, refresh_token_reused, password_changed, password_reset, expired,
-    or `operator NAME: NOTE`. Device and address are those of the login.
+    or `operator NAME: NOTE`, which `--reason operator` finds. Device and address are those of the login.
+
+    The reason of a failed login is wrong_password, unknown_login, email_not_verified, wrong_code, code_required or
+    rate_limited. A failed login has no session; after many in an hour a line stands for several.
     """
     if as_json and as_csv:
         raise click.UsageError("--json and --csv cannot be combined")
     session_id = None if session_id is None else session_id.lower()
     if session_id is not None and not is_id(session_id):
         raise click.BadParameter(f"{session_id!r} is no session's id", param_hint="--session")
-    user = None if user is None else user.strip().lower()
-    query = Query(user=user, since=since, until=until, refreshes=refreshes)
-    render, header = (_json, "") if as_json else (_csv, _csv_line(_COLUMNS)) if as_csv else (_line, _HEADER)
-    asyncio.run(_run(Settings.load(), query, session_id, sys.stdout, render, header))
+    if session_id is not None and failures:
+        raise click.UsageError("--session and --failures cannot be combined: a failed login has no session")
+    failures = failures or (summary and session_id is None)
+    if reason in _FAILURES and not failures:
+        raise click.UsageError(f"{reason} is the reason of a failed login: add --failures")
+    query = Query(
+        user=None if user is None else user.strip().lower(),
+        since=since,
+        until=until,
+        refreshes=refreshes,
+        network=network,
+        device=device,
+        reason=reason,
+    )
+    form = json_lines() if as_json else comma_separated(counts=failures) if as_csv else table()
+    selection = _Selection(query=query, session_id=session_id, failures=failures, summary=summary)
+    asyncio.run(_run(Settings.load(), selection, sys.stdout, form))
 
 
-async def _run(
-    settings: Settings,
-    query: Query,
-    session_id: str | None,
-    output: TextIO,
-    render: Callable[[Row], str],
-    header: str,
-) -> None:
+class _Selection(msgspec.Struct, frozen=True, kw_only=True):
+    """What to print."""
+
+    query: Query
+    session_id: str | None
+    failures: bool
+    summary: bool
+
+
+async def _run(settings: Settings, selection: _Selection, output: TextIO, form: Format) -> None:
     url = settings.nats_url or find(settings.data_dir).nats_url
     settings = msgspec.structs.replace(settings, nats_url=url)
     nc = await connect_nats(settings, "operator-audit", patience=_PATIENCE)
-    any_rows = False
+    summary, header, any_rows = LoginSummary(), form.header, False
     try:
-        async with aclosing(audit_rows(nc, query) if session_id is None else _session(nc, query, session_id)) as pages:
+        async with aclosing(await _rows(nc, settings, selection)) as pages:
             async for page in pages:
-                if page:
-                    output.write(header + "".join(map(render, page)))
+                any_rows = any_rows or bool(page)
+                if selection.summary:
+                    summary.add(page)
+                elif page:
+                    output.write(header + "".join(map(form.of_row, page)))
                     output.flush()
-                    header, any_rows = "", True
-        if query.user is not None and not any_rows:
-            _, events = await events_of(Log(nc, patience=_PATIENCE), settings, query.user)
+                    header = ""
+        if selection.query.user is not None and not any_rows:
+            _, events = await events_of(Log(nc, patience=_PATIENCE), settings, selection.query.user)
             if not events:
-                raise NoSuchUser(query.user)
+                raise NoSuchUser(selection.query.user)
+        if selection.summary:
+            header = form.summary_header + "".join(map(form.of_summary, summary.rows()))
         output.write(header)
     finally:
         # The connection ends with the command: no warning is needed.
         logging.getLogger("infra.runtime.connections").setLevel(logging.ERROR)
         await nc.close()
+
+
+async def _rows(nc: NATS, settings: Settings, selection: _Selection) -> AsyncGenerator[list[Row], None]:
+    """The pages of rows.
+
+    Raises:
+        NoSuchUser: failed logins of a user are wanted whose name no account has.
+    """
+    query = selection.query
+    if selection.session_id is not None:
+        return _session(nc, query, selection.session_id)
+    if not selection.failures:
+        return audit_rows(nc, query)
+    user_id = None
+    if query.user is not None:
+        user_id, _ = await events_of(Log(nc, patience=_PATIENCE), settings, query.user)
+        if not user_id:
+            raise NoSuchUser(query.user)
+    return merged(audit_rows(nc, query), failure_rows(nc, query, user_id))
 
 
 async def _session(nc: NATS, query: Query, session_id: str) -> AsyncGenerator[list[Row], None]:
@@ -129,39 +191,3 @@ async def _session(nc: NATS, query: Query, session_id: str) -> AsyncGenerator[li
     yield [row for row in await asyncio.to_thread(rows) if query.wants(row)]
     if unreadable:
         raise Unreadable(unreadable)
-
-
-def _json(row: Row) -> str:
-    return msgspec.json.encode({**msgspec.structs.asdict(row), "at": rfc3339(row.at)}).decode() + "\n"
-
-
-def _csv(row: Row) -> str:
-    return _csv_line([_cell(_shown(value)) for value in msgspec.structs.astuple(row)])
-
-
-def _csv_line(cells: object) -> str:
-    line = io.StringIO()
-    csv.writer(line, lineterminator="\n").writerow(cells)  # type: ignore[arg-type]  # any iterable
-    return line.getvalue()
-
-
-def _line(row: Row) -> str:
-    return _columns({name: _shown(getattr(row, name)) for name in _WIDTHS})
-
-
-def _columns(values: dict[str, str]) -> str:
-    return "  ".join(f"{values[name]:<{width}}" for name, width in _WIDTHS.items()).rstrip() + "\n"
-
-
-def _shown(value: object) -> str:
-    """The value as printable text, since a device's name comes from the client."""
-    if isinstance(value, datetime):
-        return rfc3339(value)
-    return "" if value is None else printable(str(value))
-
-
-def _cell(text: str) -> str:
-    return f"'{text}" if text.startswith(_FORMULA) else text
-
-
-_HEADER = _columns({name: name.upper() for name in _WIDTHS})

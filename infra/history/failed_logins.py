@@ -1,0 +1,124 @@
+"""Failed logins as rows of the audit, read from auth's stream, and their merge with the rows of sessions."""
+
+import asyncio
+from collections.abc import AsyncGenerator, Iterable
+from datetime import datetime
+
+import msgspec
+from nats.aio.client import Client
+
+from contracts import catalogue
+from contracts.events.login_failure import LoginFailed
+from contracts.events.user import UserCreated
+from contracts.subjects import AUTH, login_failures, user
+from contracts.values.personal_data import plaintext_or_none
+from infra.history.event_history import SKEW
+from infra.history.login_audit import Query, Row, Unreadable, messages_of
+from streams.log import Log
+from streams.lru_cache import LruCache
+from streams.message import Message
+
+# Usernames that are kept, and looked up concurrently.
+_MOST_NAMES, _AT_ONCE = 10_000, 64
+
+
+async def failure_rows(nc: Client, query: Query, user_id: str | None) -> AsyncGenerator[list[Row], None]:
+    """Yields failed logins in pages, in the order of the stream, up to its current end.
+
+    `user_id`: only to this account, whichever user the query names.
+
+    Raises:
+        OperatorError: there is no stream of auth.
+        Unreadable: at the end, if events could not be read.
+    """
+    log, names, unreadable = Log(nc), LruCache[str, str | None](_MOST_NAMES), list[str]()
+    after = await log.end_before(AUTH, query.since - SKEW) if query.since else 0
+    async for messages in messages_of(nc, AUTH, login_failures(user_id or "*"), query.until, after=after):
+        rows = [row for message in messages if (row := _row(message, unreadable)) and query.wants(row)]
+        wanted = [row for row in rows if query.wants_origin(row.device, row.address)]
+        await _look_up(log, names, {row.user_id for row in wanted if row.user_id is not None})
+        yield [
+            msgspec.structs.replace(row, username=names.get(row.user_id)) if row.user_id is not None else row
+            for row in wanted
+        ]
+    if unreadable:
+        raise Unreadable(unreadable)
+
+
+async def merged(*sources: AsyncGenerator[list[Row], None]) -> AsyncGenerator[list[Row], None]:
+    """Yields the rows of all sources in pages, in the order of time; keeps one page of each in memory.
+
+    Raises:
+        OperatorError: a source raised it.
+        Unreadable: at the end, with what was unreadable in any of the sources.
+    """
+    unreadable = list[str]()
+    waiting: dict[AsyncGenerator[list[Row], None], list[Row]] = {source: [] for source in sources}
+    while waiting:
+        for source in [source for source, rows in waiting.items() if not rows]:
+            try:
+                waiting[source] = await anext(source)
+            except StopAsyncIteration:
+                del waiting[source]
+            except Unreadable as error:
+                unreadable += error.positions
+                del waiting[source]
+        if all(waiting.values()):
+            yield _take(waiting.values())
+    if unreadable:
+        raise Unreadable(unreadable)
+
+
+def _take(pages: Iterable[list[Row]]) -> list[Row]:
+    """Removes from the pages the rows that no later page can precede, and returns them in the order of time."""
+    pages = list(pages)
+    bound = min((max(row.at for row in page) for page in pages), default=None)
+    taken: list[Row] = []
+    for page in pages:
+        early = [row for row in page if bound is None or row.at <= bound]
+        page[:] = [row for row in page if bound is not None and row.at > bound]
+        taken += early
+    return sorted(taken, key=_time)
+
+
+def _time(row: Row) -> datetime:
+    return row.at
+
+
+def _row(message: Message, unreadable: list[str]) -> Row | None:
+    try:
+        envelope = message.envelope()
+        event = catalogue.decode(envelope.type, envelope.schema, envelope.data)
+    except (msgspec.DecodeError, LookupError):
+        unreadable.append(f"{message.stream} {message.sequence}")
+        return None
+    if not isinstance(event, LoginFailed):
+        return None
+    return Row(
+        at=envelope.at,
+        event=event.TYPE,
+        user_id=event.user_id,
+        username=None,
+        session_id=None,
+        device=plaintext_or_none(event.device),
+        address=plaintext_or_none(event.address),
+        reason=event.reason,
+        count=event.count,
+    )
+
+
+async def _look_up(log: Log, names: LruCache[str, str | None], user_ids: set[str]) -> None:
+    """Adds the accounts' usernames to the cache."""
+    unknown = [user_id for user_id in user_ids if user_id not in names]
+    for first in range(0, len(unknown), _AT_ONCE):
+        few = unknown[first : first + _AT_ONCE]
+        for user_id, name in zip(few, await asyncio.gather(*(_name_of(log, one) for one in few)), strict=True):
+            names.put(user_id, name)
+
+
+async def _name_of(log: Log, user_id: str) -> str | None:
+    try:
+        events = [message.open().data for message in await log.read(user(user_id), limit=1)]
+    except (msgspec.DecodeError, LookupError):
+        return None
+    return next((event.username for event in events if isinstance(event, UserCreated)), None)
