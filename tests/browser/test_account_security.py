@@ -1,6 +1,7 @@
-"""What the messenger shows of an account's security: notifications about it."""
+"""What the messenger shows of an account's security: notifications about it, and the history of logins."""
 
 import json
+import re
 from typing import Any
 from uuid import uuid4
 
@@ -10,7 +11,7 @@ from playwright.async_api import Page, Route, expect
 from tests.browser.browser_users import PHONE, Sitting
 from tests.browser.test_looks import assert_readable
 from tests.browser.test_shell import HIDDEN, RECORD, recorded
-from tests.e2e.people import Api, Person
+from tests.e2e.people import Api, Person, eventually
 
 pytestmark = pytest.mark.asyncio(loop_scope="session")
 
@@ -24,9 +25,10 @@ ACCOUNT_KINDS = {
     "two_factor_off": ("Two-step verification was turned off.", "проверка выключена"),
 }
 
+AT = "2026-11-30T09:00:00.000Z"
 
-def notification(person: Person, kind: str, *, read: bool = False) -> dict[str, Any]:
-    at = "2026-11-30T09:00:00.000Z"
+
+def notification(person: Person, kind: str, *, at: str = AT, read: bool = False) -> dict[str, Any]:
     return {"notification_id": str(uuid4()), "kind": kind, "from_user_id": person.user_id, "at": at, "read": read}
 
 
@@ -54,6 +56,7 @@ async def test_notifications_about_the_account_are_shown_in_words_and_unknown_ki
     async def listed(route: Route) -> None:
         await route.fulfill(json={"items": items, "next": None})
 
+    await page.locator("#app[data-line=up]").wait_for()
     await page.route("**/v1/notifications?*", listed)
     await page.goto("/#/notifications")
     rows = page.locator(".persons .person")
@@ -89,11 +92,12 @@ async def test_what_happens_to_the_account_is_shown_at_once_and_notified_while_t
     await page.route("**/v1/notifications/read", reading)
     changed, unknown = notification(anna, "password_changed"), notification(anna, "of_the_future")
     toasts = page.locator(".toast")
-    await send_live(page, unknown, changed, changed)
+    # The user has just logged in here.
+    await send_live(page, notification(anna, "new_device"), unknown, changed, changed)
     await expect(toasts).to_have_count(1)
     await expect(toasts).to_contain_text("Your password was changed.")
     await expect(page.locator("#notes")).to_have_text("Your password was changed.")
-    await expect(page.get_by_role("link", name="Notifications 2")).to_be_visible()
+    await expect(page.get_by_role("link", name="Notifications 3")).to_be_visible()
     await assert_readable(page, "toast")
     assert await page.evaluate("window.shown") == []
     await toasts.get_by_role("button", name="Close").press("Enter")
@@ -102,11 +106,123 @@ async def test_what_happens_to_the_account_is_shown_at_once_and_notified_while_t
     assert read == [{"notification_ids": [changed["notification_id"]]}]
 
     await page.evaluate(HIDDEN)
-    device = notification(anna, "new_device")
-    await send_live(page, device)
-    text = "There was a login to your account from a new device."
+    await send_live(page, notification(anna, "two_factor_off"))
+    text = "Two-step verification was turned off."
     await recorded([page], "shown", [["Vestnik", text]])
     await toasts.get_by_role("link", name="Look at your logins").click()
     await expect(page).to_have_url(f"{api.system.url}/#/settings/sessions")
     await expect(toasts).to_have_count(0)
     await recorded([page], "withdrawn", ["Vestnik"])
+
+
+async def test_failed_attempts_are_shown_between_the_logins_with_what_to_do(sitting: Sitting, api: Api) -> None:
+    anna = await api.person()
+    phone = await api.again(anna, device="A phone")
+    assert (await phone.ask("DELETE", "/v1/sessions/current")).status_code == 204
+    assert (await api.log_in(anna.username, "not the password", device="A thief's phone")).status_code == 401
+
+    async def recorded() -> bool:
+        return bool((await anna.get("/v1/sessions/history")).json()["failed_attempts"])
+
+    await eventually(recorded, "the failed attempt")
+    page = await sitting.log_in(anna)
+    await page.get_by_role("link", name="Settings").click()
+    await page.get_by_role("link", name="All logins and failed attempts").click()
+    entries = page.locator(".timeline li")
+    await expect(entries).to_have_count(4)
+    await expect(entries.nth(0)).to_contain_text("This device")
+    await expect(entries.nth(1)).to_contain_text("Failed login: wrong password")
+    await expect(entries.nth(1)).to_contain_text("127.0.0.1 · A thief's phone · ")
+    await expect(entries.nth(2)).to_contain_text(re.compile(r"A phone.*Logged in .* · logged out "))
+    await page.get_by_role("link", name="Change the password").click()
+    await expect(page.locator("#field-current_password")).to_be_focused()
+    await page.go_back()
+    await page.get_by_role("button", name="Log out there").click()
+    await expect(page.get_by_text("Logged out: Unknown device.")).to_be_focused()
+    await page.get_by_role("link", name="Settings").first.click()
+    await expect(page).to_have_url(re.compile("#/settings$"))
+
+
+def login(number: int, at: str, **changed: Any) -> dict[str, Any]:  # noqa: ANN401 - a value of JSON
+    plain = {"session_id": f"s{number}", "device": f"Device {number}", "address": "203.0.113.0", "created_at": at}
+    ended = {"ended_at": None, "reason": None, "current": number == 0}
+    return {**plain, "last_refreshed_at": at, **ended, **changed}
+
+
+def attempt(reason: str, at: str, **changed: Any) -> dict[str, Any]:  # noqa: ANN401 - a value of JSON
+    return {"at": at, "since": at, "reason": reason, "device": "", "address": "", "count": 1, **changed}
+
+
+TIMELINE = {
+    "en": ("Device 0", "wrong code", "14 attempts, ", "Failed login", "Device 1.* · ended "),
+    "ru": ("Device 0", "неверный код", "14 попыток, ", "Неудачный вход", "Device 1.* · завершён "),
+}
+
+
+@pytest.mark.parametrize(("language", "scheme"), [("en", "light"), ("ru", "dark")])
+async def test_the_history_goes_back_page_by_page_and_names_what_it_does_not_know(
+    sitting: Sitting, api: Api, language: str, scheme: str
+) -> None:
+    anna = await api.person()
+    page = await sitting.log_in(anna, locale=language, color_scheme=scheme, size=PHONE)
+    day = "2026-11-{:02}T10:00:00.000Z".format
+    many = attempt("wrong_password", day(26), since=day(25), count=14, address="198.51.100.0")
+    pages: dict[str, Any] = {
+        "": {
+            "items": [login(0, day(28)), login(1, day(24), ended_at=day(25), reason="of_the_future")],
+            "failed_attempts": [attempt("wrong_code", day(27)), many, attempt("of_the_future", day(25))],
+            "next": "further",
+        },
+        "further": {
+            "items": [login(2, day(20), ended_at=day(21), reason="expired")],
+            "failed_attempts": [attempt("rate_limited", day(22))],
+            "next": None,
+        },
+    }
+    refused = False
+
+    async def history(route: Route) -> None:
+        _, _, cursor = route.request.url.partition("cursor=")
+        if refused:
+            await route.fulfill(status=503, json={"code": "unavailable", "detail": "English"})
+        else:
+            await route.fulfill(json=pages[cursor])
+
+    changed = [notification(anna, "password_changed", at=day(23)), notification(anna, "new_device", at=day(28))]
+    marked: list[Any] = []
+
+    async def mark(route: Route) -> None:
+        marked.append(route.request.post_data_json)
+        await route.fulfill(status=204)
+
+    await page.route("**/v1/sessions/history?*", history)
+    await page.route("**/v1/notifications?*", lambda route: route.fulfill(json={"items": changed, "next": None}))
+    await page.route("**/v1/notifications/read", mark)
+    await page.locator("#app[data-line=up]").wait_for()
+    await page.goto("/#/notifications")
+    await expect(page.locator(".person.fresh")).to_have_count(2)
+    await page.goto("/#/settings/sessions")
+    entries = page.locator(".timeline li")
+    await expect(entries).to_have_count(5)
+    for place, text in enumerate(TIMELINE[language]):
+        await expect(entries.nth(place)).to_contain_text(re.compile(text))
+    await expect(entries.nth(1).locator("strong")).to_have_text(re.compile("password was right|Пароль был верным"))
+    await expect(page.locator(".timeline strong.why")).to_have_count(1)
+    await assert_readable(page, f"logins-{scheme}-{language}")
+    # Seen here, hence read.
+    await eventually(
+        lambda: page.evaluate("!document.querySelector('[data-view=notifications] .badge:not([hidden])')"), "read"
+    )
+    assert marked == [{"notification_ids": [one["notification_id"] for one in changed]}]
+
+    older = page.get_by_role("button", name=re.compile("older|более ранние"))
+    refused = True
+    await older.click()
+    await expect(page.locator(".card > .problem:not(:empty)")).to_be_visible()
+    await expect(entries).to_have_count(5)
+    refused = False
+    await older.press("Enter")
+    await expect(entries).to_have_count(8)
+    await expect(entries.nth(5)).to_be_focused()
+    await expect(entries.nth(5)).to_contain_text(re.compile("password was changed|пароль изменён"))
+    await expect(older).to_be_hidden()

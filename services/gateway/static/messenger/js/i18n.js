@@ -33,6 +33,12 @@ export function t(key, values = {}) {
   return phrase.replace(/\{(\w+)\}/g, (whole, name) => values[name] ?? whole);
 }
 
+/** The phrase of one of the gateway's values; the general phrase of the kind for a value that is newer than this page. */
+export function word(kind, value, values) {
+  const key = `${kind}_${value}`;
+  return t(key in ENGLISH ? key : `${kind}_other`, values);
+}
+
 /** What went wrong, in words: an error of the interface by its code. */
 export function reason(error) {
   if (error?.code === "invalid") return [...new Set(error.errors?.map(wrong))].join(" ") || t("e_invalid");

@@ -1,6 +1,6 @@
 // What a notification is about, by its kind.
 
-import { t } from "../i18n.js";
+import { word } from "../i18n.js";
 
 const ACCOUNT = new Set(["new_device", "password_changed", "password_reset", "email_changed", "refresh_token_reused", "two_factor_on", "two_factor_off"]);
 const PEOPLE = new Set(["friend_accepted", "friend_request", "message"]);
@@ -17,7 +17,7 @@ export function isAboutPerson({ kind }) {
 
 /** What happened; a gateway that is newer than this page may send kinds that it has no words for. */
 export function notificationText(notification, name = "") {
-  return t(isAboutAccount(notification) || isAboutPerson(notification) ? `notification_${notification.kind}` : "notification_other", { name });
+  return word("notification", notification.kind, { name });
 }
 
 /** The view to look at because of it. */

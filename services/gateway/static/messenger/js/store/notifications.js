@@ -4,6 +4,8 @@ import * as api from "../api.js";
 import { isAboutAccount } from "./notification_kinds.js";
 
 const MOST = 100;
+// How long after an act in this page its notification may arrive.
+const OWN_ACT_MS = 60_000;
 
 function newestFirst(first, second) {
   return second.at.localeCompare(first.at) || second.notification_id.localeCompare(first.notification_id);
@@ -17,6 +19,9 @@ export class Notifications {
     this.loads = new Set();
     this.loadsBegun = 0;
     this.loadApplied = 0;
+    this.readingAboutAccount = false;
+    // When the user last did in this page what causes a notification of a kind.
+    this.ownActs = new Map();
     this.events = {
       "notification.created": (notification) => this.#add(notification),
       "notification.read": (data) => this.#markRead(data),
@@ -44,6 +49,24 @@ export class Notifications {
   async read(id) {
     await api.post("/v1/notifications/read", { notification_ids: [id] });
     this.#markRead({ notification_ids: [id] });
+  }
+
+  /** The user does in this page what causes a notification of the kind: this page does not alert to it. */
+  expect(kind) {
+    this.ownActs.set(kind, performance.now());
+  }
+
+  /** Those about the user's own account. */
+  async readAboutAccount() {
+    const ids = this.items.filter((item) => !item.read && isAboutAccount(item)).map((item) => item.notification_id);
+    if (!ids.length || this.readingAboutAccount) return;
+    this.readingAboutAccount = true;
+    try {
+      await api.post("/v1/notifications/read", { notification_ids: ids });
+      this.#markRead({ notification_ids: ids });
+    } finally {
+      this.readingAboutAccount = false;
+    }
   }
 
   /** All that are listed. */
@@ -82,7 +105,8 @@ export class Notifications {
       if (this.items.some((item) => item.notification_id === notification.notification_id)) return;
       this.items = [notification, ...this.items].sort(newestFirst).slice(0, MOST);
     });
-    if (isNew && isAboutAccount(notification)) this.store.changed("account_notification", notification);
+    const isOwn = performance.now() - (this.ownActs.get(notification.kind) ?? -Infinity) < OWN_ACT_MS;
+    if (isNew && isAboutAccount(notification) && !isOwn) this.store.changed("account_notification", notification);
     const conversation = this.store.conversations.get(notification.from_user_id);
     if (conversation) this.readUpTo(conversation);
   }

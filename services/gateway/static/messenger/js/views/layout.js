@@ -8,6 +8,7 @@ import { notificationsView } from "./notifications.js";
 import { closePopover } from "./menu.js";
 import { openPalette } from "./palette.js";
 import { peopleView } from "./people.js";
+import { loginHistoryView } from "./settings/login_history.js";
 import { settingsView } from "./settings/view.js";
 import { Toasts } from "./toasts.js";
 import { ConversationView } from "./conversation/view.js";
@@ -30,7 +31,7 @@ export class Shell {
     const on = (kind, work) => this.store.addEventListener(kind, work, { signal });
     on("connection", () => this.#connection());
     for (const kind of ["conversations", "friends", "notifications", "presence"]) on(kind, () => this.#badges());
-    for (const kind of ["conversations", "friends", "blocks", "presence", "notifications", "profile", "sessions", "messages", "message_event", "drafts", "connection"]) {
+    for (const kind of ["conversations", "friends", "blocks", "presence", "notifications", "account_notification", "profile", "sessions", "messages", "message_event", "drafts", "connection"]) {
       on(kind, ({ detail }) => { this.list?.update(); this.view?.update?.(kind, detail); });
     }
     on("account_notification", ({ detail }) => this.toasts.add(detail));
@@ -89,7 +90,8 @@ export class Shell {
     if (peer) this.view = new ConversationView(store, peer);
     else if (view === "people") this.view = peopleView(store);
     else if (view === "notifications") this.view = notificationsView(store);
-    else if (view === "settings") this.view = settingsView(store, this.logOut);
+    else if (view === "settings" && id === "sessions") this.view = loginHistoryView(store);
+    else if (view === "settings") this.view = settingsView(store, this.logOut, id);
     else this.view = { node: el("div", { class: "nothing" }, icon("chats"), el("p", {}, t("pick_chat")), el("p", { class: "soft keys" }, t("shortcut"))) };
     fill(this.main, this.view.node);
     this.view.shown?.();

@@ -6,7 +6,7 @@ import { form } from "../../forms.js";
 import { t } from "../../i18n.js";
 
 /** `changed` is called once the password is changed, which ends all other sessions. */
-export function passwordCard(changed) {
+export function passwordCard(store, changed) {
   const card = form({
     title: t("change_password"), level: "h3", action: t("save"),
     fields: [
@@ -15,6 +15,7 @@ export function passwordCard(changed) {
     ],
     errors: { invalid_credentials: ["current_password", "e_wrong_current_password"] },
     async submit(values) {
+      store.notifications.expect("password_changed");
       await api.put("/v1/users/me/password", values);
       card.reset();
       changed();

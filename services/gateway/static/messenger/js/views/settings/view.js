@@ -10,12 +10,14 @@ import { presenceCard } from "./presence.js";
 import { profileCard } from "./profile.js";
 import { sessionsCard } from "./sessions.js";
 
-export function settingsView(store, logOut) {
+/** `part`: `password`, where the address leads to that card. */
+export function settingsView(store, logOut, part) {
   const profile = profileCard(store), presence = presenceCard(store), sessions = sessionsCard(), blocked = blockedPeopleCard(store);
   const node = el("section", { class: "page" }, el("div", { class: "title" }, el("h2", {}, t("settings")), el("button", { type: "button", onclick: logOut }, t("log_out"))),
-    profile.node, appearanceCard(store), presence.node, alertsCard(), sessions.node, blocked.node, passwordCard(sessions.draw));
+    profile.node, appearanceCard(store), presence.node, alertsCard(), sessions.node, passwordCard(store, sessions.draw), blocked.node);
+  sessions.node.append(el("p", {}, el("a", { href: "#/settings/sessions" }, t("logins_all"))));
 
-  return { node, update: (kind) => {
+  return { node, shown: () => part === "password" && node.querySelector("#field-current_password").focus(), update: (kind) => {
     if (kind === "profile" && !profile.node.contains(document.activeElement)) profile.draw();
     if (kind === "profile") presence.draw();
     if (kind === "sessions") sessions.draw();
