@@ -9,7 +9,18 @@ from collections.abc import Callable
 import msgspec
 
 from contracts import subjects
-from contracts.events import dead_letter, friendship, login_failure, message, operator, profile, report, session, user
+from contracts.events import (
+    dead_letter,
+    friendship,
+    login_failure,
+    message,
+    operator,
+    profile,
+    report,
+    second_factor,
+    session,
+    user,
+)
 from contracts.events.event import Event
 from contracts.events.loss import EVENTS_LOST
 from contracts.subjects import STREAMS, stream_of
@@ -84,6 +95,16 @@ AGGREGATE_TYPES = (
     AggregateType(subjects.username_claim, (user.UsernameClaimed, user.UsernameConfirmed, user.UsernameReleased)),
     AggregateType(subjects.mail, (user.MailSent, user.MailNotDue)),
     AggregateType(subjects.login_failures, (login_failure.LoginFailed,)),
+    AggregateType(
+        subjects.second_factor,
+        (
+            second_factor.TotpBegun,
+            second_factor.TotpConfirmed,
+            second_factor.TotpUsed,
+            second_factor.RecoveryCodeUsed,
+            second_factor.TotpRemoved,
+        ),
+    ),
     AggregateType(subjects.session, (session.SessionCreated, session.SessionRefreshed, session.SessionRevoked)),
     AggregateType(subjects.alerts, (session.AccountAlerted,)),
     AggregateType(subjects.profile, (profile.ProfileCreated, profile.ProfileUpdated)),

@@ -103,6 +103,18 @@ class NotAnOperator(VestnikError):
     code, status, grpc = "not_an_operator", 403, "PERMISSION_DENIED"
 
 
+class SecondFactorRequired(VestnikError):
+    """Operators need two-step verification: turn it on in the messenger's settings, then log in again with a code."""
+
+    code, status, grpc = "second_factor_required", 403, "PERMISSION_DENIED"
+
+
+class ReauthenticationRequired(VestnikError):
+    """The login is too old, or the session was not used for too long; log in again."""
+
+    code, status, grpc = "reauthentication_required", 403, "PERMISSION_DENIED"
+
+
 class RateLimited(VestnikError):
     """Too many requests."""
 
@@ -137,6 +149,30 @@ class InvalidCredentials(VestnikError):
     """The login or the password is wrong."""
 
     code, status, grpc = "invalid_credentials", 401, "UNAUTHENTICATED"
+
+
+class TotpRequired(VestnikError):
+    """The password is right; a code of the authenticator app, or a recovery code, is needed too."""
+
+    code, status, grpc = "totp_required", 401, "UNAUTHENTICATED"
+
+
+class InvalidTotp(VestnikError):
+    """The code is wrong, or was used before."""
+
+    code, status, grpc = "invalid_totp", 401, "UNAUTHENTICATED"
+
+
+class TotpAlreadyOn(VestnikError):
+    """Two-step verification is on; turn it off before setting it up again."""
+
+    code, status, grpc = "totp_already_on", 409, "FAILED_PRECONDITION"
+
+
+class TotpNotBegun(VestnikError):
+    """No set-up of two-step verification awaits its first code; begin again."""
+
+    code, status, grpc = "totp_not_begun", 409, "FAILED_PRECONDITION"
 
 
 class EmailNotVerified(VestnikError):

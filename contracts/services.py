@@ -68,6 +68,11 @@ _SERVICES = (
             "ChangePassword": _FOR_USER,
             "RequestPasswordReset": _FOR_NOBODY,
             "ResetPassword": _FOR_NOBODY,
+            "BeginTotp": _FOR_USER,
+            "ConfirmTotp": _FOR_USER,
+            "EndTotp": _FOR_USER,
+            # An operator may turn off the second factor of a user who lost it, and turn on none.
+            "ResetTotp": {OPERATOR: None},
             # Contact asks whether there is such a user; it is shown no e-mail address.
             "GetUser": {GATEWAY: "user_id", "contact": None},
             "ListFailedLogins": _FOR_USER,

@@ -161,6 +161,11 @@ def login_failures(user_id: str) -> str:
     return f"vestnik.auth.login_failures.{user_id}"
 
 
+def second_factor(user_id: str) -> str:
+    """Private: a user's authenticator app and recovery codes; the last event contains the whole state."""
+    return f"vestnik.auth.second_factor.{user_id}"
+
+
 def session(session_id: str) -> str:
     return f"vestnik.session.session.{session_id}"
 

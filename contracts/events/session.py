@@ -22,6 +22,8 @@ class SessionCreated(Event, frozen=True, kw_only=True):
     credential: int = 0
     # Whether the login came without a valid device token. The first login of every account does.
     new_device: bool = False
+    # The login came with a code, with a recovery code, or from a device remembered after one.
+    second_factor: bool = False
 
 
 class SessionRefreshed(Event, frozen=True, kw_only=True):
@@ -30,6 +32,8 @@ class SessionRefreshed(Event, frozen=True, kw_only=True):
     # Of the refresh token that is valid from now on: 1 after login, 2 after the first refresh, …
     generation: int
     expires_at: Moment
+    # As at the login.
+    second_factor: bool = False
 
 
 class SessionRevoked(Event, frozen=True, kw_only=True):

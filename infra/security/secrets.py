@@ -16,7 +16,7 @@ from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey,
 
 from contracts.services import REGISTRY, SERVICES
 from infra.operator_errors import OperatorError
-from infra.security import access_keys, position_keys
+from infra.security import access_keys, position_keys, totp_keys
 from infra.security.access_keys import SigningKeys
 from infra.security.key_lifecycle import KeyTerms
 from infra.security.position_keys import PositionKeys
@@ -24,6 +24,7 @@ from infra.security.secret_files import load as _load
 from infra.security.secret_files import locked as _locked
 from infra.security.secret_files import private_pem as _private_pem
 from infra.security.secret_files import replace as _replace
+from infra.security.totp_keys import TotpKeys
 
 TOPOLOGY = "topology"
 PARTIES = tuple(REGISTRY)
@@ -67,8 +68,9 @@ class Secrets:
                 _write_once(folder / f"service-{party}.pem", _private_pem(Ed25519PrivateKey.generate()))
             if not access_keys.key_ids(folder):
                 access_keys.make(folder, datetime.now(UTC))
-            if not position_keys.key_ids(folder):
-                position_keys.make(folder, datetime.now(UTC))
+            for files in (position_keys.FILES, totp_keys.FILES):
+                if not files.ids(folder):
+                    files.make(folder, datetime.now(UTC))
             _publish(folder)
         return cls(folder)
 
@@ -105,6 +107,10 @@ class Secrets:
     def position_keys(self, terms: KeyTerms) -> PositionKeys:
         """The keys that encrypt positions for clients; for the gateways alone."""
         return PositionKeys(self._folder, terms)
+
+    def totp_keys(self, terms: KeyTerms) -> TotpKeys:
+        """The keys that seal the secrets of authenticator apps; for auth alone."""
+        return TotpKeys(totp_keys.FILES, self._folder, terms)
 
     def nats_password(self, party: str) -> str:
         """The password of the party's user at the NATS server."""

@@ -27,7 +27,15 @@ class Sessions:
         self._stub = client.stub(SessionServiceStub)
 
     async def create(
-        self, *, user_id: str, username: str, device: str, address: str, credential: int, new_device: bool
+        self,
+        *,
+        user_id: str,
+        username: str,
+        device: str,
+        address: str,
+        credential: int,
+        new_device: bool,
+        second_factor: bool,
     ) -> Tokens:
         """Creates a session. Not idempotent, so not retried when the response is lost: each call creates another one.
 
@@ -44,6 +52,7 @@ class Sessions:
                 address=address,
                 credential=credential,
                 new_device=new_device,
+                second_factor=second_factor,
             ),
             timeout=_TIMEOUT,
             context=msgspec.structs.replace(current(), actor=user_id),

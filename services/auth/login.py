@@ -6,7 +6,7 @@ cannot find out who has an account. Failures are recorded in the background (fai
 """
 
 import logging
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from contextlib import suppress
 from datetime import datetime
 
@@ -17,11 +17,15 @@ from contracts.errors import (
     EmailNotVerified,
     Invalid,
     InvalidCredentials,
+    InvalidTotp,
     Overloaded,
     RateLimited,
     SessionNotFound,
+    TotpRequired,
+    VestnikError,
 )
 from contracts.events.login_failure import FailureReason
+from contracts.events.second_factor import SecondFactorState
 from contracts.rpc.vestnik.session.v1 import Tokens
 from infra.rpc.call_context import current
 from services.auth import domain
@@ -33,9 +37,16 @@ from services.auth.passwords.change import Addresses
 from services.auth.passwords.hashing import Passwords
 from services.auth.registration.email_lookup import email_key
 from services.auth.repositories import Aggregates
-from services.auth.tokens.device_tokens import DeviceTokens
+from services.auth.second_factor import domain as second_factor
+from services.auth.second_factor.commands import SecondFactors
+from services.auth.tokens.device_tokens import Device, DeviceTokens
 
 log = logging.getLogger(__name__)
+_REASONS: Mapping[type[VestnikError], FailureReason] = {
+    TotpRequired: "code_required",
+    InvalidTotp: "wrong_code",
+    RateLimited: "rate_limited",
+}
 
 
 class LoggedIn(msgspec.Struct, frozen=True):
@@ -52,6 +63,7 @@ class Login:
         keys: ClaimKeys,
         sessions: Sessions,
         devices: DeviceTokens,
+        second_factors: SecondFactors,
         addresses: Addresses,
         failures: FailedLogins,
         *,
@@ -62,6 +74,7 @@ class Login:
         self._keys = keys
         self._sessions = sessions
         self._devices = devices
+        self._second_factors = second_factors
         self._addresses = addresses
         self._failures = failures
         self._clock = clock
@@ -75,34 +88,51 @@ class Login:
         address: str,
         device_token: str = "",
         known_device_only: bool = False,
+        totp: str = "",
+        proved_device_only: bool = False,
     ) -> LoggedIn:
-        """Checks the password and creates a session.
+        """Checks the password, and the second factor if it is on, and creates a session.
 
         `known_device_only`: there were too many guesses at this login, whether or not it has an account.
 
+        `totp`: a code of the authenticator app, or a recovery code.
+
+        `proved_device_only`: there were too many wrong codes at this login. A device that is known by the password
+        alone is not enough: someone who guesses codes may have collected many tokens of such devices.
+
         Raises:
-            RateLimited: only a known device may log in now, and `device_token` is not from one.
+            RateLimited: only a known device may log in now, and `device_token` is not from one; or only a device that
+                proved a code before may try another.
             InvalidCredentials: unknown login or wrong password.
+            TotpRequired: the password is right, and a code is needed.
+            InvalidTotp: the password is right, and the code is wrong or was used.
             EmailNotVerified: the username and the password are right, but the address, which the error names, was
                 never verified.
             Overloaded: too many passwords are waiting to be checked.
         """
+        reason: FailureReason
         holder = await self._holder(login)
         user_id = holder or NOBODY
         user = (await self._aggregates.users.load(user_id)).state
         credential = (await self._aggregates.credentials.load(user_id)).state
-        known = bool(device_token) and self._devices.knows(device_token, user_id, credential.generation)
-        if known_device_only and not known:
+        factor = (await self._aggregates.second_factors.load(user_id)).state
+        known = self._devices.find(device_token, user_id, credential.generation) if device_token else None
+        if known_device_only and known is None:
             self._failures.record(holder, "rate_limited", address=address, device=device)
             raise RateLimited
         if not await self._passwords.matches(password, credential.hashed):
-            reason: FailureReason = "unknown_login" if holder is None else "wrong_password"
+            reason = "unknown_login" if holder is None else "wrong_password"
             self._failures.record(holder, reason, address=address, device=device)
             raise InvalidCredentials
         if not user.email_verified:
             self._failures.record(holder, "email_not_verified", address=address, device=device)
             email = await self._addresses(user_id)
             raise EmailNotVerified(members={"email": email} if email else {})
+        try:
+            factor, proved = await self._prove(user_id, factor, known, totp, proved_device_only=proved_device_only)
+        except (TotpRequired, InvalidTotp, RateLimited) as error:
+            self._failures.record(holder, _REASONS[type(error)], address=address, device=device)
+            raise
         await self._rehash(user_id, credential, password)
         tokens = await self._sessions.create(
             user_id=user_id,
@@ -110,10 +140,46 @@ class Login:
             device=device,
             address=address,
             credential=credential.generation,
-            new_device=not known,
+            new_device=known is None,
+            second_factor=second_factor.is_on(factor),
         )
         await self._confirm(tokens, credential)
-        return LoggedIn(tokens, device_token if known else self._devices.make(user_id, credential.generation))
+        if proved:
+            device_token = self._devices.make(
+                user_id, credential.generation, second_factor=factor.generation, proved_at=self._clock()
+            )
+        elif known is None:
+            device_token = self._devices.make(user_id, credential.generation)
+        return LoggedIn(tokens, device_token)
+
+    async def _prove(
+        self, user_id: str, factor: SecondFactorState, device: Device | None, totp: str, *, proved_device_only: bool
+    ) -> tuple[SecondFactorState, bool]:
+        """Checks the second factor; returns its state and whether a code was used up.
+
+        A remembered device needs no code.
+
+        Raises:
+            TotpRequired: there is no code, and one is needed.
+            InvalidTotp: the code is wrong or was used.
+            RateLimited: there were too many wrong codes, and this device never proved one.
+            Unavailable: the code cannot be checked; see second_factor/sealing.py.
+        """
+        if not second_factor.is_on(factor):
+            return factor, False
+        proved_before = device is not None and device.second_factor == factor.generation
+        if totp and proved_device_only and not proved_before:
+            raise RateLimited
+        if totp:
+            used = await self._second_factors.use(
+                user_id, totp, msgspec.structs.replace(current().provenance(), actor=user_id)
+            )
+            return used, second_factor.is_on(used)
+        if device is None or not second_factor.is_remembered(
+            factor, device.second_factor, device.proved_at, self._clock()
+        ):
+            raise TotpRequired
+        return factor, False
 
     async def _confirm(self, tokens: Tokens, credential: Credential) -> None:
         """Confirms after creating the session that the password is still the one that was checked.

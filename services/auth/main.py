@@ -1,9 +1,11 @@
 """Composition root of the auth service: gRPC server, reactions, users projection."""
 
 from datetime import timedelta
+from urllib.parse import urlsplit
 
 from contracts.durable_consumers import PASSWORD_ENDINGS, SECURITY_NOTICES, VERIFICATION_MAIL
 from infra.runtime.service_process import service_process
+from infra.security.key_lifecycle import KeyTerms
 from infra.settings import Settings
 from projections.engine.read_model import ReadModel
 from projections.engine.running.runner_group import Runners
@@ -22,6 +24,9 @@ from services.auth.passwords.weak_passwords import WeakPasswords, common_passwor
 from services.auth.queries import Queries
 from services.auth.reactions import AccountMails, SecurityNotices, SessionRevoker
 from services.auth.repositories import Aggregates
+from services.auth.second_factor.codes import RecoveryDigests
+from services.auth.second_factor.commands import SecondFactors
+from services.auth.second_factor.sealing import SecretSeal
 from services.auth.server import AuthServer
 from services.auth.tokens.device_tokens import DeviceTokens
 from services.auth.tokens.email_verification import VerificationTokens
@@ -58,7 +63,16 @@ async def main(settings: Settings) -> None:
             failures,
             lifetime=timedelta(minutes=settings.password_reset_minutes),
         )
-        login = Login(aggregates, passwords, keys, sessions, devices, queries.address_of, failures)
+        second_factors = SecondFactors(
+            aggregates,
+            passwords,
+            SecretSeal(process.secrets.totp_keys(KeyTerms.of(settings))),
+            RecoveryDigests(process.secrets.password_key),
+            devices,
+            failures,
+            host=urlsplit(settings.issuer).hostname or "",
+        )
+        login = Login(aggregates, passwords, keys, sessions, devices, second_factors, queries.address_of, failures)
         await runners.start()
         process.ready_when(runners.ready)
         process.spawn(runners.watch(), "projections")
@@ -71,7 +85,7 @@ async def main(settings: Settings) -> None:
         process.spawn(EventReactor(process.nats, PASSWORD_ENDINGS, revoker.end_older).run(), "password endings")
         process.spawn(failures.run(), "failed logins")
         try:
-            await process.serve([AuthServer(commands, login, changes, queries, recorded)])
+            await process.serve([AuthServer(commands, login, changes, second_factors, queries, recorded)])
         finally:
             await failures.close()
             await runners.stop()

@@ -10,6 +10,7 @@ from contracts.positions import Position
 from contracts.subjects import AUTH
 from projections.engine.read_model import ReadModel
 from services.auth.repositories import Aggregates
+from services.auth.second_factor import domain as second_factor
 
 log = logging.getLogger(__name__)
 _USER = """
@@ -75,6 +76,10 @@ class Queries:
         if not user.email_verified:
             raise UserNotFound
         return msgspec.structs.replace(user, email="")
+
+    async def has_second_factor(self, user_id: str) -> bool:
+        """Whether the user's second factor is on, read from the stream."""
+        return second_factor.is_on((await self._aggregates.second_factors.load(user_id)).state)
 
     async def address_of(self, user_id: str) -> str:
         """Returns the user's address once the read model has the registration; empty if that fails.

@@ -1,11 +1,13 @@
 """Repositories of auth's aggregates, one per kind, shared by commands, login and reactions."""
 
 from contracts import subjects
+from contracts.events.second_factor import SecondFactorState
 from contracts.events.user import AddressState
 from services.auth import domain
 from services.auth.failures import domain as failures
 from services.auth.mail import mailbox_budgets
 from services.auth.registration import decisions
+from services.auth.second_factor import domain as second_factor
 from streams.log import Log
 from streams.repository import Repository
 
@@ -32,6 +34,13 @@ class Aggregates:
             subject=subjects.credential,
             initial=domain.Credential(),
             evolve=domain.evolve_credential,
+            tail_only=True,
+        )
+        self.second_factors = Repository(
+            log,
+            subject=subjects.second_factor,
+            initial=SecondFactorState(),
+            evolve=second_factor.evolve,
             tail_only=True,
         )
         self.users = Repository(log, subject=subjects.user, initial=domain.User(), evolve=domain.evolve_user)

@@ -12,10 +12,16 @@ from contracts.errors import Invalid, Violation
 from contracts.positions import Position
 from contracts.rpc.vestnik.auth.v1 import (
     AuthServiceBase,
+    BeginTotpRequest,
+    BeginTotpResponse,
     ChangePasswordRequest,
     ChangePasswordResponse,
+    ConfirmTotpRequest,
+    ConfirmTotpResponse,
     EndRegistrationRequest,
     EndRegistrationResponse,
+    EndTotpRequest,
+    EndTotpResponse,
     FailedLogin,
     GetRegistrationRequest,
     GetRegistrationResponse,
@@ -33,6 +39,8 @@ from contracts.rpc.vestnik.auth.v1 import (
     ResendVerificationResponse,
     ResetPasswordRequest,
     ResetPasswordResponse,
+    ResetTotpRequest,
+    ResetTotpResponse,
     User,
     VerifyEmailRequest,
     VerifyEmailResponse,
@@ -61,6 +69,8 @@ from services.auth.passwords.change import PasswordChanges
 from services.auth.passwords.hashing import accepted
 from services.auth.queries import Queries
 from services.auth.registration import reserved_names
+from services.auth.second_factor.commands import SecondFactors
+from services.auth.second_factor.domain import BY_OPERATOR
 
 # Minimum duration of a mail request, whether or not a mail is due, so that timing reveals nothing.
 _ASKING_SECONDS = 0.05
@@ -108,6 +118,26 @@ class _LoginTerms(msgspec.Struct, frozen=True):
     device: Device
     address: _NetworkAddress
     device_token: Annotated[str, Meta(max_length=256)]
+    totp: Annotated[str, Meta(max_length=64)]
+
+
+class _TotpSetUp(msgspec.Struct, frozen=True):
+    user_id: Id
+    # As in `_Confirmation`.
+    password: Annotated[str, Meta(min_length=1, max_length=1024)]
+    address: _NetworkAddress
+
+
+class _TotpCode(msgspec.Struct, frozen=True):
+    user_id: Id
+    code: Annotated[str, Meta(min_length=1, max_length=64)]
+    session_id: Id
+    address: _NetworkAddress
+
+
+class _TotpEnd(_TotpCode, frozen=True):
+    # As in `_Confirmation`.
+    password: Annotated[str, Meta(min_length=1, max_length=1024)]
 
 
 # Unix milliseconds, of the years 1970 to 9000.
@@ -123,11 +153,18 @@ class _FailureListing(msgspec.Struct, frozen=True):
 
 class AuthServer(AuthServiceBase):
     def __init__(
-        self, commands: Commands, login: Login, changes: PasswordChanges, queries: Queries, failures: FailureQueries
+        self,
+        commands: Commands,
+        login: Login,
+        changes: PasswordChanges,
+        second_factors: SecondFactors,
+        queries: Queries,
+        failures: FailureQueries,
     ) -> None:
         self._commands = commands
         self._login = login
         self._changes = changes
+        self._second_factors = second_factors
         self._queries = queries
         self._failures = failures
 
@@ -172,6 +209,7 @@ class AuthServer(AuthServiceBase):
                 "device": message.device,
                 "address": message.address,
                 "device_token": message.device_token,
+                "totp": message.totp,
             },
         )
         logged_in = await self._login.login(
@@ -181,6 +219,8 @@ class AuthServer(AuthServiceBase):
             address=request.address,
             device_token=request.device_token,
             known_device_only=message.known_device_only,
+            totp=request.totp,
+            proved_device_only=message.proved_device_only,
         )
         return LoginResponse(tokens=logged_in.tokens, device_token=logged_in.device_token)
 
@@ -242,12 +282,77 @@ class AuthServer(AuthServiceBase):
             user_id=changed.user_id, position=changed.position.encode(), device_token=changed.device_token
         )
 
+    async def begin_totp(self, message: BeginTotpRequest) -> BeginTotpResponse:
+        request = validated(
+            _TotpSetUp, {"user_id": message.user_id, "password": message.password, "address": message.address}
+        )
+        begun = await self._second_factors.begin(
+            user_id=request.user_id,
+            password=request.password,
+            address=request.address,
+            provenance=current().provenance(),
+        )
+        return BeginTotpResponse(secret=begun.secret, otpauth_uri=begun.otpauth_uri, qr_code=begun.qr_code)
+
+    async def confirm_totp(self, message: ConfirmTotpRequest) -> ConfirmTotpResponse:
+        request = validated(
+            _TotpCode,
+            {
+                "user_id": message.user_id,
+                "code": message.code,
+                "session_id": message.session_id,
+                "address": message.address,
+            },
+        )
+        confirmed = await self._second_factors.confirm(
+            user_id=request.user_id,
+            code=request.code,
+            session_id=request.session_id,
+            address=request.address,
+            provenance=current().provenance(),
+        )
+        return ConfirmTotpResponse(
+            recovery_codes=confirmed.recovery_codes,
+            device_token=confirmed.device_token,
+            position=confirmed.position.encode(),
+        )
+
+    async def end_totp(self, message: EndTotpRequest) -> EndTotpResponse:
+        request = validated(
+            _TotpEnd,
+            {
+                "user_id": message.user_id,
+                "password": message.password,
+                "code": message.code,
+                "session_id": message.session_id,
+                "address": message.address,
+            },
+        )
+        position = await self._second_factors.end(
+            user_id=request.user_id,
+            password=request.password,
+            code=request.code,
+            session_id=request.session_id,
+            address=request.address,
+            provenance=current().provenance(),
+        )
+        return EndTotpResponse(position=position.encode())
+
+    async def reset_totp(self, message: ResetTotpRequest) -> ResetTotpResponse:
+        request = validated(_UserId, {"user_id": message.user_id})
+        removed = await self._second_factors.remove(
+            request.user_id, reason=BY_OPERATOR, provenance=current().provenance()
+        )
+        position = Position.at(AUTH, removed.sequence)
+        return ResetTotpResponse(removed=bool(removed.events), position=position.encode())
+
     async def get_user(self, message: GetUserRequest) -> GetUserResponse:
         request = validated(_UserId, {"user_id": message.user_id})
-        call = current()
+        call, totp = current(), False
         # Only users see their own address. Other services may call without an actor, or with the actor of their caller.
         if call.caller == "gateway" and call.actor == request.user_id:
             user = await self._queries.own_user(request.user_id, call.position)
+            totp = await self._queries.has_second_factor(request.user_id)
         else:
             user = await self._queries.other_user(request.user_id)
         return GetUserResponse(
@@ -257,6 +362,7 @@ class AuthServer(AuthServiceBase):
                 email=user.email,
                 email_verified=user.email_verified,
                 created_at=to_unix_ms(user.created_at),
+                totp=totp,
             ),
             position=user.position.encode(),
         )

@@ -27,7 +27,7 @@ from services.gateway.routes import (
     reactions,
     system,
 )
-from services.gateway.routes.accounts import browser_sessions, passwords, session_history, sessions, users
+from services.gateway.routes.accounts import browser_sessions, passwords, session_history, sessions, totp, users
 from services.gateway.routes.contacts import blocks, friends, reports
 from services.gateway.routes.live import routes
 from services.gateway.routes.operators import routes as ops
@@ -62,6 +62,7 @@ def _limited(endpoint: AnyEndpoint) -> AnyEndpoint:
 _DECLARED: tuple[AnyEndpoint, ...] = (
     *users.ROUTES,
     *passwords.ROUTES,
+    *totp.ROUTES,
     *sessions.ROUTES,
     *session_history.ROUTES,
     *browser_sessions.ROUTES,

@@ -158,7 +158,11 @@ class Commands:
         assert session.user_id is not None
         assert session.expires_at is not None
         access_token, expires_in = self._access_tokens.sign(
-            session.user_id, session_id, now=self._clock(), session_ends=session.expires_at
+            session.user_id,
+            session_id,
+            now=self._clock(),
+            session_ends=session.expires_at,
+            second_factor=session.second_factor,
         )
         return IssuedTokens(
             user_id=session.user_id,

@@ -27,6 +27,8 @@ class Session(msgspec.Struct, frozen=True, kw_only=True):
     # When that generation was issued.
     refreshed_at: datetime | None = None
     expires_at: datetime | None = None
+    # Whether the login came with a second factor.
+    second_factor: bool = False
     revoked: bool = False
 
     def active(self, at: datetime) -> bool:
@@ -37,10 +39,20 @@ def evolve(state: Session, event: Event, at: datetime) -> Session:
     """Derives the state from the last event alone, so that loading reads one event however old the session is."""
     match event:
         case SessionCreated():
-            return Session(user_id=event.user_id, generation=1, refreshed_at=at, expires_at=event.expires_at)
+            return Session(
+                user_id=event.user_id,
+                generation=1,
+                refreshed_at=at,
+                expires_at=event.expires_at,
+                second_factor=event.second_factor,
+            )
         case SessionRefreshed():
             return Session(
-                user_id=event.user_id, generation=event.generation, refreshed_at=at, expires_at=event.expires_at
+                user_id=event.user_id,
+                generation=event.generation,
+                refreshed_at=at,
+                expires_at=event.expires_at,
+                second_factor=event.second_factor,
             )
         case SessionRevoked():
             return Session(user_id=event.user_id, revoked=True)
@@ -57,6 +69,8 @@ class CreateSession(msgspec.Struct, frozen=True, kw_only=True):
     credential: int = 0
     # Whether the login came without a valid device token.
     new_device: bool = False
+    # Whether the login came with a second factor.
+    second_factor: bool = False
 
 
 class Terms(msgspec.Struct, frozen=True):
@@ -82,6 +96,7 @@ def decide_create(command: CreateSession, now: datetime, terms: Terms) -> tuple[
             expires_at=terms.end(now, now),
             credential=command.credential,
             new_device=command.new_device,
+            second_factor=command.second_factor,
         ),
     )
 
@@ -102,7 +117,14 @@ def decide_refresh(
     assert state.user_id is not None
     if generation == state.generation:
         expires_at = terms.end(began, now)
-        return (SessionRefreshed(user_id=state.user_id, generation=generation + 1, expires_at=expires_at),)
+        return (
+            SessionRefreshed(
+                user_id=state.user_id,
+                generation=generation + 1,
+                expires_at=expires_at,
+                second_factor=state.second_factor,
+            ),
+        )
     if generation == state.generation - 1 and state.refreshed_at is not None and now - state.refreshed_at <= GRACE:
         return ()
     return (SessionRevoked(user_id=state.user_id, reason=REUSED),)

@@ -131,6 +131,7 @@ class SessionServer(SessionServiceBase):
             address=request.address,
             credential=request.credential,
             new_device=message.new_device,
+            second_factor=message.second_factor,
         )
         return CreateSessionResponse(tokens=_tokens(await self._commands.create(command, current().provenance())))
 

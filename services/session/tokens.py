@@ -16,7 +16,7 @@ import msgspec
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 
 from contracts.errors import InvalidRefreshToken
-from contracts.values.ids import is_id, new_id
+from contracts.values.ids import is_id, made_at, new_id
 
 AUDIENCE = "vestnik"
 _GENERATION = re.compile(r"[1-9][0-9]{0,9}\Z")
@@ -70,8 +70,13 @@ class AccessTokens:
         self._issuer = issuer
         self._seconds = seconds
 
-    def sign(self, user_id: str, session_id: str, *, now: datetime, session_ends: datetime) -> tuple[str, int]:
-        """Returns the token and the seconds until it expires, at the latest with its session."""
+    def sign(
+        self, user_id: str, session_id: str, *, now: datetime, session_ends: datetime, second_factor: bool
+    ) -> tuple[str, int]:
+        """Returns the token and the seconds until it expires, at the latest with its session.
+
+        It names how and when the user logged in: `amr` (RFC 8176) and `auth_time`, the same after a refresh.
+        """
         issued = int(now.timestamp())
         expires = min(issued + self._seconds, int(session_ends.timestamp()))
         claims = {
@@ -80,6 +85,8 @@ class AccessTokens:
             "sub": user_id,
             "sid": session_id,
             "jti": new_id(),
+            "auth_time": int(made_at(session_id).timestamp()),
+            "amr": ["pwd", "otp"] if second_factor else ["pwd"],
             "iat": issued,
             "exp": expires,
         }

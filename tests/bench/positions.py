@@ -20,7 +20,7 @@ SOME = Position({AUTH: 12_345, SESSION: 23_456, PROFILE: 1_234, CONTACT: 4_567, 
 
 async def measure(arguments: argparse.Namespace) -> list[Row]:
     with tempfile.TemporaryDirectory() as folder:
-        position_keys.rotate(Path(folder), datetime.now(UTC))
+        position_keys.FILES.rotate(Path(folder), datetime.now(UTC))
         terms = KeyTerms(lead=timedelta(minutes=10), life=timedelta(minutes=15))
         sealed = SealedPositions(PositionKeys(Path(folder), terms))
         plain, text = SOME.encode(), sealed.seal(SOME)

@@ -125,7 +125,7 @@ def answered(request: SendMessageRequest) -> SendMessageResponse:
 def position_cipher() -> SealedPositions:
     folder = tempfile.TemporaryDirectory(prefix="vestnik-bench-")
     atexit.register(folder.cleanup)
-    position_keys.make(Path(folder.name), datetime.now(UTC))
+    position_keys.FILES.make(Path(folder.name), datetime.now(UTC))
     return SealedPositions(position_keys.PositionKeys(Path(folder.name), KeyTerms.of(Settings())))
 
 

@@ -41,6 +41,9 @@ from services.auth.passwords.weak_passwords import WeakPasswords
 from services.auth.queries import Queries as AuthQueries
 from services.auth.reactions import SessionRevoker
 from services.auth.repositories import Aggregates
+from services.auth.second_factor.codes import RecoveryDigests
+from services.auth.second_factor.commands import SecondFactors
+from services.auth.second_factor.sealing import SecretSeal
 from services.auth.server import AuthServer
 from services.auth.tokens.device_tokens import DeviceTokens
 from services.auth.tokens.email_verification import Verification, VerificationTokens
@@ -91,6 +94,16 @@ class Auth:
         self.devices = DeviceTokens(secrets.devices_key)
         self.failures = FailedLogins(self.aggregates.login_failures, clock=clock)
         self.clock = clock
+        self.second_factors = SecondFactors(
+            self.aggregates,
+            self.passwords,
+            SecretSeal(secrets.totp_keys(TERMS)),
+            RecoveryDigests(secrets.password_key),
+            self.devices,
+            self.failures,
+            host="chat.example.org",
+            clock=clock,
+        )
         self.commands = AuthCommands(
             self.aggregates, self.passwords, self.weak, self.keys, self.tokens, lifetime=DAY, clock=clock
         )
@@ -116,6 +129,21 @@ class Auth:
             self.devices,
             self.failures,
             lifetime=HOUR,
+            clock=self.clock,
+        )
+
+    def login(
+        self, sessions: SessionClient, addresses: Addresses = nowhere, *, passwords: Passwords | None = None
+    ) -> Login:
+        return Login(
+            self.aggregates,
+            passwords or self.passwords,
+            self.keys,
+            sessions,
+            self.devices,
+            self.second_factors,
+            addresses,
+            self.failures,
             clock=self.clock,
         )
 
@@ -192,9 +220,7 @@ async def running(nats: NATS, database_url: str, secrets: Secrets) -> AsyncItera
         stack.callback(between.close)
         sessions = SessionClient(between)
         queries = AuthQueries(ReadModel(Users, pool, runners.waiting), auth.aggregates)
-        login = Login(
-            auth.aggregates, auth.passwords, auth.keys, sessions, auth.devices, queries.address_of, auth.failures
-        )
+        login = auth.login(sessions, queries.address_of)
         recorded = FailureQueries(ReadModel(LoginFailures, pool, runners.waiting))
         changes = auth.changes(sessions, queries.address_of)
         session_queries = SessionQueries(ReadModel(Sessions, pool, runners.waiting))
@@ -202,7 +228,7 @@ async def running(nats: NATS, database_url: str, secrets: Secrets) -> AsyncItera
         servers = {
             "auth": RpcServer(
                 "auth",
-                [AuthServer(auth.commands, login, changes, queries, recorded)],
+                [AuthServer(auth.commands, login, changes, auth.second_factors, queries, recorded)],
                 secrets=secrets,
             ),
             "session": RpcServer("session", [session], secrets=secrets),

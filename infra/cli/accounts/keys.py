@@ -1,4 +1,4 @@
-"""`vestnik keys`: lists and rotates the keys of access tokens, services and positions."""
+"""`vestnik keys`: lists and rotates the keys of access tokens, services, positions and authenticator secrets."""
 
 import sys
 from datetime import UTC, datetime
@@ -7,7 +7,7 @@ import click
 import msgspec
 
 from infra.cli.output.tables import Column, console, fitted
-from infra.security import position_keys
+from infra.security import position_keys, totp_keys
 from infra.security.access_keys import AccessKeys
 from infra.security.key_lifecycle import AccessKey, KeyTerms
 from infra.security.secrets import Secrets
@@ -70,10 +70,21 @@ def rotate_positions(at_once: bool) -> None:
     It encrypts after VESTNIK_ACCESS_KEY_LEAD_SECONDS. Earlier keys are kept, so that a client may return with a
     position of any age. No restart is needed.
     """
-    key_id = position_keys.rotate(Settings.load().secrets_path, datetime.now(UTC), at_once=at_once)
+    key_id = position_keys.FILES.rotate(Settings.load().secrets_path, datetime.now(UTC), at_once=at_once)
     click.echo(
         f"positions have the key {key_id}" + ("; all others were removed" if at_once else ", after the lead time")
     )
+
+
+@keys.command(name="rotate-totp")
+def rotate_totp() -> None:
+    """Adds a key that seals the secrets of authenticator apps, or creates the first one.
+
+    It seals after VESTNIK_ACCESS_KEY_LEAD_SECONDS. Earlier keys are kept: the secrets that they sealed are needed. No
+    restart is needed.
+    """
+    key_id = totp_keys.FILES.rotate(Settings.load().secrets_path, datetime.now(UTC))
+    click.echo(f"secrets of authenticator apps are sealed with the key {key_id} after the lead time")
 
 
 def _keys() -> AccessKeys:

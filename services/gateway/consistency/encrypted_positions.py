@@ -12,7 +12,8 @@ from cryptography.exceptions import InvalidTag
 
 from contracts.errors import Invalid
 from contracts.positions import Position
-from infra.security.position_keys import TAG_BYTES, PositionKey, PositionKeys
+from infra.security.key_ring import TAG_BYTES
+from infra.security.position_keys import PositionKey, PositionKeys
 
 # Longest position that a client may send, in characters.
 LONGEST = 512

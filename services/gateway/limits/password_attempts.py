@@ -1,6 +1,7 @@
-"""Limits on password attempts: only wrong passwords count, so that an owner meets no limit and a guesser soon does.
+"""Limits on attempts of passwords and codes: only wrong ones count; an owner meets no limit and a guesser soon does.
 
-An attempt is counted before it is made, since many may run concurrently, and refunded unless the password is wrong.
+An attempt is counted before it is made, since many may run concurrently, and refunded unless what it tried is wrong.
+A wrong code of the second factor counts as a wrong password does, and against a lower limit for codes alone.
 Attempts are counted by the folded login, whether the account exists or not; for a device that presents the token of an
 earlier login, the limits of that token apply instead. Why: docs/decisions/0084.
 """
@@ -8,17 +9,25 @@ earlier login, the limits of that token apply instead. Why: docs/decisions/0084.
 from collections.abc import Iterator
 from contextlib import contextmanager
 
-from contracts.errors import InvalidCredentials, VestnikError
+from contracts.errors import InvalidCredentials, InvalidTotp, VestnikError
 from contracts.values.field_types import folded_login
 from services.gateway.limits import policies
 from services.gateway.limits.rate_limiter import Limit, LimitState, RateLimiter
 
 
 class Guess:
-    """One password attempt, counted against several limits together."""
+    """One attempt, counted against several limits together."""
 
-    def __init__(self, limiter: RateLimiter | None, counted: tuple[Limit, ...], key: str) -> None:
-        """`limiter`: None if limits are off."""
+    def __init__(
+        self,
+        limiter: RateLimiter | None,
+        counted: tuple[Limit, ...],
+        key: str,
+        *,
+        wrong: tuple[type[VestnikError], ...] = (InvalidCredentials, InvalidTotp),
+    ) -> None:
+        """`limiter`: None if limits are off. `wrong`: the errors after which the attempt stays counted."""
+        self.wrong = wrong
         self._limiter = limiter
         self._counted = counted
         self._key = key
@@ -48,19 +57,20 @@ def of_user(limiter: RateLimiter | None, user_id: str) -> Guess:
     return Guess(limiter, policies.PASSWORD_FAILURES, user_id)
 
 
+def of_code(limiter: RateLimiter | None, key: str) -> Guess:
+    """An attempt of a code of the second factor. `key`: the login, or the id of a logged-in user."""
+    return Guess(limiter, policies.CODE_FAILURES, folded_login(key.strip()), wrong=(InvalidTotp,))
+
+
 @contextmanager
 def judged(*guesses: Guess) -> Iterator[None]:
-    """Runs the attempt; refunds the guesses if it succeeds or fails for a reason other than the password."""
+    """Runs the attempt; refunds the guesses if it succeeds or fails for another reason than a wrong guess."""
     try:
         yield
-    except InvalidCredentials:
+    except VestnikError as error:
+        for guess in guesses:
+            if not isinstance(error, guess.wrong):
+                guess.forgive()
         raise
-    except VestnikError:
-        _forgive(guesses)
-        raise
-    _forgive(guesses)
-
-
-def _forgive(guesses: tuple[Guess, ...]) -> None:
     for guess in guesses:
         guess.forgive()

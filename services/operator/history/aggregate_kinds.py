@@ -103,6 +103,7 @@ KINDS: dict[str, AggregateKind] = {kind.name: kind for kind in _ROWS}
 NOT_SHOWN: dict[str, str] = {
     "email_claim": "only its holder may learn whether an address has an account",
     "username_claim": "it is named by a key of auth; the user's own aggregate has the username",
+    "second_factor": "it holds the secret of an authenticator app; `vestnik events` shows when it changed",
     "mail": "it is named by a key of auth, and tells which address has an account",
     "report": "its texts are for the operator who settles it, and each view of them is recorded",
     "operator_action": "a single act or look, which `vestnik audit operators` shows",

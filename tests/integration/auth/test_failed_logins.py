@@ -14,8 +14,7 @@ from contracts.subjects import AUTH, login_failures
 from services.auth.clients import Sessions
 from services.auth.failures.domain import ORIGINS, PAUSE, SINGLES
 from services.auth.failures.failed_logins import FailedLogins
-from services.auth.login import Login
-from tests.integration.auth_and_session import PASSWORD, Auth, Clock, nowhere
+from tests.integration.auth_and_session import PASSWORD, Auth, Clock
 
 Replicas = tuple[Auth, Auth]
 SECRET = "hunter2 is my password"
@@ -42,9 +41,7 @@ async def anna(auth: Auth, *, verified: bool = True) -> str:
 async def fail(
     auth: Auth, login: str = "anna", password: str = SECRET, *, device_token: str = "", known_device_only: bool = False
 ) -> VestnikError:
-    logins = Login(
-        auth.aggregates, auth.passwords, auth.keys, NoSessions(), auth.devices, nowhere, auth.failures, clock=auth.clock
-    )
+    logins = auth.login(NoSessions())
     with pytest.raises(VestnikError) as raised:
         await logins.login(
             login=login,

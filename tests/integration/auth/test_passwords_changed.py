@@ -40,10 +40,9 @@ from infra.rpc.call_context import Call
 from infra.rpc.client import Client
 from infra.security.secrets import Secrets
 from services.auth.clients import Sessions
-from services.auth.login import Login
 from services.auth.passwords.hashing import Passwords, key_id
 from services.auth.tokens.device_tokens import DeviceTokens
-from tests.integration.auth_and_session import PASSWORD, Services, eventually, nowhere, running, stored
+from tests.integration.auth_and_session import PASSWORD, Services, eventually, running, stored
 
 NEW, COMMON = "another horse", "password1"
 BY_NOBODY = Provenance(correlation_id="request")
@@ -234,7 +233,15 @@ class Interrupted(Sessions):
         self.created: list[Tokens] = []
 
     async def create(
-        self, *, user_id: str, username: str, device: str, address: str, credential: int, new_device: bool
+        self,
+        *,
+        user_id: str,
+        username: str,
+        device: str,
+        address: str,
+        credential: int,
+        new_device: bool,
+        second_factor: bool,
     ) -> Tokens:
         if self.before is not None:
             await self.before()
@@ -245,6 +252,7 @@ class Interrupted(Sessions):
             address=address,
             credential=credential,
             new_device=new_device,
+            second_factor=second_factor,
         )
         self.created.append(tokens)
         if self.after is not None:
@@ -264,7 +272,7 @@ async def test_a_login_that_races_a_change_of_the_password_ends_revoked(
     sessions = Interrupted(services)
     setattr(sessions, moment, lambda: change(services, here))
     auth = services.auth_replica
-    login = Login(auth.aggregates, auth.passwords, auth.keys, sessions, auth.devices, nowhere, auth.failures)
+    login = auth.login(sessions)
     with pytest.raises(InvalidCredentials):
         await login.login(login="anna", password=PASSWORD, device="thief", address="198.51.100.7")
     (created,) = sessions.created
@@ -338,7 +346,7 @@ async def test_a_hash_of_a_lower_cost_is_brought_up_to_todays_with_a_login_and_e
     reset_token = await services.auth_replica.reset_token("anna@example.org")
     auth, dearer = services.auth_replica, Passwords(5, services.secrets.password_key)
     try:
-        login = Login(auth.aggregates, dearer, auth.keys, services.sessions, auth.devices, nowhere, auth.failures)
+        login = auth.login(services.sessions, passwords=dearer)
         for _ in range(2):
             logged_in = await login.login(login="anna", password=PASSWORD, device="", address="192.0.2.1")
             assert await active(services, logged_in.tokens)
@@ -437,7 +445,7 @@ async def test_a_full_queue_of_passwords_refuses_and_leaves_the_rest_of_auth_qui
 ) -> None:
     auth = services.auth_replica
     slow = Passwords(9, services.secrets.password_key, workers=1, queue=8)
-    login = Login(auth.aggregates, slow, auth.keys, services.sessions, auth.devices, nowhere, auth.failures)
+    login = auth.login(services.sessions, passwords=slow)
 
     async def flood() -> object:
         return await login.login(login="nobody", password="wrong password", device="", address="")

@@ -26,13 +26,12 @@ from infra.security.secrets import Secrets
 from services.auth.clients import Sessions
 from services.auth.commands import PendingName, Registered, Verified
 from services.auth.domain import Credential, User
-from services.auth.login import Login
 from services.auth.registration.decisions import Username
 from services.auth.registration.email_lookup import email_key
 from services.auth.tokens.email_verification import Verification
 from streams.message import Message
 from streams.repository import LoadedAggregate
-from tests.integration.auth_and_session import DAY, PASSWORD, Auth, Clock, nowhere, stored
+from tests.integration.auth_and_session import DAY, PASSWORD, Auth, Clock, stored
 
 BY_NOBODY = Provenance(correlation_id="request")
 
@@ -50,16 +49,7 @@ async def verify(auth: Auth, token: str) -> None:
 async def log_in(auth: Auth, login: str, password: str = PASSWORD) -> str:
     """What becomes of a login: the user's id, or the code of the error."""
     try:
-        found = await Login(
-            auth.aggregates,
-            auth.passwords,
-            auth.keys,
-            NoSessions(),
-            auth.devices,
-            nowhere,
-            auth.failures,
-            clock=auth.clock,
-        ).login(login=login, password=password, device="", address="")
+        found = await auth.login(NoSessions()).login(login=login, password=password, device="", address="")
     except VestnikError as error:
         return error.code
     return found.tokens.user_id
@@ -72,7 +62,15 @@ class NoSessions(Sessions):
         pass
 
     async def create(
-        self, *, user_id: str, username: str, device: str, address: str, credential: int, new_device: bool
+        self,
+        *,
+        user_id: str,
+        username: str,
+        device: str,
+        address: str,
+        credential: int,
+        new_device: bool,
+        second_factor: bool,
     ) -> Tokens:
         return Tokens(user_id=user_id, session_id="session")
 

@@ -64,6 +64,15 @@ class Auth(auth.AuthServiceBase):
     async def reset_password(self, message: auth.ResetPasswordRequest) -> auth.ResetPasswordResponse:
         return await self.script.play("reset_password", message, auth.ResetPasswordResponse)
 
+    async def begin_totp(self, message: auth.BeginTotpRequest) -> auth.BeginTotpResponse:
+        return await self.script.play("begin_totp", message, auth.BeginTotpResponse)
+
+    async def confirm_totp(self, message: auth.ConfirmTotpRequest) -> auth.ConfirmTotpResponse:
+        return await self.script.play("confirm_totp", message, auth.ConfirmTotpResponse)
+
+    async def end_totp(self, message: auth.EndTotpRequest) -> auth.EndTotpResponse:
+        return await self.script.play("end_totp", message, auth.EndTotpResponse)
+
     async def get_user(self, message: auth.GetUserRequest) -> auth.GetUserResponse:
         return await self.script.play("get_user", message, auth.GetUserResponse)
 

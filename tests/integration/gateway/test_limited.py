@@ -8,7 +8,7 @@ import httpx
 import pytest
 from nats.aio.client import Client as NATS
 
-from contracts.errors import InvalidCredentials, RateLimited
+from contracts.errors import InvalidCredentials, InvalidTotp, RateLimited, TotpRequired
 from contracts.rpc.vestnik.auth.v1 import (
     ChangePasswordResponse,
     LoginResponse,
@@ -142,6 +142,48 @@ async def test_present_passwords_are_guessed_no_more_often_than_logins(stage: St
         for _ in range(11)
     ]
     assert answers == [401] * 10 + [429]
+
+
+async def test_wrong_codes_are_counted_by_login_whatever_device_tries_them_and_the_missing_code_is_not(
+    stage: Stage,
+) -> None:
+    stop_the_clock(stage)
+
+    async def post(body: dict[str, str]) -> httpx.Response:
+        return await stage.client.post("/v1/sessions", json={**BODY, **body})
+
+    stage.script.answers = {"login": TotpRequired()}
+    assert {(await post({})).json()["code"] for _ in range(30)} == {"totp_required"}
+    # Codes beside a wrong password are no guesses of a code.
+    stage.script.answers = dict(WRONG)
+    assert [(await post({"totp": "123456"})).status_code for _ in range(5)] == [401] * 5
+    stage.script.answers = {"login": InvalidTotp()}
+    for number in range(10):
+        refused = await post({"totp": "123456", "device_token": f"collected {number}"})
+        assert refused.json()["code"] == "invalid_totp"
+    # Auth hears of it, and without a device token it is not even asked.
+    await post({"totp": "123456", "device_token": "another"})
+    _, last, _ = stage.script.asked[-1]
+    assert (last.known_device_only, last.proved_device_only) == (True, True)  # type: ignore[attr-defined]  # a login
+    assert (await post({"totp": "123456"})).status_code == 429
+    assert (await stage.client.post("/v1/browser/sessions", json={**BODY, "totp": "123456"})).status_code == 429
+
+
+async def test_codes_that_turn_two_step_verification_on_or_off_are_guessed_no_more_often(stage: Stage) -> None:
+    stop_the_clock(stage)
+    stage.script.answers = {"confirm_totp": InvalidTotp(), "end_totp": InvalidTotp()}
+    path, end = "/v1/users/me/totp", {"password": "correct horse", "code": "123456"}
+    for number in range(10):
+        if number % 2:
+            tried = await stage.client.post(f"{path}/confirm", json={"code": "123456"}, headers=stage.signed_in)
+        else:
+            tried = await stage.client.request("DELETE", path, json=end, headers=stage.signed_in)
+        assert tried.json()["code"] == "invalid_totp"
+    refused = [
+        await stage.client.post(f"{path}/confirm", json={"code": "123456"}, headers=stage.signed_in),
+        await stage.client.request("DELETE", path, json=end, headers=stage.signed_in),
+    ]
+    assert [answer.json()["code"] for answer in refused] == ["rate_limited"] * 2
 
 
 async def test_requests_of_every_kind_are_counted_by_address_and_by_account(stage: Stage) -> None:

@@ -121,13 +121,47 @@ CASES = {
         {
             "get_user": auth.GetUserResponse(
                 user=auth.User(
-                    user_id=PEER, username="anna", email="a@example.org", email_verified=True, created_at=AT
+                    user_id=PEER, username="anna", email="a@example.org", email_verified=True, created_at=AT, totp=True
                 ),
                 position=WROTE,
             )
         },
         200,
-        {"user_id": PEER, "username": "anna", "email": "a@example.org", "email_verified": True, "created_at": SHOWN},
+        {
+            "user_id": PEER,
+            "username": "anna",
+            "email": "a@example.org",
+            "email_verified": True,
+            "created_at": SHOWN,
+            "totp": True,
+        },
+    ),
+    "set up two-step verification": Case(
+        "POST",
+        "/v1/users/me/totp",
+        {"begin_totp": auth.BeginTotpResponse(secret="ABCD", otpauth_uri="otpauth://totp/x", qr_code=["10", "01"])},
+        200,
+        {"secret": "ABCD", "otpauth_uri": "otpauth://totp/x", "qr_code": ["10", "01"]},
+        body={"password": "correct horse"},
+        asked={"password": "correct horse", "address": "127.0.0.1"},
+    ),
+    "turn two-step verification on": Case(
+        "POST",
+        "/v1/users/me/totp/confirm",
+        {"confirm_totp": auth.ConfirmTotpResponse(recovery_codes=["a", "b"], device_token="d", position=WROTE)},
+        200,
+        {"recovery_codes": ["a", "b"]},
+        body={"code": "123 456"},
+        asked={"code": "123 456", "address": "127.0.0.1"},
+    ),
+    "turn two-step verification off": Case(
+        "DELETE",
+        "/v1/users/me/totp",
+        {"end_totp": auth.EndTotpResponse(position=WROTE)},
+        204,
+        None,
+        body={"password": "correct horse", "code": "123456"},
+        asked={"password": "correct horse", "code": "123456", "address": "127.0.0.1"},
     ),
     "log in": Case(
         "POST",
@@ -135,9 +169,16 @@ CASES = {
         {"login": auth.LoginResponse(tokens=TOKENS, device_token="d")},
         201,
         {**TOKENS_JSON, "device_token": "d"},
-        body={"login": "anna", "password": "correct horse", "device": "phone", "device_token": "c"},
+        body={"login": "anna", "password": "correct horse", "device": "phone", "device_token": "c", "totp": "123456"},
         public=True,
-        asked={"device": "phone", "address": "127.0.0.1", "device_token": "c", "known_device_only": False},
+        asked={
+            "device": "phone",
+            "address": "127.0.0.1",
+            "device_token": "c",
+            "known_device_only": False,
+            "totp": "123456",
+            "proved_device_only": False,
+        },
     ),
     "refresh": Case(
         "POST",

@@ -16,8 +16,10 @@ from contracts.errors import (
     Forbidden,
     InvalidCredentials,
     InvalidRefreshToken,
+    InvalidTotp,
     RefreshTokenReused,
     SessionNotFound,
+    TotpRequired,
 )
 from contracts.rpc.vestnik.session.v1 import Tokens
 from contracts.values.field_types import Id
@@ -136,7 +138,7 @@ ROUTES: tuple[AnyEndpoint, ...] = (
         query=NoQuery,
         body=PasswordLogin,
         answers={201: DocumentedResponse(description="A new session.", body=BrowserTokens, headers=("Set-Cookie",))},
-        errors=(InvalidCredentials, EmailNotVerified),
+        errors=(InvalidCredentials, TotpRequired, InvalidTotp, EmailNotVerified),
         limits=(AppliedLimit(limit=policies.LOGIN_ADDRESS),),
         public=True,
         writes=True,

@@ -9,9 +9,11 @@ from contracts.errors import (
     EmailNotVerified,
     InvalidCredentials,
     InvalidRefreshToken,
+    InvalidTotp,
     RateLimited,
     RefreshTokenReused,
     SessionNotFound,
+    TotpRequired,
 )
 from contracts.rpc.vestnik.auth.v1 import LoginRequest, LoginResponse
 from contracts.rpc.vestnik.session.v1 import (
@@ -38,12 +40,20 @@ from services.gateway.http.endpoint import (
 )
 from services.gateway.http.query_params import PageQuery
 from services.gateway.limits import password_attempts, policies, rate_limiter
+from services.gateway.limits.password_attempts import Guess
 from services.gateway.routes.timestamps import Time, shown
 
 _SESSION_ID = 36
 
 
 DEVICE_TOKEN_LENGTH = 256
+TotpCode = Annotated[
+    str,
+    Meta(
+        max_length=64,
+        description="Six digits of the authenticator app, or a recovery code; spaces and hyphens are ignored.",
+    ),
+]
 
 
 class PasswordLogin(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
@@ -55,6 +65,7 @@ class PasswordLogin(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     ]
     password: Password
     device: Annotated[Device, Meta(description="The client's name for itself; shown in the list of sessions.")] = ""
+    totp: TotpCode = ""
 
 
 class Login(PasswordLogin, frozen=True, forbid_unknown_fields=True):
@@ -87,7 +98,8 @@ class NewSession(SessionTokens, frozen=True, kw_only=True):
         str,
         Meta(
             description="Send it with the next login from this device. It is valid until the password changes, "
-            "and grants no access by itself."
+            "and grants no access by itself. After a code of two-step verification it takes the place of "
+            "further codes for 30 days."
         ),
     ]
 
@@ -128,10 +140,11 @@ async def begin(incoming: Request[NoQuery, L], device_token: str) -> LoginRespon
     """
     auth, limiter, body = incoming.context.remotes.auth, incoming.context.limiter, incoming.body
     by_login = password_attempts.of_login(limiter, body.login)
-    guesses = [by_login, password_attempts.of_device(limiter, device_token)] if device_token else [by_login]
-    with password_attempts.judged(*guesses):
-        incoming.standings.extend(guesses[-1].standings)
-        rate_limiter.check(guesses[-1].standings)
+    by_code = password_attempts.of_code(limiter, body.login) if body.totp else None
+    everyones = [by_login, by_code] if by_code is not None else [by_login]
+    own = [password_attempts.of_device(limiter, device_token)] if device_token else []
+    with password_attempts.judged(*everyones, *own):
+        _check(incoming, own or everyones)
         request = LoginRequest(
             login=body.login,
             password=body.password,
@@ -139,14 +152,25 @@ async def begin(incoming: Request[NoQuery, L], device_token: str) -> LoginRespon
             address=incoming.address,
             device_token=device_token,
             known_device_only=not by_login.allowed,
+            totp=body.totp,
+            proved_device_only=by_code is not None and not by_code.allowed,
         )
         try:
             return await auth.command(auth.stub.login, request, repeatable=False)
         except RateLimited:
             # Auth does not know the device token: count the attempt as one without.
-            incoming.standings.extend(by_login.standings)
-            rate_limiter.check(by_login.standings)
+            _check(incoming, everyones)
             raise
+
+
+def _check(incoming: Request[NoQuery, L], guesses: list[Guess]) -> None:
+    """
+    Raises:
+        RateLimited: one of the limits was reached.
+    """
+    for guess in guesses:
+        incoming.standings.extend(guess.standings)
+        rate_limiter.check(guess.standings)
 
 
 async def renew(parts: GatewayContext, refresh_token: str) -> Tokens:
@@ -241,10 +265,12 @@ ROUTES: tuple[AnyEndpoint, ...] = (
         body=Login,
         description=(
             "Wrong passwords are counted per login, and per device if the request has the token of an earlier "
-            "login: after ten in a row further attempts have to wait, each longer than the last."
+            "login: after ten in a row further attempts have to wait, each longer than the last. If two-step "
+            "verification is on, the right password alone is answered with `totp_required`: repeat the request with "
+            "`totp`. A wrong code, or one that was used, is `invalid_totp` and counts as a wrong password."
         ),
         answers={201: DocumentedResponse(description="A new session.", body=NewSession)},
-        errors=(InvalidCredentials, EmailNotVerified),
+        errors=(InvalidCredentials, TotpRequired, InvalidTotp, EmailNotVerified),
         limits=(AppliedLimit(limit=policies.LOGIN_ADDRESS),),
         public=True,
         writes=True,

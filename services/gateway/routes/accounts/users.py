@@ -72,6 +72,7 @@ class Account(msgspec.Struct, frozen=True):
     email: str
     email_verified: bool
     created_at: Time
+    totp: Annotated[bool, Meta(description="Whether two-step verification is on.")]
 
 
 class EmailToken(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
@@ -160,7 +161,7 @@ async def get_me(incoming: Request[NoQuery, NoBody]) -> Response:
     auth = incoming.context.remotes.auth
     answer = await auth.read(auth.stub.get_user, GetUserRequest(user_id=incoming.caller.user_id))
     user: User = required(answer.user)
-    account = Account(user.user_id, user.username, user.email, user.email_verified, shown(user.created_at))
+    account = Account(user.user_id, user.username, user.email, user.email_verified, shown(user.created_at), user.totp)
     return Response(body=account, position=answer.position)
 
 

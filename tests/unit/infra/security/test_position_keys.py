@@ -5,7 +5,8 @@ import pytest
 
 from infra.security import position_keys
 from infra.security.key_lifecycle import KeyTerms
-from infra.security.position_keys import NoPositionKey, PositionKeys
+from infra.security.key_ring import NoKey
+from infra.security.position_keys import PositionKeys
 
 LEAD = timedelta(minutes=10)
 NOW = datetime(2026, 11, 30, 12, tzinfo=UTC)
@@ -32,10 +33,10 @@ def tag(key_id: str) -> bytes:
 
 def test_the_first_key_encrypts_at_once_and_the_next_after_the_lead(tmp_path: Path) -> None:
     clock = Clock()
-    first = position_keys.rotate(tmp_path, NOW)
+    first = position_keys.FILES.rotate(tmp_path, NOW)
     keys = clock.keys(tmp_path)
     assert keys.current().tag == tag(first)
-    second = position_keys.rotate(tmp_path, NOW + timedelta(seconds=1))
+    second = position_keys.FILES.rotate(tmp_path, NOW + timedelta(seconds=1))
     clock.now += LEAD
     assert keys.current().tag == tag(first)
     clock.now += timedelta(seconds=2)
@@ -44,10 +45,10 @@ def test_the_first_key_encrypts_at_once_and_the_next_after_the_lead(tmp_path: Pa
 
 def test_every_key_that_is_there_is_found_and_one_that_was_just_made_too(tmp_path: Path) -> None:
     clock = Clock()
-    first = position_keys.rotate(tmp_path, NOW)
+    first = position_keys.FILES.rotate(tmp_path, NOW)
     keys = clock.keys(tmp_path)
     # Another process makes it; no time has passed.
-    second = position_keys.rotate(tmp_path, NOW + timedelta(seconds=1))
+    second = position_keys.FILES.rotate(tmp_path, NOW + timedelta(seconds=1))
     assert keys.find(tag(second)) is not None
     clock.now += timedelta(days=4_000)
     assert keys.find(tag(first)) is not None
@@ -56,22 +57,22 @@ def test_every_key_that_is_there_is_found_and_one_that_was_just_made_too(tmp_pat
 
 def test_a_key_that_is_not_trusted_goes_with_all_others(tmp_path: Path) -> None:
     clock = Clock()
-    first = position_keys.rotate(tmp_path, NOW)
+    first = position_keys.FILES.rotate(tmp_path, NOW)
     keys = clock.keys(tmp_path)
-    second = position_keys.rotate(tmp_path, NOW + timedelta(seconds=1), at_once=True)
+    second = position_keys.FILES.rotate(tmp_path, NOW + timedelta(seconds=1), at_once=True)
     clock.now += timedelta(seconds=2)
     assert keys.current().tag == tag(second)
     assert keys.find(tag(first)) is None
 
 
 def test_without_a_key_nothing_starts(tmp_path: Path) -> None:
-    with pytest.raises(NoPositionKey, match="rotate-positions"):
+    with pytest.raises(NoKey, match="rotate-positions"):
         Clock().keys(tmp_path)
 
 
 def test_what_cannot_be_read_just_now_stays_what_it_was(tmp_path: Path) -> None:
     clock = Clock()
-    first = position_keys.rotate(tmp_path, NOW)
+    first = position_keys.FILES.rotate(tmp_path, NOW)
     keys = clock.keys(tmp_path)
     (tmp_path / f"positions-{first}.key").rename(tmp_path / "elsewhere")
     clock.now += timedelta(seconds=2)
@@ -82,5 +83,5 @@ def test_what_cannot_be_read_just_now_stays_what_it_was(tmp_path: Path) -> None:
 
 
 def test_a_key_is_for_its_owner_alone(tmp_path: Path) -> None:
-    made = position_keys.rotate(tmp_path, NOW)
+    made = position_keys.FILES.rotate(tmp_path, NOW)
     assert (tmp_path / f"positions-{made}.key").stat().st_mode & 0o777 == 0o600

@@ -9,7 +9,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from contracts.errors import InvalidRefreshToken
-from contracts.values.ids import new_id
+from contracts.values.ids import made_at, new_id
 from services.session.tokens import AccessTokens, RefreshToken, RefreshTokens
 
 TOKENS = RefreshTokens(b"r" * 32)
@@ -60,7 +60,7 @@ def test_an_access_token_says_who_in_which_session_and_until_when() -> None:
     key = Ed25519PrivateKey.generate()
     tokens = AccessTokens(OneKey(key), issuer="https://chat.example.org", seconds=900)
     user_id = new_id()
-    text, seconds = tokens.sign(user_id, SESSION, now=NOW, session_ends=NOW + timedelta(days=30))
+    text, seconds = tokens.sign(user_id, SESSION, now=NOW, session_ends=NOW + timedelta(days=30), second_factor=True)
     assert seconds == 900
     assert jwt.get_unverified_header(text) == {"alg": "EdDSA", "kid": "key-1", "typ": "JWT"}
     claims = jwt.decode(
@@ -75,8 +75,14 @@ def test_an_access_token_says_who_in_which_session_and_until_when() -> None:
     assert claims["sid"] == SESSION
     assert claims["exp"] - claims["iat"] == 900
     assert claims["jti"]
+    assert claims["auth_time"] == int(made_at(SESSION).timestamp())
+    assert claims["amr"] == ["pwd", "otp"]
 
 
 def test_an_access_token_does_not_outlive_its_session() -> None:
     tokens = AccessTokens(OneKey(Ed25519PrivateKey.generate()), issuer="x", seconds=900)
-    assert tokens.sign(new_id(), SESSION, now=NOW, session_ends=NOW + timedelta(seconds=60))[1] == 60
+    text, seconds = tokens.sign(
+        new_id(), SESSION, now=NOW, session_ends=NOW + timedelta(seconds=60), second_factor=False
+    )
+    assert seconds == 60
+    assert jwt.decode(text, options={"verify_signature": False})["amr"] == ["pwd"]

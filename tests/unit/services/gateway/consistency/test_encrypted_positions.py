@@ -29,7 +29,7 @@ def sealed(folder: Path) -> SealedPositions:
 @pytest.fixture(scope="module")
 def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
     made = tmp_path_factory.mktemp("secrets")
-    position_keys.rotate(made, datetime.now(UTC))
+    position_keys.FILES.rotate(made, datetime.now(UTC))
     return made
 
 
@@ -80,19 +80,19 @@ def test_a_plain_position_and_any_other_text_is_refused(folder: Path, text: str)
 
 
 def test_a_position_of_another_deployment_is_refused(folder: Path, tmp_path: Path) -> None:
-    position_keys.rotate(tmp_path, datetime.now(UTC))
+    position_keys.FILES.rotate(tmp_path, datetime.now(UTC))
     with pytest.raises(Invalid):
         sealed(folder).open(sealed(tmp_path).seal(SOME))
 
 
 def test_positions_outlive_a_rotation_and_not_the_removal_of_their_key(tmp_path: Path) -> None:
-    position_keys.rotate(tmp_path, datetime.now(UTC) - timedelta(days=400))
+    position_keys.FILES.rotate(tmp_path, datetime.now(UTC) - timedelta(days=400))
     before = sealed(tmp_path).seal(SOME)
-    position_keys.rotate(tmp_path, datetime.now(UTC) - timedelta(seconds=1))
+    position_keys.FILES.rotate(tmp_path, datetime.now(UTC) - timedelta(seconds=1))
     after = sealed(tmp_path).seal(SOME)
     assert before != after
     assert sealed(tmp_path).open(before) == sealed(tmp_path).open(after) == SOME
-    position_keys.rotate(tmp_path, datetime.now(UTC), at_once=True)
+    position_keys.FILES.rotate(tmp_path, datetime.now(UTC), at_once=True)
     for text in (before, after):
         with pytest.raises(Invalid):
             sealed(tmp_path).open(text)
@@ -107,12 +107,12 @@ def test_places_that_many_share_are_encrypted_once_and_few_are_kept(folder: Path
 
 
 def test_what_was_kept_is_not_given_out_under_a_removed_key(tmp_path: Path) -> None:
-    position_keys.rotate(tmp_path, datetime.now(UTC) - timedelta(seconds=2))
+    position_keys.FILES.rotate(tmp_path, datetime.now(UTC) - timedelta(seconds=2))
     ticks = iter(range(0, 1_000, 5))
     keys = PositionKeys(
         tmp_path, KeyTerms(lead=timedelta(0), life=timedelta(minutes=15)), monotonic=lambda: float(next(ticks))
     )
     cipher = SealedPositions(keys)
     before = cipher.seal_sequences({"MESSAGING": 1})
-    position_keys.rotate(tmp_path, datetime.now(UTC), at_once=True)
+    position_keys.FILES.rotate(tmp_path, datetime.now(UTC), at_once=True)
     assert cipher.seal_sequences({"MESSAGING": 1}) != before

@@ -15,6 +15,7 @@ DOCUMENT = msgspec.json.decode(msgspec.json.encode(document.document(ENDPOINTS))
 
 # Every route of the public interface with its success statuses and its own error codes.
 OPERATORS = {"not_an_operator", "not_found"}
+LOGIN_ERRORS = {"invalid_credentials", "totp_required", "invalid_totp", "email_not_verified"}
 ROUTES: dict[str, tuple[set[int], set[str]]] = {
     "POST /v1/users": ({201}, {"username_taken"}),
     "POST /v1/users/verify-email": ({204}, {"token_expired", "invalid_token", "password_required"}),
@@ -23,11 +24,14 @@ ROUTES: dict[str, tuple[set[int], set[str]]] = {
     "POST /v1/users/resend-verification": ({202}, set()),
     "GET /v1/users/me": ({200}, set()),
     "PUT /v1/users/me/password": ({204}, {"invalid_credentials"}),
+    "POST /v1/users/me/totp": ({200}, {"invalid_credentials", "totp_already_on"}),
+    "POST /v1/users/me/totp/confirm": ({200}, {"invalid_totp", "totp_not_begun"}),
+    "DELETE /v1/users/me/totp": ({204}, {"invalid_credentials", "invalid_totp"}),
     "POST /v1/users/password-reset": ({202}, set()),
     "POST /v1/users/password-reset/confirm": ({204}, {"token_expired", "invalid_token"}),
-    "POST /v1/sessions": ({201}, {"invalid_credentials", "email_not_verified"}),
+    "POST /v1/sessions": ({201}, LOGIN_ERRORS),
     "POST /v1/sessions/refresh": ({200}, {"invalid_refresh_token", "refresh_token_reused"}),
-    "POST /v1/browser/sessions": ({201}, {"invalid_credentials", "email_not_verified"}),
+    "POST /v1/browser/sessions": ({201}, LOGIN_ERRORS),
     "POST /v1/browser/sessions/refresh": ({200}, {"invalid_refresh_token", "refresh_token_reused", "forbidden"}),
     "DELETE /v1/browser/sessions/current": ({204}, {"session_not_found"}),
     "GET /v1/sessions": ({200}, set()),

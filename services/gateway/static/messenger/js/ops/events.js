@@ -8,7 +8,7 @@ import { moment, say } from "./i18n.js";
 
 // Types by stream, as contracts have them; a test compares.
 export const TYPES = {
-  AUTH: ["user.created", "user.email_verified", "credential.set", "credential.rehashed", "password.changed", "password.reset_requested", "email.registration_requested", "email.verification_mail_requested", "email.registration_ended", "email.verified", "email.claimed", "email.verification_requested", "username.claimed", "username.confirmed", "username.released", "mail.sent", "mail.not_due", "auth.events_lost"],
+  AUTH: ["user.created", "user.email_verified", "credential.set", "credential.rehashed", "password.changed", "password.reset_requested", "email.registration_requested", "email.verification_mail_requested", "email.registration_ended", "email.verified", "email.claimed", "email.verification_requested", "username.claimed", "username.confirmed", "username.released", "totp.begun", "totp.confirmed", "totp.used", "recovery_code.used", "totp.removed", "mail.sent", "mail.not_due", "auth.events_lost"],
   SESSION: ["session.created", "session.refreshed", "session.revoked", "session.events_lost"],
   PROFILE: ["profile.created", "profile.updated", "profile.events_lost"],
   CONTACT: ["friendship.created", "friendship.accepted", "friendship.removed", "friendship.blocked", "friendship.unblocked", "report.filed", "report.viewed", "report.settled", "report.expired", "contact.events_lost"],

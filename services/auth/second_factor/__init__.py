@@ -1,0 +1,1 @@
+"""Two-step verification: codes of an authenticator app (TOTP, RFC 6238) and recovery codes."""
