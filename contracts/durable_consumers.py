@@ -6,7 +6,7 @@ owning service may use a consumer.
 
 import msgspec
 
-from contracts.subjects import AUTH, PUBLIC_FILTERS
+from contracts.subjects import AUTH, PUBLIC_FILTERS, SESSION
 
 
 class Durable(msgspec.Struct, frozen=True, kw_only=True):
@@ -33,6 +33,28 @@ SECURITY_NOTICES = Durable(
 PASSWORD_ENDINGS = Durable(
     name="auth-password-endings", service="auth", stream=AUTH, subject_filter="vestnik.auth.credential.*"
 )
+# Alerts that wait until an account or its mailbox has room are no outage.
+SESSION_ALERTS = Durable(
+    name="auth-session-alerts",
+    service="auth",
+    stream=SESSION,
+    subject_filter=PUBLIC_FILTERS[SESSION],
+    most_pending=100_000,
+)
+PASSWORD_ALERTS = Durable(
+    name="auth-password-alerts",
+    service="auth",
+    stream=AUTH,
+    subject_filter="vestnik.auth.credential.*",
+    most_pending=100_000,
+)
 PROFILE_CREATION = Durable(name="profile-creation", service="profile", stream=AUTH, subject_filter=PUBLIC_FILTERS[AUTH])
 
-DURABLES = (VERIFICATION_MAIL, SECURITY_NOTICES, PASSWORD_ENDINGS, PROFILE_CREATION)
+DURABLES = (
+    VERIFICATION_MAIL,
+    SECURITY_NOTICES,
+    PASSWORD_ENDINGS,
+    SESSION_ALERTS,
+    PASSWORD_ALERTS,
+    PROFILE_CREATION,
+)

@@ -37,6 +37,11 @@ class RetryLater(Exception):
     # Level of its log line.
     level = logging.WARNING
 
+    def __init__(self, message: str, *, after: float = 0.0) -> None:
+        """`after`: seconds before which another attempt is useless."""
+        super().__init__(message)
+        self.after = after
+
 
 class EventReactor:
     """One durable consumer and the reaction to its events.
@@ -135,7 +140,9 @@ class EventReactor:
             await self._react(Message(self._durable.stream, sequence, message.subject, message.data).open())
         except (RetryLater, VestnikError) as error:
             pause = min(self._first_pause * 2 ** min(message.metadata.num_delivered - 1, 16), _LONGEST_PAUSE)
-            level = error.level if isinstance(error, RetryLater) else logging.WARNING
+            level = logging.WARNING
+            if isinstance(error, RetryLater):
+                level, pause = error.level, max(pause, error.after)
             _LOG.log(level, "%s retries event %d in %.0f s: %s", self._durable.name, sequence, pause, error)
             await message.nak(delay=pause)
         except Exception:

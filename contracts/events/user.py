@@ -209,11 +209,11 @@ class MailSent(Event, frozen=True, kw_only=True):
 
     TYPE: ClassVar[str] = "mail.sent"
     PRIVATE: ClassVar[bool] = True
-    # `verification`, `verification_again`, `password_reset`, `address_taken`
+    # `verification`, `verification_again`, `password_reset`, `address_taken`, `alert_` and the kind of an alert
     kind: str
     # Id of the event that requested the mail; no two events share one.
     requested_by: str
-    # For a security notice: key of the address concerned.
+    # For a security notice: key of the address concerned. For an alert: the user.
     about: str = ""
 
 

@@ -1,5 +1,7 @@
 """Client of the session service: creates a session after a login, ends those opened with an older password."""
 
+from datetime import datetime
+
 import msgspec
 
 from contracts.envelope import Provenance
@@ -8,17 +10,31 @@ from contracts.positions import Position
 from contracts.rpc.vestnik.session.v1 import (
     CreateSessionRequest,
     EndSessionsRequest,
+    RecordAlertRequest,
     RevokeSessionRequest,
     SessionServiceStub,
     Tokens,
 )
 from contracts.values.ids import new_id
+from contracts.values.timestamps import to_unix_ms
 from infra.rpc.call_context import Call, current
 from infra.rpc.client import Client
 
 _TIMEOUT = 5.0
 # end_sessions waits for a read model that may be up to 5 s behind.
 _ENDING_TIMEOUT = 8.0
+
+
+class Alerted(msgspec.Struct, frozen=True, kw_only=True):
+    """What the session service answers about an alert."""
+
+    # Whether the owner of the account is alerted of the event.
+    due: bool
+    # Seconds until there is room for the alert in the list of notifications; 0: it is there, or covered by a later one.
+    wait_seconds: int = 0
+    # Of the session that it is about, as recorded; empty if there is none.
+    device: str = ""
+    address: str = ""
 
 
 class Sessions:
@@ -84,6 +100,43 @@ class Sessions:
             ),
         )
         return Position.decode(response.position)
+
+    async def record_alert(
+        self,
+        *,
+        user_id: str,
+        kind: str,
+        about: str,
+        about_at: datetime,
+        session_id: str | None,
+        position: Position,
+        provenance: Provenance,
+    ) -> Alerted:
+        """Records that the owner of the account is notified of an event. Idempotent. `position`: of that event.
+
+        Raises:
+            Unavailable, DeadlineExceeded, ReadModelBehind: it may not be recorded.
+        """
+        response = await self._client.call(
+            self._stub.record_alert,
+            RecordAlertRequest(
+                user_id=user_id, kind=kind, about=about, about_at=to_unix_ms(about_at), session_id=session_id or ""
+            ),
+            timeout=_ENDING_TIMEOUT,
+            idempotent=True,
+            context=Call(
+                request_id=provenance.correlation_id or new_id(),
+                traceparent=provenance.traceparent,
+                actor=user_id,
+                position=position,
+            ),
+        )
+        return Alerted(
+            due=response.due,
+            wait_seconds=response.wait_seconds,
+            device=response.device,
+            address=response.address,
+        )
 
     async def end(self, *, user_id: str, session_id: str, reason: str) -> None:
         """Ends one session.

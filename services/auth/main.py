@@ -3,13 +3,20 @@
 from datetime import timedelta
 from urllib.parse import urlsplit
 
-from contracts.durable_consumers import PASSWORD_ENDINGS, SECURITY_NOTICES, VERIFICATION_MAIL
+from contracts.durable_consumers import (
+    PASSWORD_ALERTS,
+    PASSWORD_ENDINGS,
+    SECURITY_NOTICES,
+    SESSION_ALERTS,
+    VERIFICATION_MAIL,
+)
 from infra.runtime.service_process import service_process
 from infra.security.key_lifecycle import KeyTerms
 from infra.settings import Settings
 from projections.engine.read_model import ReadModel
 from projections.engine.running.runner_group import Runners
 from projections.registry import find, owned_by
+from services.auth.alerts.reaction import AccountAlerts
 from services.auth.claim_keys import ClaimKeys
 from services.auth.clients import Sessions
 from services.auth.commands import Commands
@@ -30,6 +37,7 @@ from services.auth.second_factor.sealing import SecretSeal
 from services.auth.server import AuthServer
 from services.auth.tokens.device_tokens import DeviceTokens
 from services.auth.tokens.email_verification import VerificationTokens
+from services.auth.tokens.not_me import NotMeTokens
 from services.auth.tokens.password_reset import ResetTokens
 from streams.reaction import EventReactor
 
@@ -84,6 +92,17 @@ async def main(settings: Settings) -> None:
         revoker = SessionRevoker(sessions)
         process.spawn(EventReactor(process.nats, PASSWORD_ENDINGS, revoker.end_older).run(), "password endings")
         process.spawn(failures.run(), "failed logins")
+        alerts = AccountAlerts(
+            aggregates,
+            keys,
+            queries,
+            sessions,
+            NotMeTokens(process.secrets.mail_key),
+            delivery,
+            page=settings.issuer,
+        )
+        for durable in (SESSION_ALERTS, PASSWORD_ALERTS):
+            process.spawn(EventReactor(process.nats, durable, alerts.alert).run(), durable.name)
         try:
             await process.serve([AuthServer(commands, login, changes, second_factors, queries, recorded)])
         finally:

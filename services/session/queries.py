@@ -32,6 +32,10 @@ _USER = """
 SELECT user_id FROM {sessions} WHERE username = %(username)s LIMIT 1
 """
 
+_LOGIN = """
+SELECT device, address FROM {sessions} WHERE user_id = %(user_id)s AND session_id = %(session_id)s
+"""
+
 # Session ids are ordered by the time of the login.
 _EARLIER = """
 SELECT session_id FROM {sessions} WHERE user_id = %(user_id)s AND session_id < %(session_id)s LIMIT 1
@@ -92,6 +96,13 @@ class RevokedRow(msgspec.Struct, frozen=True, kw_only=True):
     session_id: str
     reason: str
     sequence: int
+
+
+class LoginRow(msgspec.Struct, frozen=True, kw_only=True):
+    """From where a session was opened."""
+
+    device: str | None
+    address: str | None
 
 
 class _SessionId(msgspec.Struct, frozen=True):
@@ -200,6 +211,16 @@ class Queries:
         await self._sessions.wait_for(position)
         rows, _ = await self._sessions.select(_SessionId, _EARLIER, {"user_id": user_id, "session_id": session_id})
         return not rows
+
+    async def login(self, user_id: str, session_id: str, position: Position) -> LoginRow | None:
+        """Returns from where the user's session was opened; None if there is none.
+
+        Raises:
+            ReadModelBehind: the read model has not reached the position.
+        """
+        await self._sessions.wait_for(position)
+        rows, _ = await self._sessions.select(LoginRow, _LOGIN, {"user_id": user_id, "session_id": session_id})
+        return rows[0] if rows else None
 
     async def user_called(self, username: str, position: Position) -> str | None:
         """Returns the user who has logged in under this username; None if no one has. Its user never changes.

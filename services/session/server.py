@@ -1,7 +1,6 @@
 """gRPC server of session: validates each request, runs a command or query, and maps the response."""
 
 from collections.abc import AsyncIterator
-from datetime import timedelta
 from math import ceil
 from typing import Annotated
 
@@ -218,10 +217,20 @@ class SessionServer(SessionServiceBase):
             about_at=from_unix_ms(request.about_at),
             session_id=request.session_id,
         )
-        wait = timedelta() if await self._is_due(command, call.position) else None
-        if wait is not None:
-            wait = await self._commands.record_alert(command, call.provenance(causation_id=request.about))
-        return RecordAlertResponse(due=wait is not None, wait_seconds=0 if wait is None else ceil(wait.total_seconds()))
+        if not await self._is_due(command, call.position):
+            return RecordAlertResponse()
+        wait = await self._commands.record_alert(command, call.provenance(causation_id=request.about))
+        if wait is None:
+            return RecordAlertResponse()
+        login = None
+        if request.session_id is not None:
+            login = await self._queries.login(request.user_id, request.session_id, call.position)
+        return RecordAlertResponse(
+            due=True,
+            wait_seconds=ceil(wait.total_seconds()),
+            device=login.device or "" if login is not None else "",
+            address=login.address or "" if login is not None else "",
+        )
 
     async def _is_due(self, command: RecordAlert, position: Position) -> bool:
         """Every device is new at an account's first login, which is no news to its owner."""

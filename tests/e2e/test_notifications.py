@@ -199,3 +199,41 @@ async def test_what_is_muted_wants_no_attention_for_as_long_as_it_is_muted(api: 
     assert rfc3339(datetime.now(UTC)) >= soon
     await boris.sees(clara, 3)
     assert (await counts())[2] == {"unread_conversations": 1, "unread_messages": 4}
+
+
+async def test_a_login_from_a_new_device_is_listed_live_and_mailed_to_the_owner_alone(api: Api) -> None:
+    anna, boris = await api.friends()
+    await notified(anna, "friend_accepted")
+    query = {"notifications": "true"}
+    async with (
+        listening(api.system.url, anna.access_token, query=query) as stream,
+        listening(api.system.url, boris.access_token, query=query) as other,
+    ):
+        before = stream.id
+        response = await api.log_in(anna.email)
+        await stream.until(lambda stream: bool(created(stream)))
+        await anna.sends(boris, "hello")
+        await other.until(lambda stream: bool(created(stream)))
+    (live,) = [event.data for event in stream.events if event.type == "notification.created"]
+    assert (live["kind"], live["from_user_id"], live["read"]) == ("new_device", anna.user_id, False)
+    # The login of the device that is known now is no news.
+    assert (await api.log_in(anna.email, device_token=response.json()["device_token"])).status_code == 201
+    listed = await notified(anna, "new_device", "friend_accepted")
+    assert listed[0] == live
+    assert await grouped(anna) == [("new_device", anna.user_id, False), ("friend_accepted", boris.user_id, False)]
+    # A client that was away gets it once; nobody else gets it.
+    async with listening(api.system.url, anna.access_token, since=before, query=query) as missed:
+        await missed.until(lambda stream: any(event.type == "message.sent" for event in stream.events))
+    assert [event.data for event in missed.events if event.type == "notification.created"] == [live]
+    assert created(other) == [anna.user_id]
+    assert [row["kind"] for row in await notified(boris, "message", "friend_request")] == ["message", "friend_request"]
+    assert (
+        await anna.ask("POST", "/v1/notifications/read", json={"up_to": live["notification_id"]})
+    ).status_code == 204
+    assert await unread(anna) == []
+
+    async def mailed() -> str:
+        return await api.mail_to(anna.email, "Login from a new device")
+
+    mail = await eventually(mailed, "the mail")
+    assert f"{api.system.url}/#/not-me/" in mail

@@ -1,7 +1,7 @@
 """Mailbox budgets: hourly limits per kind of mail, since third parties can trigger mails. Without I/O.
 
-A mail beyond the budget is dropped. A security notice has a separate budget and is deferred instead: the next one
-covers everything that has happened until then.
+A mail beyond the budget is dropped. A security notice and an alert have budgets of their own and are deferred instead:
+the next one covers everything that has happened until then.
 """
 
 from datetime import datetime, timedelta
@@ -10,14 +10,17 @@ import msgspec
 
 from contracts.events.event import Event
 from contracts.events.user import MailSent
+from contracts.notification_kinds import ALERT_KINDS, ALERTS_AN_HOUR
 
 VERIFICATION_MAIL, ANOTHER_VERIFICATION_MAIL = "verification", "verification_again"
 RESET_MAIL = "password_reset"
 ADDRESS_TAKEN_NOTICE = "address_taken"
-NOTICES = frozenset({ADDRESS_TAKEN_NOTICE})
+# By kind of alert (contracts/notification_kinds.py).
+ALERT_MAILS = {kind: f"alert_{kind}" for kind in ALERT_KINDS}
 
 WINDOW = timedelta(hours=1)
-NOTICES_A_WINDOW = 1
+# Mails per window, of the kinds that have a budget of their own.
+BUDGETS = {ADDRESS_TAKEN_NOTICE: 1} | dict.fromkeys(ALERT_MAILS.values(), ALERTS_AN_HOUR)
 # How long an event may still request its mail: the longest lifetime of a registration (infra/settings.py).
 _KEPT = timedelta(days=30)
 
@@ -26,7 +29,7 @@ class Sent(msgspec.Struct, frozen=True, kw_only=True):
     kind: str
     # Id of the event that requested the mail.
     requested_by: str
-    # Claim key of the address that a notice is about.
+    # Claim key of the address that a notice is about, or the user that an alert is about.
     about: str
     at: datetime
 
@@ -40,11 +43,11 @@ class Mailbox(msgspec.Struct, frozen=True, kw_only=True):
         return any(mail.requested_by == requested_by for mail in self.sent)
 
     def told_since(self, moment: datetime, kind: str, about: str) -> bool:
-        """Whether a notice about the address was sent at or after the moment, and so covers it."""
+        """Whether a notice or alert about the same was sent at or after the moment, and so covers it."""
         return any(mail.kind == kind and mail.about == about and mail.at >= moment for mail in self.sent)
 
     def has_room(self, kind: str, now: datetime, mails_a_window: int) -> bool:
-        budget = NOTICES_A_WINDOW if kind in NOTICES else mails_a_window
+        budget = BUDGETS.get(kind, mails_a_window)
         return sum(mail.kind == kind and now - mail.at < WINDOW for mail in self.sent) < budget
 
 

@@ -5,6 +5,7 @@ would break them at 76 characters. For SMTP, 8bit becomes base64 (transport.py).
 """
 
 import re
+from collections.abc import Iterator
 from datetime import datetime, timedelta
 from email.headerregistry import Address
 from email.message import EmailMessage
@@ -14,9 +15,12 @@ import msgspec
 
 from contracts.values.field_types import LANGUAGES, LanguageCode
 from contracts.values.mail_addresses import ascii_domain
+from services.auth.mail import circumstances
 from services.auth.mail.bodies import Action, Body, html, plain
+from services.auth.mail.circumstances import Circumstances
+from services.auth.mail.mail_text import CIRCUMSTANCES, MailText
 from services.auth.mail.mailbox_budgets import VERIFICATION_MAIL
-from services.auth.mail.texts import SEVERAL_REGISTRATIONS, MailText, in_words, language_of, text_of
+from services.auth.mail.texts import SEVERAL_REGISTRATIONS, in_words, language_of, text_of
 
 _HOST_NAME = re.compile(
     r"(?=.{1,253}\Z)[A-Za-z0-9]([A-Za-z0-9-]*[A-Za-z0-9])?(\.[A-Za-z0-9]([A-Za-z0-9-]*[A-Za-z0-9])?)+\Z"
@@ -47,9 +51,11 @@ class Mail(msgspec.Struct, frozen=True, kw_only=True):
     language: str = LANGUAGES[0]
     # Empty in a notice; several where several registrations are pending.
     offers: tuple[Offer, ...] = ()
-    # Of a notice: the page that it links to, and the claim key of the address that it is about.
+    # Of a notice or an alert: the page that it links to, and the claim key of the address or the user it is about.
     link: str = ""
     about: str = ""
+    # Of an alert.
+    circumstances: Circumstances | None = None
 
 
 def address_of(email: str) -> Address:
@@ -107,10 +113,18 @@ def _body(letter: Mail) -> Body:
     return Body(
         language=language,
         subject=text.subject,
-        opening=_filled(text.opening, letter.username, good_for),
+        opening=tuple(_opening(text, letter, good_for, language)),
         actions=tuple(actions),
         closing=_filled(text.closing, letter.username, good_for),
     )
+
+
+def _opening(text: MailText, letter: Mail, good_for: str, language: LanguageCode) -> Iterator[str]:
+    for paragraph in text.opening:
+        if paragraph != CIRCUMSTANCES:
+            yield from _filled((paragraph,), letter.username, good_for)
+        elif letter.circumstances is not None:
+            yield from circumstances.in_words(letter.circumstances, language)
 
 
 def _action(text: MailText, offer: Offer, language: LanguageCode) -> Action:

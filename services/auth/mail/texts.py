@@ -6,9 +6,9 @@ The English texts are plain ASCII, so they need no transfer encoding.
 from collections.abc import Callable, Mapping
 from datetime import timedelta
 
-import msgspec
-
 from contracts.values.field_types import LANGUAGES, LanguageCode
+from services.auth.mail.alert_texts import ALERT_TEXTS
+from services.auth.mail.mail_text import MailText
 from services.auth.mail.mailbox_budgets import (
     ADDRESS_TAKEN_NOTICE,
     ANOTHER_VERIFICATION_MAIL,
@@ -18,24 +18,6 @@ from services.auth.mail.mailbox_budgets import (
 
 # Text of the verification mail when several registrations are pending.
 SEVERAL_REGISTRATIONS = "several_registrations"
-
-
-class MailText(msgspec.Struct, frozen=True, kw_only=True):
-    """The text of one kind of mail, in paragraphs.
-
-    `{username}` and `{good_for}` are replaced by the account's username and its token's lifetime.
-    """
-
-    subject: str
-    # Above the link.
-    opening: tuple[str, ...]
-    # Above each link if there are several.
-    heading: str = ""
-    # Label of the link.
-    link: str
-    # Between the link and the token.
-    hint: str = ""
-    closing: tuple[str, ...] = ()
 
 
 _ENGLISH_VERIFICATION = MailText(
@@ -166,7 +148,10 @@ def _russian_hours(hours: int) -> str:
     return f"{hours} часа" if hours % 10 in (2, 3, 4) and hours % 100 not in (12, 13, 14) else f"{hours} часов"
 
 
-_TEXTS: Mapping[LanguageCode, Mapping[str, MailText]] = {"en": _ENGLISH, "ru": _RUSSIAN}
+_TEXTS: Mapping[LanguageCode, Mapping[str, MailText]] = {
+    "en": {**_ENGLISH, **ALERT_TEXTS["en"]},
+    "ru": {**_RUSSIAN, **ALERT_TEXTS["ru"]},
+}
 _HOURS: Mapping[LanguageCode, Callable[[int], str]] = {"en": _english_hours, "ru": _russian_hours}
 
 

@@ -3,6 +3,7 @@
 Each event causes at most one alert. Those of a kind are bounded per hour and day, since somebody who knows a password
 can cause any number of them. An event beyond the bound is covered by an alert of its kind that was recorded after it
 happened; without one it waits. So the newest event always has an alert recorded after it, and the state stays small.
+An event that is more than an hour old is covered even where there is room: a late reaction records one alert, not many.
 """
 
 from datetime import datetime, timedelta
@@ -49,7 +50,10 @@ def is_due(command: RecordAlert, now: datetime) -> bool:
 
 def decide_alert(state: Alerts, command: RecordAlert, now: datetime) -> tuple[AccountAlerted, ...]:
     """Records the alert; no event if it is recorded already or has no room now."""
-    if any(alert.about == command.about for alert in state.recent) or _room_from(state, command.kind, now) > now:
+    late = now - command.about_at > _HOUR
+    if any(alert.about == command.about or (late and _covers(alert, command)) for alert in state.recent):
+        return ()
+    if _room_from(state, command.kind, now) > now:
         return ()
     return (
         AccountAlerted(
@@ -64,12 +68,13 @@ def decide_alert(state: Alerts, command: RecordAlert, now: datetime) -> tuple[Ac
 
 def wait_for_room(state: Alerts, command: RecordAlert, now: datetime) -> timedelta:
     """Returns how long the event has to wait for an alert of its own; zero if it has one, or a later one covers it."""
-    if any(
-        alert.about == command.about or (alert.kind == command.kind and alert.at >= command.about_at)
-        for alert in state.recent
-    ):
+    if any(alert.about == command.about or _covers(alert, command) for alert in state.recent):
         return timedelta()
     return max(_room_from(state, command.kind, now) - now, timedelta())
+
+
+def _covers(alert: PastAlert, command: RecordAlert) -> bool:
+    return alert.kind == command.kind and alert.at >= command.about_at
 
 
 def _room_from(state: Alerts, kind: str, now: datetime) -> datetime:

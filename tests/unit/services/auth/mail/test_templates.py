@@ -13,6 +13,8 @@ import pytest
 from hypothesis import example, given
 from hypothesis import strategies as st
 
+from contracts.notification_kinds import ALERT_KINDS
+from services.auth.mail.circumstances import Circumstances
 from services.auth.mail.templates import Mail, Offer, address_of, render
 from services.auth.tokens.email_verification import Verification, VerificationTokens
 
@@ -111,6 +113,12 @@ KINDS: dict[str, dict[str, Any]] = {
     "several registrations": {"kind": "verification_again", "offers": SEVERAL},
     "reset": {"kind": "password_reset", "offers": RESET},
     "address taken": {"kind": "address_taken", "offers": (), "link": "https://chat.example.org/"},
+    "new device": {
+        "kind": "alert_new_device",
+        "offers": (),
+        "link": f"https://chat.example.org/#/not-me/{TOKEN}",
+        "circumstances": Circumstances(at=NOW, device="Vestnik web, Firefox, Linux", address="192.0.2.1"),
+    },
 }
 SUBJECTS = {
     ("verification", "en"): "Confirm your e-mail address",
@@ -123,6 +131,8 @@ SUBJECTS = {
     ("reset", "ru"): "Смена пароля",
     ("address taken", "en"): "Someone registered with your address",
     ("address taken", "ru"): "Попытка регистрации с вашим адресом",
+    ("new device", "en"): "Login from a new device",
+    ("new device", "ru"): "Вход с нового устройства",
 }
 every_mail = pytest.mark.parametrize(("name", "language"), list(SUBJECTS))
 # As a folder has it, and as an SMTP server gets it.
@@ -265,6 +275,17 @@ def test_a_mail_with_several_registrations_has_each_name_with_its_token() -> Non
     order = ["Account boris, good for 2 hours:", "Token: BBB", "Account anna, good for 2 hours:", "Token: AAA"]
     assert sorted(order, key=text.index) == order
     assert "you need its password" in " ".join(text.split())
+
+
+@pytest.mark.parametrize("language", ["en", "ru"])
+def test_every_alert_says_when_and_from_where_and_has_the_link_for_someone_who_did_not_do_it(language: str) -> None:
+    subjects = set()
+    for kind in ALERT_KINDS:
+        message, text, _ = read(mail("new device", language, kind=f"alert_{kind}").as_bytes())
+        subjects.add(message["Subject"])
+        assert ("192.0.2.1" in text, "Firefox" in text, "12:00 UTC" in text) == (True, True, True)
+        assert [line for line in text.splitlines() if "://" in line] == [KINDS["new device"]["link"]]
+    assert len(subjects) == len(ALERT_KINDS)
 
 
 def test_the_notice_to_the_holder_of_a_taken_address_has_no_token() -> None:

@@ -57,6 +57,17 @@ def test_a_later_alert_of_its_kind_covers_an_event_that_found_no_room() -> None:
     assert wait_for_room(state, earlier, START + 3 * MINUTE) == timedelta()
 
 
+def test_of_events_that_are_late_one_has_an_alert_that_covers_the_others() -> None:
+    now = START + 5 * HOUR
+    state = recorded(Alerts(), login(1, START), now)
+    assert [alert.about for alert in state.recent] == ["event 1"]
+    for number in (2, 3):
+        late = login(number, START + number * MINUTE)
+        assert decide_alert(state, late, now) == ()
+        assert wait_for_room(state, late, now) == timedelta()
+    assert decide_alert(state, login(4, now), now)
+
+
 def test_other_kinds_have_room_of_their_own() -> None:
     assert decide_alert(flooded(), login(10, START + 3 * MINUTE, PASSWORD_CHANGED), START + 3 * MINUTE)
 

@@ -1,0 +1,41 @@
+"""Which events of an account cause an alert, without I/O."""
+
+import msgspec
+
+from contracts.envelope import Recorded
+from contracts.events.event import Event
+from contracts.events.session import SessionCreated, SessionRevoked
+from contracts.events.user import PasswordChanged
+from contracts.notification_kinds import NEW_DEVICE, PASSWORD_CHANGED, PASSWORD_RESET, REFRESH_TOKEN_REUSED
+
+_RESET = "password_reset"  # a reason, not a password
+_REUSED = "refresh_token_reused"  # a reason, not a token
+
+
+class Cause(msgspec.Struct, frozen=True, kw_only=True):
+    """What an alert is about."""
+
+    kind: str
+    user_id: str
+    # The session that was created or ended, or in which it was done; None if unknown.
+    session_id: str | None = None
+    # The credential's generation after the event; None: the present one.
+    generation: int | None = None
+
+
+def cause_of(event: Recorded[Event]) -> Cause | None:
+    """Returns what the owner of the account is alerted of; None for all other events."""
+    match event.data:
+        case SessionCreated(user_id=user_id, new_device=True, credential=generation):
+            return Cause(kind=NEW_DEVICE, user_id=user_id, session_id=event.aggregate_id, generation=generation)
+        case SessionRevoked(user_id=user_id, reason=reason) if reason == _REUSED:
+            return Cause(kind=REFRESH_TOKEN_REUSED, user_id=user_id, session_id=event.aggregate_id)
+        case PasswordChanged() as change:
+            return Cause(
+                kind=PASSWORD_RESET if change.reason == _RESET else PASSWORD_CHANGED,
+                user_id=event.aggregate_id,
+                session_id=change.kept_session_id,
+                generation=change.generation,
+            )
+        case _:
+            return None

@@ -1,0 +1,128 @@
+"""Reaction to events of an account: records an alert and mails its owner, each once.
+
+One durable consumer per stream or kind of aggregate runs it (main.py). An alert that has no room now waits
+(mail/mailbox_budgets.py, the alerts of the session service); an event that is older than `ALERT_MAX_AGE` causes none,
+so neither an import nor a new consumer sends mails about the past.
+"""
+
+import logging
+from collections.abc import Callable
+from datetime import datetime
+
+from contracts import envelope
+from contracts.envelope import Provenance, Recorded
+from contracts.events.event import Event
+from contracts.notification_kinds import ALERT_MAX_AGE
+from contracts.positions import Position
+from contracts.values.personal_data import plaintext_or_none
+from services.auth.alerts.causes import Cause, cause_of
+from services.auth.claim_keys import ClaimKeys
+from services.auth.clients import Alerted, Sessions
+from services.auth.mail.circumstances import Circumstances
+from services.auth.mail.delivery import Delivery
+from services.auth.mail.mailbox_budgets import ALERT_MAILS, WINDOW
+from services.auth.mail.templates import Mail
+from services.auth.queries import Queries
+from services.auth.registration.email_lookup import email_key
+from services.auth.repositories import Aggregates
+from services.auth.tokens.not_me import NotMe, NotMeTokens
+from streams.reaction import RetryLater
+
+
+class _NoRoom(RetryLater):
+    """The account's alerts, or the mailbox's, are used up for now."""
+
+    level = logging.INFO
+
+
+class AccountAlerts:
+    def __init__(
+        self,
+        aggregates: Aggregates,
+        keys: ClaimKeys,
+        users: Queries,
+        sessions: Sessions,
+        tokens: NotMeTokens,
+        delivery: Delivery,
+        *,
+        page: str,
+        clock: Callable[[], datetime] = envelope.now,
+    ) -> None:
+        """`page`: URL of the messenger's page, for the link in a mail."""
+        self._aggregates = aggregates
+        self._keys = keys
+        self._users = users
+        self._sessions = sessions
+        self._tokens = tokens
+        self._delivery = delivery
+        self._page = page.rstrip("/")
+        self._clock = clock
+
+    async def alert(self, event: Recorded[Event]) -> None:
+        """
+        Raises:
+            RetryLater: there is no room for it now, or the mail could not be handed over.
+            VestnikError: the session service or a read model does not answer.
+            ValueError: the recipient is not a valid address.
+        """
+        cause = cause_of(event)
+        if cause is None or self._clock() - event.at > ALERT_MAX_AGE:
+            return
+        alerted = await self._sessions.record_alert(
+            user_id=cause.user_id,
+            kind=cause.kind,
+            about=event.id,
+            about_at=event.at,
+            session_id=cause.session_id,
+            position=Position.at(event.stream, event.sequence),
+            provenance=_provenance(event),
+        )
+        if not alerted.due:
+            return
+        # The mail does not wait for the list of notifications to have room.
+        await self._mail(event, cause, alerted)
+        if alerted.wait_seconds:
+            raise _NoRoom("the account's alerts of this kind are used up", after=alerted.wait_seconds)
+
+    async def _mail(self, event: Recorded[Event], cause: Cause, alerted: Alerted) -> None:
+        letter = await self._letter(event, cause, alerted)
+        mailbox = await self._delivery.mailbox(letter.recipient)
+        if mailbox.has(event.id):
+            return
+        covered = mailbox.told_since(event.at, letter.kind, cause.user_id)
+        # A late event is covered even where there is room, so that one mail is sent after an outage, not many.
+        if covered and self._clock() - event.at > WINDOW:
+            return
+        if not await self._delivery.deliver(letter, _provenance(event)) and not covered:
+            raise _NoRoom("the mailbox has already got its alerts of this kind")
+
+    async def _letter(self, event: Recorded[Event], cause: Cause, alerted: Alerted) -> Mail:
+        user = await self._users.own_user(cause.user_id, Position())
+        address = (
+            await self._aggregates.addresses.load(await email_key(self._aggregates.addresses, self._keys, user.email))
+        ).state
+        recipient = plaintext_or_none(address.email)
+        if address.owner != cause.user_id or recipient is None:
+            raise RetryLater("the read model does not have the account's address yet")
+        generation = cause.generation
+        if generation is None:
+            generation = (await self._aggregates.credentials.load(cause.user_id)).state.generation
+        token = self._tokens.sign(
+            NotMe(user_id=cause.user_id, credential=generation, event_id=event.id, event_at=event.at)
+        )
+        return Mail(
+            event_id=event.id,
+            asked_at=event.at,
+            recipient=recipient,
+            username=address.username,
+            kind=ALERT_MAILS[cause.kind],
+            language=address.language,
+            # In the fragment, which servers neither receive nor log.
+            link=f"{self._page}/#/not-me/{token}",
+            about=cause.user_id,
+            circumstances=Circumstances(at=event.at, device=alerted.device, address=alerted.address),
+        )
+
+
+def _provenance(event: Recorded[Event]) -> Provenance:
+    return Provenance(correlation_id=event.correlation_id, causation_id=event.id)

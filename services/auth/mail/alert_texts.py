@@ -1,0 +1,96 @@
+"""Texts of the alerts: what happened to an account, and the link for someone who did not do it."""
+
+from collections.abc import Mapping
+
+from contracts.notification_kinds import (
+    ALERTS_AN_HOUR,
+    EMAIL_CHANGED,
+    NEW_DEVICE,
+    PASSWORD_CHANGED,
+    PASSWORD_RESET,
+    REFRESH_TOKEN_REUSED,
+    TWO_FACTOR_OFF,
+    TWO_FACTOR_ON,
+)
+from contracts.values.field_types import LanguageCode
+from services.auth.mail.mail_text import CIRCUMSTANCES, MailText
+from services.auth.mail.mailbox_budgets import ALERT_MAILS
+
+
+def _english(subject: str, happened: str) -> MailText:
+    return MailText(
+        subject=subject,
+        opening=(
+            "Hello {username},",
+            happened,
+            CIRCUMSTANCES,
+            "If it was you, you need not do anything.",
+            "If it was not you, end all sessions and set another password:",
+        ),
+        link="This was not me",
+        closing=(
+            "The link is good for 7 days, and asks before it does anything. We never ask for your password by mail.",
+            "Your logins are listed in the settings of the messenger. You get at most "
+            f"{ALERTS_AN_HOUR} such mails an hour; the next one covers what happened in between.",
+        ),
+    )
+
+
+def _russian(subject: str, happened: str) -> MailText:
+    return MailText(
+        subject=subject,
+        opening=(
+            "Здравствуйте, {username}!",
+            happened,
+            CIRCUMSTANCES,
+            "Если это были вы, делать ничего не нужно.",
+            "Если это были не вы, завершите все сеансы и задайте новый пароль:",
+        ),
+        link="Это был не я",
+        closing=(
+            "Ссылка действует 7 дней и сначала спросит подтверждение. Мы никогда не спрашиваем пароль по почте.",
+            "Ваши входы перечислены в настройках мессенджера. Таких писем приходит не больше "
+            f"{ALERTS_AN_HOUR} в час; следующее относится и ко всему, что произошло между ними.",
+        ),
+    )
+
+
+_ENGLISH = {
+    NEW_DEVICE: _english(
+        "Login from a new device", "Someone logged in to your account with your password, from a new device:"
+    ),
+    PASSWORD_CHANGED: _english("Your password was changed", "The password of your account was changed:"),
+    PASSWORD_RESET: _english(
+        "Your password was reset", "The password of your account was set again with a mail to this mailbox:"
+    ),
+    EMAIL_CHANGED: _english("Your e-mail address was changed", "The e-mail address of your account was changed:"),
+    REFRESH_TOKEN_REUSED: _english(
+        "A session was ended for safety",
+        "A key of one of your sessions was used twice, so it may have been copied. The session has ended:",
+    ),
+    TWO_FACTOR_ON: _english("Two-step verification is on", "Two-step verification was turned on for your account:"),
+    TWO_FACTOR_OFF: _english("Two-step verification is off", "Two-step verification was turned off for your account:"),
+}
+_RUSSIAN = {
+    NEW_DEVICE: _russian("Вход с нового устройства", "В вашу учётную запись вошли по паролю с нового устройства:"),
+    PASSWORD_CHANGED: _russian("Ваш пароль изменён", "Пароль вашей учётной записи изменён:"),
+    PASSWORD_RESET: _russian(
+        "Ваш пароль сброшен", "Пароль вашей учётной записи задан заново с помощью письма в этот ящик:"
+    ),
+    EMAIL_CHANGED: _russian("Ваш адрес почты изменён", "Адрес почты вашей учётной записи изменён:"),
+    REFRESH_TOKEN_REUSED: _russian(
+        "Сеанс завершён для безопасности",
+        "Ключ одного из ваших сеансов использован дважды: возможно, его скопировали. Сеанс завершён:",
+    ),
+    TWO_FACTOR_ON: _russian(
+        "Двухэтапная проверка включена", "Для вашей учётной записи включена двухэтапная проверка входа:"
+    ),
+    TWO_FACTOR_OFF: _russian(
+        "Двухэтапная проверка выключена", "Для вашей учётной записи выключена двухэтапная проверка входа:"
+    ),
+}
+# By kind of mail.
+ALERT_TEXTS: Mapping[LanguageCode, Mapping[str, MailText]] = {
+    "en": {ALERT_MAILS[kind]: text for kind, text in _ENGLISH.items()},
+    "ru": {ALERT_MAILS[kind]: text for kind, text in _RUSSIAN.items()},
+}

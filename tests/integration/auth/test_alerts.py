@@ -1,0 +1,252 @@
+"""Alerts of an account: each event once, by mail and as `account.alerted`, whatever happens to those who send them."""
+
+import asyncio
+from collections import Counter
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager, suppress
+from datetime import timedelta
+
+import pytest_asyncio
+from nats.aio.client import Client as NATS
+from nats.js.errors import NotFoundError
+
+from contracts import subjects
+from contracts.durable_consumers import PASSWORD_ALERTS, SESSION_ALERTS
+from contracts.errors import RefreshTokenReused
+from contracts.events.session import AccountAlerted
+from contracts.notification_kinds import ALERT_MAX_AGE, ALERTS_AN_HOUR
+from contracts.rpc.vestnik.auth.v1 import (
+    ChangePasswordRequest,
+    LoginRequest,
+    LoginResponse,
+    RegisterRequest,
+    ResetPasswordRequest,
+    VerifyEmailRequest,
+)
+from contracts.rpc.vestnik.session.v1 import RefreshSessionRequest, Tokens
+from infra.rpc.call_context import Call
+from infra.security.secrets import Secrets
+from services.auth.alerts.reaction import AccountAlerts
+from services.auth.mail.templates import Mail
+from services.auth.mail.transport import DeliveryFailed
+from services.auth.tokens.not_me import NotMeTokens
+from streams.reaction import EventReactor
+from tests.integration.auth_and_session import PASSWORD, Clock, Services, eventually, running
+
+ALERTS = (SESSION_ALERTS, PASSWORD_ALERTS)
+PAGE = "https://chat.example.org"
+
+
+class Outbox:
+    """Records the mails sent; after `failures` of them it reports that it could not send."""
+
+    def __init__(self, failures: int = 0) -> None:
+        self.sent: list[Mail] = []
+        self.failures = failures
+
+    async def send(self, letter: Mail) -> None:
+        self.sent.append(letter)
+        if self.failures:
+            self.failures -= 1
+            raise DeliveryFailed("the answer is lost")
+
+    @property
+    def kinds(self) -> list[str]:
+        return [letter.kind for letter in self.sent]
+
+
+@pytest_asyncio.fixture
+async def services(streams: NATS, database_url: str, secrets: Secrets) -> AsyncIterator[Services]:
+    async with running(streams, database_url, secrets) as made:
+        yield made
+
+
+@pytest_asyncio.fixture
+async def anna(services: Services) -> str:
+    return await register(services, "anna")
+
+
+async def register(services: Services, name: str, language: str = "en") -> str:
+    """Registers and verifies a user who has logged in once; returns the id."""
+    answer = await services.to_auth.call(
+        services.auth.register,
+        RegisterRequest(email=f"{name}@example.org", username=name, password=PASSWORD, language=language),
+    )
+    assert answer.user is not None
+    token = await services.auth_replica.token(f"{name}@example.org")
+    await services.to_auth.call(services.auth.verify_email, VerifyEmailRequest(token=token))
+    await log_in(services, name=name)
+    return answer.user.user_id
+
+
+async def log_in(
+    services: Services, *, name: str = "anna", password: str = PASSWORD, device_token: str = ""
+) -> LoginResponse:
+    return await services.to_auth.call(
+        services.auth.login,
+        LoginRequest(
+            login=name, password=password, device="Vestnik web, Firefox, Linux", address="192.0.2.1",
+            device_token=device_token,
+        ),
+    )  # fmt: skip
+
+
+def tokens_of(answer: LoginResponse) -> Tokens:
+    assert answer.tokens is not None
+    return answer.tokens
+
+
+async def change(services: Services, tokens: Tokens, new: str) -> None:
+    request = ChangePasswordRequest(
+        user_id=tokens.user_id, current_password=PASSWORD, new_password=new, session_id=tokens.session_id
+    )
+    call = Call(request_id="request", actor=tokens.user_id)
+    await services.to_auth.call(services.auth.change_password, request, context=call)
+
+
+@asynccontextmanager
+async def reacting(
+    services: Services, outbox: Outbox, streams: NATS, clock: Clock | None = None
+) -> AsyncIterator[None]:
+    auth, clock = services.auth_replica, clock or Clock()
+    delivery = auth.delivery(outbox)
+    delivery._clock = clock
+    tokens = NotMeTokens(services.secrets.mail_key)
+    alerts = AccountAlerts(
+        auth.aggregates, auth.keys, services.auth_queries, services.sessions, tokens, delivery, page=PAGE, clock=clock
+    )
+    tasks = {
+        asyncio.create_task(EventReactor(streams, durable, alerts.alert, first_pause=0.05).run()) for durable in ALERTS
+    }
+    try:
+        yield
+    finally:
+        for task in tasks:
+            task.cancel()
+        await asyncio.wait(tasks)
+        for task in tasks:
+            assert task.cancelled(), task.exception()
+
+
+async def settled(streams: NATS, *, waiting: int = 0) -> None:
+    """Waits until the reactions have dealt with all events but those that wait for room."""
+    async with asyncio.timeout(60):
+        for durable in ALERTS:
+            while True:
+                with suppress(NotFoundError):  # not made yet
+                    info = await streams.jetstream().consumer_info(durable.stream, durable.name)
+                    if info.num_pending == 0 and info.num_ack_pending <= waiting:
+                        break
+                await asyncio.sleep(0.01)
+
+
+async def alerts_about(services: Services, user_id: str) -> list[AccountAlerted]:
+    messages = await services.log.read(subjects.alerts(user_id))
+    return [event for message in messages if isinstance(event := message.open().data, AccountAlerted)]
+
+
+async def test_a_login_from_a_new_device_is_mailed_and_the_first_one_and_known_devices_are_not(
+    services: Services, streams: NATS, anna: str
+) -> None:
+    outbox = Outbox()
+    async with reacting(services, outbox, streams):
+        new = await log_in(services)
+        await eventually(lambda: len(outbox.sent) == 1)
+        await log_in(services, device_token=new.device_token)
+        await settled(streams)
+    (letter,) = outbox.sent
+    assert (letter.kind, letter.recipient, letter.username) == ("alert_new_device", "anna@example.org", "anna")
+    assert letter.circumstances is not None
+    assert (letter.circumstances.device, letter.circumstances.address) == ("Vestnik web, Firefox, Linux", "192.0.2.1")
+    assert letter.link.startswith(f"{PAGE}/#/not-me/")
+    (alert,) = await alerts_about(services, anna)
+    assert (alert.kind, alert.session_id) == ("new_device", tokens_of(new).session_id)
+
+
+async def test_changes_and_resets_of_the_password_and_a_reused_token_are_mailed_in_the_owners_language(
+    services: Services, streams: NATS
+) -> None:
+    boris = await register(services, "boris", "ru")
+    outbox = Outbox()
+    async with reacting(services, outbox, streams):
+        tokens = tokens_of(await log_in(services, name="boris"))
+        for _ in range(2):
+            request = RefreshSessionRequest(refresh_token=tokens.refresh_token)
+            answer = await services.to_session.call(services.session.refresh_session, request)
+        assert answer.tokens is not None
+        newest = RefreshSessionRequest(refresh_token=answer.tokens.refresh_token)
+        await services.to_session.call(services.session.refresh_session, newest)
+        with suppress(RefreshTokenReused):
+            await services.to_session.call(services.session.refresh_session, request)
+        await change(services, tokens_of(await log_in(services, name="boris")), "another horse")
+        reset = ResetPasswordRequest(
+            token=await services.auth_replica.reset_token("boris@example.org"), new_password="a third horse"
+        )
+        await services.to_auth.call(services.auth.reset_password, reset)
+        await eventually(lambda: len(outbox.sent) >= 5)
+        await settled(streams)
+    kinds = Counter({"alert_new_device": 2, "alert_refresh_token_reused": 1})
+    assert Counter(outbox.kinds) == kinds + Counter(["alert_password_changed", "alert_password_reset"])
+    assert {letter.language for letter in outbox.sent} == {"ru"}
+    assert {f"alert_{alert.kind}" for alert in await alerts_about(services, boris)} == set(outbox.kinds)
+
+
+async def test_an_event_is_alerted_once_by_two_replicas_and_after_their_consumers_were_lost(
+    services: Services, streams: NATS, anna: str
+) -> None:
+    """As after an import into an empty system, where the reactions begin at the first event."""
+    outbox = Outbox()
+    async with reacting(services, outbox, streams), reacting(services, outbox, streams):
+        await change(services, tokens_of(await log_in(services)), "another horse")
+        await log_in(services, password="another horse")
+        await eventually(lambda: len(outbox.sent) >= 3)
+        await settled(streams)
+    for durable in ALERTS:
+        await streams.jetstream().delete_consumer(durable.stream, durable.name)
+    async with reacting(services, outbox, streams):
+        await settled(streams)
+    assert sorted(outbox.kinds) == ["alert_new_device", "alert_new_device", "alert_password_changed"]
+    assert len(await alerts_about(services, anna)) == 3
+
+
+async def test_a_mail_whose_record_is_lost_is_sent_again_with_the_same_id_and_recorded_once(
+    services: Services, streams: NATS, anna: str
+) -> None:
+    outbox = Outbox(failures=1)
+    async with reacting(services, outbox, streams):
+        await log_in(services)
+        await eventually(lambda: len(outbox.sent) == 2)
+        await settled(streams)
+    assert len({letter.event_id for letter in outbox.sent}) == 1
+    assert len(await alerts_about(services, anna)) == 1
+
+
+async def test_an_old_event_is_neither_mailed_nor_listed(services: Services, streams: NATS, anna: str) -> None:
+    await log_in(services)
+    clock, outbox = Clock(), Outbox()
+    clock.forward(ALERT_MAX_AGE + timedelta(hours=1))
+    async with reacting(services, outbox, streams, clock):
+        await settled(streams)
+    assert outbox.sent == []
+    assert await alerts_about(services, anna) == []
+
+
+async def test_a_flood_of_logins_is_bounded_and_the_next_mail_covers_what_happened_since(
+    services: Services, streams: NATS, anna: str
+) -> None:
+    clock, outbox = Clock(), Outbox()
+    async with reacting(services, outbox, streams, clock):
+        for _ in range(ALERTS_AN_HOUR):
+            await log_in(services)
+        await eventually(lambda: len(outbox.sent) == ALERTS_AN_HOUR)
+        for _ in range(10):
+            await log_in(services)
+        await settled(streams, waiting=10)
+        assert len(outbox.sent) == len(await alerts_about(services, anna)) == ALERTS_AN_HOUR
+        # The mailbox has room again; the first of the waiting events to be tried is mailed and covers the earlier ones.
+        clock.forward(timedelta(hours=1, minutes=1))
+        for durable in ALERTS:
+            await streams.jetstream().delete_consumer(durable.stream, durable.name)
+        await eventually(lambda: len(outbox.sent) > ALERTS_AN_HOUR)
+        await settled(streams, waiting=10)
+    assert ALERTS_AN_HOUR < len(outbox.sent) <= ALERTS_AN_HOUR + 3
