@@ -80,6 +80,13 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
             "address without a public one or proxies, and without an SMTP server."
         ),
     ] = "auto"
+    operator_totp: Annotated[
+        Literal["auto", "on", "off"],
+        Doc(
+            description="Whether operators need two-step verification; `auto`: yes, except under `vestnik up` on a "
+            "loopback address without a public one or proxies."
+        ),
+    ] = "auto"
     bcrypt_cost: Annotated[int, Doc(ge=4, le=16, description="Cost of password hashes; 12 takes a core 0.2 s.")] = 12
     rate_limits: Annotated[Literal["on", "off"], Doc(description="`off` only for load tests.")] = "on"
     daily_bytes: Annotated[

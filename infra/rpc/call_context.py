@@ -21,6 +21,12 @@ class ClientSession(msgspec.Struct, frozen=True, kw_only=True):
     session_id: str
     # The client's address as the gateway knows it.
     address: str
+    # Unix time of the login, in seconds.
+    logged_in_at: int = 0
+    # Whether the login came with a second factor.
+    second_factor: bool = False
+    # Whether the client's page asks by itself, and its user has not touched it for a while.
+    unattended: bool = False
 
 
 class Call(msgspec.Struct, frozen=True, kw_only=True):

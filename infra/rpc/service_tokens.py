@@ -2,9 +2,10 @@
 
 A token is a JWT (EdDSA) with `iss` = the caller, `aud` = the callee, `sub` = the user (omitted if there is none), valid
 for five minutes. In the gateway's tokens for the operator's service, `sid` and `addr` are the client's session and
-address; no other service may claim them. Each service has its own private key and knows the public keys of all, so
-none can impersonate another. A token is reused for many calls: signing and verifying each time would cost more than
-the calls.
+address, `auth_time` and `amr` when and how its user logged in (as in the access token), and `unattended` that nobody
+touched the page; no other service may claim them. Each service has its own private key and knows the public keys of
+all, so none can impersonate another. A token is reused for many calls: signing and verifying each time would cost more
+than the calls.
 """
 
 import time
@@ -20,6 +21,8 @@ from infra.rpc.call_context import ClientSession
 from infra.security.secrets import Secrets
 from streams.lru_cache import LruCache
 
+# Authentication methods in `amr` (RFC 8176).
+PASSWORD, SECOND_FACTOR = "pwd", "otp"  # names of methods
 # Seconds.
 LIFE = 300
 _RENEW = 60
@@ -50,6 +53,26 @@ class _Claims(msgspec.Struct, frozen=True):
     sub: str | None = None
     sid: str | None = None
     addr: str | None = None
+    auth_time: int = 0
+    amr: tuple[str, ...] = ()
+    unattended: bool = False
+
+    @property
+    def session(self) -> ClientSession | None:
+        if not self.sid:
+            return None
+        return ClientSession(
+            session_id=self.sid,
+            address=self.addr or "",
+            logged_in_at=self.auth_time,
+            second_factor=SECOND_FACTOR in self.amr,
+            unattended=self.unattended,
+        )
+
+    @property
+    def names_client(self) -> bool:
+        """Whether it claims anything about a client's session."""
+        return (self.sid, self.addr, self.auth_time, self.amr, self.unattended) != (None, None, 0, (), False)
 
 
 class _Claimed(msgspec.Struct, frozen=True):
@@ -83,7 +106,13 @@ class Issuer:
         if user is not None:
             claims["sub"] = user
         if session is not None:
-            claims |= {"sid": session.session_id, "addr": session.address}
+            claims |= {
+                "sid": session.session_id,
+                "addr": session.address,
+                "auth_time": session.logged_in_at,
+                "amr": [PASSWORD, SECOND_FACTOR] if session.second_factor else [PASSWORD],
+                "unattended": session.unattended,
+            }
         token = jwt.encode(claims, self._key, algorithm="EdDSA")
         self._tokens.put((target, user, session), (token, now + LIFE))
         return token
@@ -125,10 +154,9 @@ class Verifier:
         except (jwt.PyJWTError, msgspec.ValidationError, RecursionError) as error:
             # RecursionError: deeply nested brackets.
             raise Unauthenticated("A valid service token is needed.") from error
-        if (claims.sid, claims.addr) != (None, None) and claimed != GATEWAY:
+        if claims.names_client and claimed != GATEWAY:
             raise Unauthenticated("Only the gateway knows clients' sessions.")
-        session = ClientSession(session_id=claims.sid, address=claims.addr or "") if claims.sid else None
-        return Credential(claimed, claims.sub, claims.exp, session)
+        return Credential(claimed, claims.sub, claims.exp, claims.session)
 
     def _decoded(self, token: str, service: str) -> dict[str, object]:
         try:

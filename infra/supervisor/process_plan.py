@@ -54,7 +54,9 @@ def lay_out(
 
     addresses = {name: reserve(service_of(name)) for name in DEFAULT_ADDRESSES}
     metrics = {name: reserve(name) for name in REGISTRY}
-    common = msgspec.structs.replace(settings.with_addresses(addresses), show_mail=_show_mail(settings))
+    common = msgspec.structs.replace(
+        settings.with_addresses(addresses), show_mail=_show_mail(settings), operator_totp=_operator_totp(settings)
+    )
     processes = [
         ProcessSpec(
             name=name if counts[name] == 1 else f"{name}.{number + 1}",
@@ -109,11 +111,19 @@ def _with_logins(
 
 
 def _show_mail(settings: Settings) -> str:
-    """Resolves `auto`: on for development on this machine alone, without a mail server, where the tokens are needed.
-
-    A public URL or trusted proxies mean that a loopback address is reachable from elsewhere.
-    """
+    """Resolves `auto`: on for development on this machine alone, without a mail server, where the tokens are needed."""
     if settings.show_mail != "auto":
         return settings.show_mail
-    alone = settings.host in _LOOPBACK_NAMES and not settings.public_url and not settings.trusted_hops
-    return "on" if alone and not settings.smtp_url else "off"
+    return "on" if _serves_this_machine_alone(settings) and not settings.smtp_url else "off"
+
+
+def _operator_totp(settings: Settings) -> str:
+    """Resolves `auto`: off on this machine alone, where whoever reaches the page can also read the operators' list."""
+    if settings.operator_totp != "auto":
+        return settings.operator_totp
+    return "off" if _serves_this_machine_alone(settings) else "on"
+
+
+def _serves_this_machine_alone(settings: Settings) -> bool:
+    """A public URL or trusted proxies mean that a loopback address is reachable from elsewhere."""
+    return settings.host in _LOOPBACK_NAMES and not settings.public_url and not settings.trusted_hops

@@ -9,6 +9,7 @@ from infra.security.service_schemas import CachedSchemas, ServiceSchemas
 from infra.settings import Settings
 from projections.engine.running.runner_group import Runners
 from projections.registry import owned_by
+from services.operator.access import OperatorAccess
 from services.operator.actions.recorder import Recorder
 from services.operator.dead_letters.actions import PATIENCE, DeadLetters
 from services.operator.handlers.dead_letters import DeadLetterHandlers
@@ -34,8 +35,12 @@ async def main(settings: Settings) -> None:
         schemas = CachedSchemas(settings.database_url)
         maintenance = Maintenance(settings, recorder)
         server = OperatorServer(
-            Operators(settings.secrets_path),
-            keeps_addresses=settings.audit_address,
+            OperatorAccess(
+                Operators(settings.secrets_path),
+                # `auto` is resolved by `vestnik up`: a process by itself knows nothing of how it is reached.
+                second_factor=settings.operator_totp != "off",
+                keeps_addresses=settings.audit_address,
+            ),
             status=StatusHandlers(process.nats, settings),
             history=HistoryHandlers(process.nats, ReadModels(schemas), recorder),
             dead_letters=DeadLetterHandlers(DeadLetters(process.nats, log, schemas), recorder),

@@ -3,9 +3,6 @@
 Every method first checks the caller; the handlers (services/operator/handlers) record what the operator does or sees.
 """
 
-import logging
-
-from contracts.errors import NotAnOperator
 from contracts.rpc.vestnik.operator.v1 import (
     CancelMaintenanceRequest,
     DiscardDeadLetterRequest,
@@ -27,35 +24,26 @@ from contracts.rpc.vestnik.operator.v1 import (
     StartMaintenanceRequest,
     TraceEventRequest,
 )
-from contracts.values.addresses import Keeps, truncate_address
-from infra.operator_errors import OperatorError
-from infra.rpc.call_context import current
-from infra.security.operator_accounts import Operators
-from services.operator.actions.domain import Actor
+from services.operator.access import OperatorAccess
 from services.operator.handlers.dead_letters import DeadLetterHandlers
 from services.operator.handlers.history import HistoryHandlers
 from services.operator.handlers.maintenance import MaintenanceHandlers
 from services.operator.handlers.reports import ReportHandlers
 from services.operator.handlers.status import StatusHandlers
 
-log = logging.getLogger(__name__)
-
 
 class OperatorServer(OperatorServiceBase):
     def __init__(
         self,
-        operators: Operators,
+        access: OperatorAccess,
         *,
-        keeps_addresses: Keeps,
         status: StatusHandlers,
         history: HistoryHandlers,
         dead_letters: DeadLetterHandlers,
         reports: ReportHandlers,
         maintenance: MaintenanceHandlers,
     ) -> None:
-        """`keeps_addresses`: how much of an operator's address is recorded."""
-        self._operators = operators
-        self._keeps_addresses = keeps_addresses
+        self._operator = access.check
         self._status = status
         self._history = history
         self._dead_letters = dead_letters
@@ -63,11 +51,11 @@ class OperatorServer(OperatorServiceBase):
         self._maintenance = maintenance
 
     async def get_status(self, message: GetStatusRequest) -> Document:
-        self._operator(message.user_id)
+        self._operator(message.user_id, active=False)
         return await self._status.status()
 
     async def get_rates(self, message: GetRatesRequest) -> Document:
-        self._operator(message.user_id)
+        self._operator(message.user_id, active=False)
         return await self._status.rates(message)
 
     async def list_events(self, message: ListEventsRequest) -> Document:
@@ -99,7 +87,7 @@ class OperatorServer(OperatorServiceBase):
         return await self._dead_letters.discard(message, self._operator(message.user_id))
 
     async def list_maintenance(self, message: ListMaintenanceRequest) -> Document:
-        self._operator(message.user_id)
+        self._operator(message.user_id, active=False)
         return await self._maintenance.list()
 
     async def start_maintenance(self, message: StartMaintenanceRequest) -> Document:
@@ -116,20 +104,3 @@ class OperatorServer(OperatorServiceBase):
 
     async def settle_report(self, message: SettleReportRequest) -> Document:
         return await self._reports.settle(message, self._operator(message.user_id))
-
-    def _operator(self, user_id: str) -> Actor:
-        """Returns the calling operator; the service token names this user (contracts/services.py), and their address.
-
-        Raises:
-            NotAnOperator: the user is not an operator, or the list of operators cannot be read.
-        """
-        try:
-            operator = self._operators.find(user_id)
-        except OperatorError as failure:
-            log.error("%s", failure)
-            raise NotAnOperator from failure
-        if operator is None:
-            raise NotAnOperator
-        session = current().session
-        address = truncate_address(session.address, self._keeps_addresses) if session else ""
-        return Actor(name=operator.username, user_id=operator.user_id, channel="page", address=address)

@@ -23,6 +23,11 @@ REQUEST_HEADERS: dict[str, dict[str, Any]] = {
         "description": "The languages that the client prefers (RFC 9110), if the body does not name one.",
         "schema": _TEXT,
     },
+    "Vestnik-Unattended": {
+        "description": "From a page that asks by itself while nobody touches it: the request does not keep an "
+        "operator's login alive. Any value.",
+        "schema": _TEXT,
+    },
     "If-Match": {"description": "Only if the profile still has one of these tags.", "schema": _TEXT},
     "If-None-Match": {"description": "Answers 304 if the profile has one of these tags.", "schema": _TEXT},
 }

@@ -8,7 +8,7 @@ import jwt
 import msgspec
 
 from contracts.errors import Unauthenticated, Unavailable
-from contracts.values.ids import is_id
+from contracts.values.ids import is_id, made_at
 from streams.lru_cache import LruCache
 
 AUDIENCE = "vestnik"
@@ -27,6 +27,10 @@ class Principal(msgspec.Struct, frozen=True):
     expires_at: float
     # Id of the signing key.
     key_id: str
+    # Unix time of the login, in seconds.
+    logged_in_at: int = 0
+    # Whether the login came with a second factor.
+    second_factor: bool = False
 
 
 class Revoked(Protocol):
@@ -140,7 +144,13 @@ class AccessTokens:
                 options={"require": ["exp", "iat", "iss", "aud", "sub", "sid"], "verify_iat": False},
             )
             caller = Principal(
-                claims["sub"], claims["sid"], min(float(claims["exp"]), float(claims["iat"]) + self._longest), key_id
+                claims["sub"],
+                claims["sid"],
+                min(float(claims["exp"]), float(claims["iat"]) + self._longest),
+                key_id,
+                # Tokens from before the claim have a session's id, which begins with its time.
+                int(claims["auth_time"]) if "auth_time" in claims else int(made_at(claims["sid"]).timestamp()),
+                "otp" in claims.get("amr", ()),
             )
             if caller.expires_at <= self._clock():
                 raise jwt.ExpiredSignatureError

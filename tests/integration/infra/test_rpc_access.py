@@ -180,7 +180,9 @@ async def test_one_token_serves_many_calls_and_a_new_one_comes_before_it_runs_ou
 
 async def test_the_gateways_token_proves_the_clients_session_and_address(secrets: Secrets) -> None:
     issuer, verifier = Issuer("gateway", secrets), Verifier("operator", secrets)
-    session = ClientSession(session_id=BORIS, address="192.0.2.7")
+    session = ClientSession(
+        session_id=BORIS, address="192.0.2.7", logged_in_at=1_700_000_000, second_factor=True, unattended=True
+    )
     token = issuer.token("operator", ANNA, session)
     assert verifier.credential(f"Bearer {token}").session == session
     # A token of one address or session serves no other.
@@ -189,8 +191,18 @@ async def test_the_gateways_token_proves_the_clients_session_and_address(secrets
     assert verifier.credential(f"Bearer {issuer.token('operator', ANNA)}").session is None
 
 
-@pytest.mark.parametrize("claims", [{"sid": BORIS}, {"addr": "192.0.2.7"}, {"sid": BORIS, "addr": "192.0.2.7"}])
-async def test_only_the_gateway_may_claim_a_clients_session(secrets: Secrets, claims: dict[str, str]) -> None:
+@pytest.mark.parametrize(
+    "claims",
+    [
+        {"sid": BORIS},
+        {"addr": "192.0.2.7"},
+        {"sid": BORIS, "addr": "192.0.2.7"},
+        {"amr": ["pwd", "otp"]},
+        {"auth_time": 1},
+        {"unattended": True},
+    ],
+)
+async def test_only_the_gateway_may_claim_a_clients_session(secrets: Secrets, claims: dict[str, object]) -> None:
     now = int(time.time())
     verifier = Verifier("operator", secrets)
     for service, accepted in (("gateway", True), ("auth", False), ("operator", False)):

@@ -5,7 +5,15 @@ from typing import Annotated, Literal, TypeVar
 import msgspec
 from msgspec import Meta
 
-from contracts.errors import MaintenanceUnderWay, NotAnOperator, NotFound, ReportSettled, VestnikError
+from contracts.errors import (
+    MaintenanceUnderWay,
+    NotAnOperator,
+    NotFound,
+    ReauthenticationRequired,
+    ReportSettled,
+    SecondFactorRequired,
+    VestnikError,
+)
 from contracts.rpc.vestnik.operator.v1 import (
     CancelMaintenanceRequest,
     DiscardDeadLetterRequest,
@@ -66,7 +74,11 @@ S = TypeVar("S", bound=msgspec.Struct)
 Limit = Annotated[int, Meta(ge=1, le=500, description="Maximum number of items.")]
 LetterId = Annotated[str, Meta(min_length=1, max_length=200, description="As `conversations.v1.b2.MESSAGING.17`.")]
 _TAG = "Operators"
-_WHO = "Only for accounts added with `vestnik operators add`. "
+_WHO = (
+    "Only for accounts added with `vestnik operators add`, after a login with a second factor in the last 12 hours "
+    "(`VESTNIK_OPERATOR_TOTP`), and if they looked at or did something in the last 30 minutes. "
+)
+_UNATTENDED = "Vestnik-Unattended"
 
 
 Since = Annotated[str, Meta(max_length=40, description="RFC 3339: from this time on.")]
@@ -300,7 +312,14 @@ def _operator(incoming: Request[Q, B]) -> ServiceClient[OperatorServiceStub]:
     operator = incoming.context.remotes.operator
     if operator is None:
         raise NotFound
-    session = ClientSession(session_id=incoming.caller.session_id, address=incoming.address)
+    caller = incoming.caller
+    session = ClientSession(
+        session_id=caller.session_id,
+        address=incoming.address,
+        logged_in_at=caller.logged_in_at,
+        second_factor=caller.second_factor,
+        unattended=_UNATTENDED in incoming.headers,
+    )
     enter(msgspec.structs.replace(incoming.call, session=session))
     return operator
 
@@ -331,7 +350,8 @@ def _route(
         query=query,
         body=body,
         answers={200: DocumentedResponse(description=f"{summary}.", body=answer)},
-        errors=(NotAnOperator, NotFound, *errors),
+        errors=(NotAnOperator, SecondFactorRequired, ReauthenticationRequired, NotFound, *errors),
+        request_headers=(_UNATTENDED,),
         limits=(AppliedLimit(limit=policies.READ_ADDRESS), AppliedLimit(limit=policies.OPS)),
     )
 

@@ -102,3 +102,19 @@ def test_mails_are_shown_only_where_nobody_else_can_be_asking() -> None:
     ):
         assert shown(**elsewhere) == {"off"}, elsewhere
     assert shown(host="0.0.0.0", show_mail="on") == {"on"}
+
+
+def test_operators_need_a_second_factor_unless_the_page_is_reached_from_this_machine_alone() -> None:
+    def needed(**given: Any) -> set[str]:  # noqa: ANN401 - values of any setting
+        return {place.settings.operator_totp for place in lay_out(Settings(**given), ports).services}
+
+    assert needed() == needed(host="::1") == needed(smtp_url="smtp://mail.example.org") == {"off"}
+    for elsewhere in (
+        {"host": "0.0.0.0"},
+        {"public_url": "https://chat.example.org"},
+        {"public_url": "http://127.0.0.1:8080"},
+        {"trusted_hops": 1},
+        {"operator_totp": "on"},
+    ):
+        assert needed(**elsewhere) == {"on"}, elsewhere
+    assert needed(host="0.0.0.0", operator_totp="off") == {"off"}

@@ -9,7 +9,7 @@ import pytest
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 
 from contracts.errors import Unauthenticated, Unavailable
-from contracts.values.ids import new_id
+from contracts.values.ids import made_at, new_id
 from services.gateway.security.access_tokens import AUDIENCE, AccessTokens, Principal
 
 KEY, OTHER = Ed25519PrivateKey.generate(), Ed25519PrivateKey.generate()
@@ -50,7 +50,20 @@ def test_a_good_token_speaks_for_its_user() -> None:
     now = int(time.time())
     caller = tokens().authenticate(bearer({"iat": now, "exp": now + 600}))
 
-    assert caller == Principal(USER, SESSION, now + 600.0, "k")
+    assert caller == Principal(USER, SESSION, now + 600.0, "k", int(made_at(SESSION).timestamp()))
+
+
+def test_a_token_says_when_and_how_its_user_logged_in() -> None:
+    caller = tokens().authenticate(bearer({"auth_time": 1_700_000_000, "amr": ["pwd", "otp"]}))
+    assert (caller.logged_in_at, caller.second_factor) == (1_700_000_000, True)
+    caller = tokens().authenticate(bearer({"auth_time": 1_700_000_000, "amr": ["pwd"]}))
+    assert not caller.second_factor
+
+
+@pytest.mark.parametrize("claims", [{"auth_time": "now"}, {"auth_time": [1]}, {"amr": 7}])
+def test_claims_of_another_kind_are_refused(claims: dict[str, object]) -> None:
+    with pytest.raises(Unauthenticated):
+        tokens().authenticate(bearer(claims))
 
 
 def test_no_token_is_good_for_longer_than_an_ended_session_is_remembered() -> None:
