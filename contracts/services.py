@@ -164,6 +164,7 @@ _SERVICES = (
             "GetRates": _FOR_USER,
             "ListEvents": _FOR_USER,
             "ListSessionEvents": _FOR_USER,
+            "EndSession": _FOR_USER,
             "GetAggregate": _FOR_USER,
             "GetPerson": _FOR_USER,
             "TraceEvent": _FOR_USER,

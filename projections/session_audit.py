@@ -6,12 +6,13 @@ An expired session has no event for its expiry; `expires_at` of its login gives 
 from contracts.envelope import Recorded
 from contracts.events.session import SessionCreated, SessionRefreshed, SessionRevoked
 from contracts.subjects import SESSION
+from contracts.values.addresses import network_of
 from contracts.values.personal_data import plaintext_or_none
 from projections.engine import Projection, RowChanges, handles
 
 
 class SessionAudit(Projection):
-    version = 3
+    version = 4
     streams = (SESSION,)
     tables = """
         CREATE TABLE {session_audit} (
@@ -36,6 +37,12 @@ class SessionAudit(Projection):
             username text,
             device text,
             address text,
+            -- the address for comparisons; null if it is none of IP
+            network inet,
+            -- whether the login came without the token of an earlier one
+            new_device boolean,
+            -- whether a second factor was proved, now or earlier on a device that is remembered
+            second_factor boolean,
             -- from its last event
             expires_at timestamptz,
             revoked_at timestamptz,
@@ -51,6 +58,7 @@ class SessionAudit(Projection):
     @handles(SessionCreated)
     def created(self, event: Recorded[SessionCreated], write: RowChanges) -> None:
         _happened(event, write)
+        address = plaintext_or_none(event.data.address)
         write.upsert(
             "session_audit_logins",
             key={"session_id": event.aggregate_id},
@@ -58,7 +66,10 @@ class SessionAudit(Projection):
                 "user_id": event.data.user_id,
                 "username": event.data.username,
                 "device": plaintext_or_none(event.data.device),
-                "address": plaintext_or_none(event.data.address),
+                "address": address,
+                "network": network_of(address or ""),
+                "new_device": event.data.new_device,
+                "second_factor": event.data.second_factor,
                 "expires_at": event.data.expires_at,
                 "sequence": event.sequence,
             },

@@ -16,7 +16,9 @@ from services.operator.handlers.dead_letters import DeadLetterHandlers
 from services.operator.handlers.history import HistoryHandlers
 from services.operator.handlers.maintenance import MaintenanceHandlers
 from services.operator.handlers.reports import ReportHandlers
+from services.operator.handlers.sessions import SessionHandlers
 from services.operator.handlers.status import StatusHandlers
+from services.operator.logins.sessions import Sessions
 from services.operator.maintenance import Maintenance
 from services.operator.read_models import ReadModels
 from services.operator.reports import Reports
@@ -33,6 +35,7 @@ async def main(settings: Settings) -> None:
         log = Log(process.nats, patience=PATIENCE, quorum=process.quorum, watches=process.watches)
         recorder = Recorder(log)
         schemas = CachedSchemas(settings.database_url)
+        read_models = ReadModels(schemas)
         maintenance = Maintenance(settings, recorder)
         server = OperatorServer(
             OperatorAccess(
@@ -42,7 +45,8 @@ async def main(settings: Settings) -> None:
                 keeps_addresses=settings.audit_address,
             ),
             status=StatusHandlers(process.nats, settings),
-            history=HistoryHandlers(process.nats, ReadModels(schemas), recorder),
+            history=HistoryHandlers(process.nats, read_models, recorder),
+            sessions=SessionHandlers(read_models, Sessions(process.client("session"), log), recorder),
             dead_letters=DeadLetterHandlers(DeadLetters(process.nats, log, schemas), recorder),
             reports=ReportHandlers(Reports(process.client("contact")), recorder),
             maintenance=MaintenanceHandlers(maintenance, recorder),

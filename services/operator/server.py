@@ -7,6 +7,7 @@ from contracts.rpc.vestnik.operator.v1 import (
     CancelMaintenanceRequest,
     DiscardDeadLetterRequest,
     Document,
+    EndSessionRequest,
     GetAggregateRequest,
     GetDeadLetterRequest,
     GetPersonRequest,
@@ -29,6 +30,7 @@ from services.operator.handlers.dead_letters import DeadLetterHandlers
 from services.operator.handlers.history import HistoryHandlers
 from services.operator.handlers.maintenance import MaintenanceHandlers
 from services.operator.handlers.reports import ReportHandlers
+from services.operator.handlers.sessions import SessionHandlers
 from services.operator.handlers.status import StatusHandlers
 
 
@@ -39,6 +41,7 @@ class OperatorServer(OperatorServiceBase):
         *,
         status: StatusHandlers,
         history: HistoryHandlers,
+        sessions: SessionHandlers,
         dead_letters: DeadLetterHandlers,
         reports: ReportHandlers,
         maintenance: MaintenanceHandlers,
@@ -46,6 +49,7 @@ class OperatorServer(OperatorServiceBase):
         self._operator = access.check
         self._status = status
         self._history = history
+        self._sessions = sessions
         self._dead_letters = dead_letters
         self._reports = reports
         self._maintenance = maintenance
@@ -62,7 +66,10 @@ class OperatorServer(OperatorServiceBase):
         return await self._history.events(message, self._operator(message.user_id))
 
     async def list_session_events(self, message: ListSessionEventsRequest) -> Document:
-        return await self._history.session_events(message, self._operator(message.user_id))
+        return await self._sessions.events(message, self._operator(message.user_id))
+
+    async def end_session(self, message: EndSessionRequest) -> Document:
+        return await self._sessions.end(message, self._operator(message.user_id))
 
     async def get_person(self, message: GetPersonRequest) -> Document:
         return await self._history.person(message, self._operator(message.user_id))

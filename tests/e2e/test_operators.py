@@ -163,7 +163,7 @@ async def test_a_question_that_makes_no_sense_is_refused(api: Api) -> None:
     person = await operator(api)
     for query in ("stream=NOBODY", "type=nothing", "before=!", "limit=0", "aggregate_id=*", "since=yesterday"):
         assert_problem(await person.get(f"/v1/ops/events?{query}"), 422, "invalid")
-    for logins in ("since=yesterday", "user=%00"):
+    for logins in ("since=yesterday", "user=%00", "address=192.0.2.300", "session=x", "reason=A%20B", "device=%00"):
         assert_problem(await person.get(f"/v1/ops/session-events?{logins}"), 422, "invalid")
 
 
@@ -196,6 +196,61 @@ async def test_logins_and_their_ends_are_those_of_the_audit(api: Api) -> None:
     assert (first["items"] + rest["items"], rest["older"]) == (rows, None)
     assert_problem(await person.get("/v1/ops/session-events?before=!"), 422, "invalid")
     assert (await asked(person, f"session-events?user={anna.username}&until=2020-01-01T00:00:00Z"))["items"] == []
+
+
+async def test_an_operator_finds_a_session_by_its_origin_beside_failed_logins_and_ends_it(api: Api) -> None:
+    person, anna = await operator(api), await api.person()
+    stolen = await api.again(anna, device="Thief's phone")
+    wrong = {"login": anna.username, "password": "not it", "device": "thief's desk"}
+    assert (await api.http.post("/v1/sessions", json=wrong)).status_code == 401
+
+    async def found() -> list[Json]:
+        rows = await asked(person, f"session-events?user={anna.username}&device=THIEF&failures=true")
+        items: list[Json] = rows["items"]
+        return items if len(items) == 2 else []
+
+    failed, login = await eventually(found, "the login and the failure")
+    assert [failed[name] for name in ("event", "username", "session_id", "reason", "count", "new_device")] == [
+        "login.failed",
+        anna.username,
+        None,
+        "wrong_password",
+        1,
+        None,
+    ]
+    assert (login["session_id"], login["new_device"], login["second_factor"]) == (stolen.session_id, True, False)
+    query = f"session-events?session={stolen.session_id.upper()}"
+    assert (await asked(person, f"{query}&address=127.0.0.0/8"))["items"] == [login]
+    assert (await asked(person, f"{query}&address=192.0.2.1"))["items"] == []
+
+    end = {"session_id": stolen.session_id, "reason": "  stolen\tphone "}
+    path = "/v1/ops/sessions/end"
+    assert_problem(await anna.ask("POST", path, json=end), 403, "not_an_operator")
+    for broken in ({"reason": ""}, {"reason": "  "}, {"reason": "x" * 201}, {"session_id": "x"}):
+        assert_problem(await person.ask("POST", path, json=end | broken), 422, "invalid")
+    unknown = {"session_id": new_id(), "reason": "x"}
+    assert_problem(await person.ask("POST", path, json=unknown), 404, "session_not_found")
+    answer = await person.ask("POST", path, json=end)
+    assert (answer.status_code, answer.json()) == (
+        200,
+        {"session_id": stolen.session_id, "user_id": anna.user_id},
+    )
+
+    async def refused() -> bool:
+        return (await stolen.get("/v1/users/me")).status_code == 401
+
+    await eventually(refused, "the ended session refused")
+    assert (await anna.get("/v1/users/me")).status_code == 200
+    assert_problem(await person.ask("POST", path, json=end), 404, "session_not_found")
+
+    async def reasons() -> list[str]:
+        rows = await asked(person, f"session-events?user={anna.username}&reason=operator")
+        return [row["reason"] for row in rows["items"]]
+
+    assert await eventually(reasons, "the end") == [f"operator {person.username}: stolen phone"]
+    acts = await asked(person, "events?stream=OPERATOR&type=operator.acted")
+    assert acts["items"] != []
+    assert {act["actor"] for act in acts["items"]} == {person.user_id}
 
 
 async def test_a_person_is_looked_up_without_what_is_personal(api: Api) -> None:

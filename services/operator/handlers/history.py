@@ -1,4 +1,4 @@
-"""Events, aggregates, logins and people: each answer is a look, recorded first."""
+"""Events, aggregates and people: each answer is a look, recorded first."""
 
 import asyncio
 from collections.abc import Awaitable
@@ -16,18 +16,16 @@ from contracts.rpc.vestnik.operator.v1 import (
     GetAggregateRequest,
     GetPersonRequest,
     ListEventsRequest,
-    ListSessionEventsRequest,
     TraceEventRequest,
 )
 from contracts.subjects import STREAMS
 from contracts.values.validation import validated
-from infra.history import event_history, login_audit
+from infra.history import event_history
 from infra.operator_errors import OperatorError
 from services.operator.actions.domain import Actor
 from services.operator.actions.recorder import Recorder
 from services.operator.handlers.documents import Limit, as_text, document, moment
 from services.operator.history import event_browser
-from services.operator.history import login_audit as logins
 from services.operator.history.aggregate_page import aggregate_page
 from services.operator.history.event_trace import Trace, Tracing
 from services.operator.history.queries import HistoryQueries
@@ -42,11 +40,6 @@ _MOST_READS = 2
 class _Events(msgspec.Struct, frozen=True):
     limit: Limit
     aggregate_id: Annotated[str, Meta(max_length=128, pattern=r"^[^\s*>\x00]*\Z")]
-
-
-class _Logins(msgspec.Struct, frozen=True):
-    limit: Limit
-    user: Annotated[str, Meta(max_length=64, pattern=r"^[^\x00]*\Z")]
 
 
 class _Person(msgspec.Struct, frozen=True):
@@ -100,22 +93,6 @@ class HistoryHandlers:
             return document(await event_browser.latest_events(self._nc, query, limit=request.limit, before=before))
         except OperatorError as failure:
             raise Unavailable(str(failure)) from failure
-
-    async def session_events(self, message: ListSessionEventsRequest, actor: Actor) -> Document:
-        request = validated(_Logins, {"limit": message.limit, "user": message.user})
-        query = login_audit.Query(
-            user=request.user.strip() or None,
-            since=moment(message.since, "/since"),
-            until=moment(message.until, "/until"),
-            refreshes=message.refreshes,
-        )
-        looked_for = {"user": query.user or "", "since": as_text(query.since), "until": as_text(query.until)}
-        await self._recorder.look(actor, "sessions", filter_=looked_for)
-        try:
-            page = await logins.newest(self._history, query, limit=request.limit, cursor=message.before)
-        except OperatorError as failure:
-            raise Unavailable(str(failure)) from failure
-        return document(page)
 
     async def person(self, message: GetPersonRequest, actor: Actor) -> Document:
         user = validated(_Person, {"user": message.user.strip()}).user

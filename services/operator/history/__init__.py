@@ -1,1 +1,1 @@
-"""Events, with personal fields redacted, and logins for operators."""
+"""Events, with personal fields redacted, for operators."""

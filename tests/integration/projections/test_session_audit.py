@@ -13,7 +13,9 @@ LATER = datetime(2027, 1, 1, tzinfo=UTC)
 
 async def test_every_event_of_a_session_is_a_row_beside_its_login(read_model: OpenReadModel) -> None:
     model = await read_model(SessionAudit)
-    login = SessionCreated(user_id=ANNA, username="anna", device="phone", address="192.0.2.1", expires_at=LATER)
+    login = SessionCreated(
+        user_id=ANNA, username="anna", device="phone", address="192.0.2.1", expires_at=LATER, new_device=True
+    )
     await model.given(login, of=SESSION, at="2026-01-31T12:00:00Z")
     renewed = LATER + timedelta(days=1)
     await model.when(SessionRefreshed(user_id=ANNA, generation=2, expires_at=renewed), of=SESSION)
@@ -28,7 +30,8 @@ async def test_every_event_of_a_session_is_a_row_beside_its_login(read_model: Op
         (end, "session.revoked", ANNA, SESSION, "operator", "a lost phone"),
     ]
     logins = await model.rows(
-        "SELECT session_id, user_id, username, device, address, expires_at, revoked_at, sequence"
+        "SELECT session_id, user_id, username, device, address, host(network), new_device, second_factor, expires_at,"
+        " revoked_at, sequence"
         " FROM {session_audit_logins}"
     )
-    assert logins == [(SESSION, ANNA, "anna", "phone", "192.0.2.1", renewed, end, 2)]
+    assert logins == [(SESSION, ANNA, "anna", "phone", "192.0.2.1", "192.0.2.1", True, False, renewed, end, 2)]

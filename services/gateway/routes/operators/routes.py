@@ -12,12 +12,14 @@ from contracts.errors import (
     ReauthenticationRequired,
     ReportSettled,
     SecondFactorRequired,
+    SessionNotFound,
     VestnikError,
 )
 from contracts.rpc.vestnik.operator.v1 import (
     CancelMaintenanceRequest,
     DiscardDeadLetterRequest,
     Document,
+    EndSessionRequest,
     GetAggregateRequest,
     GetDeadLetterRequest,
     GetPersonRequest,
@@ -54,6 +56,7 @@ from services.gateway.routes.operators.schemas import (
     AggregateVersions,
     DeadLetterAndEvent,
     DeadLetters,
+    EndedSession,
     EventTrace,
     Maintenance,
     MaintenanceJob,
@@ -102,6 +105,13 @@ class LoginsQuery(msgspec.Struct, frozen=True, kw_only=True):
     since: Since = ""
     until: Until = ""
     refreshes: Annotated[bool, Meta(description="Refreshes too.")] = False
+    failures: Annotated[bool, Meta(description="Failed logins too.")] = False
+    address: Annotated[str, Meta(max_length=64, description="Only from this IP address or network.")] = ""
+    device: Annotated[str, Meta(max_length=100, description="Only devices whose description contains this.")] = ""
+    reason: Annotated[
+        str, Meta(max_length=32, description="Only ends, and failed logins, for this reason; `operator`: any operator.")
+    ] = ""
+    session: Annotated[str, Meta(max_length=36, description="Only this session.")] = ""
     before: Annotated[str, Meta(max_length=256, description="`older` of the previous page.")] = ""
 
 
@@ -150,6 +160,13 @@ class SettleRequest(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     id: Id
     outcome: Annotated[ReportOutcome, Meta(description="`upheld`: against the reported user; `dismissed`: not.")]
     note: ReportNote = ""
+
+
+class EndSession(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    session_id: Id
+    reason: Annotated[
+        str, Meta(min_length=1, max_length=200, description="Recorded permanently, with the operator's name.")
+    ]
 
 
 class RetryRequest(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
@@ -208,8 +225,19 @@ async def session_events(incoming: Request[LoginsQuery, NoBody]) -> Response:
         refreshes=query.refreshes,
         limit=query.limit,
         before=query.before,
+        failures=query.failures,
+        address=query.address,
+        device=query.device,
+        reason=query.reason,
+        session_id=query.session,
     )
     return _reply(await operator.command(operator.stub.list_session_events, request, repeatable=True), SessionEvents)
+
+
+async def end_session(incoming: Request[NoQuery, EndSession]) -> Response:
+    operator, body = _operator(incoming), incoming.body
+    request = EndSessionRequest(user_id=incoming.caller.user_id, session_id=body.session_id, reason=body.reason)
+    return _reply(await operator.command(operator.stub.end_session, request, repeatable=False), EndedSession)
 
 
 async def person(incoming: Request[PersonQuery, NoBody]) -> Response:
@@ -386,7 +414,19 @@ ROUTES: tuple[AnyEndpoint, ...] = (
         LoginsQuery,
         NoBody,
         SessionEvents,
-        "Newest first, from the read model `session_audit`; `vestnik audit sessions` reads the stream.",
+        "Newest first, from the read models `session_audit` and `login_failures`; `vestnik audit sessions` reads the "
+        "streams. Each view is recorded with its operator.",
+    ),
+    _route(
+        "POST",
+        "sessions/end",
+        "The ended session",
+        end_session,
+        NoQuery,
+        EndSession,
+        EndedSession,
+        "All gateways refuse its tokens within a second. Recorded with the reason and the operator's name.",
+        (SessionNotFound,),
     ),
     _route(
         "GET",

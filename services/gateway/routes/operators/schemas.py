@@ -107,12 +107,28 @@ class StreamEvents(msgspec.Struct, frozen=True, kw_only=True):
 class SessionEvent(msgspec.Struct, frozen=True, kw_only=True):
     at: Time
     event: str
-    user_id: str
-    username: str
-    session_id: str
+    user_id: Annotated[str | None, Meta(description="null: a failed login that no account has.")]
+    username: str | None
+    session_id: Annotated[str | None, Meta(description="null: a failed login.")]
     device: str | None
     address: str | None
-    reason: Annotated[str | None, Meta(description="Why the session ended; null for other events.")]
+    reason: Annotated[
+        str | None, Meta(description="Why the session ended, or why the login failed; null for other events.")
+    ]
+    count: Annotated[int | None, Meta(description="How many failed logins it stands for; null for other events.")]
+    new_device: Annotated[
+        bool | None,
+        Meta(description="Whether the login came without the `device_token` of an earlier one; null: a failed login."),
+    ]
+    second_factor: Annotated[
+        bool | None,
+        Meta(description="Whether it proved a second factor, also earlier on the same device; null: a failed login."),
+    ]
+
+
+class EndedSession(msgspec.Struct, frozen=True, kw_only=True):
+    session_id: str
+    user_id: str
 
 
 class SessionEvents(msgspec.Struct, frozen=True, kw_only=True):
