@@ -83,6 +83,63 @@ async def test_an_operator_sees_the_streams_move(sitting: Sitting, api: Api) -> 
     await expect(page.locator(".card .facts-list")).to_contain_text(anna.user_id)
 
 
+async def test_an_operator_sees_failed_logins_and_ends_a_session_with_a_reason(sitting: Sitting, api: Api) -> None:
+    olga = await operator(api)
+    anna = await api.person()
+    stolen = await api.again(anna, device="Thief's phone")
+    wrong = {"login": anna.username, "password": "not it", "device": "Thief's desk"}
+    assert (await api.http.post("/v1/sessions", json=wrong)).status_code == 401
+    page = await sitting.page()
+    await enter(page, olga)
+    await page.locator(".tiles").wait_for()
+    await page.goto(f"/ops#/logins?user={anna.username}")
+    rows = page.locator("tbody tr")
+    await expect(rows).to_have_count(2)
+    await page.get_by_label("Failed logins too").check()
+    await expect(rows).to_have_count(3)
+    await expect(rows.first).to_contain_text("failed: wrong password")
+    await expect(rows.first.get_by_role("button")).to_have_count(0)
+
+    await page.get_by_text("More filters").click()
+    await page.get_by_label("Device").fill("phone")
+    await page.keyboard.press("Enter")
+    await expect(rows).to_have_count(1)
+    await expect(rows).to_contain_text("new device")
+    await page.get_by_label("Address").fill("192.0.2.0/24")
+    await page.keyboard.press("Enter")
+    await page.get_by_text("Nobody logged in or out in that time.").wait_for()
+    await page.get_by_label("Address").fill("127.0.0.0/8")
+    await page.keyboard.press("Enter")
+
+    end = rows.get_by_role("button", name="End the session of")
+    await end.click()
+    await page.get_by_role("button", name="Cancel").click()
+    assert (await stolen.get("/v1/users/me")).status_code == 200
+    await end.click()
+    dialog = page.get_by_role("dialog")
+    await expect(dialog).to_contain_text(anna.username)
+    await dialog.get_by_label("Reason").fill("a stolen phone")
+    await dialog.get_by_role("button", name="End the session").click()
+    await expect(page.get_by_text("The session has ended.")).to_be_visible()
+    await expect(rows.first).to_contain_text(f"operator {olga.username}: a stolen phone")
+    await expect(end).to_have_count(0)
+
+    async def refused() -> bool:
+        return (await stolen.get("/v1/users/me")).status_code == 401
+
+    await eventually(refused, "the ended session refused")
+    assert (await anna.get("/v1/users/me")).status_code == 200
+
+    # A reason of failed logins shows them, whatever was chosen before.
+    await page.get_by_label("Failed logins too").uncheck()
+    await page.get_by_label("Address").fill("")
+    await page.get_by_label("Device").fill("")
+    await page.get_by_label("Reason").select_option("wrong_password")
+    await expect(page.get_by_label("Failed logins too")).to_be_checked()
+    await expect(rows).to_have_count(1)
+    await expect(rows).to_contain_text("Thief's desk")
+
+
 async def test_a_message_is_followed_from_its_event_to_its_reader(sitting: Sitting, api: Api) -> None:
     olga = await operator(api)
     anna, boris = await api.friends()
