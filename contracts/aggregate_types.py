@@ -79,7 +79,10 @@ def _lost_in(stream: str) -> Callable[[], str]:
 
 AGGREGATE_TYPES = (
     AggregateType(subjects.user, (user.UserCreated, user.UserEmailVerified)),
-    AggregateType(subjects.credential, (user.CredentialSet, user.PasswordChanged, user.CredentialRehashed)),
+    AggregateType(
+        subjects.credential,
+        (user.CredentialSet, user.PasswordChanged, user.PasswordVoided, user.CredentialRehashed),
+    ),
     AggregateType(
         subjects.email_claim,
         (

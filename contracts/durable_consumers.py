@@ -48,6 +48,13 @@ PASSWORD_ALERTS = Durable(
     subject_filter="vestnik.auth.credential.*",
     most_pending=100_000,
 )
+SECOND_FACTOR_ALERTS = Durable(
+    name="auth-second-factor-alerts",
+    service="auth",
+    stream=AUTH,
+    subject_filter="vestnik.auth.second_factor.*",
+    most_pending=100_000,
+)
 PROFILE_CREATION = Durable(name="profile-creation", service="profile", stream=AUTH, subject_filter=PUBLIC_FILTERS[AUTH])
 
 DURABLES = (
@@ -56,5 +63,6 @@ DURABLES = (
     PASSWORD_ENDINGS,
     SESSION_ALERTS,
     PASSWORD_ALERTS,
+    SECOND_FACTOR_ALERTS,
     PROFILE_CREATION,
 )

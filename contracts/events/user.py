@@ -55,6 +55,26 @@ class PasswordChanged(Event, frozen=True, kw_only=True):
     # Both as in `credential.set`.
     scheme: str = "bcrypt"
     key_id: str | None = None
+    # Generation set by the last reset by mail before this event; 0: none.
+    reset_generation: int = 0
+    # Of a reset that follows `password.voided`: `reported_at` of that.
+    reported_at: Moment | None = None
+
+
+class PasswordVoided(Event, frozen=True, kw_only=True):
+    """On the credential's subject: the owner has reported an alert as not them; there is no password until a reset.
+
+    Sessions opened with an older generation end.
+    """
+
+    TYPE: ClassVar[str] = "password.voided"
+    PRIVATE: ClassVar[bool] = True
+    generation: int
+    # Id and time of the reported event; the earliest one if several are reported.
+    reported: str
+    reported_at: Moment
+    # As in `password.changed`.
+    reset_generation: int = 0
 
 
 class CredentialRehashed(Event, frozen=True, kw_only=True):
@@ -69,6 +89,8 @@ class CredentialRehashed(Event, frozen=True, kw_only=True):
     # Both as in `credential.set`.
     scheme: str = "bcrypt"
     key_id: str | None = None
+    # Unchanged.
+    reset_generation: int = 0
 
 
 class PendingRegistration(msgspec.Struct, frozen=True, kw_only=True, gc=False):

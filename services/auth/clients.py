@@ -5,7 +5,7 @@ from datetime import datetime
 import msgspec
 
 from contracts.envelope import Provenance
-from contracts.events.user import PasswordChanged
+from contracts.events.user import PasswordChanged, PasswordVoided
 from contracts.positions import Position
 from contracts.rpc.vestnik.session.v1 import (
     CreateSessionRequest,
@@ -19,6 +19,7 @@ from contracts.values.ids import new_id
 from contracts.values.timestamps import to_unix_ms
 from infra.rpc.call_context import Call, current
 from infra.rpc.client import Client
+from services.auth.domain import NOT_ME
 
 _TIMEOUT = 5.0
 # end_sessions waits for a read model that may be up to 5 s behind.
@@ -76,19 +77,22 @@ class Sessions:
         assert response.tokens is not None
         return response.tokens
 
-    async def end_older(self, *, user_id: str, event: PasswordChanged, provenance: Provenance) -> Position:
+    async def end_older(
+        self, *, user_id: str, event: PasswordChanged | PasswordVoided, provenance: Provenance
+    ) -> Position:
         """Ends the sessions opened with an older credential; returns the position of the last end. Idempotent.
 
         Raises:
             Unavailable, DeadlineExceeded, ReadModelBehind: some of the sessions may not have ended.
         """
+        change = event if isinstance(event, PasswordChanged) else None
         response = await self._client.call(
             self._stub.end_sessions,
             EndSessionsRequest(
                 user_id=user_id,
-                kept_session_id=event.kept_session_id or "",
+                kept_session_id=(change and change.kept_session_id) or "",
                 below_credential=event.generation,
-                reason=event.reason,
+                reason=change.reason if change is not None else NOT_ME,
             ),
             timeout=_ENDING_TIMEOUT,
             idempotent=True,

@@ -16,12 +16,13 @@ from contracts.events.user import (
     MailNotDue,
     PasswordChanged,
     PasswordResetRequested,
+    PasswordVoided,
     UserCreated,
     UserEmailVerified,
 )
 from services.auth.registration.decisions import Register
 
-CHANGED, RESET = "password_changed", "password_reset"
+CHANGED, RESET, NOT_ME = "password_changed", "password_reset", "not_me"
 # User id used for an unknown login: it has no user and no credential, and costs the same look-ups.
 NOBODY = "00000000-0000-0000-0000-000000000000"
 # Hash schemes.
@@ -47,6 +48,10 @@ class Credential(msgspec.Struct, frozen=True, kw_only=True):
     generation: int = 0
     # Reason of the last change; empty before the first.
     changed_by: str = ""
+    # Generation set by the last reset by mail; 0: none.
+    reset_generation: int = 0
+    # While the password is void: when the event happened that its owner has reported.
+    reported_at: datetime | None = None
 
 
 class User(msgspec.Struct, frozen=True, kw_only=True):
@@ -62,9 +67,26 @@ def evolve_credential(state: Credential, event: Event, at: datetime) -> Credenti
         case CredentialSet():
             return Credential(hashed=_hashed(event), generation=1)
         case PasswordChanged():
-            return Credential(hashed=_hashed(event), generation=event.generation, changed_by=event.reason)
+            return Credential(
+                hashed=_hashed(event),
+                generation=event.generation,
+                changed_by=event.reason,
+                reset_generation=event.generation if event.reason == RESET else event.reset_generation,
+            )
+        case PasswordVoided():
+            return Credential(
+                generation=event.generation,
+                changed_by=NOT_ME,
+                reset_generation=event.reset_generation,
+                reported_at=event.reported_at,
+            )
         case CredentialRehashed():
-            return Credential(hashed=_hashed(event), generation=event.generation, changed_by=event.changed_by)
+            return Credential(
+                hashed=_hashed(event),
+                generation=event.generation,
+                changed_by=event.changed_by,
+                reset_generation=event.reset_generation,
+            )
         case _:
             return state
 
@@ -105,6 +127,7 @@ def decide_change_password(
             generation=generation + 1,
             reason=CHANGED,
             kept_session_id=kept_session_id or None,
+            reset_generation=state.reset_generation,
         ),
     )
 
@@ -124,6 +147,34 @@ def decide_reset_password(state: Credential, generation: int, hashed: Hashed) ->
             key_id=hashed.key_id,
             generation=generation + 1,
             reason=RESET,
+            reset_generation=state.reset_generation,
+            reported_at=state.reported_at,
+        ),
+    )
+
+
+def decide_void_password(
+    state: Credential, generation: int, reported: str, reported_at: datetime
+) -> tuple[PasswordVoided, ...]:
+    """Voids the password after the owner has reported an event as not them.
+
+    `generation`: of the credential then. No event if the password is void already and this report is no earlier one.
+
+    Raises:
+        TokenExpired: the password was reset by mail since. A change with knowledge of the old one does not count: the
+            person whom the report is about may know it.
+    """
+    if generation > state.generation or state.reset_generation > generation:
+        raise TokenExpired
+    void = state.reported_at is not None
+    if state.reported_at is not None and state.reported_at <= reported_at:
+        return ()
+    return (
+        PasswordVoided(
+            generation=state.generation if void else state.generation + 1,
+            reported=reported,
+            reported_at=reported_at,
+            reset_generation=state.reset_generation,
         ),
     )
 
@@ -139,6 +190,7 @@ def decide_rehash(state: Credential, proved: Credential, hashed: Hashed) -> tupl
             key_id=hashed.key_id,
             generation=state.generation,
             changed_by=state.changed_by,
+            reset_generation=state.reset_generation,
         ),
     )
 

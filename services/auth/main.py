@@ -6,6 +6,7 @@ from urllib.parse import urlsplit
 from contracts.durable_consumers import (
     PASSWORD_ALERTS,
     PASSWORD_ENDINGS,
+    SECOND_FACTOR_ALERTS,
     SECURITY_NOTICES,
     SESSION_ALERTS,
     VERIFICATION_MAIL,
@@ -16,6 +17,7 @@ from infra.settings import Settings
 from projections.engine.read_model import ReadModel
 from projections.engine.running.runner_group import Runners
 from projections.registry import find, owned_by
+from services.auth.alerts.not_me import NotMeReports
 from services.auth.alerts.reaction import AccountAlerts
 from services.auth.claim_keys import ClaimKeys
 from services.auth.clients import Sessions
@@ -29,7 +31,7 @@ from services.auth.passwords.change import PasswordChanges
 from services.auth.passwords.hashing import Passwords
 from services.auth.passwords.weak_passwords import WeakPasswords, common_passwords
 from services.auth.queries import Queries
-from services.auth.reactions import AccountMails, SecurityNotices, SessionRevoker
+from services.auth.reactions import AccountMails, PasswordEndings, SecurityNotices
 from services.auth.repositories import Aggregates
 from services.auth.second_factor.codes import RecoveryDigests
 from services.auth.second_factor.commands import SecondFactors
@@ -58,7 +60,17 @@ async def main(settings: Settings) -> None:
         recorded = FailureQueries(ReadModel(find("login_failures"), process.pool, runners.waiting))
         resets, sessions = ResetTokens(process.secrets.mail_key), Sessions(process.client("session"))
         devices = DeviceTokens(process.secrets.devices_key)
+        reset_lifetime = timedelta(minutes=settings.password_reset_minutes)
         failures = FailedLogins(aggregates.login_failures, keeps_addresses=settings.audit_address)
+        second_factors = SecondFactors(
+            aggregates,
+            passwords,
+            SecretSeal(process.secrets.totp_keys(KeyTerms.of(settings))),
+            RecoveryDigests(process.secrets.password_key),
+            devices,
+            failures,
+            host=urlsplit(settings.issuer).hostname or "",
+        )
         changes = PasswordChanges(
             aggregates,
             passwords,
@@ -69,16 +81,8 @@ async def main(settings: Settings) -> None:
             sessions,
             devices,
             failures,
-            lifetime=timedelta(minutes=settings.password_reset_minutes),
-        )
-        second_factors = SecondFactors(
-            aggregates,
-            passwords,
-            SecretSeal(process.secrets.totp_keys(KeyTerms.of(settings))),
-            RecoveryDigests(process.secrets.password_key),
-            devices,
-            failures,
-            host=urlsplit(settings.issuer).hostname or "",
+            second_factors,
+            lifetime=reset_lifetime,
         )
         login = Login(aggregates, passwords, keys, sessions, devices, second_factors, queries.address_of, failures)
         await runners.start()
@@ -89,22 +93,16 @@ async def main(settings: Settings) -> None:
         process.spawn(EventReactor(process.nats, VERIFICATION_MAIL, mails.send).run(), "account mail")
         notices = SecurityNotices(aggregates, delivery, page=settings.issuer)
         process.spawn(EventReactor(process.nats, SECURITY_NOTICES, notices.send).run(), "security notices")
-        revoker = SessionRevoker(sessions)
-        process.spawn(EventReactor(process.nats, PASSWORD_ENDINGS, revoker.end_older).run(), "password endings")
+        endings = PasswordEndings(sessions, second_factors)
+        process.spawn(EventReactor(process.nats, PASSWORD_ENDINGS, endings.complete).run(), "password endings")
         process.spawn(failures.run(), "failed logins")
-        alerts = AccountAlerts(
-            aggregates,
-            keys,
-            queries,
-            sessions,
-            NotMeTokens(process.secrets.mail_key),
-            delivery,
-            page=settings.issuer,
-        )
-        for durable in (SESSION_ALERTS, PASSWORD_ALERTS):
+        reported = NotMeTokens(process.secrets.mail_key)
+        reports = NotMeReports(aggregates, reported, resets, sessions, lifetime=reset_lifetime)
+        alerts = AccountAlerts(aggregates, keys, queries, sessions, reported, delivery, page=settings.issuer)
+        for durable in (SESSION_ALERTS, PASSWORD_ALERTS, SECOND_FACTOR_ALERTS):
             process.spawn(EventReactor(process.nats, durable, alerts.alert).run(), durable.name)
         try:
-            await process.serve([AuthServer(commands, login, changes, second_factors, queries, recorded)])
+            await process.serve([AuthServer(commands, login, changes, second_factors, queries, recorded, reports)])
         finally:
             await failures.close()
             await runners.stop()

@@ -1,4 +1,4 @@
-"""Reactions to auth's own events: send mails and security notices, end the sessions opened with an older password.
+"""Reactions to auth's own events: send mails and security notices, end what an older password allowed.
 
 Each has a durable consumer of its own (main.py). Deduplication and mailbox budgets are in mail/delivery.py.
 """
@@ -18,6 +18,7 @@ from contracts.events.user import (
     EmailVerificationRequested,
     PasswordChanged,
     PasswordResetRequested,
+    PasswordVoided,
     PendingRegistration,
 )
 from contracts.values.personal_data import plaintext_or_none
@@ -26,6 +27,7 @@ from services.auth.clients import Sessions
 from services.auth.mail import mailbox_budgets
 from services.auth.mail.delivery import Delivery
 from services.auth.mail.templates import Mail, Offer
+from services.auth.passwords.change import SecondFactor, remove_reported
 from services.auth.registration import decisions
 from services.auth.repositories import Aggregates
 from services.auth.tokens.email_verification import Verification, VerificationTokens
@@ -215,20 +217,21 @@ class SecurityNotices:
             raise _BudgetUsedUp("the mailbox has already got its notice for this hour")
 
 
-class SessionRevoker:
-    """Ends the sessions opened with an older password.
+class PasswordEndings:
+    """Ends what an older password allowed: its sessions, and after a reset the second factor that was reported.
 
-    The command that changes a password ends them synchronously. This covers the case that its process or the session
-    service was down then.
+    The command that changes, resets or voids a password does so synchronously. This covers the case that its process or
+    the session service was down then.
     """
 
-    def __init__(self, sessions: Sessions) -> None:
+    def __init__(self, sessions: Sessions, second_factor: SecondFactor) -> None:
         self._sessions = sessions
+        self._second_factor = second_factor
 
-    async def end_older(self, event: Recorded[Event]) -> None:
+    async def complete(self, event: Recorded[Event]) -> None:
+        if not isinstance(event.data, PasswordChanged | PasswordVoided):
+            return
+        provenance = Provenance(actor=event.actor, correlation_id=event.correlation_id, causation_id=event.id)
+        await self._sessions.end_older(user_id=event.aggregate_id, event=event.data, provenance=provenance)
         if isinstance(event.data, PasswordChanged):
-            await self._sessions.end_older(
-                user_id=event.aggregate_id,
-                event=event.data,
-                provenance=Provenance(actor=event.actor, correlation_id=event.correlation_id, causation_id=event.id),
-            )
+            await remove_reported(self._second_factor, event.aggregate_id, event.data, provenance)

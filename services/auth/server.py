@@ -33,6 +33,8 @@ from contracts.rpc.vestnik.auth.v1 import (
     LoginResponse,
     RegisterRequest,
     RegisterResponse,
+    ReportNotMeRequest,
+    ReportNotMeResponse,
     RequestPasswordResetRequest,
     RequestPasswordResetResponse,
     ResendVerificationRequest,
@@ -61,6 +63,7 @@ from contracts.values.timestamps import from_unix_ms, to_unix_ms
 from contracts.values.validation import validated
 from contracts.values.visible_text import normalized
 from infra.rpc.call_context import current
+from services.auth.alerts.not_me import NotMeReports
 from services.auth.commands import Commands
 from services.auth.failures.queries import FailureQueries
 from services.auth.login import Login
@@ -160,6 +163,7 @@ class AuthServer(AuthServiceBase):
         second_factors: SecondFactors,
         queries: Queries,
         failures: FailureQueries,
+        reports: NotMeReports,
     ) -> None:
         self._commands = commands
         self._login = login
@@ -167,6 +171,7 @@ class AuthServer(AuthServiceBase):
         self._second_factors = second_factors
         self._queries = queries
         self._failures = failures
+        self._reports = reports
 
     async def register(self, message: RegisterRequest) -> RegisterResponse:
         request = validated(
@@ -345,6 +350,13 @@ class AuthServer(AuthServiceBase):
         )
         position = Position.at(AUTH, removed.sequence)
         return ResetTotpResponse(removed=bool(removed.events), position=position.encode())
+
+    async def report_not_me(self, message: ReportNotMeRequest) -> ReportNotMeResponse:
+        request = validated(_Token, {"token": message.token})
+        reported = await self._reports.report(request.token, current().provenance())
+        return ReportNotMeResponse(
+            user_id=reported.user_id, reset_token=reported.reset_token, position=reported.position.encode()
+        )
 
     async def get_user(self, message: GetUserRequest) -> GetUserResponse:
         request = validated(_UserId, {"user_id": message.user_id})

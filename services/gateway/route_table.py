@@ -27,7 +27,7 @@ from services.gateway.routes import (
     reactions,
     system,
 )
-from services.gateway.routes.accounts import browser_sessions, passwords, session_history, sessions, totp, users
+from services.gateway.routes.accounts import browser_sessions, not_me, passwords, session_history, sessions, totp, users
 from services.gateway.routes.contacts import blocks, friends, reports
 from services.gateway.routes.live import routes
 from services.gateway.routes.operators import routes as ops
@@ -63,6 +63,7 @@ _DECLARED: tuple[AnyEndpoint, ...] = (
     *users.ROUTES,
     *passwords.ROUTES,
     *totp.ROUTES,
+    *not_me.ROUTES,
     *sessions.ROUTES,
     *session_history.ROUTES,
     *browser_sessions.ROUTES,

@@ -171,3 +171,33 @@ async def test_the_live_streams_of_other_devices_end_with_a_change_of_the_passwo
         # One's own goes on, and tells of the others' ends.
         await own.until(lambda stream: len(stream.events) == 3)
         assert {event.data["session_id"] for event in own.events} == {other.session_id for other in others}
+
+
+async def test_the_link_in_the_mail_of_a_login_takes_the_account_back(api: Api) -> None:
+    person = await api.person()
+    thief = await api.again(person)
+
+    async def link_in_mail() -> str:
+        mail = await api.mail_to(person.email, "Login from a new device")
+        return next((line for line in mail.splitlines() if "/#/not-me/" in line), "")
+
+    link = await eventually(link_in_mail, "the mail")
+    body = {"token": link.rpartition("/")[2]}
+    # A mail scanner that opens the link changes nothing.
+    assert (await api.http.get(link)).status_code == 200
+    assert_problem(await api.http.get("/v1/users/not-me", params=body), 405, "method_not_allowed")
+    assert (await thief.get("/v1/users/me")).status_code == 200
+    async with listening(api.system.url, thief.access_token) as stream:
+        answer = await api.http.post("/v1/users/not-me", json=body)
+        assert answer.status_code == 200
+        await stream.until(lambda stream: bool(stream.events))
+    assert (stream.events[-1].type, stream.events[-1].data["reason"]) == ("session.revoked", "not_me")
+    await asyncio.gather(refused(person), refused(thief))
+    assert_problem(await api.log_in(person.email), 401, "invalid_credentials")
+    assert (await api.http.post("/v1/users/not-me", json=body)).status_code == 200
+    assert (await confirm(api, answer.json()["reset_token"], NEW)).status_code == 204
+    assert (await api.log_in(person.email, NEW)).status_code == 201
+    assert_problem(await api.http.post("/v1/users/not-me", json=body), 410, "token_expired")
+    assert_problem(await api.http.post("/v1/users/not-me", json={"token": "garbage"}), 422, "invalid_token")
+    for wrong in ({}, {"token": ""}, body | {"password": "x"}, {"token": 1}):
+        assert_problem(await api.http.post("/v1/users/not-me", json=wrong), 422, "invalid")

@@ -27,6 +27,7 @@ from projections.login_failures import LoginFailures
 from projections.session_audit import SessionAudit
 from projections.sessions import Sessions
 from projections.users import Users
+from services.auth.alerts.not_me import NotMeReports
 from services.auth.claim_keys import ClaimKeys
 from services.auth.clients import Sessions as SessionClient
 from services.auth.commands import Commands as AuthCommands
@@ -39,7 +40,7 @@ from services.auth.passwords.change import Addresses, PasswordChanges
 from services.auth.passwords.hashing import Passwords
 from services.auth.passwords.weak_passwords import WeakPasswords
 from services.auth.queries import Queries as AuthQueries
-from services.auth.reactions import SessionRevoker
+from services.auth.reactions import PasswordEndings
 from services.auth.repositories import Aggregates
 from services.auth.second_factor.codes import RecoveryDigests
 from services.auth.second_factor.commands import SecondFactors
@@ -47,6 +48,7 @@ from services.auth.second_factor.sealing import SecretSeal
 from services.auth.server import AuthServer
 from services.auth.tokens.device_tokens import DeviceTokens
 from services.auth.tokens.email_verification import Verification, VerificationTokens
+from services.auth.tokens.not_me import NotMeTokens
 from services.auth.tokens.password_reset import Reset, ResetTokens
 from services.session.commands import Commands as SessionCommands
 from services.session.domain import Terms as SessionTerms
@@ -128,6 +130,7 @@ class Auth:
             sessions,
             self.devices,
             self.failures,
+            self.second_factors,
             lifetime=HOUR,
             clock=self.clock,
         )
@@ -221,6 +224,9 @@ async def running(nats: NATS, database_url: str, secrets: Secrets) -> AsyncItera
         sessions = SessionClient(between)
         queries = AuthQueries(ReadModel(Users, pool, runners.waiting), auth.aggregates)
         login = auth.login(sessions, queries.address_of)
+        reports = NotMeReports(
+            auth.aggregates, NotMeTokens(secrets.mail_key), auth.resets, sessions, lifetime=HOUR, clock=auth.clock
+        )
         recorded = FailureQueries(ReadModel(LoginFailures, pool, runners.waiting))
         changes = auth.changes(sessions, queries.address_of)
         session_queries = SessionQueries(ReadModel(Sessions, pool, runners.waiting))
@@ -228,7 +234,7 @@ async def running(nats: NATS, database_url: str, secrets: Secrets) -> AsyncItera
         servers = {
             "auth": RpcServer(
                 "auth",
-                [AuthServer(auth.commands, login, changes, auth.second_factors, queries, recorded)],
+                [AuthServer(auth.commands, login, changes, auth.second_factors, queries, recorded, reports)],
                 secrets=secrets,
             ),
             "session": RpcServer("session", [session], secrets=secrets),
@@ -243,7 +249,11 @@ async def running(nats: NATS, database_url: str, secrets: Secrets) -> AsyncItera
         stack.callback(services.from_auth.close)
         endings = asyncio.create_task(
             EventReactor(
-                nats, PASSWORD_ENDINGS, SessionRevoker(sessions).end_older, ack_wait=1.0, first_pause=0.05
+                nats,
+                PASSWORD_ENDINGS,
+                PasswordEndings(sessions, auth.second_factors).complete,
+                ack_wait=1.0,
+                first_pause=0.05,
             ).run()
         )
         stack.push_async_callback(_cancelled, endings)

@@ -80,8 +80,8 @@ def sessions(
 ) -> None:
     """Shows every login and every end of a session, in order of time.
 
-    The reason of an end is logout, revoked_elsewhere, refresh_token_reused, password_changed, password_reset, expired,
-    or `operator NAME: NOTE`, which `--reason operator` finds. Device and address are those of the login.
+    The reason of an end is logout, revoked_elsewhere, refresh_token_reused, password_changed, password_reset, not_me,
+    expired, or `operator NAME: NOTE`, which `--reason operator` finds. Device and address are those of the login.
 
     The reason of a failed login is wrong_password, unknown_login, email_not_verified, wrong_code, code_required or
     rate_limited. A failed login has no session; after many in an hour a line stands for several.

@@ -4,9 +4,17 @@ import msgspec
 
 from contracts.envelope import Recorded
 from contracts.events.event import Event
+from contracts.events.second_factor import TotpConfirmed, TotpRemoved
 from contracts.events.session import SessionCreated, SessionRevoked
 from contracts.events.user import PasswordChanged
-from contracts.notification_kinds import NEW_DEVICE, PASSWORD_CHANGED, PASSWORD_RESET, REFRESH_TOKEN_REUSED
+from contracts.notification_kinds import (
+    NEW_DEVICE,
+    PASSWORD_CHANGED,
+    PASSWORD_RESET,
+    REFRESH_TOKEN_REUSED,
+    TWO_FACTOR_OFF,
+    TWO_FACTOR_ON,
+)
 
 _RESET = "password_reset"  # a reason, not a password
 _REUSED = "refresh_token_reused"  # a reason, not a token
@@ -37,5 +45,9 @@ def cause_of(event: Recorded[Event]) -> Cause | None:
                 session_id=change.kept_session_id,
                 generation=change.generation,
             )
+        case TotpConfirmed(session_id=session_id):
+            return Cause(kind=TWO_FACTOR_ON, user_id=event.aggregate_id, session_id=session_id)
+        case TotpRemoved(session_id=session_id):
+            return Cause(kind=TWO_FACTOR_OFF, user_id=event.aggregate_id, session_id=session_id)
         case _:
             return None

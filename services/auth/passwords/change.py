@@ -9,6 +9,7 @@ after creating its session (login.py).
 import logging
 from collections.abc import Awaitable, Callable
 from datetime import datetime, timedelta
+from typing import Protocol
 
 import msgspec
 
@@ -35,6 +36,25 @@ from streams.repository import CommandResult
 # Looks up a user's address; empty if it is not known.
 Addresses = Callable[[str], Awaitable[str]]
 
+
+class SecondFactor(Protocol):
+    """The users' second factors (second_factor/commands.py)."""
+
+    async def remove(
+        self, user_id: str, *, reason: str, provenance: Provenance, on_since: datetime | None = None
+    ) -> object:
+        """Turns a user's second factor off; `on_since`: only if it was turned on at that time or later. Idempotent."""
+
+
+async def remove_reported(second_factor: SecondFactor, user_id: str, event: PasswordChanged, by: Provenance) -> None:
+    """After a reset that follows a report: turns off the second factor, if it was turned on since the reported event.
+
+    Its owner has no code of it.
+    """
+    if event.reported_at is not None:
+        await second_factor.remove(user_id, reason=domain.NOT_ME, provenance=by, on_since=event.reported_at)
+
+
 log = logging.getLogger(__name__)
 NEW_PASSWORD = "/new_password"  # noqa: S105  # where it stands in a request
 
@@ -59,6 +79,7 @@ class PasswordChanges:
         sessions: Sessions,
         devices: DeviceTokens,
         failures: FailedLogins,
+        second_factor: SecondFactor,
         *,
         lifetime: timedelta,
         clock: Callable[[], datetime] = envelope.now,
@@ -73,6 +94,7 @@ class PasswordChanges:
         self._sessions = sessions
         self._devices = devices
         self._failures = failures
+        self._second_factor = second_factor
         self._lifetime = lifetime
         self._clock = clock
 
@@ -155,9 +177,10 @@ class PasswordChanges:
         assert isinstance(event, PasswordChanged)
         position = Position.at(AUTH, outcome.sequence)
         try:
+            await remove_reported(self._second_factor, user_id, event, provenance)
             ended = await self._sessions.end_older(user_id=user_id, event=event, provenance=provenance)
         except VestnikError as error:
-            # The password has changed regardless; the reaction ends the sessions as soon as it can.
+            # The password has changed regardless; the reaction does the rest as soon as it can.
             log.warning("the sessions of user %s will be ended later: %s", user_id, error)
         else:
             position = position.merge(ended)

@@ -32,6 +32,7 @@ RESEND_EMAIL = Limit(name="resend-email", quota=5, window=3600, subject=Subject.
 RESET_ADDRESS = Limit(name="reset", quota=60, window=3600, subject=Subject.ADDRESS)
 RESET_EMAIL = Limit(name="reset-email", quota=5, window=3600, subject=Subject.BODY)
 RESET_CONFIRM = Limit(name="reset-confirm", quota=60, window=60, subject=Subject.ADDRESS)
+NOT_ME = Limit(name="not-me", quota=60, window=60, subject=Subject.ADDRESS)
 CHANGE_PASSWORD = Limit(name="change-password", quota=20, window=60, subject=Subject.ACCOUNT)
 SEND_ADDRESS = Limit(name="send-address", quota=2000, window=1, burst=4000, subject=Subject.ADDRESS)
 SEND = Limit(name="send", quota=100, window=1, burst=200, subject=Subject.ACCOUNT)

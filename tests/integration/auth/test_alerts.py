@@ -4,15 +4,18 @@ import asyncio
 from collections import Counter
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager, suppress
-from datetime import timedelta
+from datetime import datetime, timedelta
 
+import pyotp
+import pytest
 import pytest_asyncio
 from nats.aio.client import Client as NATS
 from nats.js.errors import NotFoundError
 
-from contracts import subjects
-from contracts.durable_consumers import PASSWORD_ALERTS, SESSION_ALERTS
-from contracts.errors import RefreshTokenReused
+from contracts import envelope, subjects
+from contracts.durable_consumers import PASSWORD_ALERTS, SECOND_FACTOR_ALERTS, SESSION_ALERTS
+from contracts.envelope import Provenance
+from contracts.errors import InvalidCredentials, InvalidToken, RefreshTokenReused, TokenExpired, VestnikError
 from contracts.events.session import AccountAlerted
 from contracts.notification_kinds import ALERT_MAX_AGE, ALERTS_AN_HOUR
 from contracts.rpc.vestnik.auth.v1 import (
@@ -20,20 +23,21 @@ from contracts.rpc.vestnik.auth.v1 import (
     LoginRequest,
     LoginResponse,
     RegisterRequest,
+    ReportNotMeRequest,
     ResetPasswordRequest,
     VerifyEmailRequest,
 )
-from contracts.rpc.vestnik.session.v1 import RefreshSessionRequest, Tokens
+from contracts.rpc.vestnik.session.v1 import RefreshSessionRequest, Tokens, ValidateSessionRequest
 from infra.rpc.call_context import Call
 from infra.security.secrets import Secrets
 from services.auth.alerts.reaction import AccountAlerts
 from services.auth.mail.templates import Mail
 from services.auth.mail.transport import DeliveryFailed
-from services.auth.tokens.not_me import NotMeTokens
+from services.auth.tokens.not_me import NotMe, NotMeTokens
 from streams.reaction import EventReactor
 from tests.integration.auth_and_session import PASSWORD, Clock, Services, eventually, running
 
-ALERTS = (SESSION_ALERTS, PASSWORD_ALERTS)
+ALERTS = (SESSION_ALERTS, PASSWORD_ALERTS, SECOND_FACTOR_ALERTS)
 PAGE = "https://chat.example.org"
 
 
@@ -250,3 +254,128 @@ async def test_a_flood_of_logins_is_bounded_and_the_next_mail_covers_what_happen
         await eventually(lambda: len(outbox.sent) > ALERTS_AN_HOUR)
         await settled(streams, waiting=10)
     assert ALERTS_AN_HOUR < len(outbox.sent) <= ALERTS_AN_HOUR + 3
+
+
+BY_NOBODY = Provenance(correlation_id="request")
+
+
+def link(services: Services, user_id: str, *, generation: int = 1, at: datetime | None = None) -> str:
+    """The token in the mail about an event at that time."""
+    report = NotMe(user_id=user_id, credential=generation, event_id=user_id, event_at=at or envelope.now())
+    return NotMeTokens(services.secrets.mail_key).sign(report)
+
+
+async def report(services: Services, token: str) -> str:
+    answer = await services.to_auth.call(services.auth.report_not_me, ReportNotMeRequest(token=token))
+    return answer.reset_token
+
+
+async def reset(services: Services, token: str, new: str = "another horse") -> None:
+    await services.to_auth.call(services.auth.reset_password, ResetPasswordRequest(token=token, new_password=new))
+
+
+async def active(services: Services, tokens: Tokens) -> bool:
+    request = ValidateSessionRequest(session_id=tokens.session_id)
+    return (await services.to_session.call(services.session.validate_session, request)).active
+
+
+async def test_the_link_in_a_mail_ends_all_sessions_and_the_password_until_a_reset(
+    services: Services, streams: NATS, anna: str
+) -> None:
+    outbox = Outbox()
+    async with reacting(services, outbox, streams):
+        stolen = await log_in(services)
+        await eventually(lambda: len(outbox.sent) == 1)
+        token = outbox.sent[0].link.rpartition("/")[2]
+        reset_token = await report(services, token)
+        assert not await active(services, tokens_of(stolen))
+        for device_token in ("", stolen.device_token):
+            with pytest.raises(InvalidCredentials):
+                await log_in(services, device_token=device_token)
+        # The same until the password is reset, then never again.
+        assert await report(services, token)
+        await reset(services, reset_token)
+        with pytest.raises(TokenExpired):
+            await report(services, token)
+        await log_in(services, password="another horse")
+        await eventually(lambda: outbox.kinds.count("alert_password_reset") == 1)
+        await settled(streams)
+    messages = [message.open() for message in await services.log.read(subjects.credential(anna))]
+    assert [message.type for message in messages] == ["credential.set", "password.voided", "password.changed"]
+    assert messages[1].causation_id == (await alerts_about(services, anna))[0].about
+
+
+async def test_whoever_knows_the_password_cannot_make_the_links_useless_by_changing_it(
+    services: Services, anna: str
+) -> None:
+    token, thief = link(services, anna), tokens_of(await log_in(services))
+    await change(services, thief, "the horse of a thief")
+    await reset(services, await report(services, token))
+    assert not await active(services, thief)
+    with pytest.raises(InvalidCredentials):
+        await log_in(services, password="the horse of a thief")
+
+
+async def test_tokens_that_are_old_or_of_another_kind_end_nothing(services: Services, anna: str) -> None:
+    tokens = tokens_of(await log_in(services))
+    with pytest.raises(TokenExpired):
+        await report(services, link(services, anna, at=envelope.now() - timedelta(days=7, minutes=1)))
+    with pytest.raises(TokenExpired):
+        await report(services, link(services, anna, generation=2))
+    others = [await services.auth_replica.reset_token("anna@example.org"), "x", link(services, anna)[:-1]]
+    for other in others:
+        with pytest.raises(InvalidToken):
+            await report(services, other)
+    assert await active(services, tokens)
+
+
+@pytest.mark.parametrize("rounds", [5])
+async def test_a_report_that_races_logins_changes_and_resets_leaves_no_session_and_no_old_password(
+    services: Services, anna: str, rounds: int
+) -> None:
+    password, generation = PASSWORD, 1
+    for number in range(rounds):
+        thief = tokens_of(await log_in(services, password=password))
+        token, new = link(services, anna, generation=generation), f"horse number {number}"
+        change_request = ChangePasswordRequest(
+            user_id=anna, current_password=password, new_password="the horse of a thief", session_id=thief.session_id
+        )
+        mailed = ResetPasswordRequest(
+            token=await services.auth_replica.reset_token("anna@example.org"), new_password="from an older mail"
+        )
+        outcomes = await asyncio.gather(
+            *(log_in(services, password=password) for _ in range(3)),
+            services.to_auth.call(
+                services.auth.change_password, change_request, context=Call(request_id="request", actor=anna)
+            ),
+            services.to_auth.call(services.auth.reset_password, mailed),
+            report(services, token),
+            return_exceptions=True,
+        )
+        assert all(isinstance(outcome, VestnikError) for outcome in outcomes if isinstance(outcome, BaseException))
+        reported = outcomes[-1]
+        if isinstance(reported, str):
+            logged_in = [outcome for outcome in outcomes if isinstance(outcome, LoginResponse)]
+            for ended in (thief, *map(tokens_of, logged_in)):
+                assert not await active(services, ended)
+            await reset(services, reported, new)
+            password = new
+        else:
+            # The reset was first: it is the owner's, too, and it made the link useless.
+            assert isinstance(reported, TokenExpired)
+            password = "from an older mail"
+        generation = (await services.auth_replica.aggregates.credentials.load(anna)).state.generation
+
+
+async def test_the_reset_removes_a_second_factor_that_was_turned_on_since_the_reported_event(
+    services: Services, anna: str
+) -> None:
+    factors, seen = services.auth_replica.second_factors, envelope.now()
+    for began, is_left in ((seen, False), (seen + timedelta(hours=1), True)):
+        begun = await factors.begin(user_id=anna, password=PASSWORD, provenance=BY_NOBODY)
+        code = pyotp.TOTP(begun.secret).now()
+        await factors.confirm(user_id=anna, code=code, session_id="", provenance=BY_NOBODY)
+        generation = (await services.auth_replica.aggregates.credentials.load(anna)).state.generation
+        await reset(services, await report(services, link(services, anna, generation=generation, at=began)), PASSWORD)
+        state = (await services.auth_replica.aggregates.second_factors.load(anna)).state
+        assert (state.secret is not None) == is_left

@@ -22,7 +22,7 @@ from contracts.errors import (
     Unavailable,
 )
 from contracts.events.session import SessionRevoked
-from contracts.events.user import CredentialRehashed, PasswordChanged
+from contracts.events.user import CredentialRehashed, PasswordChanged, PasswordVoided
 from contracts.positions import Position
 from contracts.rpc.vestnik.auth.v1 import (
     ChangePasswordRequest,
@@ -300,7 +300,9 @@ class Absent(Sessions):
     def __init__(self) -> None:
         self.asked = 0
 
-    async def end_older(self, *, user_id: str, event: PasswordChanged, provenance: Provenance) -> Position:
+    async def end_older(
+        self, *, user_id: str, event: PasswordChanged | PasswordVoided, provenance: Provenance
+    ) -> Position:
         self.asked += 1
         raise Unavailable
 

@@ -21,6 +21,7 @@ from contracts.events.user import (
     AddressState,
     EmailClaimed,
     PasswordChanged,
+    PasswordVoided,
     UserCreated,
     UsernameClaimed,
 )
@@ -67,7 +68,9 @@ class Nobody(Sessions):
     def __init__(self) -> None:
         pass
 
-    async def end_older(self, *, user_id: str, event: PasswordChanged, provenance: Provenance) -> Position:
+    async def end_older(
+        self, *, user_id: str, event: PasswordChanged | PasswordVoided, provenance: Provenance
+    ) -> Position:
         return Position()
 
 

@@ -26,7 +26,7 @@ class PastSessionItem(msgspec.Struct, frozen=True):
         str | None,
         Meta(
             description="Why it ended: `logout`, `revoked_elsewhere`, `refresh_token_reused`, `password_changed`, "
-            "`password_reset`, `expired`, `operator`; null while the session is active."
+            "`password_reset`, `not_me`, `expired`, `operator`; null while the session is active."
         ),
     ]
     current: Annotated[bool, Meta(description="Whether this is the session of the request.")]

@@ -13,6 +13,7 @@ from contracts.events.user import (
     CredentialSet,
     PasswordChanged,
     PasswordResetRequested,
+    PasswordVoided,
     PendingRegistration,
 )
 from services.auth import domain
@@ -71,6 +72,50 @@ def test_a_reset_keeps_no_session() -> None:
     assert event == PasswordChanged(
         password_hash="2", scheme="bcrypt-hmac-sha384", key_id="key", generation=2, reason="password_reset"
     )
+
+
+def void(state: Credential, generation: int, at: datetime = NOW) -> tuple[PasswordVoided, ...]:
+    return domain.decide_void_password(state, generation, "event", at)
+
+
+def test_a_report_leaves_no_password_until_the_reset_that_follows() -> None:
+    (event,) = void(credential(FIRST), 1)
+    assert event == PasswordVoided(generation=2, reported="event", reported_at=NOW)
+    state = credential(FIRST, event)
+    assert (state.hashed, state.generation, state.changed_by) == (None, 2, "not_me")
+    with pytest.raises(InvalidCredentials):
+        domain.decide_change_password(state, 1, keyed("2"), "here")
+    with pytest.raises(TokenExpired):
+        domain.decide_reset_password(state, 1, keyed("2"))
+    (reset,) = domain.decide_reset_password(state, 2, keyed("2"))
+    assert isinstance(reset, PasswordChanged)
+    assert (reset.generation, reset.reported_at) == (3, NOW)
+    assert credential(FIRST, reset).reported_at is None
+
+
+def test_a_repeated_report_changes_nothing_and_an_earlier_one_is_remembered() -> None:
+    state = credential(FIRST, *void(credential(FIRST), 1))
+    assert void(state, 1) == void(state, 1, NOW + HOUR) == ()
+    (event,) = void(state, 1, NOW - HOUR)
+    assert (event.generation, event.reported_at) == (2, NOW - HOUR)
+
+
+def test_a_reset_makes_earlier_reports_useless_and_a_change_by_a_knower_of_the_password_does_not() -> None:
+    """Or whoever took over the account would change the password twice, and no link would work."""
+    changed = credential(FIRST, *domain.decide_change_password(credential(FIRST), 1, keyed("2"), "there"))
+    (event,) = void(changed, 1)
+    assert event.generation == 3
+    reset = credential(FIRST, *domain.decide_reset_password(changed, 2, keyed("3")))
+    for generation in (1, 2, 4):
+        with pytest.raises(TokenExpired):
+            void(reset, generation)
+    assert void(reset, 3)
+    later = credential(FIRST, *domain.decide_change_password(reset, 3, keyed("4"), "there"))
+    rehashed = credential(FIRST, *domain.decide_rehash(later, later, keyed("dearer")))
+    voided = credential(FIRST, *void(rehashed, 3))
+    for state in (later, rehashed, voided):
+        with pytest.raises(TokenExpired):
+            void(state, 2)
 
 
 def test_a_new_hash_of_the_same_password_is_no_change() -> None:

@@ -6,8 +6,9 @@ import pytest
 
 from contracts.envelope import Recorded
 from contracts.events.event import Event
+from contracts.events.second_factor import SecondFactorState, TotpConfirmed, TotpRemoved, TotpUsed
 from contracts.events.session import AccountAlerted, SessionCreated, SessionRefreshed, SessionRevoked
-from contracts.events.user import CredentialRehashed, CredentialSet, PasswordChanged
+from contracts.events.user import CredentialRehashed, CredentialSet, PasswordChanged, PasswordVoided
 from services.auth.alerts.causes import Cause, cause_of
 
 AT = datetime(2026, 1, 1, tzinfo=UTC)
@@ -47,6 +48,13 @@ CASES: list[tuple[Event, Cause | None]] = [
         PasswordChanged(password_hash="", generation=2, reason="password_reset"),
         Cause(kind="password_reset", user_id=OF, generation=2),
     ),
+    (PasswordVoided(generation=2, reported="id", reported_at=AT), None),
+    (
+        TotpConfirmed(state=SecondFactorState(), session_id="here"),
+        Cause(kind="two_factor_on", user_id=OF, session_id="here"),
+    ),
+    (TotpUsed(state=SecondFactorState()), None),
+    (TotpRemoved(state=SecondFactorState(), reason="user"), Cause(kind="two_factor_off", user_id=OF)),
 ]
 
 

@@ -36,7 +36,11 @@ def test_no_state_shows_operators_what_is_personal_in_its_events(kind: Aggregate
         assert CANARY not in str(redact_state(kind, state, redacted=True))
 
 
-@pytest.mark.parametrize("event", KINDS["credential"].aggregate_type.events, ids=lambda event: str(event.TYPE))
+@pytest.mark.parametrize(
+    "event",
+    [event for event in KINDS["credential"].aggregate_type.events if "password_hash" in event.__struct_fields__],
+    ids=lambda event: str(event.TYPE),
+)
 def test_a_hash_of_a_password_is_shown_to_no_one(event: type[Event]) -> None:
     kind = KINDS["credential"]
     for state in states_after(kind, event, frozenset({"password_hash"})):
@@ -58,7 +62,7 @@ def test_what_states_show_of_private_events_was_decided_field_by_field() -> None
         for state in states_after(kind, event, frozenset())
     }
     assert shown == {
-        "credential": {"hashed", "scheme", "key_id", "generation", "changed_by"},
+        "credential": {"hashed", "scheme", "key_id", "generation", "changed_by", "reset_generation", "reported_at"},
         "login_failures": {"last_at", "number"},
     }
 
