@@ -16,6 +16,7 @@ ACTIONS: Mapping[str, str] = {
     "keys.rotate": "replaces the key of access tokens",
     "keys.rotate_positions": "replaces the key of clients' positions",
     "keys.rotate_services": "replaces the keys of the services",
+    "keys.rotate_totp": "replaces the key that seals the secrets of authenticator apps",
     "maintenance.cancel": "cancels a running verification or rebuild",
     "nats.accounts": "prints the accounts of a NATS server, with their passwords",
     "operators.add": "lets an account open the operators' page",
@@ -33,6 +34,7 @@ ACTIONS: Mapping[str, str] = {
 
 LOOKS: Mapping[str, str] = {
     "aggregate": "an aggregate: its events, and its state after each",
+    "as_of": "read models as of an earlier time",
     "dead_letter": "an event that a read model could not apply",
     "events": "events of the streams",
     "operators": "who did and saw what as an operator",

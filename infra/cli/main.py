@@ -24,7 +24,7 @@ COMMANDS = {
     "dead-letters": ("infra.cli.projections.dead_letters", "Events that a projection could not apply."),
     "export": ("infra.cli.events.export", "Write all streams to one file."),
     "import": ("infra.cli.events.import_", "Import an export into an empty system."),
-    "audit": ("infra.cli.accounts.audit", "Show who logged in, and when and why sessions ended."),
+    "audit": ("infra.cli.accounts.audit", "Show who logged in, and what operators did and looked at."),
     "sessions": ("infra.cli.accounts.sessions", "End sessions of users."),
     "operators": ("infra.cli.accounts.operators", "Manage the accounts that may open the operators' page."),
     "keys": ("infra.cli.accounts.keys", "Show and replace the keys of access tokens."),

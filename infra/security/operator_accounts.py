@@ -104,12 +104,21 @@ class Operators:
             NoSuchOperator: no operator has that id or username.
         """
         with locked(self._folder):
-            operators = self.all()
-            removed = next((existing for existing in operators if user in (existing.user_id, existing.username)), None)
-            if removed is None:
-                raise NoSuchOperator(user)
-            self._write([existing for existing in operators if existing is not removed])
+            removed = self.named(user)
+            self._write([existing for existing in self.all() if existing.user_id != removed.user_id])
         return removed
+
+    def named(self, user: str) -> Operator:
+        """The operator with this id or username.
+
+        Raises:
+            NoSuchOperator: no operator has that id or username.
+            UnreadableOperators: as `all`.
+        """
+        operator = next((known for known in self.all() if user in (known.user_id, known.username)), None)
+        if operator is None:
+            raise NoSuchOperator(user)
+        return operator
 
     def _write(self, operators: list[Operator]) -> None:
         replace(self._folder / FILE, msgspec.json.format(msgspec.json.encode(operators)))

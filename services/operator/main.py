@@ -1,7 +1,11 @@
 """Entry point of the operator's service, which owns the stream OPERATOR and runs with an operator's rights only."""
 
-import msgspec
+import logging
 
+import msgspec
+from nats.aio.client import Client as NATS
+
+from contracts.errors import VestnikError
 from contracts.services import OPERATOR
 from infra.runtime.service_process import service_process
 from infra.security.operator_accounts import Operators
@@ -10,6 +14,7 @@ from infra.settings import Settings
 from projections.engine.running.runner_group import Runners
 from projections.registry import owned_by
 from services.operator.access import OperatorAccess
+from services.operator.actions.pending import PendingActions, can_append
 from services.operator.actions.recorder import Recorder
 from services.operator.dead_letters.actions import PATIENCE, DeadLetters
 from services.operator.handlers.dead_letters import DeadLetterHandlers
@@ -25,6 +30,8 @@ from services.operator.reports import Reports
 from services.operator.server import OperatorServer
 from streams.log import Log
 
+logger = logging.getLogger(__name__)
+
 
 async def main(settings: Settings) -> None:
     # An operator's login finds the tables of every service; this process keeps its read models in a schema of its own.
@@ -33,6 +40,7 @@ async def main(settings: Settings) -> None:
         runners = Runners(owned_by(OPERATOR), process.nats, process.pool, database_url)
         await runners.start()
         log = Log(process.nats, patience=PATIENCE, quorum=process.quorum, watches=process.watches)
+        await _append_pending(process.nats, log, settings)
         recorder = Recorder(log)
         schemas = CachedSchemas(settings.database_url)
         read_models = ReadModels(schemas)
@@ -58,3 +66,12 @@ async def main(settings: Settings) -> None:
         finally:
             await maintenance.close()
             await runners.stop()
+
+
+async def _append_pending(nc: NATS, log: Log, settings: Settings) -> None:
+    """Appends the acts of commands that ran while NATS was away; if that fails, the next command or start does it."""
+    try:
+        if await can_append(nc):
+            await PendingActions(settings.secrets_path).flush(log)
+    except (VestnikError, OSError) as error:
+        logger.warning("acts of operators wait to be recorded: %s", error)

@@ -34,6 +34,7 @@ Kind = Literal["verify", "rebuild"]
 _KEPT = 10
 # Seconds that a stopped child has to end cleanly.
 _PATIENCE = 10.0
+_OPTIONS = ("--json", "--progress-json")
 # Key values that may be shown: ids, numbers and times.
 _IMPERSONAL = re.compile(r"[0-9a-fA-F:TZ .+-]*")
 
@@ -180,7 +181,7 @@ class Maintenance:
         try:
             # An absolute path, since the launcher does not search `PATH`.
             self._child = child = await Child.start(
-                [sys.executable, "-m", "infra.cli.main", job.kind, job.projection, "--json", "--progress-json"],
+                [sys.executable, "-m", "infra.cli.main", job.kind, job.projection, *_OPTIONS, "--action", act.id],
                 death_signal=signal.SIGTERM,
                 environ={**os.environ, **self._environ},
                 on_line=self._heard,

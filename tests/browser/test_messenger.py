@@ -143,7 +143,7 @@ async def test_a_page_whose_position_is_void_loads_everything_anew(sitting: Sitt
     await eventually(lambda: _answers(api), "the gateway is back")
     await boris.sends(anna, "missed")
     before = boris.position
-    assert api.system.vestnik("keys", "rotate-positions", "--at-once").returncode == 0
+    assert api.system.vestnik("keys", "rotate-positions", "--at-once", "--reason", "a test").returncode == 0
 
     async def refused() -> bool:
         found = await boris.get("/v1/friends", headers={"Vestnik-Position": before})

@@ -306,7 +306,7 @@ async def test_nobody_else_sees_anything(sitting: Sitting, api: Api) -> None:
     await eventually(let_in, "an operator", within=30)
     await page.get_by_role("button", name="Try again").click()
     await expect(page.locator(".stream:not(.rates .stream)")).to_have_count(len(STREAMS))
-    done = await asyncio.to_thread(api.system.vestnik, "operators", "remove", anna.username)
+    done = await asyncio.to_thread(api.system.vestnik, "operators", "remove", anna.username, "--reason", "a test")
     assert done.returncode == 0, done.stderr
     await page.get_by_role("heading", name="This account is not an operator's").wait_for()
 

@@ -1,13 +1,17 @@
 """The audit of logins and what operators do to sessions, as commands against a running system."""
 
+import asyncio
 import csv
 import io
 from typing import Any
 
 import msgspec
 
+from contracts.envelope import now
 from contracts.values.ids import new_id
+from contracts.values.timestamps import rfc3339
 from tests.e2e.people import PASSWORD, Api, Json, eventually, items
+from tests.e2e.test_operators import operator
 from tests.fix_system import System, one_replica
 
 FIELDS = ["at", "event", "user_id", "username", "session_id", "device", "address", "reason"]
@@ -185,3 +189,100 @@ def test_what_an_operator_asks_for_and_cannot_have_is_refused_in_one_line(system
         assert (done.returncode != 0, done.stdout) == (True, ""), arguments
         assert word in done.stderr, done.stderr
         assert "Traceback" not in done.stderr
+
+
+def operator_rows(system: System, *arguments: str) -> list[Json]:
+    return lines(system, "audit", "operators", *arguments)
+
+
+@one_replica
+async def test_what_an_operator_does_and_sees_on_the_page_is_recorded_with_the_address(api: Api) -> None:
+    person, anna = await operator(api), await api.person()
+    # Without a trusted proxy the header is the client's own claim.
+    spoofed = {"X-Forwarded-For": "203.0.113.9", "Forwarded": "for=203.0.113.9"}
+    for _ in range(3):
+        await person.ask("GET", f"/v1/ops/person?user={anna.username}", headers=spoofed)
+    letter = "friends.v1.b1.CONTACT.1"
+    body = {"id": letter, "reason": "=a test"}
+    assert (await person.ask("POST", "/v1/ops/dead-letters/discard", json=body)).status_code == 404
+    await person.get("/v1/ops/session-events?before=!")
+    found = operator_rows(api.system, "--operator", person.username)
+    assert {(row["operator_id"], row["channel"], row["address"]) for row in found} == {
+        (person.user_id, "page", "127.0.0.1")
+    }
+    (look,) = [row for row in found if row.get("what") == "person"]
+    assert (look["filter"], look["outcome"]) == ({"user": anna.username}, None)
+    (act,) = [row for row in found if row.get("action") == "dead_letter.discard"]
+    assert (act["target"], act["reason"], act["outcome"]) == (letter, "=a test", "failed")
+    # A made-up cursor is a look, too.
+    assert [row["filter"] for row in found if row.get("what") == "sessions"] == [{}]
+    done = api.system.vestnik("audit", "operators", "--operator", person.username, "--csv")
+    (line,) = [line for line in csv.DictReader(io.StringIO(done.stdout)) if line["action"] == "dead_letter.discard"]
+    assert line["reason"] == "'=a test"
+    # Who is no operator leaves no trace here: nothing was shown.
+    await anna.get(f"/v1/ops/person?user={person.username}")
+    assert operator_rows(api.system, "--operator", anna.username) == []
+
+
+@one_replica
+async def test_what_is_done_and_seen_on_the_command_line_is_recorded_once_and_with_its_reason(api: Api) -> None:
+    system, anna = api.system, await api.person()
+    since = rfc3339(now())
+    for command in (
+        ("sessions", "revoke", "--user", anna.user_id, "--reason", "stolen phone", "--by", "alice"),
+        ("rebuild", "friends"),
+        ("rebuild", "friends", "--back"),
+        ("verify", "profiles"),
+        ("aggregate", "user", anna.user_id),
+        ("events", "--type", "user.created"),
+        ("rows", "friends"),
+        ("keys", "rotate-services", "--reason", "once a year"),
+    ):
+        done = system.vestnik(*command)
+        assert done.returncode == 0, done.stderr
+    refused = system.vestnik("rebuild", "friends", "--drop-old")
+    assert (refused.returncode, "--reason" in refused.stderr) == (2, True)
+    rows = [
+        (row.get("action") or row["what"], row["target"], row["reason"], row["outcome"])
+        for row in operator_rows(system, "--since", since)
+        if row["channel"] == "command_line"
+    ]
+    assert rows[:8] == [
+        ("sessions.revoke", anna.user_id, "stolen phone", "done"),
+        ("read_model.rebuild", "friends", "", "done"),
+        ("read_model.back", "friends", "", "done"),
+        ("read_model.verify", "profiles", "", "done"),
+        ("aggregate", anna.user_id, "", None),
+        ("events", "", "", None),
+        ("rows", "friends", "", None),
+        ("keys.rotate_services", "", "once a year", "done"),
+    ]
+    (revoked,) = operator_rows(system, "--since", since, "--operator", "Alice")
+    # The name that was given, and the login that gave it.
+    assert (revoked["operator"], "@" in revoked["address"]) == ("alice", True)
+    assert {row["what"] for row in operator_rows(system, "--since", since, "--looks")} >= {"rows", "operators"}
+    assert all("action" in row for row in operator_rows(system, "--since", since, "--acts"))
+    assert operator_rows(system, "--since", since, "--action", "read_model.back")[0]["target"] == "friends"
+    assert operator_rows(system, "--until", "2020-01-01") == []
+    assert system.vestnik("audit", "operators", "--action", "nothing").returncode == 2
+
+
+@one_replica
+async def test_a_job_of_the_page_is_one_act_though_a_command_does_it(api: Api) -> None:
+    person = await operator(api)
+    since = rfc3339(now())
+    body = {"kind": "verify", "projection": "friends"}
+    assert (await person.ask("POST", "/v1/ops/maintenance", json=body)).status_code == 200
+
+    async def ended() -> list[Json]:
+        acts = await asyncio.to_thread(operator_rows, api.system, "--since", since, "--acts")
+        return acts if acts and acts[-1]["outcome"] else []
+
+    rows = await eventually(ended, "the end of the job")
+    assert [(row["action"], row["operator"], row["channel"], row["outcome"]) for row in rows] == [
+        ("read_model.verify", person.username, "page", "done")
+    ]
+    # No one can spare their act the record by naming another one.
+    done = api.system.vestnik("verify", "friends", "--action", new_id())
+    assert done.returncode == 0
+    assert len(operator_rows(api.system, "--since", since, "--acts")) == 2

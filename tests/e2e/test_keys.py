@@ -47,7 +47,7 @@ async def api(rotating_system: System) -> AsyncIterator[Api]:
 
 
 def rotate(system: System, *options: str) -> list[Json]:
-    done = system.vestnik("keys", "rotate", "--json", *options)
+    done = system.vestnik("keys", "rotate", "--reason", "a test", "--json", *options)
     assert done.returncode == 0, done.stderr
     return [msgspec.json.decode(line) for line in done.stdout.splitlines()]
 
@@ -184,7 +184,7 @@ async def test_positions_go_on_across_another_key_and_are_refused_once_theirs_is
     await eventually(accepted, "tokens of the key that the test before has made")
     anna, boris = await api.friends()
     before = (await anna.write(boris, "one")).headers["Vestnik-Position"]
-    assert api.system.vestnik("keys", "rotate-positions").returncode == 0
+    assert api.system.vestnik("keys", "rotate-positions", "--reason", "a test").returncode == 0
 
     async def changed() -> str:
         written = (await anna.write(boris, "another")).headers["Vestnik-Position"]
@@ -197,7 +197,7 @@ async def test_positions_go_on_across_another_key_and_are_refused_once_theirs_is
         for position in (before, after):
             answer = await boris.get("/v1/conversations", headers={"Vestnik-Position": position})
             assert answer.status_code == 200, answer.text
-    assert api.system.vestnik("keys", "rotate-positions", "--at-once").returncode == 0
+    assert api.system.vestnik("keys", "rotate-positions", "--at-once", "--reason", "a test").returncode == 0
 
     async def refused() -> bool:
         answer = await boris.get("/v1/conversations", headers={"Vestnik-Position": before})

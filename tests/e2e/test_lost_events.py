@@ -30,7 +30,9 @@ async def test_a_lost_message_is_not_replaced_by_the_next_one(fresh_api: Api) ->
     # Others are not concerned.
     assert (await anna.ask("PATCH", "/v1/profiles/me", json={"bio": "still here"})).status_code == 200
 
-    accepted = system.vestnik("rebuild", "--all", "--accept-loss", "MESSAGING:3", "--json", within=300)
+    accepted = system.vestnik(
+        "rebuild", "--all", "--accept-loss", "MESSAGING:3", "--reason", "a test", "--json", within=300
+    )
     assert accepted.returncode == 0, accepted.stderr
     wait_until(
         lambda: "stops: lost events were restored, or their loss was accepted" in system.log_tail(),
@@ -64,13 +66,15 @@ async def test_the_end_that_a_stream_has_lost_is_given_up_and_its_rows_are_kept_
     assert [message["text"] for message in await boris.messages(anna)] == ["lost", "two", "one"]
 
     rows = tmp_path / "rows.jsonl"
-    given_up = system.vestnik("streams", "accept-loss", MESSAGING, "--yes", "--rows", str(rows), within=300)
+    given_up = system.vestnik(
+        "streams", "accept-loss", MESSAGING, "--yes", "--reason", "a test", "--rows", str(rows), within=300
+    )
     assert given_up.returncode == 0, given_up.stderr
     kept = [json.loads(line) for line in rows.read_text(encoding="utf-8").splitlines()]
     (message,) = [row for row in kept if (row["projection"], row["table"]) == ("conversations", "messages")]
     assert (message["kind"], message["columns"]["text"]) == ("extra", ["lost", None])
     assert rows.stat().st_mode & 0o777 == 0o600
-    again = system.vestnik("streams", "accept-loss", MESSAGING, "--yes", within=300)
+    again = system.vestnik("streams", "accept-loss", MESSAGING, "--yes", "--reason", "a test", within=300)
     assert (again.returncode, "lacks no event" in again.stderr) == (1, True)
 
     wait_until(
@@ -113,14 +117,20 @@ async def test_two_streams_that_have_lost_their_ends_are_given_up_one_after_the_
         one.written = Position()
 
     rows, others = tmp_path / "rows.jsonl", tmp_path / "others.jsonl"
-    first = system.vestnik("streams", "accept-loss", MESSAGING, "--yes", "--rows", str(rows), within=300)
+    first = system.vestnik(
+        "streams", "accept-loss", MESSAGING, "--yes", "--reason", "a test", "--rows", str(rows), within=300
+    )
     assert first.returncode == 0, first.stderr
     assert "conversations is not rebuilt yet, because events of CONTACT are missing, too" in first.stderr
     assert "analytics rebuilt" in first.stderr
-    same_file = system.vestnik("streams", "accept-loss", CONTACT, "--yes", "--rows", str(rows), within=300)
+    same_file = system.vestnik(
+        "streams", "accept-loss", CONTACT, "--yes", "--reason", "a test", "--rows", str(rows), within=300
+    )
     assert (same_file.returncode, f"{rows} exists" in same_file.stderr) == (1, True)
     assert "Traceback" not in same_file.stderr
-    second = system.vestnik("streams", "accept-loss", CONTACT, "--yes", "--rows", str(others), within=300)
+    second = system.vestnik(
+        "streams", "accept-loss", CONTACT, "--yes", "--reason", "a test", "--rows", str(others), within=300
+    )
     assert second.returncode == 0, second.stderr
     assert "conversations rebuilt" in second.stderr
     assert "not rebuilt" not in second.stderr

@@ -80,7 +80,7 @@ async def test_an_operator_is_one_until_it_is_taken_back(api: Api) -> None:
     person = await new_operator(api)
     listed = await asyncio.to_thread(api.system.vestnik, "operators", "list", "--json")
     assert person.user_id in [json.loads(line)["user_id"] for line in listed.stdout.splitlines()]
-    done = await asyncio.to_thread(api.system.vestnik, "operators", "remove", person.user_id)
+    done = await asyncio.to_thread(api.system.vestnik, "operators", "remove", person.user_id, "--reason", "a test")
     assert done.returncode == 0, done.stderr
     assert_problem(await person.get("/v1/ops/status"), 403, "not_an_operator")
 
@@ -88,7 +88,10 @@ async def test_an_operator_is_one_until_it_is_taken_back(api: Api) -> None:
 @one_replica
 @pytest.mark.parametrize(
     ("arguments", "words"),
-    [(("add", "nobody_of_that_name"), "there is no account"), (("remove", "nobody"), "is not an operator")],
+    [
+        (("add", "nobody_of_that_name"), "there is no account"),
+        (("remove", "nobody", "--reason", "a test"), "is not an operator"),
+    ],
 )
 async def test_who_has_no_account_is_made_no_operator(api: Api, arguments: tuple[str, ...], words: str) -> None:
     done = await asyncio.to_thread(api.system.vestnik, "operators", *arguments)

@@ -76,7 +76,12 @@ async def test_every_service_logs_in_as_itself_and_is_told_of_no_other_login(
         (process,) = prepared_system.serving(service)
         told = {party for party, password in passwords.items() if password in environment(process)}
         assert told == {service} - {GATEWAY}
-    for command in (["verify"], ["rebuild", "--all"], ["rebuild", "--all", "--drop-old"], ["status"]):
+    for command in (
+        ["verify"],
+        ["rebuild", "--all"],
+        ["rebuild", "--all", "--drop-old", "--reason", "a test"],
+        ["status"],
+    ):
         done = await asyncio.to_thread(prepared_system.vestnik, *command, within=240)
         assert done.returncode == 0, done.stdout + done.stderr
 

@@ -17,8 +17,11 @@ from contracts.envelope import now
 from contracts.events.login_failure import FailureReason
 from contracts.values.addresses import Network, parse_network
 from contracts.values.ids import is_id
+from contracts.values.timestamps import rfc3339
+from infra.cli.accounts.audit_operators import operators
 from infra.cli.accounts.audit_rows import Format, comma_separated, json_lines, table
 from infra.cli.accounts.user_lookup import NoSuchUser, events_of
+from infra.cli.actions.recording import look
 from infra.cli.params import Moment
 from infra.history.failed_logins import failure_rows, merged
 from infra.history.login_audit import LoginAudit, Query, Row, Unreadable, audit_rows
@@ -49,6 +52,9 @@ class _Network(click.ParamType[Network]):
 @click.group()
 def audit() -> None:
     """Shows security-relevant events of accounts."""
+
+
+audit.add_command(operators)
 
 
 @audit.command()
@@ -119,12 +125,27 @@ class _Selection(msgspec.Struct, frozen=True, kw_only=True):
     summary: bool
 
 
+def _asked(selection: _Selection) -> dict[str, str]:
+    """What is asked for, as the look is recorded."""
+    query = selection.query
+    return {
+        "user": query.user or "",
+        "address": str(query.network or ""),
+        "device": query.device or "",
+        "reason": query.reason or "",
+        "failures": "yes" if selection.failures else "",
+        "since": rfc3339(query.since) if query.since else "",
+        "until": rfc3339(query.until) if query.until else "",
+    }
+
+
 async def _run(settings: Settings, selection: _Selection, output: TextIO, form: Format) -> None:
     url = settings.nats_url or find(settings.data_dir).nats_url
     settings = msgspec.structs.replace(settings, nats_url=url)
     nc = await connect_nats(settings, "operator-audit", patience=_PATIENCE)
     summary, header, any_rows = LoginSummary(), form.header, False
     try:
+        await look(settings, nc, "sessions", target=selection.session_id or "", filter_=_asked(selection))
         async with aclosing(await _rows(nc, settings, selection)) as pages:
             async for page in pages:
                 any_rows = any_rows or bool(page)

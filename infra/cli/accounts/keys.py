@@ -1,17 +1,24 @@
 """`vestnik keys`: lists and rotates the keys of access tokens, services, positions and authenticator secrets."""
 
+import asyncio
 import sys
+from collections.abc import Callable
 from datetime import UTC, datetime
+from typing import TypeVar
 
 import click
 import msgspec
 
+from infra.cli.actions.identity import Reason
+from infra.cli.actions.recording import act_without_nats
 from infra.cli.output.tables import Column, console, fitted
 from infra.security import position_keys, totp_keys
 from infra.security.access_keys import AccessKeys
 from infra.security.key_lifecycle import AccessKey, KeyTerms
 from infra.security.secrets import Secrets
 from infra.settings import Settings
+
+T = TypeVar("T")
 
 _COLUMNS = (Column("key"), Column("state"), Column("signs from", is_text=True), Column("retires", is_text=True))
 _COLOURS = {"signing": "green", "published": "yellow", "retired": "dim"}
@@ -36,24 +43,29 @@ def list_keys(as_json: bool) -> None:
     help="The current key is compromised: sign with the new one immediately and remove all others. Every access "
     "token has to be refreshed; no one has to log in again.",
 )
+@click.option("--reason", type=Reason(), required=True, help="The reason; recorded permanently.")
 @click.option("--json", "as_json", is_flag=True, help="Print one JSON object per line.")
-def rotate(at_once: bool, as_json: bool) -> None:
+def rotate(at_once: bool, reason: str, as_json: bool) -> None:
     """Adds a key that replaces the current one.
 
     The new key is published immediately and signs after VESTNIK_ACCESS_KEY_LEAD_SECONDS. The old one verifies the
     tokens that it signed until the last of them has expired, and is then removed. No restart is needed.
     """
-    _show(_keys().rotate(datetime.now(UTC), at_once=at_once), as_json)
+    keys = _keys()
+    rotated = _recorded("keys.rotate", lambda: keys.rotate(datetime.now(UTC), at_once=at_once), reason, at_once)
+    _show(rotated, as_json)
 
 
 @keys.command(name="rotate-services")
-def rotate_services() -> None:
+@click.option("--reason", type=Reason(), required=True, help="The reason; recorded permanently.")
+def rotate_services(reason: str) -> None:
     """Gives each service a new key for its service tokens.
 
     No restart is needed: each service signs with its new key within five minutes, and the previous keys stay valid
     until the next rotation. Wait at least five minutes between two rotations.
     """
-    Secrets.load(Settings.load().secrets_path).rotate_service_keys()
+    secrets = Secrets.load(Settings.load().secrets_path)
+    _recorded("keys.rotate_services", secrets.rotate_service_keys, reason)
     click.echo("every service has a new key; the previous keys are valid until the next rotation")
 
 
@@ -64,27 +76,42 @@ def rotate_services() -> None:
     help="Encrypt with the new key immediately and remove all others. Every position that clients hold is refused "
     "with 422; they reload their lists.",
 )
-def rotate_positions(at_once: bool) -> None:
+@click.option("--reason", type=Reason(), required=True, help="The reason; recorded permanently.")
+def rotate_positions(at_once: bool, reason: str) -> None:
     """Adds a key that encrypts clients' positions, or creates the first one.
 
     It encrypts after VESTNIK_ACCESS_KEY_LEAD_SECONDS. Earlier keys are kept, so that a client may return with a
     position of any age. No restart is needed.
     """
-    key_id = position_keys.FILES.rotate(Settings.load().secrets_path, datetime.now(UTC), at_once=at_once)
+    folder = Settings.load().secrets_path
+    key_id = _recorded(
+        "keys.rotate_positions",
+        lambda: position_keys.FILES.rotate(folder, datetime.now(UTC), at_once=at_once),
+        reason,
+        at_once,
+    )
     click.echo(
         f"positions have the key {key_id}" + ("; all others were removed" if at_once else ", after the lead time")
     )
 
 
 @keys.command(name="rotate-totp")
-def rotate_totp() -> None:
+@click.option("--reason", type=Reason(), required=True, help="The reason; recorded permanently.")
+def rotate_totp(reason: str) -> None:
     """Adds a key that seals the secrets of authenticator apps, or creates the first one.
 
     It seals after VESTNIK_ACCESS_KEY_LEAD_SECONDS. Earlier keys are kept: the secrets that they sealed are needed. No
     restart is needed.
     """
-    key_id = totp_keys.FILES.rotate(Settings.load().secrets_path, datetime.now(UTC))
+    folder = Settings.load().secrets_path
+    key_id = _recorded("keys.rotate_totp", lambda: totp_keys.FILES.rotate(folder, datetime.now(UTC)), reason)
     click.echo(f"secrets of authenticator apps are sealed with the key {key_id} after the lead time")
+
+
+def _recorded(action: str, work: Callable[[], T], reason: str, at_once: bool = False) -> T:
+    """Rotates keys, also while NATS is away: a compromised key cannot wait."""
+    details = {"at_once": "yes"} if at_once else {}
+    return asyncio.run(act_without_nats(Settings.load(), action, work, details=details, reason=reason))
 
 
 def _keys() -> AccessKeys:

@@ -1,16 +1,17 @@
 """`vestnik operators`: the accounts that may open the page at /ops."""
 
 import asyncio
-import getpass
-import os
 import sys
 
 import click
 import msgspec
+from nats.aio.client import Client as NATS
 
 from contracts.events.user import UserCreated, UserEmailVerified
 from contracts.values.timestamps import rfc3339
 from infra.cli.accounts.user_lookup import events_of
+from infra.cli.actions.identity import Reason
+from infra.cli.actions.recording import act_without_nats, acting
 from infra.operator_errors import OperatorError
 from infra.runtime.connections import connect_nats
 from infra.runtime.run_file import with_running_addresses
@@ -39,22 +40,27 @@ def operators() -> None:
 @operators.command()
 @click.argument("user", metavar="USER")
 @click.option("--by", metavar="NAME", help="Who grants it; default: the user logged in to this machine.")
+@click.option("--reason", type=Reason(), help="The reason; recorded permanently.")
 @click.option("--json", "as_json", is_flag=True, help="Print one JSON object.")
-def add(user: str, by: str | None, as_json: bool) -> None:
+def add(user: str, by: str | None, reason: str | None, as_json: bool) -> None:
     """Makes the account USER (a username or an id) an operator; takes effect before the command returns."""
     settings = Settings.load()
-    user_id, username = asyncio.run(_account(with_running_addresses(settings), user.strip().lower()))
-    who = " ".join((by or os.environ.get("SUDO_USER") or getpass.getuser()).split())[:80]
-    operator = Operators(settings.secrets_path).add(user_id, username, who)
+    operator = asyncio.run(_add(with_running_addresses(settings), user.strip().lower(), by, reason))
     _tell(operator, f"{operator.username} is an operator", as_json)
 
 
 @operators.command()
 @click.argument("user", metavar="USER")
+@click.option("--reason", type=Reason(), required=True, help="The reason; recorded permanently.")
 @click.option("--json", "as_json", is_flag=True, help="Print one JSON object.")
-def remove(user: str, as_json: bool) -> None:
-    """Removes the account USER from the operators; takes effect before the command returns."""
-    operator = Operators(Settings.load().secrets_path).remove(user.strip().lower())
+def remove(user: str, reason: str, as_json: bool) -> None:
+    """Removes the account USER from the operators, also while NATS is away; takes effect before the command returns."""
+    settings = Settings.load()
+    accounts = Operators(settings.secrets_path)
+    user_id = accounts.named(user.strip().lower()).user_id
+    operator = asyncio.run(
+        act_without_nats(settings, "operators.remove", lambda: accounts.remove(user_id), target=user_id, reason=reason)
+    )
     _tell(operator, f"{operator.username} is no longer an operator", as_json)
 
 
@@ -81,18 +87,24 @@ def _line(operator: Operator) -> str:
     return f"{operator.username:<32}  {operator.user_id}  since {rfc3339(operator.since)}, by {operator.by}"
 
 
-async def _account(settings: Settings, user: str) -> tuple[str, str]:
+async def _add(settings: Settings, user: str, by: str | None, reason: str | None) -> Operator:
+    nc = await connect_nats(settings, "operator-operators", patience=_PATIENCE)
+    try:
+        user_id, username = await _account(nc, settings, user)
+        async with acting(settings, nc, "operators.add", by=by, target=user_id, reason=reason) as act:
+            return Operators(settings.secrets_path).add(user_id, username, act.actor.name)
+    finally:
+        await nc.close()
+
+
+async def _account(nc: NATS, settings: Settings, user: str) -> tuple[str, str]:
     """Returns the id and the username of an account, read from the stream.
 
     Raises:
         NoSuchAccount: there is no such account, or its address is not verified.
     """
-    nc = await connect_nats(settings, "operator-operators", patience=_PATIENCE)
-    try:
-        user_id, events = await events_of(Log(nc, patience=_PATIENCE), settings, user)
-        # Only once the address is verified: a registration that expires releases its name.
-        if any(isinstance(event, UserEmailVerified) for event in events):
-            return next((user_id, event.username) for event in events if isinstance(event, UserCreated))
-    finally:
-        await nc.close()
+    user_id, events = await events_of(Log(nc, patience=_PATIENCE), settings, user)
+    # Only once the address is verified: a registration that expires releases its name.
+    if any(isinstance(event, UserEmailVerified) for event in events):
+        return next((user_id, event.username) for event in events if isinstance(event, UserCreated))
     raise NoSuchAccount(user)

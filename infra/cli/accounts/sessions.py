@@ -1,8 +1,6 @@
 """`vestnik sessions`: ends sessions of users, and records which operator did it."""
 
 import asyncio
-import getpass
-import os
 import sys
 
 import click
@@ -11,12 +9,16 @@ import msgspec
 from contracts.rpc.vestnik.session.v1 import EndSessionsRequest, EndSessionsResponse, SessionServiceStub
 from contracts.services import OPERATOR
 from contracts.values.ids import is_id
+from infra.cli.actions.identity import actor
+from infra.cli.actions.recording import acting
 from infra.rpc.client import Client
+from infra.runtime.connections import connect_nats
 from infra.runtime.run_file import with_running_addresses
 from infra.security.secrets import Secrets
 from infra.settings import Settings
 
 _TIMEOUT = 10.0
+_PATIENCE = 5.0
 
 
 class Ended(msgspec.Struct, frozen=True):
@@ -50,9 +52,9 @@ def revoke(user: str, session_id: str | None, reason: str, by: str | None, as_js
         session_id=session_id or "",
         reason=OPERATOR,
         note=reason,
-        operator=by or os.environ.get("SUDO_USER") or getpass.getuser(),
+        operator=actor(by).name,
     )
-    answer = asyncio.run(_end(with_running_addresses(Settings.load()), request))
+    answer = asyncio.run(_end(with_running_addresses(Settings.load()), request, by))
     if as_json:
         sys.stdout.write(msgspec.json.encode(Ended(answer.user_id, list(answer.ended))).decode() + "\n")
         return
@@ -62,10 +64,14 @@ def revoke(user: str, session_id: str | None, reason: str, by: str | None, as_js
     click.echo(f"{count or 'no'} session{'' if count == 1 else 's'} of {user} ended", err=True)
 
 
-async def _end(settings: Settings, request: EndSessionsRequest) -> EndSessionsResponse:
+async def _end(settings: Settings, request: EndSessionsRequest, by: str | None) -> EndSessionsResponse:
+    nc = await connect_nats(settings, "operator-sessions", patience=_PATIENCE)
     client = Client("session", me=OPERATOR, settings=settings, secrets=Secrets.load(settings.secrets_path))
     try:
         stub = client.stub(SessionServiceStub)
-        return await client.call(stub.end_sessions, request, timeout=_TIMEOUT, idempotent=True)
+        target, details = request.user_id or request.username or "", {"session_id": request.session_id}
+        async with acting(settings, nc, "sessions.revoke", by=by, target=target, details=details, reason=request.note):
+            return await client.call(stub.end_sessions, request, timeout=_TIMEOUT, idempotent=True)
     finally:
         client.close()
+        await nc.close()

@@ -12,6 +12,7 @@ import msgspec
 from contracts.values.ids import is_id, pair_id
 from contracts.values.timestamps import rfc3339
 from infra.cli.accounts.user_lookup import NoSuchUser, events_of
+from infra.cli.actions.recording import look
 from infra.cli.output.event_lines import event_line
 from infra.cli.output.terminal_text import printable
 from infra.cli.params import Moment
@@ -72,6 +73,7 @@ async def _run(
     nc = await connect_nats(settings, "operator-aggregate", patience=_PATIENCE)
     try:
         aggregate_id = await _aggregate_id(kind, ids, settings, Log(nc, patience=_PATIENCE))
+        await look(settings, nc, "aggregate", target=aggregate_id, filter_={"kind": kind.name})
         history = AggregateHistory(kind, aggregate_id, nc, asyncio.get_running_loop())
 
         def write() -> None:

@@ -13,6 +13,8 @@ import msgspec
 
 from contracts import catalogue
 from contracts.subjects import STREAMS
+from contracts.values.timestamps import rfc3339
+from infra.cli.actions.recording import look
 from infra.cli.output.event_lines import event_line
 from infra.cli.params import Moment
 from infra.history.event_history import EventQuery, EventView, Undecodable, select_events
@@ -84,7 +86,14 @@ async def _run(
 ) -> None:
     url = settings.nats_url or find(settings.data_dir).nats_url
     nc = await connect_nats(msgspec.structs.replace(settings, nats_url=url), "operator-events", patience=5.0)
+    looked_for = {
+        "stream": query.streams[0] if len(query.streams) == 1 else "",
+        "type": query.type or "",
+        "since": rfc3339(query.since) if query.since else "",
+        "until": rfc3339(query.until) if query.until else "",
+    }
     try:
+        await look(settings, nc, "events", target=query.aggregate_id or "", filter_=looked_for)
         async with aclosing(select_events(nc, query)) as pages:
             async for page in pages:
                 output.write("".join(render(shown) + "\n" for shown in page))

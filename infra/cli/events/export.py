@@ -18,6 +18,8 @@ from infra.archive.exporter import export as export_to
 from infra.archive.format.unreadable_events import Accepted, CannotBeImported, UnreadableEvent
 from infra.archive.output_file import standard_output, target
 from infra.archive.stream_access import reach
+from infra.cli.actions.identity import Reason
+from infra.cli.actions.recording import acting
 from infra.cli.output import tables
 from infra.cli.output.progress_bar import Bar
 from infra.runtime.connections import connect_nats
@@ -33,8 +35,9 @@ _STANDARD_OUTPUT = "-"
 @click.argument("file", type=click.Path(path_type=Path))
 @click.option("--force", is_flag=True, help="Replace an existing file.")
 @click.option("--allow-unreadable", is_flag=True, help="Also export events that this release cannot read, unchanged.")
+@click.option("--reason", type=Reason(), help="The reason; recorded permanently.")
 @click.option("--json", "as_json", is_flag=True, help="Print the result as one JSON object.")
-def export(file: Path, force: bool, allow_unreadable: bool, as_json: bool) -> None:
+def export(file: Path, force: bool, allow_unreadable: bool, reason: str | None, as_json: bool) -> None:
     """Writes the events of all streams, private ones too, to one compressed FILE with checksums; `-` for a pipe.
 
     The system may be running or stopped: the export ends where the streams ended when it started. The file contains
@@ -50,7 +53,7 @@ def export(file: Path, force: bool, allow_unreadable: bool, as_json: bool) -> No
         raise click.UsageError("--json and an export to standard output cannot be combined")
     output = standard_output() if piped else target(file, force=force)
     try:
-        exported = uvloop.run(_run(Settings.load(), str(file), output, console, allow_unreadable))
+        exported = uvloop.run(_run(Settings.load(), str(file), output, console, allow_unreadable, reason))
     except CannotBeImported as error:
         _name(error.unreadable.named, error.unreadable.count, console)
         raise
@@ -70,20 +73,23 @@ async def _run(
     target: AbstractContextManager[IO[bytes]],
     console: Console,
     allow_unreadable: bool,
+    reason: str | None,
 ) -> Exported:
     async with reach(settings, make=False) as store:
         nc = await connect_nats(store.settings, "operator-export", patience=5.0)
         try:
+            # The target first: a file that cannot be written is no export. The act is then in the export itself.
             with target as file, Bar(console, "export", "events") as bar:
-                return await export_to(
-                    nc,
-                    Secrets.load(settings.secrets_path),
-                    file,
-                    name,
-                    bar.move,
-                    allow_unreadable=allow_unreadable,
-                    discarded=partial(_discarded, nc),
-                )
+                async with acting(store.settings, nc, "archive.export", target=name, reason=reason):
+                    return await export_to(
+                        nc,
+                        Secrets.load(settings.secrets_path),
+                        file,
+                        name,
+                        bar.move,
+                        allow_unreadable=allow_unreadable,
+                        discarded=partial(_discarded, nc),
+                    )
         finally:
             await nc.close()
 

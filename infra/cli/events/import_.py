@@ -1,6 +1,8 @@
 """`vestnik import`: restores an export in an empty system."""
 
 import sys
+from collections.abc import AsyncIterator
+from contextlib import AsyncExitStack, asynccontextmanager
 from pathlib import Path
 
 import click
@@ -10,8 +12,10 @@ from rich.console import Console
 from rich.markup import escape
 
 from infra.archive.importer import Imported, Steps, import_file
-from infra.archive.stream_access import reach
+from infra.archive.stream_access import Store, reach
 from infra.archive.validation import ValidationReport, validate
+from infra.cli.actions.identity import Reason, actor
+from infra.cli.actions.recording import flush, recorder
 from infra.cli.output import tables
 from infra.cli.output.progress_bar import Bar
 from infra.settings import Settings
@@ -26,8 +30,11 @@ from infra.settings import Settings
     help="Import without the export's password.key: all users have to reset their password by mail.",
 )
 @click.option("--allow-unreadable", is_flag=True, help="Also import events that this release cannot read, unchanged.")
+@click.option("--reason", type=Reason(), help="The reason, recorded permanently; needed unless with --check.")
 @click.option("--json", "as_json", is_flag=True, help="Print the result as one JSON object.")
-def import_(file: Path, check_only: bool, passwords_lost: bool, allow_unreadable: bool, as_json: bool) -> None:
+def import_(
+    file: Path, check_only: bool, passwords_lost: bool, allow_unreadable: bool, reason: str | None, as_json: bool
+) -> None:
     """Imports an export into an empty system: each event at its original sequence, byte for byte.
 
     The whole FILE is checked before the first event is appended. The system may be stopped, or running: then its
@@ -42,8 +49,17 @@ def import_(file: Path, check_only: bool, passwords_lost: bool, allow_unreadable
             report = validate(file, bar.move, allow_unreadable=allow_unreadable)
         _say_verdict(report, console, as_json=as_json)
         sys.exit(0 if report.sound and not report.refused else 1)
+    if reason is None:
+        raise click.UsageError("an import needs a --reason")
     imported = uvloop.run(
-        _run(Settings.load(), file, console, passwords_lost=passwords_lost, allow_unreadable=allow_unreadable)
+        _run(
+            Settings.load(),
+            file,
+            console,
+            passwords_lost=passwords_lost,
+            allow_unreadable=allow_unreadable,
+            reason=reason,
+        )
     )
     if as_json:
         sys.stdout.write(msgspec.json.encode(imported).decode() + "\n")
@@ -58,17 +74,34 @@ def import_(file: Path, check_only: bool, passwords_lost: bool, allow_unreadable
 
 
 async def _run(
-    settings: Settings, file: Path, console: Console, *, passwords_lost: bool, allow_unreadable: bool
+    settings: Settings, file: Path, console: Console, *, passwords_lost: bool, allow_unreadable: bool, reason: str
 ) -> Imported:
+    details = {"passwords_lost": "yes" if passwords_lost else "", "unreadable": "yes" if allow_unreadable else ""}
     with Bar(console, "check", "MiB") as checking, Bar(console, "import", "events") as appending:
         steps = Steps(checking.move, appending.move, console.print)
         return await import_file(
             file,
-            reach(settings, make=True),
+            _recorded(settings, file, details, reason),
             steps,
             passwords_lost=passwords_lost,
             allow_unreadable=allow_unreadable,
         )
+
+
+@asynccontextmanager
+async def _recorded(settings: Settings, file: Path, details: dict[str, str], reason: str) -> AsyncIterator[Store]:
+    """The system to import into, entered once the file is known to be good: from then on the import is recorded.
+
+    The act waits in a file of the secrets folder until the streams are complete.
+    """
+    async with reach(settings, make=True) as store:
+        recording = await recorder(store.settings, None)
+        async with AsyncExitStack() as stack:
+            stack.push_async_callback(flush, store.settings)
+            await stack.enter_async_context(
+                recording.acting(actor(), "archive.import", target=str(file), details=details, reason=reason)
+            )
+            yield store
 
 
 def _say_verdict(report: ValidationReport, console: Console, *, as_json: bool) -> None:

@@ -7,6 +7,8 @@ import uvloop
 from rich.console import Console
 from rich.markup import escape
 
+from contracts.values.timestamps import rfc3339
+from infra.cli.actions.recording import look
 from infra.cli.output.projection_progress import Bars
 from infra.cli.parallel import Failed, run_each
 from infra.runtime.connections import connect_nats
@@ -32,8 +34,9 @@ def run(
     schema: str,
     replace: bool,
     console: Console,
+    target: str,
 ) -> States:
-    outcome = uvloop.run(_run(settings, projections, moment, schema, replace, console))
+    outcome = uvloop.run(_run(settings, projections, moment, schema, replace, console, target))
     for build in outcome.built:
         letters = f"; {build.dead_letters:,} events could not be applied" if build.dead_letters else ""
         tables = ", ".join(f"{schema}.{table} ({rows:,} rows)" for table, rows in build.tables.items())
@@ -54,9 +57,11 @@ async def _run(
     schema: str,
     replace: bool,
     console: Console,
+    target: str,
 ) -> States:
     nc = await connect_nats(settings, "operator-rebuild", patience=5.0)
     try:
+        await look(settings, nc, "as_of", target=target, filter_={"at": rfc3339(moment), "schema": schema})
         async with opened(nc, settings.database_url, schema, moment, replace=replace) as state:
             with Bars(console) as bars:
 

@@ -1,8 +1,6 @@
 """`vestnik dead-letters`: lists, shows, retries and discards events that a projection could not apply."""
 
 import asyncio
-import getpass
-import os
 import sys
 from collections.abc import AsyncGenerator, AsyncIterator
 from contextlib import AsyncExitStack, aclosing, asynccontextmanager
@@ -14,6 +12,8 @@ from psycopg import Error as DatabaseError
 from rich.console import Console
 from rich.markup import escape
 
+from infra.cli.actions.identity import Reason
+from infra.cli.actions.recording import acting, look
 from infra.cli.events.events import Aggregate
 from infra.cli.output import tables
 from infra.cli.projections.dead_letter_output import line, print_letter, print_retried
@@ -36,8 +36,6 @@ from services.operator.dead_letters.views import Letter, LetterWithEvent, event_
 from streams.jetstream.api import JetStream
 from streams.log import Log
 
-_LONGEST_REASON = 1_000
-_LONGEST_NAME = 80
 # Seconds to wait for a stream, while the build's writer may be waiting for this command.
 _PATIENCE = 5.0
 
@@ -65,18 +63,6 @@ class Id(click.ParamType[LetterId]):
             return value if isinstance(value, LetterId) else LetterId.parse(str(value))
         except ValueError:
             self.fail(f"{value!r} is not the id of a dead letter, such as conversations.v1.b2.MESSAGING.17", param, ctx)
-
-
-class Reason(click.ParamType[str]):
-    """The reason for a discard: bounded, since it is stored for good."""
-
-    name = "text"
-
-    def convert(self, value: object, param: click.Parameter | None, ctx: click.Context | None) -> str:
-        text = " ".join(str(value).split())
-        if not text or "\x00" in text or len(text) > _LONGEST_REASON:
-            self.fail(f"give a reason of 1 to {_LONGEST_REASON} characters", param, ctx)
-        return text
 
 
 @click.group("dead-letters")
@@ -153,7 +139,8 @@ def show(letter_id: LetterId, as_json: bool) -> None:
 
 async def _show(settings: Settings, letter_id: LetterId) -> LetterWithEvent:
     settings = with_running_addresses(settings)
-    async with _nats(settings) as nc, _acting(settings, nc, _projection(letter_id)) as conn:
+    async with _nats(settings) as nc, _connected(settings, nc, _projection(letter_id)) as conn:
+        await look(settings, nc, "dead_letter", target=str(letter_id))
         row = await queries.get_dead_letter(conn, letter_id)
         event, why = await event_of(JetStream(nc, patience=_PATIENCE), row)
     letter = of_discard(row) if isinstance(row, Discarded) else of_letter(row)
@@ -163,8 +150,9 @@ async def _show(settings: Settings, letter_id: LetterId) -> LetterWithEvent:
 @dead_letters.command()
 @click.argument("names", metavar="[PROJECTION]...", nargs=-1)
 @click.option("--id", "letter_ids", type=Id(), multiple=True, help="Only this one and those that wait for it.")
+@click.option("--reason", type=Reason(), help="The reason; recorded permanently.")
 @click.option("--json", "as_json", is_flag=True, help="Print the result as one JSON object.")
-def retry(names: tuple[str, ...], letter_ids: tuple[LetterId, ...], as_json: bool) -> None:
+def retry(names: tuple[str, ...], letter_ids: tuple[LetterId, ...], reason: str | None, as_json: bool) -> None:
     """Retries dead letters with the current code, and then those that wait for them; default: all.
 
     Services keep running. Each aggregate is retried separately: events that were applied stay applied, and the first
@@ -175,7 +163,8 @@ def retry(names: tuple[str, ...], letter_ids: tuple[LetterId, ...], as_json: boo
     projections = _chosen(names)
     for letter_id in letter_ids:
         _projection(letter_id)
-    retried = asyncio.run(_retry(Settings.load(), projections, letter_ids))
+    target = ",".join(map(str, letter_ids)) or ",".join(names) or "all"
+    retried = asyncio.run(_retry(Settings.load(), projections, letter_ids, target, reason))
     if as_json:
         sys.stdout.write(msgspec.json.encode(Retries(retried)).decode() + "\n")
     else:
@@ -188,7 +177,11 @@ def retry(names: tuple[str, ...], letter_ids: tuple[LetterId, ...], as_json: boo
 
 
 async def _retry(
-    settings: Settings, projections: list[type[Projection]], letter_ids: tuple[LetterId, ...]
+    settings: Settings,
+    projections: list[type[Projection]],
+    letter_ids: tuple[LetterId, ...],
+    target: str,
+    reason: str | None,
 ) -> list[Retried]:
     settings = with_running_addresses(settings)
     owners = await ServiceSchemas.discover(settings.database_url)
@@ -204,7 +197,12 @@ async def _retry(
             conn = await stack.enter_async_context(_database(database_url))
             chosen.append((conn, [letter for selector in selectors for letter in await _heads(conn, nc, selector)]))
         log = Log(nc, patience=_PATIENCE)
-        return [outcome for conn, letters in chosen for outcome in await retry_all(conn, log, letters)]
+        async with acting(settings, nc, "dead_letter.retry", target=target, reason=reason) as act:
+            retried = [outcome for conn, letters in chosen for outcome in await retry_all(conn, log, letters)]
+            left = [outcome.id for outcome in retried if outcome.outcome != "applied"]
+            if left:
+                act.ends("failed", f"not applied: {', '.join(left)}")
+            return retried
 
 
 async def _heads(
@@ -227,8 +225,7 @@ def discard(letter_id: LetterId, reason: str, by: str | None, as_json: bool) -> 
     Events that wait for it are retried immediately. The event stays in its stream, and a later version of the
     projection handles it again.
     """
-    who = " ".join((by or _user()).split())[:_LONGEST_NAME]
-    done = asyncio.run(_discard(Settings.load(), letter_id, reason, who))
+    done = asyncio.run(_discard(Settings.load(), letter_id, reason, by))
     if as_json:
         sys.stdout.write(msgspec.json.encode(done).decode() + "\n")
         return
@@ -238,15 +235,17 @@ def discard(letter_id: LetterId, reason: str, by: str | None, as_json: bool) -> 
         print_retried(done.retried, console)
 
 
-async def _discard(settings: Settings, letter_id: LetterId, reason: str, by: str) -> Discards:
+async def _discard(settings: Settings, letter_id: LetterId, reason: str, by: str | None) -> Discards:
     projection = _projection(letter_id)
     settings = with_running_addresses(settings)
-    async with _nats(settings) as nc, _acting(settings, nc, projection) as conn:
+    async with _nats(settings) as nc, _connected(settings, nc, projection) as conn:
         log = Log(nc, patience=_PATIENCE)
         letter = await resolution.retryable_letter(conn, letter_id)
-        await resolution.discard(conn, log, letter, reason, by)
-        # The discard is final, whatever the outcome for those behind it.
-        return Discards(str(letter_id), reason, by, await retry_behind(conn, log, projection, letter))
+        async with acting(settings, nc, "dead_letter.discard", by=by, target=str(letter_id), reason=reason) as act:
+            await resolution.discard(conn, log, letter, reason, act.actor.name)
+            # The discard is final, whatever the outcome for those behind it.
+            behind = await retry_behind(conn, log, projection, letter)
+            return Discards(str(letter_id), reason, act.actor.name, behind)
 
 
 def _chosen(names: tuple[str, ...]) -> list[type[Projection]]:
@@ -261,15 +260,8 @@ def _projection(letter_id: LetterId) -> type[Projection]:
     return projection
 
 
-def _user() -> str:
-    try:
-        return getpass.getuser()
-    except (KeyError, OSError):
-        return f"user {os.getuid()}"
-
-
 @asynccontextmanager
-async def _acting(settings: Settings, nc: NATS, projection: type[Projection]) -> AsyncIterator[Connection]:
+async def _connected(settings: Settings, nc: NATS, projection: type[Projection]) -> AsyncIterator[Connection]:
     """Connects to the database for the projection's service, after applying recorded discards."""
     owners = await ServiceSchemas.discover(settings.database_url)
     async with _database(owners.url(projection.run_by())) as conn:

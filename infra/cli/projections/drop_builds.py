@@ -4,6 +4,8 @@ import msgspec
 import uvloop
 from rich.console import Console
 
+from infra.cli.actions.recording import acting
+from infra.runtime.connections import connect_nats
 from infra.security.service_schemas import ServiceSchemas
 from infra.settings import Settings
 from projections.engine.projection import Projection
@@ -19,9 +21,16 @@ class Drops(msgspec.Struct, frozen=True):
         return not self.in_use
 
 
-def run(settings: Settings, projections: list[type[Projection]], every: bool, console: Console) -> Drops:
+def run(
+    settings: Settings,
+    projections: list[type[Projection]],
+    every: bool,
+    console: Console,
+    target: str,
+    reason: str | None,
+) -> Drops:
     """Drops unused builds. `every`: also those of projections that this release no longer has."""
-    outcome = uvloop.run(_run(settings, projections, every))
+    outcome = uvloop.run(_recorded(settings, projections, every, target, reason))
     for build in outcome.dropped:
         console.print(
             f"{build.projection}: build {build.build} of version {build.version} was dropped, {build.bytes:,} bytes"
@@ -32,6 +41,20 @@ def run(settings: Settings, projections: list[type[Projection]], every: bool, co
     if not outcome.dropped and not outcome.in_use:
         console.print("nothing is kept")
     return outcome
+
+
+async def _recorded(
+    settings: Settings, projections: list[type[Projection]], every: bool, target: str, reason: str | None
+) -> Drops:
+    nc = await connect_nats(settings, "operator-rebuild", patience=5.0)
+    try:
+        async with acting(settings, nc, "read_model.drop_old", target=target, reason=reason) as act:
+            outcome = await _run(settings, projections, every)
+            if not outcome.complete:
+                act.ends("failed", "; ".join(f"{left.projection}: {left.reason}" for left in outcome.in_use))
+            return outcome
+    finally:
+        await nc.close()
 
 
 async def _run(settings: Settings, projections: list[type[Projection]], every: bool) -> Drops:

@@ -6,6 +6,7 @@ from datetime import UTC, datetime
 import click
 import msgspec
 
+from infra.cli.actions.identity import Reason
 from infra.cli.output import tables
 from infra.cli.params import Moment
 from infra.cli.projections import as_of, drop_builds, rebuild_run
@@ -37,8 +38,12 @@ from streams.loss.missing_events import Gap
     multiple=True,
     help="Continue without these lost events, such as MESSAGING:7 or MESSAGING:7-9; recorded permanently.",
 )
+@click.option(
+    "--reason", type=Reason(), help="The reason, recorded permanently; needed for --drop-old and --accept-loss."
+)
 @click.option("--json", "as_json", is_flag=True, help="Print the result as one JSON object.")
 @click.option("--progress-json", is_flag=True, help="Print progress as JSON lines to standard error.")
+@click.option("--action", hidden=True, help="The id of this act, which the page has recorded.")
 def rebuild(
     names: tuple[str, ...],
     every: bool,
@@ -48,8 +53,10 @@ def rebuild(
     schema: str | None,
     replace: bool,
     losses: tuple[Gap, ...],
+    reason: str | None,
     as_json: bool,
     progress_json: bool,
+    action: str | None,
 ) -> None:
     """Rebuilds read models from their streams and switches to them; reads continue meanwhile.
 
@@ -68,6 +75,8 @@ def rebuild(
         raise click.UsageError("--replace needs --as-of and --into")
     if losses and (drop_old or moment is not None):
         raise click.UsageError("--accept-loss applies only to a rebuild of live read models")
+    if (drop_old or losses) and reason is None:
+        raise click.UsageError("--drop-old and --accept-loss need a --reason")
     if moment is not None and moment > datetime.now(UTC):
         raise click.UsageError("--as-of is in the future")
     settings = Settings.load()
@@ -78,12 +87,19 @@ def rebuild(
     settings = with_running_addresses(settings)
     console = tables.console(stderr=True)
     outcome: rebuild_run.Rebuilds | drop_builds.Drops | as_of.States
+    target = "all" if every else ",".join(names)
     if drop_old:
-        outcome = drop_builds.run(settings, projections, every, console)
+        outcome = drop_builds.run(settings, projections, every, console, target, reason)
     elif moment is not None and schema is not None:
-        outcome = as_of.run(settings, projections, moment, schema, replace, console)
+        outcome = as_of.run(settings, projections, moment, schema, replace, console, target)
     else:
-        outcome = rebuild_run.run(settings, projections, back, losses, console, progress_json)
+        outcome = rebuild_run.run(
+            settings,
+            projections,
+            rebuild_run.Order(back=back, losses=losses, target=target, reason=reason, action_id=action),
+            console,
+            progress_json,
+        )
     if as_json:
         sys.stdout.write(msgspec.json.encode(outcome).decode() + "\n")
     if not outcome.complete:

@@ -7,6 +7,7 @@ import uvloop
 from rich.console import Console
 from rich.markup import escape
 
+from infra.cli.actions.recording import acting
 from infra.cli.output.projection_progress import shown
 from infra.cli.parallel import Failed, run_each
 from infra.cli.system.accepted_losses import accept_losses
@@ -27,21 +28,34 @@ class Rebuilds(msgspec.Struct, frozen=True):
         return not self.failed
 
 
+class Order(msgspec.Struct, frozen=True, kw_only=True):
+    """What is to be done, as it is recorded."""
+
+    # Whether to go back to the previous build instead of rebuilding.
+    back: bool
+    # Accepted as lost for good, first.
+    losses: Sequence[Gap]
+    # The read models by name, or `all`.
+    target: str
+    reason: str | None
+    # Of the act that the page has recorded.
+    action_id: str | None
+
+
 def run(
     settings: Settings,
     projections: list[type[Projection]],
-    back: bool,
-    losses: Sequence[Gap],
+    order: Order,
     console: Console,
     progress_json: bool,
 ) -> Rebuilds:
-    """Rebuilds the read models, after recording `losses` as accepted for good."""
-    outcome = uvloop.run(_run(settings, projections, back, losses, console, progress_json))
+    """Rebuilds the read models, after recording the order's losses as accepted for good."""
+    outcome = uvloop.run(_run(settings, projections, order, console, progress_json))
     for rebuilt in outcome.rebuilt:
         kept = "" if rebuilt.replaced is None else f", build {rebuilt.replaced} is kept"
         letters = f"; {rebuilt.dead_letters:,} dead letters" if rebuilt.dead_letters else ""
         console.print(
-            f"[green]{rebuilt.projection}[/] {'is back' if back else 'rebuilt'}: {rebuilt.events:,} events"
+            f"[green]{rebuilt.projection}[/] {'is back' if order.back else 'rebuilt'}: {rebuilt.events:,} events"
             f" in {rebuilt.seconds:,.1f} s ({rebuilt.events_per_second:,.0f} events/s),"
             f" build {rebuilt.build} of version {rebuilt.version} is live{kept}{letters}",
             soft_wrap=True,
@@ -54,23 +68,38 @@ def run(
 async def _run(
     settings: Settings,
     projections: list[type[Projection]],
-    back: bool,
-    losses: Sequence[Gap],
+    order: Order,
     console: Console,
     progress_json: bool,
 ) -> Rebuilds:
     owners = await ServiceSchemas.discover(settings.database_url)
     nc = await connect_nats(settings, "operator-rebuild", patience=5.0)
     try:
-        if losses:
-            await accept_losses(settings, nc, losses)
-            console.print(f"accepted as lost: {named(losses)}", soft_wrap=True)
-        with shown(console, progress_json) as bars:
+        if order.losses:
+            lost = named(order.losses)
+            streams = ",".join(sorted({gap.stream for gap in order.losses}))
+            async with acting(
+                settings, nc, "stream.accept_loss", target=streams, details={"lost": lost}, reason=order.reason
+            ):
+                await accept_losses(settings, nc, order.losses)
+            console.print(f"accepted as lost: {lost}", soft_wrap=True)
+        async with acting(
+            settings,
+            nc,
+            "read_model.back" if order.back else "read_model.rebuild",
+            target=order.target,
+            reason=order.reason,
+            recorded_as=order.action_id,
+        ) as act:
+            with shown(console, progress_json) as bars:
 
-            async def one(projection: type[Projection]) -> Rebuilt:
-                database_url = owners.url(projection.run_by())
-                return await rebuild(projection, nc, database_url, bars.add(projection.name), back=back)
+                async def one(projection: type[Projection]) -> Rebuilt:
+                    database_url = owners.url(projection.run_by())
+                    return await rebuild(projection, nc, database_url, bars.add(projection.name), back=order.back)
 
-            return Rebuilds(*await run_each(projections, one))
+                outcome = Rebuilds(*await run_each(projections, one))
+            if not outcome.complete:
+                act.ends("failed", "; ".join(failure.line() for failure in outcome.failed))
+            return outcome
     finally:
         await nc.close()

@@ -10,9 +10,11 @@ from psycopg import errors, sql
 from psycopg.rows import dict_row
 from rich.markup import escape
 
+from infra.cli.actions.recording import look
 from infra.cli.output.tables import Column, console, fitted
 from infra.cli.output.terminal_text import printable
 from infra.operator_errors import OperatorError
+from infra.runtime.connections import connect_nats
 from infra.runtime.run_file import with_running_addresses
 from infra.security.service_schemas import ServiceSchemas
 from infra.settings import Settings
@@ -22,6 +24,8 @@ from projections.registry import UnknownProjection, choose
 
 # A column with a longer value may be folded anywhere; names and ids are shorter.
 _LONG = 64
+# Seconds.
+_PATIENCE = 5.0
 Row = dict[str, object]
 
 
@@ -55,6 +59,11 @@ def rows(name: str, table: str | None, limit: int, as_json: bool) -> None:
 
 
 async def _read(settings: Settings, projection: type[Projection], table: str, limit: int) -> list[Row]:
+    nc = await connect_nats(settings, "operator-rows", patience=_PATIENCE)
+    try:
+        await look(settings, nc, "rows", target=projection.name, filter_={"table": table})
+    finally:
+        await nc.close()
     owners = await ServiceSchemas.discover(settings.database_url)
     conn = await connect(owners.url(projection.run_by()), "vestnik rows")
     try:

@@ -8,6 +8,7 @@ import uvloop
 from rich.console import Console
 from rich.markup import escape
 
+from infra.cli.actions.recording import acting
 from infra.cli.output import tables
 from infra.cli.output.projection_progress import shown
 from infra.cli.parallel import Failed, run_each
@@ -37,7 +38,8 @@ class Verdicts(msgspec.Struct, frozen=True):
 @click.argument("names", metavar="[PROJECTION]...", nargs=-1)
 @click.option("--json", "as_json", is_flag=True, help="Print the result as one JSON object.")
 @click.option("--progress-json", is_flag=True, help="Print progress as JSON lines to standard error.")
-def verify(names: tuple[str, ...], as_json: bool, progress_json: bool) -> None:
+@click.option("--action", hidden=True, help="The id of this act, which the page has recorded.")
+def verify(names: tuple[str, ...], as_json: bool, progress_json: bool, action: str | None) -> None:
     """Rebuilds read models as shadow builds and compares them with the live ones; default: all.
 
     The system may be running; several are compared at once. The exit code is 1 if any differs or could not be compared;
@@ -49,7 +51,9 @@ def verify(names: tuple[str, ...], as_json: bool, progress_json: bool) -> None:
     except UnknownProjection as error:
         raise click.ClickException(str(error)) from error
     console = tables.console(stderr=True)
-    outcome = uvloop.run(_run(with_running_addresses(settings), projections, console, progress_json))
+    target = ",".join(names) or "all"
+    running = with_running_addresses(settings)
+    outcome = uvloop.run(_run(running, projections, target, console, progress_json, action))
     if as_json:
         sys.stdout.write(msgspec.json.encode(outcome).decode() + "\n")
     else:
@@ -62,18 +66,26 @@ def verify(names: tuple[str, ...], as_json: bool, progress_json: bool) -> None:
 
 
 async def _run(
-    settings: Settings, projections: list[type[Projection]], console: Console, progress_json: bool
+    settings: Settings,
+    projections: list[type[Projection]],
+    target: str,
+    console: Console,
+    progress_json: bool,
+    action: str | None,
 ) -> Verdicts:
     owners = await ServiceSchemas.discover(settings.database_url)
     nc = await connect_nats(settings, "operator-verify", patience=5.0)
     try:
-        with shown(console, progress_json) as bars:
+        async with acting(settings, nc, "read_model.verify", target=target, recorded_as=action) as act:
+            with shown(console, progress_json) as bars:
 
-            async def one(projection: type[Projection]) -> Verdict:
-                database_url = owners.url(projection.run_by())
-                return await verify_one(projection, nc, database_url, bars.add(projection.name))
+                async def one(projection: type[Projection]) -> Verdict:
+                    database_url = owners.url(projection.run_by())
+                    return await verify_one(projection, nc, database_url, bars.add(projection.name))
 
-            verdicts, failed = await run_each(projections, one)
+                verdicts, failed = await run_each(projections, one)
+            if failed:
+                act.ends("failed", "; ".join(failure.line() for failure in failed))
     finally:
         await nc.close()
     equal = not failed and all(verdict.equal for verdict in verdicts)

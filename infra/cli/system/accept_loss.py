@@ -1,7 +1,5 @@
 """`vestnik streams accept-loss`: accepts that a stream has lost events, so that its service appends again."""
 
-import getpass
-import os
 from collections.abc import Callable, Iterable, Mapping
 from datetime import UTC, datetime
 from pathlib import Path
@@ -13,10 +11,12 @@ from nats.aio.client import Client as NATS
 from rich.console import Console
 
 from contracts.errors import Unavailable
-from contracts.subjects import STREAMS
+from contracts.subjects import OPERATOR, STREAMS
 from infra.archive.output_file import target
 from infra.archive.stream_access import Store
 from infra.checkpoints import highest_at
+from infra.cli.actions.identity import Reason, actor
+from infra.cli.actions.recording import flush, recorder
 from infra.cli.output import tables
 from infra.cli.output.projection_progress import Bars
 from infra.cli.parallel import run_each
@@ -94,8 +94,9 @@ class Lacking(msgspec.Struct, frozen=True):
     type=click.Path(path_type=Path, dir_okay=False),
     help="File for the rows that have no event left; default: a new file in the working directory.",
 )
+@click.option("--reason", type=Reason(), required=True, help="The reason; recorded permanently.")
 @click.option("--yes", is_flag=True, help="Do not ask.")
-def accept_loss(stream: str, path: Path | None, yes: bool) -> None:
+def accept_loss(stream: str, path: Path | None, reason: str, yes: bool) -> None:
     """Accepts the permanent loss of the events that a stream has lost; its service then appends again.
 
     First every row that has no event left is written to a file, one JSON object per line. Then placeholders take the
@@ -107,12 +108,12 @@ def accept_loss(stream: str, path: Path | None, yes: bool) -> None:
     if path is not None and path.exists():
         raise RowsExist(path)
     path = path or Path(f"lost-{stream}-{datetime.now(UTC):%Y%m%dT%H%M%SZ}.jsonl")
-    uvloop.run(_run(settings, stream, path, tables.console(stderr=True), ask=not yes))
+    uvloop.run(_run(settings, stream, path, reason, tables.console(stderr=True), ask=not yes))
 
 
-async def _run(settings: Settings, stream: str, path: Path, console: Console, *, ask: bool) -> None:
+async def _run(settings: Settings, stream: str, path: Path, reason: str, console: Console, *, ask: bool) -> None:
     owners = await ServiceSchemas.discover(settings.database_url)
-    by = os.environ.get("SUDO_USER") or getpass.getuser()
+    who = actor()
     nc = await connect_nats(settings, "operator-accept-loss", patience=5.0)
     try:
         loss = await find(nc, stream, owners)
@@ -124,7 +125,12 @@ async def _run(settings: Settings, stream: str, path: Path, console: Console, *,
         lacking = await _lacking(nc, owners, others)
         rows = await write_rows(nc, owners, projections, lacking.ends | {stream: loss.end}, path)
         console.print(f"{rows:,} rows that have no event left are in {path}", soft_wrap=True)
-        await give_up(settings, loss, stream, by)
+        # To the stream itself nothing may be appended before its lost end is filled: the act waits in the file.
+        recording = await recorder(settings, None if stream == OPERATOR else nc)
+        details = {"lost": str(loss), "rows": str(rows)}
+        async with recording.acting(who, "stream.accept_loss", target=stream, details=details, reason=reason):
+            await give_up(settings, loss, stream, who.name)
+        await flush(settings)
         console.print(f"accepted as lost: {loss}", soft_wrap=True)
         # A rebuild of these would wait for a position that does not exist, or fail on lost events.
         postponed = [projection for projection in projections if lacking.streams & projection.filters().keys()]

@@ -1,7 +1,5 @@
 """Accepted losses: checked against the streams, and recorded in the streams' settings."""
 
-import getpass
-import os
 import re
 from collections.abc import Sequence
 
@@ -11,6 +9,7 @@ from nats.aio.client import Client as NATS
 from contracts.errors import Unavailable
 from contracts.subjects import STREAMS
 from infra.archive.stream_access import Store
+from infra.cli.actions.identity import login_name
 from infra.operator_errors import OperatorError
 from infra.runtime.connections import connect_nats
 from infra.security.secrets import TOPOLOGY
@@ -67,7 +66,7 @@ async def accept_losses(settings: Settings, nc: NATS, gaps: Sequence[Gap]) -> No
             await _assert_lost(jetstream, gap)
         owner = await connect_nats(Store(settings, alone=False).as_party(TOPOLOGY), TOPOLOGY, patience=5.0)
         try:
-            await accept(JetStream(owner), gaps, os.environ.get("SUDO_USER") or getpass.getuser())
+            await accept(JetStream(owner), gaps, login_name())
         finally:
             await owner.close()
     except Denied as denied:

@@ -1,8 +1,11 @@
 """`vestnik postgres-logins`: prints the logins and privileges of a PostgreSQL server as SQL."""
 
+import asyncio
+
 import click
 from psycopg.conninfo import conninfo_to_dict
 
+from infra.cli.actions.recording import act_without_nats
 from infra.embedded.postgres_server import DATABASE
 from infra.security.postgres_roles import statements
 from infra.security.secrets import Secrets
@@ -20,5 +23,6 @@ def postgres_logins(database: str | None) -> None:
     settings = Settings.load()
     secrets = Secrets.create(settings.secrets_path)
     named = conninfo_to_dict(settings.database_url).get("dbname") if settings.database_url else None
-    for statement in statements(database or str(named or DATABASE), secrets.database_passwords()):
+    passwords = asyncio.run(act_without_nats(settings, "postgres.logins", secrets.database_passwords))
+    for statement in statements(database or str(named or DATABASE), passwords):
         click.echo(f"{statement};")

@@ -5,6 +5,7 @@ import asyncio
 import click
 
 from contracts.subjects import BUCKETS, LIMITS, QUORUM, STREAMS, stream_of_bucket
+from infra.cli.actions.recording import acting_without_nats
 from infra.cli.system.accept_loss import accept_loss
 from infra.operator_errors import OperatorError
 from infra.runtime.connections import connect_nats
@@ -29,12 +30,18 @@ def streams(context: click.Context) -> None:
     settings = Settings.load()
     if not settings.nats_url:
         raise NoServer("VESTNIK_NATS_URL names no server; `vestnik up` creates its streams by itself")
-    asyncio.run(_make(settings))
+    asyncio.run(_recorded(settings))
     names = (*STREAMS, LIMITS, *map(stream_of_bucket, BUCKETS), *((QUORUM,) if settings.stream_replicas > 1 else ()))
     click.echo(f"{', '.join(names)}: configured")
 
 
 streams.add_command(accept_loss)
+
+
+async def _recorded(settings: Settings) -> None:
+    """Creates the streams as the user `topology`, who may append to none: the act is recorded as the operator."""
+    async with acting_without_nats(settings, "streams.create", details={"replicas": str(settings.stream_replicas)}):
+        await _make(settings)
 
 
 async def _make(settings: Settings) -> None:

@@ -9,6 +9,7 @@ import logging
 import time
 from collections.abc import AsyncIterator, Callable, Mapping
 from contextlib import asynccontextmanager
+from typing import Protocol
 
 import msgspec
 
@@ -23,7 +24,7 @@ from infra.rpc.call_context import current
 from services.operator.actions import domain
 from services.operator.actions.domain import Actor
 from streams.keyed_locks import Locks
-from streams.log import Append, Conflict, Log
+from streams.log import Append, Conflict
 from streams.lru_cache import LruCache
 
 log = logging.getLogger(__name__)
@@ -31,6 +32,19 @@ log = logging.getLogger(__name__)
 SAME_LOOK = 600.0
 _LOOKS = 10_000
 _Look = tuple[Actor, str, str, tuple[tuple[str, str], ...]]
+
+
+class _Recorded(msgspec.Struct, frozen=True):
+    """When a look was recorded, and from which time on it showed things; empty: from the beginning."""
+
+    at: float
+    since: str
+
+
+class Journal(Protocol):
+    """Where events are appended: `Log`, or what the command line has for times without it."""
+
+    async def append(self, append: Append) -> int: ...
 
 
 class Act:
@@ -49,12 +63,12 @@ class Act:
 
 
 class Recorder:
-    def __init__(self, log: Log, *, clock: Callable[[], float] = time.monotonic) -> None:
-        """`log`: with the right to append to OPERATOR."""
-        self._log = log
+    def __init__(self, journal: Journal, *, clock: Callable[[], float] = time.monotonic) -> None:
+        """`journal`: with the right to append to OPERATOR."""
+        self._journal = journal
         self._clock = clock
-        # When each look was recorded last.
-        self._looks: LruCache[_Look, float] = LruCache(_LOOKS)
+        # The looks that were recorded last.
+        self._looks: LruCache[_Look, _Recorded] = LruCache(_LOOKS)
         self._locks = Locks()
 
     async def begin(
@@ -83,7 +97,7 @@ class Recorder:
         event = domain.ended(act.outcome, act.error)
         try:
             await self._append(act.id, act.actor, event, expected=act.sequence, version=2)
-        except (VestnikError, Conflict) as error:
+        except (VestnikError, OperatorError, Conflict) as error:
             log.warning("the end of act %s is not recorded: %s", act.id, error)
 
     @asynccontextmanager
@@ -113,25 +127,31 @@ class Recorder:
     async def look(
         self, actor: Actor, what: str, *, target: str = "", filter_: Mapping[str, str] | None = None
     ) -> None:
-        """Records a look, unless the same one was recorded a moment ago.
+        """Records a look, unless the same one was recorded in the last ten minutes: with the same filter, and a period
+        that begins no earlier. So the polls of a page that shows the last hour are one look.
 
         Raises:
             Unavailable, Overloaded, HistoryLost, DeadlineExceeded: it may not be recorded; show nothing.
         """
         event = domain.looked(actor, what, target, filter_ or {})
-        look = (actor, what, target, tuple(sorted((name, str(value)) for name, value in event.filter.items())))
+        asked = {name: str(value) for name, value in event.filter.items()}
+        # Times are RFC 3339 in UTC, so that text compares as they do; without one, from the beginning.
+        since = asked.pop("since", "")
+        look = (actor, what, target, tuple(sorted(asked.items())))
         # Of two at the same time one is recorded, and the other waits for it.
         async with self._locks.hold(repr(look)):
             recorded = self._looks.get(look)
-            if recorded is not None and self._clock() - recorded < SAME_LOOK:
+            if recorded is not None and self._clock() - recorded.at < SAME_LOOK and recorded.since <= since:
                 return
             await self._append(new_id(), actor, event, expected=0, version=1)
-            self._looks.put(look, self._clock())
+            self._looks.put(look, _Recorded(self._clock(), since))
 
     async def _append(self, action_id: str, actor: Actor, event: Event, *, expected: int, version: int) -> int:
         provenance: Provenance = msgspec.structs.replace(current().provenance(), actor=actor.id)
         envelope = seal(event, aggregate_id=action_id, version=version, provenance=provenance)
-        return await self._log.append(Append(subject=operator_action(action_id), expected=expected, envelope=envelope))
+        return await self._journal.append(
+            Append(subject=operator_action(action_id), expected=expected, envelope=envelope)
+        )
 
 
 def described(error: BaseException) -> str:

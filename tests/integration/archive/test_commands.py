@@ -55,7 +55,7 @@ def test_a_check_of_a_damaged_file_names_the_damage_and_fails(tmp_path: Path) ->
 def test_a_damaged_file_does_not_even_make_a_data_directory(tmp_path: Path) -> None:
     path = tmp_path / "export"
     path.write_bytes(export()[:-1])
-    done = run(tmp_path / "data", "import", str(path))
+    done = run(tmp_path / "data", "import", str(path), "--reason", "a test")
     assert done.exit_code == 1
     assert "nothing was imported" in str(done.exception)
     assert list(tmp_path.iterdir()) == [path]
@@ -64,7 +64,7 @@ def test_a_damaged_file_does_not_even_make_a_data_directory(tmp_path: Path) -> N
 def test_an_export_goes_through_a_pipe_and_does_not_replace_a_file_unasked(tmp_path: Path) -> None:
     data_dir, path = tmp_path / "data", tmp_path / "export"
     path.write_bytes(export())
-    assert run(data_dir, "import", str(path)).exit_code == 0
+    assert run(data_dir, "import", str(path), "--reason", "a test").exit_code == 0
     refused = run(data_dir, "export", str(path))
     assert isinstance(refused.exception, TargetExists)
     assert path.read_bytes() == export()
@@ -81,14 +81,14 @@ def test_an_export_goes_through_a_pipe_and_does_not_replace_a_file_unasked(tmp_p
 def test_an_export_that_cannot_be_imported_fails_and_names_the_events(tmp_path: Path) -> None:
     data_dir, path, again = tmp_path / "data", tmp_path / "export", tmp_path / "again"
     path.write_bytes(written([event("MESSAGING", 1), strange(2, schema=9)]))
-    refused = run(data_dir, "import", str(path))
+    refused = run(data_dir, "import", str(path), "--reason", "a test")
     assert refused.exit_code == 1
     assert "--allow-unreadable" in str(refused.exception)
     checked = run(data_dir, "import", "--check", str(path))
     assert checked.exit_code == 1
     assert "cannot be read MESSAGING 2 (message.sent of schema 9, " in " ".join(checked.stderr.split())
     assert not data_dir.exists()
-    taken = run(data_dir, "import", "--allow-unreadable", str(path))
+    taken = run(data_dir, "import", "--allow-unreadable", str(path), "--reason", "a test")
     assert taken.exit_code == 0
     assert "imported unchanged: 1 event that this release cannot read" in " ".join(taken.stderr.split())
 
@@ -100,7 +100,7 @@ def test_an_export_that_cannot_be_imported_fails_and_names_the_events(tmp_path: 
     assert all_the_same.exit_code == 0
     assert json.loads(all_the_same.stdout)["unreadable"] == 1
     assert run(data_dir, "import", "--check", str(again)).exit_code == 0
-    assert run(tmp_path / "other", "import", "--passwords-lost", str(again)).exit_code == 0
+    assert run(tmp_path / "other", "import", "--passwords-lost", str(again), "--reason", "a test").exit_code == 0
 
 
 def test_json_and_a_pipe_do_not_go_together(tmp_path: Path) -> None:
@@ -121,7 +121,7 @@ def test_a_bar_shows_how_far_and_how_fast_on_a_terminal_alone() -> None:
 def test_a_reader_that_goes_away_is_said_in_one_line(tmp_path: Path) -> None:
     data_dir, path = tmp_path / "data", tmp_path / "export"
     path.write_bytes(export())
-    assert run(data_dir, "import", str(path)).exit_code == 0
+    assert run(data_dir, "import", str(path), "--reason", "a test").exit_code == 0
     with start(data_dir, "export", "-") as process:
         assert process.stdout is not None
         assert process.stderr is not None

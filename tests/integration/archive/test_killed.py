@@ -108,12 +108,14 @@ def test_an_import_that_is_killed_again_and_again_ends_with_every_event_in_its_p
 ) -> None:
     data_dir = tmp_path / "data"
     for growth in (1, 1_000_000):
-        assert killed_after_growth(start(data_dir, "import", str(large)), data_dir / "nats", growth)
+        assert killed_after_growth(
+            start(data_dir, "import", str(large), "--reason", "a test"), data_dir / "nats", growth
+        )
     refused = start(data_dir, "up", "--port", "0")
     _, error = output_of(refused)
     assert refused.returncode == 1
     assert b"the same `vestnik import FILE` completes it" in error
-    done = outcome(data_dir, "import", str(large))
+    done = outcome(data_dir, "import", str(large), "--reason", "a test")
     assert done["events"] == _BLOCKS * MOST_EVENTS
     assert 0 < done["found"] < done["events"]
     outcome(data_dir, "export", str(tmp_path / "again"))
@@ -122,7 +124,7 @@ def test_an_import_that_is_killed_again_and_again_ends_with_every_event_in_its_p
 
 def test_an_export_that_is_killed_leaves_no_file_of_that_name(large: Path, tmp_path: Path) -> None:
     data_dir, path = tmp_path / "data", tmp_path / "again"
-    outcome(data_dir, "import", str(large))
+    outcome(data_dir, "import", str(large), "--reason", "a test")
     process = start(data_dir, "export", str(path))
     deadline = time.monotonic() + _WITHIN
     while not (tmp_path / ".again.draft").exists():

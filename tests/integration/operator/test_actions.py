@@ -106,6 +106,22 @@ async def test_the_same_look_is_stored_once_in_ten_minutes(streams: Client) -> N
     assert len(await recorded(log)) == 6
 
 
+async def test_a_period_that_moves_on_is_the_same_look_and_an_earlier_beginning_is_not(streams: Client) -> None:
+    log = Log(streams)
+    recorder = Recorder(log)
+    for since, count in (
+        ("2026-01-31T12:00:00.000Z", 1),
+        ("2026-01-31T12:00:04.000Z", 1),
+        ("2026-01-31T11:00:00.000Z", 2),
+        ("", 3),
+        ("2026-01-31T12:00:08.000Z", 3),
+    ):
+        await recorder.look(ANNA, "events", filter_={"since": since})
+        assert len(await recorded(log)) == count
+    await recorder.look(ANNA, "events", filter_={"until": "2026-01-31T12:00:00.000Z"})
+    assert len(await recorded(log)) == 4
+
+
 async def test_of_the_same_looks_at_the_same_time_one_is_stored(streams: Client) -> None:
     log = Log(streams)
     recorder = Recorder(log)

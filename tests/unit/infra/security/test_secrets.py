@@ -66,7 +66,7 @@ def test_the_command_gives_every_service_another_key(tmp_path: Path, monkeypatch
     secrets = Secrets.create(tmp_path)
     before = secrets.service_public_keys()
     monkeypatch.setenv("VESTNIK_SECRETS_DIR", str(tmp_path))
-    done = CliRunner().invoke(keys, ["rotate-services"])
+    done = CliRunner().invoke(keys, ["rotate-services", "--reason", "a test"])
     assert done.exit_code == 0, done.output
     after = secrets.service_public_keys(fresh=True)
     for party, (present, previous) in after.items():

@@ -1,0 +1,1 @@
+"""Records what operators do and look at on the command line, as the page does."""

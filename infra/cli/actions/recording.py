@@ -1,0 +1,200 @@
+"""Records a command's act before it is done, and a look before anything is shown.
+
+An act that cannot be recorded is not done. What must be possible while NATS is away (`act_without_nats`) is recorded in
+a file in the secrets folder, as is everything before and during an import, whose streams nothing else may append to.
+"""
+
+import asyncio
+from collections.abc import AsyncIterator, Callable, Mapping
+from contextlib import asynccontextmanager
+from typing import TypeVar
+from urllib.parse import urlsplit
+
+import msgspec
+from nats.aio.client import Client as NATS
+
+from contracts.errors import VestnikError
+from contracts.events.operator import OperatorActed
+from contracts.services import OPERATOR
+from contracts.subjects import operator_action
+from contracts.values.ids import is_id
+from infra.archive.stream_access import Store
+from infra.cli.actions.identity import actor
+from infra.operator_errors import OperatorError
+from infra.runtime.connections import connect_nats
+from infra.runtime.run_file import NotRunning, find
+from infra.security.secrets import NATS_PARTIES, MissingSecret
+from infra.settings import Settings
+from services.operator.actions.pending import PendingActions, can_append
+from services.operator.actions.recorder import Act, Recorder
+from streams.log import Append, Log
+
+T = TypeVar("T")
+
+# Seconds.
+_PATIENCE = 5.0
+_PATIENCE_WITHOUT_NATS = 2.0
+
+
+class NotRecorded(OperatorError):
+    """The act or the look could not be recorded."""
+
+    def __init__(self, error: Exception) -> None:
+        reason = str(error) or type(error).__name__
+        super().__init__(f"nothing was done or shown, because it could not be recorded: {reason}")
+
+
+class _Journal:
+    """Appends to the stream, or to the file where there is no stream to append to."""
+
+    def __init__(self, stream: Log | None, pending: PendingActions, *, may_wait: bool) -> None:
+        """`may_wait`: what the stream does not take goes to the file; otherwise only an act's end does."""
+        self._stream = stream
+        self._pending = pending
+        self._may_wait = may_wait
+
+    async def append(self, append: Append) -> int:
+        """
+        Raises:
+            NotRecorded: it may not be stored.
+        """
+        try:
+            if self._stream is not None:
+                try:
+                    return await self._stream.append(append)
+                except (VestnikError, PermissionError):
+                    if append.expected == 0 and not self._may_wait:
+                        raise
+            await asyncio.to_thread(self._pending.add, append)
+        except (VestnikError, OSError) as error:
+            raise NotRecorded(error) from error
+        return 0
+
+
+async def recorder(settings: Settings, nc: NATS | None, *, may_wait: bool = False) -> Recorder:
+    """The recorder of one command, after what waits in the file was appended. `nc`: an operator's connection.
+
+    Raises:
+        NotRecorded: the stream cannot be reached.
+    """
+    pending = PendingActions(settings.secrets_path)
+    stream = None if nc is None else Log(nc, patience=_PATIENCE)
+    try:
+        if nc is not None and stream is not None:
+            if await can_append(nc):
+                await pending.flush(stream)
+            else:
+                stream = None
+    except (VestnikError, OSError) as error:
+        if not may_wait:
+            raise NotRecorded(error) from error
+        stream = None
+    return Recorder(_Journal(stream, pending, may_wait=may_wait))
+
+
+@asynccontextmanager
+async def acting(
+    settings: Settings,
+    nc: NATS,
+    action: str,
+    *,
+    by: str | None = None,
+    target: str = "",
+    details: Mapping[str, str] | None = None,
+    reason: str | None = None,
+    recorded_as: str | None = None,
+) -> AsyncIterator[Act]:
+    """Records the act, then how the block ended.
+
+    `recorded_as`: the id of the same act that the page has recorded; it also records the end.
+
+    Raises:
+        NotRecorded: before the block runs.
+    """
+    if recorded_as is not None and await is_recorded(nc, recorded_as, action, target):
+        yield Act(recorded_as, actor(by), 0)
+        return
+    recording = await recorder(settings, nc)
+    async with recording.acting(actor(by), action, target=target, details=details, reason=reason or "") as act:
+        yield act
+
+
+async def look(
+    settings: Settings, nc: NATS, what: str, *, target: str = "", filter_: Mapping[str, str] | None = None
+) -> None:
+    """
+    Raises:
+        NotRecorded: show nothing.
+    """
+    await (await recorder(settings, nc)).look(actor(), what, target=target, filter_=filter_)
+
+
+@asynccontextmanager
+async def acting_without_nats(
+    settings: Settings,
+    action: str,
+    *,
+    by: str | None = None,
+    target: str = "",
+    details: Mapping[str, str] | None = None,
+    reason: str | None = None,
+) -> AsyncIterator[Act]:
+    """As `acting`, also while NATS is away; the act then waits in the file.
+
+    Raises:
+        NotRecorded: the file cannot be written; nothing was done.
+    """
+    nc = await _connected(settings)
+    try:
+        recording = await recorder(settings, nc, may_wait=True)
+        async with recording.acting(actor(by), action, target=target, details=details, reason=reason or "") as act:
+            yield act
+    finally:
+        if nc is not None:
+            await nc.close()
+
+
+async def act_without_nats(
+    settings: Settings,
+    action: str,
+    work: Callable[[], T],
+    *,
+    by: str | None = None,
+    target: str = "",
+    details: Mapping[str, str] | None = None,
+    reason: str | None = None,
+) -> T:
+    """Does the work as `acting_without_nats` records it."""
+    async with acting_without_nats(settings, action, by=by, target=target, details=details, reason=reason):
+        return work()
+
+
+async def flush(settings: Settings) -> None:
+    """Appends the acts that wait in the file, if the stream takes them now; otherwise they wait on."""
+    nc = await _connected(settings)
+    if nc is not None:
+        try:
+            await recorder(settings, nc, may_wait=True)
+        finally:
+            await nc.close()
+
+
+async def is_recorded(nc: NATS, action_id: str, action: str, target: str) -> bool:
+    """Whether this act was recorded and is under way: a command that the page runs does not record it again."""
+    if not is_id(action_id):
+        return False
+    messages = await Log(nc, patience=_PATIENCE).read(operator_action(action_id), limit=2)
+    event = messages[0].open().data if len(messages) == 1 else None
+    return isinstance(event, OperatorActed) and (event.action, event.target) == (action, target)
+
+
+async def _connected(settings: Settings) -> NATS | None:
+    """An operator's connection; None if NATS is away, or its login is not in the secrets folder."""
+    try:
+        url = settings.nats_url or find(settings.data_dir).nats_url
+        settings = msgspec.structs.replace(settings, nats_url=url)
+        if urlsplit(url.split(",")[0]).username in NATS_PARTIES:
+            settings = Store(settings, alone=False).as_party(OPERATOR)
+        return await connect_nats(settings, "operator-actions", patience=_PATIENCE_WITHOUT_NATS)
+    except (NotRunning, MissingSecret, VestnikError):
+        return None
