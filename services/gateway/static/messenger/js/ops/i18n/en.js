@@ -186,6 +186,7 @@ export default {
   r_email_not_verified: "address not verified",
   r_expired: "ran out",
   r_logout: "logged out",
+  r_not_me: "reported by the owner",
   r_operator: "ended by an operator",
   r_password_changed: "password changed",
   r_password_reset: "password reset",

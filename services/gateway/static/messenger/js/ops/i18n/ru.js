@@ -186,6 +186,7 @@ export default {
   r_email_not_verified: "адрес не подтверждён",
   r_expired: "истёк срок",
   r_logout: "выход",
+  r_not_me: "по сообщению владельца",
   r_operator: "завершил оператор",
   r_password_changed: "пароль изменён",
   r_password_reset: "пароль сброшен",
