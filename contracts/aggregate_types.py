@@ -87,6 +87,10 @@ AGGREGATE_TYPES = (
         subjects.email_claim,
         (
             user.EmailRegistrationRequested,
+            user.EmailChangeRequested,
+            user.EmailReplaced,
+            user.EmailRestored,
+            user.EmailReleased,
             user.EmailVerificationMailRequested,
             user.EmailRegistrationEnded,
             user.EmailVerified,

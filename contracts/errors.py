@@ -134,7 +134,7 @@ class TokenExpired(VestnikError):
 
 
 class PasswordRequired(VestnikError):
-    """Several registrations are pending on this address: this registration's password is needed too."""
+    """The password is needed too: several registrations are pending on this address, or it replaces an account's."""
 
     code, status, grpc = "password_required", 422, "INVALID_ARGUMENT"
 

@@ -74,6 +74,8 @@ _SERVICES = (
             # An operator may turn off the second factor of a user who lost it, and turn on none.
             "ResetTotp": {OPERATOR: None},
             "ReportNotMe": _FOR_NOBODY,
+            "RequestEmailChange": _FOR_USER,
+            "UndoEmailChange": _FOR_NOBODY,
             # Contact asks whether there is such a user; it is shown no e-mail address.
             "GetUser": {GATEWAY: "user_id", "contact": None},
             "ListFailedLogins": _FOR_USER,

@@ -1,14 +1,22 @@
 """User accounts, for the users themselves; run by the auth service, since it reads that service's private events."""
 
 from contracts.envelope import Recorded
-from contracts.events.user import EmailClaimed, EmailRegistrationRequested, UserCreated, UserEmailVerified
+from contracts.events.user import (
+    AddressState,
+    EmailClaimed,
+    EmailRegistrationRequested,
+    EmailRestored,
+    EmailVerified,
+    UserCreated,
+    UserEmailVerified,
+)
 from contracts.subjects import AUTH
 from contracts.values.personal_data import plaintext_or_none
 from projections.engine import Projection, RowChanges, handles
 
 
 class Users(Projection):
-    version = 2
+    version = 3
     streams = (AUTH,)
     # A batch may end between the events of one registration: a row without `created_at` is not a user yet.
     tables = """
@@ -45,6 +53,16 @@ class Users(Projection):
             greatest={"sequence": event.sequence},
         )
 
+    @handles(EmailVerified)
+    def address_verified(self, event: Recorded[EmailVerified], write: RowChanges) -> None:
+        # In the older form a verification could not change the address.
+        if event.data.address is not None:
+            self._set_email(event.data.user_id, event.data.address, event.sequence, write)
+
+    @handles(EmailRestored)
+    def address_restored(self, event: Recorded[EmailRestored], write: RowChanges) -> None:
+        self._set_email(event.data.user_id, event.data.address, event.sequence, write)
+
     @handles(UserCreated)
     def created(self, event: Recorded[UserCreated], write: RowChanges) -> None:
         write.upsert(
@@ -61,4 +79,12 @@ class Users(Projection):
             key={"user_id": event.aggregate_id},
             set={"email_verified": True},
             greatest={"sequence": event.sequence},
+        )
+
+    def _set_email(self, user_id: str, address: AddressState, sequence: int, write: RowChanges) -> None:
+        write.upsert(
+            "users",
+            key={"user_id": user_id},
+            set={"email": plaintext_or_none(address.email)},
+            greatest={"sequence": sequence},
         )

@@ -62,15 +62,17 @@ class PasswordChanged(Event, frozen=True, kw_only=True):
 
 
 class PasswordVoided(Event, frozen=True, kw_only=True):
-    """On the credential's subject: the owner has reported an alert as not them; there is no password until a reset.
+    """On the credential's subject: there is no password until a reset.
 
-    Sessions opened with an older generation end.
+    The owner has reported an alert as not them, or has undone a change of the address. Sessions opened with an older
+    generation end.
     """
 
     TYPE: ClassVar[str] = "password.voided"
     PRIVATE: ClassVar[bool] = True
     generation: int
-    # Id and time of the reported event; the earliest one if several are reported.
+    # Id and time of the reported event; the earliest one if several are reported. Of an undo: the id of its
+    # `email.restored`, and when the address was changed.
     reported: str
     reported_at: Moment
     # As in `password.changed`.
@@ -94,7 +96,7 @@ class CredentialRehashed(Event, frozen=True, kw_only=True):
 
 
 class PendingRegistration(msgspec.Struct, frozen=True, kw_only=True, gc=False):
-    """A registration that awaits the verification of its address."""
+    """A registration that awaits the verification of its address, or the change of an account's address to it."""
 
     user_id: str
     # As the user typed it.
@@ -104,6 +106,10 @@ class PendingRegistration(msgspec.Struct, frozen=True, kw_only=True, gc=False):
     expires_at: Moment
     # Language of its mails.
     language: str = "en"
+    # Of a change: claim key of the account's present address, which this one is to replace. None: a registration.
+    replaces: str | None = None
+    # Of a change: generation of the account's credential at the request; another password ends the change.
+    credential: int = 0
 
 
 class AddressState(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True, gc=False):
@@ -111,12 +117,20 @@ class AddressState(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True
 
     # The user who verified the address; None while it is unverified.
     owner: str | None = None
+    # After a change of the account's address: end of the time in which this one is still the account's. None: it is
+    # the account's present address.
+    owner_until: Moment | None = None
+    # After a change: claim key of the address that replaced this one.
+    replaced_by: str = ""
+    # Times of the account's changes of the last days, oldest first, that led to this address.
+    changed_at: tuple[Moment, ...] = ()
     # As the owner typed it.
     email: Personal[str] | None = None
     username: str = ""
     # Language of the owner's mails.
     language: str = "en"
-    # Oldest first. Registrations on an address that has an owner are listed too, but can never be verified.
+    # Registrations and changes, oldest first. Those on an address that has another owner are listed too, but cannot be
+    # verified.
     pending: tuple[PendingRegistration, ...] = ()
     reset_requested_at: Moment | None = None
 
@@ -130,6 +144,52 @@ class EmailRegistrationRequested(Event, frozen=True, kw_only=True):
     address: AddressState
 
 
+class EmailChangeRequested(Event, frozen=True, kw_only=True):
+    """On the address's subject: a user wants it as the address of their account, whether or not it has an owner."""
+
+    TYPE: ClassVar[str] = "email.change_requested"
+    PRIVATE: ClassVar[bool] = True
+    user_id: str
+    address: AddressState
+
+
+class EmailReplaced(Event, frozen=True, kw_only=True):
+    """On the subject of the account's earlier address: another one replaced it; it stays the account's for some days.
+
+    In one batch with the other address's `email.verified`.
+    """
+
+    TYPE: ClassVar[str] = "email.replaced"
+    PRIVATE: ClassVar[bool] = True
+    user_id: str
+    address: AddressState
+
+
+class EmailRestored(Event, frozen=True, kw_only=True):
+    """On the subject of an earlier address: it is the account's present one again.
+
+    In one batch with `email.released` of each address that had replaced it.
+    """
+
+    TYPE: ClassVar[str] = "email.restored"
+    PRIVATE: ClassVar[bool] = True
+    user_id: str
+    address: AddressState
+
+
+class EmailReleased(Event, frozen=True, kw_only=True):
+    """On the address's subject: it is free, because the change that made it the account's was undone."""
+
+    TYPE: ClassVar[str] = "email.released"
+    PRIVATE: ClassVar[bool] = True
+    user_id: str
+    address: AddressState
+    # For the notice to this address: how the account spelled it, the account's name and language.
+    email: Personal[str] | None = None
+    username: str = ""
+    language: str = "en"
+
+
 class EmailVerificationMailRequested(Event, frozen=True, kw_only=True):
     """On the address's subject: another verification mail was requested, for all pending registrations."""
 
@@ -139,7 +199,7 @@ class EmailVerificationMailRequested(Event, frozen=True, kw_only=True):
 
 
 class EmailRegistrationEnded(Event, frozen=True, kw_only=True):
-    """On the address's subject: the recipient of the mail rejected a registration as not theirs."""
+    """On the address's subject: the recipient of the mail rejected a registration, or a change, as not theirs."""
 
     TYPE: ClassVar[str] = "email.registration_ended"
     PRIVATE: ClassVar[bool] = True
@@ -175,7 +235,10 @@ class EmailVerificationRequested(Event, frozen=True, kw_only=True):
 
 
 class EmailVerified(Event, frozen=True, kw_only=True):
-    """On the address's subject: the user verified and now owns it; no other registration on it is pending."""
+    """On the address's subject: the user verified and now owns it; nothing else is pending on it.
+
+    It ends a registration, or a change of the account's address.
+    """
 
     TYPE: ClassVar[str] = "email.verified"
     PRIVATE: ClassVar[bool] = True
@@ -231,7 +294,8 @@ class MailSent(Event, frozen=True, kw_only=True):
 
     TYPE: ClassVar[str] = "mail.sent"
     PRIVATE: ClassVar[bool] = True
-    # `verification`, `verification_again`, `password_reset`, `address_taken`, `alert_` and the kind of an alert
+    # `verification`, `verification_again`, `password_reset`, `address_taken`, `email_change`, `email_change_requested`,
+    # `email_changed`, `email_change_undone`, `alert_` and the kind of an alert
     kind: str
     # Id of the event that requested the mail; no two events share one.
     requested_by: str

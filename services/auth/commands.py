@@ -5,19 +5,21 @@ loaded and decided again: of two registrations for the same username, or two ver
 succeeds.
 """
 
-from collections.abc import Awaitable, Callable
+from collections.abc import Callable
 from datetime import datetime, timedelta
-from typing import TypeVar
 
 import msgspec
 
 from contracts import envelope
 from contracts.envelope import Provenance
-from contracts.errors import PasswordRequired, Unavailable
+from contracts.errors import PasswordRequired
 from contracts.values.field_types import LanguageCode
 from contracts.values.ids import new_id
 from services.auth import domain
 from services.auth.claim_keys import ClaimKeys
+from services.auth.conflicts import retry_on_conflict
+from services.auth.email_change.change import EmailChanges
+from services.auth.email_change.decisions import change_of, check_token
 from services.auth.mail import mailbox_budgets
 from services.auth.mail.decoy import record_decoy
 from services.auth.passwords.hashing import Passwords
@@ -26,13 +28,8 @@ from services.auth.registration import decisions
 from services.auth.registration.email_lookup import email_key
 from services.auth.repositories import Aggregates
 from services.auth.tokens.email_verification import Verification, VerificationTokens
-from streams.log import Append, Conflict
+from streams.log import Append
 from streams.repository import LoadedAggregate
-
-R = TypeVar("R")
-
-# More conflicts in a row are not caused by concurrent commands.
-_ATTEMPTS = 20
 
 
 class Registered(msgspec.Struct, frozen=True, kw_only=True):
@@ -46,18 +43,20 @@ class Registered(msgspec.Struct, frozen=True, kw_only=True):
 
 class Verified(msgspec.Struct, frozen=True, kw_only=True):
     user_id: str
-    # Stream sequence of the user's last event.
+    # Stream sequence of the verification, or of the user's last event.
     sequence: int
 
 
 class PendingName(msgspec.Struct, frozen=True, kw_only=True):
-    """The registration that a verification token belongs to."""
+    """The registration, or the change of an account's address, that a verification token belongs to."""
 
     username: str
     # Whether the account is verified.
     verified: bool
-    # Whether verifying also needs the registration's password.
+    # Whether verifying also needs the registration's or the account's password.
     needs_password: bool
+    # The account whose address it changes; empty for a registration.
+    changes_user_id: str = ""
 
 
 class Commands:
@@ -70,6 +69,7 @@ class Commands:
         weak: WeakPasswords,
         keys: ClaimKeys,
         tokens: VerificationTokens,
+        email_changes: EmailChanges,
         *,
         lifetime: timedelta,
         clock: Callable[[], datetime] = envelope.now,
@@ -79,6 +79,7 @@ class Commands:
         self._weak = weak
         self._keys = keys
         self._tokens = tokens
+        self._email_changes = email_changes
         self._lifetime = lifetime
         self._clock = clock
 
@@ -110,31 +111,41 @@ class Commands:
         # Before the hash, so that a taken name does not cost a fifth of a second.
         await self._username_claim(command, self._clock(), provenance)
         hashed = await self._passwords.hash(password)
-        return await _retry_on_conflict(lambda: self._register(command, hashed, provenance))
+        return await retry_on_conflict(lambda: self._register(command, hashed, provenance))
 
     async def verify_email(self, token: str, provenance: Provenance, *, password: str | None = None) -> Verified:
         """Makes the token's user the owner of the address. Idempotent: a valid token may be used again.
 
-        `password`: of the registration; needed while several are pending on the address.
+        `password`: of the registration, needed while several are pending on the address; of the account, always needed
+        to change its address.
 
         Raises:
             InvalidToken: the signature is not ours.
-            TokenExpired: it has expired, or the registration has ended, or the address has another owner.
-            PasswordRequired: several registrations are pending, and the password is not that of this one.
+            TokenExpired: it has expired, or the registration or change has ended, or the address has another owner.
+            PasswordRequired: several registrations are pending, and the password is not that of this one; or a change
+                comes without a password.
+            InvalidCredentials: a change comes with a wrong password.
             Overloaded: too many passwords are waiting to be checked.
         """
         verification = self._tokens.read(token)
         provenance = msgspec.structs.replace(provenance, actor=verification.user_id)
-        return await _retry_on_conflict(lambda: self._verify_email(verification, password, provenance))
+        return await retry_on_conflict(lambda: self._verify_email(verification, password, provenance))
 
     async def registration(self, token: str) -> PendingName:
-        """Returns the registration that a token verifies, for the confirmation page.
+        """Returns the registration or the change that a token verifies, for the confirmation page.
 
         Raises:
             InvalidToken, TokenExpired: as `verify_email`.
         """
         verification, now = self._tokens.read(token), self._clock()
         address = (await self._aggregates.addresses.load(verification.claim_key)).state
+        change = change_of(address, verification.user_id, now)
+        if change is not None:
+            credential = (await self._aggregates.credentials.load(change.user_id)).state
+            check_token(address, change, verification.expires_at, credential.generation, now)
+            return PendingName(
+                username=change.username, verified=False, needs_password=True, changes_user_id=change.user_id
+            )
         pending = decisions.registration_of(address, verification.user_id, verification.expires_at, now)
         if pending is None:
             return PendingName(username=address.username, verified=True, needs_password=False)
@@ -142,14 +153,14 @@ class Commands:
         return PendingName(username=pending.username, verified=False, needs_password=needs_password)
 
     async def end_registration(self, token: str, provenance: Provenance) -> None:
-        """Ends the token's registration and releases its username. Idempotent.
+        """Ends the token's registration and releases its username, or ends the token's change. Idempotent.
 
         Raises:
             InvalidToken: the signature is not ours.
             TokenExpired: the registration was verified.
         """
         verification = self._tokens.read(token)
-        await _retry_on_conflict(lambda: self._end_registration(verification, provenance))
+        await retry_on_conflict(lambda: self._end_registration(verification, provenance))
 
     async def resend_verification(self, email: str, provenance: Provenance) -> None:
         """Requests a mail with every pending registration on the address; the response is the same for any address."""
@@ -203,6 +214,9 @@ class Commands:
     async def _verify_email(self, verification: Verification, password: str | None, provenance: Provenance) -> Verified:
         aggregates, user_id, key = self._aggregates, verification.user_id, verification.claim_key
         now, address = self._clock(), await aggregates.addresses.load(key)
+        if change_of(address.state, user_id, now) is not None:
+            sequence = await self._email_changes.confirm(verification, password, provenance)
+            return Verified(user_id=user_id, sequence=sequence)
         verified = decisions.decide_verify(address.state, user_id, verification.expires_at, now)
         user = await aggregates.users.load(user_id)
         if not verified:
@@ -223,9 +237,13 @@ class Commands:
 
     async def _end_registration(self, verification: Verification, provenance: Provenance) -> None:
         aggregates, user_id, key = self._aggregates, verification.user_id, verification.claim_key
-        address = await aggregates.addresses.load(key)
-        ended = decisions.decide_end(address.state, user_id, self._clock())
+        now, address = self._clock(), await aggregates.addresses.load(key)
+        ended = decisions.decide_end(address.state, user_id, now)
         if not ended:
+            return
+        if change_of(address.state, user_id, now) is not None:
+            # The account keeps its username.
+            await aggregates.log.append_together(aggregates.addresses.appends(key, address, ended, provenance))
             return
         name_key = self._keys.of_username((await aggregates.users.load(user_id)).state.username)
         name = await aggregates.usernames.load(name_key)
@@ -245,17 +263,3 @@ class Commands:
         credential = (await self._aggregates.credentials.load(user_id)).state
         if password is None or not await self._passwords.matches(password, credential.hashed):
             raise PasswordRequired
-
-
-async def _retry_on_conflict(attempt: Callable[[], Awaitable[R]]) -> R:
-    """Retries the attempt after each conflict.
-
-    Raises:
-        Unavailable: every attempt met a conflict.
-    """
-    for _ in range(_ATTEMPTS):
-        try:
-            return await attempt()
-        except Conflict:
-            continue
-    raise Unavailable("Too many concurrent changes of the same account; try again shortly.", retry_after=1)

@@ -20,7 +20,7 @@ from contracts.events.user import (
     UserCreated,
     UserEmailVerified,
 )
-from services.auth.registration.decisions import Register
+from services.auth.registration.decisions import Register, as_of
 
 CHANGED, RESET, NOT_ME = "password_changed", "password_reset", "not_me"
 # User id used for an unknown login: it has no user and no credential, and costs the same look-ups.
@@ -42,7 +42,7 @@ class Hashed(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class Credential(msgspec.Struct, frozen=True, kw_only=True):
-    # None without a password.
+    # None without a password, or while it is void.
     hashed: Hashed | None = None
     # 0: none; 1 after registration, incremented by each password change.
     generation: int = 0
@@ -198,7 +198,11 @@ def decide_rehash(state: Credential, proved: Credential, hashed: Hashed) -> tupl
 def decide_request_reset(
     state: AddressState, owner: str | None, credential: int, now: datetime, lifetime: timedelta
 ) -> tuple[PasswordResetRequested, ...]:
-    """Requests a reset mail to the owner; no event if the address has no owner or within `RESET_PAUSE` of the last."""
+    """Requests a reset mail to the owner; no event if the address has no owner or within `RESET_PAUSE` of the last.
+
+    An address that the account has changed to another one still serves while it is the account's.
+    """
+    state = as_of(state, now)
     if owner is None or state.owner != owner or not credential:
         return ()
     if state.reset_requested_at is not None and now - state.reset_requested_at < RESET_PAUSE:
@@ -217,7 +221,11 @@ def may_request_reset(
     address: AddressState, credential: Credential, request: PasswordResetRequested, now: datetime
 ) -> bool:
     """Whether a requested mail is still useful: same owner, unchanged password, not expired."""
-    return address.owner == request.user_id and credential.generation == request.credential and now < request.expires_at
+    return (
+        as_of(address, now).owner == request.user_id
+        and credential.generation == request.credential
+        and now < request.expires_at
+    )
 
 
 def decide_create_user(command: Register) -> tuple[Event, ...]:

@@ -35,6 +35,7 @@ from services.auth.domain import NOBODY, Credential
 from services.auth.failures.failed_logins import FailedLogins
 from services.auth.passwords.change import Addresses
 from services.auth.passwords.hashing import Passwords
+from services.auth.registration.decisions import as_of
 from services.auth.registration.email_lookup import email_key
 from services.auth.repositories import Aggregates
 from services.auth.second_factor import domain as second_factor
@@ -214,6 +215,6 @@ class Login:
     async def _holder(self, login: str) -> str | None:
         if "@" in login:
             key = await email_key(self._aggregates.addresses, self._keys, login)
-            return (await self._aggregates.addresses.load(key)).state.owner
+            return as_of((await self._aggregates.addresses.load(key)).state, self._clock()).owner
         name = (await self._aggregates.usernames.load(self._keys.of_username(login))).state
         return name.holder_at(self._clock())

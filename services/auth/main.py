@@ -22,6 +22,9 @@ from services.auth.alerts.reaction import AccountAlerts
 from services.auth.claim_keys import ClaimKeys
 from services.auth.clients import Sessions
 from services.auth.commands import Commands
+from services.auth.email_change.change import EmailChanges
+from services.auth.email_change.mails import EmailChangeMails
+from services.auth.email_change.undo import EmailChangeUndoing
 from services.auth.failures.failed_logins import FailedLogins
 from services.auth.failures.queries import FailureQueries
 from services.auth.login import Login
@@ -38,6 +41,7 @@ from services.auth.second_factor.commands import SecondFactors
 from services.auth.second_factor.sealing import SecretSeal
 from services.auth.server import AuthServer
 from services.auth.tokens.device_tokens import DeviceTokens
+from services.auth.tokens.email_change_undo import EmailChangeUndoTokens
 from services.auth.tokens.email_verification import VerificationTokens
 from services.auth.tokens.not_me import NotMeTokens
 from services.auth.tokens.password_reset import ResetTokens
@@ -52,9 +56,9 @@ async def main(settings: Settings) -> None:
         passwords = Passwords(settings.bcrypt_cost, process.secrets.password_key)
         keys = ClaimKeys(process.secrets.claims_key)
         tokens = VerificationTokens(process.secrets.mail_key)
-        commands = Commands(
-            aggregates, passwords, weak, keys, tokens, lifetime=timedelta(hours=settings.verification_hours)
-        )
+        lifetime = timedelta(hours=settings.verification_hours)
+        email_changes = EmailChanges(aggregates, passwords, keys, lifetime=lifetime)
+        commands = Commands(aggregates, passwords, weak, keys, tokens, email_changes, lifetime=lifetime)
         runners = Runners(owned_by("auth"), process.nats, process.pool, settings.database_url)
         queries = Queries(ReadModel(find("users"), process.pool, runners.waiting), aggregates)
         recorded = FailureQueries(ReadModel(find("login_failures"), process.pool, runners.waiting))
@@ -84,12 +88,17 @@ async def main(settings: Settings) -> None:
             second_factors,
             lifetime=reset_lifetime,
         )
+        undos = EmailChangeUndoTokens(process.secrets.mail_key)
+        email_undo = EmailChangeUndoing(
+            aggregates, undos, sessions, reset_lifetime=timedelta(minutes=settings.password_reset_minutes)
+        )
         login = Login(aggregates, passwords, keys, sessions, devices, second_factors, queries.address_of, failures)
         await runners.start()
         process.ready_when(runners.ready)
         process.spawn(runners.watch(), "projections")
         delivery = Delivery(aggregates, keys, transport, mails_an_hour=settings.mails_an_hour)
-        mails = AccountMails(aggregates, tokens, resets, delivery, page=settings.issuer)
+        change_mails = EmailChangeMails(aggregates, tokens, undos, page=settings.issuer)
+        mails = AccountMails(aggregates, tokens, resets, change_mails, delivery, page=settings.issuer)
         process.spawn(EventReactor(process.nats, VERIFICATION_MAIL, mails.send).run(), "account mail")
         notices = SecurityNotices(aggregates, delivery, page=settings.issuer)
         process.spawn(EventReactor(process.nats, SECURITY_NOTICES, notices.send).run(), "security notices")
@@ -102,7 +111,10 @@ async def main(settings: Settings) -> None:
         for durable in (SESSION_ALERTS, PASSWORD_ALERTS, SECOND_FACTOR_ALERTS):
             process.spawn(EventReactor(process.nats, durable, alerts.alert).run(), durable.name)
         try:
-            await process.serve([AuthServer(commands, login, changes, second_factors, queries, recorded, reports)])
+            server = AuthServer(
+                commands, login, changes, second_factors, email_changes, email_undo, queries, recorded, reports
+            )
+            await process.serve([server])
         finally:
             await failures.close()
             await runners.stop()

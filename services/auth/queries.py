@@ -81,6 +81,14 @@ class Queries:
         """Whether the user's second factor is on, read from the stream."""
         return second_factor.is_on((await self._aggregates.second_factors.load(user_id)).state)
 
+    async def own_address(self, user_id: str, position: Position) -> str:
+        """Returns the user's address, at least as of the position.
+
+        Raises:
+            As `own_user`.
+        """
+        return (await self.own_user(user_id, position)).email
+
     async def address_of(self, user_id: str) -> str:
         """Returns the user's address once the read model has the registration; empty if that fails.
 

@@ -12,6 +12,7 @@ from contracts import envelope
 from contracts.envelope import Provenance, Recorded
 from contracts.events.event import Event
 from contracts.events.user import (
+    EmailChangeRequested,
     EmailClaimed,
     EmailRegistrationRequested,
     EmailVerificationMailRequested,
@@ -24,25 +25,29 @@ from contracts.events.user import (
 from contracts.values.personal_data import plaintext_or_none
 from services.auth import domain
 from services.auth.clients import Sessions
+from services.auth.email_change.mails import EmailChangeMails
 from services.auth.mail import mailbox_budgets
 from services.auth.mail.delivery import Delivery
+from services.auth.mail.offers import confirmation, page_link
 from services.auth.mail.templates import Mail, Offer
 from services.auth.passwords.change import SecondFactor, remove_reported
 from services.auth.registration import decisions
+from services.auth.registration.decisions import as_of
 from services.auth.repositories import Aggregates
-from services.auth.tokens.email_verification import Verification, VerificationTokens
+from services.auth.tokens.email_verification import VerificationTokens
 from services.auth.tokens.password_reset import Reset, ResetTokens
 from streams.reaction import RetryLater
 
 
 class AccountMails:
-    """Sends verification and password reset mails."""
+    """Sends verification and password reset mails, and the mails about a change of the address."""
 
     def __init__(
         self,
         aggregates: Aggregates,
         tokens: VerificationTokens,
         resets: ResetTokens,
+        email_changes: EmailChangeMails,
         delivery: Delivery,
         *,
         page: str,
@@ -52,6 +57,7 @@ class AccountMails:
         self._aggregates = aggregates
         self._tokens = tokens
         self._resets = resets
+        self._email_changes = email_changes
         self._delivery = delivery
         self._page = page.rstrip("/")
         self._clock = clock
@@ -62,7 +68,11 @@ class AccountMails:
         failure: RetryLater | ValueError | None = None
         for letter in letters:
             try:
-                await self._delivery.deliver(letter, provenance)
+                if (
+                    not await self._delivery.deliver(letter, provenance)
+                    and letter.kind in mailbox_budgets.NEVER_DROPPED
+                ):
+                    raise _BudgetUsedUp("the mailbox has got its mails of this kind for this hour")
             except (RetryLater, ValueError) as error:
                 # A failing mailbox must not delay the others.
                 failure = error
@@ -81,7 +91,7 @@ class AccountMails:
             case PasswordResetRequested():
                 return await self._reset(event, event.data)
             case _:
-                return []
+                return await self._email_changes.about(event)
 
     async def _verification(self, event: Recorded[Event], kind: str, user_id: str | None) -> list[Mail]:
         """Returns the mail for a user's registration, or for all pending ones; none once the address has an owner.
@@ -89,12 +99,12 @@ class AccountMails:
         Spellings that share the address's key can be different mailboxes (`strasse`, `straße`). Each gets a separate
         mail, with the tokens of the registrations made with that spelling.
         """
-        address = (await self._aggregates.addresses.load(event.aggregate_id)).state
-        if address.owner is not None:
+        now, address = self._clock(), (await self._aggregates.addresses.load(event.aggregate_id)).state
+        if as_of(address, now).owner is not None:
             return []
         # Newest first.
         by_local_part: dict[bytes, list[tuple[str, PendingRegistration]]] = {}
-        for registration in reversed(decisions.waiting(address, self._clock())):
+        for registration in reversed(decisions.registrations(address, now)):
             email = plaintext_or_none(registration.email)
             if email is not None and user_id in (None, registration.user_id):
                 by_local_part.setdefault(_local_part(email), []).append((email, registration))
@@ -106,25 +116,13 @@ class AccountMails:
                 username=pending[0][1].username,
                 kind=kind,
                 language=pending[0][1].language,
-                offers=tuple(self._offer(event, registration) for _, registration in pending),
+                offers=tuple(
+                    confirmation(self._tokens, event.aggregate_id, registration, event.at, self._page)
+                    for _, registration in pending
+                ),
             )
             for local_part, pending in by_local_part.items()
         ]
-
-    def _offer(self, event: Recorded[Event], registration: PendingRegistration) -> Offer:
-        token = self._tokens.sign(
-            Verification(user_id=registration.user_id, claim_key=event.aggregate_id, expires_at=registration.expires_at)
-        )
-        return Offer(
-            username=registration.username,
-            token=token,
-            link=self._link("confirm", token),
-            good_for=registration.expires_at - event.at,
-        )
-
-    def _link(self, page: str, token: str) -> str:
-        """Returns the link with the token in its fragment, which servers neither receive nor log."""
-        return f"{self._page}/#/{page}/{token}"
 
     async def _reset(self, event: Recorded[Event], request: PasswordResetRequested) -> list[Mail]:
         address = (await self._aggregates.addresses.load(event.aggregate_id)).state
@@ -138,7 +136,7 @@ class AccountMails:
         offer = Offer(
             username=address.username,
             token=token,
-            link=self._link("reset", token),
+            link=page_link(self._page, "reset", token),
             good_for=request.expires_at - event.at,
         )
         letter = Mail(
@@ -164,16 +162,16 @@ def _letter_id(event_id: str, local_part: bytes) -> str:
 
 
 class _BudgetUsedUp(RetryLater):
-    """The mailbox's notice budget for this hour is used up."""
+    """The mailbox's budget for this hour is used up."""
 
     level = logging.INFO
 
 
 class SecurityNotices:
-    """Tells the owner of an address that a registration was made with it.
+    """Notifies the owner of an address that another account was registered with it, or is to be changed to it.
 
-    Each registration is covered by a notice sent after it. When the mailbox's budget is used up, only the newest
-    registration waits for the next notice, which covers the earlier ones too.
+    Each registration or change is covered by a notice sent after it. When the mailbox's budget is used up, only the
+    newest one waits for the next notice, which covers the earlier ones too.
     """
 
     def __init__(
@@ -191,13 +189,14 @@ class SecurityNotices:
         self._clock = clock
 
     async def send(self, event: Recorded[Event]) -> None:
-        registration = event.data
-        if not isinstance(registration, EmailRegistrationRequested):
+        request = event.data
+        if not isinstance(request, EmailRegistrationRequested | EmailChangeRequested):
             return
-        address = (await self._aggregates.addresses.load(event.aggregate_id)).state
+        now = self._clock()
+        address = as_of((await self._aggregates.addresses.load(event.aggregate_id)).state, now)
         recipient = plaintext_or_none(address.email)
-        pending = [waiting.user_id for waiting in decisions.waiting(address, self._clock())]
-        if address.owner is None or recipient is None or registration.user_id not in pending:
+        pending = [waiting.user_id for waiting in decisions.waiting(address, now)]
+        if address.owner in (None, request.user_id) or recipient is None or request.user_id not in pending:
             return
         mailbox = await self._delivery.mailbox(recipient)
         if mailbox.told_since(event.at, mailbox_budgets.ADDRESS_TAKEN_NOTICE, event.aggregate_id):
@@ -213,7 +212,7 @@ class SecurityNotices:
             about=event.aggregate_id,
         )
         provenance = Provenance(correlation_id=event.correlation_id, causation_id=event.id)
-        if not await self._delivery.deliver(notice, provenance) and pending[-1] == registration.user_id:
+        if not await self._delivery.deliver(notice, provenance) and pending[-1] == request.user_id:
             raise _BudgetUsedUp("the mailbox has already got its notice for this hour")
 
 

@@ -35,6 +35,8 @@ from contracts.rpc.vestnik.auth.v1 import (
     RegisterResponse,
     ReportNotMeRequest,
     ReportNotMeResponse,
+    RequestEmailChangeRequest,
+    RequestEmailChangeResponse,
     RequestPasswordResetRequest,
     RequestPasswordResetResponse,
     ResendVerificationRequest,
@@ -43,6 +45,8 @@ from contracts.rpc.vestnik.auth.v1 import (
     ResetPasswordResponse,
     ResetTotpRequest,
     ResetTotpResponse,
+    UndoEmailChangeRequest,
+    UndoEmailChangeResponse,
     User,
     VerifyEmailRequest,
     VerifyEmailResponse,
@@ -65,6 +69,8 @@ from contracts.values.visible_text import normalized
 from infra.rpc.call_context import current
 from services.auth.alerts.not_me import NotMeReports
 from services.auth.commands import Commands
+from services.auth.email_change.change import EmailChanges
+from services.auth.email_change.undo import EmailChangeUndoing
 from services.auth.failures.queries import FailureQueries
 from services.auth.login import Login
 from services.auth.mail.templates import address_of
@@ -114,6 +120,12 @@ class _Change(msgspec.Struct, frozen=True):
     address: _NetworkAddress
 
 
+class _EmailChange(_Address, frozen=True):
+    user_id: Id
+    # As in `_Confirmation`.
+    password: Annotated[str, Meta(min_length=1, max_length=1024)]
+
+
 class _LoginTerms(msgspec.Struct, frozen=True):
     login: Annotated[str, Meta(min_length=1, max_length=254)]
     # As in `_Confirmation`.
@@ -161,6 +173,8 @@ class AuthServer(AuthServiceBase):
         login: Login,
         changes: PasswordChanges,
         second_factors: SecondFactors,
+        email_changes: EmailChanges,
+        email_undo: EmailChangeUndoing,
         queries: Queries,
         failures: FailureQueries,
         reports: NotMeReports,
@@ -169,6 +183,8 @@ class AuthServer(AuthServiceBase):
         self._login = login
         self._changes = changes
         self._second_factors = second_factors
+        self._email_changes = email_changes
+        self._email_undo = email_undo
         self._queries = queries
         self._failures = failures
         self._reports = reports
@@ -238,7 +254,10 @@ class AuthServer(AuthServiceBase):
         request = validated(_Token, {"token": message.token})
         registration = await self._commands.registration(request.token)
         return GetRegistrationResponse(
-            username=registration.username, verified=registration.verified, needs_password=registration.needs_password
+            username=registration.username,
+            verified=registration.verified,
+            needs_password=registration.needs_password,
+            changes_user_id=registration.changes_user_id,
         )
 
     async def end_registration(self, message: EndRegistrationRequest) -> EndRegistrationResponse:
@@ -357,6 +376,27 @@ class AuthServer(AuthServiceBase):
         return ReportNotMeResponse(
             user_id=reported.user_id, reset_token=reported.reset_token, position=reported.position.encode()
         )
+
+    async def request_email_change(self, message: RequestEmailChangeRequest) -> RequestEmailChangeResponse:
+        request = validated(
+            _EmailChange, {"user_id": message.user_id, "email": message.email, "password": message.password}
+        )
+        _deliverable(request.email)
+        call = current()
+        sequence = await self._email_changes.request(
+            user_id=request.user_id,
+            email=request.email,
+            password=request.password,
+            own_address=self._queries.own_address,
+            position=call.position,
+            provenance=call.provenance(),
+        )
+        return RequestEmailChangeResponse(position=Position.at(AUTH, sequence).encode())
+
+    async def undo_email_change(self, message: UndoEmailChangeRequest) -> UndoEmailChangeResponse:
+        request = validated(_Token, {"token": message.token})
+        undone = await self._email_undo.undo(request.token, current().provenance())
+        return UndoEmailChangeResponse(user_id=undone.user_id, position=undone.position.encode())
 
     async def get_user(self, message: GetUserRequest) -> GetUserResponse:
         request = validated(_UserId, {"user_id": message.user_id})

@@ -27,7 +27,16 @@ from services.gateway.routes import (
     reactions,
     system,
 )
-from services.gateway.routes.accounts import browser_sessions, not_me, passwords, session_history, sessions, totp, users
+from services.gateway.routes.accounts import (
+    browser_sessions,
+    email_change,
+    not_me,
+    passwords,
+    session_history,
+    sessions,
+    totp,
+    users,
+)
 from services.gateway.routes.contacts import blocks, friends, reports
 from services.gateway.routes.live import routes
 from services.gateway.routes.operators import routes as ops
@@ -61,6 +70,7 @@ def _limited(endpoint: AnyEndpoint) -> AnyEndpoint:
 
 _DECLARED: tuple[AnyEndpoint, ...] = (
     *users.ROUTES,
+    *email_change.ROUTES,
     *passwords.ROUTES,
     *totp.ROUTES,
     *not_me.ROUTES,

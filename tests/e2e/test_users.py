@@ -52,7 +52,7 @@ async def test_nothing_tells_whether_an_address_has_an_account(api: Api) -> None
         "invalid_credentials",
         "user_not_found",
     ]
-    notice = await eventually(lambda: api.mail_to(owner.email, "Someone registered"), "a notice to the holder")
+    notice = await eventually(lambda: api.mail_to(owner.email, "Someone wants to use"), "a notice to the holder")
     assert "Token:" not in notice
 
 
@@ -62,7 +62,12 @@ async def test_the_first_of_several_registrations_to_be_verified_gets_the_addres
     account = await api.register(email=early["email"])
     own = await api.mailed_token(account["email"], token)
     shown = await api.http.post("/v1/users/verify-email/registration", json={"token": own})
-    assert shown.json() == {"username": account["username"], "verified": False, "needs_password": True}
+    assert shown.json() == {
+        "username": account["username"],
+        "verified": False,
+        "needs_password": True,
+        "change": False,
+    }
     for body in ({"token": token}, {"token": token, "password": PASSWORD}, {"token": own}):
         response = await api.http.post("/v1/users/verify-email", json=body)
         assert_problem(response, 422, "password_required")
@@ -109,7 +114,7 @@ async def test_an_address_in_another_script_is_one_account_however_it_is_spelled
     # Mail goes to the domain as DNS has it.
     await api.verify(encoded.lower())
     await api.register(email=encoded)
-    await eventually(lambda: api.mail_to(encoded.lower(), "Someone registered"), "a notice to the holder")
+    await eventually(lambda: api.mail_to(encoded.lower(), "Someone wants to use"), "a notice to the holder")
     for login in (spelled, encoded):
         answer = await api.log_in(login)
         assert (answer.status_code, answer.json()["user_id"]) == (201, account["user_id"])
@@ -297,3 +302,59 @@ async def test_the_verification_reaches_the_profile(api: Api) -> None:
         return bool(profile["verified"])
 
     await eventually(verified, "a verified profile")
+
+
+async def test_an_address_is_changed_from_the_new_ones_mail_and_the_change_undone_from_the_earlier_ones(
+    api: Api,
+) -> None:
+    person = await api.person()
+    verified = await api.mailed_token(person.email)
+    new = api.registration()["email"]
+    path = "/v1/users/me/email"
+    wrong = await person.ask("PUT", path, json={"email": new, "password": "wrong password"})
+    assert_problem(wrong, 401, "invalid_credentials")
+    response = await person.ask("PUT", path, json={"email": new, "password": PASSWORD})
+    assert (response.status_code, response.content) == (202, b"")
+    assert await eventually(lambda: api.mail_to(person.email, "Your e-mail address is to be changed"), "a notice")
+    token = await api.mailed_token(new)
+    shown = await api.http.post("/v1/users/verify-email/registration", json={"token": token})
+    assert shown.json() == {
+        "username": person.username,
+        "verified": False,
+        "needs_password": True,
+        "change": True,
+    }
+    confirm = "/v1/users/verify-email"
+    assert_problem(await api.http.post(confirm, json={"token": token}), 422, "password_required")
+    body = {"token": token, "password": "wrong password"}
+    assert_problem(await api.http.post(confirm, json=body), 401, "invalid_credentials")
+    assert (await person.get("/v1/users/me")).json()["email"] == person.email
+    response = await api.http.post(confirm, json={"token": token, "password": PASSWORD})
+    assert response.status_code == 204
+    position = {"Vestnik-Position": response.headers["Vestnik-Position"]}
+    assert (await person.get("/v1/users/me", headers=position)).json()["email"] == new
+    for login in (person.email, new, person.username):
+        assert (await api.log_in(login)).json()["user_id"] == person.user_id
+    undo = await api.mailed_token(person.email, verified)
+    for _ in range(2):
+        response = await api.http.post("/v1/users/undo-email-change", json={"token": undo})
+        assert (response.status_code, response.content) == (204, b"")
+    assert_problem(await person.get("/v1/users/me"), 401, "unauthenticated")
+    for login in (person.email, new, person.username):
+        assert_problem(await api.log_in(login), 401, "invalid_credentials")
+    assert_problem(await api.http.post("/v1/users/undo-email-change", json={"token": token}), 422, "invalid_token")
+    assert await eventually(lambda: api.mail_to(person.email, "Set another password"), "a reset mail")
+    assert await eventually(lambda: api.mail_to(new, "The change of your e-mail address was undone"), "a notice")
+    response = await api.http.post("/v1/users", json=api.registration(email=new))
+    assert response.status_code == 201
+
+
+async def test_nothing_tells_whether_an_address_that_one_wants_has_an_account(api: Api) -> None:
+    person, other = await api.people(2)
+    answers = []
+    for email in (other.email, api.registration()["email"], person.email):
+        response = await person.ask("PUT", "/v1/users/me/email", json={"email": email, "password": PASSWORD})
+        answers.append((response.status_code, response.content, sorted(response.headers)))
+    assert answers[0] == answers[1] == answers[2]
+    notice = await eventually(lambda: api.mail_to(other.email, "Someone wants to use"), "a notice to the holder")
+    assert "Token:" not in notice

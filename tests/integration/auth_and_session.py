@@ -31,6 +31,9 @@ from services.auth.alerts.not_me import NotMeReports
 from services.auth.claim_keys import ClaimKeys
 from services.auth.clients import Sessions as SessionClient
 from services.auth.commands import Commands as AuthCommands
+from services.auth.email_change.change import EmailChanges
+from services.auth.email_change.mails import EmailChangeMails
+from services.auth.email_change.undo import EmailChangeUndoing
 from services.auth.failures.failed_logins import FailedLogins
 from services.auth.failures.queries import FailureQueries
 from services.auth.login import Login
@@ -47,6 +50,7 @@ from services.auth.second_factor.commands import SecondFactors
 from services.auth.second_factor.sealing import SecretSeal
 from services.auth.server import AuthServer
 from services.auth.tokens.device_tokens import DeviceTokens
+from services.auth.tokens.email_change_undo import EmailChangeUndoTokens
 from services.auth.tokens.email_verification import Verification, VerificationTokens
 from services.auth.tokens.not_me import NotMeTokens
 from services.auth.tokens.password_reset import Reset, ResetTokens
@@ -95,7 +99,9 @@ class Auth:
         self.resets = ResetTokens(secrets.mail_key)
         self.devices = DeviceTokens(secrets.devices_key)
         self.failures = FailedLogins(self.aggregates.login_failures, clock=clock)
+        self.undos = EmailChangeUndoTokens(secrets.mail_key)
         self.clock = clock
+        self.email_changes = EmailChanges(self.aggregates, self.passwords, self.keys, lifetime=DAY, clock=clock)
         self.second_factors = SecondFactors(
             self.aggregates,
             self.passwords,
@@ -107,7 +113,14 @@ class Auth:
             clock=clock,
         )
         self.commands = AuthCommands(
-            self.aggregates, self.passwords, self.weak, self.keys, self.tokens, lifetime=DAY, clock=clock
+            self.aggregates,
+            self.passwords,
+            self.weak,
+            self.keys,
+            self.tokens,
+            self.email_changes,
+            lifetime=DAY,
+            clock=clock,
         )
 
     async def token(self, email: str) -> str:
@@ -149,6 +162,12 @@ class Auth:
             self.failures,
             clock=self.clock,
         )
+
+    def email_change_mails(self, page: str = "https://chat.example.org") -> EmailChangeMails:
+        return EmailChangeMails(self.aggregates, self.tokens, self.undos, page=page, clock=self.clock)
+
+    def email_undo(self, sessions: SessionClient) -> EmailChangeUndoing:
+        return EmailChangeUndoing(self.aggregates, self.undos, sessions, reset_lifetime=HOUR, clock=self.clock)
 
     async def reset_token(self, email: str, expires_at: datetime | None = None) -> str:
         """The token that a reset mail to the address would contain."""
@@ -234,7 +253,19 @@ async def running(nats: NATS, database_url: str, secrets: Secrets) -> AsyncItera
         servers = {
             "auth": RpcServer(
                 "auth",
-                [AuthServer(auth.commands, login, changes, auth.second_factors, queries, recorded, reports)],
+                [
+                    AuthServer(
+                        auth.commands,
+                        login,
+                        changes,
+                        auth.second_factors,
+                        auth.email_changes,
+                        auth.email_undo(sessions),
+                        queries,
+                        recorded,
+                        reports,
+                    )
+                ],
                 secrets=secrets,
             ),
             "session": RpcServer("session", [session], secrets=secrets),

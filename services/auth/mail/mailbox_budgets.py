@@ -14,9 +14,14 @@ from contracts.notification_kinds import ALERT_KINDS, ALERTS_AN_HOUR
 
 VERIFICATION_MAIL, ANOTHER_VERIFICATION_MAIL = "verification", "verification_again"
 RESET_MAIL = "password_reset"
+# To the new address; to the present one at the request; to the earlier one after the change; to one that lost it.
+EMAIL_CHANGE_MAIL, EMAIL_CHANGE_REQUESTED_MAIL = "email_change", "email_change_requested"
+EMAIL_CHANGED_MAIL, EMAIL_CHANGE_UNDONE_MAIL = "email_changed", "email_change_undone"
 ADDRESS_TAKEN_NOTICE = "address_taken"
 # By kind of alert (contracts/notification_kinds.py).
 ALERT_MAILS = {kind: f"alert_{kind}" for kind in ALERT_KINDS}
+# Sent in a later hour if the budget is used up: the owner of an account needs them to win it back.
+NEVER_DROPPED = frozenset({EMAIL_CHANGED_MAIL, EMAIL_CHANGE_UNDONE_MAIL})
 
 WINDOW = timedelta(hours=1)
 # Mails per window, of the kinds that have a budget of their own.

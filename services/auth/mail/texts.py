@@ -12,6 +12,10 @@ from services.auth.mail.mail_text import MailText
 from services.auth.mail.mailbox_budgets import (
     ADDRESS_TAKEN_NOTICE,
     ANOTHER_VERIFICATION_MAIL,
+    EMAIL_CHANGE_MAIL,
+    EMAIL_CHANGE_REQUESTED_MAIL,
+    EMAIL_CHANGE_UNDONE_MAIL,
+    EMAIL_CHANGED_MAIL,
     RESET_MAIL,
     VERIFICATION_MAIL,
 )
@@ -79,16 +83,66 @@ _ENGLISH: Mapping[str, MailText] = {
         ),
     ),
     ADDRESS_TAKEN_NOTICE: MailText(
-        subject="Someone registered with your address",
+        subject="Someone wants to use your address",
         opening=(
             "Hello {username},",
-            "Someone has registered with this address, which belongs to your account {username} already. Nothing has "
-            "changed, and no one else can use it.",
+            "Someone has registered with this address, or wants to change another account's address to it. It belongs "
+            "to your account {username} already. Nothing has changed, and no one else can use it.",
             "If it was you, log in to the account that you have, or set another password if you have forgotten it. If "
             "it was not you, you need not do anything.",
         ),
         link="Log in",
         closing=("However often this happens, you get at most one such mail an hour.",),
+    ),
+    EMAIL_CHANGE_MAIL: MailText(
+        subject="Confirm your new e-mail address",
+        opening=(
+            "Hello,",
+            "The account {username} is to use this address from now on. If it is yours, confirm the address; you need "
+            "the account's password for that:",
+        ),
+        link="Confirm the address",
+        hint="or enter this token where you asked for the change:",
+        closing=(
+            "The link and the token are good for {good_for}.",
+            'If you have not asked for this, open the link and choose "This is not me", or do nothing: without the '
+            "token and the password the account cannot use this address.",
+        ),
+    ),
+    EMAIL_CHANGE_REQUESTED_MAIL: MailText(
+        subject="Your e-mail address is to be changed",
+        opening=(
+            "Hello {username},",
+            "Someone who knows your password has asked to change the e-mail address of your account {username}. "
+            "Nothing has changed yet: the new address still has to be confirmed.",
+            "If it was you, you need not do anything here. If it was not you, log in and change your password now: "
+            "that also cancels the request.",
+        ),
+        link="Log in",
+    ),
+    EMAIL_CHANGED_MAIL: MailText(
+        subject="Your e-mail address was changed",
+        opening=(
+            "Hello {username},",
+            "Your account {username} has another e-mail address now. This one still belongs to it for {good_for}: you "
+            "can log in and reset your password with it.",
+            "If it was not you, undo the change. That logs out all devices and makes the password void; you get "
+            "another mail here to set a new one:",
+        ),
+        link="Undo the change",
+        hint="or enter this token where the change is undone:",
+        closing=(
+            "The link and the token are good for {good_for}, also if the address is changed again.",
+            "If it was you, you need not do anything.",
+        ),
+    ),
+    EMAIL_CHANGE_UNDONE_MAIL: MailText(
+        subject="The change of your e-mail address was undone",
+        opening=(
+            "Hello {username},",
+            "The account {username} no longer uses this address: its owner has returned to an earlier one.",
+        ),
+        link="Log in",
     ),
 }
 
@@ -122,30 +176,93 @@ _RUSSIAN: Mapping[str, MailText] = {
         ),
     ),
     ADDRESS_TAKEN_NOTICE: MailText(
-        subject="Попытка регистрации с вашим адресом",
+        subject="Кто-то пытается использовать ваш адрес",
         opening=(
             "Здравствуйте, {username}!",
-            "Кто-то указал при регистрации этот адрес, но он уже принадлежит вашей учётной записи {username}. Ничего "
-            "не изменилось, и никто другой этим адресом не воспользуется.",
+            "Кто-то указал этот адрес при регистрации или хочет перевести на него другую учётную запись, но адрес уже "
+            "принадлежит вашей учётной записи {username}. Ничего не изменилось, и никто другой этим адресом не "
+            "воспользуется.",
             "Если это были вы, войдите в свою учётную запись или смените пароль, если забыли его. Если не вы, делать "
             "ничего не нужно.",
         ),
         link="Войти",
         closing=("Как бы часто это ни повторялось, такое письмо приходит не чаще раза в час.",),
     ),
+    EMAIL_CHANGE_MAIL: MailText(
+        subject="Подтвердите новый адрес",
+        opening=(
+            "Здравствуйте!",
+            "Этот адрес указан как новый для учётной записи {username}. Если она ваша, подтвердите адрес: для этого "
+            "понадобится её пароль.",
+        ),
+        link="Подтвердить адрес",
+        hint="или введите этот код там, где вы меняли адрес:",
+        closing=(
+            "Ссылка и код действуют {good_for}.",
+            "Если вы об этом не просили, откройте ссылку и нажмите «Это не я» или просто ничего не делайте: без кода и "
+            "пароля учётная запись этот адрес не получит.",
+        ),
+    ),
+    EMAIL_CHANGE_REQUESTED_MAIL: MailText(
+        subject="Запрошена смена вашего адреса",
+        opening=(
+            "Здравствуйте, {username}!",
+            "Кто-то, кто знает ваш пароль, хочет сменить адрес вашей учётной записи {username}. Пока ничего не "
+            "изменилось: новый адрес ещё нужно подтвердить.",
+            "Если это были вы, здесь ничего делать не нужно. Если не вы, войдите и сразу смените пароль: это отменит "
+            "и смену адреса.",
+        ),
+        link="Войти",
+    ),
+    EMAIL_CHANGED_MAIL: MailText(
+        subject="Ваш адрес изменён",
+        opening=(
+            "Здравствуйте, {username}!",
+            "У вашей учётной записи {username} теперь другой адрес. Этот адрес остаётся за ней ещё {good_for}: с ним "
+            "можно войти и сменить пароль.",
+            "Если это были не вы, отмените смену адреса. Тогда на всех устройствах будет выполнен выход, а пароль "
+            "перестанет действовать; на этот адрес придёт письмо, чтобы задать новый:",
+        ),
+        link="Отменить смену адреса",
+        hint="или введите этот код там, где отменяют смену адреса:",
+        closing=(
+            "Ссылка и код действуют {good_for}, даже если адрес сменят ещё раз.",
+            "Если это были вы, делать ничего не нужно.",
+        ),
+    ),
+    EMAIL_CHANGE_UNDONE_MAIL: MailText(
+        subject="Смена адреса отменена",
+        opening=(
+            "Здравствуйте, {username}!",
+            "Учётная запись {username} больше не использует этот адрес: её владелец вернул прежний.",
+        ),
+        link="Войти",
+    ),
 }
 
 
+# From here on a duration is written in days.
+_DAYS_FROM = 72
+
+
 def _english_hours(hours: int) -> str:
+    if hours >= _DAYS_FROM:
+        return f"{round(hours / 24)} days"
     return f"{hours} hours" if hours > 1 else "an hour" if hours == 1 else "less than an hour"
 
 
 def _russian_hours(hours: int) -> str:
     if hours < 1:
         return "меньше часа"
-    if hours % 10 == 1 and hours % 100 != 11:
-        return f"{hours} час"
-    return f"{hours} часа" if hours % 10 in (2, 3, 4) and hours % 100 not in (12, 13, 14) else f"{hours} часов"
+    if hours >= _DAYS_FROM:
+        return _russian_plural(round(hours / 24), "день", "дня", "дней")
+    return _russian_plural(hours, "час", "часа", "часов")
+
+
+def _russian_plural(count: int, one: str, few: str, many: str) -> str:
+    if count % 10 == 1 and count % 100 != 11:
+        return f"{count} {one}"
+    return f"{count} {few}" if count % 10 in (2, 3, 4) and count % 100 not in (12, 13, 14) else f"{count} {many}"
 
 
 _TEXTS: Mapping[LanguageCode, Mapping[str, MailText]] = {
@@ -165,5 +282,5 @@ def text_of(kind: str, language: LanguageCode) -> MailText:
 
 
 def in_words(span: timedelta, language: LanguageCode) -> str:
-    """Formats a duration, rounded to whole hours."""
+    """Formats a duration, rounded to whole hours, or to whole days from three days on."""
     return _HOURS[language](round(span.total_seconds() / 3600))

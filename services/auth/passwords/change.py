@@ -27,6 +27,7 @@ from services.auth.mail import mailbox_budgets
 from services.auth.mail.decoy import record_decoy
 from services.auth.passwords.hashing import Passwords, accepted
 from services.auth.passwords.weak_passwords import WeakPasswords
+from services.auth.registration.decisions import as_of
 from services.auth.registration.email_lookup import email_key
 from services.auth.repositories import Aggregates
 from services.auth.tokens.device_tokens import DeviceTokens
@@ -127,7 +128,7 @@ class PasswordChanges:
     async def request_reset(self, email: str, provenance: Provenance) -> None:
         """Requests a reset mail if the address has an owner; the response does not reveal whether it has."""
         key = await email_key(self._aggregates.addresses, self._keys, email)
-        owner = (await self._aggregates.addresses.load(key)).state.owner
+        owner = as_of((await self._aggregates.addresses.load(key)).state, self._clock()).owner
         credential = (await self._aggregates.credentials.load(owner or domain.NOBODY)).state
         outcome = await self._aggregates.addresses.execute(
             key,

@@ -1,8 +1,8 @@
 """Decisions of registration and verification on the address and username aggregates, without I/O.
 
-Several registrations may be pending on an address (at most `MOST_PENDING`); the first one verified owns it, and the
-others end. A registration reserves its username until it expires, but not the address. Whether the address has an
-owner changes neither the events of a registration nor the response.
+Several registrations may be pending on an address (at most `MOST_PENDING`, with changes of accounts' addresses); the
+first one verified owns it, and the others end. A registration reserves its username until it expires, but not the
+address. Whether the address has an owner changes neither the events of a registration nor the response.
 """
 
 from datetime import datetime, timedelta
@@ -13,9 +13,13 @@ from contracts.errors import TokenExpired, UsernameTaken
 from contracts.events.event import Event
 from contracts.events.user import (
     AddressState,
+    EmailChangeRequested,
     EmailClaimed,
     EmailRegistrationEnded,
     EmailRegistrationRequested,
+    EmailReleased,
+    EmailReplaced,
+    EmailRestored,
     EmailVerificationMailRequested,
     EmailVerificationRequested,
     EmailVerified,
@@ -27,7 +31,7 @@ from contracts.events.user import (
 )
 from contracts.values.field_types import LanguageCode
 
-# Pending registrations on one address; one more drops the oldest.
+# Pending registrations and changes on one address; one more drops the oldest.
 MOST_PENDING = 16
 
 
@@ -60,6 +64,8 @@ def evolve_address(state: AddressState, event: Event, at: datetime) -> AddressSt
     match event:
         case EmailRegistrationRequested() | EmailVerificationMailRequested() | EmailRegistrationEnded():
             return event.address
+        case EmailChangeRequested() | EmailReplaced() | EmailRestored() | EmailReleased():
+            return event.address
         case EmailVerified() | PasswordResetRequested() if event.address is not None:
             return event.address
         case _:
@@ -83,7 +89,7 @@ def _evolve_older(state: AddressState, event: Event, at: datetime) -> AddressSta
             ]
             return msgspec.structs.replace(state, pending=tuple(prolonged))
         case EmailVerified():
-            return _owned(next(registration for registration in state.pending if registration.user_id == event.user_id))
+            return owned(next(registration for registration in state.pending if registration.user_id == event.user_id))
         case PasswordResetRequested():
             return msgspec.structs.replace(state, reset_requested_at=at)
         case _:
@@ -107,9 +113,22 @@ def evolve_username(state: Username, event: Event, at: datetime) -> Username:
             return state
 
 
+def as_of(address: AddressState, now: datetime) -> AddressState:
+    """Returns the state at a moment: an address that its account has left is free once the account's time is over."""
+    pending = waiting(address, now)
+    if address.owner_until is not None and now >= address.owner_until:
+        return AddressState(pending=pending)
+    return msgspec.structs.replace(address, pending=pending)
+
+
 def waiting(address: AddressState, now: datetime) -> tuple[PendingRegistration, ...]:
+    """Returns the registrations and changes that have not expired, oldest first."""
+    return tuple(pending for pending in address.pending if now < pending.expires_at)
+
+
+def registrations(address: AddressState, now: datetime) -> tuple[PendingRegistration, ...]:
     """Returns the registrations that have not expired, oldest first."""
-    return tuple(registration for registration in address.pending if now < registration.expires_at)
+    return tuple(pending for pending in waiting(address, now) if pending.replaces is None)
 
 
 def decide_register(
@@ -123,10 +142,14 @@ def decide_register(
         expires_at=now + lifetime,
         language=command.language,
     )
-    pending = (*waiting(address, now), added)[-MOST_PENDING:]
-    return (
-        EmailRegistrationRequested(user_id=command.user_id, address=msgspec.structs.replace(address, pending=pending)),
-    )
+    return (EmailRegistrationRequested(user_id=command.user_id, address=with_pending(address, added, now)),)
+
+
+def with_pending(address: AddressState, added: PendingRegistration, now: datetime) -> AddressState:
+    """Adds a registration or a change; an earlier one of the same user ends, and of too many the oldest."""
+    address = as_of(address, now)
+    others = [pending for pending in address.pending if pending.user_id != added.user_id]
+    return msgspec.structs.replace(address, pending=(*others, added)[-MOST_PENDING:])
 
 
 def decide_claim_username(
@@ -154,12 +177,13 @@ def decide_verify(
     Raises:
         TokenExpired: the token or the registration has expired, or the address has another owner.
     """
+    address = as_of(address, now)
     if address.owner == user_id:
         return ()
-    registration = next((candidate for candidate in waiting(address, now) if candidate.user_id == user_id), None)
+    registration = next((candidate for candidate in registrations(address, now) if candidate.user_id == user_id), None)
     if address.owner is not None or registration is None or now >= token_expires_at:
         raise TokenExpired
-    return (EmailVerified(user_id=user_id, address=_owned(registration)),)
+    return (EmailVerified(user_id=user_id, address=owned(registration)),)
 
 
 def decide_confirm_username(name: Username, user_id: str) -> tuple[UsernameConfirmed, ...]:
@@ -187,15 +211,16 @@ def registration_of(
 
 
 def decide_end(address: AddressState, user_id: str, now: datetime) -> tuple[EmailRegistrationEnded, ...]:
-    """Ends a registration that the reader of its mail disowns; no event if it is no longer pending.
+    """Ends a registration or a change that the reader of its mail disowns; no event if it is no longer pending.
 
     Raises:
         TokenExpired: it was verified, so the user owns the address.
     """
-    if address.owner == user_id:
-        raise TokenExpired
-    left = tuple(registration for registration in waiting(address, now) if registration.user_id != user_id)
-    if all(registration.user_id != user_id for registration in waiting(address, now)):
+    address = as_of(address, now)
+    left = tuple(pending for pending in address.pending if pending.user_id != user_id)
+    if left == address.pending:
+        if address.owner == user_id:
+            raise TokenExpired
         return ()
     return (EmailRegistrationEnded(user_id=user_id, address=msgspec.structs.replace(address, pending=left)),)
 
@@ -205,19 +230,19 @@ def decide_release_username(name: Username, user_id: str) -> tuple[UsernameRelea
 
 
 def needs_password(address: AddressState, now: datetime) -> bool:
-    """Whether verifying also needs the password: of several registrations, the reader may not know which is theirs."""
+    """Whether verifying a registration needs its password: of several, the reader may not know which is theirs."""
     return len(waiting(address, now)) > 1
 
 
 def decide_request_mail(address: AddressState, now: datetime) -> tuple[EmailVerificationMailRequested, ...]:
     """Requests one mail with all pending registrations; no event if there are none or the address has an owner."""
-    pending = waiting(address, now)
-    if address.owner is not None or not pending:
+    address = as_of(address, now)
+    if address.owner is not None or not registrations(address, now):
         return ()
-    return (EmailVerificationMailRequested(address=msgspec.structs.replace(address, pending=pending)),)
+    return (EmailVerificationMailRequested(address=address),)
 
 
-def _owned(registration: PendingRegistration) -> AddressState:
+def owned(registration: PendingRegistration) -> AddressState:
     return AddressState(
         owner=registration.user_id,
         email=registration.email,

@@ -10,7 +10,8 @@ from services.gateway.limits.rate_limiter import Limit, Subject
 def _failures(name: str) -> tuple[Limit, ...]:
     """Limits on wrong passwords: a burst of 10, then one per 10 s, soon one per 2 min, after some hours one per 7 min.
 
-    That is at most 50 in any hour. An account has two logins, username and e-mail address, so 100 with both.
+    That is at most 50 in any hour. An account has two logins, username and e-mail address, so 100 with both; for 7 days
+    after a change of the address it has a third.
     """
     return (
         Limit(name=name, quota=6, window=60, burst=10, subject=Subject.BODY),
@@ -34,6 +35,7 @@ RESET_EMAIL = Limit(name="reset-email", quota=5, window=3600, subject=Subject.BO
 RESET_CONFIRM = Limit(name="reset-confirm", quota=60, window=60, subject=Subject.ADDRESS)
 NOT_ME = Limit(name="not-me", quota=60, window=60, subject=Subject.ADDRESS)
 CHANGE_PASSWORD = Limit(name="change-password", quota=20, window=60, subject=Subject.ACCOUNT)
+CHANGE_EMAIL = Limit(name="change-email", quota=10, window=3600, subject=Subject.ACCOUNT)
 SEND_ADDRESS = Limit(name="send-address", quota=2000, window=1, burst=4000, subject=Subject.ADDRESS)
 SEND = Limit(name="send", quota=100, window=1, burst=200, subject=Subject.ACCOUNT)
 # Edits and deletions of messages.

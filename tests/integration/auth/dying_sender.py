@@ -33,7 +33,9 @@ async def main(nats_url: str, secrets: str, folder: str) -> None:
     connection = await nats_py.connect(nats_url)
     auth = Auth(connection, Secrets.load(Path(secrets)))
     delivery = auth.delivery(DyingOutbox(Path(folder)))
-    mails = AccountMails(auth.aggregates, auth.tokens, auth.resets, delivery, page="http://localhost")
+    mails = AccountMails(
+        auth.aggregates, auth.tokens, auth.resets, auth.email_change_mails(), delivery, page="http://localhost"
+    )
     await EventReactor(connection, VERIFICATION_MAIL, mails.send, ack_wait=ACK_WAIT).run()
 
 

@@ -87,7 +87,9 @@ async def reacting(
     delivery = auth.delivery(outbox, mails_an_hour=mails_an_hour)
     clock = clock or Clock()
     page = "https://chat.example.org/"
-    account_mails = AccountMails(auth.aggregates, auth.tokens, auth.resets, delivery, page=page, clock=clock)
+    account_mails = AccountMails(
+        auth.aggregates, auth.tokens, auth.resets, auth.email_change_mails(), delivery, page=page, clock=clock
+    )
     notices = SecurityNotices(auth.aggregates, delivery, page=page, clock=clock)
     tasks = {
         asyncio.create_task(EventReactor(nats, durable, send, ack_wait=ack_wait, first_pause=0.05).run())

@@ -64,6 +64,12 @@ class Auth(auth.AuthServiceBase):
     async def reset_password(self, message: auth.ResetPasswordRequest) -> auth.ResetPasswordResponse:
         return await self.script.play("reset_password", message, auth.ResetPasswordResponse)
 
+    async def get_registration(self, message: auth.GetRegistrationRequest) -> auth.GetRegistrationResponse:
+        return await self.script.play("get_registration", message, auth.GetRegistrationResponse)
+
+    async def request_email_change(self, message: auth.RequestEmailChangeRequest) -> auth.RequestEmailChangeResponse:
+        return await self.script.play("request_email_change", message, auth.RequestEmailChangeResponse)
+
     async def begin_totp(self, message: auth.BeginTotpRequest) -> auth.BeginTotpResponse:
         return await self.script.play("begin_totp", message, auth.BeginTotpResponse)
 

@@ -11,6 +11,7 @@ from nats.aio.client import Client as NATS
 from contracts.errors import InvalidCredentials, InvalidTotp, RateLimited, TotpRequired
 from contracts.rpc.vestnik.auth.v1 import (
     ChangePasswordResponse,
+    GetRegistrationResponse,
     LoginResponse,
     RegisterResponse,
     ResendVerificationResponse,
@@ -184,6 +185,26 @@ async def test_codes_that_turn_two_step_verification_on_or_off_are_guessed_no_mo
         await stage.client.request("DELETE", path, json=end, headers=stage.signed_in),
     ]
     assert [answer.json()["code"] for answer in refused] == ["rate_limited"] * 2
+
+
+async def test_passwords_for_a_change_of_the_address_are_guessed_no_more_often_either(stage: Stage) -> None:
+    stop_the_clock(stage)
+    stage.script.answers = {
+        "get_registration": GetRegistrationResponse(username="anna", changes_user_id=stage.user_id),
+        "verify_email": InvalidCredentials(),
+        "request_email_change": InvalidCredentials(),
+    }
+    wanted = {"email": "new@example.org", "password": "wrong horse"}
+    answers = [
+        (await stage.client.put("/v1/users/me/email", json=wanted, headers=stage.signed_in)).status_code
+        for _ in range(4)
+    ]
+    confirm = {"token": "t", "password": "wrong horse"}
+    answers += [(await stage.client.post("/v1/users/verify-email", json=confirm)).status_code for _ in range(7)]
+    assert answers == [401] * 10 + [429]
+    # A registration's password is no account's.
+    stage.script.answers["get_registration"] = GetRegistrationResponse(username="boris")
+    assert (await stage.client.post("/v1/users/verify-email", json=confirm)).status_code == 401
 
 
 async def test_requests_of_every_kind_are_counted_by_address_and_by_account(stage: Stage) -> None:

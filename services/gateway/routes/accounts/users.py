@@ -6,6 +6,7 @@ import msgspec
 from msgspec import UNSET, Meta, UnsetType
 
 from contracts.errors import (
+    InvalidCredentials,
     InvalidToken,
     PasswordRequired,
     TokenExpired,
@@ -41,7 +42,7 @@ from services.gateway.http.endpoint import (
     Request,
     Response,
 )
-from services.gateway.limits import policies
+from services.gateway.limits import password_attempts, policies, rate_limiter
 from services.gateway.routes.accounts.accept_language import preferred
 from services.gateway.routes.accounts.password_rules import check_length
 from services.gateway.routes.timestamps import Time, shown
@@ -83,7 +84,8 @@ class EmailToken(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
             Meta(
                 min_length=1,
                 max_length=1024,
-                description="The registration's password; required while several are pending on its address.",
+                description="The registration's password, required while several are pending on its address; for a "
+                "change of the address the account's, always required.",
             ),
         ]
         | UnsetType
@@ -95,11 +97,12 @@ class MailedToken(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
 
 
 class Registration(msgspec.Struct, frozen=True):
-    """The registration that a verification token belongs to."""
+    """The registration, or the change of an account's address, that a verification token belongs to."""
 
     username: str
     verified: Annotated[bool, Meta(description="The token was used: the address is verified.")]
-    needs_password: Annotated[bool, Meta(description="To verify, the registration's password is also required.")]
+    needs_password: Annotated[bool, Meta(description="To verify, the password is also required.")]
+    change: Annotated[bool, Meta(description="The token confirms the new address of an account that exists.")]
 
 
 class EmailAddress(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
@@ -129,18 +132,37 @@ async def register(incoming: Request[NoQuery, NewUser]) -> Response:
 
 
 async def verify_email(incoming: Request[NoQuery, EmailToken]) -> Response:
-    auth = incoming.context.remotes.auth
-    password = incoming.body.password
-    request = VerifyEmailRequest(token=incoming.body.token, password=None if password is UNSET else password)
-    answer = await auth.command(auth.stub.verify_email, request, repeatable=True)
+    auth, body = incoming.context.remotes.auth, incoming.body
+    request = VerifyEmailRequest(token=body.token, password=None if body.password is UNSET else body.password)
+    # An account's password is guessed here too: such a guess counts with those of its other routes.
+    account = "" if body.password is UNSET else await _changed_account(incoming, body.token)
+    guesses = [password_attempts.of_user(incoming.context.limiter, account)] if account else []
+    with password_attempts.judged(*guesses):
+        for guess in guesses:
+            incoming.standings.extend(guess.standings)
+            rate_limiter.check(guess.standings)
+        answer = await auth.command(auth.stub.verify_email, request, repeatable=True)
     return Response(status=204, position=answer.position, written_by=answer.user_id or None)
+
+
+async def _changed_account(incoming: Request[NoQuery, EmailToken], token: str) -> str:
+    """Returns the user id of the account whose address the token changes; empty for a registration's token."""
+    auth = incoming.context.remotes.auth
+    answer = await auth.command(auth.stub.get_registration, GetRegistrationRequest(token=token), repeatable=True)
+    return answer.changes_user_id
 
 
 async def get_registration(incoming: Request[NoQuery, MailedToken]) -> Response:
     auth = incoming.context.remotes.auth
     request = GetRegistrationRequest(token=incoming.body.token)
     answer = await auth.command(auth.stub.get_registration, request, repeatable=True)
-    return Response(body=Registration(answer.username, answer.verified, answer.needs_password))
+    registration = Registration(
+        username=answer.username,
+        verified=answer.verified,
+        needs_password=answer.needs_password,
+        change=bool(answer.changes_user_id),
+    )
+    return Response(body=registration)
 
 
 async def end_registration(incoming: Request[NoQuery, MailedToken]) -> Response:
@@ -196,12 +218,14 @@ ROUTES: tuple[AnyEndpoint, ...] = (
         tag="Users",
         summary="Verify the e-mail address",
         description="A second use of a valid token succeeds too. While several registrations are pending on the "
-        "address, this registration's password is also required.",
+        "address, this registration's password is also required. A token from `PUT /v1/users/me/email` changes the "
+        "account's address and needs the account's password; a wrong one is `invalid_credentials` and counts as a "
+        "wrong password of the account.",
         handler=verify_email,
         query=NoQuery,
         body=EmailToken,
         answers={204: DocumentedResponse(description="The address is verified.")},
-        errors=(TokenExpired, InvalidToken, PasswordRequired),
+        errors=(TokenExpired, InvalidToken, PasswordRequired, InvalidCredentials),
         limits=(
             AppliedLimit(limit=policies.VERIFY),
             AppliedLimit(limit=policies.VERIFY_TOKEN, key=lambda body: body.token),
@@ -228,8 +252,8 @@ ROUTES: tuple[AnyEndpoint, ...] = (
         path="/v1/users/verify-email/not-me",
         tag="Users",
         summary="End a registration that another person made with the user's address",
-        description="Ends the registration and frees its username. A registration that has already ended: 204. "
-        "One that was verified is not ended: 410.",
+        description="Ends the registration and frees its username, or ends another account's change to the address. "
+        "What has already ended: 204. One that was verified is not ended: 410.",
         handler=end_registration,
         query=NoQuery,
         body=MailedToken,

@@ -107,11 +107,16 @@ SEVERAL = tuple(
     Offer(username=name, token=name[0].upper() * 71, good_for=timedelta(hours=2), link=f"https://x.example/#/{name}")
     for name in ("boris", "anna")
 )
+UNDO = (Offer(username="anna", token=TOKEN, good_for=timedelta(days=7), link=f"https://x.example/#/undo/{TOKEN}"),)
 KINDS: dict[str, dict[str, Any]] = {
     "verification": {"kind": "verification", "offers": VERIFICATION},
     "verification again": {"kind": "verification_again", "offers": VERIFICATION},
     "several registrations": {"kind": "verification_again", "offers": SEVERAL},
     "reset": {"kind": "password_reset", "offers": RESET},
+    "change": {"kind": "email_change", "offers": VERIFICATION},
+    "change requested": {"kind": "email_change_requested", "offers": (), "link": "https://chat.example.org/"},
+    "changed": {"kind": "email_changed", "offers": UNDO},
+    "change undone": {"kind": "email_change_undone", "offers": (), "link": "https://chat.example.org/"},
     "address taken": {"kind": "address_taken", "offers": (), "link": "https://chat.example.org/"},
     "new device": {
         "kind": "alert_new_device",
@@ -129,8 +134,16 @@ SUBJECTS = {
     ("several registrations", "ru"): "Подтвердите свой адрес",
     ("reset", "en"): "Set another password",
     ("reset", "ru"): "Смена пароля",
-    ("address taken", "en"): "Someone registered with your address",
-    ("address taken", "ru"): "Попытка регистрации с вашим адресом",
+    ("change", "en"): "Confirm your new e-mail address",
+    ("change", "ru"): "Подтвердите новый адрес",
+    ("change requested", "en"): "Your e-mail address is to be changed",
+    ("change requested", "ru"): "Запрошена смена вашего адреса",
+    ("changed", "en"): "Your e-mail address was changed",
+    ("changed", "ru"): "Ваш адрес изменён",
+    ("change undone", "en"): "The change of your e-mail address was undone",
+    ("change undone", "ru"): "Смена адреса отменена",
+    ("address taken", "en"): "Someone wants to use your address",
+    ("address taken", "ru"): "Кто-то пытается использовать ваш адрес",
     ("new device", "en"): "Login from a new device",
     ("new device", "ru"): "Вход с нового устройства",
 }
@@ -254,7 +267,10 @@ def test_the_lines_of_the_plain_text_are_short_but_for_links() -> None:
         (timedelta(hours=11), "11 hours", "11 часов"),
         (timedelta(hours=21), "21 hours", "21 час"),
         (timedelta(hours=24), "24 hours", "24 часа"),
-        (timedelta(hours=112), "112 hours", "112 часов"),
+        (timedelta(hours=71), "71 hours", "71 час"),
+        (timedelta(hours=72), "3 days", "3 дня"),
+        (timedelta(days=7), "7 days", "7 дней"),
+        (timedelta(days=21), "21 days", "21 день"),
     ],
 )
 def test_a_mail_says_how_long_its_token_is_good(span: timedelta, english: str, russian: str) -> None:
@@ -267,7 +283,8 @@ def test_the_mail_names_the_choice_that_the_page_behind_its_link_offers() -> Non
     for language in ("en", "ru"):
         page = (Path(__file__).parents[5] / f"services/gateway/static/messenger/js/i18n/{language}.js").read_text()
         (label,) = re.findall(r'^  not_me: "(.*)",$', page, re.MULTILINE)
-        assert label in read(composed(language=language).as_bytes())[1]
+        for name in ("verification", "change"):
+            assert label in read(mail(name, language).as_bytes())[1]
 
 
 def test_a_mail_with_several_registrations_has_each_name_with_its_token() -> None:

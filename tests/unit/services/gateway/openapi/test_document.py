@@ -18,11 +18,16 @@ OPERATORS = {"not_an_operator", "not_found"}
 LOGIN_ERRORS = {"invalid_credentials", "totp_required", "invalid_totp", "email_not_verified"}
 ROUTES: dict[str, tuple[set[int], set[str]]] = {
     "POST /v1/users": ({201}, {"username_taken"}),
-    "POST /v1/users/verify-email": ({204}, {"token_expired", "invalid_token", "password_required"}),
+    "POST /v1/users/verify-email": (
+        {204},
+        {"token_expired", "invalid_token", "password_required", "invalid_credentials"},
+    ),
     "POST /v1/users/verify-email/registration": ({200}, {"token_expired", "invalid_token"}),
     "POST /v1/users/verify-email/not-me": ({204}, {"token_expired", "invalid_token"}),
     "POST /v1/users/resend-verification": ({202}, set()),
     "GET /v1/users/me": ({200}, set()),
+    "PUT /v1/users/me/email": ({202}, {"invalid_credentials"}),
+    "POST /v1/users/undo-email-change": ({204}, {"token_expired", "invalid_token"}),
     "PUT /v1/users/me/password": ({204}, {"invalid_credentials"}),
     "POST /v1/users/me/totp": ({200}, {"invalid_credentials", "totp_already_on"}),
     "POST /v1/users/me/totp/confirm": ({200}, {"invalid_totp", "totp_not_begun"}),
@@ -120,6 +125,7 @@ PUBLIC = {
     "POST /v1/users/verify-email/registration",
     "POST /v1/users/verify-email/not-me",
     "POST /v1/users/resend-verification",
+    "POST /v1/users/undo-email-change",
     "POST /v1/users/password-reset",
     "POST /v1/users/not-me",
     "POST /v1/users/password-reset/confirm",

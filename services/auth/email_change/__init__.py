@@ -1,0 +1,1 @@
+"""Change of an account's e-mail address: request, confirmation, and undo by the earlier address."""

@@ -1,0 +1,156 @@
+"""Commands that change an account's address: request a change, and confirm it with the token mailed to the new one.
+
+Confirming appends one batch under the conditions of both addresses. So of a confirmation and a registration on the new
+address, and of two changes of one account, exactly one succeeds.
+"""
+
+from collections.abc import Awaitable, Callable, Sequence
+from datetime import datetime, timedelta
+
+from contracts import envelope
+from contracts.envelope import Provenance
+from contracts.errors import InvalidCredentials, PasswordRequired, TokenExpired, Unavailable
+from contracts.events.event import Event
+from contracts.events.user import PendingRegistration
+from contracts.positions import Position
+from contracts.subjects import AUTH
+from services.auth.claim_keys import ClaimKeys
+from services.auth.conflicts import retry_on_conflict
+from services.auth.email_change import decisions
+from services.auth.email_change.chain import Address, follow
+from services.auth.passwords.hashing import Passwords
+from services.auth.registration.decisions import as_of
+from services.auth.registration.email_lookup import email_key
+from services.auth.repositories import Aggregates
+from services.auth.tokens.email_verification import Verification
+
+# Looks up a user's address in the read model, at least as of the position; raises if that is not possible now.
+OwnAddress = Callable[[str, Position], Awaitable[str]]
+
+
+class EmailChanges:
+    def __init__(
+        self,
+        aggregates: Aggregates,
+        passwords: Passwords,
+        keys: ClaimKeys,
+        *,
+        lifetime: timedelta,
+        clock: Callable[[], datetime] = envelope.now,
+    ) -> None:
+        """`lifetime`: of a pending change."""
+        self._aggregates = aggregates
+        self._passwords = passwords
+        self._keys = keys
+        self._lifetime = lifetime
+        self._clock = clock
+
+    async def request(
+        self,
+        *,
+        user_id: str,
+        email: str,
+        password: str,
+        own_address: OwnAddress,
+        position: Position,
+        provenance: Provenance,
+    ) -> int:
+        """Requests the change; returns the stream sequence of the request.
+
+        The response, the event and the duration are the same whether the new address is free, another account's or the
+        account's own.
+
+        Raises:
+            InvalidCredentials: the password is wrong, or was changed meanwhile.
+            RateLimited: the account has changed its address too often.
+            Overloaded: too many passwords are waiting to be checked.
+            UserNotFound, ReadModelBehind, Unavailable: the account's present address cannot be looked up.
+        """
+        credential = (await self._aggregates.credentials.load(user_id)).state
+        if not await self._passwords.matches(password, credential.hashed):
+            raise InvalidCredentials
+
+        async def attempt() -> int:
+            now = self._clock()
+            present = await self._present(user_id, own_address, position, now)
+            state = present.loaded.state
+            decisions.check_changes_left(state, now)
+            change = PendingRegistration(
+                user_id=user_id,
+                email=email,
+                username=state.username,
+                expires_at=now + self._lifetime,
+                language=state.language,
+                replaces=present.key,
+                credential=credential.generation,
+            )
+            key = await email_key(self._aggregates.addresses, self._keys, email)
+            address = await self._aggregates.addresses.load(key)
+            # After the present address was read: an undo, which changes both, is seen in both or in neither.
+            if (await self._aggregates.credentials.load(user_id)).state.generation != credential.generation:
+                raise InvalidCredentials
+            requested = decisions.decide_request(address.state, change, now)
+            (append,) = self._aggregates.addresses.appends(key, address, requested, provenance)
+            return await self._aggregates.log.append(append)
+
+        return await retry_on_conflict(attempt)
+
+    async def confirm(self, verification: Verification, password: str | None, provenance: Provenance) -> int:
+        """Makes the new address the account's; returns the stream sequence of the change.
+
+        An address that the account has left less than `HELD` ago is restored, and those that replaced it are freed.
+
+        Raises:
+            TokenExpired: the token has expired, or the address, or the account's own one or password has changed since.
+            PasswordRequired: the password is missing.
+            InvalidCredentials: it is wrong.
+            Conflict: one of the addresses has changed meanwhile.
+        """
+        aggregates, user_id, new_key = self._aggregates, verification.user_id, verification.claim_key
+        now, new = self._clock(), await aggregates.addresses.load(new_key)
+        credential = (await aggregates.credentials.load(user_id)).state
+        change = decisions.change_of(new.state, user_id, now)
+        if change is None or change.replaces is None:
+            raise TokenExpired
+        decisions.check_token(new.state, change, verification.expires_at, credential.generation, now)
+        if password is None:
+            raise PasswordRequired("The account's password is needed to confirm its new address.")
+        if not await self._passwords.matches(password, credential.hashed):
+            raise InvalidCredentials
+        if (await aggregates.credentials.load(user_id)).state.generation != credential.generation:
+            raise TokenExpired
+        held = as_of(new.state, now)
+        if held.owner == user_id:
+            chain = [Address(new_key, new), *await follow(aggregates, held.replaced_by, user_id, now)]
+            present = chain[-1]
+        else:
+            present = Address(change.replaces, await aggregates.addresses.load(change.replaces))
+            chain = [present, Address(new_key, new)]
+        if present.key != change.replaces or not decisions.is_present(present.loaded.state, user_id):
+            raise TokenExpired("The account's address has changed since; request the change again.")
+        events: Sequence[Event] = (
+            decisions.decide_restore([address.loaded.state for address in chain], user_id, now)
+            if held.owner == user_id
+            else decisions.decide_replace(present.loaded.state, change, new_key, now)
+        )
+        appends = [
+            append
+            for address, event in zip(chain, events, strict=True)
+            for append in aggregates.addresses.appends(address.key, address.loaded, (event,), provenance)
+        ]
+        return (await aggregates.log.append_together(appends))[-1]
+
+    async def _present(self, user_id: str, own_address: OwnAddress, position: Position, now: datetime) -> Address:
+        """Returns the account's present address, from the read model's one and the changes that followed.
+
+        Raises:
+            UserNotFound, ReadModelBehind, Unavailable: it cannot be looked up.
+        """
+        for _ in range(2):
+            key = await email_key(self._aggregates.addresses, self._keys, await own_address(user_id, position))
+            chain = await follow(self._aggregates, key, user_id, now)
+            if chain and decisions.is_present(chain[-1].loaded.state, user_id):
+                return chain[-1]
+            # The read model has an address whose change was undone: wait until it has the end of that one.
+            position = position.merge(Position.at(AUTH, (await self._aggregates.addresses.load(key)).sequence))
+        raise Unavailable(retry_after=1)
