@@ -116,6 +116,40 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
             description="How many days after its settlement operators can read the texts of a report.",
         ),
     ] = 90
+    anomaly_account_failures: Annotated[
+        int,
+        Doc(
+            ge=0,
+            le=1_000_000,
+            description="From how many failed logins to one account in a clock hour on these are an anomaly; 0: never.",
+        ),
+    ] = 20
+    anomaly_address_failures: Annotated[
+        int,
+        Doc(
+            ge=0,
+            le=1_000_000,
+            description="From how many failed logins from one address in a clock hour on, to all accounts together, "
+            "these are an anomaly; 0: never.",
+        ),
+    ] = 50
+    anomaly_operator_exports: Annotated[
+        int,
+        Doc(
+            ge=0,
+            le=1_000_000,
+            description="From how many exports by one operator in a clock hour on these are an anomaly; 0: never.",
+        ),
+    ] = 3
+    anomaly_operator_looks: Annotated[
+        int,
+        Doc(
+            ge=0,
+            le=1_000_000,
+            description="From how many looks of one operator in a clock hour on, at persons, logins, events and "
+            "reports, these are an anomaly; 0: never.",
+        ),
+    ] = 200
     rpc_tls: Annotated[
         Literal["on", "off"],
         Doc(description="`on`: services use TLS between each other, with certificates on both sides."),

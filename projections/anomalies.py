@@ -1,33 +1,81 @@
-"""The facts from which anomalies are found: which networks an account logs in from, and when its password changed.
+"""Facts from which anomalies are found: failed logins, looks and exports per hour, networks, password changes.
 
-An anomaly is a query over these rows (infra/history/anomalies.py), so that its thresholds can change without a rebuild.
-Each row takes the smallest or the sum of what its events hold: rows do not depend on the order of events.
+An anomaly is a query over these rows (services/operator/anomalies), so that a threshold can change without a rebuild.
+Rows hold sums, and the least and greatest of their events: they depend neither on the order of the events nor on the
+clock's. Rows are never removed; there are fewer of them than events.
 """
 
+from datetime import UTC, datetime, timedelta
+from ipaddress import IPv6Network
+
 from contracts.envelope import Recorded
+from contracts.events.login_failure import LoginFailed
+from contracts.events.operator import OperatorActed, OperatorLooked
 from contracts.events.session import SessionCreated
 from contracts.events.user import PasswordChanged
-from contracts.services import OPERATOR
-from contracts.subjects import AUTH, SESSION
-from contracts.values.addresses import parse_network
+from contracts.services import OPERATOR as OPERATOR_SERVICE
+from contracts.subjects import AUTH, OPERATOR, SESSION
+from contracts.values.addresses import Network, parse_network
 from contracts.values.personal_data import plaintext_or_none
 from projections.engine import Projection, RowChanges, handles
 
+_EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
+_HOUR = timedelta(hours=1)
+LOOK, EXPORT = "look", "export"
+# A step of a login that may yet succeed.
+_NO_FAILURE = "code_required"
+_EXPORT_ACTION = "archive.export"
 # Bits of an address that name its network, as in a recorded prefix.
 _NETWORK_BITS = {4: 24, 6: 48}
+# Bits of an IPv6 address that count as one address: a household has at least a /64.
+_IPV6_ADDRESS_BITS = 64
 
 
 class Anomalies(Projection):
-    """A network is a /24 of IPv4 or a /48 of IPv6. Addresses that are sealed, absent or invalid leave no row."""
+    """An hour is a clock hour (UTC). Addresses that are sealed, absent or invalid leave no row."""
 
-    version = 1
-    service = OPERATOR
-    streams = (AUTH, SESSION)
+    version = 2
+    service = OPERATOR_SERVICE
+    streams = (AUTH, SESSION, OPERATOR)
     # Anomalies are counted over hours.
     rest_seconds = 0.5
     tables = """
+        CREATE TABLE {account_hours} (
+            hour timestamptz,
+            user_id uuid,
+            failures bigint NOT NULL,
+            first_at timestamptz NOT NULL,
+            last_at timestamptz NOT NULL,
+            PRIMARY KEY (hour, user_id)
+        );
+        CREATE INDEX ON {account_hours} (last_at, failures);
+        CREATE TABLE {address_hours} (
+            hour timestamptz,
+            -- an address of IPv4, a /64 of IPv6, or the network that was recorded
+            address text,
+            failures bigint NOT NULL,
+            first_at timestamptz NOT NULL,
+            last_at timestamptz NOT NULL,
+            PRIMARY KEY (hour, address)
+        );
+        CREATE INDEX ON {address_hours} (last_at, failures);
+        CREATE TABLE {operator_hours} (
+            hour timestamptz,
+            -- `look` or `export`
+            kind text,
+            -- the account's id, or `operator:` and the login name on the machine
+            operator text,
+            -- the username or login name; empty: sealed
+            name text,
+            events bigint NOT NULL,
+            first_at timestamptz NOT NULL,
+            last_at timestamptz NOT NULL,
+            PRIMARY KEY (hour, kind, operator, name)
+        );
+        CREATE INDEX ON {operator_hours} (last_at);
         CREATE TABLE {networks} (
             user_id uuid,
+            -- /24 of IPv4, /48 of IPv6
             network text,
             -- of the first login from there
             first_at timestamptz NOT NULL,
@@ -45,13 +93,35 @@ class Anomalies(Projection):
         CREATE INDEX ON {password_changes} (at);
     """
 
+    @handles(LoginFailed)
+    def login_failed(self, event: Recorded[LoginFailed], write: RowChanges) -> None:
+        data = event.data
+        if data.reason == _NO_FAILURE:
+            return
+        # The counts of an hour may be recorded at the beginning of the next.
+        first = data.since or event.at
+        if data.user_id is not None:
+            _count(write, "account_hours", {"user_id": data.user_id}, first, event.at, failures=data.count)
+        address = _address(plaintext_or_none(data.address))
+        if address is not None:
+            _count(write, "address_hours", {"address": address}, first, event.at, failures=data.count)
+
+    @handles(OperatorLooked)
+    def looked(self, event: Recorded[OperatorLooked], write: RowChanges) -> None:
+        _count_operator(write, event, LOOK)
+
+    @handles(OperatorActed)
+    def acted(self, event: Recorded[OperatorActed], write: RowChanges) -> None:
+        if event.data.action == _EXPORT_ACTION:
+            _count_operator(write, event, EXPORT)
+
     @handles(SessionCreated)
     def logged_in(self, event: Recorded[SessionCreated], write: RowChanges) -> None:
-        network = _network(plaintext_or_none(event.data.address))
+        network = parse_network(plaintext_or_none(event.data.address) or "")
         if network is not None:
             write.upsert(
                 "networks",
-                key={"user_id": event.data.user_id, "network": network},
+                key={"user_id": event.data.user_id, "network": _cut(network, _NETWORK_BITS[network.version])},
                 least={"first_at": event.at},
             )
 
@@ -64,9 +134,31 @@ class Anomalies(Projection):
         )
 
 
-def _network(address: str | None) -> str | None:
-    """The network of a recorded address, or the recorded network; None if it is neither."""
-    network = parse_network(address or "")
+def _count_operator(write: RowChanges, event: Recorded[OperatorLooked] | Recorded[OperatorActed], kind: str) -> None:
+    name = plaintext_or_none(event.data.operator) or ""
+    operator = event.data.operator_id or f"operator:{name}"
+    _count(write, "operator_hours", {"kind": kind, "operator": operator, "name": name}, event.at, event.at, events=1)
+
+
+def _count(write: RowChanges, table: str, key: dict[str, str], first: datetime, last: datetime, **counts: int) -> None:
+    write.upsert(
+        table,
+        key={"hour": _EPOCH + (first - _EPOCH) // _HOUR * _HOUR, **key},
+        add=counts,
+        least={"first_at": first},
+        greatest={"last_at": last},
+    )
+
+
+def _address(text: str | None) -> str | None:
+    """The address that failures are counted under; None if it is none of IP."""
+    network = parse_network(text or "")
     if network is None:
         return None
-    return str(network.supernet(new_prefix=min(network.prefixlen, _NETWORK_BITS[network.version])))
+    if isinstance(network, IPv6Network):
+        return _cut(network, _IPV6_ADDRESS_BITS)
+    return str(network).removesuffix("/32")
+
+
+def _cut(network: Network, bits: int) -> str:
+    return str(network.supernet(new_prefix=min(network.prefixlen, bits)))

@@ -34,6 +34,7 @@ ACTIONS: Mapping[str, str] = {
 
 LOOKS: Mapping[str, str] = {
     "aggregate": "an aggregate: its events, and its state after each",
+    "anomalies": "what the rules of anomalies have found",
     "as_of": "read models as of an earlier time",
     "dead_letter": "an event that a read model could not apply",
     "events": "events of the streams",

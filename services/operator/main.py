@@ -16,7 +16,11 @@ from projections.registry import owned_by
 from services.operator.access import OperatorAccess
 from services.operator.actions.pending import PendingActions, can_append
 from services.operator.actions.recorder import Recorder
+from services.operator.anomalies.metrics import watch_anomalies
+from services.operator.anomalies.queries import AnomalyQueries
+from services.operator.anomalies.rules import Thresholds
 from services.operator.dead_letters.actions import PATIENCE, DeadLetters
+from services.operator.handlers.anomalies import AnomalyHandlers
 from services.operator.handlers.dead_letters import DeadLetterHandlers
 from services.operator.handlers.history import HistoryHandlers
 from services.operator.handlers.maintenance import MaintenanceHandlers
@@ -44,6 +48,7 @@ async def main(settings: Settings) -> None:
         recorder = Recorder(log)
         schemas = CachedSchemas(settings.database_url)
         read_models = ReadModels(schemas)
+        anomalies = AnomalyQueries(read_models, Thresholds.of(settings))
         maintenance = Maintenance(settings, recorder)
         server = OperatorServer(
             OperatorAccess(
@@ -57,9 +62,11 @@ async def main(settings: Settings) -> None:
             sessions=SessionHandlers(read_models, Sessions(process.client("session"), log), recorder),
             dead_letters=DeadLetterHandlers(DeadLetters(process.nats, log, schemas), recorder),
             reports=ReportHandlers(Reports(process.client("contact")), recorder),
+            anomalies=AnomalyHandlers(anomalies, recorder),
             maintenance=MaintenanceHandlers(maintenance, recorder),
         )
         process.spawn(runners.watch(), "projections")
+        process.spawn(watch_anomalies(anomalies), "count of anomalies")
         process.ready_when(runners.ready)
         try:
             await process.serve([server])

@@ -14,6 +14,7 @@ from contracts.rpc.vestnik.operator.v1 import (
     GetRatesRequest,
     GetReportRequest,
     GetStatusRequest,
+    ListAnomaliesRequest,
     ListDeadLettersRequest,
     ListEventsRequest,
     ListMaintenanceRequest,
@@ -26,6 +27,7 @@ from contracts.rpc.vestnik.operator.v1 import (
     TraceEventRequest,
 )
 from services.operator.access import OperatorAccess
+from services.operator.handlers.anomalies import AnomalyHandlers
 from services.operator.handlers.dead_letters import DeadLetterHandlers
 from services.operator.handlers.history import HistoryHandlers
 from services.operator.handlers.maintenance import MaintenanceHandlers
@@ -44,6 +46,7 @@ class OperatorServer(OperatorServiceBase):
         sessions: SessionHandlers,
         dead_letters: DeadLetterHandlers,
         reports: ReportHandlers,
+        anomalies: AnomalyHandlers,
         maintenance: MaintenanceHandlers,
     ) -> None:
         self._operator = access.check
@@ -52,6 +55,7 @@ class OperatorServer(OperatorServiceBase):
         self._sessions = sessions
         self._dead_letters = dead_letters
         self._reports = reports
+        self._anomalies = anomalies
         self._maintenance = maintenance
 
     async def get_status(self, message: GetStatusRequest) -> Document:
@@ -102,6 +106,9 @@ class OperatorServer(OperatorServiceBase):
 
     async def cancel_maintenance(self, message: CancelMaintenanceRequest) -> Document:
         return await self._maintenance.cancel(message, self._operator(message.user_id))
+
+    async def list_anomalies(self, message: ListAnomaliesRequest) -> Document:
+        return await self._anomalies.list(message, self._operator(message.user_id))
 
     async def list_reports(self, message: ListReportsRequest) -> Document:
         return await self._reports.list(message, self._operator(message.user_id))

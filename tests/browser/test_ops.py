@@ -11,7 +11,7 @@ from tests.browser.browser_users import DESKTOP, PHONE, Sitting
 from tests.browser.test_looks import assert_readable
 from tests.e2e.people import PASSWORD, Api, Person, eventually
 from tests.e2e.poison import poisoned
-from tests.e2e.test_operators import operator
+from tests.e2e.test_operators import fail_to_log_in, operator
 from tests.e2e.test_reports import report
 
 pytestmark = pytest.mark.asyncio(loop_scope="session")
@@ -22,6 +22,7 @@ SECTIONS = {
     "letters": ".letters > *",
     "reports": ".report .texts",
     "logins": "tbody tr",
+    "anomalies": ".panel-wide",
     "lookup?q={user}": ".tiles.counts",
     "lookup?q={message}": ".table",
     "lookup?q=friendship:{pair}": ".steps",
@@ -138,6 +139,28 @@ async def test_an_operator_sees_failed_logins_and_ends_a_session_with_a_reason(s
     await expect(page.get_by_label("Failed logins too")).to_be_checked()
     await expect(rows).to_have_count(1)
     await expect(rows).to_contain_text("Thief's desk")
+
+
+async def test_an_anomaly_leads_to_the_person_and_their_logins(sitting: Sitting, api: Api) -> None:
+    olga, anna = await operator(api), await api.person()
+    await fail_to_log_in(api, anna)
+    page = await sitting.page()
+    await enter(page, olga)
+    await page.get_by_role("link", name="Anomalies").click()
+    await page.get_by_label("What").select_option("Failed logins to one account")
+    row = page.locator("tbody tr", has_text=anna.username)
+    await expect(row).to_contain_text("Failed logins to one account", timeout=60_000)
+    assert await page.locator("tbody tr", has_not_text="Failed logins to one account").count() == 0
+    await row.get_by_role("link", name=anna.username).click()
+    await expect(page.locator("h2", has_text=anna.username)).to_be_visible()
+    await page.go_back()
+    await row.get_by_role("link", name="Show").click()
+    await expect(page.get_by_label("User")).to_have_value(anna.user_id)
+    await page.goto("/ops#/anomalies")
+    await page.get_by_role("button", name="From … to …").click()
+    await page.get_by_label("To", exact=True).fill("2026-01-01T00:00:00")
+    await page.keyboard.press("Tab")
+    await page.get_by_text("No rule found anything in that time.").wait_for()
 
 
 async def test_a_message_is_followed_from_its_event_to_its_reader(sitting: Sitting, api: Api) -> None:

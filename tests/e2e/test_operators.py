@@ -24,6 +24,7 @@ READING = (
     "aggregate?kind=user&id=01890a5d-ac96-774b-bcce-b302099a8057",
     "maintenance",
     "rates",
+    "anomalies",
     "reports",
     "report?id=01890a5d-ac96-774b-bcce-b302099a8057",
 )
@@ -49,6 +50,13 @@ async def new_operator(api: Api) -> Person:
     # At that very moment, whichever gateway answers.
     assert (await person.get("/v1/ops/status")).status_code == 200
     return person
+
+
+async def fail_to_log_in(api: Api, person: Person) -> None:
+    """Fails so often that it is an anomaly, even if a clock hour ends half-way."""
+    for _ in range(40):
+        response = await api.log_in(person.username, "not the password")
+        assert_problem(response, 401, "invalid_credentials")
 
 
 async def asked(person: Person, path: str) -> Json:
@@ -476,3 +484,34 @@ async def test_a_dead_letter_is_seen_tried_again_and_given_up(own_api: Api) -> N
     assert_problem(await person.ask("POST", "/v1/ops/dead-letters/retry", json={"id": letter["id"]}), 422, "invalid")
     gone = await person.get("/v1/ops/dead-letter?id=friends.v1.b1.CONTACT.999999")
     assert_problem(gone, 404, "not_found")
+
+
+async def test_many_failed_logins_are_an_anomaly_and_who_looks_at_it_is_recorded(api: Api) -> None:
+    olga, anna = await operator(api), await api.person()
+    await fail_to_log_in(api, anna)
+
+    async def found() -> Json:
+        page = await asked(olga, "anomalies?rule=account_failures&limit=500")
+        return next((item for item in page["items"] if item["user_id"] == anna.user_id), {})
+
+    async def last_look() -> int:
+        events = (await asked(olga, "events?stream=OPERATOR&type=operator.looked&limit=1"))["items"]
+        return int(events[0]["sequence"])
+
+    anomaly = await eventually(found, "an anomaly")
+    assert anomaly["count"] >= 20
+    assert {name: value for name, value in anomaly.items() if name not in ("at", "since", "count")} == {
+        "rule": "account_failures",
+        "user_id": anna.user_id,
+        "username": anna.username,
+        "address": None,
+        "operator": None,
+        "operator_id": None,
+        "reason": None,
+    }
+    assert anomaly["since"] <= anomaly["at"]
+    before = await last_look()
+    await asked(olga, "anomalies?rule=operator_exports")
+    assert await last_look() > before
+    for query in ("rule=nonsense", "since=x", "before=nonsense", "limit=0"):
+        assert_problem(await olga.get(f"/v1/ops/anomalies?{query}"), 422, "invalid")

@@ -11,6 +11,7 @@ from prometheus_client.metrics import MetricWrapperBase
 
 import projections.engine.metrics
 import services.messaging.pages.metrics
+import services.operator.anomalies.metrics
 import streams.metrics
 from services.gateway.observability.live_metrics import LiveMetrics
 from services.gateway.observability.metrics import Metrics
@@ -24,7 +25,12 @@ _LABEL_SETS = re.compile(r"by \(([a-z_, ]+)\)|\{(\w+)[=!]~?\"")
 
 def families() -> Iterator[tuple[Metric, tuple[str, ...]]]:
     """Every metric of ours, and its labels."""
-    modules: tuple[ModuleType, ...] = (projections.engine.metrics, streams.metrics, services.messaging.pages.metrics)
+    modules: tuple[ModuleType, ...] = (
+        projections.engine.metrics,
+        streams.metrics,
+        services.messaging.pages.metrics,
+        services.operator.anomalies.metrics,
+    )
     figures = (*modules, Metrics(), LiveMetrics(CollectorRegistry()), PresenceMetrics(CollectorRegistry()))
     for value in (value for each in figures for value in vars(each).values()):
         if isinstance(value, MetricWrapperBase):
@@ -50,7 +56,7 @@ def test_the_page_names_every_metric_with_its_kind_and_its_labels() -> None:
 
 
 def test_names_are_as_prometheus_wants_them() -> None:
-    counted = "events|letters|clients|users|gateways|leading|failed|running|waiting"
+    counted = "anomalies|events|letters|clients|users|gateways|leading|failed|running|waiting"
     units = re.compile(rf"_(seconds|bytes|total|ratio|{counted})$")
     assert [name for name in told() if not units.search(name)] == []
 

@@ -26,6 +26,7 @@ from contracts.rpc.vestnik.operator.v1 import (
     GetRatesRequest,
     GetReportRequest,
     GetStatusRequest,
+    ListAnomaliesRequest,
     ListDeadLettersRequest,
     ListEventsRequest,
     ListMaintenanceRequest,
@@ -54,6 +55,7 @@ from services.gateway.http.endpoint import (
 from services.gateway.limits import policies
 from services.gateway.routes.operators.schemas import (
     AggregateVersions,
+    Anomalies,
     DeadLetterAndEvent,
     DeadLetters,
     EndedSession,
@@ -144,6 +146,14 @@ class DeadLettersQuery(msgspec.Struct, frozen=True, kw_only=True):
 
 class LetterQuery(msgspec.Struct, frozen=True, kw_only=True):
     id: LetterId
+
+
+class AnomaliesQuery(msgspec.Struct, frozen=True, kw_only=True):
+    limit: Limit = 100
+    rule: Annotated[str, Meta(max_length=64, description="Only those that this rule found.")] = ""
+    since: Since = ""
+    until: Until = ""
+    before: Annotated[str, Meta(max_length=1024, description="`older` of the previous page.")] = ""
 
 
 class ReportsQuery(msgspec.Struct, frozen=True, kw_only=True):
@@ -291,6 +301,19 @@ async def discard(incoming: Request[NoQuery, DiscardRequest]) -> Response:
         user_id=incoming.caller.user_id, id=incoming.body.id, reason=incoming.body.reason
     )
     return _reply(await operator.command(operator.stub.discard_dead_letter, request, repeatable=False), SettledLetter)
+
+
+async def anomalies(incoming: Request[AnomaliesQuery, NoBody]) -> Response:
+    operator, query = _operator(incoming), incoming.query
+    request = ListAnomaliesRequest(
+        user_id=incoming.caller.user_id,
+        rule=query.rule,
+        since=query.since,
+        until=query.until,
+        limit=query.limit,
+        before=query.before,
+    )
+    return _reply(await operator.command(operator.stub.list_anomalies, request, repeatable=True), Anomalies)
 
 
 async def reports(incoming: Request[ReportsQuery, NoBody]) -> Response:
@@ -489,6 +512,17 @@ ROUTES: tuple[AnyEndpoint, ...] = (
         SettledLetter,
         "Discards an event permanently: this version of the read model skips it. Recorded with the reason and the "
         "operator's name.",
+    ),
+    _route(
+        "GET",
+        "anomalies",
+        "What documented rules found unusual",
+        anomalies,
+        AnomaliesQuery,
+        NoBody,
+        Anomalies,
+        "Newest first, from the read model `anomalies`: many failed logins, a login from a new network close to a "
+        "password change, many looks or exports by one operator.",
     ),
     _route(
         "GET",

@@ -211,6 +211,32 @@ class Reports(msgspec.Struct, frozen=True):
     older: Annotated[str | None, Meta(description="For `before`: the next page; null if there is none.")]
 
 
+class Anomaly(msgspec.Struct, frozen=True, kw_only=True):
+    at: Annotated[Time, Meta(description="Of the last event that belongs to it.")]
+    since: Annotated[Time, Meta(description="Of the first.")]
+    rule: Annotated[
+        str,
+        Meta(
+            description="`account_failures`, `address_failures`, `new_network`, `operator_exports` or "
+            "`operator_looks`; more may be added."
+        ),
+    ]
+    user_id: Annotated[str | None, Meta(description="The account that it is about.")]
+    username: str | None
+    address: Annotated[str | None, Meta(description="An address or a network.")]
+    operator: Annotated[str | None, Meta(description="A username, or the login name on the machine.")]
+    operator_id: Annotated[str | None, Meta(description="The operator's account; null for the command line.")]
+    count: Annotated[int, Meta(description="Number of failed logins, looks or exports.")]
+    reason: Annotated[
+        str | None, Meta(description="How the password was changed: `password_changed` or `password_reset`.")
+    ]
+
+
+class Anomalies(msgspec.Struct, frozen=True):
+    items: list[Anomaly]
+    older: Annotated[str | None, Meta(description="For `before`: the next page; null if there is none.")]
+
+
 class ReportedText(msgspec.Struct, frozen=True, kw_only=True):
     message_id: str
     sequence: Annotated[int, Meta(description="In the conversation.")]

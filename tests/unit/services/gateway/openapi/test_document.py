@@ -104,6 +104,7 @@ ROUTES: dict[str, tuple[set[int], set[str]]] = {
     "GET /v1/ops/dead-letter": ({200}, OPERATORS),
     "POST /v1/ops/dead-letters/retry": ({200}, OPERATORS),
     "POST /v1/ops/dead-letters/discard": ({200}, OPERATORS),
+    "GET /v1/ops/anomalies": ({200}, OPERATORS),
     "GET /v1/ops/reports": ({200}, OPERATORS),
     "GET /v1/ops/report": ({200}, OPERATORS),
     "POST /v1/ops/reports/settle": ({200}, OPERATORS | {"report_settled"}),

@@ -8,12 +8,12 @@ import { moment, say } from "./i18n.js";
 
 // Types by stream, as contracts have them; a test compares.
 export const TYPES = {
-  AUTH: ["user.created", "user.email_verified", "credential.set", "credential.rehashed", "password.changed", "password.reset_requested", "email.registration_requested", "email.verification_mail_requested", "email.registration_ended", "email.verified", "email.claimed", "email.verification_requested", "username.claimed", "username.confirmed", "username.released", "totp.begun", "totp.confirmed", "totp.used", "recovery_code.used", "totp.removed", "mail.sent", "mail.not_due", "auth.events_lost"],
-  SESSION: ["session.created", "session.refreshed", "session.revoked", "session.events_lost"],
+  AUTH: ["user.created", "user.email_verified", "credential.set", "credential.rehashed", "password.changed", "password.voided", "password.reset_requested", "login.failed", "email.registration_requested", "email.verification_mail_requested", "email.registration_ended", "email.verified", "email.claimed", "email.change_requested", "email.replaced", "email.restored", "email.released", "email.verification_requested", "username.claimed", "username.confirmed", "username.released", "totp.begun", "totp.confirmed", "totp.used", "recovery_code.used", "totp.removed", "mail.sent", "mail.not_due", "auth.events_lost"],
+  SESSION: ["session.created", "session.refreshed", "session.revoked", "account.alerted", "session.events_lost"],
   PROFILE: ["profile.created", "profile.updated", "profile.events_lost"],
   CONTACT: ["friendship.created", "friendship.accepted", "friendship.removed", "friendship.blocked", "friendship.unblocked", "report.filed", "report.viewed", "report.settled", "report.expired", "contact.events_lost"],
   MESSAGING: ["message.sent", "message.edited", "message.deleted", "message.seen", "reaction.changed", "conversation.updated", "notification.read", "messaging.events_lost"],
-  OPERATOR: ["dead_letter.discarded", "operator.events_lost"],
+  OPERATOR: ["operator.acted", "operator.action_ended", "operator.looked", "dead_letter.discarded", "operator.events_lost"],
 };
 const PAGE = 50, MOST = 500;
 

@@ -7,6 +7,7 @@ import { forgetAllOf } from "../storage.js";
 import { pauseFor } from "../pauses.js";
 import { chooseLanguage, currentLanguage, LANGUAGES, reason, t } from "../i18n.js";
 import { form } from "../forms.js";
+import { Anomalies } from "./anomalies.js";
 import { Events } from "./events.js";
 import { Letters } from "./dead_letters.js";
 import { Logins } from "./logins.js";
@@ -17,7 +18,7 @@ import { Reports } from "./reports.js";
 import { say } from "./i18n.js";
 
 const app = document.getElementById("app"), notes = document.getElementById("notes");
-const SECTIONS = { overview: ["chart", Overview], events: ["list", Events], letters: ["warn", Letters], reports: ["flag", Reports], logins: ["people", Logins], lookup: ["search", Lookup], maintenance: ["gear", Maintenance] };
+const SECTIONS = { overview: ["chart", Overview], events: ["list", Events], letters: ["warn", Letters], reports: ["flag", Reports], logins: ["people", Logins], anomalies: ["eye", Anomalies], lookup: ["search", Lookup], maintenance: ["gear", Maintenance] };
 const NOTE_MS = 6_000, LONGEST_PAUSE_MS = 15_000;
 const LATER_DENIED = new Set(["not_an_operator", "not_found"]);
 let page = null;

@@ -3,6 +3,8 @@
 import { el } from "../dom.js";
 import { say } from "./i18n.js";
 
+// A look that is repeated with the same bounds is recorded once in ten minutes: the moving bound takes steps as long.
+const STEP_MS = 600_000;
 const SPANS = [["last_hour", 3_600], ["last_day", 86_400], ["last_week", 604_800], ["ever", 0]];
 
 export class Period {
@@ -20,7 +22,7 @@ export class Period {
 
   /** The interface's bounds, as far as there are any. */
   bounds() {
-    if (!this.exact) return this.span ? { since: new Date(Date.now() - this.span * 1000).toISOString() } : {};
+    if (!this.exact) return this.span ? { since: new Date(Math.floor((Date.now() - this.span * 1000) / STEP_MS) * STEP_MS).toISOString() } : {};
     return Object.fromEntries([["since", this.from], ["until", this.to]].filter(([, value]) => value).map(([key, value]) => [key, new Date(value).toISOString()]));
   }
 
