@@ -102,16 +102,7 @@ AGGREGATE_TYPES = (
     AggregateType(subjects.username_claim, (user.UsernameClaimed, user.UsernameConfirmed, user.UsernameReleased)),
     AggregateType(subjects.mail, (user.MailSent, user.MailNotDue)),
     AggregateType(subjects.login_failures, (login_failure.LoginFailed,)),
-    AggregateType(
-        subjects.second_factor,
-        (
-            second_factor.TotpBegun,
-            second_factor.TotpConfirmed,
-            second_factor.TotpUsed,
-            second_factor.RecoveryCodeUsed,
-            second_factor.TotpRemoved,
-        ),
-    ),
+    AggregateType(subjects.second_factor, second_factor.SECOND_FACTOR_EVENTS),
     AggregateType(subjects.session, (session.SessionCreated, session.SessionRefreshed, session.SessionRevoked)),
     AggregateType(subjects.alerts, (session.AccountAlerted,)),
     AggregateType(subjects.profile, (profile.ProfileCreated, profile.ProfileUpdated)),

@@ -80,3 +80,6 @@ class TotpRemoved(Event, frozen=True, kw_only=True):
     # The session in which it was turned off, by its user.
     session_id: str | None = None
     state: SecondFactorState
+
+
+SECOND_FACTOR_EVENTS = (TotpBegun, TotpConfirmed, TotpUsed, RecoveryCodeUsed, TotpRemoved)

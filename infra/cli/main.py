@@ -26,6 +26,7 @@ COMMANDS = {
     "import": ("infra.cli.events.import_", "Import an export into an empty system."),
     "audit": ("infra.cli.accounts.audit", "Show who logged in, and what operators did and looked at."),
     "sessions": ("infra.cli.accounts.sessions", "End sessions of users."),
+    "accounts": ("infra.cli.accounts.accounts", "Help users who have lost what they log in with."),
     "operators": ("infra.cli.accounts.operators", "Manage the accounts that may open the operators' page."),
     "keys": ("infra.cli.accounts.keys", "Show and replace the keys of access tokens."),
     "streams": ("infra.cli.system.streams", "Create the streams, for a deployment."),

@@ -1,6 +1,7 @@
 """Two-step verification over HTTP: set-up, logins of programs and pages, a reset of the password, and the end."""
 
 import asyncio
+import json
 import time
 
 import httpx
@@ -130,3 +131,25 @@ async def test_it_ends_with_password_and_code_and_the_owner_sees_what_failed(api
         return {"wrong_password", "wrong_code", "code_required"} <= {row["reason"] for row in page["failed_attempts"]}
 
     await eventually(all_are_listed, "the failed attempts in the history")
+
+
+async def test_an_operator_turns_it_off_for_who_lost_everything_and_is_recorded(api: Api) -> None:
+    anna = await turn_on(api)
+    reset = ("accounts", "reset-totp", anna.person.username, "--by", "alice", "--json")
+    refused = await asyncio.to_thread(api.system.vestnik, *reset)
+    assert (refused.returncode, refused.stdout) == (2, "")
+    assert_problem(await anna.log_in(), 401, "totp_required")
+    for removed in (True, False):
+        done = await asyncio.to_thread(api.system.vestnik, *reset, "--reason", "lost the phone")
+        assert done.returncode == 0, done.stderr
+        assert json.loads(done.stdout) == {"user_id": anna.person.user_id, "removed": removed}
+    assert (await anna.log_in()).status_code == 201
+    shown = await asyncio.to_thread(
+        api.system.vestnik, "audit", "operators", "--action", "accounts.reset_totp", "--json"
+    )
+    acts = [json.loads(line) for line in shown.stdout.splitlines()]
+    assert [act["reason"] for act in acts if act["target"] == anna.person.user_id] == ["lost the phone"] * 2
+    nobody = await asyncio.to_thread(
+        api.system.vestnik, "accounts", "reset-totp", "nobody.at.all", "--reason", "a test"
+    )
+    assert (nobody.returncode, "there is no user nobody.at.all" in nobody.stderr) == (1, True)

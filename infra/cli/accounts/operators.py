@@ -7,6 +7,8 @@ import click
 import msgspec
 from nats.aio.client import Client as NATS
 
+from contracts import subjects
+from contracts.events.second_factor import SECOND_FACTOR_EVENTS
 from contracts.events.user import UserCreated, UserEmailVerified
 from contracts.values.timestamps import rfc3339
 from infra.cli.accounts.user_lookup import events_of
@@ -20,6 +22,10 @@ from infra.settings import Settings
 from streams.log import Log
 
 _PATIENCE = 5.0
+_NO_TOTP = (
+    "The account has no two-step verification. Wherever others than this machine reach the page, it is needed: turn it "
+    "on in the messenger's settings, then log in again with a code."
+)
 
 
 class NoSuchAccount(OperatorError):
@@ -45,8 +51,10 @@ def operators() -> None:
 def add(user: str, by: str | None, reason: str | None, as_json: bool) -> None:
     """Makes the account USER (a username or an id) an operator; takes effect before the command returns."""
     settings = Settings.load()
-    operator = asyncio.run(_add(with_running_addresses(settings), user.strip().lower(), by, reason))
+    operator, has_totp = asyncio.run(_add(with_running_addresses(settings), user.strip().lower(), by, reason))
     _tell(operator, f"{operator.username} is an operator", as_json)
+    if not has_totp and settings.operator_totp != "off":
+        click.echo(_NO_TOTP, err=True)
 
 
 @operators.command()
@@ -87,14 +95,22 @@ def _line(operator: Operator) -> str:
     return f"{operator.username:<32}  {operator.user_id}  since {rfc3339(operator.since)}, by {operator.by}"
 
 
-async def _add(settings: Settings, user: str, by: str | None, reason: str | None) -> Operator:
+async def _add(settings: Settings, user: str, by: str | None, reason: str | None) -> tuple[Operator, bool]:
+    """Adds the operator; also returns whether the account has two-step verification."""
     nc = await connect_nats(settings, "operator-operators", patience=_PATIENCE)
     try:
         user_id, username = await _account(nc, settings, user)
         async with acting(settings, nc, "operators.add", by=by, target=user_id, reason=reason) as act:
-            return Operators(settings.secrets_path).add(user_id, username, act.actor.name)
+            operator = Operators(settings.secrets_path).add(user_id, username, act.actor.name)
+        return operator, await _has_totp(nc, user_id)
     finally:
         await nc.close()
+
+
+async def _has_totp(nc: NATS, user_id: str) -> bool:
+    message = await Log(nc, patience=_PATIENCE).last(subjects.second_factor(user_id))
+    event = None if message is None else message.open().data
+    return isinstance(event, SECOND_FACTOR_EVENTS) and event.state.secret is not None
 
 
 async def _account(nc: NATS, settings: Settings, user: str) -> tuple[str, str]:

@@ -12,6 +12,7 @@ import msgspec
 from contracts.errors import InvalidTotp, TotpAlreadyOn, TotpNotBegun
 from contracts.events.event import Event
 from contracts.events.second_factor import (
+    SECOND_FACTOR_EVENTS,
     RecoveryCodeUsed,
     SealedSecret,
     SecondFactorState,
@@ -49,11 +50,7 @@ Proof: TypeAlias = AppCode | RecoveryCode
 
 def evolve(state: SecondFactorState, event: Event, at: datetime) -> SecondFactorState:
     """Derives the state from the last event alone."""
-    match event:
-        case TotpBegun() | TotpConfirmed() | TotpUsed() | RecoveryCodeUsed() | TotpRemoved():
-            return event.state
-        case _:
-            return state
+    return event.state if isinstance(event, SECOND_FACTOR_EVENTS) else state
 
 
 def is_on(state: SecondFactorState) -> bool:
