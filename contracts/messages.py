@@ -28,9 +28,13 @@ class Quote(msgspec.Struct, frozen=True, kw_only=True):
     sequence: int
     sender_id: Id
     text: (
-        Annotated[str, Meta(description="As it is now. Left out of live events, which do not know it.")] | UnsetType
+        Annotated[
+            str,
+            Meta(description="As it is now. A live event that cannot learn it within a second is sent without it."),
+        ]
+        | UnsetType
     ) = UNSET
-    deleted: Annotated[bool, Meta(description="true if it was deleted; left out of live events.")] | UnsetType = UNSET
+    deleted: Annotated[bool, Meta(description="true if it was deleted; its text is then empty.")] | UnsetType = UNSET
 
 
 class Reaction(msgspec.Struct, frozen=True):

@@ -57,6 +57,8 @@ class MessageEdited(MessageChange, frozen=True, kw_only=True):
 
     TYPE: ClassVar[str] = "message.edited"
     text: Personal[str]
+    # As in `message.sent`.
+    reply_to: RepliedTo | None = None
 
 
 class MessageDeleted(MessageChange, frozen=True, kw_only=True):

@@ -145,6 +145,8 @@ Sequence = Annotated[int, Meta(ge=0, le=2**53 - 1)]
 MessageSequence = Annotated[int, Meta(ge=1, le=2**53 - 1)]
 PageLimit = Annotated[int, Meta(ge=1, le=200)]
 
+# Most messages whose texts are asked for in one request, to quote them.
+MOST_QUOTES = 200
 # Most messages of a report.
 REPORTED_MESSAGES = 20
 # Minimum and maximum.

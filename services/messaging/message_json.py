@@ -31,23 +31,22 @@ def json_object(shape: type[msgspec.Struct], members: Mapping[str, str]) -> str:
     return " || ".join([*parts, "'}'"]).replace("' || '", "")
 
 
-def _reply_to(text: str, deleted: str) -> str:
-    """Of a row `m` that is a reply: the message that it answers, with the expressions for two of its members."""
-    members = {
+# Of a row `m` that is a reply: the message that it answers.
+_QUOTED = json_object(
+    Quote,
+    {
         "message_id": _quoted("q.message_id"),
         "sequence": "q.sequence",
         "sender_id": _quoted("q.sender_id"),
-        "text": text,
-        "deleted": deleted,
-    }
-    return f"""CASE WHEN m.reply_to_sequence IS NOT NULL THEN (
-        SELECT {json_object(Quote, members)} FROM {{messages}} AS q
+        "text": "to_json(q.text)",
+        "deleted": "CASE WHEN q.deleted THEN 'true' END",
+    },
+)
+# Of a row `m`: the message that it answers, or NULL.
+QUOTE = f"""CASE WHEN m.reply_to_sequence IS NOT NULL THEN (
+        SELECT {_QUOTED} FROM {{messages}} AS q
         WHERE q.conversation_id = m.conversation_id AND q.sequence = m.reply_to_sequence
     ) END"""  # noqa: S608
-
-
-# Of a row `m`: the message that it answers, or NULL.
-QUOTE = _reply_to("to_json(q.text)", "CASE WHEN q.deleted THEN 'true' END")
 
 
 def _array(item: str, order: str) -> str:
@@ -84,8 +83,7 @@ _MESSAGE = {
     "seen_at": _time("m.seen_at"),
 }
 MESSAGE_ITEM = json_object(MessageItem, _MESSAGE)
-# The event of a reply, from which gateways make it, has no text of the message that it answers.
-LIVE_MESSAGE = json_object(LiveMessage, _MESSAGE | {"reply_to": _reply_to("NULL", "NULL")})
+LIVE_MESSAGE = json_object(LiveMessage, _MESSAGE)
 
 # NULL unless conversation `c` is muted now.
 _MUTED_UNTIL = f"""

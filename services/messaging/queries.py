@@ -135,6 +135,14 @@ class MessageCopy(msgspec.Struct, frozen=True, kw_only=True):
     text: str
 
 
+class QuotedRow(msgspec.Struct, frozen=True, kw_only=True):
+    """A message that another one answers; `text` is empty if it was deleted."""
+
+    message_id: str
+    text: str
+    deleted: bool
+
+
 class ClientIdPage(msgspec.Struct, frozen=True):
     """(sender id, client_message_id) pairs of a part of a conversation."""
 
@@ -241,6 +249,24 @@ class MessageQueries:
             ORDER BY sequence
             """,
             {"conversation_id": conversation_id, "message_ids": list(message_ids)},
+        )
+        return rows
+
+    async def quotes(self, messages: Sequence[tuple[str, int]], position: Position) -> list[QuotedRow]:
+        """Returns those of the messages that are there, each named by its conversation and its sequence in that."""
+        await self._model.wait_for(position)
+        rows, _ = await self._model.select(
+            QuotedRow,
+            """
+            SELECT m.message_id, COALESCE(m.text, '') AS text, COALESCE(m.deleted, false) AS deleted
+            FROM unnest(%(conversation_ids)s::uuid[], %(sequences)s::bigint[]) AS q (conversation_id, sequence)
+            JOIN {messages} AS m USING (conversation_id, sequence)
+            WHERE m.message_id IS NOT NULL
+            """,
+            {
+                "conversation_ids": [conversation_id for conversation_id, _ in messages],
+                "sequences": [sequence for _, sequence in messages],
+            },
         )
         return rows
 

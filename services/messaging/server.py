@@ -27,6 +27,8 @@ from contracts.rpc.vestnik.messaging.v1 import (
     EditMessageResponse,
     GetMessagesRequest,
     GetMessagesResponse,
+    GetQuotesRequest,
+    GetQuotesResponse,
     ListConversationsRequest,
     ListConversationsResponse,
     ListMutesRequest,
@@ -41,6 +43,7 @@ from contracts.rpc.vestnik.messaging.v1 import (
     MessagingServiceBase,
     Mute,
     Notification,
+    QuotedText,
     ReactRequest,
     ReactResponse,
     SearchMessagesRequest,
@@ -54,6 +57,7 @@ from contracts.subjects import MESSAGING
 from contracts.values.cursors import decode_cursor, encode_cursor
 from contracts.values.emoji import qualified_emoji
 from contracts.values.field_types import (
+    MOST_QUOTES,
     PAGE_LIMIT,
     REPORTED_MESSAGES,
     ClientMessageId,
@@ -158,6 +162,15 @@ class _Copies(msgspec.Struct, frozen=True):
     user_id: Id
     peer_id: Id
     message_ids: Annotated[tuple[Id, ...], Meta(max_length=REPORTED_MESSAGES)]
+
+
+class _Quoted(msgspec.Struct, frozen=True):
+    conversation_id: Id
+    sequence: MessageSequence
+
+
+class _Quotes(msgspec.Struct, frozen=True):
+    messages: Annotated[tuple[_Quoted, ...], Meta(max_length=MOST_QUOTES)]
 
 
 class _Backfill(msgspec.Struct, frozen=True):
@@ -446,6 +459,22 @@ class MessagingServer(MessagingServiceBase):
                 )
                 for copy in copies
             ]
+        )
+
+    async def get_quotes(self, message: GetQuotesRequest) -> GetQuotesResponse:
+        request = validated(
+            _Quotes,
+            {
+                "messages": [
+                    {"conversation_id": quoted.conversation_id, "sequence": quoted.sequence}
+                    for quoted in message.messages
+                ]
+            },
+        )
+        quoted = [(quoted.conversation_id, quoted.sequence) for quoted in request.messages]
+        rows = await self._messages.quotes(quoted, current().position)
+        return GetQuotesResponse(
+            quotes=[QuotedText(message_id=row.message_id, text=row.text, deleted=row.deleted) for row in rows]
         )
 
     async def backfill(self, message: BackfillRequest) -> AsyncIterator[ClientEvent]:

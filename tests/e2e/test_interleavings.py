@@ -138,6 +138,9 @@ class Device:
             assert data["user_id"] == self._other.user_id
             before = self.view.get(data["sequence"])
             assert (before is None) == (event.type == "message.sent"), "a message came twice, or a change before it"
+            if quote := data.get("reply_to"):
+                quoted = self.view[quote["sequence"]]
+                assert not quoted.deleted or not quote.get("text"), "the text of a deleted message is quoted"
             reply_to = before.reply_to if before is not None else data.get("reply_to", {}).get("sequence")
             self.view[data["sequence"]] = Shown(
                 data["sender_id"],

@@ -109,14 +109,13 @@ async def test_both_react_by_command_and_a_reply_names_the_message_that_it_answe
         assert (refused["status"], refused["body"]["errors"][0]["path"]) == (422, "/emoji")
         reply = await boriss.ask("send", anna.user_id, text="Yes", client_message_id="1", reply_to=message_id)
         assert (reply["status"], reply["body"]["reply_to"]["text"]) == (201, "Dinner?")
-        quote = {"message_id": message_id, "sequence": 1, "sender_id": anna.user_id}
         fields = {"message_id": message_id, "conversation_id": sent["conversation_id"], "sequence": 1}
         for found, other in ((annas, boris), (boriss, anna)):
             events = await found.events_until(3)
             assert [event["event"] for event in events] == ["reaction.changed", "reaction.changed", "message.sent"]
             shown = {"user_id": other.user_id, "sender_id": boris.user_id, **fields}
             assert [event["data"] for event in events[:2]] == [{**shown, "emoji": "❤️"}, {**shown, "emoji": None}]
-            assert events[2]["data"] == {**reply["body"], "user_id": other.user_id, "reply_to": quote}
+            assert events[2]["data"] == {**reply["body"], "user_id": other.user_id}
 
 
 async def test_what_is_sent_comes_down_and_is_answered(api: Api) -> None:

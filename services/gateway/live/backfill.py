@@ -9,13 +9,19 @@ from contracts.notification_kinds import NOTIFICATION_CHANNELS, stream_of
 from contracts.positions import Position
 from contracts.rpc.vestnik.contact.v1 import BackfillRequest as ContactBackfill
 from contracts.rpc.vestnik.contact.v1 import FriendState, GetFriendsRequest, IsFriendRequest, Relation
-from contracts.rpc.vestnik.messaging.v1 import BackfillNotificationsRequest, ListMutesRequest
+from contracts.rpc.vestnik.messaging.v1 import (
+    BackfillNotificationsRequest,
+    GetQuotesRequest,
+    ListMutesRequest,
+    QuotedMessage,
+)
 from contracts.rpc.vestnik.messaging.v1 import BackfillRequest as MessagingBackfill
 from contracts.rpc.vestnik.profile.v1 import BackfillRequest as ProfileBackfill
 from contracts.rpc.vestnik.session.v1 import BackfillRequest as SessionBackfill
 from contracts.subjects import CONTACT, MESSAGING, PROFILE, SESSION
 from contracts.values.ids import new_id
 from infra.rpc.call_context import Call
+from services.gateway.cache.quote_texts import Quoted, QuotedText, QuotedTexts
 from services.gateway.clients import ServiceClients
 from services.gateway.consistency.stream_heads import LastSequence
 from services.gateway.live.client_queue import QueuedEvent
@@ -116,6 +122,22 @@ class Backfill:
         call = Call(request_id=new_id(), position=position, actor=user_id, caller="gateway")
         answer = await remote.read(remote.stub.list_mutes, ListMutesRequest(user_id=user_id), context=call)
         return {mute.peer_id: mute.muted_until / 1000 for mute in answer.mutes}
+
+    async def quotes(self, messages: Sequence[Quoted], messaging: int) -> QuotedTexts:
+        """The texts of quoted messages, once messaging has read to the sequence.
+
+        Raises:
+            VestnikError: messaging does not answer, or lags.
+        """
+        remote = self._remotes.messaging
+        call = Call(request_id=new_id(), position=Position.at(MESSAGING, messaging), caller="gateway")
+        request = GetQuotesRequest(
+            messages=[
+                QuotedMessage(conversation_id=quoted.conversation_id, sequence=quoted.sequence) for quoted in messages
+            ]
+        )
+        answer = await remote.read(remote.stub.get_quotes, request, context=call)
+        return {quote.message_id: QuotedText(quote.text, quote.deleted) for quote in answer.quotes}
 
     async def are_friends(self, user_id: str, other_id: str) -> bool:
         """Whether the two are friends now, according to the stream itself.

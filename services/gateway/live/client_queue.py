@@ -7,6 +7,8 @@ from enum import StrEnum
 
 import msgspec
 
+from services.gateway.cache.quote_texts import Quoted
+
 # Events queued for one client, and the bytes of their data.
 MOST = 512
 MOST_BYTES = 512 * 1024
@@ -39,6 +41,8 @@ class QueuedEvent(msgspec.Struct, frozen=True):
     data: bytes
     # The other user of the conversation that it is about.
     peer: str = ""
+    # The message that it answers, if the data does not have the text of that.
+    quoted: Quoted | None = None
 
 
 class ClientQueue:

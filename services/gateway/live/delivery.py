@@ -15,16 +15,18 @@ from contracts.envelope import Recorded
 from contracts.errors import Invalid, Overloaded, RateLimited, ReadModelBehind, Unavailable
 from contracts.events.event import Event
 from contracts.events.friendship import FriendshipAccepted, FriendshipRemoved
-from contracts.events.message import ConversationUpdated
+from contracts.events.message import ConversationUpdated, MessageDeleted, MessageEdited
 from contracts.events.profile import ProfileUpdated
 from contracts.events.session import SessionRefreshed
 from contracts.positions import Position
 from contracts.rpc.vestnik.session.v1 import ValidateSessionRequest
 from contracts.subjects import CONTACT, MESSAGING, PROFILE
 from contracts.values.ids import new_id
+from contracts.values.personal_data import plaintext_or_none
 from infra.rpc.call_context import Call
 from services.gateway.cache.mute_index import MuteIndex
 from services.gateway.cache.profile_reader import ProfileReader
+from services.gateway.cache.quote_texts import QuotedText, QuoteTexts
 from services.gateway.clients import ServiceClients
 from services.gateway.consistency.encrypted_positions import SealedPositions
 from services.gateway.consistency.stream_follower import StreamFollower, from_end
@@ -114,6 +116,9 @@ class LiveDelivery:
         self._profiles = ProfileUpdates(self._hub, profiles, overrun=self._restart_all)
         self._slots = BackfillSlots()
         self._mutes = MuteIndex(self._backfill.mutes)
+        self._quotes = QuoteTexts(
+            self._backfill.quotes, position=lambda: self._hub.position(MESSAGING), loaded=self._hub.quote
+        )
         self._keys = keys
         self._sealed = sealed
         # With the id of the key that signed the client's token.
@@ -143,6 +148,7 @@ class LiveDelivery:
             for follower in self._followers:
                 group.create_task(follower.run())
             group.create_task(self._profiles.run())
+            group.create_task(self._quotes.run())
             group.create_task(self._watch_keys())
 
     def stop(self) -> None:
@@ -208,6 +214,7 @@ class LiveDelivery:
                     still_active=self._still_active,
                     slots=self._slots,
                     mutes=self._mutes,
+                    quotes=self._quotes,
                     handed_out=self._metrics.delivered.add,
                     heartbeat=self._heartbeat,
                 ) as feed:
@@ -281,6 +288,10 @@ class LiveDelivery:
                 until = settings.muted_until.timestamp() if settings.muted_until is not None else 0.0
                 for peer_id in settings.members:
                     self._mutes.changed(settings.user_id, peer_id, until)
+            case MessageEdited() as edited:
+                self._quotes.changed(edited.message_id, QuotedText(plaintext_or_none(edited.text) or "", False))
+            case MessageDeleted() as deleted:
+                self._quotes.changed(deleted.message_id, QuotedText("", True))
             case SessionRefreshed() as refreshed:
                 self._hub.refreshed(refreshed.user_id, event.aggregate_id, refreshed.expires_at.timestamp())
         some = False

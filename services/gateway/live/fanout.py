@@ -54,6 +54,7 @@ from contracts.subjects import CONTACT, MESSAGING, PROFILE, SESSION
 from contracts.values.ids import notification_id
 from contracts.values.personal_data import plaintext_or_none
 from contracts.values.timestamps import rfc3339
+from services.gateway.cache.quote_texts import Quoted, QuotedText, with_quoted_text
 
 # The order of backfill: the session first, as it decides whether the client may still receive anything.
 STREAMS = (SESSION, CONTACT, PROFILE, MESSAGING)
@@ -113,6 +114,10 @@ class OutboundEvent(msgspec.Struct, frozen=True, kw_only=True):
     payload_by_user: Mapping[str, bytes]
     # The message whose text the payloads have, or of which they notify; empty for other events.
     message_id: str = ""
+    # The message that it answers.
+    quoted: Quoted | None = None
+    # Whether the payloads have the text of that.
+    is_quote_known: bool = False
     # The user whose friends all receive the data; empty if `payload_by_user` names the recipients.
     friends_of: str = ""
 
@@ -132,7 +137,7 @@ def fan_out(event: Recorded[Event]) -> Iterator[OutboundEvent]:
             yield from _sent(event, event.data)
         case MessageEdited() as edited:
             text = plaintext_or_none(edited.text) or ""
-            yield _changed(event, edited, text=text, edited_at=rfc3339(event.at))
+            yield _changed(event, edited, text=text, edited_at=rfc3339(event.at), reply_to=edited.reply_to)
         case MessageDeleted() as deleted:
             yield _changed(event, deleted, text="", deleted=True)
         case ReactionChanged() as changed:
@@ -192,16 +197,22 @@ def _sent(event: Recorded[Event], sent: MessageSent) -> Iterator[OutboundEvent]:
         sender_id=sender_id,
         text=plaintext_or_none(sent.text) or "",
         sent_at=rfc3339(event.at),
-        reply_to=UNSET if sent.reply_to is None else _quote(sent.reply_to),
+        reply_to=_quote(sent.reply_to),
     )
     to = {sender_id: _ENCODE(shown), recipient_id: _ENCODE(msgspec.structs.replace(shown, user_id=sender_id))}
-    yield _of_message(event, sent.message_id, to)
+    yield _of_message(event, sent.message_id, to, _quoted(event.aggregate_id, sent.reply_to))
     notification = _notified(event, NOTIFIED_MESSAGING, sent.recipient_id, MESSAGE, sent.sender_id)
     yield msgspec.structs.replace(notification, message_id=sent.message_id)
 
 
-def _quote(answered: RepliedTo) -> Quote:
+def _quote(answered: RepliedTo | None) -> Quote | UnsetType:
+    if answered is None:
+        return UNSET
     return Quote(message_id=answered.message_id, sequence=answered.sequence, sender_id=answered.sender_id)
+
+
+def _quoted(conversation_id: str, answered: RepliedTo | None) -> Quoted | None:
+    return None if answered is None else Quoted(answered.message_id, conversation_id, answered.sequence)
 
 
 def _updated(event: Recorded[Event], settings: ConversationUpdated) -> OutboundEvent:
@@ -233,6 +244,7 @@ def _changed(
     text: str,
     edited_at: str | UnsetType = UNSET,
     deleted: bool | UnsetType = UNSET,
+    reply_to: RepliedTo | None = None,
 ) -> OutboundEvent:
     to = {
         user_id: LiveMessage(
@@ -245,13 +257,17 @@ def _changed(
             sent_at=rfc3339(message.sent_at),
             edited_at=edited_at,
             deleted=deleted,
+            reply_to=_quote(reply_to),
         )
         for user_id, other_id in permutations(message.members, 2)
     }
-    return _of_message(event, message.message_id, {user_id: _ENCODE(shown) for user_id, shown in to.items()})
+    payloads = {user_id: _ENCODE(shown) for user_id, shown in to.items()}
+    return _of_message(event, message.message_id, payloads, _quoted(message.conversation_id, reply_to))
 
 
-def _of_message(event: Recorded[Event], message_id: str, to: Mapping[str, bytes]) -> OutboundEvent:
+def _of_message(
+    event: Recorded[Event], message_id: str, to: Mapping[str, bytes], quoted: Quoted | None
+) -> OutboundEvent:
     return OutboundEvent(
         channel=MESSAGING,
         sequence=event.sequence,
@@ -259,7 +275,20 @@ def _of_message(event: Recorded[Event], message_id: str, to: Mapping[str, bytes]
         at=event.at,
         payload_by_user=to,
         message_id=message_id,
+        quoted=quoted,
     )
+
+
+def text_of(event: OutboundEvent) -> QuotedText:
+    """What a quote shows of the event's message."""
+    message = _DECODE_MESSAGE(next(iter(event.payload_by_user.values())))
+    return QuotedText(message.text, message.deleted is True)
+
+
+def with_quote(event: OutboundEvent, text: QuotedText) -> OutboundEvent:
+    """The event of a reply, with the text of the message that it answers."""
+    payloads = {user_id: with_quoted_text(data, text) for user_id, data in event.payload_by_user.items()}
+    return msgspec.structs.replace(event, payload_by_user=payloads, is_quote_known=True)
 
 
 def with_change(event: OutboundEvent, change: OutboundEvent) -> OutboundEvent:

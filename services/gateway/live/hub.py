@@ -13,8 +13,9 @@ import msgspec
 from contracts.events.message import MessageDeleted
 from contracts.notification_kinds import NOTIFICATION_CHANNELS, NOTIFIED_MESSAGING, stream_of
 from contracts.subjects import MESSAGING, PROFILE
+from services.gateway.cache.quote_texts import Quoted, QuotedTexts
 from services.gateway.live.client_queue import ClientQueue, QueuedEvent
-from services.gateway.live.fanout import CHANNELS, STREAMS, LazyNotification, OutboundEvent
+from services.gateway.live.fanout import CHANNELS, STREAMS, LazyNotification, OutboundEvent, with_quote
 from services.gateway.live.friend_index import FriendIndex, FriendSet
 from services.gateway.live.replay_buffer import ReplayBuffer
 
@@ -86,6 +87,8 @@ class Hub:
 
     def publish(self, event: OutboundEvent) -> None:
         """Publishes the next event of a channel."""
+        if event.quoted is not None and (text := self._recent[event.channel].text_of(event.quoted.message_id)):
+            event = with_quote(event, text)
         self._recent[event.channel].add(event)
         if event.type == MessageDeleted.TYPE:
             self._recent[NOTIFIED_MESSAGING].remove(event.message_id)
@@ -97,6 +100,10 @@ class Hub:
             queues = self._queues.get(user_id)
             if queues is not None:
                 self._deliver(event, "" if event.friends_of else user_id, queues)
+
+    def quote(self, texts: QuotedTexts) -> None:
+        """Gives texts that were looked up to the buffered events which quote them."""
+        self._recent[MESSAGING].quote(texts)
 
     def skip(self, sequence: int) -> None:
         """Skips a profile.updated of a user without friends here."""
@@ -186,7 +193,8 @@ class Hub:
             if event.channel in NOTIFICATION_CHANNELS and (not queue.notified or _is_muted(event, queue)):
                 continue
             if waiting is None:
-                waiting = QueuedEvent(event.channel, event.sequence, event.type, event.payload_by_user[data_of])
+                data = event.payload_by_user[data_of]
+                waiting = QueuedEvent(event.channel, event.sequence, event.type, data, quoted=_unknown_quote(event))
             queue.put(waiting)
 
 
@@ -210,4 +218,8 @@ def _of(queue: ClientQueue, friend_set: FriendSet, events: Iterable[OutboundEven
                 if event.channel == MESSAGING
                 else ""
             )
-            yield QueuedEvent(event.channel, event.sequence, event.type, data, peer)
+            yield QueuedEvent(event.channel, event.sequence, event.type, data, peer, _unknown_quote(event))
+
+
+def _unknown_quote(event: OutboundEvent) -> Quoted | None:
+    return None if event.is_quote_known else event.quoted

@@ -1,13 +1,14 @@
 """The latest events in memory, for clients that were away for moments or are joining.
 
 Bounded in number and in bytes; older events come from the owners' read models. As there, a message has its current
-text, a deleted one has none, and nothing notifies of it.
+text, a deleted one has none, and nothing notifies of it; quotes show the same.
 """
 
 from collections import deque
 
 from contracts.events.message import MessageDeleted, MessageEdited
-from services.gateway.live.fanout import OutboundEvent, with_change
+from services.gateway.cache.quote_texts import QuotedText, QuotedTexts
+from services.gateway.live.fanout import OutboundEvent, text_of, with_change, with_quote
 
 _MOST = 4_096
 _MOST_BYTES = 16 * 1024 * 1024
@@ -46,13 +47,30 @@ class ReplayBuffer:
         self._told = deque(event for event in self._told if event.message_id != message_id)
         self._bytes = sum(event.size() for event in self._told)
 
+    def text_of(self, message_id: str) -> QuotedText | None:
+        """The message's text as it is now; None if none of its events is here."""
+        # Most replies answer one of the last messages.
+        event = next((event for event in reversed(self._told) if event.message_id == message_id), None)
+        return None if event is None else text_of(event)
+
+    def quote(self, texts: QuotedTexts) -> None:
+        """Gives these texts to the quotes that have none."""
+        for index, event in enumerate(self._told):
+            if event.quoted is not None and not event.is_quote_known and event.quoted.message_id in texts:
+                self._replace(index, with_quote(event, texts[event.quoted.message_id]))
+
     def _apply(self, change: OutboundEvent) -> None:
-        """Gives the message's earlier events the text that it has after the change."""
+        """Gives the message's earlier events, and quotes of it, the text that it has after the change."""
+        text = text_of(change)
         for index, event in enumerate(self._told):
             if event.message_id == change.message_id:
-                changed = with_change(event, change)
-                self._bytes += changed.size() - event.size()
-                self._told[index] = changed
+                self._replace(index, with_change(event, change))
+            elif event.quoted is not None and event.quoted.message_id == change.message_id:
+                self._replace(index, with_quote(event, text))
+
+    def _replace(self, index: int, event: OutboundEvent) -> None:
+        self._bytes += event.size() - self._told[index].size()
+        self._told[index] = event
 
     def since(self, sequence: int) -> list[OutboundEvent]:
         """All events after the sequence, in order. Complete only if the sequence is not below `oldest_sequence`."""

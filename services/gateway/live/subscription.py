@@ -27,6 +27,7 @@ from contracts.events.session import SessionRevoked
 from contracts.notification_kinds import LiveSessionEnd
 from contracts.subjects import CONTACT, MESSAGING, PROFILE, SESSION
 from services.gateway.cache.mute_index import MuteIndex, UserMutes
+from services.gateway.cache.quote_texts import QuoteTexts, with_quoted_text
 from services.gateway.live.backfill import EventPage
 from services.gateway.live.backfill_slots import SMALL, BackfillSlots
 from services.gateway.live.client_queue import EPHEMERAL, ClientQueue, CloseReason, QueuedEvent
@@ -101,6 +102,7 @@ class Subscription:
         still_active: StillActive,
         slots: BackfillSlots,
         mutes: MuteIndex,
+        quotes: QuoteTexts,
         handed_out: Callable[[int], None],
         heartbeat: float = HEARTBEAT,
         pause: float = _PAUSE,
@@ -114,6 +116,7 @@ class Subscription:
         self._still_active = still_active
         self._slots = slots
         self._mutes = mutes
+        self._quotes = quotes
         self._handed_out = handed_out
         self._heartbeat = heartbeat
         self._pause = pause
@@ -208,13 +211,25 @@ class Subscription:
             return await self._page(late, friend_set)
         if doubtful := self._unconfirmed_peers(friend_set):
             return await self._ask(doubtful)
-        # No await from here on.
+        # No await until the queue is attached.
         events = [event for event in self._remembered(friend_set) if self._closed.get(event.peer, 0) < event.sequence]
         part = _beginning(events)
         if len(part) == len(events) <= _FEW:
             hub.attach(queue)
             self._attached = True
-        return self._numbered(part) or None
+        return self._numbered(await self._with_quotes(part)) or None
+
+    async def _with_quotes(self, events: list[QueuedEvent]) -> list[QueuedEvent]:
+        """The events with the texts that replies quote; this client alone waits for them."""
+        if all(event.quoted is None for event in events):
+            return events
+        texts = await self._quotes.get(event.quoted for event in events if event.quoted is not None)
+        return [
+            event
+            if event.quoted is None or (text := texts.get(event.quoted.message_id)) is None
+            else msgspec.structs.replace(event, data=with_quoted_text(event.data, text))
+            for event in events
+        ]
 
     async def _page(self, channel: str, friend_set: FriendSet) -> list[ClientEvent] | None:
         queue = self._queue
@@ -266,7 +281,7 @@ class Subscription:
                 return await self._check_expiry()
             await self._idle(min(self._heartbeat, left))
         if len(queue):
-            return self._numbered(queue.drain())
+            return self._numbered(await self._with_quotes(queue.drain()))
         return self._heartbeat_or_end()
 
     async def _idle(self, seconds: float) -> None:
@@ -288,7 +303,7 @@ class Subscription:
     def _deliver_now(self, event: QueuedEvent) -> bool:
         """Delivers the event to a client that has received everything before it."""
         assert self.try_write is not None
-        if event.channel == SESSION:
+        if event.channel == SESSION or event.quoted is not None:
             return False
         here = self._hub.head() if event.channel != EPHEMERAL else None
         try:

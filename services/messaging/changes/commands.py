@@ -12,6 +12,7 @@ import msgspec
 from contracts.envelope import now
 from contracts.errors import NotFriends, UserNotFound
 from contracts.events.event import Event
+from contracts.events.message import RepliedTo
 from contracts.subjects import message
 from contracts.values.ids import pair_id
 from infra.rpc.call_context import Call
@@ -149,6 +150,7 @@ class ChangeCommands:
             sent_at=stored.sent_at,
             members=tuple(sorted((target.user_id, target.peer_id))),
             text=stored.text,
+            reply_to=None if stored.quote is None else msgspec.json.decode(stored.quote, type=RepliedTo),
         )
         result: CommandResult[Message] = await messages.execute(
             stored.message_id, lambda state: decide(state, original), call.provenance()

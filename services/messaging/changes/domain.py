@@ -7,7 +7,7 @@ import msgspec
 
 from contracts.errors import EditWindowOver, MessageHasBeenDeleted, NotSender, TooManyChanges
 from contracts.events.event import Event
-from contracts.events.message import MessageDeleted, MessageEdited, ReactionChanged
+from contracts.events.message import MessageDeleted, MessageEdited, ReactionChanged, RepliedTo
 from contracts.values.personal_data import plaintext_or_none
 
 # Bounds of one message's aggregate, which is read as a whole. Apart, so that nobody uses up the sender's edits.
@@ -60,6 +60,7 @@ class OriginalMessage(msgspec.Struct, frozen=True, kw_only=True):
     members: tuple[str, ...]
     # Known only while the message was not edited.
     text: str
+    reply_to: RepliedTo | None = None
 
 
 def evolve_message(state: Message, event: Event, at: datetime) -> Message:
@@ -111,6 +112,7 @@ def decide_edit(
             sent_at=original.sent_at,
             members=original.members,
             text=text,
+            reply_to=original.reply_to,
         ),
     )
 

@@ -185,6 +185,9 @@ class Messaging(messaging.MessagingServiceBase):
     ) -> messaging.MarkNotificationsReadResponse:
         return await self.script.play("mark_read", message, messaging.MarkNotificationsReadResponse)
 
+    async def get_quotes(self, message: messaging.GetQuotesRequest) -> messaging.GetQuotesResponse:
+        return await self.script.play("get_quotes", message, messaging.GetQuotesResponse)
+
     async def list_mutes(self, message: messaging.ListMutesRequest) -> messaging.ListMutesResponse:
         return messaging.ListMutesResponse()
 

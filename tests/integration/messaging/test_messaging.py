@@ -32,6 +32,7 @@ from contracts.rpc.vestnik.messaging.v1 import (
     DeleteMessageRequest,
     EditMessageRequest,
     GetMessagesRequest,
+    GetQuotesRequest,
     ListConversationsRequest,
     ListMutesRequest,
     ListNotificationsRequest,
@@ -39,6 +40,7 @@ from contracts.rpc.vestnik.messaging.v1 import (
     MarkSeenRequest,
     MessagingServiceStub,
     Notification,
+    QuotedMessage,
     ReactRequest,
     ReactResponse,
     SendMessageRequest,
@@ -47,6 +49,7 @@ from contracts.rpc.vestnik.messaging.v1 import (
 )
 from contracts.subjects import MESSAGING, conversation, notifications, settings
 from contracts.subjects import message as message_subject
+from contracts.values.field_types import MOST_QUOTES
 from contracts.values.ids import new_id, pair_id
 from contracts.values.timestamps import to_unix_ms
 from infra.rpc.client import Client
@@ -223,7 +226,41 @@ async def test_a_reply_shows_the_message_that_it_answers_wherever_it_is_shown(ho
         message_id=message_of(plain).message_id, sequence=3, sender_id=anna, text="Fine"
     )
     live = [msgspec.json.decode(event.data).get("reply_to") for event in await missed(client, anna, 0, plain.position)]
-    assert live[:3] == [None, {"message_id": first.message_id, "sequence": 1, "sender_id": anna}, None]
+    assert live[:3] == [None, msgspec.to_builtins(quote), None]
+
+
+async def test_quotes_are_asked_for_by_conversation_and_sequence_and_show_a_message_as_it_is_now(house: House) -> None:
+    anna, ben, _ = await friends(house)
+    client = house.client("messaging")
+    one, two, three = [message_of(await send(client, anna, ben, text)) for text in ("a\n", "b", "c")]
+    edited = await edit(client, anna, ben, two.message_id, "b2")
+    position = await delete(client, anna, ben, three.message_id)
+    assert edited.text == "b2"
+
+    async def quotes(*messages: tuple[str, int]) -> list[tuple[str, str, bool]]:
+        request = GetQuotesRequest(
+            messages=[
+                QuotedMessage(conversation_id=conversation_id, sequence=sequence)
+                for conversation_id, sequence in messages
+            ]
+        )
+        stub = client.stub(MessagingServiceStub)
+        answer = await client.call(stub.get_quotes, request, timeout=10.0, context=seen(position))
+        return sorted((quote.text, quote.message_id, quote.deleted) for quote in answer.quotes)
+
+    here = one.conversation_id
+    absent = ((here, 4), (new_id(), 1))
+    assert await quotes(*((here, sequence) for sequence in (1, 2, 3)), *absent) == [
+        ("", three.message_id, True),
+        ("a\n", one.message_id, False),
+        ("b2", two.message_id, False),
+    ]
+    assert await quotes() == []
+    for invalid in (("x", 1), (here, 0), (here, -1)):
+        with pytest.raises(Invalid):
+            await quotes(invalid)
+    with pytest.raises(Invalid):
+        await quotes(*((here, sequence) for sequence in range(1, MOST_QUOTES + 2)))
 
 
 async def test_a_reply_answers_a_message_of_the_same_conversation(house: House) -> None:

@@ -28,6 +28,7 @@ from contracts.events.message import (
 from contracts.events.session import AccountAlerted, SessionRefreshed, SessionRevoked
 from contracts.values.ids import new_id, notification_id
 from contracts.values.timestamps import rfc3339
+from services.gateway.cache.quote_texts import Quoted
 from services.gateway.live.fanout import fan_out
 
 ANNA, BORIS, PLACE = new_id(), new_id(), new_id()
@@ -132,8 +133,12 @@ def test_each_of_two_is_told_of_the_other() -> None:
 def test_a_reply_names_the_message_that_it_answers() -> None:
     answered = RepliedTo(message_id="a", sequence=2, sender_id=BORIS)
     [message, _] = fan_out(recorded(msgspec.structs.replace(SENT, reply_to=answered)))
-    for data in message.payload_by_user.values():
-        assert msgspec.json.decode(data)["reply_to"] == {"message_id": "a", "sequence": 2, "sender_id": BORIS}
+    [edited] = fan_out(recorded(MessageEdited(text="Ho", reply_to=answered, **CHANGED)))
+    for event in (message, edited):
+        assert event.quoted == Quoted("a", PLACE, 2)
+        assert not event.is_quote_known
+        for data in event.payload_by_user.values():
+            assert msgspec.json.decode(data)["reply_to"] == {"message_id": "a", "sequence": 2, "sender_id": BORIS}
 
 
 @pytest.mark.parametrize(

@@ -1,8 +1,10 @@
 import msgspec
+from msgspec import UNSET, UnsetType
 
 from contracts.envelope import now
 from contracts.messages import LiveMessage, Quote
 from contracts.values.ids import new_id, pair_id
+from services.gateway.cache.quote_texts import Quoted, QuotedText
 from services.gateway.live.fanout import OutboundEvent
 from services.gateway.live.replay_buffer import ReplayBuffer
 
@@ -14,6 +16,7 @@ def told(sequence: int, size: int = 2) -> OutboundEvent:
 
 
 MESSAGE, OTHER, ANNA, BORIS = new_id(), new_id(), new_id(), new_id()
+QUOTE = Quote(message_id=MESSAGE, sequence=3, sender_id=ANNA)
 
 
 def of_message(sequence: int, kind: str, text: str, message_id: str = MESSAGE, **members: object) -> OutboundEvent:
@@ -128,3 +131,41 @@ def test_the_events_of_a_removed_message_are_gone_and_take_no_room() -> None:
     recent.remove(MESSAGE)
     recent.add(of_message(3, "message.sent", "x" * 700, new_id()))
     assert (recent.oldest_sequence, sequences(recent, 0)) == (0, [2, 3])
+
+
+def quotes(recent: ReplayBuffer) -> list[Quote | UnsetType]:
+    shown = (msgspec.json.decode(event.payload_by_user["anna"], type=LiveMessage) for event in recent.since(0))
+    return [message.reply_to for message in shown]
+
+
+def reply(sequence: int) -> OutboundEvent:
+    """To MESSAGE."""
+    event = of_message(sequence, "message.sent", "reply", new_id(), reply_to=QUOTE)
+    return msgspec.structs.replace(event, quoted=Quoted(MESSAGE, pair_id(ANNA, BORIS), 3))
+
+
+def test_quotes_show_the_text_that_the_message_has_after_its_last_change() -> None:
+    recent = ReplayBuffer(most_bytes=4_500)
+    recent.add(of_message(1, "message.sent", "x"))
+    recent.add(reply(2))
+    assert recent.text_of(MESSAGE) == QuotedText("x", False)
+    recent.quote({MESSAGE: QuotedText("x", False), OTHER: QuotedText("other", False)})
+    assert quotes(recent) == [UNSET, msgspec.structs.replace(QUOTE, text="x")]
+    recent.add(of_message(3, "message.edited", "y" * 1_000, edited_at="2026-01-31T12:00:01.000Z"))
+    assert quotes(recent)[1] == msgspec.structs.replace(QUOTE, text="y" * 1_000)
+    # A text that was looked up before the change is not the newest.
+    recent.quote({MESSAGE: QuotedText("x", False)})
+    assert quotes(recent)[1] == msgspec.structs.replace(QUOTE, text="y" * 1_000)
+    recent.add(of_message(4, "message.deleted", "", deleted=True))
+    assert quotes(recent)[1] == msgspec.structs.replace(QUOTE, text="", deleted=True)
+    assert recent.text_of(MESSAGE) == QuotedText("", True)
+    # The room of the texts is free again.
+    recent.add(of_message(5, "message.sent", "z" * 700, OTHER))
+    assert sequences(recent, 0) == [1, 2, 3, 4, 5]
+
+
+def test_the_text_of_a_message_whose_events_are_gone_is_not_known() -> None:
+    recent = ReplayBuffer(most=1)
+    recent.add(of_message(1, "message.sent", "x"))
+    recent.add(reply(2))
+    assert recent.text_of(MESSAGE) is None

@@ -1,7 +1,7 @@
 """The joint of history and present, in any order in which events, gateways, read models and clients can move."""
 
 import asyncio
-from collections.abc import Collection, Mapping
+from collections.abc import Collection, Mapping, Sequence
 from random import Random
 
 import msgspec
@@ -12,12 +12,13 @@ from hypothesis import strategies as st
 from contracts.envelope import Recorded, now
 from contracts.errors import Unavailable
 from contracts.events.event import Event
-from contracts.events.message import MessageSent
+from contracts.events.message import MessageSent, RepliedTo
 from contracts.notification_kinds import NOTIFIED_MESSAGING, stream_of
 from contracts.positions import Position
 from contracts.subjects import MESSAGING, PROFILE
-from contracts.values.ids import new_id
+from contracts.values.ids import new_id, pair_id
 from services.gateway.cache.mute_index import MuteIndex
+from services.gateway.cache.quote_texts import Quoted, QuotedText, QuotedTexts, QuoteTexts
 from services.gateway.live import subscription
 from services.gateway.live.backfill import EventPage
 from services.gateway.live.backfill_slots import SMALL, BackfillSlots
@@ -47,6 +48,7 @@ class World:
         self.over = False
         self.slots = BackfillSlots(most_of_one=2)
         self.mutes = MuteIndex(self.load_mutes, pause=0.0)
+        self.quotes = QuoteTexts(self.load_quotes, position=lambda: 0, loaded=lambda texts: None)
         # How often the mutes cannot be loaded.
         self.mutes_fail = 0
 
@@ -128,6 +130,9 @@ class World:
     async def are_friends(self, user_id: str, other_id: str) -> bool:
         return True
 
+    async def load_quotes(self, messages: Sequence[Quoted], messaging: int) -> QuotedTexts:
+        return {quoted.message_id: QuotedText("quoted", False) for quoted in messages}
+
     async def load_mutes(self, user_id: str, messaging: int) -> Mapping[str, float]:
         if self.mutes_fail:
             self.mutes_fail -= 1
@@ -151,6 +156,7 @@ def feed(world: World, hub: Hub, position: str, *, notified: bool = False) -> tu
         still_active=still_active,
         slots=world.slots,
         mutes=world.mutes,
+        quotes=world.quotes,
         handed_out=lambda number: None,
         heartbeat=0.0,
         pause=0.0,
@@ -375,3 +381,107 @@ async def test_a_muted_conversation_notifies_nobody_once_the_mutes_are_loaded_an
         world.mutes.changed(ME, FRIEND, 0.0)
         hub.publish(notification(9, FRIEND))
         assert await notified(1) == [FRIEND]
+
+
+PEER, OLD, NEW = new_id(), new_id(), new_id()
+
+
+async def peer_alone(user_id: str, contact: int) -> Collection[str]:
+    return {PEER}
+
+
+def message(sequence: int, message_id: str = "", reply_to: RepliedTo | None = None) -> OutboundEvent:
+    """A message to this user, and no notification."""
+    sent = MessageSent(
+        message_id=message_id or new_id(),
+        sender_id=PEER,
+        recipient_id=ME,
+        sequence=sequence,
+        text=f"text {sequence}",
+        client_message_id="c",
+        reply_to=reply_to,
+    )
+    event: Recorded[Event] = Recorded(
+        stream=MESSAGING,
+        sequence=sequence,
+        subject="s",
+        id=str(sequence),
+        type=sent.TYPE,
+        aggregate_id=pair_id(ME, PEER),
+        version=sequence,
+        at=now(),
+        actor=None,
+        correlation_id=None,
+        causation_id=None,
+        data=sent,
+    )
+    return next(iter(fan_out(event)))
+
+
+@pytest.mark.parametrize("direct", [True, False])
+@pytest.mark.parametrize("answered", [True, False])
+async def test_a_reply_waits_for_the_text_that_it_quotes_and_later_events_stay_behind_it(
+    direct: bool, answered: bool
+) -> None:
+    hub, world = Hub(FriendIndex(peer_alone), seal=plain), World(Random(1))
+    for stream in STREAMS:
+        hub.start_stream(stream, 5)
+    asked, may_answer = asyncio.Event(), asyncio.Event()
+
+    async def load(messages: Sequence[Quoted], messaging: int) -> QuotedTexts:
+        asked.set()
+        await may_answer.wait()
+        return {OLD: QuotedText("quoted", False)}
+
+    world.quotes = QuoteTexts(load, position=lambda: 0, loaded=hub.quote, patience=60 if answered else 0.01)
+    looking_up = asyncio.create_task(world.quotes.run())
+    position = Position(dict.fromkeys(STREAMS, 5)).encode()
+    found, _ = feed(world, hub, position)
+    got: list[tuple[int, object]] = []
+
+    def take(item: ClientEvent) -> bool:
+        shown = msgspec.json.decode(item.data)
+        got.append((shown["sequence"], shown.get("reply_to", {}).get("text")))
+        return True
+
+    async def read() -> None:
+        while len(got) < 4:
+            for item in await found.next():
+                take(item)
+
+    def publish() -> None:
+        hub.publish(message(6))
+        hub.publish(message(7, reply_to=RepliedTo(message_id=OLD, sequence=1, sender_id=ME)))
+        hub.publish(message(8, NEW))
+        hub.publish(message(9, reply_to=RepliedTo(message_id=NEW, sequence=8, sender_id=PEER)))
+
+    async with found:
+        while not found._attached:
+            await found.next()
+        found.try_write = take if direct else None
+        asyncio.get_running_loop().call_soon(publish)
+        reading = asyncio.create_task(read())
+        async with asyncio.timeout(60):
+            await asked.wait()
+            if answered:
+                assert [sequence for sequence, _ in got] in ([6], [])
+                may_answer.set()
+            await reading
+    looking_up.cancel()
+    # The reply to a message that the gateway has in memory needs no look-up.
+    assert got == [(6, None), (7, "quoted" if answered else None), (8, None), (9, "text 8")]
+
+
+async def test_a_client_that_comes_back_gets_the_text_that_a_reply_in_memory_quotes() -> None:
+    hub, world = Hub(FriendIndex(peer_alone), seal=plain), World(Random(1))
+    for stream in STREAMS:
+        hub.start_stream(stream, 5)
+    looking_up = asyncio.create_task(world.quotes.run())
+    hub.publish(message(6, reply_to=RepliedTo(message_id=OLD, sequence=1, sender_id=ME)))
+    found, _ = feed(world, hub, Position(dict.fromkeys(STREAMS, 5)).encode())
+    async with found:
+        items: list[ClientEvent] = []
+        while not items:
+            items = await found.next()
+    looking_up.cancel()
+    assert msgspec.json.decode(items[0].data)["reply_to"]["text"] == "quoted"

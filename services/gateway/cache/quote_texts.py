@@ -1,0 +1,130 @@
+"""Looks up the texts that live events of replies quote: the event of a reply only names the message that it answers.
+
+Messages that clients need while a request is under way go together into the next one. A message that is edited or
+deleted meanwhile has what its event says, whatever the answer says.
+"""
+
+import asyncio
+import logging
+from collections.abc import Awaitable, Callable, Iterable, Mapping, Sequence
+
+import msgspec
+from msgspec import UNSET
+
+from contracts.errors import VestnikError
+from contracts.messages import LiveMessage
+from contracts.values.field_types import MOST_QUOTES
+
+log = logging.getLogger(__name__)
+# Seconds after which events are sent without the texts.
+_PATIENCE = 1.0
+
+_ENCODE = msgspec.json.Encoder().encode
+_DECODE = msgspec.json.Decoder(LiveMessage).decode
+
+
+class Quoted(msgspec.Struct, frozen=True):
+    """A message that another one answers."""
+
+    message_id: str
+    conversation_id: str
+    # In the conversation.
+    sequence: int
+
+
+class QuotedText(msgspec.Struct, frozen=True):
+    """What a quote shows of its message; the text is empty if that was deleted."""
+
+    text: str
+    deleted: bool
+
+
+# By the id of the quoted message.
+QuotedTexts = Mapping[str, QuotedText]
+# Loads the texts once messaging has read to a sequence of MESSAGING, without those of unknown messages.
+Load = Callable[[Sequence[Quoted], int], Awaitable[QuotedTexts]]
+_Answer = asyncio.Future[QuotedText | None]
+
+
+def with_quoted_text(data: bytes, quoted: QuotedText) -> bytes:
+    """The JSON of a live event of a reply, whose quote shows this text."""
+    message = _DECODE(data)
+    if message.reply_to is UNSET:
+        return data
+    quote = msgspec.structs.replace(message.reply_to, text=quoted.text, deleted=quoted.deleted or UNSET)
+    return _ENCODE(msgspec.structs.replace(message, reply_to=quote))
+
+
+class QuoteTexts:
+    def __init__(
+        self,
+        load: Load,
+        *,
+        position: Callable[[], int],
+        loaded: Callable[[QuotedTexts], None],
+        patience: float = _PATIENCE,
+    ) -> None:
+        """
+        `position`: how far MESSAGING has been published here; later changes come to `changed`.
+        `loaded`: called with the texts of each answer.
+        """
+        self._load = load
+        self._position = position
+        self._loaded = loaded
+        self._patience = patience
+        # By message id: the messages whose texts are not known yet; None as a result: messaging does not know it.
+        self._answers: dict[str, _Answer] = {}
+        # Those of them that no request contains yet.
+        self._waiting: dict[str, Quoted] = {}
+        self._more = asyncio.Event()
+
+    async def get(self, messages: Iterable[Quoted]) -> QuotedTexts:
+        """The texts as they are now, without those that messaging does not know or does not say within a second."""
+        answers = {quoted.message_id: self._answer(quoted) for quoted in messages}
+        await asyncio.wait(answers.values(), timeout=self._patience)
+        return {
+            message_id: text
+            for message_id, answer in answers.items()
+            if answer.done() and (text := answer.result()) is not None
+        }
+
+    def changed(self, message_id: str, text: QuotedText) -> None:
+        """The message has been edited or deleted."""
+        self._waiting.pop(message_id, None)
+        answer = self._answers.pop(message_id, None)
+        if answer is not None:
+            answer.set_result(text)
+
+    async def run(self) -> None:
+        """Loads texts until cancelled."""
+        while True:
+            await self._more.wait()
+            self._more.clear()
+            while self._waiting:
+                await self._load_some()
+
+    def _answer(self, quoted: Quoted) -> _Answer:
+        answer = self._answers.get(quoted.message_id)
+        if answer is None:
+            answer = self._answers[quoted.message_id] = asyncio.get_running_loop().create_future()
+            self._waiting[quoted.message_id] = quoted
+            self._more.set()
+        return answer
+
+    async def _load_some(self) -> None:
+        messages = list(self._waiting.values())[:MOST_QUOTES]
+        for quoted in messages:
+            del self._waiting[quoted.message_id]
+        answers = {quoted.message_id: self._answers[quoted.message_id] for quoted in messages}
+        texts: QuotedTexts = {}
+        try:
+            async with asyncio.timeout(self._patience):
+                texts = await self._load(messages, self._position())
+        except (VestnikError, TimeoutError) as error:
+            log.info("live events of replies are sent without the text that they quote: %r", error)
+        # Without those that were changed meanwhile.
+        pending = {message_id: answer for message_id, answer in answers.items() if not answer.done()}
+        for message_id, answer in pending.items():
+            del self._answers[message_id]
+            answer.set_result(texts.get(message_id))
+        self._loaded({message_id: text for message_id, text in texts.items() if message_id in pending})

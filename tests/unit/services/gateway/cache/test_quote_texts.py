@@ -1,0 +1,125 @@
+"""Texts of quoted messages are looked up together, and are never older than what is published."""
+
+import asyncio
+from collections.abc import AsyncIterator, Sequence
+from contextlib import asynccontextmanager
+
+import pytest
+
+from contracts.errors import Unavailable
+from contracts.values.field_types import MOST_QUOTES
+from services.gateway.cache.quote_texts import Quoted, QuotedText, QuotedTexts, QuoteTexts
+
+FIRST, SECOND = Quoted("first", "conversation", 1), Quoted("second", "conversation", 2)
+LONG = 60.0
+
+
+class Messaging:
+    """Answers a request once it is allowed to."""
+
+    def __init__(self) -> None:
+        self.requests: list[tuple[list[str], int]] = []
+        self.answers: asyncio.Queue[QuotedTexts | Exception] = asyncio.Queue()
+        self.position = 7
+        self.loaded: list[QuotedTexts] = []
+
+    async def load(self, messages: Sequence[Quoted], position: int) -> QuotedTexts:
+        self.requests.append(([quoted.message_id for quoted in messages], position))
+        answer = await self.answers.get()
+        if isinstance(answer, Exception):
+            raise answer
+        return answer
+
+    async def asked(self, number: int) -> None:
+        async with asyncio.timeout(LONG):
+            while len(self.requests) < number:
+                await asyncio.sleep(0)
+
+
+@asynccontextmanager
+async def looked_up(messaging: Messaging, patience: float = LONG) -> AsyncIterator[QuoteTexts]:
+    quotes = QuoteTexts(
+        messaging.load, position=lambda: messaging.position, loaded=messaging.loaded.append, patience=patience
+    )
+    running = asyncio.create_task(quotes.run())
+    try:
+        yield quotes
+    finally:
+        running.cancel()
+
+
+def text(text: str) -> QuotedText:
+    return QuotedText(text, False)
+
+
+async def test_what_several_clients_need_is_asked_for_once_and_the_rest_in_the_next_request() -> None:
+    messaging = Messaging()
+    async with looked_up(messaging) as quotes:
+        needs = [asyncio.create_task(quotes.get([FIRST])) for _ in range(3)]
+        await messaging.asked(1)
+        messaging.position = 9
+        needs += [asyncio.create_task(quotes.get([FIRST, SECOND])) for _ in range(2)]
+        await asyncio.sleep(0)
+        messaging.answers.put_nowait({"first": text("a")})
+        messaging.answers.put_nowait({"second": text("b")})
+        answers = await asyncio.gather(*needs)
+    assert answers == [{"first": text("a")}] * 3 + [{"first": text("a"), "second": text("b")}] * 2
+    assert messaging.requests == [(["first"], 7), (["second"], 9)]
+    assert messaging.loaded == [{"first": text("a")}, {"second": text("b")}]
+
+
+async def test_a_request_has_a_bounded_number_of_messages() -> None:
+    messaging = Messaging()
+    async with looked_up(messaging) as quotes:
+        need = asyncio.create_task(quotes.get(Quoted(str(n), "c", n) for n in range(MOST_QUOTES + 1)))
+        messaging.answers.put_nowait({})
+        messaging.answers.put_nowait({})
+        assert await need == {}
+    assert [len(ids) for ids, _ in messaging.requests] == [MOST_QUOTES, 1]
+
+
+async def test_a_message_that_is_deleted_meanwhile_has_no_text_whatever_the_answer_says() -> None:
+    messaging = Messaging()
+    gone = QuotedText("", True)
+    async with looked_up(messaging) as quotes:
+        need = asyncio.create_task(quotes.get([FIRST, SECOND]))
+        await messaging.asked(1)
+        quotes.changed("first", gone)
+        # Another client comes after the deletion and before the answer to the first.
+        later = asyncio.create_task(quotes.get([FIRST]))
+        await asyncio.sleep(0)
+        messaging.answers.put_nowait({"first": text("secret"), "second": text("b")})
+        assert await need == {"first": gone, "second": text("b")}
+        assert messaging.loaded == [{"second": text("b")}]
+        messaging.answers.put_nowait({"first": gone})
+        assert await later == {"first": gone}
+
+
+async def test_a_message_that_changes_before_it_is_asked_for_is_not_asked_for() -> None:
+    messaging = Messaging()
+    async with looked_up(messaging) as quotes:
+        need = asyncio.create_task(quotes.get([FIRST]))
+        await messaging.asked(1)
+        waiting = asyncio.create_task(quotes.get([SECOND]))
+        await asyncio.sleep(0)
+        quotes.changed("second", text("new"))
+        assert await waiting == {"second": text("new")}
+        messaging.answers.put_nowait({})
+        assert await need == {}
+    assert [ids for ids, _ in messaging.requests] == [["first"]]
+
+
+@pytest.mark.parametrize("answers", [[], [Unavailable()]])
+async def test_without_an_answer_there_is_no_text_and_it_is_asked_for_again(answers: list[Exception]) -> None:
+    messaging = Messaging()
+    async with looked_up(messaging, patience=LONG if answers else 0.01) as quotes:
+        for answer in answers:
+            messaging.answers.put_nowait(answer)
+        assert await quotes.get([FIRST]) == {}
+        # A request that messaging has not answered was given up.
+        async with asyncio.timeout(LONG):
+            while quotes._answers:
+                await asyncio.sleep(0)
+        quotes._patience = LONG
+        messaging.answers.put_nowait({"first": text("a")})
+        assert await quotes.get([FIRST]) == {"first": text("a")}
