@@ -94,9 +94,11 @@ class Snapshot(msgspec.Struct, frozen=True):
         """Whether the rows may lack an event of one of the subjects, which may be added later without notice."""
         return self.lacking is None or not self.lacking.isdisjoint(subjects)
 
-    def is_missing_under(self, prefix: str) -> bool:
-        """Whether the rows may lack an event of a subject that begins so."""
-        return self.lacking is None or any(subject.startswith(prefix) for subject in self.lacking)
+    def missing_under(self, prefix: str) -> frozenset[str] | None:
+        """What follows the prefix in the subjects that may lack an event and begin so; None: too many to name."""
+        if not self.lacking:
+            return self.lacking
+        return frozenset(subject.removeprefix(prefix) for subject in self.lacking if subject.startswith(prefix))
 
 
 class ReadModel:

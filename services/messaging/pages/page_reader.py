@@ -7,7 +7,7 @@ import msgspec
 
 from contracts.errors import NotFriends
 from contracts.positions import Position
-from contracts.subjects import conversation, message, read_mark
+from contracts.subjects import conversation, read_mark
 from contracts.values.cursors import encode_cursor
 from projections.engine.read_model import Snapshot
 from services.messaging.message_json import with_draft
@@ -15,6 +15,7 @@ from services.messaging.pages import metrics
 from services.messaging.pages.newest_page_cache import KEPT, NewestPage, NewestPages, PageSlice
 from services.messaging.pages.queries import SEPARATOR, ListRequest, NewestRow, PageQueries, PageRequest, RangeRequest
 from services.messaging.pages.request_batcher import RequestBatcher
+from services.messaging.pages.unapplied_changes import Lacking, UnappliedChanges
 from services.messaging.queries import ConversationsCursor
 
 # Whether the conversation is open, its page if cached, and the position that this reflects.
@@ -60,6 +61,7 @@ class PageReader:
     def __init__(self, queries: PageQueries, pages: NewestPages | None = None) -> None:
         self._queries = queries
         self.pages = pages if pages is not None else NewestPages()
+        self._changes = UnappliedChanges(queries.conversations_of)
         # One query at a time: larger batches cost less per request.
         self._checks: RequestBatcher[PageRequest, _Checked] = RequestBatcher(self._validate_cached, at_once=1)
         self._making: RequestBatcher[PageRequest, _Newest] = RequestBatcher(self._build_pages, together=_MADE)
@@ -124,9 +126,10 @@ class PageReader:
     async def _validate_cached(self, requests: Sequence[PageRequest]) -> list[_Checked]:
         standings, snapshot = await self._queries.standings(requests)
         results: list[_Checked] = [(False, None, snapshot.position)] * len(requests)
+        lacking = await self._changes.conversations(snapshot)
         for standing in standings:
             page, turn = None, standing.turn - 1
-            if standing.open and not _may_lack(snapshot, standing.conversation_id, requests[turn]):
+            if standing.open and not _may_lack(snapshot, lacking, standing.conversation_id, requests[turn]):
                 page = self.pages.get(snapshot.identity, standing.conversation_id, standing.changed)
             results[turn] = (standing.open, page, snapshot.position)
         return results
@@ -134,13 +137,15 @@ class PageReader:
     async def _build_pages(self, requests: Sequence[PageRequest]) -> list[_Newest]:
         rows, snapshot = await self._queries.newest(requests, KEPT + 1)
         results: list[_Newest] = [(None, snapshot.position)] * len(requests)
+        lacking = await self._changes.conversations(snapshot)
         for row in rows:
             if row.open:
-                results[row.turn - 1] = (self._keep(requests[row.turn - 1], row, snapshot), snapshot.position)
+                page = self._keep(requests[row.turn - 1], row, snapshot, lacking)
+                results[row.turn - 1] = (page, snapshot.position)
         return results
 
-    def _keep(self, user: PageRequest, row: NewestRow, snapshot: Snapshot) -> NewestPage:
-        if _may_lack(snapshot, row.conversation_id, user):
+    def _keep(self, user: PageRequest, row: NewestRow, snapshot: Snapshot, lacking: Lacking) -> NewestPage:
+        if _may_lack(snapshot, lacking, row.conversation_id, user):
             return NewestPage(row)
         page = NewestPage(row, snapshot.identity)
         self.pages.put(snapshot.identity, row.conversation_id, page)
@@ -172,13 +177,19 @@ def _array(items: str | None) -> bytes:
     return b"[%b]" % (items or "").replace(SEPARATOR, ",").encode()
 
 
-def _may_lack(snapshot: Snapshot, conversation_id: str, request: PageRequest) -> bool:
-    """Whether the conversation's rows may lack an event, which their last event does not show."""
+def _may_lack(snapshot: Snapshot, lacking: Lacking, conversation_id: str, request: PageRequest) -> bool:
+    """Whether the conversation's rows may lack an event, which their last event does not show.
+
+    `lacking`: the conversations that may lack changes of messages.
+    """
     if snapshot.lacking is not None and not snapshot.lacking:
         return False
-    # The subject of a message does not tell its conversation.
-    return snapshot.is_missing(
-        conversation(conversation_id),
-        read_mark(conversation_id, request.user_id),
-        read_mark(conversation_id, request.peer_id),
-    ) or snapshot.is_missing_under(message(""))
+    return (
+        lacking is None
+        or conversation_id in lacking
+        or snapshot.is_missing(
+            conversation(conversation_id),
+            read_mark(conversation_id, request.user_id),
+            read_mark(conversation_id, request.peer_id),
+        )
+    )

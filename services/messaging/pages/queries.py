@@ -1,6 +1,6 @@
 """Queries for pages: the database builds their JSON, and one statement serves a batch of requests."""
 
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from datetime import datetime
 
 import msgspec
@@ -41,6 +41,11 @@ class NewestRow(msgspec.Struct, frozen=True):
     changed: int
     items: str | None
     sequences: str | None
+
+
+class MessagePlace(msgspec.Struct, frozen=True):
+    message_id: str
+    conversation_id: str
 
 
 class RangeRequest(msgspec.Struct, frozen=True):
@@ -123,6 +128,15 @@ class PageQueries:
             """,  # noqa: S608
             {**_pairs(requests), "count": count},
         )
+
+    async def conversations_of(self, message_ids: Collection[str]) -> dict[str, str]:
+        """Returns the conversation of each of the messages that have a row."""
+        rows, _ = await self._model.select(
+            MessagePlace,
+            "SELECT message_id, conversation_id FROM {messages} WHERE message_id = ANY(%(ids)s::uuid[])",
+            {"ids": list(message_ids)},
+        )
+        return {row.message_id: row.conversation_id for row in rows}
 
     async def parts(self, requests: Sequence[RangeRequest], *, ascending: bool) -> tuple[list[PartRow], Position]:
         """Returns messages oldest first above each bound, or newest first below it; no row without a conversation."""

@@ -54,7 +54,7 @@ from tests.integration.projections.test_late_events import refusing
 
 __all__ = ["run", "writer"]
 
-ANNA, BEN = new_id(), new_id()
+ANNA, BEN, CARL = new_id(), new_id(), new_id()
 PAIR = pair_id(ANNA, BEN)
 START = Position()
 # What JSON, the database and the program that joins items could each get wrong.
@@ -426,7 +426,7 @@ async def test_what_is_applied_late_is_there_at_once_and_no_page_without_it_is_k
     late_event: Callable[[Writer, int], Awaitable[Position]],
 ) -> None:
     position = (await befriend(writer)).merge(await say(writer, 1, "hello"))
-    position = position.merge(await say(writer, 2, "there"))
+    position = position.merge(await befriend(writer, other=CARL)).merge(await say(writer, 2, "there"))
     late = await late_event(writer, 1)
     # A later event of another aggregate: the late one leaves no trace in the conversation's last.
     position = position.merge(await say(writer, 3, "you", sender=BEN))
@@ -437,6 +437,12 @@ async def test_what_is_applied_late_is_there_at_once_and_no_page_without_it_is_k
     assert cut is not None
     assert cut.version == ""
     assert len(found.pages.pages) == 0
+    # Another conversation lacks nothing.
+    for _ in range(2):
+        elsewhere, _ = await found.pages.messages(PageRequest(ANNA, CARL), position, before=None, after=None, limit=50)
+        assert elsewhere is not None
+        assert elsewhere.version
+    assert len(found.pages.pages) == 1
     monkeypatch.undo()
     conn = await connect(database_url, "operator")
     try:
@@ -445,7 +451,7 @@ async def test_what_is_applied_late_is_there_at_once_and_no_page_without_it_is_k
     finally:
         await conn.close()
     await found.agree(position, 50)
-    assert len(found.pages.pages) == 1
+    assert len(found.pages.pages) == 2
 
 
 async def test_a_message_that_is_applied_after_its_changes_is_shown_as_they_left_it(
