@@ -40,7 +40,8 @@ from projections.engine.apply import build_writer
 from projections.engine.dead_letters import resolution
 from projections.engine.rebuild.rebuild import rebuild
 from projections.engine.storage.connections import connect
-from services.gateway.live.fanout import fan_out
+from services.gateway.live.fanout import fan_out, with_quote
+from services.gateway.live.replay_buffer import ReplayBuffer
 from services.messaging.backfill import backfill
 from services.messaging.pages.newest_page_cache import PageSlice
 from services.messaging.pages.page_reader import PageReader
@@ -581,7 +582,12 @@ async def test_a_missed_message_has_the_bytes_that_it_had_live(
         said = await say(writer, sequence, text, sender=(ANNA, BEN)[sequence % 2], reply_to=reply_to)
         position = position.merge(said)
     await found.queries.wait_for(position)
-    live = [next(fan_out(message.open())) for message in await Log(streams).read(subjects.conversation(PAIR))]
+    recent = ReplayBuffer()
+    for message in await Log(streams).read(subjects.conversation(PAIR)):
+        event = next(fan_out(message.open()))
+        quoted = recent.text_of(event.quoted.message_id) if event.quoted is not None else None
+        recent.add(event if quoted is None else with_quote(event, quoted))
+    live = recent.since(0)
     assert len(live) == len(TEXTS)
     for user_id in (ANNA, BEN):
         missed = await found.queries.backfill_messages(user_id, 0, 100, 1_000_000)
