@@ -3,11 +3,11 @@
 import asyncio
 
 import pytest
-from playwright.async_api import Page, expect
+from playwright.async_api import Page, Request, expect
 
-from contracts import catalogue
 from contracts.subjects import STREAMS
 from tests.browser.browser_users import DESKTOP, PHONE, Sitting
+from tests.browser.test_forms import refusing
 from tests.browser.test_looks import assert_readable
 from tests.e2e.people import PASSWORD, Api, Person, eventually
 from tests.e2e.poison import poisoned
@@ -334,6 +334,47 @@ async def test_nobody_else_sees_anything(sitting: Sitting, api: Api) -> None:
     await page.get_by_role("heading", name="This account is not an operator's").wait_for()
 
 
+async def test_an_operator_without_a_second_factor_learns_what_to_do_and_an_old_login_is_asked_for_again(
+    sitting: Sitting, api: Api
+) -> None:
+    olga = await operator(api)
+    page = await sitting.page()
+    needs_code = {"code": "second_factor_required", "detail": "English"}
+    await page.route("**/v1/ops/status", refusing(403, needs_code), times=1)
+    await enter(page, olga)
+    await expect(page.get_by_role("heading", name="Operators need two-step verification")).to_be_visible()
+    await expect(page.get_by_role("link", name="Two-step verification")).to_have_attribute("href", "/settings")
+    await assert_readable(page, "ops-needs-code")
+    await page.reload()
+    await page.locator(".tiles").wait_for()
+    too_old = {"code": "reauthentication_required", "detail": "English"}
+    await page.route("**/v1/ops/status", refusing(403, too_old), times=1)
+    await expect(page.get_by_text("Please log in again: a login is good for 12 hours")).to_be_visible()
+    await page.locator("#field-login").fill(olga.username)
+    await page.locator("#field-password").fill(PASSWORD)
+    await page.locator("form button[type=submit]").click()
+    await page.locator(".tiles").wait_for()
+
+
+async def test_polling_is_marked_so_that_only_what_the_operator_does_keeps_the_login_alive(
+    sitting: Sitting, api: Api
+) -> None:
+    olga = await operator(api)
+    page = await sitting.page()
+    await enter(page, olga)
+    await page.locator(".tiles").wait_for()
+
+    def marked(request: Request) -> bool:
+        return "/v1/ops/" in request.url and "vestnik-unattended" in request.headers
+
+    async with page.expect_request(lambda request: "/v1/ops/" in request.url and not marked(request)):
+        await page.get_by_role("link", name="Events").click()
+    async with page.expect_request(marked):
+        await page.evaluate("const now = performance.now.bind(performance); performance.now = () => now() + 60_000")
+    async with page.expect_request(lambda request: "/v1/ops/" in request.url and not marked(request)):
+        await page.get_by_role("link", name="Sessions").click()
+
+
 async def test_a_session_that_ends_ends_the_page(sitting: Sitting, api: Api) -> None:
     olga = await operator(api)
     page = await sitting.page()
@@ -369,10 +410,7 @@ async def test_every_section_can_be_read_by_everybody(
         assert wide == 0, f"{section} is wider than the screen"
 
 
-async def test_every_phrase_is_said_in_every_language_and_every_type_can_be_chosen(sitting: Sitting) -> None:
+async def test_every_phrase_is_said_in_every_language(sitting: Sitting) -> None:
     page = await sitting.page()
     words = await page.evaluate("import('/web/js/ops/i18n.js').then((module) => module.WORDS)")
     assert words["en"].keys() == words["ru"].keys()
-    types = await page.evaluate("import('/web/js/ops/events.js').then((module) => module.TYPES)")
-    assert {name for own in types.values() for name in own} == set(catalogue.EVENTS)
-    assert list(types) == list(STREAMS)

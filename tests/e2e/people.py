@@ -73,6 +73,7 @@ class Person:
         self.session_id: str = session["session_id"]
         self.access_token: str = session["access_token"]
         self.refresh_token: str = session["refresh_token"]
+        self.device_token: str = session.get("device_token", "")
         # Of what this person wrote: sent with every request, as clients do that may meet one gateway or another.
         self.written = Position()
         self.tells_position = True

@@ -27,10 +27,16 @@ let access = null;
 let owner = null;
 let refreshing = null;
 let onEnded = () => {};
+let moreHeaders = () => ({});
 
 /** `ended` is called with the code when the session turns out to be over. */
 export function whenEnded(ended) {
   onEnded = ended;
+}
+
+/** `make()` returns headers that each request gets besides its own. */
+export function addHeaders(make) {
+  moreHeaders = make;
 }
 
 /** Who is logged in: `{user_id, session_id}`, or null. */
@@ -38,8 +44,9 @@ export function who() {
   return access && { user_id: access.user_id, session_id: access.session_id };
 }
 
-export async function logIn(login, password) {
-  keep(await ask("POST", SESSIONS, { body: { login, password, device: device() }, open: true }));
+/** `totp`: the code of an account with two-step verification; without it such a login is refused with `totp_required`. */
+export async function logIn(login, password, totp) {
+  keep(await ask("POST", SESSIONS, { body: { login, password, device: device(), totp }, open: true }));
 }
 
 /** Says whose page this is where it is shown before there is a token. */
@@ -114,7 +121,7 @@ export async function all(path, { most = 1000, since = null } = {}) {
 }
 
 async function send(method, path, body, headers, open, type, cache) {
-  const sent = { ...headers };
+  const sent = { ...moreHeaders(), ...headers };
   if (body !== undefined) sent["Content-Type"] = type;
   if (!open) sent.Authorization = `Bearer ${await token()}`;
   try {

@@ -7,14 +7,18 @@ import { number, reason, t, wrong } from "./i18n.js";
 // What the gateway takes: lengths in characters as it counts them, which are code points.
 const RULES = {
   bio: { most: 500 },
+  // Of an authenticator app.
+  code: { pattern: /^\p{Nd}{6}$/u },
   comment: { most: 1000 },
   display_name: { most: 64 },
   email: { most: 254, pattern: /^[^@\s]{1,64}@(?:[^@\s.]+\.)+[^@\s.]+$/u },
   password: { least: 8, bytes: 1024 },
+  // The same, or a recovery code.
+  totp: { pattern: /^(?:\p{Nd}{6}|[a-z2-7]{16})$/iu },
   username: { least: 3, most: 32, pattern: /^[A-Za-z0-9_.]+$/ },
 };
 // The field that a refusal is about, by its code.
-const FIELDS = { invalid_token: "token", password_required: "password", token_expired: "token", username_taken: "username" };
+const FIELDS = { invalid_token: "token", invalid_totp: "totp", password_required: "password", token_expired: "token", username_taken: "username" };
 
 /**
  * A form: `fields` are `[name, label, properties]`. `submit(values)` may return what to say when it is done; texts reach
@@ -88,8 +92,11 @@ function refusals(error, own) {
   return [[name, key ? t(key) : reason(error)]];
 }
 
-/** `rule`: what the gateway takes, where this form must keep to it; `count`: shows how much of that is used. */
-function field(name, label, { hint, rule, count, tag = "input", ...properties }) {
+/**
+ * `rule`: what the gateway takes, where this form must keep to it; `count`: shows how much of that is used; `compact`:
+ * without the spaces and hyphens that codes are written with.
+ */
+function field(name, label, { hint, rule, count, compact, tag = "input", ...properties }) {
   const id = `field-${name}`, limits = RULES[rule] ?? {}, secret = properties.type === "password";
   const input = el(tag, { id, name, ...(secret ? { spellcheck: "false", autocapitalize: "none" } : {}), ...properties,
     aria: { invalid: "false" }, oninput: () => { counted(); if (problem.textContent) mark(check()); } });
@@ -97,7 +104,7 @@ function field(name, label, { hint, rule, count, tag = "input", ...properties })
   const help = hint && el("small", { id: `${id}-hint` }, hint);
   const used = count && el("small", { class: "count", id: `${id}-count` });
 
-  const value = () => (secret ? input.value : input.value.trim().replace(/\r\n?/g, "\n"));
+  const value = () => (compact ? input.value.replace(/[\s\p{Pd}]/gu, "") : secret ? input.value : input.value.trim().replace(/\r\n?/g, "\n"));
 
   function check() {
     const text = value(), characters = [...text].length;

@@ -5,7 +5,9 @@ from pathlib import Path
 
 import pytest
 
+from contracts.aggregate_types import AGGREGATE_TYPES
 from contracts.errors import NoQuorum
+from contracts.subjects import STREAMS
 from services.auth.passwords import weak_passwords
 from services.auth.registration import reserved_names
 from services.gateway.openapi import document
@@ -68,3 +70,14 @@ def test_whatever_a_page_may_be_refused_with_has_words(language: str) -> None:
 def _typed(scripts: list[str]) -> set[str]:
     """The names of the forms' fields."""
     return {name for script in scripts for name in re.findall(r'\["(\w+)", t\("', script)}
+
+
+def test_the_operators_page_offers_every_type_of_event_by_its_stream() -> None:
+    script = (FOLDER / "js/ops/events.js").read_text(encoding="utf-8")
+    lists = re.findall(r"^  ([A-Z]+): \[(.+)\],$", script, re.MULTILINE)
+    offered = {stream: sorted(re.findall(r'"([\w.]+)"', types)) for stream, types in lists}
+    by_stream = {
+        stream: sorted(event.TYPE for kind in AGGREGATE_TYPES if kind.stream == stream for event in kind.events)
+        for stream in STREAMS
+    }
+    assert offered == by_stream

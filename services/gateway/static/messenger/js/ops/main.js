@@ -6,10 +6,10 @@ import { el, fill, icon } from "../dom.js";
 import { forgetAllOf } from "../storage.js";
 import { pauseFor } from "../pauses.js";
 import { chooseLanguage, currentLanguage, LANGUAGES, reason, t } from "../i18n.js";
-import { form } from "../forms.js";
 import { Anomalies } from "./anomalies.js";
 import { Events } from "./events.js";
 import { Letters } from "./dead_letters.js";
+import { showDenied, showLogin } from "./login.js";
 import { Logins } from "./logins.js";
 import { Lookup } from "./lookup.js";
 import { Maintenance } from "./maintenance.js";
@@ -20,7 +20,10 @@ import { say } from "./i18n.js";
 const app = document.getElementById("app"), notes = document.getElementById("notes");
 const SECTIONS = { overview: ["chart", Overview], events: ["list", Events], letters: ["warn", Letters], reports: ["flag", Reports], logins: ["people", Logins], anomalies: ["eye", Anomalies], lookup: ["search", Lookup], maintenance: ["gear", Maintenance] };
 const NOTE_MS = 6_000, LONGEST_PAUSE_MS = 15_000;
-const LATER_DENIED = new Set(["not_an_operator", "not_found"]);
+const DENIED = new Set(["not_an_operator", "second_factor_required", "reauthentication_required"]);
+const LATER_DENIED = new Set([...DENIED, "not_found"]);
+// Requests later than this after the operator's last input are the page's own polling.
+const ATTENDED_MS = 10_000;
 let page = null;
 
 class Page {
@@ -171,7 +174,7 @@ class Page {
 
 /** What went wrong, for a moment. */
 function tell(error) {
-  if (LATER_DENIED.has(error.code) && error.code !== "not_found") return denied(error);
+  if (DENIED.has(error.code)) return denied(error);
   if (error.code === "not_found") return note(say("e_not_found"));
   if (error.code === "maintenance_under_way") return note(say("e_under_way"));
   note(error.code === "invalid" || error.code === "unavailable" ? say("e_other", { detail: error.detail }) : reason(error));
@@ -191,35 +194,17 @@ function close() {
 /** The way in, for who is not logged in. */
 function welcome(said = "") {
   close();
-  document.title = `${say("title")} · ${t("app")}`;
-  fill(app, el("div", { class: "welcome" },
-    el("header", {}, el("img", { src: "/web/icon.svg", alt: "", width: 56, height: 56 }), el("h1", {}, t("app")), el("p", { class: "soft" }, say("title"))),
-    el("main", { class: "panel", id: "main" }, form({
-      title: say("log_in"), said: said || say("log_in_hint"), action: t("log_in"),
-      fields: [["login", t("login"), { autocomplete: "username", required: true }], ["password", t("password"), { type: "password", autocomplete: "current-password", required: true }]],
-      async submit(values) {
-        await api.logIn(values.login, values.password);
-        rememberMe(api.who());
-        await enter();
-      },
-    })),
-    el("footer", {}, Object.entries(LANGUAGES).map(([code, name]) => el("button", { class: "quiet", type: "button", lang: code, aria: { pressed: String(code === currentLanguage()) }, onclick: () => choose("language", code) }, name)))));
-  app.querySelector("input")?.focus();
+  showLogin(app, said, async () => {
+    rememberMe(api.who());
+    await enter();
+  });
 }
 
-/** Logged in, and no operator. */
+/** Logged in, and not let in: no operator, without a second factor, or for too long. */
 function denied(error) {
+  if (error.code === "reauthentication_required") return welcome(say("log_in_again"));
   close();
-  const missing = error.code === "not_found";
-  document.title = `${say("title")} · ${t("app")}`;
-  fill(app, el("div", { class: "welcome" }, el("main", { class: "panel deny", id: "main" },
-    el("h1", {}, say(missing ? "no_page" : "denied")),
-    el("p", { class: "said" }, say(missing ? "no_page_hint" : "denied_hint")),
-    !missing && el("code", {}, "vestnik operators add USERNAME"),
-    el("div", { class: "row-actions" },
-      el("button", { class: "primary", type: "button", onclick: () => enter().catch(tell) }, say("try_again")),
-      el("a", { class: "button", href: "/" }, say("messenger")),
-      el("button", { type: "button", onclick: logOut }, say("log_out"))))));
+  showDenied(app, error, { again: () => enter().catch(tell), logOut });
 }
 
 async function logOut() {
@@ -264,5 +249,13 @@ async function begin() {
   await enter().catch((error) => welcome(reason(error)));
 }
 
+/** Polling does not keep the operator's login alive: only what they do counts as activity. */
+function markPolling() {
+  let last = performance.now();
+  for (const kind of ["keydown", "pointerdown"]) addEventListener(kind, () => { last = performance.now(); }, { capture: true, passive: true });
+  api.addHeaders(() => (performance.now() - last > ATTENDED_MS ? { "Vestnik-Unattended": "true" } : {}));
+}
+
 choose.listen(redraw);
+markPolling();
 begin();

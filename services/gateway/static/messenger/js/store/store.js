@@ -6,6 +6,7 @@ import { Drafts } from "../drafts.js";
 import { Live } from "../live.js";
 import { Outbox } from "../outbox.js";
 import { Pauses } from "../pauses.js";
+import { Account } from "./account.js";
 import { Blocks } from "./blocks.js";
 import { Cache } from "./cache.js";
 import { ConversationSettings } from "./conversation_settings.js";
@@ -44,6 +45,7 @@ export class Store extends EventTarget {
     this.readMarks = new ReadMarks(this);
     this.presence = new Presence(this);
     this.notifications = new Notifications(this);
+    this.account = new Account(this);
     this.outbox = new Outbox({
       owner: me.user_id,
       done: (entry, answer) => this.#accepted(entry, answer),
@@ -54,7 +56,7 @@ export class Store extends EventTarget {
     this.compositions = new Map();
     this.cache = new Cache(this);
     this.parts = [this.profiles, this.friends, this.blocks, this.conversations, this.conversationSettings, this.messageChanges,
-      this.messages, this.quotes, this.readMarks, this.presence, this.notifications, this.outbox, this.drafts, this.cache];
+      this.messages, this.quotes, this.readMarks, this.presence, this.notifications, this.account, this.outbox, this.drafts, this.cache];
     this.handlers = [{ "session.revoked": (data) => this.#sessionRevoked(data) }, ...this.parts.map((part) => part.events ?? {})];
     this.pauses = new Pauses(FIRST_PAUSE_MS, LONGEST_PAUSE_MS);
     this.live = this.#newLive();

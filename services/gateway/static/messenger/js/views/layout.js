@@ -31,7 +31,7 @@ export class Shell {
     const on = (kind, work) => this.store.addEventListener(kind, work, { signal });
     on("connection", () => this.#connection());
     for (const kind of ["conversations", "friends", "notifications", "presence"]) on(kind, () => this.#badges());
-    for (const kind of ["conversations", "friends", "blocks", "presence", "notifications", "account_notification", "profile", "sessions", "messages", "message_event", "drafts", "connection"]) {
+    for (const kind of ["conversations", "friends", "blocks", "presence", "notifications", "account_notification", "profile", "account", "sessions", "messages", "message_event", "drafts", "connection"]) {
       on(kind, ({ detail }) => { this.list?.update(); this.view?.update?.(kind, detail); });
     }
     on("account_notification", ({ detail }) => this.toasts.add(detail));

@@ -4,6 +4,7 @@ import * as api from "../api.js";
 import { el, fill } from "../dom.js";
 import { form } from "../forms.js";
 import { t } from "../i18n.js";
+import { openDialog } from "./dialog.js";
 
 const REASONS = ["spam", "harassment", "violence", "sexual", "impersonation", "other"];
 
@@ -29,8 +30,5 @@ export function openReportDialog(store, peer, messageIds = []) {
   let reported = false;
   card.querySelector(".field").before(reason);
   card.querySelector("button[type=submit]").before(block);
-  const dialog = el("dialog", { class: "report", aria: { label: t("report") } }, card);
-  dialog.addEventListener("close", () => dialog.remove());
-  document.body.append(dialog);
-  dialog.showModal();
+  const dialog = openDialog({ class: "report", aria: { label: t("report") } }, card);
 }

@@ -5,6 +5,7 @@ import { choose, pending, rememberPending } from "../preferences.js";
 import { el, fill } from "../dom.js";
 import { form } from "../forms.js";
 import { currentLanguage, LANGUAGES, reason, t } from "../i18n.js";
+import { loginCodeForm } from "../login_code.js";
 
 // An address may have letters of any script, which a browser's own field for it does not take.
 const EMAIL = { inputmode: "email", autocomplete: "email", autocapitalize: "none", spellcheck: "false" };
@@ -18,7 +19,7 @@ let shown = null;
 /** `mailed`: page and token of a mail whose link was opened; `settled` is called once the token was used or refused. */
 export function welcome(app, { entered, note, mailed, settled }) {
   const panel = el("main", { class: "panel", id: "main" });
-  const pages = { login, register, verify, registration, reset, confirm };
+  const pages = { login, code, register, verify, registration, reset, confirm };
   const before = app.querySelector(".welcome"), typed = before?.querySelector("form") && new FormData(before.querySelector("form"));
   const language = before?.contains(document.activeElement) && document.activeElement.lang;
   fill(app, el("div", { class: "welcome" },
@@ -59,14 +60,29 @@ export function welcome(app, { entered, note, mailed, settled }) {
         try {
           await api.logIn(values.login, values.password);
         } catch (error) {
+          if (error.code === "totp_required") return go("code", values);
           if (error.code !== "email_not_verified") throw error;
           return waiting({ email: error.email || (values.login.includes("@") ? values.login : ""), ...values });
         }
-        rememberPending(null);
-        entered();
+        loggedIn();
       },
       more: [link(t("no_account"), t("register"), () => go("register")), link("", t("forgot"), () => go("reset"))],
     });
+  }
+
+  /** The second step of a login. */
+  function code({ login, password }) {
+    return loginCodeForm({ login, password, done: loggedIn, back: (error) => {
+      go("login", { login });
+      if (error) panel.querySelector("form").refuse(error);
+    } });
+  }
+
+  function loggedIn() {
+    // It may hold a password.
+    shown = null;
+    rememberPending(null);
+    entered();
   }
 
   function register() {
@@ -106,7 +122,7 @@ export function welcome(app, { entered, note, mailed, settled }) {
         rememberPending(null);
         if (!known) return go("login", { login, said: t("confirmed", { name: login }) });
         await api.logIn(login, known);
-        entered();
+        loggedIn();
       },
       more: [
         email && showMail(email, mail, (found) => enterToken(page, found)),

@@ -1,7 +1,8 @@
 // What can be done to a message of the conversation: the menu, and what its items do.
 
 import { announce } from "../../announce.js";
-import { el, icon } from "../../dom.js";
+import { copy } from "../../clipboard.js";
+import { icon } from "../../dom.js";
 import { t } from "../../i18n.js";
 import { isEditable, reactionOf } from "../../message.js";
 import { confirmDialog } from "../confirm_dialog.js";
@@ -33,7 +34,7 @@ export class MessageActions {
       isSent && { text: t("reply"), icon: icon("reply"), action: () => composer.reply(message) },
       isSent && { text: t("react"), icon: icon("smile"), action: () => this.#pickReaction(message, at) },
       (!isSent || isEditable(message, me)) && { text: t("edit"), icon: icon("edit"), action: () => composer.edit(message, targetOf(message)) },
-      { text: t("copy_text"), icon: icon("copy"), action: () => copy(message.text) },
+      { text: t("copy_text"), icon: icon("copy"), action: () => copy(message.text).then(() => announce(t("copied"))) },
       isSent && !mine && { text: t("report"), icon: icon("warn"), danger: true, action: () => openReportDialog(this.store, this.peer, [message.message_id]) },
       mine && { text: t("delete"), icon: icon("trash"), danger: true, action: () => this.#confirmDeletion(message, at.closest(".message")) },
     ];
@@ -74,18 +75,4 @@ export class MessageActions {
       else this.view.composer.focus();
     });
   }
-}
-
-async function copy(text) {
-  try {
-    await navigator.clipboard.writeText(text);
-  } catch {
-    // Without https scripts have no other clipboard.
-    const field = el("textarea", { class: "hidden", value: text });
-    document.body.append(field);
-    field.select();
-    document.execCommand("copy");
-    field.remove();
-  }
-  announce(t("copied"));
 }

@@ -1,0 +1,114 @@
+// The dialogs that turn two-step verification on and off. The secret and the recovery codes are in the dialog alone, and
+// only while it is open.
+
+import * as api from "../../api.js";
+import { copy } from "../../clipboard.js";
+import { appCodeField, codeField, recoverySwitch } from "../../code_field.js";
+import { el, fill } from "../../dom.js";
+import { form } from "../../forms.js";
+import { t } from "../../i18n.js";
+import { openDialog } from "../dialog.js";
+import { qrCode } from "./qr_code.js";
+
+const ERRORS = { invalid_credentials: ["password", "e_wrong_password"], invalid_totp: ["code", "e_invalid_totp"] };
+const PASSWORD = () => ["password", t("password"), { type: "password", autocomplete: "current-password", required: true }];
+
+/** Opens a dialog of steps: the password, the secret and its first code, the recovery codes. */
+export function openTwoStepSetup(store) {
+  const dialog = openSteps("two_step");
+  dialog.show(form({
+    title: t("two_step_set_up"), said: t("two_step_password"), action: t("continue"), errors: ERRORS,
+    fields: [PASSWORD()],
+    submit: async ({ password }) => confirm(await api.post("/v1/users/me/totp", { password })),
+    more: [dialog.cancel()],
+  }));
+
+  function confirm({ secret, otpauth_uri: uri, qr_code: rows }) {
+    const step = form({
+      title: t("two_step_scan"), said: t("two_step_scan_hint"), action: t("two_step_turn_on"), errors: ERRORS,
+      fields: [appCodeField("code")],
+      async submit({ code }) {
+        store.notifications.expect("two_factor_on");
+        const { recovery_codes: codes } = await api.post("/v1/users/me/totp/confirm", { code });
+        store.account.load();
+        showCodes(codes);
+      },
+      more: [dialog.cancel()],
+    });
+    const status = el("p", { class: "outcome", role: "status" });
+    step.querySelector(".field").before(qrCode(rows, t("two_step_qr")),
+      el("p", { class: "soft" }, t("two_step_secret")),
+      el("code", { class: "key", dir: "ltr", translate: "no" }, secret.match(/.{1,4}/g).join(" ")),
+      el("div", { class: "actions" },
+        el("button", { type: "button", onclick: () => copy(secret).then(() => { status.textContent = t("copied"); }) }, t("copy_secret")),
+        el("a", { class: "button", href: uri }, t("open_app"))),
+      status);
+    dialog.show(step);
+  }
+
+  function showCodes(codes) {
+    const name = store.account.details.username;
+    const text = [t("recovery_file", { name, host: location.host }), "", ...codes, ""].join("\n");
+    const status = el("p", { class: "outcome", role: "status" });
+    const done = el("button", { type: "button", class: "primary", disabled: true, onclick: () => dialog.close() }, t("done"));
+    dialog.keep = true;
+    dialog.show(el("h2", { tabindex: "-1" }, t("recovery_codes")), el("p", {}, t("recovery_codes_hint")),
+      el("ol", { class: "codes", dir: "ltr", translate: "no" }, codes.map((code) => el("li", {}, el("code", {}, code)))),
+      el("div", { class: "actions" },
+        el("button", { type: "button", onclick: () => copy(text).then(() => { status.textContent = t("copied"); }) }, t("copy_codes")),
+        el("button", { type: "button", onclick: () => download(text, `vestnik-${name}.txt`) }, t("download"))),
+      status,
+      el("label", { class: "check" }, el("input", { type: "checkbox", onchange: ({ target }) => { done.disabled = !target.checked; dialog.keep = !target.checked; } }), t("recovery_saved")),
+      done);
+  }
+
+  return dialog.node;
+}
+
+/** Opens a dialog that turns it off. */
+export function openTwoStepEnd(store) {
+  const dialog = openSteps("two_step_turn_off");
+  dialog.show(form({
+    title: t("two_step_turn_off"), said: t("two_step_off_hint"), action: t("two_step_turn_off"), errors: ERRORS,
+    fields: [PASSWORD(), codeField("code")],
+    async submit(body) {
+      store.notifications.expect("two_factor_off");
+      await api.ask("DELETE", "/v1/users/me/totp", { body });
+      await store.account.load();
+      dialog.close();
+    },
+    more: [recoverySwitch("code"), dialog.cancel()],
+  }));
+  return dialog.node;
+}
+
+/** A dialog whose content is shown step by step; it closes when the user leaves the view, unless it has to be kept. */
+function openSteps(label) {
+  const leaving = new AbortController(), { signal } = leaving;
+  const node = openDialog({ class: "steps", aria: { label: t(label) } });
+  const dialog = {
+    node,
+    keep: false,
+    close: () => node.close(),
+    cancel: () => el("button", { type: "button", class: "quiet", onclick: () => node.close() }, t("cancel")),
+    show(...content) {
+      // It was closed while the answer was awaited.
+      if (!node.open) return;
+      fill(node, content);
+      (node.querySelector("input:not([type=checkbox])") ?? node.querySelector("h2")).focus();
+      node.scrollTop = 0;
+    },
+  };
+  node.addEventListener("cancel", (event) => { if (dialog.keep) event.preventDefault(); });
+  node.addEventListener("close", () => { leaving.abort(); fill(node); });
+  addEventListener("hashchange", () => { if (!dialog.keep) node.close(); }, { signal });
+  // The browser may keep the page itself for the way back.
+  addEventListener("pagehide", () => node.close(), { signal });
+  return dialog;
+}
+
+function download(text, name) {
+  const url = URL.createObjectURL(new Blob([text], { type: "text/plain;charset=utf-8" }));
+  el("a", { href: url, download: name }).click();
+  URL.revokeObjectURL(url);
+}
