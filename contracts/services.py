@@ -184,6 +184,7 @@ _SERVICES = (
             "ListReports": _FOR_USER,
             "GetReport": _FOR_USER,
             "SettleReport": _FOR_USER,
+            "ListOperatorActions": _FOR_USER,
         },
         optional=True,
     ),

@@ -24,6 +24,7 @@ from services.operator.handlers.anomalies import AnomalyHandlers
 from services.operator.handlers.dead_letters import DeadLetterHandlers
 from services.operator.handlers.history import HistoryHandlers
 from services.operator.handlers.maintenance import MaintenanceHandlers
+from services.operator.handlers.operators import OperatorActionHandlers
 from services.operator.handlers.reports import ReportHandlers
 from services.operator.handlers.sessions import SessionHandlers
 from services.operator.handlers.status import StatusHandlers
@@ -64,6 +65,7 @@ async def main(settings: Settings) -> None:
             reports=ReportHandlers(Reports(process.client("contact")), recorder),
             anomalies=AnomalyHandlers(anomalies, recorder),
             maintenance=MaintenanceHandlers(maintenance, recorder),
+            operator_actions=OperatorActionHandlers(process.nats, recorder),
         )
         process.spawn(runners.watch(), "projections")
         process.spawn(watch_anomalies(anomalies), "count of anomalies")

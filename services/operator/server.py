@@ -18,6 +18,7 @@ from contracts.rpc.vestnik.operator.v1 import (
     ListDeadLettersRequest,
     ListEventsRequest,
     ListMaintenanceRequest,
+    ListOperatorActionsRequest,
     ListReportsRequest,
     ListSessionEventsRequest,
     OperatorServiceBase,
@@ -31,6 +32,7 @@ from services.operator.handlers.anomalies import AnomalyHandlers
 from services.operator.handlers.dead_letters import DeadLetterHandlers
 from services.operator.handlers.history import HistoryHandlers
 from services.operator.handlers.maintenance import MaintenanceHandlers
+from services.operator.handlers.operators import OperatorActionHandlers
 from services.operator.handlers.reports import ReportHandlers
 from services.operator.handlers.sessions import SessionHandlers
 from services.operator.handlers.status import StatusHandlers
@@ -48,6 +50,7 @@ class OperatorServer(OperatorServiceBase):
         reports: ReportHandlers,
         anomalies: AnomalyHandlers,
         maintenance: MaintenanceHandlers,
+        operator_actions: OperatorActionHandlers,
     ) -> None:
         self._operator = access.check
         self._status = status
@@ -57,6 +60,7 @@ class OperatorServer(OperatorServiceBase):
         self._reports = reports
         self._anomalies = anomalies
         self._maintenance = maintenance
+        self._operator_actions = operator_actions
 
     async def get_status(self, message: GetStatusRequest) -> Document:
         self._operator(message.user_id, active=False)
@@ -118,3 +122,6 @@ class OperatorServer(OperatorServiceBase):
 
     async def settle_report(self, message: SettleReportRequest) -> Document:
         return await self._reports.settle(message, self._operator(message.user_id))
+
+    async def list_operator_actions(self, message: ListOperatorActionsRequest) -> Document:
+        return await self._operator_actions.list(message, self._operator(message.user_id))

@@ -11,7 +11,7 @@ from contracts.envelope import now
 from contracts.values.ids import new_id
 from contracts.values.timestamps import rfc3339
 from tests.e2e.people import PASSWORD, Api, Json, eventually, items
-from tests.e2e.test_operators import operator
+from tests.e2e.test_operators import asked, operator
 from tests.fix_system import System, one_replica
 
 FIELDS = ["at", "event", "user_id", "username", "session_id", "device", "address", "reason"]
@@ -219,6 +219,17 @@ async def test_what_an_operator_does_and_sees_on_the_page_is_recorded_with_the_a
     done = api.system.vestnik("audit", "operators", "--operator", person.username, "--csv")
     (line,) = [line for line in csv.DictReader(io.StringIO(done.stdout)) if line["action"] == "dead_letter.discard"]
     assert line["reason"] == "'=a test"
+    # The page has the same, and the newest first; to look at it is one more look.
+    page = await asked(person, f"operators?operator={person.username}&since={look['at']}&limit=3")
+    assert [row.get("action") or row["what"] for row in page["items"]] == [
+        "operators",
+        "sessions",
+        "dead_letter.discard",
+    ]
+    older = await asked(person, f"operators?operator={person.username}&since={look['at']}&before={page['older']}")
+    (oldest,) = older["items"]
+    assert oldest | {"at": look["at"]} == look
+    assert older["older"] is None
     # Who is no operator leaves no trace here: nothing was shown.
     await anna.get(f"/v1/ops/person?user={person.username}")
     assert operator_rows(api.system, "--operator", anna.username) == []

@@ -26,6 +26,7 @@ READING = (
     "rates",
     "anomalies",
     "reports",
+    "operators",
     "report?id=01890a5d-ac96-774b-bcce-b302099a8057",
 )
 

@@ -30,6 +30,7 @@ from contracts.rpc.vestnik.operator.v1 import (
     ListDeadLettersRequest,
     ListEventsRequest,
     ListMaintenanceRequest,
+    ListOperatorActionsRequest,
     ListReportsRequest,
     ListSessionEventsRequest,
     OperatorServiceStub,
@@ -62,6 +63,7 @@ from services.gateway.routes.operators.schemas import (
     EventTrace,
     Maintenance,
     MaintenanceJob,
+    OperatorActions,
     PersonSeen,
     Reports,
     ReportTexts,
@@ -114,6 +116,20 @@ class LoginsQuery(msgspec.Struct, frozen=True, kw_only=True):
         str, Meta(max_length=32, description="Only ends, and failed logins, for this reason; `operator`: any operator.")
     ] = ""
     session: Annotated[str, Meta(max_length=36, description="Only this session.")] = ""
+    before: Annotated[str, Meta(max_length=256, description="`older` of the previous page.")] = ""
+
+
+class OperatorsQuery(msgspec.Struct, frozen=True, kw_only=True):
+    limit: Limit = 100
+    operator: Annotated[
+        str, Meta(max_length=80, description="Only this operator: a username, a login name or an account's id.")
+    ] = ""
+    action: Annotated[str, Meta(max_length=64, description="Only this act or look, such as `sessions.revoke`.")] = ""
+    only: Annotated[
+        Literal["", "acts", "looks"], Meta(description="Only what was done, or only what was looked at.")
+    ] = ""
+    since: Since = ""
+    until: Until = ""
     before: Annotated[str, Meta(max_length=256, description="`older` of the previous page.")] = ""
 
 
@@ -248,6 +264,23 @@ async def end_session(incoming: Request[NoQuery, EndSession]) -> Response:
     operator, body = _operator(incoming), incoming.body
     request = EndSessionRequest(user_id=incoming.caller.user_id, session_id=body.session_id, reason=body.reason)
     return _reply(await operator.command(operator.stub.end_session, request, repeatable=False), EndedSession)
+
+
+async def operators(incoming: Request[OperatorsQuery, NoBody]) -> Response:
+    operator, query = _operator(incoming), incoming.query
+    request = ListOperatorActionsRequest(
+        user_id=incoming.caller.user_id,
+        operator=query.operator,
+        action=query.action,
+        only=query.only,
+        since=query.since,
+        until=query.until,
+        limit=query.limit,
+        before=query.before,
+    )
+    return _reply(
+        await operator.command(operator.stub.list_operator_actions, request, repeatable=True), OperatorActions
+    )
 
 
 async def person(incoming: Request[PersonQuery, NoBody]) -> Response:
@@ -450,6 +483,16 @@ ROUTES: tuple[AnyEndpoint, ...] = (
         EndedSession,
         "All gateways refuse its tokens within a second. Recorded with the reason and the operator's name.",
         (SessionNotFound,),
+    ),
+    _route(
+        "GET",
+        "operators",
+        "Who did what, and who looked at what, as an operator",
+        operators,
+        OperatorsQuery,
+        NoBody,
+        OperatorActions,
+        "Newest first, straight from the stream, as `vestnik audit operators`. Each view is recorded itself.",
     ),
     _route(
         "GET",

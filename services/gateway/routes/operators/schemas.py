@@ -139,6 +139,36 @@ class SessionEvents(msgspec.Struct, frozen=True, kw_only=True):
     ]
 
 
+class OperatorAction(msgspec.Struct, frozen=True, kw_only=True):
+    at: Time
+    operator: str
+    operator_id: Annotated[str | None, Meta(description="The account; null on the command line.")]
+    channel: Annotated[str, Meta(description="`page` or `command_line`; more may be added.")]
+    address: Annotated[
+        str, Meta(description="The client's, as `VESTNIK_AUDIT_ADDRESS` says; on the command line the machine's name.")
+    ]
+    action: Annotated[str | UnsetType, Meta(description="The act; absent for a look.")] = UNSET
+    what: Annotated[str | UnsetType, Meta(description="What was looked at; absent for an act.")] = UNSET
+    target: Annotated[str, Meta(description="What it is about, such as a read model or an id; may be empty.")]
+    details: Annotated[dict[str, str] | UnsetType, Meta(description="Of an act.")] = UNSET
+    filter: Annotated[dict[str, str] | UnsetType, Meta(description="Of a look.")] = UNSET
+    reason: str
+    outcome: Annotated[
+        str | None,
+        Meta(
+            description="Of an act: `done`, `failed` or `cancelled`; null for a look, and for an act that is under way "
+            "or was interrupted."
+        ),
+    ]
+    error: Annotated[str | UnsetType, Meta(description="Why an act failed.")] = UNSET
+
+
+class OperatorActions(msgspec.Struct, frozen=True, kw_only=True):
+    items: list[OperatorAction]
+    older: Annotated[str | None, Meta(description="For `before`: the position of older ones; null if there are none.")]
+    unreadable: Annotated[int, Meta(description="Number of events that this release cannot read.")]
+
+
 class Discarding(msgspec.Struct, frozen=True):
     reason: str
     by: str

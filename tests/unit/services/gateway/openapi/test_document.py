@@ -97,6 +97,7 @@ ROUTES: dict[str, tuple[set[int], set[str]]] = {
     "GET /v1/ops/events": ({200}, OPERATORS),
     "GET /v1/ops/session-events": ({200}, OPERATORS),
     "POST /v1/ops/sessions/end": ({200}, OPERATORS | {"session_not_found"}),
+    "GET /v1/ops/operators": ({200}, OPERATORS),
     "GET /v1/ops/person": ({200}, OPERATORS),
     "GET /v1/ops/event": ({200}, OPERATORS),
     "GET /v1/ops/aggregate": ({200}, OPERATORS),

@@ -13,12 +13,13 @@ import { showDenied, showLogin } from "./login.js";
 import { Logins } from "./logins.js";
 import { Lookup } from "./lookup.js";
 import { Maintenance } from "./maintenance.js";
+import { Operators } from "./operators.js";
 import { Overview } from "./overview.js";
 import { Reports } from "./reports.js";
 import { say } from "./i18n.js";
 
 const app = document.getElementById("app"), notes = document.getElementById("notes");
-const SECTIONS = { overview: ["chart", Overview], events: ["list", Events], letters: ["warn", Letters], reports: ["flag", Reports], logins: ["people", Logins], anomalies: ["eye", Anomalies], lookup: ["search", Lookup], maintenance: ["gear", Maintenance] };
+const SECTIONS = { overview: ["chart", Overview], events: ["list", Events], letters: ["warn", Letters], reports: ["flag", Reports], logins: ["people", Logins], operators: ["shield", Operators], anomalies: ["eye", Anomalies], lookup: ["search", Lookup], maintenance: ["gear", Maintenance] };
 const NOTE_MS = 6_000, LONGEST_PAUSE_MS = 15_000;
 const DENIED = new Set(["not_an_operator", "second_factor_required", "reauthentication_required"]);
 const LATER_DENIED = new Set([...DENIED, "not_found"]);
