@@ -8,6 +8,7 @@ from collections.abc import AsyncIterator, Iterator
 import jwt
 import msgspec
 import nats as nats_py
+import pyotp
 import pytest
 import pytest_asyncio
 from nats.aio.client import Client as NATS
@@ -31,6 +32,7 @@ def rotating_system(tmp_path_factory: pytest.TempPathFactory) -> Iterator[System
             "VESTNIK_ACCESS_KEY_LEAD_SECONDS": "6",
             "VESTNIK_LOG_LEVEL": "debug",
             "VESTNIK_RPC_TLS": "on",
+            "VESTNIK_OPERATOR_TOTP": "on",
         },
     )
     try:
@@ -138,7 +140,17 @@ async def test_neither_a_log_nor_a_stream_holds_a_key_a_password_or_a_token(api:
     person = await api.person(password="a very secret horse")
     await api.http.post("/v1/sessions", json={"login": person.email, "password": "a wrong secret horse"})
     await refresh(api, person)
+    begun = (await person.ask("POST", "/v1/users/me/totp", json={"password": "a very secret horse"})).json()
+    code = pyotp.TOTP(begun["secret"]).now()
+    confirmed = await person.ask("POST", "/v1/users/me/totp/confirm", json={"code": code})
+    recovery_codes = confirmed.json()["recovery_codes"]
+    login = {"login": person.email, "password": "a very secret horse", "totp": recovery_codes[0]}
+    assert (await api.http.post("/v1/sessions", json=login)).status_code == 201
     secrets = {
+        begun["secret"],
+        *recovery_codes,
+        *(recovery_code.replace("-", "") for recovery_code in recovery_codes),
+        confirmed.headers["Vestnik-Device-Token"],
         person.access_token,
         person.access_token.rpartition(".")[2],
         person.refresh_token.rpartition(".")[2],
@@ -164,6 +176,24 @@ async def test_neither_a_log_nor_a_stream_holds_a_key_a_password_or_a_token(api:
             assert (stream in ("CONTACT", "MESSAGING", "OPERATOR")) or held
     finally:
         await connection.close()
+
+
+async def test_where_the_setting_says_so_operators_need_a_code(api: Api) -> None:
+    person = await api.person()
+    added = await asyncio.to_thread(api.system.vestnik, "operators", "add", person.username)
+    assert "two-step verification" in added.stderr
+    for path in ("status", "events", "maintenance"):
+        assert_problem(await person.get(f"/v1/ops/{path}"), 403, "second_factor_required")
+    begun = (await person.ask("POST", "/v1/users/me/totp", json={"password": PASSWORD})).json()
+    code = pyotp.TOTP(begun["secret"]).now()
+    confirmed = await person.ask("POST", "/v1/users/me/totp/confirm", json={"code": code})
+    # The session began without a code.
+    assert_problem(await person.get("/v1/ops/status"), 403, "second_factor_required")
+    again = await api.again(person, totp=confirmed.json()["recovery_codes"][0])
+    assert (await again.get("/v1/ops/status")).status_code == 200
+    await refresh(api, again)
+    assert (await again.get("/v1/ops/events")).status_code == 200
+    assert_problem(await (await api.person()).get("/v1/ops/status"), 403, "not_an_operator")
 
 
 async def everything(connection: NATS, stream: str) -> bytes:

@@ -87,7 +87,7 @@ PASSWORD_FAILURES = _failures("password")
 # right: someone who knows the password and tries 20 a day finds one within a year with a probability of 2 %.
 CODE_FAILURES = (
     Limit(name="code", quota=6, window=60, burst=10, subject=Subject.BODY),
-    Limit(name="code-day", quota=20, window=86_400, burst=10, subject=Subject.BODY),
+    Limit(name="code-day", quota=20, window=86_400, burst=20, subject=Subject.BODY),
 )
 
 ALL = (
