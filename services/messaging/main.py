@@ -41,9 +41,9 @@ async def main(settings: Settings) -> None:
             lookup, changed = MessageLookup(process.log, messages), message_repository(process.log)
             sending = SendCommands(process.log, friendships, messages, lookup, changed)
             server = MessagingServer(
-                sending,
-                SeenCommands(process.log, friendships, sending),
-                ChangeCommands(
+                sending=sending,
+                seeing=SeenCommands(process.log, friendships, sending),
+                changing=ChangeCommands(
                     process.log,
                     friendships,
                     lookup,
@@ -51,14 +51,14 @@ async def main(settings: Settings) -> None:
                     edit_window=timedelta(hours=settings.edit_window_hours),
                     delete_window=timedelta(hours=settings.delete_window_hours) or None,
                 ),
-                NotificationCommands(process.log, notifications),
-                messages,
-                notifications,
-                pages,
-                SettingsCommands(process.log, friendships, drafts),
-                drafts,
-                search,
-                MessageCopies(messages, lookup),
+                reading=NotificationCommands(process.log, notifications),
+                messages=messages,
+                notifications=notifications,
+                pages=pages,
+                settings=SettingsCommands(process.log, friendships, drafts),
+                drafts=drafts,
+                search=search,
+                copies=MessageCopies(messages, lookup),
             )
             process.spawn(follow_friendships(process.nats, process.log, remembered), "friendship follower")
             if process.quorum is not None:

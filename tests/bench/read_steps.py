@@ -52,8 +52,7 @@ from services.gateway.server.http_protocol import BoundedProtocol
 from services.messaging.pages.newest_page_cache import NewestPages
 from services.messaging.pages.page_reader import PageReader
 from services.messaging.pages.queries import PageQueries
-from services.messaging.queries import MessageQueries
-from services.messaging.server import MessagingServer
+from services.messaging.pages.server import PageServer
 from tests.bench import servers
 from tests.bench.messenger.gauges import processor_seconds
 from tests.bench.report import machine
@@ -171,7 +170,7 @@ async def reading(*, kept: bool, changed: bool = False) -> AsyncIterator[Step]:
             nothing = cast(Any, None)
             model = ReadModel(Conversations, pool, PositionWaiter([Conversations], nothing, pool))
             pages = PageReader(PageQueries(model), NewestPages() if kept else NewestPages(most_bytes=0))
-            server = MessagingServer(*(nothing,) * 4, MessageQueries(model), nothing, pages, *(nothing,) * 4)
+            server = PageServer(pages, nothing)
             turns = cycle(peers)
 
             async def one(count: int) -> None:

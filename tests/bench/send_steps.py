@@ -345,7 +345,19 @@ async def command() -> AsyncIterator[Step]:
     nothing = cast(Any, None)
     friends = [new_id() for _ in range(1_000)]
     sending = SendCommands(cast(Any, AtOnce()), cast(Any, Friends(friends)), nothing, nothing, nothing)
-    server = MessagingServer(sending, *(nothing,) * 10)
+    server = MessagingServer(
+        sending=sending,
+        seeing=nothing,
+        changing=nothing,
+        reading=nothing,
+        messages=nothing,
+        notifications=nothing,
+        pages=nothing,
+        settings=nothing,
+        drafts=nothing,
+        search=nothing,
+        copies=nothing,
+    )
     turns = cycle(friends)
 
     async def step(count: int) -> None:
