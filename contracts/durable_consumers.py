@@ -48,6 +48,13 @@ PASSWORD_ALERTS = Durable(
     subject_filter="vestnik.auth.credential.*",
     most_pending=100_000,
 )
+EMAIL_ALERTS = Durable(
+    name="auth-email-alerts",
+    service="auth",
+    stream=AUTH,
+    subject_filter="vestnik.auth.email.*",
+    most_pending=100_000,
+)
 SECOND_FACTOR_ALERTS = Durable(
     name="auth-second-factor-alerts",
     service="auth",
@@ -63,6 +70,7 @@ DURABLES = (
     PASSWORD_ENDINGS,
     SESSION_ALERTS,
     PASSWORD_ALERTS,
+    EMAIL_ALERTS,
     SECOND_FACTOR_ALERTS,
     PROFILE_CREATION,
 )

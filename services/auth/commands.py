@@ -113,11 +113,13 @@ class Commands:
         hashed = await self._passwords.hash(password)
         return await retry_on_conflict(lambda: self._register(command, hashed, provenance))
 
-    async def verify_email(self, token: str, provenance: Provenance, *, password: str | None = None) -> Verified:
+    async def verify_email(
+        self, token: str, provenance: Provenance, *, password: str | None = None, address: str = ""
+    ) -> Verified:
         """Makes the token's user the owner of the address. Idempotent: a valid token may be used again.
 
         `password`: of the registration, needed while several are pending on the address; of the account, always needed
-        to change its address.
+        to change its address. `address`: of the client, to be recorded if an account's password is wrong.
 
         Raises:
             InvalidToken: the signature is not ours.
@@ -129,7 +131,7 @@ class Commands:
         """
         verification = self._tokens.read(token)
         provenance = msgspec.structs.replace(provenance, actor=verification.user_id)
-        return await retry_on_conflict(lambda: self._verify_email(verification, password, provenance))
+        return await retry_on_conflict(lambda: self._verify_email(verification, password, address, provenance))
 
     async def registration(self, token: str) -> PendingName:
         """Returns the registration or the change that a token verifies, for the confirmation page.
@@ -211,24 +213,26 @@ class Commands:
         events = decisions.decide_claim_username(name.state, command, now, self._lifetime, holder_verified=verified)
         return aggregates.usernames.appends(key, name, events, provenance)
 
-    async def _verify_email(self, verification: Verification, password: str | None, provenance: Provenance) -> Verified:
+    async def _verify_email(
+        self, verification: Verification, password: str | None, address: str, provenance: Provenance
+    ) -> Verified:
         aggregates, user_id, key = self._aggregates, verification.user_id, verification.claim_key
-        now, address = self._clock(), await aggregates.addresses.load(key)
-        if change_of(address.state, user_id, now) is not None:
-            sequence = await self._email_changes.confirm(verification, password, provenance)
+        now, claim = self._clock(), await aggregates.addresses.load(key)
+        if change_of(claim.state, user_id, now) is not None:
+            sequence = await self._email_changes.confirm(verification, password, provenance, address=address)
             return Verified(user_id=user_id, sequence=sequence)
-        verified = decisions.decide_verify(address.state, user_id, verification.expires_at, now)
+        verified = decisions.decide_verify(claim.state, user_id, verification.expires_at, now)
         user = await aggregates.users.load(user_id)
         if not verified:
             return Verified(user_id=user_id, sequence=user.sequence)
         name_key = self._keys.of_username(user.state.username)
         name = await aggregates.usernames.load(name_key)
         confirmed = decisions.decide_confirm_username(name.state, user_id)
-        if decisions.needs_password(address.state, now):
+        if decisions.needs_password(claim.state, now):
             await self._prove(user_id, password)
         sequences = await aggregates.log.append_together(
             [
-                *aggregates.addresses.appends(key, address, verified, provenance),
+                *aggregates.addresses.appends(key, claim, verified, provenance),
                 *aggregates.usernames.appends(name_key, name, confirmed, provenance),
                 *aggregates.users.appends(user_id, user, domain.decide_user_verified(user.state), provenance),
             ]

@@ -4,6 +4,7 @@ from datetime import timedelta
 from urllib.parse import urlsplit
 
 from contracts.durable_consumers import (
+    EMAIL_ALERTS,
     PASSWORD_ALERTS,
     PASSWORD_ENDINGS,
     SECOND_FACTOR_ALERTS,
@@ -57,7 +58,8 @@ async def main(settings: Settings) -> None:
         keys = ClaimKeys(process.secrets.claims_key)
         tokens = VerificationTokens(process.secrets.mail_key)
         lifetime = timedelta(hours=settings.verification_hours)
-        email_changes = EmailChanges(aggregates, passwords, keys, lifetime=lifetime)
+        failures = FailedLogins(aggregates.login_failures, keeps_addresses=settings.audit_address)
+        email_changes = EmailChanges(aggregates, passwords, keys, failures, lifetime=lifetime)
         commands = Commands(aggregates, passwords, weak, keys, tokens, email_changes, lifetime=lifetime)
         runners = Runners(owned_by("auth"), process.nats, process.pool, settings.database_url)
         queries = Queries(ReadModel(find("users"), process.pool, runners.waiting), aggregates)
@@ -65,7 +67,6 @@ async def main(settings: Settings) -> None:
         resets, sessions = ResetTokens(process.secrets.mail_key), Sessions(process.client("session"))
         devices = DeviceTokens(process.secrets.devices_key)
         reset_lifetime = timedelta(minutes=settings.password_reset_minutes)
-        failures = FailedLogins(aggregates.login_failures, keeps_addresses=settings.audit_address)
         second_factors = SecondFactors(
             aggregates,
             passwords,
@@ -89,9 +90,7 @@ async def main(settings: Settings) -> None:
             lifetime=reset_lifetime,
         )
         undos = EmailChangeUndoTokens(process.secrets.mail_key)
-        email_undo = EmailChangeUndoing(
-            aggregates, undos, sessions, reset_lifetime=timedelta(minutes=settings.password_reset_minutes)
-        )
+        email_undo = EmailChangeUndoing(aggregates, undos, sessions, reset_lifetime=reset_lifetime)
         login = Login(aggregates, passwords, keys, sessions, devices, second_factors, queries.address_of, failures)
         await runners.start()
         process.ready_when(runners.ready)
@@ -108,7 +107,7 @@ async def main(settings: Settings) -> None:
         reported = NotMeTokens(process.secrets.mail_key)
         reports = NotMeReports(aggregates, reported, resets, sessions, lifetime=reset_lifetime)
         alerts = AccountAlerts(aggregates, keys, queries, sessions, reported, delivery, page=settings.issuer)
-        for durable in (SESSION_ALERTS, PASSWORD_ALERTS, SECOND_FACTOR_ALERTS):
+        for durable in (SESSION_ALERTS, PASSWORD_ALERTS, EMAIL_ALERTS, SECOND_FACTOR_ALERTS):
             process.spawn(EventReactor(process.nats, durable, alerts.alert).run(), durable.name)
         try:
             server = AuthServer(

@@ -100,16 +100,17 @@ class _Token(msgspec.Struct, frozen=True):
     token: Annotated[str, Meta(min_length=1, max_length=2048)]
 
 
+_NetworkAddress = Annotated[str, Meta(max_length=100, pattern=r"^[^\x00]*\Z")]
+
+
 class _Confirmation(_Token, frozen=True):
     # Any length that a person can type: one that no password can have is answered as a wrong password.
     password: Annotated[str, Meta(min_length=1, max_length=1024)] | None
+    address: _NetworkAddress
 
 
 class _UserId(msgspec.Struct, frozen=True):
     user_id: Id
-
-
-_NetworkAddress = Annotated[str, Meta(max_length=100, pattern=r"^[^\x00]*\Z")]
 
 
 class _Change(msgspec.Struct, frozen=True):
@@ -124,6 +125,7 @@ class _EmailChange(_Address, frozen=True):
     user_id: Id
     # As in `_Confirmation`.
     password: Annotated[str, Meta(min_length=1, max_length=1024)]
+    address: _NetworkAddress
 
 
 class _LoginTerms(msgspec.Struct, frozen=True):
@@ -246,8 +248,12 @@ class AuthServer(AuthServiceBase):
         return LoginResponse(tokens=logged_in.tokens, device_token=logged_in.device_token)
 
     async def verify_email(self, message: VerifyEmailRequest) -> VerifyEmailResponse:
-        request = validated(_Confirmation, {"token": message.token, "password": message.password})
-        verified = await self._commands.verify_email(request.token, current().provenance(), password=request.password)
+        request = validated(
+            _Confirmation, {"token": message.token, "password": message.password, "address": message.address}
+        )
+        verified = await self._commands.verify_email(
+            request.token, current().provenance(), password=request.password, address=request.address
+        )
         return VerifyEmailResponse(user_id=verified.user_id, position=Position.at(AUTH, verified.sequence).encode())
 
     async def get_registration(self, message: GetRegistrationRequest) -> GetRegistrationResponse:
@@ -379,7 +385,13 @@ class AuthServer(AuthServiceBase):
 
     async def request_email_change(self, message: RequestEmailChangeRequest) -> RequestEmailChangeResponse:
         request = validated(
-            _EmailChange, {"user_id": message.user_id, "email": message.email, "password": message.password}
+            _EmailChange,
+            {
+                "user_id": message.user_id,
+                "email": message.email,
+                "password": message.password,
+                "address": message.address,
+            },
         )
         _deliverable(request.email)
         call = current()
@@ -390,6 +402,7 @@ class AuthServer(AuthServiceBase):
             own_address=self._queries.own_address,
             position=call.position,
             provenance=call.provenance(),
+            address=request.address,
         )
         return RequestEmailChangeResponse(position=Position.at(AUTH, sequence).encode())
 

@@ -101,7 +101,9 @@ class Auth:
         self.failures = FailedLogins(self.aggregates.login_failures, clock=clock)
         self.undos = EmailChangeUndoTokens(secrets.mail_key)
         self.clock = clock
-        self.email_changes = EmailChanges(self.aggregates, self.passwords, self.keys, lifetime=DAY, clock=clock)
+        self.email_changes = EmailChanges(
+            self.aggregates, self.passwords, self.keys, self.failures, lifetime=DAY, clock=clock
+        )
         self.second_factors = SecondFactors(
             self.aggregates,
             self.passwords,

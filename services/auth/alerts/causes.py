@@ -6,8 +6,9 @@ from contracts.envelope import Recorded
 from contracts.events.event import Event
 from contracts.events.second_factor import TotpConfirmed, TotpRemoved
 from contracts.events.session import SessionCreated, SessionRevoked
-from contracts.events.user import PasswordChanged
+from contracts.events.user import EmailReplaced, EmailRestored, PasswordChanged
 from contracts.notification_kinds import (
+    EMAIL_CHANGED,
     NEW_DEVICE,
     PASSWORD_CHANGED,
     PASSWORD_RESET,
@@ -45,6 +46,8 @@ def cause_of(event: Recorded[Event]) -> Cause | None:
                 session_id=change.kept_session_id,
                 generation=change.generation,
             )
+        case EmailReplaced(user_id=user_id) | EmailRestored(user_id=user_id):
+            return Cause(kind=EMAIL_CHANGED, user_id=user_id)
         case TotpConfirmed(session_id=session_id):
             return Cause(kind=TWO_FACTOR_ON, user_id=event.aggregate_id, session_id=session_id)
         case TotpRemoved(session_id=session_id):

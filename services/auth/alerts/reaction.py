@@ -80,7 +80,8 @@ class AccountAlerts:
         if not alerted.due:
             return
         # The mail does not wait for the list of notifications to have room.
-        await self._mail(event, cause, alerted)
+        if cause.kind in ALERT_MAILS:
+            await self._mail(event, cause, alerted)
         if alerted.wait_seconds:
             raise _NoRoom("the account's alerts of this kind are used up", after=alerted.wait_seconds)
 

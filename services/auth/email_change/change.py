@@ -18,6 +18,7 @@ from services.auth.claim_keys import ClaimKeys
 from services.auth.conflicts import retry_on_conflict
 from services.auth.email_change import decisions
 from services.auth.email_change.chain import Address, follow
+from services.auth.failures.failed_logins import FailedLogins
 from services.auth.passwords.hashing import Passwords
 from services.auth.registration.decisions import as_of
 from services.auth.registration.email_lookup import email_key
@@ -34,6 +35,7 @@ class EmailChanges:
         aggregates: Aggregates,
         passwords: Passwords,
         keys: ClaimKeys,
+        failures: FailedLogins,
         *,
         lifetime: timedelta,
         clock: Callable[[], datetime] = envelope.now,
@@ -42,6 +44,7 @@ class EmailChanges:
         self._aggregates = aggregates
         self._passwords = passwords
         self._keys = keys
+        self._failures = failures
         self._lifetime = lifetime
         self._clock = clock
 
@@ -54,8 +57,11 @@ class EmailChanges:
         own_address: OwnAddress,
         position: Position,
         provenance: Provenance,
+        address: str = "",
     ) -> int:
         """Requests the change; returns the stream sequence of the request.
+
+        `address`: of the client, to be recorded if the password is wrong.
 
         The response, the event and the duration are the same whether the new address is free, another account's or the
         account's own.
@@ -68,6 +74,7 @@ class EmailChanges:
         """
         credential = (await self._aggregates.credentials.load(user_id)).state
         if not await self._passwords.matches(password, credential.hashed):
+            self._failures.record(user_id, "wrong_password", address=address)
             raise InvalidCredentials
 
         async def attempt() -> int:
@@ -85,18 +92,22 @@ class EmailChanges:
                 credential=credential.generation,
             )
             key = await email_key(self._aggregates.addresses, self._keys, email)
-            address = await self._aggregates.addresses.load(key)
+            wanted = await self._aggregates.addresses.load(key)
             # After the present address was read: an undo, which changes both, is seen in both or in neither.
             if (await self._aggregates.credentials.load(user_id)).state.generation != credential.generation:
                 raise InvalidCredentials
-            requested = decisions.decide_request(address.state, change, now)
-            (append,) = self._aggregates.addresses.appends(key, address, requested, provenance)
+            requested = decisions.decide_request(wanted.state, change, now)
+            (append,) = self._aggregates.addresses.appends(key, wanted, requested, provenance)
             return await self._aggregates.log.append(append)
 
         return await retry_on_conflict(attempt)
 
-    async def confirm(self, verification: Verification, password: str | None, provenance: Provenance) -> int:
+    async def confirm(
+        self, verification: Verification, password: str | None, provenance: Provenance, *, address: str = ""
+    ) -> int:
         """Makes the new address the account's; returns the stream sequence of the change.
+
+        `address`: of the client, to be recorded if the password is wrong.
 
         An address that the account has left less than `HELD` ago is restored, and those that replaced it are freed.
 
@@ -110,35 +121,45 @@ class EmailChanges:
         now, new = self._clock(), await aggregates.addresses.load(new_key)
         credential = (await aggregates.credentials.load(user_id)).state
         change = decisions.change_of(new.state, user_id, now)
-        if change is None or change.replaces is None:
+        if change is None:
             raise TokenExpired
         decisions.check_token(new.state, change, verification.expires_at, credential.generation, now)
         if password is None:
             raise PasswordRequired("The account's password is needed to confirm its new address.")
         if not await self._passwords.matches(password, credential.hashed):
+            self._failures.record(user_id, "wrong_password", address=address)
             raise InvalidCredentials
         if (await aggregates.credentials.load(user_id)).state.generation != credential.generation:
             raise TokenExpired
-        held = as_of(new.state, now)
-        if held.owner == user_id:
-            chain = [Address(new_key, new), *await follow(aggregates, held.replaced_by, user_id, now)]
-            present = chain[-1]
-        else:
-            present = Address(change.replaces, await aggregates.addresses.load(change.replaces))
-            chain = [present, Address(new_key, new)]
-        if present.key != change.replaces or not decisions.is_present(present.loaded.state, user_id):
-            raise TokenExpired("The account's address has changed since; request the change again.")
-        events: Sequence[Event] = (
-            decisions.decide_restore([address.loaded.state for address in chain], user_id, now)
-            if held.owner == user_id
-            else decisions.decide_replace(present.loaded.state, change, new_key, now)
-        )
+        chain, events = await self._replacement(change, Address(new_key, new), now)
         appends = [
             append
-            for address, event in zip(chain, events, strict=True)
-            for append in aggregates.addresses.appends(address.key, address.loaded, (event,), provenance)
+            for link, event in zip(chain, events, strict=True)
+            for append in aggregates.addresses.appends(link.key, link.loaded, (event,), provenance)
         ]
         return (await aggregates.log.append_together(appends))[-1]
+
+    async def _replacement(
+        self, change: PendingRegistration, new: Address, now: datetime
+    ) -> tuple[list[Address], Sequence[Event]]:
+        """Returns the addresses that the change concerns, and the event of each.
+
+        Raises:
+            TokenExpired: the account's present address is no longer the one that was to be replaced.
+        """
+        assert change.replaces is not None
+        user_id, held = change.user_id, as_of(new.loaded.state, now)
+        if held.owner == user_id:
+            chain = [new, *await follow(self._aggregates, held.replaced_by, user_id, now)]
+            present = chain[-1]
+        else:
+            present = Address(change.replaces, await self._aggregates.addresses.load(change.replaces))
+            chain = [present, new]
+        if present.key != change.replaces or not decisions.is_present(present.loaded.state, user_id):
+            raise TokenExpired("The account's address has changed since; request the change again.")
+        if held.owner == user_id:
+            return chain, decisions.decide_restore([link.loaded.state for link in chain], user_id, now)
+        return chain, decisions.decide_replace(present.loaded.state, change, new.key, now)
 
     async def _present(self, user_id: str, own_address: OwnAddress, position: Position, now: datetime) -> Address:
         """Returns the account's present address, from the read model's one and the changes that followed.

@@ -8,6 +8,7 @@ from contracts import envelope
 from contracts.envelope import Recorded
 from contracts.events.event import Event
 from contracts.events.user import EmailChangeRequested, EmailReleased, EmailReplaced
+from contracts.notification_kinds import ALERT_MAX_AGE
 from contracts.values.personal_data import plaintext_or_none
 from services.auth.email_change.decisions import change_of, is_present
 from services.auth.mail import mailbox_budgets
@@ -112,9 +113,12 @@ class EmailChangeMails:
         return [letter]
 
     def _undone(self, event: Recorded[Event], released: EmailReleased) -> list[Mail]:
-        """Returns the notice to an address that is no longer the account's."""
+        """Returns the notice to an address that is no longer the account's; none if that was long ago.
+
+        A mailbox's record of mails does not reach back for ever, so after an import an old one would be sent again.
+        """
         recipient = plaintext_or_none(released.email)
-        if recipient is None:
+        if recipient is None or self._clock() - event.at > ALERT_MAX_AGE:
             return []
         letter = Mail(
             event_id=event.id,

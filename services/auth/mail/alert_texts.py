@@ -4,7 +4,6 @@ from collections.abc import Mapping
 
 from contracts.notification_kinds import (
     ALERTS_AN_HOUR,
-    EMAIL_CHANGED,
     NEW_DEVICE,
     PASSWORD_CHANGED,
     PASSWORD_RESET,
@@ -63,7 +62,6 @@ _ENGLISH = {
     PASSWORD_RESET: _english(
         "Your password was reset", "The password of your account was set again with a mail to this mailbox:"
     ),
-    EMAIL_CHANGED: _english("Your e-mail address was changed", "The e-mail address of your account was changed:"),
     REFRESH_TOKEN_REUSED: _english(
         "A session was ended for safety",
         "A key of one of your sessions was used twice, so it may have been copied. The session has ended:",
@@ -77,7 +75,6 @@ _RUSSIAN = {
     PASSWORD_RESET: _russian(
         "Ваш пароль сброшен", "Пароль вашей учётной записи задан заново с помощью письма в этот ящик:"
     ),
-    EMAIL_CHANGED: _russian("Ваш адрес почты изменён", "Адрес почты вашей учётной записи изменён:"),
     REFRESH_TOKEN_REUSED: _russian(
         "Сеанс завершён для безопасности",
         "Ключ одного из ваших сеансов использован дважды: возможно, его скопировали. Сеанс завершён:",

@@ -10,7 +10,7 @@ import msgspec
 
 from contracts.events.event import Event
 from contracts.events.user import MailSent
-from contracts.notification_kinds import ALERT_KINDS, ALERTS_AN_HOUR
+from contracts.notification_kinds import ALERT_KINDS, ALERTS_AN_HOUR, EMAIL_CHANGED
 
 VERIFICATION_MAIL, ANOTHER_VERIFICATION_MAIL = "verification", "verification_again"
 RESET_MAIL = "password_reset"
@@ -19,7 +19,8 @@ EMAIL_CHANGE_MAIL, EMAIL_CHANGE_REQUESTED_MAIL = "email_change", "email_change_r
 EMAIL_CHANGED_MAIL, EMAIL_CHANGE_UNDONE_MAIL = "email_changed", "email_change_undone"
 ADDRESS_TAKEN_NOTICE = "address_taken"
 # By kind of alert (contracts/notification_kinds.py).
-ALERT_MAILS = {kind: f"alert_{kind}" for kind in ALERT_KINDS}
+# None of a change of the address, which has mails of its own, to both addresses.
+ALERT_MAILS = {kind: f"alert_{kind}" for kind in ALERT_KINDS if kind != EMAIL_CHANGED}
 # Sent in a later hour if the budget is used up: the owner of an account needs them to win it back.
 NEVER_DROPPED = frozenset({EMAIL_CHANGED_MAIL, EMAIL_CHANGE_UNDONE_MAIL})
 

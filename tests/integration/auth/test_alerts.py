@@ -6,6 +6,7 @@ from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager, suppress
 from datetime import datetime, timedelta
 
+import msgspec
 import pyotp
 import pytest
 import pytest_asyncio
@@ -13,31 +14,37 @@ from nats.aio.client import Client as NATS
 from nats.js.errors import NotFoundError
 
 from contracts import envelope, subjects
-from contracts.durable_consumers import PASSWORD_ALERTS, SECOND_FACTOR_ALERTS, SESSION_ALERTS
+from contracts.durable_consumers import EMAIL_ALERTS, PASSWORD_ALERTS, SECOND_FACTOR_ALERTS, SESSION_ALERTS
 from contracts.envelope import Provenance
 from contracts.errors import InvalidCredentials, InvalidToken, RefreshTokenReused, TokenExpired, VestnikError
 from contracts.events.session import AccountAlerted
 from contracts.notification_kinds import ALERT_MAX_AGE, ALERTS_AN_HOUR
+from contracts.positions import Position
 from contracts.rpc.vestnik.auth.v1 import (
     ChangePasswordRequest,
+    GetUserRequest,
     LoginRequest,
     LoginResponse,
     RegisterRequest,
     ReportNotMeRequest,
+    RequestEmailChangeRequest,
     ResetPasswordRequest,
+    UndoEmailChangeRequest,
     VerifyEmailRequest,
 )
 from contracts.rpc.vestnik.session.v1 import RefreshSessionRequest, Tokens, ValidateSessionRequest
 from infra.rpc.call_context import Call
 from infra.security.secrets import Secrets
 from services.auth.alerts.reaction import AccountAlerts
+from services.auth.email_change.decisions import HELD
 from services.auth.mail.templates import Mail
 from services.auth.mail.transport import DeliveryFailed
+from services.auth.tokens.email_change_undo import EmailChangeUndo
 from services.auth.tokens.not_me import NotMe, NotMeTokens
 from streams.reaction import EventReactor
 from tests.integration.auth_and_session import PASSWORD, Clock, Services, eventually, running
 
-ALERTS = (SESSION_ALERTS, PASSWORD_ALERTS, SECOND_FACTOR_ALERTS)
+ALERTS = (SESSION_ALERTS, PASSWORD_ALERTS, EMAIL_ALERTS, SECOND_FACTOR_ALERTS)
 PAGE = "https://chat.example.org"
 
 
@@ -193,6 +200,44 @@ async def test_changes_and_resets_of_the_password_and_a_reused_token_are_mailed_
     assert Counter(outbox.kinds) == kinds + Counter(["alert_password_changed", "alert_password_reset"])
     assert {letter.language for letter in outbox.sent} == {"ru"}
     assert {f"alert_{alert.kind}" for alert in await alerts_about(services, boris)} == set(outbox.kinds)
+
+
+async def test_a_change_of_the_address_is_listed_without_a_mail_and_its_undo_ends_all_sessions(
+    services: Services, streams: NATS, anna: str
+) -> None:
+    auth, outbox, call = services.auth_replica, Outbox(), Call(request_id="request", actor=anna)
+    session = tokens_of(await log_in(services))
+
+    async def address(position: str) -> str:
+        of_user = msgspec.structs.replace(call, position=Position.decode(position))
+        answer = await services.to_auth.call(services.auth.get_user, GetUserRequest(user_id=anna), context=of_user)
+        assert answer.user is not None
+        return answer.user.email
+
+    wanted = RequestEmailChangeRequest(user_id=anna, email="New@example.org", password=PASSWORD)
+    await services.to_auth.call(services.auth.request_email_change, wanted, context=call)
+    confirmation = VerifyEmailRequest(token=await auth.token("new@example.org"), password=PASSWORD)
+    confirmed = await services.to_auth.call(services.auth.verify_email, confirmation)
+    assert await address(confirmed.position) == "New@example.org"
+    assert await active(services, session)
+    key = auth.keys.of_email("anna@example.org")
+    until = (await auth.aggregates.addresses.load(key)).state.owner_until
+    assert until is not None
+    token = auth.undos.sign(EmailChangeUndo(user_id=anna, claim_key=key, until=until))
+    for _ in range(2):
+        undone = await services.to_auth.call(services.auth.undo_email_change, UndoEmailChangeRequest(token=token))
+        assert await address(undone.position) == "anna@example.org"
+    assert not await active(services, session)
+    async with reacting(services, outbox, streams):
+        await settled(streams)
+    assert [alert.kind for alert in await alerts_about(services, anna)] == [
+        "new_device",
+        "email_changed",
+        "email_changed",
+    ]
+    assert outbox.kinds == ["alert_new_device"]
+    # A second factor that was turned on since the change ends with the reset.
+    assert (await auth.aggregates.credentials.load(anna)).state.reported_at == until - HELD
 
 
 async def test_an_event_is_alerted_once_by_two_replicas_and_after_their_consumers_were_lost(

@@ -6,7 +6,7 @@ import itertools
 import random
 from collections.abc import Awaitable, Callable
 from datetime import UTC, datetime, timedelta
-from typing import TypeVar
+from typing import Any, TypeVar
 
 import msgspec
 import pytest
@@ -32,6 +32,7 @@ from services.auth.registration.decisions import as_of
 from services.auth.tokens.email_change_undo import EmailChangeUndo
 from services.auth.tokens.email_verification import Verification
 from services.auth.tokens.password_reset import Reset
+from streams.message import Message
 from tests.integration.auth.test_registration import log_in, register
 from tests.integration.auth.test_verification_mail import Nobody, Recording, reacting, settled
 from tests.integration.auth_and_session import DAY, HOUR, PASSWORD, Auth, Clock, stored
@@ -136,6 +137,67 @@ async def test_a_request_and_its_confirmation_need_the_accounts_password(replica
     with pytest.raises(InvalidCredentials):
         await other.commands.verify_email(token, BY_NOBODY, password="wrong")
     assert await owner(one, "new@example.org") is None
+
+
+async def test_wrong_passwords_are_recorded_as_failed_logins(replicas: tuple[Auth, Auth], streams: NATS) -> None:
+    one, _ = replicas
+    anna = await account(one, "anna")
+    token = await request(one, anna, "new@example.org")
+    with pytest.raises(InvalidCredentials):
+        await request(one, anna, "new@example.org", "wrong")
+    with pytest.raises(InvalidCredentials):
+        await one.commands.verify_email(token, BY_NOBODY, password="wrong", address="192.0.2.1")
+    await one.failures.close()
+    recorded = [event for event in await stored(streams, "AUTH") if event.type == "login.failed"]
+    assert [event.subject.rpartition(".")[2] for event in recorded] == [anna.user_id] * 2
+
+
+async def test_a_request_looks_up_the_same_whoever_has_the_address(
+    replicas: tuple[Auth, Auth], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    one, _ = replicas
+    anna, boris = await account(one, "anna"), await account(one, "boris")
+    await log_in(one, boris.email)
+    looked_up: list[str] = []
+    last, read = one.aggregates.log.last, one.aggregates.log.read
+
+    async def count_last(subject: str) -> Message | None:
+        looked_up.append("last")
+        return await last(subject)
+
+    async def count_read(subject: str, **options: Any) -> list[Message]:  # noqa: ANN401 - the log's own
+        looked_up.append("read")
+        return await read(subject, **options)
+
+    monkeypatch.setattr(one.aggregates.log, "last", count_last)
+    monkeypatch.setattr(one.aggregates.log, "read", count_read)
+    counts = []
+    for email in ("free@example.org", boris.email, anna.email, "free@example.org"):
+        looked_up.clear()
+        await one.email_changes.request(
+            user_id=anna.user_id,
+            email=email,
+            password=PASSWORD,
+            own_address=anna.own_address,
+            position=Position(),
+            provenance=BY_NOBODY,
+        )
+        counts.append(list(looked_up))
+    assert counts == [["last"] * 4] * 4
+
+
+async def test_a_notice_of_an_undo_is_not_sent_again_after_an_import(
+    replicas: tuple[Auth, Auth], streams: NATS, clock: Clock
+) -> None:
+    one, other = replicas
+    anna = await account(one, "anna")
+    await change(one, anna, "thief@example.org")
+    await undo(other, await undo_token(one, anna, "anna@example.org"))
+    clock.forward(5 * DAY)
+    outbox = Recording()
+    async with reacting(streams, one, outbox, clock):
+        await settled(streams)
+    assert outbox.sent == []
 
 
 async def test_a_token_confirms_its_own_request_only(replicas: tuple[Auth, Auth], clock: Clock) -> None:

@@ -32,7 +32,10 @@ class UndoToken(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
 async def request_email_change(incoming: Request[NoQuery, NewEmail]) -> Response:
     auth, caller = incoming.context.remotes.auth, incoming.caller
     request = RequestEmailChangeRequest(
-        user_id=caller.user_id, email=incoming.body.email, password=incoming.body.password
+        user_id=caller.user_id,
+        email=incoming.body.email,
+        password=incoming.body.password,
+        address=incoming.address,
     )
     guess = password_attempts.of_user(incoming.context.limiter, caller.user_id)
     with password_attempts.judged(guess):

@@ -133,9 +133,10 @@ async def register(incoming: Request[NoQuery, NewUser]) -> Response:
 
 async def verify_email(incoming: Request[NoQuery, EmailToken]) -> Response:
     auth, body = incoming.context.remotes.auth, incoming.body
-    request = VerifyEmailRequest(token=body.token, password=None if body.password is UNSET else body.password)
+    password = None if body.password is UNSET else body.password
+    request = VerifyEmailRequest(token=body.token, password=password, address=incoming.address)
     # An account's password is guessed here too: such a guess counts with those of its other routes.
-    account = "" if body.password is UNSET else await _changed_account(incoming, body.token)
+    account = "" if password is None else await _changed_account(incoming, body.token)
     guesses = [password_attempts.of_user(incoming.context.limiter, account)] if account else []
     with password_attempts.judged(*guesses):
         for guess in guesses:

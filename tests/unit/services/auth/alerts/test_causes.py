@@ -8,7 +8,18 @@ from contracts.envelope import Recorded
 from contracts.events.event import Event
 from contracts.events.second_factor import SecondFactorState, TotpConfirmed, TotpRemoved, TotpUsed
 from contracts.events.session import AccountAlerted, SessionCreated, SessionRefreshed, SessionRevoked
-from contracts.events.user import CredentialRehashed, CredentialSet, PasswordChanged, PasswordVoided
+from contracts.events.user import (
+    AddressState,
+    CredentialRehashed,
+    CredentialSet,
+    EmailChangeRequested,
+    EmailReleased,
+    EmailReplaced,
+    EmailRestored,
+    EmailVerified,
+    PasswordChanged,
+    PasswordVoided,
+)
 from services.auth.alerts.causes import Cause, cause_of
 
 AT = datetime(2026, 1, 1, tzinfo=UTC)
@@ -53,6 +64,11 @@ CASES: list[tuple[Event, Cause | None]] = [
         TotpConfirmed(state=SecondFactorState(), session_id="here"),
         Cause(kind="two_factor_on", user_id=OF, session_id="here"),
     ),
+    (EmailReplaced(user_id=ANNA, address=AddressState()), Cause(kind="email_changed", user_id=ANNA)),
+    (EmailRestored(user_id=ANNA, address=AddressState()), Cause(kind="email_changed", user_id=ANNA)),
+    (EmailReleased(user_id=ANNA, address=AddressState()), None),
+    (EmailVerified(user_id=ANNA, address=AddressState()), None),
+    (EmailChangeRequested(user_id=ANNA, address=AddressState()), None),
     (TotpUsed(state=SecondFactorState()), None),
     (TotpRemoved(state=SecondFactorState(), reason="user"), Cause(kind="two_factor_off", user_id=OF)),
 ]
