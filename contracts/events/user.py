@@ -75,23 +75,26 @@ class PasswordVoided(Event, frozen=True, kw_only=True):
     # `email.restored`, and when the address was changed.
     reported: str
     reported_at: Moment
-    # As in `password.changed`.
+    # As in `password.changed`; of an undo its own generation, so that no token mailed before is valid.
     reset_generation: int = 0
 
 
 class CredentialRehashed(Event, frozen=True, kw_only=True):
-    """On the credential's subject: the same password, hashed with the current scheme; no session ends."""
+    """On the credential's subject: the same password, hashed with the current scheme; no session ends.
+
+    After a return to an earlier address the hash is the same too: a new generation voids the tokens mailed before.
+    """
 
     TYPE: ClassVar[str] = "credential.rehashed"
     PRIVATE: ClassVar[bool] = True
     password_hash: str
-    # Both unchanged.
+    # Both unchanged; after a return one more.
     generation: int
     changed_by: str = ""
     # Both as in `credential.set`.
     scheme: str = "bcrypt"
     key_id: str | None = None
-    # Unchanged.
+    # Unchanged; after a return its generation.
     reset_generation: int = 0
 
 

@@ -179,6 +179,39 @@ def decide_void_password(
     )
 
 
+def decide_void_after_undo(state: Credential, reported: str, changed_at: datetime) -> tuple[PasswordVoided]:
+    """Voids the password, and every token that was mailed before: addresses that are free now may have received some.
+
+    `reported`: id of the event that restores the address; `changed_at`: when it was replaced.
+    """
+    generation = state.generation + 1
+    return (
+        PasswordVoided(
+            generation=generation,
+            reported=reported,
+            reported_at=changed_at if state.reported_at is None else min(state.reported_at, changed_at),
+            reset_generation=generation,
+        ),
+    )
+
+
+def decide_void_tokens(state: Credential) -> tuple[CredentialRehashed, ...]:
+    """Voids every token that was mailed before, and those of devices; the password and the sessions stay."""
+    if state.hashed is None:
+        return ()
+    generation = state.generation + 1
+    return (
+        CredentialRehashed(
+            password_hash=state.hashed.password_hash,
+            scheme=state.hashed.scheme,
+            key_id=state.hashed.key_id,
+            generation=generation,
+            changed_by=state.changed_by,
+            reset_generation=generation,
+        ),
+    )
+
+
 def decide_rehash(state: Credential, proved: Credential, hashed: Hashed) -> tuple[Event, ...]:
     """Replaces the hash of the same password; no event if the credential has changed since it was proved."""
     if state != proved:

@@ -14,6 +14,7 @@ from contracts.events.event import Event
 from contracts.events.user import PendingRegistration
 from contracts.positions import Position
 from contracts.subjects import AUTH
+from services.auth import domain
 from services.auth.claim_keys import ClaimKeys
 from services.auth.conflicts import retry_on_conflict
 from services.auth.email_change import decisions
@@ -109,7 +110,8 @@ class EmailChanges:
 
         `address`: of the client, to be recorded if the password is wrong.
 
-        An address that the account has left less than `HELD` ago is restored, and those that replaced it are freed.
+        An address that the account has left less than `HELD` ago is restored, those that replaced it are freed, and
+        every token that was mailed before is void.
 
         Raises:
             TokenExpired: the token has expired, or the address, or the account's own one or password has changed since.
@@ -129,14 +131,18 @@ class EmailChanges:
         if not await self._passwords.matches(password, credential.hashed):
             self._failures.record(user_id, "wrong_password", address=address)
             raise InvalidCredentials
-        if (await aggregates.credentials.load(user_id)).state.generation != credential.generation:
+        proved = await aggregates.credentials.load(user_id)
+        if proved.state.generation != credential.generation:
             raise TokenExpired
         chain, events = await self._replacement(change, Address(new_key, new), now)
+        # The addresses that a return frees may have received tokens.
+        voided = domain.decide_void_tokens(proved.state) if as_of(new.state, now).owner == user_id else ()
         appends = [
             append
             for link, event in zip(chain, events, strict=True)
             for append in aggregates.addresses.appends(link.key, link.loaded, (event,), provenance)
         ]
+        appends += aggregates.credentials.appends(user_id, proved, voided, provenance)
         return (await aggregates.log.append_together(appends))[-1]
 
     async def _replacement(

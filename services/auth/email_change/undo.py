@@ -71,26 +71,23 @@ class EmailChangeUndoing:
         restored, *released = decisions.decide_restore([address.loaded.state for address in chain], user_id, now)
         assert isinstance(restored, EmailRestored)
         credential = await aggregates.credentials.load(user_id)
-        # The one that a reset replaces: void passwords stay as they are.
-        generation = credential.state.generation + (credential.state.hashed is not None)
         unpaused = msgspec.structs.replace(restored.address, reset_requested_at=None)
-        reset = domain.decide_request_reset(unpaused, user_id, generation, now, self._reset_lifetime)
+        reset = domain.decide_request_reset(
+            unpaused, user_id, credential.state.generation + 1, now, self._reset_lifetime
+        )
         appends = [
             append
             for address, events in zip(chain, [(restored, *reset), *((event,) for event in released)], strict=True)
             for append in aggregates.addresses.appends(address.key, address.loaded, events, provenance)
         ]
-        voided = domain.decide_void_password(
-            credential.state, credential.state.generation, appends[0].envelope.id, undo.until - decisions.HELD
-        )
-        appends += aggregates.credentials.appends(user_id, credential, voided, provenance)
+        (voided,) = domain.decide_void_after_undo(credential.state, appends[0].envelope.id, undo.until - decisions.HELD)
+        appends += aggregates.credentials.appends(user_id, credential, (voided,), provenance)
         position = Position.at(AUTH, (await aggregates.log.append_together(appends))[-1])
-        for event in voided:
-            try:
-                ended = await self._sessions.end_older(user_id=user_id, event=event, provenance=provenance)
-            except VestnikError as error:
-                # The password is void regardless; the reaction ends the sessions as soon as it can.
-                log.warning("the sessions of user %s will be ended later: %s", user_id, error)
-            else:
-                position = position.merge(ended)
+        try:
+            ended = await self._sessions.end_older(user_id=user_id, event=voided, provenance=provenance)
+        except VestnikError as error:
+            # The password is void regardless; the reaction ends the sessions as soon as it can.
+            log.warning("the sessions of user %s will be ended later: %s", user_id, error)
+        else:
+            position = position.merge(ended)
         return Undone(user_id=user_id, position=position)

@@ -27,10 +27,12 @@ from contracts.positions import Position
 from contracts.values.ids import new_id
 from infra.security.secrets import Secrets
 from services.auth import domain
+from services.auth.alerts.not_me import NotMeReports
 from services.auth.email_change.decisions import HELD, MOST_CHANGES, is_present
 from services.auth.registration.decisions import as_of
 from services.auth.tokens.email_change_undo import EmailChangeUndo
 from services.auth.tokens.email_verification import Verification
+from services.auth.tokens.not_me import NotMe, NotMeTokens
 from services.auth.tokens.password_reset import Reset
 from streams.message import Message
 from tests.integration.auth.test_registration import log_in, register
@@ -364,6 +366,31 @@ async def test_a_return_to_an_earlier_address_frees_those_that_replaced_it(repli
     assert (state.owner_until, state.replaced_by) == (None, "")
 
 
+@pytest.mark.parametrize("undone", [True, False])
+async def test_no_token_that_was_mailed_to_an_address_serves_once_it_is_free(
+    replicas: tuple[Auth, Auth], secrets: Secrets, clock: Clock, undone: bool
+) -> None:
+    """Neither a reset nor a link "this was not me", whose answer is a reset, nor the answer to an earlier one."""
+    one, other = replicas
+    anna = await account(one, "anna")
+    await change(one, anna, "thief@example.org")
+    not_me = NotMeTokens(secrets.mail_key)
+    reports = NotMeReports(other.aggregates, not_me, other.resets, Nobody(), lifetime=HOUR, clock=clock)
+    alert = not_me.sign(NotMe(user_id=anna.user_id, credential=1, event_id=new_id(), event_at=clock()))
+    resets = [one.resets.sign(Reset(user_id=anna.user_id, credential=1, expires_at=clock() + HOUR))]
+    if undone:
+        resets.append((await reports.report(alert, BY_NOBODY)).reset_token)
+        await undo(one, await undo_token(one, anna, "anna@example.org"))
+    else:
+        await change(one, anna, "anna@example.org")
+        assert await log_in(one, "anna") == anna.user_id
+    with pytest.raises(TokenExpired):
+        await reports.report(alert, BY_NOBODY)
+    for token in resets:
+        with pytest.raises(TokenExpired):
+            await other.changes(Nobody()).reset(token=token, new="the thief's password", provenance=BY_NOBODY)
+
+
 async def test_both_addresses_receive_a_reset_for_a_week(
     replicas: tuple[Auth, Auth], streams: NATS, clock: Clock
 ) -> None:
@@ -567,6 +594,7 @@ class Model(msgspec.Struct):
                 return "token_expired"
             if self.owner(address) == user:
                 self.restore(known, address)
+                known.generation += 1
             else:
                 known.left = [*known.left, (known.present, self.now + HELD)]
                 known.present, known.changes = address, [*known.changes, self.now]
@@ -591,8 +619,7 @@ class Model(msgspec.Struct):
             return "token_expired"
         self.restore(known, address)
         self.pending[address] = [each for each in self.pending.get(address, []) if each.user != user]
-        if known.password is not None:
-            known.generation, known.password = known.generation + 1, None
+        known.generation, known.password = known.generation + 1, None
         return "ok"
 
     def restore(self, known: Known, address: str) -> None:
