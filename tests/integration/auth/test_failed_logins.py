@@ -12,6 +12,7 @@ from contracts.errors import EmailNotVerified, InvalidCredentials, RateLimited, 
 from contracts.events.login_failure import LoginFailed
 from contracts.subjects import AUTH, login_failures
 from services.auth.clients import Sessions
+from services.auth.failures import failed_logins
 from services.auth.failures.domain import ORIGINS, PAUSE, SINGLES
 from services.auth.failures.failed_logins import FailedLogins
 from tests.integration.auth_and_session import PASSWORD, Auth, Clock
@@ -193,6 +194,23 @@ async def test_failures_wait_while_the_event_store_does_not_answer_and_logins_an
     recorded = await failures(auth, user_id)
     assert [event.number for event in recorded] == [1, 2]
     assert all(event.since is not None for event in recorded)
+
+
+async def test_what_waits_is_bounded_and_what_is_left_out_is_logged(
+    replicas: Replicas, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    auth, _ = replicas
+    monkeypatch.setattr(failed_logins, "_MOST_QUEUED", 7)
+    monkeypatch.setattr(failed_logins, "_MOST_ACCOUNTS", 3)
+    for number in range(10):
+        auth.failures.record(f"user-{number}", "wrong_password", address="192.0.2.1")
+    await auth.failures.flush()
+    recorded = [await failures(auth, f"user-{number}") for number in range(10)]
+    assert [len(events) for events in recorded] == [1] * 3 + [0] * 7
+    assert "7 failed logins are not recorded" in caplog.text
+    auth.failures.record("user-9", "wrong_password", address="192.0.2.1")
+    await auth.failures.flush()
+    assert len(await failures(auth, "user-9")) == 1
 
 
 async def test_a_clean_stop_records_counts_that_were_not_due(replicas: Replicas) -> None:

@@ -132,7 +132,7 @@ export class Logins {
         el("td", { data: { name: say("user") } }, el("span", { class: "name" }, row.user_id ? row.username ?? row.user_id : say("no_account"))),
         el("td", { data: { name: say("device") } }, row.device || "–"),
         el("td", { class: "mono", data: { name: say("address") } }, row.address || "–"),
-        el("td", { data: { name: say("session") } }, row.session_id ? this.#session(row, ended.has(row.session_id)) : "–"))))));
+        el("td", { class: "acts", data: { name: say("session") } }, row.session_id ? this.#session(row, ended.has(row.session_id)) : "–"))))));
     const focused = document.activeElement?.closest?.("tr")?.dataset.key;
     this.place.replaceChildren(
       this.unreadable ? el("p", { class: "alarm" }, icon("warn"), say("not_whole")) : "",
@@ -156,7 +156,7 @@ export class Logins {
       } },
       el("h2", { id: "end-title" }, say("end_session_title", { name: row.username })),
       el("p", {}, say("end_session_hint")),
-      el("p", { class: "facts" }, el("span", {}, row.device || "–"), el("span", {}, row.address || "–"), el("time", { datetime: row.at }, moment(row.at))),
+      el("p", { class: "soft" }, [row.device, row.address, moment(row.at)].filter(Boolean).join(" · ")),
       el("div", { class: "field" }, el("label", { for: "end-reason" }, say("reason")), reason),
       el("div", { class: "actions" }, el("button", { type: "button", onclick: () => dialog.close() }, say("cancel")), go)));
     document.body.append(dialog);
@@ -186,7 +186,7 @@ function key(row) {
 }
 
 function what(row) {
-  if (row.event === "session.created") return [el("span", { class: "pill good" }, say("logged_in")), row.new_device ? el("span", { class: "pill wait" }, say("new_device")) : "", row.second_factor ? el("span", { class: "pill" }, say("second_factor")) : ""];
+  if (row.event === "session.created") return [el("span", { class: "pill good" }, say("logged_in")), " ", row.new_device && el("span", { class: "pill wait" }, say("new_device")), " ", row.second_factor && el("span", { class: "pill" }, say("second_factor"))];
   if (row.event === "session.refreshed") return el("span", { class: "pill" }, say("refreshed"));
   if (row.event === "login.failed") return [el("span", { class: "pill bad" }, say("login_failed", { why: word("r", row.reason) })), row.count > 1 ? ` ×${number(row.count)}` : ""];
   const suspicious = row.reason === "refresh_token_reused" || row.reason?.startsWith("operator");

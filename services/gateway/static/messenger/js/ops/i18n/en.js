@@ -26,7 +26,7 @@ export default {
   active_sessions: "Active sessions",
   acts_or_looks: "Done or seen",
   address: "Address",
-  address_hint: "192.0.2.1 or 192.0.2.0/24",
+  address_hint: "192.0.2.0/24",
   aggregate: "Aggregate",
   aggregate_hint: "An id, such as of a user or a session",
   aggregates: "Aggregates and their events",
