@@ -68,7 +68,7 @@ async def main(settings: Settings) -> None:
             operator_actions=OperatorActionHandlers(process.nats, recorder),
         )
         process.spawn(runners.watch(), "projections")
-        process.spawn(watch_anomalies(anomalies), "count of anomalies")
+        process.spawn(watch_anomalies(anomalies, runners.ready), "count of anomalies")
         process.ready_when(runners.ready)
         try:
             await process.serve([server])

@@ -1,7 +1,10 @@
 """The operators' routes: only for operators, and equal to the command line's output."""
 
 import asyncio
+import csv
+import io
 import json
+from datetime import datetime
 from pathlib import Path
 
 import psycopg
@@ -487,6 +490,10 @@ async def test_a_dead_letter_is_seen_tried_again_and_given_up(own_api: Api) -> N
     assert_problem(gone, 404, "not_found")
 
 
+def _timed(anomaly: Json) -> Json:
+    return {**anomaly, **{name: datetime.fromisoformat(anomaly[name]) for name in ("at", "since")}}
+
+
 async def test_many_failed_logins_are_an_anomaly_and_who_looks_at_it_is_recorded(api: Api) -> None:
     olga, anna = await operator(api), await api.person()
     await fail_to_log_in(api, anna)
@@ -511,6 +518,16 @@ async def test_many_failed_logins_are_an_anomaly_and_who_looks_at_it_is_recorded
         "reason": None,
     }
     assert anomaly["since"] <= anomaly["at"]
+    command = ("audit", "anomalies", "--rule", "account_failures")
+    as_json = await asyncio.to_thread(api.system.vestnik, *command, "--since", anomaly["at"], "--json")
+    lines = [json.loads(line) for line in as_json.stdout.splitlines()]
+    assert [_timed(line) for line in lines if line["user_id"] == anna.user_id] == [_timed(anomaly)], as_json.stderr
+    as_csv = await asyncio.to_thread(api.system.vestnik, *command, "--since", anomaly["at"], "--csv")
+    rows = [row for row in csv.DictReader(io.StringIO(as_csv.stdout)) if row["username"] == anna.username]
+    assert [(row["user_id"], row["count"]) for row in rows] == [(anna.user_id, str(anomaly["count"]))]
+    table = await asyncio.to_thread(api.system.vestnik, *command, "--until", anomaly["at"])
+    assert table.stdout.startswith("AT")
+    assert anna.username not in table.stdout
     before = await last_look()
     await asked(olga, "anomalies?rule=operator_exports")
     assert await last_look() > before

@@ -18,6 +18,7 @@ from contracts.events.login_failure import FailureReason
 from contracts.values.addresses import Network, parse_network
 from contracts.values.ids import is_id
 from contracts.values.timestamps import rfc3339
+from infra.cli.accounts.audit_anomalies import anomalies
 from infra.cli.accounts.audit_operators import operators
 from infra.cli.accounts.audit_rows import Format, comma_separated, json_lines, table
 from infra.cli.accounts.user_lookup import NoSuchUser, events_of
@@ -54,6 +55,7 @@ def audit() -> None:
     """Shows security-relevant events of accounts."""
 
 
+audit.add_command(anomalies)
 audit.add_command(operators)
 
 

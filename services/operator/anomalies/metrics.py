@@ -2,6 +2,7 @@
 
 import asyncio
 import logging
+from collections.abc import Callable
 from datetime import timedelta
 
 from prometheus_client import Gauge
@@ -18,15 +19,23 @@ _RECENT = timedelta(hours=1)
 _INTERVAL = 30.0
 
 
-async def watch_anomalies(queries: AnomalyQueries) -> None:
-    """Never returns. While the anomalies cannot be read, the gauge has no values."""
+async def watch_anomalies(queries: AnomalyQueries, ready: Callable[[], bool]) -> None:
+    """Never returns. While the anomalies cannot be read, the gauge has no values.
+
+    `ready`: whether the read model has been built.
+    """
     while True:
-        try:
-            counts = await queries.counts(now() - _RECENT)
-        except (ReadModelBehind, Unavailable, OperatorError) as error:
-            log.debug("anomalies cannot be counted: %s", error)
-            ANOMALIES.clear()
-        else:
-            for rule, count in counts.items():
-                ANOMALIES.labels(rule).set(count)
+        if ready():
+            await _count(queries)
         await asyncio.sleep(_INTERVAL)
+
+
+async def _count(queries: AnomalyQueries) -> None:
+    try:
+        counts = await queries.counts(now() - _RECENT)
+    except (ReadModelBehind, Unavailable, OperatorError) as error:
+        log.debug("anomalies cannot be counted: %s", error)
+        ANOMALIES.clear()
+        return
+    for rule, count in counts.items():
+        ANOMALIES.labels(rule).set(count)

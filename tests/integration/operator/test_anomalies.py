@@ -290,7 +290,7 @@ async def test_recent_anomalies_are_counted_for_alerts_while_they_can_be_read(
         (family,) = metrics.ANOMALIES.collect()
         return {sample.labels["rule"]: sample.value for sample in family.samples}
 
-    watch = asyncio.create_task(metrics.watch_anomalies(found.queries()))
+    watch = asyncio.create_task(metrics.watch_anomalies(found.queries(), lambda: True))
     try:
         await eventually(lambda: counted() == {})
         await found.after(failed(now(), count=20), failed(now() - HOUR - MINUTE, user_id=BORIS, count=20))
