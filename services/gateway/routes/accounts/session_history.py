@@ -1,5 +1,6 @@
 """Route for the caller's session history: origin of each login, why each session ended, and failed logins."""
 
+from collections.abc import Sequence
 from typing import Annotated
 
 import msgspec
@@ -11,6 +12,11 @@ from contracts.values.field_types import Id
 from services.gateway.http.endpoint import AnyEndpoint, DocumentedResponse, Endpoint, NoBody, Request, Response
 from services.gateway.http.query_params import PageQuery
 from services.gateway.routes.timestamps import Time, shown
+
+# In milliseconds: the longest time from the password to the code of one login, and how much later than it happened a
+# failure may have been recorded without its own time.
+_TWO_STEPS_MS = 600_000
+_RECORDED_MS = 5_000
 
 
 class PastSessionItem(msgspec.Struct, frozen=True):
@@ -38,7 +44,8 @@ class FailedAttempt(msgspec.Struct, frozen=True):
         str,
         Meta(
             description="`wrong_password`, also at a change of the password; `email_not_verified`, after the right "
-            "password; `wrong_code`, `code_required`; `rate_limited`, without a check."
+            "password; `wrong_code`; `code_required`, unless a login from the same device and address followed within "
+            "ten minutes; `rate_limited`, without a check."
         ),
     ]
     device: str
@@ -73,8 +80,29 @@ async def list_history(incoming: Request[PageQuery, NoBody]) -> Response:
         ListFailedLoginsRequest(user_id=incoming.caller.user_id, since=answer.since, before=answer.before),
     )
     items = [_past_item(past, incoming.caller.session_id) for past in answer.sessions]
-    attempts = [_failed_attempt(failure) for failure in failed.failures]
+    attempts = [
+        _failed_attempt(failure)
+        for failure in failed.failures
+        if not is_first_step(failure, answer.sessions, answer.before)
+    ]
     return Response(body=SessionHistory(items, answer.next or None, attempts), position=answer.position)
+
+
+def is_first_step(failure: FailedLogin, sessions: Sequence[PastSession], before: int | None) -> bool:
+    """Whether the attempt is the first step of a login with two-step verification, which brought no code yet.
+
+    `before`: when the login after the page's newest one was, of which nothing else is known here.
+    """
+
+    def precedes(at: int) -> bool:
+        return -_RECORDED_MS <= at - failure.since <= _TWO_STEPS_MS
+
+    if failure.reason != "code_required" or failure.count > 1:
+        return False
+    return (before is not None and precedes(before)) or any(
+        precedes(session.created_at) and (session.device, session.address) == (failure.device, failure.address)
+        for session in sessions
+    )
 
 
 def _past_item(session: PastSession, current_id: str) -> PastSessionItem:
