@@ -19,7 +19,7 @@ const REASON_MS = 1_500;
 // How long the page waits for a session before it shows what was kept; its requests go on.
 const SESSION_MS = 3_000;
 // What the links in mails begin with, and the page that each opens.
-const MAILED = { "#/confirm/": "registration", "#/reset/": "confirm" };
+const MAILED = { "#/confirm/": "registration", "#/not-me/": "not_me", "#/reset/": "confirm", "#/undo-email-change/": "undo" };
 // Page and token of the mail whose link was opened; null once the token was used or refused.
 let mailed = null;
 

@@ -1,11 +1,13 @@
-// Before anybody is logged in: log in, register, verify the address or refuse to, set a new password.
+// Before anybody is logged in: log in, register, verify the address, set a new password.
 
 import * as api from "../api.js";
 import { choose, pending, rememberPending } from "../preferences.js";
 import { el, fill } from "../dom.js";
 import { form } from "../forms.js";
-import { currentLanguage, LANGUAGES, reason, t } from "../i18n.js";
+import { currentLanguage, LANGUAGES, t } from "../i18n.js";
 import { loginCodeForm } from "../login_code.js";
+import { enterToken, showMail } from "./mail_preview.js";
+import { mailedPages } from "./mailed_pages.js";
 
 // An address may have letters of any script, which a browser's own field for it does not take.
 const EMAIL = { inputmode: "email", autocomplete: "email", autocapitalize: "none", spellcheck: "false" };
@@ -19,7 +21,7 @@ let shown = null;
 /** `mailed`: page and token of a mail whose link was opened; `settled` is called once the token was used or refused. */
 export function welcome(app, { entered, note, mailed, settled }) {
   const panel = el("main", { class: "panel", id: "main" });
-  const pages = { login, code, register, verify, registration, reset, confirm };
+  const pages = { login, code, register, verify, reset, confirm, ...mailedPages({ go, settled }) };
   const before = app.querySelector(".welcome"), typed = before?.querySelector("form") && new FormData(before.querySelector("form"));
   const language = before?.contains(document.activeElement) && document.activeElement.lang;
   fill(app, el("div", { class: "welcome" },
@@ -35,7 +37,7 @@ export function welcome(app, { entered, note, mailed, settled }) {
   function go(page, values = {}) {
     shown = [page, values];
     fill(panel, pages[page](values));
-    panel.querySelector("input")?.focus();
+    (panel.querySelector("input") ?? panel.querySelector("[tabindex]"))?.focus();
   }
 
   /** The same page in another language, with what was typed. */
@@ -135,47 +137,6 @@ export function welcome(app, { entered, note, mailed, settled }) {
     return page;
   }
 
-  /** Whose registration a mailed token is for, and whether to confirm it. */
-  function registration({ token }) {
-    const place = el("div", {}, el("p", { class: "soft", role: "status" }, t("loading")));
-    const done = (values) => { settled(); rememberPending(null); go("login", values); };
-    api.ask("POST", "/v1/users/verify-email/registration", { body: { token }, open: true }).then((found) => {
-      const name = found.username;
-      if (found.verified) return done({ login: name, said: t("confirmed", { name }) });
-      const page = form({
-        title: t("confirm_title", { name }), said: t(found.needs_password ? "confirm_several" : "confirm_hint", { name }), action: t("confirm_yes"),
-        fields: found.needs_password ? [["password", t("password"), PASSWORD]] : [],
-        async submit(values) {
-          try {
-            await api.ask("POST", "/v1/users/verify-email", { body: { token, ...values }, open: true });
-          } catch (error) {
-            // Another registration has come in between.
-            if (error.code === "password_required" && !found.needs_password) return go("registration", { token });
-            throw error;
-          }
-          done({ login: name, said: t("confirmed", { name }) });
-        },
-        more: [el("button", { class: "quiet", type: "button", onclick: async () => {
-          try {
-            await api.ask("POST", "/v1/users/verify-email/not-me", { body: { token }, open: true });
-          } catch (error) {
-            return page.refuse(error);
-          }
-          done({ said: t("not_me_done", { name }) });
-        } }, t("not_me"))],
-      });
-      fill(place, page);
-      page.querySelector("input, button")?.focus();
-    }).catch((error) => {
-      if (!error.passing) {
-        settled();
-        return go("login", { said: reason(error) });
-      }
-      fill(place, el("p", { class: "problem", role: "alert" }, reason(error)), el("button", { class: "quiet", type: "button", onclick: () => go("registration", { token }) }, t("retry")));
-    });
-    return place;
-  }
-
   function reset() {
     return form({
       title: t("reset_title"), action: t("reset_ask"),
@@ -206,27 +167,6 @@ export function welcome(app, { entered, note, mailed, settled }) {
     });
     return page;
   }
-}
-
-function enterToken(page, token) {
-  const input = page.querySelector("[name=token]");
-  input.value = token;
-  input.dispatchEvent(new Event("input"));
-}
-
-/** In development mails lie in a folder: the newest one is shown. Elsewhere nobody finds this button. */
-function showMail(email, place, found) {
-  const button = el("button", { class: "quiet", type: "button", hidden: true, onclick: async () => {
-    const answer = await fetch(`/dev/mail?to=${encodeURIComponent(email)}`, { cache: "no-store" }).catch(() => null);
-    const [mail] = answer?.ok ? (await answer.json()).items : [];
-    place.hidden = false;
-    if (!mail) return fill(place, el("p", { role: "status" }, t("no_mail")));
-    fill(place, el("p", { class: "soft" }, t("mail_shown")), el("pre", { tabindex: "0" }, mail.text));
-    const token = /^Token: (\S+)$/m.exec(mail.text)?.[1];
-    if (token) found(token);
-  } }, t("show_mail"));
-  fetch("/dev/mail", { cache: "no-store" }).then((answer) => { button.hidden = !answer.ok; }, () => {});
-  return button;
 }
 
 function link(before, text, go) {

@@ -4,21 +4,20 @@
 import * as api from "../../api.js";
 import { copy } from "../../clipboard.js";
 import { appCodeField, codeField, recoverySwitch } from "../../code_field.js";
-import { el, fill } from "../../dom.js";
+import { el } from "../../dom.js";
 import { form } from "../../forms.js";
 import { t } from "../../i18n.js";
-import { openDialog } from "../dialog.js";
 import { qrCode } from "./qr_code.js";
+import { openSteps, passwordField, WRONG_PASSWORD } from "./steps.js";
 
-const ERRORS = { invalid_credentials: ["password", "e_wrong_password"], invalid_totp: ["code", "e_invalid_totp"] };
-const PASSWORD = () => ["password", t("password"), { type: "password", autocomplete: "current-password", required: true }];
+const ERRORS = { ...WRONG_PASSWORD, invalid_totp: ["code", "e_invalid_totp"] };
 
 /** Opens a dialog of steps: the password, the secret and its first code, the recovery codes. */
 export function openTwoStepSetup(store) {
   const dialog = openSteps("two_step");
   dialog.show(form({
     title: t("two_step_set_up"), said: t("two_step_password"), action: t("continue"), errors: ERRORS,
-    fields: [PASSWORD()],
+    fields: [passwordField()],
     submit: async ({ password }) => confirm(await api.post("/v1/users/me/totp", { password })),
     more: [dialog.cancel()],
   }));
@@ -70,7 +69,7 @@ export function openTwoStepEnd(store) {
   const dialog = openSteps("two_step_turn_off");
   dialog.show(form({
     title: t("two_step_turn_off"), said: t("two_step_off_hint"), action: t("two_step_turn_off"), errors: ERRORS,
-    fields: [PASSWORD(), codeField("code")],
+    fields: [passwordField(), codeField("code")],
     async submit(body) {
       store.notifications.expect("two_factor_off");
       await api.ask("DELETE", "/v1/users/me/totp", { body });
@@ -80,31 +79,6 @@ export function openTwoStepEnd(store) {
     more: [recoverySwitch("code"), dialog.cancel()],
   }));
   return dialog.node;
-}
-
-/** A dialog whose content is shown step by step; it closes when the user leaves the view, unless it has to be kept. */
-function openSteps(label) {
-  const leaving = new AbortController(), { signal } = leaving;
-  const node = openDialog({ class: "steps", aria: { label: t(label) } });
-  const dialog = {
-    node,
-    keep: false,
-    close: () => node.close(),
-    cancel: () => el("button", { type: "button", class: "quiet", onclick: () => node.close() }, t("cancel")),
-    show(...content) {
-      // It was closed while the answer was awaited.
-      if (!node.open) return;
-      fill(node, content);
-      (node.querySelector("input:not([type=checkbox])") ?? node.querySelector("h2")).focus();
-      node.scrollTop = 0;
-    },
-  };
-  node.addEventListener("cancel", (event) => { if (dialog.keep) event.preventDefault(); });
-  node.addEventListener("close", () => { leaving.abort(); fill(node); });
-  addEventListener("hashchange", () => { if (!dialog.keep) node.close(); }, { signal });
-  // The browser may keep the page itself for the way back.
-  addEventListener("pagehide", () => node.close(), { signal });
-  return dialog;
 }
 
 function download(text, name) {

@@ -5,6 +5,7 @@ import { t } from "../../i18n.js";
 import { alertsCard } from "./alerts.js";
 import { appearanceCard } from "./appearance.js";
 import { blockedPeopleCard } from "./blocked_people.js";
+import { emailCard } from "./email.js";
 import { passwordCard } from "./password.js";
 import { presenceCard } from "./presence.js";
 import { profileCard } from "./profile.js";
@@ -13,16 +14,16 @@ import { twoStepCard } from "./two_step.js";
 
 /** `part`: `password`, where the address leads to that card. */
 export function settingsView(store, logOut, part) {
-  const profile = profileCard(store), presence = presenceCard(store), sessions = sessionsCard(), blocked = blockedPeopleCard(store), twoStep = twoStepCard(store);
+  const profile = profileCard(store), presence = presenceCard(store), sessions = sessionsCard(), blocked = blockedPeopleCard(store), email = emailCard(store), twoStep = twoStepCard(store);
   const node = el("section", { class: "page" }, el("div", { class: "title" }, el("h2", {}, t("settings")), el("button", { type: "button", onclick: logOut }, t("log_out"))),
-    profile.node, appearanceCard(store), presence.node, alertsCard(), sessions.node, passwordCard(store, sessions.draw), twoStep.node, blocked.node);
+    profile.node, appearanceCard(store), presence.node, alertsCard(), sessions.node, email.node, passwordCard(store, sessions.draw), twoStep.node, blocked.node);
   sessions.node.append(el("p", {}, el("a", { href: "#/settings/sessions" }, t("logins_all"))));
   store.account.load();
 
   return { node, shown: () => part === "password" && node.querySelector("#field-current_password").focus(), update: (kind) => {
     if (kind === "profile" && !profile.node.contains(document.activeElement)) profile.draw();
     if (kind === "profile") presence.draw();
-    if (kind === "account") twoStep.draw();
+    if (kind === "account") [email, twoStep].forEach((card) => card.draw());
     if (kind === "sessions") sessions.draw();
     if (kind === "blocks" || (kind === "profile" && !blocked.node.contains(document.activeElement))) blocked.draw();
   } };

@@ -1,0 +1,121 @@
+// What the links in mails open. None of these pages changes anything before its reader agrees, since programs that check
+// mails open links, too.
+
+import * as api from "../api.js";
+import { el, fill } from "../dom.js";
+import { form } from "../forms.js";
+import { reason, t } from "../i18n.js";
+import { rememberPending } from "../preferences.js";
+
+const PASSWORD = { type: "password", autocomplete: "current-password", required: true };
+
+const post = (path, body) => api.ask("POST", path, { body, open: true });
+
+/** The pages by name, each of a token. `go(page, values)` shows another page; `settled()`: the token was used or refused. */
+export function mailedPages({ go, settled }) {
+  return { registration, undo, not_me: notMe, told };
+
+  /** What a mailed token is for: a registration, or another address of an account. */
+  function registration({ token }) {
+    const place = el("div", {}, el("p", { class: "soft", role: "status" }, t("loading")));
+    post("/v1/users/verify-email/registration", { token }).then((found) => {
+      const page = found.change ? change(token, found) : confirmation(token, found);
+      // It was confirmed already.
+      if (!page) return;
+      fill(place, page);
+      page.querySelector("input, button").focus();
+    }).catch((error) => {
+      if (!error.passing) return end({ said: reason(error) });
+      fill(place, el("p", { class: "problem", role: "alert" }, reason(error)), el("button", { class: "quiet", type: "button", onclick: () => go("registration", { token }) }, t("retry")));
+    });
+    return place;
+  }
+
+  function confirmation(token, { username: name, verified, needs_password: needsPassword }) {
+    const confirmed = () => end({ login: name, said: t("confirmed", { name }) });
+    if (verified) return confirmed();
+    const page = form({
+      title: t("confirm_title", { name }), said: t(needsPassword ? "confirm_several" : "confirm_hint", { name }), action: t("confirm_yes"),
+      fields: needsPassword ? [["password", t("password"), PASSWORD]] : [],
+      async submit(values) {
+        try {
+          await post("/v1/users/verify-email", { token, ...values });
+        } catch (error) {
+          // Another registration has come in between.
+          if (error.code === "password_required" && !needsPassword) return go("registration", { token });
+          throw error;
+        }
+        confirmed();
+      },
+      more: [refusal(token, () => end({ said: t("not_me_done", { name }) }), (error) => page.refuse(error))],
+    });
+    return page;
+  }
+
+  /** Another address of an account, which its password confirms. */
+  function change(token, { username: name, verified }) {
+    const changed = () => tell("change_email", t("email_changed", { name }));
+    if (verified) return changed();
+    const page = form({
+      title: t("change_title", { name }), said: t("change_hint", { name }), action: t("confirm_yes"),
+      fields: [["password", t("password"), PASSWORD]],
+      errors: { invalid_credentials: ["password", "e_wrong_password"] },
+      async submit({ password }) {
+        await post("/v1/users/verify-email", { token, password });
+        changed();
+      },
+      more: [refusal(token, () => tell("change_email", t("change_cancelled", { name })), (error) => page.refuse(error))],
+    });
+    return page;
+  }
+
+  /** Of the mail to the earlier address of an account. */
+  function undo({ token }) {
+    return form({
+      title: t("undo_title"), said: t("undo_hint"), action: t("undo_yes"), fields: [],
+      async submit() {
+        await post("/v1/users/undo-email-change", { token });
+        tell("undo_title", t("undo_done"));
+      },
+      more: [away()],
+    });
+  }
+
+  /** Of the mail about a login or a change that the account's owner did not make. */
+  function notMe({ token }) {
+    return form({
+      title: t("not_me_title"), said: t("not_me_hint"), action: t("not_me_yes"), fields: [],
+      async submit() {
+        const { reset_token: reset } = await post("/v1/users/not-me", { token });
+        go("confirm", { token: reset });
+      },
+      more: [away()],
+    });
+  }
+
+  /** A page that says what was done, and leads to the messenger. */
+  function told({ title, said }) {
+    return el("div", {}, el("h2", { tabindex: "-1" }, t(title)), el("p", { class: "said", role: "status" }, said), el("a", { class: "button primary", href: "/" }, t("to_messenger")));
+  }
+
+  function tell(title, said) {
+    settled();
+    go("told", { title, said });
+  }
+
+  function end(values) {
+    settled();
+    rememberPending(null);
+    go("login", values);
+  }
+
+  /** The button of a reader who did not ask for this. */
+  function refusal(token, done, refuse) {
+    return el("button", { class: "quiet", type: "button", onclick: () => post("/v1/users/verify-email/not-me", { token }).then(done, refuse) }, t("not_me"));
+  }
+
+  /** Leaves the page without doing anything; the link in the mail stays good. */
+  function away() {
+    return el("a", { class: "button quiet", href: "/" }, t("do_nothing"));
+  }
+}

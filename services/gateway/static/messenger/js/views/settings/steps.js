@@ -1,0 +1,38 @@
+// Dialogs of several steps that begin with the account's password.
+
+import { el, fill } from "../../dom.js";
+import { t } from "../../i18n.js";
+import { openDialog } from "../dialog.js";
+
+/** Where a form shows that the password is wrong. */
+export const WRONG_PASSWORD = { invalid_credentials: ["password", "e_wrong_password"] };
+
+/** The field for the account's password. */
+export function passwordField() {
+  return ["password", t("password"), { type: "password", autocomplete: "current-password", required: true }];
+}
+
+/** A dialog whose content is shown step by step; it closes when the user leaves the view, unless it has to be kept. */
+export function openSteps(label) {
+  const leaving = new AbortController(), { signal } = leaving;
+  const node = openDialog({ class: "steps", aria: { label: t(label) } });
+  const dialog = {
+    node,
+    keep: false,
+    close: () => node.close(),
+    cancel: () => el("button", { type: "button", class: "quiet", onclick: () => node.close() }, t("cancel")),
+    show(...content) {
+      // It was closed while the answer was awaited.
+      if (!node.open) return;
+      fill(node, content);
+      (node.querySelector("input:not([type=checkbox])") ?? node.querySelector("h2")).focus();
+      node.scrollTop = 0;
+    },
+  };
+  node.addEventListener("cancel", (event) => { if (dialog.keep) event.preventDefault(); });
+  node.addEventListener("close", () => { leaving.abort(); fill(node); });
+  addEventListener("hashchange", () => { if (!dialog.keep) node.close(); }, { signal });
+  // The browser may keep the page itself for the way back.
+  addEventListener("pagehide", () => node.close(), { signal });
+  return dialog;
+}
