@@ -11,17 +11,10 @@ from msgspec import Meta
 from contracts.errors import Invalid, Violation
 from contracts.positions import Position
 from contracts.rpc.vestnik.auth.v1 import (
-    AuthServiceBase,
-    BeginTotpRequest,
-    BeginTotpResponse,
     ChangePasswordRequest,
     ChangePasswordResponse,
-    ConfirmTotpRequest,
-    ConfirmTotpResponse,
     EndRegistrationRequest,
     EndRegistrationResponse,
-    EndTotpRequest,
-    EndTotpResponse,
     FailedLogin,
     GetRegistrationRequest,
     GetRegistrationResponse,
@@ -43,8 +36,6 @@ from contracts.rpc.vestnik.auth.v1 import (
     ResendVerificationResponse,
     ResetPasswordRequest,
     ResetPasswordResponse,
-    ResetTotpRequest,
-    ResetTotpResponse,
     UndoEmailChangeRequest,
     UndoEmailChangeResponse,
     User,
@@ -78,8 +69,9 @@ from services.auth.passwords.change import PasswordChanges
 from services.auth.passwords.hashing import accepted
 from services.auth.queries import Queries
 from services.auth.registration import reserved_names
+from services.auth.rpc_fields import NetworkAddress, TypedPassword
 from services.auth.second_factor.commands import SecondFactors
-from services.auth.second_factor.domain import BY_OPERATOR
+from services.auth.second_factor.server import SecondFactorServer
 
 # Minimum duration of a mail request, whether or not a mail is due, so that timing reveals nothing.
 _ASKING_SECONDS = 0.05
@@ -100,13 +92,9 @@ class _Token(msgspec.Struct, frozen=True):
     token: Annotated[str, Meta(min_length=1, max_length=2048)]
 
 
-_NetworkAddress = Annotated[str, Meta(max_length=100, pattern=r"^[^\x00]*\Z")]
-
-
 class _Confirmation(_Token, frozen=True):
-    # Any length that a person can type: one that no password can have is answered as a wrong password.
-    password: Annotated[str, Meta(min_length=1, max_length=1024)] | None
-    address: _NetworkAddress
+    password: TypedPassword | None
+    address: NetworkAddress
 
 
 class _UserId(msgspec.Struct, frozen=True):
@@ -116,45 +104,23 @@ class _UserId(msgspec.Struct, frozen=True):
 class _Change(msgspec.Struct, frozen=True):
     user_id: Id
     session_id: Id
-    # As in `_Confirmation`.
-    current_password: Annotated[str, Meta(min_length=1, max_length=1024)]
-    address: _NetworkAddress
+    current_password: TypedPassword
+    address: NetworkAddress
 
 
 class _EmailChange(_Address, frozen=True):
     user_id: Id
-    # As in `_Confirmation`.
-    password: Annotated[str, Meta(min_length=1, max_length=1024)]
-    address: _NetworkAddress
+    password: TypedPassword
+    address: NetworkAddress
 
 
 class _LoginTerms(msgspec.Struct, frozen=True):
     login: Annotated[str, Meta(min_length=1, max_length=254)]
-    # As in `_Confirmation`.
-    password: Annotated[str, Meta(min_length=1, max_length=1024)]
+    password: TypedPassword
     device: Device
-    address: _NetworkAddress
+    address: NetworkAddress
     device_token: Annotated[str, Meta(max_length=256)]
     totp: Annotated[str, Meta(max_length=64)]
-
-
-class _TotpSetUp(msgspec.Struct, frozen=True):
-    user_id: Id
-    # As in `_Confirmation`.
-    password: Annotated[str, Meta(min_length=1, max_length=1024)]
-    address: _NetworkAddress
-
-
-class _TotpCode(msgspec.Struct, frozen=True):
-    user_id: Id
-    code: Annotated[str, Meta(min_length=1, max_length=64)]
-    session_id: Id
-    address: _NetworkAddress
-
-
-class _TotpEnd(_TotpCode, frozen=True):
-    # As in `_Confirmation`.
-    password: Annotated[str, Meta(min_length=1, max_length=1024)]
 
 
 # Unix milliseconds, of the years 1970 to 9000.
@@ -168,7 +134,7 @@ class _FailureListing(msgspec.Struct, frozen=True):
     limit: PageLimit
 
 
-class AuthServer(AuthServiceBase):
+class AuthServer(SecondFactorServer):
     def __init__(
         self,
         commands: Commands,
@@ -181,10 +147,10 @@ class AuthServer(AuthServiceBase):
         failures: FailureQueries,
         reports: NotMeReports,
     ) -> None:
+        SecondFactorServer.__init__(self, second_factors)
         self._commands = commands
         self._login = login
         self._changes = changes
-        self._second_factors = second_factors
         self._email_changes = email_changes
         self._email_undo = email_undo
         self._queries = queries
@@ -311,70 +277,6 @@ class AuthServer(AuthServiceBase):
         return ResetPasswordResponse(
             user_id=changed.user_id, position=changed.position.encode(), device_token=changed.device_token
         )
-
-    async def begin_totp(self, message: BeginTotpRequest) -> BeginTotpResponse:
-        request = validated(
-            _TotpSetUp, {"user_id": message.user_id, "password": message.password, "address": message.address}
-        )
-        begun = await self._second_factors.begin(
-            user_id=request.user_id,
-            password=request.password,
-            address=request.address,
-            provenance=current().provenance(),
-        )
-        return BeginTotpResponse(secret=begun.secret, otpauth_uri=begun.otpauth_uri, qr_code=begun.qr_code)
-
-    async def confirm_totp(self, message: ConfirmTotpRequest) -> ConfirmTotpResponse:
-        request = validated(
-            _TotpCode,
-            {
-                "user_id": message.user_id,
-                "code": message.code,
-                "session_id": message.session_id,
-                "address": message.address,
-            },
-        )
-        confirmed = await self._second_factors.confirm(
-            user_id=request.user_id,
-            code=request.code,
-            session_id=request.session_id,
-            address=request.address,
-            provenance=current().provenance(),
-        )
-        return ConfirmTotpResponse(
-            recovery_codes=confirmed.recovery_codes,
-            device_token=confirmed.device_token,
-            position=confirmed.position.encode(),
-        )
-
-    async def end_totp(self, message: EndTotpRequest) -> EndTotpResponse:
-        request = validated(
-            _TotpEnd,
-            {
-                "user_id": message.user_id,
-                "password": message.password,
-                "code": message.code,
-                "session_id": message.session_id,
-                "address": message.address,
-            },
-        )
-        position = await self._second_factors.end(
-            user_id=request.user_id,
-            password=request.password,
-            code=request.code,
-            session_id=request.session_id,
-            address=request.address,
-            provenance=current().provenance(),
-        )
-        return EndTotpResponse(position=position.encode())
-
-    async def reset_totp(self, message: ResetTotpRequest) -> ResetTotpResponse:
-        request = validated(_UserId, {"user_id": message.user_id})
-        removed = await self._second_factors.remove(
-            request.user_id, reason=BY_OPERATOR, provenance=current().provenance()
-        )
-        position = Position.at(AUTH, removed.sequence)
-        return ResetTotpResponse(removed=bool(removed.events), position=position.encode())
 
     async def report_not_me(self, message: ReportNotMeRequest) -> ReportNotMeResponse:
         request = validated(_Token, {"token": message.token})

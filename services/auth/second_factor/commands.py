@@ -101,9 +101,10 @@ class SecondFactors:
             proof = self._proof(user_id, state.begun, code)
             return domain.decide_confirm(state, proof, digests, now, session_id)
 
+        # Before the event: a device token must not outlive a concurrent change of the password.
+        credential = (await self._aggregates.credentials.load(user_id)).state
         with self._recording(user_id, address):
             outcome = await self._aggregates.second_factors.execute(user_id, decide, provenance)
-        credential = (await self._aggregates.credentials.load(user_id)).state
         return Confirmed(
             recovery_codes=recovery_codes,
             device_token=self._devices.make(
