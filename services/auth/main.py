@@ -96,7 +96,8 @@ async def main(settings: Settings) -> None:
         process.ready_when(runners.ready)
         process.spawn(runners.watch(), "projections")
         delivery = Delivery(aggregates, keys, transport, mails_an_hour=settings.mails_an_hour)
-        change_mails = EmailChangeMails(aggregates, tokens, undos, page=settings.issuer)
+        reported = NotMeTokens(process.secrets.mail_key)
+        change_mails = EmailChangeMails(aggregates, tokens, undos, reported, page=settings.issuer)
         mails = AccountMails(aggregates, tokens, resets, change_mails, delivery, page=settings.issuer)
         process.spawn(EventReactor(process.nats, VERIFICATION_MAIL, mails.send).run(), "account mail")
         notices = SecurityNotices(aggregates, delivery, page=settings.issuer)
@@ -104,7 +105,6 @@ async def main(settings: Settings) -> None:
         endings = PasswordEndings(sessions, second_factors)
         process.spawn(EventReactor(process.nats, PASSWORD_ENDINGS, endings.complete).run(), "password endings")
         process.spawn(failures.run(), "failed logins")
-        reported = NotMeTokens(process.secrets.mail_key)
         reports = NotMeReports(aggregates, reported, resets, sessions, lifetime=reset_lifetime)
         alerts = AccountAlerts(aggregates, keys, queries, sessions, reported, delivery, page=settings.issuer)
         for durable in (SESSION_ALERTS, PASSWORD_ALERTS, EMAIL_ALERTS, SECOND_FACTOR_ALERTS):
