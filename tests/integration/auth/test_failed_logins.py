@@ -4,10 +4,12 @@ import asyncio
 from collections.abc import Awaitable, Callable
 from datetime import timedelta
 
+import msgspec
 import pytest
 from nats.aio.client import Client as NATS
 
 from contracts import envelope
+from contracts.envelope import seal
 from contracts.errors import EmailNotVerified, InvalidCredentials, RateLimited, VestnikError
 from contracts.events.login_failure import LoginFailed
 from contracts.subjects import AUTH, login_failures
@@ -211,6 +213,33 @@ async def test_what_waits_is_bounded_and_what_is_left_out_is_logged(
     auth.failures.record("user-9", "wrong_password", address="192.0.2.1")
     await auth.failures.flush()
     assert len(await failures(auth, "user-9")) == 1
+
+
+async def test_an_account_whose_last_event_cannot_be_read_stops_neither_the_others_nor_the_process(
+    replicas: Replicas, streams: NATS, clock: Clock, caplog: pytest.LogCaptureFixture
+) -> None:
+    auth, _ = replicas
+    later = seal(
+        LoginFailed(user_id="anna", reason="wrong_password", address="", device="", number=1),
+        aggregate_id="anna",
+        version=1,
+        provenance=envelope.Provenance(),
+    )
+    newer = msgspec.structs.replace(later, schema=LoginFailed.SCHEMA + 1)
+    await streams.request(login_failures("anna"), envelope.encode(newer))
+    await streams.request(login_failures("boris"), b"no event")
+    for account in ("anna", "boris", "clara"):
+        auth.failures.record(account, "wrong_password", address="192.0.2.1")
+    await auth.failures.flush()
+    assert len(await failures(auth, "clara")) == 1
+    assert "failed logins of anna cannot be recorded" in caplog.text
+    assert "failed logins of boris cannot be recorded" in caplog.text
+    caplog.clear()
+    await auth.failures.flush()
+    assert caplog.text == ""
+    clock.forward(PAUSE)
+    await auth.failures.flush()
+    assert "failed logins of anna cannot be recorded" in caplog.text
 
 
 async def test_a_clean_stop_records_counts_that_were_not_due(replicas: Replicas) -> None:
