@@ -60,7 +60,7 @@ async def main(settings: Settings) -> None:
         lifetime = timedelta(hours=settings.verification_hours)
         failures = FailedLogins(aggregates.login_failures, keeps_addresses=settings.audit_address)
         email_changes = EmailChanges(aggregates, passwords, keys, failures, lifetime=lifetime)
-        commands = Commands(aggregates, passwords, weak, keys, tokens, email_changes, lifetime=lifetime)
+        commands = Commands(aggregates, passwords, weak, keys, tokens, email_changes, failures, lifetime=lifetime)
         runners = Runners(owned_by("auth"), process.nats, process.pool, settings.database_url)
         queries = Queries(ReadModel(find("users"), process.pool, runners.waiting), aggregates)
         recorded = FailureQueries(ReadModel(find("login_failures"), process.pool, runners.waiting))

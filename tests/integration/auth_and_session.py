@@ -122,6 +122,7 @@ class Auth:
             self.keys,
             self.tokens,
             self.email_changes,
+            self.failures,
             lifetime=DAY,
             clock=clock,
         )

@@ -10,7 +10,7 @@ from nats.aio.client import Client as NATS
 
 from contracts import envelope
 from contracts.envelope import seal
-from contracts.errors import EmailNotVerified, InvalidCredentials, RateLimited, VestnikError
+from contracts.errors import EmailNotVerified, InvalidCredentials, PasswordRequired, RateLimited, VestnikError
 from contracts.events.login_failure import LoginFailed
 from contracts.subjects import AUTH, login_failures
 from services.auth.clients import Sessions
@@ -96,6 +96,28 @@ async def test_a_wrong_current_password_at_a_change_is_recorded(replicas: Replic
     await auth.failures.flush()
     assert [(event.reason, event.address) for event in await failures(auth, user_id)] == [
         ("wrong_password", "192.0.2.7")
+    ]
+
+
+async def test_a_wrong_password_of_one_of_several_registrations_is_recorded_and_a_missing_one_is_not(
+    replicas: Replicas,
+) -> None:
+    auth, _ = replicas
+    user_id = await anna(auth, verified=False)
+    token = await auth.token("anna@example.org")
+    await auth.commands.register(
+        email="anna@example.org",
+        username="intruder",
+        password="another password",
+        display_name=None,
+        provenance=envelope.Provenance(),
+    )
+    for password in (None, SECRET):
+        with pytest.raises(PasswordRequired):
+            await auth.commands.verify_email(token, envelope.Provenance(), password=password, address="192.0.2.8")
+    await auth.failures.flush()
+    assert [(event.reason, event.address) for event in await failures(auth, user_id)] == [
+        ("wrong_password", "192.0.2.8")
     ]
 
 
