@@ -1,7 +1,6 @@
 """User accounts, for the users themselves; run by the auth service, since it reads that service's private events."""
 
 from contracts.envelope import Recorded
-from contracts.events.second_factor import TotpConfirmed, TotpRemoved
 from contracts.events.user import (
     AddressState,
     EmailClaimed,
@@ -17,7 +16,7 @@ from projections.engine import Projection, RowChanges, handles
 
 
 class Users(Projection):
-    version = 4
+    version = 3
     streams = (AUTH,)
     # A batch may end between the events of one registration: a row without `created_at` is not a user yet.
     tables = """
@@ -27,7 +26,6 @@ class Users(Projection):
             email text,
             email_verified boolean NOT NULL DEFAULT false,
             created_at timestamptz,
-            totp boolean NOT NULL DEFAULT false,
             sequence bigint NOT NULL
         )
     """
@@ -82,17 +80,6 @@ class Users(Projection):
             set={"email_verified": True},
             greatest={"sequence": event.sequence},
         )
-
-    @handles(TotpConfirmed)
-    def second_factor_on(self, event: Recorded[TotpConfirmed], write: RowChanges) -> None:
-        self._set_totp(event.aggregate_id, True, event.sequence, write)
-
-    @handles(TotpRemoved)
-    def second_factor_off(self, event: Recorded[TotpRemoved], write: RowChanges) -> None:
-        self._set_totp(event.aggregate_id, False, event.sequence, write)
-
-    def _set_totp(self, user_id: str, is_on: bool, sequence: int, write: RowChanges) -> None:
-        write.upsert("users", key={"user_id": user_id}, set={"totp": is_on}, greatest={"sequence": sequence})
 
     def _set_email(self, user_id: str, address: AddressState, sequence: int, write: RowChanges) -> None:
         write.upsert(

@@ -1,13 +1,15 @@
 """Failed logins as rows of the audit, read from auth's stream, and their merge with the rows of sessions."""
 
 import asyncio
-from collections.abc import AsyncGenerator, Iterable
+from collections.abc import AsyncGenerator, Callable, Iterable
 from datetime import datetime
 
 import msgspec
 from nats.aio.client import Client
 
 from contracts import catalogue
+from contracts.envelope import Envelope
+from contracts.events.event import Event
 from contracts.events.login_failure import LoginFailed
 from contracts.events.user import UserCreated
 from contracts.subjects import AUTH, login_failures, user
@@ -31,10 +33,27 @@ async def failure_rows(nc: Client, query: Query, user_id: str | None) -> AsyncGe
         OperatorError: there is no stream of auth.
         Unreadable: at the end, if events could not be read.
     """
+    async for page in account_rows(nc, query, AUTH, login_failures(user_id or "*"), _row):
+        yield page
+
+
+async def account_rows(
+    nc: Client,
+    query: Query,
+    stream: str,
+    subject_filter: str,
+    row_of: Callable[[Envelope, Event], Row | None],
+) -> AsyncGenerator[list[Row], None]:
+    """Yields the rows of events of accounts, with the accounts' usernames; `row_of` makes them without.
+
+    Raises:
+        OperatorError: there is no such stream.
+        Unreadable: at the end, if events could not be read.
+    """
     log, names, unreadable = Log(nc), LruCache[str, str | None](_MOST_NAMES), list[str]()
-    after = await log.end_before(AUTH, query.since - SKEW) if query.since else 0
-    async for messages in messages_of(nc, AUTH, login_failures(user_id or "*"), query.until, after=after):
-        rows = [row for message in messages if (row := _row(message, unreadable)) and query.wants(row)]
+    after = await log.end_before(stream, query.since - SKEW) if query.since else 0
+    async for messages in messages_of(nc, stream, subject_filter, query.until, after=after):
+        rows = [row for message in messages if (row := _opened(message, row_of, unreadable)) and query.wants(row)]
         wanted = [row for row in rows if query.wants_origin(row.device, row.address)]
         await _look_up(log, names, {row.user_id for row in wanted if row.user_id is not None})
         yield [
@@ -85,13 +104,17 @@ def _time(row: Row) -> datetime:
     return row.at
 
 
-def _row(message: Message, unreadable: list[str]) -> Row | None:
+def _opened(message: Message, row_of: Callable[[Envelope, Event], Row | None], unreadable: list[str]) -> Row | None:
     try:
         envelope = message.envelope()
         event = catalogue.decode(envelope.type, envelope.schema, envelope.data)
     except (msgspec.DecodeError, LookupError):
         unreadable.append(f"{message.stream} {message.sequence}")
         return None
+    return row_of(envelope, event)
+
+
+def _row(envelope: Envelope, event: Event) -> Row | None:
     if not isinstance(event, LoginFailed):
         return None
     return Row(

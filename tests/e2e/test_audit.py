@@ -176,6 +176,7 @@ def test_what_an_operator_asks_for_and_cannot_have_is_refused_in_one_line(system
         (("sessions", "revoke", "--user", "a b", "--reason", "x"), "username"),
         (("audit", "sessions", "--json", "--csv"), "cannot be combined"),
         (("audit", "sessions", "--session", new_id(), "--failures"), "no session"),
+        (("audit", "sessions", "--session", new_id(), "--alerts"), "about an account"),
         (("audit", "sessions", "--reason", "wrong_password"), "add --failures"),
         (("audit", "sessions", "--address", "192.0.2.300"), "neither an IP address nor a network"),
         (("audit", "sessions", "--user", "nobody.at.all", "--failures"), "there is no user nobody.at.all"),

@@ -24,6 +24,7 @@ from infra.cli.accounts.audit_rows import Format, comma_separated, json_lines, t
 from infra.cli.accounts.user_lookup import NoSuchUser, events_of
 from infra.cli.actions.recording import look
 from infra.cli.params import Moment
+from infra.history.account_alerts import alert_rows
 from infra.history.failed_logins import failure_rows, merged
 from infra.history.login_audit import LoginAudit, Query, Row, Unreadable, audit_rows
 from infra.history.login_summary import LoginSummary
@@ -69,6 +70,7 @@ audit.add_command(operators)
 @click.option("--reason", metavar="REASON", help="Only ends, and failed logins, for this reason.")
 @click.option("--refreshes", is_flag=True, help="Show refreshes too, not only logins and ends.")
 @click.option("--failures", is_flag=True, help="Show failed logins too.")
+@click.option("--alerts", is_flag=True, help="Show what the owners of the accounts were alerted to, too.")
 @click.option("--summary", is_flag=True, help="Count by day and reason, failed logins too, instead of listing.")
 @click.option("--json", "as_json", is_flag=True, help="Print one JSON object per line.")
 @click.option("--csv", "as_csv", is_flag=True, help="Print comma-separated values with a header.")
@@ -82,6 +84,7 @@ def sessions(
     reason: str | None,
     refreshes: bool,
     failures: bool,
+    alerts: bool,
     summary: bool,
     as_json: bool,
     as_csv: bool,
@@ -93,6 +96,9 @@ def sessions(
 
     The reason of a failed login is wrong_password, unknown_login, email_not_verified, wrong_code, code_required or
     rate_limited. A failed login has no session; after many in an hour a line stands for several.
+
+    The reason of an alert is its kind: new_device, password_changed, password_reset, email_changed,
+    refresh_token_reused, two_factor_on or two_factor_off.
     """
     if as_json and as_csv:
         raise click.UsageError("--json and --csv cannot be combined")
@@ -101,6 +107,8 @@ def sessions(
         raise click.BadParameter(f"{session_id!r} is no session's id", param_hint="--session")
     if session_id is not None and failures:
         raise click.UsageError("--session and --failures cannot be combined: a failed login has no session")
+    if session_id is not None and alerts:
+        raise click.UsageError("--session and --alerts cannot be combined: alerts are about an account")
     failures = failures or (summary and session_id is None)
     if reason in _FAILURES and not failures:
         raise click.UsageError(f"{reason} is the reason of a failed login: add --failures")
@@ -114,7 +122,7 @@ def sessions(
         reason=reason,
     )
     form = json_lines() if as_json else comma_separated(counts=failures) if as_csv else table()
-    selection = _Selection(query=query, session_id=session_id, failures=failures, summary=summary)
+    selection = _Selection(query=query, session_id=session_id, failures=failures, alerts=alerts, summary=summary)
     asyncio.run(_run(Settings.load(), selection, sys.stdout, form))
 
 
@@ -124,6 +132,7 @@ class _Selection(msgspec.Struct, frozen=True, kw_only=True):
     query: Query
     session_id: str | None
     failures: bool
+    alerts: bool
     summary: bool
 
 
@@ -136,6 +145,7 @@ def _asked(selection: _Selection) -> dict[str, str]:
         "device": query.device or "",
         "reason": query.reason or "",
         "failures": "yes" if selection.failures else "",
+        "alerts": "yes" if selection.alerts else "",
         "since": rfc3339(query.since) if query.since else "",
         "until": rfc3339(query.until) if query.until else "",
     }
@@ -174,19 +184,24 @@ async def _rows(nc: NATS, settings: Settings, selection: _Selection) -> AsyncGen
     """The pages of rows.
 
     Raises:
-        NoSuchUser: failed logins of a user are wanted whose name no account has.
+        NoSuchUser: failed logins or alerts of a user are wanted whose name no account has.
     """
     query = selection.query
     if selection.session_id is not None:
         return _session(nc, query, selection.session_id)
-    if not selection.failures:
+    if not selection.failures and not selection.alerts:
         return audit_rows(nc, query)
     user_id = None
     if query.user is not None:
         user_id, _ = await events_of(Log(nc, patience=_PATIENCE), settings, query.user)
         if not user_id:
             raise NoSuchUser(query.user)
-    return merged(audit_rows(nc, query), failure_rows(nc, query, user_id))
+    sources = [audit_rows(nc, query)]
+    if selection.failures:
+        sources.append(failure_rows(nc, query, user_id))
+    if selection.alerts:
+        sources.append(alert_rows(nc, query, user_id))
+    return merged(*sources)
 
 
 async def _session(nc: NATS, query: Query, session_id: str) -> AsyncGenerator[list[Row], None]:

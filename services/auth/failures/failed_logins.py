@@ -11,8 +11,6 @@ from collections import deque
 from collections.abc import Callable
 from datetime import datetime
 
-import msgspec
-
 from contracts import envelope
 from contracts.envelope import Provenance
 from contracts.errors import VestnikError
@@ -89,13 +87,9 @@ class FailedLogins:
                     continue
                 try:
                     await self._append(account, pending, final=final)
-                except VestnikError as error:
+                except (VestnikError, BrokenHistory) as error:
                     log.warning("failed logins cannot be recorded yet: %s", error)
                     return
-                except (BrokenHistory, msgspec.DecodeError, LookupError) as error:
-                    # The last event is of a newer release, or is none: logins must not end with it.
-                    log.error("failed logins of %s cannot be recorded: %s", account, error)
-                    pending.resumes_at = now + domain.PAUSE
                 # A slow event store must not fill the queue.
                 self._take_queued()
 
