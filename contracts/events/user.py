@@ -55,7 +55,7 @@ class PasswordChanged(Event, frozen=True, kw_only=True):
     # Both as in `credential.set`.
     scheme: str = "bcrypt"
     key_id: str | None = None
-    # Generation set by the last reset by mail before this event; 0: none.
+    # Generation set by the last reset by mail or undo of a change of the address before this event; 0: none.
     reset_generation: int = 0
     # Of a reset that follows `password.voided`: `reported_at` of that.
     reported_at: Moment | None = None
@@ -125,6 +125,8 @@ class AddressState(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True
     owner_until: Moment | None = None
     # After a change: claim key of the address that replaced this one.
     replaced_by: str = ""
+    # After a change: claim key of the address that this one replaced.
+    replaces: str = ""
     # Times of the account's changes of the last days, oldest first, that led to this address.
     changed_at: tuple[Moment, ...] = ()
     # As the owner typed it.

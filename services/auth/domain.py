@@ -48,7 +48,8 @@ class Credential(msgspec.Struct, frozen=True, kw_only=True):
     generation: int = 0
     # Reason of the last change; empty before the first.
     changed_by: str = ""
-    # Generation set by the last reset by mail; 0: none.
+    # Generation set by the last reset by mail or undo of a change of the address; 0: none. Links of earlier mails are
+    # void.
     reset_generation: int = 0
     # While the password is void: when the event happened that its owner has reported.
     reported_at: datetime | None = None

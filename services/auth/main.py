@@ -20,6 +20,7 @@ from projections.engine.running.runner_group import Runners
 from projections.registry import find, owned_by
 from services.auth.alerts.not_me import NotMeReports
 from services.auth.alerts.reaction import AccountAlerts
+from services.auth.alerts.recipients import Recipients
 from services.auth.claim_keys import ClaimKeys
 from services.auth.clients import Sessions
 from services.auth.commands import Commands
@@ -106,9 +107,10 @@ async def main(settings: Settings) -> None:
         process.spawn(failures.run(), "failed logins")
         reported = NotMeTokens(process.secrets.mail_key)
         reports = NotMeReports(aggregates, reported, resets, sessions, lifetime=reset_lifetime)
-        alerts = AccountAlerts(aggregates, keys, queries, sessions, reported, delivery, page=settings.issuer)
-        for durable in (SESSION_ALERTS, PASSWORD_ALERTS, EMAIL_ALERTS, SECOND_FACTOR_ALERTS):
-            process.spawn(EventReactor(process.nats, durable, alerts.alert).run(), durable.name)
+        recipients = Recipients(aggregates, keys, queries)
+        alerts = AccountAlerts(aggregates, recipients, sessions, reported, delivery, page=settings.issuer)
+        for durable in (SESSION_ALERTS, PASSWORD_ALERTS, SECOND_FACTOR_ALERTS, EMAIL_ALERTS):
+            process.spawn(EventReactor(process.nats, durable, alerts.alert, at_once=2).run(), durable.name)
         try:
             server = AuthServer(
                 commands, login, changes, second_factors, email_changes, email_undo, queries, recorded, reports

@@ -14,16 +14,15 @@ from contracts.envelope import Provenance, Recorded
 from contracts.events.event import Event
 from contracts.notification_kinds import ALERT_MAX_AGE
 from contracts.positions import Position
-from contracts.values.personal_data import plaintext_or_none
 from services.auth.alerts.causes import Cause, cause_of
-from services.auth.claim_keys import ClaimKeys
+from services.auth.alerts.not_me import LIFETIME
+from services.auth.alerts.recipients import Recipient, Recipients
 from services.auth.clients import Alerted, Sessions
 from services.auth.mail.circumstances import Circumstances
 from services.auth.mail.delivery import Delivery
 from services.auth.mail.mailbox_budgets import ALERT_MAILS, WINDOW
+from services.auth.mail.offers import page_link
 from services.auth.mail.templates import Mail
-from services.auth.queries import Queries
-from services.auth.registration.email_lookup import email_key
 from services.auth.repositories import Aggregates
 from services.auth.tokens.not_me import NotMe, NotMeTokens
 from streams.reaction import RetryLater
@@ -39,8 +38,7 @@ class AccountAlerts:
     def __init__(
         self,
         aggregates: Aggregates,
-        keys: ClaimKeys,
-        users: Queries,
+        recipients: Recipients,
         sessions: Sessions,
         tokens: NotMeTokens,
         delivery: Delivery,
@@ -50,8 +48,7 @@ class AccountAlerts:
     ) -> None:
         """`page`: URL of the messenger's page, for the link in a mail."""
         self._aggregates = aggregates
-        self._keys = keys
-        self._users = users
+        self._recipients = recipients
         self._sessions = sessions
         self._tokens = tokens
         self._delivery = delivery
@@ -68,58 +65,68 @@ class AccountAlerts:
         cause = cause_of(event)
         if cause is None or self._clock() - event.at > ALERT_MAX_AGE:
             return
+        position = Position.at(event.stream, event.sequence)
         alerted = await self._sessions.record_alert(
             user_id=cause.user_id,
             kind=cause.kind,
             about=event.id,
             about_at=event.at,
             session_id=cause.session_id,
-            position=Position.at(event.stream, event.sequence),
+            position=position,
             provenance=_provenance(event),
         )
         if not alerted.due:
             return
-        # The mail does not wait for the list of notifications to have room.
+        # The mails do not wait for the list of notifications to have room. Some kinds have mails of their own.
         if cause.kind in ALERT_MAILS:
-            await self._mail(event, cause, alerted)
+            await self._mail(event, cause, alerted, position)
         if alerted.wait_seconds:
             raise _NoRoom("the account's alerts of this kind are used up", after=alerted.wait_seconds)
 
-    async def _mail(self, event: Recorded[Event], cause: Cause, alerted: Alerted) -> None:
-        letter = await self._letter(event, cause, alerted)
+    async def _mail(self, event: Recorded[Event], cause: Cause, alerted: Alerted, position: Position) -> None:
+        """Mails every address of the account; one that fails does not delay the others."""
+        generation = cause.generation
+        if generation is None:
+            generation = (await self._aggregates.credentials.load(cause.user_id)).state.generation
+        failure: RetryLater | ValueError | None = None
+        for recipient in await self._recipients.of(cause.user_id, position):
+            letter = self._letter(event, cause, alerted, recipient, generation)
+            try:
+                await self._deliver(letter, event)
+            except (RetryLater, ValueError) as error:
+                failure = error
+        if failure is not None:
+            raise failure
+
+    async def _deliver(self, letter: Mail, event: Recorded[Event]) -> None:
         mailbox = await self._delivery.mailbox(letter.recipient)
         if mailbox.has(event.id):
             return
-        covered = mailbox.told_since(event.at, letter.kind, cause.user_id)
+        covered = mailbox.told_since(event.at, letter.kind, letter.about)
         # A late event is covered even where there is room, so that one mail is sent after an outage, not many.
         if covered and self._clock() - event.at > WINDOW:
             return
         if not await self._delivery.deliver(letter, _provenance(event)) and not covered:
-            raise _NoRoom("the mailbox has already got its alerts of this kind")
+            now = self._clock()
+            wait = mailbox.room_from(letter.kind, now) - now
+            raise _NoRoom("the mailbox has already got its alerts of this kind", after=wait.total_seconds())
 
-    async def _letter(self, event: Recorded[Event], cause: Cause, alerted: Alerted) -> Mail:
-        user = await self._users.own_user(cause.user_id, Position())
-        address = (
-            await self._aggregates.addresses.load(await email_key(self._aggregates.addresses, self._keys, user.email))
-        ).state
-        recipient = plaintext_or_none(address.email)
-        if address.owner != cause.user_id or recipient is None:
-            raise RetryLater("the read model does not have the account's address yet")
-        generation = cause.generation
-        if generation is None:
-            generation = (await self._aggregates.credentials.load(cause.user_id)).state.generation
+    def _letter(
+        self, event: Recorded[Event], cause: Cause, alerted: Alerted, recipient: Recipient, generation: int
+    ) -> Mail:
+        # An address that the account has left reports no longer than it is the account's.
+        reported_at = event.at if recipient.until is None else min(event.at, recipient.until - LIFETIME)
         token = self._tokens.sign(
-            NotMe(user_id=cause.user_id, credential=generation, event_id=event.id, event_at=event.at)
+            NotMe(user_id=cause.user_id, credential=generation, event_id=event.id, event_at=reported_at)
         )
         return Mail(
             event_id=event.id,
             asked_at=event.at,
-            recipient=recipient,
-            username=address.username,
+            recipient=recipient.email,
+            username=recipient.username,
             kind=ALERT_MAILS[cause.kind],
-            language=address.language,
-            # In the fragment, which servers neither receive nor log.
-            link=f"{self._page}/#/not-me/{token}",
+            language=recipient.language,
+            link=page_link(self._page, "not-me", token),
             about=cause.user_id,
             circumstances=Circumstances(at=event.at, device=alerted.device, address=alerted.address),
         )

@@ -1,4 +1,4 @@
-"""Loads the chain of an account's addresses: from one of them through those that replaced it to the present one."""
+"""Loads the chain of an account's addresses: those that it has left, each with its successor, and the present one."""
 
 from datetime import datetime
 
@@ -28,3 +28,16 @@ async def follow(aggregates: Aggregates, key: str, user_id: str, now: datetime) 
         chain.append(Address(key, loaded))
         key = state.replaced_by
     return chain
+
+
+async def earlier(aggregates: Aggregates, present: AddressState, user_id: str, now: datetime) -> list[AddressState]:
+    """Returns the addresses that the account has left and that are still its own, the last one first."""
+    addresses: list[AddressState] = []
+    key = present.replaces
+    while key and len(addresses) < MOST_CHANGES:
+        state = as_of((await aggregates.addresses.load(key)).state, now)
+        if state.owner != user_id or state.owner_until is None:
+            break
+        addresses.append(state)
+        key = state.replaces
+    return addresses

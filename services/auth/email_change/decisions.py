@@ -86,7 +86,9 @@ def decide_replace(
     """
     user_id = change.user_id
     left = msgspec.structs.replace(as_of(present, now), owner_until=now + HELD, replaced_by=new_key)
-    new = msgspec.structs.replace(owned(change), changed_at=(*_recent(present, now), now))
+    new = msgspec.structs.replace(
+        owned(change), replaces=change.replaces or "", changed_at=(*_recent(present, now), now)
+    )
     return EmailReplaced(user_id=user_id, address=left), EmailVerified(user_id=user_id, address=new)
 
 

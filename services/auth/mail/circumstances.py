@@ -35,6 +35,8 @@ class _Words(msgspec.Struct, frozen=True, kw_only=True):
     browser: str
     browser_on: str
     device: str
+    # Of a name that the device chose.
+    named_device: str
     address: str
     at: str
 
@@ -48,6 +50,7 @@ _WORDS: Mapping[LanguageCode, _Words] = {
         browser="a browser",
         browser_on="{browser} on {system}",
         device="Device: {device}",
+        named_device="Device, by its own name: {device}",
         address="Network address: {address}",
         at="Time: {at}",
     ),
@@ -59,6 +62,7 @@ _WORDS: Mapping[LanguageCode, _Words] = {
         browser="браузер",
         browser_on="{browser}, {system}",
         device="Устройство: {device}",
+        named_device="Устройство, по его собственному названию: {device}",
         address="Сетевой адрес: {address}",
         at="Время: {at}",
     ),
@@ -70,7 +74,7 @@ def in_words(circumstances: Circumstances, language: LanguageCode) -> tuple[str,
     words = _WORDS[language]
     device, address = _device(circumstances.device, words), _address(circumstances.address)
     return (
-        *((words.device.format(device=device),) if device else ()),
+        *((device,) if device else ()),
         *((words.address.format(address=address),) if address else ()),
         words.at.format(at=_time(circumstances.at, words)),
     )
@@ -88,12 +92,15 @@ def _time(at: datetime, words: _Words) -> str:
 
 
 def _device(name: str, words: _Words) -> str:
+    """Returns the line about the device; empty if it has no name."""
     page = _PAGE.match(name)
     if page is None:
-        plain = _NOT_PLAIN.sub(" ", _LONG_NUMBER.sub(" ", name))
-        return " ".join(plain.split())[:_LONGEST_NAME].strip()
+        plain = " ".join(_NOT_PLAIN.sub(" ", _LONG_NUMBER.sub(" ", name)).split())[:_LONGEST_NAME].strip()
+        return words.named_device.format(device=plain) if plain else ""
     browser = words.browser if page[1] == "Browser" else page[1]
-    return browser if page[2] is None else words.browser_on.format(browser=browser, system=page[2])
+    return words.device.format(
+        device=browser if page[2] is None else words.browser_on.format(browser=browser, system=page[2])
+    )
 
 
 def _address(recorded: str) -> str:

@@ -33,9 +33,12 @@ from contracts.rpc.vestnik.auth.v1 import (
     VerifyEmailRequest,
 )
 from contracts.rpc.vestnik.session.v1 import RefreshSessionRequest, Tokens, ValidateSessionRequest
+from contracts.subjects import AUTH
 from infra.rpc.call_context import Call
 from infra.security.secrets import Secrets
+from services.auth.alerts.not_me import LIFETIME
 from services.auth.alerts.reaction import AccountAlerts
+from services.auth.alerts.recipients import Recipients
 from services.auth.email_change.decisions import HELD
 from services.auth.mail.templates import Mail
 from services.auth.mail.transport import DeliveryFailed
@@ -123,9 +126,8 @@ async def reacting(
     delivery = auth.delivery(outbox)
     delivery._clock = clock
     tokens = NotMeTokens(services.secrets.mail_key)
-    alerts = AccountAlerts(
-        auth.aggregates, auth.keys, services.auth_queries, services.sessions, tokens, delivery, page=PAGE, clock=clock
-    )
+    recipients = Recipients(auth.aggregates, auth.keys, services.auth_queries, clock=clock)
+    alerts = AccountAlerts(auth.aggregates, recipients, services.sessions, tokens, delivery, page=PAGE, clock=clock)
     tasks = {
         asyncio.create_task(EventReactor(streams, durable, alerts.alert, first_pause=0.05).run()) for durable in ALERTS
     }
@@ -424,3 +426,36 @@ async def test_the_reset_removes_a_second_factor_that_was_turned_on_since_the_re
         await reset(services, await report(services, link(services, anna, generation=generation, at=began)), PASSWORD)
         state = (await services.auth_replica.aggregates.second_factors.load(anna)).state
         assert (state.secret is not None) == is_left
+
+
+async def test_alerts_go_to_the_address_that_the_account_has_left_too_for_as_long_as_it_is_the_accounts(
+    services: Services, streams: NATS, anna: str
+) -> None:
+    auth, clock, outbox = services.auth_replica, Clock(), Outbox()
+    await auth.email_changes.request(
+        user_id=anna,
+        email="new@example.org",
+        password=PASSWORD,
+        own_address=services.auth_queries.own_address,
+        position=Position(),
+        provenance=BY_NOBODY,
+    )
+    await auth.commands.verify_email(await auth.token("new@example.org"), BY_NOBODY, password=PASSWORD)
+    async with reacting(services, outbox, streams, clock):
+        await log_in(services)
+        await eventually(lambda: len(outbox.sent) == 2)
+        await settled(streams)
+    assert [(letter.kind, letter.recipient) for letter in outbox.sent] == [
+        ("alert_new_device", "new@example.org"),
+        ("alert_new_device", "anna@example.org"),
+    ]
+    # The earlier address reports no longer than it can undo the change.
+    tokens = NotMeTokens(services.secrets.mail_key)
+    new, old = (tokens.read(letter.link.rpartition("/")[2]) for letter in outbox.sent)
+    until = (await auth.aggregates.addresses.load(auth.keys.of_email("anna@example.org"))).state.owner_until
+    assert until is not None
+    assert old.event_at + LIFETIME == until < new.event_at + LIFETIME
+    recipients = Recipients(auth.aggregates, auth.keys, services.auth_queries, clock=clock)
+    clock.forward(HELD)
+    end = Position.at(AUTH, await services.log.end_of(AUTH))
+    assert [recipient.email for recipient in await recipients.of(anna, end)] == ["new@example.org"]

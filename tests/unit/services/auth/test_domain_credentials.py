@@ -118,6 +118,19 @@ def test_a_reset_makes_earlier_reports_useless_and_a_change_by_a_knower_of_the_p
             void(state, 2)
 
 
+def test_an_undo_makes_every_earlier_link_and_reset_token_useless_also_of_a_void_password() -> None:
+    voided = credential(FIRST, *void(credential(FIRST), 1))
+    for state, generation in ((credential(FIRST), 2), (voided, 3)):
+        (event,) = domain.decide_void_after_undo(state, "restored", NOW - HOUR)
+        assert (event.generation, event.reset_generation, event.reported_at) == (generation, generation, NOW - HOUR)
+        after = credential(FIRST, event)
+        with pytest.raises(TokenExpired):
+            void(after, generation - 1)
+        with pytest.raises(TokenExpired):
+            domain.decide_reset_password(after, generation - 1, keyed("2"))
+        assert domain.decide_reset_password(after, generation, keyed("2"))
+
+
 def test_a_new_hash_of_the_same_password_is_no_change() -> None:
     state = credential(FIRST, *domain.decide_reset_password(credential(FIRST), 1, keyed("2")))
     (event,) = domain.decide_rehash(state, state, keyed("dearer"))

@@ -78,7 +78,12 @@ def test_the_reader_of_the_mail_ends_a_change_and_nothing_else() -> None:
 def test_a_change_gives_the_account_the_new_address_and_leaves_it_the_earlier_one_for_a_while() -> None:
     old, new = replaced()
     assert new == AddressState(
-        owner="anna", email="New@example.org", username="anna", language="ru", changed_at=(START,)
+        owner="anna",
+        email="New@example.org",
+        username="anna",
+        language="ru",
+        replaces="old-key",
+        changed_at=(START,),
     )
     assert old == msgspec.structs.replace(OWN, owner_until=START + HELD, replaced_by="new-key")
     assert as_of(old, START + HELD - timedelta(milliseconds=1)).owner == "anna"

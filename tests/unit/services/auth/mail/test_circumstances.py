@@ -43,7 +43,7 @@ def test_what_is_unknown_has_no_line() -> None:
     ],
 )
 def test_a_device_cannot_write_to_the_owner(name: str, shown: str) -> None:
-    assert in_words(Circumstances(at=AT, device=name), "en")[0] == f"Device: {shown}"
+    assert in_words(Circumstances(at=AT, device=name), "en")[0] == f"Device, by its own name: {shown}"
 
 
 @given(st.text(max_size=100), st.sampled_from(LANGUAGES))
