@@ -30,7 +30,7 @@ class Quote(msgspec.Struct, frozen=True, kw_only=True):
     text: (
         Annotated[
             str,
-            Meta(description="As it is now. A live event that cannot learn it within a second is sent without it."),
+            Meta(description="As it is now. Left out of a live event that cannot learn it within half a second."),
         ]
         | UnsetType
     ) = UNSET

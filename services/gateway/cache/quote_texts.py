@@ -16,8 +16,9 @@ from contracts.messages import LiveMessage
 from contracts.values.field_types import MOST_QUOTES
 
 log = logging.getLogger(__name__)
-# Seconds after which events are sent without the texts.
-_PATIENCE = 1.0
+# Seconds after which events are sent without the texts. A revoked session's streams end within a second, so that this
+# is less.
+_PATIENCE = 0.5
 
 _ENCODE = msgspec.json.Encoder().encode
 _DECODE = msgspec.json.Decoder(LiveMessage).decode
@@ -79,7 +80,7 @@ class QuoteTexts:
         self._more = asyncio.Event()
 
     async def get(self, messages: Iterable[Quoted]) -> QuotedTexts:
-        """The texts as they are now, without those that messaging does not know or does not say within a second."""
+        """The texts as they are now, without those that messaging does not know or does not say in time."""
         answers = {quoted.message_id: self._answer(quoted) for quoted in messages}
         await asyncio.wait(answers.values(), timeout=self._patience)
         return {
