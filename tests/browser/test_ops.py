@@ -154,7 +154,7 @@ async def test_an_anomaly_leads_to_the_person_and_their_logins(sitting: Sitting,
     await row.get_by_role("link", name=anna.username).click()
     await expect(page.locator("h2", has_text=anna.username)).to_be_visible()
     await page.go_back()
-    await row.get_by_role("link", name="Show").click()
+    await row.get_by_role("link", name="Sessions").click()
     await expect(page.get_by_label("User")).to_have_value(anna.user_id)
     await page.goto("/ops#/anomalies")
     await page.get_by_role("button", name="From … to …").click()

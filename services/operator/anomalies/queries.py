@@ -21,16 +21,17 @@ SELECT 'address_failures', concat_ws(' ', 'b', address, extract(epoch FROM hour)
     last_at, first_at, NULL, address, NULL, NULL, failures, NULL
 FROM {address_hours} WHERE failures >= nullif(%(address_failures)s, 0)
 UNION ALL
-SELECT 'new_network', concat_ws(' ', 'c', n.user_id, n.network),
-    greatest(n.first_at, p.at), least(n.first_at, p.at), n.user_id, n.network, NULL, NULL, 1, p.reason
-FROM {networks} AS n CROSS JOIN LATERAL (
-    -- The nearest change.
-    SELECT at, reason FROM {password_changes}
-    WHERE user_id = n.user_id AND at BETWEEN n.first_at - interval '1 hour' AND n.first_at + interval '1 hour'
-    ORDER BY abs(extract(epoch FROM at - n.first_at)), sequence LIMIT 1
-) AS p
-WHERE n.first_at >= %(since)s::timestamptz - interval '1 hour'
-    AND EXISTS (SELECT FROM {networks} WHERE user_id = n.user_id AND first_at < n.first_at)
+SELECT 'new_network', concat_ws(' ', 'c', user_id, network),
+    greatest(first_at, at), least(first_at, at), user_id, network, NULL, NULL, 1, reason
+FROM (
+    -- Of several password changes the nearest.
+    SELECT DISTINCT ON (n.user_id, n.network) n.user_id, n.network, n.first_at, p.at, p.reason
+    FROM {networks} AS n JOIN {password_changes} AS p ON p.user_id = n.user_id
+        AND p.at BETWEEN n.first_at - interval '1 hour' AND n.first_at + interval '1 hour'
+    WHERE n.first_at >= %(since)s::timestamptz - interval '1 hour'
+        AND EXISTS (SELECT FROM {networks} AS o WHERE o.user_id = n.user_id AND o.first_at < n.first_at)
+    ORDER BY n.user_id, n.network, abs(extract(epoch FROM p.at - n.first_at)), p.sequence
+) AS new_networks
 UNION ALL
 SELECT 'operator_' || kind || 's', concat_ws(' ', 'd', kind, operator, name, extract(epoch FROM hour)),
     last_at, first_at, NULL, NULL, nullif(name, ''),

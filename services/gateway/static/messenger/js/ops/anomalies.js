@@ -1,4 +1,4 @@
-// What the rules of anomalies have found: the newest first, with links to the person and to their logins.
+// What the rules of anomalies have found: the newest first, with links to the person, to their logins, and to what an operator did.
 
 import { get } from "../api.js";
 import { el, icon } from "../dom.js";
@@ -85,7 +85,7 @@ export class Anomalies {
   }
 
   #drawRows() {
-    const heads = ["at", "rule", "whom", "address", "count", "logins"];
+    const heads = ["at", "rule", "whom", "address", "count", "more"];
     const table = el("div", { class: "panel-wide" }, el("table", { class: "table" },
       el("thead", {}, el("tr", {}, heads.map((name) => el("th", { scope: "col" }, say(name))))),
       el("tbody", {}, this.rows.map((row) => el("tr", { tabindex: "-1" },
@@ -94,7 +94,7 @@ export class Anomalies {
         el("td", { data: { name: say("whom") } }, whom(row)),
         el("td", { class: "mono", data: { name: say("address") } }, row.address ?? "–"),
         el("td", { class: "num", data: { name: say("count") } }, number(row.count)),
-        el("td", { data: { name: say("logins") } }, logins(row)))))));
+        el("td", { data: { name: say("more") } }, more(row)))))));
     this.place.replaceChildren(
       this.rows.length ? table : el("div", { class: "blank panel-wide" }, icon("check"), el("strong", {}, say("no_anomalies"))),
       this.older ? el("div", { class: "more" }, el("button", { type: "button", onclick: () => this.#more().catch((error) => this.tell(error)) }, say("older"))) : "");
@@ -111,7 +111,10 @@ function whom(row) {
   return id ? el("a", { class: "name", href: `#/lookup?${new URLSearchParams({ q: id })}` }, name) : el("span", { class: "name" }, name);
 }
 
-function logins(row) {
-  const filter = row.user_id ? { user: row.user_id } : row.operator_id ? { user: row.operator_id } : row.address ? { address: row.address } : null;
-  return filter ? el("a", { href: `#/logins?${new URLSearchParams({ ...filter, failures: "true" })}` }, say("show")) : "–";
+/** A link to what an operator did, or to the logins of an account or address. */
+function more(row) {
+  const link = (section, filter) => el("a", { href: `#/${section}?${new URLSearchParams(filter)}` }, say(section));
+  if (row.operator) return link("operators", { operator: row.operator_id ?? row.operator });
+  if (row.user_id) return link("logins", { user: row.user_id, failures: "true" });
+  return row.address ? link("logins", { address: row.address, failures: "true" }) : "–";
 }
