@@ -263,9 +263,9 @@ async def test_an_operator_finds_a_session_by_its_origin_beside_failed_logins_an
         return [row["reason"] for row in rows["items"]]
 
     assert await eventually(reasons, "the end") == [f"operator {person.username}: stolen phone"]
-    acts = await asked(person, "events?stream=OPERATOR&type=operator.acted")
-    assert acts["items"] != []
-    assert {act["actor"] for act in acts["items"]} == {person.user_id}
+    acts = await asked(person, "events?stream=OPERATOR&type=operator.acted&limit=500")
+    # The command line of other tests acts in the same system.
+    assert person.user_id in {act["actor"] for act in acts["items"]}
 
 
 async def test_a_person_is_looked_up_without_what_is_personal(api: Api) -> None:

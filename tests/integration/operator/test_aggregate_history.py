@@ -13,6 +13,7 @@ from nats.aio.client import Client
 from contracts.envelope import Provenance, seal
 from contracts.events.event import Event
 from contracts.events.friendship import FriendshipAccepted, FriendshipCreated, FriendshipRemoved
+from contracts.events.login_failure import LoginFailed
 from contracts.events.message import (
     FOREVER,
     ConversationUpdated,
@@ -24,7 +25,7 @@ from contracts.events.message import (
     ReactionChanged,
 )
 from contracts.events.profile import ProfileCreated, ProfileUpdated
-from contracts.events.session import SessionCreated, SessionRefreshed
+from contracts.events.session import AccountAlerted, SessionCreated, SessionRefreshed
 from contracts.events.user import CredentialSet, PasswordChanged, UserCreated, UserEmailVerified
 from contracts.subjects import MESSAGING
 from contracts.values.ids import new_id
@@ -97,6 +98,13 @@ EACH: dict[str, tuple[list[Event], list[dict[str, object]]]] = {
         [CredentialSet(password_hash="h1"), PasswordChanged(password_hash="h2", generation=2, reason="password_reset")],
         [{"generation": 1}, {"generation": 2, "changed_by": "password_reset"}],
     ),
+    "login_failures": (
+        [
+            LoginFailed(user_id=ANNA, reason="wrong_password", address="a", device="d", number=number)
+            for number in (1, 2)
+        ],
+        [{"number": 1}, {"number": 2}],
+    ),
     "session": (
         [
             SessionCreated(user_id=ANNA, username="anna", device="d", address="a", expires_at=BEGIN),
@@ -104,6 +112,7 @@ EACH: dict[str, tuple[list[Event], list[dict[str, object]]]] = {
         ],
         [{"generation": 1}, {"generation": 2, "revoked": False}],
     ),
+    "alerts": ([AccountAlerted(user_id=ANNA, kind="new_device", about="e")], [{}]),
     "profile": (
         [ProfileCreated(username="anna", display_name="Anna"), ProfileUpdated(display_name="Ann", bio="b")],
         [{"display_name": "Anna"}, {"display_name": "Ann", "username": "anna"}],
