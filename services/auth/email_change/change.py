@@ -25,6 +25,7 @@ from services.auth.registration.decisions import as_of
 from services.auth.registration.email_lookup import email_key
 from services.auth.repositories import Aggregates
 from services.auth.tokens.email_verification import Verification
+from streams.log import Conflict
 
 # Looks up a user's address in the read model, at least as of the position; raises if that is not possible now.
 OwnAddress = Callable[[str, Position], Awaitable[str]]
@@ -78,7 +79,10 @@ class EmailChanges:
             self._failures.record(user_id, "wrong_password", address=address)
             raise InvalidCredentials
 
+        generation = credential.generation
+
         async def attempt() -> int:
+            nonlocal generation
             now = self._clock()
             present = await self._present(user_id, own_address, position, now)
             state = present.loaded.state
@@ -90,13 +94,18 @@ class EmailChanges:
                 expires_at=now + self._lifetime,
                 language=state.language,
                 replaces=present.key,
-                credential=credential.generation,
+                credential=generation,
             )
             key = await email_key(self._aggregates.addresses, self._keys, email)
             wanted = await self._aggregates.addresses.load(key)
             # After the present address was read: an undo, which changes both, is seen in both or in neither.
-            if (await self._aggregates.credentials.load(user_id)).state.generation != credential.generation:
-                raise InvalidCredentials
+            current = (await self._aggregates.credentials.load(user_id)).state
+            if current.generation != generation:
+                if current.hashed != credential.hashed:
+                    raise InvalidCredentials
+                # A return to an earlier address keeps the password: the present address is another one.
+                generation = current.generation
+                raise Conflict(present.key, present.loaded.sequence)
             requested = decisions.decide_request(wanted.state, change, now)
             (append,) = self._aggregates.addresses.appends(key, wanted, requested, provenance)
             return await self._aggregates.log.append(append)
