@@ -22,6 +22,7 @@ SECTIONS = {
     "letters": ".letters > *",
     "reports": ".report .texts",
     "logins": "tbody tr",
+    "operators": "tbody tr",
     "anomalies": ".panel-wide",
     "lookup?q={user}": ".tiles.counts",
     "lookup?q={message}": ".table",

@@ -74,6 +74,10 @@ async def test_the_end_that_a_stream_has_lost_is_given_up_and_its_rows_are_kept_
     (message,) = [row for row in kept if (row["projection"], row["table"]) == ("conversations", "messages")]
     assert (message["kind"], message["columns"]["text"]) == ("extra", ["lost", None])
     assert rows.stat().st_mode & 0o777 == 0o600
+    audit = system.vestnik("audit", "operators", "--action", "stream.accept_loss", "--json")
+    (act,) = map(json.loads, audit.stdout.splitlines())
+    assert (act["target"], act["reason"], act["outcome"]) == (MESSAGING, "a test", "done")
+    assert act["details"]["lost"].startswith("MESSAGING:3-")
     again = system.vestnik("streams", "accept-loss", MESSAGING, "--yes", "--reason", "a test", within=300)
     assert (again.returncode, "lacks no event" in again.stderr) == (1, True)
 

@@ -1,33 +1,40 @@
 """Records a command's act before it is done, and a look before anything is shown.
 
 An act that cannot be recorded is not done. What must be possible while NATS is away (`act_without_nats`) is recorded in
-a file in the secrets folder, as is everything before and during an import, whose streams nothing else may append to.
+a file in the secrets folder. So is everything while the stream must not be appended to: before and during an import,
+and while the stream lacks events, or may lack some, whose sequences no other event may get.
 """
 
 import asyncio
 from collections.abc import AsyncIterator, Callable, Mapping
 from contextlib import asynccontextmanager
+from functools import partial
 from typing import TypeVar
 from urllib.parse import urlsplit
 
 import msgspec
 from nats.aio.client import Client as NATS
 
-from contracts.errors import VestnikError
+from contracts.errors import Unavailable, VestnikError
 from contracts.events.operator import OperatorActed
 from contracts.services import OPERATOR
+from contracts.subjects import OPERATOR as OPERATOR_STREAM
 from contracts.subjects import operator_action
 from contracts.values.ids import is_id
 from infra.archive.stream_access import Store
+from infra.checkpoints import highest_at
 from infra.cli.actions.identity import actor
 from infra.operator_errors import OperatorError
 from infra.runtime.connections import connect_nats
 from infra.runtime.run_file import NotRunning, find
 from infra.security.secrets import NATS_PARTIES, MissingSecret
+from infra.security.service_schemas import ServiceSchemas
 from infra.settings import Settings
 from services.operator.actions.pending import PendingActions, can_append
 from services.operator.actions.recorder import Act, Recorder
+from streams.jetstream.requests import RequestFailed
 from streams.log import Append, Log
+from streams.loss.watch import LossWatch
 
 T = TypeVar("T")
 
@@ -78,18 +85,44 @@ async def recorder(settings: Settings, nc: NATS | None, *, may_wait: bool = Fals
         NotRecorded: the stream cannot be reached.
     """
     pending = PendingActions(settings.secrets_path)
-    stream = None if nc is None else Log(nc, patience=_PATIENCE)
+    stream = None
     try:
-        if nc is not None and stream is not None:
-            if await can_append(nc):
-                await pending.flush(stream)
-            else:
-                stream = None
+        if nc is not None and await can_append(nc) and await _is_whole(settings, nc):
+            stream = Log(nc, patience=_PATIENCE)
+            await pending.flush(stream)
     except (VestnikError, OSError) as error:
         if not may_wait:
             raise NotRecorded(error) from error
         stream = None
     return Recorder(_Journal(stream, pending, may_wait=may_wait))
+
+
+async def _is_whole(settings: Settings, nc: NATS) -> bool:
+    """Whether OPERATOR is known to have all its events; not while the database does not say what it had.
+
+    Raises:
+        Unavailable: NATS does not answer.
+    """
+    try:
+        await LossWatch(nc, OPERATOR_STREAM, partial(_highest, settings), patience=_PATIENCE).assert_whole()
+    except RequestFailed as failure:
+        raise Unavailable from failure
+    except VestnikError:
+        return False
+    return True
+
+
+async def _highest(settings: Settings) -> int:
+    """The highest sequence of OPERATOR that its read models have applied; 0 where no database is known.
+
+    Raises:
+        Unavailable: the database does not answer.
+    """
+    try:
+        database_url = settings.database_url or find(settings.data_dir).database_url
+    except NotRunning:
+        return 0
+    return await highest_at((await ServiceSchemas.discover(database_url)).url(OPERATOR), OPERATOR_STREAM)
 
 
 @asynccontextmanager

@@ -3,18 +3,20 @@
 import os
 import stat
 from pathlib import Path
+from unittest.mock import AsyncMock
 
 import msgspec
 import pytest
 from nats.aio.client import Client
 
 from contracts.envelope import Provenance, seal
-from contracts.errors import VestnikError
+from contracts.errors import Unavailable, VestnikError
 from contracts.events.event import Event
 from contracts.events.operator import OperatorActed, OperatorActionEnded
 from contracts.events.user import UserCreated
 from contracts.subjects import operator_action, user
 from contracts.values.ids import new_id
+from infra.cli.actions import recording
 from infra.cli.actions.recording import NotRecorded, is_recorded, recorder
 from infra.runtime.import_marker import set_import_marker
 from infra.settings import Settings
@@ -45,8 +47,8 @@ def settings(tmp_path: Path) -> Settings:
 
 
 async def test_an_act_without_nats_waits_in_a_file_for_its_owner_alone(settings: Settings, streams: Client) -> None:
-    recording = await recorder(settings, None)
-    async with recording.acting(ROOT, "keys.rotate", reason="a backup was public"):
+    journal = await recorder(settings, None)
+    async with journal.acting(ROOT, "keys.rotate", reason="a backup was public"):
         pass
     path = settings.secrets_path / FILE
     assert stat.S_IMODE(os.stat(path).st_mode) == 0o600
@@ -61,9 +63,9 @@ async def test_an_act_without_nats_waits_in_a_file_for_its_owner_alone(settings:
 
 
 async def test_a_file_that_is_appended_again_changes_nothing(settings: Settings, streams: Client) -> None:
-    recording = await recorder(settings, None)
+    journal = await recorder(settings, None)
     for _ in range(3):
-        async with recording.acting(ROOT, "keys.rotate"):
+        async with journal.acting(ROOT, "keys.rotate"):
             pass
     path, log = settings.secrets_path / FILE, Log(streams)
     content = path.read_bytes()
@@ -78,8 +80,8 @@ async def test_a_file_that_is_appended_again_changes_nothing(settings: Settings,
 
 
 async def test_a_damaged_line_is_dropped_and_the_others_are_appended(settings: Settings, streams: Client) -> None:
-    recording = await recorder(settings, None)
-    async with recording.acting(ROOT, "keys.rotate"):
+    journal = await recorder(settings, None)
+    async with journal.acting(ROOT, "keys.rotate"):
         pass
     path = settings.secrets_path / FILE
     path.write_bytes(b'\xff\x00garbage\n{"subject": 7}\n' + path.read_bytes() + b'{"subject": "vestnik.oper')
@@ -107,20 +109,37 @@ async def test_an_empty_system_and_one_that_is_imported_get_no_events(settings: 
     ]
 
 
+async def test_a_stream_that_may_lack_events_gets_no_other(
+    settings: Settings, streams: Client, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    log = Log(streams)
+    await register(log)
+    # As many as a read model has applied, of which the stream has none.
+    highest = AsyncMock(return_value=7)
+    monkeypatch.setattr(recording, "_highest", highest)
+    await (await recorder(settings, streams)).look(ROOT, "events")
+    highest.side_effect = Unavailable("The database does not answer.")
+    await (await recorder(settings, streams)).look(ROOT, "rows")
+    assert await recorded(log) == []
+    highest.side_effect, highest.return_value = None, 0
+    await recorder(settings, streams)
+    assert [type(event).__name__ for event in await recorded(log)] == ["OperatorLooked", "OperatorLooked"]
+
+
 async def test_without_nats_what_needs_the_stream_is_not_done(settings: Settings, streams: Client) -> None:
     await register(Log(streams))
-    recording = await recorder(settings, streams)
+    journal = await recorder(settings, streams)
     await streams.close()
     with pytest.raises((NotRecorded, VestnikError)):
-        async with recording.acting(ROOT, "dead_letter.discard"):
+        async with journal.acting(ROOT, "dead_letter.discard"):
             raise AssertionError("it was done")
     assert not (settings.secrets_path / FILE).exists()
 
 
 async def test_the_end_of_an_act_waits_if_nats_went_away_meanwhile(settings: Settings, streams: Client) -> None:
     await register(Log(streams))
-    recording = await recorder(settings, streams)
-    async with recording.acting(ROOT, "dead_letter.discard"):
+    journal = await recorder(settings, streams)
+    async with journal.acting(ROOT, "dead_letter.discard"):
         await streams.close()
     lines = (settings.secrets_path / FILE).read_bytes().splitlines()
     assert [msgspec.json.decode(line)["envelope"]["type"] for line in lines] == ["operator.action_ended"]
@@ -128,9 +147,9 @@ async def test_the_end_of_an_act_waits_if_nats_went_away_meanwhile(settings: Set
 
 async def test_a_secrets_folder_that_cannot_be_written_stops_the_act(settings: Settings) -> None:
     settings.secrets_path.write_text("a file where a folder should be")
-    recording = await recorder(settings, None)
+    journal = await recorder(settings, None)
     with pytest.raises(NotRecorded, match="nothing was done"):
-        async with recording.acting(ROOT, "keys.rotate"):
+        async with journal.acting(ROOT, "keys.rotate"):
             raise AssertionError("it was done")
 
 

@@ -7,6 +7,7 @@ import pytest
 
 from contracts.aggregate_types import AGGREGATE_TYPES
 from contracts.errors import NoQuorum
+from contracts.events.operator_actions import ACTIONS, LOOKS
 from contracts.subjects import STREAMS
 from services.auth.passwords import weak_passwords
 from services.auth.registration import reserved_names
@@ -29,6 +30,12 @@ def test_each_language_has_every_text_once_and_with_the_same_values_to_fill_in(f
         assert texts.keys() == english.keys(), path
         for key, text in texts.items():
             assert set(_VALUE.findall(text)) == set(_VALUE.findall(english[key])), f"{key} in {path}"
+
+
+def test_the_operators_page_has_words_for_every_act_and_look() -> None:
+    english = _texts(FOLDER / "js/ops/i18n/en.js")
+    wanted = {f"act_{action.replace('.', '_')}" for action in ACTIONS} | {f"look_{look}" for look in LOOKS}
+    assert wanted - english.keys() == set()
 
 
 def _texts(path: Path) -> dict[str, str]:

@@ -2,6 +2,7 @@
 
 export default {
   accepted_loss: "Accepted as lost: {places}. Events of this aggregate may have been there.",
+  act_accounts_reset_totp: "turns off two-step verification",
   act_archive_export: "exports all streams",
   act_archive_import: "imports all streams",
   act_dead_letter_discard: "discards a dead letter",
@@ -149,6 +150,7 @@ export default {
   login_failed: "failed: {why}",
   logins: "Sessions",
   look_aggregate: "an aggregate",
+  look_anomalies: "anomalies",
   look_as_of: "a past state",
   look_dead_letter: "a dead letter",
   look_events: "events",

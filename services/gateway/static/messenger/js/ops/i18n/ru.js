@@ -2,6 +2,7 @@
 
 export default {
   accepted_loss: "Потеря принята: {places}. Там могли быть события этого агрегата.",
+  act_accounts_reset_totp: "выключает двухэтапную проверку",
   act_archive_export: "выгружает все потоки",
   act_archive_import: "загружает все потоки",
   act_dead_letter_discard: "отбрасывает непринятое событие",
@@ -149,6 +150,7 @@ export default {
   login_failed: "неудачно: {why}",
   logins: "Сеансы",
   look_aggregate: "агрегат",
+  look_anomalies: "аномалии",
   look_as_of: "прошлое состояние",
   look_dead_letter: "непринятое событие",
   look_events: "события",
