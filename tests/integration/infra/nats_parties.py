@@ -24,8 +24,8 @@ PRIVATE = {
     CONTACT: [subjects.report("r")],
 }
 OTHERS_THAN_TOPOLOGY = tuple(party for party in NATS_PARTIES if party != TOPOLOGY)
-# A subject of a kind that does not exist yet.
-OPERATORS_ACT = "vestnik.operator.act.a"
+# Of the acts and looks of operators, which only operators read.
+OPERATORS_ACT = subjects.operator_action("a")
 # By stream, one subject of each kind.
 EVENTS = {
     AUTH: [subjects.user("u"), *PRIVATE[AUTH]],

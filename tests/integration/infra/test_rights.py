@@ -24,6 +24,7 @@ from contracts.subjects import (
     STREAMS,
     key_of,
     limit_uses,
+    operator_action,
     quorum_of,
     stream_of_bucket,
 )
@@ -301,7 +302,12 @@ async def test_of_what_operators_do_the_services_read_discards_and_gateways_noth
     party = await nats_parties.party(name)
     create = f"{API}.CONSUMER.CREATE.{STREAM_OF_OPERATORS}"
     discards = {f"{create}.x.{DEAD_LETTERS_FILTER}"}
-    others = [f"{create}.x.vestnik.operator.>", f"{create}.x.{OPERATORS_ACT}", f"{create}.x.vestnik.operator.act.>"]
+    others = [
+        f"{create}.x.vestnik.operator.>",
+        f"{create}.x.{OPERATORS_ACT}",
+        f"{create}.x.{operator_action('*')}",
+        f"{create}.x.vestnik.operator.action.>",
+    ]
     permitted = await party.permitted_to_publish([*discards, *others, *EVENTS[STREAM_OF_OPERATORS]])
     assert permitted == (set() if name == GATEWAY else discards)
 
