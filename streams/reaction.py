@@ -110,6 +110,7 @@ class EventReactor:
         subscription = await self._jetstream.pull_subscribe_bind(durable.name, durable.stream)
         try:
             while True:
+                _stop_if_cancelled()
                 try:
                     fetched = await subscription.fetch(1, timeout=_FETCH_WAIT)
                 except NatsTimeout:
@@ -159,3 +160,13 @@ class EventReactor:
         while True:
             await asyncio.sleep(self._ack_wait / 3)
             await message.in_progress()
+
+
+def _stop_if_cancelled() -> None:
+    """Repeats a cancellation that was lost: `asyncio.wait_for` of Python 3.11 drops one that arrives with a result.
+
+    nats-py fetches with it, so a worker would go on, and its process never stop.
+    """
+    task = asyncio.current_task()
+    if task is not None and task.cancelling():
+        raise asyncio.CancelledError

@@ -295,3 +295,28 @@ async def test_notifications_come_live_to_who_wants_them_and_are_read_once(api: 
             rest = await later.events_until(len(wanted) + 1)
             assert sorted(map(str, wanted)) == sorted(str(event["data"]) for event in rest[:-1])
             assert rest[-1]["event"] == "notification.read"
+
+
+async def test_an_alert_about_the_account_comes_live_and_once_after_a_reconnect_from_any_position(api: Api) -> None:
+    anna, boris = await api.friends()
+    async with line(api, anna, "?notifications=true") as annas, line(api, anna) as plain:
+        begin = annas.id
+        await boris.sends(anna, "Hi")
+        before = list(await annas.events_until(2))
+        assert (await api.log_in(anna.email)).status_code == 201
+        alert = (await annas.events_until(3))[-1]
+        assert (alert["event"], alert["data"]["kind"]) == ("notification.created", "new_device")
+        assert (alert["data"]["from_user_id"], alert["data"]["read"]) == (anna.user_id, False)
+        await boris.sends(anna, "again")
+        assert [event["event"] for event in await plain.events_until(2)] == ["message.sent", "message.sent"]
+    for place in (begin, *(event["id"] for event in before), alert["id"]):
+        async with line(api, anna, f"?notifications=true&since={place}") as later:
+            wanted = place != alert["id"]
+            while wanted and alert["data"] not in [event["data"] for event in later.events]:
+                await later.read()
+            # What was missed is complete before live events begin.
+            for end in (f"{place} one", f"{place} two"):
+                await boris.sends(anna, end)
+                while not any(event["data"].get("text") == end for event in later.events):
+                    await later.read()
+            assert [event["data"] for event in later.events].count(alert["data"]) == wanted

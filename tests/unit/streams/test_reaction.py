@@ -1,0 +1,64 @@
+"""The loop of a reaction; its effects are tested with the real NATS in tests/integration."""
+
+import asyncio
+from typing import cast
+
+import pytest
+from nats.aio.client import Client
+
+from contracts.durable_consumers import PASSWORD_ENDINGS
+from contracts.envelope import Recorded
+from contracts.events.event import Event
+from streams.reaction import EventReactor
+
+
+class LossySubscription:
+    """As nats-py in Python 3.11: a cancellation that arrives together with an answer is lost."""
+
+    def __init__(self) -> None:
+        self.asked = asyncio.Event()
+        self.left = False
+
+    async def fetch(self, most: int, timeout: float) -> list[object]:
+        self.asked.set()
+        try:
+            await asyncio.sleep(timeout)
+        except asyncio.CancelledError:
+            if self.left:
+                raise
+            self.left = True
+        return []
+
+    async def unsubscribe(self) -> None:
+        pass
+
+
+class FakeNats:
+    def __init__(self, subscription: LossySubscription) -> None:
+        self._subscription = subscription
+
+    def jetstream(self) -> "FakeNats":
+        return self
+
+    async def add_consumer(self, stream: str, config: object) -> None:
+        pass
+
+    async def pull_subscribe_bind(self, durable: str, stream: str) -> LossySubscription:
+        return self._subscription
+
+
+async def ignore(event: Recorded[Event]) -> None:
+    pass
+
+
+async def test_a_reactor_stops_although_the_client_library_lost_the_cancellation() -> None:
+    subscription = LossySubscription()
+    reactor = EventReactor(cast("Client", FakeNats(subscription)), PASSWORD_ENDINGS, ignore, at_once=1)
+    running = asyncio.create_task(reactor.run())
+    await subscription.asked.wait()
+    running.cancel()
+    done, _ = await asyncio.wait({running}, timeout=30)
+    assert done, "the reactor goes on"
+    assert subscription.left
+    with pytest.raises(asyncio.CancelledError):
+        running.result()
