@@ -220,7 +220,8 @@ async def gateway(settings: Settings, secrets: Secrets, nats: NATS, metrics: Met
                         for task in following:
                             task.cancel()
 
-            app = create_app(ENDPOINTS, parts, files=WebFiles(), lifespan=lifespan)
+            files = WebFiles(edit_window_hours=settings.edit_window_hours)
+            app = create_app(ENDPOINTS, parts, files=files, lifespan=lifespan)
             # Entered here and not by the server, whose task would not end the process when a follower fails.
             async with app.router.lifespan_context(app):
                 yield app

@@ -44,10 +44,7 @@ class Sitting:
     async def log_in(self, person: Person, **options: Any) -> Page:  # noqa: ANN401 - playwright's own
         """A page that the person is logged in to, on the device of the person's session: a new one causes an alert."""
         page = await self.page(**options)
-        host, path = urlsplit(self.api.system.url).hostname or "", "/v1/browser/sessions"
-        await page.context.add_cookies(
-            [{"name": "vestnik_device", "value": person.device_token, "domain": host, "path": path}]
-        )
+        await recognise_device(page, person)
         await page.locator("#field-login").fill(person.username)
         await page.locator("#field-password").fill(PASSWORD)
         await page.locator("form button[type=submit]").click()
@@ -66,6 +63,13 @@ class Sitting:
         parts = urlsplit(request.url)
         if parts.scheme not in ("data", "blob") and f"{parts.scheme}://{parts.netloc}" != self.api.system.url:
             self.complaints.append(f"a request to {request.url}")
+
+
+async def recognise_device(page: Page, person: Person) -> None:
+    """Gives the page the device token of the person's session, so that its login causes no alert."""
+    host = urlsplit(page.url).hostname or ""
+    cookie = {"name": "vestnik_device", "value": person.device_token, "domain": host, "path": "/v1/browser/sessions"}
+    await page.context.add_cookies([cookie])  # type: ignore[list-item]  # a mapping of the names that it wants
 
 
 async def open_chat(page: Page, person: Person) -> None:

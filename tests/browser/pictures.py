@@ -22,6 +22,7 @@ from typing import Any
 from playwright.async_api import Browser, Page, Route, async_playwright, expect
 
 from tests.browser import demo
+from tests.browser.browser_users import recognise_device
 from tests.browser.demo import ENGLISH, RUSSIAN, Scene
 from tests.e2e.conftest import client
 from tests.e2e.people import PASSWORD, Api, Person
@@ -44,6 +45,7 @@ VIEWS = (
     ("chat", "phone", "dark", "en"),
     ("chats", "phone", "dark", "ru"),
     ("settings", "phone", "light", "ru"),
+    ("two-step", "desktop", "light", "en"),
 )
 OPERATORS_VIEWS = (
     (("overview", "letters"), "desktop", "light", "en"),
@@ -67,6 +69,8 @@ EVERY_VIEW = tuple(
         "people",
         "notifications",
         "settings",
+        "two-step",
+        "logins",
     )
     for (device, language), scheme in _SCHEMES.items()
 )
@@ -108,6 +112,8 @@ class _Studio:
 
     async def work(self) -> None:
         people = {language: await demo.play(self._api, scene) for language, (scene, _) in LANGUAGES.items()}
+        for person in people.values():
+            await self._api.log_in(person.username, "not the password", device="Vestnik web, Firefox, Windows")
         operator = people["en"]
         done = await asyncio.to_thread(self._api.system.vestnik, "operators", "add", operator.username)
         assert done.returncode == 0, done.stderr
@@ -164,6 +170,15 @@ class _Studio:
             if view == "palette":
                 await page.keyboard.press("Control+k")
                 await page.locator("[role=option]").first.wait_for()
+        elif view == "two-step":
+            await page.goto("/#/settings")
+            await page.locator(".state button").last.click()
+            await page.locator("dialog #field-password").fill(PASSWORD)
+            await page.keyboard.press("Enter")
+            await page.locator("dialog .qr").wait_for()
+        elif view == "logins":
+            await page.goto("/#/settings/sessions")
+            await page.locator(".timeline .warn").first.wait_for()
         else:
             await page.goto(f"/#/{view}")
             await page.locator(
@@ -200,6 +215,7 @@ class _Studio:
 
 
 async def _log_in(page: Page, person: Person) -> None:
+    await recognise_device(page, person)
     await page.locator("#field-login").fill(person.username)
     await page.locator("#field-password").fill(PASSWORD)
     await page.locator("form button[type=submit]").click()

@@ -11,6 +11,7 @@ from playwright.async_api import Page, Route, expect
 from tests.browser.browser_users import PHONE, Sitting
 from tests.browser.test_looks import assert_readable
 from tests.browser.test_shell import HIDDEN, RECORD, recorded
+from tests.browser.test_two_step import turn_on
 from tests.e2e.people import Api, Person, eventually
 
 pytestmark = pytest.mark.asyncio(loop_scope="session")
@@ -91,27 +92,31 @@ async def test_what_happens_to_the_account_is_shown_at_once_and_notified_while_t
 
     await page.route("**/v1/notifications/read", reading)
     changed, unknown = notification(anna, "password_changed"), notification(anna, "of_the_future")
-    toasts = page.locator(".toast")
+    notices = page.locator(".notice")
     # The user has just logged in here.
     await send_live(page, notification(anna, "new_device"), unknown, changed, changed)
-    await expect(toasts).to_have_count(1)
-    await expect(toasts).to_contain_text("Your password was changed.")
+    await expect(notices).to_have_count(1)
+    await expect(notices).to_contain_text("Your password was changed.")
     await expect(page.locator("#notes")).to_have_text("Your password was changed.")
     await expect(page.get_by_role("link", name="Notifications 3")).to_be_visible()
-    await assert_readable(page, "toast")
+    await assert_readable(page, "notice")
     assert await page.evaluate("window.shown") == []
-    await toasts.get_by_role("button", name="Close").press("Enter")
-    await expect(toasts).to_have_count(0)
+    await notices.get_by_role("button", name="Close").press("Enter")
+    await expect(notices).to_have_count(0)
     await expect(page.locator("#main")).to_be_focused()
     assert read == [{"notification_ids": [changed["notification_id"]]}]
 
+    # One login here causes one notification; the next one is of somebody else.
+    await send_live(page, notification(anna, "new_device"))
+    await notices.get_by_role("button", name="Close").click()
+    await expect(notices).to_have_count(0)
     await page.evaluate(HIDDEN)
     await send_live(page, notification(anna, "two_factor_off"))
     text = "Two-step verification was turned off."
     await recorded([page], "shown", [["Vestnik", text]])
-    await toasts.get_by_role("link", name="Look at your logins").click()
+    await notices.get_by_role("link", name="Look at your logins").click()
     await expect(page).to_have_url(f"{api.system.url}/#/settings/sessions")
-    await expect(toasts).to_have_count(0)
+    await expect(notices).to_have_count(0)
     await recorded([page], "withdrawn", ["Vestnik"])
 
 
@@ -226,3 +231,16 @@ async def test_the_history_goes_back_page_by_page_and_names_what_it_does_not_kno
     await expect(entries.nth(5)).to_be_focused()
     await expect(entries.nth(5)).to_contain_text(re.compile("password was changed|пароль изменён"))
     await expect(older).to_be_hidden()
+
+
+async def test_a_change_on_another_device_is_shown_in_every_open_page(sitting: Sitting, api: Api) -> None:
+    anna = await api.person()
+    pages = [await sitting.log_in(anna), await sitting.log_in(anna, size=PHONE)]
+    for page in pages:
+        await page.locator("#app[data-line=up]").wait_for()
+    await turn_on(anna)
+    for page in pages:
+        await expect(page.locator(".notice")).to_contain_text("Two-step verification was turned on.")
+    await pages[0].get_by_role("link", name="Look at your logins").click()
+    await expect(pages[0].locator(".timeline li").first).to_contain_text("Two-step verification was turned on.")
+    await expect(pages[1].locator(".notice")).to_have_count(0)

@@ -16,6 +16,8 @@ from tests.e2e.test_reports import report
 
 pytestmark = pytest.mark.asyncio(loop_scope="session")
 
+TOO_WIDE = """[...document.querySelectorAll("main *")]
+  .filter((node) => node.getBoundingClientRect().right > innerWidth).map((node) => node.outerHTML.slice(0, 100))"""
 SECTIONS = {
     "overview": ".tiles",
     "events": ".event",
@@ -408,7 +410,10 @@ async def test_every_section_can_be_read_by_everybody(
         await page.locator(content).first.wait_for()
         await assert_readable(page, f"{name}-{section.translate(str.maketrans('?={:', '----', '}'))}")
         wide = await page.evaluate("document.documentElement.scrollWidth - document.documentElement.clientWidth")
-        assert wide == 0, f"{section} is wider than the screen"
+        assert wide == 0, f"{section} is wider than the screen: {await page.evaluate(TOO_WIDE)}"
+    for tab in (page.locator(".sections a").first, page.locator(".sections a").last):
+        await tab.click()
+        await expect(tab).to_have_attribute("aria-current", "page")
 
 
 async def test_every_phrase_is_said_in_every_language(sitting: Sitting) -> None:

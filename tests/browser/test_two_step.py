@@ -155,8 +155,11 @@ async def test_two_step_verification_is_set_up_and_turned_off_and_leaves_no_secr
     await dialog.get_by_label(says["saved"]).check()
     await dialog.get_by_role("button", name=says["done"]).click()
     await expect(dialog).to_have_count(0)
-    await expect(page.locator(".state")).to_contain_text(says["is_on"])
+    await expect(page.locator(".state", has_text=says["is_on"])).to_be_visible()
     await expect(page.get_by_role("button", name=says["off"])).to_be_focused()
+    # The page does not alert to what was done in it.
+    await expect(page.locator("[data-view=notifications] .badge")).to_be_visible()
+    await expect(page.locator(".notice")).to_have_count(0)
     for kept in (await page.content(), await page.evaluate(KEPT)):
         assert not any(one in kept for one in (secret, secret[:4] + " " + secret[4:8], PASSWORD, *codes))
 
@@ -170,7 +173,7 @@ async def test_two_step_verification_is_set_up_and_turned_off_and_leaves_no_secr
     await fill(page, code=f" {codes[0].upper()} ")
     await submit(dialog).click()
     await expect(dialog).to_have_count(0)
-    await expect(page.locator(".state")).to_contain_text(says["is_off"])
+    await expect(page.locator(".state", has_text=says["is_off"])).to_be_visible()
     assert (await anna.get("/v1/users/me")).json()["totp"] is False
 
 
@@ -208,8 +211,8 @@ async def test_a_set_up_that_is_left_or_has_run_out_says_so_and_keeps_nothing(si
     await page.keyboard.press("Escape")
 
     # Turned on elsewhere, which this page learns of when it tries.
-    await turn_on(anna)
     await page.route("**/v1/users/me", refusing(503, {"code": "unavailable", "detail": "English"}))
+    await turn_on(anna)
     await begin.click()
     await fill(page, password=PASSWORD)
     await submit(dialog).click()

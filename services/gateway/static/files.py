@@ -40,6 +40,8 @@ _PLACES = {"index.html": "/", "ops.html": "/ops", "sw.js": _WORKER}
 # Paths that open one of the messenger's views.
 _VIEW = r"/(?:people|notifications|settings|chat/[0-9a-f-]{36})?"
 _VIEWS = re.compile(_VIEW)
+# An attribute of the page that takes the value of `VESTNIK_EDIT_WINDOW_HOURS`.
+_EDIT_WINDOW = re.compile(rb'data-edit-window-hours="\d+"')
 # On the page itself: the worker compares it with the release that it caches.
 RELEASE_HEADER = "vestnik-release"
 
@@ -86,8 +88,11 @@ class WebFiles(BaseRoute):
     # As metrics name the route.
     path = WEB
 
-    def __init__(self, folder: Path = FOLDER) -> None:
+    def __init__(self, folder: Path = FOLDER, *, edit_window_hours: int = 48) -> None:
+        """`edit_window_hours`: how long the page offers to edit a message; messaging decides."""
         contents = {path: (file.read_bytes(), _MEDIA_TYPES[file.suffix]) for path, file in _placed(folder)}
+        page, media_type = contents["/"]
+        contents["/"] = _EDIT_WINDOW.sub(b'data-edit-window-hours="%d"' % edit_window_hours, page), media_type
         kept = {path: _integrity(content) for path, (content, _) in contents.items() if not _left_out(path)}
         worker = contents[_WORKER][0].decode()
         self.release = hashlib.sha256(f"{json.dumps(kept)}{worker}".encode()).hexdigest()[:16]

@@ -78,7 +78,7 @@ function entered() {
   if (before && before !== who.user_id) location.hash = "";
   before = null;
   enter(who);
-  shell.store.notifications.expect("new_device");
+  shell.store.notifications.causing("new_device");
 }
 
 /** After a change of language everything is said anew. */

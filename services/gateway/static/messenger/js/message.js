@@ -1,7 +1,7 @@
 // Messages as plain values, the same from a page, an event or an answer.
 
-/** Hours within which a message may be edited; the gateway has the last word. */
-const EDIT_WINDOW_HOURS = 48;
+// Hours within which a message may be edited, as the gateway is set; messaging decides.
+const EDIT_WINDOW_HOURS = Number(document.documentElement.dataset.editWindowHours);
 
 /** The message in an event or an answer, without what says where it belongs. */
 export function messageOf({ message_id, sequence, sender_id, text, sent_at, edited_at, deleted, reply_to, reactions }) {

@@ -66,6 +66,12 @@ def test_the_worker_keeps_every_file_of_the_messenger_and_none_of_the_operators_
         assert integrity == f"sha256-{base64.b64encode(hashlib.sha256(content(files, path)).digest()).decode()}"
 
 
+def test_the_page_has_the_window_for_edits_and_another_one_makes_another_release() -> None:
+    files = WebFiles(edit_window_hours=5)
+    assert b'<html lang="en" data-edit-window-hours="5">' in content(files, "/")
+    assert files.release != WebFiles().release
+
+
 @pytest.mark.parametrize(("changed", "another"), [("js/dom.js", True), ("sw.js", True), ("js/ops/main.js", False)])
 def test_every_change_of_what_is_kept_makes_another_release(changed: str, another: bool, tmp_path: Path) -> None:
     before = WebFiles()

@@ -68,6 +68,8 @@ class Page {
     this.#marks();
     this.#show().catch(tell);
     this.main.focus({ preventScroll: true });
+    // On a phone the sections are wider than the screen.
+    this.links.find((link) => link.ariaCurrent)?.scrollIntoView({ inline: "nearest", block: "nearest" });
     scrollTo(0, 0);
   };
 

@@ -51,9 +51,15 @@ export class Notifications {
     this.#markRead({ notification_ids: [id] });
   }
 
-  /** The user does in this page what causes a notification of the kind: this page does not alert to it. */
-  expect(kind) {
+  /** Does in this page what causes a notification of the kind: this page does not alert to the next one. */
+  async causing(kind, act = () => {}) {
     this.ownActs.set(kind, performance.now());
+    try {
+      return await act();
+    } catch (error) {
+      this.ownActs.delete(kind);
+      throw error;
+    }
   }
 
   /** Those about the user's own account. */
@@ -105,10 +111,15 @@ export class Notifications {
       if (this.items.some((item) => item.notification_id === notification.notification_id)) return;
       this.items = [notification, ...this.items].sort(newestFirst).slice(0, MOST);
     });
-    const isOwn = performance.now() - (this.ownActs.get(notification.kind) ?? -Infinity) < OWN_ACT_MS;
-    if (isNew && isAboutAccount(notification) && !isOwn) this.store.changed("account_notification", notification);
+    if (isNew && isAboutAccount(notification) && !this.#isOwnAct(notification)) this.store.changed("account_notification", notification);
     const conversation = this.store.conversations.get(notification.from_user_id);
     if (conversation) this.readUpTo(conversation);
+  }
+
+  #isOwnAct({ kind }) {
+    const at = this.ownActs.get(kind) ?? -Infinity;
+    this.ownActs.delete(kind);
+    return performance.now() - at < OWN_ACT_MS;
   }
 
   #markRead({ notification_ids: ids, up_to }) {

@@ -3,6 +3,7 @@
 import { Alerts } from "../alerts.js";
 import { el, fill, icon } from "../dom.js";
 import { t } from "../i18n.js";
+import { AccountNotices } from "./account_notices.js";
 import { ChatList } from "./conversations.js";
 import { notificationsView } from "./notifications.js";
 import { closePopover } from "./menu.js";
@@ -10,7 +11,6 @@ import { openPalette } from "./palette.js";
 import { peopleView } from "./people.js";
 import { loginHistoryView } from "./settings/login_history.js";
 import { settingsView } from "./settings/view.js";
-import { Toasts } from "./toasts.js";
 import { ConversationView } from "./conversation/view.js";
 
 const VIEWS = ["chats", "people", "notifications", "settings"];
@@ -22,7 +22,7 @@ export class Shell {
     this.store = store;
     this.logOut = logOut;
     this.view = null;
-    this.toasts = new Toasts(store);
+    this.notices = new AccountNotices(store);
     this.listening = new AbortController();
   }
 
@@ -34,8 +34,8 @@ export class Shell {
     for (const kind of ["conversations", "friends", "blocks", "presence", "notifications", "account_notification", "profile", "account", "sessions", "messages", "message_event", "drafts", "connection"]) {
       on(kind, ({ detail }) => { this.list?.update(); this.view?.update?.(kind, detail); });
     }
-    on("account_notification", ({ detail }) => this.toasts.add(detail));
-    on("notifications", () => this.toasts.update());
+    on("account_notification", ({ detail }) => this.notices.add(detail));
+    on("notifications", () => this.notices.update());
     window.addEventListener("hashchange", () => this.#show(), { signal });
     window.addEventListener("keydown", (event) => this.#key(event), { signal });
     document.addEventListener("visibilitychange", () => this.view?.update?.("visible"), { signal });
@@ -64,7 +64,7 @@ export class Shell {
       return el("a", { href: name === "chats" ? "#/" : `#/${name}`, data: { view: name } }, icon(ICONS[name]), el("span", { class: "tab" }, t(name)), this.badges[name]);
     });
     fill(this.app, el("a", { class: "skip", href: "#main", onclick: (event) => { event.preventDefault(); this.main.focus(); } }, t("skip")),
-      this.bar, this.toasts.draw(), el("div", { class: "shell" },
+      this.bar, this.notices.draw(), el("div", { class: "shell" },
         el("nav", { class: "tabs", aria: { label: t("main_menu") } }, this.tabs),
         el("aside", { class: "list", aria: { label: t("chats") } },
           el("button", { class: "find", type: "button", title: "Ctrl+K, /", aria: { keyshortcuts: "Control+K /", haspopup: "dialog" }, onclick: () => openPalette(this.store) }, icon("search"), t("find")),

@@ -7,6 +7,7 @@ import { form } from "../forms.js";
 import { reason, t } from "../i18n.js";
 import { rememberPending } from "../preferences.js";
 
+const TOKEN = { required: true, autocomplete: "one-time-code", autocapitalize: "none", spellcheck: "false" };
 const PASSWORD = { type: "password", autocomplete: "current-password", required: true };
 
 const post = (path, body) => api.ask("POST", path, { body, open: true });
@@ -69,12 +70,12 @@ export function mailedPages({ go, settled }) {
     return page;
   }
 
-  /** Of the mail to the earlier address of an account. */
+  /** Of the mail to the earlier address of an account; without a token in the address it has to be entered. */
   function undo({ token }) {
     return form({
-      title: t("undo_title"), said: t("undo_hint"), action: t("undo_yes"), fields: [],
-      async submit() {
-        await post("/v1/users/undo-email-change", { token });
+      title: t("undo_title"), said: t("undo_hint"), action: t("undo_yes"), fields: token ? [] : [["token", t("token"), TOKEN]],
+      async submit(values) {
+        await post("/v1/users/undo-email-change", { token, ...values });
         tell("undo_title", t("undo_done"));
       },
       more: [away()],

@@ -53,8 +53,7 @@ function openEmailChange(store, changed) {
       errors: { invalid_credentials: ["token", "e_password_changed"] },
       fields: [["token", t("token"), TOKEN]],
       async submit({ token }) {
-        store.notifications.expect("email_changed");
-        await api.ask("POST", "/v1/users/verify-email", { body: { token, password }, open: true });
+        await store.notifications.causing("email_changed", () => api.ask("POST", "/v1/users/verify-email", { body: { token, password }, open: true }));
         await store.account.load();
         dialog.close();
         changed(email);

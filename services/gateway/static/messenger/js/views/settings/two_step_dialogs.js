@@ -27,8 +27,7 @@ export function openTwoStepSetup(store) {
       title: t("two_step_scan"), said: t("two_step_scan_hint"), action: t("two_step_turn_on"), errors: ERRORS,
       fields: [appCodeField("code")],
       async submit({ code }) {
-        store.notifications.expect("two_factor_on");
-        const { recovery_codes: codes } = await api.post("/v1/users/me/totp/confirm", { code });
+        const { recovery_codes: codes } = await store.notifications.causing("two_factor_on", () => api.post("/v1/users/me/totp/confirm", { code }));
         store.account.load();
         showCodes(codes);
       },
@@ -71,8 +70,7 @@ export function openTwoStepEnd(store) {
     title: t("two_step_turn_off"), said: t("two_step_off_hint"), action: t("two_step_turn_off"), errors: ERRORS,
     fields: [passwordField(), codeField("code")],
     async submit(body) {
-      store.notifications.expect("two_factor_off");
-      await api.ask("DELETE", "/v1/users/me/totp", { body });
+      await store.notifications.causing("two_factor_off", () => api.ask("DELETE", "/v1/users/me/totp", { body }));
       await store.account.load();
       dialog.close();
     },

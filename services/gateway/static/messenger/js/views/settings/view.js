@@ -17,7 +17,7 @@ export function settingsView(store, logOut, part) {
   const profile = profileCard(store), presence = presenceCard(store), sessions = sessionsCard(), blocked = blockedPeopleCard(store), email = emailCard(store), twoStep = twoStepCard(store);
   const node = el("section", { class: "page" }, el("div", { class: "title" }, el("h2", {}, t("settings")), el("button", { type: "button", onclick: logOut }, t("log_out"))),
     profile.node, appearanceCard(store), presence.node, alertsCard(), sessions.node, email.node, passwordCard(store, sessions.draw), twoStep.node, blocked.node);
-  sessions.node.append(el("p", {}, el("a", { href: "#/settings/sessions" }, t("logins_all"))));
+  sessions.node.append(el("p", { class: "further" }, el("a", { href: "#/settings/sessions" }, t("logins_all"))));
   store.account.load();
 
   return { node, shown: () => part === "password" && node.querySelector("#field-current_password").focus(), update: (kind) => {

@@ -7,11 +7,11 @@ import { notificationHash, notificationText } from "../store/notification_kinds.
 
 const MOST = 3;
 
-export class Toasts {
+export class AccountNotices {
   constructor(store) {
     this.store = store;
     this.items = [];
-    this.node = el("div", { class: "toasts" });
+    this.node = el("div", { class: "notices" });
   }
 
   add(notification) {
@@ -31,7 +31,7 @@ export class Toasts {
 
   draw() {
     const focused = this.node.contains(document.activeElement);
-    fill(this.node, this.items.map((item) => el("div", { class: "toast" }, icon("shield"),
+    fill(this.node, this.items.map((item) => el("div", { class: "notice" }, icon("shield"),
       el("p", {}, notificationText(item), " ", el("a", { href: notificationHash(item), onclick: () => this.#read(item) }, t("look_at_logins"))),
       el("button", { class: "quiet round", type: "button", title: t("close"), aria: { label: t("close") }, onclick: () => this.#read(item) }, icon("close")))));
     if (focused) (this.node.querySelector("button") ?? document.getElementById("main")).focus();
