@@ -1,7 +1,7 @@
 """Changes of an account's address over real streams, with any replica."""
 
 import asyncio
-from typing import Any, TypeVar
+from typing import Any
 
 import msgspec
 import pytest
@@ -34,7 +34,6 @@ from tests.integration.auth.test_verification_mail import Nobody, Recording, rea
 from tests.integration.auth_and_session import DAY, HOUR, PASSWORD, Auth, Clock, stored
 
 BY_NOBODY = Provenance(correlation_id="request")
-R = TypeVar("R")
 
 
 class Account(msgspec.Struct):
