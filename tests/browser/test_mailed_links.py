@@ -135,7 +135,13 @@ async def test_a_change_is_undone_from_the_earlier_address_once_its_reader_agree
     await page.locator("#field-login").wait_for()
     assert await address_of(anna) == email
 
+    # Without the token it has to be entered.
+    await page.goto("/#/undo-email-change/")
+    await page.locator("#field-token").wait_for()
+    await submit(page).click()
+    await assert_wrong(page, "token", re.compile("fill this in|Заполните"))
     await page.goto(link)
+    await page.locator("form:not(:has(input))").wait_for()
     expired = refusing(410, {"code": "token_expired", "detail": "English"})
     await page.route("**/v1/users/undo-email-change", expired, times=1)
     await submit(page).click()
