@@ -9,7 +9,7 @@ from playwright.async_api import Locator, Page, expect
 
 from tests.browser.browser_users import Sitting, message, open_chat, write
 from tests.browser.test_looks import assert_readable
-from tests.e2e.people import Api, Json, Person
+from tests.e2e.people import Api, Json, Person, eventually
 
 pytestmark = pytest.mark.asyncio(loop_scope="session")
 
@@ -264,7 +264,12 @@ async def test_a_message_whose_answer_is_lost_is_still_deleted(sitting: Sitting,
     await page.context.set_offline(False)
     await expect(page.locator(".message .text")).to_have_text(["Message deleted"])
     await expect(page.locator(".message [title='Waiting to be sent']")).to_have_count(0)
-    assert [found["text"] for found in await boris.messages(anna)] == [""]
+
+    # His reads do not wait for what she wrote.
+    async def is_deleted() -> bool:
+        return [found["text"] for found in await boris.messages(anna)] == [""]
+
+    await eventually(is_deleted, "the deletion, for the other one")
 
 
 async def test_a_refused_message_keeps_the_focus_and_blocks_nothing_once_deleted(sitting: Sitting, api: Api) -> None:
