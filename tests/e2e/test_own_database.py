@@ -30,7 +30,8 @@ async def prepared(
 ) -> AsyncIterator[tuple[str, Secrets]]:
     """A database whose name has to be quoted, as a superuser has prepared it; the superuser's URL."""
     monkeypatch.setenv("VESTNIK_SECRETS_DIR", str(tmp_path / "secrets"))
-    printed = CliRunner().invoke(postgres_logins, ["--database", NAME])
+    # The command runs an event loop of its own.
+    printed = await asyncio.to_thread(CliRunner().invoke, postgres_logins, ["--database", NAME])
     assert printed.exit_code == 0, printed.output
     secrets = Secrets.load(tmp_path / "secrets")
     assert not any(password in printed.output for password in secrets.database_passwords().values())
@@ -40,7 +41,7 @@ async def prepared(
         try:
             async with await psycopg.AsyncConnection.connect(url, autocommit=True) as there:
                 # All of it at once, as `psql --single-transaction -f` does.
-                await there.execute(printed.output.encode())
+                await there.execute(printed.stdout.encode())
             yield url, secrets
         finally:
             await admin.execute(sql.SQL("DROP DATABASE {} WITH (FORCE)").format(sql.Identifier(NAME)))
