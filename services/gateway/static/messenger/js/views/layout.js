@@ -9,7 +9,7 @@ import { notificationsView } from "./notifications.js";
 import { closePopover } from "./menu.js";
 import { openPalette } from "./palette.js";
 import { peopleView } from "./people.js";
-import { loginHistoryView } from "./settings/login_history.js";
+import { loginHistoryView } from "./account/login_history.js";
 import { settingsView } from "./settings/view.js";
 import { ConversationView } from "./conversation/view.js";
 

@@ -2,15 +2,15 @@
 
 import { el } from "../../dom.js";
 import { t } from "../../i18n.js";
+import { emailCard } from "../account/email.js";
+import { passwordCard } from "../account/password.js";
+import { sessionsCard } from "../account/sessions.js";
+import { twoStepCard } from "../account/two_step.js";
 import { alertsCard } from "./alerts.js";
 import { appearanceCard } from "./appearance.js";
 import { blockedPeopleCard } from "./blocked_people.js";
-import { emailCard } from "./email.js";
-import { passwordCard } from "./password.js";
 import { presenceCard } from "./presence.js";
 import { profileCard } from "./profile.js";
-import { sessionsCard } from "./sessions.js";
-import { twoStepCard } from "./two_step.js";
 
 /** `part`: `password`, where the address leads to that card. */
 export function settingsView(store, logOut, part) {
