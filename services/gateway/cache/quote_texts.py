@@ -1,7 +1,9 @@
 """Looks up the texts that live events of replies quote: the event of a reply only names the message that it answers.
 
-Messages that clients need while a request is under way go together into the next one. A message that is edited or
-deleted meanwhile has what its event says, whatever the answer says.
+Messages that clients need while a request is under way go together into the next one, without those that no client
+waits for any longer. After a failed request no texts are looked up for some seconds: while messaging lags, a client's
+events wait once, not for each reply. A message that is edited or deleted meanwhile has what its event says, whatever
+the answer says.
 """
 
 import asyncio
@@ -19,6 +21,8 @@ log = logging.getLogger(__name__)
 # Seconds after which events are sent without the texts. A revoked session's streams end within a second, so that this
 # is less.
 _PATIENCE = 0.5
+# Seconds without look-ups after one that failed.
+_PAUSE = 3.0
 
 _ENCODE = msgspec.json.Encoder().encode
 _DECODE = msgspec.json.Decoder(LiveMessage).decode
@@ -47,6 +51,12 @@ Load = Callable[[Sequence[Quoted], int], Awaitable[QuotedTexts]]
 _Answer = asyncio.Future[QuotedText | None]
 
 
+class _Waiting(msgspec.Struct, frozen=True):
+    quoted: Quoted
+    # Of the event loop's clock.
+    since: float
+
+
 def with_quoted_text(data: bytes, quoted: QuotedText) -> bytes:
     """The JSON of a live event of a reply, whose quote shows this text."""
     message = _DECODE(data)
@@ -64,6 +74,7 @@ class QuoteTexts:
         position: Callable[[], int],
         loaded: Callable[[QuotedTexts], None],
         patience: float = _PATIENCE,
+        pause: float = _PAUSE,
     ) -> None:
         """
         `position`: how far MESSAGING has been published here; later changes come to `changed`.
@@ -73,14 +84,19 @@ class QuoteTexts:
         self._position = position
         self._loaded = loaded
         self._patience = patience
+        self._pause = pause
+        # Of the event loop's clock; until then no text is looked up.
+        self._resumes_at = 0.0
         # By message id: the messages whose texts are not known yet; None as a result: messaging does not know it.
         self._answers: dict[str, _Answer] = {}
-        # Those of them that no request contains yet.
-        self._waiting: dict[str, Quoted] = {}
+        # Those of them that no request contains yet, oldest first.
+        self._waiting: dict[str, _Waiting] = {}
         self._more = asyncio.Event()
 
     async def get(self, messages: Iterable[Quoted]) -> QuotedTexts:
         """The texts as they are now, without those that messaging does not know or does not say in time."""
+        if asyncio.get_running_loop().time() < self._resumes_at:
+            return {}
         answers = {quoted.message_id: self._answer(quoted) for quoted in messages}
         await asyncio.wait(answers.values(), timeout=self._patience)
         return {
@@ -107,25 +123,41 @@ class QuoteTexts:
     def _answer(self, quoted: Quoted) -> _Answer:
         answer = self._answers.get(quoted.message_id)
         if answer is None:
-            answer = self._answers[quoted.message_id] = asyncio.get_running_loop().create_future()
-            self._waiting[quoted.message_id] = quoted
+            loop = asyncio.get_running_loop()
+            answer = self._answers[quoted.message_id] = loop.create_future()
+            self._waiting[quoted.message_id] = _Waiting(quoted, loop.time())
             self._more.set()
         return answer
 
     async def _load_some(self) -> None:
-        messages = list(self._waiting.values())[:MOST_QUOTES]
-        for quoted in messages:
-            del self._waiting[quoted.message_id]
+        loop = asyncio.get_running_loop()
+        self._drop_waiting(before=loop.time() - self._patience)
+        # The newest: their clients wait longest from now on.
+        newest = [self._waiting.popitem()[1].quoted for _ in range(min(len(self._waiting), MOST_QUOTES))]
+        if not newest:
+            return
+        messages = newest[::-1]
         answers = {quoted.message_id: self._answers[quoted.message_id] for quoted in messages}
         texts: QuotedTexts = {}
         try:
             async with asyncio.timeout(self._patience):
                 texts = await self._load(messages, self._position())
         except (VestnikError, TimeoutError) as error:
-            log.info("live events of replies are sent without the text that they quote: %r", error)
+            log.info(
+                "live events of replies are sent without the text that they quote, for %.0f s: %r", self._pause, error
+            )
+            self._resumes_at = loop.time() + self._pause
+            self._drop_waiting(before=self._resumes_at)
         # Without those that were changed meanwhile.
         pending = {message_id: answer for message_id, answer in answers.items() if not answer.done()}
         for message_id, answer in pending.items():
             del self._answers[message_id]
             answer.set_result(texts.get(message_id))
         self._loaded({message_id: text for message_id, text in texts.items() if message_id in pending})
+
+    def _drop_waiting(self, *, before: float) -> None:
+        """Answers without a text what waits since before then."""
+        late = [message_id for message_id, waiting in self._waiting.items() if waiting.since < before]
+        for message_id in late:
+            del self._waiting[message_id]
+            self._answers.pop(message_id).set_result(None)

@@ -136,10 +136,16 @@ async def test_without_an_answer_of_messaging_a_reply_is_delivered_without_the_t
         await conversation.writes("reply", conversation.first)
         await conversation.writes("behind it")
         assert quotes(await events(annas, "message.sent", 2)) == [("reply", None), ("behind it", None)]
-        live._quotes._patience = 60.0
+        await until(lambda: live._quotes._resumes_at > 0)
+        # For a while other replies wait for nothing.
+        live._quotes._patience, live._quotes._resumes_at = 60.0, float("inf")
+        await conversation.writes("meanwhile", conversation.first)
+        assert quotes(await events(annas, "message.sent", 3))[2] == ("meanwhile", None)
+        assert len(conversation.requests(gateways.one)) == 1
+        live._quotes._patience, live._quotes._resumes_at = 60.0, 0.0
         conversation.may_answer.set()
         await conversation.writes("again", conversation.first)
-        assert quotes(await events(annas, "message.sent", 3))[2] == ("again", "first")
+        assert quotes(await events(annas, "message.sent", 4))[3] == ("again", "first")
 
 
 @pytest.mark.parametrize("text", ["edited", None])

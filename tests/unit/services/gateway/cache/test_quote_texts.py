@@ -4,6 +4,7 @@ import asyncio
 from collections.abc import AsyncIterator, Sequence
 from contextlib import asynccontextmanager
 
+import msgspec
 import pytest
 
 from contracts.errors import Unavailable
@@ -37,9 +38,13 @@ class Messaging:
 
 
 @asynccontextmanager
-async def looked_up(messaging: Messaging, patience: float = LONG) -> AsyncIterator[QuoteTexts]:
+async def looked_up(messaging: Messaging, patience: float = LONG, pause: float = 0.0) -> AsyncIterator[QuoteTexts]:
     quotes = QuoteTexts(
-        messaging.load, position=lambda: messaging.position, loaded=messaging.loaded.append, patience=patience
+        messaging.load,
+        position=lambda: messaging.position,
+        loaded=messaging.loaded.append,
+        patience=patience,
+        pause=pause,
     )
     running = asyncio.create_task(quotes.run())
     try:
@@ -123,3 +128,42 @@ async def test_without_an_answer_there_is_no_text_and_it_is_asked_for_again(answ
         quotes._patience = LONG
         messaging.answers.put_nowait({"first": text("a")})
         assert await quotes.get([FIRST]) == {"first": text("a")}
+
+
+async def test_after_a_request_that_failed_nobody_waits_until_the_pause_is_over() -> None:
+    messaging = Messaging()
+    async with looked_up(messaging, pause=2 * LONG) as quotes:
+        needs = [asyncio.create_task(quotes.get([FIRST]))]
+        await messaging.asked(1)
+        needs.append(asyncio.create_task(quotes.get([SECOND])))
+        await asyncio.sleep(0)
+        messaging.answers.put_nowait(Unavailable())
+        async with asyncio.timeout(LONG / 2):
+            assert await asyncio.gather(*needs) == [{}, {}]
+            assert await quotes.get([FIRST, SECOND]) == {}
+            assert [ids for ids, _ in messaging.requests] == [["first"]]
+            quotes._resumes_at = 0.0
+            messaging.answers.put_nowait({"first": text("a")})
+            assert await quotes.get([FIRST]) == {"first": text("a")}
+    assert not quotes._waiting
+    assert not quotes._answers
+
+
+async def test_what_no_client_waits_for_any_longer_is_not_asked_for_and_the_newest_is_asked_for_first() -> None:
+    messaging = Messaging()
+    async with looked_up(messaging) as quotes:
+        need = asyncio.create_task(quotes.get([FIRST]))
+        await messaging.asked(1)
+        late = asyncio.create_task(quotes.get([SECOND]))
+        await asyncio.sleep(0)
+        waiting = quotes._waiting["second"]
+        quotes._waiting["second"] = msgspec.structs.replace(waiting, since=waiting.since - LONG)
+        many = [Quoted(str(n), "c", n) for n in range(MOST_QUOTES + 1)]
+        needs = asyncio.create_task(quotes.get(many))
+        await asyncio.sleep(0)
+        for _ in range(3):
+            messaging.answers.put_nowait({})
+        async with asyncio.timeout(LONG / 2):
+            assert not any(await asyncio.gather(need, late, needs))
+    ids = [quoted.message_id for quoted in many]
+    assert [asked for asked, _ in messaging.requests] == [["first"], ids[1:], ids[:1]]

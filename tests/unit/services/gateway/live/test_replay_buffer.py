@@ -1,3 +1,6 @@
+from collections import deque
+from collections.abc import Iterator
+
 import msgspec
 from msgspec import UNSET, UnsetType
 
@@ -169,3 +172,45 @@ def test_the_text_of_a_message_whose_events_are_gone_is_not_known() -> None:
     recent.add(of_message(1, "message.sent", "x"))
     recent.add(reply(2))
     assert recent.text_of(MESSAGE) is None
+
+
+class NeverRead(deque[OutboundEvent]):
+    """Refuses to be read from one end to the other."""
+
+    def __iter__(self) -> Iterator[OutboundEvent]:
+        raise AssertionError
+
+    def __reversed__(self) -> Iterator[OutboundEvent]:
+        raise AssertionError
+
+
+def test_texts_and_quotes_are_found_without_reading_the_other_events() -> None:
+    recent = ReplayBuffer(most=3)
+    recent.add(of_message(1, "message.sent", "gone", OTHER))
+    recent.add(of_message(2, "message.sent", "x"))
+    recent.add(reply(3))
+    recent._events = NeverRead(recent._events)
+    assert recent.text_of(new_id()) is None
+    recent.add(of_message(4, "message.edited", "y", edited_at="2026-01-31T12:00:01.000Z"))
+    assert (recent.text_of(OTHER), recent.text_of(MESSAGE)) == (None, QuotedText("y", False))
+    recent.quote({OTHER: QuotedText("other", False), MESSAGE: QuotedText("x", False)})
+    recent._events = deque(recent._events.popleft() for _ in range(3))
+    assert quotes(recent)[1] == msgspec.structs.replace(QUOTE, text="y")
+
+
+def test_what_is_found_is_the_same_after_events_were_dropped_and_removed() -> None:
+    recent = ReplayBuffer(most=4)
+    removed = new_id()
+    for sequence in range(1, 30, 3):
+        recent.add(of_message(sequence, "message.sent", "removed", removed))
+        recent.add(of_message(sequence + 1, "message.sent", f"x{sequence}"))
+        recent.remove(removed)
+        recent.add(reply(sequence + 2))
+        assert recent.text_of(removed) is None
+        assert recent.text_of(MESSAGE) == QuotedText(f"x{sequence}", False)
+        recent.quote({MESSAGE: QuotedText(f"x{sequence}", False)})
+        assert quotes(recent)[-1] == msgspec.structs.replace(QUOTE, text=f"x{sequence}")
+    assert sequences(recent, 0) == [26, 27, 29, 30]
+    for sequence in range(31, 35):
+        recent.add(told(sequence))
+    assert (recent._by_message, recent._by_quoted) == ({}, {})
