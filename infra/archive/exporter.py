@@ -55,7 +55,7 @@ class StreamNotWhole(OperatorError):
         super().__init__(
             f"{stream} has no event {sequence:,}, so it cannot be exported completely: see "
             "docs/runbooks/lost-events.md; if the event is lost for good, accept the loss with `vestnik rebuild "
-            f"--all --accept-loss {stream}:{sequence}`"
+            f"--all --accept-loss {stream}:{sequence} --reason TEXT`"
         )
 
 

@@ -3,7 +3,8 @@
 Subjects of claims are keyed by a secret of the deployment. Under another key no one could log in, and every address
 and name could be claimed again. That key is in the file, where it reveals nothing that the file does not contain
 anyway. The keys that sign refresh tokens and mails are not in the file: with them sessions could be forged. Nor is the
-password key: with it the hashes in the file could be guessed. The file has a fingerprint of each of these.
+password key: with it the hashes in the file could be guessed; nor are the keys that seal the secrets of authenticator
+apps. The file has a fingerprint of each of these.
 """
 
 import hashlib
@@ -12,6 +13,7 @@ from collections.abc import Callable, Mapping
 from pathlib import Path
 
 from infra.operator_errors import OperatorError
+from infra.security import totp_keys
 from infra.security.secrets import MissingSecret, Secrets, replace_claims_key
 
 CLAIMS, REFRESH, MAIL, PASSWORD = "claims.key", "refresh.key", "mail.key", "password.key"
@@ -51,7 +53,7 @@ def fingerprints(secrets: Secrets) -> dict[str, str]:
             prints[name] = fingerprint(read(secrets))
         except MissingSecret:
             continue
-    return prints
+    return {**prints, **{name: fingerprint(key) for name, key in secrets.totp_key_files().items()}}
 
 
 def check_passwords(folder: Path, of_file: Mapping[str, str]) -> None:
@@ -80,7 +82,12 @@ def take_over(folder: Path, claims_key: bytes, of_file: Mapping[str, str]) -> li
         notes.append(f"{folder / CLAIMS} is now the export's key: every process of auth needs it")
     present = fingerprints(Secrets.load(folder))
     for name, expected in of_file.items():
-        if name not in present:
+        if name.startswith(f"{totp_keys.FILES.name}-") and present.get(name) != expected:
+            notes.append(
+                f"{folder / name} is missing or not the export's: without it users whose authenticator app depends on it "
+                "log in with a recovery code only"
+            )
+        elif name not in present:
             notes.append(f"{name} is not in {folder}, so it could not be compared with the export's")
         elif present[name] != expected:
             notes.append(f"{name} is not the key that the export was made with: {_WITHOUT.get(name, 'see its use')}")

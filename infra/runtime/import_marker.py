@@ -30,8 +30,8 @@ class ImportUnderWay(OperatorError):
 
     def __init__(self) -> None:
         super().__init__(
-            "an import is running or was interrupted; the same `vestnik import FILE` completes it. Until then the "
-            "streams are incomplete, and no service uses them"
+            "an import is running or was interrupted; the same `vestnik import FILE --reason TEXT` completes it. "
+            "Until then the streams are incomplete, and no service uses them"
         )
 
 

@@ -84,6 +84,11 @@ class KeyFiles(msgspec.Struct, Generic[Cipher], frozen=True, kw_only=True):
             raise ValueError(f"{path.name} has {len(content)} bytes instead of {self.length}")
         return Key(bytes.fromhex(key_id[-2 * TAG_BYTES :]), self.cipher(content))
 
+    def contents(self, folder: Path) -> dict[str, bytes]:
+        """The content of each key's file, by the file's name."""
+        paths = [self._path(folder, key_id) for key_id in self.ids(folder)]
+        return {path.name: path.read_bytes() for path in paths}
+
     def _path(self, folder: Path, key_id: str) -> Path:
         return folder / f"{self.name}-{key_id}.key"
 

@@ -108,6 +108,10 @@ class Secrets:
         """The keys that encrypt positions for clients; for the gateways alone."""
         return PositionKeys(self._folder, terms)
 
+    def totp_key_files(self) -> dict[str, bytes]:
+        """The content of each key file that seals secrets of authenticator apps, by name."""
+        return totp_keys.FILES.contents(self._folder)
+
     def totp_keys(self, terms: KeyTerms) -> TotpKeys:
         """The keys that seal the secrets of authenticator apps; for auth alone."""
         return TotpKeys(totp_keys.FILES, self._folder, terms)

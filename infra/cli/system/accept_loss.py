@@ -148,8 +148,8 @@ async def _run(settings: Settings, stream: str, path: Path, reason: str, console
         streams = sorted(lacking.streams & kind.filters().keys())
         console.print(
             f"[yellow]{kind.name}[/] is not rebuilt yet, because events of {' and '.join(streams)} are missing, "
-            f"too: `vestnik streams accept-loss {streams[0]}` accepts their loss and rebuilds it; if they are "
-            f"restored, run `vestnik rebuild {kind.name}`",
+            f"too: `vestnik streams accept-loss {streams[0]} --reason TEXT` accepts their loss and rebuilds it; if "
+            f"they are restored, run `vestnik rebuild {kind.name}`",
             soft_wrap=True,
         )
     if failed:

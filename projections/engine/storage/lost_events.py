@@ -36,7 +36,7 @@ class EventsLost(OperatorError):
         super().__init__(
             f"{projection}: {count:,} {'event is' if count == 1 else 'events are'} lost, {named(gaps)}. See the "
             f"runbook docs/runbooks/lost-events.md; `vestnik rebuild {projection} "
-            f"{accept}{' …' if len(gaps) > _OFFERED else ''}` continues without"
+            f"{accept}{' …' if len(gaps) > _OFFERED else ''} --reason TEXT` continues without"
         )
 
 

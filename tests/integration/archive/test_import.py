@@ -90,6 +90,7 @@ async def test_the_key_of_the_claims_comes_with_it_and_other_keys_are_spoken_of(
         "refresh.key",
         "mail.key",
         "password.key",
+        *of_source.totp_key_files(),
         "imported",
     ]
     data = path.read_bytes()
@@ -97,6 +98,7 @@ async def test_the_key_of_the_claims_comes_with_it_and_other_keys_are_spoken_of(
         of_source.refresh_key,
         of_source.mail_key,
         of_source.password_key,
+        *of_source.totp_key_files().values(),
         of_source.nats_password("auth").encode(),
     ):
         assert key not in data

@@ -78,7 +78,7 @@ export function form({ title, said, fields, action, submit, errors = {}, more = 
       button.removeAttribute("aria-disabled");
     }
   } },
-  title && el(level, {}, title),
+  title && el(level, { tabindex: fields.length ? undefined : "-1" }, title),
   said && el("p", { class: "said", role: "status" }, said),
   [...inputs.values()].map((each) => each.node),
   problem, outcome, button, more);

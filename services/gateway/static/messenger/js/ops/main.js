@@ -184,12 +184,14 @@ function tell(error) {
 }
 
 function note(text) {
-  const line = el("p", {}, text);
-  notes.append(line);
+  // What is outside of an open dialog can neither be read aloud nor reached.
+  const dialog = [...document.querySelectorAll("dialog[open]")].at(-1), line = el("p", { role: dialog && "alert" }, text);
+  (dialog ?? notes).append(line);
   setTimeout(() => line.remove(), NOTE_MS);
 }
 
 function close() {
+  for (const dialog of document.querySelectorAll("dialog[open]")) dialog.close();
   page?.close();
   page = null;
 }

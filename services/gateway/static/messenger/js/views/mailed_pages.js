@@ -55,7 +55,7 @@ export function mailedPages({ go, settled }) {
 
   /** Another address of an account, which its password confirms. */
   function change(token, { username: name, verified }) {
-    const changed = () => tell("change_email", t("email_changed", { name }));
+    const changed = () => tell("change_email", "email_changed", { name });
     if (verified) return changed();
     const page = form({
       title: t("change_title", { name }), said: t("change_hint", { name }), action: t("confirm_yes"),
@@ -65,7 +65,7 @@ export function mailedPages({ go, settled }) {
         await post("/v1/users/verify-email", { token, password });
         changed();
       },
-      more: [refusal(token, () => tell("change_email", t("change_cancelled", { name })), (error) => page.refuse(error))],
+      more: [refusal(token, () => tell("change_email", "change_cancelled", { name }), (error) => page.refuse(error))],
     });
     return page;
   }
@@ -76,7 +76,7 @@ export function mailedPages({ go, settled }) {
       title: t("undo_title"), said: t("undo_hint"), action: t("undo_yes"), fields: token ? [] : [["token", t("token"), TOKEN]],
       async submit(values) {
         await post("/v1/users/undo-email-change", { token, ...values });
-        tell("undo_title", t("undo_done"));
+        tell("undo_title", "undo_done");
       },
       more: [away()],
     });
@@ -94,14 +94,14 @@ export function mailedPages({ go, settled }) {
     });
   }
 
-  /** A page that says what was done, and leads to the messenger. */
-  function told({ title, said }) {
-    return el("div", {}, el("h2", { tabindex: "-1" }, t(title)), el("p", { class: "said", role: "status" }, said), el("a", { class: "button primary", href: "/" }, t("to_messenger")));
+  /** A page that says what was done, and leads to the messenger; `text`: key and values, for another language. */
+  function told({ title, text }) {
+    return el("div", {}, el("h2", { tabindex: "-1" }, t(title)), el("p", { class: "said", role: "status" }, t(...text)), el("a", { class: "button primary", href: "/" }, t("to_messenger")));
   }
 
-  function tell(title, said) {
+  function tell(title, ...text) {
     settled();
-    go("told", { title, said });
+    go("told", { title, text });
   }
 
   function end(values) {

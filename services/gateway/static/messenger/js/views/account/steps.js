@@ -30,9 +30,17 @@ export function openSteps(label) {
     },
   };
   node.addEventListener("cancel", (event) => { if (dialog.keep) event.preventDefault(); });
-  node.addEventListener("close", () => { leaving.abort(); fill(node); });
+  node.addEventListener("close", () => {
+    if (dialog.keep) {
+      // Browsers close a dialog at the second Esc whatever its page says.
+      document.body.append(node);
+      return node.showModal();
+    }
+    leaving.abort();
+    fill(node);
+  });
   addEventListener("hashchange", () => { if (!dialog.keep) node.close(); }, { signal });
   // The browser may keep the page itself for the way back.
-  addEventListener("pagehide", () => node.close(), { signal });
+  addEventListener("pagehide", () => { dialog.keep = false; node.close(); }, { signal });
   return dialog;
 }
