@@ -84,8 +84,8 @@ def take_over(folder: Path, claims_key: bytes, of_file: Mapping[str, str]) -> li
     for name, expected in of_file.items():
         if name.startswith(f"{totp_keys.FILES.name}-") and present.get(name) != expected:
             notes.append(
-                f"{folder / name} is missing or not the export's: without it users whose authenticator app depends on it "
-                "log in with a recovery code only"
+                f"{folder / name} is missing or not the export's: without it users whose authenticator app depends on "
+                "it log in with a recovery code only"
             )
         elif name not in present:
             notes.append(f"{name} is not in {folder}, so it could not be compared with the export's")
