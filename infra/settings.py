@@ -43,7 +43,23 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
     replicas: Annotated[int, Doc(ge=1, le=16, description="Processes of each service in `vestnik up`.")] = 1
     nats_url: Annotated[
         str,
-        Doc(description="NATS servers to use, comma-separated; empty: `vestnik up` starts one."),
+        Doc(
+            description="NATS servers to use, comma-separated; empty: `vestnik up` starts one. `tls://` refuses "
+            "servers without TLS."
+        ),
+    ] = ""
+    nats_ca: Annotated[
+        str,
+        Doc(
+            description="PEM file of the authorities that sign the certificates of the NATS servers; servers without "
+            "TLS are refused. Empty: those of the system. The file, as the two below, is read at each connection."
+        ),
+    ] = ""
+    nats_certificate: Annotated[
+        str, Doc(description="PEM file of the client certificate for NATS servers that ask for one; empty: none.")
+    ] = ""
+    nats_key: Annotated[
+        str, Doc(description="PEM file of its key, not encrypted; empty: it is in the file of the certificate.")
     ] = ""
     database_url: Annotated[
         str,

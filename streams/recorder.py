@@ -20,6 +20,7 @@ from eventsourcing.persistence import (
 )
 from eventsourcing.utils import Environment, EnvType, resolve_topic, strtobool
 
+from streams.jetstream.tls import Tls
 from streams.persistence.aggregate_recorder import JetStreamAggregateRecorder
 from streams.persistence.application_recorder import JetStreamApplicationRecorder
 from streams.persistence.mapper import AsOriginatorId
@@ -41,6 +42,10 @@ class JetStreamFactory(InfrastructureFactory[TrackingRecorder]):
     # Comma-separated servers. The only setting without a default; Vestnik's own name for it is accepted, too.
     NATS_URL = "NATS_URL"
     VESTNIK_NATS_URL = "VESTNIK_NATS_URL"
+    # PEM files: the authority to trust, a client certificate and its key. `VESTNIK_NATS_CA` … are accepted, too.
+    NATS_CA = "NATS_CA"
+    NATS_CERTIFICATE = "NATS_CERTIFICATE"
+    NATS_KEY = "NATS_KEY"
     # The stream of the events; by default the application's name. Snapshots are in `<stream>_SNAPSHOTS`.
     NATS_STREAM = "NATS_STREAM"
     # Subjects are `<prefix>.<originator id>`; by default the stream's name in lower case.
@@ -129,8 +134,12 @@ class JetStreamFactory(InfrastructureFactory[TrackingRecorder]):
                     name=self.env.name or "eventsourcing",
                     patience=self._patience,
                     inbox_prefix=self.env.get(self.NATS_INBOX_PREFIX) or "_INBOX",
+                    tls=Tls(*map(self._path, (self.NATS_CA, self.NATS_CERTIFICATE, self.NATS_KEY))),
                 )
             return self._bridge
+
+    def _path(self, name: str) -> str:
+        return self.env.get(name) or self.env.get(f"VESTNIK_{name}") or ""
 
     def _number(self, name: str, default: float) -> float:
         text = self.env.get(name) or str(default)

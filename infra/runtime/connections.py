@@ -15,8 +15,9 @@ from psycopg_pool import AsyncConnectionPool
 from contracts.errors import Unavailable
 from infra.security.nats_permissions import inbox_of
 from infra.security.secrets import NATS_PARTIES
-from infra.settings import Settings
+from infra.settings import BadSetting, Settings
 from streams.jetstream.client import Client
+from streams.jetstream.tls import BadTlsFile, Tls, tls_failure
 
 log = logging.getLogger(__name__)
 _Connection = AsyncConnection[tuple[object, ...]]
@@ -80,16 +81,26 @@ async def connect_nats(settings: Settings, name: str, *, patience: float = 30.0)
     """Connects to NATS and reconnects after every loss for as long as the process lives.
 
     Raises:
+        BadSetting: a certificate or key file for NATS is missing or cannot be used.
         Unavailable: no server answered and accepted the login within `patience` seconds.
     """
+    tls = Tls(settings.nats_ca, settings.nats_certificate, settings.nats_key)
+    try:
+        # A mistake in the settings is reported at once; at a reconnect the client goes on trying.
+        tls.context()
+    except BadTlsFile as error:
+        raise BadSetting(f"NATS with TLS: {error}") from error
     servers = [url.strip() for url in settings.nats_url.split(",") if url.strip()]
     await _reachable(servers, patience)
 
-    refused = False
+    failure = "does not answer"
 
     async def failed(error: Exception) -> None:
-        nonlocal refused
-        refused = refused or "authorization" in str(error).lower()
+        nonlocal failure
+        if reason := tls_failure(error):
+            failure = f"cannot be reached with TLS: {reason}"
+        elif "authorization" in str(error).lower():
+            failure = "refuses the login"
         log.warning("nats: %s", error or type(error).__name__)
 
     async def disconnected() -> None:
@@ -99,7 +110,7 @@ async def connect_nats(settings: Settings, name: str, *, patience: float = 30.0)
     async def reconnected() -> None:
         log.info("nats: connected again")
 
-    client = Client()
+    client = Client(tls)
     try:
         async with asyncio.timeout(patience):
             await client.connect(
@@ -119,7 +130,7 @@ async def connect_nats(settings: Settings, name: str, *, patience: float = 30.0)
     except TimeoutError as error:
         # Left alone, the client would retry forever after a refused login.
         await client.close()
-        raise Unavailable("NATS refuses the login." if refused else "NATS does not answer.") from error
+        raise Unavailable(f"NATS {failure}.") from error
     return client
 
 

@@ -61,13 +61,14 @@ async def given_nats_answers(settings: Settings) -> None:
     """Checks that the NATS server of VESTNIK_NATS_URL answers.
 
     Raises:
+        BadSetting: a certificate or key file for NATS is missing or cannot be used.
         ServerSilent: it does not answer, or refuses the login.
     """
     try:
         async with asyncio.timeout(GIVEN_WITHIN):
             connection = await connect_nats(settings, "operator-supervisor", patience=GIVEN_WITHIN / 2)
-    except (OSError, TimeoutError, VestnikError):
-        raise ServerSilent("the NATS server of VESTNIK_NATS_URL does not answer, or refuses the login") from None
+    except (OSError, TimeoutError, VestnikError) as error:
+        raise ServerSilent(f"VESTNIK_NATS_URL: {error or 'NATS does not answer.'}") from None
     await connection.close()
 
 

@@ -9,7 +9,9 @@ Everything else (connecting, reconnecting, pings, errors, flushing, ordinary sub
 import asyncio
 import logging
 import re
+import ssl
 from collections.abc import Callable
+from typing import Any
 
 from nats.aio.client import Client as NATS
 from nats.aio.msg import Msg
@@ -18,6 +20,7 @@ from nats.errors import ProtocolError
 from nats.protocol.parser import Parser
 
 from streams.jetstream.raw_message import Delivered, is_status, read_headers
+from streams.jetstream.tls import NoServerTls, Tls
 
 _LOG = logging.getLogger(__name__)
 _END = b"\r\n"
@@ -33,11 +36,37 @@ Take = Callable[[Delivered], None]
 
 
 class Client(NATS):
-    def __init__(self) -> None:
+    def __init__(self, tls: Tls | None = None) -> None:
         super().__init__()
+        self._tls = tls or Tls()
         # By subscription: its handler, and whether stored headers are parsed for it.
         self.direct_handlers: dict[int, tuple[Take, bool]] = {}
         self._ps: Parser = DirectParser(self)
+
+    @property
+    def ssl_context(self) -> ssl.SSLContext:
+        """A new context for each connection, where the library would keep one forever.
+
+        Raises:
+            BadTlsFile: a file is missing or cannot be used.
+        """
+        return self._tls.context()
+
+    async def _process_info(self, info: dict[str, Any], initial_connection: bool = False) -> None:
+        """Refuses a server without TLS if TLS is required: the library would send it the password.
+
+        Raises:
+            NoServerTls: TLS is required, and the server offers none.
+        """
+        if initial_connection and self._requires_tls() and not info.get("tls_required"):
+            if not info.get("tls_available"):
+                raise NoServerTls
+            # The library uses TLS only with a server that insists on it.
+            info["tls_required"] = True
+        await super()._process_info(info, initial_connection)
+
+    def _requires_tls(self) -> bool:
+        return self._tls.is_required or any(server.uri.scheme == "tls" for server in self._server_pool)
 
     async def publish(
         self, subject: str, payload: bytes = b"", reply: str = "", headers: dict[str, str] | None = None

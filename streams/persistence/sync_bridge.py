@@ -20,6 +20,7 @@ from nats.errors import Error as NatsError
 
 from contracts.errors import Unavailable
 from streams.jetstream.client import Client
+from streams.jetstream.tls import Tls, tls_failure
 from streams.persistence.error_translation import in_the_librarys_words
 
 _LOG = logging.getLogger(__name__)
@@ -70,7 +71,9 @@ class Caller:
 
 
 class Bridge(Caller):
-    def __init__(self, servers: str, *, name: str, patience: float, inbox_prefix: str = "_INBOX") -> None:
+    def __init__(
+        self, servers: str, *, name: str, patience: float, inbox_prefix: str = "_INBOX", tls: Tls | None = None
+    ) -> None:
         """Connects.
 
         `servers`: comma-separated URLs.
@@ -80,7 +83,7 @@ class Bridge(Caller):
         Raises:
             OperationalError: no server accepted the connection.
         """
-        super().__init__(asyncio.new_event_loop(), Client(), patience=patience)
+        super().__init__(asyncio.new_event_loop(), Client(tls), patience=patience)
         self._closing = Lock()
         self._closed = False
         thread = Thread(target=_run, args=(self._loop,), name=f"event store of {name}", daemon=True)
@@ -143,7 +146,11 @@ async def _wind_up(client: NATS) -> None:
 async def _connect(client: NATS, servers: str, name: str, patience: float, inbox_prefix: str) -> None:
     """Connects, and reconnects whenever the connection is lost."""
 
+    failure: str | None = None
+
     async def failed(error: Exception) -> None:
+        nonlocal failure
+        failure = tls_failure(error) or failure
         _LOG.warning("nats: %s", error or type(error).__name__)
 
     try:
@@ -160,4 +167,5 @@ async def _connect(client: NATS, servers: str, name: str, patience: float, inbox
                 inbox_prefix=inbox_prefix.encode(),
             )
     except TimeoutError as error:
-        raise Unavailable(f"NATS accepted no connection within {patience:g} s.") from error
+        reason = f" (TLS: {failure})" if failure else ""
+        raise Unavailable(f"NATS accepted no connection within {patience:g} s{reason}.") from error

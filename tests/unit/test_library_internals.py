@@ -75,6 +75,13 @@ INTERNALS = (
         "find out whether a flush still overtakes pending data, and whether close still stops at an OSError",
     ),
     Internal(
+        "nats-py",
+        "nats.aio.client:Client",
+        "ssl_context _process_info(info,initial_connection) _server_pool",
+        f"{CLIENT}, Client.ssl_context and Client._process_info",
+        "find where the library asks for its TLS context, and where it learns whether the server offers TLS",
+    ),
+    Internal(
         "grpclib",
         "grpclib.server:Server",
         "_mapping _codec _status_details_codec _handlers _config _h2_config _server _server_closed_fut "

@@ -11,7 +11,7 @@ _SECRETS = (
     # Up to the last @ of a URL, since a password may hold anything.
     (re.compile(r"(?<=://)([^:@/,\s]*):(?:(?!,\w+://)\S)*@"), r"\1:***@"),
     # For NATS, a name without a password is a token.
-    (re.compile(r"(?<=nats://)[^:@/,\s]+@"), "***@"),
+    (re.compile(r"(nats://|tls://)[^:@/,\s]+@"), r"\1***@"),
     # A PostgreSQL password, in a URL's query or in a keyword/value string.
     (re.compile(r"(password=)(?:'[^']*'|[^&\s]*)"), r"\1***"),
 )

@@ -62,6 +62,7 @@ def test_settings_are_all_shown_with_their_meaning() -> None:
     [
         ("nats://me:secret@a:4222,nats://me:other@b", "nats://me:***@a:4222,nats://me:***@b"),
         ("nats://secret@a:4222", "nats://***@a:4222"),
+        ("tls://secret@a:4222,tls://me:secret@b", "tls://***@a:4222,tls://me:***@b"),
         ("smtp://me:se/c,r@et@a?starttls=always", "smtp://me:***@a?starttls=always"),
         ("postgresql://me@a/b?password=secret&user=me", "postgresql://me@a/b?password=***&user=me"),
         ("host=a password='se cret' dbname=b", "host=a password=*** dbname=b"),
