@@ -34,6 +34,8 @@ class SecondFactorState(msgspec.Struct, frozen=True, kw_only=True, omit_defaults
     begun: SealedSecret | None = None
     # When that set-up lapses.
     begun_until: Moment | None = None
+    # Generation of the credential that it was begun with: another password ends it.
+    begun_with: int = 0
 
 
 class TotpBegun(Event, frozen=True, kw_only=True):

@@ -144,13 +144,13 @@ class Login:
             new_device=known is None,
             second_factor=second_factor.is_on(factor),
         )
-        await self._confirm(tokens, credential)
+        generation = await self._confirm(tokens, credential)
         if proved:
             device_token = self._devices.make(
-                user_id, credential.generation, second_factor=factor.generation, proved_at=self._clock()
+                user_id, generation, second_factor=factor.generation, proved_at=self._clock()
             )
-        elif known is None:
-            device_token = self._devices.make(user_id, credential.generation)
+        elif known is None or generation != credential.generation:
+            device_token = self._devices.make(user_id, generation)
         return LoggedIn(tokens, device_token)
 
     async def _prove(
@@ -182,19 +182,20 @@ class Login:
             raise TotpRequired
         return factor, False
 
-    async def _confirm(self, tokens: Tokens, credential: Credential) -> None:
+    async def _confirm(self, tokens: Tokens, credential: Credential) -> int:
         """Confirms after creating the session that the password is still the one that was checked.
 
         A concurrent change is either in the stream by now and found here, or comes later and ends this session with
-        the others.
+        the others. Returns the credential's generation: a return to an earlier address begins one with the same
+        password.
 
         Raises:
             InvalidCredentials: the password was changed meanwhile; the session has ended without its tokens being
                 returned.
         """
         now = (await self._aggregates.credentials.load(tokens.user_id)).state
-        if now.generation == credential.generation:
-            return
+        if now.generation == credential.generation or now.hashed == credential.hashed:
+            return now.generation
         with suppress(SessionNotFound):
             await self._sessions.end(user_id=tokens.user_id, session_id=tokens.session_id, reason=now.changed_by)
         raise InvalidCredentials

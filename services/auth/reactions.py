@@ -233,4 +233,4 @@ class PasswordEndings:
         provenance = Provenance(actor=event.actor, correlation_id=event.correlation_id, causation_id=event.id)
         await self._sessions.end_older(user_id=event.aggregate_id, event=event.data, provenance=provenance)
         if isinstance(event.data, PasswordChanged):
-            await remove_reported(self._second_factor, event.aggregate_id, event.data, provenance)
+            await remove_reported(self._second_factor, event.aggregate_id, event.data, event.at, provenance)

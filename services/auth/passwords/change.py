@@ -42,21 +42,32 @@ class SecondFactor(Protocol):
     """The users' second factors (second_factor/commands.py)."""
 
     async def remove(
-        self, user_id: str, *, reason: str, provenance: Provenance, on_since: datetime | None = None
+        self,
+        user_id: str,
+        *,
+        reason: str,
+        provenance: Provenance,
+        on_between: tuple[datetime, datetime] | None = None,
     ) -> object:
-        """Turns a user's second factor off; `on_since`: only if it was turned on at that time or later. Idempotent."""
+        """Turns a user's second factor off; `on_between`: only if it was turned on in that time. Idempotent."""
 
 
-async def remove_reported(second_factor: SecondFactor, user_id: str, event: PasswordChanged, by: Provenance) -> None:
-    """After a reset that follows a report: turns off the second factor, if it was turned on since the reported event.
+async def remove_reported(
+    second_factor: SecondFactor, user_id: str, event: PasswordChanged, reset_at: datetime, by: Provenance
+) -> None:
+    """After a reset that follows a report: turns off a second factor that others may have turned on.
 
-    Its owner has no code of it.
+    One that was turned on in the `REPORT_REACH` before the reported event, or between it and the reset: its owner has
+    no code of it. One that the owner sets up after the reset stays, however late this is done.
     """
     if event.reported_at is not None:
-        await second_factor.remove(user_id, reason=domain.NOT_ME, provenance=by, on_since=event.reported_at)
+        between = (event.reported_at - REPORT_REACH, reset_at)
+        await second_factor.remove(user_id, reason=domain.NOT_ME, provenance=by, on_between=between)
 
 
 log = logging.getLogger(__name__)
+# How long before the event that its owner reports an account may have been in other hands: as long as a link is good.
+REPORT_REACH = timedelta(days=7)
 NEW_PASSWORD = "/new_password"  # noqa: S105  # where it stands in a request
 
 
@@ -178,7 +189,7 @@ class PasswordChanges:
         assert isinstance(event, PasswordChanged)
         position = Position.at(AUTH, outcome.sequence)
         try:
-            await remove_reported(self._second_factor, user_id, event, provenance)
+            await remove_reported(self._second_factor, user_id, event, recorded.at, provenance)
             ended = await self._sessions.end_older(user_id=user_id, event=event, provenance=provenance)
         except VestnikError as error:
             # The password has changed regardless; the reaction does the rest as soon as it can.

@@ -71,12 +71,12 @@ class SecondFactors:
             Unavailable: there is no key to seal the secret with.
             Overloaded: too many passwords are waiting.
         """
-        await self._check_password(user_id, password, address)
+        credential = await self._check_password(user_id, password, address)
         username = (await self._aggregates.users.load(user_id)).state.username
         secret = codes.new_secret()
         sealed = self._seal.seal(user_id, secret)
         await self._aggregates.second_factors.execute(
-            user_id, lambda state: domain.decide_begin(state, sealed, self._clock()), provenance
+            user_id, lambda state: domain.decide_begin(state, sealed, self._clock(), credential), provenance
         )
         uri = codes.otpauth_uri(secret, f"{username}@{self._host}")
         return Begun(secret=secret, otpauth_uri=uri, qr_code=codes.qr_code(uri))
@@ -87,22 +87,24 @@ class SecondFactors:
         """Turns the second factor on, with the first code of the secret.
 
         Raises:
-            TotpNotBegun: no set-up awaits a code.
+            TotpNotBegun: no set-up awaits a code, or the user has another password since.
             InvalidTotp: the code is wrong.
             Unavailable: the key of the secret is missing.
         """
         recovery_codes = codes.new_recovery_codes()
         digests = tuple(self._digests.of(user_id, recovery_code) for recovery_code in recovery_codes)
 
+        # Before the event: neither the second factor nor the device token may outlive a concurrent reset of the
+        # password. A reset that is not seen here is later than `now`, and removes what was turned on before it.
+        now = self._clock()
+        credential = (await self._aggregates.credentials.load(user_id)).state
+
         def decide(state: SecondFactorState) -> tuple[Event, ...]:
-            now = self._clock()
-            if not domain.awaits_code(state, now):
+            if not domain.awaits_code(state, now, credential.generation):
                 raise TotpNotBegun
             proof = self._proof(user_id, state.begun, code)
-            return domain.decide_confirm(state, proof, digests, now, session_id)
+            return domain.decide_confirm(state, proof, digests, now, session_id, credential.generation)
 
-        # Before the event: a device token must not outlive a concurrent change of the password.
-        credential = (await self._aggregates.credentials.load(user_id)).state
         with self._recording(user_id, address):
             outcome = await self._aggregates.second_factors.execute(user_id, decide, provenance)
         return Confirmed(
@@ -146,14 +148,19 @@ class SecondFactors:
         return outcome.state
 
     async def remove(
-        self, user_id: str, *, reason: str, provenance: Provenance, on_since: datetime | None = None
+        self,
+        user_id: str,
+        *,
+        reason: str,
+        provenance: Provenance,
+        on_between: tuple[datetime, datetime] | None = None,
     ) -> CommandResult[SecondFactorState]:
         """Turns the second factor off without a code; no event if it is off. Idempotent.
 
-        `on_since`: only if it was turned on at that time or later.
+        `on_between`: only if it was turned on in that time, ends included.
         """
         return await self._aggregates.second_factors.execute(
-            user_id, lambda state: domain.decide_remove(state, reason, on_since), provenance
+            user_id, lambda state: domain.decide_remove(state, reason, on_between), provenance
         )
 
     def _proof(self, user_id: str, sealed: SealedSecret | None, entered: str) -> Proof:
@@ -172,11 +179,13 @@ class SecondFactors:
             raise InvalidTotp
         return AppCode(counters=counters, secret=self._seal.renewed(user_id, sealed, secret))
 
-    async def _check_password(self, user_id: str, password: str, address: str) -> None:
+    async def _check_password(self, user_id: str, password: str, address: str) -> int:
+        """Returns the generation of the credential that was proved."""
         credential = (await self._aggregates.credentials.load(user_id)).state
         if not await self._passwords.matches(password, credential.hashed):
             self._failures.record(user_id, "wrong_password", address=address)
             raise InvalidCredentials
+        return credential.generation
 
     @contextmanager
     def _recording(self, user_id: str, address: str) -> Iterator[None]:

@@ -62,24 +62,34 @@ def is_remembered(state: SecondFactorState, generation: int, proved_at: datetime
     return is_on(state) and generation == state.generation and now < proved_at + REMEMBERED
 
 
-def decide_begin(state: SecondFactorState, secret: SealedSecret, now: datetime) -> tuple[Event, ...]:
-    """Begins a set-up; replaces one that was not confirmed.
+def decide_begin(state: SecondFactorState, secret: SealedSecret, now: datetime, credential: int) -> tuple[Event, ...]:
+    """Begins a set-up; replaces one that was not confirmed. `credential`: generation of the password that was checked.
 
     Raises:
         TotpAlreadyOn: the second factor is on.
     """
     if is_on(state):
         raise TotpAlreadyOn
-    return (TotpBegun(state=_replace(state, begun=secret, begun_until=now + SET_UP_TIME)),)
+    return (TotpBegun(state=_replace(state, begun=secret, begun_until=now + SET_UP_TIME, begun_with=credential)),)
 
 
-def awaits_code(state: SecondFactorState, now: datetime) -> bool:
-    """Whether a set-up can be confirmed."""
-    return state.begun is not None and state.begun_until is not None and now < state.begun_until
+def awaits_code(state: SecondFactorState, now: datetime, credential: int) -> bool:
+    """Whether a set-up can be confirmed; `credential`: the present generation of the user's credential."""
+    return (
+        state.begun is not None
+        and state.begun_until is not None
+        and now < state.begun_until
+        and state.begun_with == credential
+    )
 
 
 def decide_confirm(
-    state: SecondFactorState, proof: Proof, recovery_codes: tuple[str, ...], now: datetime, session_id: str
+    state: SecondFactorState,
+    proof: Proof,
+    recovery_codes: tuple[str, ...],
+    now: datetime,
+    session_id: str,
+    credential: int,
 ) -> tuple[Event, ...]:
     """Turns the second factor on; `recovery_codes`: their digests.
 
@@ -87,7 +97,7 @@ def decide_confirm(
         TotpNotBegun: no set-up awaits a code.
         InvalidTotp: it is not a code of the set-up's secret.
     """
-    if not awaits_code(state, now):
+    if not awaits_code(state, now, credential):
         raise TotpNotBegun
     if not isinstance(proof, AppCode):
         raise InvalidTotp
@@ -129,9 +139,13 @@ def decide_end(state: SecondFactorState, proof: Proof, session_id: str) -> tuple
     return _removed(state, BY_USER, session_id) if decide_use(state, proof) else ()
 
 
-def decide_remove(state: SecondFactorState, reason: str, on_since: datetime | None = None) -> tuple[Event, ...]:
-    """Turns it off without a code. `on_since`: only if it was turned on at that time or later."""
-    if not is_on(state) or (on_since is not None and (state.on_since is None or state.on_since < on_since)):
+def decide_remove(
+    state: SecondFactorState, reason: str, on_between: tuple[datetime, datetime] | None = None
+) -> tuple[Event, ...]:
+    """Turns it off without a code. `on_between`: only if it was turned on in that time, ends included."""
+    if not is_on(state):
+        return ()
+    if on_between is not None and (state.on_since is None or not on_between[0] <= state.on_since <= on_between[1]):
         return ()
     return _removed(state, reason)
 

@@ -16,7 +16,14 @@ from nats.js.errors import NotFoundError
 from contracts import envelope, subjects
 from contracts.durable_consumers import EMAIL_ALERTS, PASSWORD_ALERTS, SECOND_FACTOR_ALERTS, SESSION_ALERTS
 from contracts.envelope import Provenance
-from contracts.errors import InvalidCredentials, InvalidToken, RefreshTokenReused, TokenExpired, VestnikError
+from contracts.errors import (
+    InvalidCredentials,
+    InvalidToken,
+    RefreshTokenReused,
+    TokenExpired,
+    TotpNotBegun,
+    VestnikError,
+)
 from contracts.events.session import AccountAlerted
 from contracts.notification_kinds import ALERT_MAX_AGE, ALERTS_AN_HOUR
 from contracts.positions import Position
@@ -42,6 +49,7 @@ from services.auth.alerts.recipients import Recipients
 from services.auth.email_change.decisions import HELD
 from services.auth.mail.templates import Mail
 from services.auth.mail.transport import DeliveryFailed
+from services.auth.reactions import PasswordEndings
 from services.auth.tokens.email_change_undo import EmailChangeUndo
 from services.auth.tokens.not_me import NotMe, NotMeTokens
 from streams.reaction import EventReactor
@@ -414,18 +422,79 @@ async def test_a_report_that_races_logins_changes_and_resets_leaves_no_session_a
         generation = (await services.auth_replica.aggregates.credentials.load(anna)).state.generation
 
 
+async def turn_on(services: Services, user_id: str, password: str = PASSWORD) -> None:
+    factors = services.auth_replica.second_factors
+    begun = await factors.begin(user_id=user_id, password=password, provenance=BY_NOBODY)
+    code = pyotp.TOTP(begun.secret).now()
+    await factors.confirm(user_id=user_id, code=code, session_id="", provenance=BY_NOBODY)
+
+
+async def has_second_factor(services: Services, user_id: str) -> bool:
+    return (await services.auth_replica.aggregates.second_factors.load(user_id)).state.secret is not None
+
+
 async def test_the_reset_removes_a_second_factor_that_was_turned_on_since_the_reported_event(
     services: Services, anna: str
 ) -> None:
-    factors, seen = services.auth_replica.second_factors, envelope.now()
-    for began, is_left in ((seen, False), (seen + timedelta(hours=1), True)):
-        begun = await factors.begin(user_id=anna, password=PASSWORD, provenance=BY_NOBODY)
-        code = pyotp.TOTP(begun.secret).now()
-        await factors.confirm(user_id=anna, code=code, session_id="", provenance=BY_NOBODY)
+    seen = envelope.now()
+    for began, is_left in ((seen, False), (seen + LIFETIME, False), (seen + LIFETIME + timedelta(hours=1), True)):
+        await turn_on(services, anna)
         generation = (await services.auth_replica.aggregates.credentials.load(anna)).state.generation
         await reset(services, await report(services, link(services, anna, generation=generation, at=began)), PASSWORD)
-        state = (await services.auth_replica.aggregates.second_factors.load(anna)).state
-        assert (state.secret is not None) == is_left
+        assert await has_second_factor(services, anna) == is_left
+
+
+async def test_a_reset_that_is_processed_again_leaves_a_second_factor_that_the_owner_set_up_after_it(
+    services: Services, anna: str
+) -> None:
+    auth = services.auth_replica
+    await reset(services, await report(services, link(services, anna)))
+    await turn_on(services, anna, "another horse")
+    changed = [message.open() for message in await services.log.read(subjects.credential(anna))][-1]
+    assert changed.type == "password.changed"
+    await PasswordEndings(services.sessions, auth.second_factors).complete(changed)
+    assert await has_second_factor(services, anna)
+
+
+async def test_a_set_up_that_was_begun_before_a_reset_is_not_confirmed_after_it(services: Services, anna: str) -> None:
+    factors = services.auth_replica.second_factors
+    begun = await factors.begin(user_id=anna, password=PASSWORD, provenance=BY_NOBODY)
+    await reset(services, await report(services, link(services, anna)))
+    code = pyotp.TOTP(begun.secret).now()
+    with pytest.raises(TotpNotBegun):
+        await factors.confirm(user_id=anna, code=code, session_id="", provenance=BY_NOBODY)
+
+
+@pytest.mark.parametrize("order", ["reset by mail first", "newest mail", "undo of a change of the address"])
+async def test_a_second_factor_of_a_thief_is_removed_in_whatever_order_the_owner_takes_the_account_back(
+    services: Services, anna: str, order: str
+) -> None:
+    auth = services.auth_replica
+    thief = tokens_of(await log_in(services))
+    await turn_on(services, anna)
+    if order == "reset by mail first":
+        await reset(services, await auth.reset_token("anna@example.org"))
+        await reset(services, await report(services, link(services, anna, generation=2)), "a third horse")
+    elif order == "newest mail":
+        await change(services, thief, "the horse of a thief")
+        await reset(services, await report(services, link(services, anna, generation=2)))
+    else:
+        await auth.email_changes.request(
+            user_id=anna,
+            email="thief@example.org",
+            password=PASSWORD,
+            own_address=services.auth_queries.own_address,
+            position=Position(),
+            provenance=BY_NOBODY,
+        )
+        await auth.commands.verify_email(await auth.token("thief@example.org"), BY_NOBODY, password=PASSWORD)
+        key = auth.keys.of_email("anna@example.org")
+        until = (await auth.aggregates.addresses.load(key)).state.owner_until
+        assert until is not None
+        undo = auth.undos.sign(EmailChangeUndo(user_id=anna, claim_key=key, until=until))
+        await services.to_auth.call(services.auth.undo_email_change, UndoEmailChangeRequest(token=undo))
+        await reset(services, await auth.reset_token("anna@example.org"))
+    assert not await has_second_factor(services, anna)
 
 
 async def test_alerts_go_to_the_address_that_the_account_has_left_too_for_as_long_as_it_is_the_accounts(

@@ -1,6 +1,7 @@
 """Changes of an account's address over real streams, with any replica."""
 
 import asyncio
+from collections.abc import Awaitable, Callable
 from typing import Any
 
 import msgspec
@@ -18,6 +19,7 @@ from contracts.errors import (
 )
 from contracts.events.user import EmailClaimed, EmailVerified, UserCreated, UserEmailVerified
 from contracts.positions import Position
+from contracts.rpc.vestnik.session.v1 import Tokens
 from contracts.values.ids import new_id
 from infra.security.secrets import Secrets
 from services.auth import domain
@@ -382,6 +384,29 @@ async def test_no_token_that_was_mailed_to_an_address_serves_once_it_is_free(
     for token in resets:
         with pytest.raises(TokenExpired):
             await other.changes(Nobody()).reset(token=token, new="the thief's password", provenance=BY_NOBODY)
+
+
+class Meanwhile(Nobody):
+    """Lets something happen before a session begins."""
+
+    def __init__(self, before: Callable[[], Awaitable[None]]) -> None:
+        super().__init__()
+        self._before = before
+
+    async def create(self, *, user_id: str, **_: object) -> Tokens:
+        await self._before()
+        return Tokens(user_id=user_id, session_id="session")
+
+
+async def test_a_login_that_races_a_return_to_an_earlier_address_succeeds(replicas: tuple[Auth, Auth]) -> None:
+    one, other = replicas
+    anna = await account(one, "anna")
+    await change(one, anna, "new@example.org")
+    login = other.login(Meanwhile(lambda: change(one, anna, "anna@example.org")))
+    logged_in = await login.login(login="anna", password=PASSWORD, device="phone", address="192.0.2.1")
+    generation = (await one.aggregates.credentials.load(anna.user_id)).state.generation
+    assert generation == 2
+    assert one.devices.find(logged_in.device_token, anna.user_id, generation) is not None
 
 
 async def test_both_addresses_receive_a_reset_for_a_week(

@@ -34,35 +34,35 @@ def after(*events: Event) -> SecondFactorState:
 
 
 def test_a_set_up_changes_nothing_until_it_is_confirmed() -> None:
-    (begun,) = domain.decide_begin(OFF, SECRET, NOW)
+    (begun,) = domain.decide_begin(OFF, SECRET, NOW, 1)
     assert isinstance(begun, TotpBegun)
     assert not domain.is_on(begun.state)
-    (confirmed,) = domain.decide_confirm(begun.state, code(7), ("one",), NOW, "here")
+    (confirmed,) = domain.decide_confirm(begun.state, code(7), ("one",), NOW, "here", 1)
     expected = SecondFactorState(generation=1, secret=SECRET, on_since=NOW, counter=7, recovery_codes=("one",))
     assert confirmed == TotpConfirmed(session_id="here", state=expected)
     assert domain.is_on(after(begun, confirmed))
 
 
 def test_a_second_set_up_replaces_the_first() -> None:
-    (first,) = domain.decide_begin(OFF, SECRET, NOW)
+    (first,) = domain.decide_begin(OFF, SECRET, NOW, 1)
     assert isinstance(first, TotpBegun)
-    (second,) = domain.decide_begin(first.state, RESEALED, NOW)
+    (second,) = domain.decide_begin(first.state, RESEALED, NOW, 1)
     assert after(second).begun == RESEALED
 
 
 def test_what_was_not_begun_has_lapsed_or_is_on_is_not_confirmed() -> None:
-    (begun,) = domain.decide_begin(OFF, SECRET, NOW)
+    (begun,) = domain.decide_begin(OFF, SECRET, NOW, 1)
     for state, at in ((OFF, NOW), (ON, NOW), (after(begun), NOW + domain.SET_UP_TIME)):
         with pytest.raises(TotpNotBegun):
-            domain.decide_confirm(state, code(7), (), at, "")
+            domain.decide_confirm(state, code(7), (), at, "", 1)
     with pytest.raises(TotpAlreadyOn):
-        domain.decide_begin(ON, RESEALED, NOW)
+        domain.decide_begin(ON, RESEALED, NOW, 1)
 
 
 def test_a_recovery_code_confirms_nothing() -> None:
-    (begun,) = domain.decide_begin(OFF, SECRET, NOW)
+    (begun,) = domain.decide_begin(OFF, SECRET, NOW, 1)
     with pytest.raises(InvalidTotp):
-        domain.decide_confirm(after(begun), RecoveryCode(digest="one"), (), NOW, "")
+        domain.decide_confirm(after(begun), RecoveryCode(digest="one"), (), NOW, "", 1)
 
 
 def test_a_code_is_good_once_and_voids_all_earlier_ones() -> None:
@@ -96,8 +96,8 @@ def test_the_end_leaves_nothing_but_the_generation(proof: domain.Proof) -> None:
     (removed,) = domain.decide_end(ON, proof, "here")
     assert removed == TotpRemoved(reason="user", session_id="here", state=SecondFactorState(generation=2))
     assert domain.decide_end(after(removed), proof, "here") == ()
-    (begun,) = domain.decide_begin(after(removed), RESEALED, NOW)
-    (confirmed,) = domain.decide_confirm(after(begun), code(1, secret=RESEALED), (), NOW, "")
+    (begun,) = domain.decide_begin(after(removed), RESEALED, NOW, 1)
+    (confirmed,) = domain.decide_confirm(after(begun), code(1, secret=RESEALED), (), NOW, "", 1)
     assert after(confirmed).generation == 3
 
 
@@ -113,9 +113,18 @@ def test_an_operator_or_the_mailbox_owner_removes_it_without_a_code() -> None:
     assert domain.decide_remove(after(removed), "operator") == ()
 
 
-@pytest.mark.parametrize(("since", "removed"), [(-1, True), (0, True), (1, False)])
-def test_what_was_on_before_the_reported_event_stays(since: int, removed: bool) -> None:
-    assert bool(domain.decide_remove(ON, "not_me", NOW + timedelta(seconds=since))) is removed
+@pytest.mark.parametrize(
+    ("since", "until", "removed"), [(-1, 1, True), (0, 1, True), (-1, 0, True), (1, 2, False), (-2, -1, False)]
+)
+def test_what_was_turned_on_before_or_after_a_time_stays(since: int, until: int, removed: bool) -> None:
+    between = (NOW + timedelta(seconds=since), NOW + timedelta(seconds=until))
+    assert bool(domain.decide_remove(ON, "not_me", between)) is removed
+
+
+def test_another_password_ends_a_set_up() -> None:
+    (begun,) = domain.decide_begin(OFF, SECRET, NOW, 1)
+    with pytest.raises(TotpNotBegun):
+        domain.decide_confirm(after(begun), code(7), (), NOW, "", 2)
 
 
 def test_a_device_is_remembered_for_thirty_days_of_one_generation() -> None:
