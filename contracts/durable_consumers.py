@@ -4,8 +4,11 @@ Their names are part of the contract. They never change, and the permissions of 
 owning service may use a consumer.
 """
 
+from datetime import timedelta
+
 import msgspec
 
+from contracts.notification_kinds import ALERT_MAX_AGE
 from contracts.subjects import AUTH, PUBLIC_FILTERS, SESSION
 
 
@@ -17,6 +20,8 @@ class Durable(msgspec.Struct, frozen=True, kw_only=True):
     subject_filter: str
     # Events that wait for their next attempt; at this number no other event is delivered.
     most_pending: int = 1_000
+    # Events that were stored longer before the consumer was created are not delivered; None: all are.
+    max_age: timedelta | None = None
 
 
 VERIFICATION_MAIL = Durable(
@@ -33,13 +38,15 @@ SECURITY_NOTICES = Durable(
 PASSWORD_ENDINGS = Durable(
     name="auth-password-endings", service="auth", stream=AUTH, subject_filter="vestnik.auth.credential.*"
 )
-# Alerts that wait until an account or its mailbox has room are no outage.
+# Alerts that wait until an account or its mailbox has room are no outage. A new consumer leaves out the events that are
+# too old for an alert.
 SESSION_ALERTS = Durable(
     name="auth-session-alerts",
     service="auth",
     stream=SESSION,
     subject_filter=PUBLIC_FILTERS[SESSION],
     most_pending=100_000,
+    max_age=ALERT_MAX_AGE,
 )
 PASSWORD_ALERTS = Durable(
     name="auth-password-alerts",
@@ -47,6 +54,7 @@ PASSWORD_ALERTS = Durable(
     stream=AUTH,
     subject_filter="vestnik.auth.credential.*",
     most_pending=100_000,
+    max_age=ALERT_MAX_AGE,
 )
 EMAIL_ALERTS = Durable(
     name="auth-email-alerts",
@@ -54,6 +62,7 @@ EMAIL_ALERTS = Durable(
     stream=AUTH,
     subject_filter="vestnik.auth.email.*",
     most_pending=100_000,
+    max_age=ALERT_MAX_AGE,
 )
 SECOND_FACTOR_ALERTS = Durable(
     name="auth-second-factor-alerts",
@@ -61,6 +70,7 @@ SECOND_FACTOR_ALERTS = Durable(
     stream=AUTH,
     subject_filter="vestnik.auth.second_factor.*",
     most_pending=100_000,
+    max_age=ALERT_MAX_AGE,
 )
 PROFILE_CREATION = Durable(name="profile-creation", service="profile", stream=AUTH, subject_filter=PUBLIC_FILTERS[AUTH])
 

@@ -7,15 +7,17 @@ database repeats nothing. Delivery is at least once; the effect makes itself ide
 import asyncio
 import logging
 from collections.abc import AsyncIterator, Awaitable, Callable
+from datetime import datetime
 
 from nats.aio.client import Client
 from nats.aio.msg import Msg
 from nats.errors import Error as NatsError
 from nats.errors import TimeoutError as NatsTimeout
 from nats.js.api import AckPolicy, ConsumerConfig, DeliverPolicy
+from nats.js.errors import NotFoundError
 
 from contracts.durable_consumers import Durable
-from contracts.envelope import Recorded
+from contracts.envelope import Recorded, now
 from contracts.errors import VestnikError
 from contracts.events.event import Event
 from streams.message import Message
@@ -93,6 +95,7 @@ class EventReactor:
     async def _messages(self) -> AsyncIterator[Msg]:
         """The consumer's events, one by one: each worker fetches for itself, one event at a time."""
         durable = self._durable
+        deliver_policy, start_time = await self._start()
         await self._jetstream.add_consumer(
             durable.stream,
             ConsumerConfig(
@@ -100,7 +103,8 @@ class EventReactor:
                 name=durable.name,
                 durable_name=durable.name,
                 filter_subject=durable.subject_filter,
-                deliver_policy=DeliverPolicy.ALL,
+                deliver_policy=deliver_policy,
+                opt_start_time=start_time,
                 ack_policy=AckPolicy.EXPLICIT,
                 ack_wait=self._ack_wait,
                 max_deliver=-1,
@@ -121,6 +125,19 @@ class EventReactor:
                     yield message
         finally:
             await subscription.unsubscribe()
+
+    async def _start(self) -> tuple[DeliverPolicy | None, datetime | None]:
+        """Where the consumer begins; NATS accepts no other start for a consumer that exists."""
+        durable = self._durable
+        if durable.max_age is None:
+            return DeliverPolicy.ALL, None
+        try:
+            existing = (await self._jetstream.consumer_info(durable.stream, durable.name)).config
+        except NotFoundError:
+            # Whole minutes, so that replicas that create it at the same time agree.
+            start = (now() - durable.max_age).replace(second=0, microsecond=0)
+            return DeliverPolicy.BY_START_TIME, start
+        return existing.deliver_policy, existing.opt_start_time
 
     async def _handle(self, message: Msg) -> None:
         """Settles the event; an effect in progress may finish within 5 s when the process stops."""

@@ -119,7 +119,9 @@ def permissions_of(party: str) -> Rights:
         elif party in SERVICES:
             # The events that read models leave out, and nothing else of OPERATOR.
             imports += _reading(stream, f"{_API}.CONSUMER.CREATE.{stream}.*.{DEAD_LETTERS_FILTER}")
-    imports += [f"$JS.ACK.{durable.stream}.{durable.name}.>" for durable in DURABLES if durable.service == party]
+    own_durables = [f"{durable.stream}.{durable.name}" for durable in DURABLES if durable.service == party]
+    imports += [f"$JS.ACK.{durable}.>" for durable in own_durables]
+    imports += [f"{_API}.CONSUMER.INFO.{durable}" for durable in own_durables]
     if party == GATEWAY:
         imports += [LIMITS_FILTER, *_reading(LIMITS, f"{_API}.CONSUMER.CREATE.{LIMITS}.*.{LIMITS_FILTER}")]
     for bucket, settings in BUCKETS.items():

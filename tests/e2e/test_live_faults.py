@@ -1,12 +1,14 @@
 """Live events while gateways and NATS are killed and every client is thrown out: nothing lost, nothing twice."""
 
 import asyncio
+import signal
 from contextlib import AsyncExitStack
 
 import pytest
 
 from tests.e2e.people import Api, Json, Person, eventually
 from tests.fix_system import wait_until
+from tests.processes import family
 from tests.sse_client import Refused, Stream, connect, listening
 
 
@@ -108,6 +110,47 @@ async def test_no_fault_and_no_reconnect_loses_or_repeats_an_event(fragile_api: 
         got = [data["sequence"] for data in follower.events]
         assert got == list(range(1, len(got) + 1))
         assert [data["text"] for data in follower.events][: len(sent)] == sent
+
+
+@pytest.mark.parametrize("fragile_system", [1], indirect=True, ids=["one-replica"])
+async def test_while_messaging_stands_still_replies_arrive_without_the_text_that_they_quote(fragile_api: Api) -> None:
+    api, system = fragile_api, fragile_api.system
+    anna, boris = await api.friends()
+    [original] = await anna.sends(boris, "original")
+    # A gateway that has just started has no message in memory.
+    [killed] = system.serving("gateway")
+    killed.kill()
+
+    def back() -> bool:
+        return system.serving("gateway") not in ([], [killed]) and system.is_ready()
+
+    await asyncio.to_thread(wait_until, back, "gateway back")
+    async with listening(system.url, anna.access_token) as annas:
+        begin = annas.id
+    for text in ("first", "second"):
+        body = {"text": text, "client_message_id": text, "reply_to": original["message_id"]}
+        sent = await boris.ask("POST", f"/v1/conversations/{anna.user_id}/messages", json=body)
+        assert sent.status_code == 201, sent.text
+
+    async def replies() -> list[tuple[str, str | None]]:
+        async with listening(system.url, anna.access_token, last_event_id=begin) as annas:
+            await annas.until(lambda stream: sum(event.type == "message.sent" for event in stream.events) >= 2)
+            shown = [event.data for event in annas.events if event.type == "message.sent"]
+            return [(message["text"], message["reply_to"].get("text")) for message in shown]
+
+    frozen = [process for program in system.serving("messaging") for process in family(program.pid)]
+    for process in frozen:
+        process.send(signal.SIGSTOP)
+    try:
+        assert await replies() == [("first", None), ("second", None)]
+    finally:
+        for process in frozen:
+            process.send(signal.SIGCONT)
+
+    async def quoted() -> bool:
+        return await replies() == [("first", "original"), ("second", "original")]
+
+    await eventually(quoted, "the quoted text")
 
 
 async def ended(stream: Stream, within: float) -> bool:

@@ -188,8 +188,10 @@ async def test_a_durable_consumer_is_touched_by_its_service_alone_and_deleted_by
         }
         rest = {f"{API}.CONSUMER.CREATE.{place}", f"{API}.CONSUMER.CREATE.{place}.vestnik.auth.user.*"} - using
         mine = durable.service == name
-        permitted = await party.permitted_to_publish([*using, *rest, f"{API}.CONSUMER.DELETE.{place}"])
-        assert permitted - rest == (using if mine else set())
+        info = f"{API}.CONSUMER.INFO.{place}"
+        permitted = await party.permitted_to_publish([*using, *rest, info, f"{API}.CONSUMER.DELETE.{place}"])
+        assert (info in permitted) == (mine or name == OPERATOR)
+        assert permitted - rest - {info} == (using if mine else set())
         assert mine or not permitted & rest
 
 
