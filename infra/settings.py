@@ -19,6 +19,8 @@ from infra.operator_errors import OperatorError
 
 PREFIX = "VESTNIK_"
 _ADDRESSES = "addresses"
+# What begins a name that is looked up in DNS, in an address; the server to ask (`dns://server/name`) cannot be chosen.
+_SCHEME, _DNS = "dns://", "dns:///"
 PortNumber = Annotated[int, Meta(ge=0, le=65535)]
 Doc = Meta  # `Doc(description=…)` reads better than `Meta` where a setting is declared
 
@@ -349,7 +351,15 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
         if not str(converted.get("database_url") or "postgresql://").startswith(("postgresql://", "postgres://")):
             # The value is not shown: it may contain a password.
             raise BadSetting("VESTNIK_DATABASE_URL must be postgresql://…")
-        return msgspec.structs.replace(cls(), **converted)
+        settings = msgspec.structs.replace(cls(), **converted)
+        for name in addresses:
+            if not settings.addresses[name]:
+                continue
+            try:
+                settings.addresses_of(name), settings.names_of(name)
+            except BadSetting as error:
+                raise BadSetting(f"{variable(_address_field(name))}: {error}") from error
+        return settings
 
     def environment(self) -> dict[str, str]:
         """The settings as environment variables, for a process that needs the same settings."""
@@ -386,28 +396,52 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
         return msgspec.structs.replace(self, addresses={**self.addresses, **joined})
 
     def addresses_of(self, service: str) -> list[tuple[str, int]]:
-        """Addresses of the service's replicas; `profile_rest` is where profile answers REST.
+        """Listed addresses of the service's replicas; `profile_rest` is where profile answers REST.
 
         Raises:
             BadSetting: an address is not `host:port`.
         """
-        return [split_address(part) for part in self.addresses[service].split(",")]
+        return [split_address(part) for part in self._parts(service) if not part.startswith(_SCHEME)]
+
+    def names_of(self, service: str) -> list[tuple[str, int]]:
+        """Names in DNS of which every address is a replica of the service, each with the port of all.
+
+        Raises:
+            BadSetting: a name is not `dns:///name:port`.
+        """
+        return [split_address(part, after=_DNS) for part in self._parts(service) if part.startswith(_SCHEME)]
+
+    def _parts(self, service: str) -> list[str]:
+        return [part.strip() for part in self.addresses[service].split(",")]
 
     def listen_address(self, service: str) -> tuple[str, int]:
-        """The address on which this process of the service listens."""
-        own = self.listen if service in REGISTRY else self.rest_listen
-        return split_address(own) if own else self.addresses_of(service)[0]
+        """The address on which this process of the service listens.
+
+        Raises:
+            BadSetting: an address is invalid, or the service has names alone and no address to listen on is set.
+        """
+        field = "listen" if service in REGISTRY else "rest_listen"
+        own = getattr(self, field)
+        if own:
+            return split_address(own)
+        addresses = self.addresses_of(service)
+        if not addresses:
+            raise BadSetting(
+                f"{variable(field)} must be set, as 0.0.0.0:{self.names_of(service)[0][1]}: "
+                f"{variable(_address_field(service))} is a name"
+            )
+        return addresses[0]
 
 
-def split_address(text: str) -> tuple[str, int]:
-    """`host:port` as a pair.
+def split_address(text: str, *, after: str = "") -> tuple[str, int]:
+    """`host:port`, after a prefix, as a pair.
 
     Raises:
-        BadSetting: the text is not `host:port`.
+        BadSetting: the text has another form.
     """
-    host, _, port = text.strip().rpartition(":")
-    if not host or not port.isdecimal() or not 0 <= int(port) <= 65535:
-        raise BadSetting(f"{text!r} is not host:port")
+    host, _, port = text.strip().removeprefix(after).rpartition(":")
+    if not host or "/" in host or not port.isdecimal() or not 0 <= int(port) <= 65535:
+        raise BadSetting(f"{text!r} is not {after}host:port")
     return host.strip("[]"), int(port)
 
 
@@ -441,7 +475,10 @@ def _address_field(name: str) -> str:
 def _address_description(name: str) -> str:
     service = service_of(name)
     empty = "; empty: it does not run" if REGISTRY[service].optional else ""
-    return f"Where {service} answers {'gRPC' if name == service else 'REST'}: `host:port`, comma-separated{empty}."
+    return (
+        f"Where {service} answers {'gRPC' if name == service else 'REST'}: `host:port` or `dns:///name:port` (every "
+        f"address of the name in DNS), comma-separated{empty}."
+    )
 
 
 def _description(hint: object) -> str:

@@ -1,15 +1,16 @@
 """gRPC client of a service: round robin over its replicas, a deadline on every call, retries where they are safe.
 
-Writes to one aggregate go to one replica while it is available. Two writers of the same aggregate are correct, but each
-append of one makes the other's next append conflict, and the state that each keeps in memory falls behind.
+Writes to one aggregate go to one replica while it is available, by rendezvous hashing: when replicas come or go, only
+the aggregates of these move. Two writers of the same aggregate are correct, but each append of one makes the other's
+next append conflict, and the state that each keeps in memory falls behind.
 """
 
 import asyncio
 import time
-import zlib
-from collections.abc import AsyncGenerator, AsyncIterator, Awaitable, Callable, Mapping
+from collections.abc import AsyncGenerator, AsyncIterator, Awaitable, Callable, Mapping, Sequence
 from functools import partial
-from itertools import cycle
+from hashlib import blake2b
+from itertools import count
 from typing import Any, Protocol, TypeVar
 
 from grpclib import GRPCError
@@ -18,12 +19,14 @@ from grpclib.config import Configuration
 from grpclib.encoding.proto import ProtoStatusDetailsCodec
 from grpclib.exceptions import StreamTerminatedError
 
+from contracts.deadlines import REQUEST
 from contracts.errors import DeadlineExceeded, NoQuorum, Unavailable, VestnikError
 from contracts.services import OPERATOR
 from infra.rpc.call_context import Call, current
 from infra.rpc.error_mapping import from_grpc, was_executed
 from infra.rpc.multiplex.channel import MultiplexedChannel
 from infra.rpc.multiplex.stub import multiplexed
+from infra.rpc.replicas import Address, Replicas
 from infra.rpc.service_tokens import Issuer
 from infra.rpc.tls import client_side
 from infra.rpc.transport.channel import Channel
@@ -40,6 +43,9 @@ Stub = TypeVar("Stub")
 _FIRST_PAUSE, _LONGEST_PAUSE = 0.02, 0.5
 # Longest retry-after, in seconds, that the client waits out itself, within the deadline.
 _LONGEST_WAIT = 1
+# Seconds after which the connection to a replica that is no longer among the present ones is closed: no call that was
+# made on it lasts longer.
+_LEAVING = REQUEST + 1.0
 
 
 class Unary(Protocol[Request_contra, Response_co]):
@@ -57,39 +63,34 @@ class Streaming(Protocol[Request_contra, Response_co]):
 class Client:
     """A client of one service, over all of its replicas."""
 
-    def __init__(self, target: str, *, me: str, settings: Settings, secrets: Secrets, carried: bool = False) -> None:
-        """`carried`: multiplex unary calls on a long-lived stream to each replica (infra/rpc/multiplex)."""
+    def __init__(
+        self,
+        target: str,
+        *,
+        me: str,
+        settings: Settings,
+        secrets: Secrets,
+        carried: bool = False,
+        replicas: Replicas | None = None,
+    ) -> None:
+        """Needs a running event loop if the replicas are found by name.
+
+        `carried`: multiplex unary calls on a long-lived stream to each replica (infra/rpc/multiplex).
+        `replicas`: of the target, if not those of the settings; the client starts and closes them.
+        """
         self._target = target
         self._issuer = Issuer(me, secrets)
-        tls = client_side(settings, me, target)
-        config = Configuration(
-            _keepalive_time=20.0,
-            _keepalive_timeout=10.0,
-            # Also without calls in flight: the multiplexing stream is always open.
-            _http2_max_pings_without_data=0,
-            _http2_min_sent_ping_interval_without_data=15.0,
-            ssl_target_name_override=tls.target if tls else None,
-        )
-        channels = [
-            Channel(
-                host,
-                port,
-                config=config,
-                codec=StrictCodec(),
-                status_details_codec=ProtoStatusDetailsCodec(),
-                ssl=tls.context if tls else None,
-            )
-            for host, port in settings.addresses_of(target)
-        ]
-        self._replicas: list[Channel | MultiplexedChannel] = (
-            [MultiplexedChannel(channel, partial(self._issuer.token, target)) for channel in channels]
-            if carried
-            else [*channels]
-        )
+        self._tls = client_side(settings, me, target)
         self._carried = carried
-        self._turns = cycle(self._replicas)
+        self._addresses = replicas or Replicas.of(settings, target)
+        # Those to which calls are made, and in addition those that have left and may still answer earlier calls.
+        self._replicas: dict[Address, Channel | MultiplexedChannel] = {}
+        self._leaving: dict[Address, tuple[Channel | MultiplexedChannel, asyncio.TimerHandle]] = {}
+        self._turns = count()
         # The replica for the call that is being started; None: the next in turn.
         self._chosen: Channel | MultiplexedChannel | None = None
+        self._follow()
+        self._addresses.start(self._follow)
 
     def stub(self, kind: Callable[[Any], Stub]) -> Stub:
         """The generated stub, distributing its calls over the replicas."""
@@ -110,8 +111,15 @@ class Client:
         return replica.unary(name, request, reply_type, timeout, metadata)
 
     def _next(self) -> Channel | MultiplexedChannel:
-        replica, self._chosen = self._chosen or next(self._turns), None
-        return replica
+        """
+        Raises:
+            OSError: no replica has been found yet.
+        """
+        replica, self._chosen = self._chosen, None
+        if replica is not None:
+            return replica
+        usable = self._usable()
+        return self._replicas[usable[next(self._turns) % len(usable)]]
 
     async def call(
         self,
@@ -139,9 +147,9 @@ class Client:
             deadline = min(deadline, call.deadline)
         pause, attempts = 0.0, 0
         while True:
-            # The stub uses it synchronously when it starts the call, before any other call can.
-            self._chosen = self._replica_for(about) if about is not None and not attempts else None
             try:
+                # The stub uses it synchronously when it starts the call, before any other call can.
+                self._chosen = self._replica_for(about) if about is not None and not attempts else None
                 return await method(
                     request,
                     timeout=max(deadline - time.monotonic(), 0.001),
@@ -161,6 +169,7 @@ class Client:
                 failure = Unavailable()
             except OSError:
                 failure = Unavailable()  # connection refused: the call was never sent
+            self._addresses.look_again()
             attempts += 1
             if attempts >= len(self._replicas):
                 if isinstance(failure, NoQuorum) or (failure.retry_after or 0) > _LONGEST_WAIT:
@@ -188,14 +197,77 @@ class Client:
         except GRPCError as error:
             raise from_grpc(error) from error
         except (StreamTerminatedError, OSError) as error:
+            self._addresses.look_again()
             raise Unavailable() from error
 
     def close(self) -> None:
-        for replica in self._replicas:
+        self._addresses.close()
+        for replica in self._replicas.values():
+            replica.close()
+        for replica, timer in self._leaving.values():
+            timer.cancel()
             replica.close()
 
+    def _follow(self) -> None:
+        """Makes calls to the replicas that are present now. One that has left answers the calls that it has."""
+        before, self._replicas = self._replicas, {}
+        first = not before
+        for address in self._addresses.present:
+            replica = before.pop(address, None)
+            if replica is None and address in self._leaving:
+                replica, timer = self._leaving.pop(address)
+                timer.cancel()
+            # Among others, a new one gets calls once it can be reached.
+            self._replicas[address] = replica or self._open(address, proven=first)
+        for address, replica in before.items():
+            timer = asyncio.get_running_loop().call_later(_LEAVING, self._part_with, address)
+            self._leaving[address] = replica, timer
+
+    def _part_with(self, address: Address) -> None:
+        replica, _ = self._leaving.pop(address)
+        replica.close()
+
+    def _open(self, address: Address, *, proven: bool) -> Channel | MultiplexedChannel:
+        channel = Channel(
+            *address,
+            config=Configuration(
+                _keepalive_time=20.0,
+                _keepalive_timeout=10.0,
+                # Also without calls in flight: the multiplexing stream is always open.
+                _http2_max_pings_without_data=0,
+                _http2_min_sent_ping_interval_without_data=15.0,
+                ssl_target_name_override=self._tls.target if self._tls else None,
+            ),
+            codec=StrictCodec(),
+            status_details_codec=ProtoStatusDetailsCodec(),
+            ssl=self._tls.context if self._tls else None,
+        )
+        if not self._carried:
+            return channel
+        return MultiplexedChannel(channel, partial(self._issuer.token, self._target), proven=proven)
+
+    def _usable(self) -> Sequence[Address]:
+        """The replicas that were not lost or unreachable last time; all, if there is none.
+
+        Raises:
+            OSError: no replica has been found yet.
+        """
+        if not self._replicas:
+            raise ConnectionRefusedError("no replica has been found yet")
+        return [
+            address
+            for address, replica in self._replicas.items()
+            if not isinstance(replica, MultiplexedChannel) or replica.usable()
+        ] or list(self._replicas)
+
     def _replica_for(self, about: str) -> Channel | MultiplexedChannel:
-        return self._replicas[zlib.crc32(about.encode()) % len(self._replicas)]
+        """The usable replica with the greatest hash of itself and the aggregate.
+
+        Raises:
+            OSError: no replica has been found yet.
+        """
+        home = max(self._usable(), key=lambda address: blake2b(f"{address} {about}".encode(), digest_size=8).digest())
+        return self._replicas[home]
 
     def _metadata(self, call: Call) -> dict[str, str]:
         metadata = call.metadata()

@@ -17,6 +17,7 @@ from contracts.subjects import LAST_SEEN, PROFILE
 from contracts.values.ids import new_id
 from infra.rpc.call_context import Call
 from infra.rpc.client import Client
+from infra.rpc.replicas import Replicas
 from infra.rpc.service_tokens import Issuer
 from infra.rpc.tls import HTTP, client_side
 from infra.runtime.connections import connect_nats
@@ -131,10 +132,13 @@ async def gateway(settings: Settings, secrets: Secrets, nats: NATS, metrics: Met
     given_up = GivenUp(nats)
     sealed = SealedPositions(secrets.position_keys(KeyTerms.of(settings)), check=given_up.assert_current)
 
-    def client(target: str) -> Client:
-        return Client(target, me=GATEWAY, settings=settings, secrets=secrets, carried=True)
-
     required = [service for service in dependencies(GATEWAY) if not REGISTRY[service].optional]
+    present = [*required, OPERATOR] if settings.addresses[OPERATOR] else required
+    replicas = {service: Replicas.of(settings, service) for service in present}
+
+    def client(target: str) -> Client:
+        return Client(target, me=GATEWAY, settings=settings, secrets=secrets, carried=True, replicas=replicas[target])
+
     load = ConcurrencyLimiter()
     metrics.running.set_function(lambda: load.running)
     readiness = Readiness(
@@ -145,11 +149,11 @@ async def gateway(settings: Settings, secrets: Secrets, nats: NATS, metrics: Met
             "live": lambda: live.alive,
             "quorum": lambda: quorum is None or quorum.was_held,
         },
-        {service: settings.addresses_of(service) for service in required},
+        {service: replicas[service] for service in required},
         tls=partial(client_side, settings, GATEWAY),
     )
     async with ProfileReader(
-        settings.addresses_of("profile_rest"),
+        Replicas.of(settings, "profile_rest"),
         cache,
         news,
         metrics,

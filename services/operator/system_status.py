@@ -14,6 +14,7 @@ from contracts.services import GATEWAY, OPERATOR, RPC_SERVICES
 from contracts.subjects import STREAMS
 from infra.operator_errors import OperatorError
 from infra.rpc.health import is_serving
+from infra.rpc.replicas import Replicas
 from infra.rpc.tls import client_side
 from infra.runtime.connections import connect_nats
 from infra.runtime.run_file import find
@@ -153,8 +154,10 @@ def _metrics(settings: Settings) -> dict[str, list[str]]:
 
 async def _service(settings: Settings, name: str, metrics: list[str]) -> ServiceStatus:
     tls = client_side(settings, OPERATOR, name)
-    answers = await asyncio.gather(*(is_serving(host, port, tls=tls) for host, port in settings.addresses_of(name)))
-    state = "serving" if all(answers) else "partly" if any(answers) else "down"
+    replicas = Replicas.of(settings, name)
+    await replicas.refresh()
+    answers = await asyncio.gather(*(is_serving(host, port, tls=tls) for host, port in replicas.present))
+    state = "down" if not any(answers) else "serving" if all(answers) else "partly"
     return ServiceStatus(name, state, metrics)
 
 

@@ -28,8 +28,11 @@ _CODEC = StrictCodec()
 
 
 class MultiplexedChannel:
-    def __init__(self, channel: Channel, token: Callable[[], str]) -> None:
-        """`token`: returns the token that authenticates the stream; each call has its own in addition."""
+    def __init__(self, channel: Channel, token: Callable[[], str], *, proven: bool = True) -> None:
+        """`token`: returns the token that authenticates the stream; each call has its own in addition.
+
+        `proven`: false keeps the replica from counting as usable before its stream has opened for the first time.
+        """
         # For streaming calls, which are not multiplexed.
         self.channel = channel
         self._token = token
@@ -38,6 +41,16 @@ class MultiplexedChannel:
         self._tasks: set[asyncio.Task[None]] = set()
         self._rest = 0.0
         self._rest_until = 0.0
+        # Whether the last attempt to open a stream failed, or the last stream was lost.
+        self._failing = not proven
+
+    def usable(self) -> bool:
+        """Whether nothing is known against the replica; if something is, a new stream is tried in the background."""
+        if self._line is None and self._failing:
+            if self._opening is None and asyncio.get_running_loop().time() >= self._rest_until:
+                self._start()
+            return False
+        return True
 
     async def unary(
         self, name: str, request: object, reply_type: type[Any], timeout: float, metadata: Mapping[str, str]
@@ -75,19 +88,22 @@ class MultiplexedChannel:
         """
         loop = asyncio.get_running_loop()
         began = loop.time()
-        if self._opening is None:
-            if loop.time() < self._rest_until:
-                raise ConnectionRefusedError("the replica was unreachable a moment ago")
-            self._opening = loop.create_future()
-            task = loop.create_task(self._keep(self._opening))
-            self._tasks.add(task)
-            task.add_done_callback(self._tasks.discard)
-        opening = self._opening
+        if self._opening is None and loop.time() < self._rest_until:
+            raise ConnectionRefusedError("the replica was unreachable a moment ago")
+        opening = self._opening or self._start()
         # Other calls wait for the same future: a timeout here must not cancel it.
         await asyncio.wait((opening,), timeout=timeout)
         if not opening.done():
             raise ConnectionAbortedError("the replica does not answer")
         return opening.result(), max(timeout + began - loop.time(), 0.001)
+
+    def _start(self) -> "asyncio.Future[CallStream]":
+        loop = asyncio.get_running_loop()
+        opening = self._opening = loop.create_future()
+        task = loop.create_task(self._keep(opening))
+        self._tasks.add(task)
+        task.add_done_callback(self._tasks.discard)
+        return opening
 
     async def _keep(self, opening: "asyncio.Future[CallStream]") -> None:
         """Opens a stream and runs it until it ends."""
@@ -97,7 +113,7 @@ class MultiplexedChannel:
                 PATH, Cardinality.STREAM_STREAM, Calls, Answers, metadata={AUTHORIZATION: f"Bearer {self._token()}"}
             ) as stream:
                 await self._open(stream)
-                self._line, self._opening, self._rest = line, None, 0.0
+                self._line, self._opening, self._rest, self._failing = line, None, 0.0, False
                 opening.set_result(line)
                 await line.attend(stream)
         except Exception as error:
@@ -105,7 +121,7 @@ class MultiplexedChannel:
             self._failed(opening, error)
         finally:
             if self._line is line:
-                self._line = None
+                self._line, self._failing = None, True
             if self._opening is opening:
                 self._opening = None
             if not opening.done():
@@ -142,5 +158,6 @@ class MultiplexedChannel:
         line.end()
 
     def _pause(self) -> None:
+        self._failing = True
         self._rest = min(self._rest * 2 or _FIRST_REST, _LONGEST_REST)
         self._rest_until = asyncio.get_running_loop().time() + self._rest

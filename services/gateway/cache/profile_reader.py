@@ -19,6 +19,7 @@ from contracts.errors import (
 from contracts.positions import Position
 from contracts.subjects import AUTH, PROFILE
 from infra.rpc.call_context import Call
+from infra.rpc.replicas import Address, Replicas
 from infra.rpc.service_tokens import Issuer
 from infra.rpc.tls import Tls
 from services.gateway.cache.profile_cache import CachedProfile, ProfileCache
@@ -44,7 +45,7 @@ class ProfileReader:
 
     def __init__(
         self,
-        replicas: list[tuple[str, int]],
+        replicas: Replicas,
         cache: ProfileCache,
         news: ProfileInvalidation,
         metrics: Metrics,
@@ -52,8 +53,8 @@ class ProfileReader:
         issuer: Issuer,
         tls: Tls | None = None,
     ) -> None:
-        scheme = "http" if tls is None else "https"
-        self._bases = [f"{scheme}://{f'[{host}]' if ':' in host else host}:{port}" for host, port in replicas]
+        """`replicas`: of the profile service over REST; started and closed with the reader."""
+        self._replicas = replicas
         self._issuer = issuer
         self._tls = tls
         self._turn = itertools.count()
@@ -70,11 +71,13 @@ class ProfileReader:
             timeout=aiohttp.ClientTimeout(total=_SECONDS, sock_connect=_CONNECT_SECONDS),
             auto_decompress=False,
         )
+        self._replicas.start()
         return self
 
     async def __aexit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
+        self._replicas.close()
         if self._session is not None:
             await self._session.close()
 
@@ -103,21 +106,25 @@ class ProfileReader:
 
     async def _fetch(self, user_id: str, call: Call) -> CachedProfile:
         failure: VestnikError = Unavailable()
-        for _ in range(len(self._bases) + 1):
-            base = self._bases[next(self._turn) % len(self._bases)]
+        for _ in range(len(self._replicas.present) + 1):
+            if not (present := self._replicas.present):
+                break
             try:
-                return await self._ask(base, user_id, call)
+                return await self._ask(present[next(self._turn) % len(present)], user_id, call)
             except TimeoutError as error:
                 if not isinstance(error, aiohttp.ConnectionTimeoutError):
                     raise DeadlineExceeded from error
             except aiohttp.ClientError:
                 # Refused, or a pooled connection that had been closed: a read is safe to retry.
                 failure = Unavailable()
+            self._replicas.look_again()
         raise failure
 
-    async def _ask(self, base: str, user_id: str, call: Call) -> CachedProfile:
+    async def _ask(self, address: Address, user_id: str, call: Call) -> CachedProfile:
         assert self._session is not None
-        url = f"{base}/profiles/{user_id}"
+        host, port = address
+        scheme = "http" if self._tls is None else "https"
+        url = f"{scheme}://{f'[{host}]' if ':' in host else host}:{port}/profiles/{user_id}"
         expected = None if self._tls is None else self._tls.target
         headers = call.metadata() | self._service_token(user_id, call)
         response = self._session.get(url, headers=headers, server_hostname=expected)

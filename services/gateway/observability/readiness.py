@@ -5,6 +5,7 @@ import time
 from collections.abc import Callable, Mapping
 
 from infra.rpc.health import said_serving
+from infra.rpc.replicas import Replicas
 from infra.rpc.tls import Tls
 
 # Seconds for which a result is reused, so that probes cost the services next to nothing.
@@ -21,7 +22,7 @@ class Readiness:
     def __init__(
         self,
         conditions: Mapping[str, Condition],
-        services: Mapping[str, list[tuple[str, int]]],
+        services: Mapping[str, Replicas],
         *,
         tls: Callable[[str], Tls | None] = lambda _: None,
     ) -> None:
@@ -49,7 +50,7 @@ class Readiness:
     async def _one_serves(self, service: str) -> bool:
         """Whether at least one replica of the service is ready."""
         replicas, tls = self._services[service], self._tls[service]
-        serving = await asyncio.gather(*(said_serving(host, port, tls=tls) for host, port in replicas))
+        serving = await asyncio.gather(*(said_serving(host, port, tls=tls) for host, port in replicas.present))
         if any(serving):
             self._served_at[service] = time.monotonic()
             return True

@@ -16,6 +16,7 @@ from contracts.positions import Position
 from contracts.subjects import AUTH
 from contracts.values.ids import new_id
 from infra.rpc.call_context import Call
+from infra.rpc.replicas import Replicas
 from infra.rpc.service_tokens import Issuer, Verifier
 from infra.rpc.tls import HTTP, client_side, make_certificates, server_side
 from infra.runtime.sockets import open_listener
@@ -87,7 +88,8 @@ async def reading(
     issuer = Issuer(token_of, Secrets.load(settings.secrets_path))
     tls = client_side(settings, me, "profile", HTTP)
     news = cast(ProfileInvalidation, NoNews())
-    async with ProfileReader([("127.0.0.1", port)], ProfileCache(), news, Metrics(), issuer=issuer, tls=tls) as reads:
+    replicas = Replicas([("127.0.0.1", port)])
+    async with ProfileReader(replicas, ProfileCache(), news, Metrics(), issuer=issuer, tls=tls) as reads:
         yield reads
 
 

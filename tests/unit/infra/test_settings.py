@@ -2,6 +2,7 @@
 
 from pathlib import Path
 
+import msgspec
 import pytest
 
 from infra.settings import BadSetting, Settings, describe, split_address
@@ -58,6 +59,39 @@ def test_every_setting_is_documented() -> None:
 def test_several_addresses_are_several_replicas() -> None:
     settings = Settings(addresses={"auth": "127.0.0.1:1, [::1]:2"})
     assert settings.addresses_of("auth") == [("127.0.0.1", 1), ("::1", 2)]
+
+
+def test_a_name_in_dns_is_no_listed_address_and_can_stand_beside_one() -> None:
+    settings = Settings.load({"VESTNIK_AUTH_ADDRESS": "dns:///auth-headless:7001, 127.0.0.1:1"}, None)
+    assert settings.names_of("auth") == [("auth-headless", 7001)]
+    assert settings.addresses_of("auth") == [("127.0.0.1", 1)]
+    assert settings.names_of("session") == []
+
+
+@pytest.mark.parametrize(
+    ("text", "form"),
+    [
+        ("dns:///auth", "dns:///host:port"),
+        ("dns://auth", "dns:///host:port"),
+        ("dns://auth:7001", "dns:///host:port"),
+        ("dns://1.1.1.1/auth:7001", "dns:///host:port"),
+        ("dns:///:7001", "dns:///host:port"),
+        ("127.0.0.1:1,dns:///auth:", "dns:///host:port"),
+        ("http://auth:80", "host:port"),
+    ],
+)
+def test_a_bad_address_of_a_service_is_refused_at_the_start_with_its_variable(text: str, form: str) -> None:
+    with pytest.raises(BadSetting, match=f"VESTNIK_AUTH_ADDRESS: .* is not {form}$"):
+        Settings.load({"VESTNIK_AUTH_ADDRESS": text}, None)
+
+
+def test_a_process_whose_service_is_a_name_says_which_address_to_listen_on() -> None:
+    settings = Settings(addresses={"profile": "dns:///profile:7003", "profile_rest": "dns:///profile:7004"})
+    with pytest.raises(BadSetting, match=r"VESTNIK_LISTEN must be set, as 0.0.0.0:7003: VESTNIK_PROFILE_ADDRESS"):
+        settings.listen_address("profile")
+    with pytest.raises(BadSetting, match=r"VESTNIK_REST_LISTEN must be set, as 0.0.0.0:7004"):
+        settings.listen_address("profile_rest")
+    assert msgspec.structs.replace(settings, listen="0.0.0.0:7003").listen_address("profile") == ("0.0.0.0", 7003)
 
 
 @pytest.mark.parametrize("text", ["", "localhost", "localhost:", ":80", "localhost:x", "localhost:70000"])

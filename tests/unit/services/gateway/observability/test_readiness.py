@@ -10,6 +10,7 @@ from grpclib.health.v1.health_pb2 import HealthCheckRequest, HealthCheckResponse
 from grpclib.server import Server, Stream
 
 from infra.embedded.ports import free_port
+from infra.rpc.replicas import Replicas
 from services.gateway.observability import readiness
 from services.gateway.observability.readiness import Readiness
 
@@ -37,7 +38,7 @@ class Asked:
         self.service = Service()
         self.server = Server([self.service])
         self.port = free_port()
-        self.readiness = Readiness({}, {"auth": [("127.0.0.1", self.port)]})
+        self.readiness = Readiness({}, {"auth": Replicas([("127.0.0.1", self.port)])})
 
 
 @pytest_asyncio.fixture
