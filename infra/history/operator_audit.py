@@ -77,7 +77,7 @@ class Audit(msgspec.Struct, frozen=True):
 
 
 async def audit_rows(nc: Client, query: Query) -> Audit:
-    """The matching acts and looks, in order.
+    """The matching acts and looks, in order of time.
 
     Raises:
         Unavailable: NATS does not answer.
@@ -101,7 +101,8 @@ async def audit_rows(nc: Client, query: Query) -> Audit:
                     break
     except TimeoutError as error:
         raise Unavailable("NATS does not answer.") from error
-    return Audit(list(rows.values()), unreadable)
+    # What waited in a file was appended later than it was decided.
+    return Audit(sorted(rows.values(), key=lambda row: row.at), unreadable)
 
 
 def row_of(event: Recorded[Event]) -> Row | None:

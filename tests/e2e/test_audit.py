@@ -241,9 +241,10 @@ async def test_what_is_done_and_seen_on_the_command_line_is_recorded_once_and_wi
     system, anna = api.system, await api.person()
     since = rfc3339(now())
     for command in (
-        ("sessions", "revoke", "--user", anna.user_id, "--reason", "stolen phone", "--by", "alice"),
+        ("sessions", "revoke", "--user", anna.username, "--reason", "stolen phone", "--by", "alice"),
         ("rebuild", "friends"),
         ("rebuild", "friends", "--back"),
+        ("rebuild", "friends", "--drop-old", "--reason", "disk space"),
         ("verify", "profiles"),
         ("aggregate", "user", anna.user_id),
         ("events", "--type", "user.created"),
@@ -252,17 +253,23 @@ async def test_what_is_done_and_seen_on_the_command_line_is_recorded_once_and_wi
     ):
         done = system.vestnik(*command)
         assert done.returncode == 0, done.stderr
-    refused = system.vestnik("rebuild", "friends", "--drop-old")
-    assert (refused.returncode, "--reason" in refused.stderr) == (2, True)
+    for arguments in (
+        ("rebuild", "friends", "--drop-old"),
+        ("sessions", "revoke", "--user", anna.username, "--reason", "  "),
+        ("sessions", "revoke", "--user", anna.username, "--reason", "x" * 201),
+    ):
+        refused = system.vestnik(*arguments)
+        assert (refused.returncode, "reason" in refused.stderr) == (2, True)
     rows = [
         (row.get("action") or row["what"], row["target"], row["reason"], row["outcome"])
         for row in operator_rows(system, "--since", since)
         if row["channel"] == "command_line"
     ]
-    assert rows[:8] == [
+    assert rows[:9] == [
         ("sessions.revoke", anna.user_id, "stolen phone", "done"),
         ("read_model.rebuild", "friends", "", "done"),
         ("read_model.back", "friends", "", "done"),
+        ("read_model.drop_old", "friends", "disk space", "done"),
         ("read_model.verify", "profiles", "", "done"),
         ("aggregate", anna.user_id, "", None),
         ("events", "", "", None),

@@ -8,6 +8,7 @@ and while the stream lacks events, or may lack some, whose sequences no other ev
 import asyncio
 from collections.abc import AsyncIterator, Callable, Mapping
 from contextlib import asynccontextmanager
+from datetime import timedelta
 from functools import partial
 from typing import TypeVar
 from urllib.parse import urlsplit
@@ -15,6 +16,7 @@ from urllib.parse import urlsplit
 import msgspec
 from nats.aio.client import Client as NATS
 
+from contracts.envelope import now
 from contracts.errors import Unavailable, VestnikError
 from contracts.events.operator import OperatorActed
 from contracts.services import OPERATOR
@@ -28,10 +30,11 @@ from infra.operator_errors import OperatorError
 from infra.runtime.connections import connect_nats
 from infra.runtime.run_file import NotRunning, find
 from infra.security.secrets import NATS_PARTIES, MissingSecret
-from infra.security.service_schemas import ServiceSchemas
+from infra.security.service_schemas import NoServiceSchema, ServiceSchemas
 from infra.settings import Settings
 from services.operator.actions.pending import PendingActions, can_append
 from services.operator.actions.recorder import Act, Recorder
+from streams.jetstream.api import Refused
 from streams.jetstream.requests import RequestFailed
 from streams.log import Append, Log
 from streams.loss.watch import LossWatch
@@ -41,6 +44,10 @@ T = TypeVar("T")
 # Seconds.
 _PATIENCE = 5.0
 _PATIENCE_WITHOUT_NATS = 2.0
+# The page starts the command of an act after it has recorded the act.
+_STARTS_WITHIN = timedelta(minutes=10)
+# How the stream and the file refuse an event.
+_NOT_APPENDED = (VestnikError, OSError, ValueError, Refused, RequestFailed)
 
 
 class NotRecorded(OperatorError):
@@ -59,6 +66,8 @@ class _Journal:
         self._stream = stream
         self._pending = pending
         self._may_wait = may_wait
+        # Subjects of acts whose beginning is in the file: their end has to come after it.
+        self._in_file: set[str] = set()
 
     async def append(self, append: Append) -> int:
         """
@@ -66,15 +75,16 @@ class _Journal:
             NotRecorded: it may not be stored.
         """
         try:
-            if self._stream is not None:
+            if self._stream is not None and append.subject not in self._in_file:
                 try:
                     return await self._stream.append(append)
-                except (VestnikError, PermissionError):
+                except _NOT_APPENDED:
                     if append.expected == 0 and not self._may_wait:
                         raise
             await asyncio.to_thread(self._pending.add, append)
-        except (VestnikError, OSError) as error:
+        except _NOT_APPENDED as error:
             raise NotRecorded(error) from error
+        self._in_file.add(append.subject)
         return 0
 
 
@@ -90,7 +100,7 @@ async def recorder(settings: Settings, nc: NATS | None, *, may_wait: bool = Fals
         if nc is not None and await can_append(nc) and await _is_whole(settings, nc):
             stream = Log(nc, patience=_PATIENCE)
             await pending.flush(stream)
-    except (VestnikError, OSError) as error:
+    except _NOT_APPENDED as error:
         if not may_wait:
             raise NotRecorded(error) from error
         stream = None
@@ -105,24 +115,31 @@ async def _is_whole(settings: Settings, nc: NATS) -> bool:
     """
     try:
         await LossWatch(nc, OPERATOR_STREAM, partial(_highest, settings), patience=_PATIENCE).assert_whole()
-    except RequestFailed as failure:
+    except (RequestFailed, Refused) as failure:
         raise Unavailable from failure
-    except VestnikError:
+    except (VestnikError, OperatorError):
         return False
     return True
 
 
 async def _highest(settings: Settings) -> int:
-    """The highest sequence of OPERATOR that its read models have applied; 0 where no database is known.
+    """The highest sequence of OPERATOR that its read models have applied; 0 where no database is known, or the
+    operator's service has no schema yet.
 
     Raises:
         Unavailable: the database does not answer.
+        BadSetting: its URL is not valid.
+        NoSchemaAccess: this login may not read what the operator's service has applied.
     """
     try:
         database_url = settings.database_url or find(settings.data_dir).database_url
     except NotRunning:
         return 0
-    return await highest_at((await ServiceSchemas.discover(database_url)).url(OPERATOR), OPERATOR_STREAM)
+    schemas = await ServiceSchemas.discover(database_url)
+    try:
+        return await highest_at(schemas.url(OPERATOR), OPERATOR_STREAM)
+    except NoServiceSchema:
+        return 0
 
 
 @asynccontextmanager
@@ -213,12 +230,18 @@ async def flush(settings: Settings) -> None:
 
 
 async def is_recorded(nc: NATS, action_id: str, action: str, target: str) -> bool:
-    """Whether this act was recorded and is under way: a command that the page runs does not record it again."""
+    """Whether the page recorded this act just now, and it is under way: its command does not record it again."""
     if not is_id(action_id):
         return False
     messages = await Log(nc, patience=_PATIENCE).read(operator_action(action_id), limit=2)
-    event = messages[0].open().data if len(messages) == 1 else None
-    return isinstance(event, OperatorActed) and (event.action, event.target) == (action, target)
+    if len(messages) != 1:
+        return False
+    event = messages[0].open()
+    return (
+        isinstance(event.data, OperatorActed)
+        and (event.data.action, event.data.target, event.data.channel) == (action, target, "page")
+        and now() - event.at < _STARTS_WITHIN
+    )
 
 
 async def _connected(settings: Settings) -> NATS | None:

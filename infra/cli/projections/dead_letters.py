@@ -2,7 +2,7 @@
 
 import asyncio
 import sys
-from collections.abc import AsyncGenerator, AsyncIterator
+from collections.abc import AsyncGenerator, AsyncIterator, Collection
 from contextlib import AsyncExitStack, aclosing, asynccontextmanager
 
 import click
@@ -12,6 +12,7 @@ from psycopg import Error as DatabaseError
 from rich.console import Console
 from rich.markup import escape
 
+from contracts.services import SERVICES
 from infra.cli.actions.identity import Reason
 from infra.cli.actions.recording import acting, look
 from infra.cli.events.events import Aggregate
@@ -160,11 +161,12 @@ def retry(names: tuple[str, ...], letter_ids: tuple[LetterId, ...], reason: str 
     """
     if names and letter_ids:
         raise click.UsageError("name projections or ids, not both")
-    projections = _chosen(names)
+    settings = Settings.load()
+    projections = _chosen(names, settings.read_model_services)
     for letter_id in letter_ids:
         _projection(letter_id)
     target = ",".join(map(str, letter_ids)) or ",".join(names) or "all"
-    retried = asyncio.run(_retry(Settings.load(), projections, letter_ids, target, reason))
+    retried = asyncio.run(_retry(settings, projections, letter_ids, target, reason))
     if as_json:
         sys.stdout.write(msgspec.json.encode(Retries(retried)).decode() + "\n")
     else:
@@ -244,13 +246,14 @@ async def _discard(settings: Settings, letter_id: LetterId, reason: str, by: str
         async with acting(settings, nc, "dead_letter.discard", by=by, target=str(letter_id), reason=reason) as act:
             await resolution.discard(conn, log, letter, reason, act.actor.name)
             # The discard is final, whatever the outcome for those behind it.
+            act.is_final = True
             behind = await retry_behind(conn, log, projection, letter)
             return Discards(str(letter_id), reason, act.actor.name, behind)
 
 
-def _chosen(names: tuple[str, ...]) -> list[type[Projection]]:
+def _chosen(names: tuple[str, ...], services: Collection[str] = SERVICES) -> list[type[Projection]]:
     try:
-        return choose(names)
+        return choose(names, services)
     except UnknownProjection as error:
         raise click.ClickException(str(error)) from error
 

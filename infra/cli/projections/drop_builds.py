@@ -4,8 +4,7 @@ import msgspec
 import uvloop
 from rich.console import Console
 
-from infra.cli.actions.recording import acting
-from infra.runtime.connections import connect_nats
+from infra.cli.actions.recording import acting_without_nats
 from infra.security.service_schemas import ServiceSchemas
 from infra.settings import Settings
 from projections.engine.projection import Projection
@@ -46,15 +45,12 @@ def run(
 async def _recorded(
     settings: Settings, projections: list[type[Projection]], every: bool, target: str, reason: str | None
 ) -> Drops:
-    nc = await connect_nats(settings, "operator-rebuild", patience=5.0)
-    try:
-        async with acting(settings, nc, "read_model.drop_old", target=target, reason=reason) as act:
-            outcome = await _run(settings, projections, every)
-            if not outcome.complete:
-                act.ends("failed", "; ".join(f"{left.projection}: {left.reason}" for left in outcome.in_use))
-            return outcome
-    finally:
-        await nc.close()
+    # It needs the database alone, and is needed where the disk is full, to which NATS then appends nothing.
+    async with acting_without_nats(settings, "read_model.drop_old", target=target, reason=reason) as act:
+        outcome = await _run(settings, projections, every)
+        if not outcome.complete:
+            act.ends("failed", "; ".join(f"{left.projection}: {left.reason}" for left in outcome.in_use))
+        return outcome
 
 
 async def _run(settings: Settings, projections: list[type[Projection]], every: bool) -> Drops:

@@ -77,6 +77,8 @@ def rebuild(
         raise click.UsageError("--accept-loss applies only to a rebuild of live read models")
     if (drop_old or losses) and reason is None:
         raise click.UsageError("--drop-old and --accept-loss need a --reason")
+    if moment is not None and reason is not None:
+        raise click.UsageError("--as-of takes no --reason: it is recorded as a look")
     if moment is not None and moment > datetime.now(UTC):
         raise click.UsageError("--as-of is in the future")
     settings = Settings.load()

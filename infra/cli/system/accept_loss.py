@@ -123,12 +123,12 @@ async def _run(settings: Settings, stream: str, path: Path, reason: str, console
         projections = [projection for projection in kept if stream in projection.filters()]
         others = {other for projection in projections for other in projection.filters()} - {stream}
         lacking = await _lacking(nc, owners, others)
-        rows = await write_rows(nc, owners, projections, lacking.ends | {stream: loss.end}, path)
-        console.print(f"{rows:,} rows that have no event left are in {path}", soft_wrap=True)
         # To the stream itself nothing may be appended before its lost end is filled: the act waits in the file.
         recording = await recorder(settings, None if stream == OPERATOR else nc)
-        details = {"lost": str(loss), "rows": str(rows)}
+        details = {"lost": str(loss), "file": path.name}
         async with recording.acting(who, "stream.accept_loss", target=stream, details=details, reason=reason):
+            rows = await write_rows(nc, owners, projections, lacking.ends | {stream: loss.end}, path)
+            console.print(f"{rows:,} rows that have no event left are in {path}", soft_wrap=True)
             await give_up(settings, loss, stream, who.name)
         await flush(settings)
         console.print(f"accepted as lost: {loss}", soft_wrap=True)

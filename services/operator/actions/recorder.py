@@ -14,7 +14,7 @@ from typing import Protocol
 import msgspec
 
 from contracts.envelope import Provenance, seal
-from contracts.errors import VestnikError
+from contracts.errors import DeadlineExceeded, Unavailable, VestnikError
 from contracts.events.event import Event
 from contracts.events.operator_actions import Outcome
 from contracts.subjects import operator_action
@@ -57,6 +57,8 @@ class Act:
         self.sequence = sequence
         self.outcome: Outcome = "done"
         self.error = ""
+        # Whether it is done for good, whatever fails afterwards.
+        self.is_final = False
 
     def ends(self, outcome: Outcome, error: str = "") -> None:
         self.outcome, self.error = outcome, error
@@ -112,6 +114,8 @@ class Recorder:
     ) -> AsyncIterator[Act]:
         """Records the act, then how the block ended: done, or what its `ends` said, or failed with its exception.
 
+        It gets no end if nobody knows whether it took effect: it was sent and not answered, or the caller went away.
+
         Raises: as `begin` does, before the block runs.
         """
         act = await self.begin(actor, action, target=target, details=details, reason=reason)
@@ -119,8 +123,11 @@ class Recorder:
             yield act
         except BaseException as error:
             cancelled = isinstance(error, asyncio.CancelledError | KeyboardInterrupt)
-            act.ends("cancelled" if cancelled else "failed", "" if cancelled else described(error))
-            await self.end(act)
+            unknown = isinstance(error, DeadlineExceeded | Unavailable) or (cancelled and actor.channel == "page")
+            if not act.is_final:
+                act.ends("cancelled" if cancelled else "failed", "" if cancelled else described(error))
+            if act.is_final or not unknown:
+                await self.end(act)
             raise
         await self.end(act)
 

@@ -21,7 +21,7 @@ from projections.engine.storage.connections import connect, database_unavailable
 from projections.engine.storage.dead_letters import LetterId
 from projections.engine.storage.schema import ensure_schema
 from projections.registry import choose
-from services.operator.actions.domain import Actor
+from services.operator.actions.recorder import Act
 from services.operator.dead_letters.views import Letter, LetterWithEvent, event_of, of_discard, of_letter
 from services.operator.redaction import redact
 from streams.jetstream.api import JetStream
@@ -94,15 +94,18 @@ class DeadLetters:
             (retried,) = await retry_all(conn, self._log, [(projection, letter)])
             return retried
 
-    async def discard(self, letter_id: LetterId, reason: str, by: Actor) -> Retried:
+    async def discard(self, letter_id: LetterId, reason: str, act: Act) -> Retried:
         """Discards a dead letter for good, with the reason and the operator's name; then retries those behind it.
+
+        The act is final with the discard, whatever the outcome for those behind it.
 
         Raises: as `retry` does.
         """
         projection = _projection(letter_id)
         async with self._turn, self._connection_for(projection) as conn:
             letter = await resolution.retryable_letter(conn, letter_id)
-            await resolution.discard(conn, self._log, letter, reason, by.name)
+            await resolution.discard(conn, self._log, letter, reason, act.actor.name)
+            act.is_final = True
             return await retry_behind(conn, self._log, projection, letter)
 
     @asynccontextmanager

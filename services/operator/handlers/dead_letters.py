@@ -61,8 +61,8 @@ class DeadLetterHandlers:
     async def discard(self, message: DiscardDeadLetterRequest, actor: Actor) -> Document:
         letter_id = _letter_id(message.id)
         reason = validated(_Discard, {"reason": " ".join(message.reason.split())}).reason
-        async with self._recorder.acting(actor, "dead_letter.discard", target=str(letter_id), reason=reason):
-            return document(await _settled(self._letters.discard(letter_id, reason, actor)))
+        async with self._recorder.acting(actor, "dead_letter.discard", target=str(letter_id), reason=reason) as act:
+            return document(await _settled(self._letters.discard(letter_id, reason, act)))
 
 
 async def _settled(settling: Awaitable[Retried]) -> Retried:

@@ -5,7 +5,7 @@ import asyncio
 import pytest
 from nats.aio.client import Client
 
-from contracts.errors import Unavailable, VestnikError
+from contracts.errors import DeadlineExceeded, Overloaded, Unavailable, VestnikError
 from contracts.events.event import Event
 from contracts.events.operator import OperatorActed, OperatorActionEnded, OperatorLooked
 from contracts.subjects import operator_action
@@ -15,6 +15,7 @@ from services.operator.actions.recorder import SAME_LOOK, Recorder
 from streams.log import Log
 
 ANNA = Actor(name="anna", user_id="01890a5d-ac96-774b-bcce-b302099a8057", channel="page", address="192.0.2.7")
+AT_THE_MACHINE = Actor(name="root", user_id=None, channel="command_line", address="host-1")
 
 
 async def recorded(log: Log) -> list[Event]:
@@ -45,7 +46,7 @@ async def test_an_act_that_cannot_be_recorded_is_not_done(streams: Client) -> No
     ("error", "stored"),
     [
         (OperatorError("the build is locked\nand more"), "the build is locked"),
-        (Unavailable(), Unavailable().detail),
+        (Overloaded(), Overloaded().detail),
         (KeyError("a secret"), "KeyError"),
     ],
 )
@@ -60,11 +61,41 @@ async def test_a_failure_is_stored_and_an_unexpected_one_only_by_its_type(
     assert end == OperatorActionEnded(outcome="failed", error=stored)
 
 
-async def test_a_cancelled_act_ends_as_cancelled(streams: Client) -> None:
+@pytest.mark.parametrize("error", [DeadlineExceeded(), Unavailable()])
+async def test_an_act_of_which_nobody_knows_whether_it_took_effect_gets_no_end(
+    streams: Client, error: Exception
+) -> None:
+    log = Log(streams)
+    with pytest.raises(type(error)):
+        async with Recorder(log).acting(ANNA, "sessions.revoke"):
+            raise error
+    (acted,) = await recorded(log)
+    assert isinstance(acted, OperatorActed)
+
+
+@pytest.mark.parametrize("error", [DeadlineExceeded(), OperatorError("those behind it are locked")])
+async def test_what_fails_after_an_act_is_final_does_not_undo_it(streams: Client, error: Exception) -> None:
+    log = Log(streams)
+
+    async def act_and_fail() -> None:
+        async with Recorder(log).acting(ANNA, "dead_letter.discard") as act:
+            act.is_final = True
+            raise error
+
+    with pytest.raises(type(error)):
+        await act_and_fail()
+    _, end = await recorded(log)
+    assert end == OperatorActionEnded(outcome="done")
+
+
+@pytest.mark.parametrize(("actor", "ends"), [(AT_THE_MACHINE, [OperatorActionEnded(outcome="cancelled")]), (ANNA, [])])
+async def test_an_act_that_the_operator_cancels_ends_so_and_one_whose_page_went_away_has_no_end(
+    streams: Client, actor: Actor, ends: list[Event]
+) -> None:
     log, begun = Log(streams), asyncio.Event()
 
     async def act() -> None:
-        async with Recorder(log).acting(ANNA, "read_model.rebuild", target="friends"):
+        async with Recorder(log).acting(actor, "read_model.rebuild", target="friends"):
             begun.set()
             await asyncio.Event().wait()
 
@@ -73,8 +104,8 @@ async def test_a_cancelled_act_ends_as_cancelled(streams: Client) -> None:
     task.cancel()
     with pytest.raises(asyncio.CancelledError):
         await task
-    _, end = await recorded(log)
-    assert end == OperatorActionEnded(outcome="cancelled")
+    _, *recorded_ends = await recorded(log)
+    assert recorded_ends == ends
 
 
 async def test_an_act_whose_end_cannot_be_stored_was_done_nevertheless(streams: Client) -> None:

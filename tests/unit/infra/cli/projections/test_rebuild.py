@@ -22,6 +22,7 @@ AT_NOON = ("friends", "--as-of", "2026-01-31T12:00:00Z")
         ((*AT_NOON, "--into", "then", "--back"), "cannot be combined"),
         (("friends", "--back", "--drop-old"), "cannot be combined"),
         (("friends", "--replace"), "needs --as-of"),
+        ((*AT_NOON, "--into", "then", "--replace", "--reason", "curious"), "takes no --reason"),
         (("friends", "--accept-loss", "CONTACT:7", "--drop-old"), "applies only to a rebuild"),
         ((*AT_NOON, "--into", "then", "--accept-loss", "CONTACT:7"), "applies only to a rebuild"),
         (("friends", "--accept-loss", "CONTACT"), "does not name events"),
