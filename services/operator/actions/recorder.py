@@ -23,6 +23,7 @@ from infra.operator_errors import OperatorError
 from infra.rpc.call_context import current
 from services.operator.actions import domain
 from services.operator.actions.domain import Actor
+from streams.jetstream.api import Refused
 from streams.keyed_locks import Locks
 from streams.log import Append, Conflict
 from streams.lru_cache import LruCache
@@ -99,7 +100,7 @@ class Recorder:
         event = domain.ended(act.outcome, act.error)
         try:
             await self._append(act.id, act.actor, event, expected=act.sequence, version=2)
-        except (VestnikError, OperatorError, Conflict) as error:
+        except (VestnikError, OperatorError, Conflict, Refused, OSError, ValueError) as error:
             log.warning("the end of act %s is not recorded: %s", act.id, error)
 
     @asynccontextmanager
