@@ -173,7 +173,7 @@ def test_what_an_operator_asks_for_and_cannot_have_is_refused_in_one_line(system
     for arguments, word in (
         (("sessions", "revoke", "--user", "nobody.at.all", "--reason", "x"), "nobody.at.all"),
         (("sessions", "revoke", "--user", new_id(), "--session", new_id(), "--reason", "x"), "no such session"),
-        (("sessions", "revoke", "--user", "a b", "--reason", "x"), "username"),
+        (("sessions", "revoke", "--user", "a b", "--reason", "x"), "there is no user a b"),
         (("audit", "sessions", "--json", "--csv"), "cannot be combined"),
         (("audit", "sessions", "--session", new_id(), "--failures"), "no session"),
         (("audit", "sessions", "--session", new_id(), "--alerts"), "about an account"),
