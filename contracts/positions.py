@@ -1,9 +1,10 @@
 """Position: a vector of the last sequence seen in each stream, which can be merged and compared.
 
-As text it is opaque to clients: base64url of `{"A": 12, "M": 903}` with one character per stream.
+As text it is opaque to clients: base64url of `{"A": 12, "M": 903}` with one ASCII letter per stream.
 """
 
 import binascii
+import re
 from collections.abc import Mapping
 from typing import Self
 
@@ -18,8 +19,10 @@ CODES = STREAM_CODES | {NOTIFIED_CONTACT: "c", NOTIFIED_MESSAGING: "m", NOTIFIED
 _NAMES = {code: name for name, code in CODES.items()}
 _DECODER = msgspec.json.Decoder(dict[str, int])
 _ENCODER = msgspec.json.Encoder()
-# In characters: `"A":9223372036854775807,` is 24 bytes, which are 32 characters.
-_LONGEST = 32 * (len(CODES) + 1)
+# What a code may be, also one of a later release.
+_LETTER = re.compile("[A-Za-z]").fullmatch
+# In characters: `"A":9223372036854775807,` is 24 bytes, which are 32 characters. A later release may have more entries.
+_LONGEST = 32 * (len(CODES) + 4)
 _MOST = 1 << 63
 # Translation between the base64 and the URL-safe alphabet; padding is omitted.
 _PLAIN, _SAFE = bytes.maketrans(b"-_", b"+/"), bytes.maketrans(b"+/", b"-_")
@@ -39,6 +42,8 @@ class Position(msgspec.Struct, frozen=True):
     def decode(cls, text: str) -> Self:
         """Decodes the output of `encode`; an empty text is the start.
 
+        Entries that this release does not know are left out: a later release may run beside it during an update.
+
         Raises:
             Invalid: the text is not a position.
         """
@@ -49,11 +54,16 @@ class Position(msgspec.Struct, frozen=True):
                 raise ValueError(text)
             padded = (text + _PADDING[len(text) % 4]).encode("ascii")
             raw = binascii.a2b_base64(padded.translate(_PLAIN), strict_mode=True)
-            sequences = {_NAMES[code]: sequence for code, sequence in _DECODER.decode(raw).items()}
-            for sequence in sequences.values():
+            sequences: dict[str, int] = {}
+            for code, sequence in _DECODER.decode(raw).items():
                 if not 0 <= sequence < _MOST:
                     raise ValueError(text)
-        except (binascii.Error, msgspec.DecodeError, KeyError, ValueError) as error:
+                name = _NAMES.get(code)
+                if name is not None:
+                    sequences[name] = sequence
+                elif not _LETTER(code):
+                    raise ValueError(text)
+        except (binascii.Error, msgspec.DecodeError, ValueError) as error:
             raise Invalid("The position is not valid.", violations=(Violation("", "not a position"),)) from error
         return cls(sequences)
 

@@ -90,6 +90,8 @@ class SessionPage(msgspec.Struct, Generic[Row], frozen=True, kw_only=True):
     # The time that the page covers: from `since` on, before `before`; None: no bound.
     since: datetime | None
     before: datetime | None
+    # The session that was opened at `before`, the last one of the previous page.
+    newer_id: str | None
 
 
 class RevokedRow(msgspec.Struct, frozen=True, kw_only=True):
@@ -177,6 +179,7 @@ class Queries:
             position=reached,
             since=page[-1].created_at if more else None,
             before=None if before is None else before.at,
+            newer_id=None if before is None else str(before.id),
         )
 
     async def active_ids(

@@ -240,13 +240,20 @@ class SessionServer(SessionServiceBase):
 
     async def list_history(self, message: ListHistoryRequest) -> ListHistoryResponse:
         request = validated(_Listing, {"user_id": message.user_id, "limit": message.limit or PAGE_LIMIT})
+        position = current().position
         page = await self._queries.history(
-            request.user_id,
-            limit=request.limit,
-            cursor=message.cursor,
-            now=envelope.now(),
-            position=current().position,
+            request.user_id, limit=request.limit, cursor=message.cursor, now=envelope.now(), position=position
         )
+        newer = None
+        if page.before is not None and page.newer_id is not None:
+            login = await self._queries.login(request.user_id, page.newer_id, position)
+            if login is not None:
+                newer = PastSession(
+                    session_id=page.newer_id,
+                    device=login.device or "",
+                    address=login.address or "",
+                    created_at=to_unix_ms(page.before),
+                )
         return ListHistoryResponse(
             sessions=[
                 PastSession(
@@ -264,6 +271,7 @@ class SessionServer(SessionServiceBase):
             position=page.position.encode(),
             since=None if page.since is None else to_unix_ms(page.since),
             before=None if page.before is None else to_unix_ms(page.before),
+            newer=newer,
         )
 
     async def list_sessions(self, message: ListSessionsRequest) -> ListSessionsResponse:

@@ -181,8 +181,9 @@ async def test_the_history_goes_back_page_by_page_and_names_what_it_does_not_kno
         "further": {
             "items": [login(2, day(20), ended_at=day(21), reason="expired")],
             "failed_attempts": [attempt("rate_limited", day(22))],
-            "next": None,
+            "next": "furthest",
         },
+        "furthest": {"items": [login(3, day(18))], "failed_attempts": None, "next": None},
     }
     refused = False
 
@@ -230,6 +231,11 @@ async def test_the_history_goes_back_page_by_page_and_names_what_it_does_not_kno
     await expect(entries).to_have_count(8)
     await expect(entries.nth(5)).to_be_focused()
     await expect(entries.nth(5)).to_contain_text(re.compile("password was changed|пароль изменён"))
+    unknown = page.get_by_text(re.compile("^(Failed attempts cannot all be shown|Сейчас показать все неудачные)"))
+    await expect(unknown).to_have_count(0)
+    await older.click()
+    await expect(entries).to_have_count(9)
+    await expect(unknown).to_be_visible()
     await expect(older).to_be_hidden()
 
 

@@ -123,7 +123,7 @@ async def test_the_history_shows_failed_attempts_between_its_sessions_to_their_o
         """The failed attempts of a page, once the history has so many."""
 
         async def recorded() -> bool:
-            whole = (await person.get("/v1/sessions/history")).json()["failed_attempts"]
+            whole = (await person.get("/v1/sessions/history")).json()["failed_attempts"] or []
             return bool(sum(attempt["count"] for attempt in whole) == count)
 
         await eventually(recorded, f"{count} failed attempts")

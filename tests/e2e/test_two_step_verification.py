@@ -130,7 +130,7 @@ async def test_it_ends_with_password_and_code_and_the_owner_sees_what_failed(api
 
     async def listed() -> bool:
         page = (await anna.person.get("/v1/sessions/history")).json()
-        failed = sorted((row["reason"], row["device"]) for row in page["failed_attempts"])
+        failed = sorted((row["reason"], row["device"]) for row in page["failed_attempts"] or [])
         return failed == [("code_required", "elsewhere"), ("wrong_code", ""), ("wrong_password", "")]
 
     await eventually(listed, "the failed attempts in the history, without the first step of the login")

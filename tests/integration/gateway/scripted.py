@@ -79,6 +79,9 @@ class Auth(auth.AuthServiceBase):
     async def end_totp(self, message: auth.EndTotpRequest) -> auth.EndTotpResponse:
         return await self.script.play("end_totp", message, auth.EndTotpResponse)
 
+    async def list_failed_logins(self, message: auth.ListFailedLoginsRequest) -> auth.ListFailedLoginsResponse:
+        return await self.script.play("list_failed_logins", message, auth.ListFailedLoginsResponse)
+
     async def get_user(self, message: auth.GetUserRequest) -> auth.GetUserResponse:
         return await self.script.play("get_user", message, auth.GetUserResponse)
 

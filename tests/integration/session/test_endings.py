@@ -12,6 +12,7 @@ from contracts.rpc.vestnik.session.v1 import (
     CreateSessionRequest,
     EndSessionsRequest,
     ListHistoryRequest,
+    PastSession,
     RevokeSessionRequest,
     Tokens,
     ValidateSessionRequest,
@@ -65,6 +66,13 @@ async def test_a_session_that_ran_out_has_ended_in_the_history_when_its_last_eve
     )
     (now,) = history.sessions
     assert (now.session_id, now.ended_at, now.reason, bool(history.next)) == (left.session_id, None, "", True)
+    assert history.newer is None
+    request_further = ListHistoryRequest(user_id=ANNA, limit=1, cursor=history.next)
+    further = await services.to_session.call(services.session.list_history, request_further, context=call)
+    assert [one.session_id for one in further.sessions] == [ended.session_id]
+    assert further.newer == PastSession(
+        session_id=now.session_id, device="tablet", address="192.0.2.1", created_at=now.created_at
+    )
 
 
 async def test_sessions_that_an_older_credential_opened_end_and_no_others(services: Services) -> None:

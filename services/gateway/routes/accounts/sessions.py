@@ -267,7 +267,9 @@ ROUTES: tuple[AnyEndpoint, ...] = (
             "Wrong passwords are counted per login, and per device if the request has the token of an earlier "
             "login: after ten in a row further attempts have to wait, each longer than the last. If two-step "
             "verification is on, the right password alone is answered with `totp_required`: repeat the request with "
-            "`totp`. A wrong code, or one that was used, is `invalid_totp` and counts as a wrong password."
+            "`totp`. A wrong code, or one that was used, is `invalid_totp` and counts as a wrong password. Failed "
+            "logins are recorded for the owner, but not those without a device token that are refused for the login's "
+            "limit."
         ),
         answers={201: DocumentedResponse(description="A new session.", body=NewSession)},
         errors=(InvalidCredentials, TotpRequired, InvalidTotp, EmailNotVerified),

@@ -5,7 +5,15 @@ from typing import Annotated, Any
 import msgspec
 from msgspec import UNSET, Meta, UnsetType
 
-from services.gateway.routes.timestamps import Time
+# As the services record it: more exact than the milliseconds of the other routes.
+Time = Annotated[
+    str,
+    Meta(
+        description="RFC 3339, UTC, with up to six decimals of a second.",
+        examples=["2026-01-31T12:00:00.123456Z"],
+        extra_json_schema={"format": "date-time"},
+    ),
+]
 
 
 class StreamState(msgspec.Struct, frozen=True):

@@ -29,6 +29,7 @@ export default {
   attempt_wrong_code: "Failed login: wrong code",
   attempt_wrong_password: "Failed login: wrong password",
   attempts: { one: "{n} attempt, {since} to {until}", other: "{n} attempts, {since} to {until}" },
+  attempts_unknown: "Failed attempts cannot all be shown just now. Try again later.",
   back: "Back",
   back_to_login: "Back to logging in",
   beginning: "The beginning of the conversation",

@@ -29,6 +29,7 @@ export default {
   attempt_wrong_code: "Неудачный вход: неверный код",
   attempt_wrong_password: "Неудачный вход: неверный пароль",
   attempts: { one: "{n} попытка, {since} — {until}", few: "{n} попытки, {since} — {until}", many: "{n} попыток, {since} — {until}", other: "{n} попытки, {since} — {until}" },
+  attempts_unknown: "Сейчас показать все неудачные попытки нельзя. Зайдите позже.",
   back: "Назад",
   back_to_login: "Назад ко входу",
   beginning: "Начало переписки",

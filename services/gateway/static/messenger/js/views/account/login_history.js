@@ -14,12 +14,13 @@ const PASSWORD_KNOWN = new Set(["code_required", "wrong_code"]);
 export function loginHistoryView(store) {
   const sessions = sessionsCard(), list = el("ul", { class: "persons timeline" });
   const problem = el("p", { class: "problem", role: "alert" });
+  const unknown = el("p", { class: "problem", role: "status" });
   const older = el("button", { type: "button", hidden: true, onclick: () => older.ariaDisabled !== "true" && load(next) }, t("older"));
   const node = el("section", { class: "page" }, el("a", { class: "button quiet up", href: "#/settings" }, icon("back"), t("settings")),
     el("div", { class: "title" }, el("h2", {}, t("logins"))),
     el("p", {}, t("logins_hint"), " ", el("a", { href: "#/settings/password" }, t("change_password"))),
-    sessions.node, el("div", { class: "card" }, el("h3", {}, t("login_history")), list, problem, older));
-  let logins = [], attempts = [], next = null, loads = 0;
+    sessions.node, el("div", { class: "card" }, el("h3", {}, t("login_history")), unknown, list, problem, older));
+  let logins = [], attempts = [], isComplete = true, next = null, loads = 0;
 
   /** Loads the page at the cursor behind those that are shown; without a cursor, the newest in place of them. */
   async function load(cursor = null) {
@@ -30,7 +31,9 @@ export function loginHistoryView(store) {
       const page = await api.get(`/v1/sessions/history?limit=${PAGE}${cursor ? `&cursor=${encodeURIComponent(cursor)}` : ""}`);
       if (number !== loads) return;
       logins = cursor ? [...logins, ...page.items] : page.items;
-      attempts = cursor ? [...attempts, ...page.failed_attempts] : page.failed_attempts;
+      // Null: not known at the moment.
+      attempts = [...(cursor ? attempts : []), ...(page.failed_attempts ?? [])];
+      isComplete = (!cursor || isComplete) && page.failed_attempts !== null;
       next = page.next;
       problem.textContent = "";
       const focused = document.activeElement === older, shown = list.childElementCount;
@@ -49,6 +52,7 @@ export function loginHistoryView(store) {
     const entries = [...logins.map((one) => [one.created_at, login(one)]), ...attempts.map((one) => [one.at, attempt(one)]), ...changes.map((one) => [one.at, change(one)])];
     entries.sort(([one], [other]) => other.localeCompare(one));
     fill(list, entries.map(([, entry]) => entry));
+    unknown.textContent = isComplete ? "" : t("attempts_unknown");
     older.hidden = !next;
   }
 
