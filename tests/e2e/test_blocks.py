@@ -113,7 +113,7 @@ async def test_a_blocked_user_sees_the_same_as_one_whose_requests_are_ignored(ap
 
 async def test_a_block_ends_everything_between_the_two_and_only_the_blocker_is_told(api: Api) -> None:
     anna, boris = await api.friends()
-    phone = await api.again(anna)
+    phone = await api.again(anna, device_token=anna.device_token)
     await boris.sends(anna, "Hello")
     start = boris.position
     async with listening(api.system.url, phone.access_token, since=start, query={"notifications": "true"}) as phones:
