@@ -212,6 +212,13 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
     log_level: Annotated[
         Literal["debug", "info", "warning", "error"], Doc(description="Lowest level that is logged.")
     ] = "info"
+    log_format: Annotated[
+        Literal["text", "json"],
+        Doc(
+            description="Format of the logs: `text` for people, or `json` for a collector, one object a line with the "
+            "ids of the request and of its trace."
+        ),
+    ] = "text"
     secrets_dir: Annotated[
         str, Doc(description="Folder of keys and passwords, created if missing. Empty: `<data dir>/secrets`.")
     ] = ""

@@ -99,6 +99,11 @@ def current() -> Call:
     return _current.get() or Call(request_id=new_id())
 
 
+def serving() -> Call | None:
+    """The call being served by this task, if any."""
+    return _current.get()
+
+
 def enter(call: Call) -> Token[Call | None]:
     """Sets the current call of this task."""
     return _current.set(call)

@@ -21,7 +21,6 @@ from infra.runtime import import_marker
 from infra.runtime.connections import Pool, connect_nats, open_pool
 from infra.runtime.database_probe import DatabaseWatch
 from infra.runtime.gc_tuning import tune_gc
-from infra.runtime.log_setup import configure_logging
 from infra.runtime.metrics_endpoint import metrics_endpoint
 from infra.runtime.quorum import quorum_of_process
 from infra.security.secrets import Secrets
@@ -162,7 +161,6 @@ class ServiceProcess:
 @asynccontextmanager
 async def service_process(name: str, settings: Settings) -> AsyncIterator[ServiceProcess]:
     """Opens what the service needs, creates its stream if needed, and closes everything at the end."""
-    configure_logging(settings)
     async with metrics_endpoint(settings, settings.listen_address(name)[1]), _opened(name, settings) as process:
         yield process
 

@@ -97,9 +97,9 @@ class Supervised:
                 return
             pause = backoff.after(time.monotonic() - started)
             if not self._was_ready and backoff.quick_ends >= GIVE_UP_AFTER:
-                self._console.line(self.name, reason)
+                self._console.line(self.name, reason, "ERROR")
                 raise NeverReady(self.name)
-            self._console.line(self.name, f"{reason}; restarting in {pause:.1f} s")
+            self._console.line(self.name, f"{reason}; restarting in {pause:.1f} s", "WARNING")
             await self._pause(pause)
 
     async def _run_once(self) -> str:

@@ -97,7 +97,7 @@ class Queries:
         try:
             return (await self.own_user(user_id, Position())).email
         except VestnikError as error:
-            log.warning("the address of user %s cannot be looked up: %s", user_id, error)
+            log.warning("the address of a user cannot be looked up: %s", error)
             return ""
 
     async def _from_read_model(self, user_id: str) -> FoundUser | None:

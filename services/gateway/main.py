@@ -22,7 +22,6 @@ from infra.rpc.service_tokens import Issuer
 from infra.rpc.tls import HTTP, client_side
 from infra.runtime.connections import connect_nats
 from infra.runtime.gc_tuning import tune_gc
-from infra.runtime.log_setup import configure_logging
 from infra.runtime.metrics_endpoint import metrics_endpoint
 from infra.runtime.quorum import quorum_of_process
 from infra.security.key_lifecycle import KeyTerms
@@ -76,7 +75,6 @@ async def main(settings: Settings) -> None:
     Raises:
         ExceptionGroup: a stream follower failed, which ends the process.
     """
-    configure_logging(settings)
     stop = asyncio.Event()
     loop = asyncio.get_running_loop()
     for sign in (signal.SIGTERM, signal.SIGINT):

@@ -2,6 +2,7 @@
 
 import asyncio
 import base64
+import json
 import subprocess
 from collections.abc import AsyncIterator, Iterator
 
@@ -24,13 +25,14 @@ from tests.fix_system import ROOT, System
 
 @pytest.fixture(scope="module")
 def rotating_system(tmp_path_factory: pytest.TempPathFactory) -> Iterator[System]:
-    """Two replicas of each service with TLS between them, keys that sign after six seconds, and full debug logs."""
+    """Two replicas of each service with TLS between them, keys that sign after six seconds, and debug logs in JSON."""
     system = System(
         tmp_path_factory.mktemp("keys") / "data",
         replicas=2,
         settings={
             "VESTNIK_ACCESS_KEY_LEAD_SECONDS": "6",
             "VESTNIK_LOG_LEVEL": "debug",
+            "VESTNIK_LOG_FORMAT": "json",
             "VESTNIK_RPC_TLS": "on",
             "VESTNIK_OPERATOR_TOTP": "on",
         },
@@ -194,6 +196,39 @@ async def test_where_the_setting_says_so_operators_need_a_code(api: Api) -> None
     await refresh(api, again)
     assert (await again.get("/v1/ops/events")).status_code == 200
     assert_problem(await (await api.person()).get("/v1/ops/status"), 403, "not_an_operator")
+
+
+async def test_every_line_of_the_log_is_an_object_and_names_the_clients_request(api: Api) -> None:
+    person = await api.person()
+    # A file that cannot be read is an error that the operator's service logs while it serves the call.
+    operators = api.system.data_dir / "secrets" / "operators.json"
+    before = operators.read_bytes() if operators.exists() else None
+    operators.write_text("not JSON")
+    trace = "4bf92f3577b34da6a3ce929d0e0e4736"
+    try:
+        sent = {"X-Request-Id": "of-a-client", "traceparent": f"00-{trace}-00f067aa0ba902b7-01"}
+        assert_problem(await person.get("/v1/ops/status", headers=sent), 403, "not_an_operator")
+    finally:
+        if before is None:
+            operators.unlink()
+        else:
+            operators.write_bytes(before)
+
+    async def lines() -> list[Json]:
+        whole, _, _ = api.system.log.read_text(errors="replace").rpartition("\n")
+        found = [json.loads(line) for line in whole.splitlines()]
+        return found if any(line.get("request_id") == "of-a-client" for line in found) else []
+
+    log = await eventually(lines, "a line with the id of the request")
+    (line,) = [line for line in log if line.get("request_id") == "of-a-client"]
+    assert (line["service"], line["level"], line["trace_id"]) == ("operator", "ERROR", trace)
+    assert line["correlation_id"] not in ("", "of-a-client")
+    assert {"vestnik", "nats", "postgres", "gateway", "auth", "messaging"} <= {line["service"] for line in log}
+    for line in log:
+        assert line["time"].endswith("Z")
+        assert line["message"]
+    text = json.dumps(log)
+    assert [personal for personal in (person.username, person.email, person.user_id) if personal in text] == []
 
 
 async def everything(connection: NATS, stream: str) -> bytes:

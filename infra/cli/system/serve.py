@@ -1,6 +1,8 @@
 """`vestnik serve`: runs one process of one service."""
 
 import importlib
+import logging
+import sys
 
 import click
 
@@ -14,6 +16,15 @@ def serve(service: str) -> None:
     """Runs one process of SERVICE in the foreground, with the settings of the environment, until SIGTERM."""
     import uvloop
 
+    from infra.cli.errors import MENDABLE
+    from infra.runtime.log_setup import configure_logging
+
     settings = Settings.load()
+    configure_logging(settings, service)
     main = importlib.import_module(f"services.{service}.main").main
-    uvloop.run(main(settings))
+    try:
+        uvloop.run(main(settings))
+    except MENDABLE as error:
+        # A line of the log, in its format.
+        logging.getLogger("vestnik").critical("%s", error)
+        sys.exit(1)

@@ -27,4 +27,4 @@ def up(data_dir: Path | None, port: int | None) -> None:
 async def _run(settings: Settings) -> None:
     from infra.supervisor.system import System  # loads the library too
 
-    await System(settings, Console()).run()
+    await System(settings, Console(as_json=settings.log_format == "json")).run()

@@ -281,7 +281,8 @@ class BuildWriter:
             except errors.UniqueViolation as refusal:
                 if refusal.diag.table_name not in {group.shape.table.physical for group in copied}:
                     raise
-                log.info("%s: some inserted rows exist already, and are merged: %s", self.build.projection, refusal)
+                reason = refusal.diag.message_primary
+                log.info("%s: some inserted rows exist already, and are merged: %s", self.build.projection, reason)
                 await self._write(batch, moves, groups, [])
         except REFUSALS:
             await self._commit_bisected(batch, moves)

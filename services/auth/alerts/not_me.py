@@ -79,7 +79,7 @@ class NotMeReports:
             ended = await self._sessions.end_older(user_id=report.user_id, event=voided, provenance=provenance)
         except VestnikError as error:
             # The password is void regardless; the reaction ends the sessions as soon as it can.
-            log.warning("the sessions of user %s will be ended later: %s", report.user_id, error)
+            log.warning("the sessions of a user will be ended later: %s", error)
         else:
             position = position.merge(ended)
         reset = Reset(

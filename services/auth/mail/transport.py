@@ -3,6 +3,7 @@
 import asyncio
 import logging
 import os
+import re
 from datetime import UTC
 from email.headerregistry import Address
 from email.message import EmailMessage
@@ -23,6 +24,7 @@ from streams.reaction import RetryLater
 _LOG = logging.getLogger(__name__)
 
 _SMTP_TIMEOUT = 20.0
+_ADDRESS = re.compile(r"[^\s<>]+@[^\s<>]+")
 # Values of `?tls=`, mapped to aiosmtplib's `start_tls`.
 _STARTTLS = {"required": True, "opportunistic": None, "off": False}
 _FORM = "VESTNIK_SMTP_URL must be smtp://host:port[?tls=required|opportunistic|off] or smtps://host:port"
@@ -183,11 +185,12 @@ def _is_final(error: aiosmtplib.SMTPRecipientsRefused | aiosmtplib.SMTPNotSuppor
 
 
 def _reason(error: Exception) -> str:
-    """Describes the error for a log: the server's response; for a refused recipient the code alone."""
+    """Describes the error for a log: the server's response without mailboxes; of a refused recipient the code alone."""
     if isinstance(error, aiosmtplib.SMTPRecipientsRefused):
         return f"recipient refused with {', '.join(str(refusal.code) for refusal in error.recipients)}"
     if isinstance(error, aiosmtplib.SMTPResponseException):
-        return f"{error.code} {error.message}"
+        message = _ADDRESS.sub("(mailbox)", error.message)
+        return f"{error.code} {message}"
     return f"{type(error).__name__}: {error}"
 
 

@@ -193,7 +193,7 @@ class PasswordChanges:
             ended = await self._sessions.end_older(user_id=user_id, event=event, provenance=provenance)
         except VestnikError as error:
             # The password has changed regardless; the reaction does the rest as soon as it can.
-            log.warning("the sessions of user %s will be ended later: %s", user_id, error)
+            log.warning("the sessions of a user will be ended later: %s", error)
         else:
             position = position.merge(ended)
         device_token = self._devices.make(user_id, outcome.state.generation)

@@ -42,13 +42,13 @@ class SecretSeal:
         """
         key = self._keys.find(bytes.fromhex(sealed.key))
         if key is None:
-            log.error("the key totp-*-%s.key is missing: codes of user %s cannot be checked", sealed.key, user_id)
+            log.error("the key totp-*-%s.key is missing: the codes of a user cannot be checked", sealed.key)
             raise Unavailable(_UNREADABLE)
         raw = base64.b64decode(sealed.ciphertext)
         try:
             return key.cipher.decrypt(raw[:_NONCE_BYTES], raw[_NONCE_BYTES:], _about(user_id)).decode()
         except InvalidTag as error:
-            log.error("the key totp-*-%s.key did not seal the secret of user %s", sealed.key, user_id)
+            log.error("the key totp-*-%s.key did not seal the secret of a user", sealed.key)
             raise Unavailable(_UNREADABLE) from error
 
     def renewed(self, user_id: str, sealed: SealedSecret, secret: str) -> SealedSecret:

@@ -128,7 +128,7 @@ class EndpointRoute(Route, Generic[Q, B]):
 
     def _log_unexpected(self, scope: Scope) -> None:
         """Logs the error being handled at the edge; unexpected errors are never shown to clients."""
-        log.exception("request %s failed: %s %s", scope["state"][REQUEST_ID], scope["method"], self.path)
+        log.exception("%s %s failed", scope["method"], self.path)
 
     def _input(self, scope: Scope, standings: list[LimitState]) -> Input:
         headers, client = request_headers(scope), scope.get("client")

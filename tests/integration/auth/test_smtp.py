@@ -207,10 +207,11 @@ async def test_a_mail_to_such_an_address_is_tried_again_where_encryption_is_miss
 
 
 async def test_a_mail_whose_sender_the_server_refuses_is_tried_again() -> None:
-    server = SmtpServer(refuses_sender=True, refusal="550 who are you")
+    server = SmtpServer(refuses_sender=True, refusal="550 no mail to <Anna@example.org> from you")
     async with server.listening():
-        with pytest.raises(DeliveryFailed, match="550"):
+        with pytest.raises(DeliveryFailed, match="550") as failure:
             await send(f"smtp://127.0.0.1:{server.port}")
+    assert "no mail to <(mailbox)> from you" in str(failure.value)
 
 
 async def test_a_refused_recipient_is_not_named_in_the_reason() -> None:

@@ -111,6 +111,7 @@ class WebSockets:
         """
         if (await receive())["type"] != "websocket.connect":
             return
+        enter(Call(request_id=scope["state"][REQUEST_ID]))
         standings: list[LimitState] = []
         scope["state"][LIMITS] = standings
         try:
@@ -119,7 +120,7 @@ class WebSockets:
             raise
         except Exception as error:
             # The edge: unexpected errors are logged here and never shown to clients.
-            log.exception("request %s failed: WebSocket", scope["state"][REQUEST_ID])
+            log.exception("the handshake of a WebSocket failed")
             raise VestnikError from error
         more = {**rate_limiter.headers(standings), "x-request-id": scope["state"][REQUEST_ID]}
         accept: dict[str, object] = {"type": "websocket.accept", "headers": _raw(more)}

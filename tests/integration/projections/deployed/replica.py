@@ -13,6 +13,7 @@ from contracts.errors import VestnikError
 from contracts.positions import Position
 from contracts.rpc.vestnik.messaging.v1 import MessagingServiceBase
 from contracts.subjects import MESSAGING
+from infra.runtime.log_setup import configure_logging
 from infra.runtime.service_process import service_process
 from infra.settings import Settings
 from projections.engine import Projection, ReadModel, Runners
@@ -31,6 +32,7 @@ class Answer(msgspec.Struct):
 async def main(deployed: str, port: int) -> None:
     talks: type[Projection] = importlib.import_module(f"tests.integration.projections.deployed.{deployed}").Talks
     settings = Settings.load()
+    configure_logging(settings, "messaging")
     async with service_process("messaging", settings) as process:
         runners = Runners([talks], process.nats, process.pool, settings.database_url)
         await runners.start()

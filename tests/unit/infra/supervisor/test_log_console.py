@@ -1,6 +1,7 @@
 """The one log of many processes."""
 
 import io
+import json
 import re
 
 import pytest
@@ -44,3 +45,22 @@ def test_a_reader_that_went_away_does_not_stop_the_system() -> None:
     console = Console(out)
     out.close()
     console.say("nobody hears this")
+
+
+def test_in_json_every_line_is_an_object_and_that_of_a_service_stays_as_it_is() -> None:
+    out = io.StringIO()
+    console = Console(out, as_json=True)
+    of_auth = '{"message": "hello", "service": "auth"}'
+    console.line_writer("auth")(of_auth)
+    console.line_writer("auth")('{"not": "whole')
+    console.line_writer("nats")('[1] [ERR] "disk"')
+    console.line("auth", "ended with exit code 1", "WARNING")
+    console.say("stopping")
+    lines = out.getvalue().splitlines()
+    assert lines[0] == of_auth
+    assert [(line["service"], line["level"], line["message"]) for line in map(json.loads, lines[1:])] == [
+        ("auth", "INFO", '{"not": "whole'),
+        ("nats", "ERROR", '[1] [ERR] "disk"'),
+        ("auth", "WARNING", "ended with exit code 1"),
+        ("vestnik", "INFO", "stopping"),
+    ]

@@ -1,0 +1,83 @@
+"""What a log line holds, as text and as JSON."""
+
+import json
+import logging
+import sys
+from collections.abc import Iterator
+
+import pytest
+
+from infra.rpc import call_context
+from infra.rpc.call_context import Call
+from infra.runtime.log_format import JsonFormatter, TextFormatter
+
+TRACE = "4bf92f3577b34da6a3ce929d0e0e4736"
+DETAIL = "duplicate key\nDETAIL:  Key (username)=(anna) already\n\nexists."
+
+
+@pytest.fixture
+def call() -> Iterator[Call]:
+    call = Call(request_id="theirs", correlation_id="ours", traceparent=f"00-{TRACE}-00f067aa0ba902b7-01", actor="anna")
+    token = call_context.enter(call)
+    yield call
+    call_context._current.reset(token)
+
+
+def record(message: str = "it is %s", *args: object, error: BaseException | None = None) -> logging.LogRecord:
+    raised = (type(error), error, error.__traceback__) if error is not None else None
+    made = logging.LogRecord("streams.log", logging.WARNING, __file__, 1, message, args, raised)
+    made.created = 1_767_225_600.25
+    return made
+
+
+def caught(cause: Exception | None = None) -> Exception:
+    try:
+        raise ValueError(DETAIL) from cause
+    except ValueError as error:
+        return error
+
+
+def test_a_line_in_json_has_the_fields_that_a_collector_needs() -> None:
+    line = json.loads(JsonFormatter("auth").format(record("it is %s", 'a "word"\nand\u2028more\udc80')))
+    assert line.pop("pid") > 0
+    assert line == {
+        "time": "2026-01-01T00:00:00.250Z",
+        "level": "WARNING",
+        "logger": "streams.log",
+        "message": 'it is a "word"\nand\u2028more\udc80',
+        "service": "auth",
+    }
+
+
+def test_a_line_names_the_request_and_the_trace_that_are_served_and_not_the_user(call: Call) -> None:
+    line = JsonFormatter("auth").format(record("hello"))
+    found = json.loads(line)
+    assert (found["request_id"], found["correlation_id"], found["trace_id"]) == ("theirs", "ours", TRACE)
+    assert "anna" not in line
+    assert TextFormatter().format(record("hello")) == "WARNING streams.log: hello (request theirs)"
+
+
+def test_an_exception_is_a_field_of_the_same_line() -> None:
+    line = JsonFormatter("auth").format(record("failed", error=caught()))
+    assert "\n" not in line
+    assert json.loads(line)["exception"].splitlines()[-1] == "ValueError: duplicate key"
+
+
+@pytest.mark.parametrize("formatter", [TextFormatter(), JsonFormatter("auth")], ids=["text", "json"])
+def test_values_of_rows_in_errors_of_the_database_are_left_out(formatter: logging.Formatter) -> None:
+    error = caught(cause=caught())
+    for line in (formatter.format(record("%s", DETAIL)), formatter.format(record("failed", error=error))):
+        assert "duplicate key" in line
+        assert "anna" not in line
+        assert "exists" not in line
+    # The cause does not swallow what follows from it.
+    assert line.count("ValueError: duplicate key") == 2
+
+
+def test_a_line_is_never_longer_than_collectors_take() -> None:
+    try:
+        raise ValueError("x" * 1_000_000)
+    except ValueError:
+        made = record("%s", "y" * 1_000_000)
+        made.exc_info = sys.exc_info()
+    assert len(JsonFormatter("auth").format(made)) < 100_000
