@@ -10,7 +10,7 @@ import time
 from collections.abc import Callable
 from typing import TextIO
 
-from infra.runtime.log_format import json_fields
+from infra.logs.log_format import json_fields
 from infra.supervisor.log_filter import level_of
 
 COLOURS = (36, 32, 33, 35, 34, 96, 92, 93, 95, 94)

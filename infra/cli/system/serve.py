@@ -17,7 +17,7 @@ def serve(service: str) -> None:
     import uvloop
 
     from infra.cli.errors import MENDABLE
-    from infra.runtime.log_setup import configure_logging
+    from infra.logs.log_setup import configure_logging
 
     settings = Settings.load()
     configure_logging(settings, service)

@@ -13,7 +13,7 @@ from contracts.errors import VestnikError
 from contracts.positions import Position
 from contracts.rpc.vestnik.messaging.v1 import MessagingServiceBase
 from contracts.subjects import MESSAGING
-from infra.runtime.log_setup import configure_logging
+from infra.logs.log_setup import configure_logging
 from infra.runtime.service_process import service_process
 from infra.settings import Settings
 from projections.engine import Projection, ReadModel, Runners

@@ -7,9 +7,9 @@ from collections.abc import Iterator
 
 import pytest
 
+from infra.logs.log_format import JsonFormatter, TextFormatter
 from infra.rpc import call_context
 from infra.rpc.call_context import Call
-from infra.runtime.log_format import JsonFormatter, TextFormatter
 
 TRACE = "4bf92f3577b34da6a3ce929d0e0e4736"
 DETAIL = "duplicate key\nDETAIL:  Key (username)=(anna) already\n\nexists."

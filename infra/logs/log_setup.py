@@ -5,7 +5,7 @@ import sys
 import threading
 from types import TracebackType
 
-from infra.runtime.log_format import JsonFormatter, TextFormatter
+from infra.logs.log_format import JsonFormatter, TextFormatter
 from infra.settings import Settings
 
 # Libraries whose INFO messages are noise to an operator.

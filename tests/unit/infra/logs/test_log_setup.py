@@ -6,7 +6,7 @@ import sys
 
 PROGRAM = """
 import asyncio, logging, sys, threading, warnings
-from infra.runtime.log_setup import configure_logging
+from infra.logs.log_setup import configure_logging
 from infra.settings import Settings
 
 class Broken:

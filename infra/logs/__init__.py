@@ -1,0 +1,1 @@
+"""Process lifecycle: connections, files, sockets, logs, metrics."""
