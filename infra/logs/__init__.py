@@ -1,1 +1,1 @@
-"""Process lifecycle: connections, files, sockets, logs, metrics."""
+"""Logs of a service process: their formats, and where they go."""

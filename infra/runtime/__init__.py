@@ -1,1 +1,1 @@
-"""Process lifecycle: connections, files, sockets, logs, metrics."""
+"""Process lifecycle: connections, files, sockets, metrics."""
