@@ -67,7 +67,8 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
         str,
         Doc(
             description="PostgreSQL database to use, with the login of the process that uses it (the gateway "
-            "needs none); empty: `vestnik up` starts one."
+            "needs none); empty: `vestnik up` starts one. Parameters of libpq such as `?sslmode=verify-full` and "
+            "several hosts with `?target_session_attrs=read-write` are allowed."
         ),
     ] = ""
     smtp_url: Annotated[

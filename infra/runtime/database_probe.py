@@ -11,8 +11,8 @@ from psycopg import Error as DatabaseError
 log = logging.getLogger(__name__)
 _EVERY_SECONDS = 1.0
 _ANSWER_SECONDS = 2.0
-# Connecting may take longer than an answer, on a busy machine or with TLS; no second attempt starts meanwhile.
-_CONNECT_SECONDS = 10.0
+# For each host of the URL. Connecting may take longer than an answer, on a busy machine or with TLS.
+_CONNECT_SECONDS = 5
 _LOOK_SECONDS = 0.2
 # A longer gap between two checks means that this process was not scheduled.
 _STALL_SECONDS = 0.5
@@ -74,10 +74,12 @@ class DatabaseWatch:
             await asyncio.sleep(_EVERY_SECONDS)
 
     async def _ask(self) -> None:
-        async with asyncio.timeout(_CONNECT_SECONDS):
-            connection = await AsyncConnection.connect(
-                self._database_url, autocommit=True, application_name=f"{self._name} readiness"
-            )
+        connection = await AsyncConnection.connect(
+            self._database_url,
+            autocommit=True,
+            application_name=f"{self._name} readiness",
+            connect_timeout=_CONNECT_SECONDS,
+        )
         try:
             while True:
                 async with asyncio.timeout(_ANSWER_SECONDS):

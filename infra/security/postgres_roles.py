@@ -44,10 +44,14 @@ def role_of(party: str) -> str:
 
 
 def url_of(database_url: str, party: str, password: str) -> str:
-    """The URL of the same database with the party's login."""
+    """The URL of the same database with the party's login; all hosts and other parameters stay."""
     parts = urlsplit(database_url)
     hosts = parts.netloc.rpartition("@")[2]
-    return urlunsplit(parts._replace(netloc=f"{role_of(party)}:{password}@{hosts}"))
+    # A login in the query would override the one before the hosts.
+    parameters = [field for field in parts.query.split("&") if field.partition("=")[0] not in ("user", "password")]
+    return urlunsplit(
+        parts._replace(netloc=f"{role_of(party)}:{password}@{hosts}", query="&".join(parameters)),
+    )
 
 
 def statements(database: str, passwords: Mapping[str, str]) -> Iterator[str]:

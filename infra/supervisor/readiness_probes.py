@@ -16,6 +16,8 @@ WITHIN = 2.0
 
 # For servers that the settings name: they are running, or are being started.
 GIVEN_WITHIN = 10.0
+# Of them, for each host of a database URL, so that one that is gone leaves time for the next.
+_HOST_SECONDS = 4
 
 Probe = Callable[[], Awaitable[bool]]
 
@@ -81,7 +83,7 @@ async def given_database_answers(settings: Settings) -> None:
     """
     try:
         async with asyncio.timeout(GIVEN_WITHIN):
-            connection = await psycopg.AsyncConnection.connect(settings.database_url)
+            connection = await psycopg.AsyncConnection.connect(settings.database_url, connect_timeout=_HOST_SECONDS)
     except psycopg.ProgrammingError:
         # The error's text would show the whole setting, including the password.
         raise BadSetting("VESTNIK_DATABASE_URL is not the address of a PostgreSQL database") from None
