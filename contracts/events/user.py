@@ -75,7 +75,8 @@ class PasswordVoided(Event, frozen=True, kw_only=True):
     # `email.restored`, and when the address was changed.
     reported: str
     reported_at: Moment
-    # As in `password.changed`; of an undo its own generation, so that no token mailed before is valid.
+    # As in `password.changed`; of an undo its own generation, so that no token mailed before is valid; 0 of a report
+    # that restores an earlier address.
     reset_generation: int = 0
 
 

@@ -155,27 +155,39 @@ def decide_reset_password(state: Credential, generation: int, hashed: Hashed) ->
 
 
 def decide_void_password(
-    state: Credential, generation: int, reported: str, reported_at: datetime
+    state: Credential,
+    generation: int,
+    reported: str,
+    reported_at: datetime,
+    *,
+    lasting: bool = False,
+    restoring: bool = False,
 ) -> tuple[PasswordVoided, ...]:
     """Voids the password after the owner has reported an event as not them.
 
     `generation`: of the credential then. No event if the password is void already and this report is no earlier one.
 
+    `lasting`: what was reported still locks the owner out after a reset.
+
+    `restoring`: an earlier address of the account is restored. Resets with mails to later ones do not count, and every
+    reset token that was mailed before is void.
+
     Raises:
         TokenExpired: the password was reset by mail since. A change with knowledge of the old one does not count: the
             person whom the report is about may know it.
     """
-    if generation > state.generation or state.reset_generation > generation:
+    if generation > state.generation or (state.reset_generation > generation and not (lasting or restoring)):
         raise TokenExpired
-    void = state.reported_at is not None
-    if state.reported_at is not None and state.reported_at <= reported_at:
+    earliest = reported_at if state.reported_at is None else min(state.reported_at, reported_at)
+    if state.reported_at == earliest and not restoring:
         return ()
+    void = state.reported_at is not None
     return (
         PasswordVoided(
-            generation=state.generation if void else state.generation + 1,
+            generation=state.generation if void and not restoring else state.generation + 1,
             reported=reported,
-            reported_at=reported_at,
-            reset_generation=state.reset_generation,
+            reported_at=earliest,
+            reset_generation=0 if restoring else state.reset_generation,
         ),
     )
 

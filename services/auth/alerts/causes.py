@@ -1,5 +1,7 @@
 """Which events of an account cause an alert, without I/O."""
 
+from datetime import datetime
+
 import msgspec
 
 from contracts.envelope import Recorded
@@ -30,6 +32,8 @@ class Cause(msgspec.Struct, frozen=True, kw_only=True):
     session_id: str | None = None
     # The credential's generation after the event; None: the present one.
     generation: int | None = None
+    # When it happened; None: the event's time.
+    at: datetime | None = None
 
 
 def cause_of(event: Recorded[Event]) -> Cause | None:
@@ -48,8 +52,8 @@ def cause_of(event: Recorded[Event]) -> Cause | None:
             )
         case EmailReplaced(user_id=user_id) | EmailRestored(user_id=user_id):
             return Cause(kind=EMAIL_CHANGED, user_id=user_id)
-        case TotpConfirmed(session_id=session_id):
-            return Cause(kind=TWO_FACTOR_ON, user_id=event.aggregate_id, session_id=session_id)
+        case TotpConfirmed(session_id=session_id, state=state):
+            return Cause(kind=TWO_FACTOR_ON, user_id=event.aggregate_id, session_id=session_id, at=state.on_since)
         case TotpRemoved(session_id=session_id):
             return Cause(kind=TWO_FACTOR_OFF, user_id=event.aggregate_id, session_id=session_id)
         case _:

@@ -1,7 +1,8 @@
 """Command "this was not me": ends all sessions and voids the password, and goes on to a reset.
 
 The token is from the mail of an alert, so its bearer reads the account's mail; that is also all that a reset of the
-password needs. Opening the link does nothing: mail scanners open links.
+password needs. If the account has left that mail's address since, the address is restored, as by an undo of the change:
+the reader of the new one could reset the password too. Opening the link does nothing: mail scanners open links.
 """
 
 import logging
@@ -18,8 +19,12 @@ from contracts.positions import Position
 from contracts.subjects import AUTH
 from services.auth import domain
 from services.auth.clients import Sessions
+from services.auth.conflicts import retry_on_conflict
+from services.auth.email_change import decisions
+from services.auth.email_change.chain import follow
+from services.auth.registration.decisions import as_of
 from services.auth.repositories import Aggregates
-from services.auth.tokens.not_me import NotMeTokens
+from services.auth.tokens.not_me import NotMe, NotMeTokens
 from services.auth.tokens.password_reset import Reset, ResetTokens
 
 # From the reported event.
@@ -60,21 +65,17 @@ class NotMeReports:
 
         Raises:
             InvalidToken: the signature is not ours, or is for another purpose.
-            TokenExpired: it has expired, or the password was reset by mail since.
+            TokenExpired: it has expired, or the password was reset by mail since, or the address to which it was mailed
+                is no longer the account's.
+            Unavailable: there were too many concurrent changes of the account.
         """
         report = self._tokens.read(token)
         if self._clock() >= report.event_at + LIFETIME:
             raise TokenExpired
         provenance = msgspec.structs.replace(provenance, actor=report.user_id, causation_id=report.event_id)
-        outcome = await self._aggregates.credentials.execute(
-            report.user_id,
-            lambda state: domain.decide_void_password(state, report.credential, report.event_id, report.event_at),
-            provenance,
-        )
-        voided = PasswordVoided(
-            generation=outcome.state.generation, reported=report.event_id, reported_at=report.event_at
-        )
-        position = Position.at(AUTH, outcome.sequence)
+        generation, sequence = await retry_on_conflict(lambda: self._void(report, provenance))
+        voided = PasswordVoided(generation=generation, reported=report.event_id, reported_at=report.event_at)
+        position = Position.at(AUTH, sequence)
         try:
             ended = await self._sessions.end_older(user_id=report.user_id, event=voided, provenance=provenance)
         except VestnikError as error:
@@ -84,7 +85,43 @@ class NotMeReports:
             position = position.merge(ended)
         reset = Reset(
             user_id=report.user_id,
-            credential=outcome.state.generation,
+            credential=generation,
             expires_at=self._clock() + self._lifetime,
         )
         return Reported(user_id=report.user_id, reset_token=self._resets.sign(reset), position=position)
+
+    async def _void(self, report: NotMe, provenance: Provenance) -> tuple[int, int]:
+        """Voids the password, and restores the address if the account has left it.
+
+        Returns:
+            The credential's generation, and the stream sequence that covers both.
+
+        Raises:
+            TokenExpired, Conflict
+        """
+        aggregates, user_id, now = self._aggregates, report.user_id, self._clock()
+        # Before the address: what frees an address begins a generation, so that the reset token is void then.
+        credential = await aggregates.credentials.load(user_id)
+        chain = await follow(aggregates, report.claim_key, user_id, now)
+        if not chain:
+            raise TokenExpired
+        is_left = not decisions.is_present(as_of(chain[0].loaded.state, now), user_id)
+        factor = (await aggregates.second_factors.load(user_id)).state
+        voided = domain.decide_void_password(
+            credential.state,
+            report.credential,
+            report.event_id,
+            report.event_at,
+            lasting=factor.on_since == report.event_at,
+            restoring=is_left,
+        )
+        restored = decisions.decide_restore([link.loaded.state for link in chain], user_id, now) if is_left else ()
+        appends = [
+            append
+            for link, event in zip(chain, restored, strict=False)
+            for append in aggregates.addresses.appends(link.key, link.loaded, (event,), provenance)
+        ]
+        appends += aggregates.credentials.appends(user_id, credential, voided, provenance)
+        if not appends:
+            return credential.state.generation, credential.sequence
+        return voided[0].generation, (await aggregates.log.append_together(appends))[-1]

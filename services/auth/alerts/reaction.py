@@ -115,9 +115,16 @@ class AccountAlerts:
         self, event: Recorded[Event], cause: Cause, alerted: Alerted, recipient: Recipient, generation: int
     ) -> Mail:
         # An address that the account has left reports no longer than it is the account's.
-        reported_at = event.at if recipient.until is None else min(event.at, recipient.until - LIFETIME)
+        happened_at = cause.at or event.at
+        reported_at = happened_at if recipient.until is None else min(happened_at, recipient.until - LIFETIME)
         token = self._tokens.sign(
-            NotMe(user_id=cause.user_id, credential=generation, event_id=event.id, event_at=reported_at)
+            NotMe(
+                user_id=cause.user_id,
+                credential=generation,
+                event_id=event.id,
+                event_at=reported_at,
+                claim_key=recipient.claim_key,
+            )
         )
         return Mail(
             event_id=event.id,

@@ -22,6 +22,7 @@ class Recipient(msgspec.Struct, frozen=True, kw_only=True):
     email: str
     username: str
     language: str
+    claim_key: str
     # End of the time in which it is still the account's; None: it is the present one.
     until: datetime | None = None
 
@@ -53,10 +54,18 @@ class Recipients:
         )
         if not chain or not is_present(chain[-1].loaded.state, user_id):
             raise RetryLater("the read model does not have the account's address yet")
-        present = chain[-1].loaded.state
+        present = chain[-1]
+        left = await earlier(self._aggregates, present.loaded.state, user_id, now)
+        addresses = [(present.key, present.loaded.state), *left]
         return [
-            Recipient(email=email, username=state.username, language=state.language, until=state.owner_until)
-            for state in [present, *await earlier(self._aggregates, present, user_id, now)]
+            Recipient(
+                email=email,
+                username=state.username,
+                language=state.language,
+                claim_key=key,
+                until=state.owner_until,
+            )
+            for key, state in addresses
             if (email := _email(state))
         ]
 

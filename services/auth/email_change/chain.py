@@ -30,14 +30,16 @@ async def follow(aggregates: Aggregates, key: str, user_id: str, now: datetime) 
     return chain
 
 
-async def earlier(aggregates: Aggregates, present: AddressState, user_id: str, now: datetime) -> list[AddressState]:
-    """Returns the addresses that the account has left and that are still its own, the last one first."""
-    addresses: list[AddressState] = []
+async def earlier(
+    aggregates: Aggregates, present: AddressState, user_id: str, now: datetime
+) -> list[tuple[str, AddressState]]:
+    """Returns the addresses that the account has left and that are still its own, with their keys, the last first."""
+    addresses: list[tuple[str, AddressState]] = []
     key = present.replaces
     while key and len(addresses) < MOST_CHANGES:
         state = as_of((await aggregates.addresses.load(key)).state, now)
         if state.owner != user_id or state.owner_until is None:
             break
-        addresses.append(state)
+        addresses.append((key, state))
         key = state.replaces
     return addresses

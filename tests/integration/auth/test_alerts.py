@@ -314,9 +314,22 @@ async def test_a_flood_of_logins_is_bounded_and_the_next_mail_covers_what_happen
 BY_NOBODY = Provenance(correlation_id="request")
 
 
-def link(services: Services, user_id: str, *, generation: int = 1, at: datetime | None = None) -> str:
-    """The token in the mail about an event at that time."""
-    report = NotMe(user_id=user_id, credential=generation, event_id=user_id, event_at=at or envelope.now())
+def link(
+    services: Services,
+    user_id: str,
+    *,
+    generation: int = 1,
+    at: datetime | None = None,
+    email: str = "anna@example.org",
+) -> str:
+    """The token in the mail to that address about an event at that time."""
+    report = NotMe(
+        user_id=user_id,
+        credential=generation,
+        event_id=user_id,
+        event_at=at or envelope.now(),
+        claim_key=services.auth_replica.keys.of_email(email),
+    )
     return NotMeTokens(services.secrets.mail_key).sign(report)
 
 
@@ -465,29 +478,30 @@ async def test_a_set_up_that_was_begun_before_a_reset_is_not_confirmed_after_it(
         await factors.confirm(user_id=anna, code=code, session_id="", provenance=BY_NOBODY)
 
 
-@pytest.mark.parametrize("order", ["reset by mail first", "newest mail", "undo of a change of the address"])
+@pytest.mark.parametrize(
+    "order", ["reset by mail first", "and then its own mail", "newest mail", "undo of a change of the address"]
+)
 async def test_a_second_factor_of_a_thief_is_removed_in_whatever_order_the_owner_takes_the_account_back(
     services: Services, anna: str, order: str
 ) -> None:
     auth = services.auth_replica
     thief = tokens_of(await log_in(services))
     await turn_on(services, anna)
-    if order == "reset by mail first":
+    if order == "and then its own mail":
+        on_since = (await auth.aggregates.second_factors.load(anna)).state.on_since
+        assert on_since is not None
+        await reset(services, await auth.reset_token("anna@example.org"))
+        with pytest.raises(TokenExpired):
+            await report(services, link(services, anna, at=on_since + timedelta(milliseconds=1)))
+        await reset(services, await report(services, link(services, anna, at=on_since)), "a third horse")
+    elif order == "reset by mail first":
         await reset(services, await auth.reset_token("anna@example.org"))
         await reset(services, await report(services, link(services, anna, generation=2)), "a third horse")
     elif order == "newest mail":
         await change(services, thief, "the horse of a thief")
         await reset(services, await report(services, link(services, anna, generation=2)))
     else:
-        await auth.email_changes.request(
-            user_id=anna,
-            email="thief@example.org",
-            password=PASSWORD,
-            own_address=services.auth_queries.own_address,
-            position=Position(),
-            provenance=BY_NOBODY,
-        )
-        await auth.commands.verify_email(await auth.token("thief@example.org"), BY_NOBODY, password=PASSWORD)
+        await change_address(services, anna, "thief@example.org")
         key = auth.keys.of_email("anna@example.org")
         until = (await auth.aggregates.addresses.load(key)).state.owner_until
         assert until is not None
@@ -497,19 +511,51 @@ async def test_a_second_factor_of_a_thief_is_removed_in_whatever_order_the_owner
     assert not await has_second_factor(services, anna)
 
 
-async def test_alerts_go_to_the_address_that_the_account_has_left_too_for_as_long_as_it_is_the_accounts(
-    services: Services, streams: NATS, anna: str
-) -> None:
-    auth, clock, outbox = services.auth_replica, Clock(), Outbox()
+async def change_address(services: Services, user_id: str, email: str) -> None:
+    auth = services.auth_replica
     await auth.email_changes.request(
-        user_id=anna,
-        email="new@example.org",
+        user_id=user_id,
+        email=email,
         password=PASSWORD,
         own_address=services.auth_queries.own_address,
         position=Position(),
         provenance=BY_NOBODY,
     )
-    await auth.commands.verify_email(await auth.token("new@example.org"), BY_NOBODY, password=PASSWORD)
+    await auth.commands.verify_email(await auth.token(email), BY_NOBODY, password=PASSWORD)
+
+
+@pytest.mark.parametrize("thief_resets", [False, True])
+async def test_a_link_that_was_mailed_to_an_address_before_a_thief_replaced_it_restores_it(
+    services: Services, anna: str, thief_resets: bool
+) -> None:
+    auth, token, thief = services.auth_replica, link(services, anna), "thief@example.org"
+    await log_in(services)
+    await change_address(services, anna, thief)
+    voids = await report(services, link(services, anna, email=thief)) if thief_resets else ""
+    if thief_resets:
+        await reset(services, voids, "the horse of a thief")
+    voids = await auth.reset_token(thief)
+    await report(services, token)
+    # Repeated, it answers the same.
+    reset_token = await report(services, token)
+    owners = [
+        (await auth.aggregates.addresses.load(auth.keys.of_email(email))).state for email in ("anna@example.org", thief)
+    ]
+    assert [(address.owner, address.owner_until) for address in owners] == [(anna, None), (None, None)]
+    for generation in (1, 2, 3):
+        with pytest.raises(TokenExpired):
+            await report(services, link(services, anna, generation=generation, email=thief))
+    with pytest.raises(TokenExpired):
+        await reset(services, voids)
+    await reset(services, reset_token)
+    await log_in(services, name="anna@example.org", password="another horse")
+
+
+async def test_alerts_go_to_the_address_that_the_account_has_left_too_for_as_long_as_it_is_the_accounts(
+    services: Services, streams: NATS, anna: str
+) -> None:
+    auth, clock, outbox = services.auth_replica, Clock(), Outbox()
+    await change_address(services, anna, "new@example.org")
     async with reacting(services, outbox, streams, clock):
         await log_in(services)
         await eventually(lambda: len(outbox.sent) == 2)
@@ -524,6 +570,9 @@ async def test_alerts_go_to_the_address_that_the_account_has_left_too_for_as_lon
     until = (await auth.aggregates.addresses.load(auth.keys.of_email("anna@example.org"))).state.owner_until
     assert until is not None
     assert old.event_at + LIFETIME == until < new.event_at + LIFETIME
+    assert [token.claim_key for token in (new, old)] == [
+        auth.keys.of_email(email) for email in ("new@example.org", "anna@example.org")
+    ]
     recipients = Recipients(auth.aggregates, auth.keys, services.auth_queries, clock=clock)
     clock.forward(HELD)
     end = Position.at(AUTH, await services.log.end_of(AUTH))

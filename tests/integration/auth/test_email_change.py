@@ -371,7 +371,10 @@ async def test_no_token_that_was_mailed_to_an_address_serves_once_it_is_free(
     await change(one, anna, "thief@example.org")
     not_me = NotMeTokens(secrets.mail_key)
     reports = NotMeReports(other.aggregates, not_me, other.resets, Nobody(), lifetime=HOUR, clock=clock)
-    alert = not_me.sign(NotMe(user_id=anna.user_id, credential=1, event_id=new_id(), event_at=clock()))
+    mailed_to = one.keys.of_email("thief@example.org")
+    alert = not_me.sign(
+        NotMe(user_id=anna.user_id, credential=1, event_id=new_id(), event_at=clock(), claim_key=mailed_to)
+    )
     resets = [one.resets.sign(Reset(user_id=anna.user_id, credential=1, expires_at=clock() + HOUR))]
     if undone:
         resets.append((await reports.report(alert, BY_NOBODY)).reset_token)

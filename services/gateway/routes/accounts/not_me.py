@@ -43,6 +43,8 @@ ROUTES: tuple[AnyEndpoint, ...] = (
         description=(
             "All sessions of the user end, device tokens become invalid, and no login succeeds until the password is "
             "reset; the response has the token for that. Repeated, it does the same until the password is reset. "
+            "An address to which the mail was sent, and which the account has left since, is the account's present one "
+            "again, and those that replaced it are free. "
             "The link in the mail only opens a page, which does nothing before its reader agrees."
         ),
         handler=report_not_me,

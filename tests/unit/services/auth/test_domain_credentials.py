@@ -118,6 +118,23 @@ def test_a_reset_makes_earlier_reports_useless_and_a_change_by_a_knower_of_the_p
             void(state, 2)
 
 
+def test_a_report_that_restores_an_address_outranks_resets_and_voids_their_tokens() -> None:
+    reset = credential(FIRST, *domain.decide_reset_password(credential(FIRST), 1, keyed("2")))
+    voided = credential(FIRST, *void(reset, 2, NOW - HOUR))
+    for state, generation in ((reset, 3), (voided, 4)):
+        (event,) = domain.decide_void_password(state, 1, "event", NOW, restoring=True)
+        assert (event.generation, event.reset_generation) == (generation, 0)
+        assert event.reported_at == (state.reported_at or NOW)
+        # Repeated, it changes nothing.
+        assert void(credential(FIRST, event), 1) == ()
+
+
+def test_a_report_of_what_lasts_is_good_after_a_reset_too() -> None:
+    reset = credential(FIRST, *domain.decide_reset_password(credential(FIRST), 1, keyed("2")))
+    (event,) = domain.decide_void_password(reset, 1, "event", NOW, lasting=True)
+    assert (event.generation, event.reset_generation) == (3, 2)
+
+
 def test_an_undo_makes_every_earlier_link_and_reset_token_useless_also_of_a_void_password() -> None:
     voided = credential(FIRST, *void(credential(FIRST), 1))
     for state, generation in ((credential(FIRST), 2), (voided, 3)):

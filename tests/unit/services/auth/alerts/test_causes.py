@@ -64,6 +64,10 @@ CASES: list[tuple[Event, Cause | None]] = [
         TotpConfirmed(state=SecondFactorState(), session_id="here"),
         Cause(kind="two_factor_on", user_id=OF, session_id="here"),
     ),
+    (
+        TotpConfirmed(state=SecondFactorState(on_since=AT)),
+        Cause(kind="two_factor_on", user_id=OF, at=AT),
+    ),
     (EmailReplaced(user_id=ANNA, address=AddressState()), Cause(kind="email_changed", user_id=ANNA)),
     (EmailRestored(user_id=ANNA, address=AddressState()), Cause(kind="email_changed", user_id=ANNA)),
     (EmailReleased(user_id=ANNA, address=AddressState()), None),

@@ -211,7 +211,7 @@ export default {
   none: "None.",
   not_me: "This is not me",
   not_me_done: "The registration of {name} has ended. You need not do anything else.",
-  not_me_hint: "If somebody else did what the mail says, log out all devices and set a new password now. Until then nobody can log in, not even with the right password.",
+  not_me_hint: "If somebody else did what the mail says, log out all devices and set a new password now. Until then nobody can log in, not even with the right password. If the e-mail address of the account was changed since the mail, the account gets the earlier one back.",
   not_me_title: "Was this not you?",
   not_me_yes: "It was not me: log out all devices",
   notification_email_changed: "The e-mail address of your account was changed.",
