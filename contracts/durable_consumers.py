@@ -24,8 +24,13 @@ class Durable(msgspec.Struct, frozen=True, kw_only=True):
     max_age: timedelta | None = None
 
 
+# Mails that are never dropped wait for their mailbox's next hour, and must not delay those to other mailboxes.
 VERIFICATION_MAIL = Durable(
-    name="auth-verification-mail", service="auth", stream=AUTH, subject_filter="vestnik.auth.email.>"
+    name="auth-verification-mail",
+    service="auth",
+    stream=AUTH,
+    subject_filter="vestnik.auth.email.>",
+    most_pending=100_000,
 )
 # Separate, so that waiting notices do not delay mails; those that wait for their mailbox's next hour are no outage.
 SECURITY_NOTICES = Durable(

@@ -1,6 +1,7 @@
 """User accounts, for the users themselves; run by the auth service, since it reads that service's private events."""
 
 from contracts.envelope import Recorded
+from contracts.events.second_factor import TotpConfirmed, TotpRemoved
 from contracts.events.user import (
     AddressState,
     EmailClaimed,
@@ -16,7 +17,7 @@ from projections.engine import Projection, RowChanges, handles
 
 
 class Users(Projection):
-    version = 3
+    version = 4
     streams = (AUTH,)
     # A batch may end between the events of one registration: a row without `created_at` is not a user yet.
     tables = """
@@ -25,6 +26,8 @@ class Users(Projection):
             username text,
             email text,
             email_verified boolean NOT NULL DEFAULT false,
+            -- Whether the second factor is on.
+            totp boolean NOT NULL DEFAULT false,
             created_at timestamptz,
             sequence bigint NOT NULL
         )
@@ -80,6 +83,17 @@ class Users(Projection):
             set={"email_verified": True},
             greatest={"sequence": event.sequence},
         )
+
+    @handles(TotpConfirmed)
+    def second_factor_on(self, event: Recorded[TotpConfirmed], write: RowChanges) -> None:
+        self._set_totp(event.aggregate_id, True, event.sequence, write)
+
+    @handles(TotpRemoved)
+    def second_factor_off(self, event: Recorded[TotpRemoved], write: RowChanges) -> None:
+        self._set_totp(event.aggregate_id, False, event.sequence, write)
+
+    def _set_totp(self, user_id: str, on: bool, sequence: int, write: RowChanges) -> None:
+        write.upsert("users", key={"user_id": user_id}, set={"totp": on}, greatest={"sequence": sequence})
 
     def _set_email(self, user_id: str, address: AddressState, sequence: int, write: RowChanges) -> None:
         write.upsert(

@@ -2,6 +2,7 @@
 
 from grpclib import GRPCError
 from grpclib.config import Configuration
+from grpclib.const import Status
 from grpclib.exceptions import StreamTerminatedError
 from grpclib.health.v1.health_grpc import HealthStub
 from grpclib.health.v1.health_pb2 import HealthCheckRequest, HealthCheckResponse
@@ -23,7 +24,10 @@ async def said_serving(host: str, port: int, *, timeout: float = 1.0, tls: Tls |
         answer = await HealthStub(channel).Check(HealthCheckRequest(), timeout=timeout)
     except TimeoutError:  # before OSError, its base class
         return None
-    except (OSError, GRPCError, StreamTerminatedError):
+    except GRPCError as error:
+        # The server knows the time limit, and may report its end before this side notices it.
+        return None if error.status is Status.DEADLINE_EXCEEDED else False
+    except (OSError, StreamTerminatedError):
         return False
     finally:
         channel.close()

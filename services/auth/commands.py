@@ -19,7 +19,7 @@ from services.auth import domain
 from services.auth.claim_keys import ClaimKeys
 from services.auth.conflicts import retry_on_conflict
 from services.auth.email_change.change import EmailChanges
-from services.auth.email_change.decisions import change_of, check_token
+from services.auth.email_change.decisions import change_of, check_request, check_token
 from services.auth.mail import mailbox_budgets
 from services.auth.mail.decoy import record_decoy
 from services.auth.passwords.hashing import Passwords
@@ -159,7 +159,7 @@ class Commands:
 
         Raises:
             InvalidToken: the signature is not ours.
-            TokenExpired: the registration was verified.
+            TokenExpired: the registration was verified, or another request of the change has replaced the token's.
         """
         verification = self._tokens.read(token)
         await retry_on_conflict(lambda: self._end_registration(verification, provenance))
@@ -242,10 +242,13 @@ class Commands:
     async def _end_registration(self, verification: Verification, provenance: Provenance) -> None:
         aggregates, user_id, key = self._aggregates, verification.user_id, verification.claim_key
         now, address = self._clock(), await aggregates.addresses.load(key)
+        change = change_of(address.state, user_id, now)
+        if change is not None:
+            check_request(change, verification.expires_at)
         ended = decisions.decide_end(address.state, user_id, now)
         if not ended:
             return
-        if change_of(address.state, user_id, now) is not None:
+        if change is not None:
             # The account keeps its username.
             await aggregates.log.append_together(aggregates.addresses.appends(key, address, ended, provenance))
             return

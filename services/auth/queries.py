@@ -10,11 +10,10 @@ from contracts.positions import Position
 from contracts.subjects import AUTH
 from projections.engine.read_model import ReadModel
 from services.auth.repositories import Aggregates
-from services.auth.second_factor import domain as second_factor
 
 log = logging.getLogger(__name__)
 _USER = """
-SELECT username, email, email_verified, created_at
+SELECT username, email, email_verified, created_at, totp
 FROM {users}
 WHERE user_id = %(user_id)s AND created_at IS NOT NULL
 """
@@ -25,6 +24,7 @@ class UserRow(msgspec.Struct, frozen=True, kw_only=True):
     email: str | None
     email_verified: bool
     created_at: datetime
+    totp: bool
 
 
 class FoundUser(msgspec.Struct, frozen=True, kw_only=True):
@@ -34,6 +34,8 @@ class FoundUser(msgspec.Struct, frozen=True, kw_only=True):
     email: str
     email_verified: bool
     created_at: datetime
+    # Whether the second factor is on; shown to the user alone.
+    totp: bool = False
     position: Position
 
 
@@ -75,11 +77,7 @@ class Queries:
             user = await self._from_stream(user_id)
         if not user.email_verified:
             raise UserNotFound
-        return msgspec.structs.replace(user, email="")
-
-    async def has_second_factor(self, user_id: str) -> bool:
-        """Whether the user's second factor is on, read from the stream."""
-        return second_factor.is_on((await self._aggregates.second_factors.load(user_id)).state)
+        return msgspec.structs.replace(user, email="", totp=False)
 
     async def own_address(self, user_id: str, position: Position) -> str:
         """Returns the user's address, at least as of the position.
@@ -111,6 +109,7 @@ class Queries:
             email=row.email or "",
             email_verified=row.email_verified,
             created_at=row.created_at,
+            totp=row.totp,
             position=position,
         )
 

@@ -72,7 +72,8 @@ class AccountMails:
                     not await self._delivery.deliver(letter, provenance)
                     and letter.kind in mailbox_budgets.NEVER_DROPPED
                 ):
-                    raise _BudgetUsedUp("the mailbox has got its mails of this kind for this hour")
+                    wait = await self._delivery.seconds_to_room(letter)
+                    raise _BudgetUsedUp("the mailbox has got its mails of this kind for this hour", after=wait)
             except (RetryLater, ValueError) as error:
                 # A failing mailbox must not delay the others.
                 failure = error

@@ -315,11 +315,10 @@ class AuthServer(SecondFactorServer):
 
     async def get_user(self, message: GetUserRequest) -> GetUserResponse:
         request = validated(_UserId, {"user_id": message.user_id})
-        call, totp = current(), False
+        call = current()
         # Only users see their own address. Other services may call without an actor, or with the actor of their caller.
         if call.caller == "gateway" and call.actor == request.user_id:
             user = await self._queries.own_user(request.user_id, call.position)
-            totp = await self._queries.has_second_factor(request.user_id)
         else:
             user = await self._queries.other_user(request.user_id)
         return GetUserResponse(
@@ -329,7 +328,7 @@ class AuthServer(SecondFactorServer):
                 email=user.email,
                 email_verified=user.email_verified,
                 created_at=to_unix_ms(user.created_at),
-                totp=totp,
+                totp=user.totp,
             ),
             position=user.position.encode(),
         )

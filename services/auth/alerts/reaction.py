@@ -107,9 +107,8 @@ class AccountAlerts:
         if covered and self._clock() - event.at > WINDOW:
             return
         if not await self._delivery.deliver(letter, _provenance(event)) and not covered:
-            now = self._clock()
-            wait = mailbox.room_from(letter.kind, now) - now
-            raise _NoRoom("the mailbox has already got its alerts of this kind", after=wait.total_seconds())
+            wait = await self._delivery.seconds_to_room(letter)
+            raise _NoRoom("the mailbox has already got its alerts of this kind", after=wait)
 
     def _letter(
         self, event: Recorded[Event], cause: Cause, alerted: Alerted, recipient: Recipient, generation: int

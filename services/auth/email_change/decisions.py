@@ -22,11 +22,12 @@ from contracts.events.user import (
     EmailVerified,
     PendingRegistration,
 )
+from contracts.values.timestamps import to_unix_ms
 from services.auth.registration.decisions import as_of, owned, waiting, with_pending
 
 # How long a replaced address stays the account's.
 HELD = timedelta(days=7)
-# Changes of one account within `HELD`, so that a chain is short.
+# Changes of one account within `HELD`, so that a chain is short; a return to an earlier address and an undo count too.
 MOST_CHANGES = 5
 
 
@@ -64,13 +65,24 @@ def is_present(address: AddressState, user_id: str) -> bool:
     return address.owner == user_id and address.owner_until is None
 
 
+def check_request(change: PendingRegistration, token_expires_at: datetime) -> None:
+    """
+    Raises:
+        TokenExpired: the token is of another request of this change, which this one replaced.
+    """
+    if to_unix_ms(token_expires_at) != to_unix_ms(change.expires_at):
+        raise TokenExpired
+
+
 def check_token(
     address: AddressState, change: PendingRegistration, token_expires_at: datetime, generation: int, now: datetime
 ) -> None:
     """
     Raises:
-        TokenExpired: the token has expired, or the account has another password since, or another user has the address.
+        TokenExpired: the token has expired or is of another request, or the account has another password since, or
+            another user has the address.
     """
+    check_request(change, token_expires_at)
     owner = as_of(address, now).owner
     if now >= token_expires_at or change.credential != generation or owner not in (None, change.user_id):
         raise TokenExpired
@@ -95,12 +107,15 @@ def decide_replace(
 def decide_restore(chain: Sequence[AddressState], user_id: str, now: datetime) -> tuple[Event, ...]:
     """Makes the first address of the chain the account's present one, and frees those that replaced it.
 
+    It counts as a change, and those of the whole chain still count.
+
     Returns:
         One event for each address of the chain.
     """
     first, *later = (as_of(address, now) for address in chain)
     pending = tuple(waits for waits in first.pending if waits.user_id != user_id)
-    restored = msgspec.structs.replace(first, owner_until=None, replaced_by="", pending=pending)
+    changed_at = (*_recent(chain[-1], now), now)
+    restored = msgspec.structs.replace(first, owner_until=None, replaced_by="", pending=pending, changed_at=changed_at)
     return (
         EmailRestored(user_id=user_id, address=restored),
         *(

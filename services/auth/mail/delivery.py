@@ -42,6 +42,12 @@ class Delivery:
         """Loads the recent deliveries of the address's mailbox."""
         return (await self._aggregates.mails.load(self._keys.of_mailbox(email))).state
 
+    async def seconds_to_room(self, letter: Mail) -> float:
+        """Returns how long the mail has no room in its mailbox."""
+        now = self._clock()
+        room = (await self.mailbox(letter.recipient)).room_from(letter.kind, now, self._mails_an_hour)
+        return (room - now).total_seconds()
+
     async def deliver(self, letter: Mail, provenance: Provenance) -> bool:
         """Sends the mail unless it was sent before. Returns False if the budget of its kind is used up.
 

@@ -52,10 +52,11 @@ class Mailbox(msgspec.Struct, frozen=True, kw_only=True):
         """Whether a notice or alert about the same was sent at or after the moment, and so covers it."""
         return any(mail.kind == kind and mail.about == about and mail.at >= moment for mail in self.sent)
 
-    def room_from(self, kind: str, now: datetime) -> datetime:
-        """When a mail of a kind that has a budget of its own has room."""
+    def room_from(self, kind: str, now: datetime, mails_a_window: int) -> datetime:
+        """When a mail of the kind has room."""
+        budget = BUDGETS.get(kind, mails_a_window)
         recent = [mail.at for mail in self.sent if mail.kind == kind and now - mail.at < WINDOW]
-        return recent[-BUDGETS[kind]] + WINDOW if len(recent) >= BUDGETS[kind] else now
+        return recent[-budget] + WINDOW if len(recent) >= budget else now
 
     def has_room(self, kind: str, now: datetime, mails_a_window: int) -> bool:
         budget = BUDGETS.get(kind, mails_a_window)

@@ -5,10 +5,12 @@ import time
 from collections.abc import AsyncIterator
 
 import jwt
+import pyotp
 import pytest
 import pytest_asyncio
 from nats.aio.client import Client as NATS
 
+from contracts.envelope import Provenance
 from contracts.errors import (
     EmailNotVerified,
     Invalid,
@@ -16,6 +18,7 @@ from contracts.errors import (
     InvalidToken,
     PasswordRequired,
     TokenExpired,
+    Unavailable,
     UserNotFound,
     VestnikError,
 )
@@ -210,6 +213,37 @@ async def test_users_see_themselves_at_once_with_their_address(services: Service
     assert seen.created_at == registered.user.created_at
     position = await verify(services)
     assert (await get_user(services, user_id, actor=user_id, position=position)).email_verified
+
+
+async def test_users_see_whether_their_second_factor_is_on_even_while_the_stream_is_away(
+    services: Services, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    registered = await register(services)
+    assert registered.user is not None
+    user_id, factors = registered.user.user_id, services.auth_replica.second_factors
+    provenance = Provenance(correlation_id="request", actor=user_id)
+    await verify(services)
+    begun = await factors.begin(user_id=user_id, password=PASSWORD, provenance=provenance)
+    code = pyotp.TOTP(begun.secret).at(services.auth_replica.clock())
+    confirmed = await factors.confirm(user_id=user_id, code=code, session_id=new_id(), provenance=provenance)
+    seen = await get_user(services, user_id, actor=user_id, position=confirmed.position.encode())
+    assert (seen.totp, seen.email) == (True, "Anna@example.org")
+    assert not (await get_user(services, user_id, actor=new_id())).totp
+
+    async def away(subject: str) -> None:
+        raise Unavailable
+
+    with monkeypatch.context() as broken:
+        broken.setattr(services.auth_replica.aggregates.log, "last", away)
+        assert (await get_user(services, user_id, actor=user_id)).totp
+    ended = await factors.end(
+        user_id=user_id,
+        password=PASSWORD,
+        code=confirmed.recovery_codes[0],
+        session_id=new_id(),
+        provenance=provenance,
+    )
+    assert not (await get_user(services, user_id, actor=user_id, position=ended.encode())).totp
 
 
 async def test_others_find_a_user_as_soon_as_it_is_verified_and_do_not_see_the_address(services: Services) -> None:

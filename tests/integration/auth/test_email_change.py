@@ -1,6 +1,8 @@
 """Changes of an account's address over real streams, with any replica."""
 
 import asyncio
+import logging
+import re
 from collections.abc import Awaitable, Callable
 from typing import Any
 
@@ -216,6 +218,24 @@ async def test_a_token_confirms_its_own_request_only(replicas: tuple[Auth, Auth]
     clock.forward(DAY)
     with pytest.raises(TokenExpired):
         await other.commands.verify_email(late, BY_NOBODY, password=PASSWORD)
+
+
+async def test_a_token_serves_its_request_until_a_newer_one_to_the_same_address(
+    replicas: tuple[Auth, Auth], clock: Clock
+) -> None:
+    one, other = replicas
+    anna = await account(one, "anna")
+    first = await request(one, anna, "new@example.org")
+    clock.forward(HOUR)
+    second = await request(other, anna, "new@example.org")
+    with pytest.raises(TokenExpired):
+        await other.commands.registration(first)
+    with pytest.raises(TokenExpired):
+        await other.commands.verify_email(first, BY_NOBODY, password=PASSWORD)
+    with pytest.raises(TokenExpired):
+        await one.commands.end_registration(first, BY_NOBODY)
+    await one.commands.verify_email(second, BY_NOBODY, password=PASSWORD)
+    assert await owner(other, "new@example.org") == anna.user_id
 
 
 async def test_another_password_ends_a_request(replicas: tuple[Auth, Auth]) -> None:
@@ -449,6 +469,17 @@ async def test_an_account_is_refused_more_changes_than_a_chain_may_have(
     assert await owner(one, f"number{MOST_CHANGES - 1}@example.org") is None
 
 
+async def test_an_account_is_refused_more_changes_though_it_returns_to_its_earlier_address(
+    replicas: tuple[Auth, Auth],
+) -> None:
+    one, other = replicas
+    anna = await account(one, "anna")
+    for number in range(MOST_CHANGES):
+        await change(one, anna, ("other@example.org", "anna@example.org")[number % 2])
+    with pytest.raises(RateLimited):
+        await request(other, anna, "anna@example.org")
+
+
 async def test_a_change_is_followed_by_its_mails_in_the_accounts_language(
     replicas: tuple[Auth, Auth], streams: NATS, clock: Clock
 ) -> None:
@@ -514,7 +545,7 @@ async def test_the_owner_of_a_wanted_address_gets_a_notice_and_its_reader_no_tok
 
 
 async def test_the_mail_that_undoes_a_change_is_never_dropped(
-    replicas: tuple[Auth, Auth], streams: NATS, clock: Clock
+    replicas: tuple[Auth, Auth], streams: NATS, clock: Clock, caplog: pytest.LogCaptureFixture
 ) -> None:
     one, other = replicas
     outbox = Recording()
@@ -525,12 +556,23 @@ async def test_the_mail_that_undoes_a_change_is_never_dropped(
     def undoing() -> list[str]:
         return sorted(mail.recipient for mail in outbox.sent if mail.kind == "email_changed")
 
-    async with reacting(streams, one, outbox, clock, mails_an_hour=1):
-        async with asyncio.timeout(60):
-            while not undoing():
-                await asyncio.sleep(0.01)
-        clock.forward(HOUR)
-        async with asyncio.timeout(60):
-            while len(undoing()) < 2:
-                await asyncio.sleep(0.01)
+    def pauses() -> list[int]:
+        """Seconds after which the mail is tried again."""
+        logged = [
+            re.search(rf"{VERIFICATION_MAIL.name} retries event \d+ in (\d+) s", line) for line in caplog.messages
+        ]
+        return [int(match[1]) for match in logged if match is not None]
+
+    with caplog.at_level(logging.INFO):
+        async with reacting(streams, one, outbox, clock, mails_an_hour=1):
+            async with asyncio.timeout(60):
+                while not undoing() or not pauses():
+                    await asyncio.sleep(0.01)
+            # Not before the mailbox has room.
+            assert min(pauses()) > HOUR.total_seconds() / 2
+            clock.forward(HOUR)
+            await streams.jetstream().delete_consumer("AUTH", VERIFICATION_MAIL.name)
+            async with asyncio.timeout(60):
+                while len(undoing()) < 2:
+                    await asyncio.sleep(0.01)
     assert undoing() == ["anna+0@example.org", "anna+1@example.org"]

@@ -96,7 +96,7 @@ class Model(msgspec.Struct):
         waiting = [each for each in self.waiting(address) if each.user == user]
         if known is not None and waiting and known.present != address:
             (change,) = waiting
-            if self.now >= expires or change.generation != known.generation:
+            if self.now >= expires or expires != change.expires or change.generation != known.generation:
                 return "token_expired"
             if self.owner(address) not in (None, user) or change.present != known.present:
                 return "token_expired"
@@ -132,14 +132,15 @@ class Model(msgspec.Struct):
 
     def restore(self, known: Known, address: str) -> None:
         known.left = [each for each in known.left if self.now < each[1]]
+        known.changes = [*known.changes, self.now]
         index = [left for left, _ in known.left].index(address)
-        # The restored address was reached by the changes before it was left.
-        left_at = known.left[index][1] - HELD
-        known.changes = [change for change in known.changes if change < left_at]
         known.present, known.left = address, known.left[:index]
 
-    def end(self, user: str, address: str) -> str:
-        waiting = self.waiting(address)
+    def end(self, user: str, address: str, expires: datetime) -> str:
+        waiting, known = self.waiting(address), self.accounts.get(user)
+        changes = known is not None and known.present != address
+        if changes and any(each.user == user and each.expires != expires for each in waiting):
+            return "token_expired"
         if all(each.user != user for each in waiting):
             return "token_expired" if self.owner(address) == user else "ok"
         self.pending[address] = [each for each in waiting if each.user != user]
@@ -224,7 +225,7 @@ class Play:
             return (lambda model: model.undo(user, address, until)), (lambda auth: undo(auth, auth.undos.sign(content)))
         token = self.replicas[0].tokens.sign(Verification(user_id=user, claim_key=self.key(address), expires_at=until))
         if kind == "end":
-            return (lambda model: model.end(user, address)), (
+            return (lambda model: model.end(user, address, until)), (
                 lambda auth: auth.commands.end_registration(token, BY_NOBODY)
             )
         known = self.model.accounts.get(user)

@@ -345,20 +345,21 @@ async def test_notices_that_wait_for_their_hour_hold_up_no_others_and_are_no_war
 ) -> None:
     auth, outbox = replicas[0], Recording()
     jetstream, name = streams.jetstream(), SECURITY_NOTICES.name
-    await jetstream.add_consumer(
-        "AUTH",
-        # With a lower limit, as it was made before.
-        ConsumerConfig(
-            name=name,
-            durable_name=name,
-            filter_subject=SECURITY_NOTICES.subject_filter,
-            deliver_policy=DeliverPolicy.ALL,
-            ack_policy=AckPolicy.EXPLICIT,
-            ack_wait=30,
-            max_deliver=-1,
-            max_ack_pending=1_000,
-        ),
-    )
+    for durable in (VERIFICATION_MAIL, SECURITY_NOTICES):
+        await jetstream.add_consumer(
+            "AUTH",
+            # With a lower limit, as it was made before.
+            ConsumerConfig(
+                name=durable.name,
+                durable_name=durable.name,
+                filter_subject=durable.subject_filter,
+                deliver_policy=DeliverPolicy.ALL,
+                ack_policy=AckPolicy.EXPLICIT,
+                ack_wait=30,
+                max_deliver=-1,
+                max_ack_pending=1_000,
+            ),
+        )
     await register(auth, "anna")
     await auth.commands.verify_email(await auth.token("anna@example.org"), BY_NOBODY)
     with caplog.at_level(logging.INFO):
@@ -368,8 +369,8 @@ async def test_notices_that_wait_for_their_hour_hold_up_no_others_and_are_no_war
             await register(auth, "second", "anna@example.org")
             await settled(streams, waiting_notices=1)
             await eventually(lambda: any(f"{name} retries event" in record.message for record in caplog.records))
-    config = (await jetstream.consumer_info("AUTH", name)).config
-    assert config.max_ack_pending == 100_000
+    for durable in (VERIFICATION_MAIL, SECURITY_NOTICES):
+        assert (await jetstream.consumer_info("AUTH", durable.name)).config.max_ack_pending == 100_000
     assert {record.levelno for record in caplog.records if f"{name} retries event" in record.message} == {logging.INFO}
 
 

@@ -179,6 +179,14 @@ async def test_a_service_that_is_down_makes_its_own_routes_unavailable(
     assert (await stage.client.get("/healthz")).status_code == 200
 
 
+async def test_a_change_of_the_address_that_may_have_been_requested_is_not_requested_again(stage: Stage) -> None:
+    stage.script.answers["request_email_change"] = errors.Unavailable(retry_after=1)
+    wanted = {"email": "new@example.org", "password": "correct horse"}
+    answer = await stage.client.put("/v1/users/me/email", json=wanted, headers=stage.signed_in)
+    assert_problem(answer, 503, "unavailable")
+    assert [method for method, *_ in stage.script.asked] == ["request_email_change"]
+
+
 async def test_a_service_that_is_slow_is_not_waited_for_for_ever(stage: Stage, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("services.gateway.clients.READ_SECONDS", 0.3)
 

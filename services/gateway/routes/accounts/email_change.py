@@ -41,7 +41,7 @@ async def request_email_change(incoming: Request[NoQuery, NewEmail]) -> Response
     with password_attempts.judged(guess):
         incoming.standings.extend(guess.standings)
         rate_limiter.check(guess.standings)
-        answer = await auth.command(auth.stub.request_email_change, request, repeatable=True)
+        answer = await auth.command(auth.stub.request_email_change, request, repeatable=False)
     return Response(status=202, position=answer.position, written_by=caller.user_id)
 
 
@@ -64,7 +64,8 @@ ROUTES: tuple[AnyEndpoint, ...] = (
             "who has an account; the owner of a taken address gets a notice instead of a token. The present address "
             "gets a mail about the request. After the change the earlier address stays the account's for 7 days: it "
             "logs in, receives password resets, and gets a mail with a token that undoes the change. Another change "
-            "of the password or the address ends the request. An account can change its address 5 times in 7 days."
+            "of the password or the address ends the request. An account can change its address 5 times in 7 days; "
+            "a return to an earlier address and an undo count as changes."
         ),
         handler=request_email_change,
         query=NoQuery,

@@ -123,6 +123,16 @@ def test_a_token_ends_with_its_time_with_another_password_and_with_another_owner
         decisions.check_token(address, CHANGE, START + DAY, generation, now)
 
 
+@pytest.mark.parametrize("hours", [-1, 1])
+def test_a_token_of_another_request_confirms_nothing(hours: int) -> None:
+    of_another = START + DAY + timedelta(hours=hours)
+    with pytest.raises(TokenExpired):
+        decisions.check_token(AddressState(), CHANGE, of_another, 1, START)
+    # A token has milliseconds, a request microseconds.
+    exact = msgspec.structs.replace(CHANGE, expires_at=START + DAY + timedelta(microseconds=1_999))
+    decisions.check_token(AddressState(), exact, START + DAY + timedelta(milliseconds=1), 1, START)
+
+
 def test_a_request_for_the_present_address_is_no_change() -> None:
     (event,) = decisions.decide_request(OWN, CHANGE, START)
     assert decisions.change_of(event.address, "anna", START) is None
@@ -138,7 +148,7 @@ def test_an_undo_restores_the_first_address_of_a_chain_and_frees_the_others_for_
     (registered,) = registration.decide_register(new, BORIS, START, DAY)
     third = msgspec.structs.replace(new, email="third@example.org")
     restored, second_freed, third_freed = decisions.decide_restore([old, registered.address, third], "anna", START)
-    assert getattr(restored, "address", None) == OWN
+    assert getattr(restored, "address", None) == msgspec.structs.replace(OWN, changed_at=(START, START))
     assert isinstance(second_freed, EmailReleased)
     assert isinstance(third_freed, EmailReleased)
     assert [pending.user_id for pending in second_freed.address.pending] == ["boris"]
@@ -176,3 +186,17 @@ def test_an_account_changes_its_address_a_few_times_in_a_week_and_then_has_to_wa
     decisions.check_changes_left(state, START + HELD)
     _, state = replaced(state, START + HELD)
     assert len(state.changed_at) == MOST_CHANGES
+
+
+def test_a_return_to_an_earlier_address_is_a_change_and_forgets_none() -> None:
+    state = OWN
+    for _ in range(MOST_CHANGES // 2):
+        decisions.check_changes_left(state, START)
+        old, new = replaced(state)
+        decisions.check_changes_left(new, START)
+        restored, _ = decisions.decide_restore([old, new], "anna", START)
+        state = getattr(restored, "address", AddressState())
+    assert len(state.changed_at) == MOST_CHANGES - 1
+    _, state = replaced(state)
+    with pytest.raises(RateLimited):
+        decisions.check_changes_left(state, START)

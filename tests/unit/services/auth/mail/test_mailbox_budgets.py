@@ -68,8 +68,8 @@ def test_exactly_the_mails_of_the_last_30_days_are_kept(days: list[int]) -> None
 
 def test_an_alert_that_finds_no_room_waits_until_the_first_of_the_hour_is_an_hour_old() -> None:
     mails = [("alert_new_device", f"{number}", START + number * MINUTE) for number in range(3)]
-    assert after(*mails[:2]).room_from("alert_new_device", START + 5 * MINUTE) == START + 5 * MINUTE
+    assert after(*mails[:2]).room_from("alert_new_device", START + 5 * MINUTE, 1) == START + 5 * MINUTE
     state = after(*mails)
     assert not state.has_room("alert_new_device", START + 5 * MINUTE, 1000)
-    assert state.room_from("alert_new_device", START + 5 * MINUTE) == START + 60 * MINUTE
+    assert state.room_from("alert_new_device", START + 5 * MINUTE, 1) == START + 60 * MINUTE
     assert state.has_room("alert_new_device", START + 60 * MINUTE, 1)

@@ -5,11 +5,12 @@ from collections.abc import AsyncIterator
 
 import pytest
 import pytest_asyncio
+from grpclib import GRPCError, Status
 from grpclib.health.service import Health
 from grpclib.health.v1.health_pb2 import HealthCheckRequest, HealthCheckResponse
 from grpclib.server import Server, Stream
 
-from infra.embedded.ports import free_port
+from infra.embedded.ports import reserve_ports
 from infra.rpc.replicas import Replicas
 from services.gateway.observability import readiness
 from services.gateway.observability.readiness import Readiness
@@ -23,12 +24,15 @@ class Service(Health):
         self.awake = asyncio.Event()
         self.awake.set()
         self.ready = True
+        self.late = False
 
     async def Check(  # noqa: N802 - the method's name in gRPC
         self, stream: Stream[HealthCheckRequest, HealthCheckResponse]
     ) -> None:
         await stream.recv_message()
         await self.awake.wait()
+        if self.late:
+            raise GRPCError(Status.DEADLINE_EXCEEDED)
         served = HealthCheckResponse.SERVING if self.ready else HealthCheckResponse.NOT_SERVING
         await stream.send_message(HealthCheckResponse(status=served))
 
@@ -37,7 +41,9 @@ class Asked:
     def __init__(self) -> None:
         self.service = Service()
         self.server = Server([self.service])
-        self.port = free_port()
+        # Nobody else gets the port, neither before the server listens nor after it has stopped.
+        (self.holder,) = reserve_ports(1)
+        self.port = self.holder.getsockname()[1]
         self.readiness = Readiness({}, {"auth": Replicas([("127.0.0.1", self.port)])})
 
 
@@ -46,13 +52,14 @@ async def asked(monkeypatch: pytest.MonkeyPatch) -> AsyncIterator[Asked]:
     monkeypatch.setattr(readiness, "_FRESH", -1.0)
     monkeypatch.setattr(readiness, "_PATIENCE", 1_000.0)
     asked = Asked()
-    await asked.server.start("127.0.0.1", asked.port)
+    await asked.server.start("127.0.0.1", asked.port, reuse_port=True)
     try:
         yield asked
     finally:
         asked.service.awake.set()
         asked.server.close()
         await asked.server.wait_closed()
+        asked.holder.close()
 
 
 async def until_missing(asked: Asked, missing: list[str]) -> None:
@@ -69,6 +76,12 @@ async def test_a_service_that_says_nothing_counts_as_it_was_and_not_for_long(
     assert await asked.readiness.missing() == []
     monkeypatch.setattr(readiness, "_PATIENCE", 0.0)
     assert await asked.readiness.missing() == ["auth"]
+
+
+async def test_a_service_that_reports_the_end_of_the_time_limit_first_has_said_nothing(asked: Asked) -> None:
+    await until_missing(asked, [])
+    asked.service.late = True
+    assert await asked.readiness.missing() == []
 
 
 async def test_one_that_never_answered_is_missing(asked: Asked) -> None:
