@@ -286,6 +286,7 @@ async def test_one_sees_ones_own_account(api: Api) -> None:
         "username": person.username,
         "email": person.email,
         "email_verified": True,
+        "totp": False,
     }
 
 
