@@ -20,6 +20,7 @@ from services.auth.claim_keys import ClaimKeys
 from services.auth.conflicts import retry_on_conflict
 from services.auth.email_change.change import EmailChanges
 from services.auth.email_change.decisions import change_of, check_request, check_token
+from services.auth.failures.failed_logins import FailedLogins
 from services.auth.mail import mailbox_budgets
 from services.auth.mail.decoy import record_decoy
 from services.auth.passwords.hashing import Passwords
@@ -70,6 +71,7 @@ class Commands:
         keys: ClaimKeys,
         tokens: VerificationTokens,
         email_changes: EmailChanges,
+        failures: FailedLogins,
         *,
         lifetime: timedelta,
         clock: Callable[[], datetime] = envelope.now,
@@ -80,6 +82,7 @@ class Commands:
         self._keys = keys
         self._tokens = tokens
         self._email_changes = email_changes
+        self._failures = failures
         self._lifetime = lifetime
         self._clock = clock
 
@@ -119,7 +122,7 @@ class Commands:
         """Makes the token's user the owner of the address. Idempotent: a valid token may be used again.
 
         `password`: of the registration, needed while several are pending on the address; of the account, always needed
-        to change its address. `address`: of the client, to be recorded if an account's password is wrong.
+        to change its address. `address`: of the client, to be recorded if the password is wrong.
 
         Raises:
             InvalidToken: the signature is not ours.
@@ -229,7 +232,7 @@ class Commands:
         name = await aggregates.usernames.load(name_key)
         confirmed = decisions.decide_confirm_username(name.state, user_id)
         if decisions.needs_password(claim.state, now):
-            await self._prove(user_id, password)
+            await self._prove(user_id, password, address)
         sequences = await aggregates.log.append_together(
             [
                 *aggregates.addresses.appends(key, claim, verified, provenance),
@@ -262,11 +265,14 @@ class Commands:
             ]
         )
 
-    async def _prove(self, user_id: str, password: str | None) -> None:
+    async def _prove(self, user_id: str, password: str | None, address: str) -> None:
         """
         Raises:
             PasswordRequired: the password is missing or is not the user's.
         """
         credential = (await self._aggregates.credentials.load(user_id)).state
-        if password is None or not await self._passwords.matches(password, credential.hashed):
+        if password is None:
+            raise PasswordRequired
+        if not await self._passwords.matches(password, credential.hashed):
+            self._failures.record(user_id, "wrong_password", address=address)
             raise PasswordRequired

@@ -100,6 +100,7 @@ class Auth:
         self.devices = DeviceTokens(secrets.devices_key)
         self.failures = FailedLogins(self.aggregates.login_failures, clock=clock)
         self.undos = EmailChangeUndoTokens(secrets.mail_key)
+        self.reported = NotMeTokens(secrets.mail_key)
         self.clock = clock
         self.email_changes = EmailChanges(
             self.aggregates, self.passwords, self.keys, self.failures, lifetime=DAY, clock=clock
@@ -121,6 +122,7 @@ class Auth:
             self.keys,
             self.tokens,
             self.email_changes,
+            self.failures,
             lifetime=DAY,
             clock=clock,
         )
@@ -166,7 +168,7 @@ class Auth:
         )
 
     def email_change_mails(self, page: str = "https://chat.example.org") -> EmailChangeMails:
-        return EmailChangeMails(self.aggregates, self.tokens, self.undos, page=page, clock=self.clock)
+        return EmailChangeMails(self.aggregates, self.tokens, self.undos, self.reported, page=page, clock=self.clock)
 
     def email_undo(self, sessions: SessionClient) -> EmailChangeUndoing:
         return EmailChangeUndoing(self.aggregates, self.undos, sessions, reset_lifetime=HOUR, clock=self.clock)

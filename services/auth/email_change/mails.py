@@ -18,6 +18,7 @@ from services.auth.registration.decisions import as_of
 from services.auth.repositories import Aggregates
 from services.auth.tokens.email_change_undo import EmailChangeUndo, EmailChangeUndoTokens
 from services.auth.tokens.email_verification import VerificationTokens
+from services.auth.tokens.not_me import NotMe, NotMeTokens
 
 
 class EmailChangeMails:
@@ -26,6 +27,7 @@ class EmailChangeMails:
         aggregates: Aggregates,
         tokens: VerificationTokens,
         undos: EmailChangeUndoTokens,
+        reports: NotMeTokens,
         *,
         page: str,
         clock: Callable[[], datetime] = envelope.now,
@@ -34,6 +36,7 @@ class EmailChangeMails:
         self._aggregates = aggregates
         self._tokens = tokens
         self._undos = undos
+        self._reports = reports
         self._page = page.rstrip("/")
         self._clock = clock
 
@@ -75,6 +78,13 @@ class EmailChangeMails:
         present = (await self._aggregates.addresses.load(change.replaces)).state
         recipient = plaintext_or_none(present.email)
         if recipient is not None and is_present(present, user_id):
+            report = NotMe(
+                user_id=user_id,
+                credential=change.credential,
+                event_id=event.id,
+                event_at=event.at,
+                claim_key=change.replaces,
+            )
             letters.append(
                 Mail(
                     event_id=str(uuid5(UUID(event.id), mailbox_budgets.EMAIL_CHANGE_REQUESTED_MAIL)),
@@ -83,7 +93,7 @@ class EmailChangeMails:
                     username=present.username,
                     kind=mailbox_budgets.EMAIL_CHANGE_REQUESTED_MAIL,
                     language=present.language,
-                    link=f"{self._page}/",
+                    link=page_link(self._page, "not-me", self._reports.sign(report)),
                 )
             )
         return letters

@@ -11,6 +11,8 @@ from collections import deque
 from collections.abc import Callable
 from datetime import datetime
 
+import msgspec
+
 from contracts import envelope
 from contracts.envelope import Provenance
 from contracts.errors import VestnikError
@@ -87,9 +89,13 @@ class FailedLogins:
                     continue
                 try:
                     await self._append(account, pending, final=final)
-                except (VestnikError, BrokenHistory) as error:
+                except VestnikError as error:
                     log.warning("failed logins cannot be recorded yet: %s", error)
                     return
+                except (BrokenHistory, msgspec.DecodeError, LookupError) as error:
+                    # The last event is of a newer release, or is none: logins must not end with it.
+                    log.error("failed logins of %s cannot be recorded: %s", account, error)
+                    pending.resumes_at = now + domain.PAUSE
                 # A slow event store must not fill the queue.
                 self._take_queued()
 

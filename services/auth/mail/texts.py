@@ -115,10 +115,11 @@ _ENGLISH: Mapping[str, MailText] = {
             "Hello {username},",
             "Someone who knows your password has asked to change the e-mail address of your account {username}. "
             "Nothing has changed yet: the new address still has to be confirmed.",
-            "If it was you, you need not do anything here. If it was not you, log in and change your password now: "
-            "that also cancels the request.",
+            "If it was you, you need not do anything here.",
+            "If it was not you, end all sessions and set another password; that also cancels the request:",
         ),
-        link="Log in",
+        link="This was not me",
+        closing=("The link is good for 7 days, and asks before it does anything.",),
     ),
     EMAIL_CHANGED_MAIL: MailText(
         subject="Your e-mail address was changed",
@@ -209,10 +210,11 @@ _RUSSIAN: Mapping[str, MailText] = {
             "Здравствуйте, {username}!",
             "Кто-то, кто знает ваш пароль, хочет сменить адрес вашей учётной записи {username}. Пока ничего не "
             "изменилось: новый адрес ещё нужно подтвердить.",
-            "Если это были вы, здесь ничего делать не нужно. Если не вы, войдите и сразу смените пароль: это отменит "
-            "и смену адреса.",
+            "Если это были вы, здесь ничего делать не нужно.",
+            "Если это были не вы, завершите все сеансы и задайте новый пароль: это отменит и смену адреса.",
         ),
-        link="Войти",
+        link="Это был не я",
+        closing=("Ссылка действует 7 дней и сначала спросит подтверждение.",),
     ),
     EMAIL_CHANGED_MAIL: MailText(
         subject="Ваш адрес изменён",

@@ -72,6 +72,7 @@ class SessionHandlers:
             "device": request.device,
             "reason": request.reason,
             "failures": "yes" if message.failures else "",
+            "refreshes": "yes" if message.refreshes else "",
         }
         await self._recorder.look(actor, "sessions", filter_=looked_for)
         try:

@@ -23,14 +23,13 @@ from contracts.events.user import EmailClaimed, EmailVerified, UserCreated, User
 from contracts.positions import Position
 from contracts.rpc.vestnik.session.v1 import Tokens
 from contracts.values.ids import new_id
-from infra.security.secrets import Secrets
 from services.auth import domain
 from services.auth.alerts.not_me import NotMeReports
 from services.auth.email_change.decisions import HELD, MOST_CHANGES
 from services.auth.registration.decisions import as_of
 from services.auth.tokens.email_change_undo import EmailChangeUndo
 from services.auth.tokens.email_verification import Verification
-from services.auth.tokens.not_me import NotMe, NotMeTokens
+from services.auth.tokens.not_me import NotMe
 from services.auth.tokens.password_reset import Reset
 from streams.message import Message
 from tests.integration.auth.test_registration import log_in, register
@@ -383,16 +382,15 @@ async def test_a_return_to_an_earlier_address_frees_those_that_replaced_it(repli
 
 @pytest.mark.parametrize("undone", [True, False])
 async def test_no_token_that_was_mailed_to_an_address_serves_once_it_is_free(
-    replicas: tuple[Auth, Auth], secrets: Secrets, clock: Clock, undone: bool
+    replicas: tuple[Auth, Auth], clock: Clock, undone: bool
 ) -> None:
     """Neither a reset nor a link "this was not me", whose answer is a reset, nor the answer to an earlier one."""
     one, other = replicas
     anna = await account(one, "anna")
     await change(one, anna, "thief@example.org")
-    not_me = NotMeTokens(secrets.mail_key)
-    reports = NotMeReports(other.aggregates, not_me, other.resets, Nobody(), lifetime=HOUR, clock=clock)
+    reports = NotMeReports(other.aggregates, other.reported, other.resets, Nobody(), lifetime=HOUR, clock=clock)
     mailed_to = one.keys.of_email("thief@example.org")
-    alert = not_me.sign(
+    alert = one.reported.sign(
         NotMe(user_id=anna.user_id, credential=1, event_id=new_id(), event_at=clock(), claim_key=mailed_to)
     )
     resets = [one.resets.sign(Reset(user_id=anna.user_id, credential=1, expires_at=clock() + HOUR))]
@@ -506,6 +504,9 @@ async def test_a_change_is_followed_by_its_mails_in_the_accounts_language(
         await settled(streams)
         (letter,) = [mail for mail in outbox.sent if mail.kind == "email_change"]
         assert letter.offers[0].link == f"https://chat.example.org/#/confirm/{letter.offers[0].token}"
+        (notice,) = [mail for mail in outbox.sent if mail.kind == "email_change_requested"]
+        report = one.reported.read(notice.link.removeprefix("https://chat.example.org/#/not-me/"))
+        assert (report.user_id, report.credential) == (anna.user_id, 1)
         assert sent() == [
             ("email_change", "New@example.org", "ru"),
             ("email_change_requested", "Anna@example.org", "ru"),

@@ -4,11 +4,13 @@ import asyncio
 from collections.abc import Awaitable, Callable
 from datetime import timedelta
 
+import msgspec
 import pytest
 from nats.aio.client import Client as NATS
 
 from contracts import envelope
-from contracts.errors import EmailNotVerified, InvalidCredentials, RateLimited, VestnikError
+from contracts.envelope import seal
+from contracts.errors import EmailNotVerified, InvalidCredentials, PasswordRequired, RateLimited, VestnikError
 from contracts.events.login_failure import LoginFailed
 from contracts.subjects import AUTH, login_failures
 from services.auth.clients import Sessions
@@ -94,6 +96,28 @@ async def test_a_wrong_current_password_at_a_change_is_recorded(replicas: Replic
     await auth.failures.flush()
     assert [(event.reason, event.address) for event in await failures(auth, user_id)] == [
         ("wrong_password", "192.0.2.7")
+    ]
+
+
+async def test_a_wrong_password_of_one_of_several_registrations_is_recorded_and_a_missing_one_is_not(
+    replicas: Replicas,
+) -> None:
+    auth, _ = replicas
+    user_id = await anna(auth, verified=False)
+    token = await auth.token("anna@example.org")
+    await auth.commands.register(
+        email="anna@example.org",
+        username="intruder",
+        password="another password",
+        display_name=None,
+        provenance=envelope.Provenance(),
+    )
+    for password in (None, SECRET):
+        with pytest.raises(PasswordRequired):
+            await auth.commands.verify_email(token, envelope.Provenance(), password=password, address="192.0.2.8")
+    await auth.failures.flush()
+    assert [(event.reason, event.address) for event in await failures(auth, user_id)] == [
+        ("wrong_password", "192.0.2.8")
     ]
 
 
@@ -211,6 +235,33 @@ async def test_what_waits_is_bounded_and_what_is_left_out_is_logged(
     auth.failures.record("user-9", "wrong_password", address="192.0.2.1")
     await auth.failures.flush()
     assert len(await failures(auth, "user-9")) == 1
+
+
+async def test_an_account_whose_last_event_cannot_be_read_stops_neither_the_others_nor_the_process(
+    replicas: Replicas, streams: NATS, clock: Clock, caplog: pytest.LogCaptureFixture
+) -> None:
+    auth, _ = replicas
+    later = seal(
+        LoginFailed(user_id="anna", reason="wrong_password", address="", device="", number=1),
+        aggregate_id="anna",
+        version=1,
+        provenance=envelope.Provenance(),
+    )
+    newer = msgspec.structs.replace(later, schema=LoginFailed.SCHEMA + 1)
+    await streams.request(login_failures("anna"), envelope.encode(newer))
+    await streams.request(login_failures("boris"), b"no event")
+    for account in ("anna", "boris", "clara"):
+        auth.failures.record(account, "wrong_password", address="192.0.2.1")
+    await auth.failures.flush()
+    assert len(await failures(auth, "clara")) == 1
+    assert "failed logins of anna cannot be recorded" in caplog.text
+    assert "failed logins of boris cannot be recorded" in caplog.text
+    caplog.clear()
+    await auth.failures.flush()
+    assert caplog.text == ""
+    clock.forward(PAUSE)
+    await auth.failures.flush()
+    assert "failed logins of anna cannot be recorded" in caplog.text
 
 
 async def test_a_clean_stop_records_counts_that_were_not_due(replicas: Replicas) -> None:

@@ -50,9 +50,9 @@ class FailedAttempt(msgspec.Struct, frozen=True):
     reason: Annotated[
         str,
         Meta(
-            description="`wrong_password`, also at a change of the password; `email_not_verified`, after the right "
-            "password; `wrong_code`; `code_required`, unless a login from the same device and address followed within "
-            "ten minutes (always if no address is recorded); `rate_limited`, without a check."
+            description="`wrong_password`, also where a logged-in user has to confirm it; `email_not_verified`, after "
+            "the right password; `wrong_code`; `code_required`, unless a login from the same device and address "
+            "followed within ten minutes (always if no address is recorded); `rate_limited`, without a check."
         ),
     ]
     device: str
