@@ -188,7 +188,7 @@ async def test_the_runbooks_commands_work_as_they_are_shown(own_api: Api, tmp_pa
     exported = await asyncio.to_thread(api.system.vestnik, *export)
     assert exported.returncode == 0, exported.stderr
     # What was decided is in a stream, and survives the database.
-    (event,) = await lines(api, "events", "--stream", "OPERATOR")
+    (event,) = await lines(api, "events", "--stream", "OPERATOR", "--type", "dead_letter.discarded")
     assert (event["type"], event["data"]) == ("dead_letter.discarded", None)
     api.system.drop_database()
     assert api.system.interrupt() == 0

@@ -114,7 +114,7 @@ def test_an_import_that_is_killed_again_and_again_ends_with_every_event_in_its_p
     refused = start(data_dir, "up", "--port", "0")
     _, error = output_of(refused)
     assert refused.returncode == 1
-    assert b"the same `vestnik import FILE` completes it" in error
+    assert b"the same `vestnik import FILE --reason TEXT` completes it" in error
     done = outcome(data_dir, "import", str(large), "--reason", "a test")
     assert done["events"] == _BLOCKS * MOST_EVENTS
     assert 0 < done["found"] < done["events"]
