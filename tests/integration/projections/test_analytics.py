@@ -12,7 +12,7 @@ from contracts.events.event import Event
 from contracts.events.message import MessageSeen
 from contracts.events.session import SessionCreated, SessionRevoked
 from contracts.positions import Position
-from contracts.subjects import MESSAGING, SESSION
+from contracts.subjects import CONTACT, MESSAGING
 from contracts.values.ids import pair_id
 from infra.cli.events.analytics import hours
 from projections.analytics import Analytics
@@ -20,6 +20,7 @@ from projections.conversations import Conversations
 from projections.engine.inspection.verify import NotBuilt
 from projections.engine.status.status import projection_statuses, stream_status
 from projections.engine.storage.connections import connect
+from projections.notifications import Notifications
 from streams.log import Append, Log
 from tests.fix_read_models import OpenReadModel
 from tests.integration.projections.event_writer import PATIENCE, RECIPIENT, SENDER, Opened, Writer, seen, sent
@@ -128,12 +129,12 @@ def login(user_id: str) -> SessionCreated:
 async def test_a_filtered_projection_that_has_read_everything_has_no_lag(
     streams: Client, writer: Writer, run: Opened, database_url: str
 ) -> None:
-    runners = await run(Analytics)
-    last = await writer.append("vestnik.session.private.x", SessionRevoked(user_id=SENDER, reason="not for the filter"))
+    runners = await run(Notifications)
+    last = await writer.append("vestnik.contact.private.x", SessionRevoked(user_id=SENDER, reason="not for the filter"))
     conn = await connect(database_url, "status")
     try:
-        found = await projection_statuses([Analytics], conn, streams, [await stream_status(streams, SESSION)])
+        found = await projection_statuses([Notifications], conn, streams, [await stream_status(streams, CONTACT)])
     finally:
         await conn.close()
     assert [status.lag for status in found] == [0]
-    await runners.waiting.wait(Analytics, Position.at(SESSION, last), PATIENCE)
+    await runners.waiting.wait(Notifications, Position.at(CONTACT, last), PATIENCE)
