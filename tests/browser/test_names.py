@@ -6,6 +6,7 @@ from typing import Any
 import pytest
 from playwright.async_api import Page
 
+from contracts.values.ids import new_id
 from tests.browser.browser_users import Sitting
 from tests.browser.conftest import PICTURES
 from tests.e2e.people import Api
@@ -53,7 +54,7 @@ async def assert_room(page: Page, name: str) -> None:
 
 @pytest.mark.parametrize("language", ["en", "ru"])
 async def test_names_can_be_read_and_nothing_scrolls_sideways(sitting: Sitting, api: Api, language: str) -> None:
-    me = await api.person(display_name=LONG)
+    me = await api.person(display_name=LONG, email=f"{new_id()}{'w' * 28}@example.org")
     friends = [await api.person(display_name=name) for name in (SHORT, LONG)]
     for friend in friends:
         await api.befriend(me, friend)
