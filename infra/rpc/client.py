@@ -266,7 +266,10 @@ class Client:
         Raises:
             OSError: no replica has been found yet.
         """
-        home = max(self._usable(), key=lambda address: blake2b(f"{address} {about}".encode(), digest_size=8).digest())
+        usable = self._usable()
+        if len(usable) == 1:
+            return self._replicas[usable[0]]
+        home = max(usable, key=lambda address: blake2b(f"{address} {about}".encode(), digest_size=8).digest())
         return self._replicas[home]
 
     def _metadata(self, call: Call) -> dict[str, str]:
