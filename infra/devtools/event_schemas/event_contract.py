@@ -26,7 +26,8 @@ class Contract(msgspec.Struct, frozen=True, kw_only=True):
 
     @classmethod
     def of(cls, event: type[Event], subject: str) -> "Contract":
-        described = msgspec.json.schema(event)
+        # Through JSON, as a released schema is read: an empty tuple as a default is an empty list there.
+        described = msgspec.json.decode(msgspec.json.encode(msgspec.json.schema(event)))
         return cls(
             kind=event.TYPE,
             schema=event.SCHEMA,

@@ -7,7 +7,7 @@ import pytest
 from infra.devtools.requirements_lock import LOCK, PRODUCTION, pins
 from infra.devtools.sbom import main, sbom
 
-PROJECT = {"name": "vestnik", "version": "0.1.0"}
+PROJECT = {"name": "vestnik", "version": "0.2.0"}
 EVERYTHING = "aiohttp==1.0 \\\n    --hash=sha256:aa\npywin32==3 ; sys_platform == 'win32' \\\n    --hash=sha256:bb\n"
 RUNNING = "aiohttp==1.0 \\\n    --hash=sha256:aa\n"
 
@@ -15,7 +15,7 @@ RUNNING = "aiohttp==1.0 \\\n    --hash=sha256:aa\n"
 def test_every_package_is_in_it_with_its_version_and_whether_it_runs() -> None:
     found = sbom(PROJECT, EVERYTHING, RUNNING)
     assert (found["bomFormat"], found["specVersion"]) == ("CycloneDX", "1.6")
-    assert found["metadata"]["component"]["purl"] == "pkg:pypi/vestnik@0.1.0"
+    assert found["metadata"]["component"]["purl"] == "pkg:pypi/vestnik@0.2.0"
     assert [(each["purl"], each["scope"]) for each in found["components"]] == [
         ("pkg:pypi/aiohttp@1.0", "required"),
         ("pkg:pypi/pywin32@3", "excluded"),
