@@ -69,7 +69,7 @@ async def people(system: System, http: aiohttp.ClientSession, count: int, *, in_
 
 
 async def log_in(http: aiohttp.ClientSession, username: str, device_token: str = "") -> Login:
-    """Logs in; `device_token`: from an earlier login, empty for a new device, of which the account's owner is alerted."""
+    """Logs in; `device_token`: of an earlier login; empty: a new device, of which the account's owner is alerted."""
     device = {"device_token": device_token} if device_token else {}
     body = await _posted(http, "/v1/sessions", {"login": username, "password": PASSWORD, **device})
     return msgspec.convert({**msgspec.json.decode(body), "username": username}, Login)

@@ -1,0 +1,132 @@
+"""Routes of verifications and rebuilds."""
+
+from typing import Annotated, Literal
+
+import msgspec
+from msgspec import Meta
+
+from contracts.errors import MaintenanceUnderWay
+from contracts.rpc.vestnik.operator.v1 import CancelMaintenanceRequest, ListMaintenanceRequest, StartMaintenanceRequest
+from services.gateway.http.endpoint import AnyEndpoint, NoBody, NoQuery, Request, Response
+from services.gateway.routes.operators.operator_route import Time, operator_client, operator_route, reply
+
+
+class JobProgress(msgspec.Struct, frozen=True):
+    events: int
+    total: int
+    events_per_second: float
+    seconds_left: float | None
+    waits_for: Annotated[str | None, Meta(description="The unit, if it is not events.")]
+
+
+class RowDiffers(msgspec.Struct, frozen=True, kw_only=True):
+    table: str
+    kind: Annotated[str, Meta(description="`changed`, `missing` from the live table, or `extra` there.")]
+    key: dict[str, str]
+    columns: Annotated[list[str], Meta(description="Names of the columns that differ; values are not shown.")]
+
+
+class Verified(msgspec.Struct, frozen=True, kw_only=True):
+    equal: bool
+    rows: int
+    events: int
+    changed: int
+    missing: int
+    extra: int
+    lost: Annotated[list[str], Meta(description="Events that the streams have lost, such as `MESSAGING:7-9`.")]
+    dead_letters: int
+    dead_letters_rebuilt: int
+    discarded: int
+    seconds: float
+    differences: Annotated[list[RowDiffers], Meta(description="The first few.")]
+
+
+class Rebuilt(msgspec.Struct, frozen=True, kw_only=True):
+    version: int
+    build: int
+    replaced: int | None
+    events: int
+    seconds: float
+    events_per_second: float
+    dead_letters: int
+
+
+class MaintenanceJob(msgspec.Struct, frozen=True, kw_only=True):
+    id: str
+    kind: Annotated[str, Meta(description="`verify` or `rebuild`.")]
+    projection: str
+    by: Annotated[str, Meta(description="The operator's username.")]
+    state: Annotated[str, Meta(description="`running`, `done`, `failed` or `cancelled`.")]
+    started_at: Time
+    ended_at: Time | None
+    progress: JobProgress | None
+    verified: Annotated[Verified | None, Meta(description="The result of a verification.")]
+    rebuilt: Annotated[Rebuilt | None, Meta(description="The result of a rebuild.")]
+    error: str | None
+
+
+class Maintenance(msgspec.Struct, frozen=True, kw_only=True):
+    projections: Annotated[list[str], Meta(description="The read models that can be verified and rebuilt.")]
+    items: Annotated[list[MaintenanceJob], Meta(description="Newest first; only the first can be running.")]
+
+
+class Starting(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    kind: Annotated[Literal["verify", "rebuild"], Meta(description="What to do.")]
+    projection: Annotated[str, Meta(min_length=1, max_length=64, description="The read model.")]
+
+
+class Cancelling(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    id: Annotated[str, Meta(min_length=1, max_length=64)]
+
+
+async def maintenance(incoming: Request[NoQuery, NoBody]) -> Response:
+    operator = operator_client(incoming)
+    request = ListMaintenanceRequest(user_id=incoming.caller.user_id)
+    return reply(await operator.read(operator.stub.list_maintenance, request), Maintenance)
+
+
+async def start(incoming: Request[NoQuery, Starting]) -> Response:
+    operator, body = operator_client(incoming), incoming.body
+    request = StartMaintenanceRequest(user_id=incoming.caller.user_id, kind=body.kind, projection=body.projection)
+    return reply(await operator.command(operator.stub.start_maintenance, request, repeatable=False), MaintenanceJob)
+
+
+async def cancel(incoming: Request[NoQuery, Cancelling]) -> Response:
+    operator = operator_client(incoming)
+    request = CancelMaintenanceRequest(user_id=incoming.caller.user_id, id=incoming.body.id)
+    return reply(await operator.command(operator.stub.cancel_maintenance, request, repeatable=True), MaintenanceJob)
+
+
+ROUTES: tuple[AnyEndpoint, ...] = (
+    operator_route(
+        "GET",
+        "maintenance",
+        "Verifications and rebuilds",
+        maintenance,
+        NoQuery,
+        NoBody,
+        Maintenance,
+        "The running one and the last ones since the operator process started.",
+    ),
+    operator_route(
+        "POST",
+        "maintenance",
+        "What was started",
+        start,
+        NoQuery,
+        Starting,
+        MaintenanceJob,
+        "Verifies or rebuilds a read model, as `vestnik verify` and `vestnik rebuild` do; one at a time.",
+        (MaintenanceUnderWay,),
+    ),
+    operator_route(
+        "POST",
+        "maintenance/cancel",
+        "The job that is being cancelled",
+        cancel,
+        NoQuery,
+        Cancelling,
+        MaintenanceJob,
+        "It ends shortly after. The next rebuild resumes a cancelled one.",
+    ),
+)
