@@ -20,6 +20,8 @@ Callers = Mapping[str, str | None]
 GATEWAY = "gateway"
 OPERATOR = "operator"
 LOOPBACK = "127.0.0.1"
+# Offset from a process's own port to its metrics port, if no address is configured.
+BESIDE = 1_000
 
 _FOR_USER: Callers = {GATEWAY: "user_id"}
 _FOR_NOBODY: Callers = {GATEWAY: None}

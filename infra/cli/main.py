@@ -14,6 +14,7 @@ from infra.runtime.process_priority import lower_priority
 COMMANDS = {
     "up": ("infra.cli.system.up", "Run the whole system on this machine."),
     "serve": ("infra.cli.system.serve", "Run one service, for a deployment."),
+    "probe": ("infra.cli.system.probe", "Ask the process of a service whether it lives, or is ready."),
     "status": ("infra.cli.system.status", "Show streams, projections and services."),
     "events": ("infra.cli.events.events", "Show events."),
     "aggregate": ("infra.cli.events.aggregate", "Show one aggregate: its events, and its state after each."),

@@ -14,11 +14,10 @@ import msgspec
 from contracts.aggregate_types import AGGREGATE_TYPES, AggregateType
 from contracts.errors import BY_CODE
 from contracts.events.event import Event
-from contracts.services import LOOPBACK, REGISTRY
+from contracts.services import BESIDE, LOOPBACK, REGISTRY
 from contracts.subjects import STREAMS
 from contracts.values.personal_data import Sealed
 from infra.devtools import asyncapi
-from infra.runtime.metrics_endpoint import BESIDE
 from infra.settings import describe
 
 ROOT = Path(__file__).resolve().parents[2]

@@ -1,6 +1,9 @@
-"""`GET /metrics` for Prometheus, in every Vestnik process.
+"""`GET /metrics` for Prometheus and `GET /livez` for liveness probes, in every Vestnik process.
 
-It runs in the process's event loop, where collectors may read what the loop changes. A connection carries one scrape
+`/livez` answers 200 while the process's event loop turns, whatever NATS, PostgreSQL and the other services do: a
+restart would not bring those back. The endpoint starts before the process connects to anything.
+
+It runs in the process's event loop, where collectors may read what the loop changes. A connection carries one request
 and is aborted after 5 s; at most 16 are open. The endpoint is meant for the operators' network and listens on the
 loopback address by default.
 """
@@ -15,6 +18,7 @@ from aiohttp import web
 from prometheus_client import REGISTRY
 from prometheus_client.exposition import CONTENT_TYPE_LATEST, generate_latest
 
+from contracts.services import BESIDE, LOOPBACK
 from infra.operator_errors import OperatorError
 from infra.runtime.sockets import open_listener
 from infra.settings import Settings, split_address
@@ -22,10 +26,7 @@ from infra.settings import Settings, split_address
 log = logging.getLogger(__name__)
 _SECONDS = 5.0
 _CONNECTIONS = 16
-# Offset from a service's gRPC port to its metrics port, if no address is configured.
-BESIDE = 1_000
 _HIGHEST_PORT = 65_535
-_LOOPBACK = "127.0.0.1"
 
 Exposition = Callable[[], bytes]
 
@@ -44,10 +45,10 @@ def exposition() -> bytes:
 
 @asynccontextmanager
 async def metrics_endpoint(settings: Settings, port: int, figures: Exposition = exposition) -> AsyncIterator[None]:
-    """Serves the metrics until the context is left.
+    """Serves metrics and liveness until the context is left.
 
-    `port`: the process's own port; without a configured address the metrics port is `BESIDE` above it, and the metrics
-    are skipped if that port cannot be used.
+    `port`: the process's own port; without a configured address the metrics port is `BESIDE` above it, and the endpoint
+    is left out if that port cannot be used.
 
     Raises:
         MetricsAddressInUse: the configured address is in use or not local.
@@ -58,11 +59,14 @@ async def metrics_endpoint(settings: Settings, port: int, figures: Exposition = 
         return
 
     async def respond(request: web.BaseRequest) -> web.Response:
-        if request.path != "/metrics":
+        if request.path not in ("/metrics", "/livez"):
             raise web.HTTPNotFound
         if request.method not in ("GET", "HEAD"):
             raise web.HTTPMethodNotAllowed(request.method, ("GET", "HEAD"))
-        response = web.Response(body=figures(), headers={"Content-Type": CONTENT_TYPE_LATEST})
+        if request.path == "/livez":
+            response = web.Response(text="live")
+        else:
+            response = web.Response(body=figures(), headers={"Content-Type": CONTENT_TYPE_LATEST})
         response.force_close()
         return response
 
@@ -87,7 +91,7 @@ def _listener(settings: Settings, port: int) -> socket.socket | None:
     beside = port + BESIDE
     try:
         if beside <= _HIGHEST_PORT:
-            return open_listener(_LOOPBACK, beside, shared=False)
+            return open_listener(LOOPBACK, beside, shared=False)
     except OSError as error:
         log.warning("no metrics: port %d is unavailable: %s", beside, error.strerror or error)
     # This port was not configured explicitly: serve without metrics.

@@ -1,6 +1,9 @@
 """The database disappears under a running system."""
 
 import asyncio
+import signal
+import subprocess
+import sys
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -9,7 +12,8 @@ import psycopg
 import pytest
 from psycopg import sql
 
-from tests.fix_system import System, wait_until
+from tests.fix_system import ROOT, System, wait_until
+from tests.processes import Process
 
 
 @pytest.fixture
@@ -22,15 +26,42 @@ def alone(tmp_path: Path) -> Iterator[System]:
         system.stop()
 
 
+def probe(process: Process, question: str, service: str) -> tuple[int, str]:
+    """Exit code and output of `vestnik probe` with the settings of the process."""
+    variables = Path(f"/proc/{process.pid}/environ").read_text().rstrip("\0").split("\0")
+    done = subprocess.run(
+        [sys.executable, "-m", "infra.cli.main", "probe", question, service],
+        cwd=ROOT,
+        env=dict(variable.split("=", 1) for variable in variables),
+        capture_output=True,
+        text=True,
+        timeout=60,
+        check=False,
+    )
+    return done.returncode, done.stdout + done.stderr
+
+
 def test_readiness_notices_that_the_database_is_gone(alone: System) -> None:
     async def drop() -> None:
         place, name = alone.superusers_database_url().rsplit("/", 1)
         async with await psycopg.AsyncConnection.connect(f"{place}/template1", autocommit=True) as admin:
             await admin.execute(sql.SQL("DROP DATABASE {} WITH (FORCE)").format(sql.Identifier(name)))
 
+    processes = {service: alone.serving(service)[0] for service in ("auth", "gateway")}
+    for service, process in processes.items():
+        assert probe(process, "ready", service) == (0, f"{service} is ready\n")
     asyncio.run(drop())
     wait_until(lambda: not alone.is_ready(), "/readyz says that the database is gone")
     answer = httpx.get(f"{alone.url}/readyz")
     assert answer.status_code == 503
     assert set(answer.json()["missing"]) <= {"auth", "session", "profile", "contact", "messaging"}
     assert answer.headers["retry-after"] == "1"
+    # The processes live: their restart would not bring the database back.
+    for service, process in processes.items():
+        wait_until(lambda: probe(process, "ready", service)[0] == 1, f"{service} is not ready")  # noqa: B023 - now
+        assert f"{service} is not ready" in probe(process, "ready", service)[1]
+        assert probe(process, "live", service) == (0, f"{service} is live\n")
+    processes["auth"].send(signal.SIGSTOP)
+    code, output = probe(processes["auth"], "live", "auth")
+    processes["auth"].send(signal.SIGCONT)
+    assert (code, "does not answer" in output) == (1, True), output

@@ -10,9 +10,10 @@ from prometheus_client import CollectorRegistry, Counter
 from prometheus_client.exposition import generate_latest
 from prometheus_client.parser import text_string_to_metric_families
 
+from contracts.services import BESIDE
 from infra.embedded.ports import free_port
 from infra.runtime import metrics_endpoint as endpoint
-from infra.runtime.metrics_endpoint import BESIDE, MetricsAddressInUse, metrics_endpoint
+from infra.runtime.metrics_endpoint import MetricsAddressInUse, metrics_endpoint
 from infra.settings import Settings
 
 
@@ -35,6 +36,18 @@ async def test_the_figures_are_told_in_the_format_of_prometheus() -> None:
         assert ("greetings_total", 3.0) in [(sample.name, sample.value) for sample in samples]
         head = await client.head(f"http://127.0.0.1:{port}/metrics")
         assert (head.status_code, head.content, head.headers["content-length"]) == (200, b"", str(len(answer.content)))
+
+
+async def test_liveness_is_told_without_the_figures() -> None:
+    def broken() -> bytes:
+        raise ZeroDivisionError
+
+    port = free_port()
+    async with metrics_endpoint(at(port), 0, broken), httpx.AsyncClient(timeout=60) as client:
+        answer = await client.get(f"http://127.0.0.1:{port}/livez")
+        assert (answer.status_code, answer.text) == (200, "live")
+        assert (await client.head(f"http://127.0.0.1:{port}/livez")).status_code == 200
+        assert (await client.post(f"http://127.0.0.1:{port}/livez")).status_code == 405
 
 
 async def test_nothing_else_is_told() -> None:

@@ -18,6 +18,7 @@ from infra.rpc.health import is_serving
 from infra.rpc.server import RpcServer
 from infra.rpc.service_tokens import Issuer
 from infra.rpc.tls import BadCertificate, client_side, make_certificates, server_side
+from infra.runtime.process_probes import ProbeFailed, check_ready
 from infra.security.secrets import Secrets
 from infra.settings import Settings
 from tests.integration.infra.test_rpc_access import ANNA, Auth
@@ -62,6 +63,12 @@ async def ask(settings: Settings, me: str = "gateway", token_of: str = "gateway"
 async def test_a_service_with_its_own_certificate_is_let_in(auth: Settings) -> None:
     assert await ask(auth) == ANNA
     assert await is_serving(*auth.addresses_of("auth")[0], tls=client_side(auth, "operator", "auth"), timeout=60)
+
+
+async def test_a_probe_shows_the_certificate_of_the_service_that_it_asks(auth: Settings) -> None:
+    await check_ready(auth, "auth")
+    with pytest.raises(ProbeFailed, match="auth"):
+        await check_ready(Settings(data_dir=auth.data_dir, addresses=auth.addresses), "auth")
 
 
 async def test_who_shows_no_certificate_is_not(auth: Settings) -> None:
