@@ -8,6 +8,7 @@ from psycopg import Error as DatabaseError
 from psycopg_pool import PoolTimeout
 
 from contracts.errors import Unavailable
+from infra import url_files
 from infra.runtime.connections import Pool
 
 log = logging.getLogger(__name__)
@@ -25,9 +26,9 @@ async def highest_at(database_url: str, stream: str) -> int:
         Unavailable: the database does not answer.
     """
     try:
-        async with await AsyncConnection.connect(database_url, connect_timeout=5) as conn:
+        async with await AsyncConnection.connect(url_files.read(database_url), connect_timeout=5) as conn:
             return await _highest(conn, stream)
-    except DatabaseError as error:
+    except (DatabaseError, url_files.UnreadableUrl) as error:
         raise Unavailable("The database does not answer.") from error
 
 

@@ -15,10 +15,15 @@ from msgspec import Meta
 
 from contracts import deadlines
 from contracts.services import DEFAULT_ADDRESSES, REGISTRY, SERVICES, service_of
+from infra import url_files
 from infra.operator_errors import OperatorError
 
 PREFIX = "VESTNIK_"
 _ADDRESSES = "addresses"
+# Settings that may contain a password: each may also be in a file, which a variable with this suffix names. The field
+# then holds a reference to the file.
+_URLS = ("nats_url", "database_url", "smtp_url")
+_FILE = "_file"
 # What begins a name that is looked up in DNS, in an address; the server to ask (`dns://server/name`) cannot be chosen.
 _SCHEME, _DNS = "dns://", "dns:///"
 PortNumber = Annotated[int, Meta(ge=0, le=65535)]
@@ -344,6 +349,7 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
         Raises:
             BadSetting: a value is invalid.
         """
+        variables = _with_references(variables)
         addresses = {
             name: variables[field] for name in DEFAULT_ADDRESSES if (field := _address_field(name)) in variables
         }
@@ -356,7 +362,8 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
                 converted[declared.name] = _convert(text, declared.type)
             except (msgspec.ValidationError, ValueError) as error:
                 raise BadSetting(f"{variable(declared.name)}={text!r} is invalid: {error}") from error
-        if not str(converted.get("database_url") or "postgresql://").startswith(("postgresql://", "postgres://")):
+        database_url = url_files.read(str(converted.get("database_url", "")))
+        if not (database_url or "postgresql://").startswith(("postgresql://", "postgres://")):
             # The value is not shown: it may contain a password.
             raise BadSetting("VESTNIK_DATABASE_URL must be postgresql://…")
         settings = msgspec.structs.replace(cls(), **converted)
@@ -378,6 +385,11 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
         for name in self.__struct_fields__:
             if name == _ADDRESSES:
                 yield from ((_address_field(service), address) for service, address in self.addresses.items())
+            elif name in _URLS:
+                url = getattr(self, name)
+                file = url_files.path_of(url)
+                yield name, url if file is None else ""
+                yield name + _FILE, "" if file is None else str(file)
             else:
                 yield name, str(getattr(self, name))
 
@@ -470,6 +482,13 @@ def describe() -> Iterator[Described]:
                 yield Described(variable(_address_field(name)), address, _address_description(name))
         else:
             yield Described(variable(field.name), str(field.default), _description(hints[field.name]))
+        if field.name in _URLS:
+            yield Described(
+                variable(field.name + _FILE),
+                "",
+                f"File that holds the value of {variable(field.name)} in its place; it is read again for each new "
+                "connection.",
+            )
 
 
 def variable(field: str) -> str:
@@ -495,6 +514,22 @@ def _description(hint: object) -> str:
             if isinstance(extra, Meta) and extra.description:
                 return extra.description
     return ""
+
+
+def _with_references(variables: Mapping[str, str]) -> dict[str, str]:
+    """The variables, with a reference in place of each file that holds a URL.
+
+    Raises:
+        BadSetting: a URL is set both ways.
+    """
+    values = {name: value for name, value in variables.items() if name.removesuffix(_FILE) not in _URLS or value}
+    for name in _URLS:
+        path = values.pop(name + _FILE, "")
+        if path and name in values:
+            raise BadSetting(f"{variable(name)} and {variable(name + _FILE)} are both set; leave one empty")
+        if path:
+            values[name] = url_files.reference(path)
+    return values
 
 
 def _convert(text: str, kind: Any) -> object:  # noqa: ANN401 - any type that a field can have

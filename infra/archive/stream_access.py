@@ -12,6 +12,7 @@ from urllib.parse import urlsplit, urlunsplit
 import msgspec
 
 from contracts.services import OPERATOR
+from infra import url_files
 from infra.embedded.nats_server import NatsServer
 from infra.runtime import data_dir
 from infra.runtime.run_file import NotRunning, find
@@ -35,7 +36,8 @@ class Store(msgspec.Struct, frozen=True):
         Raises:
             MissingSecret: its password is not in the folder of secrets.
         """
-        servers = [_as_party(url.strip(), party, self.settings) for url in self.settings.nats_url.split(",")]
+        urls = url_files.read(self.settings.nats_url).split(",")
+        servers = [_as_party(url.strip(), party, self.settings) for url in urls]
         return msgspec.structs.replace(self.settings, nats_url=",".join(servers))
 
 

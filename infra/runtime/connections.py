@@ -5,6 +5,7 @@ import contextlib
 import logging
 import os
 import socket
+from functools import partial
 from typing import Any
 from urllib.parse import urlsplit
 
@@ -13,6 +14,7 @@ from psycopg import AsyncConnection, OperationalError
 from psycopg_pool import AsyncConnectionPool
 
 from contracts.errors import Unavailable
+from infra import url_files
 from infra.security.nats_permissions import inbox_of
 from infra.security.secrets import NATS_PARTIES
 from infra.settings import BadSetting, Settings
@@ -82,6 +84,7 @@ async def connect_nats(settings: Settings, name: str, *, patience: float = 30.0)
 
     Raises:
         BadSetting: a certificate or key file for NATS is missing or cannot be used.
+        UnreadableUrl: the file that holds the URL cannot be read.
         Unavailable: no server answered and accepted the login within `patience` seconds.
     """
     tls = Tls(settings.nats_ca, settings.nats_certificate, settings.nats_key)
@@ -90,7 +93,7 @@ async def connect_nats(settings: Settings, name: str, *, patience: float = 30.0)
         tls.context()
     except BadTlsFile as error:
         raise BadSetting(f"NATS with TLS: {error}") from error
-    servers = [url.strip() for url in settings.nats_url.split(",") if url.strip()]
+    servers = _servers(settings.nats_url)
     await _reachable(servers, patience)
 
     failure = "does not answer"
@@ -110,6 +113,7 @@ async def connect_nats(settings: Settings, name: str, *, patience: float = 30.0)
     async def reconnected() -> None:
         log.info("nats: connected again")
 
+    is_in_file = url_files.path_of(settings.nats_url) is not None and bool(urlsplit(servers[0]).password)
     client = Client(tls)
     try:
         async with asyncio.timeout(patience):
@@ -126,6 +130,9 @@ async def connect_nats(settings: Settings, name: str, *, patience: float = 30.0)
                 max_outstanding_pings=2,
                 pending_size=_PENDING_BYTES,
                 inbox_prefix=inbox_of(_party(servers, name)).encode(),
+                # From a file they are read again for each connection, also for one to a server that the cluster named.
+                user=partial(_user, settings.nats_url) if is_in_file else None,
+                password=partial(_password, settings.nats_url) if is_in_file else None,
             )
     except TimeoutError as error:
         # Left alone, the client would retry forever after a refused login.
@@ -138,10 +145,13 @@ async def open_pool(database_url: str, name: str, *, max_size: int = 8, patience
     """Opens a pool of autocommitting connections; a broken one is replaced before it is handed out.
 
     Raises:
+        UnreadableUrl: the file that holds the URL cannot be read.
         Unavailable: the database did not answer within `patience` seconds.
     """
+    url_files.read(database_url)
     pool = WatchedPool(
-        database_url,
+        # Called for each new connection.
+        partial(url_files.read, database_url),
         min_size=1,
         max_size=max_size,
         max_waiting=1_000,
@@ -177,6 +187,18 @@ def _cut(connection: _Connection) -> None:
     """Shuts down the connection's socket, so that pending reads fail now. Cancelling would need the server."""
     with contextlib.suppress(OSError, OperationalError), socket.socket(fileno=os.dup(connection.fileno())) as same:
         same.shutdown(socket.SHUT_RDWR)
+
+
+def _servers(nats_url: str) -> list[str]:
+    return [url.strip() for url in url_files.read(nats_url).split(",") if url.strip()]
+
+
+def _user(nats_url: str) -> str:
+    return urlsplit(_servers(nats_url)[0]).username or ""
+
+
+def _password(nats_url: str) -> str:
+    return urlsplit(_servers(nats_url)[0]).password or ""
 
 
 def _party(servers: list[str], name: str) -> str:

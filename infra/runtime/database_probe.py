@@ -8,6 +8,8 @@ from collections.abc import Callable
 from psycopg import AsyncConnection
 from psycopg import Error as DatabaseError
 
+from infra import url_files
+
 log = logging.getLogger(__name__)
 _EVERY_SECONDS = 1.0
 _ANSWER_SECONDS = 2.0
@@ -75,7 +77,7 @@ class DatabaseWatch:
 
     async def _ask(self) -> None:
         connection = await AsyncConnection.connect(
-            self._database_url,
+            url_files.read(self._database_url),
             autocommit=True,
             application_name=f"{self._name} readiness",
             connect_timeout=_CONNECT_SECONDS,

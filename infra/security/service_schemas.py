@@ -10,10 +10,11 @@ from collections.abc import Mapping
 from typing import Self
 
 from psycopg import AsyncConnection, OperationalError, ProgrammingError
-from psycopg.conninfo import conninfo_to_dict, make_conninfo
+from psycopg.conninfo import conninfo_to_dict
 
 from contracts.errors import Unavailable
 from contracts.services import SERVICES
+from infra import url_files
 from infra.operator_errors import OperatorError
 from infra.security.postgres_roles import role_of
 from infra.settings import BadSetting
@@ -63,13 +64,13 @@ class ServiceSchemas:
         """
         try:
             async with asyncio.timeout(_WITHIN):
-                async with await AsyncConnection.connect(database_url, connect_timeout=5) as conn:
+                async with await AsyncConnection.connect(url_files.read(database_url), connect_timeout=5) as conn:
                     cursor = await conn.execute(_SCHEMAS, ([role_of(service) for service in SERVICES],))
                     schemas = {str(schema): may_act is True for schema, may_act in await cursor.fetchall()}
         except ProgrammingError:
             # The error's text would show the whole setting, including the password.
             raise BadSetting("VESTNIK_DATABASE_URL is not the address of a PostgreSQL database") from None
-        except (OperationalError, TimeoutError) as error:
+        except (OperationalError, TimeoutError, url_files.UnreadableUrl) as error:
             reason = str(error).partition("\n")[0] or "no answer in time"
             raise Unavailable(f"The database does not answer: {reason}") from error
         return cls(
@@ -94,10 +95,10 @@ class ServiceSchemas:
             raise NoServiceSchema(service)
         if not self._may_act[service]:
             raise NoSchemaAccess(service)
-        present_options = str(conninfo_to_dict(self._database_url).get("options") or "")
+        present_options = str(conninfo_to_dict(url_files.read(self._database_url)).get("options") or "")
         role = role_of(service)
         options = f"{present_options} -c role={role} -c search_path={role}".strip()
-        return make_conninfo(self._database_url, options=options)
+        return url_files.with_options(self._database_url, options)
 
     def urls(self) -> dict[str, list[str]]:
         """The services by the URL at which their read models are, without services that have no schema yet.

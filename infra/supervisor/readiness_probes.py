@@ -6,6 +6,7 @@ from collections.abc import Awaitable, Callable
 import psycopg
 
 from contracts.errors import VestnikError
+from infra import url_files
 from infra.operator_errors import OperatorError
 from infra.rpc.health import is_serving
 from infra.rpc.tls import Tls
@@ -83,7 +84,9 @@ async def given_database_answers(settings: Settings) -> None:
     """
     try:
         async with asyncio.timeout(GIVEN_WITHIN):
-            connection = await psycopg.AsyncConnection.connect(settings.database_url, connect_timeout=_HOST_SECONDS)
+            connection = await psycopg.AsyncConnection.connect(
+                url_files.read(settings.database_url), connect_timeout=_HOST_SECONDS
+            )
     except psycopg.ProgrammingError:
         # The error's text would show the whole setting, including the password.
         raise BadSetting("VESTNIK_DATABASE_URL is not the address of a PostgreSQL database") from None

@@ -11,6 +11,7 @@ import msgspec
 
 from contracts.services import OPERATOR
 from contracts.subjects import BUCKETS
+from infra import url_files
 from infra.embedded.nats_server import NatsServer
 from infra.embedded.ports import reserve_ports
 from infra.embedded.postgres_server import PostgresServer
@@ -175,7 +176,7 @@ class System:
         if not (await ServiceSchemas.discover(database_url)).are_separate:
             return None
         secrets = Secrets.load(self._settings.secrets_path)
-        return lambda service: url_of(database_url, service, secrets.database_password(service))
+        return lambda service: url_of(url_files.read(database_url), service, secrets.database_password(service))
 
     async def _make_streams(self, nats: NatsServer) -> None:
         """Creates the streams as `topology`. Services have no right to: changing a stream could lose events."""

@@ -5,6 +5,7 @@ import asyncio
 import click
 from psycopg.conninfo import conninfo_to_dict
 
+from infra import url_files
 from infra.cli.actions.recording import act_without_nats
 from infra.embedded.postgres_server import DATABASE
 from infra.security.postgres_roles import statements
@@ -22,7 +23,8 @@ def postgres_logins(database: str | None) -> None:
     """
     settings = Settings.load()
     secrets = Secrets.create(settings.secrets_path)
-    named = conninfo_to_dict(settings.database_url).get("dbname") if settings.database_url else None
+    database_url = url_files.read(settings.database_url)
+    named = conninfo_to_dict(database_url).get("dbname") if database_url else None
     passwords = asyncio.run(act_without_nats(settings, "postgres.logins", secrets.database_passwords))
     for statement in statements(database or str(named or DATABASE), passwords):
         click.echo(f"{statement};")

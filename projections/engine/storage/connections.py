@@ -11,6 +11,7 @@ from psycopg import Error as DatabaseError
 from psycopg.pq import TransactionStatus
 
 from contracts.errors import Unavailable
+from infra import url_files
 from projections.engine.projection import Projection
 from projections.engine.storage.builds import Connection
 
@@ -36,7 +37,7 @@ async def connect(database_url: str, name: str) -> Connection:
     """
     try:
         conn: Connection = await AsyncConnection.connect(
-            database_url,
+            url_files.read(database_url),
             autocommit=True,
             prepare_threshold=2,
             connect_timeout=5,
@@ -46,7 +47,7 @@ async def connect(database_url: str, name: str) -> Connection:
             keepalives_count=3,
             tcp_user_timeout=_UNACKNOWLEDGED_MS,
         )
-    except OperationalError as error:
+    except (OperationalError, url_files.UnreadableUrl) as error:
         raise Unavailable(f"The database does not answer: {str(error).partition(chr(10))[0]}") from error
     try:
         await conn.execute(_SETTINGS)

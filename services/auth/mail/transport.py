@@ -17,6 +17,8 @@ import aiosmtplib
 import msgspec
 
 from contracts.envelope import now
+from infra import url_files
+from infra.operator_errors import OperatorError
 from infra.settings import BadSetting
 from services.auth.mail.templates import Mail, render
 from streams.reaction import RetryLater
@@ -51,7 +53,7 @@ def outbox(smtp_url: str, sender: str, folder: Path) -> MailTransport:
     Raises:
         BadSetting: the URL is not that of a mail server.
     """
-    return SmtpTransport(SmtpServer.of(smtp_url), sender) if smtp_url else FolderTransport(folder, sender)
+    return SmtpTransport(smtp_url, sender) if smtp_url else FolderTransport(folder, sender)
 
 
 class SmtpServer(msgspec.Struct, frozen=True, kw_only=True):
@@ -102,14 +104,25 @@ class SmtpServer(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class SmtpTransport:
-    def __init__(self, server: SmtpServer, sender: str) -> None:
-        self._server = server
+    """Sends each mail over a connection of its own, to the server that the URL, or its file, names at that time."""
+
+    def __init__(self, smtp_url: str, sender: str) -> None:
+        """
+        Raises:
+            BadSetting: the URL is not that of a mail server.
+            UnreadableUrl: the file that holds the URL cannot be read.
+        """
+        SmtpServer.of(url_files.read(smtp_url))
+        self._smtp_url = smtp_url
         self._sender = sender
 
     async def send(self, letter: Mail) -> None:
         message = render(letter, self._sender, now())
         sender, recipient = _only(message, "From"), _only(message, "To")
-        server = self._server
+        try:
+            server = SmtpServer.of(url_files.read(self._smtp_url))
+        except OperatorError as error:
+            raise DeliveryFailed(str(error)) from error
         wide = _is_wide(message)
         client = aiosmtplib.SMTP(
             hostname=server.host,

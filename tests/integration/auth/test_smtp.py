@@ -15,6 +15,7 @@ from cryptography.hazmat.primitives import hashes, serialization
 from cryptography.hazmat.primitives.asymmetric import ec
 from cryptography.x509.oid import NameOID
 
+from infra import url_files
 from services.auth.mail.templates import Mail, Offer
 from services.auth.mail.transport import DeliveryFailed, outbox
 from tests.integration.auth.smtp_server import SmtpServer
@@ -93,6 +94,23 @@ async def test_a_login_comes_after_the_encryption(tls: ssl.SSLContext) -> None:
     async with server.listening():
         await send(f"smtp://us%40er:p%3Ass%2Fword@127.0.0.1:{server.port}")
     assert server.encrypted == [True]
+
+
+async def test_a_password_changed_in_the_file_of_the_url_is_used_for_the_next_mail(
+    tls: ssl.SSLContext, tmp_path: Path
+) -> None:
+    file = tmp_path / "smtp-url"
+    servers = [SmtpServer(context=tls, login=("us", password)) for password in ("old", "new")]
+    async with servers[0].listening(), servers[1].listening():
+        file.write_text(f"smtp://us:old@127.0.0.1:{servers[0].port}\n")
+        transport = outbox(url_files.reference(str(file)), "Vestnik <no-reply@example.org>", Path("unused"))
+        await transport.send(LETTER)
+        file.unlink()
+        with pytest.raises(DeliveryFailed, match="smtp-url cannot be read"):
+            await transport.send(LETTER)
+        file.write_text(f"smtp://us:new@127.0.0.1:{servers[1].port}\n")
+        await transport.send(LETTER)
+    assert [len(server.mails) for server in servers] == [1, 1]
 
 
 async def test_smtps_is_encrypted_from_the_start(tls: ssl.SSLContext) -> None:

@@ -5,6 +5,7 @@ from pathlib import Path
 import msgspec
 import pytest
 
+from infra import url_files
 from infra.settings import BadSetting, Settings, describe, split_address
 
 
@@ -50,6 +51,31 @@ def test_a_setting_that_does_not_exist_is_named() -> None:
 def test_settings_survive_the_way_through_an_environment() -> None:
     settings = Settings.load({"VESTNIK_DATA_DIR": "/somewhere", "VESTNIK_STREAM_REPLICAS": "3"}, None)
     assert Settings.load(settings.environment(), None) == settings
+
+
+def test_a_url_in_a_file_stays_in_it_on_the_way_through_an_environment(tmp_path: Path) -> None:
+    file = tmp_path / "database-url"
+    file.write_text("postgresql://me:secret@host/db\n")
+    settings = Settings.load({"VESTNIK_DATABASE_URL": "", "VESTNIK_DATABASE_URL_FILE": str(file)}, None)
+    assert url_files.read(settings.database_url) == "postgresql://me:secret@host/db"
+    environment = settings.environment()
+    assert "secret" not in str(environment)
+    assert Settings.load(environment, None) == settings
+
+
+@pytest.mark.parametrize("name", ["VESTNIK_NATS_URL", "VESTNIK_DATABASE_URL", "VESTNIK_SMTP_URL"])
+def test_a_url_is_set_by_its_value_or_by_its_file(name: str) -> None:
+    with pytest.raises(BadSetting, match=f"{name} and {name}_FILE are both set") as refused:
+        Settings.load({name: "postgresql://me:secret@host", f"{name}_FILE": "/run/url"}, None)
+    assert "secret" not in str(refused.value)
+
+
+def test_a_file_of_another_database_is_refused_without_its_password(tmp_path: Path) -> None:
+    file = tmp_path / "url"
+    file.write_text("mysql://me:secret@host/db")
+    with pytest.raises(BadSetting, match="VESTNIK_DATABASE_URL") as refused:
+        Settings.load({"VESTNIK_DATABASE_URL_FILE": str(file)}, None)
+    assert "secret" not in str(refused.value)
 
 
 def test_every_setting_is_documented() -> None:
