@@ -29,7 +29,7 @@ from streams.jetstream.requests import Denied, NoAnswer, RequestFailed
 from streams.jetstream.subject_reader import AggregateEvents, reachable
 from streams.loss.watch import LossWatch
 from streams.message import Message
-from streams.metrics import Measured
+from streams.metrics import BATCH_EVENTS, Measured
 from streams.quorum import Quorum
 
 _LARGEST_BATCH = 1000
@@ -271,7 +271,9 @@ class Log:
         """Makes one attempt at a batch of unrelated appends; those not stored are then settled one by one."""
         uncertain = False
         events = [event for append in appends for event in append]
-        watch = self._watches.get(self._stream_of(events[0].subject))
+        stream = self._stream_of(events[0].subject)
+        BATCH_EVENTS.labels(stream).observe(len(events))
+        watch = self._watches.get(stream)
         try:
             if watch is not None:
                 await watch.assert_whole()

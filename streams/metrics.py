@@ -1,4 +1,4 @@
-"""Metrics of a process's appends: events, durations, conflicts, failures, lost events and the quorum."""
+"""Metrics of a process's streams: appends, batches, conflicts, failures, size, lost events and the quorum."""
 
 import asyncio
 import time
@@ -15,6 +15,13 @@ SECONDS = Histogram(
     ("stream",),
     buckets=(0.0005, 0.001, 0.002, 0.005, 0.01, 0.02, 0.05, 0.1, 0.2, 0.5, 1.0, 2.0, 5.0, 10.0),
 )
+BATCH_EVENTS = Histogram(
+    "vestnik_log_batch_events",
+    "Events of concurrent appends that were sent together, in one batch.",
+    ("stream",),
+    buckets=(2, 4, 8, 16, 32, 64, 128, 256),
+)
+STORED_BYTES = Gauge("vestnik_log_stored_bytes", "Size of a stream at its server, without replicas.", ("stream",))
 CONFLICTS = Counter("vestnik_log_conflicts", "Appends refused because another writer had appended first.", ("stream",))
 LOST_EVENTS = Gauge(
     "vestnik_log_lost_events", "Events that a stream has lost, so that appends are refused.", ("stream",)

@@ -1,11 +1,12 @@
 """Generates what lists things of the code: the reference pages of settings, events (as Markdown and as AsyncAPI) and
-errors, and the example of a configuration for Prometheus.
+errors, the example of a configuration for Prometheus, and Grafana's dashboards.
 
 `./just gen` writes them; `./just check` fails if they are out of date.
 """
 
 import sys
 from collections.abc import Callable, Iterator
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -18,6 +19,8 @@ from contracts.services import BESIDE, LOOPBACK, REGISTRY
 from contracts.subjects import STREAMS
 from contracts.values.personal_data import Sealed
 from infra.devtools import asyncapi
+from infra.devtools.dashboards import dashboard
+from infra.devtools.dashboards.catalogue import DASHBOARDS
 from infra.settings import describe
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -168,6 +171,7 @@ BUILDERS: dict[str, Callable[[], str]] = {
     "docs/reference/events.md": events_page,
     "docs/reference/asyncapi.json": asyncapi.text,
     "infra/deployment/prometheus.yml": prometheus_example,
+    **{f"infra/deployment/dashboards/{each.name}.json": partial(dashboard.to_text, each) for each in DASHBOARDS},
 }
 
 

@@ -11,6 +11,7 @@ from collections.abc import AsyncIterator, Callable, Collection, Coroutine
 from contextlib import asynccontextmanager
 
 from nats.aio.client import Client as NATS
+from prometheus_client import Gauge
 
 from contracts.subjects import BUCKETS, OPERATOR, STREAMS
 from infra.checkpoints import Checkpoints
@@ -32,6 +33,9 @@ from streams.topology import Placement, ensure_streams, prepare_bucket
 
 log = logging.getLogger(__name__)
 _READINESS_STEP = 0.2
+DEPENDENCY_UP = Gauge(
+    "vestnik_dependency_up", "1 while a part that this process depends on answers, 0 otherwise.", ("dependency",)
+)
 
 
 class ServiceProcess:
@@ -177,6 +181,7 @@ async def _opened(name: str, settings: Settings) -> AsyncIterator[ServiceProcess
     quorum = await quorum_of_process(settings, nats, name)
     pool = await open_pool(settings.database_url, name)
     process = ServiceProcess(name, settings, secrets, nats, pool, quorum)
+    _report_dependency("nats", lambda: nats.is_connected)
     process.spawn(process.stop_for_import(), "watch for imports")
     for bucket, kept in BUCKETS.items():
         if kept.owner == name:
@@ -184,12 +189,19 @@ async def _opened(name: str, settings: Settings) -> AsyncIterator[ServiceProcess
     if quorum is not None:
         process.spawn(quorum.run(), "evidence of a quorum")
         process.ready_when(lambda: quorum.was_held)
+        _report_dependency("quorum", lambda: quorum.was_held)
     database = DatabaseWatch(settings.database_url, name, tell=pool.hear)
     process.spawn(database.run(), "watch of the database")
     process.ready_when(database.answers)
+    _report_dependency("postgres", database.answers)
     for stream, watch in process.watches.items():
         process.spawn(process.stop_for_loss(watch), f"watch for losses in {stream}")
     try:
         yield process
     finally:
         await process.close()
+
+
+def _report_dependency(name: str, answers: Callable[[], bool]) -> None:
+    """Exports whether the dependency answers; `answers` is called at each scrape, in the event loop."""
+    DEPENDENCY_UP.labels(name).set_function(lambda: float(answers()))

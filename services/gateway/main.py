@@ -125,7 +125,7 @@ async def gateway(settings: Settings, secrets: Secrets, nats: NATS, metrics: Met
         quorum=quorum,
     )
     news = ProfileInvalidation(nats, cache, name="profiles")
-    limiter = RateLimiter(secrets.limits_key) if settings.limited else None
+    limiter = RateLimiter(secrets.limits_key, exhausted=metrics.limited) if settings.limited else None
     keys = VerifyingKeys(secrets.jwks_path)
     given_up = GivenUp(nats)
     sealed = SealedPositions(secrets.position_keys(KeyTerms.of(settings)), check=given_up.assert_current)
@@ -182,6 +182,8 @@ async def gateway(settings: Settings, secrets: Secrets, nats: NATS, metrics: Met
             )
             presence = Presence(bus, live, hidden, last_seen, presence_metrics)
             live.listener = presence
+            for part, condition in readiness.states().items():
+                metrics.report_dependency(part, condition)
             revocations.listen(live)
             news.listen(live)
             parts = GatewayContext(
@@ -214,7 +216,8 @@ async def gateway(settings: Settings, secrets: Secrets, nats: NATS, metrics: Met
                 await typing.start()
                 await drafts.start()
                 async with _shared(settings, nats, limiter), asyncio.TaskGroup() as group:
-                    works = (revocations, news, live, presence, given_up, *((quorum,) if quorum is not None else ()))
+                    clustered = () if quorum is None else (quorum,)
+                    works = (revocations, news, live, presence, given_up, readiness, *clustered)
                     following = [group.create_task(work.run()) for work in works]
                     try:
                         yield

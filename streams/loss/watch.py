@@ -22,7 +22,7 @@ from contracts.errors import HistoryLost, Unavailable
 from streams.jetstream.api import JetStream, Refused, StreamInfo
 from streams.jetstream.requests import NoAnswer, NoResponders, NotSent, RequestFailed
 from streams.loss.missing_events import Gap, accepted, by_stream, named, unaccepted
-from streams.metrics import LOST_EVENTS
+from streams.metrics import LOST_EVENTS, STORED_BYTES
 from streams.quorum import Quorum
 
 log = logging.getLogger(__name__)
@@ -136,6 +136,7 @@ class LossWatch:
                 info = await self._jetstream.info(self._stream, deleted=True)
         except (NoAnswer, NoResponders, Refused) as failure:
             raise NotSent from failure
+        STORED_BYTES.labels(self._stream).set(info.state.bytes)
         self._conclude(info, known, counts=counts and (self._quorum is None or self._quorum.holds))
         self._looked_at = reconnects
 

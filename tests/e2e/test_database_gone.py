@@ -12,6 +12,7 @@ import psycopg
 import pytest
 from psycopg import sql
 
+from infra.runtime.run_file import find
 from tests.fix_system import ROOT, System, wait_until
 from tests.processes import Process
 
@@ -41,7 +42,7 @@ def probe(process: Process, question: str, service: str) -> tuple[int, str]:
     return done.returncode, done.stdout + done.stderr
 
 
-def test_readiness_notices_that_the_database_is_gone(alone: System) -> None:
+def test_readiness_and_metrics_say_that_the_database_is_gone(alone: System) -> None:
     async def drop() -> None:
         place, name = alone.superusers_database_url().rsplit("/", 1)
         async with await psycopg.AsyncConnection.connect(f"{place}/template1", autocommit=True) as admin:
@@ -61,7 +62,17 @@ def test_readiness_notices_that_the_database_is_gone(alone: System) -> None:
         wait_until(lambda: probe(process, "ready", service)[0] == 1, f"{service} is not ready")  # noqa: B023 - now
         assert f"{service} is not ready" in probe(process, "ready", service)[1]
         assert probe(process, "live", service) == (0, f"{service} is live\n")
+    metrics = find(alone.data_dir).metrics
+    # For the process that lost it, and for the gateway that checks that process.
+    for service, down in (("messaging", "postgres"), ("gateway", "messaging")):
+        (url,) = metrics[service]
+        wait_until(lambda: says(url, down, 0), f"the metrics of {service} say that {down} is down")  # noqa: B023
+        assert says(url, "nats", 1)
     processes["auth"].send(signal.SIGSTOP)
     code, output = probe(processes["auth"], "live", "auth")
     processes["auth"].send(signal.SIGCONT)
     assert (code, "does not answer" in output) == (1, True), output
+
+
+def says(url: str, dependency: str, value: float) -> bool:
+    return f'vestnik_dependency_up{{dependency="{dependency}"}} {value:.1f}\n' in httpx.get(url, timeout=60).text

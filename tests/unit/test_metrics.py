@@ -1,4 +1,4 @@
-"""The metrics page and the alerts agree with the code."""
+"""The metrics page, the alerts and the dashboards agree with the code."""
 
 import re
 from collections.abc import Iterator
@@ -9,10 +9,12 @@ from prometheus_client import CollectorRegistry
 from prometheus_client.core import CounterMetricFamily, HistogramMetricFamily, Metric
 from prometheus_client.metrics import MetricWrapperBase
 
+import infra.runtime.service_process
 import projections.engine.metrics
 import services.messaging.pages.metrics
 import services.operator.anomalies.metrics
 import streams.metrics
+from infra.devtools.dashboards.catalogue import DASHBOARDS
 from services.gateway.observability.live_metrics import LiveMetrics
 from services.gateway.observability.metrics import Metrics
 from services.gateway.observability.presence_metrics import PresenceMetrics
@@ -28,6 +30,7 @@ def families() -> Iterator[tuple[Metric, tuple[str, ...]]]:
     modules: tuple[ModuleType, ...] = (
         projections.engine.metrics,
         streams.metrics,
+        infra.runtime.service_process,
         services.messaging.pages.metrics,
         services.operator.anomalies.metrics,
     )
@@ -56,22 +59,31 @@ def test_the_page_names_every_metric_with_its_kind_and_its_labels() -> None:
 
 
 def test_names_are_as_prometheus_wants_them() -> None:
-    counted = "anomalies|events|letters|clients|users|gateways|leading|failed|running|waiting"
+    counted = "anomalies|events|letters|clients|users|gateways|leading|failed|running|waiting|up"
     units = re.compile(rf"_(seconds|bytes|total|ratio|{counted})$")
     assert [name for name in told() if not units.search(name)] == []
 
 
-def test_alerts_know_metrics_that_exist_alone() -> None:
+def assert_exist(queries: str) -> None:
+    """The queries name only metrics and labels that exist."""
     samples = set(told())
     for name, (kind, _) in told().items():
         if kind == "histogram":
             samples |= {f"{name}_{part}" for part in ("bucket", "count", "sum")}
-    rules = (DEPLOYMENT / "alerts.yml").read_text(encoding="utf-8")
-    assert set(re.findall(r"\bvestnik_\w+", rules)) <= samples
+    assert set(re.findall(r"\bvestnik_\w+", queries)) <= samples
     labels = {label for _, own in told().values() for label in own} | {"le", "job", "instance", "service"}
-    used = {label.strip() for group in _LABEL_SETS.findall(rules) for part in group for label in part.split(",")}
-    used |= set(re.findall(r"\$labels\.(\w+)", rules))
+    used = {label.strip() for group in _LABEL_SETS.findall(queries) for part in group for label in part.split(",")}
+    used |= {label for found in re.findall(r"\$labels\.(\w+)|\{\{(\w+)\}\}", queries) for label in found}
     assert used - {""} <= labels
+
+
+def test_alerts_know_metrics_that_exist_alone() -> None:
+    assert_exist((DEPLOYMENT / "alerts.yml").read_text(encoding="utf-8"))
+
+
+def test_dashboards_know_metrics_that_exist_alone() -> None:
+    panels = (panel for dashboard in DASHBOARDS for panel in dashboard.panels if not panel.exporter)
+    assert_exist("\n".join(f"{query.expr} {query.legend}" for panel in panels for query in panel.queries))
 
 
 def test_every_alert_leads_to_a_runbook() -> None:

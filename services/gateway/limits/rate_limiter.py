@@ -83,12 +83,21 @@ class RateLimiter:
     Keys are held only as keyed digests, so that messages between gateways identify no one.
     """
 
-    def __init__(self, secret: bytes, *, keys: int = _KEYS, clock: Callable[[], float] = time.monotonic) -> None:
+    def __init__(
+        self,
+        secret: bytes,
+        *,
+        keys: int = _KEYS,
+        clock: Callable[[], float] = time.monotonic,
+        exhausted: Callable[[str], None] = lambda _: None,
+    ) -> None:
+        """`exhausted`: called with a limit's name when a request finds it exhausted."""
         self._digest = lru_cache(_DIGESTS)(
             lambda key: blake2b(key.encode(errors="replace"), digest_size=_DIGEST, key=secret).digest()
         )
         self._keys = keys
         self._clock = clock
+        self._exhausted = exhausted
         self._tables: dict[str, _Table] = {}
         self._held = 0
 
@@ -107,6 +116,8 @@ class RateLimiter:
             self._set(table, digest, full_at + cost / rate)
             if table.shared:
                 table.note(digest, cost)
+        else:
+            self._exhausted(limit.name)
         remaining = int(left) if left > 0.0 else 0
         awaited = remaining + 1 if allowed else max(remaining + 1, cost)
         return LimitState(limit, remaining, math.ceil((awaited - left) / rate) or 1, allowed)

@@ -1,6 +1,6 @@
 """Request metrics for Prometheus, by route template and status."""
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 
 from prometheus_client import CollectorRegistry, Counter, Gauge, ProcessCollector
 from prometheus_client.core import CounterMetricFamily, HistogramMetricFamily, Metric
@@ -27,12 +27,29 @@ class Metrics:
         self._answers = _Answers()
         self.registry.register(self._answers)
         self.running = Gauge("vestnik_http_requests_running", "Requests at work.", registry=self.registry)
+        self._dependency_up = Gauge(
+            "vestnik_dependency_up",
+            "1 while a part that this process depends on answers, 0 otherwise.",
+            ("dependency",),
+            registry=self.registry,
+        )
+        self._rate_limited = Counter(
+            "vestnik_rate_limited", "Requests that found a rate limit exhausted.", ("limit",), registry=self.registry
+        )
         self.profile_cache = Counter(
             "vestnik_profile_cache", "Profile reads by source of the answer.", ("outcome",), registry=self.registry
         )
 
     def answered(self, method: str, route: str, status: int, seconds: float) -> None:
         self._answers.add(method if method in _METHODS else "OTHER", route, status, seconds)
+
+    def report_dependency(self, name: str, answers: Callable[[], bool]) -> None:
+        """Exports whether the dependency answers; `answers` is called at each scrape."""
+        self._dependency_up.labels(name).set_function(lambda: float(answers()))
+
+    def limited(self, limit: str) -> None:
+        """Counts a request that found the limit of this name exhausted."""
+        self._rate_limited.labels(limit).inc()
 
     def exposition(self) -> bytes:
         """All metrics in the text format of Prometheus."""

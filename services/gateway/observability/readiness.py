@@ -3,6 +3,7 @@
 import asyncio
 import time
 from collections.abc import Callable, Mapping
+from functools import partial
 
 from infra.rpc.health import said_serving
 from infra.rpc.replicas import Replicas
@@ -12,6 +13,8 @@ from infra.rpc.tls import Tls
 _FRESH = 0.5
 # Seconds for which a silent service keeps counting as ready: one slow second takes no gateway out of rotation.
 _PATIENCE = 5.0
+# Seconds between two checks for the metrics, whether or not a probe asks.
+_EVERY = 5.0
 
 Condition = Callable[[], bool]
 
@@ -42,6 +45,20 @@ class Readiness:
                 self._asked_at = time.monotonic()
         own = [name for name, holds in self._conditions.items() if not holds()]
         return own + self._silent
+
+    async def run(self) -> None:
+        """Checks all parts every few seconds, so that the metrics are current without probes."""
+        while True:
+            await self.missing()
+            await asyncio.sleep(_EVERY)
+
+    def states(self) -> Mapping[str, Condition]:
+        """Each part and whether it was ready when it was last checked."""
+
+        def answered(service: str) -> bool:
+            return service not in self._silent
+
+        return {**self._conditions, **{service: partial(answered, service) for service in self._services}}
 
     async def _ask_services(self) -> list[str]:
         serves = await asyncio.gather(*map(self._one_serves, self._services))

@@ -15,8 +15,9 @@ from services.operator.anomalies.queries import AnomalyQueries
 log = logging.getLogger(__name__)
 ANOMALIES = Gauge("vestnik_anomalies", "Anomalies whose last event is at most an hour old.", ("rule",))
 _RECENT = timedelta(hours=1)
-# Seconds.
+# Seconds between two counts, and between two checks whether the read model has been built.
 _INTERVAL = 30.0
+_UNTIL_READY = 0.5
 
 
 async def watch_anomalies(queries: AnomalyQueries, ready: Callable[[], bool]) -> None:
@@ -27,7 +28,9 @@ async def watch_anomalies(queries: AnomalyQueries, ready: Callable[[], bool]) ->
     while True:
         if ready():
             await _count(queries)
-        await asyncio.sleep(_INTERVAL)
+            await asyncio.sleep(_INTERVAL)
+        else:
+            await asyncio.sleep(_UNTIL_READY)
 
 
 async def _count(queries: AnomalyQueries) -> None:

@@ -398,3 +398,10 @@ async def test_appends_are_counted_by_what_became_of_them(log: Log) -> None:
     assert [counted(name) - found for name, found in zip(names, before, strict=True)] == [3, 2, 1]
     # What was not tried is no failure of the log's.
     assert counted("append_failures_total", error="ValueError") == refused
+
+
+async def test_concurrent_appends_that_shared_a_batch_are_counted_with_its_events(log: Log) -> None:
+    before = counted("batch_events_count"), counted("batch_events_sum")
+    await asyncio.gather(*(log.append(append_to(f"a{number}")) for number in range(200)))
+    batches, events = counted("batch_events_count") - before[0], counted("batch_events_sum") - before[1]
+    assert 0 < batches < events <= 200

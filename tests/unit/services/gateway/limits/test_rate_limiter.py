@@ -31,6 +31,14 @@ def test_a_burst_passes_then_the_rate_holds() -> None:
     assert limiter.consume(LIMIT, "b").remaining == 2
 
 
+def test_each_request_that_finds_a_limit_exhausted_is_reported_by_the_limits_name() -> None:
+    reported: list[str] = []
+    limiter = RateLimiter(SECRET, clock=Clock(), exhausted=reported.append)
+    for _ in range(5):
+        limiter.consume(LIMIT, "a")
+    assert reported == ["send", "send"]
+
+
 def test_the_headers_say_what_is_left_and_when_there_is_more() -> None:
     standing = RateLimiter(SECRET, clock=Clock()).consume(LIMIT, "a")
 

@@ -84,6 +84,18 @@ async def test_a_service_that_reports_the_end_of_the_time_limit_first_has_said_n
     assert await asked.readiness.missing() == []
 
 
+async def test_the_states_follow_without_probes(asked: Asked, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(readiness, "_EVERY", 0.02)
+    answers = asked.readiness.states()["auth"]
+    watch = asyncio.create_task(asked.readiness.run())
+    async with asyncio.timeout(120):
+        for serving in (False, True):
+            asked.service.ready = serving
+            while answers() is not serving:
+                await asyncio.sleep(0.02)
+    watch.cancel()
+
+
 async def test_one_that_never_answered_is_missing(asked: Asked) -> None:
     asked.service.awake.clear()
     assert await asked.readiness.missing() == ["auth"]

@@ -1,0 +1,1 @@
+"""Grafana dashboards as code; `./just gen` writes them to infra/deployment/dashboards."""
