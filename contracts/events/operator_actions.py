@@ -14,6 +14,7 @@ ACTIONS: Mapping[str, str] = {
     "archive.import": "restores all streams from a file",
     "dead_letter.discard": "discards an event that a read model could not apply",
     "dead_letter.retry": "retries events that a read model could not apply",
+    "deployment.secrets": "makes the secrets of a deployment",
     "keys.rotate": "replaces the key of access tokens",
     "keys.rotate_positions": "replaces the key of clients' positions",
     "keys.rotate_services": "replaces the keys of the services",

@@ -31,6 +31,10 @@ COMMANDS = {
     "operators": ("infra.cli.accounts.operators", "Manage the accounts that may open the operators' page."),
     "keys": ("infra.cli.accounts.keys", "Show and replace the keys of access tokens."),
     "streams": ("infra.cli.system.streams", "Create the streams, for a deployment."),
+    "deployment-secrets": (
+        "infra.cli.system.deployment_secrets",
+        "Make all keys, passwords and certificates of a deployment.",
+    ),
     "nats-config": ("infra.cli.system.nats_config", "Print the accounts of a NATS server, for a deployment."),
     "postgres-logins": (
         "infra.cli.system.postgres_logins",

@@ -15,7 +15,8 @@ from infra import url_files
 from infra.embedded.nats_server import NatsServer
 from infra.embedded.ports import reserve_ports
 from infra.embedded.postgres_server import PostgresServer
-from infra.rpc.tls import client_side, make_certificates
+from infra.provisioning.certificates import make_certificates
+from infra.rpc.tls import client_side
 from infra.runtime import data_dir, import_marker, run_file
 from infra.runtime.connections import connect_nats
 from infra.security.postgres_roles import url_of

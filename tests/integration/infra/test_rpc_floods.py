@@ -25,10 +25,11 @@ from contracts.rpc.vestnik.messaging.v1 import (
     SendMessageResponse,
 )
 from infra.embedded.ports import free_port
+from infra.provisioning.certificates import make_certificates
 from infra.rpc.health import is_serving
 from infra.rpc.server import RpcServer
 from infra.rpc.service_tokens import Issuer
-from infra.rpc.tls import client_side, make_certificates, server_side
+from infra.rpc.tls import client_side, server_side
 from infra.rpc.transport import connection_limits as connections
 from infra.rpc.transport.frame_limits import MOST_CONTROL, MOST_RESETS
 from infra.rpc.transport.protobuf_codec import StrictCodec

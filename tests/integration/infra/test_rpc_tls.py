@@ -12,12 +12,13 @@ import pytest_asyncio
 from contracts.errors import Unauthenticated, VestnikError
 from contracts.rpc.vestnik.auth.v1 import AuthServiceStub, GetUserRequest
 from infra.embedded.ports import free_port
+from infra.provisioning.certificates import make_certificates
 from infra.rpc.call_context import Call
 from infra.rpc.client import Client
 from infra.rpc.health import is_serving
 from infra.rpc.server import RpcServer
 from infra.rpc.service_tokens import Issuer
-from infra.rpc.tls import BadCertificate, client_side, make_certificates, server_side
+from infra.rpc.tls import BadCertificate, client_side, server_side
 from infra.runtime.process_probes import ProbeFailed, check_ready
 from infra.security.secrets import Secrets
 from infra.settings import Settings

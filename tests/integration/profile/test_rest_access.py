@@ -15,10 +15,11 @@ from contracts.errors import VestnikError
 from contracts.positions import Position
 from contracts.subjects import AUTH
 from contracts.values.ids import new_id
+from infra.provisioning.certificates import make_certificates
 from infra.rpc.call_context import Call
 from infra.rpc.replicas import Replicas
 from infra.rpc.service_tokens import Issuer, Verifier
-from infra.rpc.tls import HTTP, client_side, make_certificates, server_side
+from infra.rpc.tls import HTTP, client_side, server_side
 from infra.runtime.sockets import open_listener
 from infra.security.secrets import Secrets
 from infra.settings import Settings

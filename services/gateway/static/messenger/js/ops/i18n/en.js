@@ -7,6 +7,7 @@ export default {
   act_archive_import: "imports all streams",
   act_dead_letter_discard: "discards a dead letter",
   act_dead_letter_retry: "retries dead letters",
+  act_deployment_secrets: "makes the secrets of a deployment",
   act_keys_rotate: "replaces the key of access tokens",
   act_keys_rotate_positions: "replaces the key of positions",
   act_keys_rotate_services: "replaces the services’ keys",

@@ -7,6 +7,7 @@ export default {
   act_archive_import: "загружает все потоки",
   act_dead_letter_discard: "отбрасывает непринятое событие",
   act_dead_letter_retry: "повторяет непринятые события",
+  act_deployment_secrets: "создаёт секреты развёртывания",
   act_keys_rotate: "заменяет ключ токенов доступа",
   act_keys_rotate_positions: "заменяет ключ позиций",
   act_keys_rotate_services: "заменяет ключи служб",

@@ -1,0 +1,1 @@
+"""Makes what a deployment needs before its first start: keys, passwords and certificates."""

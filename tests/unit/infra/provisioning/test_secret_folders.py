@@ -1,0 +1,114 @@
+"""The secrets of a deployment: each party gets what it needs and no more, and nothing is overwritten."""
+
+import stat
+from datetime import UTC, datetime
+from pathlib import Path
+
+import msgspec
+import pytest
+from click.testing import CliRunner
+from psycopg.conninfo import conninfo_to_dict
+
+from contracts.services import REGISTRY
+from infra.cli.system.deployment_secrets import deployment_secrets
+from infra.provisioning.secret_folders import BadHost, Servers, make
+from infra.security import position_keys
+from infra.security.access_keys import AccessKeys
+from infra.security.key_lifecycle import KeyTerms
+from infra.security.secrets import DATABASE_PARTIES, Secrets
+from infra.settings import Settings
+
+SERVERS = Servers(nats=("nats-1", "nats-2:4223"), postgres=("db-1", "db-2"), public="chat.example.org")
+
+
+def contents(folder: Path) -> dict[str, bytes]:
+    return {str(path.relative_to(folder)): path.read_bytes() for path in folder.rglob("*") if path.is_file()}
+
+
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    made = tmp_path_factory.mktemp("deployment")
+    make(made, SERVERS)
+    return made
+
+
+def test_each_service_has_its_own_keys_and_its_logins_alone(folder: Path) -> None:
+    everything = Secrets.load(folder / "secrets")
+    names = {party: {path.name for path in (folder / party).iterdir()} for party in REGISTRY}
+    for party in REGISTRY:
+        own = {f"service-{party}.pem", f"tls-{party}.pem", f"tls-{party}.key"}
+        common = {"services.json", "tls-ca.pem", "nats-url"} | (
+            {"database-url"} if party in DATABASE_PARTIES else set()
+        )
+        foreign = [name for name in names[party] if name.startswith(("service-", "tls-")) and name not in own | common]
+        assert (own | common) <= names[party]
+        assert foreign == []
+        Secrets.load(folder / party).service_key(party)
+        servers = (folder / party / "nats-url").read_text().split(",")
+        login = f"{party}:{everything.nats_password(party)}"
+        assert servers == [f"tls://{login}@nats-1:4222", f"tls://{login}@nats-2:4223"]
+    assert [party for party in names if "password.key" in names[party]] == ["auth"]
+    assert [party for party in names if any(name.startswith("access-") for name in names[party])] == ["session"]
+    assert [party for party in names if any(name.startswith("positions-") for name in names[party])] == ["gateway"]
+    assert not any(name == "tls-ca.key" or name.endswith(".password") for party in names for name in names[party])
+    url = conninfo_to_dict((folder / "auth" / "database-url").read_text())
+    assert (url["host"], url["port"], url["user"]) == ("db-1,db-2", "5432,5432", "vestnik_auth")
+    assert (url["sslmode"], url["target_session_attrs"]) == ("verify-full", "read-write")
+    assert url["password"] == everything.database_password("auth")
+
+
+def test_every_process_finds_its_keys_in_its_folder(folder: Path) -> None:
+    terms = KeyTerms.of(Settings())
+    auth, gateway = Secrets.load(folder / "auth"), Secrets.load(folder / "gateway")
+    assert all((auth.claims_key, auth.mail_key, auth.password_key, auth.devices_key, gateway.limits_key))
+    auth.totp_keys(terms).current()
+    gateway.position_keys(terms)
+    assert gateway.jwks_path.exists()
+    session = Secrets.load(folder / "session")
+    session.signing_keys(terms)
+    assert session.refresh_key
+
+
+def test_only_the_owner_reads_the_files(folder: Path) -> None:
+    modes = {stat.S_IMODE(path.stat().st_mode) & 0o077 for path in [folder, *folder.rglob("*")] if path.name != ".lock"}
+    assert modes == {0}
+
+
+def test_a_second_run_keeps_everything_and_passes_on_what_changed(tmp_path: Path) -> None:
+    make(tmp_path, SERVERS)
+    before = contents(tmp_path)
+    make(tmp_path, msgspec.structs.replace(SERVERS, smtp_url="smtp://elsewhere"))
+    after = contents(tmp_path)
+    # The verifiers in it have a new salt each time.
+    for verifiers in (before, after):
+        del verifiers["postgres/logins.sql"]
+    assert after == before
+    now = datetime.now(UTC)
+    keys = AccessKeys(tmp_path / "secrets", KeyTerms.of(Settings()))
+    [old] = [key.key_id for key in keys.listed(now)]
+    [new] = [key.key_id for key in keys.rotate(now, at_once=True)]
+    position_keys.FILES.rotate(tmp_path / "secrets", now)
+    (tmp_path / "secrets" / "server-edge.pem").unlink()
+    make(tmp_path, SERVERS)
+    names = {path.name for path in (tmp_path / "session").iterdir()}
+    assert (f"access-{old}.pem" in names, f"access-{new}.pem" in names) == (False, True)
+    assert (tmp_path / "gateway" / "jwks.json").read_bytes() == (tmp_path / "secrets" / "jwks.json").read_bytes()
+    assert len(position_keys.FILES.ids(tmp_path / "gateway")) == 2
+    certificate = (tmp_path / "secrets" / "server-edge.pem").read_bytes()
+    assert (tmp_path / "edge" / "server.pem").read_bytes() == certificate != before["edge/server.pem"]
+
+
+def test_a_host_that_would_break_a_url_is_refused() -> None:
+    for host in ("", "a,b", "a@b", "-x", "a b", 'a"', "a:b"):
+        with pytest.raises(BadHost):
+            Servers(nats=(host,))
+
+
+def test_the_command_makes_the_folders_and_records_that_it_did(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    # No system runs with the data directory here.
+    monkeypatch.chdir(tmp_path)
+    folder = tmp_path / "deployment"
+    ran = CliRunner().invoke(deployment_secrets, [str(folder), "--public-host", "chat.example.org"])
+    assert ran.exit_code == 0, ran.output
+    assert {path.name for path in folder.iterdir()} >= {"secrets", *REGISTRY, "topology", "nats", "postgres", "edge"}
+    assert "deployment.secrets" in (folder / "secrets" / "operator-actions.jsonl").read_text()
