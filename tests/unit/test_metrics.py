@@ -84,15 +84,3 @@ def test_alerts_know_metrics_that_exist_alone() -> None:
 def test_dashboards_know_metrics_that_exist_alone() -> None:
     panels = (panel for dashboard in DASHBOARDS for panel in dashboard.panels if not panel.exporter)
     assert_exist("\n".join(f"{query.expr} {query.legend}" for panel in panels for query in panel.queries))
-
-
-def test_every_alert_leads_to_a_runbook() -> None:
-    rules = (DEPLOYMENT / "alerts.yml").read_text(encoding="utf-8")
-    alerts = rules.split("- alert: ")[1:]
-    assert len(alerts) > 5
-    for alert in alerts:
-        name = alert.partition("\n")[0]
-        assert re.fullmatch(r"Vestnik[A-Za-z]+", name), name
-        assert re.search(r"^\s+expr: ", alert, re.MULTILINE), name
-        (runbook,) = re.findall(r"runbook: (\S+)", alert)
-        assert (ROOT / runbook).is_file(), name
