@@ -1,5 +1,5 @@
 """Generates what lists things of the code: the reference pages of settings, events (as Markdown and as AsyncAPI) and
-errors, the example of a configuration for Prometheus, and Grafana's dashboards.
+errors, the example of a configuration for Prometheus, Grafana's dashboards, and most manifests for Kubernetes.
 
 `./just gen` writes them; `./just check` fails if they are out of date.
 """
@@ -21,8 +21,12 @@ from contracts.values.personal_data import Sealed
 from infra.devtools import asyncapi
 from infra.devtools.dashboards import dashboard
 from infra.devtools.dashboards.catalogue import DASHBOARDS
+from infra.devtools.kubernetes.jobs import jobs_file
+from infra.devtools.kubernetes.network import network_file
+from infra.devtools.kubernetes.workloads import addresses_file, services_file
 from infra.settings import describe
 
+_BASE = "infra/deployment/kubernetes/base"
 ROOT = Path(__file__).resolve().parents[2]
 _NOTE = "<!-- Generated from the code by `./just gen`. -->\n"
 
@@ -172,6 +176,10 @@ BUILDERS: dict[str, Callable[[], str]] = {
     "docs/reference/asyncapi.json": asyncapi.text,
     "infra/deployment/prometheus.yml": prometheus_example,
     **{f"infra/deployment/dashboards/{each.name}.json": partial(dashboard.to_text, each) for each in DASHBOARDS},
+    f"{_BASE}/addresses.env": addresses_file,
+    f"{_BASE}/jobs.yaml": jobs_file,
+    f"{_BASE}/network-policies.yaml": network_file,
+    f"{_BASE}/services.yaml": services_file,
 }
 
 

@@ -1,0 +1,1 @@
+"""Generates those Kubernetes manifests that follow from the registry of services: infra/deployment/kubernetes/."""

@@ -1,0 +1,84 @@
+"""The Kubernetes manifests as the tests look at them: as they are written, and as Kustomize builds them."""
+
+import functools
+import json
+import shutil
+import subprocess
+from pathlib import Path
+from typing import Any
+
+import pytest
+import yaml
+from dotenv import dotenv_values
+
+Manifest = dict[str, Any]
+ROOT = Path(__file__).resolve().parents[5]
+KUBERNETES = ROOT / "infra" / "deployment" / "kubernetes"
+OVERLAYS = ("small",)
+_ENV_FILES = ("addresses.env", "settings.env")
+_NO_MANIFESTS = {"kustomization.yaml", "image-fields.yaml"}
+
+
+def documents(text: str) -> list[Manifest]:
+    return [document for document in yaml.safe_load_all(text) if document]
+
+
+def base() -> list[Manifest]:
+    """What base/ has before Kustomize, with the ConfigMap that it generates."""
+    folder = KUBERNETES / "base"
+    written = [
+        document
+        for path in sorted(folder.glob("*.yaml"))
+        if path.name not in _NO_MANIFESTS
+        for document in documents(path.read_text())
+    ]
+    settings = {name: value for file in _ENV_FILES for name, value in dotenv_values(folder / file).items()}
+    return [
+        *written,
+        {"apiVersion": "v1", "kind": "ConfigMap", "metadata": {"name": "vestnik-settings"}, "data": settings},
+    ]
+
+
+@functools.cache
+def _built(overlay: str) -> str:
+    folder = KUBERNETES / "overlays" / overlay
+    return subprocess.run(["kubectl", "kustomize", folder], check=True, capture_output=True, text=True).stdout
+
+
+def built(overlay: str) -> list[Manifest]:
+    """What `kubectl apply -k` would send for an overlay."""
+    if not has_kustomize():
+        pytest.skip("needs a kubectl with Kustomize 5")
+    return documents(_built(overlay))
+
+
+@functools.cache
+def has_kustomize() -> bool:
+    if shutil.which("kubectl") is None:
+        return False
+    answer = subprocess.run(["kubectl", "version", "--client", "-o", "json"], capture_output=True, text=True)
+    version = str(json.loads(answer.stdout or "{}").get("kustomizeVersion", ""))
+    return version.startswith("v") and int(version[1:].partition(".")[0]) >= 5
+
+
+def of_kind(manifests: list[Manifest], *kinds: str) -> list[Manifest]:
+    return [manifest for manifest in manifests if manifest["kind"] in kinds]
+
+
+def named(manifests: list[Manifest], kind: str, name: str) -> Manifest:
+    return next(manifest for manifest in of_kind(manifests, kind) if manifest["metadata"]["name"] == name)
+
+
+def title(manifest: Manifest) -> str:
+    return f"{manifest['kind']}/{manifest['metadata']['name']}"
+
+
+def pod_of(manifest: Manifest) -> Manifest:
+    """The specification of the pods of a Deployment or a Job."""
+    spec: Manifest = manifest["spec"]["template"]["spec"]
+    return spec
+
+
+def containers_of(manifest: Manifest) -> list[Manifest]:
+    pod = pod_of(manifest)
+    return [*pod.get("initContainers", []), *pod["containers"]]
