@@ -10,6 +10,7 @@ the four seconds that a group needs at least to replace a lost leader.
 import asyncio
 import logging
 import math
+import random
 import time
 from collections.abc import Callable
 from types import TracebackType
@@ -29,6 +30,11 @@ AGE_SECONDS = 3.0
 # How long evidence must have lasted after a gap or a reconnect before it counts: reunited nodes settle first.
 HOLD_SECONDS = 5.0
 EVERY_SECONDS = 1.0
+# Appends in a row without any acknowledgement after which the connection changes to another server: at least so many,
+# and up to so many more, at random, so that processes do not change together. A cluster that elects the stream's leader
+# acknowledges nothing for up to nine seconds at every node, and a change does no harm then. While no acknowledgement
+# comes at another server either, each wait is twice as long as the one before.
+_CHANGE_AFTER, _CHANGE_SPREAD, _CHANGE_LONGEST = 6, 3, 60
 
 
 class Quorum:
@@ -63,6 +69,10 @@ class Quorum:
         # Until when decisions may rely on the evidence.
         self._until = float("-inf")
         self._told = False
+        # Appends since the last acknowledgement or reconnect, and after how many the connection changes the server.
+        self._unanswered = 0
+        self._unanswered_on = -1
+        self._change_after = _CHANGE_AFTER + _spread()
         # Whether the evidence has ever counted.
         self.was_held = False
 
@@ -105,6 +115,7 @@ class Quorum:
                 await self._append(inbox)
                 await asyncio.sleep(self._every)
                 self._tell()
+                await self._change_server()
         finally:
             if self._nc.is_connected:
                 await subscription.unsubscribe()
@@ -122,13 +133,17 @@ class Quorum:
 
     def _take(self, message: Delivered) -> None:
         sent, connection = self._sent.pop(message.subject.rpartition(".")[2], (float("-inf"), -1))
-        if message.status is not None or connection != self._nc.stats["reconnects"]:
+        if message.status is not None:
             return
         try:
             refused = publish_ack.decode(message.data).error
         except msgspec.DecodeError:
             return
-        if refused is None:
+        if refused is not None:
+            return
+        # However late it is: this server reaches the group.
+        self._unanswered, self._change_after = 0, _CHANGE_AFTER + _spread()
+        if connection == self._nc.stats["reconnects"]:
             self._acknowledged(sent, connection)
 
     def _acknowledged(self, sent: float, connection: int) -> None:
@@ -146,6 +161,23 @@ class Quorum:
             self._until = self._latest + self._age
             self.was_held = True
 
+    async def _change_server(self) -> None:
+        """Changes the server if its node has not reached the group for some seconds, as when it was cut off.
+
+        Appends are counted, and not seconds: a process that was suspended has sent none meanwhile.
+        """
+        connection = self._nc.stats["reconnects"]
+        if connection != self._unanswered_on:
+            self._unanswered, self._unanswered_on = 0, connection
+        if not self._nc.is_connected:
+            return
+        self._unanswered += 1
+        if self._unanswered <= self._change_after:
+            return
+        _LOG.warning("the NATS node of this connection seems to be cut off from its cluster: changing to another one")
+        self._change_after = min(self._change_after * 2, _CHANGE_LONGEST) + _spread()
+        await self._nc.force_reconnect()
+
     def _wait(self) -> int:
         """Whole seconds after which evidence may count again."""
         left = self._hold - (time.monotonic() - self._since) if self.seen_within(self._age) else self._hold
@@ -161,3 +193,7 @@ class Quorum:
             _LOG.info("the NATS node of this connection is part of a quorum")
         else:
             _LOG.warning("no evidence that the NATS node of this connection is part of a quorum: commands wait")
+
+
+def _spread() -> float:
+    return random.uniform(0, _CHANGE_SPREAD)  # noqa: S311 - no secret

@@ -23,6 +23,9 @@ from streams.topology import StreamMissing
 
 _LOG = logging.getLogger(__name__)
 _FIRST_PAUSE, _LONGEST_PAUSE = 0.02, 1.0
+# A deposed leader answers for a moment with the end that its copy has: a replicated stream counts as shorter than what
+# was read of it if that is reported for this many seconds.
+_CONFIRMED_AFTER = 10.0
 
 
 class ReadBatch(msgspec.Struct, frozen=True):
@@ -65,7 +68,7 @@ class Reader:
         `name`: part of the name of every consumer of this reader, after the connection's name.
         `buffer`: maximum number of messages that wait in memory (at most 16 MiB with the server's default limits).
         `headers`: whether messages include their stored headers; this halves the rate.
-        `patience`: seconds to wait for a stream that does not exist yet, or for a server that does not serve it.
+        `patience`: seconds to wait for a stream that does not exist yet.
         `report_gaps`: for a stream of events, without a filter: every sequence without an event is reported.
         """
         assert not (report_gaps and subject_filter)
@@ -82,8 +85,9 @@ class Reader:
         self._report_gaps = report_gaps
         self._in_turns = False
         self._consumer: Consumer | None = None
-        # The stream's last sequence when the consumer was created.
+        # The stream's last sequence when the consumer was created, and whether the stream has replicas.
         self._end = 0
+        self._is_replicated = False
 
     async def __aenter__(self) -> Self:
         return self
@@ -177,10 +181,14 @@ class Reader:
         return complete, gaps
 
     async def _begin(self) -> Consumer:
-        """Creates a consumer that starts after the position; retries until the server creates it."""
+        """Creates a consumer that starts after the position; retries until the server creates it.
+
+        Only a missing stream or a shortened one ends the reading: an outage ends by itself, however long it lasts.
+        """
         loop = asyncio.get_running_loop()
         deadline = loop.time() + self._patience
-        pause = _FIRST_PAUSE
+        pause, is_logged = _FIRST_PAUSE, False
+        shorter_since: float | None = None
         while True:
             try:
                 return await self._start()
@@ -190,16 +198,27 @@ class Reader:
                 raise PermissionError(f"no right to read {self._filter or 'all'} of {self._stream}") from denied
             except RequestFailed:
                 deadline = loop.time() + self._patience
-            except Refused as refused:
-                if not refused.may_pass or loop.time() >= deadline:
-                    if refused.error.err_code == STREAM_NOT_FOUND:
-                        raise StreamMissing(self._stream) from refused
+            except StreamWentBack:
+                shorter_since = loop.time() if shorter_since is None else shorter_since
+                if not self._is_replicated or loop.time() - shorter_since >= _CONFIRMED_AFTER:
                     raise
+            except Refused as refused:
+                if not refused.may_pass:
+                    raise
+                if refused.error.err_code != STREAM_NOT_FOUND:
+                    deadline = loop.time() + self._patience
+                    if not is_logged:
+                        _LOG.warning("%s cannot be read until the server serves it: %s", self._stream, refused)
+                        is_logged = True
+                elif loop.time() >= deadline:
+                    raise StreamMissing(self._stream) from refused
             await asyncio.sleep(pause)
             pause = min(pause * 2, _LONGEST_PAUSE)
 
     async def _start(self) -> Consumer:
-        self._end = (await self._jetstream.info(self._stream)).state.last_seq
+        info = await self._jetstream.info(self._stream)
+        self._end = info.state.last_seq
+        self._is_replicated = info.config.get("num_replicas", 1) > 1
         if self._end < self._position:
             raise StreamWentBack(self._stream, self._end, self._position)
         consumer = Consumer(

@@ -5,12 +5,16 @@ leaves all nodes running.
 """
 
 import asyncio
+import os
+import signal
 from collections.abc import AsyncIterator, Callable
 from pathlib import Path
+from urllib.parse import urlsplit
 
 import msgspec
 import pytest
 import pytest_asyncio
+from nats.aio.client import Client as NATS
 from nats.errors import Error as NatsError
 
 from infra.embedded.nats_server import ClusterNode, NatsServer
@@ -87,6 +91,19 @@ class Cluster:
             self.nodes[name].kill()
         await asyncio.gather(*(self.nodes[name].wait() for name in names))
 
+    def freeze(self, name: str) -> None:
+        """Suspends the node's process: its connections stay open, and nothing is answered."""
+        os.kill(self.nodes[name].pid, signal.SIGSTOP)
+
+    def thaw(self, name: str) -> None:
+        os.kill(self.nodes[name].pid, signal.SIGCONT)
+
+    def node_of(self, client: NATS) -> str:
+        """The node that the client is connected to."""
+        assert client.connected_url is not None
+        port = client.connected_url.port
+        return next(name for name, node in self.nodes.items() if urlsplit(node.url).port == port)
+
     async def restart(self, *names: str) -> None:
         await asyncio.gather(*(self.nodes[name].start() for name in names))
 
@@ -111,9 +128,18 @@ class Cluster:
         """Moves the stream's leader to the metadata leader: when partitioned, that node keeps answering longest."""
         async with asyncio.timeout(_WITHIN):
             while (chief := self._chief()) != await self.leader(stream):
-                request = msgspec.json.encode({"placement": {"preferred": chief}})
-                await self.client.request(f"$JS.API.STREAM.LEADER.STEPDOWN.{stream}", request, timeout=60)
+                await self._prefer(stream, chief)
         return chief
+
+    async def lead(self, stream: str, name: str) -> None:
+        """Moves the stream's leader to the node."""
+        async with asyncio.timeout(_WITHIN):
+            while await self.leader(stream) != name:
+                await self._prefer(stream, name)
+
+    async def _prefer(self, stream: str, name: str) -> None:
+        request = msgspec.json.encode({"placement": {"preferred": name}})
+        await self.client.request(f"$JS.API.STREAM.LEADER.STEPDOWN.{stream}", request, timeout=60)
 
     def _chief(self) -> str:
         """The node that leads JetStream's metadata, found in the servers' logs."""

@@ -28,6 +28,9 @@ Pool = AsyncConnectionPool[_Connection]
 _SILENT = "the database does not answer"
 # Outgoing bytes buffered while the connection is down.
 _PENDING_BYTES = 8 * 1024 * 1024
+# Seconds between two pings of a NATS server. The third one in a row without an answer ends the connection: after six
+# seconds at most where there are other servers, and later where reconnecting could only lead to the same one.
+_PING_SECONDS, _PING_SECONDS_ALONE = 2, 5
 
 
 class DatabaseSilent(OperationalError):
@@ -126,7 +129,7 @@ async def connect_nats(settings: Settings, name: str, *, patience: float = 30.0)
                 max_reconnect_attempts=-1,
                 reconnect_time_wait=0.25,  # type: ignore[arg-type]  # seconds that it sleeps; a fraction is meant
                 connect_timeout=5,
-                ping_interval=10,
+                ping_interval=_PING_SECONDS if len(servers) > 1 else _PING_SECONDS_ALONE,
                 max_outstanding_pings=2,
                 pending_size=_PENDING_BYTES,
                 inbox_prefix=inbox_of(_party(servers, name)).encode(),

@@ -7,7 +7,6 @@ from services.gateway.cache.message_pages import KnownPages
 from services.gateway.cache.profile_reader import ProfileReader
 from services.gateway.clients import ServiceClients
 from services.gateway.consistency.encrypted_positions import SealedPositions
-from services.gateway.consistency.stream_heads import StreamHeads
 from services.gateway.consistency.user_positions import LatestPositions
 from services.gateway.limits.concurrency_limit import ConcurrencyLimiter
 from services.gateway.limits.rate_limiter import RateLimiter
@@ -32,7 +31,6 @@ class GatewayContext:
     positions: LatestPositions
     sealed: SealedPositions
     pages: KnownPages
-    ends: StreamHeads
     # None if limits are off.
     limiter: RateLimiter | None
     load: ConcurrencyLimiter

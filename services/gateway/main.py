@@ -35,7 +35,6 @@ from services.gateway.cache.profile_reader import ProfileReader
 from services.gateway.clients import ServiceClients
 from services.gateway.consistency.accepted_losses import GivenUp
 from services.gateway.consistency.encrypted_positions import SealedPositions
-from services.gateway.consistency.stream_heads import StreamHeads
 from services.gateway.consistency.user_positions import LatestPositions
 from services.gateway.context import GatewayContext
 from services.gateway.limits import policies
@@ -60,13 +59,10 @@ from services.gateway.security.token_keys import VerifyingKeys
 from services.gateway.server.connection_limits import ConnectionLimiter
 from services.gateway.server.uvicorn_server import listening_socket, security_headers, serve
 from services.gateway.static.files import WebFiles
-from streams.jetstream.api import JetStream
 from streams.jetstream.key_value import KeyValue
 from streams.topology import Placement, ensure_limits, prepare_bucket
 
 log = logging.getLogger(__name__)
-# Seconds for which a stream's end is awaited before a position is accepted or rejected.
-_HEAD_PATIENCE = 2.0
 
 
 async def main(settings: Settings) -> None:
@@ -197,7 +193,6 @@ async def gateway(settings: Settings, secrets: Secrets, nats: NATS, metrics: Met
                 positions=LatestPositions(),
                 sealed=sealed,
                 pages=KnownPages(),
-                ends=StreamHeads(JetStream(nats, patience=_HEAD_PATIENCE).last_sequence, confirm=confirm),
                 limiter=limiter,
                 load=load,
                 profiles=profiles,

@@ -19,6 +19,7 @@ from nats.aio.subscription import Subscription
 from nats.errors import AuthorizationError, ProtocolError
 from nats.protocol.parser import AUTHORIZATION_VIOLATION, Parser
 
+from streams.jetstream.failover import FailoverClient
 from streams.jetstream.raw_message import Delivered, is_status, read_headers
 from streams.jetstream.tls import NoServerTls, Tls
 
@@ -35,7 +36,7 @@ _WORDS = {b"MSG": 5, b"HMSG": 6}
 Take = Callable[[Delivered], None]
 
 
-class Client(NATS):
+class Client(FailoverClient):
     def __init__(self, tls: Tls | None = None) -> None:
         super().__init__()
         self._tls = tls or Tls()

@@ -36,6 +36,7 @@ class Internal(NamedTuple):
 
 
 CLIENT = "streams/jetstream/client.py"
+FAILOVER = "streams/jetstream/failover.py"
 LIMITS = "infra/rpc/transport/connection_limits.py"
 MULTIPLEX = "infra/rpc/multiplex/stream.py and server.py"
 HTTP = "services/gateway/server/http_protocol.py"
@@ -80,6 +81,21 @@ INTERNALS = (
         "ssl_context _process_info(info,initial_connection) _server_pool _process_err(err_msg) _process_op_err(e)",
         f"{CLIENT}, Client.ssl_context, Client._process_info and Client._process_err",
         "find where the library asks for its TLS context, and where it learns whether the server offers TLS",
+    ),
+    Internal(
+        "nats-py",
+        "nats.aio.client:Client",
+        "_attempt_reconnect() _current_server _transport options _process_err(err_msg) _process_op_err(e) _error_cb "
+        "force_reconnect()",
+        FAILOVER,
+        "find out where the library chooses the next server, and which errors close a connection for good",
+    ),
+    Internal(
+        "nats-py",
+        "nats.aio.transport:TcpTransport",
+        "_io_writer",
+        f"{FAILOVER}, _abort",
+        "find how to end a connection whose server accepts no data",
     ),
     Internal(
         "grpclib",

@@ -25,6 +25,8 @@ _PAUSE = 0.25
 
 # Finds the sequence of a stream after which to start; None: there is no such stream yet.
 Start = Callable[[NATS, str], Awaitable[int | None]]
+# Fetches the last sequence of a stream; None if there is no such stream.
+LastSequence = Callable[[str], Awaitable[int | None]]
 
 
 class StreamListener(Protocol):

@@ -168,7 +168,7 @@ class EndpointRoute(Route, Generic[Q, B]):
             for counted in self._of_account:
                 self._count(standings, counted, signed_in.user_id)
             rate_limiter.check(standings)
-        position = await self._required_position(request_input.headers.get(POSITION), signed_in)
+        position = self._required_position(request_input.headers.get(POSITION), signed_in)
         query = query_params.decode(request_input.query, endpoint.query) if self._queried else endpoint.query()
         body = await read_body()
         for counted in self._of_contents:
@@ -223,18 +223,17 @@ class EndpointRoute(Route, Generic[Q, B]):
                 return None
             raise
 
-    async def _required_position(self, header: str | None, signed_in: Principal | None) -> Position:
+    def _required_position(self, header: str | None, signed_in: Principal | None) -> Position:
         """The position that the read must have reached.
 
         Raises:
-            Invalid: the header is not a position, or no stream has reached it: a wait would time out.
+            Invalid: the header is not a position of this system.
+            HistoryChanged: it is from before a loss that was accepted.
         """
         try:
             position = self._context.sealed.open(header or "")
         except Invalid as error:
             raise Invalid(violations=(Violation("/header/Vestnik-Position", "Not a position"),)) from error
-        if position.sequences and not await self._context.ends.include(position, self._context.live.positions()):
-            raise Invalid(violations=(Violation("/header/Vestnik-Position", "Not a position from this system"),))
         return position.merge(self._context.positions.required_for(signed_in.user_id)) if signed_in else position
 
     async def _body(self, scope: Scope, receive: Receive, request_input: Input, standings: list[LimitState]) -> B:

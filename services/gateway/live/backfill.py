@@ -23,7 +23,7 @@ from contracts.values.ids import new_id
 from infra.rpc.call_context import Call
 from services.gateway.cache.quote_texts import Quoted, QuotedText, QuotedTexts
 from services.gateway.clients import ServiceClients
-from services.gateway.consistency.stream_heads import LastSequence
+from services.gateway.consistency.stream_follower import LastSequence
 from services.gateway.live.client_queue import QueuedEvent
 from streams.jetstream.api import Refused
 from streams.jetstream.requests import RequestFailed

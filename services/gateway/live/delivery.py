@@ -104,14 +104,12 @@ class LiveDelivery:
         `session_seconds`: how long a session lasts after the end of the access token that it was refreshed with.
         `confirm`: raises Unavailable if the end of a stream may be older than what the cluster agrees on.
         """
-        self._confirm = confirm
-        self._last_sequence = JetStream(nats, patience=_PATIENCE).last_sequence
         self._remotes = remotes
         self._revocations = revocations
         self._session_seconds = session_seconds
         self._metrics = metrics
         self._heartbeat = heartbeat
-        self._backfill = Backfill(remotes, self._last_sequence, confirm=confirm)
+        self._backfill = Backfill(remotes, JetStream(nats, patience=_PATIENCE).last_sequence, confirm=confirm)
         self._hub = Hub(FriendIndex(self._backfill.friends), seal=sealed.seal_sequences, on_attach=self._attached)
         self._profiles = ProfileUpdates(self._hub, profiles, overrun=self._restart_all)
         self._slots = BackfillSlots()
@@ -173,7 +171,7 @@ class LiveDelivery:
             position = self._sealed.open(since)
         except Invalid as error:
             raise invalid_position() from error
-        start = await resolve_start(self._hub, self._last_sequence, position, seen, channels, self._confirm)
+        start = await resolve_start(self._hub, position, seen, channels)
         # Other clients may have connected during the wait.
         self._admit(caller.user_id)
         return SubscriptionRequest(caller, start)

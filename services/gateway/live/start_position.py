@@ -1,39 +1,30 @@
-"""Resolves the position that a client brings to a start per channel, and rejects invalid positions.
+"""Resolves the position that a client brings to a start per channel.
 
-A position may be of any gateway, of a write or of a list: it may be ahead of this gateway for moments. Streams that it
-does not contain start now.
+A position may be of any gateway, of a write or of a list: it may be ahead of this gateway. This system has issued it,
+so it is waited for, and never rejected: the end of a stream is not compared with it, since the answer may come from a
+leader that was deposed. Streams that it does not contain start now.
 """
 
-from collections.abc import Callable, Iterable
+from collections.abc import Iterable
 
 from contracts.errors import Invalid, Unavailable, Violation
 from contracts.notification_kinds import stream_of
 from contracts.positions import Position
-from services.gateway.consistency.stream_heads import LastSequence
 from services.gateway.live.hub import ChannelPositions, Hub
-from streams.jetstream.api import Refused
-from streams.jetstream.requests import RequestFailed
 
 # Seconds to wait for a position ahead of this gateway.
 _PATIENCE = 5.0
 
 
 async def resolve_start(
-    hub: Hub,
-    last_sequence: LastSequence,
-    since: Position,
-    seen: Position,
-    channels: Iterable[str],
-    confirm: Callable[[], None],
+    hub: Hub, since: Position, seen: Position, channels: Iterable[str], *, patience: float = _PATIENCE
 ) -> ChannelPositions:
     """The start sequence of each channel.
 
     `since`: empty for now, which is never before `seen`.
-    `confirm`: raises Unavailable if the end of a stream may be older than what the cluster agrees on.
 
     Raises:
-        Invalid: it is past the end of a stream, so it is of another system.
-        Unavailable: it is ahead of this gateway, which does not reach it in time.
+        Unavailable: it is ahead of this gateway, which does not reach it within `patience` seconds.
     """
     now = Position(hub.positions())
     if not since.sequences:
@@ -42,28 +33,9 @@ async def resolve_start(
         # A notification channel defaults to its stream's position: a client that has received neither gets both.
         known = {**now.sequences, **since.sequences}
         begin = {channel: known.get(channel, known[stream_of(channel)]) for channel in channels}
-    if not hub.has_reached(begin):
-        await _reject_future_positions(hub, last_sequence, begin, confirm)
-        if not await hub.until_reached(begin, _PATIENCE):
-            raise Unavailable(retry_after=1)
+    if not hub.has_reached(begin) and not await hub.until_reached(begin, patience):
+        raise Unavailable(retry_after=1)
     return begin
-
-
-async def _reject_future_positions(
-    hub: Hub, last_sequence: LastSequence, begin: ChannelPositions, confirm: Callable[[], None]
-) -> None:
-    for channel, sequence in begin.items():
-        if sequence <= hub.position(channel):
-            continue
-        try:
-            end = await last_sequence(stream_of(channel))
-        except (RequestFailed, Refused) as error:
-            raise Unavailable(retry_after=1) from error
-        if end is None:
-            raise Unavailable(retry_after=1)
-        if sequence > end:
-            confirm()
-            raise invalid_position()
 
 
 def invalid_position() -> Invalid:

@@ -41,8 +41,8 @@ _DESCRIPTION = """\
 A messenger: accounts, profiles, friendships, messages.
 
 **Reading your own writes.** The answer to every write has the header `Vestnik-Position`. A read that sends it back \
-waits until the read model has reached it, at most 5 seconds, then fails with 503 `read_model_behind`. A position that \
-this system has not reached is refused with 422.
+waits until the read model has reached it, at most 5 seconds, then fails with 503 `read_model_behind`. What is \
+no position of this system is refused with 422.
 
 **Access tokens** come from a login, `POST /v1/sessions`, as `access_token`, and are sent in the header \
 `Authorization: Bearer …`. A token is valid for `expires_in` seconds; `POST /v1/sessions/refresh` returns the next.

@@ -15,8 +15,12 @@ from contracts.errors import NoQuorum, NotFriends, Unavailable
 from contracts.events.event import Event
 from contracts.subjects import MESSAGING, QUORUM, conversation, quorum_of
 from contracts.values.ids import new_id
+from infra.runtime.connections import connect_nats
+from infra.settings import Settings
+from streams.jetstream.api import JetStream
 from streams.log import Log
 from streams.quorum import AGE_SECONDS, Quorum
+from streams.reader import Reader
 from streams.topology import ensure_quorum
 from tests.fix_cluster import SIZE, Cluster
 from tests.integration.streams.conftest import append_to, counting, sent
@@ -53,6 +57,15 @@ async def held(quorum: Quorum) -> None:
     async with asyncio.timeout(WITHIN):
         while not quorum.holds:
             await asyncio.sleep(0.05)
+
+
+async def held_again(quorum: Quorum) -> None:
+    """Waits for the next time that evidence is lost and counts again."""
+    lost = asyncio.Event()
+    quorum.when_lost(lost.set)
+    async with asyncio.timeout(WITHIN):
+        await lost.wait()
+    await held(quorum)
 
 
 @asynccontextmanager
@@ -120,6 +133,86 @@ async def test_after_healing_evidence_has_to_last_and_memory_is_dropped_before_i
         await held(old.quorum)
         assert lost
         assert not any(lost)
+
+
+async def test_a_reader_outlasts_a_node_without_a_quorum_longer_than_it_waits_for_a_stream(
+    linked_cluster: Cluster, caplog: pytest.LogCaptureFixture
+) -> None:
+    node = (await linked_cluster.followers(MESSAGING))[0]
+    client = await linked_cluster.connect(node)
+    try:
+        async with cut_off(linked_cluster, node), Reader(client, MESSAGING, name="outlasting", patience=0.1) as reader:
+            reader._jetstream = JetStream(client, patience=0.1)
+            async with asyncio.timeout(WITHIN):
+                reading = asyncio.create_task(reader.next(1))
+                while "cannot be read until the server serves it" not in caplog.text and not reading.done():
+                    await asyncio.sleep(0.05)
+                # Ten times what it waits for a stream that is missing.
+                await asyncio.wait({reading}, timeout=1.0)
+                assert not reading.done()
+                linked_cluster.heal(node)
+                await reading
+    finally:
+        await client.close()
+
+
+async def test_a_connection_leaves_a_node_that_is_cut_off_and_what_was_under_way_takes_effect_once(
+    linked_cluster: Cluster,
+) -> None:
+    async with side(linked_cluster, *linked_cluster.nodes) as process:
+        client = process.log._inbox._nc
+        node = linked_cluster.node_of(client)
+        await linked_cluster.lead(MESSAGING, node)
+        names = [new_id() for _ in range(20)]
+        async with cut_off(linked_cluster, node):
+            under_way = [asyncio.create_task(process.log.append(append_to(name))) for name in names]
+            await held_again(process.quorum)
+            assert linked_cluster.node_of(client) != node
+            sequences = await asyncio.gather(*under_way)
+            assert len(set(sequences)) == len(names)
+            for name, sequence in zip(names, sequences, strict=True):
+                assert [event.sequence for event in await process.log.read(conversation(name))] == [sequence]
+
+
+async def test_a_frozen_node_is_left_before_its_clients_give_up(linked_cluster: Cluster) -> None:
+    """As the services connect, at the worst place: the node leads the stream."""
+    settings = Settings(nats_url=",".join(node.url for node in linked_cluster.nodes.values()))
+    client = await connect_nats(settings, "messaging")
+    node = linked_cluster.node_of(client)
+    try:
+        await linked_cluster.lead(MESSAGING, node)
+        await linked_cluster.whole(MESSAGING)
+        name = new_id()
+        linked_cluster.freeze(node)
+        began = time.monotonic()
+        try:
+            sequence = await Log(client, patience=WITHIN).append(append_to(name))
+            took = time.monotonic() - began
+            assert linked_cluster.node_of(client) != node
+        finally:
+            linked_cluster.thaw(node)
+        # Ten seconds on a quiet machine; before, the third ping came after twenty at the earliest.
+        assert took < 18, f"{took:.1f} s"
+        await linked_cluster.whole(MESSAGING)
+        assert [event.sequence for event in await Log(client).read(conversation(name))] == [sequence]
+    finally:
+        await client.close()
+
+
+async def test_a_replicated_stream_that_seems_shorter_for_a_moment_is_read_on(linked_cluster: Cluster) -> None:
+    """As reported by the leader that was deposed, to a reader that has just come from the side of the next one."""
+    async with side(linked_cluster) as any_side:
+        end = await any_side.log.end_of(MESSAGING)
+        async with Reader(linked_cluster.client, MESSAGING, after=end + 1, name="ahead") as reader:
+            reading = asyncio.create_task(reader.next(1))
+            await asyncio.wait({reading}, timeout=0.5)
+            await any_side.log.append(append_to(new_id()))
+            await any_side.log.append(append_to(new_id()))
+            async with asyncio.timeout(WITHIN):
+                batch = await reading
+                while not batch.messages:
+                    batch = await reader.next(1)
+            assert [message.sequence for message in batch.messages] == [end + 2]
 
 
 async def test_what_is_in_memory_does_not_stand_in_for_a_confirmation_that_fails(linked_cluster: Cluster) -> None:

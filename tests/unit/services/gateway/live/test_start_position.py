@@ -1,10 +1,11 @@
-"""Positions that clients bring: which of them are refused, and by whose word."""
+"""Positions that clients bring: waited for, and never called another system's."""
 
-from collections.abc import Callable, Collection
+import asyncio
+from collections.abc import Collection
 
 import pytest
 
-from contracts.errors import Invalid, NoQuorum
+from contracts.errors import Unavailable
 from contracts.positions import Position
 from contracts.subjects import MESSAGING
 from services.gateway.live.fanout import STREAMS
@@ -14,10 +15,6 @@ from services.gateway.live.start_position import resolve_start
 
 END = 5
 AHEAD = Position.at(MESSAGING, END + 1)
-
-
-async def last_sequence(stream: str) -> int:
-    return END
 
 
 def hub() -> Hub:
@@ -30,25 +27,25 @@ def hub() -> Hub:
     return found
 
 
-def refuses() -> None:
-    raise NoQuorum(retry_after=5)
+async def bring(hub: Hub, since: Position, *, patience: float = 60.0) -> int:
+    return (await resolve_start(hub, since, Position(), STREAMS, patience=patience))[MESSAGING]
 
 
-async def bring(since: Position, confirm: Callable[[], None]) -> int:
-    found = await resolve_start(hub(), last_sequence, since, Position(), STREAMS, confirm)
-    return found[MESSAGING]
+async def test_a_position_ahead_of_this_gateway_is_waited_for() -> None:
+    following = hub()
+    start = asyncio.create_task(bring(following, AHEAD))
+    await asyncio.sleep(0)
+    assert not start.done()
+    following.advance(MESSAGING, END + 1)
+    assert await start == END + 1
 
 
-async def test_a_position_behind_the_end_of_a_stream_is_another_systems() -> None:
-    with pytest.raises(Invalid):
-        await bring(AHEAD, lambda: None)
+async def test_a_position_that_is_not_reached_in_time_is_an_outage_and_not_a_mistake_of_the_client() -> None:
+    with pytest.raises(Unavailable) as unavailable:
+        await bring(hub(), AHEAD, patience=0.0)
+    assert unavailable.value.retry_after
 
 
-async def test_it_is_not_refused_on_the_word_of_a_node_that_may_be_cut_off() -> None:
-    with pytest.raises(NoQuorum):
-        await bring(AHEAD, refuses)
-
-
-async def test_what_is_known_here_needs_nobody_s_word() -> None:
-    assert await bring(Position.at(MESSAGING, END), refuses) == END
-    assert await bring(Position(), refuses) == END
+async def test_a_position_that_was_reached_is_where_events_begin() -> None:
+    assert await bring(hub(), Position.at(MESSAGING, END)) == END
+    assert await bring(hub(), Position()) == END

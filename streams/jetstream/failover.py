@@ -1,0 +1,45 @@
+"""A NATS connection that leaves a server for another one quickly, and is never closed by an error.
+
+The client library closes a connection for good after most errors that a server reports, waits for a server that accepts
+no data when it leaves it, and may choose the same server again. Each of these keeps a process from its event store
+while other servers of the cluster would answer.
+"""
+
+from random import shuffle
+
+from nats.aio.client import Client as NATS
+from nats.aio.transport import TcpTransport
+from nats.errors import Error
+
+_PERMISSIONS = "permissions violation"
+
+
+class FailoverClient(NATS):
+    async def _attempt_reconnect(self) -> None:
+        """As the library's, but the server that was left is the last one that is tried."""
+        left = self._current_server
+        assert left is not None
+        # The library shuffles the pool here unless told not to.
+        self.options["dont_randomize"] = True
+        shuffle(self._server_pool)
+        # A server may be in the pool twice: as in the settings, and as its cluster advertises it.
+        self._server_pool.sort(
+            key=lambda server: server.uri.port == left.uri.port and server.uri.hostname == left.uri.hostname
+        )
+        self._abort()
+        await super()._attempt_reconnect()
+
+    def _abort(self) -> None:
+        """Ends the connection without sending what is pending: a server that reads nothing would never get it."""
+        transport = self._transport
+        if isinstance(transport, TcpTransport) and transport._io_writer is not None:
+            transport._io_writer.transport.abort()
+
+    async def _process_err(self, err_msg: str) -> None:
+        """Reconnects after an error that ends the connection; the library would close it for good."""
+        if _PERMISSIONS in err_msg.lower():
+            await super()._process_err(err_msg)
+            return
+        error = Error(f"nats: {err_msg.strip()}")
+        await self._error_cb(error)
+        await self._process_op_err(error)
