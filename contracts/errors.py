@@ -313,6 +313,12 @@ class Overloaded(VestnikError):
     code, status, grpc = "overloaded", 503, "RESOURCE_EXHAUSTED"
 
 
+class OutOfSpace(Overloaded):
+    """The event store has no space left: nothing is written until there is room again."""
+
+    code, status, grpc = "out_of_space", 503, "RESOURCE_EXHAUSTED"
+
+
 class Unavailable(VestnikError):
     """A part of the system is unreachable; try again shortly."""
 

@@ -7,6 +7,7 @@ subject after that sequence, so one lookup there distinguishes *stored*, *anothe
 
 import asyncio
 import itertools
+import logging
 import time
 from collections.abc import Awaitable, Callable, Mapping, Sequence
 from contextlib import AbstractContextManager, nullcontext
@@ -19,7 +20,7 @@ from nats.aio.client import Client
 from contracts import envelope, subjects
 from contracts.deadlines import EVENT_STORE
 from contracts.envelope import Envelope
-from contracts.errors import DeadlineExceeded, HistoryLost, Overloaded, Unavailable
+from contracts.errors import DeadlineExceeded, HistoryLost, OutOfSpace, Overloaded, Unavailable
 from streams.batching.group_commit import Attempt, GroupCommit
 from streams.jetstream import publish_ack
 from streams.jetstream.api import JetStream, Refused
@@ -32,6 +33,7 @@ from streams.message import Message
 from streams.metrics import BATCH_EVENTS, Measured
 from streams.quorum import Quorum
 
+_LOG = logging.getLogger(__name__)
 _LARGEST_BATCH = 1000
 # Maximum size of an append on one subject that may share a batch with other appends.
 _SHARES = 64
@@ -87,6 +89,8 @@ class Log:
         # Whether there are replicas, so that a leader's answer may be stale.
         self.replicated = quorum is not None
         self._watches = watches or {}
+        # Whether the last event was refused for lack of space.
+        self._is_full = False
 
     async def append(self, append: Append) -> int:
         """Appends one event under its condition; the event is durable when this returns.
@@ -97,7 +101,7 @@ class Log:
         Raises:
             Conflict: another event was appended to the subject; this one is not stored.
             HistoryLost: not stored; the stream lacks events that it had.
-            Unavailable, Overloaded: not stored; the event store cannot be reached, or has no space.
+            Unavailable, OutOfSpace: not stored; the event store cannot be reached, or has no space.
             DeadlineExceeded: whether it was stored could not be determined in time.
             PermissionError: this service may not append there; raised immediately.
             ValueError: the event is larger than the server accepts.
@@ -237,6 +241,7 @@ class Log:
                     await watch.assert_whole()
                 ack = await send(appends, min(left, _ATTEMPT))
                 if ack.error is None and not ack.duplicate:
+                    self._report_space(False)
                     first = ack.seq - len(appends) + 1
                     if watch is not None:
                         watch.acknowledged(first, ack.seq)
@@ -247,6 +252,8 @@ class Log:
             except Denied as denied:
                 raise PermissionError(f"no right to append to {appends[0].subject}") from denied
             except (Overloaded, HistoryLost, Unavailable) as refusal:
+                if isinstance(refusal, OutOfSpace):
+                    self._report_space(True)
                 # This refers to the last attempt; an earlier one may have been stored while there was space.
                 if uncertain:
                     raise DeadlineExceeded from refusal
@@ -266,6 +273,15 @@ class Log:
         if uncertain:
             raise DeadlineExceeded from why
         raise Unavailable from why
+
+    def _report_space(self, is_full: bool) -> None:
+        if is_full == self._is_full:
+            return
+        self._is_full = is_full
+        if is_full:
+            _LOG.error("the event store has no space left and refuses events; see docs/runbooks/out-of-space.md")
+        else:
+            _LOG.info("the event store accepts events again")
 
     async def _try_together(self, appends: list[Sequence[Append]]) -> list[Attempt]:
         """Makes one attempt at a batch of unrelated appends; those not stored are then settled one by one."""

@@ -91,7 +91,7 @@ class StreamRestorer:
         Raises:
             SequenceMismatch: the stream has another event at one of these sequences, or has not reached the first.
             IdTaken: an event has the id of another one.
-            Unavailable, Overloaded: not stored; the event store cannot be reached, or has no space.
+            Unavailable, OutOfSpace: not stored; the event store cannot be reached, or has no space.
             DeadlineExceeded: whether they were stored could not be determined in time.
             PermissionError: this user may not append there.
             ValueError: an event is larger than the server accepts.

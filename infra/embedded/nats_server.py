@@ -28,6 +28,13 @@ KEPT_FREE = 256 * MEBIBYTE
 # does a quarter more work. No memory limit is set: each subject takes 150 bytes permanently, and a server near its
 # limit does little but collect.
 GARBAGE_PERCENT = "50"
+# In bytes; the disk bounds the store earlier (`StoreSpace`).
+_WITHOUT_BOUND = 1 << 60
+# Limits of the streams' account while the disk is nearly full. Streams in memory still accept messages.
+_CLOSED = {"max_mem": -1, "max_file": 1}
+# Size of the configuration file in characters; permissions take most of it.
+_CONFIG_SIZE = 128 * 1024
+_FULL_DISK = "no space left on device"
 # The server's name for the account of clients without a user name.
 _EVERYBODY = "$G"
 
@@ -74,7 +81,10 @@ class NatsServer(EmbeddedServer):
         on_line: OnLine | None = None,
         node: ClusterNode | None = None,
     ) -> None:
-        super().__init__(data_dir, port=port, on_line=on_line)
+        super().__init__(data_dir, port=port, on_line=self._watching(on_line) if on_line is not None else None)
+        # Whether writes are refused, and whether the running server has met a full disk.
+        self.is_closed = False
+        self.met_full_disk = False
         self._passwords = passwords
         self._sync_always = sync_always
         self._node = node
@@ -95,6 +105,30 @@ class NatsServer(EmbeddedServer):
         """The URL of `topology`, which creates the streams."""
         return self.url_of(TOPOLOGY)
 
+    def close_for_writes(self) -> None:
+        """Makes the server refuse events (error 10002); reads go on. For a server with passwords."""
+        self._set_closed(True)
+
+    def open_for_writes(self) -> None:
+        self._set_closed(False)
+
+    def restart_after_full_disk(self) -> None:
+        """Ends the server, which accepts nothing more since the disk was full; its supervisor starts it again."""
+        self.met_full_disk = False
+        self._running().send(self.stop_signal)
+
+    def _set_closed(self, is_closed: bool) -> None:
+        self.is_closed = is_closed
+        self._write_config()
+        self._running().send(signal.SIGHUP)
+
+    def _watching(self, on_line: OnLine) -> OnLine:
+        def heard(line: str) -> None:
+            self.met_full_disk = self.met_full_disk or _FULL_DISK in line
+            on_line(line)
+
+        return heard
+
     async def stop(self) -> None:
         if self._child is not None:
             was_running = self._child.exit_code is None
@@ -108,11 +142,10 @@ class NatsServer(EmbeddedServer):
             self._staging.remember()
 
     async def _launch(self, lock: int) -> Child:
-        config = self._folder / "nats.conf"
-        config.touch(mode=0o600)
-        config.write_text(json.dumps(self._settings(), indent=2))  # the server reads JSON
+        self.is_closed = self.met_full_disk = False
+        self._write_config()
         return await Child.start(
-            [str(_program()), "--config", str(config)],
+            [str(_program()), "--config", str(self._config)],
             death_signal=self.stop_signal,
             folder=self._folder,
             environ=_environ(),
@@ -121,10 +154,22 @@ class NatsServer(EmbeddedServer):
             descriptors=[lock],
         )
 
+    @property
+    def _config(self) -> Path:
+        return self._folder / "nats.conf"
+
+    def _write_config(self) -> None:
+        """Writes the configuration, in place and with a fixed size: the disk may be full."""
+        text = json.dumps(self._settings(), indent=2)  # the server reads JSON
+        self._config.touch(mode=0o600)
+        with self._config.open("r+") as config:
+            config.write(text.ljust(_CONFIG_SIZE))
+            config.truncate()
+
     def _settings(self) -> dict[str, object]:
         jetstream: dict[str, object] = {
             "store_dir": str(self._store),
-            "max_file_store": _room(self._store),
+            "max_file_store": _room(self._store) if self._passwords is None else _WITHOUT_BOUND,
             "max_memory_store": 256 * MEBIBYTE,
         }
         if self._sync_always:
@@ -137,7 +182,7 @@ class NatsServer(EmbeddedServer):
         if self._node is not None:
             settings["cluster"] = self._node.settings()
         if self._passwords is not None:
-            settings["accounts"] = accounts(self._passwords)
+            settings["accounts"] = accounts(self._passwords, limits=_CLOSED if self.is_closed else None)
         return settings
 
     async def _is_ready(self, child: Child) -> bool:

@@ -63,13 +63,13 @@ class Rights(msgspec.Struct, frozen=True):
         return {"user": party, "password": password, "permissions": {"publish": publish, "subscribe": subscribe}}
 
 
-def accounts(passwords: Mapping[str, str]) -> dict[str, object]:
-    """The `accounts` block of a server's configuration."""
+def accounts(passwords: Mapping[str, str], limits: Mapping[str, int] | None = None) -> dict[str, object]:
+    """The `accounts` block of a server's configuration. `limits`: of the streams' account; None: without."""
     values = [key_of(bucket, ">") for bucket in BUCKETS]
     exports = [f"{_API}.>", "$JS.ACK.>", *map(all_of, STREAMS), LIMITS_FILTER, QUORUM_FILTER, *values]
     config: dict[str, object] = {
         STORE: {
-            "jetstream": "enabled",
+            "jetstream": limits or "enabled",
             # A request for messages has many replies.
             "exports": [{"service": subject, "response_type": "stream"} for subject in exports],
         }

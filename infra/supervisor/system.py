@@ -15,6 +15,7 @@ from infra import url_files
 from infra.embedded.nats_server import NatsServer
 from infra.embedded.ports import reserve_ports
 from infra.embedded.postgres_server import PostgresServer
+from infra.embedded.store_space import StoreSpace
 from infra.provisioning.certificates import make_certificates
 from infra.rpc.tls import client_side
 from infra.runtime import data_dir, import_marker, run_file
@@ -51,6 +52,7 @@ class System:
         self._gateways: list[Supervised] = []
         # Sockets that hold the services' ports while a process restarts.
         self._held: list[socket.socket] = []
+        self._watching_space: asyncio.Task[None] | None = None
         self.ready = asyncio.Event()
 
     def stop(self) -> None:
@@ -164,6 +166,9 @@ class System:
         if settings.database_url:
             await readiness_probes.given_database_answers(settings)
         await self._all_ready(self._servers)
+        if nats is not None:
+            space = StoreSpace(nats, settings.data_dir, lambda text, level: self._console.line("nats", text, level))
+            self._watching_space = asyncio.create_task(space.run(), name="watch of the space for events")
         named = msgspec.structs.replace(
             settings,
             nats_url=nats.url_of(OPERATOR) if nats is not None else settings.nats_url,
@@ -259,6 +264,8 @@ class System:
     async def _stop_all(self) -> None:
         run_file.remove(self._settings.data_dir)
         self._console.say("stopping")
+        if self._watching_space is not None:
+            self._watching_space.cancel()
         for stage in (self._gateways, self._services, self._servers):
             await asyncio.gather(*(process.stop() for process in stage))
         self._console.say("stopped")

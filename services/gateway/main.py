@@ -59,10 +59,13 @@ from services.gateway.security.token_keys import VerifyingKeys
 from services.gateway.server.connection_limits import ConnectionLimiter
 from services.gateway.server.uvicorn_server import listening_socket, security_headers, serve
 from services.gateway.static.files import WebFiles
+from streams.jetstream.api import JetStream
 from streams.jetstream.key_value import KeyValue
 from streams.topology import Placement, ensure_limits, prepare_bucket
 
 log = logging.getLogger(__name__)
+# Seconds for which `/readyz` waits for the state of the event store's space.
+_SPACE_PATIENCE = 1.0
 
 
 async def main(settings: Settings) -> None:
@@ -144,6 +147,7 @@ async def gateway(settings: Settings, secrets: Secrets, nats: NATS, metrics: Met
             "quorum": lambda: quorum is None or quorum.was_held,
         },
         {service: replicas[service] for service in required},
+        is_full=JetStream(nats, patience=_SPACE_PATIENCE).is_full,
         tls=partial(client_side, settings, GATEWAY),
     )
     async with ProfileReader(

@@ -31,7 +31,7 @@ from projections.engine.status.status import (
 )
 from projections.engine.storage.connections import connect
 from projections.registry import broken, choose
-from streams.jetstream.api import Refused
+from streams.jetstream.api import JetStream, Refused
 from streams.jetstream.requests import RequestFailed
 
 _GATEWAY_SECONDS = 2.0
@@ -66,6 +66,8 @@ class Status(msgspec.Struct, frozen=True):
     projections: list[ProjectionStatus]
     services: list[ServiceStatus]
     unreachable: list[UnreachableServer]
+    # Whether the event store refuses writes since it has no space left.
+    out_of_space: bool
 
 
 async def collect_status(settings: Settings, nc: NATS | None = None) -> Status:
@@ -79,13 +81,14 @@ async def collect_status(settings: Settings, nc: NATS | None = None) -> Status:
         *(_service(settings, name, urls.get(name, [])) for name in _services(settings)),
         _gateway(settings, urls.get(GATEWAY, [])),
     )
-    streams, projections, unreachable = await servers
-    return Status(datetime.now(UTC), streams, projections, list(services), unreachable)
+    streams, projections, unreachable, out_of_space = await servers
+    return Status(datetime.now(UTC), streams, projections, list(services), unreachable, out_of_space)
 
 
 async def _servers(
     settings: Settings, connection: NATS | None
-) -> tuple[list[StreamStatus], list[ProjectionStatus], list[UnreachableServer]]:
+) -> tuple[list[StreamStatus], list[ProjectionStatus], list[UnreachableServer], bool]:
+    out_of_space = False
     unreachable: list[UnreachableServer] = []
     nc = connection
     streams: list[StreamStatus] = []
@@ -94,6 +97,7 @@ async def _servers(
             nc = nc or await connect_nats(settings, "operator-status", patience=_CONNECT_SECONDS)
             async with asyncio.timeout(_ANSWER_SECONDS):
                 streams = list(await asyncio.gather(*(stream_status(nc, stream) for stream in STREAMS)))
+                out_of_space = await JetStream(nc, patience=_ANSWER_SECONDS).is_full()
         except (*_NATS_SILENT, OSError, TimeoutError, VestnikError) as error:
             unreachable.append(_unreachable(NATS_SERVER, error))
         projections: list[ProjectionStatus] | None = None
@@ -111,7 +115,7 @@ async def _servers(
     finally:
         if nc is not None and nc is not connection:
             await nc.close()
-    return streams, projections, unreachable
+    return streams, projections, unreachable, out_of_space
 
 
 async def _projections(settings: Settings, nc: NATS | None, streams: list[StreamStatus]) -> list[ProjectionStatus]:

@@ -21,6 +21,8 @@ STREAM_IN_USE = 10058
 # The cluster, or the stream's group in it, has no leader at the moment: equivalent to no answer.
 _NO_LEADER = {10007, 10008, 10009}
 TOO_MANY_CONSUMERS = 10026
+# The limits of the account, the server's memory or disk, or the limits of the stream are exhausted.
+_NO_SPACE = {10002, 10023, 10028, 10047, 10077}
 _SERVER_FAULT = 500
 _BATCH = 256
 # Seconds: the limit of one attempt, and the pause before the next.
@@ -47,8 +49,13 @@ class Refused(Exception):
 
     @property
     def may_pass(self) -> bool:
-        """Whether the same request may succeed later: a server fault, too many consumers, or no stream as yet."""
-        return self.error.code >= _SERVER_FAULT or self.error.err_code in (STREAM_NOT_FOUND, TOO_MANY_CONSUMERS)
+        """Whether the same request may succeed later: a server fault, no space, too many consumers, no stream yet."""
+        passing = (STREAM_NOT_FOUND, TOO_MANY_CONSUMERS)
+        return self.error.code >= _SERVER_FAULT or self.lacks_space or self.error.err_code in passing
+
+    @property
+    def lacks_space(self) -> bool:
+        return self.error.err_code in _NO_SPACE
 
 
 class Link(NamedTuple):
@@ -94,6 +101,16 @@ class _Got(msgspec.Struct, frozen=True):
     message: _Stored
 
 
+class _Limits(msgspec.Struct, frozen=True):
+    # -1: none.
+    max_storage: int = -1
+
+
+class _Account(msgspec.Struct, frozen=True):
+    storage: int = 0
+    limits: _Limits = _Limits()
+
+
 class _Problem(msgspec.Struct, frozen=True):
     error: ApiError | None = None
 
@@ -101,6 +118,7 @@ class _Problem(msgspec.Struct, frozen=True):
 _PROBLEM = msgspec.json.Decoder(_Problem)
 _GOT = msgspec.json.Decoder(_Got)
 _INFO = msgspec.json.Decoder(StreamInfo)
+_ACCOUNT = msgspec.json.Decoder(_Account)
 
 
 class JetStream:
@@ -128,6 +146,17 @@ class JetStream:
             if error.err_code not in _NO_LEADER or loop.time() + _PAUSE >= deadline:
                 raise Refused(error)
             await asyncio.sleep(_PAUSE)
+
+    async def is_full(self) -> bool:
+        """Whether the limit of the account of the streams is reached, so that nothing more is stored.
+
+        The limits of a server itself cannot be requested.
+
+        Raises:
+            Refused, RequestFailed: the server refused, or did not answer.
+        """
+        account = await self.ask("INFO", None, _ACCOUNT)
+        return 0 <= account.limits.max_storage <= account.storage
 
     async def info(self, stream: str, *, deleted: bool = False) -> StreamInfo:
         """The stream's settings and state, from its leader; the deleted sequences only with `deleted`."""

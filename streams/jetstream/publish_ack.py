@@ -2,7 +2,7 @@
 
 import msgspec
 
-from contracts.errors import Overloaded
+from contracts.errors import OutOfSpace
 from streams.jetstream.api import ApiError, Refused
 
 # The condition did not hold; the second is usual under contention in a cluster.
@@ -16,8 +16,8 @@ _INCOMPLETE_BATCH = 10176
 # The server's limit of open batches is reached; it abandons unfinished ones after 10 s.
 _TOO_MANY_BATCHES = 10210
 _NOT_THIS_TIME = {_REPEATED_BATCH, _INCOMPLETE_BATCH, _TOO_MANY_BATCHES}
-# Disk, memory or the limits of the stream are exhausted.
-_NO_SPACE = {10023, 10028, 10047, 10077}
+# Seconds after which space may be available again.
+_SPACE_PAUSE = 10
 
 
 class Ack(msgspec.Struct, frozen=True):
@@ -55,16 +55,16 @@ def outcome_is_unknown(ack: Ack, uncertain: bool) -> bool:
     `uncertain`: whether it was uncertain before.
 
     Raises:
-        Overloaded: there is no space.
+        OutOfSpace: there is no space.
         Refused: the server will never accept this.
     """
     if ack.error is None or ack.error.err_code in _CONFLICTS | _NOT_THIS_TIME:
         return uncertain
     if ack.error.err_code == _IN_PROCESS:
         return True
-    if ack.error.err_code in _NO_SPACE:
-        raise Overloaded("The event store has no space left.")
     refused = Refused(ack.error)
+    if refused.lacks_space:
+        raise OutOfSpace(retry_after=_SPACE_PAUSE)
     if refused.may_pass:
         return uncertain
     raise refused

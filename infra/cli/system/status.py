@@ -11,7 +11,7 @@ from rich.live import Live
 from rich.text import Text
 
 from infra.cli.output.tables import console
-from infra.cli.system.status_tables import tables, unreachable
+from infra.cli.system.status_tables import problems, tables
 from infra.operator_errors import OperatorError
 from infra.runtime.run_file import with_running_addresses
 from infra.settings import Settings
@@ -46,7 +46,7 @@ def status(watch: bool, interval: float | None, as_json: bool) -> None:
     else:
         shown = console()
         shown.print(tables(state, shown.width))
-    for line in unreachable(state):
+    for line in problems(state):
         click.echo(f"vestnik: {line}", err=True)
     if state.unreachable:
         sys.exit(1)
@@ -79,7 +79,7 @@ async def _look(settings: Settings) -> Status | OperatorError:
 def _shown(state: Status | OperatorError, width: int) -> RenderableType:
     if isinstance(state, OperatorError):
         return Text(str(state), style="red")
-    return Group(tables(state, width), *(Text(line, style="red") for line in unreachable(state)))
+    return Group(tables(state, width), *(Text(line, style="red") for line in problems(state)))
 
 
 class _Lines:

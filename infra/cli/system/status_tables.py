@@ -48,9 +48,12 @@ def tables(state: Status, width: int) -> Group:
     return Group(*_parts(state, width))
 
 
-def unreachable(state: Status) -> list[str]:
-    """Returns a line for each server that did not answer."""
-    return [f"{part.part} is unreachable: {part.reason}" for part in state.unreachable]
+def problems(state: Status) -> list[str]:
+    """Returns a line for each server that did not answer, or that has no space left."""
+    lines = [f"{part.part} is unreachable: {part.reason}" for part in state.unreachable]
+    if state.out_of_space:
+        lines.append("nats is out of space and refuses writes; see docs/runbooks/out-of-space.md")
+    return lines
 
 
 def _parts(state: Status, width: int) -> Iterator[RenderableType]:

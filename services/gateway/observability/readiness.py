@@ -2,21 +2,29 @@
 
 import asyncio
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Awaitable, Callable, Mapping
 from functools import partial
 
 from infra.rpc.health import said_serving
 from infra.rpc.replicas import Replicas
 from infra.rpc.tls import Tls
+from streams.jetstream.api import Refused
+from streams.jetstream.requests import RequestFailed
 
 # Seconds for which a result is reused, so that probes cost the services next to nothing.
 _FRESH = 0.5
+# Seconds for which the state of the event store's space is reused.
+_SPACE_FRESH = 2.0
+# What `warnings` names.
+OUT_OF_SPACE = "event store: out of space"
 # Seconds for which a silent service keeps counting as ready: one slow second takes no gateway out of rotation.
 _PATIENCE = 5.0
 # Seconds between two checks for the metrics, whether or not a probe asks.
 _EVERY = 5.0
 
 Condition = Callable[[], bool]
+# Fetches whether the event store refuses writes since it has no space left.
+IsFull = Callable[[], Awaitable[bool]]
 
 
 class Readiness:
@@ -27,11 +35,15 @@ class Readiness:
         conditions: Mapping[str, Condition],
         services: Mapping[str, Replicas],
         *,
+        is_full: IsFull,
         tls: Callable[[str], Tls | None] = lambda _: None,
     ) -> None:
         self._conditions = conditions
         self._services = services
         self._tls = {service: tls(service) for service in services}
+        self._is_full = is_full
+        self._space_asked_at = float("-inf")
+        self._warnings: list[str] = []
         self._asking = asyncio.Lock()
         self._asked_at = float("-inf")
         self._silent: list[str] = []
@@ -59,6 +71,17 @@ class Readiness:
             return service not in self._silent
 
         return {**self._conditions, **{service: partial(answered, service) for service in self._services}}
+
+    async def warnings(self) -> list[str]:
+        """What does not work although this gateway is ready: reads are served while nothing can be written."""
+        async with self._asking:
+            if time.monotonic() - self._space_asked_at > _SPACE_FRESH:
+                try:
+                    self._warnings = [OUT_OF_SPACE] if await self._is_full() else []
+                except (RequestFailed, Refused):
+                    self._warnings = []
+                self._space_asked_at = time.monotonic()
+        return self._warnings
 
     async def _ask_services(self) -> list[str]:
         serves = await asyncio.gather(*map(self._one_serves, self._services))

@@ -31,6 +31,12 @@ class Health(msgspec.Struct, frozen=True):
     status: str
 
 
+class Ready(msgspec.Struct, frozen=True, omit_defaults=True):
+    status: str
+    # What does not work nevertheless, such as `event store: out of space`; absent if all does.
+    warnings: list[str] = []
+
+
 class NotReady(msgspec.Struct, frozen=True):
     status: str
     # The parts that are not ready.
@@ -45,7 +51,7 @@ async def ready(incoming: Request[NoQuery, NoBody]) -> Response:
     missing = await incoming.context.readiness.missing()
     if missing:
         return Response(status=503, body=NotReady("not ready", missing), headers={"retry-after": "1"})
-    return Response(body=Health("ready"))
+    return Response(body=Ready("ready", await incoming.context.readiness.warnings()))
 
 
 async def metrics(incoming: Request[NoQuery, NoBody]) -> Response:
@@ -117,7 +123,7 @@ ROUTES: tuple[AnyEndpoint, ...] = (
         "Readiness of the process and its dependencies",
         ready,
         answers={
-            200: DocumentedResponse(description="All of it.", body=Health),
+            200: DocumentedResponse(description="All of it; what does not work is in `warnings`.", body=Ready),
             503: DocumentedResponse(description="Not ready: the parts that are missing.", body=NotReady),
         },
         limit=policies.HEALTH_ADDRESS,

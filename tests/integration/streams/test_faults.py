@@ -8,7 +8,7 @@ import pytest
 from nats.aio.client import Client
 
 from contracts.envelope import Provenance, encode
-from contracts.errors import DeadlineExceeded, Overloaded, Unavailable
+from contracts.errors import DeadlineExceeded, OutOfSpace, Overloaded, Unavailable
 from contracts.events.event import Event
 from contracts.subjects import MESSAGING, conversation
 from infra.embedded.nats_server import NatsServer
@@ -321,8 +321,8 @@ async def test_a_store_without_space_is_a_clear_word(nats: Client) -> None:
         while True:
             stored = await log.append(append_to(str(stored), text="x" * 1_000))
 
-    with pytest.raises(Overloaded, match="no space"):
+    with pytest.raises(OutOfSpace, match="no space"):
         await fill_up()
-    with pytest.raises(Overloaded, match="no space"):
+    with pytest.raises(OutOfSpace, match="no space"):
         await log.append_together([append_to(f"batch-{number}", text="x" * 1_000) for number in range(20)])
     assert 0 < stored == await log.end_of(MESSAGING)

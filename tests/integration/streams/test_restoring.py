@@ -4,7 +4,7 @@ import msgspec
 import pytest
 from nats.aio.client import Client
 
-from contracts.errors import Overloaded, Unavailable
+from contracts.errors import OutOfSpace, Unavailable
 from contracts.subjects import MESSAGING, conversation
 from infra.embedded.nats_server import NatsServer
 from streams.jetstream.api import JetStream
@@ -97,7 +97,7 @@ async def test_a_store_without_space_is_a_clear_word_and_nothing_is_stored(nats:
     await nats.request(f"$JS.API.STREAM.CREATE.{MESSAGING}", msgspec.json.encode(settings))
     restoring = StreamRestorer(nats, MESSAGING)
     large = [msgspec.structs.replace(event, payload=b"x" * 1_000) for event in events(1, 30)]
-    with pytest.raises(Overloaded, match="no space"):
+    with pytest.raises(OutOfSpace, match="no space"):
         await restoring.put(1, large)
     assert await stored(nats) == []
     await restoring.put(1, large[:5])

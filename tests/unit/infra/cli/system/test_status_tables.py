@@ -8,7 +8,7 @@ import pytest
 from rich.console import Console
 
 from contracts.subjects import STREAMS
-from infra.cli.system.status_tables import tables, unreachable
+from infra.cli.system.status_tables import problems, tables
 from projections.engine.running.last_errors import LastError
 from projections.engine.status.status import DeadLetters, Filled, ProjectionStatus, StreamStatus, unknown_statuses
 from projections.registry import choose
@@ -40,6 +40,7 @@ def shown(*projections: ProjectionStatus) -> str:
         list(projections),
         [ServiceStatus("auth", "down", [])],
         [],
+        out_of_space=False,
     )
     console = Console(file=StringIO(), width=160, color_system=None)
     console.print(tables(found, console.width))
@@ -91,13 +92,16 @@ def test_a_build_under_way_tells_how_far_it_is() -> None:
 
 
 def test_what_is_not_reachable_is_named() -> None:
-    found = Status(NOON, [], [], [], [UnreachableServer("postgres", "no answer in time")])
-    assert unreachable(found) == ["postgres is unreachable: no answer in time"]
+    found = Status(NOON, [], [], [], [UnreachableServer("postgres", "no answer in time")], out_of_space=True)
+    assert problems(found) == [
+        "postgres is unreachable: no answer in time",
+        "nats is out of space and refuses writes; see docs/runbooks/out-of-space.md",
+    ]
 
 
 def test_a_stream_that_lacks_events_stands_out() -> None:
     assert "lacks" not in shown(PROJECTION)
-    found = Status(NOON, [StreamStatus("MESSAGING", 3_000, 1_000_000, 3_001)], [PROJECTION], [], [])
+    found = Status(NOON, [StreamStatus("MESSAGING", 3_000, 1_000_000, 3_001)], [PROJECTION], [], [], out_of_space=False)
     console = Console(file=StringIO(), width=160, color_system=None)
     console.print(tables(found, console.width))
     assert isinstance(console.file, StringIO)
@@ -123,6 +127,7 @@ def test_names_stand_there_whole_on_every_terminal(width: int) -> None:
         projections,
         [ServiceStatus("messaging", "not_ready", [])],
         [],
+        out_of_space=False,
     )
     console = Console(file=StringIO(), width=width, color_system=None)
     console.print(tables(found, width))

@@ -13,7 +13,8 @@ from grpclib.server import Server, Stream
 from infra.embedded.ports import reserve_ports
 from infra.rpc.replicas import Replicas
 from services.gateway.observability import readiness
-from services.gateway.observability.readiness import Readiness
+from services.gateway.observability.readiness import OUT_OF_SPACE, Readiness
+from streams.jetstream.requests import NoResponders
 
 
 class Service(Health):
@@ -44,7 +45,14 @@ class Asked:
         # Nobody else gets the port, neither before the server listens nor after it has stopped.
         (self.holder,) = reserve_ports(1)
         self.port = self.holder.getsockname()[1]
-        self.readiness = Readiness({}, {"auth": Replicas([("127.0.0.1", self.port)])})
+        self.is_full = False
+        self.answers = True
+        self.readiness = Readiness({}, {"auth": Replicas([("127.0.0.1", self.port)])}, is_full=self._is_full)
+
+    async def _is_full(self) -> bool:
+        if not self.answers:
+            raise NoResponders
+        return self.is_full
 
 
 @pytest_asyncio.fixture
@@ -110,3 +118,16 @@ async def test_one_that_says_no_and_one_that_is_gone_are_missing_at_once(asked: 
     asked.server.close()
     await asked.server.wait_closed()
     await until_missing(asked, ["auth"])
+
+
+async def test_an_event_store_without_space_is_named_and_the_gateway_ready(
+    asked: Asked, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(readiness, "_SPACE_FRESH", -1.0)
+    await until_missing(asked, [])
+    assert await asked.readiness.warnings() == []
+    asked.is_full = True
+    assert await asked.readiness.warnings() == [OUT_OF_SPACE]
+    assert await asked.readiness.missing() == []
+    asked.answers = False
+    assert await asked.readiness.warnings() == []

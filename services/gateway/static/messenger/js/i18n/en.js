@@ -118,6 +118,7 @@ export default {
   e_not_sender: "Only your own messages can be changed.",
   e_offline: "No connection.",
   e_other: "That did not work. Try again in a moment.",
+  e_out_of_space: "The server has no space left and accepts no changes. Try again later.",
   e_overloaded: "The server is busy. Try again in a moment.",
   e_password_changed: "The password was changed meanwhile. Close this and begin again.",
   e_password_required: "Several accounts wait for this address: the password that this one was registered with is needed.",
