@@ -156,7 +156,8 @@ class JetStream:
             Refused, RequestFailed: the server refused, or did not answer.
         """
         account = await self.ask("INFO", None, _ACCOUNT)
-        return 0 <= account.limits.max_storage <= account.storage
+        # An empty store has no use of a limit of one byte either.
+        return 0 <= account.limits.max_storage <= max(account.storage, 1)
 
     async def info(self, stream: str, *, deleted: bool = False) -> StreamInfo:
         """The stream's settings and state, from its leader; the deleted sequences only with `deleted`."""
