@@ -104,3 +104,28 @@ async def test_a_connection_whose_server_has_gone_is_closed_like_any(nats_server
     await client.close()
     assert client.is_closed
     assert over.is_set()
+
+
+async def test_an_error_that_the_server_ends_the_connection_with_is_no_end_of_the_client(
+    nats_server: NatsServer,
+) -> None:
+    client, errors = Client(), list[str]()
+
+    async def noted(error: Exception) -> None:
+        errors.append(str(error))
+
+    await client.connect(nats_server.url, max_reconnect_attempts=-1, error_cb=noted)
+    got: asyncio.Queue[Msg] = asyncio.Queue()
+    try:
+        await client.subscribe("subject", cb=got.put)
+        assert client._transport is not None
+        client._transport.write(b"NONSENSE\r\n")
+        async with asyncio.timeout(60):
+            while not client.stats["reconnects"]:
+                assert not client.is_closed
+                await asyncio.sleep(0.02)
+            await client.publish("subject", b"again")
+            assert (await got.get()).data == b"again"
+        assert any("unknown protocol operation" in error.lower() for error in errors), errors
+    finally:
+        await client.close()
