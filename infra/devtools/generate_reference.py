@@ -21,12 +21,14 @@ from contracts.values.personal_data import Sealed
 from infra.devtools import asyncapi
 from infra.devtools.dashboards import dashboard
 from infra.devtools.dashboards.catalogue import DASHBOARDS
+from infra.devtools.kubernetes.alerts import alerts_file
+from infra.devtools.kubernetes.availability import availability_file
 from infra.devtools.kubernetes.jobs import jobs_file
 from infra.devtools.kubernetes.network import network_file
 from infra.devtools.kubernetes.workloads import addresses_file, services_file
 from infra.settings import describe
 
-_BASE = "infra/deployment/kubernetes/base"
+_KUBERNETES = "infra/deployment/kubernetes"
 ROOT = Path(__file__).resolve().parents[2]
 _NOTE = "<!-- Generated from the code by `./just gen`. -->\n"
 
@@ -176,10 +178,12 @@ BUILDERS: dict[str, Callable[[], str]] = {
     "docs/reference/asyncapi.json": asyncapi.text,
     "infra/deployment/prometheus.yml": prometheus_example,
     **{f"infra/deployment/dashboards/{each.name}.json": partial(dashboard.to_text, each) for each in DASHBOARDS},
-    f"{_BASE}/addresses.env": addresses_file,
-    f"{_BASE}/jobs.yaml": jobs_file,
-    f"{_BASE}/network-policies.yaml": network_file,
-    f"{_BASE}/services.yaml": services_file,
+    f"{_KUBERNETES}/overlays/three-zones/availability.yaml": availability_file,
+    f"{_KUBERNETES}/base/addresses.env": addresses_file,
+    f"{_KUBERNETES}/base/alerts.yaml": alerts_file,
+    f"{_KUBERNETES}/base/jobs.yaml": jobs_file,
+    f"{_KUBERNETES}/base/network-policies.yaml": network_file,
+    f"{_KUBERNETES}/base/services.yaml": services_file,
 }
 
 

@@ -12,10 +12,13 @@ secret() {
     echo ---
 }
 
-for service in auth session profile contact messaging operator gateway; do
-    secret "vestnik-$service" --from-file="$folder/$service"
+for service in $(ls "$folder"); do
+    # The folders of services are those with a service's key.
+    if [ -f "$folder/$service/service-$service.pem" ]; then
+        secret "vestnik-$service" --from-file="$folder/$service"
+    fi
 done
-# The act of creating the streams is recorded in the operator's name.
+# With the operator's password, since creating the streams is recorded in the operator's name.
 secret vestnik-streams --from-file="$folder/topology" --from-file="$folder/secrets/nats-operator.password"
 secret vestnik-postgres-logins --from-file="$folder/postgres/logins.sql" --from-file="$folder/postgres/tls-ca.pem"
 secret vestnik-postgres-tls --type=kubernetes.io/tls --from-file=tls.crt="$folder/postgres/server.pem" \

@@ -32,32 +32,16 @@ def jobs_file() -> str:
 
 
 def _streams() -> Manifest:
-    """Creates the streams twice in a row: the first run records itself in a file, as there is no stream for the record
-    yet, and the second one appends that record.
+    """Creates the streams as NATS's user `topology`, and records the act in the operator's name.
+
+    Its folder of secrets can be written to, since acts wait there while there is nothing in the streams yet; on a new
+    system that record ends with the pod.
     """
-    secrets = [
-        {"name": "secrets", "emptyDir": {"medium": "Memory", "sizeLimit": "1Mi"}},
-        {"name": "topology", "secret": {"secretName": secret_of(STREAMS), "defaultMode": 0o440}},
-        {"name": "tmp", "emptyDir": {"medium": "Memory", "sizeLimit": "64Mi"}},
-    ]
-    pod = {
-        "serviceAccountName": STREAMS,
-        **POD,
-        "restartPolicy": "OnFailure",
-        "initContainers": [_streams_container("create")],
-        "containers": [_streams_container("record")],
-        "volumes": secrets,
-    }
-    return _job(STREAMS, pod)
-
-
-def _streams_container(name: str) -> dict[str, Any]:
     password = "nats-operator.password"  # noqa: S105 - the name of a file
-    return {
-        "name": name,
+    container = {
+        "name": STREAMS,
         "image": VESTNIK,
         "args": ["streams"],
-        # Its folder of secrets is one that it can write to, so the files of its user `topology` are beside it.
         "env": [
             {"name": "VESTNIK_NATS_URL_FILE", "value": f"{_TOPOLOGY}/nats-url"},
             {"name": "VESTNIK_NATS_CA", "value": f"{_TOPOLOGY}/tls-ca.pem"},
@@ -72,6 +56,18 @@ def _streams_container(name: str) -> dict[str, Any]:
             {"name": "topology", "mountPath": _TOPOLOGY, "readOnly": True},
         ],
     }
+    pod = {
+        "serviceAccountName": STREAMS,
+        **POD,
+        "restartPolicy": "OnFailure",
+        "containers": [container],
+        "volumes": [
+            {"name": "tmp", "emptyDir": {"medium": "Memory", "sizeLimit": "64Mi"}},
+            {"name": "secrets", "emptyDir": {"medium": "Memory", "sizeLimit": "1Mi"}},
+            {"name": "topology", "secret": {"secretName": secret_of(STREAMS), "defaultMode": 0o440}},
+        ],
+    }
+    return _job(STREAMS, pod)
 
 
 def _postgres_logins() -> Manifest:

@@ -6,7 +6,7 @@ from typing import Any
 import msgspec
 
 from contracts import deadlines
-from contracts.services import BESIDE, DEFAULT_ADDRESSES, GATEWAY, REGISTRY, Service, service_of
+from contracts.services import BESIDE, DEFAULT_ADDRESSES, GATEWAY, OPERATOR, REGISTRY, Service, service_of
 from infra.devtools.kubernetes.objects import (
     VESTNIK,
     Manifest,
@@ -53,6 +53,8 @@ RESOURCES: dict[str, Resources] = {
     "auth": Resources(cpu=500, memory=96, most_memory=384),
     # A send is 127 to 164 µs of messaging and 151 to 187 of a gateway: 1,000 a second, with a quarter of room.
     "messaging": Resources(cpu=200, memory=128, most_memory=512),
+    # It runs rebuilds and verifications in a process beside itself.
+    OPERATOR: Resources(cpu=100, memory=96, most_memory=512),
     GATEWAY: Resources(cpu=250, memory=128, most_memory=768),
 }
 

@@ -76,6 +76,23 @@ SHAPES: Mapping[tuple[str, str], Shape] = {
             }
         ],
     },
+    ("monitoring.coreos.com/v1", "PrometheusRule"): {
+        "groups!": [
+            {
+                "name!": str,
+                "interval": _DURATION,
+                "rules!": [
+                    {
+                        "alert!": re.compile(r"[A-Za-z_]\w*"),
+                        "expr!": str,
+                        "for": _DURATION,
+                        "labels": _LABELS,
+                        "annotations": _LABELS,
+                    }
+                ],
+            }
+        ],
+    },
     # https://cloudnative-pg.io/documentation/current/cloudnative-pg.v1/
     ("postgresql.cnpg.io/v1", "Cluster"): {
         "instances!": range(1, 10),

@@ -27,10 +27,9 @@ _WORKLOADS = ("Deployment", "Job")
 def made_secrets() -> dict[str, set[str]]:
     """The Secrets that secrets.sh makes, each with what it takes from the folder of `vestnik deployment-secrets`."""
     script = (KUBERNETES / "secrets.sh").read_text()
-    services = re.findall(r"^for service in (.+); do", script, re.MULTILINE)[0].split()
-    made = {f"vestnik-{service}": {f"$folder/{service}"} for service in services}
+    made = {f"vestnik-{service}": {f"$folder/{service}"} for service in REGISTRY}
     for name, files in re.findall(r"^ *secret ([a-z-]+) (.+)$", script.replace("\\\n", " "), re.MULTILINE):
-        made[name] = set(re.findall(r"--from-file=(?:[a-z.]+=)?(\S+)", files))
+        made[name] = set(re.findall(r'--from-file=(?:[a-z.]+=)?"([^"]+)"', files))
     return made
 
 

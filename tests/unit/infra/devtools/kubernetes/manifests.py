@@ -1,5 +1,6 @@
 """The Kubernetes manifests as the tests look at them: as they are written, and as Kustomize builds them."""
 
+import copy
 import functools
 import json
 import shutil
@@ -14,7 +15,7 @@ from dotenv import dotenv_values
 Manifest = dict[str, Any]
 ROOT = Path(__file__).resolve().parents[5]
 KUBERNETES = ROOT / "infra" / "deployment" / "kubernetes"
-OVERLAYS = ("small",)
+OVERLAYS = ("small", "three-zones")
 _ENV_FILES = ("addresses.env", "settings.env")
 _NO_MANIFESTS = {"kustomization.yaml", "image-fields.yaml"}
 
@@ -25,6 +26,11 @@ def documents(text: str) -> list[Manifest]:
 
 def base() -> list[Manifest]:
     """What base/ has before Kustomize, with the ConfigMap that it generates."""
+    return copy.deepcopy(_base())
+
+
+@functools.cache
+def _base() -> list[Manifest]:
     folder = KUBERNETES / "base"
     written = [
         document
@@ -40,16 +46,17 @@ def base() -> list[Manifest]:
 
 
 @functools.cache
-def _built(overlay: str) -> str:
+def _built(overlay: str) -> list[Manifest]:
     folder = KUBERNETES / "overlays" / overlay
-    return subprocess.run(["kubectl", "kustomize", folder], check=True, capture_output=True, text=True).stdout
+    command = ["kubectl", "kustomize", str(folder)]
+    return documents(subprocess.run(command, check=True, capture_output=True, text=True).stdout)
 
 
 def built(overlay: str) -> list[Manifest]:
     """What `kubectl apply -k` would send for an overlay."""
     if not has_kustomize():
         pytest.skip("needs a kubectl with Kustomize 5")
-    return documents(_built(overlay))
+    return copy.deepcopy(_built(overlay))
 
 
 @functools.cache

@@ -1,6 +1,5 @@
 """The manifests of Kubernetes: valid objects, which fit together and fit the services."""
 
-import copy
 from collections.abc import Callable
 from typing import Any
 
@@ -203,6 +202,6 @@ DEFECTS: dict[str, tuple[Change, str]] = {
 @pytest.mark.parametrize("defect", DEFECTS)
 def test_a_check_names_the_object_and_what_is_wrong_with_it(defect: str) -> None:
     change, message = DEFECTS[defect]
-    manifests = copy.deepcopy(base())
+    manifests = base()
     change(manifests)
     assert any(message in error for error in all_errors(manifests))
