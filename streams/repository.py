@@ -12,7 +12,7 @@ from typing import Generic, TypeVar
 
 import msgspec
 
-from contracts.envelope import Provenance, Recorded, seal
+from contracts.envelope import Provenance, Recorded, now, seal
 from contracts.errors import DeadlineExceeded, Overloaded, Unavailable, VestnikError
 from contracts.events.event import Event
 from contracts.subjects import stream_of
@@ -35,6 +35,8 @@ class LoadedAggregate(msgspec.Struct, Generic[S], frozen=True):
     sequence: int
     # How many events the aggregate had; 0 before the first.
     version: int
+    # When that event was decided; None before the first.
+    at: datetime | None = None
 
 
 class CommandResult(msgspec.Struct, Generic[S], frozen=True):
@@ -146,13 +148,17 @@ class Repository(Generic[S]):
     def appends(
         self, aggregate_id: str, loaded: LoadedAggregate[S], events: Sequence[Event], provenance: Provenance
     ) -> list[Append]:
-        """Appends for a batch: the events in envelopes, on condition that no event follows `loaded`."""
+        """Appends for a batch: the events in envelopes, on condition that no event follows `loaded`.
+
+        They are not earlier than the event before them, whatever this machine's clock says.
+        """
         subject = self._subject(aggregate_id)
+        at = now() if loaded.at is None else max(now(), loaded.at)
         return [
             Append(
                 subject=subject,
                 expected=loaded.sequence,
-                envelope=seal(event, aggregate_id=aggregate_id, version=version, provenance=provenance),
+                envelope=seal(event, aggregate_id=aggregate_id, version=version, provenance=provenance, at=at),
             )
             for version, event in enumerate(events, loaded.version + 1)
         ]
@@ -170,7 +176,7 @@ class Repository(Generic[S]):
             # If the stream has lost events that are cached here, no append on this state can ever succeed.
             self.forget(aggregate_id)
             raise
-        stored = LoadedAggregate(ahead.state, sequences[-1], ahead.version)
+        stored = LoadedAggregate(ahead.state, sequences[-1], ahead.version, ahead.at)
         self._remember(aggregate_id, stored)
         return stored, tuple(_recorded(*event, sequence) for event, sequence in zip(staged, sequences, strict=True))
 
@@ -209,7 +215,7 @@ class Repository(Generic[S]):
 
     def _with(self, loaded: LoadedAggregate[S], event: Event, at: datetime, sequence: int) -> LoadedAggregate[S]:
         before = self._initial if self._tail_only else loaded.state
-        return LoadedAggregate(self._evolve(before, event, at), sequence, loaded.version + 1)
+        return LoadedAggregate(self._evolve(before, event, at), sequence, loaded.version + 1, at)
 
     def _remember(self, aggregate_id: str, loaded: LoadedAggregate[S]) -> None:
         known = self._cache.get(aggregate_id)

@@ -17,6 +17,8 @@ _VARIANT = {digit: "89ab"[int(digit, 16) % 4] for digit in "0123456789abcdef"}
 _ASKED_FOR = 256
 _DIGITS = 20
 _spare: list[str] = []
+# Of the latest id: its milliseconds and the 12 bits after the version.
+_latest = 0
 # Two processes must never make ids from the same digits.
 os.register_at_fork(after_in_child=_spare.clear)
 _PAIRS = UUID("5b2e0d5c-7c0f-4c7e-9d4b-0a4a3f6f1c11").bytes
@@ -25,12 +27,20 @@ _ID = re.compile(r"[0-9a-f]{8}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{12}"
 
 
 def new_id() -> str:
-    """A new UUIDv7 (RFC 9562) in text: 48 bits of Unix milliseconds, then random."""
+    """A new UUIDv7 (RFC 9562) in text: 48 bits of Unix milliseconds, then random; greater than the process's last one.
+
+    The 12 bits after the version begin at random with each millisecond, and count on while the clock has not advanced
+    or has gone back.
+    """
     # Built as text, since every command makes several: `uuid.UUID` takes four times as long.
-    moment = f"{time.time_ns() // 1_000_000:012x}"
+    global _latest
     chance = _chance()
+    # The lower half of the 12 bits, so that the count reaches the next millisecond only after 2,048 ids.
+    stamp = time.time_ns() // 1_000_000 << 12 | int(chance[:3], 16) >> 1
+    _latest = stamp = max(stamp, _latest + 1)
+    moment = f"{stamp:015x}"
     variant = _VARIANT[chance[3]]
-    return f"{moment[:8]}-{moment[8:]}-7{chance[:3]}-{variant}{chance[4:7]}-{chance[7:19]}"
+    return f"{moment[:8]}-{moment[8:12]}-7{moment[12:]}-{variant}{chance[4:7]}-{chance[7:19]}"
 
 
 def _chance() -> str:

@@ -6,6 +6,7 @@ next append conflict, and the state that each keeps in memory falls behind.
 """
 
 import asyncio
+import logging
 import time
 from collections.abc import AsyncGenerator, AsyncIterator, Awaitable, Callable, Mapping, Sequence
 from functools import partial
@@ -20,7 +21,7 @@ from grpclib.encoding.proto import ProtoStatusDetailsCodec
 from grpclib.exceptions import StreamTerminatedError
 
 from contracts.deadlines import REQUEST
-from contracts.errors import DeadlineExceeded, NoQuorum, Unavailable, VestnikError
+from contracts.errors import DeadlineExceeded, NoQuorum, Unauthenticated, Unavailable, VestnikError
 from contracts.services import OPERATOR
 from infra.rpc.call_context import Call, current
 from infra.rpc.error_mapping import from_grpc, was_executed
@@ -34,6 +35,8 @@ from infra.rpc.transport.protobuf_codec import StrictCodec
 from infra.security.secrets import Secrets
 from infra.settings import Settings
 
+log = logging.getLogger(__name__)
+
 Request_contra = TypeVar("Request_contra", contravariant=True)
 Response = TypeVar("Response")
 Response_co = TypeVar("Response_co", covariant=True)
@@ -46,6 +49,8 @@ _LONGEST_WAIT = 1
 # Seconds after which the connection to a replica that is no longer among the present ones is closed: no call that was
 # made on it lasts longer.
 _LEAVING = REQUEST + 1.0
+# Seconds between two log lines about a refused service token.
+_COMPLAINTS = 60.0
 
 
 class Unary(Protocol[Request_contra, Response_co]):
@@ -87,6 +92,7 @@ class Client:
         self._replicas: dict[Address, Channel | MultiplexedChannel] = {}
         self._leaving: dict[Address, tuple[Channel | MultiplexedChannel, asyncio.TimerHandle]] = {}
         self._turns = count()
+        self._complain_at = 0.0
         # The replica for the call that is being started; None: the next in turn.
         self._chosen: Channel | MultiplexedChannel | None = None
         self._follow()
@@ -158,7 +164,7 @@ class Client:
             except TimeoutError as error:
                 raise DeadlineExceeded() from error
             except GRPCError as error:
-                failure: VestnikError = from_grpc(error)
+                failure: VestnikError = self._failure(error)
                 if was_executed(error) and not (idempotent and isinstance(failure, Unavailable)):
                     raise failure from error
             except StreamTerminatedError as error:
@@ -195,10 +201,21 @@ class Client:
         except TimeoutError as error:
             raise DeadlineExceeded() from error
         except GRPCError as error:
-            raise from_grpc(error) from error
+            raise self._failure(error) from error
         except (StreamTerminatedError, OSError) as error:
             self._addresses.look_again()
             raise Unavailable() from error
+
+    def _failure(self, error: GRPCError) -> VestnikError:
+        """The error for the caller. A refused service token is this system's fault: no client can log in against it."""
+        failure = from_grpc(error)
+        if not isinstance(failure, Unauthenticated):
+            return failure
+        now = time.monotonic()
+        if now >= self._complain_at:
+            self._complain_at = now + _COMPLAINTS
+            log.error("%s refuses the service token: do the keys or the clocks of the machines differ?", self._target)
+        return Unavailable(retry_after=_LONGEST_WAIT + 1)
 
     def close(self) -> None:
         self._addresses.close()

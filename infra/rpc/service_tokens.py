@@ -8,9 +8,10 @@ all, so none can impersonate another. A token is reused for many calls: signing 
 than the calls.
 """
 
-import time
 from base64 import urlsafe_b64decode
 from collections.abc import Callable
+from time import monotonic, time
+from typing import NamedTuple
 
 import jwt
 import msgspec
@@ -18,6 +19,7 @@ import msgspec
 from contracts.errors import Unauthenticated
 from contracts.services import GATEWAY
 from infra.rpc.call_context import ClientSession
+from infra.rpc.clock_skew import ClockSkew
 from infra.security.secrets import Secrets
 from streams.lru_cache import LruCache
 
@@ -26,8 +28,9 @@ PASSWORD, SECOND_FACTOR = "pwd", "otp"  # names of methods
 # Seconds.
 LIFE = 300
 _RENEW = 60
+_REUSED = LIFE - _RENEW
 # Clock skew between two machines, in seconds.
-_LEEWAY = 5
+LEEWAY = 30
 _CACHED = 20_000
 # In characters. Ours have about 350; longer ones are rejected without parsing.
 _LONGEST = 2048
@@ -79,29 +82,46 @@ class _Claimed(msgspec.Struct, frozen=True):
     iss: str
 
 
+class _Issued(NamedTuple):
+    token: str
+    # Unix time of its issue.
+    at: float
+    # On the monotonic clock.
+    reused_until: float
+
+
 _CLAIMED = msgspec.json.Decoder(_Claimed)
 
 
 class Issuer:
     """Issues the tokens with which one service calls others; a token is reused until shortly before it expires."""
 
-    def __init__(self, me: str, secrets: Secrets, *, clock: Callable[[], float] = time.time) -> None:
+    def __init__(
+        self,
+        me: str,
+        secrets: Secrets,
+        *,
+        clock: Callable[[], float] = time,
+        monotonic: Callable[[], float] = monotonic,
+    ) -> None:
         self._me = me
         self._secrets = secrets
         self._key = secrets.service_key(me)
         self._clock = clock
-        self._looked = clock()
-        self._tokens: LruCache[tuple[str, str | None, ClientSession | None], tuple[str, float]] = LruCache(_CACHED)
+        self._monotonic = monotonic
+        self._looked = monotonic()
+        self._tokens: LruCache[tuple[str, str | None, ClientSession | None], _Issued] = LruCache(_CACHED)
 
     def token(self, target: str, user: str | None = None, session: ClientSession | None = None) -> str:
         """A token for calling `target`, on behalf of `user` if given, in that client's `session`."""
-        token, until = self._tokens.peek((target, user, session)) or ("", 0.0)
-        now = self._clock()
-        if until - _RENEW > now:
-            return token
-        if now - self._looked > _RENEW:
+        issued = self._tokens.peek((target, user, session))
+        now, monotonic_now = self._clock(), self._monotonic()
+        # Its age by both clocks: one that the wall clock jumped away from would count as expired, or from the future.
+        if issued is not None and 0 <= now - issued.at < _REUSED and monotonic_now < issued.reused_until:
+            return issued.token
+        if monotonic_now - self._looked > _RENEW:
             # A rotated key is used from the next token on, without a restart.
-            self._key, self._looked = self._secrets.service_key(self._me, fresh=True), now
+            self._key, self._looked = self._secrets.service_key(self._me, fresh=True), monotonic_now
         claims: dict[str, object] = {"iss": self._me, "aud": target, "iat": int(now), "exp": int(now) + LIFE}
         if user is not None:
             claims["sub"] = user
@@ -114,20 +134,30 @@ class Issuer:
                 "unattended": session.unattended,
             }
         token = jwt.encode(claims, self._key, algorithm="EdDSA")
-        self._tokens.put((target, user, session), (token, now + LIFE))
+        self._tokens.put((target, user, session), _Issued(token, now, monotonic_now + _REUSED))
         return token
 
 
 class Verifier:
     """Verifies the tokens of a service's callers."""
 
-    def __init__(self, me: str, secrets: Secrets, *, clock: Callable[[], float] = time.time) -> None:
+    def __init__(
+        self,
+        me: str,
+        secrets: Secrets,
+        *,
+        clock: Callable[[], float] = time,
+        monotonic: Callable[[], float] = monotonic,
+    ) -> None:
         self._me = me
         self._secrets = secrets
         self._keys = secrets.service_public_keys()
         self._clock = clock
-        self._looked = clock()
-        self._verified: LruCache[str, Credential] = LruCache(_CACHED)
+        self._monotonic = monotonic
+        self._looked = monotonic()
+        self._skew = ClockSkew(monotonic=monotonic)
+        # With the end of each on the monotonic clock.
+        self._verified: LruCache[str, tuple[Credential, float]] = LruCache(_CACHED)
 
     def credential(self, authorization: str) -> Credential:
         """Verifies the token of a call.
@@ -136,11 +166,12 @@ class Verifier:
             Unauthenticated: no token, or an invalid one: of another deployment, for another service, expired.
         """
         known = self._verified.peek(authorization)
-        if known is not None and known.expires_at > self._clock():
-            return known
-        known = self._verify(authorization)
-        self._verified.put(authorization, known)
-        return known
+        if known is not None and known[1] > self._monotonic():
+            return known[0]
+        credential = self._verify(authorization)
+        left = credential.expires_at - self._clock()
+        self._verified.put(authorization, (credential, self._monotonic() + left))
+        return credential
 
     def _verify(self, authorization: str) -> Credential:
         scheme, _, token = authorization.partition(" ")
@@ -149,8 +180,10 @@ class Verifier:
                 raise jwt.InvalidTokenError("no bearer token")
             claimed = _claimed(token)
             claims = msgspec.convert(self._decoded(token, claimed), _Claims)
+            self._skew.observe(claimed, claims.iat - self._clock())
             if claims.exp - claims.iat > LIFE:
                 raise jwt.InvalidTokenError("lifetime exceeds the maximum")
+            self._check_times(claims)
         except (jwt.PyJWTError, msgspec.ValidationError, RecursionError) as error:
             # RecursionError: deeply nested brackets.
             raise Unauthenticated("A valid service token is needed.") from error
@@ -158,13 +191,24 @@ class Verifier:
             raise Unauthenticated("Only the gateway knows clients' sessions.")
         return Credential(claimed, claims.sub, claims.exp, claims.session)
 
+    def _check_times(self, claims: _Claims) -> None:
+        """
+        Raises:
+            InvalidTokenError: it has expired, or is from the future, by more than the clocks may differ.
+        """
+        now = self._clock()
+        if claims.iat > now + LEEWAY:
+            raise jwt.ImmatureSignatureError("issued in the future")
+        if claims.exp <= now - LEEWAY:
+            raise jwt.ExpiredSignatureError("expired")
+
     def _decoded(self, token: str, service: str) -> dict[str, object]:
         try:
             return self._decode(token, service)
         except (jwt.InvalidSignatureError, jwt.InvalidIssuerError):
-            if self._clock() - self._looked < _LOOK:
+            if self._monotonic() - self._looked < _LOOK:
                 raise
-            self._keys, self._looked = self._secrets.service_public_keys(fresh=True), self._clock()
+            self._keys, self._looked = self._secrets.service_public_keys(fresh=True), self._monotonic()
             return self._decode(token, service)
 
     def _decode(self, token: str, service: str) -> dict[str, object]:
@@ -177,8 +221,13 @@ class Verifier:
                     algorithms=["EdDSA"],
                     audience=self._me,
                     issuer=service,
-                    leeway=_LEEWAY,
-                    options={"require": ["iss", "aud", "iat", "exp"], "strict_aud": True},
+                    # Its times are checked afterwards, so that a skew is measured of refused tokens, too.
+                    options={
+                        "require": ["iss", "aud", "iat", "exp"],
+                        "strict_aud": True,
+                        "verify_iat": False,
+                        "verify_exp": False,
+                    },
                 )
             except jwt.InvalidSignatureError as error:
                 wrong = error

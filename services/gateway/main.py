@@ -55,6 +55,7 @@ from services.gateway.presence.typing_notices import TypingNotices
 from services.gateway.route_table import ENDPOINTS
 from services.gateway.security.access_tokens import AccessTokens
 from services.gateway.security.revocations import Revocations
+from services.gateway.security.steady_time import SteadyTime
 from services.gateway.security.token_keys import VerifyingKeys
 from services.gateway.server.connection_limits import ConnectionLimiter
 from services.gateway.server.uvicorn_server import listening_socket, security_headers, serve
@@ -116,12 +117,14 @@ async def gateway(settings: Settings, secrets: Secrets, nats: NATS, metrics: Met
     cache = ProfileCache()
     quorum = await quorum_of_process(settings, nats, GATEWAY)
     confirm = quorum.require if quorum is not None else lambda: None
+    steady_time = SteadyTime()
     revocations = Revocations(
         nats,
         access_token_seconds=settings.access_token_seconds,
         name="revocations",
         silence=settings.revocation_silence_seconds,
         quorum=quorum,
+        steady_time=steady_time,
     )
     news = ProfileInvalidation(nats, cache, name="profiles")
     limiter = RateLimiter(secrets.limits_key, exhausted=metrics.limited) if settings.limited else None
@@ -191,7 +194,11 @@ async def gateway(settings: Settings, secrets: Secrets, nats: NATS, metrics: Met
                 keys=keys,
                 remotes=remotes,
                 tokens=AccessTokens(
-                    keys, issuer=settings.issuer, revoked=revocations, longest=settings.access_token_seconds
+                    keys,
+                    issuer=settings.issuer,
+                    revoked=revocations,
+                    longest=settings.access_token_seconds,
+                    clock=steady_time.now,
                 ),
                 revocations=revocations,
                 positions=LatestPositions(),

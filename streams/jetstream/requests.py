@@ -119,9 +119,11 @@ class Inbox:
     ) -> list[Delivered]:
         """Sends a request and waits for its replies, up to the one that `last` is true of."""
         reply, answer = await self.open(last)
+        deadline = answer.done.get_loop().time() + timeout
         try:
             await self.publish(subject, payload, reply=reply, headers=headers, timeout=timeout)
-            await self.wait(answer, subject, timeout)
+            # The publish may have waited for a connection.
+            await self.wait(answer, subject, max(deadline - answer.done.get_loop().time(), 0.0))
             return answer.messages
         finally:
             self.close(reply)

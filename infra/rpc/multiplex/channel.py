@@ -5,6 +5,7 @@ import logging
 from collections.abc import Callable, Mapping
 from typing import Any
 
+from grpclib import GRPCError
 from grpclib.client import Channel
 from grpclib.client import Stream as ClientStream
 from grpclib.const import Cardinality
@@ -142,9 +143,9 @@ class MultiplexedChannel:
     def _failed(self, opening: "asyncio.Future[CallStream]", error: Exception) -> None:
         if not opening.done():
             self._pause()
-            if isinstance(error, StreamTerminatedError):
-                # Nothing but its headers was sent on it.
-                error = ConnectionResetError(str(error))
+            if not isinstance(error, GRPCError | OSError):
+                # Nothing but its headers was sent on it. The library raises various errors when the connection ends.
+                error = ConnectionResetError(str(error) or type(error).__name__)
             opening.set_exception(error)
             opening.exception()  # marks it as retrieved: every waiter may be gone
         elif not isinstance(error, StreamTerminatedError | OSError):

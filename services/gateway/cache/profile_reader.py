@@ -2,6 +2,7 @@
 
 import asyncio
 import itertools
+import time
 from types import TracebackType
 from typing import Self
 
@@ -13,6 +14,7 @@ from contracts.errors import (
     DeadlineExceeded,
     Invalid,
     ProfileNotFound,
+    Unauthenticated,
     Unavailable,
     VestnikError,
 )
@@ -106,11 +108,14 @@ class ProfileReader:
 
     async def _fetch(self, user_id: str, call: Call) -> CachedProfile:
         failure: VestnikError = Unavailable()
+        deadline = time.monotonic() + _SECONDS
+        if call.deadline is not None:
+            deadline = min(deadline, call.deadline)
         for _ in range(len(self._replicas.present) + 1):
             if not (present := self._replicas.present):
                 break
             try:
-                return await self._ask(present[next(self._turn) % len(present)], user_id, call)
+                return await self._ask(present[next(self._turn) % len(present)], user_id, call, deadline)
             except TimeoutError as error:
                 if not isinstance(error, aiohttp.ConnectionTimeoutError):
                     raise DeadlineExceeded from error
@@ -120,7 +125,7 @@ class ProfileReader:
             self._replicas.look_again()
         raise failure
 
-    async def _ask(self, address: Address, user_id: str, call: Call) -> CachedProfile:
+    async def _ask(self, address: Address, user_id: str, call: Call, deadline: float) -> CachedProfile:
         assert self._session is not None
         host, port = address
         scheme = "http" if self._tls is None else "https"
@@ -128,7 +133,7 @@ class ProfileReader:
         expected = None if self._tls is None else self._tls.target
         headers = call.metadata() | self._service_token(user_id, call)
         response = self._session.get(url, headers=headers, server_hostname=expected)
-        async with asyncio.timeout(_SECONDS), response as answer:
+        async with asyncio.timeout(deadline - time.monotonic()), response as answer:
             body = await answer.content.read(_LARGEST + 1)
             while len(body) <= _LARGEST and (more := await answer.content.read(_LARGEST + 1 - len(body))):
                 body += more
@@ -160,6 +165,9 @@ def _refusal(status: int, body: bytes, retry_after: str | None) -> VestnikError:
     except (msgspec.DecodeError, UnicodeDecodeError):
         refusal = _Refusal()
     kind = BY_CODE.get(refusal.code)
+    if kind is Unauthenticated:
+        # The service token was refused, which no client can do anything about.
+        return Unavailable()
     if kind is not None:
         wait = int(retry_after) if retry_after is not None and retry_after.isdecimal() else None
         return kind(refusal.detail or None, retry_after=wait)

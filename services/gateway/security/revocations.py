@@ -17,7 +17,9 @@ from nats.aio.client import Client as NATS
 from contracts import catalogue
 from contracts.events.session import SessionRevoked
 from contracts.subjects import SESSION
+from infra.operator_errors import OperatorError
 from services.gateway.consistency.stream_follower import SILENCE_SECONDS, StreamFollower, StreamListener, from_time
+from services.gateway.security.steady_time import SteadyTime
 from streams.message import Message
 from streams.quorum import Quorum
 
@@ -26,12 +28,22 @@ log = logging.getLogger(__name__)
 MARGIN = 60
 _LOOK_EVERY = 0.25
 
+
+class ClockWentBack(OperatorError):
+    """The machine's clock went back, and stayed there for as long as an ended session is remembered."""
+
+    def __init__(self, seconds: float) -> None:
+        super().__init__(
+            f"the clock went back by {seconds:.0f} s: this process starts again, to read which sessions have ended"
+        )
+
+
 # Called once: with the reason for the end, or with None if the session's state is no longer known.
 OnEnd = Callable[[str | None], None]
 
 
 class _Ending(msgspec.Struct, frozen=True):
-    # Unix time at which the session's last token expires.
+    # When the session's last token has expired, on the monotonic clock: a wall clock may jump.
     forget_at: float
     reason: str
 
@@ -47,16 +59,19 @@ class Revocations:
         name: str,
         silence: float = SILENCE_SECONDS,
         quorum: Quorum | None = None,
-        clock: Callable[[], float] = time.time,
+        steady_time: SteadyTime | None = None,
+        monotonic: Callable[[], float] = time.monotonic,
     ) -> None:
         """
+        `steady_time`: the one that access tokens are checked with.
         `silence`: seconds without having reached the stream's end after which this is not `alive`.
         `quorum`: without it for as long, this is not `alive` either: the node's copy of the stream may be stale.
         """
         self._silence = silence
         self._quorum = quorum
         self._life = access_token_seconds + MARGIN
-        self._clock = clock
+        self._steady_time = steady_time or SteadyTime()
+        self._monotonic = monotonic
         # Ordered by expiry.
         self._ended: dict[str, _Ending] = {}
         self._watchers: dict[str, set[OnEnd]] = {}
@@ -79,14 +94,19 @@ class Revocations:
         self._follower.listener = listener
 
     async def run(self) -> None:
-        """Follows the stream until cancelled."""
+        """Follows the stream until cancelled.
+
+        Raises:
+            ExceptionGroup: with `ClockWentBack`, which ends the process.
+        """
         async with asyncio.TaskGroup() as group:
             group.create_task(self._follower.run())
             group.create_task(self._watch_stream_lag())
+            group.create_task(self.watch_clock())
 
     def add(self, session_id: str, reason: str) -> None:
         """Refuses the session's tokens from now on and notifies its watchers."""
-        now = self._clock()
+        now = self._monotonic()
         # Pop first: the map is ordered by expiry.
         self._ended.pop(session_id, None)
         self._ended[session_id] = _Ending(now + self._life, reason)
@@ -125,6 +145,27 @@ class Revocations:
                 log.warning("the session stream is unreachable: closing %d live connections", len(self._watchers))
                 for session_id in list(self._watchers):
                     self._tell(session_id, None)
+
+    async def watch_clock(self, every: float = 1.0) -> None:
+        """Returns never.
+
+        While the clock is back, time goes on for tokens as if it were not. If that lasts, the earlier time is the right
+        one: tokens of that time count, whose sessions' ends may have been forgotten.
+
+        Raises:
+            ClockWentBack: it has lasted for as long as an ended session is remembered.
+        """
+        since: float | None = None
+        while True:
+            ahead = self._steady_time.ahead
+            if ahead < MARGIN:
+                since = None
+            elif since is None:
+                since = self._monotonic()
+                log.warning("the clock went back by %.0f s; tokens are checked without that", ahead)
+            elif self._monotonic() - since > self._life:
+                raise ClockWentBack(ahead)
+            await asyncio.sleep(every)
 
     def _since(self) -> datetime:
         return datetime.now(UTC) - timedelta(seconds=self._life)

@@ -154,7 +154,7 @@ async def test_a_client_acts_for_the_user_of_its_call_alone(port: int, secrets: 
 
 async def test_a_remembered_token_runs_out_too(secrets: Secrets, monkeypatch: pytest.MonkeyPatch) -> None:
     now = [time.time()]
-    verifier = Verifier("auth", secrets, clock=lambda: now[0])
+    verifier = Verifier("auth", secrets, clock=lambda: now[0], monotonic=lambda: now[0])
     good = token(secrets)
     assert verifier.credential(good).user == ANNA
 
@@ -218,8 +218,8 @@ async def test_only_the_gateway_may_claim_a_clients_session(secrets: Secrets, cl
 async def test_keys_are_changed_while_everything_runs(secrets: Secrets, tmp_path: Path) -> None:
     folder = tmp_path / "secrets"
     now = [time.time() - service_tokens.LIFE + 40]
-    issuer = Issuer("gateway", Secrets.load(folder), clock=lambda: now[0])
-    verifier = Verifier("auth", Secrets.load(folder), clock=lambda: now[0])
+    issuer = Issuer("gateway", Secrets.load(folder), clock=lambda: now[0], monotonic=lambda: now[0])
+    verifier = Verifier("auth", Secrets.load(folder), clock=lambda: now[0], monotonic=lambda: now[0])
     old = f"Bearer {issuer.token('auth', ANNA)}"
     verifier.credential(old)
 

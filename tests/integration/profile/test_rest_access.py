@@ -118,7 +118,7 @@ async def test_who_shows_another_partys_token_or_certificate_or_none_reads_nothi
         async with reading(settings, port, me="contact") as reads:
             with pytest.raises(VestnikError) as refused:
                 await reads.get(ANNA, call())
-            assert refused.value.code == "unauthenticated"
+            assert refused.value.code == "unavailable"
         async with reading(plain, port) as reads:
             with pytest.raises(VestnikError) as unreachable:
                 await reads.get(ANNA, call())

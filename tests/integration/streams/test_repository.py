@@ -7,7 +7,7 @@ from datetime import timedelta
 import pytest
 from nats.aio.client import Client
 
-from contracts.envelope import Provenance
+from contracts.envelope import Provenance, now
 from contracts.errors import MessageNotFound, NotFriends, Unavailable
 from contracts.events.event import Event
 from contracts.subjects import MESSAGING, conversation
@@ -44,6 +44,22 @@ async def test_a_decision_is_appended_and_its_outcome_is_what_others_load(log: L
     assert list(outcome.events) == recorded
     assert [event.version for event in recorded] == [1, 2]
     assert recorded[0].actor == "someone"
+
+
+async def test_times_within_an_aggregate_do_not_go_back_with_the_clock(
+    log: Log, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    behind = 0
+    monkeypatch.setattr("streams.repository.now", lambda: now() - timedelta(minutes=behind))
+    repository, tail = counting(log), counting(log, tail_only=True)
+    first = (await repository.execute("a", one_more, BY)).events[0].at
+    behind = 5
+    for other in (repository, counting(log), tail):
+        # Cached, loaded, and loaded by its last event.
+        await other.execute("a", lambda state: [sent(1), sent(2)], BY)
+    assert {message.open().at for message in await log.read(conversation("a"))} == {first}
+    behind = 0
+    assert (await repository.execute("a", lambda state: [sent(1)], BY)).events[0].at >= first
 
 
 async def test_an_aggregate_that_is_not_there_is_the_initial_state(log: Log) -> None:
