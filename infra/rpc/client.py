@@ -49,6 +49,8 @@ _LONGEST_WAIT = 1
 # Seconds after which the connection to a replica that is no longer among the present ones is closed: no call that was
 # made on it lasts longer.
 _LEAVING = REQUEST + 1.0
+# Seconds between two PINGs of an idle connection; one that is not answered closes it.
+_KEEPALIVE = 20.0
 # Seconds between two log lines about a refused service token.
 _COMPLAINTS = 60.0
 
@@ -93,8 +95,9 @@ class Client:
         self._leaving: dict[Address, tuple[Channel | MultiplexedChannel, asyncio.TimerHandle]] = {}
         self._turns = count()
         self._complain_at = 0.0
-        # The replica for the call that is being started; None: the next in turn.
+        # Of the call that is being started: its replica (None: the next in turn), and whether it may be repeated.
         self._chosen: Channel | MultiplexedChannel | None = None
+        self._repeatable = False
         self._follow()
         self._addresses.start(self._follow)
 
@@ -114,7 +117,7 @@ class Client:
         """The channel interface for multiplexed stubs. Raises as `MultiplexedChannel.unary` does."""
         replica = self._next()
         assert isinstance(replica, MultiplexedChannel)
-        return replica.unary(name, request, reply_type, timeout, metadata)
+        return replica.unary(name, request, reply_type, timeout, metadata, repeatable=self._repeatable)
 
     def _next(self) -> Channel | MultiplexedChannel:
         """
@@ -154,7 +157,8 @@ class Client:
         pause, attempts = 0.0, 0
         while True:
             try:
-                # The stub uses it synchronously when it starts the call, before any other call can.
+                # The stub uses both synchronously when it starts the call, before any other call can.
+                self._repeatable = idempotent
                 self._chosen = self._replica_for(about) if about is not None and not attempts else None
                 return await method(
                     request,
@@ -248,7 +252,7 @@ class Client:
         channel = Channel(
             *address,
             config=Configuration(
-                _keepalive_time=20.0,
+                _keepalive_time=_KEEPALIVE,
                 _keepalive_timeout=10.0,
                 # Also without calls in flight: the multiplexing stream is always open.
                 _http2_max_pings_without_data=0,
@@ -261,7 +265,18 @@ class Client:
         )
         if not self._carried:
             return channel
-        return MultiplexedChannel(channel, partial(self._issuer.token, self._target), proven=proven)
+        token = partial(self._issuer.token, self._target)
+        return MultiplexedChannel(
+            channel, token, proven=proven, has_alternative=partial(self._has_alternative, address)
+        )
+
+    def _has_alternative(self, address: Address) -> bool:
+        """Whether a replica besides the one at the address is usable."""
+        return any(
+            isinstance(replica, MultiplexedChannel) and replica.usable()
+            for other, replica in self._replicas.items()
+            if other != address
+        )
 
     def _usable(self) -> Sequence[Address]:
         """The replicas that were not lost or unreachable last time; all, if there is none.

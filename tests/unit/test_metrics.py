@@ -9,6 +9,7 @@ from prometheus_client import CollectorRegistry
 from prometheus_client.core import CounterMetricFamily, HistogramMetricFamily, Metric
 from prometheus_client.metrics import MetricWrapperBase
 
+import infra.rpc.clock_skew
 import infra.runtime.service_process
 import projections.engine.metrics
 import services.messaging.pages.metrics
@@ -28,6 +29,7 @@ _LABEL_SETS = re.compile(r"by \(([a-z_, ]+)\)|\{(\w+)[=!]~?\"")
 def families() -> Iterator[tuple[Metric, tuple[str, ...]]]:
     """Every metric of ours, and its labels."""
     modules: tuple[ModuleType, ...] = (
+        infra.rpc.clock_skew,
         projections.engine.metrics,
         streams.metrics,
         infra.runtime.service_process,

@@ -23,20 +23,31 @@ log = logging.getLogger(__name__)
 
 # Seconds within which a stream must open; otherwise the replica counts as unreachable.
 OPENING = 5.0
+# Seconds that a call waits for that if there is another replica.
+_PATIENCE = 1.5
 # Backoff after a failed attempt to open a stream, seconds: initial and maximum.
 _FIRST_REST, _LONGEST_REST = 0.02, 0.5
 _CODEC = StrictCodec()
 
 
 class MultiplexedChannel:
-    def __init__(self, channel: Channel, token: Callable[[], str], *, proven: bool = True) -> None:
+    def __init__(
+        self,
+        channel: Channel,
+        token: Callable[[], str],
+        *,
+        proven: bool = True,
+        has_alternative: Callable[[], bool] = lambda: False,
+    ) -> None:
         """`token`: returns the token that authenticates the stream; each call has its own in addition.
 
+        `has_alternative`: whether another replica is usable.
         `proven`: false keeps the replica from counting as usable before its stream has opened for the first time.
         """
         # For streaming calls, which are not multiplexed.
         self.channel = channel
         self._token = token
+        self._has_alternative = has_alternative
         self._line: CallStream | None = None
         self._opening: asyncio.Future[CallStream] | None = None
         self._tasks: set[asyncio.Task[None]] = set()
@@ -51,12 +62,21 @@ class MultiplexedChannel:
             if self._opening is None and asyncio.get_running_loop().time() >= self._rest_until:
                 self._start()
             return False
-        return True
+        return self._line is None or not self._line.silent
 
     async def unary(
-        self, name: str, request: object, reply_type: type[Any], timeout: float, metadata: Mapping[str, str]
+        self,
+        name: str,
+        request: object,
+        reply_type: type[Any],
+        timeout: float,
+        metadata: Mapping[str, str],
+        *,
+        repeatable: bool = False,
     ) -> Any:  # noqa: ANN401 - of the types that the method has
         """Makes one call on the stream, opening it if there is none; raises what a call on its own stream does.
+
+        `repeatable`: the call may be made twice; it ends when the replica is silent and there is another one.
 
         Raises:
             TimeoutError: no answer in time.
@@ -73,7 +93,8 @@ class MultiplexedChannel:
             line, left = await self._opened(timeout)
         if line.full:
             raise to_grpc(Overloaded(retry_after=1), executed=False)
-        return _CODEC.decode(await line.ask(name, encoded, timeout=left, metadata=metadata), reply_type)
+        answer = await line.ask(name, encoded, timeout=left, metadata=metadata, repeatable=repeatable)
+        return _CODEC.decode(answer, reply_type)
 
     def close(self) -> None:
         for task in self._tasks:
@@ -93,7 +114,12 @@ class MultiplexedChannel:
             raise ConnectionRefusedError("the replica was unreachable a moment ago")
         opening = self._opening or self._start()
         # Other calls wait for the same future: a timeout here must not cancel it.
-        await asyncio.wait((opening,), timeout=timeout)
+        await asyncio.wait((opening,), timeout=min(timeout, _PATIENCE))
+        if not opening.done() and self._has_alternative():
+            self._failing = True
+            raise ConnectionAbortedError("the replica does not answer, and there is another one")
+        if not opening.done():
+            await asyncio.wait((opening,), timeout=max(timeout + began - loop.time(), 0.0))
         if not opening.done():
             raise ConnectionAbortedError("the replica does not answer")
         return opening.result(), max(timeout + began - loop.time(), 0.001)
@@ -108,7 +134,7 @@ class MultiplexedChannel:
 
     async def _keep(self, opening: "asyncio.Future[CallStream]") -> None:
         """Opens a stream and runs it until it ends."""
-        line = CallStream(self._part_with)
+        line = CallStream(self._part_with, self._fail_over)
         try:
             async with self.channel.request(
                 PATH, Cardinality.STREAM_STREAM, Calls, Answers, metadata={AUTHORIZATION: f"Bearer {self._token()}"}
@@ -157,6 +183,10 @@ class MultiplexedChannel:
             self._line = None
             self._pause()
         line.end()
+
+    def _fail_over(self, line: CallStream) -> None:
+        if self._has_alternative():
+            line.fail_over()
 
     def _pause(self) -> None:
         self._failing = True

@@ -3,7 +3,7 @@
 import asyncio
 from collections.abc import Callable, Mapping
 from itertools import count
-from typing import Any
+from typing import Any, NamedTuple
 
 from grpclib.client import Stream as ClientStream
 from grpclib.exceptions import StreamTerminatedError
@@ -11,36 +11,64 @@ from grpclib.exceptions import StreamTerminatedError
 from infra.rpc.multiplex import messages
 from infra.rpc.multiplex.deadlines import Deadlines
 from infra.rpc.multiplex.send_queue import SendQueue
+from infra.rpc.multiplex.silence import SilenceWatch
 from infra.rpc.transport.framing import read_frame
+from infra.rpc.transport.pings import PingListener, Pings
 
 # Calls in flight on one stream.
 MOST_CALLS = 1_000
 # Several times a page of the longest messages; no valid answer is larger.
 _LARGEST_MESSAGE = 64 * 1024 * 1024
-_NOBODY = None, 0.0
+
+
+class ReplicaSilent(StreamTerminatedError):
+    """The replica hangs or is gone; the call may be repeated at another one."""
+
+
+class _Waiting(NamedTuple):
+    answer: asyncio.Future[bytes]
+    # Loop time at which the call was made.
+    asked: float
+    # Whether it may be made twice.
+    repeatable: bool
 
 
 class CallStream:
-    def __init__(self, part_with: "Callable[[CallStream], None]") -> None:
-        """`part_with`: called when the stream must take no new calls; those in flight go on."""
+    def __init__(
+        self, part_with: "Callable[[CallStream], None]", silent: "Callable[[CallStream], None]" = lambda _: None
+    ) -> None:
+        """`part_with`: called when the stream must take no new calls; those in flight go on.
+
+        `silent`: called repeatedly while the replica is silent and calls wait.
+        """
         self._part_with = part_with
         self._loop = asyncio.get_running_loop()
         self._outbox = SendQueue()
         self._numbers = count(1)
-        # With the loop time at which each call was made.
-        self._waiting: dict[int, tuple[asyncio.Future[bytes], float]] = {}
+        self._waiting: dict[int, _Waiting] = {}
         self._deadlines = Deadlines(self._expire)
         # Loop time of the last message received.
         self._heard = 0.0
+        self._pings: Pings | None = None
+        self._silence = SilenceWatch(self._ping, lambda: silent(self), lambda: bool(self._waiting))
+        self._listener = PingListener(self._silence.heard)
+
+    @property
+    def silent(self) -> bool:
+        """Whether the replica has not answered for seconds, not even a PING."""
+        return self._silence.silent
 
     @property
     def full(self) -> bool:
         return len(self._waiting) >= MOST_CALLS
 
-    async def ask(self, method: str, request: bytes, *, timeout: float, metadata: Mapping[str, str]) -> bytes:
+    async def ask(
+        self, method: str, request: bytes, *, timeout: float, metadata: Mapping[str, str], repeatable: bool = False
+    ) -> bytes:
         """Makes one call. On a timeout or cancellation the call is withdrawn or, once sent, cancelled at the service.
 
         Raises:
+            ReplicaSilent: the call is repeatable, and `fail_over` ended it.
             TimeoutError: no answer in time.
             GRPCError: what the service answered.
             StreamTerminatedError: the stream was lost; whether the call took effect is not known.
@@ -48,7 +76,9 @@ class CallStream:
         """
         number = next(self._numbers)
         waiting: asyncio.Future[bytes] = self._loop.create_future()
-        self._waiting[number] = waiting, self._deadlines.set(number, timeout)
+        if not self._waiting:
+            self._silence.begin()
+        self._waiting[number] = _Waiting(waiting, self._deadlines.set(number, timeout), repeatable)
         self._outbox.put(number, messages.call(number, method, request, timeout=timeout, metadata=metadata))
         try:
             return await waiting
@@ -65,6 +95,8 @@ class CallStream:
         Raises:
             Exception: the error that ended it.
         """
+        self._pings = Pings.of(stream._stream.connection)
+        self._pings.listen(self._listener)
         sending = asyncio.create_task(self._send(stream))
         receiving = asyncio.create_task(self._receive(stream))
         try:
@@ -82,17 +114,28 @@ class CallStream:
         """Takes no more calls; the stream ends once those in flight are answered."""
         self._outbox.close()
 
+    def fail_over(self) -> None:
+        """Ends the repeatable calls that wait, so that they are made at another replica."""
+        for waiting in self._waiting.values():
+            if waiting.repeatable and not waiting.answer.done():
+                waiting.answer.set_exception(ReplicaSilent("the replica does not answer"))
+
     def lose(self) -> None:
         """Fails every pending call: as not sent if it is still queued, as lost otherwise."""
         self._deadlines.stop()
-        for number, (waiting, _) in self._waiting.items():
-            if waiting.done():
+        self._silence.stop()
+        for number, waiting in self._waiting.items():
+            if waiting.answer.done():
                 continue
             if self._outbox.take_back(number):
-                waiting.set_exception(ConnectionResetError("the call was not sent"))
+                waiting.answer.set_exception(ConnectionResetError("the call was not sent"))
             else:
-                waiting.set_exception(StreamTerminatedError("the stream of calls was lost"))
+                waiting.answer.set_exception(StreamTerminatedError("the stream of calls was lost"))
         self._waiting.clear()
+
+    def _ping(self) -> None:
+        if self._pings is not None:
+            self._pings.send()
 
     async def _send(self, stream: ClientStream[Any, Any]) -> None:
         await self._outbox.send_to(stream._stream)
@@ -105,6 +148,7 @@ class CallStream:
             if message is None:
                 raise StreamTerminatedError("the service ended the stream of calls")
             self._heard = self._loop.time()
+            self._silence.heard()
             answers, stopping = messages.read_answers(message)
             for answer in answers:
                 self._take(answer)
@@ -112,20 +156,21 @@ class CallStream:
                 self._part_with(self)
 
     def _take(self, answer: messages.Answer) -> None:
-        waiting, _ = self._waiting.pop(answer.id, _NOBODY)
-        if waiting is None or waiting.done():
+        waiting = self._waiting.get(answer.id)
+        if waiting is None or waiting.answer.done():
             return
+        del self._waiting[answer.id]
         if answer.status:
-            waiting.set_exception(messages.failure(answer))
+            waiting.answer.set_exception(messages.failure(answer))
         else:
-            waiting.set_result(answer.response)
+            waiting.answer.set_result(answer.response)
 
     def _expire(self, number: int) -> None:
-        waiting, asked = self._waiting[number]
-        if waiting.done():
+        waiting = self._waiting[number]
+        if waiting.answer.done():
             return
-        waiting.set_exception(TimeoutError())
-        if self._heard < asked:
+        waiting.answer.set_exception(TimeoutError())
+        if self._heard < waiting.asked:
             # Either only this call is slow, or the replica is gone and TCP will take long to notice.
             self._part_with(self)
 

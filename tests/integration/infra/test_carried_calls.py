@@ -10,6 +10,7 @@ import time
 from collections import Counter
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
+from itertools import count
 from pathlib import Path
 from typing import Any
 
@@ -23,6 +24,7 @@ from contracts.errors import DeadlineExceeded, Forbidden, Invalid, Overloaded, U
 from contracts.rpc.vestnik.auth.v1 import AuthServiceStub, GetUserRequest, GetUserResponse, User
 from contracts.rpc.vestnik.calls.v1 import Answers, Calls
 from infra.embedded.ports import free_port
+from infra.rpc import client as caller
 from infra.rpc import server, service_tokens
 from infra.rpc.call_context import Call
 from infra.rpc.client import Client
@@ -221,6 +223,80 @@ async def test_a_replica_that_has_fallen_silent_is_left_for_another(
         assert [await ask(client) for _ in range(6)] == ["u"] * 6
         proxy.speak_again()
         assert [await ask(client) for _ in range(4)] == ["u"] * 4
+
+
+async def test_calls_that_wait_at_a_replica_that_hangs_are_made_at_another_if_they_may_be_repeated(
+    secrets: Secrets, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(server, "LONGEST_CALL", 10 * WITHIN)
+    monkeypatch.setattr(caller, "_KEEPALIVE", 10 * WITHIN)
+    held, first, second = Held(), free_port(), free_port()
+    async with (
+        serving(secrets, held, first),
+        proxied(first) as (proxy, way),
+        serving(secrets, known, second),
+        calling(secrets, way, second) as client,
+    ):
+        running = [asyncio.create_task(ask(client, user, idempotent=True)) for user in ("a", "b", "c", "d")]
+        await until(lambda: sum(task.done() for task in running) == 2 and sum(held.begun.values()) == 2)
+        once = asyncio.create_task(ask(client, "once", timeout=2 * WITHIN))
+        other = asyncio.create_task(ask(client, "once", timeout=2 * WITHIN))
+        await until(lambda: held.begun["once"])
+        proxy.fall_silent()
+        assert await asyncio.gather(*running) == ["a", "b", "c", "d"]
+        # New calls do not try it.
+        assert [await ask(client, timeout=WITHIN / 2) for _ in range(4)] == ["u"] * 4
+        assert not once.done() or not other.done()
+        # It answers after all, and is used again.
+        proxy.speak_again()
+        held.go.set()
+        assert [await once, await other] == ["once", "once"]
+        while not held.begun["later"]:
+            await ask(client, "later")
+
+
+async def test_a_slow_call_is_left_to_a_replica_that_answers_pings(
+    secrets: Secrets, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(server, "LONGEST_CALL", 10 * WITHIN)
+    held, first, second = Held(), free_port(), free_port()
+    async with (
+        serving(secrets, held, first),
+        serving(secrets, known, second),
+        calling(secrets, first, second) as client,
+    ):
+        running = [asyncio.create_task(ask(client, user, idempotent=True)) for user in ("a", "b")]
+        await until(lambda: sum(held.begun.values()) == 1 and any(task.done() for task in running))
+        [watch] = [replica._line._silence for replica in client._replicas.values() if replica._line._waiting]  # type: ignore[union-attr]
+        pings, send_ping = count(), watch._ping
+
+        def counted() -> None:
+            next(pings)
+            send_ping()
+
+        watch._ping = counted
+        await until(lambda: repr(pings) == "count(3)")
+        assert not watch.silent
+        held.go.set()
+        assert await asyncio.gather(*running) == ["a", "b"]
+        assert sum(held.begun.values()) == 1
+
+
+async def test_calls_do_not_wait_for_a_connection_to_a_replica_that_hangs_while_there_is_another(
+    secrets: Secrets, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(carrier, "OPENING", 2 * WITHIN)
+    monkeypatch.setattr(caller, "_KEEPALIVE", 10 * WITHIN)
+    first, second = free_port(), free_port()
+    async with (
+        serving(secrets, known, first),
+        proxied(first) as (proxy, way),
+        serving(secrets, known, second),
+        calling(secrets, way, second) as client,
+    ):
+        proxy.fall_silent()
+        async with asyncio.timeout(WITHIN):
+            assert await asyncio.gather(*(ask(client, f"{number}") for number in range(4))) == ["0", "1", "2", "3"]
 
 
 async def test_a_replica_that_is_not_there_is_asked_again_after_a_rest(secrets: Secrets) -> None:
