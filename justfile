@@ -17,6 +17,10 @@ vestnik *args:
 test *args:
     @exec python -m tests.suite "$@"
 
+# Upgrade a running system from the last release to this tree under traffic, process by process, and back
+upgrade-test *args:
+    @exec python -m tests.suite tests/upgrade/rolling_upgrade.py -n 0 --capture=no --quiet "$@"
+
 # Check style, types, imports, generated code, released event schemas and the lock; no file has marks of a merge conflict
 check:
     ! git grep --line-number --extended-regexp '^(<<<<<<<|[|]{7}|=======|>>>>>>>)( |$)'

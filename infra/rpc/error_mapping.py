@@ -9,6 +9,8 @@ from contracts.errors import BY_CODE, DeadlineExceeded, Unavailable, VestnikErro
 
 DOMAIN = "vestnik"
 _NOT_EXECUTED = "not_executed"
+# A replica that lacks a method is of the previous release, and is about to be replaced.
+_UPGRADE_SECONDS = 5
 
 
 def to_grpc(error: VestnikError, *, executed: bool = True) -> GRPCError:
@@ -43,6 +45,8 @@ def from_grpc(error: GRPCError) -> VestnikError:
         if error.status is Status.DEADLINE_EXCEEDED:
             # The server's deadline was earlier than the caller's: grpclib truncates those over 10 s to whole seconds.
             return DeadlineExceeded()
+        if error.status is Status.UNIMPLEMENTED:
+            return Unavailable(retry_after=_UPGRADE_SECONDS)
         return VestnikError("Something went wrong.")
     violations = tuple(
         Violation(violation.field, violation.description, violation.reason)
@@ -56,7 +60,9 @@ def from_grpc(error: GRPCError) -> VestnikError:
 
 
 def was_executed(error: GRPCError) -> bool:
-    """False only if the service said that it did not begin the call."""
+    """False only if the service said that it did not begin the call, or does not have the method."""
+    if error.status is Status.UNIMPLEMENTED:
+        return False
     info = _info(error.details or ())
     return info is None or _NOT_EXECUTED not in info.metadata
 

@@ -348,7 +348,11 @@ class LiveDelivery:
 def _opened(message: Message) -> Recorded[Event] | None:
     try:
         return message.open()
-    except (msgspec.DecodeError, LookupError) as error:
+    except LookupError as error:
+        # Of a later release, which runs beside this one during an upgrade.
+        log.info("event %d of %s is not delivered: %s", message.sequence, message.stream, error)
+        return None
+    except msgspec.DecodeError as error:
         # One invalid event must not stop delivery to all clients; the projections record it.
         log.error("event %d of %s cannot be delivered: %s", message.sequence, message.stream, type(error).__name__)
         return None

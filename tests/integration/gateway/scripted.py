@@ -139,6 +139,9 @@ class Contact(contact.ContactServiceBase):
     async def get_friends(self, message: contact.GetFriendsRequest) -> contact.GetFriendsResponse:
         return await self.script.play("get_friends", message, contact.GetFriendsResponse)
 
+    async def is_friend(self, message: contact.IsFriendRequest) -> contact.IsFriendResponse:
+        return await self.script.play("is_friend", message, contact.IsFriendResponse)
+
     async def report_user(self, message: contact.ReportUserRequest) -> contact.ReportUserResponse:
         return await self.script.play("report_user", message, contact.ReportUserResponse)
 

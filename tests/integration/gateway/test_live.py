@@ -5,7 +5,7 @@ from collections.abc import AsyncIterator, Mapping
 from contextlib import asynccontextmanager, suppress
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import Any
+from typing import Any, ClassVar
 
 import msgspec
 import pytest
@@ -104,6 +104,26 @@ async def test_a_slow_client_is_ended_and_comes_back_and_delays_nobody(stage: St
     async with listening(url, token, last_event_id=slow.id) as again:
         await again.until(lambda found: len(found.events) >= _MANY - len(got), within=60)
         assert sequences(slow) + sequences(again) == sequences(quick)
+
+
+class MessageStarred(MessageSent, frozen=True, kw_only=True):
+    """An event of a later release: its type is in no list here."""
+
+    TYPE: ClassVar[str] = "message.starred"
+
+
+async def test_an_event_of_a_later_release_is_left_out_without_an_error(
+    stage: Stage, caplog: pytest.LogCaptureFixture
+) -> None:
+    stage.script.answers = {"get_friends": FRIENDS}
+    conversation = pair_id(PEER, stage.user_id)
+    starred = MessageStarred(**msgspec.structs.asdict(message(stage, 1, "of a later release")))
+    async with listening(address(stage), stage.token()) as stream:
+        await stage.append(subjects.conversation(conversation), conversation, starred)
+        await write(stage, 1, "known")
+        await stream.until(lambda found: bool(found.events))
+        assert [event.type for event in stream.events] == ["message.sent"]
+    assert [record for record in caplog.records if record.levelname == "ERROR"] == []
 
 
 async def test_a_session_that_runs_out_ends_its_streams(tmp_path: Path, streams: NATS) -> None:

@@ -195,6 +195,23 @@ async def test_a_replica_without_a_quorum_is_passed_over_and_where_all_are_nobod
     assert asked == 1
 
 
+async def test_a_replica_without_the_method_is_passed_over_and_where_all_are_the_service_is_unavailable(
+    secrets: Secrets,
+) -> None:
+    earlier, present = free_port(), free_port()
+
+    async def lacks(message: GetUserRequest) -> GetUserResponse:
+        raise GRPCError(Status.UNIMPLEMENTED)
+
+    async with serving(secrets, lacks, earlier):
+        async with serving(secrets, known, present), calling(secrets, earlier, present) as both:
+            assert [await ask(both) for _ in range(4)] == ["u"] * 4
+        async with calling(secrets, earlier) as one:
+            with pytest.raises(Unavailable) as refused:
+                await ask(one)
+    assert refused.value.retry_after == 5
+
+
 async def test_a_service_that_is_down_is_unavailable_within_the_deadline(secrets: Secrets) -> None:
     async with calling(secrets, free_port()) as client:
         with pytest.raises(Unavailable):
