@@ -2,7 +2,7 @@
 
 import time
 from datetime import UTC, datetime
-from typing import Generic, TypeVar
+from typing import Generic, Self, TypeVar
 
 import msgspec
 from msgspec import UNSET, UnsetType
@@ -27,6 +27,13 @@ class Provenance(msgspec.Struct, frozen=True, kw_only=True):
     causation_id: str | None = None
     # W3C trace context.
     traceparent: str | None = None
+
+    @classmethod
+    def caused_by(cls, event: "Recorded[Event]", *, actor: str | None = None) -> Self:
+        """The provenance of events with which the system reacts to an event."""
+        return cls(
+            actor=actor, correlation_id=event.correlation_id, causation_id=event.id, traceparent=event.traceparent
+        )
 
 
 class Envelope(msgspec.Struct, frozen=True, kw_only=True, gc=False):
@@ -65,6 +72,8 @@ class Recorded(msgspec.Struct, Generic[E_co], frozen=True, kw_only=True, gc=Fals
     actor: str | None
     correlation_id: str | None
     causation_id: str | None
+    # Names the span that is the parent of what follows from the event.
+    traceparent: str | None = None
     data: E_co
 
 
@@ -132,5 +141,6 @@ def open_event(envelope: Envelope, *, stream: str, sequence: int, subject: str) 
         actor=envelope.actor,
         correlation_id=envelope.correlation_id,
         causation_id=envelope.causation_id,
+        traceparent=envelope.traceparent,
         data=catalogue.decode(envelope.type, envelope.schema, envelope.data),
     )

@@ -222,7 +222,7 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
         Literal["text", "json"],
         Doc(
             description="Format of the logs: `text` for people, or `json` for a collector, one object a line with the "
-            "ids of the request and of its trace."
+            "ids of the request and of its trace and a digest of the user."
         ),
     ] = "text"
     secrets_dir: Annotated[

@@ -21,6 +21,8 @@ from contracts import envelope, subjects
 from contracts.deadlines import EVENT_STORE
 from contracts.envelope import Envelope
 from contracts.errors import DeadlineExceeded, HistoryLost, OutOfSpace, Overloaded, Unavailable
+from contracts.tracing import spans
+from streams.batching.append_spans import AppendSpans
 from streams.batching.group_commit import Attempt, GroupCommit
 from streams.jetstream import publish_ack
 from streams.jetstream.api import JetStream, Refused
@@ -85,6 +87,7 @@ class Log:
         self._inbox = self._jetstream.inbox
         self._group_commit = group_commit
         self._groups: dict[str, GroupCommit[Append]] = {}
+        self._spans = AppendSpans()
         self._confirmed: AbstractContextManager[None] = quorum or nullcontext()
         # Whether there are replicas, so that a leader's answer may be stale.
         self.replicated = quorum is not None
@@ -107,7 +110,8 @@ class Log:
             ValueError: the event is larger than the server accepts.
         """
         stream = self._stream_of(append.subject)
-        with Measured(stream, 1, conflict=Conflict):
+        span = self._spans.begin(stream, [append.envelope]) if spans.is_on() else None
+        with Measured(stream, 1, span, conflict=Conflict):
             return (await self._append(stream, (append,)))[0]
 
     async def append_together(self, appends: Sequence[Append]) -> list[int]:
@@ -130,7 +134,8 @@ class Log:
         stream, *others = {self._stream_of(subject) for subject in subjects}
         if len(appends) > _LARGEST_BATCH or others:
             raise ValueError(f"a batch is up to {_LARGEST_BATCH} events of one stream")
-        with Measured(stream, len(appends), conflict=Conflict):
+        span = self._spans.begin(stream, [append.envelope for append in appends]) if spans.is_on() else None
+        with Measured(stream, len(appends), span, conflict=Conflict):
             if len(subjects) == 1 and len(appends) <= _SHARES:
                 return await self._append(stream, appends)
             return await self._append_with_retry(appends, self._send_together)
@@ -289,6 +294,8 @@ class Log:
         events = [event for append in appends for event in append]
         stream = self._stream_of(events[0].subject)
         BATCH_EVENTS.labels(stream).observe(len(events))
+        if spans.is_on():
+            self._spans.share([append[0].envelope.id for append in appends], len(events))
         watch = self._watches.get(stream)
         try:
             if watch is not None:

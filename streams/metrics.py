@@ -8,6 +8,8 @@ from typing import NamedTuple, Self
 
 from prometheus_client import Counter, Gauge, Histogram
 
+from streams.batching.append_spans import AppendSpan
+
 APPENDED = Counter("vestnik_log_events_appended", "Events appended and acknowledged.", ("stream",))
 SECONDS = Histogram(
     "vestnik_log_append_duration_seconds",
@@ -41,14 +43,15 @@ class _OfStream(NamedTuple):
 
 
 class Measured:
-    """Measures one append; a cancelled one is not counted."""
+    """Measures one append, and ends its span; a cancelled one is not counted."""
 
-    __slots__ = ("_begun", "_conflict", "_events", "_stream")
+    __slots__ = ("_begun", "_conflict", "_events", "_span", "_stream")
 
-    def __init__(self, stream: str, events: int, *, conflict: type[Exception]) -> None:
-        """`conflict`: the error raised when another writer was first."""
+    def __init__(self, stream: str, events: int, span: AppendSpan | None, *, conflict: type[Exception]) -> None:
+        """`span`: None if the append is not traced. `conflict`: the error raised when another writer was first."""
         self._stream = stream
         self._events = events
+        self._span = span
         self._conflict = conflict
 
     def __enter__(self) -> Self:
@@ -58,6 +61,8 @@ class Measured:
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
+        if self._span is not None:
+            self._span.end("" if kind is None else kind.__name__)
         figures = _of(self._stream)
         if kind is None:
             figures.seconds.observe(time.perf_counter() - self._begun)

@@ -9,6 +9,7 @@ import logging
 from collections.abc import AsyncIterator, Awaitable, Callable
 from datetime import datetime
 
+import msgspec
 from nats.aio.client import Client
 from nats.aio.msg import Msg
 from nats.errors import Error as NatsError
@@ -20,6 +21,7 @@ from contracts.durable_consumers import Durable
 from contracts.envelope import Recorded, now
 from contracts.errors import VestnikError
 from contracts.events.event import Event
+from contracts.tracing.spans import Span, SpanKind, child
 from streams.message import Message
 
 _LOG = logging.getLogger(__name__)
@@ -154,16 +156,24 @@ class EventReactor:
     async def _settle(self, message: Msg) -> None:
         sign_of_life = asyncio.create_task(self._keep(message))
         sequence = message.metadata.sequence.stream
+        span: Span | None = None
+        failure = ""
         try:
-            await self._react(Message(self._durable.stream, sequence, message.subject, message.data).open())
+            event = Message(self._durable.stream, sequence, message.subject, message.data).open()
+            span = self._begin_span(event)
+            if span is not None:
+                event = msgspec.structs.replace(event, traceparent=span.traceparent)
+            await self._react(event)
         except (RetryLater, VestnikError) as error:
+            failure = type(error).__name__
             pause = min(self._first_pause * 2 ** min(message.metadata.num_delivered - 1, 16), _LONGEST_PAUSE)
             level = logging.WARNING
             if isinstance(error, RetryLater):
                 level, pause = error.level, max(pause, error.after)
             _LOG.log(level, "%s retries event %d in %.0f s: %s", self._durable.name, sequence, pause, error)
             await message.nak(delay=pause)
-        except Exception:
+        except Exception as error:
+            failure = type(error).__name__
             # Retried, since a later release may be able to handle it; no event may block the others.
             _LOG.exception("%s cannot handle event %d of %s", self._durable.name, sequence, self._durable.stream)
             await message.nak(delay=_LONGEST_PAUSE)
@@ -172,6 +182,20 @@ class EventReactor:
         finally:
             sign_of_life.cancel()
             await asyncio.wait({sign_of_life})
+            if span is not None:
+                span.end(failure)
+
+    def _begin_span(self, event: Recorded[Event]) -> Span | None:
+        """The span of one attempt; None if the event's trace is not sampled."""
+        span = child(event.traceparent, SpanKind.CONSUMER, "react", self._durable.name)
+        if span is not None:
+            span.set("messaging.system", "nats")
+            span.set("messaging.operation.name", "react")
+            span.set("messaging.operation.type", "process")
+            span.set("messaging.destination.name", self._durable.stream)
+            span.set("messaging.consumer.group.name", self._durable.name)
+            span.set("vestnik.event.type", event.type)
+        return span
 
     async def _keep(self, message: Msg) -> None:
         while True:

@@ -337,5 +337,6 @@ def _recorded(append: Append, event: Event, sequence: int) -> Recorded[Event]:
         actor=envelope.actor,
         correlation_id=envelope.correlation_id,
         causation_id=envelope.causation_id,
+        traceparent=envelope.traceparent,
         data=event,
     )

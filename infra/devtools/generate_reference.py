@@ -27,6 +27,7 @@ from infra.devtools.kubernetes.jobs import jobs_file
 from infra.devtools.kubernetes.network import network_file
 from infra.devtools.kubernetes.workloads import addresses_file, services_file
 from infra.settings import describe
+from infra.telemetry.variables import VARIABLES
 
 _KUBERNETES = "infra/deployment/kubernetes"
 ROOT = Path(__file__).resolve().parents[2]
@@ -38,6 +39,10 @@ def settings_page() -> str:
         f"| `{option.name}` | {f'`{option.default}`' if option.default else '(empty)'} | {_cell(option.description)} |"
         for option in describe()
     )
+    telemetry = "\n".join(
+        f"| `{variable.name}` | {f'`{variable.default}`' if variable.default else '(empty)'} | {variable.meaning} |"
+        for variable in VARIABLES
+    )
     return f"""# Settings
 {_NOTE}
 Settings are environment variables; a `.env` file in the working directory is read too, and the environment takes
@@ -47,6 +52,15 @@ precedence over it. With an unknown name with our prefix, or an invalid value, t
 | variable | default | meaning |
 |---|---|---|
 {rows}
+
+## Traces
+
+The standard variables of OpenTelemetry, from the environment only; a process that has no endpoint traces nothing
+([how to](../howto/trace-a-request.md)).
+
+| variable | default | meaning |
+|---|---|---|
+{telemetry}
 """
 
 

@@ -1,5 +1,6 @@
 """The two formats of a log line: readable text, and JSON with one object a line."""
 
+import hmac
 import json
 import logging
 import re
@@ -34,11 +35,16 @@ class TextFormatter(logging.Formatter):
 
 
 class JsonFormatter(logging.Formatter):
-    """One object a line; request, correlation and trace ids are those of the call that is being served."""
+    """One object a line; request, correlation and trace ids are those of the call that is being served, as is the user.
 
-    def __init__(self, service: str) -> None:
+    A digest with a key stands for the user: whoever reads logs sees which lines belong together, and not to whom.
+    """
+
+    def __init__(self, service: str, user_key: bytes | None = None) -> None:
+        """`user_key`: key of the digests; None: no line says for which user it is."""
         super().__init__()
         self._service = service
+        self._user_key = user_key
 
     def format(self, record: logging.LogRecord) -> str:
         fields: dict[str, object] = {
@@ -52,10 +58,17 @@ class JsonFormatter(logging.Formatter):
                 fields["correlation_id"] = call.correlation_id
             if call.traceparent:
                 fields["trace_id"] = call.traceparent.split("-")[1]
+            if call.actor and self._user_key is not None:
+                fields["user"] = user_digest(self._user_key, call.actor)
         if record.exc_info and record.exc_info[0] is not None:
             # Its end names the error.
             fields["exception"] = _without_values(self.formatException(record.exc_info))[-_LONGEST:]
         return json.dumps(fields)
+
+
+def user_digest(key: bytes, user_id: str) -> str:
+    """Stands for a user: the first half of the HMAC-SHA256 of the id, in hexadecimal."""
+    return hmac.digest(key, user_id.encode(), "sha256")[:16].hex()
 
 
 def json_fields(created: float, level: str, logger: str, message: str, service: str) -> dict[str, object]:

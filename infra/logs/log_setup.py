@@ -6,6 +6,7 @@ import threading
 from types import TracebackType
 
 from infra.logs.log_format import JsonFormatter, TextFormatter
+from infra.security.secrets import Secrets
 from infra.settings import Settings
 
 # Libraries whose INFO messages are noise to an operator.
@@ -19,6 +20,7 @@ _QUIET = (
     "httpx",
     "aiohttp",
     "hpack",
+    "urllib3",
 )
 log = logging.getLogger("vestnik")
 
@@ -29,7 +31,7 @@ def configure_logging(settings: Settings, service: str) -> None:
     Warnings and unhandled exceptions are logged too, instead of being printed.
     """
     handler = logging.StreamHandler(sys.stderr)
-    handler.setFormatter(JsonFormatter(service) if settings.log_format == "json" else TextFormatter())
+    handler.setFormatter(_formatter(settings, service))
     level = logging.getLevelNamesMapping()[settings.log_level.upper()]
     logging.basicConfig(level=level, handlers=[handler], force=True)
     for name in _QUIET:
@@ -38,6 +40,12 @@ def configure_logging(settings: Settings, service: str) -> None:
     sys.excepthook = _log_unhandled
     threading.excepthook = _log_unhandled_in_thread
     sys.unraisablehook = _log_unraisable
+
+
+def _formatter(settings: Settings, service: str) -> logging.Formatter:
+    if settings.log_format == "json":
+        return JsonFormatter(service, Secrets.load(settings.secrets_path).logs_key)
+    return TextFormatter()
 
 
 def _log_unhandled(kind: type[BaseException], error: BaseException, stack: TracebackType | None) -> None:

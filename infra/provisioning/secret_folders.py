@@ -99,7 +99,7 @@ def _contents(source: Path, secrets: Secrets, servers: Servers) -> dict[str, dic
     ca = {f"{CA}.pem": (source / f"{CA}.pem").read_bytes()}
     contents: dict[str, dict[str, bytes]] = {}
     for party in PARTIES:
-        patterns = (f"service-{party}.pem", "services.json", f"tls-{party}.*", *_KEYS.get(party, ()))
+        patterns = (f"service-{party}.pem", "services.json", "logs.key", f"tls-{party}.*", *_KEYS.get(party, ()))
         files = {path.name: path.read_bytes() for pattern in patterns for path in source.glob(pattern)}
         contents[party] = ca | files | {"nats-url": _nats_url(secrets, party, servers)}
         if party in DATABASE_PARTIES:

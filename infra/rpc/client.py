@@ -23,7 +23,8 @@ from grpclib.exceptions import StreamTerminatedError
 from contracts.deadlines import REQUEST
 from contracts.errors import DeadlineExceeded, NoQuorum, Unauthenticated, Unavailable, VestnikError
 from contracts.services import OPERATOR
-from infra.rpc.call_context import Call, current
+from infra.rpc.call_context import TRACEPARENT, Call, current
+from infra.rpc.call_spans import TracedStream, client_span, traced
 from infra.rpc.error_mapping import from_grpc, was_executed
 from infra.rpc.multiplex.channel import MultiplexedChannel
 from infra.rpc.multiplex.stub import multiplexed
@@ -105,11 +106,21 @@ class Client:
         """The generated stub, distributing its calls over the replicas."""
         return (multiplexed(kind) if self._carried else kind)(self)
 
-    def request(self, *args: object, **kwargs: object) -> ClientStream[Any, Any]:
+    def request(
+        self,
+        name: str,
+        *args: Any,  # noqa: ANN401 - passed through as the stub gave them
+        metadata: Mapping[str, str],
+        **kwargs: Any,  # noqa: ANN401
+    ) -> ClientStream[Any, Any] | TracedStream:
         """The channel interface for stubs: each call goes to the chosen replica, or else the next in turn."""
         replica = self._next()
         channel = replica.channel if isinstance(replica, MultiplexedChannel) else replica
-        return channel.request(*args, **kwargs)  # type: ignore[arg-type]  # passed through as the stub gave it
+        span = client_span(metadata, name)
+        if span is None:
+            return channel.request(name, *args, metadata=metadata, **kwargs)
+        metadata = {**metadata, TRACEPARENT: span.traceparent}
+        return TracedStream(channel.request(name, *args, metadata=metadata, **kwargs), span)
 
     def unary(
         self, name: str, request: object, reply_type: type[Any], timeout: float, metadata: Mapping[str, str]
@@ -117,7 +128,11 @@ class Client:
         """The channel interface for multiplexed stubs. Raises as `MultiplexedChannel.unary` does."""
         replica = self._next()
         assert isinstance(replica, MultiplexedChannel)
-        return replica.unary(name, request, reply_type, timeout, metadata, repeatable=self._repeatable)
+        span = client_span(metadata, name)
+        if span is not None:
+            metadata = {**metadata, TRACEPARENT: span.traceparent}
+        response = replica.unary(name, request, reply_type, timeout, metadata, repeatable=self._repeatable)
+        return response if span is None else traced(span, response)
 
     def _next(self) -> Channel | MultiplexedChannel:
         """

@@ -19,8 +19,10 @@ from contracts.deadlines import REQUEST
 from contracts.errors import Forbidden, Invalid, Unavailable, VestnikError
 from contracts.rpc.vestnik.calls.v1 import Answers, Calls
 from contracts.services import Callers, permitted_callers
+from contracts.tracing.spans import Span
 from infra.rpc.authorization import CallAuthorizer, check_user, failure_of
-from infra.rpc.call_context import Call, enter
+from infra.rpc.call_context import TRACEPARENT, Call, enter
+from infra.rpc.call_spans import end_server_span, server_span
 from infra.rpc.error_mapping import to_grpc
 from infra.rpc.multiplex.messages import PATH
 from infra.rpc.multiplex.server import CallServer, Method
@@ -127,25 +129,38 @@ class RpcServer:
                 self._at_work.enter()
             except VestnikError as error:
                 raise to_grpc(error, executed=False) from None
+            metadata: Mapping[str, object] = stream.metadata or {}
+            span = server_span(str(metadata.get(TRACEPARENT) or ""), path)
+            failure: BaseException | None = None
             try:
-                await self._call(func, stream, callers, single)
-            except (GRPCError, StreamTerminatedError):
+                await self._call(func, stream, callers, single, span)
+            except (GRPCError, StreamTerminatedError, asyncio.CancelledError) as error:
+                failure = error
                 raise
             except Exception as error:
-                raise failure_of(error, path) from error
+                failure = refusal = failure_of(error, path)
+                raise refusal from error
             finally:
                 self._at_work.leave()
+                if span is not None:
+                    end_server_span(span, failure)
 
         return handler._replace(func=guarded)
 
     async def _call(
-        self, func: Callable[[Stream], Awaitable[None]], stream: Stream, callers: Callers, single: bool
+        self,
+        func: Callable[[Stream], Awaitable[None]],
+        stream: Stream,
+        callers: Callers,
+        single: bool,
+        span: Span | None,
     ) -> None:
         credential = self._guard.authenticate_stream(stream)
         field = self._guard.user_field(credential, callers)
         limit = LONGEST_CALL if stream.deadline is None else min(stream.deadline.time_remaining(), LONGEST_CALL)
         call = Call.from_metadata(stream.metadata or {}, credential.service, credential.user, credential.session)
-        enter(msgspec.structs.replace(call, deadline=time.monotonic() + limit))
+        traceparent = call.traceparent if span is None else span.traceparent
+        enter(msgspec.structs.replace(call, traceparent=traceparent, deadline=time.monotonic() + limit))
         _check_messages(stream, field, credential.user, single)
         async with asyncio.timeout(LONGEST_CALL):
             await func(stream)

@@ -32,7 +32,7 @@ PARTIES = tuple(REGISTRY)
 NATS_PARTIES = (*PARTIES, TOPOLOGY)
 # Parties with a login at PostgreSQL; the gateway needs none.
 DATABASE_PARTIES = SERVICES
-_RANDOM = ("claims", "refresh", "mail", "limits", "password", "devices")
+_RANDOM = ("claims", "refresh", "mail", "limits", "password", "devices", "logs")
 _PASSWORDS = (
     "postgres",
     *(f"postgres-{party}" for party in DATABASE_PARTIES),
@@ -103,6 +103,14 @@ class Secrets:
     def limits_key(self) -> bytes:
         """Key of the digests under which the gateways jointly count addresses and accounts."""
         return self._file("limits.key")
+
+    @property
+    def logs_key(self) -> bytes | None:
+        """Key of the digests that stand for users in the logs of every process; None: this process has none."""
+        try:
+            return self._file("logs.key")
+        except MissingSecret:
+            return None
 
     def position_keys(self, terms: KeyTerms) -> PositionKeys:
         """The keys that encrypt positions for clients; for the gateways alone."""

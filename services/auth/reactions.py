@@ -64,7 +64,7 @@ class AccountMails:
 
     async def send(self, event: Recorded[Event]) -> None:
         letters = await self._letters(event)
-        provenance = Provenance(correlation_id=event.correlation_id, causation_id=event.id)
+        provenance = Provenance.caused_by(event)
         failure: RetryLater | ValueError | None = None
         for letter in letters:
             try:
@@ -212,7 +212,7 @@ class SecurityNotices:
             link=f"{self._page}/",
             about=event.aggregate_id,
         )
-        provenance = Provenance(correlation_id=event.correlation_id, causation_id=event.id)
+        provenance = Provenance.caused_by(event)
         if not await self._delivery.deliver(notice, provenance) and pending[-1] == request.user_id:
             raise _BudgetUsedUp("the mailbox has already got its notice for this hour")
 
@@ -231,7 +231,7 @@ class PasswordEndings:
     async def complete(self, event: Recorded[Event]) -> None:
         if not isinstance(event.data, PasswordChanged | PasswordVoided):
             return
-        provenance = Provenance(actor=event.actor, correlation_id=event.correlation_id, causation_id=event.id)
+        provenance = Provenance.caused_by(event, actor=event.actor)
         await self._sessions.end_older(user_id=event.aggregate_id, event=event.data, provenance=provenance)
         if isinstance(event.data, PasswordChanged):
             await remove_reported(self._second_factor, event.aggregate_id, event.data, event.at, provenance)

@@ -19,7 +19,7 @@ async def create_profiles(nats: NATS, commands: ProfileCommands) -> None:
         if not isinstance(event.data, UserCreated):
             return
         command = CreateProfile(username=event.data.username, display_name=plaintext_or_none(event.data.display_name))
-        provenance = Provenance(correlation_id=event.correlation_id, causation_id=event.id)
+        provenance = Provenance.caused_by(event)
         await commands.create(event.aggregate_id, command, provenance)
 
     await EventReactor(nats, PROFILE_CREATION, create, at_once=16).run()

@@ -18,12 +18,14 @@ def serve(service: str) -> None:
 
     from infra.cli.errors import MENDABLE
     from infra.logs.log_setup import configure_logging
+    from infra.telemetry.process_tracing import process_tracing
 
     settings = Settings.load()
     configure_logging(settings, service)
     main = importlib.import_module(f"services.{service}.main").main
     try:
-        uvloop.run(main(settings))
+        with process_tracing(service):
+            uvloop.run(main(settings))
     except MENDABLE as error:
         # A line of the log, in its format.
         logging.getLogger("vestnik").critical("%s", error)

@@ -14,6 +14,7 @@ from contracts.services import Callers
 from contracts.values.ids import new_id
 from infra.rpc.authorization import CallAuthorizer, check_user, failure_of
 from infra.rpc.call_context import Call, enter
+from infra.rpc.call_spans import end_server_span, server_span
 from infra.rpc.error_mapping import to_grpc
 from infra.rpc.multiplex import messages
 from infra.rpc.multiplex.deadlines import Deadlines
@@ -142,18 +143,27 @@ class CallServer:
         self._tasks[number].cancel()
 
     async def _answer(self, call: messages.Call) -> None:
+        span = server_span(call.traceparent, call.method)
+        failure: BaseException | None = None
         try:
-            part = messages.answer(call.id, await self._perform(call))
-        except asyncio.CancelledError:
+            traceparent = call.traceparent if span is None else span.traceparent
+            part = messages.answer(call.id, await self._perform(call, traceparent))
+        except asyncio.CancelledError as cancelled:
+            failure = cancelled
             if call.id not in self._overdue:
                 # The caller no longer waits for it.
                 raise
-            part = messages.refusal(call.id, to_grpc(DeadlineExceeded()))
+            failure = refusal = to_grpc(DeadlineExceeded())
+            part = messages.refusal(call.id, refusal)
         except Exception as error:
-            part = messages.refusal(call.id, failure_of(error, call.method))
+            failure = refusal = failure_of(error, call.method)
+            part = messages.refusal(call.id, refusal)
+        finally:
+            if span is not None:
+                end_server_span(span, failure)
         self._outbox.put(call.id, part)
 
-    async def _perform(self, call: messages.Call) -> bytes:
+    async def _perform(self, call: messages.Call, traceparent: str) -> bytes:
         credential = self._guard.authenticate_call(call.authorization, self._party)
         method = self._methods.get(call.method)
         if method is None:
@@ -164,7 +174,7 @@ class CallServer:
             Call(
                 request_id=call.request_id or new_id(),
                 correlation_id=call.correlation_id,
-                traceparent=call.traceparent or None,
+                traceparent=traceparent or None,
                 position=Position.decode(call.position),
                 actor=credential.user,
                 caller=credential.service,

@@ -17,6 +17,7 @@ from psycopg import InterfaceError, OperationalError
 from contracts.errors import VestnikError
 from contracts.positions import Position
 from projections.engine.apply.build_writer import BuildSuperseded, BuildWriter
+from projections.engine.apply.event_spans import record_spans
 from projections.engine.apply.pipeline import Pipeline
 from projections.engine.dead_letters import discards
 from projections.engine.metrics import ProjectionMetrics
@@ -224,6 +225,8 @@ class Runner:
                     continue
                 await self._recover(conn)
                 self._figures.applied(batch)
+                if is_live:
+                    record_spans(self._projection.name, batch)
                 if is_live and (batch.gaps or (lost and time.monotonic() - looked >= _LOSSES_SECONDS)):
                     lost, looked = await self._look_for_losses(conn, build), time.monotonic()
                 if tracking is not None:

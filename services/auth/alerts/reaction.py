@@ -139,4 +139,4 @@ class AccountAlerts:
 
 
 def _provenance(event: Recorded[Event]) -> Provenance:
-    return Provenance(correlation_id=event.correlation_id, causation_id=event.id)
+    return Provenance.caused_by(event)

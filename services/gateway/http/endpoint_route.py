@@ -20,12 +20,13 @@ from infra.rpc.call_context import Call, enter
 from services.gateway.context import GatewayContext
 from services.gateway.http import problems, query_params, request_body
 from services.gateway.http.endpoint import AppliedLimit, Endpoint, Request, Response
-from services.gateway.http.request_headers import correlation_id, forget_headers, parse_traceparent, request_headers
+from services.gateway.http.request_headers import correlation_id, forget_headers, request_headers
 from services.gateway.http.response import REQUEST_ID, WholeResponse
 from services.gateway.http.scope_extensions import whole_body
 from services.gateway.http.streaming_response import StreamingReply
 from services.gateway.limits import policies, rate_limiter
 from services.gateway.limits.rate_limiter import LimitState, Subject
+from services.gateway.observability.request_spans import TRACEPARENT, end_span
 from services.gateway.security.access_tokens import Principal
 from services.gateway.security.client_address import client_address, counted_as
 
@@ -46,6 +47,8 @@ class Input(msgspec.Struct, frozen=True, kw_only=True):
     """Input of a request or command; only the token has been checked."""
 
     request_id: str
+    # The parent of the spans of what the request causes.
+    traceparent: str | None
     signed_in: Principal | None
     # Of the client, as far as known.
     address: str
@@ -100,6 +103,7 @@ class EndpointRoute(Route, Generic[Q, B]):
             return
         # Recorded before the stream is sent: its duration is not a response time.
         self._context.metrics.answered(scope["method"], self.path, reply.status, time.perf_counter() - began)
+        end_span(scope, self.path, reply.status)
         streaming = StreamingReply(reply.stream, {**problems.NOTHING_TO_RUN, **reply.headers, **limits})
         # A stream lasts, and needs nothing of its request.
         del reply, standings, limits
@@ -110,7 +114,7 @@ class EndpointRoute(Route, Generic[Q, B]):
         try:
             with self._context.load:
                 self._context.load.check()
-                enter(Call(request_id=scope["state"][REQUEST_ID]))
+                enter(Call(request_id=scope["state"][REQUEST_ID], traceparent=scope["state"][TRACEPARENT]))
                 request_input = self._input(scope, standings)
                 return await self.run(
                     request_input, lambda: self._body(scope, receive, request_input, standings), standings
@@ -137,6 +141,7 @@ class EndpointRoute(Route, Generic[Q, B]):
         self._count_address(address, standings)
         return Input(
             request_id=scope["state"][REQUEST_ID],
+            traceparent=scope["state"][TRACEPARENT],
             signed_in=self._authenticate(headers.get("authorization")),
             address=address,
             headers=headers,
@@ -184,7 +189,7 @@ class EndpointRoute(Route, Generic[Q, B]):
         call = Call(
             request_id=request_input.request_id,
             correlation_id=correlation_id(request_input.headers.get("x-request-id"), request_input.request_id),
-            traceparent=parse_traceparent(request_input.headers.get("traceparent")),
+            traceparent=request_input.traceparent,
             position=position,
             actor=signed_in.user_id if signed_in else None,
             caller="gateway",

@@ -21,6 +21,7 @@ from contracts.events.session import SessionRefreshed
 from contracts.positions import Position
 from contracts.rpc.vestnik.session.v1 import ValidateSessionRequest
 from contracts.subjects import CONTACT, MESSAGING, PROFILE
+from contracts.tracing import spans
 from contracts.values.ids import new_id
 from contracts.values.personal_data import plaintext_or_none
 from infra.rpc.call_context import Call
@@ -39,6 +40,7 @@ from services.gateway.live.hub import ChannelPositions, Hub
 from services.gateway.live.profile_updates import ProfileUpdates
 from services.gateway.live.start_position import invalid_position, resolve_start
 from services.gateway.live.subscription import HEARTBEAT, Subscription
+from services.gateway.observability.delivery_spans import record_delivery
 from services.gateway.observability.live_metrics import LiveMetrics
 from services.gateway.security.access_tokens import Keys, Principal
 from services.gateway.security.revocations import Revocations
@@ -292,12 +294,15 @@ class LiveDelivery:
                 self._quotes.changed(deleted.message_id, QuotedText("", True))
             case SessionRefreshed() as refreshed:
                 self._hub.refreshed(refreshed.user_id, event.aggregate_id, refreshed.expires_at.timestamp())
-        some = False
+        began = time.time_ns() if spans.is_on() else None
+        some, clients = False, 0
         for outbound in fan_out(event):
-            self._hub.publish(outbound)
+            clients += self._hub.publish(outbound)
             some = True
         if some:
             self._metrics.told(time.time() - event.at.timestamp())
+        if clients and began is not None:
+            record_delivery(event, clients, began)
 
     def _attached(self, queue: ClientQueue) -> None:
         if self.listener is not None:

@@ -85,8 +85,8 @@ class Hub:
         self._positions[stream] = sequence
         self._here = None
 
-    def publish(self, event: OutboundEvent) -> None:
-        """Publishes the next event of a channel."""
+    def publish(self, event: OutboundEvent) -> int:
+        """Publishes the next event of a channel; returns how many clients receive it."""
         if event.quoted is not None and (text := self._recent[event.channel].text_of(event.quoted.message_id)):
             event = with_quote(event, text)
         self._recent[event.channel].add(event)
@@ -96,10 +96,12 @@ class Hub:
         if event.sequence > self._positions.get(stream, 0):
             self._positions[stream] = event.sequence
             self._here = None
+        clients = 0
         for user_id in self.friend_index.friends_of(event.friends_of) if event.friends_of else event.payload_by_user:
             queues = self._queues.get(user_id)
             if queues is not None:
-                self._deliver(event, "" if event.friends_of else user_id, queues)
+                clients += self._deliver(event, "" if event.friends_of else user_id, queues)
+        return clients
 
     def quote(self, texts: QuotedTexts) -> None:
         """Gives texts that were looked up to the buffered events which quote them."""
@@ -187,8 +189,9 @@ class Hub:
     def has_reached(self, positions: Mapping[str, int]) -> bool:
         return all(self.position(channel) >= sequence for channel, sequence in positions.items())
 
-    def _deliver(self, event: OutboundEvent, data_of: str, queues: list[ClientQueue]) -> None:
+    def _deliver(self, event: OutboundEvent, data_of: str, queues: list[ClientQueue]) -> int:
         waiting: QueuedEvent | None = None
+        clients = 0
         for queue in queues:
             if event.channel in NOTIFICATION_CHANNELS and (not queue.notified or _is_muted(event, queue)):
                 continue
@@ -196,6 +199,8 @@ class Hub:
                 data = event.payload_by_user[data_of]
                 waiting = QueuedEvent(event.channel, event.sequence, event.type, data, quoted=_unknown_quote(event))
             queue.put(waiting)
+            clients += 1
+        return clients
 
 
 def _is_muted(event: OutboundEvent, queue: ClientQueue) -> bool:

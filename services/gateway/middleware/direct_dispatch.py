@@ -35,7 +35,8 @@ class DirectDispatch:
         try:
             await route.app(scope, receive, send)
         except ClientDisconnect:
-            return
+            # No response: only the span ends.
+            pass
         except VestnikError as error:
             response = await vestnik_error(HTTPConnection(scope), error)
             await response(scope, receive, send)

@@ -4,9 +4,10 @@ import time
 
 from starlette.types import ASGIApp, Receive, Scope, Send
 
-from services.gateway.http.request_headers import parse_request_id, request_headers
+from services.gateway.http.request_headers import parse_request_id, parse_traceparent, request_headers
 from services.gateway.http.response import REQUEST_ID, STATUS
 from services.gateway.observability.metrics import UNMATCHED, Metrics
+from services.gateway.observability.request_spans import begin_span, end_span
 
 
 class RequestTracking:
@@ -28,13 +29,16 @@ class RequestTracking:
 
 
 def begin_tracking(scope: Scope) -> float:
-    """Gives the request its id; returns the time."""
-    scope["state"][REQUEST_ID] = parse_request_id(request_headers(scope).get("x-request-id"))
+    """Gives the request its id, and a span if it is sampled; returns the time."""
+    headers = request_headers(scope)
+    scope["state"][REQUEST_ID] = parse_request_id(headers.get("x-request-id"))
+    begin_span(scope, parse_traceparent(headers.get("traceparent")))
     return time.perf_counter()
 
 
 def record_response(metrics: Metrics, scope: Scope, path: str, began: float) -> None:
-    """Records the status that the response noted, if there was one."""
+    """Records the status that the response noted, if there was one, and ends the span."""
     status = scope["state"].get(STATUS)
     if status is not None:
         metrics.answered(scope["method"], path, status, time.perf_counter() - began)
+    end_span(scope, None if path == UNMATCHED else path, status)

@@ -6,8 +6,10 @@ from websockets.asyncio.client import connect
 from websockets.exceptions import InvalidStatus
 
 from contracts.rpc.vestnik.contact.v1 import GetFriendsResponse
+from contracts.values.ids import new_id
 from services.gateway.limits import policies
 from tests.integration.gateway.conftest import Stage
+from tests.recording_tracer import recording
 
 
 def address(stage: Stage, query: str = "") -> str:
@@ -83,3 +85,20 @@ async def test_messages_over_a_websocket_are_limited_whatever_they_say(stage: St
                 pass
             assert (answer["answer"], answer["status"], answer["body"]["code"]) == (command_id, 429, "rate_limited")
             assert answer["retry_after"] == 1
+
+
+async def test_a_command_is_traced_by_its_route_and_carries_the_trace_on(stage: Stage) -> None:
+    stage.script.answers = {"get_friends": GetFriendsResponse()}
+    with recording() as spans:
+        async with connect(address(stage), additional_headers=stage.signed_in, proxy=None) as connection:
+            await connection.send(
+                msgspec.json.encode(
+                    {"id": "1", "command": "seen", "user_id": new_id(), "body": {"sequence": 1}},
+                ).decode()
+            )
+            while "answer" not in (answer := msgspec.json.decode(await connection.recv())):
+                pass
+    command, call = next((one, two) for one in spans for two in spans if two.parent == one.traceparent)
+    assert (command.name, command.attributes["http.response.status_code"]) == ("command seen", answer["status"])
+    assert command.attributes["http.route"] == "/v1/conversations/{user_id}/seen"
+    assert call.name.startswith("vestnik.messaging.v1.MessagingService/")

@@ -26,6 +26,7 @@ from contracts.errors import (
 )
 from contracts.positions import Position
 from contracts.rpc.vestnik.auth.v1 import AuthServiceBase, AuthServiceStub, GetUserRequest, GetUserResponse, User
+from contracts.tracing.spans import SpanKind
 from infra.embedded.ports import free_port
 from infra.rpc.call_context import Call, current
 from infra.rpc.client import Client
@@ -34,6 +35,7 @@ from infra.rpc.server import RpcServer
 from infra.rpc.transport.channel import Channel
 from infra.security.secrets import Secrets
 from infra.settings import Settings
+from tests.recording_tracer import SAMPLED, UNSAMPLED, recording
 
 Answer = Callable[[GetUserRequest], Awaitable[GetUserResponse]]
 
@@ -366,3 +368,46 @@ async def test_calls_about_the_same_go_to_one_replica_and_to_another_when_that_i
         for number in range(20):
             assert await ask(client, idempotent=True, about=f"aggregate {number}") == "u"
         assert answered == {ports[0]: 20}
+
+
+async def test_a_call_has_a_span_at_each_of_its_ends_if_its_trace_is_sampled(secrets: Secrets) -> None:
+    seen: list[Call] = []
+
+    async def answer(message: GetUserRequest) -> GetUserResponse:
+        seen.append(current())
+        if seen[-1].request_id == "refused":
+            raise UserNotFound
+        if seen[-1].request_id == "broken":
+            raise RuntimeError
+        return await known(message)
+
+    port = free_port()
+    async with serving(secrets, answer, port), calling(secrets, port) as client:
+        with recording() as spans:
+            await ask(client, context=Call(request_id="traced", actor="u", traceparent=SAMPLED))
+            await ask(client, context=Call(request_id="not sampled", actor="u", traceparent=UNSAMPLED))
+            await ask(client, context=Call(request_id="without", actor="u"))
+            with pytest.raises(UserNotFound):
+                await ask(client, context=Call(request_id="refused", actor="u", traceparent=SAMPLED))
+            with pytest.raises(VestnikError):
+                await ask(client, context=Call(request_id="broken", actor="u", traceparent=SAMPLED))
+    traced, unsampled, without, refused, broken = seen
+    assert (unsampled.traceparent, without.traceparent) == (UNSAMPLED, None)
+    errors = [("", ""), ("NOT_FOUND", ""), ("INTERNAL", "INTERNAL")]
+    assert len(spans) == 2 * len(errors)
+    for served, sent, received, (at_caller, at_service) in zip(
+        (traced, refused, broken), spans[::2], spans[1::2], errors, strict=True
+    ):
+        assert (sent.parent, received.parent, served.traceparent) == (SAMPLED, sent.traceparent, received.traceparent)
+        assert (sent.kind, received.kind) == (SpanKind.CLIENT, SpanKind.SERVER)
+        assert (sent.error, received.error) == (at_caller, at_service)
+        assert sent.name == received.name == "vestnik.auth.v1.AuthService/GetUser"
+        assert sent.attributes == received.attributes
+        assert sent.attributes["rpc.method"] == "GetUser"
+
+
+async def test_the_span_of_a_call_that_reaches_nobody_ends_too(secrets: Secrets) -> None:
+    async with calling(secrets, free_port()) as client:
+        with recording() as spans, pytest.raises(Unavailable):
+            await ask(client, timeout=SOON, context=Call(request_id="r", traceparent=SAMPLED))
+    assert {span.error for span in spans} == {"UNAVAILABLE"}

@@ -19,6 +19,7 @@ from streams.jetstream.raw_message import Delivered
 from streams.jetstream.requests import Answer
 from streams.log import Append, Conflict, Log
 from tests.integration.streams.conftest import SHORT_PATIENCE, append_to, until_noticed
+from tests.recording_tracer import SAMPLED, UNSAMPLED, recording
 
 
 async def test_an_append_on_its_condition_is_stored_and_read_back(log: Log) -> None:
@@ -405,3 +406,53 @@ async def test_concurrent_appends_that_shared_a_batch_are_counted_with_its_event
     await asyncio.gather(*(log.append(append_to(f"a{number}")) for number in range(200)))
     batches, events = counted("batch_events_count") - before[0], counted("batch_events_sum") - before[1]
     assert 0 < batches < events <= 200
+
+
+def traced(append: Append, traceparent: str | None) -> Append:
+    envelope = msgspec.structs.replace(append.envelope, traceparent=traceparent)
+    return msgspec.structs.replace(append, envelope=envelope)
+
+
+async def test_an_append_has_a_span_if_its_trace_is_sampled(log: Log) -> None:
+    with recording() as spans:
+        await log.append(traced(append_to("a"), SAMPLED))
+        await log.append(traced(append_to("b"), UNSAMPLED))
+        await log.append(traced(append_to("c"), None))
+        with pytest.raises(Conflict):
+            await log.append_together([traced(append_to("a"), SAMPLED), append_to("a", version=2)])
+    stored, refused = spans
+    assert [(span.name, span.parent, span.error) for span in spans] == [
+        (f"append {MESSAGING}", SAMPLED, ""),
+        (f"append {MESSAGING}", SAMPLED, "Conflict"),
+    ]
+    assert stored.attributes["messaging.destination.name"] == MESSAGING
+    assert (stored.attributes | refused.attributes)["messaging.batch.message_count"] == 2
+
+
+async def test_appends_that_share_a_batch_have_spans_of_their_own_that_are_linked(log: Log) -> None:
+    appends = [[traced(event, SAMPLED) for event in each] for each in three_each(range(40))]
+    with recording() as spans:
+        await asyncio.gather(*(log.append_together(each) for each in appends))
+    assert len(spans) == 40
+    assert {(span.error, span.attributes["messaging.batch.message_count"]) for span in spans} == {("", 3)}
+    by_traceparent = {span.traceparent: span for span in spans}
+    shared = [span for span in spans if span.links]
+    assert len(shared) > 10
+    for span in shared:
+        [first] = span.links
+        assert by_traceparent[first].links == []
+        assert (
+            span.attributes["vestnik.append.batch_events"]
+            == by_traceparent[first].attributes["vestnik.append.batch_events"]
+        )
+
+
+async def test_an_append_with_the_events_of_several_requests_has_a_span_in_the_trace_of_each(log: Log) -> None:
+    other = SAMPLED.replace("a", "e")
+    parents = (SAMPLED, other, UNSAMPLED, other, None)
+    with recording() as spans:
+        await log.append_together(
+            [traced(append_to("a", version=version), parent) for version, parent in enumerate(parents, 1)]
+        )
+    assert [(span.parent, span.error) for span in spans] == [(SAMPLED, ""), (other, "")]
+    assert spans[1].links == [spans[0].traceparent]

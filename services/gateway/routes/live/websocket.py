@@ -39,6 +39,7 @@ from services.gateway.live.client_pace import PATIENCE, Pace
 from services.gateway.live.client_queue import CloseReason
 from services.gateway.live.delivery import SubscriptionRequest
 from services.gateway.live.subscription import ClientEvent, Subscription
+from services.gateway.observability import request_spans
 from services.gateway.routes.live.query import EventsQuery
 from services.gateway.security import origins
 from services.gateway.security.access_tokens import Principal
@@ -184,9 +185,11 @@ class WebSockets:
         if route is None:
             raise Invalid(violations=(Violation("/command", f"One of {', '.join(sorted(self._commands))}"),))
         own_id = parse_request_id(None)
-        enter(Call(request_id=own_id))
+        span, traceparent = request_spans.begin_command()
+        enter(Call(request_id=own_id, traceparent=traceparent))
         request_input = Input(
             request_id=own_id,
+            traceparent=traceparent,
             signed_in=caller,
             address=address,
             headers=(
@@ -210,6 +213,8 @@ class WebSockets:
             raise
         finally:
             self._context.metrics.answered(endpoint.method, endpoint.path, status, time.perf_counter() - began)
+            if span is not None:
+                request_spans.end_command(span, endpoint.command, endpoint.method, endpoint.path, status)
         body, headers = encoded(reply)
         return Answer(command.id, reply.status, headers.get(POSITION, ""), None, msgspec.Raw(body) if body else None)
 

@@ -81,3 +81,14 @@ def test_a_line_is_never_longer_than_collectors_take() -> None:
         made = record("%s", "y" * 1_000_000)
         made.exc_info = sys.exc_info()
     assert len(JsonFormatter("auth").format(made)) < 100_000
+
+
+def test_a_digest_with_the_key_of_all_processes_stands_for_the_user(call: Call) -> None:
+    lines = [
+        json.loads(JsonFormatter(service, key).format(record("hello")))
+        for service, key in (("auth", b"k" * 32), ("session", b"k" * 32), ("session", b"o" * 32))
+    ]
+    assert [line["user"] for line in lines[:2]] == ["2dadd6a44590d38ab3042e24a19fe120"] * 2
+    assert lines[2]["user"] != lines[0]["user"]
+    assert "user" not in json.loads(JsonFormatter("auth").format(record("hello")))
+    assert "user" not in TextFormatter().format(record("hello"))

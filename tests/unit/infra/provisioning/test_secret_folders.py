@@ -44,6 +44,7 @@ def test_each_service_has_its_own_keys_and_its_logins_alone(folder: Path) -> Non
         assert (own | common) <= names[party]
         assert foreign == []
         Secrets.load(folder / party).service_key(party)
+        assert Secrets.load(folder / party).logs_key == everything.logs_key
         servers = (folder / party / "nats-url").read_text().split(",")
         login = f"{party}:{everything.nats_password(party)}"
         assert servers == [f"tls://{login}@nats-1:4222", f"tls://{login}@nats-2:4223"]
