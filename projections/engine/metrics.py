@@ -105,8 +105,9 @@ class ProjectionMetrics:
         self._pipeline, self._filling, self._is_live = pipeline, filling, is_live
         self._events_of_build = 0
         for stream in self._streams:
-            # Computed at each scrape: it grows between events.
+            # Computed at each scrape: both grow while no batch is written.
             LAG_SECONDS.labels(*self._labels, stream).set_function(partial(self._age, stream))
+            LAG_EVENTS.labels(*self._labels, stream).set_function(partial(self._left, stream))
 
     def set_standby(self) -> None:
         """Removes the figures that another process reports now."""
@@ -123,8 +124,6 @@ class ProjectionMetrics:
         """Records a written batch; an empty one has confirmed the checkpoint."""
         assert self._pipeline is not None
         assert self._filling is not None
-        for stream in self._streams:
-            LAG_EVENTS.labels(*self._labels, stream).set(self._pipeline.left_of(stream))
         CHECKPOINT.labels(*self._labels).set_to_current_time()
         for state, count in self._filling.letters._asdict().items():
             DEAD_LETTERS.labels(*self._labels, state).set(count)
@@ -149,6 +148,9 @@ class ProjectionMetrics:
 
     def recovered(self) -> None:
         self._failed.set(0)
+
+    def _left(self, stream: str) -> int:
+        return 0 if self._pipeline is None else self._pipeline.left_of(stream)
 
     def _age(self, stream: str) -> float:
         oldest = None if self._pipeline is None else self._pipeline.oldest(stream)

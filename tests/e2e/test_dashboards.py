@@ -1,6 +1,7 @@
 """Every panel of the dashboards is answered by a Prometheus that scrapes a running system; so is every alert."""
 
 import asyncio
+import json
 import math
 import time
 from pathlib import Path
@@ -8,7 +9,8 @@ from pathlib import Path
 from infra.devtools.dashboards.catalogue import DASHBOARDS
 from infra.runtime.run_file import find
 from tests.e2e.people import PASSWORD, Api
-from tests.fix_system import one_replica
+from tests.e2e.test_docs import blocks, typed
+from tests.fix_system import ROOT, System, one_replica
 from tests.prometheus_server import needs_prometheus, prometheus
 from tests.sse_client import listening
 
@@ -40,6 +42,15 @@ async def use_everything(api: Api) -> None:
     refreshed = await api.http.post("/v1/sessions/refresh", json={"refresh_token": first.refresh_token})
     assert refreshed.status_code == 200
     assert (await api.http.get(f"/v1/profiles/{second.user_id}")).status_code == 200
+
+
+@one_replica
+def test_the_how_to_makes_the_list_of_targets(system: System) -> None:
+    targets = json.loads(typed(system, blocks(ROOT / "docs" / "howto" / "see-inside.md")[0]))
+    listed = {
+        entry["labels"]["service"]: [f"http://{target}/metrics"] for entry in targets for target in entry["targets"]
+    }
+    assert listed == find(system.data_dir).metrics
 
 
 @one_replica

@@ -161,6 +161,9 @@ def _panels(dashboard: Dashboard) -> Iterator[Json]:
 def _panel(panel: Panel, number: int, position: Json) -> Json:
     about = f" Needs {panel.exporter}; empty without it." if panel.exporter else ""
     defaults: Json = {"unit": panel.unit, "thresholds": {"mode": "absolute", "steps": _steps(panel)}}
+    if panel.stat and panel.unit == "short":
+        # Counts; an increase is extrapolated and may have a fraction.
+        defaults["decimals"] = 0
     if not panel.stat:
         defaults["min"] = 0
         defaults["color"] = {"mode": "palette-classic"}

@@ -42,7 +42,7 @@ OVERVIEW = Dashboard(
                     f"sum(rate(vestnik_http_requests_total{{{_CLIENTS}}}[$__rate_interval]))",
                     unit="reqps",
                 ),
-                stat("Live connections", "Open SSE and WebSocket connections.", "sum(vestnik_live_clients)"),
+                stat("Clients connected", "Open SSE and WebSocket connections.", "sum(vestnik_live_clients)"),
                 stat(
                     "Oldest unapplied event",
                     "How stale the most stale read model is. See the dashboard of the projections.",

@@ -22,35 +22,35 @@ PEOPLE = Dashboard(
     description="Registrations, logins and their failures, messages, anomalies. No metric identifies a person.",
     sections=(
         Section(
-            "Last hour",
+            "At a glance",
             (
                 stat(
-                    "Registrations",
+                    "Registrations, 1 h",
                     "Accounts registered, verified or not.",
                     _requests("/v1/users", "POST", "201", "1h", "increase") + " or vector(0)",
                 ),
                 stat(
-                    "Logins",
+                    "Logins, 1 h",
                     "Sessions begun with a password.",
                     _requests(_LOGIN, "POST", "201", "1h", "increase") + " or vector(0)",
                 ),
                 stat(
-                    "Failed logins",
+                    "Failed logins, 1 h",
                     "Wrong passwords, codes or unknown accounts.",
                     _requests(_LOGIN, "POST", "401", "1h", "increase") + " or vector(0)",
                 ),
                 stat(
-                    "Messages",
+                    "Messages, 1 h",
                     "Messages sent over REST; those over WebSocket are in the events of MESSAGING.",
                     _requests(_SEND, "POST", "201", "1h", "increase") + " or vector(0)",
                 ),
                 stat(
-                    "People online",
+                    "Online",
                     "Users known to be online at any gateway.",
                     'max(vestnik_presence_users{at="all"})',
                 ),
                 stat(
-                    "Anomalies",
+                    "Anomalies, 1 h",
                     "Anomalies of the last hour. Runbook: anomalies.md.",
                     "sum(max by (rule) (vestnik_anomalies))",
                     bad_from=1,

@@ -41,7 +41,7 @@ PROJECTIONS = Dashboard(
                     bad_from=1,
                 ),
                 stat(
-                    "Dead letters",
+                    "Failed events",
                     "Events that could not be applied. Runbook: dead-letter.md.",
                     'sum(max by (projection, version) (vestnik_projection_dead_letters{state="failed"}))',
                     bad_from=1,

@@ -159,7 +159,8 @@ class Pipeline:
 
     def left_of(self, stream: str) -> int:
         """The known number of a stream's events that are not written yet."""
-        return len(self._next.messages.get(stream, ())) + self.pending(stream)
+        read = (batch.messages.get(stream, ()) for batch in (self._current, self._next) if batch is not None)
+        return sum(map(len, read)) + self.pending(stream)
 
     def oldest(self, stream: str) -> int | None:
         """Storage time of the stream's oldest event that is not written yet, in nanoseconds; None: there is none.

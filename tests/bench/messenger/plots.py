@@ -14,7 +14,7 @@ PEERS: Mapping[str, Mapping[str, float]] = {
     "read": {"ejabberd": 347, "prosody": 138, "Synapse": 102},
 }
 _WIDTH, _LABEL, _ROW, _BAR = 860, 190, 24, 15
-_COLOURS = (
+COLOURS = (
     "#2f6f9f",
     "#c8742c",
     "#5d8f3c",
@@ -51,7 +51,7 @@ def throughput(outcomes: Iterable[Outcome]) -> str:
     bars: list[Bar] = []
     for each in outcomes:
         bars.append(
-            (each.scenario, [(each.per_second, _COLOURS[0])], f"{each.per_second:,.0f}/s", FLOORS.get(each.scenario))
+            (each.scenario, [(each.per_second, COLOURS[0])], f"{each.per_second:,.0f}/s", FLOORS.get(each.scenario))
         )
         for peer, rate in PEERS.get(each.scenario, {}).items():
             bars.append((f"{each.scenario}: {peer}", [(rate, _PEER)], f"{rate:,.0f}/s", None))
@@ -63,15 +63,15 @@ def latency(outcomes: Iterable[Outcome]) -> str:
     bars: list[Bar] = []
     for each in outcomes:
         parts = [
-            (each.p50, _COLOURS[0]),
-            (max(each.p99 - each.p50, 0.0), _COLOURS[1]),
-            (max(each.p999 - each.p99, 0.0), _COLOURS[5]),
+            (each.p50, COLOURS[0]),
+            (max(each.p99 - each.p50, 0.0), COLOURS[1]),
+            (max(each.p999 - each.p99, 0.0), COLOURS[5]),
         ]
         bars.append((each.scenario, parts, f"{each.p50:,.1f} / {each.p99:,.1f} / {each.p999:,.1f} ms", None))
     return _chart(
         "Time to the answer, ms: p50 / p99 / p99.9",
         bars,
-        {"p50": _COLOURS[0], "p99": _COLOURS[1], "p99.9": _COLOURS[5]},
+        {"p50": COLOURS[0], "p99": COLOURS[1], "p99.9": COLOURS[5]},
     )
 
 
@@ -79,7 +79,7 @@ def processor(outcomes: Iterable[Outcome]) -> str:
     """CPU time per request by process, in microseconds; logins, which cost far more, are left out."""
     shown = [each for each in outcomes if each.cpu and "login" not in each.scenario]
     parts = sorted({part for each in shown for part in each.cpu})
-    colours = {part: _COLOURS[place % len(_COLOURS)] for place, part in enumerate(parts)}
+    colours = {part: COLOURS[place % len(COLOURS)] for place, part in enumerate(parts)}
     bars: list[Bar] = [
         (
             each.scenario,

@@ -39,6 +39,8 @@ def test_every_panel_has_its_own_id_a_description_and_queries_of_the_chosen_data
     assert (variable["name"], variable["type"], variable["query"]) == ("datasource", "datasource", "prometheus")
     ids = [panel["id"] for panel in whole["panels"]]
     assert len(ids) == len(set(ids))
+    titles = [panel["title"] for panel in whole["panels"] if panel["type"] != "row"]
+    assert len(titles) == len(set(titles))
     for panel in (panel for panel in whole["panels"] if panel["type"] != "row"):
         assert panel["description"].strip().endswith(".") or panel["description"].endswith("?")
         assert panel["targets"], panel["title"]
