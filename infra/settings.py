@@ -296,8 +296,8 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
     metrics_listen: Annotated[
         str,
         Doc(
-            description="`host:port` where this process serves `/metrics` for Prometheus and `/livez` for liveness "
-            "probes; empty: on the loopback, 1,000 above its own port; `off`: nowhere."
+            description="`host:port` where this process serves `/metrics` for Prometheus, and `/livez` and, unless it "
+            "is a gateway, `/readyz` for probes; empty: on the loopback, 1,000 above its own port; `off`: nowhere."
         ),
     ] = ""
     listen_shared: Annotated[

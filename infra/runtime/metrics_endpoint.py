@@ -1,7 +1,9 @@
-"""`GET /metrics` for Prometheus and `GET /livez` for liveness probes, in every Vestnik process.
+"""`GET /metrics` for Prometheus, and `GET /livez` and `GET /readyz` for probes, in every Vestnik process.
 
 `/livez` answers 200 while the process's event loop turns, whatever NATS, PostgreSQL and the other services do: a
-restart would not bring those back. The endpoint starts before the process connects to anything.
+restart would not bring those back. `/readyz` of a service answers as its gRPC health check does, for probes that can
+present no certificate; the gateway has its own at its own port. The endpoint starts before the process connects to
+anything.
 
 It runs in the process's event loop, where collectors may read what the loop changes. A connection carries one request
 and is aborted after 5 s; at most 16 are open. The endpoint is meant for the operators' network and listens on the
@@ -29,6 +31,7 @@ _CONNECTIONS = 16
 _HIGHEST_PORT = 65_535
 
 Exposition = Callable[[], bytes]
+Condition = Callable[[], bool]
 
 
 class MetricsAddressInUse(OperatorError):
@@ -44,8 +47,10 @@ def exposition() -> bytes:
 
 
 @asynccontextmanager
-async def metrics_endpoint(settings: Settings, port: int, figures: Exposition = exposition) -> AsyncIterator[None]:
-    """Serves metrics and liveness until the context is left.
+async def metrics_endpoint(
+    settings: Settings, port: int, figures: Exposition = exposition, *, ready: Condition | None = None
+) -> AsyncIterator[None]:
+    """Serves metrics, liveness and, if there is a condition for it, readiness until the context is left.
 
     `port`: the process's own port; without a configured address the metrics port is `BESIDE` above it, and the endpoint
     is left out if that port cannot be used.
@@ -59,12 +64,14 @@ async def metrics_endpoint(settings: Settings, port: int, figures: Exposition = 
         return
 
     async def respond(request: web.BaseRequest) -> web.Response:
-        if request.path not in ("/metrics", "/livez"):
+        if request.path not in ("/metrics", "/livez") and (request.path != "/readyz" or ready is None):
             raise web.HTTPNotFound
         if request.method not in ("GET", "HEAD"):
             raise web.HTTPMethodNotAllowed(request.method, ("GET", "HEAD"))
         if request.path == "/livez":
             response = web.Response(text="live")
+        elif request.path == "/readyz" and ready is not None:
+            response = web.Response(text="ready") if ready() else web.Response(status=503, text="not ready")
         else:
             response = web.Response(body=figures(), headers={"Content-Type": CONTENT_TYPE_LATEST})
         response.force_close()

@@ -59,6 +59,7 @@ class ServiceProcess:
         self.log = Log(nats, quorum=self.quorum, watches=self.watches)
         self._stop = asyncio.Event()
         self._failed = False
+        self._ready = False
         self._tasks: set[asyncio.Task[None]] = set()
         self._clients: list[Client] = []
         self._conditions: list[Callable[[], bool]] = []
@@ -81,6 +82,10 @@ class ServiceProcess:
     def ready_when(self, condition: Callable[[], bool]) -> None:
         """Adds a readiness condition: health reports SERVING only while all of them hold."""
         self._conditions.append(condition)
+
+    def is_ready(self) -> bool:
+        """What the health check of the process says."""
+        return self._ready and not self._stop.is_set()
 
     async def serve(self, handlers: Collection[Servable]) -> None:
         """Serves gRPC until SIGTERM or SIGINT, then drains; contracts/services.py lists the permitted callers.
@@ -137,7 +142,8 @@ class ServiceProcess:
 
     async def _watch_readiness(self, server: RpcServer) -> None:
         while True:
-            server.set_ready(self.nats.is_connected and all(condition() for condition in self._conditions))
+            self._ready = self.nats.is_connected and all(condition() for condition in self._conditions)
+            server.set_ready(self._ready)
             if self.nats.is_closed:
                 # The client library closes the connection by itself on server errors that it considers fatal, such as
                 # an authentication timeout. Nothing here would ever work again.
@@ -165,7 +171,17 @@ class ServiceProcess:
 @asynccontextmanager
 async def service_process(name: str, settings: Settings) -> AsyncIterator[ServiceProcess]:
     """Opens what the service needs, creates its stream if needed, and closes everything at the end."""
-    async with metrics_endpoint(settings, settings.listen_address(name)[1]), _opened(name, settings) as process:
+    # The endpoint serves before there is a process.
+    processes: list[ServiceProcess] = []
+    async with (
+        metrics_endpoint(
+            settings,
+            settings.listen_address(name)[1],
+            ready=lambda: any(process.is_ready() for process in processes),
+        ),
+        _opened(name, settings) as process,
+    ):
+        processes.append(process)
         yield process
 
 

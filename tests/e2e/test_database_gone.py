@@ -51,6 +51,8 @@ def test_readiness_and_metrics_say_that_the_database_is_gone(alone: System) -> N
     processes = {service: alone.serving(service)[0] for service in ("auth", "gateway")}
     for service, process in processes.items():
         assert probe(process, "ready", service) == (0, f"{service} is ready\n")
+    readiness = find(alone.data_dir).metrics["auth"][0].replace("/metrics", "/readyz")
+    assert httpx.get(readiness, timeout=60).status_code == 200
     asyncio.run(drop())
     wait_until(lambda: not alone.is_ready(), "/readyz says that the database is gone")
     answer = httpx.get(f"{alone.url}/readyz")
@@ -62,6 +64,7 @@ def test_readiness_and_metrics_say_that_the_database_is_gone(alone: System) -> N
         wait_until(lambda: probe(process, "ready", service)[0] == 1, f"{service} is not ready")  # noqa: B023 - now
         assert f"{service} is not ready" in probe(process, "ready", service)[1]
         assert probe(process, "live", service) == (0, f"{service} is live\n")
+    assert httpx.get(readiness, timeout=60).status_code == 503
     metrics = find(alone.data_dir).metrics
     # For the process that lost it, and for the gateway that checks that process.
     for service, down in (("messaging", "postgres"), ("gateway", "messaging")):

@@ -152,6 +152,8 @@ CONTAINER_SECURITY: dict[str, Any] = {
 def _container(service: Service) -> dict[str, Any]:
     used = RESOURCES[service.name]
     alive = {"httpGet": {"path": "/livez", "port": "metrics"}}
+    # Not the kubelet's gRPC probe, which can present no certificate.
+    ready = {"httpGet": {"path": "/readyz", "port": "http" if service.name == GATEWAY else "metrics"}}
     return {
         "name": service.name,
         "image": VESTNIK,
@@ -162,7 +164,7 @@ def _container(service: Service) -> dict[str, Any]:
         # Within a minute of its start a process must answer; whatever it then waits for, it lives.
         "startupProbe": {**alive, "periodSeconds": 2, "failureThreshold": 30, "timeoutSeconds": 5},
         "livenessProbe": {**alive, "periodSeconds": 10, "failureThreshold": 6, "timeoutSeconds": 5},
-        "readinessProbe": {**_ready(service), "periodSeconds": 10, "failureThreshold": 2, "timeoutSeconds": 6},
+        "readinessProbe": {**ready, "periodSeconds": 5, "failureThreshold": 2, "timeoutSeconds": 5},
         "lifecycle": {"preStop": {"sleep": {"seconds": _NOTICED_SECONDS}}},
         "resources": {
             "requests": {"cpu": f"{used.cpu}m", "memory": f"{used.memory}Mi"},
@@ -174,13 +176,6 @@ def _container(service: Service) -> dict[str, Any]:
             {"name": "secrets", "mountPath": SECRETS, "readOnly": True},
         ],
     }
-
-
-def _ready(service: Service) -> dict[str, Any]:
-    """The kubelet's own gRPC probe cannot present a certificate, so the services are asked by a command."""
-    if service.name == GATEWAY:
-        return {"httpGet": {"path": "/readyz", "port": "http"}}
-    return {"exec": {"command": ["vestnik", "probe", "ready", service.name]}}
 
 
 def _environment(service: Service) -> dict[str, str]:

@@ -50,6 +50,20 @@ async def test_liveness_is_told_without_the_figures() -> None:
         assert (await client.post(f"http://127.0.0.1:{port}/livez")).status_code == 405
 
 
+async def test_readiness_is_what_the_process_says_of_itself() -> None:
+    ready = False
+    port = free_port()
+    async with (
+        metrics_endpoint(at(port), 0, ready=lambda: ready),
+        httpx.AsyncClient(base_url=f"http://127.0.0.1:{port}", timeout=60) as client,
+    ):
+        assert (await client.get("/readyz")).status_code == 503
+        ready = True
+        answer = await client.get("/readyz")
+        assert (answer.status_code, answer.text) == (200, "ready")
+        assert (await client.post("/readyz")).status_code == 405
+
+
 async def test_nothing_else_is_told() -> None:
     port = free_port()
     async with (
@@ -57,6 +71,7 @@ async def test_nothing_else_is_told() -> None:
         httpx.AsyncClient(base_url=f"http://127.0.0.1:{port}", timeout=60) as client,
     ):
         assert (await client.get("/")).status_code == 404
+        assert (await client.get("/readyz")).status_code == 404
         assert (await client.get("/metrics/../secrets")).status_code == 404
         assert (await client.post("/metrics")).status_code == 405
 
