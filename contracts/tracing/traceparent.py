@@ -3,8 +3,11 @@
 `00-<trace id>-<span id>-<flags>`, all in hexadecimal. The last bit of the flags says whether the trace is sampled.
 """
 
+import re
 from typing import NamedTuple
 
+# Version 00, and the fields that later versions keep.
+_VALID = re.compile(r"(?!ff)[0-9a-f]{2}-(?!0{32})[0-9a-f]{32}-(?!0{16})[0-9a-f]{16}-[0-9a-f]{2}")
 _ODD = frozenset("13579bdf")
 
 
@@ -12,6 +15,11 @@ class ParentSpan(NamedTuple):
     trace_id: int
     span_id: int
     flags: int
+
+
+def valid(header: str | None) -> str | None:
+    """The header of a caller that is not trusted; None if it is not valid."""
+    return header if header and _VALID.fullmatch(header) else None
 
 
 def is_sampled(traceparent: str) -> bool:

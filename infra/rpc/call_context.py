@@ -7,6 +7,7 @@ import msgspec
 
 from contracts.envelope import Provenance
 from contracts.positions import Position
+from contracts.tracing.traceparent import valid
 from contracts.values.ids import new_id
 
 REQUEST_ID = "x-request-id"
@@ -83,7 +84,7 @@ class Call(msgspec.Struct, frozen=True, kw_only=True):
         return cls(
             request_id=text(REQUEST_ID) or new_id(),
             correlation_id=text(CORRELATION_ID),
-            traceparent=text(TRACEPARENT) or None,
+            traceparent=valid(text(TRACEPARENT)),
             position=Position.decode(text(POSITION)),
             actor=actor,
             caller=caller,

@@ -21,6 +21,7 @@ from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
 
 from contracts.errors import Forbidden, NotFound, ProfileNotFound, Unauthenticated, VestnikError
 from contracts.services import permitted_callers
+from contracts.tracing.spans import Span, SpanKind, child
 from contracts.values.ids import is_id
 from infra.rpc.call_context import POSITION, REQUEST_ID, Call, enter
 from infra.rpc.service_tokens import Verifier
@@ -30,6 +31,7 @@ from services.profile.commands import ProfileCommands
 AUTHORIZATION = "authorization"
 _CERTIFICATE = "certificate"
 _SAME_OVER_GRPC = "/vestnik.profile.v1.ProfileService/GetProfile"
+_ROUTE = "/profiles/{user_id}"
 CACHE_CONTROL = "public, max-age=60, stale-while-revalidate=300"
 
 
@@ -46,16 +48,28 @@ class Problem(msgspec.Struct, frozen=True):
 
 def profile_app(commands: ProfileCommands, verifier: Verifier) -> Starlette:
     async def get_profile(request: Request) -> Response:
+        span: Span | None = None
+        status = VestnikError.status
         try:
-            return await _get(request, commands, _call(request, verifier))
+            call = _call(request, verifier)
+            span = child(call.traceparent, SpanKind.SERVER, "GET", _ROUTE)
+            if span is not None:
+                call = msgspec.structs.replace(call, traceparent=span.traceparent)
+            response = await _get(request, commands, call)
+            status = response.status_code
         except VestnikError as error:
-            return _problem(request, error)
+            response = _problem(request, error)
+            status = error.status
+        finally:
+            if span is not None:
+                _end(span, status)
+        return response
 
     async def not_found(request: Request, _: Exception) -> Response:
         return _problem(request, NotFound())
 
     return Starlette(
-        routes=[Route("/profiles/{user_id}", get_profile, methods=["GET"])],
+        routes=[Route(_ROUTE, get_profile, methods=["GET"])],
         exception_handlers={404: not_found},
     )
 
@@ -134,6 +148,13 @@ def _call(request: Request, verifier: Verifier) -> Call:
     if credential.service not in permitted_callers(_SAME_OVER_GRPC):
         raise Forbidden(f"{credential.service} may not call this at profile.")
     return Call.from_metadata(headers, credential.service, credential.user)
+
+
+def _end(span: Span, status: int) -> None:
+    span.set("http.request.method", "GET")
+    span.set("http.route", _ROUTE)
+    span.set("http.response.status_code", status)
+    span.end(str(status) if status >= VestnikError.status else "")
 
 
 def _has(if_none_match: str, tag: str) -> bool:

@@ -3,6 +3,7 @@
 import asyncio
 import itertools
 import time
+from collections.abc import Mapping
 from types import TracebackType
 from typing import Self
 
@@ -20,7 +21,8 @@ from contracts.errors import (
 )
 from contracts.positions import Position
 from contracts.subjects import AUTH, PROFILE
-from infra.rpc.call_context import Call
+from contracts.tracing.spans import SpanKind, child
+from infra.rpc.call_context import TRACEPARENT, Call
 from infra.rpc.replicas import Address, Replicas
 from infra.rpc.service_tokens import Issuer
 from infra.rpc.tls import Tls
@@ -33,6 +35,7 @@ _SECONDS = 7.0
 _CONNECT_SECONDS = 1.0
 _CONNECTIONS = 100
 _LARGEST = 64 * 1024
+_ROUTE = "/profiles/{user_id}"
 
 
 class _Refusal(msgspec.Struct):
@@ -126,12 +129,30 @@ class ProfileReader:
         raise failure
 
     async def _ask(self, address: Address, user_id: str, call: Call, deadline: float) -> CachedProfile:
-        assert self._session is not None
         host, port = address
         scheme = "http" if self._tls is None else "https"
         url = f"{scheme}://{f'[{host}]' if ':' in host else host}:{port}/profiles/{user_id}"
         expected = None if self._tls is None else self._tls.target
         headers = call.metadata() | self._service_token(user_id, call)
+        span = child(call.traceparent, SpanKind.CLIENT, "GET", _ROUTE)
+        if span is None:
+            return await self._request(url, headers, expected, deadline)
+        failure = ""
+        try:
+            return await self._request(url, {**headers, TRACEPARENT: span.traceparent}, expected, deadline)
+        except BaseException as error:
+            failure = type(error).__name__
+            raise
+        finally:
+            span.set("http.request.method", "GET")
+            span.set("url.template", _ROUTE)
+            span.end(failure)
+
+    async def _request(
+        self, url: str, headers: Mapping[str, str], expected: str | None, deadline: float
+    ) -> CachedProfile:
+        """`expected`: the name in the service's certificate; None without TLS."""
+        assert self._session is not None
         response = self._session.get(url, headers=headers, server_hostname=expected)
         async with asyncio.timeout(deadline - time.monotonic()), response as answer:
             body = await answer.content.read(_LARGEST + 1)

@@ -1,4 +1,4 @@
-"""A request's headers, and its id and trace context, taken from them if valid."""
+"""A request's headers, and its id, taken from them if valid."""
 
 import re
 from functools import lru_cache
@@ -11,8 +11,6 @@ from contracts.values.ids import new_id
 
 D = TypeVar("D")
 _REQUEST_ID = re.compile(r"[A-Za-z0-9._-]{1,128}")
-# W3C Trace Context, version 00 and the fields that later versions keep.
-_TRACEPARENT = re.compile(r"(?!ff)[0-9a-f]{2}-(?!0{32})[0-9a-f]{32}-(?!0{16})[0-9a-f]{16}-[0-9a-f]{2}")
 # ASGI scope key: the request's headers, parsed once.
 _HEADERS: Final = "vestnik.headers"
 
@@ -60,8 +58,3 @@ def parse_request_id(header: str | None) -> str:
 def correlation_id(header: str | None, shown: str) -> str:
     """A new id beside the shown one if that is the client's; empty if the shown one is ours."""
     return new_id() if header == shown else ""
-
-
-def parse_traceparent(header: str | None) -> str | None:
-    """The client's trace context if valid, else None."""
-    return header if header and _TRACEPARENT.fullmatch(header) else None

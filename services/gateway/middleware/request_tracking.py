@@ -4,7 +4,9 @@ import time
 
 from starlette.types import ASGIApp, Receive, Scope, Send
 
-from services.gateway.http.request_headers import parse_request_id, parse_traceparent, request_headers
+from contracts.tracing import traceparent
+from infra.rpc.call_context import TRACEPARENT
+from services.gateway.http.request_headers import parse_request_id, request_headers
 from services.gateway.http.response import REQUEST_ID, STATUS
 from services.gateway.observability.metrics import UNMATCHED, Metrics
 from services.gateway.observability.request_spans import begin_span, end_span
@@ -32,7 +34,7 @@ def begin_tracking(scope: Scope) -> float:
     """Gives the request its id, and a span if it is sampled; returns the time."""
     headers = request_headers(scope)
     scope["state"][REQUEST_ID] = parse_request_id(headers.get("x-request-id"))
-    begin_span(scope, parse_traceparent(headers.get("traceparent")))
+    begin_span(scope, traceparent.valid(headers.get(TRACEPARENT)))
     return time.perf_counter()
 
 

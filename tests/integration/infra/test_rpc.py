@@ -120,7 +120,7 @@ async def test_a_call_carries_the_request_id_the_position_and_the_actor(secrets:
         return await known(message)
 
     port = free_port()
-    call = Call(request_id="r-1", traceparent="00-a-b-01", position=Position.at("AUTH", 7), actor="u")
+    call = Call(request_id="r-1", traceparent=UNSAMPLED, position=Position.at("AUTH", 7), actor="u")
     async with serving(secrets, remember, port), calling(secrets, port) as client:
         assert await ask(client, context=call) == "u"
     (served,) = seen

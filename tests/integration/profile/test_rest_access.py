@@ -15,6 +15,7 @@ from contracts.errors import VestnikError
 from contracts.positions import Position
 from contracts.subjects import AUTH
 from contracts.values.ids import new_id
+from infra.embedded.ports import free_port
 from infra.provisioning.certificates import make_certificates
 from infra.rpc.call_context import Call
 from infra.rpc.replicas import Replicas
@@ -30,6 +31,7 @@ from services.gateway.observability.metrics import Metrics
 from services.profile.commands import ProfileCommands
 from services.profile.domain import PublicProfile
 from services.profile.rest import profile_app, serve_rest
+from tests.recording_tracer import SAMPLED, UNSAMPLED, recording
 
 ANNA = new_id()
 
@@ -154,3 +156,25 @@ async def test_a_token_that_is_not_the_gateways_for_profile_reads_nothing(settin
         # What names a user without a token names nobody.
         await http.get(f"/profiles/{ANNA}", headers={"Vestnik-Actor": ANNA})
     assert [(each.actor, each.caller) for each in commands.calls] == [(None, "rest")]
+
+
+async def test_a_read_has_a_span_at_both_ends_if_its_trace_is_sampled(settings: Settings) -> None:
+    async with serving(settings) as (commands, port), reading(settings, port) as reads, httpx.AsyncClient() as http:
+        with recording() as spans:
+            for traceparent in (SAMPLED, UNSAMPLED):
+                await reads.get(ANNA, msgspec.structs.replace(call(), traceparent=traceparent))
+            response = await http.get(f"http://127.0.0.1:{port}/profiles/{ANNA}", headers={"traceparent": "x1"})
+    assert response.status_code == 200
+    sent, served = spans
+    assert (sent.name, served.name) == ("GET /profiles/{user_id}", "GET /profiles/{user_id}")
+    assert (sent.parent, served.parent) == (SAMPLED, sent.traceparent)
+    assert (sent.error, served.error, served.attributes["http.response.status_code"]) == ("", "", 200)
+    assert [each.traceparent for each in commands.calls] == [served.traceparent, UNSAMPLED, None]
+
+
+async def test_the_span_of_a_read_that_reaches_nobody_ends_too(settings: Settings) -> None:
+    async with reading(settings, free_port()) as reads:
+        with recording() as spans, pytest.raises(VestnikError):
+            await reads.get(ANNA, msgspec.structs.replace(call(), traceparent=SAMPLED))
+    assert spans
+    assert {span.error for span in spans} == {"ClientConnectorError"}

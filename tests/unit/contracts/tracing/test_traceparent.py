@@ -2,7 +2,7 @@
 
 import pytest
 
-from contracts.tracing.traceparent import ParentSpan, format_traceparent, is_sampled, not_sampled, parse
+from contracts.tracing.traceparent import ParentSpan, format_traceparent, is_sampled, not_sampled, parse, valid
 
 PARENT = f"00-{'ab' * 16}-{'cd' * 8}-01"
 
@@ -33,3 +33,23 @@ def test_the_last_bit_of_the_flags_decides(flags: str, sampled: bool) -> None:
 def test_what_names_no_span_is_refused(text: str) -> None:
     with pytest.raises(ValueError):
         parse(text)
+
+
+@pytest.mark.parametrize(
+    ("header", "is_valid"),
+    [
+        (PARENT, True),
+        (f"01-{'ab' * 16}-{'cd' * 8}-00", True),
+        (None, False),
+        ("", False),
+        ("x", False),
+        (f"ff-{'ab' * 16}-{'cd' * 8}-01", False),
+        (f"00-{'AB' * 16}-{'cd' * 8}-01", False),
+        (f"00-{'00' * 16}-{'cd' * 8}-01", False),
+        (f"00-{'ab' * 16}-{'00' * 8}-01", False),
+        (f"{PARENT}-more", False),
+        (f"{PARENT}\n", False),
+    ],
+)
+def test_a_header_is_taken_only_if_it_is_valid(header: str | None, is_valid: bool) -> None:
+    assert valid(header) == (header if is_valid else None)

@@ -3,6 +3,9 @@
 import json
 import subprocess
 import sys
+from pathlib import Path
+
+from infra.security.secrets import Secrets
 
 PROGRAM = """
 import asyncio, logging, sys, threading, warnings
@@ -68,3 +71,27 @@ def test_text_has_the_same() -> None:
     printed = run("text")
     for what in ("uvicorn", "psycopg", "warning", "task", "thread", "destructor", "process"):
         assert f"\n{what}" in printed
+
+
+def test_every_process_with_the_key_writes_the_same_for_a_user(tmp_path: Path) -> None:
+    program = """
+import logging, sys
+from pathlib import Path
+from infra.logs.log_setup import configure_logging
+from infra.rpc.call_context import Call, enter
+from infra.settings import Settings
+configure_logging(Settings(log_format="json", secrets_dir=sys.argv[1]), sys.argv[2])
+enter(Call(request_id="r", actor="anna"))
+logging.getLogger("of a call").warning("hello")
+"""
+    Secrets.create(tmp_path / "secrets")
+    lines = []
+    for folder, service in (("secrets", "auth"), ("secrets", "gateway"), ("none", "auth")):
+        done = subprocess.run(
+            [sys.executable, "-c", program, str(tmp_path / folder), service], capture_output=True, text=True, check=True
+        )
+        lines.append(json.loads(done.stderr))
+    assert lines[0]["user"] == lines[1]["user"]
+    assert len(lines[0]["user"]) == 32
+    # Without the key a process starts too, and names nobody.
+    assert "user" not in lines[2]

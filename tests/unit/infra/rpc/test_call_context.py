@@ -2,6 +2,7 @@
 
 from contracts.envelope import Provenance
 from infra.rpc.call_context import Call
+from tests.recording_tracer import UNSAMPLED
 
 
 def passed_on(call: Call) -> Call:
@@ -19,3 +20,9 @@ def test_an_id_of_ours_is_stored_once() -> None:
     assert passed_on(Call(request_id="ours", actor="anna")).provenance() == Provenance(
         actor="anna", correlation_id="ours"
     )
+
+
+def test_a_trace_context_that_is_not_valid_is_left_out() -> None:
+    for header in ("x", f"00-{'0' * 32}-{'1' * 16}-01"):
+        assert Call.from_metadata({"traceparent": header}, "rest", None).traceparent is None
+    assert passed_on(Call(request_id="ours", traceparent=UNSAMPLED)).traceparent == UNSAMPLED

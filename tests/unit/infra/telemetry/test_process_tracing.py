@@ -1,5 +1,6 @@
 """When a process traces, by the variables of its environment."""
 
+import socket
 import subprocess
 import sys
 
@@ -61,3 +62,21 @@ def test_it_is_on_until_the_process_ends() -> None:
     with process_tracing("messaging", ENDPOINT):
         assert spans.is_on()
     assert not spans.is_on()
+
+
+def test_a_collector_that_never_answers_keeps_no_process_from_its_end() -> None:
+    program = """
+from contracts.tracing import spans
+from infra.telemetry.process_tracing import process_tracing
+with process_tracing("messaging"):
+    span, _ = spans.enter(None, "request")
+    span.end()
+"""
+    with socket.create_server(("127.0.0.1", 0)) as silent:
+        environ = {
+            "OTEL_EXPORTER_OTLP_ENDPOINT": f"http://127.0.0.1:{silent.getsockname()[1]}",
+            # The export alone would last for longer than the test waits.
+            "OTEL_EXPORTER_OTLP_TIMEOUT": "600",
+        }
+        done = subprocess.run([sys.executable, "-c", program], env=environ, timeout=120, check=False)
+    assert done.returncode == 0
