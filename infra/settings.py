@@ -321,6 +321,20 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
         ),
     ] = deadlines.DRAIN
 
+    hang_seconds: Annotated[
+        float,
+        Doc(
+            ge=0,
+            le=300,
+            description="`vestnik up` ends and restarts a process whose event loop has not turned for as long, not "
+            "counting time for which the machine was too busy to run it; 0: never, for work with a debugger.",
+        ),
+    ] = 5.0
+    heartbeat_fd: Annotated[
+        int,
+        Doc(ge=-1, description="A pipe for signs of life that the process inherits from its supervisor; -1: none."),
+    ] = -1
+
     def __post_init__(self) -> None:
         msgspec.structs.force_setattr(self, _ADDRESSES, {**DEFAULT_ADDRESSES, **self.addresses})
 

@@ -1,12 +1,17 @@
-"""A service's process as a supervised program."""
+"""A service's process as a supervised program; one that hangs is ended, so that it is started again."""
 
+import asyncio
+import os
 import signal
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 
 from infra.embedded.child_process import Child, OnLine
 from infra.operator_errors import OperatorError
+from infra.supervisor.liveness import wait_until_hung
 
 BEYOND_DRAIN = 5.0
+# Seconds for a process that hangs to write where its threads are.
+_LAST_WORDS = 1.0
 
 
 class ServiceProgram:
@@ -20,30 +25,67 @@ class ServiceProgram:
         *,
         drain_seconds: float,
         descriptors: Sequence[int] = (),
+        hang_seconds: float = 0.0,
+        on_hang: Callable[[str], None] = lambda _: None,
     ) -> None:
+        """`hang_seconds`: after which it is ended if its event loop does not turn; 0: never.
+
+        `on_hang`: called with the reason.
+        """
         self._command = command
         self._environ = environ
         self._on_line = on_line
         self._patience = drain_seconds + BEYOND_DRAIN
         self._descriptors = descriptors
+        self._hang_seconds = hang_seconds
+        self._on_hang = on_hang
         self._child: Child | None = None
+        # Where its heartbeats arrive.
+        self._heartbeats = -1
 
     @property
     def pid(self) -> int:
         return self._running().pid
 
     async def start(self) -> None:
-        # SIGKILL when the supervisor dies: it loses nothing that was acknowledged, and no process is left over.
-        self._child = await Child.start(
-            self._command,
-            death_signal=signal.SIGKILL,
-            environ=self._environ,
-            on_line=self._on_line,
-            descriptors=self._descriptors,
-        )
+        self._close_heartbeats()
+        self._heartbeats, heart = os.pipe()
+        os.set_blocking(self._heartbeats, False)
+        try:
+            # SIGKILL when the supervisor dies: it loses nothing that was acknowledged, and no process is left over.
+            self._child = await Child.start(
+                self._command,
+                death_signal=signal.SIGKILL,
+                environ={**self._environ, "VESTNIK_HEARTBEAT_FD": str(heart)},
+                on_line=self._on_line,
+                descriptors=[*self._descriptors, heart],
+            )
+        finally:
+            os.close(heart)
 
     async def wait(self) -> int:
-        return await self._running().wait()
+        child = self._running()
+        watching = asyncio.create_task(self._end_if_hung(child)) if self._hang_seconds else None
+        try:
+            return await child.wait()
+        finally:
+            if watching is not None:
+                watching.cancel()
+                await asyncio.gather(watching, return_exceptions=True)
+            self._close_heartbeats()
+
+    async def _end_if_hung(self, child: Child) -> None:
+        reason = await wait_until_hung(child.pid, self._heartbeats, self._hang_seconds)
+        self._on_hang(f"{reason}: ending it")
+        # Unless it is stopped, it writes the stacks of its threads.
+        child.send(signal.SIGABRT)
+        await asyncio.sleep(_LAST_WORDS)
+        child.kill()
+
+    def _close_heartbeats(self) -> None:
+        if self._heartbeats >= 0:
+            os.close(self._heartbeats)
+            self._heartbeats = -1
 
     async def stop(self) -> None:
         await self._running().stop(signal.SIGTERM, self._patience)

@@ -6,6 +6,7 @@ import signal
 import socket
 import time
 from collections.abc import Callable, Sequence
+from functools import partial
 
 import msgspec
 
@@ -207,6 +208,8 @@ class System:
             {**os.environ, **spec.settings.environment()},
             self._console.line_writer(spec.name),
             drain_seconds=spec.settings.drain_seconds,
+            hang_seconds=spec.settings.hang_seconds,
+            on_hang=partial(self._console.line, spec.name, level="ERROR"),
         )
         return Supervised(
             spec.name,
@@ -224,6 +227,8 @@ class System:
             self._console.line_writer(spec.name),
             drain_seconds=settings.drain_seconds,
             descriptors=[listener.fileno()],
+            hang_seconds=settings.hang_seconds,
+            on_hang=partial(self._console.line, spec.name, level="ERROR"),
         )
         reachable = "127.0.0.1" if host == "0.0.0.0" else host  # noqa: S104 - asked, not bound
         return Supervised(spec.name, program, readiness_probes.http_ok(reachable, port, "/readyz"), self._console)

@@ -50,6 +50,24 @@ async def test_a_killed_part_loses_nothing_and_comes_back(fragile_api: Api, part
     await anna.sends(boris, "after the fault")
 
 
+@pytest.mark.parametrize("part", ["messaging", "gateway"])
+async def test_a_part_that_hangs_is_replaced_and_nothing_is_lost(fragile_api: Api, part: str) -> None:
+    api, system = fragile_api, fragile_api.system
+    history = await History.among(api, 3)
+    async with history.traffic():
+        await history.grows_by(20)
+        hanging = system.serving(part)[0]
+        hanging.send(signal.SIGSTOP)
+
+        def replaced() -> bool:
+            serving = system.serving(part)
+            return hanging not in serving and len(serving) == system.replicas and system.is_ready()
+
+        await asyncio.to_thread(wait_until, replaced, f"{part} replaced")
+        await history.grows_by(20)
+    await history.check()
+
+
 async def test_while_the_database_stands_still_what_needs_it_is_refused_together(fragile_api: Api) -> None:
     api, system = fragile_api, fragile_api.system
     anna, boris = await api.friends()

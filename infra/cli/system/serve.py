@@ -1,5 +1,6 @@
 """`vestnik serve`: runs one process of one service."""
 
+import faulthandler
 import importlib
 import logging
 import sys
@@ -18,14 +19,22 @@ def serve(service: str) -> None:
 
     from infra.cli.errors import MENDABLE
     from infra.logs.log_setup import configure_logging
+    from infra.supervisor.heartbeat import heartbeat
     from infra.telemetry.process_tracing import process_tracing
 
     settings = Settings.load()
     configure_logging(settings, service)
     main = importlib.import_module(f"services.{service}.main").main
+    # A process that hangs is ended with SIGABRT, and then writes the stacks of its threads.
+    faulthandler.enable()
+
+    async def alive() -> None:
+        async with heartbeat(settings.heartbeat_fd):
+            await main(settings)
+
     try:
         with process_tracing(service):
-            uvloop.run(main(settings))
+            uvloop.run(alive())
     except MENDABLE as error:
         # A line of the log, in its format.
         logging.getLogger("vestnik").critical("%s", error)
