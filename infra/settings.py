@@ -311,6 +311,16 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
             description="An open listening socket that the gateway inherits; -1: it opens host and port itself.",
         ),
     ] = -1
+    stop_delay_seconds: Annotated[
+        float,
+        Doc(
+            ge=0,
+            le=300,
+            description="How long a gateway that is stopped goes on accepting requests before it drains: `/readyz` "
+            "answers 503, and each answer closes its connection, so that balancers use another gateway. Longer than "
+            "they take to notice; 0: not at all.",
+        ),
+    ] = 0.0
     drain_seconds: Annotated[
         float,
         Doc(

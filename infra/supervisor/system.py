@@ -225,7 +225,7 @@ class System:
             self._command_of(spec.service),
             {**os.environ, **settings.environment()},
             self._console.line_writer(spec.name),
-            drain_seconds=settings.drain_seconds,
+            drain_seconds=settings.stop_delay_seconds + settings.drain_seconds,
             descriptors=[listener.fileno()],
             hang_seconds=settings.hang_seconds,
             on_hang=partial(self._console.line, spec.name, level="ERROR"),

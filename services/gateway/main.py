@@ -102,6 +102,8 @@ async def _run(settings: Settings, stop: asyncio.Event, metrics: Metrics) -> Non
                 sock,
                 stop,
                 drain_seconds=settings.drain_seconds,
+                delay_seconds=settings.stop_delay_seconds,
+                leaving=app.state.context.readiness.leave,
                 ending=app.state.context.live.stop,
                 headers=security_headers(settings),
                 admission=ConnectionLimiter.of(settings),

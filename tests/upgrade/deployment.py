@@ -21,10 +21,12 @@ from tests.upgrade.releases import Release
 
 REPLICAS = 2
 # Seconds; a shared machine is slow.
-_READY_WITHIN = 120.0
+_READY_WITHIN = 300.0
 _STOP_WITHIN = 60.0
-_COMMAND_WITHIN = 120.0
+# Verifications run at a low priority.
+_COMMAND_WITHIN = 600.0
 _POLL = 0.05
+_STOP_DELAY = 1.0
 _RELOADED = "Reloaded server configuration"
 
 
@@ -161,6 +163,8 @@ class Deployment:
         own = {"VESTNIK_LISTEN": f"{LOOPBACK}:{process.port}"} if process.service != GATEWAY else {}
         if process.service == GATEWAY:
             own["VESTNIK_PORT"] = str(process.port)
+            if release.announces_stops:
+                own["VESTNIK_STOP_DELAY_SECONDS"] = str(_STOP_DELAY)
         if process.rest_port:
             own["VESTNIK_REST_LISTEN"] = f"{LOOPBACK}:{process.rest_port}"
         process.child = await Child.start(

@@ -16,7 +16,7 @@ from tests.upgrade.gateways import Gateways
 from tests.upgrade.people import Person
 
 Json = dict[str, Any]
-_CONNECTED_WITHIN = 30.0
+_CONNECTED_WITHIN = 60.0
 _POLL = 0.05
 
 

@@ -1,8 +1,9 @@
 """A client of two gateways, as a load balancer is one: it uses those in rotation, in turn.
 
-A gateway leaves the rotation before it is stopped, and comes back when it is ready. A connection that is refused costs
-nothing, since nothing was sent: the next gateway gets the request. Everything else that is not the expected answer is a
-failed request: any other status, a lost connection, no answer in time. No request is repeated.
+A gateway leaves the rotation with the first answer that closes its connection, or is taken out before it is stopped. It
+comes back when it is ready. A connection that is refused costs nothing, since nothing was sent: the next gateway gets
+the request. Everything else that is not the expected answer is a failed request: any other status, a lost connection,
+no answer in time. No request is repeated.
 """
 
 import asyncio
@@ -15,7 +16,7 @@ from typing import Any
 
 import httpx
 
-_ANSWER_WITHIN = 30.0
+_ANSWER_WITHIN = 60.0
 _POLL = 0.02
 
 
@@ -62,12 +63,16 @@ class Gateways:
 
     async def take_out(self, url: str) -> None:
         """Takes the gateway out of the rotation; returns when it has answered all requests."""
-        self.rotation.remove(url)
+        self._leave(url)
         while self._running[url]:
             await asyncio.sleep(_POLL)
 
     def put_back(self, url: str) -> None:
+        self._leave(url)
         self.rotation.append(url)
+
+    def _leave(self, url: str) -> None:
+        self.rotation = [other for other in self.rotation if other != url]
 
     async def request(self, method: str, path: str, expected: int, **options: Any) -> httpx.Response:  # noqa: ANN401
         """
@@ -85,6 +90,8 @@ class Gateways:
                 continue
             except httpx.HTTPError as error:
                 raise self.failed(f"{method} {url}{path}: {error!r}") from error
+            if response.headers.get("Connection") == "close":
+                self._leave(url)
             if response.status_code != expected:
                 seconds = time.monotonic() - began
                 raise self.failed(

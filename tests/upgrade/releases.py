@@ -33,6 +33,8 @@ class Release(msgspec.Struct, frozen=True):
     name: str
     root: Path
     python: Path
+    # Whether its gateways go on answering for a while when they are stopped (VESTNIK_STOP_DELAY_SECONDS).
+    announces_stops: bool
 
     def command(self, *arguments: str) -> list[str]:
         return [str(self.python), "-m", "infra.cli.main", *arguments]
@@ -71,7 +73,7 @@ def last_release(folder: Path) -> Iterator[Release]:
             [str(root / "just"), "--list"], cwd=root, env=environ, capture_output=True, text=True, check=False
         )
         assert made.returncode == 0, f"the last release has no environment: {made.stderr}"
-        yield Release("last release", root, root / ".venv" / "bin" / "python")
+        yield Release("last release", root, root / ".venv" / "bin" / "python", announces_stops=False)
     finally:
         _git("worktree", "remove", "--force", str(root))
 
@@ -91,7 +93,7 @@ def next_release(folder: Path) -> Release:
     _replace(root / "contracts/events/event.py", _LAST_OF_EVENT, lambda found: f"{found[0]}\n{_FIELD}")
     schema = root / "projections/engine/storage/schema.py"
     schema.write_text(schema.read_text() + _STEP)
-    return Release("present tree", root, Path(sys.executable))
+    return Release("present tree", root, Path(sys.executable), announces_stops=True)
 
 
 def _replace(module: Path, pattern: re.Pattern[str], replacement: Callable[[re.Match[str]], str]) -> None:

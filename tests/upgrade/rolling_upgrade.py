@@ -21,7 +21,7 @@ from tests.upgrade.people import Person, busy
 from tests.upgrade.releases import ADDED, Release, last_release, next_release
 
 _NAMES = ("anna", "boris", "clara", "dmitri", "elena", "fjodor")
-_DELIVERED_WITHIN = 60.0
+_DELIVERED_WITHIN = 300.0
 _POLL = 0.05
 
 
@@ -69,16 +69,18 @@ async def _upgrade(deployment: Deployment, old: Release, new: Release, chance: r
         await _assert_events_of_both(deployment, old)
         _say(f"{gateways.answers} requests, the slowest took {gateways.slowest:.1f} s")
     finally:
-        failures = gateways.failures
+        for failure in gateways.failures:
+            _say(f"failed: {failure}")
         await gateways.close()
-    assert failures == []
+    assert gateways.failures == []
 
 
 async def _roll(deployment: Deployment, gateways: Gateways, release: Release, chance: random.Random) -> None:
     """Replaces every process, one after another, in random order."""
     for process in chance.sample(deployment.processes, len(deployment.processes)):
         began = time.monotonic()
-        if process in deployment.gateways:
+        assert process.release is not None
+        if process in deployment.gateways and not process.release.announces_stops:
             await gateways.take_out(process.url)
         await deployment.replace(process, release)
         if process in deployment.gateways:

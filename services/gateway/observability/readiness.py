@@ -48,6 +48,11 @@ class Readiness:
         self._asked_at = float("-inf")
         self._silent: list[str] = []
         self._served_at = dict.fromkeys(services, float("-inf"))
+        self._leaving = False
+
+    def leave(self) -> None:
+        """From now on the gateway is not ready: it is about to stop."""
+        self._leaving = True
 
     async def missing(self) -> list[str]:
         """Names of the parts that are not ready; empty if all are."""
@@ -56,7 +61,7 @@ class Readiness:
                 self._silent = await self._ask_services()
                 self._asked_at = time.monotonic()
         own = [name for name, holds in self._conditions.items() if not holds()]
-        return own + self._silent
+        return [*(["running"] if self._leaving else []), *own, *self._silent]
 
     async def run(self) -> None:
         """Checks all parts every few seconds, so that the metrics are current without probes."""

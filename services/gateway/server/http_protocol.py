@@ -44,6 +44,8 @@ class BoundedProtocol(HttpToolsProtocol):
 
     # Shared by all connections of one server; set in services/gateway/server/uvicorn_server.py.
     admission: ClassVar[ConnectionLimiter] = ConnectionLimiter(most=20_000, most_of_one=0)
+    # Whether the server is about to stop: each answer closes its connection.
+    leaving: ClassVar[bool] = False
 
     _deadline: asyncio.TimerHandle | None = None
     _stalled: asyncio.TimerHandle | None = None
@@ -129,6 +131,8 @@ class BoundedProtocol(HttpToolsProtocol):
         super().on_headers_complete()
         if self.cycle is not None and self.cycle.scope is self.scope:
             # Not an upgrade. The application runs from the next iteration of the event loop on.
+            if self.leaving:
+                self.cycle.keep_alive = False
             fast_path.expose(self.cycle)
 
     def can_write(self) -> bool:

@@ -62,18 +62,21 @@ async def serve(
     stop: asyncio.Event,
     *,
     drain_seconds: float,
+    delay_seconds: float = 0.0,
+    leaving: Callable[[], None] = lambda: None,
     ending: Callable[[], None] = lambda: None,
     headers: Sequence[tuple[str, str]] = SECURITY_HEADERS,
     admission: ConnectionLimiter | None = None,
 ) -> None:
-    """Serves until `stop` is set; then accepts no more connections and lets running requests finish.
+    """Serves until `stop` is set and a delay has passed; then accepts no more connections and lets requests finish.
 
     `drain_seconds`: limit for the running requests.
-    `ending`: called at the stop, to end open-ended responses.
+    `delay_seconds`: how long requests are accepted after the stop; each answer then closes its connection.
+    `leaving`: called at the stop. `ending`: called after the delay, to end open-ended responses.
     `headers`: on every response. `admission`: limits on connections; none by default.
     """
     admitting = admission or ConnectionLimiter(most=sys.maxsize, most_of_one=0)
-    protocol = type("AdmittingProtocol", (BoundedProtocol,), {"admission": admitting})
+    protocol: type[BoundedProtocol] = type("ServingProtocol", (BoundedProtocol,), {"admission": admitting})
     config = uvicorn.Config(
         app,
         http=protocol,
@@ -98,6 +101,9 @@ async def serve(
     stopping = asyncio.create_task(stop.wait())
     try:
         await asyncio.wait((serving, stopping), return_when=asyncio.FIRST_COMPLETED)
+        leaving()
+        protocol.leaving = True
+        await asyncio.wait((serving,), timeout=delay_seconds)
     finally:
         ending()
         server.should_exit = True

@@ -96,6 +96,26 @@ async def test_a_stop_lets_a_running_request_finish(stage: Stage) -> None:
     await asyncio.wait_for(serving, 60)
 
 
+async def test_a_gateway_that_stops_answers_for_a_while_and_asks_to_be_left(stage: Stage) -> None:
+    sock, stop, left, ended = listening_socket(stage.settings), asyncio.Event(), asyncio.Event(), asyncio.Event()
+    url = f"http://127.0.0.1:{sock.getsockname()[1]}"
+    serving = asyncio.create_task(
+        serve(stage.app, sock, stop, drain_seconds=60, delay_seconds=120, leaving=left.set, ending=ended.set)
+    )
+    async with httpx.AsyncClient(base_url=url, timeout=60) as client:
+        assert "connection" not in (await client.get("/healthz")).headers
+        stop.set()
+        await asyncio.wait_for(left.wait(), 60)
+        # On the connection that was idle, and on a new one after that.
+        for _ in range(2):
+            answer = await client.get("/healthz")
+            assert (answer.status_code, answer.headers["connection"]) == (200, "close")
+    assert not ended.is_set()
+    serving.cancel()
+    await asyncio.wait((serving,))
+    assert ended.is_set()
+
+
 async def test_a_request_that_a_stop_does_not_wait_for_is_answered_with_a_code(stage: Stage) -> None:
     never = asyncio.Event()
 

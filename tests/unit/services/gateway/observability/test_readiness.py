@@ -76,6 +76,12 @@ async def until_missing(asked: Asked, missing: list[str]) -> None:
             await asyncio.sleep(0.02)
 
 
+async def test_a_gateway_that_is_about_to_stop_is_not_ready(asked: Asked) -> None:
+    await until_missing(asked, [])
+    asked.readiness.leave()
+    assert await asked.readiness.missing() == ["running"]
+
+
 async def test_a_service_that_says_nothing_counts_as_it_was_and_not_for_long(
     asked: Asked, monkeypatch: pytest.MonkeyPatch
 ) -> None:
