@@ -60,13 +60,15 @@ class Trace:
         self.headers = {"traceparent": f"00-{self.trace_id}-{self.span_id}-{'01' if sampled else '00'}"}
 
     async def spans(self, collector: OtlpReceiver, complete: Callable[[set[str]], bool]) -> list[Span]:
-        """The spans of the trace, once their names are complete."""
+        """The spans of the trace, once their names are complete and the parent of each has come."""
 
-        async def names() -> bool:
-            return complete({span.name for span in collector.of_trace(self.trace_id)})
+        async def whole() -> bool:
+            found = collector.of_trace(self.trace_id)
+            known = {self.span_id, *(span.span_id for span in found)}
+            return complete({span.name for span in found}) and known.issuperset(span.parent_id for span in found)
 
         try:
-            await eventually(names, "the spans of the trace")
+            await eventually(whole, "the spans of the trace")
         except AssertionError as error:
             received = sorted((span.service, span.name) for span in collector.of_trace(self.trace_id))
             raise AssertionError(f"{error}: {received}") from None
