@@ -61,13 +61,17 @@ audit *args:
     @.venv/audit/bin/python -m pip install --quiet --require-hashes --requirement requirements-audit.lock
     @.venv/audit/bin/pip-audit --require-hashes --disable-pip --requirement requirements.lock "$@"
 
-# Print the software bill of materials (CycloneDX) out of the locks
-sbom:
-    @python -m infra.devtools.sbom
+# Print the software bill of materials (CycloneDX) out of the locks; --lock FILE: of that one alone
+sbom *args:
+    @python -m infra.devtools.sbom "$@"
 
 # Build the wheel that a machine in production installs, into dist/
 wheel:
     @python -m pip wheel --quiet --no-deps --no-index --no-build-isolation --wheel-dir dist .
+
+# `./just image --check` lints the Containerfile, runs its steps without a container engine, and starts the result
+image *args:
+    @python -m infra.devtools.image "$@"
 
 # Take the pictures that the docs show, with invented people; needs Chromium
 pictures *args:

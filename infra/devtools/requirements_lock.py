@@ -1,7 +1,8 @@
 """Writes the lock files: every package with its hashes, for all platforms, without its source.
 
-`requirements.lock` has everything for development, `requirements-production.lock` what runs Vestnik, in the same
-versions, and `requirements-audit.lock` the tools of `./just audit`.
+`requirements.lock` has everything for development, `requirements-production.lock` what runs Vestnik and
+`requirements-build.lock` what builds its wheel, both in the same versions, and `requirements-audit.lock` the tools of
+`./just audit`.
 """
 
 import re
@@ -14,11 +15,13 @@ from pathlib import Path
 ROOT = Path(__file__).resolve().parents[2]
 LOCK = ROOT / "requirements.lock"
 PRODUCTION = ROOT / "requirements-production.lock"
+BUILD = ROOT / "requirements-build.lock"
 AUDIT = ROOT / "requirements-audit.lock"
-# Sources of each lock; the first lock constrains the versions in the second.
+# Sources of each lock; the first lock constrains the versions in the second and the third.
 _SOURCES = {
     LOCK: ["pyproject.toml", "--group", "dev"],
     PRODUCTION: ["pyproject.toml", "--constraint", LOCK.name],
+    BUILD: ["--group", "build", "--constraint", LOCK.name],
     AUDIT: ["--group", "audit"],
 }
 LINE = re.compile(r"^(?:[a-z0-9._-]+==\S+(?: ; [^\\]+)? \\|    --hash=sha256:[0-9a-f]{64}(?: \\)?)$")
@@ -55,9 +58,10 @@ def faults(locks: dict[str, str]) -> Iterator[str]:
     for name, text in locks.items():
         yield from (f"{name}: neither a pinned package nor a hash: {line}" for line in strange_lines(text)[:5])
     everything = pins(locks[LOCK.name])
-    for package, (version, _) in pins(locks[PRODUCTION.name]).items():
-        if everything.get(package, ("",))[0] != version:
-            yield f"{PRODUCTION.name}: {package} {version} is not what {LOCK.name} has: run `./just lock`"
+    for name in (PRODUCTION.name, BUILD.name):
+        for package, (version, _) in pins(locks[name]).items():
+            if everything.get(package, ("",))[0] != version:
+                yield f"{name}: {package} {version} is not what {LOCK.name} has: run `./just lock`"
 
 
 def check() -> int:

@@ -1,8 +1,11 @@
-"""Prints the software bill of materials, in CycloneDX 1.6 JSON, generated from the locks."""
+"""Prints the software bill of materials, in CycloneDX 1.6 JSON, out of the locks, or of `--lock FILE` alone."""
 
+import argparse
 import json
 import sys
 import tomllib
+from collections.abc import Sequence
+from pathlib import Path
 from typing import Any
 from uuid import NAMESPACE_URL, uuid5
 
@@ -41,9 +44,13 @@ def _named(name: str, version: str) -> dict[str, str]:
     return {"bom-ref": url, "name": name, "version": version, "purl": url}
 
 
-def main() -> None:
+def main(arguments: Sequence[str] | None = None) -> None:
+    parser = argparse.ArgumentParser(prog="just sbom", description="Print the software bill of materials.")
+    parser.add_argument("--lock", type=Path, metavar="FILE", help="of the packages of this lock alone, all required")
+    lock = parser.parse_args(arguments).lock
     project = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
-    json.dump(sbom(project, LOCK.read_text(), PRODUCTION.read_text()), sys.stdout, indent=2)
+    document = sbom(project, (lock or LOCK).read_text(), (lock or PRODUCTION).read_text())
+    json.dump(document, sys.stdout, indent=2)
     sys.stdout.write("\n")
 
 

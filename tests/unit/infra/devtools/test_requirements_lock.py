@@ -5,9 +5,9 @@ import subprocess
 import sys
 from importlib.metadata import packages_distributions
 
-from infra.devtools.requirements_lock import AUDIT, LOCK, PRODUCTION, ROOT, faults, pins, strange_lines
+from infra.devtools.requirements_lock import AUDIT, BUILD, LOCK, PRODUCTION, ROOT, faults, pins, strange_lines
 
-LOCKS = {lock.name: lock.read_text() for lock in (LOCK, PRODUCTION, AUDIT)}
+LOCKS = {lock.name: lock.read_text() for lock in (LOCK, PRODUCTION, BUILD, AUDIT)}
 PACKAGES = ("contracts", "streams", "projections", "services", "infra")
 # Imports every module of ours while no package can be imported but those of the lock for production.
 ALONE = """

@@ -1,6 +1,7 @@
 """The software bill of materials equals the locks."""
 
 import json
+from pathlib import Path
 
 import pytest
 
@@ -30,7 +31,17 @@ def test_equal_locks_make_an_equal_document_and_others_another() -> None:
 
 
 def test_the_command_prints_all_of_the_locks(capsys: pytest.CaptureFixture[str]) -> None:
-    main()
+    main([])
     found = json.loads(capsys.readouterr().out)["components"]
     assert {each["name"] for each in found} == set(pins(LOCK.read_text()))
     assert {each["name"] for each in found if each["scope"] == "required"} == set(pins(PRODUCTION.read_text()))
+
+
+def test_the_bill_of_one_lock_has_its_packages_alone(capsys: pytest.CaptureFixture[str], tmp_path: Path) -> None:
+    (tmp_path / "image.lock").write_text(EVERYTHING)
+    main(["--lock", str(tmp_path / "image.lock")])
+    components = json.loads(capsys.readouterr().out)["components"]
+    assert [(component["name"], component["scope"]) for component in components] == [
+        ("aiohttp", "required"),
+        ("pywin32", "required"),
+    ]
