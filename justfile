@@ -77,6 +77,10 @@ image *args:
 pictures *args:
     @python -m tests.browser.pictures "$@"
 
+# Search for faults with simulated servers in virtual time, such as `./just simulate --minutes 10`
+simulate *args:
+    @python -m tests.simulation "$@"
+
 # Measure one part, such as `./just bench commands`; its options follow
 bench name *args:
     @shift; python -m tests.bench.{{name}} "$@"

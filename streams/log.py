@@ -210,7 +210,10 @@ class Log:
         if group is None:
             group = self._groups[stream] = GroupCommit(self._try_together, _subject)
         deadline = time.monotonic() + self._patience
-        attempt = await group.acquire(appends)
+        try:
+            attempt = await group.acquire(appends, deadline)
+        except TimeoutError as error:
+            raise Unavailable from error
         if attempt.sequence is not None:
             return list(range(attempt.sequence, attempt.sequence + len(appends)))
         begun, took = time.monotonic(), None
@@ -238,12 +241,15 @@ class Log:
         pause = _FIRST_PAUSE
         watch = self._watches.get(self._stream_of(appends[0].subject))
         why: Exception | None = None
-        while (left := deadline - time.monotonic()) > 0:
+        while time.monotonic() < deadline:
             try:
                 if uncertain and (stored := await self._resolve_outcome_by(deadline, appends)) is not None:
                     return stored
                 if watch is not None:
                     await watch.assert_whole()
+                # Computed here: a look-up may have taken most of the time.
+                if (left := deadline - time.monotonic()) <= 0:
+                    break
                 ack = await send(appends, min(left, _ATTEMPT))
                 if ack.error is None and not ack.duplicate:
                     self._report_space(False)

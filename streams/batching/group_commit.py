@@ -8,9 +8,10 @@ plainly stored, each of its appends is settled separately afterwards.
 """
 
 import asyncio
+import math
 import time
 from collections.abc import Awaitable, Callable, Hashable, Sequence
-from typing import Generic, TypeVar
+from typing import Generic, NamedTuple, TypeVar
 
 import msgspec
 
@@ -18,6 +19,8 @@ from streams.batching.batch_threshold import BatchThreshold
 
 # Maximum of events in a batch, give or take those of one append: limits the cost of a refusal by one stale condition.
 _MOST = 128
+# Seconds between two checks for appends that have waited too long, and so the most by which one may end late.
+_LOOK = 0.5
 
 T = TypeVar("T")
 
@@ -33,7 +36,11 @@ class Attempt(msgspec.Struct, frozen=True):
 
 _ALONE = Attempt()
 
-_Turn = tuple[Sequence[T], asyncio.Future[Attempt]]
+
+class _Turn(NamedTuple, Generic[T]):
+    append: Sequence[T]
+    outcome: asyncio.Future[Attempt]
+    deadline: float
 
 
 class GroupCommit(Generic[T]):
@@ -52,24 +59,33 @@ class GroupCommit(Generic[T]):
         self._waiting: list[_Turn[T]] = []
         self._singles_in_flight = 0
         self._batch: asyncio.Task[None] | None = None
+        self._in_batch: list[_Turn[T]] = []
         self._flushing = False
+        self._expiry: asyncio.TimerHandle | None = None
         self._price = BatchThreshold()
 
-    async def acquire(self, append: Sequence[T]) -> Attempt:
+    async def acquire(self, append: Sequence[T], deadline: float = math.inf) -> Attempt:
         """Waits for the append's turn; if no batch stored it, the caller must call `release` when it is settled.
 
         `append`: events to be stored in this order, all or none, on the condition of the first.
+        `deadline`: until when to wait, as `time.monotonic`.
+
+        Raises:
+            TimeoutError: its turn did not come in time; nothing was sent.
         """
         if self._singles_in_flight < self._price.minimum and not (self._waiting or self._batch or self._flushing):
             self._singles_in_flight += 1
             return _ALONE
-        turn: asyncio.Future[Attempt] = self._loop.create_future()
-        self._waiting.append((append, turn))
+        outcome: asyncio.Future[Attempt] = self._loop.create_future()
+        self._waiting.append(_Turn(append, outcome, deadline))
+        if self._expiry is None:
+            self._expiry = self._loop.call_later(_LOOK, self._expire)
         self._flush_soon()
         try:
-            return await turn
+            return await outcome
         except asyncio.CancelledError:
-            if turn.done() and not turn.cancelled() and turn.result().sequence is None:
+            settled = outcome.done() and not outcome.cancelled() and outcome.exception() is None
+            if settled and outcome.result().sequence is None:
                 self.release()
             raise
 
@@ -86,19 +102,32 @@ class GroupCommit(Generic[T]):
             self._flushing = True
             self._loop.call_soon(self._flush)
 
+    def _expire(self) -> None:
+        """Ends the appends that have waited too long, for their turn or for the outcome of their batch."""
+        now = time.monotonic()
+        for turn in self._waiting:
+            if turn.deadline <= now and not turn.outcome.done():
+                turn.outcome.set_exception(TimeoutError())
+        for turn in self._in_batch:
+            if turn.deadline <= now:
+                self._settle(turn, Attempt(uncertain=True))
+        self._waiting = [turn for turn in self._waiting if not turn.outcome.done()]
+        self._expiry = self._loop.call_later(_LOOK, self._expire) if self._waiting or self._in_batch else None
+
     def _flush(self) -> None:
         self._flushing = False
-        self._waiting = [(append, turn) for append, turn in self._waiting if not turn.done()]
+        self._waiting = [turn for turn in self._waiting if not turn.outcome.done()]
         group = self._group()
         if _events(group) >= self._price.minimum:
-            chosen = {id(turn) for _, turn in group}
-            self._waiting = [entry for entry in self._waiting if id(entry[1]) not in chosen]
+            chosen = {id(turn) for turn in group}
+            self._waiting = [turn for turn in self._waiting if id(turn) not in chosen]
+            self._in_batch = group
             self._batch = self._loop.create_task(self._send(group))
             return
         room = max(0, self._price.minimum - self._singles_in_flight)
-        for _, turn in self._waiting[:room]:
+        for turn in self._waiting[:room]:
             self._singles_in_flight += 1
-            turn.set_result(_ALONE)
+            turn.outcome.set_result(_ALONE)
         del self._waiting[:room]
 
     def _group(self) -> list[_Turn[T]]:
@@ -110,9 +139,9 @@ class GroupCommit(Generic[T]):
         for turn in self._waiting:
             if room <= 0:
                 break
-            if (subject := self._condition_on(turn[0][0])) not in first:
+            if (subject := self._condition_on(turn.append[0])) not in first:
                 first[subject] = turn
-                room -= len(turn[0])
+                room -= len(turn.append)
         return list(first.values())
 
     async def _send(self, group: list[_Turn[T]]) -> None:
@@ -120,19 +149,23 @@ class GroupCommit(Generic[T]):
         attempts = [Attempt(uncertain=True)] * len(group)
         begun = time.monotonic()
         try:
-            attempts = await self._together([append for append, _ in group])
+            attempts = await self._together([turn.append for turn in group])
             if attempts[0].sequence is not None:
                 self._price.batch(time.monotonic() - begun)
         finally:
-            for (_, turn), attempt in zip(group, attempts, strict=True):
-                if turn.done():
-                    continue
-                if attempt.sequence is None:
-                    self._singles_in_flight += 1
-                turn.set_result(attempt)
+            for turn, attempt in zip(group, attempts, strict=True):
+                self._settle(turn, attempt)
             self._batch = None
+            self._in_batch = []
             self._flush_soon()
+
+    def _settle(self, turn: _Turn[T], attempt: Attempt) -> None:
+        if turn.outcome.done():
+            return
+        if attempt.sequence is None:
+            self._singles_in_flight += 1
+        turn.outcome.set_result(attempt)
 
 
 def _events(turns: list[_Turn[T]]) -> int:
-    return sum(len(append) for append, _ in turns)
+    return sum(len(turn.append) for turn in turns)

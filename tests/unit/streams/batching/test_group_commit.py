@@ -1,6 +1,7 @@
 """Which appends are single, which are batched, and that each gets an outcome whatever happens to a batch."""
 
 import asyncio
+import time
 from collections.abc import Awaitable, Callable, Sequence
 
 import pytest
@@ -205,3 +206,29 @@ async def test_whoever_gives_up_with_a_place_gives_the_place_back() -> None:
     for _ in range(under_way):
         commit.release()
     await alone(commit, _TOGETHER_FROM)
+
+
+async def test_an_append_whose_turn_does_not_come_in_time_was_not_sent() -> None:
+    store = Store()
+    commit = group(store)
+    await alone(commit, _TOGETHER_FROM)
+    waiting = asyncio.create_task(commit.acquire(["late/0"], time.monotonic()))
+    with pytest.raises(TimeoutError):
+        await outcome(waiting)
+    assert store.batches == []
+    # It has no place to give back: when another has ended, the next one goes alone.
+    (after,) = begin(commit, ["after/0"])
+    commit.release()
+    assert await outcome(after) == [Attempt()]
+
+
+async def test_an_append_whose_batch_does_not_end_in_time_may_be_stored() -> None:
+    store = Store()
+    commit = group(store)
+    await alone(commit, _TOGETHER_FROM)
+    late = asyncio.create_task(commit.acquire(["late/1"], time.monotonic()))
+    others = begin(commit, [f"{number}/{number}" for number in range(_TOGETHER_FROM)])
+    await settled(lambda: bool(store.batches))
+    assert await outcome(late) == [Attempt(uncertain=True)]
+    store.open.set()
+    assert await outcome(*others) == [Attempt(number) for number in range(_TOGETHER_FROM)]

@@ -1,0 +1,66 @@
+"""What an append's answer says is what is stored, whatever happens to the connection, the server and the caller."""
+
+from collections.abc import Sequence
+from typing import Any
+
+import pytest
+
+from streams import log
+from streams.batching.group_commit import Attempt, GroupCommit
+from streams.jetstream.requests import NoAnswer
+from streams.log import Append, Log
+from tests.simulation.appends import Appends
+from tests.simulation.mutations import Mutation, caught, replaced
+from tests.simulation.world import machine, play
+
+_RUNS = 40
+
+TestAppends = machine(Appends, examples=10).TestCase
+
+
+def test_answers_are_true_under_faults() -> None:
+    for seed in range(1_000, 1_000 + _RUNS):
+        play(Appends, seed)
+
+
+_send_batch = Log._try_together
+
+
+async def _certain(self: Log, appends: list[Sequence[Append]]) -> list[Attempt]:
+    return [Attempt(attempt.sequence) for attempt in await _send_batch(self, appends)]
+
+
+async def _unknown(*_: object) -> None:
+    return None
+
+
+def _unconditional(_: Log, append: Append, *, conditional: bool = True) -> dict[str, str]:
+    return {"Nats-Msg-Id": append.envelope.id}
+
+
+_MUTATIONS: dict[str, Mutation] = {
+    "no answer counts as not stored": replaced(NoAnswer, "uncertain", False),
+    "a conflict is not looked up": replaced(log, "needs_lookup", lambda _: False),
+    "an outcome is not looked up": replaced(Log, "_resolve_outcome_by", _unknown),
+    "a batch without an answer counts as not stored": replaced(Log, "_try_together", _certain),
+    "a batch has a subject twice": replaced(GroupCommit, "_group", lambda self: list(self._waiting)),
+    "appends have no condition": replaced(Log, "_headers", _unconditional),
+    "waiting for a place has no end": replaced(GroupCommit, "_expire", lambda _: None),
+    "a place is not given back": replaced(GroupCommit, "release", lambda *_: None),
+}
+
+
+@pytest.mark.parametrize("name", _MUTATIONS)
+def test_a_fault_in_the_code_is_noticed(name: str) -> None:
+    caught(Appends, _MUTATIONS[name], within=200)
+
+
+def test_a_run_repeats_with_its_seed() -> None:
+    def stored(seed: int) -> list[Any]:
+        world = play(Appends, seed)
+        assert isinstance(world, Appends)
+        return [
+            (message.subject, message.headers, message.at_ns) for message in world.server.streams["CONTACT"].messages
+        ]
+
+    assert stored(7) == stored(7)
