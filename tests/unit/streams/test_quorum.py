@@ -1,5 +1,6 @@
 """What counts as evidence of a quorum, and from when to when."""
 
+from itertools import pairwise
 from pathlib import Path
 from typing import Any, cast
 
@@ -29,6 +30,11 @@ class Connection:
         self.is_connected = True
         self.stats = {"reconnects": 0}
         self.replies: list[str] = []
+        self.changes = 0
+
+    async def force_reconnect(self) -> None:
+        self.changes += 1
+        self.stats["reconnects"] += 1
 
     async def publish(self, subject: str, payload: bytes, reply: str) -> None:
         self.replies.append(reply)
@@ -53,6 +59,16 @@ class Evidence:
 
     def answer(self, reply: str, data: bytes = STORED, headers: dict[str, str] | None = None) -> None:
         self.quorum._take(Delivered(reply, "", data, headers))
+
+    async def silent_rounds(self, changes: int) -> int:
+        """Rounds without an acknowledgement until the server was changed so many times more."""
+        goal, rounds = self.connection.changes + changes, 0
+        while self.connection.changes < goal:
+            await self.append()
+            self.clock.now += 1.0
+            await self.quorum._change_server()
+            rounds += 1
+        return rounds
 
     async def seconds(self, count: int) -> None:
         """One append per second, each acknowledged immediately."""
@@ -189,3 +205,45 @@ async def test_nothing_is_sent_without_a_connection(evidence: Evidence) -> None:
     evidence.connection.is_connected = False
     await evidence.quorum._append("inbox")
     assert evidence.connection.replies == []
+
+
+async def test_a_server_that_reaches_no_group_is_left_and_each_next_one_later(evidence: Evidence) -> None:
+    await evidence.seconds(10)
+    rounds = [await evidence.silent_rounds(1) for _ in range(7)]
+    assert 6 < rounds[0] <= 10
+    # Not at once, whatever the number of servers: while no node has a quorum, none would be better.
+    assert all(later > earlier for earlier, later in pairwise(rounds[:4]))
+    assert all(60 <= count <= 64 for count in rounds[5:])
+    await evidence.seconds(1)
+    assert await evidence.silent_rounds(1) <= 10
+
+
+async def test_processes_do_not_change_the_server_together(monkeypatch: pytest.MonkeyPatch) -> None:
+    thresholds = {Evidence(Clock(monkeypatch)).quorum._change_after for _ in range(100)}
+    assert len(thresholds) > 50
+
+
+async def test_a_slow_answer_and_a_process_that_was_suspended_change_no_server(evidence: Evidence) -> None:
+    for _ in range(30):
+        reply = await evidence.append()
+        evidence.clock.now += 2 * AGE_SECONDS
+        evidence.answer(reply)
+        await evidence.quorum._change_server()
+    evidence.clock.now += 1_000.0
+    await evidence.quorum._change_server()
+    assert evidence.connection.changes == 0
+
+
+async def test_a_connection_that_is_down_or_new_is_given_as_long_as_any(evidence: Evidence) -> None:
+    for _ in range(5):
+        await evidence.append()
+        await evidence.quorum._change_server()
+    evidence.connection.is_connected = False
+    for _ in range(30):
+        await evidence.quorum._change_server()
+    evidence.connection.is_connected = True
+    evidence.connection.stats["reconnects"] += 1
+    for _ in range(6):
+        await evidence.append()
+        await evidence.quorum._change_server()
+    assert evidence.connection.changes == 0
