@@ -106,7 +106,11 @@ class NatsServer(EmbeddedServer):
         return self.url_of(TOPOLOGY)
 
     def close_for_writes(self) -> None:
-        """Makes the server refuse events (error 10002); reads go on. For a server with passwords."""
+        """Makes the server refuse events (error 10002); reads go on. For a server with passwords.
+
+        Raises:
+            OSError: the configuration could not be written; nothing has changed.
+        """
         self._set_closed(True)
 
     def open_for_writes(self) -> None:
@@ -118,8 +122,12 @@ class NatsServer(EmbeddedServer):
         self._running().send(self.stop_signal)
 
     def _set_closed(self, is_closed: bool) -> None:
-        self.is_closed = is_closed
-        self._write_config()
+        before, self.is_closed = self.is_closed, is_closed
+        try:
+            self._write_config()
+        except OSError:
+            self.is_closed = before
+            raise
         self._running().send(signal.SIGHUP)
 
     def _watching(self, on_line: OnLine) -> OnLine:

@@ -31,26 +31,37 @@ class StoreSpace:
 
     async def run(self) -> None:
         """Checks the disk until cancelled."""
+        failure = ""
         while True:
-            self.check()
+            try:
+                self.check()
+                failure = ""
+            except OSError as error:
+                if str(error) != failure:
+                    failure = str(error)
+                    self._report(f"the space for events cannot be checked: {failure}", "ERROR")
             await asyncio.sleep(CHECK_SECONDS)
 
     def check(self) -> None:
-        """Closes or opens the store if the free space demands it."""
+        """Closes or opens the store if the free space demands it.
+
+        Raises:
+            OSError: the disk or the server's configuration cannot be used.
+        """
         total, _, free = shutil.disk_usage(self._folder)
         reserve = min(_MOST_RESERVED, total // _SHARE)
         if free < reserve:
             if not self._server.is_closed:
+                self._server.close_for_writes()
                 self._report(
                     f"out of space: {free // MEBIBYTE} MiB are free on the disk of {self._folder}, writes are refused"
                     f" until there are {2 * reserve // MEBIBYTE} MiB; see docs/runbooks/out-of-space.md",
                     "ERROR",
                 )
-                self._server.close_for_writes()
         elif free >= 2 * reserve:
             if self._server.met_full_disk:
-                self._report("there is space again: the server restarts, since the disk was full", "WARNING")
                 self._server.restart_after_full_disk()
+                self._report("there is space again: the server restarts, since the disk was full", "WARNING")
             elif self._server.is_closed:
-                self._report("there is space again: writes are accepted", "INFO")
                 self._server.open_for_writes()
+                self._report("there is space again: writes are accepted", "INFO")

@@ -129,7 +129,7 @@ async def connect_nats(settings: Settings, name: str, *, patience: float = 30.0)
                 max_reconnect_attempts=-1,
                 reconnect_time_wait=0.25,  # type: ignore[arg-type]  # seconds that it sleeps; a fraction is meant
                 connect_timeout=5,
-                ping_interval=_PING_SECONDS if len(servers) > 1 else _PING_SECONDS_ALONE,
+                ping_interval=_PING_SECONDS_ALONE,
                 max_outstanding_pings=2,
                 pending_size=_PENDING_BYTES,
                 inbox_prefix=inbox_of(_party(servers, name)).encode(),
@@ -141,6 +141,8 @@ async def connect_nats(settings: Settings, name: str, *, patience: float = 30.0)
         # Left alone, the client would retry forever after a refused login.
         await client.close()
         raise Unavailable(f"NATS {failure}.") from error
+    if len(client.servers) > 1:  # with those that the cluster named
+        client.options["ping_interval"] = _PING_SECONDS
     return client
 
 

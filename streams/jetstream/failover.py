@@ -5,12 +5,15 @@ no data when it leaves it, and may choose the same server again. Each of these k
 while other servers of the cluster would answer.
 """
 
+import asyncio
 from random import shuffle
 
 from nats.aio.client import Client as NATS
 from nats.aio.transport import TcpTransport
 from nats.errors import Error
 
+# Seconds before another attempt after an unexpected failure.
+_PAUSE = 1.0
 _PERMISSIONS = "permissions violation"
 
 
@@ -27,7 +30,15 @@ class FailoverClient(NATS):
             key=lambda server: server.uri.port == left.uri.port and server.uri.hostname == left.uri.hostname
         )
         self._abort()
-        await super()._attempt_reconnect()
+        while True:
+            try:
+                await super()._attempt_reconnect()
+            except Exception as error:
+                # The library expects only some kinds of failure: after any other it would never connect again.
+                await self._error_cb(error)
+                await asyncio.sleep(_PAUSE)
+            else:
+                return
 
     def _abort(self) -> None:
         """Ends the connection without sending what is pending: a server that reads nothing would never get it."""

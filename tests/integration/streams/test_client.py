@@ -1,6 +1,7 @@
 """Messages published on the fast path arrive like those of the client library, and are refused alike."""
 
 import asyncio
+import time
 from itertools import product
 
 import nats
@@ -127,5 +128,48 @@ async def test_an_error_that_the_server_ends_the_connection_with_is_no_end_of_th
             await client.publish("subject", b"again")
             assert (await got.get()).data == b"again"
         assert any("unknown protocol operation" in error.lower() for error in errors), errors
+    finally:
+        await client.close()
+
+
+async def test_a_process_that_did_not_run_for_a_while_does_not_take_its_server_for_a_silent_one(
+    nats_server: NatsServer,
+) -> None:
+    client = Client()
+    await client.connect(nats_server.url, ping_interval=0.05, max_outstanding_pings=2)  # type: ignore[arg-type]
+    try:
+        for _ in range(3):
+            time.sleep(0.5)  # noqa: ASYNC251 - the loop stands still, as on a machine that is busy elsewhere
+            await client.flush(60)
+        assert client.stats["reconnects"] == 0
+        assert client.is_connected
+    finally:
+        await client.close()
+
+
+async def test_an_unexpected_failure_to_reconnect_is_not_the_last_attempt(
+    nats_server: NatsServer, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("streams.jetstream.failover._PAUSE", 0.01)
+    client, errors = Client(), list[Exception]()
+
+    async def noted(error: Exception) -> None:
+        errors.append(error)
+
+    await client.connect(nats_server.url, max_reconnect_attempts=-1, error_cb=noted)
+    begin = client._process_connect_init
+
+    async def fail_once() -> None:
+        monkeypatch.setattr(client, "_process_connect_init", begin)
+        raise ValueError("Separator is not found, and chunk exceed the limit")
+
+    monkeypatch.setattr(client, "_process_connect_init", fail_once)
+    try:
+        await client.force_reconnect()
+        async with asyncio.timeout(60):
+            while not client.stats["reconnects"]:
+                await asyncio.sleep(0.02)
+            await client.flush(60)
+        assert any(isinstance(error, ValueError) for error in errors)
     finally:
         await client.close()
