@@ -28,7 +28,8 @@ class Span(msgspec.Struct, frozen=True):
 class OtlpReceiver:
     """Listens on a port of the loopback until it is stopped."""
 
-    def __init__(self) -> None:
+    def __init__(self, *, status: int = 200) -> None:
+        """`status`: what it answers with."""
         self.spans: list[Span] = []
         # The headers of the last request.
         self.headers: dict[str, str] = {}
@@ -41,7 +42,7 @@ class OtlpReceiver:
                     body = gzip.decompress(body)
                 receiver.headers = {"path": self.path, **{name.lower(): value for name, value in self.headers.items()}}
                 receiver.spans += _spans(ExportTraceServiceRequest.FromString(body))
-                self.send_response(200)
+                self.send_response(status)
                 self.send_header("content-length", "0")
                 self.end_headers()
 

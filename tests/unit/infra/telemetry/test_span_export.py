@@ -1,19 +1,31 @@
 """Warnings about a collector that does not take spans."""
 
 import logging
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 
 import pytest
+from opentelemetry.exporter.otlp.proto.http.trace_exporter import OTLPSpanExporter
 from opentelemetry.sdk.trace import ReadableSpan
 from opentelemetry.sdk.trace.export import SpanExporter, SpanExportResult
 
 from infra.telemetry.span_export import QuietExporter
+from tests.otlp_receiver import OtlpReceiver
 
 
 class Away(SpanExporter):
     def export(self, spans: Sequence[ReadableSpan]) -> SpanExportResult:
-        logging.getLogger(__name__).error("each attempt")
+        for attempt in ("first", "second"):
+            logging.getLogger(__name__).error("the %s attempt", attempt)
         return SpanExportResult.FAILURE
+
+
+@pytest.fixture(autouse=True)
+def _loggers() -> Iterator[None]:
+    loggers = [logging.getLogger(name) for name in (__name__, OTLPSpanExporter.__module__)]
+    before = [(logger.handlers, logger.propagate) for logger in loggers]
+    yield
+    for logger, (handlers, propagate) in zip(loggers, before, strict=True):
+        logger.handlers, logger.propagate = handlers, propagate
 
 
 def test_it_warns_once_a_minute_of_all_that_was_lost(
@@ -22,13 +34,22 @@ def test_it_warns_once_a_minute_of_all_that_was_lost(
     clock = [0.0]
     monkeypatch.setattr("infra.telemetry.span_export.time.monotonic", lambda: clock[0])
     exporter = QuietExporter(Away())
-    try:
-        for seconds in (0, 5, 59, 60):
-            clock[0] = float(seconds)
-            assert exporter.export([ReadableSpan("a"), ReadableSpan("b")]) is SpanExportResult.FAILURE
-    finally:
-        logging.getLogger(__name__).disabled = False
+    for seconds in (0, 5, 59, 60):
+        clock[0] = float(seconds)
+        assert exporter.export([ReadableSpan("a"), ReadableSpan("b")]) is SpanExportResult.FAILURE
     assert [record.getMessage() for record in caplog.records] == [
-        "the collector of traces does not take spans: 2 are lost",
-        "the collector of traces does not take spans: 6 are lost",
+        "the collector of traces does not take spans, 2 are lost: the first attempt",
+        "the collector of traces does not take spans, 6 are lost: the first attempt",
     ]
+
+
+def test_the_warning_says_what_the_collector_answered(caplog: pytest.LogCaptureFixture) -> None:
+    receiver = OtlpReceiver(status=401)
+    exporter = QuietExporter(OTLPSpanExporter(f"{receiver.url}/v1/traces"))
+    try:
+        assert exporter.export([]) is SpanExportResult.FAILURE
+    finally:
+        exporter.shutdown()
+        receiver.stop()
+    [warning] = [record.getMessage() for record in caplog.records]
+    assert "401" in warning
