@@ -24,7 +24,8 @@ SECRETS = str(MOUNTED)
 SETTINGS = "vestnik-settings"
 USER = 10001
 # A stopping pod still gets requests until proxies and clients have noticed that it is not among the replicas any more;
-# clients of services look up names every two seconds.
+# clients of services look up names every two seconds. A service gets its SIGTERM only then. A gateway gets it at once,
+# and goes on answering for that long: it closes the connections that a proxy keeps.
 _NOTICED_SECONDS = 5
 # For runners and connections to be closed after the last request.
 _CLOSING_SECONDS = 10
@@ -43,16 +44,17 @@ class Resources(msgspec.Struct, frozen=True, kw_only=True):
 
 
 # No limit of processor time: a throttled process answers late, and one Python process uses little more than a core.
-# `memory` is what a process held after a million messages (messaging 114 MiB, the gateway 86, the others about 60);
-# `most_memory` adds what a load may add, with room: a rebuild peaks at 168 MiB in a process of its own, and the 20,000
-# connections that a gateway accepts take 19.7 KiB each, 385 MiB.
+# `memory` is what a process held after a million messages (messaging 114 MiB, the gateway 86, the others about 60), and
+# 30 for the pages of the program itself, which containers do not share. `most_memory` adds what a load may add, with
+# room: a rebuild peaks at 168 MiB in a process of its own, and the 20,000 connections that a gateway accepts take 19.7
+# KiB each, 385 MiB.
 _SERVICE = Resources(cpu=100, memory=96, most_memory=384)
 RESOURCES: dict[str, Resources] = {
     **dict.fromkeys(REGISTRY, _SERVICE),
     # A login is 0.26 s of processor time: two in a second.
     "auth": Resources(cpu=500, memory=96, most_memory=384),
     # A send is 127 to 164 µs of messaging and 151 to 187 of a gateway: 1,000 a second, with a quarter of room.
-    "messaging": Resources(cpu=200, memory=128, most_memory=512),
+    "messaging": Resources(cpu=200, memory=160, most_memory=512),
     # It runs rebuilds and verifications in a process beside itself.
     OPERATOR: Resources(cpu=100, memory=96, most_memory=512),
     GATEWAY: Resources(cpu=250, memory=128, most_memory=768),
@@ -165,7 +167,7 @@ def _container(service: Service) -> dict[str, Any]:
         "startupProbe": {**alive, "periodSeconds": 2, "failureThreshold": 30, "timeoutSeconds": 5},
         "livenessProbe": {**alive, "periodSeconds": 10, "failureThreshold": 6, "timeoutSeconds": 5},
         "readinessProbe": {**ready, "periodSeconds": 5, "failureThreshold": 2, "timeoutSeconds": 5},
-        "lifecycle": {"preStop": {"sleep": {"seconds": _NOTICED_SECONDS}}},
+        **({} if service.name == GATEWAY else {"lifecycle": {"preStop": {"sleep": {"seconds": _NOTICED_SECONDS}}}}),
         "resources": {
             "requests": {"cpu": f"{used.cpu}m", "memory": f"{used.memory}Mi"},
             "limits": {"memory": f"{used.most_memory}Mi"},
@@ -182,17 +184,18 @@ def _environment(service: Service) -> dict[str, str]:
     """What differs between the services; the rest is in the ConfigMap."""
     everywhere = "0.0.0.0"  # noqa: S104 - within the pod; network policies say who may connect
     if service.name == GATEWAY:
-        listens = {"VESTNIK_HOST": everywhere, "VESTNIK_PORT": str(service.port)}
+        variables = {"VESTNIK_HOST": everywhere, "VESTNIK_PORT": str(service.port)}
+        variables["VESTNIK_STOP_DELAY_SECONDS"] = str(_NOTICED_SECONDS)
     else:
-        listens = {"VESTNIK_LISTEN": f"{everywhere}:{service.port}"}
+        variables = {"VESTNIK_LISTEN": f"{everywhere}:{service.port}"}
     if service.rest_port:
-        listens["VESTNIK_REST_LISTEN"] = f"{everywhere}:{service.rest_port}"
-    listens["VESTNIK_METRICS_LISTEN"] = f"{everywhere}:{service.port + BESIDE}"
+        variables["VESTNIK_REST_LISTEN"] = f"{everywhere}:{service.rest_port}"
+    variables["VESTNIK_METRICS_LISTEN"] = f"{everywhere}:{service.port + BESIDE}"
     if service.read_models:
-        listens["VESTNIK_DATABASE_URL_FILE"] = f"{SECRETS}/database-url"
+        variables["VESTNIK_DATABASE_URL_FILE"] = f"{SECRETS}/database-url"
     if service.name == "auth":
-        listens["VESTNIK_SMTP_URL_FILE"] = f"{SECRETS}/smtp-url"
-    return listens
+        variables["VESTNIK_SMTP_URL_FILE"] = f"{SECRETS}/smtp-url"
+    return variables
 
 
 def _spread(name: str, topology_key: str) -> dict[str, Any]:

@@ -194,9 +194,13 @@ def _container_errors(container: Manifest, *, probed: bool) -> Iterator[str]:
     resources = container.get("resources", {})
     if not {"cpu", "memory"} <= set(resources.get("requests", {})) or "memory" not in resources.get("limits", {}):
         yield "it requests or limits nothing"
+    ports = [port["name"] for port in container.get("ports", [])]
+    yield from (f"the name of its port {name} is too long" for name in ports if len(name) > 15)
+    numbers = [port["containerPort"] for port in container.get("ports", [])]
+    if len(set(ports)) < len(ports) or len(set(numbers)) < len(numbers):
+        yield "two of its ports are the same"
     if not probed:
         return
-    ports = {port["name"] for port in container.get("ports", [])}
     for name in ("startupProbe", "livenessProbe", "readinessProbe"):
         probe = container.get(name)
         if probe is None:

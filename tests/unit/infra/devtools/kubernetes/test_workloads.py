@@ -1,15 +1,19 @@
 """The manifests of Kubernetes: valid objects, which fit together and fit the services."""
 
+import tomllib
 from collections.abc import Callable
 from typing import Any
 
 import pytest
+import yaml
 
 from contracts import deadlines
 from contracts.services import GATEWAY, REGISTRY
 from tests.unit.infra.devtools.kubernetes.manifest_checks import all_errors
 from tests.unit.infra.devtools.kubernetes.manifests import (
+    KUBERNETES,
     OVERLAYS,
+    ROOT,
     Manifest,
     base,
     built,
@@ -51,7 +55,14 @@ def test_a_rollout_keeps_every_replica_until_another_is_ready_and_lets_it_drain(
     deployment = named(base(), "Deployment", service)
     assert deployment["spec"]["strategy"]["rollingUpdate"]["maxUnavailable"] == 0
     pod = pod_of(deployment)
-    noticed = pod["containers"][0]["lifecycle"]["preStop"]["sleep"]["seconds"]
+    (own,) = pod["containers"]
+    if service == GATEWAY:
+        environ = {variable["name"]: variable["value"] for variable in own["env"]}
+        noticed = float(environ["VESTNIK_STOP_DELAY_SECONDS"])
+    else:
+        noticed = own["lifecycle"]["preStop"]["sleep"]["seconds"]
+    # Clients look up names every two seconds.
+    assert noticed > 2
     # Runners and connections are closed after the drain.
     assert pod["terminationGracePeriodSeconds"] >= noticed + deadlines.DRAIN + 5
 
@@ -78,6 +89,12 @@ def test_a_small_deployment_has_one_replica_of_everything() -> None:
     assert {deployment["spec"]["replicas"] for deployment in of_kind(manifests, "Deployment")} == {1}
     assert of_kind(manifests, "Cluster")[0]["spec"]["instances"] == 1
     assert of_kind(manifests, "ConfigMap")[0]["data"]["VESTNIK_STREAM_REPLICAS"] == "1"
+
+
+def test_the_image_is_that_of_this_release() -> None:
+    project = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
+    images = yaml.safe_load((KUBERNETES / "base" / "kustomization.yaml").read_text())["images"]
+    assert next(image["newTag"] for image in images if image["name"] == "vestnik") == project["version"]
 
 
 # --- Each check finds what it is for.
@@ -107,6 +124,10 @@ DEFECTS: dict[str, tuple[Change, str]] = {
     "a probe of another port": (
         lambda m: container(m)["livenessProbe"]["httpGet"].update(port="metric"),
         "livenessProbe asks the port metric",
+    ),
+    "a port twice": (
+        lambda m: container(m)["ports"].append({"name": "grpc2", "containerPort": 8081}),
+        "Deployment/auth: auth: two of its ports are the same",
     ),
     "a port that is not there": (
         lambda m: container(m)["ports"].pop(0),
