@@ -32,6 +32,7 @@ ACTIONS: Mapping[str, str] = {
     "sessions.revoke": "ends sessions of a user",
     "stream.accept_loss": "accepts that events are lost for good",
     "streams.create": "creates the streams, or changes their settings",
+    "streams.verify": "reads and checks every event of the streams",
 }
 
 LOOKS: Mapping[str, str] = {

@@ -1,4 +1,4 @@
-"""How fast all streams go into one file, are checked, and come back into an empty system, and how large the file is."""
+"""How fast all streams go into one file, come back into an empty system and are verified, and how large the file is."""
 
 import argparse
 import resource
@@ -7,10 +7,12 @@ import time
 from contextlib import nullcontext
 from pathlib import Path
 
+from contracts.subjects import MESSAGING
 from infra.archive.exporter import Exported, export
 from infra.archive.importer import Imported, Steps, import_file
 from infra.archive.output_file import target
 from infra.archive.stream_access import Store
+from infra.archive.stream_verification import StreamVerdict, verify_stream
 from infra.archive.validation import require_valid
 from infra.security.secrets import Secrets
 from infra.settings import Settings
@@ -35,12 +37,13 @@ async def measure(arguments: argparse.Namespace) -> list[Row]:
         begin = time.perf_counter()
         require_valid(path, _silent)
         checked = time.perf_counter() - begin
-        async with servers.nats(sync_always=True) as (_, url):
+        async with servers.nats(sync_always=True) as (client, url):
             settings = Settings(nats_url=url, data_dir=Path(folder), secrets_dir=str(Path(folder) / "secrets"))
             busy = time.process_time()
             imported = await _import(path, settings)
             importing = time.process_time() - busy
-        peak = _peak()
+            peak = _peak()
+            verified, verifying, kept = await _verify(client)
     return [
         Row(f"export of {exported.events:,} events", exported.events_per_second, "events/s"),
         Row("CPU of this process for it", exporting / exported.events * 1e6, "µs/event"),
@@ -52,7 +55,18 @@ async def measure(arguments: argparse.Namespace) -> list[Row]:
         Row("import into an empty system, synced to disk", imported.events_per_second, "events/s"),
         Row("CPU of this process for it, check included", importing / imported.events * 1e6, "µs/event"),
         Row("memory that all this took at most, beyond what it began with", peak - before, "MiB", "bounded"),
+        Row(f"verification of {verified.events:,} restored events", verified.events_per_second, "events/s"),
+        Row("CPU of this process for it", verifying / verified.events * 1e6, "µs/event"),
+        Row("memory that it took beyond that", kept / verified.events * 2**20, "bytes/event"),
     ]
+
+
+async def _verify(client: Client) -> tuple[StreamVerdict, float, float]:
+    """The verdict, the CPU time of this process in seconds, and by how much its memory grew, in MiB."""
+    before, busy = _peak(), time.process_time()
+    verdict = await verify_stream(client, MESSAGING, _silent, ids=set(), discarded=lambda stream, sequence: False)
+    assert verdict.sound, verdict.named
+    return verdict, time.process_time() - busy, _peak() - before
 
 
 async def _export(client: Client, secrets: Secrets, path: Path) -> Exported:

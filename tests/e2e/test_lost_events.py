@@ -7,7 +7,7 @@ from contracts.positions import Position
 from contracts.subjects import CONTACT, MESSAGING
 from tests.damage import blocks, cut_the_end
 from tests.e2e.people import Api, eventually
-from tests.fix_system import wait_until
+from tests.fix_system import System, wait_until
 
 
 async def test_a_lost_message_is_not_replaced_by_the_next_one(fresh_api: Api) -> None:
@@ -29,6 +29,7 @@ async def test_a_lost_message_is_not_replaced_by_the_next_one(fresh_api: Api) ->
     assert "MESSAGING lacks 1 of its 3 events" in system.vestnik("status").stdout
     # Others are not concerned.
     assert (await anna.ask("PATCH", "/v1/profiles/me", json={"bio": "still here"})).status_code == 200
+    assert verification(system) == {MESSAGING: ["MESSAGING:3: is missing"]}
 
     accepted = system.vestnik(
         "rebuild", "--all", "--accept-loss", "MESSAGING:3", "--reason", "a test", "--json", within=300
@@ -42,6 +43,26 @@ async def test_a_lost_message_is_not_replaced_by_the_next_one(fresh_api: Api) ->
     await anna.sends(boris, "the next one")
     assert [message["text"] for message in await boris.messages(anna)] == ["the next one", "two", "one"]
     assert system.vestnik("verify", within=300).returncode == 0
+    assert verification(system) == {}
+    audit = system.vestnik("audit", "operators", "--action", "streams.verify", "--json")
+    assert [json.loads(line)["outcome"] for line in audit.stdout.splitlines()] == ["failed", "done"]
+    system.interrupt()
+    stopped = system.vestnik("verify", "--streams", within=300)
+    assert (stopped.returncode, "not compared with read models" in stopped.stderr) == (0, True), stopped.stderr
+
+
+def verification(system: System) -> dict[str, list[str]]:
+    """The faults of each stream that `vestnik verify --streams` finds."""
+    done = system.vestnik("verify", "--streams", "--json", within=300)
+    found = json.loads(done.stdout)
+    faults = {
+        verdict["stream"]: [f"{fault['stream']}:{fault['sequence']}: {fault['what']}" for fault in verdict["named"]]
+        for verdict in found["streams"]
+        if not verdict["sound"]
+    }
+    assert found["compared_with_read_models"]
+    assert (found["sound"], done.returncode) == ((False, 1) if faults else (True, 0))
+    return faults
 
 
 async def test_the_end_that_a_stream_has_lost_is_given_up_and_its_rows_are_kept_in_a_file(
@@ -64,6 +85,8 @@ async def test_the_end_that_a_stream_has_lost_is_given_up_and_its_rows_are_kept_
     refused = await anna.write(boris, "in its place")
     assert (refused.status_code, refused.json()["code"]) == (503, "history_lost")
     assert [message["text"] for message in await boris.messages(anna)] == ["lost", "two", "one"]
+    what = "is missing, with all up to 3: read models have applied them"
+    assert verification(system) == {MESSAGING: [f"MESSAGING:3: {what}"]}
 
     rows = tmp_path / "rows.jsonl"
     given_up = system.vestnik(
@@ -100,6 +123,7 @@ async def test_the_end_that_a_stream_has_lost_is_given_up_and_its_rows_are_kept_
     # No sequence that somebody may have seen was given to another event.
     assert anna.written.sequence(MESSAGING) > 1_000
     assert system.vestnik("verify", within=300).returncode == 0
+    assert verification(system) == {}
 
 
 async def test_two_streams_that_have_lost_their_ends_are_given_up_one_after_the_other(

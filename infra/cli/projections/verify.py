@@ -1,4 +1,4 @@
-"""`vestnik verify`: compares read models with a rebuild from their streams, row for row."""
+"""`vestnik verify`: compares read models with a rebuild from their streams, row for row; or checks the streams."""
 
 import sys
 
@@ -8,10 +8,12 @@ import uvloop
 from rich.console import Console
 from rich.markup import escape
 
+from contracts.subjects import STREAMS
 from infra.cli.actions.recording import acting
 from infra.cli.output import tables
 from infra.cli.output.projection_progress import shown
 from infra.cli.parallel import Failed, run_each
+from infra.cli.projections.verify_streams import verify_streams
 from infra.runtime.connections import connect_nats
 from infra.runtime.run_file import with_running_addresses
 from infra.security.service_schemas import ServiceSchemas
@@ -38,13 +40,37 @@ class Verdicts(msgspec.Struct, frozen=True):
 @click.argument("names", metavar="[PROJECTION]...", nargs=-1)
 @click.option("--json", "as_json", is_flag=True, help="Print the result as one JSON object.")
 @click.option("--progress-json", is_flag=True, help="Print progress as JSON lines to standard error.")
+@click.option("--streams", "whole", is_flag=True, help="Read and check every event of the streams instead.")
+@click.option(
+    "--stream",
+    "streams",
+    type=click.Choice(list(STREAMS)),
+    multiple=True,
+    help="As --streams, of this stream only; may be repeated.",
+)
 @click.option("--action", hidden=True, help="The id of this act, which the page has recorded.")
-def verify(names: tuple[str, ...], as_json: bool, progress_json: bool, action: str | None) -> None:
+def verify(
+    names: tuple[str, ...],
+    as_json: bool,
+    progress_json: bool,
+    whole: bool,
+    streams: tuple[str, ...],
+    action: str | None,
+) -> None:
     """Rebuilds read models as shadow builds and compares them with the live ones; default: all.
 
     The system may be running; several are compared at once. The exit code is 1 if any differs or could not be compared;
     the first differences of each are shown.
+
+    With --streams every event is read: each must be there, readable, on the subject of its aggregate and the next
+    version of it, with an id and headers of its own. The system may be running or stopped. The exit code is 1 if
+    anything is wrong; the first faults of each stream are named.
     """
+    if whole or streams:
+        if names or progress_json:
+            raise click.UsageError("--streams and --stream take neither a PROJECTION nor --progress-json")
+        verify_streams(streams or tuple(STREAMS), as_json=as_json)
+        return
     settings = Settings.load()
     try:
         projections = choose(names, settings.read_model_services)

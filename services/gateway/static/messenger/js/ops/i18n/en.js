@@ -25,6 +25,7 @@ export default {
   act_sessions_revoke: "ends sessions",
   act_stream_accept_loss: "accepts a loss",
   act_streams_create: "creates the streams",
+  act_streams_verify: "reads and checks every event of the streams",
   active_sessions: "Active sessions",
   acts_or_looks: "Done or seen",
   address: "Address",

@@ -25,6 +25,7 @@ export default {
   act_sessions_revoke: "завершает сеансы",
   act_stream_accept_loss: "признаёт потерю",
   act_streams_create: "создаёт потоки",
+  act_streams_verify: "читает и проверяет все события потоков",
   active_sessions: "Активные сеансы",
   acts_or_looks: "Сделано или просмотрено",
   address: "Адрес",
