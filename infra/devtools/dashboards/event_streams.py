@@ -88,7 +88,7 @@ EVENT_STREAMS = Dashboard(
                 ),
                 Panel(
                     title="Failed appends",
-                    description="Why do appends fail? `Overloaded`: the server has no space, or too much waits for it.",
+                    description="Why do appends fail? `OutOfSpace`: a disk or a limit is full. Runbook: outage.md.",
                     queries=(
                         Query(
                             "sum by (stream, error) (rate(vestnik_log_append_failures_total[$__rate_interval]))",

@@ -100,6 +100,25 @@ SERVERS = Dashboard(
             ),
         ),
         Section(
+            "Clocks",
+            (
+                Panel(
+                    title="Clocks of callers",
+                    description="By how much do the clocks of two machines differ? From 30 s on, calls are refused. "
+                    "High for up to 5 minutes after a start.",
+                    queries=(
+                        Query(
+                            "max by (service, instance, caller) (abs(vestnik_service_token_clock_skew_seconds))",
+                            "{{caller}} at {{service}} {{instance}}",
+                        ),
+                    ),
+                    unit="s",
+                    width=24,
+                    height=6,
+                ),
+            ),
+        ),
+        Section(
             "NATS and PostgreSQL as the services see them",
             (
                 Panel(
