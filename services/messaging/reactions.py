@@ -13,6 +13,7 @@ from contracts.subjects import CONTACT, PUBLIC_FILTERS
 from services.messaging.clients import FriendshipCache
 from streams.log import Log
 from streams.reader import Reader, StreamWentBack
+from streams.topology import StreamMissing
 
 log = logging.getLogger(__name__)
 _RETRY = 1.0
@@ -24,7 +25,7 @@ async def follow_friendships(nats: NATS, event_log: Log, remembered: FriendshipC
     while True:
         try:
             await _follow(nats, event_log, remembered)
-        except (VestnikError, StreamWentBack) as error:
+        except (VestnikError, StreamWentBack, StreamMissing) as error:
             # A partitioned leader's stream may end before what was read; the stream's owner decides on a loss.
             log.warning("following %s is interrupted: %s", CONTACT, error)
         remembered.reset()

@@ -11,6 +11,7 @@ import sys
 import time
 from pathlib import Path
 
+import httpx
 import psycopg
 import pytest
 from prometheus_client.parser import text_string_to_metric_families
@@ -22,7 +23,7 @@ from tests.e2e.people import Api, Json, eventually
 from tests.e2e.poison import poisoned
 from tests.e2e.test_cli import live_table
 from tests.e2e.test_docs import commands
-from tests.fix_system import ROOT, System, one_replica
+from tests.fix_system import ROOT, System, one_replica, wait_until
 
 
 async def said(api: Api, *arguments: str, code: int = 0) -> Json:
@@ -272,3 +273,38 @@ connection = psycopg.connect(sys.argv[1])
 for answer in [connection.execute(query) for query in sys.argv[3::2]]:
     for row in answer if answer.description else (): print(*row)' "$@"; }}
 """
+
+
+def test_an_event_store_without_space_is_named_everywhere_and_goes_on_when_there_is_room(own_system: System) -> None:
+    """As when the disk is nearly full: the limit of the streams' account is what `vestnik up` sets then."""
+    config = own_system.data_dir / "nats" / "nats.conf"
+    opened = config.read_text()
+    closed = json.loads(opened)
+    closed["accounts"]["STORE"]["jetstream"] = {"max_mem": -1, "max_file": 1}
+
+    def set_limits(text: str) -> None:
+        config.write_text(text)
+        for server in own_system.serving("nats"):
+            os.kill(server.pid, signal.SIGHUP)
+
+    def is_named() -> bool:
+        answer = httpx.get(f"{own_system.url}/readyz")
+        return answer.status_code == 200 and answer.json().get("warnings") == ["event store: out of space"]
+
+    def register(name: str) -> httpx.Response:
+        body = {"username": name, "email": f"{name}@example.org", "password": "a long and silent evening"}
+        return httpx.post(f"{own_system.url}/v1/users", json=body, timeout=60)
+
+    assert register("early").status_code == 201
+    set_limits(json.dumps(closed))
+    try:
+        wait_until(is_named, "/readyz says that there is no space")
+        refused = register("too_late")
+        assert (refused.status_code, refused.json()["code"]) == (503, "out_of_space")
+        assert refused.headers["Retry-After"]
+        # On a busy machine NATS may not answer a status in time.
+        wait_until(lambda: "nats is out of space" in own_system.vestnik("status").stderr, "the status says it")
+    finally:
+        set_limits(opened)
+    wait_until(lambda: not is_named(), "/readyz says that there is space")
+    wait_until(lambda: register("in_time").status_code == 201, "a registration is accepted")

@@ -2,6 +2,7 @@
 
 import asyncio
 import logging
+import math
 import time
 from collections.abc import Awaitable, Callable
 from datetime import datetime
@@ -78,8 +79,9 @@ class StreamFollower:
         if self.listener is not None:
             self.listener.on_start(self.stream, after)
         subject_filter = PUBLIC_FILTERS[self.stream]
+        # However long an outage lasts, and whatever a node says in it: not `alive` meanwhile.
         async with Reader(
-            self._nats, self.stream, after=after, subject_filter=subject_filter, name=self._name
+            self._nats, self.stream, after=after, subject_filter=subject_filter, name=self._name, patience=math.inf
         ) as reader:
             async for batch in reader.batches():
                 if self._handle is not None:

@@ -73,6 +73,7 @@ class SystemStatus(msgspec.Struct, frozen=True):
     projections: list[ProjectionState]
     services: list[ServiceState]
     unreachable: Annotated[list[SilentServer], Meta(description="Servers that do not answer.")]
+    out_of_space: Annotated[bool, Meta(description="Writes are refused: the event store has no space left.")] = False
 
 
 class StreamRates(msgspec.Struct, frozen=True, kw_only=True):

@@ -61,6 +61,7 @@ export class Overview {
     if (!status) return void this.live.replaceChildren(el("p", { class: "blank", role: "status" }, "…"));
     this.live.replaceChildren(
       ...status.unreachable.map((one) => el("p", { class: "alarm", role: "alert" }, icon("warn"), say("unreachable", one))),
+      ...(status.out_of_space ? [el("p", { class: "alarm", role: "alert" }, icon("warn"), say("out_of_space"))] : []),
       this.#tiles(status),
       el("h2", {}, say("streams")), el("div", { class: "streams" }, status.streams.map((one) => this.#stream(one))),
       el("h2", {}, say("read_models")), this.#projections(status.projections),

@@ -225,6 +225,7 @@ export default {
   operator: "Operator",
   operator_hint: "A username, a login name or an id",
   operators: "Operators",
+  out_of_space: "The event store has no space left: nothing is written until there is room again.",
   outcome: "Outcome",
   outcome_cancelled: "cancelled",
   outcome_dismissed: "dismissed",

@@ -225,6 +225,7 @@ export default {
   operator: "Оператор",
   operator_hint: "Имя пользователя, логин или id",
   operators: "Операторы",
+  out_of_space: "В хранилище событий закончилось место: пока его нет, ничего не записывается.",
   outcome: "Решение",
   outcome_cancelled: "отменено",
   outcome_dismissed: "отклонена",
