@@ -24,6 +24,7 @@ from infra.runtime.database_probe import DatabaseWatch
 from infra.runtime.gc_tuning import tune_gc
 from infra.runtime.metrics_endpoint import metrics_endpoint
 from infra.runtime.quorum import quorum_of_process
+from infra.security.certificate_expiry import report_expiry
 from infra.security.secrets import Secrets
 from infra.settings import Settings
 from streams.log import Log
@@ -198,6 +199,7 @@ async def _opened(name: str, settings: Settings) -> AsyncIterator[ServiceProcess
     pool = await open_pool(settings.database_url, name)
     process = ServiceProcess(name, settings, secrets, nats, pool, quorum)
     _report_dependency("nats", lambda: nats.is_connected)
+    report_expiry(settings, name)
     process.spawn(process.stop_for_import(), "watch for imports")
     for bucket, kept in BUCKETS.items():
         if kept.owner == name:

@@ -24,6 +24,7 @@ from infra.runtime.connections import connect_nats
 from infra.runtime.gc_tuning import tune_gc
 from infra.runtime.metrics_endpoint import metrics_endpoint
 from infra.runtime.quorum import quorum_of_process
+from infra.security.certificate_expiry import report_expiry
 from infra.security.key_lifecycle import KeyTerms
 from infra.security.secrets import Secrets
 from infra.settings import Settings
@@ -143,6 +144,7 @@ async def gateway(settings: Settings, secrets: Secrets, nats: NATS, metrics: Met
 
     load = ConcurrencyLimiter()
     metrics.running.set_function(lambda: load.running)
+    report_expiry(settings, GATEWAY, metrics.certificate_expiry)
     readiness = Readiness(
         {
             "nats": lambda: nats.is_connected,

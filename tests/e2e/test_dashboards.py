@@ -14,7 +14,7 @@ from tests.fix_system import ROOT, System, one_replica
 from tests.prometheus_server import needs_prometheus, prometheus
 from tests.sse_client import listening
 
-# Panels without series while all is well, or because tests run without rate limits.
+# Panels without series while all is well, or because tests run without rate limits and TLS.
 QUIET = {
     "Server errors",
     "Exhausted rate limits",
@@ -23,6 +23,7 @@ QUIET = {
     "Restarts of runners",
     "Progress of builds",
     "Limits on guesses",
+    "Time until certificates expire",
 }
 # Panels that depend on how many requests arrive at the same moment.
 SELDOM = {"Reads that waited, p99", "Events in a batch", "Batches", "Share of events in batches"}

@@ -11,6 +11,7 @@ from prometheus_client.metrics import MetricWrapperBase
 
 import infra.rpc.clock_skew
 import infra.runtime.service_process
+import infra.security.certificate_expiry
 import projections.engine.metrics
 import services.messaging.pages.metrics
 import services.operator.anomalies.metrics
@@ -33,6 +34,7 @@ def families() -> Iterator[tuple[Metric, tuple[str, ...]]]:
         projections.engine.metrics,
         streams.metrics,
         infra.runtime.service_process,
+        infra.security.certificate_expiry,
         services.messaging.pages.metrics,
         services.operator.anomalies.metrics,
     )

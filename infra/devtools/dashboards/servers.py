@@ -100,7 +100,7 @@ SERVERS = Dashboard(
             ),
         ),
         Section(
-            "Clocks",
+            "Clocks and certificates",
             (
                 Panel(
                     title="Clocks of callers",
@@ -113,8 +113,19 @@ SERVERS = Dashboard(
                         ),
                     ),
                     unit="s",
-                    width=24,
-                    height=6,
+                    width=12,
+                ),
+                Panel(
+                    title="Time until certificates expire",
+                    description="Which certificate has to be renewed? Empty without TLS. Runbook: outage.md.",
+                    queries=(
+                        Query(
+                            "min by (certificate) (vestnik_certificate_expiry_timestamp_seconds) - time()",
+                            "{{certificate}}",
+                        ),
+                    ),
+                    unit="s",
+                    width=12,
                 ),
             ),
         ),

@@ -33,6 +33,12 @@ class Metrics:
             ("dependency",),
             registry=self.registry,
         )
+        self.certificate_expiry = Gauge(
+            "vestnik_certificate_expiry_timestamp_seconds",
+            "When the first certificate in a file expires; no number if the file cannot be read.",
+            ("certificate",),
+            registry=self.registry,
+        )
         self._rate_limited = Counter(
             "vestnik_rate_limited", "Requests that found a rate limit exhausted.", ("limit",), registry=self.registry
         )
