@@ -25,7 +25,7 @@ def documents(text: str) -> list[Manifest]:
 
 
 def base() -> list[Manifest]:
-    """What base/ has before Kustomize, with the ConfigMap that it generates."""
+    """The namespace, and what base/ has before Kustomize, with the ConfigMap that it generates."""
     return copy.deepcopy(_base())
 
 
@@ -34,7 +34,7 @@ def _base() -> list[Manifest]:
     folder = KUBERNETES / "base"
     written = [
         document
-        for path in sorted(folder.glob("*.yaml"))
+        for path in (folder.parent / "namespace.yaml", *sorted(folder.glob("*.yaml")))
         if path.name not in _NO_MANIFESTS
         for document in documents(path.read_text())
     ]

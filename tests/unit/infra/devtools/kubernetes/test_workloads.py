@@ -91,6 +91,12 @@ def test_a_small_deployment_has_one_replica_of_everything() -> None:
     assert of_kind(manifests, "ConfigMap")[0]["data"]["VESTNIK_STREAM_REPLICAS"] == "1"
 
 
+@pytest.mark.parametrize("overlay", OVERLAYS)
+def test_to_delete_an_overlay_deletes_no_event(overlay: str) -> None:
+    """NATS's volumes are its chart's, in the namespace."""
+    assert of_kind(built(overlay), "Namespace", "PersistentVolumeClaim", "StatefulSet") == []
+
+
 def test_the_image_is_that_of_this_release() -> None:
     project = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
     images = yaml.safe_load((KUBERNETES / "base" / "kustomization.yaml").read_text())["images"]
