@@ -18,12 +18,12 @@ EXPIRY = Gauge(
 
 
 def report_expiry(settings: Settings, me: str, gauge: Gauge = EXPIRY) -> None:
-    """Exports the expiry of each certificate file that the process uses, labelled with the file's name.
+    """Exports the expiry of each certificate file that the process uses, labelled with the file's path.
 
     The files are read at each scrape, since they may be replaced while the process runs.
     """
     for path in _files(settings, me):
-        gauge.labels(path.name).set_function(partial(_expires, path))
+        gauge.labels(str(path)).set_function(partial(_expires, path))
 
 
 def _files(settings: Settings, me: str) -> Iterator[Path]:

@@ -21,7 +21,7 @@ def test_each_certificate_that_the_process_uses_has_the_expiry_of_its_present_fi
     report_expiry(settings, "auth", Gauge(NAME, "When.", ("certificate",), registry=registry))
 
     def expiry(file: str) -> float:
-        value = registry.get_sample_value(NAME, {"certificate": file})
+        value = registry.get_sample_value(NAME, {"certificate": str(tmp_path / file)})
         assert value is not None
         return value
 
