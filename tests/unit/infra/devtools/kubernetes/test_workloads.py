@@ -9,6 +9,7 @@ import yaml
 
 from contracts import deadlines
 from contracts.services import GATEWAY, REGISTRY
+from infra.devtools.kubernetes.workloads import USER
 from tests.unit.infra.devtools.kubernetes.manifest_checks import all_errors
 from tests.unit.infra.devtools.kubernetes.manifests import (
     KUBERNETES,
@@ -101,6 +102,13 @@ def test_the_image_is_that_of_this_release() -> None:
     project = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
     images = yaml.safe_load((KUBERNETES / "base" / "kustomization.yaml").read_text())["images"]
     assert next(image["newTag"] for image in images if image["name"] == "vestnik") == project["version"]
+
+
+def test_the_user_and_the_program_are_those_of_the_image() -> None:
+    steps = (ROOT / "infra" / "deployment" / "Containerfile").read_text().splitlines()
+    assert f"USER {USER}:{USER}" in steps
+    # The arguments of the containers follow it.
+    assert 'ENTRYPOINT ["vestnik"]' in steps
 
 
 # --- Each check finds what it is for.
