@@ -33,6 +33,10 @@ check:
     python -m infra.devtools.event_schemas --check
     python -m infra.devtools.requirements_lock --check
 
+# Rehearse the deployment of compose.yaml on hosts in network namespaces, with everything that may fail; needs root
+rehearse *args:
+    @exec python -m tests.rehearsal "$@"
+
 # Make a read model and its test, such as `./just new-projection hours_of_day`; --help shows the options
 new-projection *args:
     @python -m infra.devtools.scaffold_projection "$@"

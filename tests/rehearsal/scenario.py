@@ -1,0 +1,244 @@
+"""The rehearsal's course: a deployment from its secrets to its clean stop, with everything that may end in between."""
+
+import asyncio
+import re
+import ssl
+import subprocess
+import sys
+import time
+import traceback
+from collections import Counter
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from pathlib import Path
+
+from tests.rehearsal import compose_file
+from tests.rehearsal.cluster import PUBLIC, ROOT, Cluster, own_secrets
+from tests.rehearsal.mail_sink import MailSink
+from tests.rehearsal.people import Failures, Person, Site
+from tests.rehearsal.traffic import Traffic
+
+_MAIL_PORT, _HTTPS_PORT = 1025, 8443
+# Messages that each person has acknowledged before the next thing happens.
+_SOME = 20
+_READY_AGAIN = 120.0
+# A call that takes longer than its deadline is an error to the library alone.
+_ERROR = re.compile(r'"level": "(ERROR|CRITICAL)", "logger": "(?!grpclib\.)')
+# What is shown of each host's log after a failure.
+_LAST_LINES, _LONGEST_LINE = 15, 400
+
+
+class Rehearsal:
+    def __init__(self, folder: Path) -> None:
+        self._folder = folder
+        self._begun = time.monotonic()
+        self._step = "start"
+        self._failures = Failures()
+        deployment = folder / "deployment"
+        self._deployment = deployment
+        self.cluster = Cluster(
+            compose_file.read(
+                variables={
+                    "VESTNIK_DEPLOYMENT": str(deployment),
+                    "VESTNIK_PUBLIC_URL": f"https://{PUBLIC}:{_HTTPS_PORT}",
+                    "NATS_MAX_FILE_STORE": "2GB",
+                }
+            ),
+            folder,
+        )
+
+    async def run(self, seconds: float) -> int:
+        """Runs all steps; returns the exit code."""
+        try:
+            async with asyncio.timeout(seconds):
+                await self._rehearse()
+        except (AssertionError, ExceptionGroup, TimeoutError, OSError) as error:
+            self._say(f"FAILED in the step '{self._step}': {_reason(error)}")
+            self._say(f"  repeated requests: {dict(self._failures.counts)}")
+            traceback.print_exception(error)
+            self._show_logs()
+            return 1
+        finally:
+            await self.cluster.close()
+        self._say(f"rehearsed in {time.monotonic() - self._begun:.0f} s")
+        return 0
+
+    async def _rehearse(self) -> None:
+        async with self._timed("secrets made by one command"):
+            await asyncio.to_thread(self._make_secrets)
+        mail = MailSink()
+        async with mail.listening(_MAIL_PORT):
+            async with self._timed("networks and hosts made"):
+                await self.cluster.open()
+            async with self._timed("cluster started, streams and logins made, every service ready"):
+                await self.cluster.start()
+            tls = ssl.create_default_context(cafile=str(self._deployment / "secrets" / "tls-ca.pem"))
+            site = Site(PUBLIC, _HTTPS_PORT, tls)
+            people = [Person(site, name, mail, self._failures) for name in ("anna", "boris")]
+            try:
+                async with self._timed("two people registered by mail and made friends"):
+                    await asyncio.gather(*(person.register() for person in people))
+                    await people[0].befriend(people[1])
+                traffic = Traffic(people)
+                async with traffic.flowing():
+                    await self._disturb(traffic)
+                async with self._timed("every message in both histories once and in order, every delivery complete"):
+                    count = await traffic.check()
+                self._say(f"  {count} messages, {self.protocols(people)}")
+            finally:
+                for person in people:
+                    await person.close()
+            async with self._timed("read models equal to their streams (vestnik verify)"):
+                await self._verify()
+            async with self._timed("everything stopped"):
+                await self._stop()
+
+    async def _disturb(self, traffic: Traffic) -> None:
+        cluster = self.cluster
+        async with self._timed("a conversation over both gateways, with REST, SSE and WebSocket"):
+            await traffic.grows_by(_SOME)
+        async with self._timed("a NATS node killed", traffic):
+            await cluster.hosts["nats-2"].kill()
+            await traffic.grows_by(_SOME)
+        async with self._timed("the NATS node back", traffic):
+            await cluster.hosts["nats-2"].start()
+            await traffic.grows_by(_SOME)
+        for kind in cluster.replicated():
+            async with self._timed(f"a process of {kind} killed, back by itself", traffic):
+                name = cluster.names(kind)[0]
+                await cluster.hosts[name].crash()
+                await traffic.grows_by(_SOME)
+                await cluster.wait_ready([name])
+        async with self._timed("a host of messaging cut off from every network, and healed", traffic):
+            await cluster.cut("messaging-2")
+            await traffic.grows_by(_SOME)
+            await cluster.heal("messaging-2")
+            await cluster.wait_ready(["messaging-2"])
+            await traffic.grows_by(_SOME)
+        async with self._timed("the primary of PostgreSQL killed and fenced, the standby promoted", traffic):
+            await cluster.hosts["postgres-1"].kill()
+            code, output = await self._psql("postgres-2", "SELECT pg_promote(true, 60)")
+            assert (code, output.strip()) == (0, "t"), output
+            await cluster.wait_ready(cluster.ours())
+            await traffic.grows_by(_SOME)
+        async with self._timed("the old primary back as the standby", traffic):
+            await cluster.hosts["postgres-1"].start()
+            await self._until_standby("postgres-1")
+        async with self._timed("one replica of every service and gateway restarted, then the other", traffic):
+            before = Counter(self._failures.counts)
+            for number in ("1", "2"):
+                await self._restart([name for name in cluster.ours() if name.endswith(f"-{number}")])
+                await traffic.grows_by(_SOME)
+            failed = Counter(self._failures.counts) - before
+            self._say(f"  requests that were repeated in the meantime: {dict(failed)}")
+
+    async def _restart(self, names: list[str]) -> None:
+        """Stops the processes, which finish what they have begun, and starts them again."""
+        codes = await asyncio.gather(*(self.cluster.hosts[name].stop() for name in names))
+        failed = {name: code for name, code in zip(names, codes, strict=True) if code != 0}
+        assert not failed, f"ended with other exit codes than 0: {failed}"
+        for name in names:
+            await self.cluster.hosts[name].start()
+        await self.cluster.wait_ready(names)
+
+    async def _verify(self) -> None:
+        code, output = await self.cluster.tool("verify")
+        assert code == 0, output
+
+    async def _stop(self) -> None:
+        """Stops the front first, then the services, then what they use; each ends with exit code 0."""
+        cluster = self.cluster
+        order = [["nginx"], cluster.names("gateway"), cluster.ours(), cluster.names("nats"), cluster.names("postgres")]
+        for names in order:
+            running = [name for name in names if cluster.hosts[name].is_running]
+            codes = await asyncio.gather(*(cluster.hosts[name].stop() for name in running))
+            failed = {name: code for name, code in zip(running, codes, strict=True) if code != 0}
+            assert not failed, f"ended with other exit codes than 0: {failed}"
+        errors = [
+            f"{name}: {line[:_LONGEST_LINE]}"
+            for name in cluster.ours()
+            for line in cluster.hosts[name].log_file.read_text(errors="replace").splitlines()
+            if _ERROR.search(line)
+        ]
+        assert not errors, "\n".join(["errors in the logs:", *errors])
+
+    async def _psql(self, name: str, statement: str) -> tuple[int, str]:
+        password = (self._deployment / "secrets" / "postgres.password").read_text()
+        return await self.cluster.hosts[name].run(
+            *("psql", "--no-psqlrc", "--no-align", "--tuples-only", "--command", statement),
+            environment={
+                "PGHOST": name,
+                "PGUSER": "postgres",
+                "PGDATABASE": "postgres",
+                "PGPASSWORD": password,
+                "PGSSLMODE": "verify-full",
+                "PGSSLROOTCERT": "/run/vestnik/secrets/tls-ca.pem",
+            },
+        )
+
+    async def _until_standby(self, name: str) -> None:
+        """Waits until the server is a standby that receives from the primary."""
+        output = ""
+        try:
+            async with asyncio.timeout(_READY_AGAIN):
+                while True:
+                    statement = "SELECT pg_is_in_recovery() AND EXISTS (SELECT FROM pg_stat_wal_receiver)"
+                    code, output = await self._psql(name, statement)
+                    if (code, output.strip()) == (0, "t"):
+                        return
+                    await asyncio.sleep(0.5)
+        except TimeoutError:
+            raise AssertionError(f"{name} is no standby within {_READY_AGAIN:.0f} s: {output}") from None
+
+    def _make_secrets(self) -> None:
+        command = [sys.executable, "-m", "infra.cli.main", "deployment-secrets", str(self._deployment)]
+        done = subprocess.run(
+            [*command, "--public-host", PUBLIC],
+            cwd=ROOT,
+            env={"PATH": "/usr/bin:/bin", "VESTNIK_DATA_DIR": str(self._folder / "none")},
+            capture_output=True,
+            text=True,
+            check=False,
+        )
+        assert done.returncode == 0, done.stderr
+        own_secrets(self._deployment, {"postgres": "postgres"})
+
+    @asynccontextmanager
+    async def _timed(self, step: str, traffic: Traffic | None = None) -> AsyncIterator[None]:
+        self._step = step
+        begun = time.monotonic()
+        acknowledged = traffic.acknowledged if traffic is not None else 0
+        failures = sum(self._failures.counts.values())
+        yield
+        more = ""
+        if traffic is not None:
+            failed = sum(self._failures.counts.values()) - failures
+            more = f" ({traffic.acknowledged - acknowledged} messages acknowledged, {failed} requests repeated)"
+        self._say(f"{time.monotonic() - begun:6.1f} s  {step}{more}")
+
+    @staticmethod
+    def protocols(people: list[Person]) -> str:
+        counts = sum((person.protocols for person in people), Counter())
+        return ", ".join(f"{count} answers over {protocol}" for protocol, count in counts.items())
+
+    def _say(self, text: str) -> None:
+        line = f"{time.monotonic() - self._begun:7.1f}  {text}"
+        sys.stdout.write(f"{line}\n")
+        sys.stdout.flush()
+        with (self._folder / "rehearsal.log").open("a") as log:
+            log.write(f"{line}\n")
+
+    def _show_logs(self) -> None:
+        """Prints the ends of the logs of all hosts."""
+        for name, host in self.cluster.hosts.items():
+            if not host.log_file.exists():
+                continue
+            lines = host.log_file.read_text(errors="replace").splitlines()[-_LAST_LINES:]
+            state = f"--- {name}: exit codes {host.exit_codes}, {host.restarts} restarts"
+            sys.stdout.write("".join(f"{line[:_LONGEST_LINE]}\n" for line in (state, *lines)))
+
+
+def _reason(error: BaseException) -> str:
+    if isinstance(error, BaseExceptionGroup):
+        return "; ".join(_reason(inner) for inner in error.exceptions)
+    return f"{type(error).__name__}: {error}"
