@@ -9,6 +9,7 @@ import asyncio
 import os
 import pwd
 import shutil
+import subprocess
 import sys
 import sysconfig
 from collections.abc import Awaitable, Callable, Iterable, Mapping
@@ -26,6 +27,12 @@ _NGINX, _NATS, _POSTGRES, _VESTNIK = "nginxinc/", "nats:", "postgres:", "vestnik
 _RUN = (_NGINX, _NATS, _POSTGRES, _VESTNIK)
 _PATH = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"
 _READY_WITHIN = 180.0
+_MAKE_NETWORK = """\
+ip link add bridge1 type bridge
+ip link add port1 type veth peer name eth0
+ip link set port1 master bridge1 up
+mount -t tmpfs none /run
+"""
 # What the operators' command line does in the compose file if no other command is given.
 _STATUS = ("status",)
 
@@ -228,11 +235,27 @@ def postgres_programs() -> Path | None:
 
 def missing() -> list[str]:
     """What this machine lacks for a rehearsal."""
-    lacking = [] if sys.platform == "linux" and os.geteuid() == 0 else ["root on Linux"]
-    lacking += [f"the program {name}" for name in ("ip", "nsenter", "nginx") if shutil.which(name, path=_PATH) is None]
+    if sys.platform != "linux" or os.geteuid() != 0:
+        return ["root on Linux"]
+    programs = ("ip", "nsenter", "unshare", "nginx")
+    lacking = [f"the program {name}" for name in programs if shutil.which(name, path=_PATH) is None]
     if postgres_programs() is None:
         lacking.append("PostgreSQL with TLS in /usr/lib/postgresql")
+    if not lacking and (reason := _refusal()):
+        lacking.append(f"the right to make networks and mounts ({reason})")
     return lacking
+
+
+def _refusal() -> str:
+    """Why this machine does not let us make a network with a link to a host, and mounts; empty if it does."""
+    tried = subprocess.run(
+        ["unshare", "--net", "--mount", "sh", "-euc", _MAKE_NETWORK],
+        env={"PATH": _PATH},
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    return "" if tried.returncode == 0 else tried.stderr.strip() or f"exit code {tried.returncode}"
 
 
 def own_secrets(folder: Path, users: Mapping[str, str]) -> None:

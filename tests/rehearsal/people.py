@@ -6,6 +6,7 @@ import ssl
 from collections import Counter
 from collections.abc import AsyncIterator, Mapping
 from contextlib import suppress
+from pathlib import Path
 from typing import Any
 
 import httpx
@@ -39,20 +40,30 @@ class Failures:
     def __init__(self) -> None:
         self.counts: Counter[str] = Counter()
 
+        # Why live streams ended.
+        self.ends: Counter[str] = Counter()
+
     def add(self, reason: str) -> None:
         self.counts[reason] += 1
+
+    def add_end(self, transport: str, error: Exception) -> None:
+        self.ends[f"{transport}: {type(error).__name__} {error}"] += 1
 
 
 class Site:
     """The address that clients know, with its certificate's authority."""
 
-    def __init__(self, host: str, port: int, tls: ssl.SSLContext) -> None:
+    def __init__(self, host: str, port: int, authority: Path) -> None:
         self.url = f"https://{host}:{port}"
         self.live_url = f"wss://{host}:{port}/v1/ws"
-        self.tls = tls
+        self._authority = authority
+
+    def tls(self) -> ssl.SSLContext:
+        """A context of its own for each use, since each client sets the protocols in it."""
+        return ssl.create_default_context(cafile=str(self._authority))
 
     def client(self) -> httpx.AsyncClient:
-        return httpx.AsyncClient(base_url=self.url, verify=self.tls, http2=True, timeout=httpx.Timeout(30.0))
+        return httpx.AsyncClient(base_url=self.url, verify=self.tls(), http2=True, timeout=httpx.Timeout(30.0))
 
 
 class Person:
@@ -151,16 +162,20 @@ class Person:
     async def follow_by_events(self) -> None:
         """Follows with server-sent events until `leave`, and resumes after each end."""
         while self._follows:
-            with suppress(*_BROKEN):
+            try:
                 async for message in self._events():
                     self.delivered["sse"].append(message)
+            except _BROKEN as error:
+                self.failures.add_end("SSE", error)
             await asyncio.sleep(_PAUSE)
 
     async def follow_by_websocket(self) -> None:
         """Follows over a WebSocket until `leave`, and resumes after each end."""
         while self._follows:
-            with suppress(*_BROKEN):
+            try:
                 await self._follow_connection()
+            except _BROKEN as error:
+                self.failures.add_end("WebSocket", error)
             self._connection = None
             for waiting in self._answers.values():
                 if not waiting.done():
@@ -193,7 +208,7 @@ class Person:
 
     async def _follow_connection(self) -> None:
         url = f"{self.site.live_url}?since={self._positions['websocket']}"
-        async with connect(url, additional_headers=self._headers(), ssl=self.site.tls, open_timeout=15) as connection:
+        async with connect(url, additional_headers=self._headers(), ssl=self.site.tls(), open_timeout=15) as connection:
             self._connection = connection
             async for text in connection:
                 content: Json = msgspec.json.decode(text)

@@ -2,7 +2,6 @@
 
 import asyncio
 import re
-import ssl
 import subprocess
 import sys
 import time
@@ -55,6 +54,7 @@ class Rehearsal:
         except (AssertionError, ExceptionGroup, TimeoutError, OSError) as error:
             self._say(f"FAILED in the step '{self._step}': {_reason(error)}")
             self._say(f"  repeated requests: {dict(self._failures.counts)}")
+            self._say(f"  ends of live streams: {dict(self._failures.ends)}")
             traceback.print_exception(error)
             self._show_logs()
             return 1
@@ -72,8 +72,7 @@ class Rehearsal:
                 await self.cluster.open()
             async with self._timed("cluster started, streams and logins made, every service ready"):
                 await self.cluster.start()
-            tls = ssl.create_default_context(cafile=str(self._deployment / "secrets" / "tls-ca.pem"))
-            site = Site(PUBLIC, _HTTPS_PORT, tls)
+            site = Site(PUBLIC, _HTTPS_PORT, self._deployment / "secrets" / "tls-ca.pem")
             people = [Person(site, name, mail, self._failures) for name in ("anna", "boris")]
             try:
                 async with self._timed("two people registered by mail and made friends"):
