@@ -17,6 +17,8 @@ _HIGHEST = "SELECT coalesce(max(sequence), 0)::bigint FROM projection_checkpoint
 _INSTALLED = "SELECT to_regclass('projection_checkpoints') IS NOT NULL"
 # Bounds the wait for a database that is away.
 _PATIENCE_SECONDS = 1.0
+# With this value the RPC client does not retry by itself (infra/rpc/client.py).
+_RETRY_AFTER = 2
 
 
 async def highest_at(database_url: str, stream: str) -> int:
@@ -44,16 +46,23 @@ async def _highest(conn: AsyncConnection[tuple[object, ...]], stream: str) -> in
 class Checkpoints:
     """The checkpoints of all builds of a service's read models in one stream."""
 
-    def __init__(self, pool: Pool, stream: str) -> None:
+    def __init__(self, pool: Pool, stream: str, *, needed: bool = True) -> None:
+        """`needed`: the database has to answer once; otherwise nothing counts as applied until it does."""
         self._pool = pool
         self._stream = stream
-        self._known = 0
+        self._known: int | None = None if needed else 0
 
     async def highest(self) -> int:
-        """Returns the highest sequence applied by a read model; the last known one if the database does not answer."""
+        """Returns the highest sequence applied by a read model; the last known one if the database does not answer.
+
+        Raises:
+            Unavailable: it has not answered yet, and is needed.
+        """
         try:
             async with asyncio.timeout(_PATIENCE_SECONDS), self._pool.connection() as conn:
                 self._known = await _highest(conn, self._stream)
         except (DatabaseError, PoolTimeout, TimeoutError) as error:
             log.debug("checkpoints of %s: %s", self._stream, error)
+        if self._known is None:
+            raise Unavailable("The database does not answer.", retry_after=_RETRY_AFTER)
         return self._known

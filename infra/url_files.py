@@ -4,6 +4,7 @@ Inside of the program such a URL is a reference, `file:///run/secrets/database-u
 may follow it, as in a URL; they replace those of the same name in the file.
 """
 
+from collections.abc import Awaitable, Callable
 from pathlib import Path
 from urllib.parse import parse_qsl, unquote, urlencode, urlsplit
 
@@ -13,6 +14,10 @@ from infra.operator_errors import OperatorError
 
 _SCHEME = "file"
 _EMPTY = "{path} is empty; it must hold the URL"
+
+
+# A URL or a reference, or what returns one of them for each new connection.
+DatabaseUrl = str | Callable[[], Awaitable[str]]
 
 
 class UnreadableUrl(OperatorError, OSError):
@@ -47,6 +52,14 @@ def read(url: str) -> str:
         raise UnreadableUrl(_EMPTY.format(path=path))
     parameters = dict(parse_qsl(urlsplit(url).query))
     return make_conninfo(content, **parameters) if parameters else content
+
+
+async def current(database_url: DatabaseUrl) -> str:
+    """The URL for a new connection.
+
+    Raises: as `read`, and what the function raises that returns the URL.
+    """
+    return read(database_url if isinstance(database_url, str) else await database_url())
 
 
 def with_options(database_url: str, options: str) -> str:

@@ -9,8 +9,7 @@ import sys
 import uvloop
 from nats.errors import Error as NatsError
 
-from contracts.errors import Unavailable
-from infra.runtime.connections import Pool, open_pool
+from infra.runtime.connections import open_pool
 from projections.engine import Runners
 from projections.registry import choose
 from streams.jetstream.client import Client
@@ -18,7 +17,7 @@ from streams.jetstream.client import Client
 
 async def main(nats_url: str, database_url: str, *names: str) -> None:
     nc = await _nats(nats_url)
-    runners = Runners(choose(names), nc, await _pool(database_url), database_url)
+    runners = Runners(choose(names), nc, await open_pool(database_url, "applier"), database_url)
     await runners.start()
     await runners.watch()
 
@@ -33,14 +32,6 @@ async def _nats(url: str) -> Client:
             await asyncio.sleep(0.1)
         else:
             return client
-
-
-async def _pool(url: str) -> Pool:
-    while True:
-        try:
-            return await open_pool(url, "applier", patience=5)
-        except Unavailable:
-            await asyncio.sleep(0.1)
 
 
 if __name__ == "__main__":

@@ -146,17 +146,19 @@ async def connect_nats(settings: Settings, name: str, *, patience: float = 30.0)
     return client
 
 
-async def open_pool(database_url: str, name: str, *, max_size: int = 8, patience: float = 30.0) -> WatchedPool:
+async def open_pool(database_url: url_files.DatabaseUrl, name: str, *, max_size: int = 8) -> WatchedPool:
     """Opens a pool of autocommitting connections; a broken one is replaced before it is handed out.
+
+    Does not wait for the database: what needs a connection does, for 5 seconds at most.
 
     Raises:
         UnreadableUrl: the file that holds the URL cannot be read.
-        Unavailable: the database did not answer within `patience` seconds.
     """
-    url_files.read(database_url)
+    if isinstance(database_url, str):
+        url_files.read(database_url)
     pool = WatchedPool(
         # Called for each new connection.
-        partial(url_files.read, database_url),
+        partial(url_files.current, database_url),
         min_size=1,
         max_size=max_size,
         max_waiting=1_000,
@@ -169,11 +171,7 @@ async def open_pool(database_url: str, name: str, *, max_size: int = 8, patience
         open=False,
         name=name,
     )
-    try:
-        await pool.open(wait=True, timeout=patience)
-    except Exception as error:
-        await pool.close()
-        raise Unavailable("The database does not answer.") from error
+    await pool.open()
     return pool
 
 

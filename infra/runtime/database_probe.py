@@ -8,6 +8,7 @@ from collections.abc import Callable
 from psycopg import AsyncConnection
 from psycopg import Error as DatabaseError
 
+from contracts.errors import VestnikError
 from infra import url_files
 
 log = logging.getLogger(__name__)
@@ -24,6 +25,10 @@ def _ignore(_: bool) -> None:
     return None
 
 
+def _reason(error: Exception) -> str:
+    return str(error).partition("\n")[0].removeprefix("The database does not answer: ") or type(error).__name__
+
+
 class DatabaseWatch:
     """`answers` is true until the database was silent for `silent_after` seconds, not counting this process's stalls.
 
@@ -31,14 +36,19 @@ class DatabaseWatch:
     """
 
     def __init__(
-        self, database_url: str, name: str, *, silent_after: float = 3.0, tell: Callable[[bool], None] = _ignore
+        self,
+        database_url: url_files.DatabaseUrl,
+        name: str,
+        *,
+        silent_after: float = 3.0,
+        tell: Callable[[bool], None] = _ignore,
     ) -> None:
         """`tell`: called when the database stops answering, and when it answers again."""
         self._database_url = database_url
         self._name = name
         self._silent_after = silent_after
         self._tell = tell
-        # The process has just opened its pool.
+        # At the start it is not known yet; what needs the database waits for it.
         self._answered_at = time.monotonic()
         self._answers = True
 
@@ -71,13 +81,13 @@ class DatabaseWatch:
         while True:
             try:
                 await self._ask()
-            except (DatabaseError, OSError, TimeoutError) as error:
-                log.warning("the database does not answer: %s", str(error).partition("\n")[0] or type(error).__name__)
+            except (DatabaseError, OSError, TimeoutError, VestnikError) as error:
+                log.warning("the database does not answer: %s", _reason(error))
             await asyncio.sleep(_EVERY_SECONDS)
 
     async def _ask(self) -> None:
         connection = await AsyncConnection.connect(
-            url_files.read(self._database_url),
+            await url_files.current(self._database_url),
             autocommit=True,
             application_name=f"{self._name} readiness",
             connect_timeout=_CONNECT_SECONDS,

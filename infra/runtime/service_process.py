@@ -27,6 +27,7 @@ from infra.runtime.quorum import quorum_of_process
 from infra.security.certificate_expiry import report_expiry
 from infra.security.secrets import Secrets
 from infra.settings import Settings
+from infra.url_files import DatabaseUrl
 from streams.log import Log
 from streams.loss.watch import LossWatch
 from streams.quorum import Quorum
@@ -53,7 +54,8 @@ class ServiceProcess:
         self.pool = pool
         self.quorum = quorum
         self.watches = {
-            stream: LossWatch(nats, stream, Checkpoints(pool, stream).highest, quorum=quorum)
+            # What operators do is recorded also while the database is away.
+            stream: LossWatch(nats, stream, Checkpoints(pool, stream, needed=stream != OPERATOR).highest, quorum=quorum)
             for stream, owner in STREAMS.items()
             if owner == name
         }
@@ -64,6 +66,8 @@ class ServiceProcess:
         self._tasks: set[asyncio.Task[None]] = set()
         self._clients: list[Client] = []
         self._conditions: list[Callable[[], bool]] = []
+        # Whether the database is not known to be silent.
+        self.database_answers: Callable[[], bool] = lambda: True
         loop = asyncio.get_running_loop()
         for sign in (signal.SIGTERM, signal.SIGINT):
             loop.add_signal_handler(sign, self._stop.set)
@@ -170,8 +174,15 @@ class ServiceProcess:
 
 
 @asynccontextmanager
-async def service_process(name: str, settings: Settings) -> AsyncIterator[ServiceProcess]:
-    """Opens what the service needs, creates its stream if needed, and closes everything at the end."""
+async def service_process(
+    name: str, settings: Settings, *, database_url: DatabaseUrl | None = None
+) -> AsyncIterator[ServiceProcess]:
+    """Opens what the service needs, creates its stream if needed, and closes everything at the end.
+
+    Waits for NATS, but not for the database.
+
+    `database_url`: if it is not the one in the settings.
+    """
     # The endpoint serves before there is a process.
     processes: list[ServiceProcess] = []
     async with (
@@ -180,14 +191,14 @@ async def service_process(name: str, settings: Settings) -> AsyncIterator[Servic
             settings.listen_address(name)[1],
             ready=lambda: any(process.is_ready() for process in processes),
         ),
-        _opened(name, settings) as process,
+        _opened(name, settings, database_url or settings.database_url) as process,
     ):
         processes.append(process)
         yield process
 
 
 @asynccontextmanager
-async def _opened(name: str, settings: Settings) -> AsyncIterator[ServiceProcess]:
+async def _opened(name: str, settings: Settings, database_url: DatabaseUrl) -> AsyncIterator[ServiceProcess]:
     secrets = Secrets.load(settings.secrets_path)
     nats = await connect_nats(settings, name)
     await import_marker.wait_until_complete(nats)
@@ -196,7 +207,7 @@ async def _opened(name: str, settings: Settings) -> AsyncIterator[ServiceProcess
     # Every read model needs OPERATOR, and the operator's process may not be running.
     await ensure_streams(nats, replicas=settings.stream_replicas, placement=placement, names=(*own, OPERATOR))
     quorum = await quorum_of_process(settings, nats, name)
-    pool = await open_pool(settings.database_url, name)
+    pool = await open_pool(database_url, name)
     process = ServiceProcess(name, settings, secrets, nats, pool, quorum)
     _report_dependency("nats", lambda: nats.is_connected)
     report_expiry(settings, name)
@@ -208,8 +219,9 @@ async def _opened(name: str, settings: Settings) -> AsyncIterator[ServiceProcess
         process.spawn(quorum.run(), "evidence of a quorum")
         process.ready_when(lambda: quorum.was_held)
         _report_dependency("quorum", lambda: quorum.was_held)
-    database = DatabaseWatch(settings.database_url, name, tell=pool.hear)
+    database = DatabaseWatch(database_url, name, tell=pool.hear)
     process.spawn(database.run(), "watch of the database")
+    process.database_answers = database.answers
     process.ready_when(database.answers)
     _report_dependency("postgres", database.answers)
     for stream, watch in process.watches.items():

@@ -6,7 +6,7 @@ the service's rights and no more. Without them all services and the operator sha
 
 import asyncio
 import time
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from typing import Self
 
 from psycopg import AsyncConnection, OperationalError, ProgrammingError
@@ -22,6 +22,8 @@ from infra.settings import BadSetting
 # Seconds.
 _WITHIN = 10.0
 _CACHED_SECONDS = 60.0
+# With this value the RPC client does not retry by itself (infra/rpc/client.py).
+_RETRY_AFTER = 2
 # Schemas of services, and whether this login may act as their owner.
 _SCHEMAS = """
 SELECT n.nspname::text, pg_has_role(r.oid, 'MEMBER')
@@ -115,14 +117,18 @@ class ServiceSchemas:
 class CachedSchemas:
     """The services' schemas, queried again after 60 s, since they rarely change."""
 
-    def __init__(self, database_url: str) -> None:
+    def __init__(self, database_url: str, *, is_silent: Callable[[], bool] = lambda: False) -> None:
+        """`is_silent`: whether the database is known not to answer, so that nobody waits for it."""
         self._database_url = database_url
+        self._is_silent = is_silent
         self._known: tuple[float, ServiceSchemas] | None = None
 
     async def get(self) -> ServiceSchemas:
         """
         Raises: as `ServiceSchemas.discover` does.
         """
+        if self._is_silent():
+            raise Unavailable("The database does not answer.", retry_after=_RETRY_AFTER)
         now = time.monotonic()
         if self._known is None or now - self._known[0] > _CACHED_SECONDS:
             self._known = now, await ServiceSchemas.discover(self._database_url)

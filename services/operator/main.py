@@ -1,15 +1,16 @@
 """Entry point of the operator's service, which owns the stream OPERATOR and runs with an operator's rights only."""
 
+import asyncio
 import logging
+from collections.abc import Awaitable, Callable
 
-import msgspec
 from nats.aio.client import Client as NATS
 
-from contracts.errors import VestnikError
+from contracts.errors import Unavailable, VestnikError
 from contracts.services import OPERATOR
-from infra.runtime.service_process import service_process
+from infra.runtime.service_process import ServiceProcess, service_process
 from infra.security.operator_accounts import Operators
-from infra.security.service_schemas import CachedSchemas, ServiceSchemas
+from infra.security.service_schemas import CachedSchemas
 from infra.settings import Settings
 from projections.engine.running.runner_group import Runners
 from projections.registry import owned_by
@@ -36,18 +37,26 @@ from services.operator.server import OperatorServer
 from streams.log import Log
 
 logger = logging.getLogger(__name__)
+# Seconds between two attempts to reach the database.
+_AGAIN = 1.0
 
 
 async def main(settings: Settings) -> None:
-    # An operator's login finds the tables of every service; this process keeps its read models in a schema of its own.
-    database_url = (await ServiceSchemas.discover(settings.database_url)).url(OPERATOR)
-    async with service_process(OPERATOR, msgspec.structs.replace(settings, database_url=database_url)) as process:
+    own_schema = CachedSchemas(settings.database_url)
+
+    async def database_url() -> str:
+        # An operator's login finds the tables of every service; this process keeps its read models in a schema of its
+        # own.
+        return (await own_schema.get()).url(OPERATOR)
+
+    async with service_process(OPERATOR, settings, database_url=database_url) as process:
+        process.spawn(_check_schema(process, database_url), "check of the operator's schema")
         runners = Runners(owned_by(OPERATOR), process.nats, process.pool, database_url)
         await runners.start()
         log = Log(process.nats, patience=PATIENCE, quorum=process.quorum, watches=process.watches)
         await _append_pending(process.nats, log, settings)
         recorder = Recorder(log)
-        schemas = CachedSchemas(settings.database_url)
+        schemas = CachedSchemas(settings.database_url, is_silent=lambda: not process.database_answers())
         read_models = ReadModels(schemas)
         anomalies = AnomalyQueries(read_models, Thresholds.of(settings))
         maintenance = Maintenance(settings, recorder)
@@ -75,6 +84,21 @@ async def main(settings: Settings) -> None:
         finally:
             await maintenance.close()
             await runners.stop()
+
+
+async def _check_schema(process: ServiceProcess, database_url: Callable[[], Awaitable[str]]) -> None:
+    """Waits for the database, then for the end of the process.
+
+    Raises:
+        OperatorError: the login cannot reach the schema, which ends the process.
+    """
+    while True:
+        try:
+            await database_url()
+        except Unavailable:
+            await asyncio.sleep(_AGAIN)
+        else:
+            return await process.stopped()
 
 
 async def _append_pending(nc: NATS, log: Log, settings: Settings) -> None:

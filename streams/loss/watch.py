@@ -85,7 +85,7 @@ class LossWatch:
 
         Raises:
             HistoryLost: the stream lacks events.
-            Unavailable: it may lack events; that is not confirmed yet.
+            Unavailable: it may lack events; that is not confirmed yet, or its checkpoints are not known yet.
             RequestFailed: the stream's leader did not answer.
         """
         if self._has_to_look:
@@ -102,8 +102,8 @@ class LossWatch:
         The process may have lost events in memory and has to be restarted before it appends.
         """
         while not self._is_over:
-            with suppress(RequestFailed):
-                # While the server is unreachable nothing can be appended; the next check will tell.
+            with suppress(RequestFailed, Unavailable):
+                # While a server is unreachable nothing can be appended; the next check will tell.
                 await self.look()
             if not self._is_over:
                 await asyncio.sleep(EVERY)
@@ -113,6 +113,7 @@ class LossWatch:
 
         Raises:
             RequestFailed: the leader did not answer; nothing was sent to the stream.
+            Unavailable: its checkpoints are not known yet.
         """
         async with self._looking:
             await self._look()

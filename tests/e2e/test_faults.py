@@ -1,6 +1,7 @@
 """Parts killed with SIGKILL in the middle of traffic: nothing acknowledged is lost, they come back by themselves."""
 
 import asyncio
+import re
 import signal
 from collections.abc import Awaitable, Callable
 
@@ -9,7 +10,8 @@ from httpx import Response
 
 from contracts.services import REGISTRY
 from tests.e2e.history import History
-from tests.e2e.people import PASSWORD, Api, Person, eventually
+from tests.e2e.people import PASSWORD, Api, Json, Person, eventually
+from tests.e2e.test_operators import operator
 from tests.fix_system import wait_until
 from tests.processes import family
 
@@ -102,6 +104,79 @@ async def test_while_the_database_stands_still_what_needs_it_is_refused_together
     for number in range(20):
         assert await answered(lambda number=number: anna.write(boris, "meanwhile", str(number))) in {200, 201}  # type: ignore[misc]
     assert len(await boris.messages(anna)) == 21
+
+
+async def test_services_start_while_the_database_stands_still(fragile_api: Api) -> None:
+    """What needs no database is answered: operators see streams and states."""
+    api, system = fragile_api, fragile_api.system
+    alice = await operator(api)
+    user = f"aggregate?kind=user&id={alice.user_id}"
+    servers = [process for server in system.serving("postgres") for process in family(server.pid)]
+    for server in servers:
+        server.send(signal.SIGSTOP)
+    try:
+        for part in ("operator", "session"):
+            for process in system.serving(part):
+                process.kill()
+
+        async def answers(path: str, status: int) -> list[Json]:
+            answer = await alice.get(f"/v1/ops/{path}")
+            return [answer.json()] if answer.status_code == status else []
+
+        [shown] = await eventually(lambda: answers("status", 200), "the status of a new process")
+        assert shown["streams"]
+        assert {projection["state"] for projection in shown["projections"]} == {"unknown"}
+        for path in ("events", user):
+            await eventually(lambda path=path: answers(path, 200), path)  # type: ignore[misc]
+        [refused] = await eventually(lambda: answers("anomalies", 503), "what needs the database")
+        assert "database does not answer" in refused["detail"]
+        # Nothing is appended before it is known that the stream has all that read models have applied.
+        answer = await api.log_in(alice.username)
+        assert (answer.status_code, answer.json()["code"]) == (503, "unavailable")
+    finally:
+        for server in servers:
+            server.send(signal.SIGCONT)
+    await asyncio.to_thread(wait_until, system.is_ready, "ready again")
+    assert (await answered(lambda: alice.get("/v1/ops/anomalies"))) == 200
+    await api.again(alice)
+
+
+@pytest.mark.parametrize("fragile_system", [1], indirect=True, ids=["one-replica"])
+async def test_a_stop_while_the_event_store_does_not_answer_answers_every_request_with_a_code(
+    fragile_api: Api,
+) -> None:
+    api, system = fragile_api, fragile_api.system
+    anna, boris = await api.friends()
+    await anna.sends(boris, "before")
+    servers = [process for server in system.serving("nats") for process in family(server.pid)]
+    stopped = [*system.serving("messaging"), *system.serving("contact"), *system.serving("gateway")]
+    for server in servers:
+        server.send(signal.SIGSTOP)
+    try:
+        requests = [
+            *(asyncio.create_task(anna.write(boris, "meanwhile", f"slow-{number}")) for number in range(20)),
+            *(asyncio.create_task(boris.remove(anna)) for _ in range(2)),
+        ]
+
+        async def running() -> bool:
+            [line] = re.findall("^vestnik_http_requests_running (.*)$", (await api.http.get("/metrics")).text, re.M)
+            return float(line) >= 20
+
+        await eventually(running, "all requests in progress")
+        for process in stopped:
+            process.send(signal.SIGTERM)
+        answers = await asyncio.gather(*requests)
+    finally:
+        for server in servers:
+            server.send(signal.SIGCONT)
+    assert {answer.status_code for answer in answers} <= {503, 504}
+    assert all(answer.json()["code"] and answer.headers["Retry-After"] for answer in answers)
+
+    def back() -> bool:
+        return not any(process.alive for process in stopped) and system.is_ready()
+
+    await asyncio.to_thread(wait_until, back, "ready again")
+    await answered(lambda: anna.get("/v1/users/me"))
 
 
 async def test_one_of_two_replicas_killed_is_hardly_noticed(fragile_api: Api) -> None:

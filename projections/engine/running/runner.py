@@ -16,6 +16,7 @@ from psycopg import InterfaceError, OperationalError
 
 from contracts.errors import VestnikError
 from contracts.positions import Position
+from infra.url_files import DatabaseUrl
 from projections.engine.apply.build_writer import BuildSuperseded, BuildWriter
 from projections.engine.apply.event_spans import record_spans
 from projections.engine.apply.pipeline import Pipeline
@@ -67,7 +68,12 @@ _PASSING = (
 
 class Runner:
     def __init__(
-        self, projection: type[Projection], nc: NATS, database_url: str, waiting: PositionWaiter, sharing: SharedReaders
+        self,
+        projection: type[Projection],
+        nc: NATS,
+        database_url: DatabaseUrl,
+        waiting: PositionWaiter,
+        sharing: SharedReaders,
     ) -> None:
         self._projection = projection
         self._sharing = sharing

@@ -6,6 +6,7 @@ from collections.abc import Sequence
 from nats.aio.client import Client as NATS
 
 from infra.runtime.connections import Pool
+from infra.url_files import DatabaseUrl
 from projections.engine.projection import Projection
 from projections.engine.reading.shared_reader import SharedReaders
 from projections.engine.running.runner import Runner
@@ -15,7 +16,9 @@ from projections.engine.waiting.position_waiter import PositionWaiter
 class Runners:
     """Starts, watches and stops a runner for each of a service's projections."""
 
-    def __init__(self, projections: Sequence[type[Projection]], nc: NATS, pool: Pool, database_url: str) -> None:
+    def __init__(
+        self, projections: Sequence[type[Projection]], nc: NATS, pool: Pool, database_url: DatabaseUrl
+    ) -> None:
         self.waiting = PositionWaiter(projections, nc, pool)
         sharing = SharedReaders(nc)
         self._runners = {

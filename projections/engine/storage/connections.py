@@ -29,7 +29,7 @@ _SETTINGS = (
 )
 
 
-async def connect(database_url: str, name: str) -> Connection:
+async def connect(database_url: url_files.DatabaseUrl, name: str) -> Connection:
     """Opens a connection in autocommit mode.
 
     Raises:
@@ -37,7 +37,7 @@ async def connect(database_url: str, name: str) -> Connection:
     """
     try:
         conn: Connection = await AsyncConnection.connect(
-            url_files.read(database_url),
+            await url_files.current(database_url),
             autocommit=True,
             prepare_threshold=2,
             connect_timeout=5,

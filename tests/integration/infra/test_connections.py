@@ -3,12 +3,15 @@
 import asyncio
 import select
 import socket
+from contextlib import suppress
 from pathlib import Path
 
 import psycopg
 import pytest
 
 from contracts.errors import Unavailable
+from contracts.subjects import AUTH
+from infra.checkpoints import Checkpoints
 from infra.embedded.nats_server import NatsServer
 from infra.runtime.connections import Pool, connect_nats, open_pool
 from infra.security.secrets import NATS_PARTIES
@@ -44,8 +47,36 @@ async def test_a_connection_that_the_database_has_closed_is_replaced_before_it_i
     await pool.close()
 
 
+async def test_a_pool_opens_without_its_database_and_finds_it_later(database_url: str) -> None:
+    urls = ["postgresql://vestnik@127.0.0.1:1/vestnik"]
+
+    async def url() -> str:
+        return urls[-1]
+
+    pool = await open_pool(url, "test", max_size=1)
+    needed = Checkpoints(pool, AUTH)
+    with pytest.raises(Unavailable, match="database does not answer"):
+        await needed.highest()
+    assert await Checkpoints(pool, AUTH, needed=False).highest() == 0
+    urls.append(database_url)
+    async with asyncio.timeout(60):
+        while True:
+            with suppress(Unavailable):
+                assert await needed.highest() == 0
+                break
+    urls.append(urls[0])
+    async with await psycopg.AsyncConnection.connect(database_url, autocommit=True) as other:
+        await other.execute(
+            "SELECT pg_terminate_backend(pid, 5000) FROM pg_stat_activity WHERE application_name = 'test'"
+            " AND datname = current_database()"
+        )
+    assert await needed.highest() == 0
+    await pool.close()
+
+
 async def test_while_the_database_is_silent_whatever_needs_it_fails_at_once(database_url: str) -> None:
     pool = await open_pool(database_url, "test", max_size=1)
+    await pool.wait(60)
     asking = asyncio.create_task(_ask(pool, "SELECT pg_sleep(600)"))
     while pool.get_stats()["pool_available"]:
         await asyncio.sleep(0.01)

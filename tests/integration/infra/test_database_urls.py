@@ -9,6 +9,7 @@ from pathlib import Path
 
 import psycopg
 import pytest
+from psycopg_pool import PoolTimeout
 
 from contracts.errors import Unavailable
 from contracts.services import OPERATOR
@@ -64,8 +65,11 @@ class Standby(PostgresServer):
 
 
 async def open_and_close_pool(url: str) -> None:
-    pool = await open_pool(url, "test", max_size=1, patience=8.0)
-    await pool.close()
+    pool = await open_pool(url, "test", max_size=1)
+    try:
+        await pool.wait(8.0)
+    finally:
+        await pool.close()
 
 
 async def connect_projection(url: str) -> None:
@@ -140,7 +144,7 @@ async def test_tls_parameters_in_the_url_hold_for_every_connection(
         operator = url_of(base, OPERATOR, passwords[OPERATOR])
         for way in WAYS:
             await way(f"{operator}{authority.file}")
-            with pytest.raises((Unavailable, ServerSilent)):
+            with pytest.raises((PoolTimeout, Unavailable, ServerSilent)):
                 await way(f"{operator}{stranger.file}")
         async with watching(f"{operator}{stranger.file}") as reports:
             assert await reports.get() is False
@@ -171,7 +175,7 @@ async def test_every_connection_finds_the_primary_and_a_fail_over_is_survived(tm
             for way in WAYS[1:]:
                 await way(url)
             two = url.replace(hosts, f"{address_of(standby)},{address_of(primary)}")
-            pool = await open_pool(two, "test", max_size=2, patience=PATIENCE)
+            pool = await open_pool(two, "test", max_size=2)
             async with watching(url) as reports:
                 # Not in the seconds for the silent host; then the primary answers.
                 assert [await reports.get(), await reports.get()] == [False, True]

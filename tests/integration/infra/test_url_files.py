@@ -63,6 +63,11 @@ async def test_a_nats_password_changed_in_the_file_is_used_for_the_next_connecti
         await server.stop()
 
 
+async def connections(admin: psycopg.AsyncConnection[object], role: str) -> int:
+    cursor = await admin.execute("SELECT pid FROM pg_stat_activity WHERE usename = %s AND state = 'idle'", [role])
+    return len(await cursor.fetchall())
+
+
 async def test_a_database_password_changed_in_the_file_is_used_for_the_next_connection(
     tmp_path: Path, postgres_server: PostgresServer, database_url: str
 ) -> None:
@@ -79,11 +84,14 @@ async def test_a_database_password_changed_in_the_file_is_used_for_the_next_conn
         await admin.execute(sql.SQL("CREATE ROLE {} LOGIN").format(sql.Identifier(role)))
         try:
             await set_password(admin, "old")
-            pool = await open_pool(url, "test", max_size=1, patience=PATIENCE)
+            pool = await open_pool(url, "test", max_size=1)
             reports: asyncio.Queue[bool] = asyncio.Queue()
             watch = asyncio.create_task(DatabaseWatch(url, "test", tell=reports.put_nowait).run())
             try:
                 async with asyncio.timeout(PATIENCE):
+                    # Of the pool and of the watch.
+                    while await connections(admin, role) < 2:
+                        await asyncio.sleep(0.01)
                     await set_password(admin, "new")
                     hidden = file.rename(tmp_path / "hidden")
                     await admin.execute(
