@@ -183,16 +183,14 @@ async def test_a_frozen_node_is_left_before_its_clients_give_up(linked_cluster: 
         await linked_cluster.lead(MESSAGING, node)
         await linked_cluster.whole(MESSAGING)
         name = new_id()
+        # Seconds until a third ping in a row is without an answer.
+        assert client.options["ping_interval"] * (client.options["max_outstanding_pings"] + 1) <= 6
         linked_cluster.freeze(node)
-        began = time.monotonic()
         try:
             sequence = await Log(client, patience=WITHIN).append(append_to(name))
-            took = time.monotonic() - began
             assert linked_cluster.node_of(client) != node
         finally:
             linked_cluster.thaw(node)
-        # Ten seconds on a quiet machine; before, the third ping came after twenty at the earliest.
-        assert took < 18, f"{took:.1f} s"
         await linked_cluster.whole(MESSAGING)
         assert [event.sequence for event in await Log(client).read(conversation(name))] == [sequence]
     finally:
