@@ -14,7 +14,11 @@ import msgspec
 
 from infra.devtools.image.commands import finish
 
-_UNSHARE = ["unshare", "--mount", "--propagation", "private", "--pid", "--ipc", "--uts", "--fork", "--kill-child"]
+# What runs in the namespaces ends with the thread that began it, however that ends.
+_UNSHARE = [
+    *("setpriv", "--pdeathsig", "KILL", "unshare", "--mount", "--propagation", "private", "--pid", "--ipc", "--uts"),
+    *("--fork", "--kill-child"),
+]
 _DEVICES = ("null", "zero", "full", "random", "urandom", "tty")
 _CLONE_NEWNET = 0x40000000
 _SIOCSIFFLAGS, _IFF_UP = 0x8914, 1
@@ -105,5 +109,6 @@ def _as_user(user: str) -> list[str]:
     uid, _, gid = user.partition(":")
     return [
         *("setpriv", "--reuid", uid, "--regid", gid, "--clear-groups", "--no-new-privs"),
-        *("--bounding-set=-all", "--inh-caps=-all"),
+        # The signal again, since a change of the user clears it.
+        *("--bounding-set=-all", "--inh-caps=-all", "--pdeathsig", "KILL"),
     ]

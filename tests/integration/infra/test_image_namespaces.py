@@ -1,6 +1,7 @@
 """Commands in another root, as the check of the image runs them."""
 
 import subprocess
+import sys
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -9,6 +10,7 @@ import pytest
 from infra.devtools.image.commands import Done, finish
 from infra.devtools.image.namespaces import Mount, in_namespaces_of, in_root, obstacle
 from tests.fix_system import wait_until
+from tests.processes import family
 
 pytestmark = pytest.mark.skipif(bool(obstacle()), reason=f"namespaces: {obstacle()}")
 
@@ -47,6 +49,19 @@ def test_a_container_has_a_user_without_capabilities_who_may_write_to_tmp_alone(
     lines = [line for line in done.stdout.splitlines() if "touch" not in line]
     assert lines == ["10001", "CapBnd:\t0000000000000000", "/tmp"]
     assert list((root / "tmp").iterdir()) == []
+
+
+def test_a_container_ends_with_the_process_that_began_it(root: Path) -> None:
+    command = in_root(root, ["/bin/sh", "-c", "echo started; exec sleep 600"], mounts=PROGRAMS, user=USER)
+    beginner = "import subprocess, sys; subprocess.run(sys.argv[1:])"
+    with subprocess.Popen(
+        [sys.executable, "-c", beginner, *command], env=ENVIRONMENT, stdout=subprocess.PIPE
+    ) as parent:
+        assert parent.stdout is not None
+        assert parent.stdout.readline() == b"started\n"
+        processes = family(parent.pid)
+        parent.kill()
+        wait_until(lambda: not any(process.alive for process in processes), "every process of the container gone")
 
 
 def test_a_command_joins_a_container(root: Path) -> None:
