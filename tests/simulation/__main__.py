@@ -8,9 +8,10 @@ import time
 from hypothesis.stateful import run_state_machine_as_test
 
 from tests.simulation.appends import Appends
+from tests.simulation.commands import Commands
 from tests.simulation.world import Failed, World, machine, play
 
-WORLDS: dict[str, type[World]] = {"appends": Appends}
+WORLDS: dict[str, type[World]] = {"appends": Appends, "commands": Commands}
 
 
 def main() -> int:

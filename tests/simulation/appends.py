@@ -90,16 +90,18 @@ class Appends(World):
         self.server.delay(self._outage())
 
     def crash(self) -> None:
-        """The server stops, and comes back."""
-        if not self.server.running:
-            return
-        self.server.crash()
-        self._loop.call_later(self._outage(), self.server.start)
+        self._crash(self._outage())
 
     def crash_amid_burst(self) -> None:
         """The server stops while batches are under way."""
         self.burst()
-        self._loop.call_later(self._rng.random() * 0.02, self.crash)
+        self._loop.call_later(self._rng.random() * 0.01, self._crash, self._rng.random() * 2 * _PATIENCE)
+
+    def _crash(self, outage: float) -> None:
+        """The server stops, and comes back."""
+        if self.server.running:
+            self.server.crash()
+            self._loop.call_later(outage, self.server.start)
 
     async def check(self) -> None:
         """Every append ends, and what was answered is what is stored; afterwards everything works again."""

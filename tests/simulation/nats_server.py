@@ -21,6 +21,8 @@ _DUPLICATE_WINDOW = 120.0
 # Seconds until an append is applied, and until its acknowledgement leaves, at most.
 _SYNC, _ANSWER = 0.004, 0.002
 _ABANDONED = 10.0
+# Seconds between two appends that are applied one after the other: timers of the same moment would have no order.
+_STEP = 1e-6
 _CONDITION = "Nats-Expected-Last-Subject-Sequence"
 
 Headers = dict[str, str]
@@ -130,13 +132,14 @@ class NatsServer:
     def _interrupt(self, late: float) -> None:
         waiting = [timer for timer in self._accepted if timer.when() >= self._loop.now and not timer.cancelled()]
         self._accepted.clear()
-        applied, at = self._rng.randint(0, len(waiting)), self._loop.now
+        applied = self._rng.choice((0, self._rng.randint(0, len(waiting)), len(waiting)))
+        at = self._loop.now
         for number, timer in enumerate(waiting):
             callback, arguments = timer._callback, timer._args  # type: ignore[attr-defined]
             timer.cancel()
             if number < applied:
                 # In order, and without an answer: whoever asked is gone, or asks somebody else.
-                at += late * self._rng.random() / applied
+                at += _STEP + late * self._rng.random() / applied
                 self._loop.call_at(at, callback, *arguments[:-1], "")
         self._apply_at = max(self._apply_at, at)
 
@@ -188,7 +191,7 @@ class NatsServer:
         self._schedule(self._apply_batch, stream, staged, reply)
 
     def _schedule(self, apply: Callable[..., None], *arguments: object) -> None:
-        self._apply_at = max(self._apply_at, self._loop.now + self._rng.random() * _SYNC)
+        self._apply_at = max(self._apply_at + _STEP, self._loop.now + self._rng.random() * _SYNC)
         while self._accepted and self._accepted[0].when() < self._loop.now:
             self._accepted.popleft()
         self._accepted.append(self._loop.call_at(self._apply_at, apply, *arguments))

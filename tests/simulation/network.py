@@ -13,6 +13,8 @@ Factory = Callable[[], Any]
 _LATENCY, _SLOW = 0.002, 0.5
 # The share of pieces that are slow.
 _SLOW_SHARE = 0.02
+# Seconds between two pieces of data that arrive one after the other.
+_STEP = 1e-6
 # Seconds until both ends notice a cut, at most.
 _NOTICED = 1.0
 
@@ -146,8 +148,8 @@ class Transport(asyncio.Transport):
             self._receive(data)
 
     def _after_latency(self, act: Callable[..., None], *arguments: object) -> None:
-        # In order, and not before the end of a silence.
-        self._arrives = max(self._arrives, self._held_until, self._loop.now + self._network.latency())
+        # In order, and not before the end of a silence. Timers of the same moment would have no order.
+        self._arrives = max(self._arrives + _STEP, self._held_until, self._loop.now + self._network.latency())
         while self._under_way and self._under_way[0].when() < self._loop.now:
             self._under_way.popleft()
         self._under_way.append(self._loop.call_at(self._arrives, act, *arguments))

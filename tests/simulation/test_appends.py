@@ -13,9 +13,9 @@ from tests.simulation.appends import Appends
 from tests.simulation.mutations import Mutation, caught, replaced
 from tests.simulation.world import machine, play
 
-_RUNS = 40
+_RUNS = 25
 
-TestAppends = machine(Appends, examples=10).TestCase
+TestAppends = machine(Appends, examples=8).TestCase
 
 
 def test_answers_are_true_under_faults() -> None:
