@@ -33,6 +33,9 @@ from services.gateway.observability.metrics import Metrics
 # The service may wait 5 s for its read model.
 _SECONDS = 7.0
 _CONNECT_SECONDS = 1.0
+# Without an answer for as long, another replica is asked as well; the first one is asked last for some seconds.
+_PATIENCE = 2.0
+_SLOW_SECONDS = 5.0
 _CONNECTIONS = 100
 _LARGEST = 64 * 1024
 _ROUTE = "/profiles/{user_id}"
@@ -63,6 +66,8 @@ class ProfileReader:
         self._issuer = issuer
         self._tls = tls
         self._turn = itertools.count()
+        # Until when a replica is asked last, on the monotonic clock.
+        self._slow: dict[Address, float] = {}
         self._cache = cache
         self._news = news
         self._outcomes = metrics.profile_cache
@@ -110,23 +115,52 @@ class ProfileReader:
         return profile
 
     async def _fetch(self, user_id: str, call: Call) -> CachedProfile:
+        """Asks one replica, and another one as well if it fails, or has not answered after a while; the first answer
+        counts."""
         failure: VestnikError = Unavailable()
         deadline = time.monotonic() + _SECONDS
         if call.deadline is not None:
             deadline = min(deadline, call.deadline)
-        for _ in range(len(self._replicas.present) + 1):
-            if not (present := self._replicas.present):
-                break
-            try:
-                return await self._ask(present[next(self._turn) % len(present)], user_id, call, deadline)
-            except TimeoutError as error:
-                if not isinstance(error, aiohttp.ConnectionTimeoutError):
-                    raise DeadlineExceeded from error
-            except aiohttp.ClientError:
-                # Refused, or a pooled connection that had been closed: a read is safe to retry.
-                failure = Unavailable()
-            self._replicas.look_again()
-        raise failure
+        unasked = self._in_turn()
+        # A pooled connection may have been closed: one more attempt.
+        spare = unasked[:1]
+        asked: dict[asyncio.Task[CachedProfile], Address] = {}
+        waiting: set[asyncio.Task[CachedProfile]] = set()
+        try:
+            while unasked or waiting:
+                if unasked:
+                    address = unasked.pop(0)
+                    task = asyncio.create_task(self._ask(address, user_id, call, deadline))
+                    asked[task] = address
+                    waiting.add(task)
+                timeout = _PATIENCE if unasked else None
+                done, waiting = await asyncio.wait(waiting, timeout=timeout, return_when=asyncio.FIRST_COMPLETED)
+                if not done:
+                    slow_until = time.monotonic() + _SLOW_SECONDS
+                    self._slow.update({asked[task]: slow_until for task in waiting})
+                for task in done:
+                    try:
+                        return task.result()
+                    except TimeoutError as error:
+                        if not isinstance(error, aiohttp.ConnectionTimeoutError):
+                            failure = DeadlineExceeded()
+                    except aiohttp.ClientError:
+                        # Refused, or closed: a read is safe to retry.
+                        failure = Unavailable()
+                        unasked += spare
+                        spare = []
+                    self._replicas.look_again()
+            raise failure
+        finally:
+            for task in asked:
+                task.cancel()
+            await asyncio.gather(*asked, return_exceptions=True)
+
+    def _in_turn(self) -> list[Address]:
+        """All replicas, beginning with the next in turn; those that were slow a moment ago are last."""
+        present, turn, now = self._replicas.present, next(self._turn), time.monotonic()
+        in_turn = [present[(turn + number) % len(present)] for number in range(len(present))]
+        return sorted(in_turn, key=lambda address: self._slow.get(address, 0.0) > now)
 
     async def _ask(self, address: Address, user_id: str, call: Call, deadline: float) -> CachedProfile:
         host, port = address

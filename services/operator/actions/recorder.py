@@ -9,11 +9,12 @@ import logging
 import time
 from collections.abc import AsyncIterator, Callable, Mapping
 from contextlib import asynccontextmanager
+from datetime import datetime
 from typing import Protocol
 
 import msgspec
 
-from contracts.envelope import Provenance, seal
+from contracts.envelope import Provenance, now, seal
 from contracts.errors import DeadlineExceeded, Unavailable, VestnikError
 from contracts.events.event import Event
 from contracts.events.operator_actions import Outcome
@@ -51,11 +52,13 @@ class Journal(Protocol):
 class Act:
     """An act that is recorded and under way; its caller may say that it failed, or was cancelled."""
 
-    def __init__(self, action_id: str, actor: Actor, sequence: int) -> None:
+    def __init__(self, action_id: str, actor: Actor, sequence: int, began_at: datetime | None = None) -> None:
         self.id = action_id
         self.actor = actor
         # Of its first event in the stream.
         self.sequence = sequence
+        # Its end is not earlier, whatever the clock says.
+        self.began_at = began_at or now()
         self.outcome: Outcome = "done"
         self.error = ""
         # Whether it is done for good, whatever fails afterwards.
@@ -92,14 +95,16 @@ class Recorder:
         """
         action_id = action_id or new_id()
         event = domain.acted(actor, action, target, details or {}, reason)
-        sequence = await self._append(action_id, actor, event, expected=0, version=1)
-        return Act(action_id, actor, sequence)
+        began_at = now()
+        sequence = await self._append(action_id, actor, event, expected=0, version=1, at=began_at)
+        return Act(action_id, actor, sequence, began_at)
 
     async def end(self, act: Act) -> None:
         """Records how the act ended. If that fails, it is logged: the act has been done, and counts as interrupted."""
         event = domain.ended(act.outcome, act.error)
         try:
-            await self._append(act.id, act.actor, event, expected=act.sequence, version=2)
+            at = max(now(), act.began_at)
+            await self._append(act.id, act.actor, event, expected=act.sequence, version=2, at=at)
         except (VestnikError, OperatorError, Conflict, Refused, OSError, ValueError) as error:
             log.warning("the end of act %s is not recorded: %s", act.id, error)
 
@@ -151,12 +156,14 @@ class Recorder:
             recorded = self._looks.get(look)
             if recorded is not None and self._clock() - recorded.at < SAME_LOOK and recorded.since <= since:
                 return
-            await self._append(new_id(), actor, event, expected=0, version=1)
+            await self._append(new_id(), actor, event, expected=0, version=1, at=now())
             self._looks.put(look, _Recorded(self._clock(), since))
 
-    async def _append(self, action_id: str, actor: Actor, event: Event, *, expected: int, version: int) -> int:
+    async def _append(
+        self, action_id: str, actor: Actor, event: Event, *, expected: int, version: int, at: datetime
+    ) -> int:
         provenance: Provenance = msgspec.structs.replace(current().provenance(), actor=actor.id)
-        envelope = seal(event, aggregate_id=action_id, version=version, provenance=provenance)
+        envelope = seal(event, aggregate_id=action_id, version=version, provenance=provenance, at=at)
         return await self._journal.append(
             Append(subject=operator_action(action_id), expected=expected, envelope=envelope)
         )

@@ -1,10 +1,12 @@
 """Acts and looks of operators in the stream OPERATOR: recorded before they happen, and an act's end after it."""
 
 import asyncio
+from datetime import timedelta
 
 import pytest
 from nats.aio.client import Client
 
+from contracts.envelope import now
 from contracts.errors import DeadlineExceeded, Overloaded, Unavailable, VestnikError
 from contracts.events.event import Event
 from contracts.events.operator import OperatorActed, OperatorActionEnded, OperatorLooked
@@ -31,6 +33,16 @@ async def test_an_act_is_stored_before_it_is_done_and_its_end_after(streams: Cli
     _, end = await log.read(operator_action(act.id))
     assert (end.open().data, end.envelope().version) == (OperatorActionEnded(outcome="done"), 2)
     assert end.envelope().actor == ANNA.user_id
+
+
+async def test_an_act_does_not_end_before_it_began_though_the_clock_goes_back(
+    streams: Client, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    log = Log(streams)
+    async with Recorder(log).acting(ANNA, "sessions.revoke") as act:
+        monkeypatch.setattr("services.operator.actions.recorder.now", lambda: now() - timedelta(minutes=5))
+    begin, end = await log.read(operator_action(act.id))
+    assert begin.envelope().at == end.envelope().at
 
 
 async def test_an_act_that_cannot_be_recorded_is_not_done(streams: Client) -> None:

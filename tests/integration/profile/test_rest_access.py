@@ -1,6 +1,7 @@
 """Access at the profile service's REST edge: public reads for all, the rest only for the gateway with its token."""
 
 import asyncio
+import socket
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from datetime import UTC, datetime
@@ -24,6 +25,7 @@ from infra.rpc.tls import HTTP, client_side, server_side
 from infra.runtime.sockets import open_listener
 from infra.security.secrets import Secrets
 from infra.settings import Settings
+from services.gateway.cache import profile_reader
 from services.gateway.cache.profile_cache import ProfileCache
 from services.gateway.cache.profile_invalidation import ProfileInvalidation
 from services.gateway.cache.profile_reader import ProfileReader
@@ -86,12 +88,12 @@ async def serving(settings: Settings, certificate: str = "profile") -> AsyncIter
 
 @asynccontextmanager
 async def reading(
-    settings: Settings, port: int, *, me: str = "gateway", token_of: str = "gateway"
+    settings: Settings, *ports: int, me: str = "gateway", token_of: str = "gateway"
 ) -> AsyncIterator[ProfileReader]:
     issuer = Issuer(token_of, Secrets.load(settings.secrets_path))
     tls = client_side(settings, me, "profile", HTTP)
     news = cast(ProfileInvalidation, NoNews())
-    replicas = Replicas([("127.0.0.1", port)])
+    replicas = Replicas([("127.0.0.1", port) for port in ports])
     async with ProfileReader(replicas, ProfileCache(), news, Metrics(), issuer=issuer, tls=tls) as reads:
         yield reads
 
@@ -111,6 +113,22 @@ async def test_the_gateway_reads_in_the_owners_name_and_in_nobody_elses(settings
     assert {(each.caller, each.request_id, each.position.sequence(AUTH)) for each in commands.calls} == {
         ("gateway", "r", 7)
     }
+
+
+async def test_a_replica_that_hangs_is_left_for_another(settings: Settings, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(profile_reader, "_SECONDS", 600.0)
+    monkeypatch.setattr(profile_reader, "_SLOW_SECONDS", 600.0)
+    async with serving(settings) as (commands, port):
+        # It accepts connections and answers nothing.
+        with socket.create_server(("127.0.0.1", 0), backlog=64) as hanging:
+            async with reading(settings, hanging.getsockname()[1], port) as reads, asyncio.timeout(60):
+                for _ in range(8):
+                    await reads.get(ANNA, call())
+                monkeypatch.setattr(profile_reader, "_PATIENCE", 600.0)
+                # From then on it is not asked first.
+                for _ in range(8):
+                    await reads.get(ANNA, call())
+    assert len(commands.calls) == 16
 
 
 async def test_who_shows_another_partys_token_or_certificate_or_none_reads_nothing(settings: Settings) -> None:
