@@ -32,7 +32,7 @@ from streams.jetstream.requests import Denied, NoAnswer, RequestFailed
 from streams.jetstream.subject_reader import AggregateEvents, reachable
 from streams.loss.watch import LossWatch
 from streams.message import Message
-from streams.metrics import BATCH_EVENTS, Measured
+from streams.metrics import Measured, measure_batch
 from streams.quorum import Quorum
 
 _LOG = logging.getLogger(__name__)
@@ -299,7 +299,7 @@ class Log:
         uncertain = False
         events = [event for append in appends for event in append]
         stream = self._stream_of(events[0].subject)
-        BATCH_EVENTS.labels(stream).observe(len(events))
+        measure_batch(stream, len(events))
         if spans.is_on():
             self._spans.share([append[0].envelope.id for append in appends], len(events))
         watch = self._watches.get(stream)
@@ -308,6 +308,7 @@ class Log:
                 await watch.assert_whole()
             ack = await self._send_batch(events, _ATTEMPT)
             if ack.error is None and not ack.duplicate:
+                self._report_space(False)
                 if watch is not None:
                     watch.acknowledged(ack.seq - len(events) + 1, ack.seq)
                 firsts = itertools.accumulate(map(len, appends), initial=ack.seq - len(events) + 1)

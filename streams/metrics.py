@@ -40,6 +40,7 @@ class _OfStream(NamedTuple):
     appended: Counter
     seconds: Histogram
     conflicts: Counter
+    batch_events: Histogram
 
 
 class Measured:
@@ -73,7 +74,14 @@ class Measured:
             FAILURES.labels(self._stream, kind.__name__).inc()
 
 
+def measure_batch(stream: str, events: int) -> None:
+    """Counts a batch that is sent."""
+    _of(stream).batch_events.observe(events)
+
+
 @cache
 def _of(stream: str) -> _OfStream:
     """The stream's metrics, cached because an append takes only a few microseconds here."""
-    return _OfStream(APPENDED.labels(stream), SECONDS.labels(stream), CONFLICTS.labels(stream))
+    return _OfStream(
+        APPENDED.labels(stream), SECONDS.labels(stream), CONFLICTS.labels(stream), BATCH_EVENTS.labels(stream)
+    )

@@ -20,6 +20,7 @@ from nats.aio.client import Client
 
 from contracts.errors import NoQuorum
 from streams.jetstream import publish_ack
+from streams.jetstream.api import NO_LEADER
 from streams.jetstream.client import subscribe_direct
 from streams.jetstream.raw_message import Delivered
 from streams.metrics import QUORUM_WAITING
@@ -140,6 +141,9 @@ class Quorum:
         except msgspec.DecodeError:
             return
         if refused is not None:
+            if refused.err_code not in NO_LEADER:
+                # Another server would refuse it as well.
+                self._unanswered = 0
             return
         # However late it is: this server reaches the group.
         self._unanswered, self._change_after = 0, _CHANGE_AFTER + _spread()

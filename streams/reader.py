@@ -198,6 +198,7 @@ class Reader:
                 raise PermissionError(f"no right to read {self._filter or 'all'} of {self._stream}") from denied
             except RequestFailed:
                 deadline = loop.time() + self._patience
+                shorter_since = None
             except StreamWentBack:
                 shorter_since = loop.time() if shorter_since is None else shorter_since
                 if not self._is_replicated or loop.time() - shorter_since >= _CONFIRMED_AFTER:
@@ -205,6 +206,7 @@ class Reader:
             except Refused as refused:
                 if not refused.may_pass:
                     raise
+                shorter_since = None
                 if refused.error.err_code != STREAM_NOT_FOUND:
                     deadline = loop.time() + self._patience
                     if not is_logged:

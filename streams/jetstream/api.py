@@ -19,7 +19,7 @@ NO_MESSAGE_FOUND = 10037
 STREAM_NOT_FOUND = 10059
 STREAM_IN_USE = 10058
 # The cluster, or the stream's group in it, has no leader at the moment: equivalent to no answer.
-_NO_LEADER = {10007, 10008, 10009}
+NO_LEADER = {10007, 10008, 10009}
 TOO_MANY_CONSUMERS = 10026
 # The limits of the account, the server's memory or disk, or the limits of the stream are exhausted.
 _NO_SPACE = {10002, 10023, 10028, 10047, 10077}
@@ -143,7 +143,7 @@ class JetStream:
             error = _PROBLEM.decode(answer.data).error
             if error is None:
                 return decoder.decode(answer.data)
-            if error.err_code not in _NO_LEADER or loop.time() + _PAUSE >= deadline:
+            if error.err_code not in NO_LEADER or loop.time() + _PAUSE >= deadline:
                 raise Refused(error)
             await asyncio.sleep(_PAUSE)
 
@@ -156,8 +156,9 @@ class JetStream:
             Refused, RequestFailed: the server refused, or did not answer.
         """
         account = await self.ask("INFO", None, _ACCOUNT)
-        # An empty store has no use of a limit of one byte either.
-        return 0 <= account.limits.max_storage <= max(account.storage, 1)
+        # A store that was closed for lack of space has a limit of one byte, which an empty one does not reach either. A
+        # limit of zero is no limit: accounts with limits by tier report it.
+        return 0 < account.limits.max_storage <= max(account.storage, 1)
 
     async def info(self, stream: str, *, deleted: bool = False) -> StreamInfo:
         """The stream's settings and state, from its leader; the deleted sequences only with `deleted`."""

@@ -25,7 +25,7 @@ class FailoverClient(NATS):
         # The library shuffles the pool here unless told not to.
         self.options["dont_randomize"] = True
         shuffle(self._server_pool)
-        # A server may be in the pool twice: as in the settings, and as its cluster advertises it.
+        # By name: a server that its cluster advertises by address is in the pool twice, and may be tried again.
         self._server_pool.sort(
             key=lambda server: server.uri.port == left.uri.port and server.uri.hostname == left.uri.hostname
         )

@@ -41,5 +41,5 @@ def _traceparent(message: Message) -> str | None:
         return message.opened.traceparent
     try:
         return _DECODER.decode(message.payload).traceparent
-    except msgspec.DecodeError:
+    except (msgspec.DecodeError, UnicodeDecodeError):
         return None

@@ -40,4 +40,6 @@ class DirectDispatch:
         except VestnikError as error:
             response = await vestnik_error(HTTPConnection(scope), error)
             await response(scope, receive, send)
-        record_response(self._metrics, scope, route.path, began)
+        finally:
+            # Also if the request was cancelled while its response was written.
+            record_response(self._metrics, scope, route.path, began)

@@ -247,3 +247,12 @@ async def test_a_connection_that_is_down_or_new_is_given_as_long_as_any(evidence
         await evidence.append()
         await evidence.quorum._change_server()
     assert evidence.connection.changes == 0
+
+
+async def test_a_lasting_refusal_does_not_change_the_server(evidence: Evidence) -> None:
+    for _ in range(30):
+        evidence.answer(await evidence.append(), b'{"error":{"code":400,"err_code":10077,"description":"too large"}}')
+        evidence.clock.now += 1.0
+        await evidence.quorum._change_server()
+    assert evidence.connection.changes == 0
+    assert not evidence.quorum.holds

@@ -42,6 +42,7 @@ def test_each_sampled_event_has_one_and_a_dead_letter_is_an_error() -> None:
         message(4, UNSAMPLED, opened=False),
         message(5, None, opened=True),
         Message(MESSAGING, 6, "s", b"not JSON"),
+        Message(MESSAGING, 6, "s", b'{"traceparent":"\xff"}'),
         message(7, SAMPLED, opened=False),
     ]
     batch.move(MESSAGING, 0, 7, messages)
