@@ -63,6 +63,8 @@ class ServiceProcess:
         self._stop = asyncio.Event()
         self._failed = False
         self._ready = False
+        # Set once the process accepts calls, or stops before that.
+        self._accepting = asyncio.Event()
         self._tasks: set[asyncio.Task[None]] = set()
         self._clients: list[Client] = []
         self._conditions: list[Callable[[], bool]] = []
@@ -95,24 +97,56 @@ class ServiceProcess:
     async def serve(self, handlers: Collection[Servable]) -> None:
         """Serves gRPC until SIGTERM or SIGINT, then drains; contracts/services.py lists the permitted callers.
 
+        A replica beside others listens once it is ready for the first time: until then the others serve. During an
+        upgrade it may fill new read models for a long time. A replica alone listens at once and serves what it can.
+
         Raises:
             SystemExit: a background task failed, or the NATS connection was closed for good.
         """
         server = RpcServer(self.name, handlers, secrets=self.secrets)
+        first_ready = asyncio.Event()
+        watch = asyncio.create_task(self._watch_readiness(server, first_ready))
+        listening = False
+        try:
+            if not self._has_alternatives() or await self._before_stop(first_ready):
+                await self._listen(server)
+                listening = True
+            self._accepting.set()
+            await self._stop.wait()
+        finally:
+            self._accepting.set()
+            watch.cancel()
+            if listening:
+                await server.drain(self.settings.drain_seconds)
+        if self._failed:
+            raise SystemExit(1)
+
+    async def accepts_calls(self) -> bool:
+        """Waits until the process accepts calls; false if it stops before that."""
+        await self._accepting.wait()
+        return not self._stop.is_set()
+
+    def _has_alternatives(self) -> bool:
+        """Whether the settings name other replicas of this service."""
+        return len(self.settings.addresses_of(self.name)) > 1 or bool(self.settings.names_of(self.name))
+
+    async def _before_stop(self, event: asyncio.Event) -> bool:
+        """Waits for the event; false if the process has to stop first."""
+        waits = [asyncio.create_task(event.wait()), asyncio.create_task(self._stop.wait())]
+        try:
+            await asyncio.wait(waits, return_when=asyncio.FIRST_COMPLETED)
+        finally:
+            for wait in waits:
+                wait.cancel()
+        return not self._stop.is_set()
+
+    async def _listen(self, server: RpcServer) -> None:
         host, port = self.settings.listen_address(self.name)
         await server.start(
             host, port, shared=self.settings.listen_shared == "on", tls_context=server_side(self.settings, self.name)
         )
         tune_gc()
         log.info("%s listens on %s:%d", self.name, host, port)
-        watch = asyncio.create_task(self._watch_readiness(server))
-        try:
-            await self._stop.wait()
-        finally:
-            watch.cancel()
-            await server.drain(self.settings.drain_seconds)
-        if self._failed:
-            raise SystemExit(1)
 
     async def stopped(self) -> None:
         """Waits until the process has to stop."""
@@ -145,10 +179,12 @@ class ServiceProcess:
         await prepare_bucket(self.nats, bucket, replicas=self.settings.stream_replicas, placement=placement)
         await self.stopped()
 
-    async def _watch_readiness(self, server: RpcServer) -> None:
+    async def _watch_readiness(self, server: RpcServer, first_ready: asyncio.Event) -> None:
         while True:
             self._ready = self.nats.is_connected and all(condition() for condition in self._conditions)
             server.set_ready(self._ready)
+            if self._ready:
+                first_ready.set()
             if self.nats.is_closed:
                 # The client library closes the connection by itself on server errors that it considers fatal, such as
                 # an authentication timeout. Nothing here would ever work again.

@@ -28,14 +28,24 @@ async def main(settings: Settings) -> None:
             process.ready_when(runners.ready)
 
             stop = asyncio.Event()
-            listener = open_listener(*settings.listen_address("profile_rest"), shared=settings.listen_shared == "on")
             app = profile_app(commands, Verifier("profile", process.secrets))
-            context = server_side(settings, "profile", HTTP)
-            rest_server = asyncio.create_task(serve_rest(app, listener, stop, settings.drain_seconds, context))
+            drained = asyncio.Event()
+
+            async def rest() -> None:
+                try:
+                    if await process.accepts_calls():
+                        address, shared = settings.listen_address("profile_rest"), settings.listen_shared == "on"
+                        listener = open_listener(*address, shared=shared)
+                        context = server_side(settings, "profile", HTTP)
+                        await serve_rest(app, listener, stop, settings.drain_seconds, context)
+                finally:
+                    drained.set()
+
+            process.spawn(rest(), "REST server")
             try:
                 await process.serve([ProfileServer(commands, queries)])
             finally:
                 stop.set()
-                await rest_server
+                await drained.wait()
         finally:
             await runners.stop()

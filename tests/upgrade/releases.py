@@ -18,9 +18,11 @@ ADDED = "added"
 LAST_RELEASE = Path(__file__).with_name("last_release")
 _PACKAGES = ("contracts", "infra", "projections", "services", "streams")
 # Read models that get a new version; the others keep theirs.
-_RAISED = ("conversations", "notifications", "users")
+_RAISED = ("conversations", "friends", "notifications", "profiles", "users")
 _VERSION = re.compile(r"^    version = (\d+)$", re.MULTILINE)
 _LAST_OF_EVENT = re.compile(r"^    PRIVATE: ClassVar\[bool\] = False$", re.MULTILINE)
+_CUTOVER = re.compile(r"^ +if await cutover\.cut_over\(.*$", re.MULTILINE)
+_PAUSE = f"{' ' * 16}await asyncio.sleep(2)"
 _FIELD = f"    {ADDED}: int = msgspec.field(default_factory=lambda: 1)"
 _STEP = """
 STEPS = (*STEPS, Step("a column more", "ALTER TABLE projection_builds ADD COLUMN added text"))
@@ -81,8 +83,8 @@ def last_release(folder: Path) -> Iterator[Release]:
 def next_release(folder: Path) -> Release:
     """A copy of the present tree with changes that docs/explanation/upgrades.md permits, whatever the tree has changed.
 
-    Some read models have a higher version, as if their tables had changed. The engine's tables have a column more, and
-    every event that is written has a field more.
+    Some read models have a higher version, as if their tables had changed, and take a while to be filled, as if they
+    were large. The engine's tables have a column more, and every event that is written has a field more.
     """
     root = folder / "present-tree"
     for package in _PACKAGES:
@@ -91,6 +93,7 @@ def next_release(folder: Path) -> Release:
         _replace(root / "projections" / f"{name}.py", _VERSION, lambda found: f"    version = {int(found[1]) + 1}")
     # With a factory, since a field that has its default value is not stored.
     _replace(root / "contracts/events/event.py", _LAST_OF_EVENT, lambda found: f"{found[0]}\n{_FIELD}")
+    _replace(root / "projections/engine/running/runner.py", _CUTOVER, lambda found: f"{_PAUSE}\n{found[0]}")
     schema = root / "projections/engine/storage/schema.py"
     schema.write_text(schema.read_text() + _STEP)
     return Release("present tree", root, Path(sys.executable), announces_stops=True)

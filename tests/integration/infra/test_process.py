@@ -55,6 +55,41 @@ async def test_a_background_task_that_fails_ends_the_process(process: ServicePro
     assert ended.value.code == 1
 
 
+@pytest.mark.parametrize("alone", [True, False], ids=["alone", "beside another replica"])
+async def test_a_replica_beside_others_accepts_calls_once_it_is_ready_and_one_alone_at_once(
+    nats: NATS, pool: Pool, tmp_path: Path, alone: bool
+) -> None:
+    own, other = (f"127.0.0.1:{free_port()}" for _ in range(2))
+    settings = Settings(addresses={"auth": own if alone else f"{own},{other}"}, listen=own)
+    process = ServiceProcess("auth", settings, Secrets.create(tmp_path / "secrets"), nats, pool)
+    asked, ready = asyncio.Event(), False
+
+    def is_ready() -> bool:
+        asked.set()
+        return ready
+
+    process.ready_when(is_ready)
+    host, port = settings.listen_address("auth")
+    serving, accepting = asyncio.create_task(process.serve([])), asyncio.create_task(process.accepts_calls())
+    async with asyncio.timeout(60):
+        await asked.wait()
+        if alone:
+            assert await accepting
+        for _ in range(0 if alone else 3):
+            asked.clear()
+            await asked.wait()
+            with pytest.raises(ConnectionRefusedError):
+                await asyncio.open_connection(host, port)
+        ready = True
+        assert await accepting
+        _, writer = await asyncio.open_connection(host, port)
+        writer.close()
+        signal.raise_signal(signal.SIGTERM)
+        await serving
+    for sign in (signal.SIGTERM, signal.SIGINT):
+        asyncio.get_running_loop().remove_signal_handler(sign)
+
+
 async def test_the_operator_s_process_starts_with_the_rights_that_it_has(tmp_path: Path, database_url: str) -> None:
     async with parties(tmp_path) as nats_parties:
         settings = Settings(
