@@ -8,7 +8,7 @@ from prometheus_client import Gauge
 SKEW = Gauge(
     "vestnik_service_token_clock_skew_seconds",
     "Seconds by which the caller's clock is ahead of this process's, at least: the time of issue of the newest service "
-    "token in 5 to 10 minutes, less this process's time when the token came. Tokens are refused beyond 30 s.",
+    "token in 5 to 10 minutes, less this process's time when the token came. Tokens are refused from 30 s on.",
     ("caller",),
 )
 # Seconds. A caller that makes calls has a new token at least as often.
