@@ -89,6 +89,8 @@ def make(folder: Path, servers: Servers) -> list[str]:
     for name, files in contents.items():
         _fill(folder / name, files)
     if os.geteuid() == 0:
+        # Users of the folders in it may enter it, whatever the umask.
+        folder.chmod(0o711)
         for name in (SOURCE, *contents):
             _give(folder / name, _USERS.get(name, _SERVICE_USER))
     return list(contents)

@@ -38,7 +38,7 @@ class Rehearsal:
         self.cluster = Cluster(
             compose_file.read(
                 variables={
-                    "VESTNIK_DEPLOYMENT": str(deployment),
+                    "DEPLOYMENT_DIR": str(deployment),
                     "VESTNIK_PUBLIC_URL": f"https://{PUBLIC}:{_HTTPS_PORT}",
                     "NATS_MAX_FILE_STORE": "2GB",
                 }

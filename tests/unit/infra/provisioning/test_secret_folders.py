@@ -1,5 +1,6 @@
 """The secrets of a deployment: each party gets what it needs and no more, and nothing is overwritten."""
 
+import os
 import stat
 from datetime import UTC, datetime
 from pathlib import Path
@@ -71,7 +72,7 @@ def test_every_process_finds_its_keys_in_its_folder(folder: Path) -> None:
 
 
 def test_only_the_owner_reads_the_files(folder: Path) -> None:
-    modes = {stat.S_IMODE(path.stat().st_mode) & 0o077 for path in [folder, *folder.rglob("*")] if path.name != ".lock"}
+    modes = {stat.S_IMODE(path.stat().st_mode) & 0o077 for path in folder.rglob("*") if path.name != ".lock"}
     assert modes == {0}
 
 
@@ -113,3 +114,13 @@ def test_the_command_makes_the_folders_and_records_that_it_did(tmp_path: Path, m
     assert ran.exit_code == 0, ran.output
     assert {path.name for path in folder.iterdir()} >= {"secrets", *REGISTRY, "topology", "nats", "postgres", "edge"}
     assert "deployment.secrets" in (folder / "secrets" / "operator-actions.jsonl").read_text()
+
+
+@pytest.mark.skipif(os.geteuid() != 0, reason="only root gives the folders to their users")
+def test_the_users_of_the_folders_may_enter_the_one_above_whatever_the_umask(tmp_path: Path) -> None:
+    before = os.umask(0o077)
+    try:
+        make(tmp_path / "deployment", Servers())
+    finally:
+        os.umask(before)
+    assert (tmp_path / "deployment").stat().st_mode & 0o777 == 0o711
