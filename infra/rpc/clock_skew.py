@@ -23,15 +23,19 @@ class ClockSkew:
 
     def __init__(self, *, monotonic: Callable[[], float] = monotonic) -> None:
         self._monotonic = monotonic
-        # By caller: when the present window began, its greatest difference and that of the window before it.
-        self._windows: dict[str, tuple[float, float, float]] = {}
+        # By caller: when the present window began, its greatest difference and that of the window before it, if any.
+        self._windows: dict[str, tuple[float, float, float | None]] = {}
 
     def observe(self, caller: str, ahead: float) -> None:
         """`ahead`: the token's time of issue, less this process's time; in seconds."""
         now = self._monotonic()
-        began, greatest, previous = self._windows.get(caller, (now, ahead, ahead))
+        began, greatest, previous = self._windows.get(caller, (now, ahead, None))
         if now - began >= _WINDOW:
             began, greatest, previous = now, ahead, greatest
         greatest = max(greatest, ahead)
         self._windows[caller] = began, greatest, previous
-        SKEW.labels(caller).set(max(greatest, previous))
+        if previous is not None:
+            SKEW.labels(caller).set(max(greatest, previous))
+        elif greatest >= 0:
+            SKEW.labels(caller).set(greatest)
+        # Else the caller is behind, or all of its tokens so far are old: this process may have just started.
