@@ -47,7 +47,9 @@ async def use_everything(api: Api) -> None:
 
 @one_replica
 def test_the_how_to_makes_the_list_of_targets(system: System) -> None:
-    targets = json.loads(typed(system, blocks(ROOT / "docs" / "howto" / "see-inside.md")[0]))
+    command = blocks(ROOT / "docs" / "howto" / "see-inside.md")[0]
+    # A service that is slow to answer makes `vestnik status` end with 1, and is in the list all the same.
+    targets = json.loads(typed(system, f"set +o pipefail\n{command}"))
     listed = {
         entry["labels"]["service"]: [f"http://{target}/metrics"] for entry in targets for target in entry["targets"]
     }
