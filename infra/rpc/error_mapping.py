@@ -5,7 +5,7 @@ from collections.abc import Sequence
 from google.rpc.error_details_pb2 import BadRequest, ErrorInfo, RetryInfo
 from grpclib import GRPCError, Status
 
-from contracts.errors import BY_CODE, DeadlineExceeded, Unavailable, VestnikError, Violation
+from contracts.errors import BY_CODE, DeadlineExceeded, Overloaded, Unavailable, VestnikError, Violation
 
 DOMAIN = "vestnik"
 _NOT_EXECUTED = "not_executed"
@@ -36,12 +36,15 @@ def to_grpc(error: VestnikError, *, executed: bool = True) -> GRPCError:
 
 
 def from_grpc(error: GRPCError) -> VestnikError:
-    """The error that the service raised; a foreign error becomes the nearest of ours, or an internal error."""
+    """The error that the service raised; a foreign error, or one of a later release, becomes the nearest of ours."""
     details: Sequence[object] = error.details or ()
     info = _info(details)
+    retry = next((int(detail.retry_delay.seconds) for detail in details if isinstance(detail, RetryInfo)), None)
     if info is None or info.reason not in BY_CODE:
         if error.status in (Status.UNAVAILABLE, Status.CANCELLED):
-            return Unavailable()
+            return Unavailable(retry_after=retry)
+        if error.status is Status.RESOURCE_EXHAUSTED:
+            return Overloaded(retry_after=retry)
         if error.status is Status.DEADLINE_EXCEEDED:
             # The server's deadline was earlier than the caller's: grpclib truncates those over 10 s to whole seconds.
             return DeadlineExceeded()
@@ -54,7 +57,6 @@ def from_grpc(error: GRPCError) -> VestnikError:
         if isinstance(detail, BadRequest)
         for violation in detail.field_violations
     )
-    retry = next((int(detail.retry_delay.seconds) for detail in details if isinstance(detail, RetryInfo)), None)
     members = {name: value for name, value in info.metadata.items() if name != _NOT_EXECUTED}
     return BY_CODE[info.reason](error.message, retry_after=retry, violations=violations, members=members)
 

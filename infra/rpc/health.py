@@ -3,7 +3,6 @@
 from grpclib import GRPCError
 from grpclib.config import Configuration
 from grpclib.const import Status
-from grpclib.exceptions import StreamTerminatedError
 from grpclib.health.v1.health_grpc import HealthStub
 from grpclib.health.v1.health_pb2 import HealthCheckRequest, HealthCheckResponse
 
@@ -27,7 +26,9 @@ async def said_serving(host: str, port: int, *, timeout: float = 1.0, tls: Tls |
     except GRPCError as error:
         # The server knows the time limit, and may report its end before this side notices it.
         return None if error.status is Status.DEADLINE_EXCEEDED else False
-    except (OSError, StreamTerminatedError):
+    except Exception:
+        # OSError, StreamTerminatedError, and what the libraries raise when a connection ends or an answer is malformed.
+        # Whatever it is, the server did not say SERVING, and the caller asks again.
         return False
     finally:
         channel.close()

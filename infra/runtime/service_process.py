@@ -253,8 +253,9 @@ async def _opened(name: str, settings: Settings, database_url: DatabaseUrl) -> A
             process.spawn(process.prepare_bucket(bucket), f"preparation of the bucket {bucket}")
     if quorum is not None:
         process.spawn(quorum.run(), "evidence of a quorum")
+        # Reads go on without a quorum, so a ready process stays ready.
         process.ready_when(lambda: quorum.was_held)
-        _report_dependency("quorum", lambda: quorum.was_held)
+        _report_dependency("quorum", lambda: quorum.holds)
     database = DatabaseWatch(database_url, name, tell=pool.hear)
     process.spawn(database.run(), "watch of the database")
     process.database_answers = database.answers

@@ -1,9 +1,12 @@
 """Detects that a process hangs: it runs, but its event loop does not turn.
 
 A loop can be late by many seconds on a busy machine, in a process that lacks nothing but processor time. So the time
-since the last heartbeat counts only as far as the process could have used it: in full while all of its threads are
-stopped or asleep, as used processor time while one is ready to run, and not at all while it waits for the disk, or
-while the supervisor itself was not scheduled.
+since the last heartbeat counts only as far as the process could have used it:
+
+- in full while all of its threads are stopped or asleep;
+- as its main thread's processor time while that is ready to run: other threads may get a processor when it does not;
+- as the process's processor time while the main thread sleeps and another is ready to run;
+- not at all while the main thread waits for the disk, or while the supervisor itself was not scheduled.
 """
 
 import asyncio
@@ -25,8 +28,10 @@ class Reading(NamedTuple):
 
     # State letters of its threads, the main thread's first.
     states: str
-    # Seconds of processor time that it has used.
+    # Seconds of processor time that all of its threads have used.
     processor: float
+    # Those of its main thread.
+    main: float
 
 
 def read_process(pid: int) -> Reading | None:
@@ -38,7 +43,11 @@ def read_process(pid: int) -> Reading | None:
         own = _fields(tasks.parent / "stat")
     except OSError:
         return None
-    return Reading("".join(stat[0] for stat in fields), (int(own[11]) + int(own[12])) / _TICKS)
+    return Reading("".join(stat[0] for stat in fields), _processor_seconds(own), _processor_seconds(fields[0]))
+
+
+def _processor_seconds(fields: list[str]) -> float:
+    return (int(fields[11]) + int(fields[12])) / _TICKS
 
 
 def _fields(stat: Path) -> list[str]:
@@ -66,11 +75,14 @@ class Silence:
         if reading is None:
             return
         self.state = reading.states[0]
-        if _RUNNABLE in reading.states:
-            used = reading.processor - before.processor if before is not None else 0.0
-            self.seconds += min(used, passed)
-        elif self.state != _DISK:
+        if self.state == _DISK:
+            return
+        if _RUNNABLE not in reading.states:
             self.seconds += passed
+        elif before is not None:
+            main_runs = self.state == _RUNNABLE
+            used = reading.main - before.main if main_runs else reading.processor - before.processor
+            self.seconds += min(used, passed)
 
 
 async def wait_until_hung(pid: int, heartbeats: int, limit: float) -> str:

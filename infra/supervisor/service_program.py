@@ -8,6 +8,7 @@ from collections.abc import Callable, Mapping, Sequence
 from infra.embedded.child_process import Child, OnLine
 from infra.operator_errors import OperatorError
 from infra.supervisor.liveness import wait_until_hung
+from infra.supervisor.reported_task import start_reported
 
 BEYOND_DRAIN = 5.0
 # Seconds for a process that hangs to write where its threads are.
@@ -30,7 +31,7 @@ class ServiceProgram:
     ) -> None:
         """`hang_seconds`: after which it is ended if its event loop does not turn; 0: never.
 
-        `on_hang`: called with the reason.
+        `on_hang`: called with the reason, or with the error if it can no longer be watched.
         """
         self._command = command
         self._environ = environ
@@ -65,7 +66,9 @@ class ServiceProgram:
 
     async def wait(self) -> int:
         child = self._running()
-        watching = asyncio.create_task(self._end_if_hung(child)) if self._hang_seconds else None
+        watching = (
+            start_reported(self._end_if_hung(child), "watch for a hang", self._on_hang) if self._hang_seconds else None
+        )
         try:
             return await child.wait()
         finally:

@@ -30,6 +30,7 @@ from infra.supervisor.gateway_socket import listen
 from infra.supervisor.log_console import Console
 from infra.supervisor.log_filter import is_worth_logging
 from infra.supervisor.process_plan import Layout, ProcessSpec, UrlOf, absolute, gateway_url, lay_out, serve_command
+from infra.supervisor.reported_task import start_reported
 from infra.supervisor.service_program import ServiceProgram
 from infra.supervisor.supervised_process import Supervised
 from streams.jetstream.api import JetStream
@@ -168,8 +169,11 @@ class System:
             await readiness_probes.given_database_answers(settings)
         await self._all_ready(self._servers)
         if nats is not None:
-            space = StoreSpace(nats, settings.data_dir, lambda text, level: self._console.line("nats", text, level))
-            self._watching_space = asyncio.create_task(space.run(), name="watch of the space for events")
+            report = partial(self._console.line, "nats")
+            space = StoreSpace(nats, settings.data_dir, report)
+            self._watching_space = start_reported(
+                space.run(), "watch of the space for events", partial(report, level="ERROR")
+            )
         named = msgspec.structs.replace(
             settings,
             nats_url=nats.url_of(OPERATOR) if nats is not None else settings.nats_url,

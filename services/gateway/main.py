@@ -191,6 +191,8 @@ async def gateway(settings: Settings, secrets: Secrets, nats: NATS, metrics: Met
             live.listener = presence
             for part, condition in readiness.states().items():
                 metrics.report_dependency(part, condition)
+            # Readiness asks whether there was a quorum once: reads go on without one.
+            metrics.report_dependency("quorum", lambda: quorum is None or quorum.holds)
             revocations.listen(live)
             news.listen(live)
             parts = GatewayContext(

@@ -3,6 +3,7 @@
 import faulthandler
 import importlib
 import logging
+import resource
 import sys
 
 import click
@@ -22,6 +23,8 @@ def serve(service: str) -> None:
     from infra.supervisor.heartbeat import heartbeat
     from infra.telemetry.process_tracing import process_tracing
 
+    # A core file would hold keys and passwords.
+    resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
     settings = Settings.load()
     configure_logging(settings, service)
     main = importlib.import_module(f"services.{service}.main").main

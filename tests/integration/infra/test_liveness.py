@@ -7,6 +7,7 @@ import sys
 
 import pytest
 
+from infra.supervisor import service_program
 from infra.supervisor.service_program import ServiceProgram
 
 WITHIN = 60.0
@@ -93,3 +94,15 @@ async def test_a_process_that_takes_long_to_end_is_not_ended() -> None:
     await watched.program.stop()
     assert await ending == 0
     assert not watched.reasons
+
+
+async def test_an_error_that_ends_the_watch_is_reported(monkeypatch: pytest.MonkeyPatch) -> None:
+    async def fail(*_: object) -> str:
+        raise ValueError("odd")
+
+    monkeypatch.setattr(service_program, "wait_until_hung", fail)
+    watched = Watched()
+    ending = await watched.start()
+    await watched.program.stop()
+    assert await ending == 0
+    assert watched.reasons == ["the watch for a hang failed: ValueError('odd')"]
