@@ -16,6 +16,9 @@ _ALGORITHM = "EdDSA"
 _REMEMBERED = 50_000
 # Longest token that is parsed, in characters; ours have about 500.
 _LONGEST = 4096
+# Seconds by which a token's issue may be in the future. Ended sessions are remembered from now on, so one that counts
+# only later could outlive what is remembered of its session.
+_LEEWAY = 30
 
 
 class Principal(msgspec.Struct, frozen=True):
@@ -85,7 +88,7 @@ class AccessTokens:
         """Returns the principal of an `Authorization` header.
 
         Raises:
-            Unauthenticated: no bearer token, not one of ours, expired, or of a session that has ended.
+            Unauthenticated: no bearer token, not one of ours, issued in the future, expired, or its session has ended.
             Unavailable: the revocations are out of date; refused rather than risked.
         """
         scheme, _, token = (authorization or "").partition(" ")
@@ -152,10 +155,15 @@ class AccessTokens:
                 int(claims["auth_time"]) if "auth_time" in claims else int(made_at(claims["sid"]).timestamp()),
                 "otp" in claims.get("amr", ()),
             )
-            if caller.expires_at <= self._clock():
+            now = self._clock()
+            if caller.expires_at <= now:
                 raise jwt.ExpiredSignatureError
+            if float(claims["iat"]) > now + _LEEWAY:
+                raise jwt.ImmatureSignatureError
         except jwt.ExpiredSignatureError as error:
             raise Unauthenticated("The access token has expired.") from error
+        except jwt.ImmatureSignatureError as error:
+            raise Unauthenticated("The access token is not valid yet.") from error
         except (jwt.PyJWTError, ValueError, TypeError) as error:
             raise Unauthenticated from error
         if not is_id(str(caller.user_id)) or not is_id(str(caller.session_id)):

@@ -26,11 +26,13 @@ from streams.quorum import Quorum
 log = logging.getLogger(__name__)
 # Seconds, for clock skew.
 MARGIN = 60
+# Seconds for which the clock must stay back before the process ends.
+_CLOCK_PATIENCE = 5.0
 _LOOK_EVERY = 0.25
 
 
 class ClockWentBack(OperatorError):
-    """The machine's clock went back, and stayed there for as long as an ended session is remembered."""
+    """The machine's clock went back, and stayed there."""
 
     def __init__(self, seconds: float) -> None:
         super().__init__(
@@ -150,10 +152,10 @@ class Revocations:
         """Returns never.
 
         While the clock is back, time goes on for tokens as if it were not. If that lasts, the earlier time is the right
-        one: tokens of that time count, whose sessions' ends may have been forgotten.
+        one: tokens of that time count. The ends of their sessions may have been forgotten, so they are read again.
 
         Raises:
-            ClockWentBack: it has lasted for as long as an ended session is remembered.
+            ClockWentBack: it has lasted for some seconds.
         """
         since: float | None = None
         while True:
@@ -163,7 +165,7 @@ class Revocations:
             elif since is None:
                 since = self._monotonic()
                 log.warning("the clock went back by %.0f s; tokens are checked without that", ahead)
-            elif self._monotonic() - since > self._life:
+            elif self._monotonic() - since > _CLOCK_PATIENCE:
                 raise ClockWentBack(ahead)
             await asyncio.sleep(every)
 

@@ -74,6 +74,18 @@ def test_no_token_is_good_for_longer_than_an_ended_session_is_remembered() -> No
         checked.authenticate(bearer({"iat": now - 301, "exp": now + 3600}))
 
 
+def test_a_token_that_was_issued_in_the_future_is_refused_until_then() -> None:
+    now = int(time.time())
+    clock = [float(now)]
+    checked = AccessTokens(Keys(), issuer="us", revoked=Ended(), clock=lambda: clock[0])
+    checked.authenticate(bearer({"iat": now + 30, "exp": now + 930}))
+    later = bearer({"iat": now + 3_600, "exp": now + 4_500})
+    with pytest.raises(Unauthenticated, match="not valid yet"):
+        checked.authenticate(later)
+    clock[0] += 3_570
+    checked.authenticate(later)
+
+
 @pytest.mark.parametrize(
     "claims",
     [
