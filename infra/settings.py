@@ -23,6 +23,12 @@ _ADDRESSES = "addresses"
 # Settings that may contain a password: each may also be in a file, which a variable with this suffix names. The field
 # then holds a reference to the file.
 _URLS = ("nats_url", "database_url", "smtp_url")
+# What of their files is read again for each new connection.
+_READ_AGAIN = {
+    "nats_url": "of it user and password, but not the servers, are",
+    "database_url": "it is",
+    "smtp_url": "it is",
+}
 _FILE = "_file"
 # What begins a name that is looked up in DNS, in an address; the server to ask (`dns://server/name`) cannot be chosen.
 _SCHEME, _DNS = "dns://", "dns:///"
@@ -510,8 +516,8 @@ def describe() -> Iterator[Described]:
             yield Described(
                 variable(field.name + _FILE),
                 "",
-                f"File that holds the value of {variable(field.name)} in its place; it is read again for each new "
-                "connection.",
+                f"File that holds the value of {variable(field.name)} in its place; {_READ_AGAIN[field.name]} read "
+                "again for each new connection.",
             )
 
 

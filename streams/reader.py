@@ -6,6 +6,7 @@ starts there, so that no message is missed or returned twice.
 
 import asyncio
 import logging
+import math
 import re
 from collections.abc import AsyncIterator
 from typing import Self
@@ -26,6 +27,8 @@ _FIRST_PAUSE, _LONGEST_PAUSE = 0.02, 1.0
 # A deposed leader answers for a moment with the end that its copy has: a replicated stream counts as shorter than what
 # was read of it if that is reported for this many seconds.
 _CONFIRMED_AFTER = 10.0
+# Seconds after which a server that refuses to serve a stream for now ends a reading that does not outlast refusals.
+_SERVED_WITHIN = 10.0
 
 
 class ReadBatch(msgspec.Struct, frozen=True):
@@ -62,6 +65,7 @@ class Reader:
         buffer: int = 10_000,
         headers: bool = False,
         patience: float = 60.0,
+        outlasts_refusals: bool = False,
         report_gaps: bool = False,
     ) -> None:
         """
@@ -69,6 +73,8 @@ class Reader:
         `buffer`: maximum number of messages that wait in memory (at most 16 MiB with the server's default limits).
         `headers`: whether messages include their stored headers; this halves the rate.
         `patience`: seconds to wait for a stream that does not exist yet.
+        `outlasts_refusals`: whether to wait without end for a server that refuses for now, such as one without a leader
+        or without space; otherwise such a refusal ends the reading after 10 seconds, or after `patience` if shorter.
         `report_gaps`: for a stream of events, without a filter: every sequence without an event is reported.
         """
         assert not (report_gaps and subject_filter)
@@ -82,6 +88,8 @@ class Reader:
         self._buffer = buffer
         self._headers = headers
         self._patience = patience
+        # In seconds.
+        self._longest_refusal = math.inf if outlasts_refusals else min(patience, _SERVED_WITHIN)
         self._report_gaps = report_gaps
         self._in_turns = False
         self._consumer: Consumer | None = None
@@ -118,7 +126,7 @@ class Reader:
         Raises:
             StreamMissing: the stream did not appear in time.
             StreamWentBack: the stream is shorter than what was read of it.
-            Unavailable: the connection was closed for good.
+            Unavailable: the connection was closed for good, or the server refuses for too long.
             PermissionError: this service has no right to read this.
         """
         while True:
@@ -183,10 +191,12 @@ class Reader:
     async def _begin(self) -> Consumer:
         """Creates a consumer that starts after the position; retries until the server creates it.
 
-        Only a missing stream or a shortened one ends the reading: an outage ends by itself, however long it lasts.
+        A missing stream or a shortened one ends the reading, and so does a server that refuses for too long, unless the
+        reader outlasts that. A lost connection does not: it comes back by itself.
         """
         loop = asyncio.get_running_loop()
         deadline = loop.time() + self._patience
+        refused_until = loop.time() + self._longest_refusal
         pause, is_logged = _FIRST_PAUSE, False
         shorter_since: float | None = None
         while True:
@@ -199,6 +209,7 @@ class Reader:
             except RequestFailed:
                 deadline = loop.time() + self._patience
                 shorter_since = None
+                refused_until = loop.time() + self._longest_refusal
             except StreamWentBack:
                 shorter_since = loop.time() if shorter_since is None else shorter_since
                 if not self._is_replicated or loop.time() - shorter_since >= _CONFIRMED_AFTER:
@@ -208,6 +219,8 @@ class Reader:
                     raise
                 shorter_since = None
                 if refused.error.err_code != STREAM_NOT_FOUND:
+                    if loop.time() >= refused_until:
+                        raise Unavailable(f"{self._stream} cannot be read: {refused}.") from refused
                     deadline = loop.time() + self._patience
                     if not is_logged:
                         _LOG.warning("%s cannot be read until the server serves it: %s", self._stream, refused)

@@ -82,9 +82,12 @@ class NatsServer(EmbeddedServer):
         node: ClusterNode | None = None,
     ) -> None:
         super().__init__(data_dir, port=port, on_line=self._watching(on_line) if on_line is not None else None)
-        # Whether writes are refused, and whether the running server has met a full disk.
+        # Whether writes are refused; kept when the server starts again.
         self.is_closed = False
+        # Whether the running server has met a full disk.
         self.met_full_disk = False
+        # Whether the server was ready after its last launch. Before that a signal may end it: it has no handler yet.
+        self.has_started = False
         self._passwords = passwords
         self._sync_always = sync_always
         self._node = node
@@ -106,7 +109,7 @@ class NatsServer(EmbeddedServer):
         return self.url_of(TOPOLOGY)
 
     def close_for_writes(self) -> None:
-        """Makes the server refuse events (error 10002); reads go on. For a server with passwords.
+        """Makes the server refuse events (error 10002); reads go on. For a server with passwords that has started.
 
         Raises:
             OSError: the configuration could not be written; nothing has changed.
@@ -117,8 +120,8 @@ class NatsServer(EmbeddedServer):
         self._set_closed(False)
 
     def restart_after_full_disk(self) -> None:
-        """Ends the server, which accepts nothing more since the disk was full; its supervisor starts it again."""
-        self.met_full_disk = False
+        """Ends the server, which accepts nothing more since the disk was full; its supervisor starts it again, open."""
+        self.is_closed = self.met_full_disk = False
         self._running().send(self.stop_signal)
 
     def _set_closed(self, is_closed: bool) -> None:
@@ -150,7 +153,7 @@ class NatsServer(EmbeddedServer):
             self._staging.remember()
 
     async def _launch(self, lock: int) -> Child:
-        self.is_closed = self.met_full_disk = False
+        self.has_started = self.met_full_disk = False
         self._write_config()
         return await Child.start(
             [str(_program()), "--config", str(self._config)],
@@ -197,6 +200,7 @@ class NatsServer(EmbeddedServer):
         return await self._port_is_ours() and await self._jetstream_answers()
 
     async def _initialize(self, child: Child) -> None:
+        self.has_started = True
         if self._staging is not None:
             await self._staging.install()
 

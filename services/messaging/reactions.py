@@ -46,7 +46,9 @@ async def confirm_end(event_log: Log, remembered: FriendshipCache) -> None:
 async def _follow(nats: NATS, event_log: Log, remembered: FriendshipCache) -> None:
     end = await event_log.end_of(CONTACT)
     remembered.follows(end)
-    reader = Reader(nats, CONTACT, after=end, subject_filter=PUBLIC_FILTERS[CONTACT], name="friendships")
+    reader = Reader(
+        nats, CONTACT, after=end, subject_filter=PUBLIC_FILTERS[CONTACT], name="friendships", outlasts_refusals=True
+    )
     async with reader:
         async for batch in reader.batches():
             for message in batch.messages:

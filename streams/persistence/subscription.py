@@ -45,7 +45,13 @@ class JetStreamSubscription(Subscription[ApplicationRecorder]):
         self._wanted = frozenset(topics)
         self._feed = _Feed(
             Reader(
-                bridge.client, stream, after=gt or 0, subject_filter=subject_filter, name="subscription", buffer=_BUFFER
+                bridge.client,
+                stream,
+                after=gt or 0,
+                subject_filter=subject_filter,
+                name="subscription",
+                buffer=_BUFFER,
+                outlasts_refusals=True,
             )
         )
         self._stopping = RLock()

@@ -79,7 +79,14 @@ async def recorded(nc: NATS) -> list[Discarded]:
     try:
         async with (
             asyncio.timeout(_PATIENCE),
-            Reader(nc, OPERATOR, subject_filter=DEAD_LETTERS_FILTER, name="discards", patience=1.0) as reader,
+            Reader(
+                nc,
+                OPERATOR,
+                subject_filter=DEAD_LETTERS_FILTER,
+                name="discards",
+                patience=1.0,
+                outlasts_refusals=True,
+            ) as reader,
         ):
             async for batch in reader.batches():
                 discards += [discard for message in batch.messages if (discard := _opened(message)) is not None]

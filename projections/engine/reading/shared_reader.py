@@ -118,6 +118,7 @@ class SharedReader:
                 after=after,
                 subject_filter=subject_filter,
                 name="projections",
+                outlasts_refusals=True,
                 report_gaps=subject_filter is None,
             ) as reader:
                 while True:
@@ -207,6 +208,7 @@ class Follower:
             after=self._position,
             subject_filter=subject_filter,
             name=self._name,
+            outlasts_refusals=True,
             report_gaps=subject_filter is None,
         )
         self._is_near = False

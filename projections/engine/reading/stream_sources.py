@@ -140,6 +140,7 @@ class Sources:
             after=after,
             subject_filter=subject_filter,
             name=self._name,
+            outlasts_refusals=True,
             report_gaps=subject_filter is None,
         )
         reader.take_turns(self._in_turns)

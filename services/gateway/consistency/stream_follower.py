@@ -81,7 +81,13 @@ class StreamFollower:
         subject_filter = PUBLIC_FILTERS[self.stream]
         # However long an outage lasts, and whatever a node says in it: not `alive` meanwhile.
         async with Reader(
-            self._nats, self.stream, after=after, subject_filter=subject_filter, name=self._name, patience=math.inf
+            self._nats,
+            self.stream,
+            after=after,
+            subject_filter=subject_filter,
+            name=self._name,
+            patience=math.inf,
+            outlasts_refusals=True,
         ) as reader:
             async for batch in reader.batches():
                 if self._handle is not None:

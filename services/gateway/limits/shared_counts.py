@@ -146,7 +146,12 @@ class SharedLimits:
 
     async def _follow(self) -> None:
         async with Reader(
-            self._nats, LIMITS, after=self._position, subject_filter=LIMITS_FILTER, name="limits"
+            self._nats,
+            LIMITS,
+            after=self._position,
+            subject_filter=LIMITS_FILTER,
+            name="limits",
+            outlasts_refusals=True,
         ) as reader:
             async for batch in reader.batches():
                 for message in batch.messages:

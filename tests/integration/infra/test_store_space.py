@@ -131,6 +131,17 @@ async def test_a_nearly_full_disk_refuses_events_at_once_and_accepts_them_when_t
     with pytest.raises(OutOfSpace):
         await stored.log.append_together([append_to(new_id()), append_to(new_id())])
     assert len(await stored.log.read(conversation(name))) == 1
+    assert stored.server.pid == pid
+    # A server that ends meanwhile is closed from its next start on.
+    stored.server.kill()
+    await stored.server.wait()
+    await stored.server.start()
+    assert await JetStream(stored.client).is_full()
+    with pytest.raises(OutOfSpace):
+        await stored.log.append(append_to(new_id()))
+    assert len(await stored.log.read(conversation(name))) == 1
+    stored.space.check()
+    pid = stored.server.pid
     stored.clear()
     stored.space.check()
     later = await stored.until_accepted()

@@ -141,7 +141,10 @@ async def test_a_reader_outlasts_a_node_without_a_quorum_longer_than_it_waits_fo
     node = (await linked_cluster.followers(MESSAGING))[0]
     client = await linked_cluster.connect(node)
     try:
-        async with cut_off(linked_cluster, node), Reader(client, MESSAGING, name="outlasting", patience=0.1) as reader:
+        async with (
+            cut_off(linked_cluster, node),
+            Reader(client, MESSAGING, name="outlasting", patience=0.1, outlasts_refusals=True) as reader,
+        ):
             reader._jetstream = JetStream(client, patience=0.1)
             async with asyncio.timeout(WITHIN):
                 reading = asyncio.create_task(reader.next(1))

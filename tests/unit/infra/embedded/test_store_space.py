@@ -1,0 +1,126 @@
+"""A server is restarted after a full disk, but not again and again while the disk has bytes and no inodes."""
+
+import os
+import shutil
+from collections.abc import Callable
+from pathlib import Path
+from types import SimpleNamespace
+from typing import NamedTuple
+
+import pytest
+
+from infra.embedded import store_space
+from infra.embedded.nats_server import MEBIBYTE, NatsServer
+from infra.embedded.store_space import StoreSpace
+
+_TOTAL = 100 * 1024 * MEBIBYTE
+_PLENTY = _TOTAL // 2
+
+
+class _Server(NatsServer):
+    """Counts what the check demands in place of doing it."""
+
+    restarts = 0
+
+    def close_for_writes(self) -> None:
+        self.is_closed = True
+
+    def open_for_writes(self) -> None:
+        self.is_closed = False
+
+    def restart_after_full_disk(self) -> None:
+        self.restarts += 1
+        self.is_closed = self.met_full_disk = False
+
+
+class _Usage(NamedTuple):
+    total: int
+    used: int
+    free: int
+
+
+class _Disk:
+    def __init__(self) -> None:
+        self.free = _PLENTY
+        self.inodes = 1_000
+        self.clock = 1_000.0
+
+
+@pytest.fixture
+def disk(monkeypatch: pytest.MonkeyPatch) -> _Disk:
+    disk = _Disk()
+    replace: Callable[[object, str, object], None] = monkeypatch.setattr
+    replace(shutil, "disk_usage", lambda _: _Usage(_TOTAL, _TOTAL - disk.free, disk.free))
+    replace(os, "statvfs", lambda _: SimpleNamespace(f_files=1_000_000, f_favail=disk.inodes))
+    replace(store_space, "time", SimpleNamespace(monotonic=lambda: disk.clock))
+    return disk
+
+
+@pytest.fixture
+def server(tmp_path: Path) -> _Server:
+    server = _Server(tmp_path)
+    server.has_started = True
+    return server
+
+
+@pytest.fixture
+def reports() -> list[str]:
+    return []
+
+
+@pytest.fixture
+def space(server: _Server, tmp_path: Path, reports: list[str]) -> StoreSpace:
+    return StoreSpace(server, tmp_path, lambda text, level: reports.append(text))
+
+
+def test_without_inodes_the_server_is_not_restarted_and_the_log_names_them_once(
+    space: StoreSpace, server: _Server, disk: _Disk, reports: list[str]
+) -> None:
+    disk.inodes = 0
+    server.met_full_disk = True
+    for _ in range(3):
+        space.check()
+    assert server.restarts == 0
+    [report] = reports
+    assert "free inodes: 0" in report
+    disk.inodes = 10
+    space.check()
+    assert server.restarts == 1
+
+
+def test_a_full_disk_that_no_check_has_seen_costs_a_restart_in_minutes_at_most(
+    space: StoreSpace, server: _Server, disk: _Disk
+) -> None:
+    for _ in range(3):
+        server.met_full_disk = True
+        space.check()
+    assert server.restarts == 1
+    disk.clock += 301.0
+    space.check()
+    assert server.restarts == 2
+
+
+def test_a_full_disk_that_a_check_has_seen_costs_a_restart_at_once_each_time(
+    space: StoreSpace, server: _Server, disk: _Disk
+) -> None:
+    for _ in range(2):
+        disk.free = 0
+        server.met_full_disk = True
+        space.check()
+        assert server.is_closed
+        disk.free = _PLENTY
+        space.check()
+        assert not server.is_closed
+    assert server.restarts == 2
+
+
+def test_a_server_that_is_starting_gets_no_signal(space: StoreSpace, server: _Server, disk: _Disk) -> None:
+    server.has_started = False
+    server.met_full_disk = True
+    space.check()
+    disk.free = 0
+    space.check()
+    assert (server.restarts, server.is_closed) == (0, False)
+    server.has_started = True
+    space.check()
+    assert server.is_closed
