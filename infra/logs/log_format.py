@@ -37,7 +37,7 @@ class TextFormatter(logging.Formatter):
 class JsonFormatter(logging.Formatter):
     """One object a line; request, correlation and trace ids are those of the call that is being served, as is the user.
 
-    A digest with a key stands for the user: whoever reads logs sees which lines belong together, and not to whom.
+    A digest with a key stands for the user: it shows which lines belong to the same user, but not to which one.
     """
 
     def __init__(self, service: str, user_key: bytes | None = None) -> None:

@@ -53,7 +53,7 @@ _LEAVING = REQUEST + 1.0
 # Seconds between two PINGs of an idle connection; one that is not answered closes it.
 _KEEPALIVE = 20.0
 # Seconds between two log lines about a refused service token.
-_COMPLAINTS = 60.0
+_REFUSAL_LOG_INTERVAL = 60.0
 
 
 class Unary(Protocol[Request_contra, Response_co]):
@@ -95,7 +95,7 @@ class Client:
         self._replicas: dict[Address, Channel | MultiplexedChannel] = {}
         self._leaving: dict[Address, tuple[Channel | MultiplexedChannel, asyncio.TimerHandle]] = {}
         self._turns = count()
-        self._complain_at = 0.0
+        self._next_refusal_log = 0.0
         # Of the call that is being started: its replica (None: the next in turn), and whether it may be repeated.
         self._chosen: Channel | MultiplexedChannel | None = None
         self._repeatable = False
@@ -231,8 +231,8 @@ class Client:
         if not isinstance(failure, Unauthenticated):
             return failure
         now = time.monotonic()
-        if now >= self._complain_at:
-            self._complain_at = now + _COMPLAINTS
+        if now >= self._next_refusal_log:
+            self._next_refusal_log = now + _REFUSAL_LOG_INTERVAL
             log.error("%s refuses the service token: do the keys or the clocks of the machines differ?", self._target)
         return Unavailable(retry_after=_LONGEST_WAIT + 1)
 

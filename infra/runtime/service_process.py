@@ -186,8 +186,7 @@ class ServiceProcess:
             if self._ready:
                 first_ready.set()
             if self.nats.is_closed:
-                # The client library closes the connection by itself on server errors that it considers fatal, such as
-                # an authentication timeout. Nothing here would ever work again.
+                # The client reconnects after every error. Should it close nonetheless, nothing would ever work again.
                 log.critical("the connection to NATS was closed for good")
                 self._fail()
             await asyncio.sleep(_READINESS_STEP)

@@ -12,7 +12,7 @@ from infra.supervisor.reported_task import start_reported
 
 BEYOND_DRAIN = 5.0
 # Seconds for a process that hangs to write where its threads are.
-_LAST_WORDS = 1.0
+_STACKS_SECONDS = 1.0
 
 
 class ServiceProgram:
@@ -50,19 +50,19 @@ class ServiceProgram:
 
     async def start(self) -> None:
         self._close_heartbeats()
-        self._heartbeats, heart = os.pipe()
+        self._heartbeats, heartbeat_end = os.pipe()
         os.set_blocking(self._heartbeats, False)
         try:
             # SIGKILL when the supervisor dies: it loses nothing that was acknowledged, and no process is left over.
             self._child = await Child.start(
                 self._command,
                 death_signal=signal.SIGKILL,
-                environ={**self._environ, "VESTNIK_HEARTBEAT_FD": str(heart)},
+                environ={**self._environ, "VESTNIK_HEARTBEAT_FD": str(heartbeat_end)},
                 on_line=self._on_line,
-                descriptors=[*self._descriptors, heart],
+                descriptors=[*self._descriptors, heartbeat_end],
             )
         finally:
-            os.close(heart)
+            os.close(heartbeat_end)
 
     async def wait(self) -> int:
         child = self._running()
@@ -82,7 +82,7 @@ class ServiceProgram:
         self._on_hang(f"{reason}: ending it")
         # Unless it is stopped, it writes the stacks of its threads.
         child.send(signal.SIGABRT)
-        await asyncio.sleep(_LAST_WORDS)
+        await asyncio.sleep(_STACKS_SECONDS)
         child.kill()
 
     def _close_heartbeats(self) -> None:

@@ -16,8 +16,8 @@ from typing import Any
 from nats.aio.client import Client as NATS
 from nats.aio.msg import Msg
 from nats.aio.subscription import Subscription
-from nats.errors import AuthorizationError, ProtocolError
-from nats.protocol.parser import AUTHORIZATION_VIOLATION, Parser
+from nats.errors import ProtocolError
+from nats.protocol.parser import Parser
 
 from streams.jetstream.failover import FailoverClient
 from streams.jetstream.raw_message import Delivered, is_status, read_headers
@@ -65,13 +65,6 @@ class Client(FailoverClient):
             # The library uses TLS only with a server that insists on it.
             info["tls_required"] = True
         await super()._process_info(info, initial_connection)
-
-    async def _process_err(self, err_msg: str) -> None:
-        """Connects again with the present login, if it may have changed, where the library would close for good."""
-        if callable(self.options["password"]) and AUTHORIZATION_VIOLATION in err_msg:
-            await self._process_op_err(AuthorizationError())
-            return
-        await super()._process_err(err_msg)
 
     def _requires_tls(self) -> bool:
         return self._tls.is_required or any(server.uri.scheme == "tls" for server in self._server_pool)

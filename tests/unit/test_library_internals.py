@@ -78,8 +78,8 @@ INTERNALS = (
     Internal(
         "nats-py",
         "nats.aio.client:Client",
-        "ssl_context _process_info(info,initial_connection) _server_pool _process_err(err_msg) _process_op_err(e)",
-        f"{CLIENT}, Client.ssl_context, Client._process_info and Client._process_err",
+        "ssl_context _process_info(info,initial_connection) _server_pool",
+        f"{CLIENT}, Client.ssl_context and Client._process_info",
         "find where the library asks for its TLS context, and where it learns whether the server offers TLS",
     ),
     Internal(

@@ -31,13 +31,13 @@ def serve(service: str) -> None:
     # A process that hangs is ended with SIGABRT, and then writes the stacks of its threads.
     faulthandler.enable()
 
-    async def alive() -> None:
+    async def run_with_heartbeat() -> None:
         async with heartbeat(settings.heartbeat_fd):
             await main(settings)
 
     try:
         with process_tracing(service):
-            uvloop.run(alive())
+            uvloop.run(run_with_heartbeat())
     except MENDABLE as error:
         # A line of the log, in its format.
         logging.getLogger("vestnik").critical("%s", error)

@@ -25,7 +25,7 @@ class SilenceWatch:
         """
         self._ping = ping
         self._waits = waits
-        self._tell_silent = silent
+        self._on_silent = silent
         self._loop = asyncio.get_running_loop()
         self._timer: asyncio.TimerHandle | None = None
         self._looked = 0.0
@@ -72,4 +72,4 @@ class SilenceWatch:
         # First: the function may end the last call.
         self._timer = self._loop.call_later(_LOOK, self._look)
         if self.silent:
-            self._tell_silent()
+            self._on_silent()

@@ -51,7 +51,7 @@ class Readiness:
         self._leaving = False
 
     def leave(self) -> None:
-        """From now on the gateway is not ready: it is about to stop."""
+        """Makes the gateway not ready, since it is about to stop."""
         self._leaving = True
 
     async def missing(self) -> list[str]:

@@ -149,7 +149,7 @@ class Revocations:
                     self._tell(session_id, None)
 
     async def watch_clock(self, every: float = 1.0) -> None:
-        """Returns never.
+        """Watches the clock until cancelled.
 
         While the clock is back, time goes on for tokens as if it were not. If that lasts, the earlier time is the right
         one: tokens of that time count. The ends of their sessions may have been forgotten, so they are read again.
