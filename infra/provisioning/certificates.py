@@ -21,8 +21,9 @@ from infra.security.secrets import PARTIES
 CA = "tls-ca"
 _ISSUER = "Vestnik"
 _LIFE = timedelta(days=3650)
-# Browsers refuse certificates of servers that are valid for longer.
-_SERVER_LIFE = timedelta(days=397)
+# Browsers refuse certificates of servers that are valid for longer. Those of other servers are made after the
+# authority's and valid for as long: it expires first, and has an alert (infra/security/certificate_expiry.py).
+_BROWSERS_LIFE = timedelta(days=397)
 
 
 class OtherHosts(OperatorError):
@@ -45,7 +46,7 @@ def make_certificates(folder: Path) -> None:
                 _write(folder, f"tls-{party}", key, _signed(party, key, authority, _LIFE, [party]))
 
 
-def make_server_certificate(folder: Path, name: str, hosts: Sequence[str]) -> None:
+def make_server_certificate(folder: Path, name: str, hosts: Sequence[str], *, for_browsers: bool = False) -> None:
     """Creates the certificate `server-<name>.pem` for these hosts, if it is missing; the authority must exist.
 
     Raises:
@@ -55,7 +56,8 @@ def make_server_certificate(folder: Path, name: str, hosts: Sequence[str]) -> No
     with locked(folder):
         if not path.exists():
             key = ec.generate_private_key(ec.SECP256R1())
-            _write(folder, path.stem, key, _signed(name, key, _authority(folder), _SERVER_LIFE, hosts))
+            life = _BROWSERS_LIFE if for_browsers else _LIFE
+            _write(folder, path.stem, key, _signed(name, key, _authority(folder), life, hosts))
             return
     certificate = x509.load_pem_x509_certificate(path.read_bytes())
     if certificate.issuer != _named(_ISSUER):

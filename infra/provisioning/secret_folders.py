@@ -76,7 +76,8 @@ def make(folder: Path, servers: Servers) -> list[str]:
     secrets = Secrets.create(source)
     make_certificates(source)
     for name, hosts in ((NATS, servers.nats), (POSTGRES, servers.postgres), (EDGE, [servers.public])):
-        make_server_certificate(source, name, [host.partition(":")[0] for host in hosts])
+        names = [host.partition(":")[0] for host in hosts]
+        make_server_certificate(source, name, names, for_browsers=name == EDGE)
     with locked(source):
         for name, content in (
             ("nats-cluster.password", random.token_hex(24)),

@@ -21,8 +21,11 @@ done
 # With the operator's password, since creating the streams is recorded in the operator's name.
 secret vestnik-streams --from-file="$folder/topology" --from-file="$folder/secrets/nats-operator.password"
 secret vestnik-postgres-logins --from-file="$folder/postgres/logins.sql" --from-file="$folder/postgres/tls-ca.pem"
+# CloudNativePG notices changes only of Secrets with this label.
 secret vestnik-postgres-tls --type=kubernetes.io/tls --from-file=tls.crt="$folder/postgres/server.pem" \
-    --from-file=tls.key="$folder/postgres/server.key" --from-file=ca.crt="$folder/postgres/tls-ca.pem"
+    --from-file=tls.key="$folder/postgres/server.key" --from-file=ca.crt="$folder/postgres/tls-ca.pem" |
+    kubectl label --local --filename=- --output=yaml cnpg.io/reload=true
+echo ---
 secret nats-tls --type=kubernetes.io/tls --from-file=tls.crt="$folder/nats/server.pem" \
     --from-file=tls.key="$folder/nats/server.key" --from-file=ca.crt="$folder/nats/tls-ca.pem"
 secret nats-accounts --from-file="$folder/nats/accounts.conf" --from-file="$folder/nats/cluster.conf"

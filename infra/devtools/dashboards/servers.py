@@ -6,7 +6,7 @@ Everything comes from Vestnik's own processes but the last section, which needs 
 from infra.devtools.dashboards.dashboard import Dashboard, Panel, Query, Section, stat
 
 _NATS = "prometheus-nats-exporter with -varz and -jsz=all"
-_POSTGRES = "postgres_exporter"
+_POSTGRES = "postgres_exporter or CloudNativePG"
 _NODE = "node_exporter"
 
 
@@ -172,21 +172,38 @@ SERVERS = Dashboard(
             "From exporters beside the servers (empty without them)",
             (
                 _exported(
-                    "NATS: connections", "Clients of each node.", "gnatsd_varz_connections", "{{server_id}}", _NATS
+                    "NATS: connections",
+                    "Clients of each node.",
+                    "gnatsd_varz_connections or nats_varz_connections",
+                    "{{server_id}}",
+                    _NATS,
                 ),
                 _exported(
                     "NATS: slow consumers",
                     "Connections that a node closed because they did not read.",
-                    "gnatsd_varz_slow_consumers",
+                    "gnatsd_varz_slow_consumers or nats_varz_slow_consumers",
                     "{{server_id}}",
                     _NATS,
                 ),
-                _exported("NATS: memory", "Memory of each node.", "gnatsd_varz_mem", "{{server_id}}", _NATS, "bytes"),
-                _exported("PostgreSQL: up", "1: the server answers its exporter.", "pg_up", "{{instance}}", _POSTGRES),
+                _exported(
+                    "NATS: memory",
+                    "Memory of each node.",
+                    "gnatsd_varz_mem or nats_varz_mem",
+                    "{{server_id}}",
+                    _NATS,
+                    "bytes",
+                ),
+                _exported(
+                    "PostgreSQL: up",
+                    "1: the server answers its exporter.",
+                    "pg_up or cnpg_collector_up",
+                    "{{instance}}",
+                    _POSTGRES,
+                ),
                 _exported(
                     "PostgreSQL: lag of the standby",
                     "How much is lost of the read models if it is promoted now? They catch up by themselves.",
-                    "pg_replication_lag_seconds",
+                    "pg_replication_lag_seconds or cnpg_pg_replication_lag",
                     "{{instance}}",
                     _POSTGRES,
                     "s",
@@ -194,14 +211,14 @@ SERVERS = Dashboard(
                 _exported(
                     "PostgreSQL: connections",
                     "Connections by state.",
-                    "sum by (instance, state) (pg_stat_activity_count)",
+                    "sum by (instance, state) (pg_stat_activity_count or cnpg_backends_total)",
                     "{{instance}} {{state}}",
                     _POSTGRES,
                 ),
                 _exported(
                     "PostgreSQL: size",
                     "Size of the databases.",
-                    "pg_database_size_bytes",
+                    "pg_database_size_bytes or cnpg_pg_database_size_bytes",
                     "{{datname}}",
                     _POSTGRES,
                     "bytes",

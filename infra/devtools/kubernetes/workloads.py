@@ -203,6 +203,8 @@ def _spread(name: str, topology_key: str) -> dict[str, Any]:
         "maxSkew": 1,
         "topologyKey": topology_key,
         "whenUnsatisfiable": "ScheduleAnyway",
+        # Nodes whose taints keep the pods away do not count.
+        "nodeTaintsPolicy": "Honor",
         "labelSelector": pods_of(name),
         # The pods of the previous release do not count during a rollout.
         "matchLabelKeys": ["pod-template-hash"],

@@ -2,9 +2,11 @@
 
 import asyncio
 import ssl
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
 import pytest
+from cryptography import x509
 
 from infra.provisioning.certificates import OtherHosts, make_certificates, make_server_certificate
 from tests.certificates import Authority
@@ -48,3 +50,17 @@ def test_a_certificate_of_another_authority_is_the_operators_own_matter(tmp_path
     content = own.certificate.read_bytes()
     make_server_certificate(tmp_path, "edge", ["chat.example.org"])
     assert own.certificate.read_bytes() == content
+
+
+def test_a_certificate_for_browsers_is_short_lived_and_no_other_ends_before_its_authority(tmp_path: Path) -> None:
+    make_certificates(tmp_path)
+    make_server_certificate(tmp_path, "nats", HOSTS)
+    make_server_certificate(tmp_path, "edge", ["chat.example.org"], for_browsers=True)
+    ends = {name: _ends(tmp_path / f"{name}.pem") for name in ("tls-ca", "server-nats", "server-edge")}
+    # The alerts watch the authority's certificate, and no server's.
+    assert ends["server-nats"] >= ends["tls-ca"]
+    assert ends["server-edge"] <= datetime.now(UTC) + timedelta(days=397)
+
+
+def _ends(path: Path) -> datetime:
+    return x509.load_pem_x509_certificate(path.read_bytes()).not_valid_after_utc

@@ -8,6 +8,7 @@ from pathlib import Path
 import msgspec
 import pytest
 from click.testing import CliRunner
+from cryptography import x509
 from psycopg.conninfo import conninfo_to_dict
 
 from contracts.services import REGISTRY
@@ -31,6 +32,15 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
     made = tmp_path_factory.mktemp("deployment")
     make(made, SERVERS)
     return made
+
+
+def test_the_certificate_that_browsers_see_ends_first(folder: Path) -> None:
+    first = min((folder / "secrets").glob("server-*.pem"), key=_ends)
+    assert first.name == "server-edge.pem"
+
+
+def _ends(path: Path) -> datetime:
+    return x509.load_pem_x509_certificate(path.read_bytes()).not_valid_after_utc
 
 
 def test_each_service_has_its_own_keys_and_its_logins_alone(folder: Path) -> None:

@@ -60,3 +60,11 @@ def test_a_panel_of_an_exporter_says_so_and_no_other_panel_has_foreign_metrics(d
     described = {panel["title"]: panel.get("description", "") for panel in decoded(dashboard)["panels"]}
     for panel in dashboard.panels:
         assert not panel.exporter or f"Needs {panel.exporter}" in described[panel.title]
+
+
+def test_what_exporters_measure_is_found_by_its_names_on_kubernetes_too() -> None:
+    queries = [query.expr for dashboard in DASHBOARDS for panel in dashboard.panels for query in panel.queries]
+    for alone, on_kubernetes in (("gnatsd_", " or nats_"), ("pg_", " or cnpg_")):
+        measured = [query for query in queries if re.search(rf"(?<![a-z_]){alone}", query)]
+        assert measured
+        assert not [query for query in measured if on_kubernetes not in query]

@@ -33,6 +33,8 @@ def test_replicas_are_in_different_zones_and_the_autoscaler_alone_counts_them(se
     zones, hosts = pod_of(deployment)["topologySpreadConstraints"]
     assert (zones["topologyKey"], zones["whenUnsatisfiable"]) == ("topology.kubernetes.io/zone", "DoNotSchedule")
     assert hosts["topologyKey"] == "kubernetes.io/hostname"
+    # A zone whose nodes all refuse the pods would hold back the replicas in the others.
+    assert zones["nodeTaintsPolicy"] == "Honor"
     assert zones["labelSelector"] == deployment["spec"]["selector"]
 
 

@@ -30,6 +30,19 @@ def test_what_nats_acknowledges_is_on_the_disk_of_three_servers(values: dict[str
     assert (config["cluster"]["enabled"], config["cluster"]["replicas"]) == (True, 3)
 
 
+def test_three_servers_are_in_three_zones_and_a_single_one_runs_where_nodes_have_no_zone(
+    values: dict[str, Any],
+) -> None:
+    spreads = values["podTemplate"]["topologySpreadConstraints"]
+    for spread in spreads.values():
+        assert (spread["whenUnsatisfiable"], spread["nodeTaintsPolicy"]) == ("DoNotSchedule", "Honor")
+    small = yaml.safe_load((KUBERNETES / "overlays" / "small" / "nats-values.yaml").read_text())
+    assert small["config"] == {"cluster": {"enabled": False}}
+    zone = "topology.kubernetes.io/zone"
+    assert zone in spreads
+    assert small["podTemplate"]["topologySpreadConstraints"] == {zone: {"whenUnsatisfiable": "ScheduleAnyway"}}
+
+
 def test_a_full_store_refuses_writes_before_its_disk_is_full(values: dict[str, Any]) -> None:
     store = values["config"]["jetstream"]["fileStore"]
     gibibytes = {

@@ -23,14 +23,20 @@ from tests.unit.infra.devtools.kubernetes.manifests import (
 
 
 @pytest.fixture(scope="module")
-def secrets(tmp_path_factory: pytest.TempPathFactory) -> dict[str, dict[str, Any]]:
-    """The content of each Secret by its name."""
+def printed(tmp_path_factory: pytest.TempPathFactory) -> list[Manifest]:
+    """What the script prints."""
     if not has_kustomize():
         pytest.skip("needs kubectl")
     folder = tmp_path_factory.mktemp("deployment")
     make(folder, Servers(nats=["nats-0.nats-headless"], postgres=["vestnik-postgres-rw"]))
-    printed = subprocess.run(["sh", KUBERNETES / "secrets.sh", folder], check=True, capture_output=True, text=True)
-    return {secret["metadata"]["name"]: secret["data"] for secret in documents(printed.stdout)}
+    ended = subprocess.run(["sh", KUBERNETES / "secrets.sh", folder], check=True, capture_output=True, text=True)
+    return documents(ended.stdout)
+
+
+@pytest.fixture(scope="module")
+def secrets(printed: list[Manifest]) -> dict[str, dict[str, Any]]:
+    """The content of each Secret by its name."""
+    return {secret["metadata"]["name"]: secret["data"] for secret in printed}
 
 
 def test_the_script_makes_what_the_checks_of_the_manifests_take_it_to_make(secrets: dict[str, dict[str, Any]]) -> None:
@@ -73,6 +79,12 @@ def test_the_certificates_of_the_servers_are_where_the_charts_look_for_them(secr
     for name in {"nats-tls", *certificates.values()}:
         assert secrets[name].keys() == {"tls.crt", "tls.key", "ca.crt"}
     assert secrets["nats-accounts"].keys() == {"accounts.conf", "cluster.conf"}
+
+
+def test_cloudnativepg_notices_a_new_certificate(printed: list[Manifest]) -> None:
+    secret = named(printed, "Secret", "vestnik-postgres-tls")
+    assert "cnpg.io/reload" in secret["metadata"]["labels"]
+    assert (secret["metadata"]["namespace"], secret["type"]) == ("vestnik", "kubernetes.io/tls")
 
 
 def test_a_missing_file_ends_the_script(tmp_path: Path) -> None:
