@@ -67,6 +67,8 @@ def standard_output() -> Iterator[IO[bytes]]:
         yield sys.stdout.buffer
         sys.stdout.buffer.flush()
     except BrokenPipeError as error:
+        # Or the interpreter tries again at its end to write what is left.
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         raise CannotWrite("the program that reads standard output has closed it") from error
     except OSError as error:
         raise CannotWrite(f"cannot write to standard output: {_reason(error)}") from error

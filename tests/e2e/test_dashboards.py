@@ -24,6 +24,8 @@ QUIET = {
     "Progress of builds",
     "Limits on guesses",
     "Time until certificates expire",
+    # Minutes pass before the first clock is compared.
+    "Clocks of callers",
 }
 # Panels that depend on how many requests arrive at the same moment.
 SELDOM = {"Reads that waited, p99", "Events in a batch", "Batches", "Share of events in batches"}

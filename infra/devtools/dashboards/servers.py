@@ -105,7 +105,7 @@ SERVERS = Dashboard(
                 Panel(
                     title="Clocks of callers",
                     description="By how much do the clocks of two machines differ? From 30 s on, calls are refused. "
-                    "High for up to 5 minutes after a start.",
+                    "A clock that is behind shows after 5 minutes.",
                     queries=(
                         Query(
                             "max by (service, instance, caller) (abs(vestnik_service_token_clock_skew_seconds))",

@@ -47,7 +47,9 @@ def _message() -> ArchivedMessage:
 
 
 def start(data_dir: Path, *arguments: str) -> subprocess.Popen[bytes]:
-    inherited = {name: value for name, value in os.environ.items() if not name.startswith("VESTNIK_")}
+    # With buffers, as a shell has them.
+    others = {name: value for name, value in os.environ.items() if name != "PYTHONUNBUFFERED"}
+    inherited = {name: value for name, value in others.items() if not name.startswith("VESTNIK_")}
     return subprocess.Popen(
         [sys.executable, "-m", "infra.cli.main", *arguments],
         env={**inherited, "VESTNIK_DATA_DIR": str(data_dir)},

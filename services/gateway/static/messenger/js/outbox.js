@@ -175,8 +175,8 @@ export class Outbox {
   }
 
   async #keep(entry) {
-    this.changed(entry.peer);
     await this.#write(entry);
+    this.changed(entry.peer);
   }
 
   async #write(entry) {
