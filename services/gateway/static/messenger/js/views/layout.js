@@ -135,7 +135,7 @@ export class Shell {
     } else if (event.altKey && (event.key === "ArrowUp" || event.key === "ArrowDown")) {
       event.preventDefault();
       this.list.step(event.key === "ArrowDown" ? 1 : -1);
-    } else if (event.key === "Escape" && !document.querySelector("dialog[open]") && location.hash.length > 2) {
+    } else if (event.key === "Escape" && !document.querySelector("dialog") && location.hash.length > 2) {
       location.hash = "#/";
     }
   }
