@@ -36,8 +36,6 @@ export class Outbox {
     this.inFlight = null;
     // Ids of entries that are off the disk, or about to be.
     this.settled = new Set();
-    // Ids of new entries that are not on the disk yet, and not shown.
-    this.unwritten = new Set();
     // Ids of entries that were written to the disk.
     this.kept = new Set();
     // Ids of messages by those of the entries that sent them.
@@ -69,15 +67,14 @@ export class Outbox {
 
   /** The messages to a person that are not acknowledged, in order. */
   to(peer) {
-    return this.waiting.filter((entry) => entry.kind === "send" && entry.peer === peer && !this.unwritten.has(entry.id));
+    return this.waiting.filter((entry) => entry.kind === "send" && entry.peer === peer);
   }
 
   /** A message, or the entry that sends it, with the changes that wait: `waiting`, whether there are any; `refused`,
       those that the gateway did not accept. */
   applyTo(message) {
     const id = message.message_id ?? message.id;
-    const isChange = (entry) => entry.kind !== "send" && [entry.message_id, entry.send_id].includes(id);
-    const changes = this.waiting.filter((entry) => isChange(entry) && !this.unwritten.has(entry.id));
+    const changes = this.waiting.filter((entry) => entry.kind !== "send" && [entry.message_id, entry.send_id].includes(id));
     if (!changes.length) return message;
     let changed = message;
     for (const { kind, text, emoji, failed } of changes) {
@@ -173,16 +170,13 @@ export class Outbox {
   async #add(content) {
     const entry = { id: crypto.randomUUID?.() ?? fallbackId(), owner: this.owner, at: Date.now(), failed: null, ...content };
     this.waiting.push(entry);
-    this.unwritten.add(entry.id);
-    await this.#write(entry);
-    this.unwritten.delete(entry.id);
-    this.changed(entry.peer);
+    await this.#keep(entry);
     this.#work();
   }
 
   async #keep(entry) {
-    await this.#write(entry);
     this.changed(entry.peer);
+    await this.#write(entry);
   }
 
   async #write(entry) {
