@@ -1,0 +1,286 @@
+"""The record of one run: what clients asked and were answered, live events, faults, mails and processes.
+
+A `Recorder` appends the records as JSON lines to `history.jsonl` in the run's folder, as they happen; `read` returns
+them as a `History`, sorted by kind, which `tests.faults.checker` compares with the product's promises. The final state
+(conversations, streams, read models) is recorded in the same file after the last fault has ended.
+
+Times are seconds of `time.monotonic`, which is one clock for all processes of the machine. Tokens are recorded as
+digests (`digest`). Arguments and answers by operation:
+
+| operation | arguments | answer |
+|---|---|---|
+| `register` | `email`, `username` | `user_id` |
+| `verify` | `email`, `username`, `token` | |
+| `log_in` | `login` | `user_id`, `session_id`, `access_token`, `refresh_token` |
+| `refresh` | `session_id`, `refresh_token` | `access_token`, `refresh_token` |
+| `revoke` | `session_id`: the session to end | |
+| `look` (any cheap request with a token) | `session_id`, `access_token` | |
+| `befriend`, `unfriend` | `other` | `state` |
+| `send` | `other`, `text`, `client_message_id` | `message_id`, `sequence` |
+| `read` (the newest messages, newest first) | `other` | `messages`: `[[sequence, message_id], …]` |
+"""
+
+import hashlib
+import time
+from collections.abc import Iterable, Iterator
+from enum import StrEnum
+from pathlib import Path
+from types import TracebackType
+from typing import Any, Self, TypeVar
+
+import msgspec
+
+# A JSON object as it came over the wire.
+Json = dict[str, Any]
+R = TypeVar("R", bound="Record")
+FILE = "history.jsonl"
+
+
+class Outcome(StrEnum):
+    OK = "ok"
+    # Answered with an error after which nothing has happened, now or later: below 500.
+    REFUSED = "refused"
+    # No answer, or one that leaves open whether the request has had its effect: 500 and above.
+    UNKNOWN = "unknown"
+
+
+class Record(msgspec.Struct, frozen=True, tag_field="record", omit_defaults=True):
+    """One line of the file; its field `record` is the name of the class."""
+
+
+class Request(Record, frozen=True, kw_only=True, tag=True):
+    """One attempt of a client; a repetition is a record of its own with the same arguments."""
+
+    client: str
+    # Empty for requests without a session.
+    user_id: str = ""
+    operation: str
+    arguments: Json = {}
+    # `rest` or `websocket`.
+    transport: str = "rest"
+    # The gateway or proxy that was asked, as host and port.
+    target: str = ""
+    started: float
+    ended: float
+    outcome: Outcome
+    # 0: no answer.
+    status: int = 0
+    # The problem's `code`; empty where there is none, such as in nginx's own answers. Without an answer the error.
+    code: str = ""
+    answer: Json = {}
+    request_id: str = ""
+    retry_after: str = ""
+    # `Vestnik-Position` of the request and of the answer.
+    sent_position: str = ""
+    position: str = ""
+
+
+class Connection(Record, frozen=True, kw_only=True, tag=True):
+    """One live connection, recorded when it has ended."""
+
+    client: str
+    user_id: str
+    # 1, 2, 3 for each client.
+    connection: int
+    # `sse` or `websocket`.
+    transport: str
+    resumed_from: str
+    target: str = ""
+    opened: float
+    closed: float
+    # The status of a refusal; 200 or 101 for a connection that was open.
+    status: int = 0
+    reason: str = ""
+
+
+class LiveEvent(Record, frozen=True, kw_only=True, tag=True):
+    """An event that a live connection delivered."""
+
+    client: str
+    user_id: str
+    connection: int
+    resumed_from: str
+    id: str
+    type: str
+    data: Json
+    received: float
+
+
+class Fault(Record, frozen=True, kw_only=True, tag=True):
+    """A fault that the nemesis caused, recorded when it has ended."""
+
+    name: str
+    # Hosts, links or processes.
+    targets: list[str]
+    begun: float
+    ended: float
+    # The number of the step in the seed's schedule.
+    step: int = 0
+    # Seconds from the fault's end to the next acknowledgement of every writer; -1 if it was not measured.
+    recovery: float = -1.0
+
+
+class Mail(Record, frozen=True, kw_only=True, tag=True):
+    """A mail that the mail server accepted."""
+
+    address: str
+    message_id: str
+    subject: str
+    # Of the tokens in it.
+    tokens: list[str] = []
+    received: float
+
+
+class ProcessState(Record, frozen=True, kw_only=True, tag=True):
+    """A process of the product or of its servers has changed its state."""
+
+    process: str
+    at: float
+    # `started`, `ready`, `not_ready`, `ended`.
+    state: str
+    exit_code: int = 0
+    # Whether the laboratory caused it.
+    expected: bool = False
+
+
+class ProcessSample(Record, frozen=True, kw_only=True, tag=True):
+    """What a process holds at a moment."""
+
+    process: str
+    pid: int
+    at: float
+    resident_bytes: int
+    open_files: int
+
+
+class Message(msgspec.Struct, frozen=True):
+    """A message as a person reads it at the end."""
+
+    message_id: str
+    sequence: int
+    sender_id: str
+    text: str
+
+
+class FinalConversation(Record, frozen=True, kw_only=True, tag=True):
+    """The whole conversation as one of its two people reads it at the end, in the order of the answers."""
+
+    reader: str
+    other: str
+    messages: list[Message]
+
+
+class StoredEvent(msgspec.Struct, frozen=True, array_like=True):
+    """One event of a stream, read whole at the end."""
+
+    sequence: int
+    event_id: str
+    type: str
+    aggregate_id: str
+    version: int
+
+
+class FinalStream(Record, frozen=True, kw_only=True, tag=True):
+    """A part of a stream at the end; a long stream has several records, in order."""
+
+    stream: str
+    events: list[StoredEvent]
+
+
+class FinalReadModel(Record, frozen=True, kw_only=True, tag=True):
+    """What `vestnik verify` says of a read model."""
+
+    name: str
+    is_equal: bool
+    # What differs.
+    differences: str = ""
+
+
+AnyRecord = (
+    Request
+    | Connection
+    | LiveEvent
+    | Fault
+    | Mail
+    | ProcessState
+    | ProcessSample
+    | FinalConversation
+    | FinalStream
+    | FinalReadModel
+)
+
+
+class History:
+    """All records of a run, each kind in the order of recording."""
+
+    def __init__(self, records: Iterable[AnyRecord] = ()) -> None:
+        self._records: dict[type[Record], list[Record]] = {}
+        for record in records:
+            self._records.setdefault(type(record), []).append(record)
+
+    def of(self, kind: type[R]) -> list[R]:
+        return self._records.get(kind, [])  # type: ignore[return-value]  # each list has records of its key alone
+
+    def requests(self, *operations: str) -> list[Request]:
+        return [request for request in self.of(Request) if request.operation in operations]
+
+    @property
+    def acknowledged(self) -> int:
+        """The number of different messages that were acknowledged."""
+        return len({request.answer["message_id"] for request in self.requests("send") if request.outcome is Outcome.OK})
+
+
+class Recorder:
+    """Appends records to the file of a run's folder; for the use by one process."""
+
+    def __init__(self, folder: Path) -> None:
+        folder.mkdir(parents=True, exist_ok=True)
+        self.path = folder / FILE
+        self._file = self.path.open("ab")
+        self._encoder = msgspec.json.Encoder()
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self.close()
+
+    def add(self, record: AnyRecord) -> None:
+        self._file.write(self._encoder.encode(record) + b"\n")
+
+    def flush(self) -> None:
+        self._file.flush()
+
+    def close(self) -> None:
+        self._file.close()
+
+
+def read(folder: Path) -> History:
+    """Reads the records of a run; a last line that was cut off by the end of its process is left out."""
+    return History(_records(folder / FILE))
+
+
+def _records(path: Path) -> Iterator[AnyRecord]:
+    decoder = msgspec.json.Decoder(AnyRecord)
+    with path.open("rb") as lines:
+        for line in lines:
+            if line.endswith(b"\n"):
+                yield decoder.decode(line)
+
+
+def outcome_of(status: int) -> Outcome:
+    """The outcome that an HTTP status stands for; 0: no answer."""
+    if 200 <= status < 400:
+        return Outcome.OK
+    return Outcome.REFUSED if 400 <= status < 500 else Outcome.UNKNOWN
+
+
+def now() -> float:
+    return time.monotonic()
+
+
+def digest(token: str) -> str:
+    """Stands for a token in the record."""
+    return hashlib.sha256(token.encode()).hexdigest()[:16]
