@@ -11,10 +11,10 @@ digests (`digest`). Arguments and answers by operation:
 |---|---|---|
 | `register` | `email`, `username` | `user_id` |
 | `verify` | `email`, `username`, `token` | |
-| `log_in` | `login` | `user_id`, `session_id`, `access_token`, `refresh_token` |
-| `refresh` | `session_id`, `refresh_token` | `access_token`, `refresh_token` |
+| `log_in` | `email`, `username` | `user_id`, `session_id`, `refresh_token` |
+| `refresh` | `refresh_token` | `refresh_token` |
 | `revoke` | `session_id`: the session to end | |
-| `look` (any cheap request with a token) | `session_id`, `access_token` | |
+| `look` (any cheap request with a token) | | |
 | `befriend`, `unfriend` | `other` | `state` |
 | `send` | `other`, `text`, `client_message_id` | `message_id`, `sequence` |
 | `read` (the newest messages, newest first) | `other` | `messages`: `[[sequence, message_id], …]` |
@@ -34,6 +34,9 @@ import msgspec
 Json = dict[str, Any]
 R = TypeVar("R", bound="Record")
 FILE = "history.jsonl"
+# Why a client that followed to the end of the run has closed its last connection.
+LEFT = "left"
+VERIFICATION = "verification"
 
 
 class Outcome(StrEnum):
@@ -52,8 +55,9 @@ class Request(Record, frozen=True, kw_only=True, tag=True):
     """One attempt of a client; a repetition is a record of its own with the same arguments."""
 
     client: str
-    # Empty for requests without a session.
+    # Empty for requests without a session; `refresh` has the session that its token belongs to.
     user_id: str = ""
+    session_id: str = ""
     operation: str
     arguments: Json = {}
     # `rest` or `websocket`.
@@ -80,6 +84,7 @@ class Connection(Record, frozen=True, kw_only=True, tag=True):
 
     client: str
     user_id: str
+    session_id: str = ""
     # 1, 2, 3 for each client.
     connection: int
     # `sse` or `websocket`.
@@ -90,6 +95,7 @@ class Connection(Record, frozen=True, kw_only=True, tag=True):
     closed: float
     # The status of a refusal; 200 or 101 for a connection that was open.
     status: int = 0
+    # Why it ended; `LEFT`: the client has ended it since it has all that it waited for.
     reason: str = ""
 
 
@@ -98,6 +104,7 @@ class LiveEvent(Record, frozen=True, kw_only=True, tag=True):
 
     client: str
     user_id: str
+    session_id: str = ""
     connection: int
     resumed_from: str
     id: str
@@ -125,8 +132,9 @@ class Mail(Record, frozen=True, kw_only=True, tag=True):
 
     address: str
     message_id: str
-    subject: str
-    # Of the tokens in it.
+    # `VERIFICATION`, or the subject of another kind.
+    kind: str
+    # Digests of the tokens in it.
     tokens: list[str] = []
     received: float
 
@@ -213,7 +221,7 @@ AnyRecord = (
 class History:
     """All records of a run, each kind in the order of recording."""
 
-    def __init__(self, records: Iterable[AnyRecord] = ()) -> None:
+    def __init__(self, records: Iterable[Record] = ()) -> None:
         self._records: dict[type[Record], list[Record]] = {}
         for record in records:
             self._records.setdefault(type(record), []).append(record)

@@ -1,0 +1,38 @@
+"""At the end the read models are equal to their streams, and the streams are regular."""
+
+from collections import defaultdict
+from collections.abc import Iterator
+
+from tests.faults.checker.finding import Bounds, Finding
+from tests.faults.history import FinalReadModel, FinalStream, History
+
+
+def unequal(history: History, _: Bounds) -> Iterator[Finding]:
+    """A rebuild of a read model gives the same rows."""
+    for model in history.of(FinalReadModel):
+        if not model.is_equal:
+            yield Finding("read_models.unequal", f"{model.name}: {model.differences}")
+
+
+def irregular_streams(history: History, _: Bounds) -> Iterator[Finding]:
+    """Sequences increase without a gap, each event stands once, and an aggregate's versions are 1, 2, 3 and so on."""
+    last: dict[str, int] = defaultdict(int)
+    versions: dict[tuple[str, str], int] = defaultdict(int)
+    stored: dict[str, tuple[str, int]] = {}
+    for part in history.of(FinalStream):
+        for event in part.events:
+            where = f"{part.stream} {event.sequence}"
+            if event.sequence != last[part.stream] + 1:
+                yield Finding("read_models.irregular_streams", f"{where} follows {last[part.stream]}")
+            last[part.stream] = event.sequence
+            aggregate = (part.stream, event.aggregate_id)
+            if event.version != versions[aggregate] + 1:
+                yield Finding(
+                    "read_models.irregular_streams",
+                    f"{where} has the version {event.version} after {versions[aggregate]} of {event.aggregate_id}",
+                )
+            versions[aggregate] = event.version
+            if event.event_id in stored:
+                first = " ".join(map(str, stored[event.event_id]))
+                yield Finding("read_models.irregular_streams", f"{where} is the event of {first} again")
+            stored[event.event_id] = (part.stream, event.sequence)
