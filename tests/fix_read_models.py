@@ -6,15 +6,17 @@
         await model.when(sent_by(BORIS))
         assert await model.rows("SELECT user_id, messages FROM {talkativeness}") == [...]
 
-The engine applies the events as in a service, but without streams. At the end of the test all events are applied again,
-each stream as one backlog, with the streams in either order. If the rows differ, the projection would not survive a
-rebuild, and the test fails.
+The engine applies the events as in a service, but without streams. At the end of the test all events are applied again:
+in one go with the streams in either order, one by one with a restart in between, and with a new instance for each
+batch. If the rows differ, the projection would not survive a rebuild, and the test fails. It also fails, with handler
+and line, if a handler reads the clock, a random number or the environment, or keeps state (tests/handler_watch.py).
 """
 
 from collections.abc import AsyncIterator, Sequence
 from contextlib import AsyncExitStack, asynccontextmanager
 from datetime import UTC, datetime, timedelta
 from fnmatch import fnmatchcase
+from itertools import chain, zip_longest
 from typing import Protocol
 
 import pytest_asyncio
@@ -34,22 +36,32 @@ from projections.engine.storage.connections import connect
 from projections.engine.storage.schema import ensure_schema
 from projections.engine.storage.tables import inspect
 from streams.message import Message
+from tests.handler_watch import HandlerWatch, after_a_restart
 
 # Default time of the first event; each further one happens a second later.
 BEGINNING = datetime(2026, 1, 31, 12, tzinfo=UTC)
+# Events of a small batch.
+_SMALL = 3
 
 
 class ReadModelUnderTest:
     """One projection with its own tables, initially empty."""
 
     def __init__(
-        self, projection: type[Projection], conn: Connection, beside: Connection, build: Build, filling: BuildWriter
+        self,
+        projection: type[Projection],
+        conn: Connection,
+        beside: Connection,
+        build: Build,
+        writer: BuildWriter,
+        watch: HandlerWatch,
     ) -> None:
         self._projection = projection
         self._conn = conn
         self._beside = beside
         self._build = build
-        self._filling = filling
+        self._writer = writer
+        self._watch = watch
         self._happened: list[Message] = []
         self._versions: dict[str, int] = {}
         self._at = BEGINNING
@@ -60,12 +72,12 @@ class ReadModelUnderTest:
         `of`: the id of their aggregate; by default derived from the data of events between two people, and a new id
         for others. `at`: the time of the first event, as a datetime or in RFC 3339.
         """
-        await _apply(self._conn, self._filling, self._messages(events, of, at))
+        await self._apply(self._conn, self._writer, self._messages(events, of, at))
 
     async def when(self, *events: Event, of: str | None = None, at: datetime | str | None = None) -> None:
         """Applies the events one by one, as the engine does without a backlog."""
         for message in self._messages(events, of, at):
-            await _apply(self._conn, self._filling, [message])
+            await self._apply(self._conn, self._writer, [message])
 
     async def rows(self, query: str) -> list[tuple[object, ...]]:
         """Returns the rows of a query; `{table}` stands for a table of the projection. UUIDs are returned as text."""
@@ -78,21 +90,44 @@ class ReadModelUnderTest:
         ]
 
     async def follows_from_the_events_alone(self) -> None:
-        """Fails if the rows differ when the same events are applied in other batches and interleavings."""
+        """Fails if the rows differ when the same events are applied in other batches, orders and processes."""
         streams = list(self._projection.filters())
-        for order in (streams, streams[::-1]):
-            build = await start_build(self._beside, self._projection)
-            filling = await BuildWriter.open(self._beside, self._projection, build)
-            for stream in order:
-                await _apply(self._beside, filling, [each for each in self._happened if each.stream == stream])
-            comparison = Comparison()
-            rows = await inspect(self._conn, self._projection, self._build)
-            others = await inspect(self._beside, self._projection, build)
-            async with self._conn.transaction(), self._beside.transaction():
-                for name, table in rows.items():
-                    await compare(self._conn, table, self._beside, others[name], comparison)
-            assert comparison.differences == [], f"other rows when the streams are read one after another: {order}"
-            await drop_build(self._beside, self._projection, build)
+        by_stream = [[message for message in self._happened if message.stream == stream] for stream in streams]
+        in_turn = [[message] for turn in zip_longest(*by_stream) for message in turn if message is not None]
+        middle, count = len(in_turn) // 2, len(self._happened)
+        as_they_happened = [self._happened[start : start + _SMALL] for start in range(0, count, _SMALL)]
+        await self._replay("in one go", [[list(chain(*by_stream))]])
+        await self._replay("in one go, with the streams in the opposite order", [[list(chain(*by_stream[::-1]))]])
+        await self._replay("one by one, with a restart halfway", [in_turn[:middle], in_turn[middle:]])
+        await self._replay("with a new instance for each batch", [[batch] for batch in as_they_happened])
+
+    async def _replay(self, how: str, runs: Sequence[Sequence[Sequence[Message]]]) -> None:
+        """Applies batches of events to a build of its own and compares the rows; each run is another process."""
+        build = await start_build(self._beside, self._projection)
+        for batches in runs:
+            with after_a_restart(self._projection) as projection:
+                writer = await BuildWriter.open(self._beside, self._watch.watched(projection), build)
+                for batch in batches:
+                    await self._apply(self._beside, writer, batch)
+        comparison = Comparison()
+        rows = await inspect(self._conn, self._projection, self._build)
+        others = await inspect(self._beside, self._projection, build)
+        async with self._conn.transaction(), self._beside.transaction():
+            for name, table in rows.items():
+                await compare(self._conn, table, self._beside, others[name], comparison)
+        assert comparison.differences == [], f"other rows when the events are applied {how}"
+        await drop_build(self._beside, self._projection, build)
+
+    async def _apply(self, conn: Connection, writer: BuildWriter, messages: Sequence[Message]) -> None:
+        """Applies the messages as one batch, the streams in the order of their first messages."""
+        batch = writer.batch()
+        for stream in dict.fromkeys(message.stream for message in messages):
+            of_stream = [message for message in messages if message.stream == stream]
+            await writer.add_to_batch(batch, stream, of_stream, of_stream[-1].sequence)
+        await writer.commit(batch)
+        self._watch.check()
+        cursor = await conn.execute("SELECT type, reason FROM projection_dead_letters WHERE state = 'failed'")
+        assert await cursor.fetchall() == [], "an event could not be applied"
 
     def _messages(self, events: Sequence[Event], of: str | None, at: datetime | str | None) -> list[Message]:
         if at is not None:
@@ -131,7 +166,9 @@ async def opened(projection: type[Projection], database_url: str) -> AsyncIterat
     async with conn, beside:
         await ensure_schema(conn)
         build = await start_build(conn, projection)
-        model = ReadModelUnderTest(projection, conn, beside, build, await BuildWriter.open(conn, projection, build))
+        watch = HandlerWatch()
+        writer = await BuildWriter.open(conn, watch.watched(projection), build)
+        model = ReadModelUnderTest(projection, conn, beside, build, writer, watch)
         yield model
         await model.follows_from_the_events_alone()
 
@@ -145,14 +182,6 @@ async def read_model(database_url: str) -> AsyncIterator[OpenReadModel]:
             return await stack.enter_async_context(opened(projection, database_url))
 
         yield start
-
-
-async def _apply(conn: Connection, filling: BuildWriter, messages: Sequence[Message]) -> None:
-    for stream in dict.fromkeys(message.stream for message in messages):
-        of_stream = [message for message in messages if message.stream == stream]
-        await filling.apply(stream, of_stream, of_stream[-1].sequence)
-    cursor = await conn.execute("SELECT type, reason FROM projection_dead_letters WHERE state = 'failed'")
-    assert await cursor.fetchall() == [], "an event could not be applied"
 
 
 def _ids(event: Event, of: str | None, number: int) -> list[str]:

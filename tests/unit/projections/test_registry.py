@@ -1,16 +1,29 @@
 """Projections are found by their files."""
 
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 
+import msgspec
 import pytest
 
 import projections
+from contracts.aggregate_types import AGGREGATE_TYPE_OF
+from contracts.catalogue import EVENTS
+from contracts.envelope import Provenance, Recorded, open_event, seal
+from contracts.events.event import Event
 from contracts.services import OPERATOR, SERVICES
+from contracts.values.ids import new_id
+from infra.devtools.event_schemas.event_contract import Contract
+from infra.devtools.event_schemas.sample_data import samples
 from infra.settings import Settings
 from projections import registry
 from projections.analytics import Analytics
+from projections.engine import RowChanges
 from projections.engine.broken_projection import Broken
+from projections.engine.changes import Change
+from projections.engine.projection import Handler
 from projections.registry import UnknownProjection, broken, catalogue, choose, find, owned_by
+from tests.handler_watch import HandlerWatch
 
 
 def test_every_file_is_found_without_being_listed() -> None:
@@ -69,3 +82,36 @@ def test_what_services_read_is_found_by_its_name() -> None:
     for name, projection in catalogue().items():
         assert find(name) is projection
         assert projection.__module__ == f"projections.{name}", "a broken file goes by the name of its projection"
+
+
+@pytest.mark.parametrize("name", catalogue())
+def test_the_same_event_leads_to_the_same_changes(name: str) -> None:
+    """Of a new object as of one that has seen the event before; and the handlers call nothing that varies."""
+    watch = HandlerWatch()
+    projection = watch.watched(catalogue()[name])
+    old = projection().handlers()
+    for kind in old:
+        for event in sample_events(kind):
+            changes = changes_of(old[kind], event)
+            assert changes == changes_of(old[kind], event) == changes_of(projection().handlers()[kind], event)
+    watch.check()
+
+
+def sample_events(kind: str) -> Iterator[Recorded[Event]]:
+    """Events of the type as its schema allows them; the domain may produce fewer."""
+    aggregate = AGGREGATE_TYPE_OF[kind]
+    for number, data in enumerate(samples(Contract.of(EVENTS[kind], aggregate.address)), 1):
+        event = msgspec.convert(data, EVENTS[kind])
+        envelope = seal(event, aggregate_id=new_id(), version=number, provenance=Provenance())
+        yield open_event(envelope, stream=aggregate.stream, sequence=number, subject=aggregate.address)
+
+
+def changes_of(handlers: Sequence[Handler], event: Recorded[Event]) -> list[Change] | str:
+    write = RowChanges()
+    try:
+        for handler in handlers:
+            handler(event, write)
+    except Exception as error:
+        # Of an event that only the schema allows.
+        return repr(error)
+    return write.changes
