@@ -7,11 +7,12 @@ import time
 
 from hypothesis.stateful import run_state_machine_as_test
 
-from tests.simulation.appends import Appends
-from tests.simulation.commands import Commands
 from tests.simulation.world import Failed, World, machine, play
+from tests.simulation.worlds.appends import Appends
+from tests.simulation.worlds.commands import Commands
+from tests.simulation.worlds.reading import ReaderWorld
 
-WORLDS: dict[str, type[World]] = {"appends": Appends, "commands": Commands}
+WORLDS: dict[str, type[World]] = {"appends": Appends, "commands": Commands, "reading": ReaderWorld}
 
 
 def main() -> int:

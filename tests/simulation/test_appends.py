@@ -9,9 +9,9 @@ from streams import log
 from streams.batching.group_commit import Attempt, GroupCommit
 from streams.jetstream.requests import NoAnswer
 from streams.log import Append, Log
-from tests.simulation.appends import Appends
 from tests.simulation.mutations import Mutation, caught, replaced
 from tests.simulation.world import machine, play
+from tests.simulation.worlds.appends import Appends
 
 _RUNS = 25
 

@@ -3,9 +3,9 @@
 import pytest
 
 from streams.repository import AggregateSession, Repository
-from tests.simulation.commands import Commands
 from tests.simulation.mutations import Mutation, caught, replaced
 from tests.simulation.world import machine, play
+from tests.simulation.worlds.commands import Commands
 
 _RUNS = 25
 

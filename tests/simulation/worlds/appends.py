@@ -11,8 +11,8 @@ import msgspec
 from contracts.envelope import Envelope
 from contracts.errors import DeadlineExceeded, Overloaded, Unavailable
 from streams.log import Append, Conflict, Log
-from tests.simulation.clients import connect
-from tests.simulation.nats_server import NatsServer
+from tests.simulation.nats.clients import connect
+from tests.simulation.nats.server import NatsServer
 from tests.simulation.network import Network
 from tests.simulation.virtual_loop import VirtualLoop
 from tests.simulation.world import Weighted, World

@@ -16,8 +16,8 @@ from services.contact.domain import Friendship, decide_add, decide_block, decide
 from streams.log import Log
 from streams.message import Message
 from streams.repository import CommandResult, Repository
-from tests.simulation.clients import connect
-from tests.simulation.nats_server import NatsServer
+from tests.simulation.nats.clients import connect
+from tests.simulation.nats.server import NatsServer
 from tests.simulation.network import Network
 from tests.simulation.virtual_loop import VirtualLoop
 from tests.simulation.world import Weighted, World

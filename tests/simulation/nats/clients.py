@@ -1,7 +1,7 @@
 """Connections of the real NATS client to the simulated server."""
 
 from streams.jetstream.client import Client
-from tests.simulation.nats_server import HOST, PORT
+from tests.simulation.nats.server import HOST, PORT
 
 
 async def connect(name: str) -> Client:
