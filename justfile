@@ -37,6 +37,10 @@ check:
 rehearse *args:
     @exec python -m tests.rehearsal "$@"
 
+# Run the deployment of compose.yaml under traffic and faults from a seeded schedule; --short, --only FAULT; needs root
+faults *args:
+    @exec python -m tests.faults "$@"
+
 # Make a read model and its test, such as `./just new-projection hours_of_day`; --help shows the options
 new-projection *args:
     @python -m infra.devtools.scaffold_projection "$@"

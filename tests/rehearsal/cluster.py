@@ -12,7 +12,7 @@ import shutil
 import subprocess
 import sys
 import sysconfig
-from collections.abc import Awaitable, Callable, Iterable, Mapping
+from collections.abc import Awaitable, Callable, Collection, Iterable, Mapping
 from pathlib import Path
 
 from tests.rehearsal import name_server
@@ -38,14 +38,15 @@ _STATUS = ("status",)
 
 
 class Cluster:
-    def __init__(self, compose: ComposeFile, folder: Path, tree: Path = ROOT) -> None:
-        """`folder`: where the run keeps everything; `tree`: the source tree whose services run."""
+    def __init__(self, compose: ComposeFile, folder: Path, tree: Path = ROOT, without: Collection[str] = ()) -> None:
+        """`folder`: where the run keeps everything; `tree`: whose services run; `without`: hosts that do not run."""
         self.compose = compose
         self.folder = folder
         self.hosts: dict[str, Host] = {}
+        self._without = frozenset(without)
         self._trees: dict[str, Path] = {}
         self._tree = tree
-        self._links = Links(compose.networks)
+        self.links = Links(compose.networks)
         self._names: asyncio.DatagramTransport | None = None
 
     @property
@@ -54,7 +55,7 @@ class Cluster:
         return {
             name: service
             for name, service in self.compose.services.items()
-            if service.image.startswith(_RUN) and not service.profiles
+            if service.image.startswith(_RUN) and not service.profiles and name not in self._without
         }
 
     def names(self, kind: str) -> list[str]:
@@ -73,10 +74,10 @@ class Cluster:
 
     async def open(self) -> None:
         """Makes the networks, the name server and the hosts; no program runs yet."""
-        await self._links.open()
+        await self.links.open()
         self._names = await name_server.serve(self._resolve)
         for network in self.compose.networks:
-            text = f"nameserver {self._links.hub_address(network)}\noptions timeout:2 attempts:5\n"
+            text = f"nameserver {self.links.hub_address(network)}\noptions timeout:2 attempts:5\n"
             (self.folder / f"resolv.{network}").write_text(text)
         (self.folder / "volumes").mkdir(mode=0o755)
         for name, service in self.services.items():
@@ -85,7 +86,7 @@ class Cluster:
         await asyncio.gather(*(host.open() for host in self.hosts.values()))
         for name, service in self.services.items():
             networks = {network: (place.aliases, place.address) for network, place in service.networks.items()}
-            await self._links.attach(name, self.hosts[name].network, networks)
+            await self.links.attach(name, self.hosts[name].network, networks)
 
     async def close(self) -> None:
         """Kills whatever still runs."""
@@ -118,13 +119,13 @@ class Cluster:
 
     async def cut(self, name: str) -> None:
         """Cuts the host off from all networks."""
-        await self._links.cut(name)
+        await self.links.cut(name)
 
     async def heal(self, name: str) -> None:
-        await self._links.heal(name)
+        await self.links.heal(name)
 
     def address_of(self, name: str) -> str:
-        return self._links.address_of(name)
+        return self.links.address_of(name)
 
     async def tool(self, *arguments: str) -> tuple[int, str]:
         """Runs a command of the operators' command line, as `operator-tools` does, beside the operator's process."""
@@ -164,17 +165,17 @@ class Cluster:
 
     def _resolve(self, asker: str, name: str) -> list[str] | None:
         """The addresses of running hosts with the name, in the first network that they share with the asker."""
-        mine = next((link.host for link in self._links.links if link.address == asker), None)
-        networks = [link.network for link in self._links.links if link.host == mine]
+        mine = next((link.host for link in self.links.links if link.address == asker), None)
+        networks = [link.network for link in self.links.links if link.host == mine]
         if mine is None:
             networks = list(self.compose.networks)
         if name == MAIL and "mail" in networks:
-            return [self._links.hub_address("mail")]
+            return [self.links.hub_address("mail")]
         wanted = "nginx" if name == PUBLIC else name
         known = False
         for network in networks:
             links = [
-                link for link in self._links.links if link.network == network and wanted in (link.host, *link.aliases)
+                link for link in self.links.links if link.network == network and wanted in (link.host, *link.aliases)
             ]
             known |= bool(links)
             if running := [link.address for link in links if self.hosts[link.host].is_running]:

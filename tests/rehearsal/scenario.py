@@ -2,7 +2,6 @@
 
 import asyncio
 import re
-import subprocess
 import sys
 import time
 import traceback
@@ -11,16 +10,13 @@ from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from pathlib import Path
 
-from tests.rehearsal import compose_file
-from tests.rehearsal.cluster import PUBLIC, ROOT, Cluster, own_secrets
+from tests.rehearsal.deployment import MAIL_PORT, Deployment
 from tests.rehearsal.mail_sink import MailSink
-from tests.rehearsal.people import Failures, Person, Site
+from tests.rehearsal.people import Failures, Person
 from tests.rehearsal.traffic import Traffic
 
-_MAIL_PORT, _HTTPS_PORT = 1025, 8443
 # Messages that each person has acknowledged before the next thing happens.
 _SOME = 20
-_READY_AGAIN = 120.0
 # A call that takes longer than its deadline is an error to the library alone.
 _ERROR = re.compile(r'"level": "(ERROR|CRITICAL)", "logger": "(?!grpclib\.)')
 # What is shown of each host's log after a failure.
@@ -33,18 +29,8 @@ class Rehearsal:
         self._begun = time.monotonic()
         self._step = "start"
         self._failures = Failures()
-        deployment = folder / "deployment"
-        self._deployment = deployment
-        self.cluster = Cluster(
-            compose_file.read(
-                variables={
-                    "DEPLOYMENT_DIR": str(deployment),
-                    "VESTNIK_PUBLIC_URL": f"https://{PUBLIC}:{_HTTPS_PORT}",
-                    "NATS_MAX_FILE_STORE": "2GB",
-                }
-            ),
-            folder,
-        )
+        self._deployment = Deployment(folder)
+        self.cluster = self._deployment.cluster
 
     async def run(self, seconds: float) -> int:
         """Runs all steps; returns the exit code."""
@@ -65,15 +51,14 @@ class Rehearsal:
 
     async def _rehearse(self) -> None:
         async with self._timed("secrets made by one command"):
-            await asyncio.to_thread(self._make_secrets)
+            await asyncio.to_thread(self._deployment.make_secrets)
         mail = MailSink()
-        async with mail.listening(_MAIL_PORT):
+        async with mail.listening(MAIL_PORT):
             async with self._timed("networks and hosts made"):
                 await self.cluster.open()
             async with self._timed("cluster started, streams and logins made, every service ready"):
                 await self.cluster.start()
-            site = Site(PUBLIC, _HTTPS_PORT, self._deployment / "secrets" / "tls-ca.pem")
-            people = [Person(site, name, mail, self._failures) for name in ("anna", "boris")]
+            people = [Person(self._deployment.site, name, mail, self._failures) for name in ("anna", "boris")]
             try:
                 async with self._timed("two people registered by mail and made friends"):
                     await asyncio.gather(*(person.register() for person in people))
@@ -88,7 +73,7 @@ class Rehearsal:
                 for person in people:
                     await person.close()
             async with self._timed("read models equal to their streams (vestnik verify)"):
-                await self._verify()
+                await self._deployment.verify()
             async with self._timed("everything stopped"):
                 await self._stop()
 
@@ -116,33 +101,19 @@ class Rehearsal:
             await traffic.grows_by(_SOME)
         async with self._timed("the primary of PostgreSQL killed and fenced, the standby promoted", traffic):
             await cluster.hosts["postgres-1"].kill()
-            code, output = await self._psql("postgres-2", "SELECT pg_promote(true, 60)")
-            assert (code, output.strip()) == (0, "t"), output
+            await self._deployment.promote("postgres-2")
             await cluster.wait_ready(cluster.ours())
             await traffic.grows_by(_SOME)
         async with self._timed("the old primary back as the standby", traffic):
             await cluster.hosts["postgres-1"].start()
-            await self._until_standby("postgres-1")
+            await self._deployment.until_standby("postgres-1")
         async with self._timed("one replica of every service and gateway restarted, then the other", traffic):
             before = Counter(self._failures.counts)
             for number in ("1", "2"):
-                await self._restart([name for name in cluster.ours() if name.endswith(f"-{number}")])
+                await self._deployment.restart([name for name in cluster.ours() if name.endswith(f"-{number}")])
                 await traffic.grows_by(_SOME)
             failed = Counter(self._failures.counts) - before
             self._say(f"  requests that were repeated in the meantime: {dict(failed)}")
-
-    async def _restart(self, names: list[str]) -> None:
-        """Stops the processes, which finish what they have begun, and starts them again."""
-        codes = await asyncio.gather(*(self.cluster.hosts[name].stop() for name in names))
-        failed = {name: code for name, code in zip(names, codes, strict=True) if code != 0}
-        assert not failed, f"ended with other exit codes than 0: {failed}"
-        for name in names:
-            await self.cluster.hosts[name].start()
-        await self.cluster.wait_ready(names)
-
-    async def _verify(self) -> None:
-        code, output = await self.cluster.tool("verify")
-        assert code == 0, output
 
     async def _stop(self) -> None:
         """Stops the front first, then the services, then what they use; each ends with exit code 0."""
@@ -160,47 +131,6 @@ class Rehearsal:
             if _ERROR.search(line)
         ]
         assert not errors, "\n".join(["errors in the logs:", *errors])
-
-    async def _psql(self, name: str, statement: str) -> tuple[int, str]:
-        password = (self._deployment / "secrets" / "postgres.password").read_text()
-        return await self.cluster.hosts[name].run(
-            *("psql", "--no-psqlrc", "--no-align", "--tuples-only", "--command", statement),
-            environment={
-                "PGHOST": name,
-                "PGUSER": "postgres",
-                "PGDATABASE": "postgres",
-                "PGPASSWORD": password,
-                "PGSSLMODE": "verify-full",
-                "PGSSLROOTCERT": "/run/vestnik/secrets/tls-ca.pem",
-            },
-        )
-
-    async def _until_standby(self, name: str) -> None:
-        """Waits until the server is a standby that receives from the primary."""
-        output = ""
-        try:
-            async with asyncio.timeout(_READY_AGAIN):
-                while True:
-                    statement = "SELECT pg_is_in_recovery() AND EXISTS (SELECT FROM pg_stat_wal_receiver)"
-                    code, output = await self._psql(name, statement)
-                    if (code, output.strip()) == (0, "t"):
-                        return
-                    await asyncio.sleep(0.5)
-        except TimeoutError:
-            raise AssertionError(f"{name} is no standby within {_READY_AGAIN:.0f} s: {output}") from None
-
-    def _make_secrets(self) -> None:
-        command = [sys.executable, "-m", "infra.cli.main", "deployment-secrets", str(self._deployment)]
-        done = subprocess.run(
-            [*command, "--public-host", PUBLIC],
-            cwd=ROOT,
-            env={"PATH": "/usr/bin:/bin", "VESTNIK_DATA_DIR": str(self._folder / "none")},
-            capture_output=True,
-            text=True,
-            check=False,
-        )
-        assert done.returncode == 0, done.stderr
-        own_secrets(self._deployment, {"postgres": "postgres"})
 
     @asynccontextmanager
     async def _timed(self, step: str, traffic: Traffic | None = None) -> AsyncIterator[None]:

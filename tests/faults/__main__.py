@@ -1,0 +1,74 @@
+"""Runs the deployment under faults: `./just faults`. Exit code 0 also where this machine lacks what it needs."""
+
+import argparse
+import asyncio
+import itertools
+import secrets
+import signal
+import sys
+import tempfile
+from pathlib import Path
+
+from tests.faults.missing import missing
+from tests.faults.nemesis.catalogue import FAULTS
+from tests.faults.schedule import steps
+from tests.rehearsal import enter_host
+
+_INTERRUPTED = 130
+# Of `--short`: how long the faults come, and how long each lasts at most.
+_SHORT_MINUTES, _SHORT_FAULT = 2.0, 6.0
+_SHORT = ("kill", "freeze", "step_down", "leader_dies", "cut", "one_way_cut", "node_apart")
+# Hosts that do not run in the smallest topology that has every kind of host.
+_SMALL_WITHOUT = frozenset(f"{kind}-2" for kind in ("auth", "session", "profile", "contact", "messaging"))
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(prog="./just faults", description="Runs the deployment under faults.")
+    parser.add_argument("--minutes", type=float, default=10.0, help="for how long faults are caused")
+    parser.add_argument("--seed", type=int, help="of the schedule; without it any, which is printed")
+    parser.add_argument("--only", action="append", choices=[*FAULTS], help="these faults; all by default")
+    parser.add_argument("--steps", type=int, help="how many steps of the schedule at most")
+    parser.add_argument("--longest", type=float, help="the most seconds that a fault lasts")
+    parser.add_argument("--small", action="store_true", help="one replica of each service instead of two")
+    parser.add_argument("--short", action="store_true", help="some faults, each a few seconds: five minutes at most")
+    parser.add_argument("--folder", type=Path, help="an empty folder to keep the history, all logs and data in")
+    options = parser.parse_args()
+    if options.short:
+        options.minutes, options.longest = _SHORT_MINUTES, _SHORT_FAULT
+        options.only = options.only or _SHORT
+        options.seed = options.seed or 1
+    if lacking := missing():
+        print(f"faults skipped: this machine lacks {', '.join(lacking)}")  # noqa: T201
+        return
+    # Networks and mounts of our own, before there is any thread.
+    enter_host.new_network()
+    enter_host.new_mounts()
+    with tempfile.TemporaryDirectory(prefix="faults-", ignore_cleanup_errors=True) as temporary:
+        folder = options.folder or Path(temporary)
+        folder.mkdir(exist_ok=True)
+        folder.chmod(0o755)
+        (folder / "resolv.conf").write_text("nameserver 127.0.0.1\noptions timeout:2 attempts:5\n")
+        enter_host.use_names_of(str(folder / "resolv.conf"))
+        sys.exit(asyncio.run(_run(folder, options)))
+
+
+async def _run(folder: Path, options: argparse.Namespace) -> int:
+    from tests.faults.laboratory import Laboratory
+    from tests.rehearsal.deployment import Deployment
+
+    seed = secrets.randbelow(1_000_000) if options.seed is None else options.seed
+    print(f"seed {seed}", flush=True)  # noqa: T201
+    laboratory = Laboratory(Deployment(folder, without=_SMALL_WITHOUT if options.small else ()))
+    schedule = steps(seed, laboratory.hosts, [FAULTS[name] for name in options.only or FAULTS], longest=options.longest)
+    task = asyncio.create_task(laboratory.run(itertools.islice(schedule, options.steps), 60 * options.minutes))
+    for number in (signal.SIGINT, signal.SIGTERM):
+        asyncio.get_running_loop().add_signal_handler(number, task.cancel)
+    try:
+        return await task
+    except asyncio.CancelledError:
+        print("stopped", flush=True)  # noqa: T201
+        return _INTERRUPTED
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,72 @@
+"""A fault: what the laboratory does to the deployment, with parameters that a seed has drawn."""
+
+from collections.abc import AsyncIterator, Mapping, Sequence
+from contextlib import AbstractAsyncContextManager
+from random import Random
+from typing import ClassVar, Self
+
+import msgspec
+
+from tests.faults.nemesis.target import Target
+
+# By kind (`nats`, `postgres`, `gateway`, `messaging` and so on) the names of the hosts.
+Hosts = Mapping[str, Sequence[str]]
+NATS, POSTGRES, GATEWAY = "nats", "postgres", "gateway"
+# Kinds that are no service of ours.
+_SERVERS = (NATS, POSTGRES)
+
+
+class Fault(msgspec.Struct, frozen=True, kw_only=True, tag_field="fault"):
+    """Each class is a row of the report, named by its tag."""
+
+    # What the report says of it.
+    title: ClassVar[str]
+    # Whether it destroys a copy of acknowledged messages: never together with another fault of the same servers.
+    destroys_copy: ClassVar[bool] = False
+
+    # How long it acts, after whatever it takes to begin.
+    seconds: float
+    # The hosts it acts on; no other fault acts on them at the same time.
+    hosts: tuple[str, ...]
+
+    @classmethod
+    def draw(cls, chance: Random, hosts: Hosts) -> Self:
+        """Draws its parameters."""
+        raise NotImplementedError
+
+    def acting(self, target: Target) -> AbstractAsyncContextManager[Sequence[str]]:
+        """The fault begins with the block and ends with it; yields the hosts it acts on, once it is there.
+
+        Raises:
+            AssertionError: what the fault harmed does not come back.
+        """
+        raise NotImplementedError
+
+    @property
+    def is_outage(self) -> bool:
+        """Whether requests may fail as long as it lasts: it takes away what they need. Recovery counts from its end."""
+        # A fail-over of PostgreSQL is an operator's decision.
+        return any(name.rpartition("-")[0] == POSTGRES for name in self.hosts)
+
+    @classmethod
+    def name(cls) -> str:
+        return str(cls.__struct_config__.tag)
+
+
+# What `acting` of a fault returns before it is made a context manager.
+Acting = AsyncIterator[Sequence[str]]
+
+
+def ours(hosts: Hosts) -> list[str]:
+    """The hosts of our services and gateways."""
+    return [name for kind, names in hosts.items() if kind not in _SERVERS for name in names]
+
+
+def any_host(chance: Random, hosts: Hosts) -> str:
+    """Draws a host; those of NATS and PostgreSQL as often as those of all services."""
+    return chance.choice([*hosts[NATS], *hosts[POSTGRES]] if chance.random() < 0.5 else ours(hosts))
+
+
+def seconds_between(chance: Random, least: float, most: float) -> float:
+    """Seconds with one decimal, so that a schedule is read easily."""
+    return round(chance.uniform(least, most), 1)
