@@ -1,6 +1,6 @@
-// What was written and is not acknowledged: messages, and edits, deletions and reactions of messages. Each entry is kept
-// on disk before it is shown, sent after those that it depends on, and repeated until the gateway has said what became of
-// it; a message is repeated with the same id, so that it is sent once.
+// What was written and is not acknowledged: messages, and edits, deletions and reactions of messages. Each entry is
+// written to the disk in the turn in which it is shown, sent after those that it depends on, and repeated until the
+// gateway has said what became of it; a message is repeated with the same id, so that it is sent once.
 
 import { ask, post, put, Refused, remove } from "./api.js";
 import { withoutText, withReaction } from "./message.js";
@@ -34,6 +34,8 @@ export class Outbox {
     this.waiting = [];
     // The entry whose request is under way.
     this.inFlight = null;
+    // The entry whose message the live stream has brought before the answer to its request.
+    this.arrived = null;
     // Ids of entries that are off the disk, or about to be.
     this.settled = new Set();
     // Ids of entries that were written to the disk.
@@ -67,7 +69,17 @@ export class Outbox {
 
   /** The messages to a person that are not acknowledged, in order. */
   to(peer) {
-    return this.waiting.filter((entry) => entry.kind === "send" && entry.peer === peer);
+    return this.waiting.filter((entry) => entry.kind === "send" && entry.peer === peer && !this.#hasArrived(entry));
+  }
+
+  /** Notes a message of the user that the live stream has brought: it is not shown as waiting beside it. */
+  noteSent({ user_id: peer, text }) {
+    const entry = this.inFlight;
+    if (entry?.kind === "send" && entry.peer === peer && entry.text === text) this.arrived = entry;
+  }
+
+  #hasArrived(entry) {
+    return entry === this.arrived && entry === this.inFlight;
   }
 
   /** A message, or the entry that sends it, with the changes that wait: `waiting`, whether there are any; `refused`,
@@ -219,7 +231,8 @@ export class Outbox {
         this.pauses.reset();
         await this.#accepted(entry, answer);
       } catch (error) {
-        this.inFlight = null;
+        this.inFlight = this.arrived = null;
+        this.changed(entry.peer);
         const refused = error instanceof Refused ? error : new Refused({ code: "other" }, 0);
         if (refused.status === 401) break;
         if (refused.passing) {
@@ -234,7 +247,7 @@ export class Outbox {
           await this.#keep(entry);
         }
       } finally {
-        this.inFlight = null;
+        this.inFlight = this.arrived = null;
       }
     }
     this.working = false;

@@ -28,6 +28,8 @@ async function within(store, mode, work) {
   return new Promise((resolve) => {
     const transaction = database.transaction(store, mode);
     const request = work(transaction.objectStore(store));
+    // Without it the browser commits after the request's answer, and a reload in between discards what was written.
+    transaction.commit?.();
     transaction.oncomplete = () => resolve(request?.result);
     transaction.onabort = transaction.onerror = () => resolve(undefined);
   });

@@ -131,6 +131,7 @@ export class Conversations {
   }
 
   #receive(data) {
+    if (data.sender_id === this.store.me.user_id) this.store.outbox.noteSent(data);
     this.addMessage(data.user_id, data.conversation_id, data);
     this.store.changed("message_event", { peer: data.user_id, kind: "sent", by: data.sender_id, text: data.text });
   }
