@@ -2,7 +2,7 @@
 
 from collections.abc import Mapping
 
-from tests.faults.nemesis import cuts, leaders, processes
+from tests.faults.nemesis import cuts, leaders, processes, slow_links
 from tests.faults.nemesis.fault import Fault
 
 FAULTS: Mapping[str, type[Fault]] = {
@@ -16,6 +16,10 @@ FAULTS: Mapping[str, type[Fault]] = {
         cuts.Cut,
         cuts.OneWayCut,
         cuts.Blackhole,
+        slow_links.SlowLink,
+        slow_links.DelayedLink,
+        slow_links.LossyLink,
+        slow_links.ReorderingLink,
         cuts.NodeApart,
         cuts.MajorityApart,
         cuts.GatewaysWithoutNats,
