@@ -1,67 +1,34 @@
 """Plans for row changes, computed once per shape, since a projection's changes have only a few shapes.
 
 A change is reduced to its values, in the order of its shape's columns; the shape determines the lookups, checks and
-combinations. Two changes of one row are merged by a `MergePlan`, one per pair of shapes.
+combinations. Two changes of one row are merged by a `MergePlan` (`merge_plans`), one per pair of shapes.
 """
 
-from collections.abc import Callable, Mapping, Sequence
-from datetime import date, datetime, timedelta
-from decimal import Decimal
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from datetime import datetime
 from functools import lru_cache
 from types import NoneType
-from typing import NamedTuple
 
-from projections.engine.changes import Change, MergeRule, RowAction, Values
+from projections.engine.apply.merge_plans import By, ChangePlan, Columns, Conditions, MergePlan, Rule, merged
+from projections.engine.changes import Change, Compared, Deciding, MergeRule, Operator, RowAction, Values
+from projections.engine.storage.pg_order import SUMMED, has_equality, has_order, is_ordered, ordered_types
 from projections.engine.storage.pg_text import MOMENTS, UnsupportedValue, to_pg_text
 from projections.engine.storage.tables import Table
 
 Key = tuple[object, ...]
-Columns = tuple[tuple[str, MergeRule], ...]
 
-_SET, _ADD, _GREATEST, _LEAST, _FIRST = MergeRule
 # Separators between the column names in the key of a change's form. They are not strings, since a column may be called
 # `add`.
 _NOW_SET, _NOW_ADD, _NOW_GREATEST, _NOW_LEAST, _NOW_FIRST = range(len(MergeRule))
+_NOW_GREATEST_BY, _NOW_LEAST_BY, _NOW_WITH, _NOW_WHERE = range(len(MergeRule), len(MergeRule) + 4)
 _WHOLE_NUMBERS = {"smallint", "integer", "bigint"}
-# Types of values that need no further check in a column that is summed or compared.
-_PLAIN: dict[MergeRule, frozenset[type]] = {
-    _ADD: frozenset({int, Decimal, timedelta}),
-    _GREATEST: frozenset({int, Decimal, date, datetime, timedelta, NoneType}),
-    _LEAST: frozenset({int, Decimal, date, datetime, timedelta, NoneType}),
-}
-# Combines two values as PostgreSQL would.
-_COMBINED = {
-    _ADD: "({old} if (b := {new}) is None else b if (a := {old}) is None else a + b)",
-    _GREATEST: "({old} if (b := {new}) is None else b if (a := {old}) is None or b > a else a)",
-    _LEAST: "({old} if (b := {new}) is None else b if (a := {old}) is None or b < a else a)",
-    _FIRST: "({new} if (a := {old}) is None else a)",
-}
+# The rules that write columns together, in the order of the rarer arguments.
+_TOGETHER = (MergeRule.GREATEST, MergeRule.LEAST)
 
 
-class ChangePlan:
-    """The shape of a change: table, action, and the written columns with their merge rules."""
-
-    __slots__ = ("action", "columns", "folds", "name", "table")
-
-    def __init__(self, table: Table, action: RowAction, columns: Columns) -> None:
-        self.table = table
-        self.name = table.name
-        self.action = action
-        self.columns = columns
-        # Merge plans by the later change's shape; None if the two cannot be merged into one change.
-        self.folds: dict[ChangePlan, MergePlan | None] = {}
-
-
-# A resolved change: its shape, its key in the table's order, and the values in the order of the shape's columns.
+# A resolved change: its shape, its key in the table's order, and the values in the order of the shape's columns and
+# conditions.
 Resolved = tuple[ChangePlan, Key, Sequence[object]]
-
-
-class MergePlan(NamedTuple):
-    """Merges a later change of a row into the earlier one: the resulting shape, and how to combine the values."""
-
-    shape: ChangePlan
-    # Raises TypeError or ArithmeticError if two values cannot be combined in Python.
-    combine: Callable[[Sequence[object], Sequence[object]], Sequence[object]]
 
 
 class CallPlan:
@@ -71,8 +38,8 @@ class CallPlan:
 
     def __init__(self, shape: ChangePlan) -> None:
         self.shape = shape
-        table = shape.table
-        self._key_types = tuple([int if table.types[column] in _WHOLE_NUMBERS else str for column in table.key])
+        types = shape.table.types
+        self._key_types = tuple([int if types[column] in _WHOLE_NUMBERS else str for column in shape.key])
         # Resolves a change of this form whose values need no further check; None, or a KeyError, for any other.
         # Compiled, since it runs several times per event.
         self.resolve_fast: Callable[..., Resolved | None] = _compiled(shape, self._key_types)
@@ -83,43 +50,86 @@ class CallPlan:
         Raises:
             UnsupportedValue: as `Shapes.resolve`.
         """
-        _, _, key_values, *effects = change
-        by_how = dict(zip(MergeRule, effects, strict=True))
-        columns = self.shape.columns
-        values = tuple([(by_how[how] or {})[column] for column, how in columns])
-        key = _key(self.shape.table, key_values, self._key_types)
-        for column, value in zip(columns, values, strict=True):
-            _check(*column, value)
-        return self.shape, key, values
+        _, _, key_values, *effects, rarer = change
+        types = self.shape.table.types
+        by_rule: dict[Rule, Values | None] = dict(zip(MergeRule, effects, strict=True))
+        by_rule |= {rule: {**deciding, **others} for rule, (deciding, others) in _together(change)}
+        values = tuple([(by_rule[rule] or {})[column] for column, rule in self.shape.columns])
+        for (column, rule), value in zip(self.shape.columns, values, strict=True):
+            _check(column, rule, value, types[column])
+        conditions = (rarer and rarer[2]) or {}
+        compared = tuple([_compared(conditions[column]).value for column, _ in self.shape.conditions])
+        for (column, operator), value in zip(self.shape.conditions, compared, strict=True):
+            _check_condition(column, operator, value, types[column])
+        return self.shape, _key(self.shape.key, key_values, self._key_types), (*values, *compared)
 
 
 def _compiled(shape: ChangePlan, key_types: Sequence[type]) -> "Callable[..., Resolved | None]":
     """Compiles `resolve_fast`; the source consists of indexes and quoted names only."""
     names: dict[str, object] = {"shape": shape, "upon": shape.action, "name": shape.name, "datetime": datetime}
-    names["text"] = _text_of_moment
+    names |= {"text": _text_of_moment, "Compared": Compared}
+    types = shape.table.types
     tests = ["action is upon", "table == name", f"type(given) is dict and len(given) == {len(key_types)}"]
-    for how in MergeRule:
-        count = [effect for _, effect in shape.columns].count(how)
+    rules = [rule for _, rule in shape.columns]
+    for argument in MergeRule:
+        count = rules.count(argument)
         # Only dicts, since other mappings may have a value for every name.
-        tests.append(f"type({how}) is dict and len({how}) == {count}" if count else f"not {how}")
-    for index, (column, kind) in enumerate(zip(shape.table.key, key_types, strict=True)):
-        if shape.table.types[column] == MOMENTS:
+        tests.append(f"type({argument}) is dict and len({argument}) == {count}" if count else f"not {argument}")
+    for index, (column, kind) in enumerate(zip(shape.key, key_types, strict=True)):
+        if types[column] == MOMENTS:
             tests.append(f"type(given[{column!r}]) is datetime and (key{index} := text(given[{column!r}]))")
         else:
             tests.append(f"type(key{index} := given[{column!r}]) is {kind.__name__}")
-    values = [f"{how}[{column!r}]" for column, how in shape.columns]
-    for index, (_, how) in enumerate(shape.columns):
-        if how in _PLAIN:
-            names[f"plain{index}"] = _PLAIN[how]
-            tests.append(f"type(value{index} := {values[index]}) in plain{index}")
-            values[index] = f"value{index}"
+    tests += _tests_of_rarer(shape)
+    values = []
+    for index, (column, how) in enumerate(shape.columns):
+        source = f"{how}[{column!r}]"
+        if isinstance(how, By):
+            source = f"{how.rule}_by[{int(column not in how.deciding)}][{column!r}]"
+        plain = _plain_types(column, how, types[column])
+        if plain is None:
+            values.append(source)
+            continue
+        names[f"plain{index}"] = plain
+        tests.append(f"type(value{index} := {source}) in plain{index}")
+        values.append(f"value{index}")
+    for index, (column, operator) in enumerate(shape.conditions, len(values)):
+        names |= {f"plain{index}": _plain_conditions(operator, types[column]), f"operator{index}": operator}
+        source = f"where[{column!r}]"
+        if operator is not Operator.EQUAL:
+            tests.append(f"type({source}) is Compared and {source}.operator is operator{index}")
+            source += ".value"
+        tests.append(f"type(value{index} := {source}) in plain{index}")
+        values.append(f"value{index}")
     key = "".join(f"key{index}, " for index in range(len(key_types)))
     compiled: Callable[..., Resolved | None] = eval(  # noqa: S307 - see above
-        f"lambda action, table, given, {', '.join(MergeRule)}:"
+        f"lambda action, table, given, {', '.join(MergeRule)}, rarer:"
         f" (shape, ({key}), ({''.join(f'{value}, ' for value in values)})) if {' and '.join(tests)} else None",
         names,
     )
     return compiled
+
+
+def _tests_of_rarer(shape: ChangePlan) -> Iterator[str]:
+    """The tests that a change has the shape's rarer arguments, and no others."""
+    by = {how.rule: how for _, how in shape.columns if isinstance(how, By)}
+    if not by and not shape.conditions:
+        yield "not rarer"
+        return
+    yield "rarer"
+    for index, rule in enumerate(_TOGETHER):
+        how = by.get(rule)
+        if how is None:
+            yield f"not rarer[{index}]"
+            continue
+        others = [effect for _, effect in shape.columns].count(how) - len(how.deciding)
+        yield f"({rule}_by := rarer[{index}])"
+        yield f"type({rule}_by[0]) is dict and tuple({rule}_by[0]) == {how.deciding!r}"
+        yield f"type({rule}_by[1]) is dict and len({rule}_by[1]) == {others}"
+    if shape.conditions:
+        yield f"type(where := rarer[2]) is dict and len(where) == {len(shape.conditions)}"
+    else:
+        yield "not rarer[2]"
 
 
 class Shapes:
@@ -127,7 +137,9 @@ class Shapes:
 
     def __init__(self, tables: Mapping[str, Table]) -> None:
         self._tables = tables
-        self._shapes: dict[tuple[str, RowAction, Columns], ChangePlan] = {}
+        # Whether any change so far deletes rows by a part of their key.
+        self.deletes_by_part = False
+        self._shapes: dict[tuple[object, ...], ChangePlan] = {}
         self._forms: dict[tuple[object, ...], CallPlan] = {}
         # Forms of the last event's changes, by event type; the next event usually has the same.
         self._usual: dict[str, list[CallPlan]] = {}
@@ -156,8 +168,8 @@ class Shapes:
         ]
 
     def _form_of(self, change: Change) -> CallPlan:
-        action, table, key, set_, add, greatest, least, first = change
-        words = (
+        action, table, key, set_, add, greatest, least, first, rarer = change
+        words: tuple[object, ...] = (
             action,
             table,
             *key,
@@ -172,17 +184,27 @@ class Shapes:
             _NOW_FIRST,
             *(first or ()),
         )
+        if rarer is not None:
+            words += tuple(_words_of_rarer(change))
         form = self._forms.get(words)
         if form is None:
             form = self._forms[words] = self._form(change)
         return form
 
-    def shape(self, table: Table, action: RowAction, columns: Columns) -> ChangePlan:
-        """Returns the shape, created on first use."""
-        kind = table.name, action, columns
+    def shape(
+        self,
+        table: Table,
+        action: RowAction,
+        columns: Columns = (),
+        key: tuple[str, ...] | None = None,
+        conditions: Conditions = (),
+    ) -> ChangePlan:
+        """Returns the shape, created on first use; `key`: the first columns of the primary key, or all of them."""
+        key = table.key if key is None else key
+        kind = table.name, action, columns, key, conditions
         plan = self._shapes.get(kind)
         if plan is None:
-            plan = self._shapes[kind] = ChangePlan(table, action, columns)
+            plan = self._shapes[kind] = ChangePlan(table, action, columns, key, conditions)
         return plan
 
     def fold(self, earlier: ChangePlan, later: ChangePlan) -> "MergePlan | None":
@@ -190,59 +212,70 @@ class Shapes:
         try:
             return earlier.folds[later]
         except KeyError:
-            fold = earlier.folds[later] = _fold(earlier, later, self)
+            plan = merged(earlier, later)
+            fold = plan and MergePlan(self.shape(earlier.table, plan.action, plan.columns), plan.combine)
+            earlier.folds[later] = fold
             return fold
 
     def _form(self, change: Change) -> CallPlan:
-        action, name, key, *effects = change
+        action, name, key, *effects, rarer = change
         table = self._tables.get(name)
         if table is None:
             raise UnsupportedValue(f"there is no table {name}")
-        if set(key) != set(table.key):
+        key_columns = table.key
+        if action is RowAction.DELETE_ALL:
+            key_columns = table.key[: len(key)]
+            if not key or set(key) != set(key_columns):
+                raise UnsupportedValue(f"{name}: the key begins with {', '.join(table.key)}, in this order")
+            self.deletes_by_part = True
+        elif set(key) != set(table.key):
             raise UnsupportedValue(f"{name}: the key is {', '.join(table.key)}")
-        columns = tuple(
-            [(column, how) for how, values in zip(MergeRule, effects, strict=True) for column in values or ()]
-        )
+        columns: list[tuple[str, Rule]] = [
+            (column, rule) for rule, values in zip(MergeRule, effects, strict=True) for column in values or ()
+        ]
+        for by, (deciding, others) in _together(change):
+            columns += [(column, by) for column in (*deciding, *others)]
         names = [column for column, _ in columns]
         for column in names:
             if column not in table.types or column in key:
                 raise UnsupportedValue(f"{name}: {column} cannot be written")
         if len(set(names)) != len(names):
             raise UnsupportedValue(f"{name}: a column is written twice by one call")
-        return CallPlan(self.shape(table, action, columns))
+        _check_order(table, columns)
+        conditions = tuple(
+            [(column, _compared(value).operator) for column, value in ((rarer and rarer[2]) or {}).items()]
+        )
+        _check_conditions(table, conditions)
+        return CallPlan(self.shape(table, action, tuple(columns), key_columns, conditions))
 
 
-def _fold(earlier: ChangePlan, later: ChangePlan, shapes: Shapes) -> MergePlan | None:
-    if later.action is RowAction.DELETE:
-        return MergePlan(later, _nothing)
-    if earlier.action is RowAction.DELETE:
-        return MergePlan(earlier, _nothing) if later.action is RowAction.UPDATE else None
-    if earlier.action is RowAction.UPDATE and later.action is not RowAction.UPDATE:
-        return None
-    columns = dict(earlier.columns)
-    indices = {column: index for index, column in enumerate(columns)}
-    terms = {column: f"old[{index}]" for column, index in indices.items()}
-    for new, (column, how) in enumerate(later.columns):
-        before = columns.get(column)
-        if before is None or how is _SET:
-            columns[column] = how
-            terms[column] = f"new[{new}]"
-        elif before is _SET or before is how:
-            terms[column] = _COMBINED[how].format(old=f"old[{indices[column]}]", new=f"new[{new}]")
-        else:
-            return None
-    # Compiled, since it runs several times per event; the source consists of indexes only.
-    combine = eval(f"lambda old, new: ({''.join(f'{term}, ' for term in terms.values())})")  # noqa: S307 - see above
-    return MergePlan(shapes.shape(earlier.table, earlier.action, tuple(columns.items())), combine)
+def _words_of_rarer(change: Change) -> Iterator[object]:
+    rarer = change[-1]
+    assert rarer is not None
+    for separator, written in ((_NOW_GREATEST_BY, rarer[0]), (_NOW_LEAST_BY, rarer[1])):
+        deciding, others = written or ((), ())
+        yield from (separator, *deciding, _NOW_WITH, *others)
+    yield _NOW_WHERE
+    for column, value in (rarer[2] or {}).items():
+        yield from (column, _compared(value).operator)
 
 
-def _nothing(old: Sequence[object], new: Sequence[object]) -> Sequence[object]:
-    return ()
+def _together(change: Change) -> list[tuple[By, Deciding]]:
+    """The columns that a change writes together, by their rule."""
+    rarer = change[-1]
+    if rarer is None:
+        return []
+    written = zip(_TOGETHER, rarer[:2], strict=True)
+    return [(By(rule, tuple(columns[0])), columns) for rule, columns in written if columns is not None]
 
 
-def _key(table: Table, values: Values, types: Sequence[type]) -> Key:
+def _compared(value: object) -> Compared:
+    return value if isinstance(value, Compared) else Compared(Operator.EQUAL, value)
+
+
+def _key(columns: Sequence[str], values: Values, types: Sequence[type]) -> Key:
     return tuple(
-        [_key_value(column, values[column], column_type) for column, column_type in zip(table.key, types, strict=True)]
+        [_key_value(column, values[column], column_type) for column, column_type in zip(columns, types, strict=True)]
     )
 
 
@@ -264,12 +297,56 @@ def _text_of_moment(moment: datetime) -> str | None:
     return to_pg_text(moment)
 
 
-def _check(column: str, how: MergeRule, value: object) -> None:
-    if how is MergeRule.ADD and (isinstance(value, bool) or not isinstance(value, int | Decimal | timedelta)):
+def _plain_types(column: str, rule: Rule, kind: str) -> frozenset[type] | None:
+    """Types of values that need no further check; None: all of them."""
+    if isinstance(rule, By):
+        return ordered_types(kind) if column in rule.deciding else None
+    if rule in (MergeRule.GREATEST, MergeRule.LEAST):
+        return ordered_types(kind) | {NoneType}
+    return SUMMED if rule is MergeRule.ADD else None
+
+
+def _plain_conditions(operator: Operator, kind: str) -> frozenset[type]:
+    """Types of a condition's values that need no further check."""
+    plain = ordered_types(kind) if has_order(kind) else frozenset({str, bool})
+    return plain | {NoneType} if operator in (Operator.EQUAL, Operator.OTHER) else plain
+
+
+def _check(column: str, rule: Rule, value: object, kind: str) -> None:
+    if rule is MergeRule.ADD and (isinstance(value, bool) or not isinstance(value, tuple(SUMMED))):
         raise UnsupportedValue(
             f"{column}: {value!r} cannot be added; only integers, decimals and intervals can be added"
         )
-    if how in (MergeRule.GREATEST, MergeRule.LEAST) and not isinstance(
-        value, int | float | Decimal | date | timedelta | None
-    ):
+    decides = column in rule.deciding if isinstance(rule, By) else rule in (MergeRule.GREATEST, MergeRule.LEAST)
+    if not decides or (value is None and isinstance(rule, MergeRule)):
+        return
+    if not is_ordered(value, kind):
         raise UnsupportedValue(f"{column}: {value!r} is not ordered as in the database")
+
+
+def _check_condition(column: str, operator: Operator, value: object, kind: str) -> None:
+    if value is None and operator in (Operator.EQUAL, Operator.OTHER):
+        return
+    if value is None or (has_order(kind) and not is_ordered(value, kind)):
+        raise UnsupportedValue(f"{column}: {value!r} cannot be compared as in the database")
+
+
+def _check_order(table: Table, columns: Sequence[tuple[str, Rule]]) -> None:
+    """
+    Raises:
+        UnsupportedValue: a column that decides has no order, or a change has no column that decides.
+    """
+    for column, rule in columns:
+        if isinstance(rule, By) and not rule.deciding:
+            raise UnsupportedValue(f"{table.name}: no column decides whether {column} is written")
+        if isinstance(rule, By) and column in rule.deciding and not has_order(table.types[column]):
+            raise UnsupportedValue(f"{table.name}: {column} cannot decide, since it holds no number, time or text")
+
+
+def _check_conditions(table: Table, conditions: Conditions) -> None:
+    for column, operator in conditions:
+        kind = table.types.get(column)
+        if kind is None or column in table.key:
+            raise UnsupportedValue(f"{table.name}: {column} cannot be in a condition")
+        if not (has_equality(kind) if operator in (Operator.EQUAL, Operator.OTHER) else has_order(kind)):
+            raise UnsupportedValue(f"{table.name}: {column} is a {kind}, which cannot be compared so")

@@ -3,15 +3,19 @@
 Within a wave every row occurs once, so its changes can be written set-based, table by table and in any order. A change
 that cannot be merged into the previous one of its row (an insert after a delete, a sum after a maximum) goes into the
 next wave. So the changes of each key keep the order of the events.
+
+Rows are deleted by a part of their key before everything else: the deletion is meant for rows that no earlier event of
+the batch has written, and every row that one has written is deleted by its own key.
 """
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from itertools import chain
 
 import msgspec
 
-from projections.engine.apply.change_plans import ChangePlan, Key, Shapes
-from projections.engine.changes import Change
+from projections.engine.apply.change_plans import Key, Resolved, Shapes
+from projections.engine.apply.merge_plans import ChangePlan
+from projections.engine.changes import Change, RowAction
 
 
 class Row(msgspec.Struct, gc=False):
@@ -43,6 +47,8 @@ class MergedRows:
         self._latest: dict[str, dict[Key, Row]] = {}
         # Rows that a later wave changes again.
         self._overtaken: list[tuple[Key, Row]] = []
+        # The parts of keys by which rows are deleted, by shape; a dict as a set that keeps the order.
+        self._deleted: dict[ChangePlan, dict[Key, None]] = {}
 
     def merge(self, changes: Sequence[Change], kind: str = "") -> None:
         """Adds all of one event's changes, or none. `kind`: the event's type.
@@ -50,7 +56,10 @@ class MergedRows:
         Raises:
             UnsupportedValue: a change does not fit its table.
         """
-        for shape, key, values in self._shapes.resolve(changes, kind):
+        resolved: Iterable[Resolved] = self._shapes.resolve(changes, kind)
+        if self._shapes.deletes_by_part:
+            resolved = self._without_deletions_by_part(resolved)
+        for shape, key, values in resolved:
             latest = self._latest.get(shape.name)
             if latest is None:
                 latest = self._latest[shape.name] = {}
@@ -70,8 +79,24 @@ class MergedRows:
             else:
                 row.shape, row.values = fold.shape, folded
 
+    def _without_deletions_by_part(self, resolved: Iterable[Resolved]) -> Iterator[Resolved]:
+        """Yields the other changes; applies a deletion when the changes before it have been merged."""
+        for change in resolved:
+            shape, part, _ = change
+            if shape.action is not RowAction.DELETE_ALL:
+                yield change
+                continue
+            self._deleted.setdefault(shape, {})[part] = None
+            latest = self._latest.get(shape.name, {})
+            if not isinstance(latest, _RowsByPart):
+                latest = self._latest[shape.name] = _RowsByPart(latest)
+            delete = self._shapes.shape(shape.table, RowAction.DELETE)
+            for key in latest.take(part):
+                latest[key].shape, latest[key].values = delete, ()
+
     def groups(self) -> list[RowGroup]:
         """The changes grouped by wave and shape, in the order in which they must be written."""
+        deletions = [RowGroup(shape, list(parts), [()] * len(parts)) for shape, parts in self._deleted.items()]
         groups: dict[tuple[int, ChangePlan], RowGroup] = {}
         for key, row in chain(self._overtaken, *(latest.items() for latest in self._latest.values())):
             kind = row.wave, row.shape
@@ -80,4 +105,27 @@ class MergedRows:
                 group = groups[kind] = RowGroup(row.shape, [], [])
             group.keys.append(key)
             group.values.append(row.values)
-        return [groups[kind] for kind in sorted(groups, key=lambda kind: kind[0])]
+        return deletions + [groups[kind] for kind in sorted(groups, key=lambda kind: kind[0])]
+
+
+class _RowsByPart(dict[Key, Row]):
+    """Rows by key, which are found by the first columns of their keys as well."""
+
+    def __init__(self, rows: Mapping[Key, Row]) -> None:
+        super().__init__(rows)
+        # By the number of columns and their values: the keys of rows that may not be deleted yet.
+        self._keys: dict[int, dict[Key, dict[Key, None]]] = {}
+
+    def __setitem__(self, key: Key, row: Row) -> None:
+        super().__setitem__(key, row)
+        for length, keys in self._keys.items():
+            keys.setdefault(key[:length], {})[key] = None
+
+    def take(self, part: Key) -> Iterable[Key]:
+        """The keys that begin with this part and were written since the last call for it."""
+        length = len(part)
+        if length not in self._keys:
+            keys = self._keys[length] = {}
+            for key in self:
+                keys.setdefault(key[:length], {})[key] = None
+        return self._keys[length].pop(part, {})

@@ -10,21 +10,23 @@ from operator import itemgetter
 
 from psycopg import sql
 
-from projections.engine.apply.change_plans import Columns
+from projections.engine.apply.merge_plans import By, Columns, Conditions, Rule
 from projections.engine.apply.row_merging import RowGroup
-from projections.engine.changes import MergeRule, RowAction
+from projections.engine.changes import MergeRule, Operator, RowAction
 from projections.engine.storage.builds import MOVED
+from projections.engine.storage.pg_order import TEXTS
 from projections.engine.storage.pg_text import array, column_to_pg_text, copy_lines
 
 Statement = tuple[bytes, tuple[str, ...]]
 
 _MERGED: dict[MergeRule, sql.SQL] = {
     MergeRule.SET: sql.SQL("{new}"),
-    MergeRule.ADD: sql.SQL("COALESCE(t.{column} + {new}, {new})"),
-    MergeRule.GREATEST: sql.SQL("GREATEST(t.{column}, {new})"),
-    MergeRule.LEAST: sql.SQL("LEAST(t.{column}, {new})"),
-    MergeRule.FIRST: sql.SQL("COALESCE(t.{column}, {new})"),
+    MergeRule.ADD: sql.SQL("COALESCE({old} + {new}, {new})"),
+    MergeRule.GREATEST: sql.SQL("GREATEST({old}, {new})"),
+    MergeRule.LEAST: sql.SQL("LEAST({old}, {new})"),
+    MergeRule.FIRST: sql.SQL("COALESCE({old}, {new})"),
 }
+_AND = sql.SQL(" AND ")
 
 
 def statement(group: RowGroup) -> Statement:
@@ -35,13 +37,15 @@ def statement(group: RowGroup) -> Statement:
     """
     shape = group.shape
     table = shape.table
-    composed = _statement(table.physical, table.key, tuple(table.types.items()), shape.action, shape.columns)
+    composed = _statement(
+        table.physical, shape.key, tuple(table.types.items()), shape.action, shape.columns, shape.conditions
+    )
     return composed, tuple([array(texts) for texts in _texts(group)])
 
 
 def copy_statement(group: RowGroup) -> sql.Composed:
     """The COPY statement for new rows, at a fraction of the cost of merging them."""
-    names = (*group.shape.table.key, *(column for column, _ in group.shape.columns))
+    names = (*group.shape.key, *(column for column, _ in group.shape.columns))
     return sql.SQL("COPY {} ({}) FROM STDIN").format(
         sql.Identifier(group.shape.table.physical), sql.SQL(", ").join(map(sql.Identifier, names))
     )
@@ -57,11 +61,14 @@ def lines_to_copy(group: RowGroup) -> list[str]:
 
 
 def _texts(group: RowGroup) -> list[Sequence[str | None]]:
-    """The values as text by column: the key's columns, then the shape's."""
-    table = group.shape.table
-    names = (*table.key, *(column for column, _ in group.shape.columns))
-    columns = [*_columns(group.keys, len(table.key)), *_columns(group.values, len(group.shape.columns))]
-    return [column_to_pg_text(column, table.types[name]) for name, column in zip(names, columns, strict=True)]
+    """The values as text by column: the key's columns, the shape's, and those of its conditions."""
+    shape = group.shape
+    written = [column for column, _ in (*shape.columns, *shape.conditions)]
+    columns = [*_columns(group.keys, len(shape.key)), *_columns(group.values, len(written))]
+    return [
+        column_to_pg_text(column, shape.table.types[name])
+        for name, column in zip((*shape.key, *written), columns, strict=True)
+    ]
 
 
 def _columns(rows: Sequence[Sequence[object]], number: int) -> list[list[object]]:
@@ -70,51 +77,106 @@ def _columns(rows: Sequence[Sequence[object]], number: int) -> list[list[object]
 
 @lru_cache(maxsize=1_000)
 def _statement(
-    physical: str, key: tuple[str, ...], types: tuple[tuple[str, str], ...], action: RowAction, columns: Columns
+    physical: str,
+    key: tuple[str, ...],
+    types: tuple[tuple[str, str], ...],
+    action: RowAction,
+    columns: Columns,
+    conditions: Conditions,
 ) -> bytes:
     """The statement as bytes, cached so that it is not composed again for each batch."""
-    return _composed(physical, key, dict(types), action, columns).as_bytes(None)
+    return _composed(physical, key, dict(types), action, columns, conditions).as_bytes(None)
 
 
 def _composed(
-    physical: str, key: tuple[str, ...], kinds: dict[str, str], action: RowAction, written: Columns
+    physical: str,
+    key: tuple[str, ...],
+    kinds: dict[str, str],
+    action: RowAction,
+    written: Columns,
+    conditions: Conditions,
 ) -> sql.Composed:
     columns = (*key, *(column for column, _ in written))
     names = sql.SQL(", ").join(map(sql.Identifier, columns))
     keys = sql.SQL(", ").join(map(sql.Identifier, key))
-    source = sql.SQL(
-        "(SELECT {} FROM unnest({}) AS u({}) WHERE current_setting({}, true) IS DISTINCT FROM '0')"
-    ).format(
-        sql.SQL(", ").join(_element(column, kinds[column]) for column in columns),
-        sql.SQL(", ").join(_parameter(kinds[column]) for column in columns),
-        names,
-        sql.Literal(MOVED),
-    )
+    compared = [(_where(column), kinds[column]) for column, _ in conditions]
+    source = _source([*((column, kinds[column]) for column in columns), *compared])
     target = sql.Identifier(physical)
-    same = sql.SQL(" AND ").join(sql.SQL("t.{0} = s.{0}").format(sql.Identifier(column)) for column in key)
-    if action is RowAction.DELETE:
-        return sql.SQL("DELETE FROM {} AS t USING {} AS s WHERE {}").format(target, source, same)
+    same = _AND.join(sql.SQL("t.{0} = s.{0}").format(sql.Identifier(column)) for column in key)
+    where = sql.Composed([same, *(_condition(column, operator, kinds[column]) for column, operator in conditions)])
+    if action in (RowAction.DELETE, RowAction.DELETE_ALL):
+        return sql.SQL("DELETE FROM {} AS t USING {} AS s WHERE {}").format(target, source, where)
     if action is RowAction.UPDATE:
         return sql.SQL("UPDATE {} AS t SET {} FROM {} AS s WHERE {}").format(
-            target, _assignments(written, sql.SQL("s.")), source, same
+            target, _assignments(written, sql.SQL("s."), kinds), source, where
         )
-    conflict = (
-        sql.SQL("UPDATE SET {}").format(_assignments(written, sql.SQL("EXCLUDED."))) if written else sql.SQL("NOTHING")
-    )
     # In key order, so that neighbours in its index are written together.
-    return sql.SQL("INSERT INTO {} AS t ({}) SELECT * FROM {} AS s ORDER BY {} ON CONFLICT ({}) DO {}").format(
-        target, names, source, keys, keys, conflict
-    )
-
-
-def _assignments(written: Columns, new: sql.SQL) -> sql.Composed:
-    return sql.SQL(", ").join(
-        sql.SQL("{} = {}").format(
-            sql.Identifier(column),
-            _MERGED[how].format(column=sql.Identifier(column), new=sql.Composed([new, sql.Identifier(column)])),
+    insert = sql.SQL("INSERT INTO {} AS t ({names}) SELECT {names} FROM {} AS s ORDER BY {} ON CONFLICT ({}) DO ")
+    if not written or not conditions:
+        conflict = (
+            sql.SQL("UPDATE SET {}").format(_assignments(written, sql.SQL("EXCLUDED."), kinds))
+            if written
+            else sql.SQL("NOTHING")
         )
-        for column, how in written
+        return insert.format(target, source, keys, keys, names=names) + conflict
+    # A conflict's condition cannot name the source. The rows to update and those to insert are different ones.
+    update = sql.SQL("WITH source AS {}, updated AS (UPDATE {} AS t SET {} FROM source AS s WHERE {}) ").format(
+        source, target, _assignments(written, sql.SQL("s."), kinds), where
     )
+    return update + insert.format(target, sql.SQL("source"), keys, keys, names=names) + sql.SQL("NOTHING")
+
+
+def _source(columns: Sequence[tuple[str, str]]) -> sql.Composed:
+    """The rows to write, from one array per column; none if the checkpoint was not moved."""
+    return sql.SQL("(SELECT {} FROM unnest({}) AS u({}) WHERE current_setting({}, true) IS DISTINCT FROM '0')").format(
+        sql.SQL(", ").join(_element(column, kind) for column, kind in columns),
+        sql.SQL(", ").join(_parameter(kind) for _, kind in columns),
+        sql.SQL(", ").join(sql.Identifier(column) for column, _ in columns),
+        sql.Literal(MOVED),
+    )
+
+
+def _assignments(written: Columns, new: sql.SQL, kinds: dict[str, str]) -> sql.Composed:
+    return sql.SQL(", ").join(
+        sql.SQL("{} = {}").format(sql.Identifier(column), _merged(column, rule, new, kinds)) for column, rule in written
+    )
+
+
+def _merged(column: str, rule: Rule, new: sql.SQL, kinds: dict[str, str]) -> sql.Composed:
+    old_value, new_value = _value("t.", column), sql.Composed([new, sql.Identifier(column)])
+    if isinstance(rule, By):
+        return sql.SQL("CASE WHEN COALESCE(({}) {} ({}), true) THEN {} ELSE {} END").format(
+            sql.SQL(", ").join(
+                _ordered(sql.Composed([new, sql.Identifier(name)]), kinds[name]) for name in rule.deciding
+            ),
+            sql.SQL(">=" if rule.rule is MergeRule.GREATEST else "<"),
+            sql.SQL(", ").join(_ordered(_value("t.", name), kinds[name]) for name in rule.deciding),
+            new_value,
+            old_value,
+        )
+    if rule in (MergeRule.GREATEST, MergeRule.LEAST):
+        old_value, new_value = _ordered(old_value, kinds[column]), _ordered(new_value, kinds[column])
+    return _MERGED[rule].format(old=old_value, new=new_value)
+
+
+def _where(column: str) -> str:
+    """The name of a condition's value in the source, where the column itself may be written as well."""
+    return f"where {column}"
+
+
+def _condition(column: str, operator: Operator, kind: str) -> sql.Composed:
+    return sql.SQL(" AND {} {} {}").format(
+        _ordered(_value("t.", column), kind), sql.SQL(operator), _ordered(_value("s.", _where(column)), kind)
+    )
+
+
+def _value(of: str, column: str) -> sql.Composed:
+    return sql.Composed([sql.SQL(of), sql.Identifier(column)])
+
+
+def _ordered(value: sql.Composed, kind: str) -> sql.Composed:
+    """The value as it is compared: texts by their code points, whatever the column's collation."""
+    return value + sql.SQL(' COLLATE "C"') if kind in TEXTS else value
 
 
 def _parameter(kind: str) -> sql.Composed:

@@ -1,0 +1,138 @@
+"""Shapes of row changes, and how two changes of one row are merged into one, computed once per pair of shapes."""
+
+from collections.abc import Callable, Sequence
+from typing import NamedTuple
+
+from projections.engine.changes import MergeRule, Operator, RowAction
+from projections.engine.storage.tables import Table
+
+
+class By(NamedTuple):
+    """How columns are merged that are written together, if those among them that decide are high or low enough."""
+
+    # GREATEST or LEAST.
+    rule: MergeRule
+    # The columns that decide, compared one after the other.
+    deciding: tuple[str, ...]
+
+
+Rule = MergeRule | By
+Columns = tuple[tuple[str, Rule], ...]
+Conditions = tuple[tuple[str, Operator], ...]
+Values = Sequence[object]
+
+_SET, _ADD, _GREATEST, _LEAST, _FIRST = MergeRule
+# Combines two values as PostgreSQL would.
+_COMBINED = {
+    _ADD: "({old} if (b := {new}) is None else b if (a := {old}) is None else a + b)",
+    _GREATEST: "({old} if (b := {new}) is None else b if (a := {old}) is None or b > a else a)",
+    _LEAST: "({old} if (b := {new}) is None else b if (a := {old}) is None or b < a else a)",
+    _FIRST: "({new} if (a := {old}) is None else a)",
+}
+
+
+class ChangePlan:
+    """The shape of a change: table, action, the written columns with their merge rules, and the conditions."""
+
+    __slots__ = ("action", "columns", "conditions", "folds", "key", "name", "table")
+
+    def __init__(
+        self, table: Table, action: RowAction, columns: Columns, key: tuple[str, ...], conditions: Conditions
+    ) -> None:
+        self.table = table
+        self.name = table.name
+        self.action = action
+        self.columns = columns
+        # The primary key, or the first of its columns.
+        self.key = key
+        self.conditions = conditions
+        # Merge plans by the later change's shape; None if the two cannot be merged into one change.
+        self.folds: dict[ChangePlan, MergePlan | None] = {}
+
+
+class MergePlan(NamedTuple):
+    """Merges a later change of a row into the earlier one: the resulting shape, and how to combine the values."""
+
+    shape: ChangePlan
+    # Raises TypeError or ArithmeticError, or returns None, if two values cannot be combined in Python.
+    combine: Callable[[Values, Values], Values | None]
+
+
+class Merged(NamedTuple):
+    """As `MergePlan`, before the shape is looked up."""
+
+    action: RowAction
+    columns: Columns
+    combine: Callable[[Values, Values], Values | None]
+
+
+def merged(earlier: ChangePlan, later: ChangePlan) -> Merged | None:
+    """How the later change is merged into the earlier one; None if they cannot become one change.
+
+    A conditional change depends on the row, which only the database knows, so it is written by itself.
+    """
+    if later.conditions:
+        return None
+    if later.action is RowAction.DELETE:
+        return Merged(RowAction.DELETE, (), _nothing)
+    if earlier.conditions:
+        return None
+    if earlier.action is RowAction.DELETE:
+        return Merged(RowAction.DELETE, (), _nothing) if later.action is RowAction.UPDATE else None
+    if earlier.action is RowAction.UPDATE and later.action is not RowAction.UPDATE:
+        return None
+    terms = _terms(earlier, later)
+    if terms is None:
+        return None
+    columns: dict[str, Rule] = dict(earlier.columns) | {
+        column: rule for column, rule in later.columns if terms[column].startswith("new[")
+    }
+    # Compiled, since it runs several times per event; the source consists of indexes only.
+    combine: Callable[[Values, Values], Values | None] = eval(  # noqa: S307 - see above
+        f"lambda old, new: ({''.join(f'{term}, ' for term in terms.values())})"
+    )
+    return Merged(earlier.action, tuple(columns.items()), combine)
+
+
+def _terms(earlier: ChangePlan, later: ChangePlan) -> dict[str, str] | None:
+    """The source of each column's combined value, in the order of the resulting columns; None: impossible."""
+    before = dict(earlier.columns)
+    old = {column: f"old[{index}]" for index, column in enumerate(before)}
+    new = {column: f"new[{index}]" for index, (column, _) in enumerate(later.columns)}
+    terms = dict(old)
+    for column, rule in later.columns:
+        rule_before = before.get(column)
+        if isinstance(rule, By) or isinstance(rule_before, By):
+            if not _is_same_group(before, rule, later):
+                return None
+            terms[column] = new[column]
+            if rule_before is not None:
+                assert isinstance(rule, By)
+                terms[column] = f"({new[column]} if {_is_written(rule, old, new)} else {old[column]})"
+        elif rule_before is None or rule is _SET:
+            terms[column] = new[column]
+        elif rule_before is _SET or rule_before is rule:
+            terms[column] = _COMBINED[rule].format(old=old[column], new=new[column])
+        else:
+            return None
+    return terms
+
+
+def _is_same_group(before: dict[str, Rule], rule: Rule, later: ChangePlan) -> bool:
+    """Whether the earlier change writes exactly the columns together that the later one does, or none of them."""
+    columns = {column for column, other in later.columns if other == rule}
+    if not isinstance(rule, By):
+        return False
+    if columns.isdisjoint(before) and rule not in before.values():
+        return True
+    return columns == {column for column, other in before.items() if other == rule}
+
+
+def _is_written(rule: By, old: dict[str, str], new: dict[str, str]) -> str:
+    """Whether the later values replace the earlier ones; a tie is decided by the order of the events."""
+    later, earlier = ("".join(f"{terms[column]}, " for column in rule.deciding) for terms in (new, old))
+    return f"({later}) {'>=' if rule.rule is _GREATEST else '<'} ({earlier})"
+
+
+def _nothing(old: Values, new: Values) -> Values:
+    return ()

@@ -1,0 +1,43 @@
+"""Which Python values compare as PostgreSQL compares them, by the column's type.
+
+Texts are compared by code point: as Python does, and as PostgreSQL does with the collation "C" in a UTF-8 database.
+"""
+
+import math
+from datetime import date, datetime, timedelta
+from decimal import Decimal
+
+_NUMBERS = frozenset({"smallint", "integer", "bigint", "numeric", "real", "double precision"})
+_TIMES = frozenset({"timestamp with time zone", "date", "interval"})
+TEXTS = frozenset({"text", "character varying"})
+# Compared for equality only.
+_OTHERS = frozenset({"boolean", "uuid"})
+
+SUMMED: frozenset[type] = frozenset({int, Decimal, timedelta})
+_ORDERED: frozenset[type] = frozenset({int, Decimal, date, datetime, timedelta})
+_TEXT: frozenset[type] = frozenset({str})
+
+
+def ordered_types(kind: str) -> frozenset[type]:
+    """Types of values that need no further check in a column of this type that is compared; None is not among them."""
+    return _TEXT if kind in TEXTS else _ORDERED
+
+
+def is_ordered(value: object, kind: str) -> bool:
+    """Whether the value, which is not None, compares in Python as it does in a column of this type."""
+    if kind in TEXTS:
+        return isinstance(value, str)
+    # NaN is equal to nothing in Python, and the highest number in PostgreSQL.
+    if isinstance(value, float):
+        return not math.isnan(value)
+    return isinstance(value, int | Decimal | date | timedelta)
+
+
+def has_order(kind: str) -> bool:
+    """Whether columns of this type can decide between two changes."""
+    return kind in _NUMBERS or kind in _TIMES or kind in TEXTS
+
+
+def has_equality(kind: str) -> bool:
+    """Whether columns of this type can be compared with a value."""
+    return has_order(kind) or kind in _OTHERS
