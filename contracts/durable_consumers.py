@@ -5,11 +5,12 @@ owning service may use a consumer.
 """
 
 from datetime import timedelta
+from typing import Literal
 
 import msgspec
 
 from contracts.notification_kinds import ALERT_MAX_AGE
-from contracts.subjects import AUTH, PUBLIC_FILTERS, SESSION
+from contracts.subjects import AUTH, PUBLIC_FILTERS, SESSION, key_of, parked_by, stream_of_bucket
 
 
 class Durable(msgspec.Struct, frozen=True, kw_only=True):
@@ -20,7 +21,9 @@ class Durable(msgspec.Struct, frozen=True, kw_only=True):
     subject_filter: str
     # Events that wait for their next attempt; at this number no other event is delivered.
     most_pending: int = 1_000
-    # Events that were stored longer before the consumer was created are not delivered; None: all are.
+    # Where a new consumer begins: with the first event of the stream, or with those stored after its creation.
+    begin: Literal["first", "now"] = "first"
+    # With "first": events that were stored longer before the consumer was created are not delivered; None: all are.
     max_age: timedelta | None = None
 
 
@@ -89,3 +92,14 @@ DURABLES = (
     SECOND_FACTOR_ALERTS,
     PROFILE_CREATION,
 )
+
+
+def retries_of(durable: Durable) -> Durable:
+    """The consumer of the retries that operators request of the reaction's parked events."""
+    bucket = parked_by(durable.service)
+    return Durable(
+        name=f"{durable.name}-retries",
+        service=durable.service,
+        stream=stream_of_bucket(bucket),
+        subject_filter=key_of(bucket, f"{durable.name}.*"),
+    )

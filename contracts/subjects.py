@@ -66,15 +66,22 @@ LIVE_WATCHES = "vestnik.live.watches"
 
 
 class Bucket(msgspec.Struct, frozen=True, kw_only=True):
-    """A JetStream key-value bucket: one value per key, which expires. Its loss loses no event."""
+    """A JetStream key-value bucket: one value per key. Its loss loses no event."""
 
-    # The only party that reads and writes it.
+    # The only party that reads and writes it; of one with `is_kept` the operators do so too.
     owner: str
-    # How long a value is kept after it was written.
+    # How long a value is kept after it was written; 0: without end.
     days: int
     description: str
     # At this size the oldest values are dropped first; -1: unbounded.
     most_bytes: int = -1
+    # At this number a new key is refused; -1: unbounded.
+    most_keys: int = -1
+
+    @property
+    def is_kept(self) -> bool:
+        """Whether a value stays until it is replaced, or until a lifetime of its own ends."""
+        return self.days == 0
 
 
 # When each user was last online, by user id.
@@ -82,10 +89,28 @@ LAST_SEEN = "last_seen"
 # What users have begun to write and not sent: `<user_id>.<conversation_id>`, the text in UTF-8.
 DRAFTS = "drafts"
 
+# The services with reactions (contracts/durable_consumers.py).
+REACTING_SERVICES = ("auth", "profile")
+
+
+def parked_by(service: str) -> str:
+    """The bucket of the events that the service's reactions have parked: `<reaction>.<sequence>`."""
+    return f"parked_{service}"
+
+
 # By name. Neither exported nor backed up.
 BUCKETS: Mapping[str, Bucket] = {
     LAST_SEEN: Bucket(owner=GATEWAY, days=90, description="When each user was last online"),
     DRAFTS: Bucket(owner="messaging", days=30, description="What users have begun to write", most_bytes=256 * 1024**2),
+    **{
+        parked_by(service): Bucket(
+            owner=service,
+            days=0,
+            description=f"Events that reactions of {service} have parked",
+            most_keys=100_000,
+        )
+        for service in REACTING_SERVICES
+    },
 }
 
 

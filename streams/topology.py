@@ -198,24 +198,25 @@ def settings_of_quorum(*, replicas: int, placement: Placement = ANYWHERE) -> dic
 
 def settings_of_bucket(bucket: str, *, replicas: int, placement: Placement = ANYWHERE) -> dict[str, Any]:
     """The settings of a bucket's stream, as clients of JetStream's key-value buckets expect them."""
+    kept = BUCKETS[bucket]
     return {
         "name": stream_of_bucket(bucket),
-        "description": BUCKETS[bucket].description,
+        "description": kept.description,
         "subjects": [key_of(bucket, ">")],
         "storage": "file",
         "compression": "none",
         "retention": "limits",
-        "discard": "new" if BUCKETS[bucket].most_bytes < 0 else "old",
-        "max_msgs": -1,
-        "max_bytes": BUCKETS[bucket].most_bytes,
-        "max_age": BUCKETS[bucket].days * _DAY,
+        "discard": "new" if kept.most_bytes < 0 else "old",
+        "max_msgs": kept.most_keys,
+        "max_bytes": kept.most_bytes,
+        "max_age": kept.days * _DAY,
         "max_msgs_per_subject": 1,
         "max_msg_size": -1,
         "num_replicas": replicas,
         "duplicate_window": _DUPLICATE_WINDOW,
         "allow_direct": True,
         "allow_rollup_hdrs": True,
-        "allow_msg_ttl": False,
+        "allow_msg_ttl": kept.is_kept,
         "deny_delete": True,
         "deny_purge": False,
         "sealed": False,

@@ -11,7 +11,7 @@ from collections.abc import Iterator, Mapping
 
 import msgspec
 
-from contracts.durable_consumers import DURABLES, Durable
+from contracts.durable_consumers import DURABLES, Durable, retries_of
 from contracts.services import GATEWAY, OPERATOR, SERVICES
 from contracts.subjects import (
     BUCKETS,
@@ -36,6 +36,7 @@ NOTICES = "vestnik.projections.>"
 _API = "$JS.API"
 # Imported by every account: otherwise the server gives the account a JetStream API of its own, without any streams.
 _INFO = f"{_API}.INFO"
+_CONSUMERS = (*DURABLES, *map(retries_of, DURABLES))
 
 
 class Rights(msgspec.Struct, frozen=True):
@@ -99,8 +100,8 @@ def permissions_of(party: str) -> Rights:
             "STREAM.INFO", "STREAM.CREATE", "STREAM.UPDATE", also=(LIMITS, QUORUM, *map(stream_of_bucket, BUCKETS))
         )
         return Rights([_INFO, *making], [])
-    others = [durable for durable in DURABLES if durable.service != party]
-    denied = [subject for durable in DURABLES for subject in _deleting(durable)]
+    others = [durable for durable in _CONSUMERS if durable.service != party]
+    denied = [subject for durable in _CONSUMERS for subject in _deleting(durable)]
     denied += [subject for durable in others for subject in _using(durable)]
     if party == OPERATOR:
         listing = [_INFO, f"{_API}.STREAM.NAMES", f"{_API}.STREAM.LIST"]
@@ -108,7 +109,8 @@ def permissions_of(party: str) -> Rights:
         listing += [f"{_API}.CONSUMER.INFO.{stream}.*" for stream in STREAMS]
         reading = [subject for stream in STREAMS for subject in _reading_all(stream)]
         own = [all_of(stream) for stream, owner in STREAMS.items() if owner == party]
-        imports = [*listing, *reading, *own, *_evidence(party)]
+        parked = [right for bucket, kept in BUCKETS.items() if kept.is_kept for right in _parked_access(bucket)]
+        imports = [*listing, *reading, *own, *parked, *_evidence(party)]
         return Rights(imports, denied, receives_notices=True, sends_notices=True)
     imports = [_INFO, *_evidence(party)]
     for stream, owner in STREAMS.items():
@@ -127,6 +129,9 @@ def permissions_of(party: str) -> Rights:
     for bucket, settings in BUCKETS.items():
         if settings.owner == party:
             imports += [key_of(bucket, ">"), *_bucket_access(stream_of_bucket(bucket))]
+            if settings.is_kept:
+                imports.append(f"{_API}.STREAM.MSG.GET.{stream_of_bucket(bucket)}")
+    imports += [right for durable in DURABLES if durable.service == party for right in _retrying(durable)]
     serves = party in SERVICES
     shared = (LIVE_FILTER,) if party == GATEWAY else ()
     return Rights(imports, denied, receives_notices=serves, sends_notices=serves, shared=shared)
@@ -161,6 +166,29 @@ def _reading_all(stream: str) -> list[str]:
 
 def _bucket_access(stream: str) -> list[str]:
     return [f"{_API}.STREAM.INFO.{stream}", f"{_API}.DIRECT.GET.{stream}"]
+
+
+def _parked_access(bucket: str) -> list[str]:
+    """What operators need: to list parked events, and to have one retried or discarded."""
+    stream = stream_of_bucket(bucket)
+    return [
+        key_of(bucket, ">"),
+        *_bucket_access(stream),
+        f"{_API}.DIRECT.GET.{stream}.>",
+        f"{_API}.STREAM.MSG.GET.{stream}",
+        f"{_API}.CONSUMER.INFO.{stream}.*",
+    ]
+
+
+def _retrying(durable: Durable) -> list[str]:
+    retries = retries_of(durable)
+    consumer = f"{retries.stream}.{retries.name}"
+    return [
+        f"{_API}.CONSUMER.CREATE.{consumer}.{retries.subject_filter}",
+        f"{_API}.CONSUMER.INFO.{consumer}",
+        f"{_API}.CONSUMER.MSG.NEXT.{consumer}",
+        f"$JS.ACK.{consumer}.>",
+    ]
 
 
 def _deleting(durable: Durable) -> Iterator[str]:

@@ -47,7 +47,7 @@ from services.auth.tokens.email_change_undo import EmailChangeUndoTokens
 from services.auth.tokens.email_verification import VerificationTokens
 from services.auth.tokens.not_me import NotMeTokens
 from services.auth.tokens.password_reset import ResetTokens
-from streams.reaction import EventReactor
+from streams.reactions.reactor import EventReactor
 
 
 async def main(settings: Settings) -> None:

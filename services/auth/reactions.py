@@ -36,7 +36,7 @@ from services.auth.registration.decisions import as_of
 from services.auth.repositories import Aggregates
 from services.auth.tokens.email_verification import VerificationTokens
 from services.auth.tokens.password_reset import Reset, ResetTokens
-from streams.reaction import RetryLater
+from streams.reactions.retries import RetryLater
 
 
 class AccountMails:
@@ -166,6 +166,7 @@ class _BudgetUsedUp(RetryLater):
     """The mailbox's budget for this hour is used up."""
 
     level = logging.INFO
+    is_failure = False
 
 
 class SecurityNotices:

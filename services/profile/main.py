@@ -11,7 +11,7 @@ from projections.engine import ReadModel, Runners
 from projections.registry import find, owned_by
 from services.profile.commands import ProfileCommands, profile_repository
 from services.profile.queries import ProfileQueries
-from services.profile.reactions import create_profiles
+from services.profile.reactions import ProfileCreation
 from services.profile.rest import profile_app, serve_rest
 from services.profile.server import ProfileServer
 
@@ -23,7 +23,7 @@ async def main(settings: Settings) -> None:
         try:
             queries = ProfileQueries(ReadModel(find("profiles"), process.pool, runners.waiting))
             commands = ProfileCommands(process.log, profile_repository(process.log), queries)
-            process.spawn(create_profiles(process.nats, commands), "profile creation")
+            process.spawn(ProfileCreation(commands).run(process.nats), "profile creation")
             process.spawn(runners.watch(), "projections")
             process.ready_when(runners.ready)
 

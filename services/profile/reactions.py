@@ -1,25 +1,22 @@
 """Creates a profile for every new user. Idempotent, so a redelivery is harmless."""
 
-from nats.aio.client import Client as NATS
-
 from contracts.durable_consumers import PROFILE_CREATION
 from contracts.envelope import Provenance, Recorded
-from contracts.events.event import Event
 from contracts.events.user import UserCreated
 from contracts.values.personal_data import plaintext_or_none
 from services.profile.commands import ProfileCommands
 from services.profile.domain import CreateProfile
-from streams.reaction import EventReactor
+from streams.reactions.reaction import Reaction, reacts_to
 
 
-async def create_profiles(nats: NATS, commands: ProfileCommands) -> None:
-    """Reacts to `user.created` until cancelled."""
+class ProfileCreation(Reaction):
+    durable = PROFILE_CREATION
+    at_once = 16
 
-    async def create(event: Recorded[Event]) -> None:
-        if not isinstance(event.data, UserCreated):
-            return
+    def __init__(self, commands: ProfileCommands) -> None:
+        self._commands = commands
+
+    @reacts_to(UserCreated)
+    async def create(self, event: Recorded[UserCreated]) -> None:
         command = CreateProfile(username=event.data.username, display_name=plaintext_or_none(event.data.display_name))
-        provenance = Provenance.caused_by(event)
-        await commands.create(event.aggregate_id, command, provenance)
-
-    await EventReactor(nats, PROFILE_CREATION, create, at_once=16).run()
+        await self._commands.create(event.aggregate_id, command, Provenance.caused_by(event))

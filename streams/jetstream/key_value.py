@@ -11,15 +11,23 @@ from nats.aio.client import Client
 
 from contracts.errors import Unavailable
 from contracts.subjects import key_of, stream_of_bucket
+from streams.jetstream import publish_ack
+from streams.jetstream.api import Refused
 from streams.jetstream.raw_message import Delivered
 from streams.jetstream.requests import Inbox, RequestFailed
 
+_CONDITION = "Nats-Expected-Last-Subject-Sequence"
+_TTL = "Nats-TTL"
 _OPERATION = "KV-Operation"
 _DELETED = {_OPERATION: "DEL"}
 # Statuses that end the values: no more of them, none at all. Any other one is a refusal.
 _END = {"204", "404"}
 # Most keys of one request for several; the server accepts 1,024.
 MOST_KEYS = 500
+
+
+class Changed(Exception):
+    """The key's value is not the one that was read: another client has changed it."""
 
 
 class KeyValue:
@@ -38,6 +46,29 @@ class KeyValue:
             Unavailable: it is unknown whether the value was stored.
         """
         await self._write(key, value, None)
+
+    async def put_if(self, key: str, value: bytes, *, revision: int, days: int | None = None) -> int:
+        """Replaces the value with this revision, 0 for none; returns the new revision.
+
+        `days`: after which the value expires, in a bucket with `is_kept`; None: never.
+
+        Raises:
+            Changed: the value has another revision, perhaps by an earlier attempt of this call without an answer.
+            Unavailable: it is unknown whether the value was stored, or the bucket is full.
+        """
+        headers = {_CONDITION: str(revision)} | ({} if days is None else {_TTL: f"{days * 24}h"})
+        try:
+            answer = await self._inbox.request(
+                key_of(self._bucket, key), value, timeout=self._patience, headers=headers
+            )
+            ack = publish_ack.decode(answer.data)
+            if publish_ack.needs_lookup(ack):
+                raise Changed(key)
+            if ack.error is not None:
+                raise Unavailable from Refused(ack.error)
+        except RequestFailed as failure:
+            raise Unavailable from failure
+        return ack.seq
 
     async def delete(self, key: str) -> None:
         """Removes the key's value.

@@ -4,6 +4,8 @@ import asyncio
 import csv
 import io
 import json
+import os
+import signal
 from datetime import datetime
 from pathlib import Path
 
@@ -13,7 +15,8 @@ import pytest
 from contracts.values.ids import is_id, new_id, pair_id
 from projections.friends import Friends
 from tests.e2e.people import Api, Json, Person, assert_problem, eventually
-from tests.e2e.poison import poisoned
+from tests.e2e.poison import parked, poisoned
+from tests.e2e.test_operation import lines, said
 from tests.fix_system import one_replica
 
 READING = (
@@ -488,6 +491,45 @@ async def test_a_dead_letter_is_seen_tried_again_and_given_up(own_api: Api) -> N
     assert_problem(await person.ask("POST", "/v1/ops/dead-letters/retry", json={"id": letter["id"]}), 422, "invalid")
     gone = await person.get("/v1/ops/dead-letter?id=friends.v1.b1.CONTACT.999999")
     assert_problem(gone, 404, "not_found")
+
+
+async def test_a_parked_event_of_a_reaction_is_listed_tried_again_and_given_up(own_api: Api) -> None:
+    api = own_api
+    person = await operator(api)
+    await api.person()
+    found = await lines(api, "events", "--stream", "AUTH", "--type", "user.created")
+    done, given_up = [event["sequence"] for event in found[-2:]]
+    done_id, given_up_id = [await parked(api, sequence) for sequence in (done, given_up)]
+    listed = {letter["id"]: letter for letter in await lines(api, "dead-letters", "list", "profile-creation")}
+    assert set(listed) == {done_id, given_up_id}
+    assert {(letter["kind"], letter["state"], letter["error"]) for letter in listed.values()} == {
+        ("reaction", "failed", "a test")
+    }
+    shown = {letter["id"]: letter for letter in (await asked(person, "dead-letters"))["items"]}
+    assert {(shown[letter]["kind"], shown[letter]["projection"]) for letter in listed} == {
+        ("reaction", "profile-creation")
+    }
+    (retried,) = (await said(api, "dead-letters", "retry", "--id", done_id))["retried"]
+    assert (retried["outcome"], retried["applied"], retried["left"]) == ("applied", 1, 0)
+    again = await asyncio.to_thread(api.system.vestnik, "dead-letters", "retry", "--id", done_id)
+    assert (again.returncode, "applied by a retry" in again.stderr) == (1, True)
+    discarding = {"id": given_up_id, "reason": "A test."}
+    settled = await person.ask("POST", "/v1/ops/dead-letters/discard", json=discarding)
+    assert (settled.status_code, settled.json()["left"]) == (200, 0), settled.text
+    assert_problem(await person.ask("POST", "/v1/ops/dead-letters/discard", json=discarding), 422, "invalid")
+    gone = await person.get("/v1/ops/dead-letter?id=profile-creation.AUTH.999999")
+    assert_problem(gone, 404, "not_found")
+    (kept,) = await lines(api, "dead-letters", "list", "profile-creation", "--state", "discarded")
+    assert (kept["id"], kept["discard"]["by"], kept["discard"]["reason"]) == (given_up_id, person.username, "A test.")
+    assert await lines(api, "dead-letters", "list", "profile-creation") == []
+    # It depends on no database.
+    for server in api.system.serving("postgres"):
+        os.kill(server.pid, signal.SIGSTOP)
+    try:
+        assert await lines(api, "dead-letters", "list", "profile-creation", "--state", "discarded") == [kept]
+    finally:
+        for server in api.system.serving("postgres"):
+            os.kill(server.pid, signal.SIGCONT)
 
 
 def _timed(anomaly: Json) -> Json:

@@ -60,7 +60,8 @@ from services.session.queries import Queries as SessionQueries
 from services.session.server import SessionServer
 from services.session.tokens import AccessTokens, RefreshTokens
 from streams.log import Log
-from streams.reaction import EventReactor
+from streams.reactions.reactor import EventReactor
+from streams.reactions.retries import Retries
 from tests.integration.authorized_client import ActingClient
 
 DAY = timedelta(days=1)
@@ -288,7 +289,7 @@ async def running(nats: NATS, database_url: str, secrets: Secrets) -> AsyncItera
                 PASSWORD_ENDINGS,
                 PasswordEndings(sessions, auth.second_factors).complete,
                 ack_wait=1.0,
-                first_pause=0.05,
+                retries=Retries(first_pause=0.05),
             ).run()
         )
         stack.push_async_callback(_cancelled, endings)

@@ -1,8 +1,10 @@
-"""`vestnik dead-letters`: lists, shows, retries and discards events that a projection could not apply."""
+"""`vestnik dead-letters`: lists, shows, retries and discards events that a projection could not apply, or a reaction
+has parked.
+"""
 
 import asyncio
 import sys
-from collections.abc import AsyncGenerator, AsyncIterator, Collection
+from collections.abc import AsyncGenerator, AsyncIterator, Collection, Sequence
 from contextlib import AsyncExitStack, aclosing, asynccontextmanager
 
 import click
@@ -18,6 +20,7 @@ from infra.cli.actions.recording import acting, look
 from infra.cli.events.events import Aggregate
 from infra.cli.output import tables
 from infra.cli.projections.dead_letter_output import line, print_letter, print_retried
+from infra.cli.projections.reaction_letters import AnyId, Id, matches, parked_events, parted, reaction_letters
 from infra.runtime.connections import connect_nats
 from infra.runtime.run_file import with_running_addresses
 from infra.security.service_schemas import ServiceSchemas
@@ -33,9 +36,11 @@ from projections.engine.storage.connections import connect, database_unavailable
 from projections.engine.storage.dead_letters import LetterId
 from projections.engine.storage.schema import ensure_schema
 from projections.registry import UnknownProjection, choose
+from services.operator.dead_letters.parked_events import to_letter
 from services.operator.dead_letters.views import Letter, LetterWithEvent, event_of, of_discard, of_letter
 from streams.jetstream.api import JetStream
 from streams.log import Log
+from streams.reactions.parked import ParkedId
 
 # Seconds to wait for a stream, while the build's writer may be waiting for this command.
 _PATIENCE = 5.0
@@ -54,25 +59,15 @@ class Discards(msgspec.Struct, frozen=True):
     retried: Retried
 
 
-class Id(click.ParamType[LetterId]):
-    """The id of a dead letter, as `list` prints it."""
-
-    name = "id"
-
-    def convert(self, value: object, param: click.Parameter | None, ctx: click.Context | None) -> LetterId:
-        try:
-            return value if isinstance(value, LetterId) else LetterId.parse(str(value))
-        except ValueError:
-            self.fail(f"{value!r} is not the id of a dead letter, such as conversations.v1.b2.MESSAGING.17", param, ctx)
-
-
 @click.group("dead-letters")
 def dead_letters() -> None:
-    """Manages dead letters: events that a projection could not apply, and later ones of the same aggregates."""
+    """Manages dead letters: events that a projection could not apply, later ones of the same aggregates, and events
+    that a reaction has parked.
+    """
 
 
 @dead_letters.command("list")
-@click.argument("names", metavar="[PROJECTION]...", nargs=-1)
+@click.argument("names", metavar="[PROJECTION|REACTION]...", nargs=-1)
 @click.option(
     "--state",
     type=click.Choice(["failed", "parked", "discarded"]),
@@ -84,23 +79,32 @@ def dead_letters() -> None:
 def list_(
     names: tuple[str, ...], state: str | None, event_type: str | None, aggregate: str | None, as_json: bool
 ) -> None:
-    """Lists dead letters of the builds in use, grouped by aggregate and in order."""
-    projections = [projection.name for projection in _chosen(names)] if names else None
+    """Lists dead letters of the reactions, and of the builds in use, grouped by aggregate and in order.
+
+    Those of reactions are shown without PostgreSQL, too.
+    """
+    projections, reactions = parted(names)
     letter_filter = DeadLetterFilter(
-        projections=projections,
+        projections=[projection.name for projection in _chosen(projections)] if projections else [] if names else None,
         state=None if state == "discarded" else state,
         type=event_type,
         aggregate_id=aggregate,
     )
-    asyncio.run(_list(Settings.load(), letter_filter, discarded=state == "discarded", as_json=as_json))
+    discarded = state == "discarded"
+    asyncio.run(_list(Settings.load(), letter_filter, reactions, discarded=discarded, as_json=as_json))
 
 
-async def _list(settings: Settings, letter_filter: DeadLetterFilter, *, discarded: bool, as_json: bool) -> None:
+async def _list(
+    settings: Settings,
+    letter_filter: DeadLetterFilter,
+    reactions: tuple[str, ...] | None,
+    *,
+    discarded: bool,
+    as_json: bool,
+) -> None:
     settings = with_running_addresses(settings)
     console, any_at_all = Console(soft_wrap=True), False
-    async with aclosing(
-        _discarded(settings, letter_filter) if discarded else _kept(settings, letter_filter)
-    ) as letters:
+    async with aclosing(_found(settings, letter_filter, reactions, discarded=discarded)) as letters:
         async for letter in letters:
             any_at_all = True
             if as_json:
@@ -109,6 +113,22 @@ async def _list(settings: Settings, letter_filter: DeadLetterFilter, *, discarde
                 console.print(line(letter))
     if not any_at_all and not as_json:
         click.echo("no dead letters", err=True)
+
+
+async def _found(
+    settings: Settings, letter_filter: DeadLetterFilter, reactions: tuple[str, ...] | None, *, discarded: bool
+) -> AsyncGenerator[Letter, None]:
+    if letter_filter.state != "parked" and reactions != ():
+        async with _nats(settings) as nc, aclosing(reaction_letters(nc).list(reactions, discarded=discarded)) as events:
+            async for parked in events:
+                if matches(letter := to_letter(parked), letter_filter):
+                    yield letter
+    if letter_filter.projections != []:
+        async with aclosing(
+            _discarded(settings, letter_filter) if discarded else _kept(settings, letter_filter)
+        ) as letters:
+            async for letter in letters:
+                yield letter
 
 
 async def _kept(settings: Settings, letter_filter: DeadLetterFilter) -> AsyncGenerator[Letter, None]:
@@ -127,7 +147,7 @@ async def _discarded(settings: Settings, letter_filter: DeadLetterFilter) -> Asy
 @dead_letters.command()
 @click.argument("letter_id", metavar="ID", type=Id())
 @click.option("--json", "as_json", is_flag=True, help="Print one JSON object.")
-def show(letter_id: LetterId, as_json: bool) -> None:
+def show(letter_id: AnyId, as_json: bool) -> None:
     """Shows a dead letter: the stored event (a private one without its data), the error, and the number of events that
     wait for it.
     """
@@ -138,8 +158,12 @@ def show(letter_id: LetterId, as_json: bool) -> None:
         print_letter(letter, Console())
 
 
-async def _show(settings: Settings, letter_id: LetterId) -> LetterWithEvent:
+async def _show(settings: Settings, letter_id: AnyId) -> LetterWithEvent:
     settings = with_running_addresses(settings)
+    if isinstance(letter_id, ParkedId):
+        async with _nats(settings) as nc:
+            await look(settings, nc, "dead_letter", target=str(letter_id))
+            return await reaction_letters(nc).get(letter_id, raw=True)
     async with _nats(settings) as nc, _connected(settings, nc, _projection(letter_id)) as conn:
         await look(settings, nc, "dead_letter", target=str(letter_id))
         row = await queries.get_dead_letter(conn, letter_id)
@@ -149,24 +173,30 @@ async def _show(settings: Settings, letter_id: LetterId) -> LetterWithEvent:
 
 
 @dead_letters.command()
-@click.argument("names", metavar="[PROJECTION]...", nargs=-1)
+@click.argument("names", metavar="[PROJECTION|REACTION]...", nargs=-1)
 @click.option("--id", "letter_ids", type=Id(), multiple=True, help="Only this one and those that wait for it.")
 @click.option("--reason", type=Reason(), help="The reason; recorded permanently.")
 @click.option("--json", "as_json", is_flag=True, help="Print the result as one JSON object.")
-def retry(names: tuple[str, ...], letter_ids: tuple[LetterId, ...], reason: str | None, as_json: bool) -> None:
+def retry(names: tuple[str, ...], letter_ids: tuple[AnyId, ...], reason: str | None, as_json: bool) -> None:
     """Retries dead letters with the current code, and then those that wait for them; default: all.
 
     Services keep running. Each aggregate is retried separately: events that were applied stay applied, and the first
-    one that fails again waits with the rest. The exit code is 1 if any dead letter is left.
+    one that fails again waits with the rest. Events of a reaction are each attempted once, by its service. The exit
+    code is 1 if any dead letter is left.
     """
     if names and letter_ids:
-        raise click.UsageError("name projections or ids, not both")
+        raise click.UsageError("name projections, reactions or ids, not both")
     settings = Settings.load()
-    projections = _chosen(names, settings.read_model_services)
-    for letter_id in letter_ids:
+    projection_names, reactions = parted(names)
+    projections = [] if names and not projection_names else _chosen(projection_names, settings.read_model_services)
+    of_projections = tuple(letter_id for letter_id in letter_ids if isinstance(letter_id, LetterId))
+    of_reactions = tuple(letter_id for letter_id in letter_ids if isinstance(letter_id, ParkedId))
+    for letter_id in of_projections:
         _projection(letter_id)
     target = ",".join(map(str, letter_ids)) or ",".join(names) or "all"
-    retried = asyncio.run(_retry(settings, projections, letter_ids, target, reason))
+    selected = of_projections if letter_ids else projections
+    parked = of_reactions if letter_ids else reactions
+    retried = asyncio.run(_retry(settings, selected, parked, target, reason))
     if as_json:
         sys.stdout.write(msgspec.json.encode(Retries(retried)).decode() + "\n")
     else:
@@ -180,27 +210,32 @@ def retry(names: tuple[str, ...], letter_ids: tuple[LetterId, ...], reason: str 
 
 async def _retry(
     settings: Settings,
-    projections: list[type[Projection]],
-    letter_ids: tuple[LetterId, ...],
+    selectors: Sequence[LetterId | type[Projection]],
+    parked: tuple[ParkedId, ...] | tuple[str, ...] | None,
     target: str,
     reason: str | None,
 ) -> list[Retried]:
+    """`parked`: ids of parked events, or names of reactions; None: all."""
     settings = with_running_addresses(settings)
-    owners = await ServiceSchemas.discover(settings.database_url)
-    by_place: dict[str, list[LetterId | type[Projection]]] = {}
-    for selector in letter_ids or projections:
-        projection = _projection(selector) if isinstance(selector, LetterId) else selector
-        by_place.setdefault(owners.url(projection.run_by()), []).append(selector)
+    by_url: dict[str, list[LetterId | type[Projection]]] = {}
+    if selectors:
+        owners = await ServiceSchemas.discover(settings.database_url)
+        for selector in selectors:
+            projection = _projection(selector) if isinstance(selector, LetterId) else selector
+            by_url.setdefault(owners.url(projection.run_by()), []).append(selector)
     async with AsyncExitStack() as stack:
         nc = await stack.enter_async_context(_nats(settings))
+        reactions = reaction_letters(nc)
+        waiting = await parked_events(reactions, parked)
         chosen: list[tuple[Connection, list[tuple[type[Projection], DeadLetterRow]]]] = []
         # All are checked before any is retried, so that a typo changes nothing.
-        for database_url, selectors in by_place.items():
+        for database_url, selectors in by_url.items():
             conn = await stack.enter_async_context(_database(database_url))
             chosen.append((conn, [letter for selector in selectors for letter in await _heads(conn, nc, selector)]))
         log = Log(nc, patience=_PATIENCE)
         async with acting(settings, nc, "dead_letter.retry", target=target, reason=reason) as act:
             retried = [outcome for conn, letters in chosen for outcome in await retry_all(conn, log, letters)]
+            retried += [await reactions.retry(event) for event in waiting]
             left = [outcome.id for outcome in retried if outcome.outcome != "applied"]
             if left:
                 act.ends("failed", f"not applied: {', '.join(left)}")
@@ -221,8 +256,9 @@ async def _heads(
 @click.option("--reason", type=Reason(), required=True, help="The reason; recorded permanently.")
 @click.option("--by", help="Who decides it; default: the user logged in to this machine.")
 @click.option("--json", "as_json", is_flag=True, help="Print the result as one JSON object.")
-def discard(letter_id: LetterId, reason: str, by: str | None, as_json: bool) -> None:
-    """Discards an event: this version of the read model skips it permanently, in every rebuild too.
+def discard(letter_id: AnyId, reason: str, by: str | None, as_json: bool) -> None:
+    """Discards an event: this version of the read model skips it permanently, in every rebuild too, or the reaction
+    never does its effect.
 
     Events that wait for it are retried immediately. The event stays in its stream, and a later version of the
     projection handles it again.
@@ -237,7 +273,9 @@ def discard(letter_id: LetterId, reason: str, by: str | None, as_json: bool) -> 
         print_retried(done.retried, console)
 
 
-async def _discard(settings: Settings, letter_id: LetterId, reason: str, by: str | None) -> Discards:
+async def _discard(settings: Settings, letter_id: AnyId, reason: str, by: str | None) -> Discards:
+    if isinstance(letter_id, ParkedId):
+        return await _discard_parked(with_running_addresses(settings), letter_id, reason, by)
     projection = _projection(letter_id)
     settings = with_running_addresses(settings)
     async with _nats(settings) as nc, _connected(settings, nc, projection) as conn:
@@ -249,6 +287,15 @@ async def _discard(settings: Settings, letter_id: LetterId, reason: str, by: str
             act.is_final = True
             behind = await retry_behind(conn, log, projection, letter)
             return Discards(str(letter_id), reason, act.actor.name, behind)
+
+
+async def _discard_parked(settings: Settings, parked_id: ParkedId, reason: str, by: str | None) -> Discards:
+    async with _nats(settings) as nc:
+        reactions = reaction_letters(nc)
+        parked = await reactions.retryable(parked_id)
+        async with acting(settings, nc, "dead_letter.discard", by=by, target=str(parked_id), reason=reason) as act:
+            discarded = await reactions.discard(parked, reason, act.actor.name)
+            return Discards(str(parked_id), reason, act.actor.name, discarded)
 
 
 def _chosen(names: tuple[str, ...], services: Collection[str] = SERVICES) -> list[type[Projection]]:

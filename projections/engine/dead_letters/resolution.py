@@ -112,7 +112,7 @@ class Retried(msgspec.Struct, frozen=True, kw_only=True):
 
     id: str
     # `applied`: all were applied; `failed`: the one of `failed_id` failed again, those before it were applied;
-    # `refused`: the first remaining one could not be tried now.
+    # `refused`: the first remaining one could not be tried now; `requested`: of a reaction, it has not been tried yet.
     outcome: str
     # Number of events applied, and of those remaining.
     applied: int

@@ -25,13 +25,14 @@ from services.auth.mail.offers import page_link
 from services.auth.mail.templates import Mail
 from services.auth.repositories import Aggregates
 from services.auth.tokens.not_me import NotMe, NotMeTokens
-from streams.reaction import RetryLater
+from streams.reactions.retries import RetryLater
 
 
 class _NoRoom(RetryLater):
     """The account's alerts, or the mailbox's, are used up for now."""
 
     level = logging.INFO
+    is_failure = False
 
 
 class AccountAlerts:

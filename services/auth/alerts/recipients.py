@@ -15,7 +15,7 @@ from services.auth.email_change.decisions import is_present
 from services.auth.queries import Queries
 from services.auth.registration.email_lookup import email_key
 from services.auth.repositories import Aggregates
-from streams.reaction import RetryLater
+from streams.reactions.retries import RetryLater
 
 
 class Recipient(msgspec.Struct, frozen=True, kw_only=True):

@@ -21,7 +21,7 @@ from infra import url_files
 from infra.operator_errors import OperatorError
 from infra.settings import BadSetting
 from services.auth.mail.templates import Mail, render
-from streams.reaction import RetryLater
+from streams.reactions.retries import RetryLater
 
 _LOG = logging.getLogger(__name__)
 

@@ -22,10 +22,12 @@ from projections.engine.storage.dead_letters import LetterId
 from projections.engine.storage.schema import ensure_schema
 from projections.registry import choose
 from services.operator.actions.recorder import Act
+from services.operator.dead_letters.parked_events import ReactionLetters, to_letter
 from services.operator.dead_letters.views import Letter, LetterWithEvent, event_of, of_discard, of_letter
 from services.operator.redaction import redact
 from streams.jetstream.api import JetStream
 from streams.log import Log
+from streams.reactions.parked import ParkedId
 
 # Seconds to wait for a stream, since a build's writer may be waiting for us meanwhile.
 PATIENCE = 5.0
@@ -46,15 +48,21 @@ class DeadLetters:
         self._jetstream = JetStream(nc, patience=PATIENCE)
         self._log = log
         self._schemas = schemas
+        self._reactions = ReactionLetters(nc, patience=PATIENCE, retried_within=PATIENCE)
         # One action at a time: concurrent ones would only wait for each other in the database.
         self._turn = asyncio.Lock()
 
     async def list(self, *, discarded: bool, limit: int) -> LettersFound:
-        """Dead letters of the builds in use, or the discarded ones."""
-        if discarded:
-            given_up = await queries.discarded(self._nc, _ALL)
-            return LettersFound([of_discard(discard) for discard in given_up[:limit]], more=len(given_up) > limit)
+        """Dead letters of reactions and of the builds in use, or the discarded ones."""
         letters: list[Letter] = []
+        async with aclosing(self._reactions.list(discarded=discarded)) as parked_events:
+            async for parked in parked_events:
+                if len(letters) == limit:
+                    return LettersFound(letters, more=True)
+                letters.append(to_letter(parked))
+        if discarded:
+            letters += [of_discard(discard) for discard in await queries.discarded(self._nc, _ALL)]
+            return LettersFound(letters[:limit], more=len(letters) > limit)
         for database_url in (await self._schemas.get()).urls():
             async with _database(database_url) as conn, aclosing(queries.list_dead_letters(conn, _ALL)) as source:
                 async for letter in source:
@@ -63,13 +71,16 @@ class DeadLetters:
                     letters.append(of_letter(letter))
         return LettersFound(letters, more=False)
 
-    async def get(self, letter_id: LetterId) -> LetterWithEvent:
+    async def get(self, letter_id: LetterId | ParkedId) -> LetterWithEvent:
         """Returns a dead letter with its event, personal fields redacted.
 
         Raises:
-            NoSuchLetter: it does not exist, or no longer.
+            NoSuchLetter, NoSuchParkedEvent: it does not exist, or no longer.
             UnknownProjection: its projection does not exist.
         """
+        if isinstance(letter_id, ParkedId):
+            found = await self._reactions.get(letter_id, raw=False)
+            return found if found.event is None else msgspec.structs.replace(found, event=redact(found.event))
         async with self._connection_for(_projection(letter_id)) as conn:
             row = await queries.get_dead_letter(conn, letter_id)
         try:
@@ -81,26 +92,31 @@ class DeadLetters:
             **msgspec.structs.asdict(letter), event=None if event is None else redact(event), event_error=why
         )
 
-    async def retry(self, letter_id: LetterId) -> Retried:
+    async def retry(self, letter_id: LetterId | ParkedId) -> Retried:
         """Retries a dead letter and those parked behind it. Applied events stay applied, however this ends.
 
         Raises:
             OperatorError: there is no such failed dead letter.
             UnknownProjection: its projection does not exist.
         """
+        if isinstance(letter_id, ParkedId):
+            return await self._reactions.retry(await self._reactions.retryable(letter_id))
         projection = _projection(letter_id)
         async with self._turn, self._connection_for(projection) as conn:
             letter = await resolution.retryable_letter(conn, letter_id)
             (retried,) = await retry_all(conn, self._log, [(projection, letter)])
             return retried
 
-    async def discard(self, letter_id: LetterId, reason: str, act: Act) -> Retried:
+    async def discard(self, letter_id: LetterId | ParkedId, reason: str, act: Act) -> Retried:
         """Discards a dead letter for good, with the reason and the operator's name; then retries those behind it.
 
         The act is final with the discard, whatever the outcome for those behind it.
 
         Raises: as `retry` does.
         """
+        if isinstance(letter_id, ParkedId):
+            parked = await self._reactions.retryable(letter_id)
+            return await self._reactions.discard(parked, reason, act.actor.name)
         projection = _projection(letter_id)
         async with self._turn, self._connection_for(projection) as conn:
             letter = await resolution.retryable_letter(conn, letter_id)

@@ -1,7 +1,7 @@
 """Dead letters as the page and the command line show them."""
 
 from datetime import datetime
-from typing import Any
+from typing import Any, Literal
 
 import msgspec
 
@@ -21,7 +21,10 @@ class Discard(msgspec.Struct, frozen=True):
 class Letter(msgspec.Struct, frozen=True, kw_only=True):
     """A dead letter as it is shown."""
 
+    # What could not apply it.
+    kind: Literal["projection", "reaction"] = "projection"
     id: str
+    # The name of the projection or the reaction; a reaction has neither version nor build: 0.
     projection: str
     version: int
     build: int
@@ -30,14 +33,15 @@ class Letter(msgspec.Struct, frozen=True, kw_only=True):
     subject: str
     aggregate_id: str
     type: str
-    # `failed`, `parked` (behind a failed one of its aggregate) or `discarded`.
+    # `failed`, `parked` (behind a failed one of its aggregate) or `discarded`; of a reaction also `retrying`: the
+    # outcome of a retry is not known yet.
     state: str
     # Why it failed; empty for a parked one.
     error: str
-    # Number of attempts and time of the last one; None if parked or discarded.
+    # Number of attempts and time of the last one; of a projection None if parked or discarded.
     attempts: int | None
     tried_at: datetime | None
-    # Since when it has been a dead letter; None if discarded.
+    # Since when it has been a dead letter; of a projection None if discarded.
     at: datetime | None
     # How many are parked behind it; None if it is parked itself or discarded.
     waiting: int | None
@@ -88,7 +92,7 @@ def _place(letter: DeadLetterRow | Discarded) -> dict[str, Any]:
 
 
 async def event_of(
-    jetstream: JetStream, letter: DeadLetterRow | Discarded, *, raw: bool = True
+    jetstream: JetStream, letter: Letter | DeadLetterRow | Discarded, *, raw: bool = True
 ) -> tuple[EventView | None, str | None]:
     """Returns the event, or why it cannot be shown; never undecoded bytes, which may be private.
 

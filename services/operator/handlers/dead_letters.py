@@ -23,7 +23,9 @@ from projections.registry import UnknownProjection
 from services.operator.actions.domain import Actor
 from services.operator.actions.recorder import Recorder
 from services.operator.dead_letters.actions import DeadLetters
+from services.operator.dead_letters.parked_events import NoSuchParkedEvent
 from services.operator.handlers.documents import PageRequest, document
+from streams.reactions.parked import ParkedId
 
 
 class _Discard(msgspec.Struct, frozen=True):
@@ -47,8 +49,10 @@ class DeadLetterHandlers:
         await self._recorder.look(actor, "dead_letter", target=str(letter_id))
         try:
             return document(await self._letters.get(letter_id))
-        except (NoSuchLetter, UnknownProjection) as error:
+        except (NoSuchLetter, NoSuchParkedEvent, UnknownProjection) as error:
             raise NotFound(str(error)) from error
+        except OperatorError as failure:
+            raise Unavailable(str(failure)) from failure
 
     async def retry(self, message: RetryDeadLetterRequest, actor: Actor) -> Document:
         letter_id = _letter_id(message.id)
@@ -68,14 +72,14 @@ class DeadLetterHandlers:
 async def _settled(settling: Awaitable[Retried]) -> Retried:
     try:
         return await settling
-    except (NoSuchLetter, UnknownProjection) as error:
+    except (NoSuchLetter, NoSuchParkedEvent, UnknownProjection) as error:
         raise NotFound(str(error)) from error
     except OperatorError as failure:
         raise Invalid(str(failure)) from failure
 
 
-def _letter_id(text: str) -> LetterId:
+def _letter_id(text: str) -> LetterId | ParkedId:
     try:
-        return LetterId.parse(text)
+        return ParkedId.parse(text) if text.count(".") == 2 else LetterId.parse(text)
     except ValueError as error:
         raise Invalid(violations=(Violation("/id", "Not the id of a dead letter"),)) from error

@@ -13,7 +13,7 @@ from infra.security.secrets import Secrets
 from services.auth.mail.templates import Mail
 from services.auth.mail.transport import FolderTransport
 from services.auth.reactions import AccountMails
-from streams.reaction import EventReactor
+from streams.reactions.reactor import EventReactor
 from tests.integration.auth_and_session import Auth
 
 # Seconds after which its event is redelivered to another process.

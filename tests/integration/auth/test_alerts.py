@@ -52,7 +52,8 @@ from services.auth.mail.transport import DeliveryFailed
 from services.auth.reactions import PasswordEndings
 from services.auth.tokens.email_change_undo import EmailChangeUndo
 from services.auth.tokens.not_me import NotMe, NotMeTokens
-from streams.reaction import EventReactor
+from streams.reactions.reactor import EventReactor
+from streams.reactions.retries import Retries
 from tests.integration.auth_and_session import PASSWORD, Clock, Services, eventually, running
 
 ALERTS = (SESSION_ALERTS, PASSWORD_ALERTS, EMAIL_ALERTS, SECOND_FACTOR_ALERTS)
@@ -137,7 +138,8 @@ async def reacting(
     recipients = Recipients(auth.aggregates, auth.keys, services.auth_queries, clock=clock)
     alerts = AccountAlerts(auth.aggregates, recipients, services.sessions, tokens, delivery, page=PAGE, clock=clock)
     tasks = {
-        asyncio.create_task(EventReactor(streams, durable, alerts.alert, first_pause=0.05).run()) for durable in ALERTS
+        asyncio.create_task(EventReactor(streams, durable, alerts.alert, retries=Retries(first_pause=0.05)).run())
+        for durable in ALERTS
     }
     try:
         yield

@@ -39,7 +39,8 @@ from services.auth.mail.transport import DeliveryFailed, FolderTransport, MailTr
 from services.auth.reactions import AccountMails, SecurityNotices
 from services.auth.registration.decisions import Username
 from streams.log import Append
-from streams.reaction import EventReactor
+from streams.reactions.reactor import EventReactor
+from streams.reactions.retries import Retries
 from streams.repository import LoadedAggregate
 from tests.integration.auth.dying_sender import ACK_WAIT
 from tests.integration.auth_and_session import DAY, PASSWORD, Auth, Clock, eventually, mails, running, stored
@@ -92,7 +93,9 @@ async def reacting(
     )
     notices = SecurityNotices(auth.aggregates, delivery, page=page, clock=clock)
     tasks = {
-        asyncio.create_task(EventReactor(nats, durable, send, ack_wait=ack_wait, first_pause=0.05).run())
+        asyncio.create_task(
+            EventReactor(nats, durable, send, ack_wait=ack_wait, retries=Retries(first_pause=0.05)).run()
+        )
         for durable, send in ((VERIFICATION_MAIL, account_mails.send), (SECURITY_NOTICES, notices.send))
     }
     try:

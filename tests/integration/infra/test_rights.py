@@ -8,7 +8,7 @@ import pytest
 import pytest_asyncio
 
 from contracts import subjects
-from contracts.durable_consumers import DURABLES
+from contracts.durable_consumers import DURABLES, retries_of
 from contracts.services import GATEWAY, OPERATOR, SERVICES
 from contracts.subjects import (
     AUTH,
@@ -179,7 +179,7 @@ async def test_a_durable_consumer_is_touched_by_its_service_alone_and_deleted_by
     nats_parties: Parties, name: str
 ) -> None:
     party = await nats_parties.party(name)
-    for durable in DURABLES:
+    for durable in (*DURABLES, *map(retries_of, DURABLES)):
         place = f"{durable.stream}.{durable.name}"
         using = {
             f"{API}.CONSUMER.CREATE.{place}.{durable.subject_filter}",
@@ -272,15 +272,19 @@ async def test_gateways_alone_send_to_each_other_and_nothing_stores_it(nats_part
 
 
 @pytest.mark.parametrize("name", NATS_PARTIES)
-async def test_a_bucket_is_read_and_written_by_its_owner_alone(nats_parties: Parties, name: str) -> None:
+async def test_a_bucket_is_its_owners_alone_and_that_of_parked_events_the_operators_too(
+    nats_parties: Parties, name: str
+) -> None:
     party = await nats_parties.party(name)
     using, making, never = set[str](), set[str](), set[str]()
     for bucket, settings in BUCKETS.items():
         stream = stream_of_bucket(bucket)
         making |= {f"{API}.STREAM.CREATE.{stream}", f"{API}.STREAM.UPDATE.{stream}"}
-        never |= {f"{API}.{call}.{stream}" for call in (*TO_A_STREAM, "STREAM.MSG.GET")}
-        own = {key_of(bucket, "x.y"), f"{API}.DIRECT.GET.{stream}"}
-        (using if settings.owner == name else never).update(own)
+        never |= {f"{API}.{call}.{stream}" for call in TO_A_STREAM}
+        own, leader = {key_of(bucket, "x.y"), f"{API}.DIRECT.GET.{stream}"}, f"{API}.STREAM.MSG.GET.{stream}"
+        (own if settings.is_kept else never).add(leader)
+        uses = settings.owner == name or (settings.is_kept and name == OPERATOR)
+        (using if uses else never).update(own)
     permitted = await party.permitted_to_publish([*using, *making, *never])
     assert permitted == (making if name == TOPOLOGY else using)
 

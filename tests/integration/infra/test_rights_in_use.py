@@ -21,7 +21,7 @@ from services.gateway.limits import policies
 from services.gateway.limits.rate_limiter import RateLimiter
 from services.gateway.limits.shared_counts import SharedLimits
 from streams.log import Append, Log
-from streams.reaction import EventReactor
+from streams.reactions.reactor import EventReactor
 from streams.topology import ensure_limits
 from tests.integration.infra.nats_parties import EVENTS, PRIVATE, Parties, append_everything, parties, seen
 

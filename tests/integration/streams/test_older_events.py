@@ -21,7 +21,8 @@ from contracts.values.ids import new_id
 from infra.cli.events.events import events
 from infra.embedded.nats_server import NatsServer
 from streams.log import Log
-from streams.reaction import EventReactor
+from streams.reactions.reactor import EventReactor
+from streams.reactions.retries import Retries
 from streams.reader import Reader
 from streams.repository import Repository
 from tests.fix_older_events import ANNA, STORED, TODAY, GreetingSent, as_stored
@@ -94,7 +95,7 @@ async def test_a_repository_loads_and_goes_on_from_older_events(greetings: None,
 async def test_a_reaction_is_given_todays_shape(stored: Log, streams: Client) -> None:
     seen: asyncio.Queue[Recorded[Event]] = asyncio.Queue()
     greeter = Durable(name="greeter", service="messaging", stream=MESSAGING, subject_filter=conversation("*"))
-    reaction = EventReactor(streams, greeter, seen.put, at_once=1, first_pause=0.1)
+    reaction = EventReactor(streams, greeter, seen.put, at_once=1, retries=Retries(first_pause=0.1))
     running = asyncio.create_task(reaction.run())
     try:
         async with asyncio.timeout(PATIENCE):

@@ -1,6 +1,6 @@
-"""Routes of the events that a projection could not apply."""
+"""Routes of the events that a projection could not apply, or a reaction has parked."""
 
-from typing import Annotated
+from typing import Annotated, Literal
 
 import msgspec
 from msgspec import Meta
@@ -15,7 +15,14 @@ from services.gateway.http.endpoint import AnyEndpoint, NoBody, NoQuery, Request
 from services.gateway.routes.operators.events import StreamEvent
 from services.gateway.routes.operators.operator_route import Limit, Time, operator_client, operator_route, reply
 
-LetterId = Annotated[str, Meta(min_length=1, max_length=200, description="As `conversations.v1.b2.MESSAGING.17`.")]
+LetterId = Annotated[
+    str,
+    Meta(
+        min_length=1,
+        max_length=200,
+        description="As `conversations.v1.b2.MESSAGING.17` or, of a reaction, `profile-creation.AUTH.17`.",
+    ),
+]
 
 
 class Discarding(msgspec.Struct, frozen=True):
@@ -25,16 +32,23 @@ class Discarding(msgspec.Struct, frozen=True):
 
 
 class DeadLetter(msgspec.Struct, frozen=True, kw_only=True):
+    kind: Annotated[Literal["projection", "reaction"], Meta(description="What could not apply it.")] = "projection"
     id: str
-    projection: str
-    version: int
-    build: int
+    projection: Annotated[str, Meta(description="The name of the projection or the reaction.")]
+    version: Annotated[int, Meta(description="Of the projection; 0 of a reaction.")]
+    build: Annotated[int, Meta(description="Of the projection; 0 of a reaction.")]
     stream: str
     sequence: int
     subject: str
     aggregate_id: str
     type: str
-    state: Annotated[str, Meta(description="`failed`, `parked` (waits for a failed one) or `discarded`.")]
+    state: Annotated[
+        str,
+        Meta(
+            description="`failed`, `parked` (waits for a failed one), `discarded`, or of a reaction"
+            " `retrying` (its outcome is not known yet)."
+        ),
+    ]
     error: str
     attempts: int | None
     tried_at: Time | None
@@ -58,7 +72,12 @@ class SettledLetter(msgspec.Struct, frozen=True, kw_only=True):
     """Outcome of a retry or a discard for the dead letters of an aggregate."""
 
     id: str
-    outcome: Annotated[str, Meta(description="`applied`, `failed` or `refused`.")]
+    outcome: Annotated[
+        str,
+        Meta(
+            description="`applied`, `failed`, `refused`, or of a reaction `requested`: it has not been attempted yet."
+        ),
+    ]
     applied: int
     left: int
     failed_id: str | None
@@ -113,7 +132,7 @@ ROUTES: tuple[AnyEndpoint, ...] = (
     operator_route(
         "GET",
         "dead-letters",
-        "Events that a projection could not apply",
+        "Events that a projection could not apply, or a reaction has parked",
         dead_letters,
         DeadLettersQuery,
         NoBody,

@@ -9,7 +9,7 @@ from nats.aio.client import Client
 from contracts.durable_consumers import PASSWORD_ENDINGS
 from contracts.envelope import Recorded
 from contracts.events.event import Event
-from streams.reaction import EventReactor
+from streams.reactions.reactor import EventReactor
 
 
 class LossySubscription:

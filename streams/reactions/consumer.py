@@ -1,0 +1,96 @@
+"""A durable consumer: its creation, and the delivery of its messages one by one."""
+
+import asyncio
+from collections.abc import AsyncIterator
+from datetime import datetime
+
+from nats.aio.client import Client
+from nats.aio.msg import Msg
+from nats.errors import TimeoutError as NatsTimeout
+from nats.js.api import AckPolicy, ConsumerConfig, DeliverPolicy
+from nats.js.errors import NotFoundError
+
+from contracts.durable_consumers import Durable
+from contracts.envelope import now
+
+# Seconds.
+_FETCH_WAIT = 2.0
+# Between two requests when the first was refused immediately.
+_BREATH = 0.05
+
+
+class DurableConsumer:
+    def __init__(self, nc: Client, durable: Durable, *, ack_wait: float) -> None:
+        """`ack_wait`: seconds after which a message of a failed process is redelivered to another."""
+        self._jetstream = nc.jetstream()
+        self._durable = durable
+        self._ack_wait = ack_wait
+
+    async def messages(self) -> AsyncIterator[Msg]:
+        """The consumer's messages without end: each caller fetches for itself, one message at a time.
+
+        Raises:
+            nats.errors.Error: the stream does not exist, or the server refuses or does not answer.
+        """
+        durable = self._durable
+        deliver_policy, start_time = await self._start()
+        await self._jetstream.add_consumer(
+            durable.stream,
+            ConsumerConfig(
+                # With `name`, the request carries name and filter in its subject, where the server checks them.
+                name=durable.name,
+                durable_name=durable.name,
+                filter_subject=durable.subject_filter,
+                deliver_policy=deliver_policy,
+                opt_start_time=start_time,
+                ack_policy=AckPolicy.EXPLICIT,
+                ack_wait=self._ack_wait,
+                max_deliver=-1,
+                max_ack_pending=durable.most_pending,
+            ),
+        )
+        subscription = await self._jetstream.pull_subscribe_bind(durable.name, durable.stream)
+        try:
+            while True:
+                _stop_if_cancelled()
+                try:
+                    fetched = await subscription.fetch(1, timeout=_FETCH_WAIT)
+                except NatsTimeout:
+                    # No message. Any other time-out means that no consumer answered: it is created again.
+                    await asyncio.sleep(_BREATH)
+                    continue
+                for message in fetched:
+                    yield message
+        finally:
+            await subscription.unsubscribe()
+
+    async def keep(self, message: Msg) -> None:
+        """Reports work in progress until cancelled, so that the message is not redelivered meanwhile."""
+        while True:
+            await asyncio.sleep(self._ack_wait / 3)
+            await message.in_progress()
+
+    async def _start(self) -> tuple[DeliverPolicy | None, datetime | None]:
+        """Where the consumer begins; NATS accepts no other start for a consumer that exists."""
+        durable = self._durable
+        if durable.begin == "first" and durable.max_age is None:
+            return DeliverPolicy.ALL, None
+        try:
+            existing = (await self._jetstream.consumer_info(durable.stream, durable.name)).config
+        except NotFoundError:
+            if durable.max_age is None:
+                return DeliverPolicy.NEW, None
+            # Whole minutes, so that replicas that create it at the same time agree.
+            start = (now() - durable.max_age).replace(second=0, microsecond=0)
+            return DeliverPolicy.BY_START_TIME, start
+        return existing.deliver_policy, existing.opt_start_time
+
+
+def _stop_if_cancelled() -> None:
+    """Repeats a cancellation that was lost: `asyncio.wait_for` of Python 3.11 drops one that arrives with a result.
+
+    nats-py fetches with it, so a worker would go on, and its process never stop.
+    """
+    task = asyncio.current_task()
+    if task is not None and task.cancelling():
+        raise asyncio.CancelledError
