@@ -184,7 +184,8 @@ class StoredEvent(msgspec.Struct, frozen=True, array_like=True):
     sequence: int
     event_id: str
     type: str
-    aggregate_id: str
+    # The aggregate's subject.
+    subject: str
     version: int
 
 

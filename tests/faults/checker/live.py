@@ -32,7 +32,7 @@ def missed(history: History, _: Bounds) -> Iterator[Finding]:
     for client, connections in _connections(history).items():
         if connections[-1].reason != LEFT:
             continue
-        user_id, since = connections[0].user_id, connections[0].opened
+        user_id, since, until = connections[0].user_id, connections[0].opened, connections[-1].closed
         for pair in sent:
             if user_id not in pair or pair in closed:
                 continue
@@ -43,6 +43,7 @@ def missed(history: History, _: Bounds) -> Iterator[Finding]:
                 for sending in sent[pair]
                 if sending.begun > since
                 for attempt in sending.acknowledged
+                if attempt.ended < until
             }
             if sequences:
                 expected |= set(range(min(sequences), max(sequences) + 1))

@@ -2,6 +2,7 @@
 
 from collections import defaultdict
 from collections.abc import Iterator, Sequence
+from math import inf
 from statistics import median
 
 from tests.faults.checker.finding import Bounds, Finding
@@ -14,7 +15,7 @@ _FEWEST = 9
 
 def not_back(history: History, bounds: Bounds) -> Iterator[Finding]:
     """After the last fault each process is ready again, within the bound."""
-    healed = max((fault.ended for fault in history.of(Fault)), default=0.0)
+    healed = max((fault.ended for fault in history.of(Fault)), default=inf)
     for process, states in _states(history).items():
         last = states[-1]
         if last.state != _READY:

@@ -15,9 +15,9 @@ def unequal(history: History, _: Bounds) -> Iterator[Finding]:
 
 
 def irregular_streams(history: History, _: Bounds) -> Iterator[Finding]:
-    """Sequences increase without a gap, each event stands once, and an aggregate's versions are 1, 2, 3 and so on."""
+    """Sequences increase without a gap, each event stands once, and a subject's versions are 1, 2, 3 and so on."""
     last: dict[str, int] = defaultdict(int)
-    versions: dict[tuple[str, str], int] = defaultdict(int)
+    versions: dict[str, int] = defaultdict(int)
     stored: dict[str, tuple[str, int]] = {}
     for part in history.of(FinalStream):
         for event in part.events:
@@ -25,13 +25,12 @@ def irregular_streams(history: History, _: Bounds) -> Iterator[Finding]:
             if event.sequence != last[part.stream] + 1:
                 yield Finding("read_models.irregular_streams", f"{where} follows {last[part.stream]}")
             last[part.stream] = event.sequence
-            aggregate = (part.stream, event.aggregate_id)
-            if event.version != versions[aggregate] + 1:
+            if event.version != versions[event.subject] + 1:
                 yield Finding(
                     "read_models.irregular_streams",
-                    f"{where} has the version {event.version} after {versions[aggregate]} of {event.aggregate_id}",
+                    f"{where} has the version {event.version} after {versions[event.subject]} of {event.subject}",
                 )
-            versions[aggregate] = event.version
+            versions[event.subject] = event.version
             if event.event_id in stored:
                 first = " ".join(map(str, stored[event.event_id]))
                 yield Finding("read_models.irregular_streams", f"{where} is the event of {first} again")

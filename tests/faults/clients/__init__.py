@@ -1,0 +1,1 @@
+"""The clients of a run under faults: steady traffic whose requests, answers and live events are recorded."""

@@ -1,0 +1,34 @@
+"""What some users do all the time of a run."""
+
+import asyncio
+from collections.abc import Sequence
+
+from tests.faults.clients.account import Account
+from tests.faults.clients.mails import Mails
+
+
+class Activity:
+    """`accounts`: its users; two of them are friends."""
+
+    def __init__(self, accounts: Sequence[Account] = ()) -> None:
+        self.accounts = accounts
+        self.stopping = asyncio.Event()
+
+    async def open(self, mails: Mails) -> None:
+        """Opens the accounts, and whatever else the work needs."""
+        await asyncio.gather(*(account.open(mails) for account in self.accounts))
+
+    async def work(self) -> None:
+        """Works until `stop`, and then ends what it is about."""
+        raise NotImplementedError
+
+    def stop(self) -> None:
+        self.stopping.set()
+
+    @property
+    def pairs(self) -> list[tuple[Account, Account]]:
+        """Each of two friends with the other."""
+        if len(self.accounts) != 2:
+            return []
+        one, other = self.accounts
+        return [(one, other), (other, one)]

@@ -1,0 +1,48 @@
+"""What all clients of a run share: the addresses to ask, in turn, and the record."""
+
+import itertools
+import ssl
+from collections.abc import Sequence
+
+import httpx
+import msgspec
+
+from tests.faults.history import Recorder
+
+_PATIENCE = httpx.Timeout(30.0)
+_CONNECTIONS = httpx.Limits(max_connections=500, max_keepalive_connections=500)
+
+
+class Target(msgspec.Struct, frozen=True):
+    """A gateway, or the proxy before all of them."""
+
+    url: str
+    tls: ssl.SSLContext | None = None
+    http2: bool = False
+
+    @property
+    def live_url(self) -> str:
+        return f"{self.url.replace('http', 'ws', 1)}/v1/ws"
+
+    def client(self) -> httpx.AsyncClient:
+        return httpx.AsyncClient(
+            base_url=self.url,
+            verify=True if self.tls is None else self.tls,
+            http2=self.http2,
+            timeout=_PATIENCE,
+            limits=_CONNECTIONS,
+        )
+
+
+class Gateways:
+    def __init__(self, targets: Sequence[Target], recorder: Recorder) -> None:
+        self.recorder = recorder
+        self._clients = [(target, target.client()) for target in targets]
+        self._turns = itertools.cycle(self._clients)
+
+    def next(self) -> tuple[Target, httpx.AsyncClient]:
+        return next(self._turns)
+
+    async def close(self) -> None:
+        for _, client in self._clients:
+            await client.aclose()

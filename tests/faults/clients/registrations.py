@@ -1,0 +1,69 @@
+"""Registrations that race for one address, and one name."""
+
+import asyncio
+from uuid import uuid4
+
+from tests.faults.clients import calls
+from tests.faults.clients.account import PASSWORD
+from tests.faults.clients.activity import Activity
+from tests.faults.clients.client import Client
+from tests.faults.clients.gateways import Gateways
+from tests.faults.clients.mails import Mails
+
+_RACERS = 2
+_MAILED_WITHIN = 60.0
+_PAUSE = 1.0
+
+
+class Races(Activity):
+    def __init__(self, gateways: Gateways, mails: Mails) -> None:
+        super().__init__()
+        self._gateways = gateways
+        self._mails = mails
+
+    async def work(self) -> None:
+        """Runs one race after the other until `stop`."""
+        while not self.stopping.is_set():
+            await self._race_for_name()
+            await self._race_for_address()
+            await asyncio.sleep(_PAUSE)
+
+    async def _race_for_name(self) -> None:
+        """Several people register one name at the same moment; one of them gets it."""
+        name = f"racer_{uuid4().hex[:10]}"
+        await asyncio.gather(
+            *(
+                visitor.insist(calls.register(f"{name}.{number}@example.test", name, PASSWORD))
+                for number, visitor in enumerate(self._visitors())
+            )
+        )
+
+    async def _race_for_address(self) -> None:
+        """Several registrations of one address are verified at the same moment; one account gets it."""
+        name = f"racer_{uuid4().hex[:10]}"
+        email = f"{name}@example.test"
+        visitors = self._visitors()
+        names = [f"{name}_{number}" for number in range(_RACERS)]
+        registered = await asyncio.gather(
+            *(
+                visitor.insist(calls.register(email, username, PASSWORD))
+                for visitor, username in zip(visitors, names, strict=True)
+            )
+        )
+        wanted = sum(answer.is_ok for answer in registered)
+        try:
+            async with asyncio.timeout(_MAILED_WITHIN):
+                tokens = await self._mails.verification_tokens(email, wanted)
+        except TimeoutError:
+            return
+        await asyncio.gather(
+            *(
+                visitor.insist(calls.verify(email, token, PASSWORD))
+                for visitor, token in zip(visitors, tokens, strict=False)
+            )
+        )
+        for visitor, username in zip(visitors, names, strict=True):
+            await visitor.insist(calls.log_in(email, username, PASSWORD))
+
+    def _visitors(self) -> list[Client]:
+        return [Client(self._gateways, f"racer {number}") for number in range(_RACERS)]
