@@ -3,7 +3,6 @@
 import os
 import re
 import shutil
-import subprocess
 import sys
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -12,7 +11,8 @@ from pathlib import Path
 import msgspec
 import pytest
 
-ROOT = Path(__file__).parents[2]
+from tests.worktrees import ROOT, git, worktree
+
 # A field that the last release does not know, in every event that the present tree writes.
 ADDED = "added"
 LAST_RELEASE = Path(__file__).with_name("last_release")
@@ -50,7 +50,7 @@ class Release(msgspec.Struct, frozen=True):
 def extract_last_release(folder: Path) -> None:
     """Writes the files of the last release's code into the folder; skips without its commit."""
     archive = folder / "archive.zip"
-    made = _git("archive", f"--output={archive}", commit_of_last_release(), "contracts", "docs/reference")
+    made = git("archive", f"--output={archive}", commit_of_last_release(), "contracts", "docs/reference")
     assert made.returncode == 0, made.stderr
     shutil.unpack_archive(archive, folder)
 
@@ -58,7 +58,7 @@ def extract_last_release(folder: Path) -> None:
 def commit_of_last_release() -> str:
     """Skips if this clone does not have it."""
     commit = LAST_RELEASE.read_text().strip()
-    if _git("cat-file", "-e", f"{commit}^{{commit}}").returncode != 0:
+    if git("cat-file", "-e", f"{commit}^{{commit}}").returncode != 0:
         pytest.skip(f"this clone does not have the last release, {commit[:12]}: fetch the whole history")
     return commit
 
@@ -66,18 +66,8 @@ def commit_of_last_release() -> str:
 @contextmanager
 def last_release(folder: Path) -> Iterator[Release]:
     """The commit of the last release in a worktree of its own, with its own `.venv`; skips without that commit."""
-    root = folder / "last-release"
-    added = _git("worktree", "add", "--detach", "--force", str(root), commit_of_last_release())
-    assert added.returncode == 0, added.stderr
-    try:
-        environ = {name: value for name, value in os.environ.items() if name not in ("PYTHONPATH", "VIRTUAL_ENV")}
-        made = subprocess.run(
-            [str(root / "just"), "--list"], cwd=root, env=environ, capture_output=True, text=True, check=False
-        )
-        assert made.returncode == 0, f"the last release has no environment: {made.stderr}"
+    with worktree(commit_of_last_release(), folder / "last-release") as root:
         yield Release("last release", root, root / ".venv" / "bin" / "python", announces_stops=False)
-    finally:
-        _git("worktree", "remove", "--force", str(root))
 
 
 def next_release(folder: Path) -> Release:
@@ -103,7 +93,3 @@ def _replace(module: Path, pattern: re.Pattern[str], replacement: Callable[[re.M
     text, count = pattern.subn(replacement, module.read_text())
     assert count == 1, f"{module} has {count} places to change"
     module.write_text(text)
-
-
-def _git(*arguments: str) -> subprocess.CompletedProcess[str]:
-    return subprocess.run(["git", *arguments], cwd=ROOT, capture_output=True, text=True, check=False)

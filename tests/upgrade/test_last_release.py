@@ -14,7 +14,8 @@ from contracts.durable_consumers import DURABLES
 from contracts.services import REGISTRY
 from contracts.subjects import BUCKETS, STREAM_CODES
 from infra.settings import describe
-from tests.upgrade.releases import ROOT, extract_last_release
+from tests.upgrade.releases import extract_last_release
+from tests.worktrees import ROOT
 
 # Settings of the last release that were removed; the CHANGELOG says what replaces them.
 REMOVED: set[str] = set()

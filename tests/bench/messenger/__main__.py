@@ -20,7 +20,7 @@ import uvloop
 
 from infra.embedded.exec_wrapper import wait_for_turns
 from infra.runtime.gc_tuning import tune_gc
-from tests.bench.messenger import gauges, plots, results
+from tests.bench.messenger import gauges, pairs, plots, results
 from tests.bench.messenger.driving import Outcome
 from tests.bench.messenger.results import Result, Run
 from tests.bench.messenger.scenarios import SCENARIOS, SIZES, Size
@@ -125,6 +125,21 @@ def _size(arguments: argparse.Namespace) -> Size:
     return msgspec.structs.replace(size, **changed)
 
 
+def _compare_trees(arguments: argparse.Namespace) -> None:
+    options = [*arguments.scenario, f"--size={arguments.size}", f"--scale={arguments.scale:g}"]
+    options += [f"--{name}={value}" for name in ("pairs", "seconds") if (value := getattr(arguments, name)) is not None]
+    options += [f"--replicas={arguments.replicas}", *(["--no-verify"] if arguments.no_verify else [])]
+    quiet = arguments.json
+    rounds = pairs.measure(
+        arguments.pairs_with, options, arguments.rounds, lambda line: None if quiet else _say([line])
+    )
+    ratios = pairs.compare(rounds)
+    if quiet:
+        sys.stdout.write(msgspec.json.encode(ratios).decode() + "\n")
+    else:
+        _say(["medians; ratio present to other, and its range over the rounds:", *pairs.lines(ratios)])
+
+
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("scenario", nargs="*", choices=[*SCENARIOS, []], help="default: all of them")
@@ -135,11 +150,18 @@ def main() -> None:
     parser.add_argument("--replicas", type=int, default=1)
     parser.add_argument("--no-verify", action="store_true", help="do not compare read models after each scenario")
     parser.add_argument("--against", type=Path, help="a run's JSON to compare with; default: the last of this size")
+    parser.add_argument(
+        "--pairs-with", metavar="COMMIT", help="measure in turns with the tree of this commit, each time a fresh system"
+    )
+    parser.add_argument("--rounds", type=int, default=5, help="with --pairs-with: runs of each tree")
     parser.add_argument("--plots", type=Path, metavar="FOLDER", help="draw the run, as SVG")
     parser.add_argument("--markdown", action="store_true", help="the table of docs/reference/performance.md besides")
     parser.add_argument("--from", type=Path, dest="source", metavar="FILE", help="show a run's JSON; measure nothing")
     parser.add_argument("--json", action="store_true", help="one JSON object instead of a table")
     arguments = parser.parse_args()
+    if arguments.pairs_with:
+        _compare_trees(arguments)
+        return
     size = _size(arguments)
     older = results.read(arguments.against) if arguments.against else results.before(size.name)
     against = older.outcomes() if older is not None else {}
