@@ -1,8 +1,10 @@
 """The projection engine: authors write `Projection`s, services start `Runners` and query `ReadModel`s."""
 
 from projections.engine.changes import RowChanges, at_least, at_most, greater_than, less_than, other_than
+from projections.engine.folds import folds
 from projections.engine.projection import Projection, handles
 from projections.engine.read_model import ReadModel
+from projections.engine.row_tables import table_of
 from projections.engine.running.runner_group import Runners
 from projections.engine.waiting.position_waiter import PositionWaiter
 
@@ -14,8 +16,10 @@ __all__ = [
     "Runners",
     "at_least",
     "at_most",
+    "folds",
     "greater_than",
     "handles",
     "less_than",
     "other_than",
+    "table_of",
 ]

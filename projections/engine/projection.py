@@ -15,6 +15,7 @@ from contracts.events.event import Event
 from contracts.services import OPERATOR, SERVICES
 from contracts.subjects import PUBLIC_FILTERS, STREAMS
 from projections.engine.changes import RowChanges
+from projections.engine.folds import Fold, declared_folds
 
 Handler = Callable[[Recorded[Any], RowChanges], None]
 Marked = TypeVar("Marked", bound=Callable[..., None])
@@ -102,7 +103,7 @@ class Projection:
         filters, tables = cls.filters(), cls.table_names()
         if not filters or not tables:
             raise ValueError(f"projection {cls.name}: a stream and a table are required")
-        cls().handlers()
+        cls().folds()
 
     @classmethod
     def table_names(cls) -> tuple[str, ...]:
@@ -130,6 +131,14 @@ class Projection:
         except (OSError, TypeError):
             return None
         return hashlib.sha256(source.encode()).hexdigest()
+
+    def folds(self) -> dict[str, Fold]:
+        """Event types mapped to their folds.
+
+        Raises:
+            ValueError: a fold is not declared correctly.
+        """
+        return declared_folds(self, self.name, self.filters(), self.table_names(), self.handlers())
 
     def handlers(self) -> dict[str, tuple[Handler, ...]]:
         """Event types mapped to their handlers, in the order of declaration."""

@@ -18,6 +18,7 @@ from tests.fix_system import ROOT, System
 
 TUTORIAL = ROOT / "docs" / "tutorial" / "first-projection.md"
 HOWTO = ROOT / "docs" / "howto" / "add-a-read-model.md"
+FOLDS = ROOT / "docs" / "howto" / "fold-events-into-rows.md"
 SERVICE = ROOT / "docs" / "howto" / "add-a-service.md"
 EVENT = ROOT / "docs" / "howto" / "add-an-event.md"
 ROUTE = ROOT / "docs" / "howto" / "add-a-route.md"
@@ -91,16 +92,18 @@ def test_the_tutorial_on_a_first_projection_works_as_it_is_shown(copied: System)
         run(copied, " ".join([*check, *checked]))
 
 
-def test_the_code_of_the_howto_runs_as_it_is_shown(copied: System) -> None:
+def test_the_code_of_the_howtos_runs_as_it_is_shown(copied: System) -> None:
     names = []
-    for kind, block in _BLOCK.findall(HOWTO.read_text(encoding="utf-8")):
-        if kind == "python":
-            found = _FILE.match(block)
-            assert found, "a block of code begins with the name of its file"
-            (copied.root / found[1]).write_text(block, encoding="utf-8")
-            names.append(found[1])
-    assert len(names) == 2
-    assert "1 passed" in run(copied, f"./just test {names[1]} -n 0")
+    for page in (HOWTO, FOLDS):
+        for kind, block in _BLOCK.findall(page.read_text(encoding="utf-8")):
+            if kind == "python":
+                found = _FILE.match(block)
+                assert found, "a block of code begins with the name of its file"
+                (copied.root / found[1]).write_text(block, encoding="utf-8")
+                names.append(found[1])
+    tests = [name for name in names if name.startswith("tests/")]
+    assert len(names) == 2 * len(tests)
+    assert f"{len(tests)} passed" in run(copied, f"./just test {' '.join(tests)} -n 0")
     run(copied, f"ruff check {' '.join(names)} && ruff format --check {' '.join(names)}")
 
 

@@ -20,6 +20,7 @@ from contracts.events.event import Event
 from contracts.positions import Position
 from projections.engine.apply.batch import Batch, Step
 from projections.engine.apply.change_plans import Shapes
+from projections.engine.apply.folding.fold_batches import FoldBatches, FoldEvent, KeyUnknown
 from projections.engine.apply.loop_slices import in_slices
 from projections.engine.apply.row_merging import MergedRows, RowGroup
 from projections.engine.apply.statements import copy_statement, lines_to_copy, statement
@@ -35,22 +36,12 @@ from projections.engine.storage.dead_letters import (
     keep_first_reason,
     reason_of,
 )
-from projections.engine.storage.pg_text import UnsupportedValue
+from projections.engine.storage.pg_text import REFUSALS
 from projections.engine.storage.tables import Table
 from streams.loss.missing_events import Gap
 from streams.message import Message
 
 log = logging.getLogger(__name__)
-# The errors of a row that PostgreSQL refuses: bad data, a constraint, a row twice in a statement, a value too large,
-# JSON nested too deeply.
-REFUSALS = (
-    errors.DataError,
-    errors.IntegrityError,
-    errors.CardinalityViolation,
-    errors.ProgramLimitExceeded,
-    errors.StatementTooComplex,
-    UnsupportedValue,
-)
 _RATE_SECONDS = 1.0
 # Smaller groups are merged in one round trip with everything else.
 _COPIED_FROM = 500
@@ -78,7 +69,9 @@ class BuildWriter:
         self.build = build
         self._conn = conn
         self._handlers = projection().handlers()
-        self._shapes = Shapes(known_tables)
+        folding = FoldBatches(projection, known_tables)
+        self._folding = folding if folding.tables else None
+        self._shapes = Shapes(known_tables, folding.tables)
         self._written = {stream: position.sequence(stream) for stream in projection.filters()}
         # The checkpoints once all batches taken so far are written.
         self._taken = dict(self._written)
@@ -145,7 +138,11 @@ class BuildWriter:
         rates = {stream: self._rates[stream].after(len(fresh)) for stream, fresh in batch.messages.items()}
         while True:
             if batch.knowledge != self._knowledge:
-                await self._fold_again(batch)
+                await self._run_handlers_again(batch)
+            if self._folding is not None and batch.fold_events:
+                # The rows are loaded as the previous batch has left them.
+                batch.folded, waiting = await self._folding.fold(self._conn, batch.fold_events)
+                batch.letters += waiting
             try:
                 await self._commit(batch, rates)
                 break
@@ -178,15 +175,19 @@ class BuildWriter:
         if await dead_letters.revision(self._conn, self.build) != self._standing.revision:
             await self._reload_dead_letters()
 
-    async def reapply(self, messages: Sequence[Message]) -> list[DeadLetter]:
+    async def reapply(self, messages: Sequence[Message], before: Sequence[RowGroup] = ()) -> list[DeadLetter]:
         """Writes as many as possible of messages that were dead letters, in the caller's transaction.
+
+        `before`: rows to write first.
 
         Returns:
             Those that failed, the first of each aggregate with a reason; those parked behind it have none.
         """
+        for group in before:
+            await self._conn.execute(*statement(group))
         batch, steps = self.batch(), list[Step]()
         await self._run_handlers(batch, messages, steps)
-        await self._write_in_pieces(steps, batch.letters)
+        await self._write_in_pieces(steps, batch.fold_events, batch.letters)
         return keep_first_reason(batch.letters)
 
     async def _reload_dead_letters(self) -> bool:
@@ -208,7 +209,7 @@ class BuildWriter:
 
         `steps` collects the row changes of each event.
         """
-        blocked = self._standing.blocked | {letter.message.subject for letter in batch.letters}
+        blocked = self._standing.blocked | {letter.lane for letter in batch.letters}
         discards = self._standing.discards if self._fixed_discards is None else self._fixed_discards
         if discards:
             messages = [message for message in messages if (message.stream, message.sequence) not in discards]
@@ -224,8 +225,12 @@ class BuildWriter:
                     gc.enable()
 
     def _handle(self, batch: Batch, messages: Iterable[Message], blocked: set[str], steps: list[Step] | None) -> None:
-        """`blocked`: the subjects whose events are parked; those of failed events are added."""
-        handlers_of, merge = self._handlers.get, batch.rows.merge
+        """`blocked`: the subjects and fold keys whose events are parked; those of failed events are added.
+
+        Raises:
+            KeyUnknown: the row that an event is folded into cannot be determined.
+        """
+        handlers_of, merge, folding = self._handlers.get, batch.rows.merge, self._folding
         for message in messages:
             kind = "?"
             try:
@@ -233,6 +238,8 @@ class BuildWriter:
                 kind = envelope.type
                 handlers = handlers_of(kind)
                 if handlers is None:
+                    if folding is not None and kind in folding.folds:
+                        batch.take(folding.take(message, envelope, blocked))
                     continue
                 if message.subject in blocked:
                     batch.letters.append(DeadLetter(message=message, type=kind, reason=None))
@@ -242,7 +249,11 @@ class BuildWriter:
                 for handler in handlers:
                     handler(event, write)
                 merge(write.changes, kind)
+            except KeyUnknown:
+                raise
             except Exception as error:  # an error in one event must not stop the others
+                if folding is not None and kind == "?" and folding.may_fold(message.subject):
+                    raise folding.unknown_key(message, error) from error
                 reason = None if message.subject in blocked else reason_of(error, kind)
                 batch.letters.append(DeadLetter(message=message, type=kind, reason=reason))
                 blocked.add(message.subject)
@@ -250,7 +261,7 @@ class BuildWriter:
                 if steps is not None:
                     steps.append(Step(message, kind, write.changes))
 
-    async def _fold_again(self, batch: Batch, steps: list[Step] | None = None) -> None:
+    async def _run_handlers_again(self, batch: Batch, steps: list[Step] | None = None) -> None:
         """Runs the batch's handlers again with the current events to skip or park; possible since handlers are pure."""
         knowledge = self._knowledge
         batch.begin_anew(MergedRows(self._shapes))
@@ -273,7 +284,7 @@ class BuildWriter:
             )
             for stream, after in batch.after.items()
         ]
-        groups = batch.rows.groups()
+        groups = batch.rows.groups() + batch.folded
         copied = [group for group in groups if _is_copied(group)]
         try:
             try:
@@ -362,16 +373,20 @@ class BuildWriter:
     async def _commit_bisected(self, batch: Batch, moves: Sequence[tuple[object, ...]]) -> None:
         # The changes are kept per event in this rare case only.
         steps: list[Step] = []
-        await self._fold_again(batch, steps)
+        await self._run_handlers_again(batch, steps)
         async with self._conn.transaction():
             await self._move(moves)
-            await self._write_in_pieces(steps, batch.letters)
+            await self._write_in_pieces(steps, batch.fold_events, batch.letters)
             batch.letters = keep_first_reason(batch.letters)
             await dead_letters.add(self._conn, self.build, batch.letters)
             await lost_events.add(self._conn, self.build, batch.gaps)
 
-    async def _write_in_pieces(self, steps: list[Step], letters: list[DeadLetter]) -> None:
+    async def _write_in_pieces(
+        self, steps: list[Step], fold_events: Sequence[FoldEvent], letters: list[DeadLetter]
+    ) -> None:
         """Finds the events that PostgreSQL refuses by bisection, and writes all others in order."""
+        if self._folding is not None:
+            await self._folding.write_in_pieces(self._conn, fold_events, letters)
         blocked: set[str] = set()
         pending = [steps]
         while pending:

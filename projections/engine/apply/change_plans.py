@@ -4,7 +4,7 @@ A change is reduced to its values, in the order of its shape's columns; the shap
 combinations. Two changes of one row are merged by a `MergePlan` (`merge_plans`), one per pair of shapes.
 """
 
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from datetime import datetime
 from functools import lru_cache
 from types import NoneType
@@ -135,8 +135,10 @@ def _tests_of_rarer(shape: ChangePlan) -> Iterator[str]:
 class Shapes:
     """Caches the shapes that occur in one build's tables."""
 
-    def __init__(self, tables: Mapping[str, Table]) -> None:
+    def __init__(self, tables: Mapping[str, Table], folded: Collection[str] = ()) -> None:
+        """`folded`: the tables that only folds write."""
         self._tables = tables
+        self._folded = folded
         # Whether any change so far deletes rows by a part of their key.
         self.deletes_by_part = False
         self._shapes: dict[tuple[object, ...], ChangePlan] = {}
@@ -222,6 +224,8 @@ class Shapes:
         table = self._tables.get(name)
         if table is None:
             raise UnsupportedValue(f"there is no table {name}")
+        if name in self._folded:
+            raise UnsupportedValue(f"{name} is a folded table: only its fold writes its rows")
         key_columns = table.key
         if action is RowAction.DELETE_ALL:
             key_columns = table.key[: len(key)]

@@ -187,7 +187,7 @@ async def catch_up(conn: Connection, nc: NATS, projection: str) -> None:
                 if discard.version == version:
                     await keep(conn, discard)
                     for build in held:
-                        await dead_letters.leave_out(conn, build, discard.stream, discard.sequence, discard.subject)
+                        await dead_letters.leave_out(conn, build, discard.stream, discard.sequence)
             for build in held:
                 await dead_letters.revise(conn, build)
 

@@ -16,16 +16,18 @@ from projections.engine.storage.dead_letters import LetterId, aggregate_of
 _PAGE = 1_000
 _COLUMNS = """
 SELECT l.projection, l.version, l.build, b.state AS build_state, b.identity::text AS identity, l.stream, l.sequence,
-    l.subject, l.type, l.state, l.reason, l.at, l.attempts, l.tried_at,
+    l.subject, l.fold_key, l.type, l.state, l.reason, l.at, l.attempts, l.tried_at,
     CASE WHEN l.state = 'failed' THEN (
         SELECT count(*) FROM projection_dead_letters AS p
-        WHERE (p.projection, p.version, p.build, p.subject) = (l.projection, l.version, l.build, l.subject)
+        WHERE (p.projection, p.version, p.build, coalesce(p.fold_key, p.subject))
+              = (l.projection, l.version, l.build, coalesce(l.fold_key, l.subject))
           AND p.state = 'parked'
     ) END AS waiting, head.first
 FROM projection_dead_letters AS l JOIN projection_builds AS b USING (projection, version, build)
 CROSS JOIN LATERAL (
     SELECT min(f.sequence) AS first FROM projection_dead_letters AS f
-    WHERE (f.projection, f.version, f.build, f.subject) = (l.projection, l.version, l.build, l.subject)
+    WHERE (f.projection, f.version, f.build, coalesce(f.fold_key, f.subject))
+        = (l.projection, l.version, l.build, coalesce(l.fold_key, l.subject))
 ) AS head
 """
 _LIST = (
@@ -69,8 +71,10 @@ class DeadLetterRow(msgspec.Struct, frozen=True, kw_only=True):
     stream: str
     sequence: int
     subject: str
+    # The table and key of the row that it is folded into; None: it is not folded.
+    fold_key: str | None
     type: str
-    # `failed`, or `parked` behind a failed one of its aggregate.
+    # `failed`, or `parked` behind a failed one of its aggregate or row.
     state: str
     # Why the last try failed.
     reason: str
@@ -79,7 +83,7 @@ class DeadLetterRow(msgspec.Struct, frozen=True, kw_only=True):
     tried_at: datetime
     # Number of dead letters parked behind it; None for a parked one.
     waiting: int | None
-    # Sequence of the aggregate's first dead letter.
+    # Sequence of the first dead letter of its aggregate or row.
     first: int
 
     @property
@@ -88,12 +92,17 @@ class DeadLetterRow(msgspec.Struct, frozen=True, kw_only=True):
 
     @property
     def head(self) -> LetterId:
-        """The dead letter that has to be resolved first; this one if it is the aggregate's first."""
+        """The dead letter that has to be resolved first; this one if it is the first of its aggregate or row."""
         return self.id._replace(sequence=self.first)
 
     @property
     def aggregate_id(self) -> str:
         return aggregate_of(self.subject)
+
+    @property
+    def lane(self) -> str:
+        """What waits with it: the events of its row, or else of its aggregate."""
+        return self.subject if self.fold_key is None else self.fold_key
 
     def of_build(self) -> Build:
         return Build(

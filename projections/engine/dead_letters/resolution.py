@@ -1,9 +1,11 @@
 """Resolves dead letters: retries them with the current code, or discards one.
 
-Each aggregate is resolved separately. A transaction locks the build against its writer, applies as many of the
-aggregate's dead letters as possible in order, deletes those, and gives the list of dead letters a new revision. The
-writer asserts the revision with every batch: it can neither overtake nor apply an event twice, and its next batch
-unblocks the aggregate. Events of the aggregate that arrive meanwhile are parked behind, and tried in the same run.
+Each aggregate is resolved separately, and so is each row that events are folded into: what is said of an aggregate
+holds for such a row. A transaction locks the build against its writer, applies as many of the aggregate's dead letters
+as possible in order, deletes those, and gives the list of dead letters a new revision. The writer asserts the revision
+with every batch: it can neither overtake nor apply an event twice, and its next batch unblocks the aggregate. Events of
+the aggregate that arrive meanwhile are parked behind, and tried in the same run. A row is first folded anew from the
+stream, up to its first dead letter.
 """
 
 from collections.abc import Sequence
@@ -17,13 +19,16 @@ from contracts.errors import VestnikError
 from contracts.positions import Position
 from infra.operator_errors import OperatorError
 from projections.engine.apply.build_writer import BuildWriter
+from projections.engine.apply.row_merging import RowGroup
 from projections.engine.dead_letters import discards, queries
 from projections.engine.dead_letters.discards import Discarded
+from projections.engine.dead_letters.fold_retry import CannotFoldAnew, RowFromStream
 from projections.engine.dead_letters.queries import DeadLetterRow
 from projections.engine.projection import Projection
 from projections.engine.storage import builds, dead_letters, tables
 from projections.engine.storage.builds import Build, BuildState, Connection
-from projections.engine.storage.dead_letters import DeadLetter, DeadLetterState, LetterId
+from projections.engine.storage.dead_letters import DeadLetter, DeadLetterState, LetterId, reason_of
+from projections.engine.storage.pg_text import REFUSALS
 from projections.engine.storage.tables import Table
 from streams.log import Conflict, Log
 from streams.message import Message
@@ -33,7 +38,8 @@ PAGE = 2_000
 _LOCK_TIMEOUT = "SET LOCAL lock_timeout = '10s'"
 _PAGE_OF = """
 SELECT sequence FROM projection_dead_letters
-WHERE (projection, version, build, stream, subject) = (%s, %s, %s, %s, %s) ORDER BY sequence LIMIT %s
+WHERE (projection, version, build, stream, coalesce(fold_key, subject)) = (%s, %s, %s, %s, %s)
+ORDER BY sequence LIMIT %s
 """
 _FAIL = """
 UPDATE projection_dead_letters SET state = 'failed', reason = %s, attempts = attempts + %s, tried_at = now()
@@ -162,12 +168,20 @@ async def retry(conn: Connection, log: Log, projection: type[Projection], letter
         raise OtherVersion(letter.id, projection.version)
     build = letter.of_build()
     known = await tables.inspect(conn, projection, build)
+    row = None if letter.fold_key is None else RowFromStream(projection, known, letter, letter.fold_key)
+    subjects = letter.subject if row is None else row.subjects
     applied = 0
     while True:
         try:
             page = await _page(conn, letter)
-            messages = await _read(log, letter, page)
-            done, failed, more = await _retry_page(conn, log, projection, build, known, letter, messages)
+            before: list[RowGroup] = []
+            if row is not None and page and not applied:
+                skipped = await dead_letters.discards(conn, projection.name, projection.version)
+                before = await row.before(log, page[0], skipped)
+            messages = await _read(log, letter.stream, subjects, page)
+            done, failed, more = await _retry_page(
+                conn, log, projection, build, known, letter, subjects, before, messages
+            )
             applied += done
             if failed is not None or not more:
                 left = await _left(conn, letter)
@@ -240,6 +254,8 @@ async def _retry_page(
     build: Build,
     known: dict[str, Table],
     letter: DeadLetterRow,
+    subjects: str,
+    before: Sequence[RowGroup],
     messages: dict[int, Message],
 ) -> tuple[int, DeadLetter | None, bool]:
     """Retries one page in one transaction; returns the number applied, the one that failed, and whether more remain."""
@@ -249,19 +265,27 @@ async def _retry_page(
             if not await builds.lock_build(conn, build):
                 raise BuildGone(letter.id)
             page = await _page(conn, letter)
+            if before and page[:1] != [min(messages)]:
+                # Another operator has resolved some of them: the row has to be folded anew once more.
+                return 0, None, True
             if page and (given_up := await discards.of_letter(log, letter.id._replace(sequence=page[0]))):
                 # The discard was interrupted.
                 raise AlreadyDiscarded(given_up)
             # Dead letters may have been added since the page was read.
-            messages |= await _read(log, letter, [sequence for sequence in page if sequence not in messages])
+            missing = [sequence for sequence in page if sequence not in messages]
+            messages |= await _read(log, letter.stream, subjects, missing)
             filling = BuildWriter(conn, projection, build, known, Position(), DeadLetterState())
-            left = await filling.reapply([messages[sequence] for sequence in page])
+            try:
+                left = await filling.reapply([messages[sequence] for sequence in page], before)
+            except REFUSALS as refusal:
+                # Other refusals are dead letters: this one is of the row before them.
+                raise CannotFoldAnew(letter, reason_of(refusal, letter.type)) from refusal
             applied = page[: page.index(left[0].message.sequence)] if left else page
             await dead_letters.remove(conn, build, letter.stream, applied)
             if left:
                 await conn.execute(_FAIL, (left[0].reason, 1, *build.id, letter.stream, left[0].message.sequence))
             elif len(page) == PAGE:
-                await dead_letters.promote(conn, build, letter.stream, letter.subject)
+                await dead_letters.promote(conn, build, letter.stream, letter.lane)
             await dead_letters.revise(conn, build)
     except errors.LockNotAvailable as error:
         raise BuildLocked(build) from error
@@ -270,38 +294,38 @@ async def _retry_page(
 
 async def _page(conn: Connection, letter: DeadLetterRow) -> list[int]:
     """The sequences of the aggregate's first dead letters, at most `PAGE`."""
-    cursor = await conn.execute(_PAGE_OF, (*letter.of_build().id, letter.stream, letter.subject, PAGE))
+    cursor = await conn.execute(_PAGE_OF, (*letter.of_build().id, letter.stream, letter.lane, PAGE))
     return [int(str(sequence)) for (sequence,) in await cursor.fetchall()]
 
 
 async def _left(conn: Connection, letter: DeadLetterRow) -> int:
     cursor = await conn.execute(
         "SELECT count(*) FROM projection_dead_letters"
-        " WHERE (projection, version, build, stream, subject) = (%s, %s, %s, %s, %s)",
-        (*letter.of_build().id, letter.stream, letter.subject),
+        " WHERE (projection, version, build, stream, coalesce(fold_key, subject)) = (%s, %s, %s, %s, %s)",
+        (*letter.of_build().id, letter.stream, letter.lane),
     )
     row = await cursor.fetchone()
     assert row is not None
     return int(str(row[0]))
 
 
-async def _read(log: Log, letter: DeadLetterRow, sequences: Sequence[int]) -> dict[int, Message]:
-    """The dead letters' events by sequence; skips events between them that the projection ignores."""
+async def _read(log: Log, stream: str, subjects: str, sequences: Sequence[int]) -> dict[int, Message]:
+    """The events of these sequences, of a subject or a pattern of subjects."""
     messages: dict[int, Message] = {}
     wanted = set(sequences)
     after = sequences[0] - 1 if sequences else 0
     while len(messages) < len(wanted):
-        read = await log.read(letter.subject, after=after, limit=PAGE)
+        read = await log.read(subjects, after=after, limit=PAGE)
         messages |= {message.sequence: message for message in read if message.sequence in wanted}
         if not read or (read[-1].sequence >= sequences[-1] and len(messages) < len(wanted)):
-            raise EventMissing(letter.stream, min(wanted - messages.keys()))
+            raise EventMissing(stream, min(wanted - messages.keys()))
         after = read[-1].sequence
     return messages
 
 
 async def _skip_event(conn: Connection, build: Build, letter: DeadLetterRow) -> None:
     """Removes the event from the build's dead letters; a build that has not reached it yet will skip it by itself."""
-    if not await dead_letters.leave_out(conn, build, letter.stream, letter.sequence, letter.subject):
+    if not await dead_letters.leave_out(conn, build, letter.stream, letter.sequence):
         checkpoint = (await builds.checkpoints(conn, build)).sequence(letter.stream)
         if build.state is BuildState.BUILDING and checkpoint >= letter.sequence:
             raise AppliedElsewhere(letter.id, build.build)

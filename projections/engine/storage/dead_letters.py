@@ -22,16 +22,16 @@ Discards = frozenset[tuple[str, int]]
 _LONGEST_REASON = 2_000
 _ADD = """
 INSERT INTO projection_dead_letters
-    (projection, version, build, stream, sequence, subject, type, state, reason, attempts)
+    (projection, version, build, stream, sequence, subject, type, state, reason, fold_key, attempts)
 SELECT %s, %s, %s, *, CASE state WHEN 'failed' THEN 1 ELSE 0 END
-FROM unnest(%s::text[], %s::bigint[], %s::text[], %s::text[], %s::text[], %s::text[])
-    AS u (stream, sequence, subject, type, state, reason)
+FROM unnest(%s::text[], %s::bigint[], %s::text[], %s::text[], %s::text[], %s::text[], %s::text[])
+    AS u (stream, sequence, subject, type, state, reason, fold_key)
 """
 _IN_USE = "(b.projection, b.version, b.build) = (%s, %s, %s) AND b.state = %s AND b.identity = %s"
 _REVISION = f"SELECT b.letters_revision FROM projection_builds AS b WHERE {_IN_USE}"  # noqa: S608
 _STANDING = f"""
 SELECT b.letters_revision,
-    ARRAY(SELECT DISTINCT l.subject FROM projection_dead_letters AS l
+    ARRAY(SELECT DISTINCT coalesce(l.fold_key, l.subject) FROM projection_dead_letters AS l
           WHERE (l.projection, l.version, l.build) = (b.projection, b.version, b.build)),
     (SELECT count(*) FROM projection_dead_letters AS l
      WHERE (l.projection, l.version, l.build) = (b.projection, b.version, b.build) AND l.state = 'failed'),
@@ -44,13 +44,14 @@ FROM projection_builds AS b WHERE {_IN_USE}
 _DELETE = """
 DELETE FROM projection_dead_letters
 WHERE (projection, version, build, stream) = (%s, %s, %s, %s) AND sequence = ANY(%s)
+RETURNING coalesce(fold_key, subject)
 """
 _INTERRUPTED = "not retried yet: the previous one was resolved, and its retry was interrupted"
 _NEXT_HEAD = """
 UPDATE projection_dead_letters SET state = 'failed', reason = %s, attempts = 0
 WHERE (projection, version, build, stream, sequence) = (
     SELECT projection, version, build, stream, min(sequence) FROM projection_dead_letters
-    WHERE (projection, version, build, stream, subject) = (%s, %s, %s, %s, %s)
+    WHERE (projection, version, build, stream, coalesce(fold_key, subject)) = (%s, %s, %s, %s, %s)
     GROUP BY projection, version, build, stream
 ) AND state = 'parked'
 """
@@ -66,6 +67,13 @@ class DeadLetter(msgspec.Struct, frozen=True, kw_only=True):
     type: str
     # None: it is parked behind another one.
     reason: str | None
+    # The table and key of the row that it is folded into; None: it is not folded.
+    fold_key: str | None = None
+
+    @property
+    def lane(self) -> str:
+        """What waits with it: the events of its row, or else of its aggregate."""
+        return self.message.subject if self.fold_key is None else self.fold_key
 
 
 class Counts(NamedTuple):
@@ -80,7 +88,7 @@ class DeadLetterState(msgspec.Struct):
 
     # None: the build is not in use.
     revision: int | None = None
-    # Subjects of aggregates with dead letters, whose events are parked.
+    # Subjects and fold keys with dead letters, whose events are parked.
     blocked: set[str] = msgspec.field(default_factory=set)
     counts: Counts = Counts()
     discards: Discards = frozenset()
@@ -90,7 +98,7 @@ class DeadLetterState(msgspec.Struct):
         if letters:
             failed = sum(letter.reason is not None for letter in letters)
             self.counts = Counts(self.counts.failed + failed, self.counts.parked + len(letters) - failed)
-            self.blocked.update(letter.message.subject for letter in letters)
+            self.blocked.update(letter.lane for letter in letters)
 
 
 class LetterId(NamedTuple):
@@ -147,13 +155,12 @@ def _is_private(kind: str) -> bool:
 
 
 def keep_first_reason(letters: Iterable[DeadLetter]) -> list[DeadLetter]:
-    """The dead letters in the order of their events; each aggregate's first is failed, all others are parked."""
+    """The dead letters in the order of their events; the first of an aggregate or row failed, all others are parked."""
     seen: set[str] = set()
     ordered: list[DeadLetter] = []
     for letter in sorted(letters, key=lambda letter: letter.message.sequence):
-        subject = letter.message.subject
-        ordered.append(msgspec.structs.replace(letter, reason=None) if subject in seen else letter)
-        seen.add(subject)
+        ordered.append(msgspec.structs.replace(letter, reason=None) if letter.lane in seen else letter)
+        seen.add(letter.lane)
     return ordered
 
 
@@ -170,18 +177,20 @@ async def add(conn: Connection, build: Build, letters: Sequence[DeadLetter]) -> 
             array([letter.type for letter in letters]),
             array(["parked" if letter.reason is None else "failed" for letter in letters]),
             array([letter.reason or "" for letter in letters]),
+            array([letter.fold_key for letter in letters]),
         ),
     )
 
 
-async def remove(conn: Connection, build: Build, stream: str, sequences: Sequence[int]) -> int:
-    """Deletes dead letters; returns how many existed."""
-    return (await conn.execute(_DELETE, (*build.id, stream, list(sequences)))).rowcount
+async def remove(conn: Connection, build: Build, stream: str, sequences: Sequence[int]) -> list[str]:
+    """Deletes dead letters; returns the lane of each that existed."""
+    cursor = await conn.execute(_DELETE, (*build.id, stream, list(sequences)))
+    return [str(lane) for (lane,) in await cursor.fetchall()]
 
 
-async def promote(conn: Connection, build: Build, stream: str, subject: str) -> None:
-    """Marks the aggregate's first dead letter as failed if it was parked."""
-    await conn.execute(_NEXT_HEAD, (_INTERRUPTED, *build.id, stream, subject))
+async def promote(conn: Connection, build: Build, stream: str, lane: str) -> None:
+    """Marks the first dead letter of an aggregate or row as failed if it was parked."""
+    await conn.execute(_NEXT_HEAD, (_INTERRUPTED, *build.id, stream, lane))
 
 
 async def revise(conn: Connection, build: Build) -> None:
@@ -189,12 +198,12 @@ async def revise(conn: Connection, build: Build) -> None:
     await conn.execute(_REVISE, build.id)
 
 
-async def leave_out(conn: Connection, build: Build, stream: str, sequence: int, subject: str) -> bool:
+async def leave_out(conn: Connection, build: Build, stream: str, sequence: int) -> bool:
     """Removes a discarded event from the build's dead letters; returns whether it was one."""
-    if not await remove(conn, build, stream, [sequence]):
-        return False
-    await promote(conn, build, stream, subject)
-    return True
+    lanes = await remove(conn, build, stream, [sequence])
+    for lane in lanes:
+        await promote(conn, build, stream, lane)
+    return bool(lanes)
 
 
 async def revision(conn: Connection, build: Build) -> int | None:

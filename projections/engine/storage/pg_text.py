@@ -11,6 +11,7 @@ from typing import Any
 from uuid import UUID
 
 import msgspec
+from psycopg import errors
 
 # The catalog's name for the type of timestamp columns.
 MOMENTS = "timestamp with time zone"
@@ -25,6 +26,18 @@ _IN_LINES = (("\\", "\\\\"), ("\t", "\\t"), ("\n", "\\n"), ("\r", "\\r"))
 
 class UnsupportedValue(ValueError):
     """A value cannot be stored in a column."""
+
+
+# The errors of a row that PostgreSQL refuses: bad data, a constraint, a row twice in a statement, a value too large,
+# JSON nested too deeply.
+REFUSALS = (
+    errors.DataError,
+    errors.IntegrityError,
+    errors.CardinalityViolation,
+    errors.ProgramLimitExceeded,
+    errors.StatementTooComplex,
+    UnsupportedValue,
+)
 
 
 def to_pg_text(value: object) -> str | None:

@@ -160,6 +160,15 @@ STEPS = (
         "a flag for projections that have failed",
         "ALTER TABLE projection_errors ADD COLUMN failing boolean NOT NULL DEFAULT false;",
     ),
+    Step(
+        "the row that a dead letter is folded into",
+        """
+        -- Its table and key, whose later events wait with it; NULL: it is not folded, its aggregate's events wait.
+        ALTER TABLE projection_dead_letters ADD COLUMN fold_key text;
+        CREATE INDEX projection_dead_letters_lane
+            ON projection_dead_letters (projection, version, build, (coalesce(fold_key, subject)), sequence);
+        """,
+    ),
 )
 
 

@@ -1,0 +1,92 @@
+"""Folds one row anew from the stream, up to its first dead letter; the dead letters are then retried onto that row.
+
+So the row also heals from what an earlier state of the code has made of it.
+"""
+
+from contracts.subjects import passes
+from infra.operator_errors import OperatorError
+from projections.engine.apply.folding.fold_batches import FoldBatches, FoldEvent, key_of_lane
+from projections.engine.apply.row_merging import RowGroup
+from projections.engine.dead_letters.queries import DeadLetterRow
+from projections.engine.folds import Row
+from projections.engine.projection import Projection
+from projections.engine.storage.dead_letters import Discards, reason_of
+from projections.engine.storage.tables import Table
+from streams.log import Log
+from streams.message import Message
+
+# Events read at once.
+_PAGE = 2_000
+
+
+class CannotFoldAnew(OperatorError):
+    """The current code does not fold an event that was applied before."""
+
+    def __init__(self, letter: DeadLetterRow, reason: str) -> None:
+        super().__init__(f"the row of {letter.id} cannot be folded anew: {reason}; raise the projection's version")
+
+
+class RowFromStream:
+    """The row that a dead letter is folded into."""
+
+    def __init__(
+        self, projection: type[Projection], known_tables: dict[str, Table], letter: DeadLetterRow, fold_key: str
+    ) -> None:
+        """
+        Raises:
+            CannotFoldAnew: the projection no longer folds such events.
+        """
+        self._folding = FoldBatches(projection, known_tables)
+        fold = self._folding.folds.get(letter.type)
+        if fold is None:
+            raise CannotFoldAnew(letter, f"{letter.type} is not folded any more")
+        self._letter = letter
+        self._fold_key = fold_key
+        self._table = fold.table
+        self._filter = projection.filters()[letter.stream]
+        # The subjects of all of the row's events, as one pattern.
+        self.subjects = self._folding.tables[fold.table].subjects_of(fold, letter.aggregate_id)
+
+    async def before(self, log: Log, sequence: int, discards: Discards) -> list[RowGroup]:
+        """The row as the events before the sequence make it, as the groups that write it.
+
+        Raises:
+            CannotFoldAnew: one of the events cannot be folded.
+            KeyUnknown: an event's row cannot be determined.
+            Unavailable: the stream cannot be read.
+        """
+        row: Row | None = None
+        after = 0
+        while page := await log.read(self.subjects, after=after, limit=_PAGE):
+            for message in page:
+                if message.sequence >= sequence:
+                    break
+                event = self._own(message) if (message.stream, message.sequence) not in discards else None
+                if event is not None:
+                    row = self._next(row, event)
+            after = page[-1].sequence
+            if after >= sequence - 1:
+                break
+        key = key_of_lane(self._fold_key)
+        return await self._folding.groups(self._table, {key: row}, existing=[key])
+
+    def _own(self, message: Message) -> FoldEvent | None:
+        """The event if it is folded into the row."""
+        if self._filter is not None and not passes(message.subject, self._filter):
+            return None
+        envelope = message.opened or message.envelope()
+        if envelope.type not in self._folding.folds:
+            return None
+        taken = self._folding.take(message, envelope, set())
+        if isinstance(taken, FoldEvent):
+            return taken if taken.lane == self._fold_key else None
+        if taken.lane == self._fold_key:
+            raise CannotFoldAnew(self._letter, f"{message.stream} {message.sequence}: {taken.reason}")
+        return None
+
+    def _next(self, row: Row | None, event: FoldEvent) -> Row | None:
+        try:
+            return event.fold.apply(row, event.event)
+        except Exception as error:
+            reason = f"{event.message.stream} {event.message.sequence}: {reason_of(error, event.event.type)}"
+            raise CannotFoldAnew(self._letter, reason) from error

@@ -1,0 +1,172 @@
+"""Folds: handlers that compute a row from its previous state and one event, in the order of the stream.
+
+A fold owns its table: nothing else writes the rows, so the engine loads those that a batch needs with one statement,
+folds in memory and writes them back with one statement.
+"""
+
+import typing
+from collections.abc import Callable, Collection, Iterator, Mapping
+from types import UnionType
+from typing import Any, NamedTuple, TypeVar
+
+import msgspec
+
+from contracts.aggregate_types import AGGREGATE_TYPE_OF
+from contracts.envelope import Recorded
+from contracts.events.event import Event
+from contracts.subjects import all_of, passes
+from projections.engine.changes import Values
+
+Row = msgspec.Struct
+FoldMethod = Callable[[Any, Recorded[Any]], Row | None]
+KeyOf = Callable[[Recorded[Any]], Values]
+Marked = TypeVar("Marked", bound=Callable[..., Row | None])
+
+_FOLDS = "__folds__"
+
+
+class _Mark(NamedTuple):
+    events: tuple[type[Event], ...]
+    table: str
+    key: str | KeyOf
+
+
+def folds(*events: type[Event], table: str, key: str | KeyOf) -> Callable[[Marked], Marked]:
+    """Marks a method `(self, row: Row | None, event: Recorded[…]) -> Row | None` as the fold of these events.
+
+    The row is None if there is none; returning None deletes it. `Row` is a msgspec struct whose fields are columns of
+    the table, without the key.
+
+    `table`: the name inside the braces of the projection's DDL.
+    `key`: the event's row by the columns of the primary key. A column's name alone stands for the id of the event's
+        aggregate, in the only column of the key.
+    """
+
+    def mark(method: Marked) -> Marked:
+        setattr(method, _FOLDS, _Mark(events, table, key))
+        return method
+
+    return mark
+
+
+class Fold(NamedTuple):
+    """How the events of one type change the rows of a table."""
+
+    table: str
+    row: type[Row]
+    method: FoldMethod
+    # The column that holds the aggregate's id; None: `key` computes the key.
+    aggregate_column: str | None
+    key: KeyOf | None
+    # The projection, the method and its line, for errors.
+    place: str
+
+    def apply(self, row: Row | None, event: Recorded[Any]) -> Row | None:
+        """The row after the event.
+
+        Raises:
+            Exception: the method's error; TypeError if it returns something else than a row.
+        """
+        after = self.method(row, event)
+        if after is not None and type(after) is not self.row:
+            raise TypeError(f"{self.place}: it returns a {type(after).__name__} instead of a {self.row.__name__}")
+        return after
+
+
+class FoldedTable(msgspec.Struct, frozen=True):
+    """A table that only folds write."""
+
+    name: str
+    row: type[Row]
+    # The only stream whose events are folded into it.
+    stream: str
+    # The subjects of its events, as patterns.
+    patterns: tuple[str, ...]
+
+    def may_fold(self, subject: str) -> bool:
+        """Whether an event on the subject may be one that is folded into the table."""
+        return any(passes(subject, pattern) for pattern in self.patterns)
+
+    def subjects_of(self, fold: Fold, aggregate_id: str) -> str:
+        """The narrowest pattern of subjects that has all events of a key; `aggregate_id`: of one of its events."""
+        if len(self.patterns) > 1:
+            return all_of(self.stream)
+        (pattern,) = self.patterns
+        if fold.aggregate_column is not None and pattern.count("*") == 1 and pattern.endswith("*"):
+            return pattern[:-1] + aggregate_id
+        return pattern
+
+
+def declared_folds(
+    owner: object, name: str, streams: Collection[str], tables: Collection[str], handled: Collection[str]
+) -> dict[str, Fold]:
+    """The folds of a projection by event type.
+
+    `streams`, `tables`: the projection's. `handled`: the event types that it handles otherwise.
+
+    Raises:
+        ValueError: a fold is not declared correctly.
+    """
+    declared: dict[str, Fold] = {}
+    for method, mark in _marked(owner):
+        place = f"projection {name}, {method.__name__} in line {method.__code__.co_firstlineno}"
+        if mark.table not in tables:
+            raise ValueError(f"{place}: there is no table {{{mark.table}}}")
+        column, key = (mark.key, None) if isinstance(mark.key, str) else (None, mark.key)
+        fold = Fold(mark.table, _row_type(method, place), method, column, key, place)
+        for event in mark.events:
+            if event.TYPE in handled or event.TYPE in declared:
+                raise ValueError(
+                    f"{place}: {event.__name__} has another handler; a folded event has only one: fold it in another"
+                    " projection"
+                )
+            stream = AGGREGATE_TYPE_OF[event.TYPE].stream
+            if stream not in streams:
+                raise ValueError(f"{place}: {event.__name__} is not in the projection's streams, but in {stream}")
+            declared[event.TYPE] = fold
+    for table in {fold.table for fold in declared.values()}:
+        _folded_table(table, declared)
+    return declared
+
+
+def folded_tables(declared: Mapping[str, Fold]) -> dict[str, FoldedTable]:
+    """The tables that the folds own, by name."""
+    return {name: _folded_table(name, declared) for name in dict.fromkeys(fold.table for fold in declared.values())}
+
+
+def _folded_table(name: str, declared: Mapping[str, Fold]) -> FoldedTable:
+    of_table = {kind: fold for kind, fold in declared.items() if fold.table == name}
+    first = next(iter(of_table.values()))
+    kinds = [AGGREGATE_TYPE_OF[kind] for kind in of_table]
+    for kind, fold in of_table.items():
+        if AGGREGATE_TYPE_OF[kind].stream != kinds[0].stream:
+            raise ValueError(
+                f"{fold.place}: a fold reads one stream, and {{{name}}} is folded from {kinds[0].stream} and"
+                f" {AGGREGATE_TYPE_OF[kind].stream}"
+            )
+        if fold.row is not first.row:
+            raise ValueError(
+                f"{fold.place}: the rows of {{{name}}} are of one type, {first.row.__name__} or {fold.row.__name__}"
+            )
+    patterns = tuple(dict.fromkeys(kind.pattern for kind in kinds))
+    return FoldedTable(name, first.row, kinds[0].stream, patterns)
+
+
+def _marked(owner: object) -> Iterator[tuple[Any, _Mark]]:
+    for attribute in dict.fromkeys(name for kind in reversed(type(owner).__mro__) for name in vars(kind)):
+        method = getattr(owner, attribute, None)
+        if isinstance(mark := getattr(method, _FOLDS, None), _Mark):
+            yield method, mark
+
+
+def _row_type(method: Callable[..., object], place: str) -> type[Row]:
+    """The struct of `-> Row | None`."""
+    try:
+        returned = typing.get_type_hints(method).get("return")
+    except NameError as error:
+        raise ValueError(f"{place}: its row type is unknown: {error}") from error
+    parts = typing.get_args(returned) if typing.get_origin(returned) in (UnionType, typing.Union) else (returned,)
+    rows = [part for part in parts if isinstance(part, type) and issubclass(part, Row)]
+    if len(rows) != 1 or not set(parts) <= {*rows, type(None)}:
+        raise ValueError(f"{place}: a fold returns a msgspec struct or None, as in `-> Row | None`")
+    return rows[0]
