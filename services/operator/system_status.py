@@ -9,6 +9,7 @@ from nats.aio.client import Client as NATS
 from nats.errors import Error as NatsError
 from psycopg import Error as DatabaseError
 
+from contracts.durable_consumers import DURABLES
 from contracts.errors import VestnikError
 from contracts.services import GATEWAY, OPERATOR, RPC_SERVICES
 from contracts.subjects import STREAMS
@@ -33,6 +34,7 @@ from projections.engine.storage.connections import connect
 from projections.registry import broken, choose
 from streams.jetstream.api import JetStream, Refused
 from streams.jetstream.requests import RequestFailed
+from streams.reactions.status import ReactionStatus, reaction_statuses, unknown_reactions
 
 _GATEWAY_SECONDS = 2.0
 # To connect; and for all queries over the connection.
@@ -64,6 +66,8 @@ class Status(msgspec.Struct, frozen=True):
     # Without NATS there are no streams. Without PostgreSQL each projection is `unknown`.
     streams: list[StreamStatus]
     projections: list[ProjectionStatus]
+    # In the order of contracts/durable_consumers.py; without NATS each is `unknown`.
+    reactions: list[ReactionStatus]
     services: list[ServiceStatus]
     unreachable: list[UnreachableServer]
     # Whether the event store refuses writes since it has no space left.
@@ -81,14 +85,15 @@ async def collect_status(settings: Settings, nc: NATS | None = None) -> Status:
         *(_service(settings, name, urls.get(name, [])) for name in _services(settings)),
         _gateway(settings, urls.get(GATEWAY, [])),
     )
-    streams, projections, unreachable, out_of_space = await servers
-    return Status(datetime.now(UTC), streams, projections, list(services), unreachable, out_of_space)
+    streams, projections, reactions, unreachable, out_of_space = await servers
+    return Status(datetime.now(UTC), streams, projections, reactions, list(services), unreachable, out_of_space)
 
 
 async def _servers(
     settings: Settings, connection: NATS | None
-) -> tuple[list[StreamStatus], list[ProjectionStatus], list[UnreachableServer], bool]:
+) -> tuple[list[StreamStatus], list[ProjectionStatus], list[ReactionStatus], list[UnreachableServer], bool]:
     out_of_space = False
+    reactions = unknown_reactions(DURABLES)
     unreachable: list[UnreachableServer] = []
     nc = connection
     streams: list[StreamStatus] = []
@@ -96,7 +101,10 @@ async def _servers(
         try:
             nc = nc or await connect_nats(settings, "operator-status", patience=_CONNECT_SECONDS)
             async with asyncio.timeout(_ANSWER_SECONDS):
-                streams = list(await asyncio.gather(*(stream_status(nc, stream) for stream in STREAMS)))
+                found = asyncio.gather(*(stream_status(nc, stream) for stream in STREAMS))
+                statuses = reaction_statuses(nc, DURABLES, patience=_ANSWER_SECONDS)
+                found_streams, reactions = await asyncio.gather(found, statuses)
+                streams = list(found_streams)
                 out_of_space = await JetStream(nc, patience=_ANSWER_SECONDS).is_full()
         except (*_NATS_SILENT, OSError, TimeoutError, VestnikError) as error:
             unreachable.append(_unreachable(NATS_SERVER, error))
@@ -115,7 +123,7 @@ async def _servers(
     finally:
         if nc is not None and nc is not connection:
             await nc.close()
-    return streams, projections, unreachable, out_of_space
+    return streams, projections, reactions, unreachable, out_of_space
 
 
 async def _projections(settings: Settings, nc: NATS | None, streams: list[StreamStatus]) -> list[ProjectionStatus]:

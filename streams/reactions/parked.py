@@ -8,6 +8,7 @@ A retry is a value with the state `retrying`: the reaction consumes the changes 
 of the service's replicas attempts it, also when all of them are down at the moment.
 """
 
+from collections import Counter
 from collections.abc import AsyncGenerator
 from datetime import datetime
 from typing import Literal, NamedTuple, Self
@@ -94,6 +95,9 @@ class ParkedEvents:
         self._stream = stream_of_bucket(self._bucket)
         self._values = KeyValue(nc, self._bucket, patience=patience)
         self._jetstream = JetStream(nc, patience=patience)
+        # The parked events by reaction, as of that sequence of the bucket's stream; None: there is no bucket.
+        self._counts: Counter[str] = Counter()
+        self._counted_at: int | None = None
 
     async def get(self, parked: ParkedId) -> ParkedEvent | None:
         """The event from the leader's copy; None if it was never parked, or settled long ago.
@@ -127,6 +131,23 @@ class ParkedEvents:
                 after = message.sequence
                 if (parked := opened(message)) is not None:
                     yield parked
+
+    async def counts(self) -> Counter[str]:
+        """How many events each reaction has parked; read again only after a change.
+
+        Raises:
+            Unavailable: the event store does not answer.
+        """
+        try:
+            last = await self._jetstream.last_sequence(self._stream)
+        except (Refused, RequestFailed) as failure:
+            raise Unavailable from failure
+        if last != self._counted_at:
+            self._counts = Counter()
+            if last is not None:
+                self._counts.update([parked.reaction async for parked in self.all() if not parked.is_settled])
+            self._counted_at = last
+        return self._counts
 
     async def park(self, durable: Durable, message: Message, event_type: str, error: str, attempts: int) -> None:
         """Parks an event, unless it is parked already.

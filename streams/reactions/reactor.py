@@ -7,7 +7,9 @@ event whose effect goes on failing is parked, and the others go on.
 
 import asyncio
 import logging
+import time
 from collections.abc import Awaitable, Callable
+from contextlib import suppress
 
 import msgspec
 from nats.aio.client import Client
@@ -19,11 +21,15 @@ from contracts.envelope import Recorded
 from contracts.errors import Unavailable, VestnikError
 from contracts.events.event import Event
 from contracts.tracing.spans import Span, SpanKind, child
+from streams.jetstream.api import JetStream, Refused
 from streams.jetstream.key_value import Changed
+from streams.jetstream.requests import RequestFailed
 from streams.message import Message
 from streams.reactions.consumer import DurableConsumer
+from streams.reactions.metrics import ATTEMPTS, LAG, PARKED, SECONDS, WAITING
 from streams.reactions.parked import ParkedEvent, ParkedEvents, ParkedId, opened
 from streams.reactions.retries import DEFAULT_RETRIES, Retries, RetryLater, UnknownEvent, may_pass
+from streams.reactions.status import consumer_state
 from streams.reader import Reader
 
 _LOG = logging.getLogger(__name__)
@@ -34,6 +40,8 @@ _LONGEST_PAUSE = 300.0
 _LAST_WAIT = 5.0
 # Seconds to read the event of a retry.
 _READ_WITHIN = 10.0
+# Seconds between two reports of the reaction's figures.
+_REPORTS_EVERY = 10.0
 
 Effect = Callable[[Recorded[Event]], Awaitable[None]]
 
@@ -73,6 +81,19 @@ class EventReactor:
             for _ in range(self._at_once):
                 workers.create_task(self._work(self._durable.name, self._events, self._settle))
             workers.create_task(self._work(retries_of(self._durable).name, self._requested, self._retry))
+            workers.create_task(self._report())
+
+    async def _report(self) -> None:
+        """Reports lag, waiting and parked events until cancelled."""
+        name = self._durable.name
+        jetstream = JetStream(self._nc)
+        while True:
+            with suppress(VestnikError, Refused, RequestFailed):
+                if (state := await consumer_state(jetstream, self._durable)) is not None:
+                    LAG.labels(name).set(state.num_pending)
+                    WAITING.labels(name).set(state.num_ack_pending)
+                PARKED.labels(name).set((await self._parked.counts())[name])
+            await asyncio.sleep(_REPORTS_EVERY)
 
     async def _work(self, name: str, consumer: DurableConsumer, handle: Callable[[Msg], Awaitable[None]]) -> None:
         pause = self._retries.first_pause
@@ -107,12 +128,19 @@ class EventReactor:
         except Exception as error:
             if self._retries.are_used_up(attempt, error) and await self._park(message, error, attempt):
                 await delivered.ack()
+                self._count("parked")
                 return
+            is_failure = not isinstance(error, RetryLater) or error.is_failure
+            self._count("failed" if is_failure else "waiting")
             pause = self._retries.pause(attempt, error)
             self._log_failure(message.sequence, pause, error)
             await delivered.nak(delay=pause)
         else:
             await delivered.ack()
+            self._count("done")
+
+    def _count(self, outcome: str) -> None:
+        ATTEMPTS.labels(self._durable.name, outcome).inc()
 
     async def _attempt(self, message: Message) -> None:
         """Attempts the effect of an event, in a span.
@@ -126,6 +154,7 @@ class EventReactor:
         except (LookupError, msgspec.DecodeError) as error:
             raise UnknownEvent(f"the event cannot be read: {error}") from error
         span = self._begin_span(event)
+        begun = time.perf_counter()
         failure = ""
         try:
             if span is not None:
@@ -135,6 +164,7 @@ class EventReactor:
             failure = type(error).__name__
             raise
         finally:
+            SECONDS.labels(self._durable.name).observe(time.perf_counter() - begun)
             if span is not None:
                 span.end(failure)
 

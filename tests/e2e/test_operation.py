@@ -17,6 +17,7 @@ import pytest
 from prometheus_client.parser import text_string_to_metric_families
 from psycopg import sql
 
+from contracts.durable_consumers import DURABLES
 from contracts.subjects import STREAMS
 from projections.conversations import Conversations
 from tests.e2e.people import Api, Json, eventually
@@ -53,6 +54,15 @@ async def test_the_status_says_how_far_each_projection_is_in_events_and_in_secon
         assert set(row["dead_letters"]) == {"failed", "parked"}
         assert row["bytes"] > 0
         assert row["checkpoint_at"]
+
+    async def done() -> bool:
+        rows = (await said(api, "status"))["reactions"]
+        assert {row["name"] for row in rows} == {durable.name for durable in DURABLES}
+        return all(
+            (row["state"], row["lag"], row["lag_seconds"], row["parked"]) == ("running", 0, 0, 0) for row in rows
+        )
+
+    await eventually(done, "every reaction at its stream's end")
 
 
 async def test_every_process_tells_its_figures_at_the_place_that_the_status_names(api: Api) -> None:
@@ -153,6 +163,7 @@ def test_the_status_says_what_is_not_reachable_and_shows_the_rest(own_system: Sy
     assert [each["part"] for each in found["unreachable"]] == [part]
     if missing == "streams":
         assert found["streams"] == []
+        assert {row["state"] for row in found["reactions"]} == {"unknown"}
         assert all(row["lag"] is None and row["state"] == "live" for row in found["projections"])
     else:
         assert len(found["streams"]) == len(STREAMS)

@@ -16,6 +16,7 @@ import projections.engine.metrics
 import services.messaging.pages.metrics
 import services.operator.anomalies.metrics
 import streams.metrics
+import streams.reactions.metrics
 from infra.devtools.dashboards.catalogue import DASHBOARDS
 from services.gateway.observability.live_metrics import LiveMetrics
 from services.gateway.observability.metrics import Metrics
@@ -33,6 +34,7 @@ def families() -> Iterator[tuple[Metric, tuple[str, ...]]]:
         infra.rpc.clock_skew,
         projections.engine.metrics,
         streams.metrics,
+        streams.reactions.metrics,
         infra.runtime.service_process,
         infra.security.certificate_expiry,
         services.messaging.pages.metrics,

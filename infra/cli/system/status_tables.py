@@ -11,9 +11,11 @@ from infra.cli.output.projection_progress import time_left
 from infra.cli.output.tables import Column, fitted
 from projections.engine.status.status import ProjectionStatus
 from services.operator.system_status import Status
+from streams.reactions.status import ReactionStatus
 
 _COLOURS = {
     "live": "green",
+    "running": "green",
     "serving": "green",
     "building": "yellow",
     "returning": "yellow",
@@ -38,6 +40,15 @@ _PROJECTIONS = (
     Column("events/s", is_number=True, optional=3),
     Column("dead letters", is_number=True, is_text=True),
     Column("size", is_number=True, optional=5),
+    Column("state", is_text=True),
+)
+_REACTIONS = (
+    Column("reaction"),
+    Column("lag", is_number=True),
+    Column("lag s", is_number=True, optional=1),
+    Column("waiting", is_number=True, optional=2),
+    Column("attempts/s", is_number=True, optional=3),
+    Column("parked", is_number=True, is_text=True),
     Column("state", is_text=True),
 )
 _SERVICES = (Column("service"), Column("state"))
@@ -75,10 +86,23 @@ def _parts(state: Status, width: int) -> Iterator[RenderableType]:
         )
         for projection in state.projections
     ]
+    reactions = [
+        (
+            reaction.name,
+            "?" if reaction.lag is None else f"{reaction.lag:,}",
+            _seconds(reaction),
+            f"{reaction.waiting:,}",
+            f"{reaction.attempts_per_second:,.1f}",
+            f"[red]{reaction.parked:,}[/]" if reaction.parked else "0",
+            _coloured(reaction.state),
+        )
+        for reaction in state.reactions
+    ]
     services = [(service.name, _coloured(service.state)) for service in state.services]
     for title, columns, rows in (
         ("Streams", _STREAMS, streams),
         ("Projections", _PROJECTIONS, projections),
+        ("Reactions", _REACTIONS, reactions),
         ("Services", _SERVICES, services),
     ):
         if rows:
@@ -99,11 +123,11 @@ def _parts(state: Status, width: int) -> Iterator[RenderableType]:
             yield Text(f"{projection.name}: last error at {at}: {projection.last_error.error}", style="yellow")
 
 
-def _seconds(projection: ProjectionStatus) -> str:
-    if projection.lag_seconds is None:
+def _seconds(follower: ProjectionStatus | ReactionStatus) -> str:
+    if follower.lag_seconds is None:
         return "?"
-    text = f"{projection.lag_seconds:,.1f}"
-    return f"[red]{text}[/]" if projection.lag_seconds >= _LATE else text
+    text = f"{follower.lag_seconds:,.1f}"
+    return f"[red]{text}[/]" if follower.lag_seconds >= _LATE else text
 
 
 def _letters(projection: ProjectionStatus) -> str:

@@ -180,5 +180,34 @@ PROJECTIONS = Dashboard(
                 ),
             ),
         ),
+        Section(
+            "Reactions",
+            (
+                Panel(
+                    title="Lag of reactions",
+                    description="How many events has no process attempted yet? Runbook: dead-letter.md.",
+                    queries=(Query("max by (reaction) (vestnik_reaction_lag_events)", "{{reaction}}"),),
+                ),
+                Panel(
+                    title="Attempts of reactions",
+                    description="How many effects are done, fail or wait for their turn?",
+                    queries=(
+                        Query(
+                            "sum by (reaction, outcome) (rate(vestnik_reaction_attempts_total[$__rate_interval]))",
+                            "{{reaction}} {{outcome}}",
+                        ),
+                    ),
+                    unit="ops",
+                ),
+                Panel(
+                    title="Parked and waiting events of reactions",
+                    description="Which effects wait for an operator, and which for their next attempt?",
+                    queries=(
+                        Query("max by (reaction) (vestnik_reaction_parked_events)", "{{reaction}} parked"),
+                        Query("max by (reaction) (vestnik_reaction_waiting)", "{{reaction}} waiting"),
+                    ),
+                ),
+            ),
+        ),
     ),
 )

@@ -26,6 +26,7 @@ from streams.log import Append, Log
 from streams.reactions.parked import ParkedEvent, ParkedEvents, ParkedId
 from streams.reactions.reactor import EventReactor
 from streams.reactions.retries import Retries, RetryLater
+from streams.reactions.status import ReactionStatus, reaction_statuses
 from streams.topology import ensure_bucket, ensure_stream, settings_of_bucket
 
 PATIENCE = 60
@@ -313,3 +314,37 @@ async def test_without_a_bucket_nothing_is_parked_and_nothing_is_lost(streams: C
         assert await failing.parked.get(ParkedId(EVERYTHING.name, AUTH, 1)) is None
         del failing.errors[bad]
         await failing.until_done(bad)
+
+
+async def test_its_status_says_how_far_a_reaction_is_what_waits_and_what_is_parked(
+    failing: Failing, streams: Client
+) -> None:
+    async def status() -> ReactionStatus:
+        (found,) = await reaction_statuses(streams, [EVERYTHING], patience=PATIENCE)
+        return found
+
+    async def until(state: str) -> ReactionStatus:
+        async with asyncio.timeout(PATIENCE):
+            while (found := await status()).state != state:
+                pass
+        return found
+
+    class Full(RetryLater):
+        is_failure = False
+
+    assert ((await status()).state, (await status()).lag) == ("missing", None)
+    await failing.user_created(ZeroDivisionError())
+    await failing.user_created(Full("no room"))
+    done = await failing.user_created()
+    async with failing.running():
+        await failing.until(lambda events: len(events) == 1)
+        await failing.until_done(done)
+        found = await until("running")
+        assert (found.lag, found.lag_seconds, found.waiting, found.parked) == (0, 0.0, 1, 1)
+        # The event that waits is the second.
+        assert (found.position, found.attempts >= 5) == (1, True)
+    await failing.user_created()
+    stopped = await until("stopped")
+    assert (stopped.lag, stopped.parked) == (1, 1)
+    assert stopped.lag_seconds is not None
+    assert 0 < stopped.lag_seconds < PATIENCE

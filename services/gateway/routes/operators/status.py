@@ -1,4 +1,4 @@
-"""Routes of the streams, projections and services as they are now, and of the streams' rates."""
+"""Routes of the streams, projections, reactions and services as they are now, and of the streams' rates."""
 
 from typing import Annotated, Literal
 
@@ -57,6 +57,20 @@ class ProjectionState(msgspec.Struct, frozen=True):
     kept_bytes: int
 
 
+class ReactionState(msgspec.Struct, frozen=True, kw_only=True):
+    name: str
+    service: str
+    stream: str
+    state: Annotated[str, Meta(description="`running`, `stopped`, `missing` or `unknown`; more may be added.")]
+    position: Annotated[int, Meta(description="Up to here every event of its stream is done or parked.")]
+    lag: Annotated[int | None, Meta(description="Events that it has not attempted yet; null if unknown.")]
+    lag_seconds: float | None
+    waiting: Annotated[int, Meta(description="Events that wait for their next attempt, or are attempted now.")]
+    attempts: Annotated[int, Meta(description="Attempts since it exists.")]
+    attempts_per_second: float
+    parked: Annotated[int, Meta(description="Events that wait for an operator.")]
+
+
 class ServiceState(msgspec.Struct, frozen=True):
     name: str
     state: Annotated[str, Meta(description="`serving`, `partly`, `not_ready` or `down`; more may be added.")]
@@ -74,6 +88,7 @@ class SystemStatus(msgspec.Struct, frozen=True):
     services: list[ServiceState]
     unreachable: Annotated[list[SilentServer], Meta(description="Servers that do not answer.")]
     out_of_space: Annotated[bool, Meta(description="Writes are refused: the event store has no space left.")] = False
+    reactions: list[ReactionState] = []
 
 
 class StreamRates(msgspec.Struct, frozen=True, kw_only=True):
@@ -104,7 +119,9 @@ async def rates(incoming: Request[RatesQuery, NoBody]) -> Response:
 
 
 ROUTES: tuple[AnyEndpoint, ...] = (
-    operator_route("GET", "status", "Streams, projections and services", status, NoQuery, NoBody, SystemStatus),
+    operator_route(
+        "GET", "status", "Streams, projections, reactions and services", status, NoQuery, NoBody, SystemStatus
+    ),
     operator_route(
         "GET",
         "rates",

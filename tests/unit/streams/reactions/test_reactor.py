@@ -2,6 +2,7 @@
 
 import asyncio
 from typing import cast
+from unittest.mock import AsyncMock
 
 import pytest
 from nats.aio.client import Client
@@ -51,7 +52,11 @@ async def ignore(event: Recorded[Event]) -> None:
     pass
 
 
-async def test_a_reactor_stops_although_the_client_library_lost_the_cancellation() -> None:
+async def test_a_reactor_stops_although_the_client_library_lost_the_cancellation(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    # The figures need a server.
+    monkeypatch.setattr(EventReactor, "_report", AsyncMock())
     subscription = LossySubscription()
     reactor = EventReactor(cast("Client", FakeNats(subscription)), PASSWORD_ENDINGS, ignore, at_once=1)
     running = asyncio.create_task(reactor.run())

@@ -7,12 +7,14 @@ import msgspec
 import pytest
 from rich.console import Console
 
+from contracts.durable_consumers import DURABLES
 from contracts.subjects import STREAMS
 from infra.cli.system.status_tables import problems, tables
 from projections.engine.running.last_errors import LastError
 from projections.engine.status.status import DeadLetters, Filled, ProjectionStatus, StreamStatus, unknown_statuses
 from projections.registry import choose
 from services.operator.system_status import ServiceStatus, Status, UnreachableServer
+from streams.reactions.status import ReactionStatus, unknown_reactions
 
 NOON = datetime(2026, 1, 31, 12, tzinfo=UTC)
 PROJECTION = ProjectionStatus(
@@ -32,12 +34,27 @@ PROJECTION = ProjectionStatus(
     kept_bytes=0,
 )
 
+REACTION = ReactionStatus(
+    name="profile-creation",
+    service="profile",
+    stream="AUTH",
+    state="running",
+    position=3_456,
+    lag=1_500,
+    lag_seconds=61.2,
+    waiting=7,
+    attempts=3_463,
+    attempts_per_second=12.34,
+    parked=2,
+)
+
 
 def shown(*projections: ProjectionStatus) -> str:
     found = Status(
         NOON,
         [StreamStatus("MESSAGING", 3_456, 1_000_000, 3_456)],
         list(projections),
+        [REACTION],
         [ServiceStatus("auth", "down", [])],
         [],
         out_of_space=False,
@@ -67,6 +84,18 @@ def test_each_projection_is_a_row() -> None:
     ]
 
 
+def test_each_reaction_is_a_row() -> None:
+    assert row_of(shown(PROJECTION), "profile-creation") == [
+        "profile-creation",
+        "1,500",
+        "61.2",
+        "7",
+        "12.3",
+        "2",
+        "running",
+    ]
+
+
 def test_dead_letters_and_the_last_error_are_told() -> None:
     late = msgspec.structs.replace(
         PROJECTION,
@@ -92,7 +121,7 @@ def test_a_build_under_way_tells_how_far_it_is() -> None:
 
 
 def test_what_is_not_reachable_is_named() -> None:
-    found = Status(NOON, [], [], [], [UnreachableServer("postgres", "no answer in time")], out_of_space=True)
+    found = Status(NOON, [], [], [], [], [UnreachableServer("postgres", "no answer in time")], out_of_space=True)
     assert problems(found) == [
         "postgres is unreachable: no answer in time",
         "nats is out of space and refuses writes; see docs/runbooks/out-of-space.md",
@@ -101,7 +130,9 @@ def test_what_is_not_reachable_is_named() -> None:
 
 def test_a_stream_that_lacks_events_stands_out() -> None:
     assert "lacks" not in shown(PROJECTION)
-    found = Status(NOON, [StreamStatus("MESSAGING", 3_000, 1_000_000, 3_001)], [PROJECTION], [], [], out_of_space=False)
+    found = Status(
+        NOON, [StreamStatus("MESSAGING", 3_000, 1_000_000, 3_001)], [PROJECTION], [], [], [], out_of_space=False
+    )
     console = Console(file=StringIO(), width=160, color_system=None)
     console.print(tables(found, console.width))
     assert isinstance(console.file, StringIO)
@@ -125,6 +156,7 @@ def test_names_stand_there_whole_on_every_terminal(width: int) -> None:
         NOON,
         [StreamStatus(stream, 123_456_789, 123_456_789_012, 123_456_789) for stream in STREAMS],
         projections,
+        unknown_reactions(DURABLES),
         [ServiceStatus("messaging", "not_ready", [])],
         [],
         out_of_space=False,
@@ -136,5 +168,10 @@ def test_names_stand_there_whole_on_every_terminal(width: int) -> None:
     assert "…" not in text
     assert max(map(len, text.splitlines())) <= width
     words = text.replace("│", " ").split()
-    for name in (*STREAMS, *(each.name for each in projections), "123,456,789"):
+    for name in (
+        *STREAMS,
+        *(each.name for each in projections),
+        *(durable.name for durable in DURABLES),
+        "123,456,789",
+    ):
         assert name in words

@@ -103,6 +103,7 @@ export class Letters {
 
   #told(done) {
     if (done.outcome === "failed") return this.note(say("still", { why: done.reason }));
+    if (done.outcome === "requested") return this.note(say("requested"));
     if (done.outcome === "refused") return this.note(say("refused", { why: done.reason }));
     this.note(say("retried", { n: done.applied }));
   }
@@ -119,7 +120,7 @@ export class Letters {
           return () => (done.outcome === "applied" ? this.note(say("given_up")) : this.#told(done));
         });
       } },
-      el("h2", { id: "discard-title" }, say("discard_title")), el("p", {}, say("discard_hint", one)),
+      el("h2", { id: "discard-title" }, say("discard_title")), el("p", {}, say(one.kind === "reaction" ? "discard_effect_hint" : "discard_hint", one)),
       el("div", { class: "field" }, el("label", { for: "reason" }, say("reason")), reason),
       el("div", { class: "actions" }, el("button", { type: "button", onclick: () => dialog.close() }, say("cancel")), go)));
     document.body.append(dialog);

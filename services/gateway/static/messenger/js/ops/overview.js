@@ -8,7 +8,7 @@ import { moment, number, percent, rate, say, size, span, word } from "./i18n.js"
 // Samples kept of each line: three minutes of them.
 const ROOM = 90;
 const EVERY_MS = 2_000;
-const GOOD = new Set(["live", "serving"]), WAITING = new Set(["building", "returning", "interrupted", "partly", "not_ready"]);
+const GOOD = new Set(["live", "running", "serving"]), WAITING = new Set(["building", "returning", "interrupted", "partly", "not_ready"]);
 // From so many seconds on a read model's lag is seen by people.
 const LATE = 5;
 
@@ -34,6 +34,7 @@ export class Overview {
 
   /** Takes a status in, also while another section is shown: the lines go on. */
   take(status) {
+    status.reactions ??= [];
     const at = Date.parse(status.at);
     const seconds = this.last ? (at - Date.parse(this.last.at)) / 1000 : 0;
     if (seconds < 0.2 && this.last) return;
@@ -50,6 +51,10 @@ export class Overview {
       const before = this.last?.projections.find((other) => other.name === one.name && other.build === one.build);
       if (before && seconds) this.trends.add(`${one.name} ${one.version} ${one.build}`, Math.max(0, moved(one) - moved(before)) / seconds);
     }
+    for (const one of status.reactions) {
+      const before = this.last?.reactions.find((other) => other.name === one.name);
+      if (before && seconds) this.trends.add(`reaction ${one.name}`, Math.max(0, one.attempts - before.attempts) / seconds);
+    }
     this.last = status;
   }
 
@@ -65,14 +70,15 @@ export class Overview {
       this.#tiles(status),
       el("h2", {}, say("streams")), el("div", { class: "streams" }, status.streams.map((one) => this.#stream(one))),
       el("h2", {}, say("read_models")), this.#projections(status.projections),
+      ...(status.reactions.length ? [el("h2", {}, say("reactions")), this.#reactions(status.reactions)] : []),
       el("h2", {}, say("services")), el("ul", { class: "services" }, status.services.map((one) => el("li", { class: "service panel-wide" },
         el("span", { class: `dot ${kind(one.state)}` }), one.name, el("span", {}, word("s", one.state))))));
   }
 
-  #tiles({ streams, projections }) {
+  #tiles({ streams, projections, reactions }) {
     const rates = this.trends.of("all");
     const events = sum(streams, (one) => one.events), bytes = sum(streams, (one) => one.bytes);
-    const failed = sum(projections, (one) => one.dead_letters.failed), parked = sum(projections, (one) => one.dead_letters.parked);
+    const failed = sum(projections, (one) => one.dead_letters.failed) + sum(reactions, (one) => one.parked), parked = sum(projections, (one) => one.dead_letters.parked);
     const live = projections.filter((one) => one.state === "live");
     const last = live.reduce((most, one) => ((one.lag ?? 0) > (most?.lag ?? 0) ? one : most), null);
     return el("dl", { class: "tiles" },
@@ -98,13 +104,30 @@ export class Overview {
         el("td", { colspan: 7, class: "whole" }, say("last_error", { when: moment(one.last_error.at), error: one.last_error.error })))]))));
   }
 
+  #reactions(reactions) {
+    const heads = [["name"], ["state"], ["lag", "right"], ["attempts_rate", "right"], ["trend", "trend"], ["waiting", "right"], ["parked", "right"]];
+    return el("div", { class: "panel-wide" }, el("table", { class: "table reactions" },
+      el("thead", {}, el("tr", {}, heads.map(([name, style]) => el("th", { scope: "col", class: style }, say(name))))),
+      el("tbody", {}, reactions.map((one) => this.#reaction(one)))));
+  }
+
+  #reaction(one) {
+    return el("tr", {},
+      el("td", { class: "whole" }, el("span", { class: "name" }, one.name)),
+      el("td", { data: { name: say("state") } }, el("span", { class: `pill ${kind(one.state)}` }, word("s", one.state))),
+      el("td", { class: "right num", data: { name: say("lag") } }, lag(one)),
+      el("td", { class: "right num", data: { name: say("attempts_rate") } }, rate(one.attempts_per_second)),
+      el("td", { class: "trend" }, this.trends.draw(`reaction ${one.name}`)),
+      el("td", { class: "right num", data: { name: say("waiting") } }, number(one.waiting)),
+      el("td", { class: "right num", data: { name: say("parked") } }, one.parked ? el("a", { class: "pill bad", href: "#/letters" }, number(one.parked)) : "0"));
+  }
+
   #projection(one) {
     const { failed, parked } = one.dead_letters;
-    const late = (one.lag_seconds ?? 0) >= LATE;
     return el("tr", {},
       el("td", { class: "whole" }, el("span", { class: "name" }, one.name), " ", el("small", {}, say("version", one))),
       el("td", { data: { name: say("state") } }, el("span", { class: `pill ${kind(one.state)}` }, word("s", one.state)), one.progress && progress(one)),
-      el("td", { class: "right num", data: { name: say("lag") } }, one.lag === null ? say("unknown") : one.lag ? el("span", { class: late ? "pill wait" : "" }, `${say("lag_events", { n: one.lag })}, ${span(one.lag_seconds ?? 0)}`) : say("lag_none")),
+      el("td", { class: "right num", data: { name: say("lag") } }, lag(one)),
       el("td", { class: "right num", data: { name: say("rate") } }, rate(one.events_per_second)),
       el("td", { class: "trend" }, this.trends.draw(`${one.name} ${one.version} ${one.build}`)),
       el("td", { class: "right num", data: { name: say("dead") } }, failed ? el("a", { class: "pill bad", href: "#/letters" }, number(failed), parked ? ` + ${number(parked)}` : "") : "0"),
@@ -114,6 +137,13 @@ export class Overview {
 
 function tile(name, big, small, style = "") {
   return el("div", { class: `tile panel-wide ${style}` }, el("dt", {}, name), el("dd", { class: "big" }, big), el("dd", {}, small));
+}
+
+/** By how many events a read model or a reaction is behind, and since when. */
+function lag(one) {
+  if (one.lag === null) return say("unknown");
+  if (!one.lag) return say("lag_none");
+  return el("span", { class: (one.lag_seconds ?? 0) >= LATE ? "pill wait" : "" }, `${say("lag_events", { n: one.lag })}, ${span(one.lag_seconds ?? 0)}`);
 }
 
 function progress({ progress: { fraction, seconds_left: left }, name }) {
