@@ -1,7 +1,6 @@
 """What an append's answer says is what is stored, whatever happens to the connection, the server and the caller."""
 
 from collections.abc import Sequence
-from typing import Any
 
 import pytest
 
@@ -53,14 +52,3 @@ _MUTATIONS: dict[str, Mutation] = {
 @pytest.mark.parametrize("name", _MUTATIONS)
 def test_a_fault_in_the_code_is_noticed(name: str) -> None:
     caught(Appends, _MUTATIONS[name], within=200)
-
-
-def test_a_run_repeats_with_its_seed() -> None:
-    def stored(seed: int) -> list[Any]:
-        world = play(Appends, seed)
-        assert isinstance(world, Appends)
-        return [
-            (message.subject, message.headers, message.at_ns) for message in world.server.streams["CONTACT"].messages
-        ]
-
-    assert stored(7) == stored(7)

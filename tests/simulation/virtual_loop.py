@@ -71,6 +71,7 @@ def virtual(loop: VirtualLoop, seed: int) -> Iterator[None]:
     try:
         with (
             patch.object(time, "monotonic", loop.time),
+            patch.object(time, "perf_counter", loop.time),
             patch.object(time, "time_ns", lambda: int(loop.now * 1_000_000_000)),
             patch.object(repository, "_clock", loop.time),
         ):

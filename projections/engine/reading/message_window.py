@@ -49,7 +49,10 @@ class Window:
         messages = self._messages[first : first + limit]
         left = len(self._messages) - first - len(messages)
         end = messages[-1].sequence if left else self.end
-        gaps = [gap for gap in self._gaps if position < gap.first and gap.last <= end]
+        # A gap that grew after the position was read is returned from there on.
+        gaps = [
+            Gap(gap.stream, max(gap.first, position + 1), gap.last) for gap in self._gaps if position < gap.last <= end
+        ]
         return ReadBatch(messages, end, self._pending + left, gaps)
 
     def _make_room(self, most: int) -> None:

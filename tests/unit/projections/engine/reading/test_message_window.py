@@ -120,3 +120,11 @@ def test_gaps_go_to_those_who_have_not_had_them() -> None:
     assert held.after(0, 2).gaps == gaps[:1]
     assert held.after(4, 10).gaps == gaps[1:]
     assert held.after(6, 10).gaps == []
+
+
+def test_a_position_within_a_gap_gets_the_rest_of_the_gap() -> None:
+    window = Window(4)
+    window.add(ReadBatch([], 8, 0, [Gap("S", 5, 8)]))
+    assert window.after(4, 10).gaps == [Gap("S", 5, 8)]
+    assert window.after(6, 10).gaps == [Gap("S", 7, 8)]
+    assert window.after(8, 10).gaps == []

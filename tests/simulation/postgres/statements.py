@@ -1,0 +1,135 @@
+"""The statements that the projection engine sends while it applies events, on the simulated database.
+
+Each is recognized by its text. A statement that is not simulated fails the run.
+"""
+
+import json
+import re
+from collections.abc import Callable, Sequence
+from typing import Any
+
+from projections.engine.storage.schema import STEPS
+from tests.simulation.postgres.database import BuildId, Database, Effect, Key, Row
+
+Answer = list[tuple[object, ...]]
+_UPSERT = re.compile(
+    r'INSERT INTO "(?P<table>\w+)" AS t \((?P<columns>[^)]*)\) SELECT .*? FROM \((?P<source>SELECT .*)\) AS s'
+    r" ORDER BY .* ON CONFLICT \((?P<key>[^)]*)\) DO (?P<action>.*)"
+)
+_ASSIGNMENT = re.compile(r'"(\w+)" = (EXCLUDED|COALESCE\(t\."\w+" \+ EXCLUDED)')
+_ONLY_IF_MOVED = "current_setting('vestnik.moved', true) IS DISTINCT FROM '0'"
+# The columns that the catalog shows for a table, with the place of each in the key; by the end of the view's name.
+Catalog = dict[str, Answer]
+
+
+class Transaction:
+    """One session's transaction: the effects of its commit, and whether it has moved its checkpoint."""
+
+    def __init__(self) -> None:
+        self.effects: list[Effect] = []
+        self.moved: bool | None = None
+
+
+class Statements:
+    def __init__(self, database: Database, catalog: Catalog) -> None:
+        self._database = database
+        self._catalog = catalog
+        self._known: tuple[tuple[str, Callable[..., Answer]], ...] = (
+            ("SELECT to_regclass('projection_schema')", self._yes),
+            ("SELECT coalesce(max(version), 0) FROM projection_schema", lambda *_: [(len(STEPS),)]),
+            ("SELECT projection, version, build, state, identity::text FROM projection_builds", self._builds),
+            ("SELECT stream, sequence FROM projection_checkpoints", self._checkpoints),
+            ("SELECT b.letters_revision FROM", self._revision),
+            ("SELECT b.letters_revision, ARRAY", self._standing),
+            ("SELECT a.attname", self._columns),
+            ("SELECT stream, first, last FROM projection_lost_events", self._lost),
+            ("INSERT INTO projection_lost_events", self._lose),
+            ("INSERT INTO projection_errors", self._nothing),
+            ("UPDATE projection_errors", self._nothing),
+        )
+
+    def run(self, text: str, values: Sequence[Any], transaction: Transaction) -> Answer:
+        for beginning, act in self._known:
+            if text.startswith(beginning):
+                return act(values, transaction)
+        if (upsert := _UPSERT.fullmatch(text)) is not None:
+            if transaction.moved is not False or _ONLY_IF_MOVED not in upsert["source"]:
+                transaction.effects.append(lambda: self._merge(upsert, values))
+            return []
+        raise AssertionError(f"not simulated: {text}")
+
+    async def move(self, owner: object, values: Sequence[Any], transaction: Transaction) -> Answer:
+        """Moves a checkpoint; waits for another transaction that has moved one of this build."""
+        *build_id, state, identity, revision, after, _rate = values[:8]
+        stream, before = values[11:]
+        key: BuildId = (build_id[0], build_id[1], build_id[2])
+        build = self._database.builds[key]
+        expected = state, identity, revision, before
+        if (build.state, build.identity, build.revision) == expected[:3]:
+            await self._database.row_locks.acquire(key, owner)
+        holds = (build.state, build.identity, build.revision, build.checkpoints[stream]) == expected
+        transaction.moved = holds
+        if holds:
+            transaction.effects.append(lambda: build.checkpoints.update({stream: after}))
+        return [(str(int(holds)),)]
+
+    def _yes(self, *_: object) -> Answer:
+        return [(True,)]
+
+    def _nothing(self, *_: object) -> Answer:
+        return []
+
+    def _builds(self, values: Sequence[Any], _: Transaction) -> Answer:
+        return [
+            (*key, build.state, build.identity)
+            for key, build in self._database.builds.items()
+            if key[:2] == tuple(values)
+        ]
+
+    def _checkpoints(self, values: Sequence[Any], _: Transaction) -> Answer:
+        return list(self._database.builds[tuple(values)].checkpoints.items())
+
+    def _revision(self, values: Sequence[Any], _: Transaction) -> Answer:
+        build = self._database.builds[tuple(values[:3])]
+        return [(build.revision,)] if (build.state, build.identity) == tuple(values[3:]) else []
+
+    def _standing(self, values: Sequence[Any], transaction: Transaction) -> Answer:
+        return [(*row, [], 0, 0, []) for row in self._revision(values, transaction)]
+
+    def _columns(self, values: Sequence[Any], _: Transaction) -> Answer:
+        return self._catalog[values[0].rpartition("_v")[0]]
+
+    def _lost(self, values: Sequence[Any], _: Transaction) -> Answer:
+        return sorted(self._database.builds[tuple(values)].lost)
+
+    def _lose(self, values: Sequence[Any], transaction: Transaction) -> Answer:
+        build = self._database.builds[tuple(values[:3])]
+        streams, firsts, lasts = map(_elements, values[3:])
+        gaps = list(zip(streams, map(int, firsts), map(int, lasts), strict=True))
+        transaction.effects.append(lambda: build.lost.update(gaps))
+        return []
+
+    def _merge(self, upsert: re.Match[str], values: Sequence[Any]) -> None:
+        columns, key_columns = _names(upsert["columns"]), _names(upsert["key"])
+        rows = self._database.table(upsert["table"])
+        effects = dict(_ASSIGNMENT.findall(upsert["action"]))
+        for texts in zip(*map(_elements, values), strict=True):
+            new = dict(zip(columns, texts, strict=True))
+            key: Key = tuple(new[column] for column in key_columns)
+            row: Row | None = rows.get(key)
+            if row is None:
+                rows[key] = {column: text for column, text in new.items() if column not in key_columns}
+                continue
+            for column, effect in effects.items():
+                added = effect.startswith("COALESCE") and column in row
+                row[column] = str(int(row[column]) + int(new[column])) if added else new[column]
+
+
+def _names(columns: str) -> list[str]:
+    return [column.strip(' "') for column in columns.split(",")]
+
+
+def _elements(array: str) -> list[str]:
+    """The elements of an array literal, each of which is quoted."""
+    elements: list[str] = json.loads(f"[{array[1:-1]}]")
+    return elements
