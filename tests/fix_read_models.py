@@ -81,7 +81,7 @@ class ReadModelUnderTest:
 
     async def rows(self, query: str) -> list[tuple[object, ...]]:
         """Returns the rows of a query; `{table}` stands for a table of the projection. UUIDs are returned as text."""
-        names = {table: self._build.table(self._projection.view(table)) for table in self._projection.table_names()}
+        names = {name: self._build.table(readers) for name, readers in self._projection.reader_names().items()}
         cursor = await self._conn.execute(self._projection.with_tables(query, names).encode())
         uuids = {place for place, column in enumerate(cursor.description or ()) if column.type_display == "uuid"}
         return [

@@ -14,7 +14,9 @@ from contracts.envelope import Recorded
 from contracts.events.event import Event
 from contracts.services import OPERATOR, SERVICES
 from contracts.subjects import PUBLIC_FILTERS, STREAMS
+from projections.engine import definitions
 from projections.engine.changes import RowChanges
+from projections.engine.definitions import PLACEHOLDER, BadDefinition, Definition, Kind
 from projections.engine.folds import Fold, declared_folds
 
 Handler = Callable[[Recorded[Any], RowChanges], None]
@@ -22,7 +24,6 @@ Marked = TypeVar("Marked", bound=Callable[..., None])
 
 _EVENTS = "__handles__"
 _TABLE = re.compile(r"\bCREATE\s+(?:UNLOGGED\s+)?TABLE\s+(?:IF\s+NOT\s+EXISTS\s+)?\{(\w+)\}", re.IGNORECASE)
-_PLACEHOLDER = re.compile(r"\{(\w+)\}")
 
 
 def handles(*events: type[Event]) -> Callable[[Marked], Marked]:
@@ -45,7 +46,7 @@ class Projection:
             that the service may read: all of its own, the public ones of others, and for the operator's service every
             event of every stream. Handlers of different streams commute.
         service: the service whose processes run and may query it; by default the owner of the first stream.
-        tables: `CREATE TABLE {friends} (…)` and indexes; every table has a primary key.
+        tables: `CREATE TABLE {friends} (…)`, indexes, views, functions and triggers; every table has a primary key.
         rest_seconds: the pause between two batches while no caller waits, where it may be longer than the usual 20 to
             100 ms; longer pauses make fewer batches. At most one second, the interval at which the active runner has to
             show the database that it is alive.
@@ -103,6 +104,7 @@ class Projection:
         filters, tables = cls.filters(), cls.table_names()
         if not filters or not tables:
             raise ValueError(f"projection {cls.name}: a stream and a table are required")
+        cls.definitions()
         cls().folds()
 
     @classmethod
@@ -111,17 +113,60 @@ class Projection:
         return tuple(dict.fromkeys(_TABLE.findall(cls.tables)))
 
     @classmethod
+    def definitions(cls) -> tuple[Definition, ...]:
+        """The statements of `tables`.
+
+        Raises:
+            ValueError: one is not allowed.
+        """
+        try:
+            return definitions.parse(cls.tables)
+        except BadDefinition as error:
+            raise ValueError(f"{cls.at_line(error.line)}: {error}") from error
+
+    @classmethod
+    def at_line(cls, line: int) -> str:
+        """Names the projection and a line of `tables`, by its number in the file if that is known."""
+        try:
+            before, found, _ = inspect.getsource(sys.modules[cls.__module__]).partition(cls.tables)
+        except (OSError, TypeError):
+            before, found = "", ""
+        where = f"line {line + before.count(chr(10))}" if found else f"line {line} of its tables"
+        return f"projection {cls.name}, {where}"
+
+    @classmethod
+    def view_names(cls) -> tuple[str, ...]:
+        """The names inside the braces of its CREATE VIEW statements, in order."""
+        return tuple(definition.name for definition in cls.definitions() if definition.kind is Kind.VIEW)
+
+    @classmethod
+    def function_names(cls) -> tuple[str, ...]:
+        """The names inside the braces of the functions that readers may call, in order."""
+        return tuple(definition.name for definition in cls.definitions() if definition.kind is Kind.FUNCTION)
+
+    @classmethod
     def view(cls, table: str) -> str:
         """The view that readers select from: `friends_v3`, `conversations_messages_v1`."""
         if table not in cls.table_names():
             raise ValueError(f"projection {cls.name} has no table {table}")
-        prefix = "" if table == cls.name or table.startswith(f"{cls.name}_") else f"{cls.name}_"
-        return f"{prefix}{table}_v{cls.version}"
+        return cls.reader_name(table)
+
+    @classmethod
+    def reader_name(cls, name: str) -> str:
+        """The name by which readers find a table, view or function of the live build."""
+        prefix = "" if name == cls.name or name.startswith(f"{cls.name}_") else f"{cls.name}_"
+        return f"{prefix}{name}_v{cls.version}"
+
+    @classmethod
+    def reader_names(cls) -> dict[str, str]:
+        """The names by which readers find the tables, views and functions, by the names inside the braces."""
+        names = (*cls.table_names(), *cls.view_names(), *cls.function_names())
+        return {name: cls.reader_name(name) for name in names}
 
     @classmethod
     def with_tables(cls, text: str, names: Mapping[str, str]) -> str:
         """The text with every `{table}` of this projection replaced; other braces stay."""
-        return _PLACEHOLDER.sub(lambda match: names.get(match[1], match[0]), text)
+        return PLACEHOLDER.sub(lambda match: names.get(match[1], match[0]), text)
 
     @classmethod
     def code(cls) -> str | None:

@@ -205,14 +205,11 @@ class ReadModel:
             raise Unavailable(f"The read model {self._found.name} has failed.", retry_after=_BROKEN_RETRY_AFTER)
         return self._found
 
-    def _views(self) -> dict[str, str]:
-        return {table: self._projection.view(table) for table in self._projection.table_names()}
-
     def _statement(self, template: str, sql: str) -> bytes:
         """The whole statement, cached per query; a program has a small fixed number of queries."""
         statement = self._statements.get((template, sql))
         if statement is None:
-            query = self._projection.with_tables(sql, self._views())
+            query = self._projection.with_tables(sql, self._projection.reader_names())
             statement = (
                 template.replace("{projection}", self._projection.name)
                 .replace("{version}", str(self._projection.version))

@@ -45,8 +45,7 @@ class ReadModels:
             Unavailable: the database does not answer, or not in time.
         """
         (projection,) = choose((name,))
-        views = {table: projection.view(table) for table in projection.table_names()}
-        statement = projection.with_tables(sql, views).encode()
+        statement = projection.with_tables(sql, projection.reader_names()).encode()
         async with self.database_of(projection) as conn, conn.cursor() as cursor:
             cursor.adapters.register_loader("uuid", TextLoader)
             await cursor.execute(statement, params)

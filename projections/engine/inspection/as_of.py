@@ -6,7 +6,7 @@ looks like a result, and the next call removes it. Live builds are neither chang
 
 import re
 import time
-from collections.abc import AsyncIterator, Sequence
+from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from datetime import datetime
 
@@ -24,7 +24,8 @@ from projections.engine.inspection import isolated_build
 from projections.engine.projection import Projection
 from projections.engine.reading.time_position import position_at
 from projections.engine.rebuild.progress import Report, ignore_progress
-from projections.engine.storage import tables
+from projections.engine.storage import build_objects, tables
+from projections.engine.storage.build_objects import BuildObject
 from projections.engine.storage.builds import Connection
 from projections.engine.storage.connections import close_and_unlock, connect, try_lock
 from projections.engine.storage.schema import create_schema
@@ -37,7 +38,13 @@ _MARK = "Vestnik, as of "
 _MARK_UNFINISHED = "Vestnik, unfinished"
 _LETTERS = "dead_letters"
 _LOCK_TIMEOUT = "SET LOCAL lock_timeout = '5s'"
-_TABLES_IN = "SELECT relname::text FROM pg_class WHERE relnamespace = to_regnamespace(%s) AND relkind IN ('r', 'p')"
+# Tables, views and functions, in the order in which they were created.
+_PUBLISHED_IN = """
+SELECT CASE relkind WHEN 'v' THEN 'view' ELSE 'table' END, relname::text, oid::bigint FROM pg_class
+WHERE relnamespace = to_regnamespace(%(schema)s) AND relkind IN ('r', 'p', 'v')
+UNION ALL SELECT 'function', proname::text, oid::bigint FROM pg_proc WHERE pronamespace = to_regnamespace(%(schema)s)
+ORDER BY 3
+"""
 _OBJECTS_IN = "SELECT count(*)::int FROM pg_class WHERE relnamespace = to_regnamespace(%s)"
 _COMMENT = "SELECT coalesce(obj_description(to_regnamespace(%s), 'pg_namespace'), '')"
 
@@ -80,8 +87,11 @@ class AsOf:
         self._schema = schema
         self._draft = schema + _UNFINISHED
         self._moment = moment
-        # Each table's name in the draft, mapped to its published name.
+        # Each table's and view's name in the draft, mapped to its published name.
         self._names: dict[str, str] = {}
+        # The same of functions that readers may call.
+        self._functions: dict[str, str] = {}
+        self._projections: list[type[Projection]] = []
         self._built: list[str] = []
         self._events = 0
 
@@ -93,7 +103,8 @@ class AsOf:
             Unavailable: the database or NATS does not answer.
         """
         begun = time.monotonic()
-        clashes = [table for table in projection.table_names() if table in self._names.values() or table == _LETTERS]
+        published = {_LETTERS, *self._names.values(), *self._functions.values()}
+        clashes = [name for name in projection.reader_names() if name in published]
         if clashes:
             raise BadSchema(f"{projection.name}: the schema gets another table {clashes[0]}")
         left_out = discards.of_version(await discards.recorded(self._nc), projection.name, projection.version)
@@ -103,7 +114,12 @@ class AsOf:
             await isolated_build.use_schema(conn, self._draft)
             filling = await isolated_build.create_isolated_build(conn, projection, left_out)
             physical = tables.physical_names(projection, filling.build)
-            self._names |= {name: table for table, name in physical.items()}
+            build = filling.build
+            names = {name: build.table(readers) for name, readers in projection.reader_names().items()}
+            functions = projection.function_names()
+            self._names |= {in_draft: name for name, in_draft in names.items() if name not in functions}
+            self._functions |= {in_draft: name for name, in_draft in names.items() if name in functions}
+            self._projections.append(projection)
             counting = isolated_build.ProgressCounter(position, 1, report)
             events = await isolated_build.replay_into(
                 filling, projection, self._nc, position, list(position.sequences), counting
@@ -144,17 +160,27 @@ class AsOf:
             async with self._conn.transaction():
                 await self._conn.execute(_LOCK_TIMEOUT)
                 await self._conn.execute(sql.SQL("CREATE SCHEMA IF NOT EXISTS {}").format(target))
-                for name in await _tables(self._conn, self._schema):
-                    await self._conn.execute(sql.SQL("DROP TABLE {}.{}").format(target, sql.Identifier(name)))
-                for name, table in self._names.items():
-                    await self._conn.execute(
-                        sql.SQL("ALTER TABLE {}.{} RENAME TO {}").format(
-                            draft, sql.Identifier(name), sql.Identifier(table)
+                await self._conn.execute(sql.SQL("SET LOCAL search_path = {}").format(target))
+                await build_objects.drop(self._conn, await _published(self._conn, self._schema))
+                await self._conn.execute(sql.SQL("SET LOCAL search_path = {}").format(draft))
+                for name in self._names:
+                    await build_objects.drop_triggers(self._conn, name)
+                for kind, names in (("TABLE", self._names), ("FUNCTION", self._functions)):
+                    for name, published in names.items():
+                        await self._conn.execute(
+                            sql.SQL("ALTER {kind} {}.{} RENAME TO {}; ALTER {kind} {}.{} SET SCHEMA {}").format(
+                                draft,
+                                sql.Identifier(name),
+                                sql.Identifier(published),
+                                draft,
+                                sql.Identifier(published),
+                                target,
+                                kind=sql.SQL(kind),
+                            )
                         )
-                    )
-                    await self._conn.execute(
-                        sql.SQL("ALTER TABLE {}.{} SET SCHEMA {}").format(draft, sql.Identifier(table), target)
-                    )
+                await self._conn.execute(sql.SQL("SET LOCAL search_path = {}").format(target))
+                for projection in self._projections:
+                    await tables.show_functions(self._conn, projection, self._published_names(projection))
                 await self._conn.execute(
                     sql.SQL(
                         "CREATE TABLE {}.{} AS SELECT projection, stream, sequence, subject, type, state, reason"
@@ -168,6 +194,9 @@ class AsOf:
             raise BadSchema(f"the schema {self._schema} is being read: it was left unchanged") from error
         except errors.DependentObjectsStillExist as error:
             raise BadSchema(f"other objects depend on the schema {self._schema}, which was left unchanged") from error
+
+    def _published_names(self, projection: type[Projection]) -> dict[str, str]:
+        return {name: f'"{self._schema}"."{name}"' for name in projection.reader_names()}
 
 
 @asynccontextmanager
@@ -246,8 +275,9 @@ async def _comment(conn: Connection, schema: str) -> str:
     return "" if row is None else str(row[0])
 
 
-async def _tables(conn: Connection, schema: str) -> Sequence[str]:
-    return [str(name) for (name,) in await (await conn.execute(_TABLES_IN, (schema,))).fetchall()]
+async def _published(conn: Connection, schema: str) -> list[BuildObject]:
+    cursor = await conn.execute(_PUBLISHED_IN, {"schema": schema})
+    return [BuildObject(str(kind), str(name)) for kind, name, _ in await cursor.fetchall()]
 
 
 async def _count(conn: Connection, name: str) -> int:

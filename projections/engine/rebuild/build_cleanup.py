@@ -5,13 +5,12 @@ needed: a build's tables are recorded with it.
 """
 
 import asyncio
-from collections.abc import Sequence
 
 import msgspec
 from psycopg import Error as DatabaseError
 from psycopg import errors
 
-from projections.engine.storage import builds
+from projections.engine.storage import build_objects, builds
 from projections.engine.storage.builds import BuildState, Connection
 from projections.engine.storage.connections import (
     close_and_unlock,
@@ -27,7 +26,7 @@ _LOCK_TIMEOUT = "SET LOCAL lock_timeout = '50ms'"
 _ATTEMPTS = 20
 _PAUSE_SECONDS = 0.1
 _BUILDS = """
-SELECT b.version, b.build, b.state, b.tables,
+SELECT b.version, b.build, b.state, b.tables, b.objects,
     EXISTS (SELECT FROM projection_builds AS o
             WHERE (o.projection, o.version, o.state) = (b.projection, b.version, 'live')),
     (SELECT coalesce(sum(pg_total_relation_size(to_regclass(name))), 0)::bigint FROM unnest(b.tables) AS name)
@@ -61,6 +60,8 @@ class _Kept(msgspec.Struct, frozen=True):
     build: int
     state: BuildState
     tables: list[str] | None
+    # As it has more than tables.
+    objects: list[str] | None
     has_live: bool
     bytes: int
 
@@ -101,7 +102,7 @@ async def drop_unused_builds(
                 continue
             if build.tables is None:
                 in_use.append(SkippedBuild(projection, build.version, build.build, "its tables are not recorded"))
-            elif await _drop(conn, build, build.tables):
+            elif await _drop(conn, build):
                 dropped.append(DroppedBuild(projection, build.version, build.build, build.bytes))
             else:
                 in_use.append(SkippedBuild(projection, build.version, build.build, "it is being read"))
@@ -141,14 +142,15 @@ async def _lock(conn: Connection, projection: str, version: int, current: int | 
     return version == current or await try_lock(conn, version_runner_lock(projection, version))
 
 
-async def _drop(conn: Connection, build: _Kept, names: Sequence[str]) -> bool:
+async def _drop(conn: Connection, build: _Kept) -> bool:
     """Drops the build and, if it is live, its views; False if it was being read at every attempt."""
+    objects = build_objects.recorded(build.tables, build.objects) or []
     for attempt in range(_ATTEMPTS):
         try:
             async with conn.transaction():
                 await conn.execute(_LOCK_TIMEOUT)
                 identity = build.projection, build.version, build.build
-                await builds.drop(conn, identity, names, shown=names if build.state is BuildState.LIVE else ())
+                await builds.drop(conn, identity, objects, shown=objects if build.state is BuildState.LIVE else ())
                 return True
         except errors.LockNotAvailable:
             if attempt < _ATTEMPTS - 1:

@@ -47,9 +47,10 @@ async def start_build(conn: Connection, projection: type[Projection], state: Bui
     async with conn.transaction():
         build = await builds.add_build(conn, projection.name, projection.version, state)
         await tables.create(conn, projection, build)
-        await builds.record_source(
-            conn, build, list(tables.physical_names(projection, build).values()), projection.code()
-        )
+        created = tables.objects(projection, build)
+        names = list(tables.physical_names(projection, build).values())
+        more = created if len(created) > len(names) else ()
+        await builds.record_source(conn, build, names, projection.code(), more)
         await builds.add_checkpoints(conn, build, dict.fromkeys(projection.filters(), 0))
     return build
 
@@ -70,16 +71,16 @@ async def resume_or_start(conn: Connection, projection: type[Projection]) -> Bui
 
 
 async def drop_build(conn: Connection, projection: type[Projection], build: Build) -> None:
-    """Drops the build with the tables it was created with; drops the views of tables that the code no longer has."""
-    ours = list(tables.physical_names(projection, build).values())
+    """Drops what the build was created with, and what readers see of objects that the code no longer has."""
+    ours = tables.objects(projection, build)
     async with conn.transaction():
-        names = await builds.tables_of(conn, build) or ours
-        await builds.drop(conn, build.id, names, shown=[name for name in names if name not in ours])
+        objects = await builds.objects_of(conn, build) or ours
+        await builds.drop(conn, build.id, objects, shown=[item for item in objects if item not in ours])
 
 
 async def blocking_reader(conn: Connection, projection: type[Projection]) -> str | None:
     """Describes a reader that has held a view for so long that a cutover would block others; None: there is none."""
-    views = [projection.view(table) for table in projection.table_names()]
+    views = list(projection.reader_names().values())
     cursor = await conn.execute(_LONG_READERS, (views,))
     row = await cursor.fetchone()
     if row is None:
@@ -131,10 +132,11 @@ async def drop_retired_builds(conn: Connection, projection: type[Projection]) ->
 async def _repoint_view(conn: Connection, projection: type[Projection], build: Build) -> None:
     """Points the views at the build's tables; the last step before the commit."""
     deadline = time.monotonic() + _VIEW_SECONDS
-    for table in projection.table_names():
+    for name in (*projection.table_names(), *projection.view_names()):
         left = max(1, round((deadline - time.monotonic()) * 1_000))
         await conn.execute(sql.SQL("SET LOCAL lock_timeout = {}").format(sql.Literal(f"{left}ms")))
-        await tables.show(conn, projection, build, table)
+        await tables.show(conn, projection, build, name)
+    await tables.show_functions(conn, projection, projection.reader_names())
 
 
 async def _newest(conn: Connection, projection: type[Projection], state: BuildState) -> Build | None:

@@ -3,19 +3,19 @@
 A build is one set of tables of one version. At most one build of a version is live: the views point at its tables.
 """
 
-import re
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from enum import StrEnum
 
 import msgspec
-from psycopg import AsyncConnection, sql
+from psycopg import AsyncConnection
 from psycopg.rows import kwargs_row
 
 from contracts.positions import Position
+from projections.engine.storage import build_objects
+from projections.engine.storage.build_objects import BuildObject
 
 Connection = AsyncConnection[tuple[object, ...]]
 
-_BUILD_SUFFIX = re.compile(r"_b\d+$")
 _NUMBER_LOCK = "SELECT pg_advisory_xact_lock(hashtextextended('vestnik.projections.number', 0))"
 
 
@@ -113,11 +113,14 @@ async def record_live_at(conn: Connection, build: Build) -> None:
     )
 
 
-async def record_source(conn: Connection, build: Build, tables: Sequence[str], code: str | None) -> None:
-    """Records the build's tables and the digest of the code that fills it."""
+async def record_source(
+    conn: Connection, build: Build, tables: Sequence[str], code: str | None, objects: Sequence[BuildObject] = ()
+) -> None:
+    """Records the build's tables and the digest of the code that fills it; `objects`: as it has more than tables."""
     await conn.execute(
-        "UPDATE projection_builds SET tables = %s, code = %s WHERE (projection, version, build) = (%s, %s, %s)",
-        (list(tables), code, *build.id),
+        "UPDATE projection_builds SET tables = %s, code = %s, objects = %s WHERE (projection, version, build) ="
+        " (%s, %s, %s)",
+        (list(tables), code, list(map(str, objects)) or None, *build.id),
     )
 
 
@@ -130,13 +133,13 @@ async def source_digest(conn: Connection, build: Build) -> str | None:
     return None if row is None or row[0] is None else str(row[0])
 
 
-async def tables_of(conn: Connection, build: Build) -> list[str] | None:
-    """The tables that the build was created with, which the current code may lack; None if they were not recorded."""
+async def objects_of(conn: Connection, build: Build) -> list[BuildObject] | None:
+    """What the build was created with, which the current code may lack; None if that was not recorded."""
     cursor = await conn.execute(
-        "SELECT tables FROM projection_builds WHERE (projection, version, build) = (%s, %s, %s)", build.id
+        "SELECT tables, objects FROM projection_builds WHERE (projection, version, build) = (%s, %s, %s)", build.id
     )
     row = await cursor.fetchone()
-    return [str(name) for name in row[0]] if row is not None and isinstance(row[0], list) else None
+    return None if row is None else build_objects.recorded(*row)
 
 
 async def retired(conn: Connection, projection: str, version: int) -> list[Build]:
@@ -150,15 +153,15 @@ async def retired(conn: Connection, projection: str, version: int) -> list[Build
         return await cursor.fetchall()
 
 
-async def drop(conn: Connection, build: tuple[str, int, int], tables: Sequence[str], shown: Iterable[str] = ()) -> None:
-    """Drops a build's tables, those in `shown` with their views, and deletes it, its checkpoints and its dead letters.
+async def drop(
+    conn: Connection, build: tuple[str, int, int], objects: Sequence[BuildObject], shown: Sequence[BuildObject] = ()
+) -> None:
+    """Drops a build's objects, those in `shown` as readers see them too; deletes its checkpoints and dead letters.
 
-    Must run in a transaction; no other view may use the tables.
+    Must run in a transaction; no view of others may use the tables.
     """
-    for name in shown:
-        await conn.execute(sql.SQL("DROP VIEW IF EXISTS {}").format(sql.Identifier(_BUILD_SUFFIX.sub("", name))))
-    for name in reversed(tables):
-        await conn.execute(sql.SQL("DROP TABLE IF EXISTS {}").format(sql.Identifier(name)))
+    await build_objects.hide(conn, shown)
+    await build_objects.drop(conn, objects)
     await conn.execute("DELETE FROM projection_builds WHERE (projection, version, build) = (%s, %s, %s)", build)
 
 

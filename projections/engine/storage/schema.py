@@ -169,6 +169,15 @@ STEPS = (
             ON projection_dead_letters (projection, version, build, (coalesce(fold_key, subject)), sequence);
         """,
     ),
+    Step(
+        "views and functions of builds",
+        """
+        ALTER TABLE projection_builds
+            -- The build's tables, views and functions in the order of their creation, such as `view people_v1_b2`.
+            -- NULL: it has tables only.
+            ADD COLUMN objects text[];
+        """,
+    ),
 )
 
 

@@ -1,12 +1,16 @@
 """A build's tables: created from the projection's DDL, inspected in the catalog, exposed by the views."""
 
 import re
+from collections.abc import Mapping
 from typing import NamedTuple
 
 from psycopg import errors, sql
 
 from infra.operator_errors import OperatorError
+from projections.engine.definitions import Definition, Kind
 from projections.engine.projection import Projection
+from projections.engine.storage import build_objects
+from projections.engine.storage.build_objects import BuildObject
 from projections.engine.storage.builds import Build, Connection
 
 _COLUMNS = """
@@ -24,9 +28,24 @@ SELECT EXISTS (
     AND NOT EXISTS (SELECT FROM pg_constraint AS c WHERE c.conindid = i.indexrelid)
 )
 """
-# The end of a statement, and the comments and literals in which a semicolon does not end one.
-_TOKEN = re.compile(r"""--[^\n]*|/\*.*?\*/|'(?:[^']|'')*'|"[^"]*"|(\$\w*\$).*?\1|(;)""", re.DOTALL)
-_INDEX = re.compile(r"(?:--[^\n]*\n|/\*.*?\*/|\s)*CREATE\s+INDEX\b", re.IGNORECASE | re.DOTALL)
+# The relations that a view reads, its own build's excepted.
+_READ_ELSEWHERE = """
+SELECT c.relname::text FROM pg_depend AS d
+JOIN pg_rewrite AS r ON d.classid = 'pg_rewrite'::regclass AND d.objid = r.oid
+JOIN pg_class AS c ON d.refclassid = 'pg_class'::regclass AND d.refobjid = c.oid
+WHERE r.ev_class = to_regclass(%s) AND c.oid <> r.ev_class AND c.oid <> ALL (
+    SELECT coalesce(to_regclass(name), 0) FROM unnest(%s::text[]) AS name
+) LIMIT 1
+"""
+_IS_TEMPORARY = "SELECT pg_my_temp_schema() <> 0 AND current_schema() = pg_my_temp_schema()::regnamespace::name"
+_FUNCTIONS = (Kind.FUNCTION, Kind.TRIGGER_FUNCTION)
+_OBJECTS = {
+    Kind.TABLE: build_objects.TABLE,
+    Kind.VIEW: build_objects.VIEW,
+    Kind.FUNCTION: build_objects.FUNCTION,
+    Kind.TRIGGER_FUNCTION: build_objects.FUNCTION,
+}
+_CREATE_FUNCTION = re.compile(r"CREATE\s+(?:OR\s+REPLACE\s+)?FUNCTION\b", re.IGNORECASE)
 # Sort memory for a build that does not serve readers yet.
 _SORT_IN = "SET LOCAL maintenance_work_mem = '256MB'"
 
@@ -52,21 +71,66 @@ def physical_names(projection: type[Projection], build: Build) -> dict[str, str]
     return {table: build.table(projection.view(table)) for table in projection.table_names()}
 
 
+def objects(projection: type[Projection], build: Build) -> list[BuildObject]:
+    """The build's tables, views and functions, in the order in which they are created."""
+    return [
+        BuildObject(_OBJECTS[definition.kind], build.table(projection.reader_name(definition.name)))
+        for definition in projection.definitions()
+        if definition.kind in _OBJECTS
+    ]
+
+
 async def create(conn: Connection, projection: type[Projection], build: Build) -> None:
-    """Creates the build's tables, empty and without the indexes that only readers need.
+    """Creates the build's tables, empty and without the indexes that only readers need, its views and functions.
 
     Raises:
-        BadTables: a table has no primary key or would not survive a crash, or the DDL does not use `{name}` for each.
+        BadTables: a table has no primary key or would not survive a crash, the DDL does not use `{name}` for each, or
+            the database refuses a statement.
+        ValueError: a statement is not allowed.
     """
     if not projection.table_names():
         raise BadTables(f"projection {projection.name} does not create the table {{name}}")
-    if re.search(r"\bUNLOGGED\b", projection.tables, re.IGNORECASE):
-        # A crash would empty the table and keep the checkpoint.
-        raise BadTables(f"projection {projection.name}: an unlogged table does not survive a crash")
-    for statement in _statements(projection, build):
-        if not _INDEX.match(statement):
-            await conn.execute(statement.encode())
+    names = await _names_in_build(conn, projection, build)
+    for definition in projection.definitions():
+        if definition.kind is Kind.INDEX:
+            continue
+        try:
+            await conn.execute(projection.with_tables(definition.statement, names).encode())
+        except errors.ProgrammingError as error:
+            raise BadTables(f"{projection.at_line(definition.line)}: {error.diag.message_primary}") from error
+        if definition.kind is Kind.VIEW:
+            await _check_reads(conn, projection, definition, names)
     await inspect(conn, projection, build)
+
+
+async def _names_in_build(conn: Connection, projection: type[Projection], build: Build) -> dict[str, str]:
+    """What the names inside the braces stand for among the build's own objects."""
+    names = {
+        definition.name: build.table(projection.reader_name(definition.name))
+        for definition in projection.definitions()
+        if definition.kind in _OBJECTS
+    }
+    functions = [definition.name for definition in projection.definitions() if definition.kind in _FUNCTIONS]
+    if functions and await (await conn.execute(_IS_TEMPORARY)).fetchone() == (True,):
+        # Temporary functions are not looked for, so each is called by its whole name.
+        names |= {name: f"pg_temp.{names[name]}" for name in functions}
+    return names
+
+
+async def _check_reads(
+    conn: Connection, projection: type[Projection], definition: Definition, names: Mapping[str, str]
+) -> None:
+    """
+    Raises:
+        BadTables: the view reads something else than this projection's tables and views.
+    """
+    cursor = await conn.execute(_READ_ELSEWHERE, (names[definition.name], list(names.values())))
+    row = await cursor.fetchone()
+    if row is not None:
+        raise BadTables(
+            f"{projection.at_line(definition.line)}: the view {{{definition.name}}} reads {row[0]}; it may read this"
+            " projection's tables and views only, named in braces"
+        )
 
 
 async def add_indexes(conn: Connection, projection: type[Projection], build: Build) -> bool:
@@ -75,11 +139,16 @@ async def add_indexes(conn: Connection, projection: type[Projection], build: Bui
     Runs after the build was filled: one pass over all rows costs a fraction of maintaining the indexes with each row.
     The build's writer waits meanwhile.
     """
-    statements = [statement for statement in _statements(projection, build) if _INDEX.match(statement)]
-    names = physical_names(projection, build).values()
+    names = await _names_in_build(conn, projection, build)
+    statements = [
+        projection.with_tables(definition.statement, names)
+        for definition in projection.definitions()
+        if definition.kind is Kind.INDEX
+    ]
+    tables = physical_names(projection, build).values()
     async with conn.transaction():
         # The indexes are created in one transaction: if one exists, all do.
-        for name in names:
+        for name in tables:
             cursor = await conn.execute(_ON_TABLE, (name,))
             if await cursor.fetchone() == (True,):
                 return False
@@ -87,7 +156,7 @@ async def add_indexes(conn: Connection, projection: type[Projection], build: Bui
         for statement in statements:
             await conn.execute(statement.encode())
         # Without statistics the first readers after the cutover would get plans for tables of unknown size.
-        for name in names:
+        for name in tables:
             await conn.execute(sql.SQL("ANALYZE {}").format(sql.Identifier(name)))
     return bool(statements)
 
@@ -115,12 +184,12 @@ async def inspect(conn: Connection, projection: type[Projection], build: Build) 
 
 
 async def show(conn: Connection, projection: type[Projection], build: Build, name: str) -> None:
-    """Points a table's view at the build.
+    """Points the view that readers see of a table or view at the build.
 
     Raises:
-        BadTables: the columns differ from those of the previous table.
+        BadTables: the columns differ from those of the previous build.
     """
-    view = projection.view(name)
+    view = projection.reader_name(name)
     try:
         await conn.execute(
             sql.SQL("CREATE OR REPLACE VIEW {} AS SELECT * FROM {}").format(
@@ -133,12 +202,20 @@ async def show(conn: Connection, projection: type[Projection], build: Build, nam
         ) from error
 
 
-def _statements(projection: type[Projection], build: Build) -> list[str]:
-    """The statements of the DDL for this build."""
-    text = projection.with_tables(projection.tables, physical_names(projection, build))
-    statements, begin = [], 0
-    for token in _TOKEN.finditer(text):
-        if token[2]:
-            statements.append(text[begin : token.start()])
-            begin = token.end()
-    return [statement for statement in (*statements, text[begin:]) if statement.strip()]
+async def show_functions(conn: Connection, projection: type[Projection], names: Mapping[str, str]) -> None:
+    """Creates the functions that readers call; they use what the names inside the braces stand for in `names`.
+
+    Raises:
+        BadTables: a function's parameters or columns differ from the previous one's.
+    """
+    for definition in projection.definitions():
+        if definition.kind is not Kind.FUNCTION:
+            continue
+        statement = _CREATE_FUNCTION.sub("CREATE OR REPLACE FUNCTION", definition.statement, count=1)
+        try:
+            await conn.execute(projection.with_tables(statement, names).encode())
+        except errors.InvalidFunctionDefinition as error:
+            raise BadTables(
+                f"{projection.at_line(definition.line)}: the function {{{definition.name}}} has changed; raise the"
+                " projection's version"
+            ) from error
