@@ -7,12 +7,19 @@ import secrets
 import signal
 import sys
 import tempfile
+from collections.abc import Sequence
+from contextlib import ExitStack
 from pathlib import Path
+
+import pytest
 
 from tests.faults.missing import missing
 from tests.faults.nemesis.catalogue import FAULTS
+from tests.faults.nemesis.clocks import LIBRARY
+from tests.faults.nemesis.fault import Fault
 from tests.faults.schedule import steps
 from tests.rehearsal import enter_host
+from tests.upgrade.releases import last_release
 
 _INTERRUPTED = 130
 # Of `--short`: how long the faults come, and how long each lasts at most.
@@ -40,26 +47,48 @@ def main() -> None:
     if lacking := missing():
         print(f"faults skipped: this machine lacks {', '.join(lacking)}")  # noqa: T201
         return
-    # Networks and mounts of our own, before there is any thread.
-    enter_host.new_network()
-    enter_host.new_mounts()
-    with tempfile.TemporaryDirectory(prefix="faults-", ignore_cleanup_errors=True) as temporary:
-        folder = options.folder or Path(temporary)
+    with ExitStack() as stack:
+        temporary = tempfile.TemporaryDirectory(prefix="faults-", ignore_cleanup_errors=True)
+        folder = options.folder or Path(stack.enter_context(temporary))
         folder.mkdir(exist_ok=True)
         folder.chmod(0o755)
+        faults, tree = _possible([FAULTS[name] for name in options.only or FAULTS], folder, stack)
+        # Networks and mounts of our own, before there is any thread.
+        enter_host.new_network()
+        enter_host.new_mounts()
         (folder / "resolv.conf").write_text("nameserver 127.0.0.1\noptions timeout:2 attempts:5\n")
         enter_host.use_names_of(str(folder / "resolv.conf"))
-        sys.exit(asyncio.run(_run(folder, options)))
+        sys.exit(asyncio.run(_run(folder, options, faults, tree)))
 
 
-async def _run(folder: Path, options: argparse.Namespace) -> int:
+def _possible(
+    faults: Sequence[type[Fault]], folder: Path, stack: ExitStack
+) -> tuple[Sequence[type[Fault]], Path | None]:
+    """Leaves out what this machine lacks something for, and says so; returns the tree of the last release if needed."""
+    tree = None
+    lacking: dict[type[Fault], str] = {}
+    for fault in faults:
+        if fault.needs_clocks and not LIBRARY.exists():
+            lacking[fault] = "the package faketime"
+        if fault.needs_last_release and tree is None:
+            try:
+                tree = stack.enter_context(last_release(folder)).root
+            except pytest.skip.Exception as error:
+                lacking[fault] = str(error)
+    for fault, reason in lacking.items():
+        print(f"without the fault {fault.name()}, which needs {reason}")  # noqa: T201
+    return [fault for fault in faults if fault not in lacking], tree
+
+
+async def _run(folder: Path, options: argparse.Namespace, faults: Sequence[type[Fault]], tree: Path | None) -> int:
     from tests.faults.laboratory import Laboratory
     from tests.rehearsal.deployment import Deployment
 
     seed = secrets.randbelow(1_000_000) if options.seed is None else options.seed
     print(f"seed {seed}", flush=True)  # noqa: T201
-    laboratory = Laboratory(Deployment(folder, without=_SMALL_WITHOUT if options.small else ()))
-    schedule = steps(seed, laboratory.hosts, [FAULTS[name] for name in options.only or FAULTS], longest=options.longest)
+    deployment = Deployment(folder, without=_SMALL_WITHOUT if options.small else ())
+    laboratory = Laboratory(deployment, faults, tree)
+    schedule = steps(seed, laboratory.hosts, faults, longest=options.longest)
     task = asyncio.create_task(laboratory.run(itertools.islice(schedule, options.steps), 60 * options.minutes))
     for number in (signal.SIGINT, signal.SIGTERM):
         asyncio.get_running_loop().add_signal_handler(number, task.cancel)

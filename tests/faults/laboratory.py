@@ -3,12 +3,15 @@
 import sys
 import time
 import traceback
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
+from pathlib import Path
 
 import msgspec
 
 from tests.faults.history import Recorder
-from tests.faults.nemesis.fault import Hosts
+from tests.faults.nemesis.clocks import add_clock
+from tests.faults.nemesis.disks import mount_small_disk
+from tests.faults.nemesis.fault import NATS, POSTGRES, Fault, Hosts
 from tests.faults.nemesis.nemesis import Nemesis
 from tests.faults.nemesis.target import Target
 from tests.faults.schedule import Step
@@ -22,9 +25,11 @@ _SOME = 20
 
 
 class Laboratory:
-    def __init__(self, deployment: Deployment) -> None:
+    def __init__(self, deployment: Deployment, faults: Sequence[type[Fault]], last_release: Path | None = None) -> None:
+        """`last_release`: the tree of the last release, which some faults need."""
         self.deployment = deployment
-        self.target = Target(deployment)
+        self.target = Target(deployment, last_release)
+        self._faults = faults
         self._begun = time.monotonic()
 
     @property
@@ -50,11 +55,20 @@ class Laboratory:
     async def _run(self, steps: Iterable[Step], seconds: float, recorder: Recorder) -> None:
         self.deployment.make_secrets()
         self.target.prepare()
+        cluster = self.deployment.cluster
+        if any(fault.needs_clocks for fault in self._faults):
+            for name in cluster.ours():
+                add_clock(self.target, name)
         mail, failures = MailSink(), Failures()
         async with mail.listening(MAIL_PORT):
-            await self.deployment.cluster.open()
-            await self.deployment.cluster.start()
+            await cluster.open()
+            if any(fault.needs_small_disks for fault in self._faults):
+                for name in (*self.hosts[NATS], *self.hosts[POSTGRES]):
+                    mount_small_disk(self.target.disk(name))
+            await cluster.start()
             await self.target.connect()
+            for fault in self._faults:
+                await fault.prepare(self.target)
             self._say("the cluster is ready")
             people = [Person(self.deployment.site, name, mail, failures) for name in ("anna", "boris")]
             try:

@@ -12,7 +12,7 @@ import shutil
 import subprocess
 import sys
 import sysconfig
-from collections.abc import Awaitable, Callable, Collection, Iterable, Mapping
+from collections.abc import Awaitable, Callable, Collection, Iterable, Mapping, Sequence
 from pathlib import Path
 
 from tests.rehearsal import name_server
@@ -45,6 +45,8 @@ class Cluster:
         self.hosts: dict[str, Host] = {}
         self._without = frozenset(without)
         self._trees: dict[str, Path] = {}
+        # By host: what its program has beside what the file says, variables and mounts.
+        self._additions: dict[str, tuple[Mapping[str, str], Sequence[tuple[str, str, bool]]]] = {}
         self._tree = tree
         self.links = Links(compose.networks)
         self._names: asyncio.DatagramTransport | None = None
@@ -117,6 +119,10 @@ class Cluster:
         self._trees[name] = tree
         self.hosts[name].program = self._program(self.services[name])
 
+    def add(self, name: str, variables: Mapping[str, str], *mounts: tuple[str, str, bool]) -> None:
+        """Before `open`: gives the host's program more than the compose file does."""
+        self._additions[name] = variables, mounts
+
     async def cut(self, name: str) -> None:
         """Cuts the host off from all networks."""
         await self.links.cut(name)
@@ -183,7 +189,8 @@ class Cluster:
         return [] if known else None
 
     def _program(self, service: Service) -> Program:
-        mounts = []
+        more_variables, more_mounts = self._additions.get(service.name, ({}, ()))
+        mounts = list(more_mounts)
         for volume in service.volumes:
             if volume.is_named:
                 source = self.folder / "volumes" / volume.source
@@ -210,7 +217,7 @@ class Cluster:
         tmpfs = [folder for folder in service.tmpfs if not self._tree_of(service.name).is_relative_to(folder)]
         return Program(
             command=command,
-            environment={"PATH": path, "LC_ALL": "C.UTF-8", **variables},
+            environment={"PATH": path, "LC_ALL": "C.UTF-8", **variables, **more_variables},
             mounts=mounts,
             tmpfs=tmpfs,
             user=user,

@@ -64,7 +64,7 @@ class Traffic:
     async def check(self) -> int:
         """Compares the histories of both with what was acknowledged and delivered; returns the number of messages."""
         one, other = self.people
-        histories = [await one.history(other), await other.history(one)]
+        histories = [await self._history(one, other), await self._history(other, one)]
         assert histories[0] == histories[1], "the two people see different conversations"
         history = histories[0]
         assert [message.sequence for message in history] == list(range(1, len(history) + 1)), "gaps or repeats"
@@ -83,6 +83,16 @@ class Traffic:
                 return
             await sender.send(receiver, f"{'live' if live else 'rest'} {number} of {sender.name}", live=live)
             await asyncio.sleep(_EVERY)
+
+    async def _history(self, reader: Person, other: Person) -> list[Message]:
+        """Reads until the read model has everything that was acknowledged to either, as long as that may take."""
+        try:
+            async with asyncio.timeout(_DELIVERED_WITHIN):
+                while len(history := await reader.history(other)) < self.acknowledged:
+                    await asyncio.sleep(0.5)
+        except TimeoutError:
+            return await reader.history(other)
+        return history
 
     async def _all_delivered(self) -> None:
         """Waits until every stream has delivered as much as was acknowledged."""

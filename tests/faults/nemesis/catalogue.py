@@ -2,7 +2,7 @@
 
 from collections.abc import Mapping
 
-from tests.faults.nemesis import cuts, leaders, processes, slow_links
+from tests.faults.nemesis import clocks, cuts, disks, leaders, operations, processes, slow_links
 from tests.faults.nemesis.fault import Fault
 
 FAULTS: Mapping[str, type[Fault]] = {
@@ -24,5 +24,13 @@ FAULTS: Mapping[str, type[Fault]] = {
         cuts.MajorityApart,
         cuts.GatewaysWithoutNats,
         cuts.ServicesWithoutPostgres,
+        disks.NatsDiskFull,
+        disks.PostgresDiskFull,
+        disks.EmptyDisk,
+        disks.OldDisk,
+        clocks.ClockJump,
+        operations.FailOver,
+        operations.RollingRestart,
+        operations.RollingUpgrade,
     )
 }

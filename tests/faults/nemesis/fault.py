@@ -23,6 +23,10 @@ class Fault(msgspec.Struct, frozen=True, kw_only=True, tag_field="fault"):
     title: ClassVar[str]
     # Whether it destroys a copy of acknowledged messages: never together with another fault of the same servers.
     destroys_copy: ClassVar[bool] = False
+    # What the laboratory prepares for it: disks that can be filled, clocks that can jump, the tree of the last release.
+    needs_small_disks: ClassVar[bool] = False
+    needs_clocks: ClassVar[bool] = False
+    needs_last_release: ClassVar[bool] = False
 
     # How long it acts, after whatever it takes to begin.
     seconds: float
@@ -33,6 +37,10 @@ class Fault(msgspec.Struct, frozen=True, kw_only=True, tag_field="fault"):
     def draw(cls, chance: Random, hosts: Hosts) -> Self:
         """Draws its parameters."""
         raise NotImplementedError
+
+    @classmethod
+    async def prepare(cls, target: Target) -> None:
+        """Called once, when the deployment runs and nobody uses it yet."""
 
     def acting(self, target: Target) -> AbstractAsyncContextManager[Sequence[str]]:
         """The fault begins with the block and ends with it; yields the hosts it acts on, once it is there.

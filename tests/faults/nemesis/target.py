@@ -40,8 +40,10 @@ _INFO = msgspec.json.Decoder(_Info)
 class Target:
     """`Target.prepare` once between the deployment's secrets and its start; `connect` once it runs."""
 
-    def __init__(self, deployment: Deployment) -> None:
+    def __init__(self, deployment: Deployment, last_release: Path | None = None) -> None:
+        """`last_release`: the tree of the last release, with its own `.venv`."""
         self.deployment = deployment
+        self.last_release = last_release
         # Backups of stores, and what else faults keep.
         self.folder = deployment.folder / "faults"
         self._password = secrets.token_hex(16)
@@ -60,6 +62,14 @@ class Target:
             users = {"users": [{"user": f"{_NAME}{account}", "password": self._password}]}
             content["accounts"].setdefault(account, {}).update(users)
         path.write_text(json.dumps(content))
+
+    def disk(self, name: str) -> Path:
+        """What a server keeps."""
+        return self.deployment.folder / "volumes" / name
+
+    def clock(self, name: str) -> Path:
+        """The folder with the offset of a host's clock."""
+        return self.folder / f"{name}.clock"
 
     async def connect(self) -> None:
         for account in (_STORE, _SYSTEM):
