@@ -3,6 +3,7 @@
 import argparse
 import asyncio
 import itertools
+import logging
 import secrets
 import signal
 import sys
@@ -84,10 +85,12 @@ async def _run(folder: Path, options: argparse.Namespace, faults: Sequence[type[
     from tests.faults.laboratory import Laboratory
     from tests.rehearsal.deployment import Deployment
 
+    # Of TLS connections that end.
+    logging.getLogger("asyncio").setLevel(logging.ERROR)
     seed = secrets.randbelow(1_000_000) if options.seed is None else options.seed
     print(f"seed {seed}", flush=True)  # noqa: T201
     deployment = Deployment(folder, without=_SMALL_WITHOUT if options.small else ())
-    laboratory = Laboratory(deployment, faults, tree)
+    laboratory = Laboratory(deployment, faults, last_release=tree)
     schedule = steps(seed, laboratory.hosts, faults, longest=options.longest)
     task = asyncio.create_task(laboratory.run(itertools.islice(schedule, options.steps), 60 * options.minutes))
     for number in (signal.SIGINT, signal.SIGTERM):

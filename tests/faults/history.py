@@ -123,8 +123,8 @@ class Fault(Record, frozen=True, kw_only=True, tag=True):
     ended: float
     # The number of the step in the seed's schedule.
     step: int = 0
-    # Seconds from the fault's end to the next acknowledgement of every writer; -1 if it was not measured.
-    recovery: float = -1.0
+    # Whether it took away what requests need, so that they may fail as long as it lasts.
+    is_outage: bool = False
 
 
 class Mail(Record, frozen=True, kw_only=True, tag=True):

@@ -1,42 +1,59 @@
 """The laboratory: a cluster under steady traffic and faults, and what it answered, delivered and kept."""
 
+import asyncio
 import sys
 import time
 import traceback
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
 
 import msgspec
 
+from contracts.subjects import STREAMS
+from tests.faults import final_state, history
+from tests.faults.checker import check
+from tests.faults.clients import gateways
+from tests.faults.clients.gateways import Gateways
+from tests.faults.clients.mails import Mails
+from tests.faults.clients.traffic import Plan, Traffic
 from tests.faults.history import Recorder
 from tests.faults.nemesis.clocks import add_clock
 from tests.faults.nemesis.disks import mount_small_disk
-from tests.faults.nemesis.fault import NATS, POSTGRES, Fault, Hosts
+from tests.faults.nemesis.fault import GATEWAY, NATS, POSTGRES, Fault, Hosts
 from tests.faults.nemesis.nemesis import Nemesis
 from tests.faults.nemesis.target import Target
+from tests.faults.processes import final_states, sampling
+from tests.faults.recovery import recoveries
+from tests.faults.report import table
 from tests.faults.schedule import Step
 from tests.rehearsal.deployment import MAIL_PORT, Deployment
 from tests.rehearsal.mail_sink import MailSink
-from tests.rehearsal.people import Failures, Person
-from tests.rehearsal.traffic import Traffic
 
 # Messages that each person has acknowledged after the last fault.
 _SOME = 20
+_OPEN_WITHIN = 300.0
 
 
 class Laboratory:
-    def __init__(self, deployment: Deployment, faults: Sequence[type[Fault]], last_release: Path | None = None) -> None:
-        """`last_release`: the tree of the last release, which some faults need."""
+    def __init__(
+        self,
+        deployment: Deployment,
+        faults: Sequence[type[Fault]],
+        plan: Plan | None = None,
+        last_release: Path | None = None,
+    ) -> None:
+        """`plan`: of the traffic; `last_release`: the tree of the last release, which some faults need."""
         self.deployment = deployment
         self.target = Target(deployment, last_release)
         self._faults = faults
+        self._plan = plan
         self._begun = time.monotonic()
 
     @property
     def hosts(self) -> Hosts:
         """What faults may act on, by kind."""
         cluster = self.deployment.cluster
-        return {kind: cluster.names(kind) for kind in ("nats", "postgres", *cluster.replicated())}
+        return {kind: cluster.names(kind) for kind in (NATS, POSTGRES, *cluster.replicated())}
 
     async def run(self, steps: Iterable[Step], seconds: float) -> int:
         """Runs the cluster with faults for some seconds, and checks it; returns the exit code."""
@@ -50,43 +67,81 @@ class Laboratory:
         finally:
             await self.target.close()
             await self.deployment.cluster.close()
-        return 0
+        return self._judge()
 
     async def _run(self, steps: Iterable[Step], seconds: float, recorder: Recorder) -> None:
+        site, mails = self.deployment.site, Mails(recorder)
+        self._prepare()
+        async with MailSink(mails.add).listening(MAIL_PORT):
+            await self._start()
+            front = Gateways([gateways.Target(site.url, site.tls, http2=True)], recorder)
+            traffic = Traffic(front, mails, self._plan)
+            try:
+                async with asyncio.timeout(_OPEN_WITHIN):
+                    await traffic.open()
+                self._say("the clients have their accounts")
+                async with sampling(self.deployment.cluster, recorder), traffic.flowing():
+                    await Nemesis(self.target, recorder.add, self._say).run(self._noted(steps), seconds)
+                    await traffic.grows_by(_SOME)
+                self._say(f"the clients have ended; {traffic.acknowledged} messages were acknowledged")
+                await traffic.read_whole()
+            finally:
+                await front.close()
+            await self._record_state(recorder)
+
+    def _prepare(self) -> None:
+        """Makes the secrets, and what faults need before the start."""
+        cluster = self.deployment.cluster
         self.deployment.make_secrets()
         self.target.prepare()
-        cluster = self.deployment.cluster
+        for name in cluster.names(GATEWAY):
+            # All requests come from a few people at one address.
+            cluster.add(name, {"VESTNIK_RATE_LIMITS": "off"})
         if any(fault.needs_clocks for fault in self._faults):
             for name in cluster.ours():
                 add_clock(self.target, name)
-        mail, failures = MailSink(), Failures()
-        async with mail.listening(MAIL_PORT):
-            await cluster.open()
-            if any(fault.needs_small_disks for fault in self._faults):
-                for name in (*self.hosts[NATS], *self.hosts[POSTGRES]):
-                    mount_small_disk(self.target.disk(name))
-            await cluster.start()
-            await self.target.connect()
-            for fault in self._faults:
-                await fault.prepare(self.target)
-            self._say("the cluster is ready")
-            people = [Person(self.deployment.site, name, mail, failures) for name in ("anna", "boris")]
-            try:
-                for person in people:
-                    await person.register()
-                await people[0].befriend(people[1])
-                traffic = Traffic(people)
-                async with traffic.flowing():
-                    taken = await Nemesis(self.target, recorder.add, self._say).run(self._noted(steps), seconds)
-                    await traffic.grows_by(_SOME)
-                self._say(f"{await traffic.check()} messages whole and in order after {taken} steps")
-            finally:
-                for person in people:
-                    await person.close()
-            await self.deployment.verify()
-            self._say("read models are equal to their streams")
 
-    def _noted(self, steps: Iterable[Step]) -> Iterable[Step]:
+    async def _start(self) -> None:
+        cluster = self.deployment.cluster
+        await cluster.open()
+        if any(fault.needs_small_disks for fault in self._faults):
+            for name in (*cluster.names(NATS), *cluster.names(POSTGRES)):
+                mount_small_disk(self.target.disk(name))
+        await cluster.start()
+        await self.target.connect()
+        for fault in self._faults:
+            await fault.prepare(self.target)
+        await cluster.wait_ready(cluster.ours())
+        self._say("the cluster is ready")
+
+    async def _record_state(self, recorder: Recorder) -> None:
+        """Records the processes, the read models, and every event of the streams."""
+        cluster = self.deployment.cluster
+        for state in await final_states(cluster):
+            recorder.add(state)
+        _, verified = await cluster.tool("verify", "--json")
+        for model in final_state.read_models(verified):
+            recorder.add(model)
+        for name in STREAMS:
+            code, listed = await cluster.tool("events", "--stream", name, "--json")
+            assert code == 0, f"the events of {name} cannot be read"
+            for part in final_state.stream(name, listed.splitlines()):
+                recorder.add(part)
+        self._say("the final state is recorded")
+
+    def _judge(self) -> int:
+        """Checks the history, and prints what is wrong and how long it took to recover; returns the exit code."""
+        record = history.read(self.deployment.folder)
+        findings = check(record)
+        self._say(f"{record.acknowledged} messages acknowledged, {len(findings)} findings")
+        for finding in findings:
+            self._say(f"  {finding}")
+        text = table(recoveries(record))
+        (self.deployment.folder / "report.md").write_text(text)
+        sys.stdout.write(text)
+        return 1 if findings else 0
+
+    def _noted(self, steps: Iterable[Step]) -> Iterator[Step]:
         """Writes each step into the run's folder before it is taken."""
         with (self.deployment.folder / "schedule.jsonl").open("ab", buffering=0) as file:
             for step in steps:

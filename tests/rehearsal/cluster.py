@@ -121,7 +121,8 @@ class Cluster:
 
     def add(self, name: str, variables: Mapping[str, str], *mounts: tuple[str, str, bool]) -> None:
         """Before `open`: gives the host's program more than the compose file does."""
-        self._additions[name] = variables, mounts
+        own_variables, own_mounts = self._additions.get(name, ({}, ()))
+        self._additions[name] = {**own_variables, **variables}, (*own_mounts, *mounts)
 
     async def cut(self, name: str) -> None:
         """Cuts the host off from all networks."""
@@ -134,10 +135,13 @@ class Cluster:
         return self.links.address_of(name)
 
     async def tool(self, *arguments: str) -> tuple[int, str]:
-        """Runs a command of the operators' command line, as `operator-tools` does, beside the operator's process."""
+        """Runs a command of the operators' command line, as `operator-tools` does, beside the operator's process.
+
+        Returns its exit code and what it has printed to standard output.
+        """
         tools = self._program(self.compose.services["operator-tools"])
         host = self.hosts[self.names("operator")[0]]
-        return await host.run(*tools.command[: -len(_STATUS)], *arguments, program=tools)
+        return await host.run(*tools.command[: -len(_STATUS)], *arguments, program=tools, with_errors=False)
 
     async def _start_after_dependencies(self, name: str) -> None:
         for other, condition in self.services[name].depends_on.items():

@@ -56,6 +56,12 @@ class Host:
         return self._process is not None and self._process.returncode is None
 
     @property
+    def pid(self) -> int:
+        """Of the program; it may have ended."""
+        assert self._process is not None
+        return self._process.pid
+
+    @property
     def network(self) -> int:
         """The pid of a process in the network namespace."""
         assert self._namespace is not None
@@ -130,13 +136,19 @@ class Host:
         return self.exit_codes[-1]
 
     async def run(
-        self, *command: str, environment: Mapping[str, str] | None = None, program: Program | None = None
+        self,
+        *command: str,
+        environment: Mapping[str, str] | None = None,
+        program: Program | None = None,
+        with_errors: bool = True,
     ) -> tuple[int, str]:
         """Runs another command on the host, with its program's mounts and settings; returns exit code and output.
 
-        `program`: whose mounts and settings to use in place of those.
+        `program`: whose mounts and settings to use in place of those; `with_errors`: whether the output has what goes
+        to standard error.
         """
-        process = await self._spawn(command, asyncio.subprocess.PIPE, environment or {}, program)
+        errors = asyncio.subprocess.STDOUT if with_errors else asyncio.subprocess.DEVNULL
+        process = await self._spawn(command, asyncio.subprocess.PIPE, environment or {}, program, errors)
         output, _ = await process.communicate()
         assert process.returncode is not None
         return process.returncode, output.decode(errors="replace")
@@ -183,7 +195,12 @@ class Host:
             self._process = await self._spawn(self.program.command, log.fileno(), {})
 
     async def _spawn(
-        self, command: Sequence[str], output: int, environment: Mapping[str, str], program: Program | None = None
+        self,
+        command: Sequence[str],
+        output: int,
+        environment: Mapping[str, str],
+        program: Program | None = None,
+        errors: int = asyncio.subprocess.STDOUT,
     ) -> asyncio.subprocess.Process:
         program = program or self.program
         specification = {
@@ -199,7 +216,7 @@ class Host:
             *(sys.executable, "-I", "-S", str(ENTER), json.dumps(specification), *command),
             stdin=asyncio.subprocess.DEVNULL,
             stdout=output,
-            stderr=asyncio.subprocess.STDOUT,
+            stderr=errors,
             cwd="/",
             env={**program.environment, **environment},
         )

@@ -2,7 +2,7 @@
 
 import asyncio
 import re
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager
 from email import message_from_bytes
 from email.message import EmailMessage
@@ -12,7 +12,9 @@ _TOKEN = re.compile(r"^Token: (\S+)\r?$", re.MULTILINE)
 
 
 class MailSink:
-    def __init__(self) -> None:
+    def __init__(self, take: Callable[[EmailMessage], Awaitable[None]] | None = None) -> None:
+        """`take`: called with each mail."""
+        self._take = take
         self._mails: list[tuple[str, str]] = []
         self._arrived = asyncio.Condition()
 
@@ -48,6 +50,8 @@ class MailSink:
     async def _keep(self, content: bytes) -> None:
         mail = message_from_bytes(content, policy=default)
         assert isinstance(mail, EmailMessage)
+        if self._take is not None:
+            await self._take(mail)
         text = mail.get_body(("plain",))
         assert text is not None
         async with self._arrived:

@@ -200,7 +200,8 @@ class WebSocketFollower(Follower):
 
     async def _follow_connection(self, target: Target, http: httpx.AsyncClient) -> None:
         url = f"{target.live_url}?since={self._resumed_from}"
-        opening = connect(url, additional_headers=self._headers(), ssl=target.tls, open_timeout=_OPEN_WITHIN)
+        tls = target.tls() if target.tls else None
+        opening = connect(url, additional_headers=self._headers(), ssl=tls, open_timeout=_OPEN_WITHIN)
         try:
             async with opening as connection:
                 self._open = (target, connection)

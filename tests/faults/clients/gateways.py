@@ -2,7 +2,7 @@
 
 import itertools
 import ssl
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 
 import httpx
 import msgspec
@@ -17,7 +17,8 @@ class Target(msgspec.Struct, frozen=True):
     """A gateway, or the proxy before all of them."""
 
     url: str
-    tls: ssl.SSLContext | None = None
+    # Makes a context for one client, since each sets the protocols in its own.
+    tls: Callable[[], ssl.SSLContext] | None = None
     http2: bool = False
 
     @property
@@ -27,7 +28,7 @@ class Target(msgspec.Struct, frozen=True):
     def client(self) -> httpx.AsyncClient:
         return httpx.AsyncClient(
             base_url=self.url,
-            verify=True if self.tls is None else self.tls,
+            verify=True if self.tls is None else self.tls(),
             http2=self.http2,
             timeout=_PATIENCE,
             limits=_CONNECTIONS,

@@ -50,5 +50,12 @@ class Nemesis:
             await asyncio.sleep(fault.seconds)
             ended = history.now()
         self._record(
-            history.Fault(name=fault.name(), targets=list(targets), begun=begun, ended=ended, step=step.number)
+            history.Fault(
+                name=fault.name(),
+                targets=list(targets),
+                begun=begun,
+                ended=ended,
+                step=step.number,
+                is_outage=fault.is_outage,
+            )
         )

@@ -1,0 +1,101 @@
+"""Time to recovery, from histories that are made up."""
+
+import pytest
+
+from tests.faults.history import Fault, History, Outcome, Request
+from tests.faults.recovery import recoveries
+
+
+def attempt(name: str, started: float, ended: float, outcome: Outcome = Outcome.OK) -> Request:
+    return Request(
+        client="anna rest",
+        user_id="anna",
+        operation="send",
+        arguments={"client_message_id": name},
+        started=started,
+        ended=ended,
+        outcome=outcome,
+    )
+
+
+def fault(name: str, begun: float, ended: float, step: int = 1, *, is_outage: bool = False) -> Fault:
+    return Fault(name=name, targets=["nats-1"], begun=begun, ended=ended, step=step, is_outage=is_outage)
+
+
+def test_a_message_that_waits_through_its_repetitions_is_the_time_to_recovery() -> None:
+    (recovery,) = recoveries(
+        History(
+            [
+                fault("kill", 10.0, 12.0),
+                attempt("a", 9.0, 9.1),
+                attempt("b", 11.0, 13.0, Outcome.UNKNOWN),
+                attempt("b", 13.2, 16.5),
+                attempt("c", 17.0, 17.1),
+            ]
+        )
+    )
+    assert recovery.seconds == pytest.approx(5.5)
+    assert (recovery.acknowledged, recovery.failed) == (2, 1)
+
+
+def test_a_message_that_was_sent_before_a_fault_waits_from_its_begin() -> None:
+    (recovery,) = recoveries(History([fault("kill", 10.0, 12.0), attempt("a", 9.5, 11.0)]))
+    assert recovery.seconds == pytest.approx(1.0)
+
+
+def test_what_waits_during_an_outage_counts_from_its_end() -> None:
+    (recovery,) = recoveries(
+        History(
+            [fault("majority_apart", 10.0, 30.0, is_outage=True), attempt("a", 12.0, 33.0), attempt("b", 34.0, 35.5)]
+        )
+    )
+    assert recovery.seconds == pytest.approx(3.0)
+
+
+def test_a_message_without_an_answer_waits_to_the_end_of_the_step() -> None:
+    (first, _) = recoveries(
+        History(
+            [
+                fault("kill", 10.0, 12.0, step=1),
+                fault("freeze", 25.0, 26.0, step=2),
+                attempt("a", 11.0, 20.0, Outcome.UNKNOWN),
+            ]
+        )
+    )
+    assert first.seconds == pytest.approx(14.0)
+
+
+def test_a_message_that_is_refused_waits_no_longer() -> None:
+    messages = [attempt("a", 11.0, 12.5, Outcome.REFUSED), attempt("b", 11.0, 11.5)]
+    (recovery,) = recoveries(History([fault("kill", 10.0, 12.0), *messages]))
+    assert recovery.seconds == pytest.approx(1.5)
+    assert (recovery.acknowledged, recovery.failed) == (1, 0)
+
+
+def test_each_step_has_its_own_messages() -> None:
+    first, second = recoveries(
+        History(
+            [
+                fault("freeze", 50.0, 51.0, step=2),
+                fault("kill", 10.0, 12.0, step=1),
+                attempt("a", 11.0, 14.0),
+                attempt("b", 50.5, 52.5),
+            ]
+        )
+    )
+    assert (first.faults, first.step) == (("kill",), 1)
+    assert (second.faults, second.step) == (("freeze",), 2)
+    assert [first.seconds, second.seconds] == pytest.approx([3.0, 2.0])
+
+
+def test_the_faults_of_a_pair_are_one_step() -> None:
+    (recovery,) = recoveries(
+        History([fault("kill", 10.0, 12.0), fault("freeze", 11.0, 20.0), attempt("a", 11.5, 15.0)])
+    )
+    assert recovery.faults == ("freeze", "kill")
+    assert recovery.seconds == pytest.approx(3.5)
+
+
+def test_a_step_without_traffic_has_no_wait() -> None:
+    (recovery,) = recoveries(History([fault("kill", 10.0, 12.0)]))
+    assert (recovery.seconds, recovery.acknowledged) == (0.0, 0)
