@@ -19,11 +19,11 @@ from infra.rpc.client import Client
 from infra.rpc.server import RpcServer, Servable
 from infra.rpc.tls import server_side
 from infra.runtime import import_marker
-from infra.runtime.connections import Pool, connect_nats, open_pool
+from infra.runtime.connections import Pool, open_pool
 from infra.runtime.database_probe import DatabaseWatch
+from infra.runtime.event_store import StopRequested, open_event_store
 from infra.runtime.gc_tuning import tune_gc
 from infra.runtime.metrics_endpoint import metrics_endpoint
-from infra.runtime.quorum import quorum_of_process
 from infra.security.certificate_expiry import report_expiry
 from infra.security.secrets import Secrets
 from infra.settings import Settings
@@ -31,7 +31,7 @@ from infra.url_files import DatabaseUrl
 from streams.log import Log
 from streams.loss.watch import LossWatch
 from streams.quorum import Quorum
-from streams.topology import Placement, ensure_streams, prepare_bucket
+from streams.topology import Placement, prepare_bucket
 
 log = logging.getLogger(__name__)
 _READINESS_STEP = 0.2
@@ -44,9 +44,20 @@ class ServiceProcess:
     """The resources of a running service: connections, log, loss watches, background tasks."""
 
     def __init__(
-        self, name: str, settings: Settings, secrets: Secrets, nats: NATS, pool: Pool, quorum: Quorum | None = None
+        self,
+        name: str,
+        settings: Settings,
+        secrets: Secrets,
+        nats: NATS,
+        pool: Pool,
+        quorum: Quorum | None = None,
+        *,
+        stop: asyncio.Event | None = None,
     ) -> None:
-        """`quorum`: None where the streams have no replicas, so that every read is authoritative."""
+        """`quorum`: None where the streams have no replicas, so that every read is authoritative.
+
+        `stop`: set when the process has to stop; without it SIGTERM and SIGINT stop the process.
+        """
         self.name = name
         self.settings = settings
         self.secrets = secrets
@@ -60,7 +71,7 @@ class ServiceProcess:
             if owner == name
         }
         self.log = Log(nats, quorum=self.quorum, watches=self.watches)
-        self._stop = asyncio.Event()
+        self._stop = stop or stop_at_signals()
         self._failed = False
         self._ready = False
         # Set once the process accepts calls, or stops before that.
@@ -70,9 +81,6 @@ class ServiceProcess:
         self._conditions: list[Callable[[], bool]] = []
         # Whether the database is not known to be silent.
         self.database_answers: Callable[[], bool] = lambda: True
-        loop = asyncio.get_running_loop()
-        for sign in (signal.SIGTERM, signal.SIGINT):
-            loop.add_signal_handler(sign, self._stop.set)
 
     def client(self, target: str) -> Client:
         """A client of another service; closed with the process."""
@@ -214,10 +222,14 @@ async def service_process(
 ) -> AsyncIterator[ServiceProcess]:
     """Opens what the service needs, creates its stream if needed, and closes everything at the end.
 
-    Waits for NATS, but not for the database.
+    Waits for NATS, alive but not ready, however long that takes; does not wait for the database.
 
     `database_url`: if it is not the one in the settings.
+
+    Raises:
+        SystemExit: the process was stopped before NATS answered.
     """
+    stop = stop_at_signals()
     # The endpoint serves before there is a process.
     processes: list[ServiceProcess] = []
     async with (
@@ -226,24 +238,25 @@ async def service_process(
             settings.listen_address(name)[1],
             ready=lambda: any(process.is_ready() for process in processes),
         ),
-        _opened(name, settings, database_url or settings.database_url) as process,
+        _opened(name, settings, database_url or settings.database_url, stop) as process,
     ):
         processes.append(process)
         yield process
 
 
 @asynccontextmanager
-async def _opened(name: str, settings: Settings, database_url: DatabaseUrl) -> AsyncIterator[ServiceProcess]:
+async def _opened(
+    name: str, settings: Settings, database_url: DatabaseUrl, stop: asyncio.Event
+) -> AsyncIterator[ServiceProcess]:
     secrets = Secrets.load(settings.secrets_path)
-    nats = await connect_nats(settings, name)
-    await import_marker.wait_until_complete(nats)
     own = [stream for stream, owner in STREAMS.items() if owner == name]
-    placement = Placement.parse(settings.stream_placement)
-    # Every read model needs OPERATOR, and the operator's process may not be running.
-    await ensure_streams(nats, replicas=settings.stream_replicas, placement=placement, names=(*own, OPERATOR))
-    quorum = await quorum_of_process(settings, nats, name)
+    try:
+        # Every read model needs OPERATOR, and the operator's process may not be running.
+        nats, quorum = await open_event_store(settings, name, stop, streams=(*own, OPERATOR))
+    except StopRequested:
+        raise SystemExit(0) from None
     pool = await open_pool(database_url, name)
-    process = ServiceProcess(name, settings, secrets, nats, pool, quorum)
+    process = ServiceProcess(name, settings, secrets, nats, pool, quorum, stop=stop)
     _report_dependency("nats", lambda: nats.is_connected)
     report_expiry(settings, name)
     process.spawn(process.stop_for_import(), "watch for imports")
@@ -266,6 +279,15 @@ async def _opened(name: str, settings: Settings, database_url: DatabaseUrl) -> A
         yield process
     finally:
         await process.close()
+
+
+def stop_at_signals() -> asyncio.Event:
+    """An event that SIGTERM and SIGINT set."""
+    stop = asyncio.Event()
+    loop = asyncio.get_running_loop()
+    for sign in (signal.SIGTERM, signal.SIGINT):
+        loop.add_signal_handler(sign, stop.set)
+    return stop
 
 
 def _report_dependency(name: str, answers: Callable[[], bool]) -> None:

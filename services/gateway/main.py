@@ -20,10 +20,9 @@ from infra.rpc.client import Client
 from infra.rpc.replicas import Replicas
 from infra.rpc.service_tokens import Issuer
 from infra.rpc.tls import HTTP, client_side
-from infra.runtime.connections import connect_nats
+from infra.runtime.event_store import StopRequested, open_event_store
 from infra.runtime.gc_tuning import tune_gc
 from infra.runtime.metrics_endpoint import metrics_endpoint
-from infra.runtime.quorum import quorum_of_process
 from infra.security.certificate_expiry import report_expiry
 from infra.security.key_lifecycle import KeyTerms
 from infra.security.secrets import Secrets
@@ -63,11 +62,14 @@ from services.gateway.server.uvicorn_server import listening_socket, security_he
 from services.gateway.static.files import WebFiles
 from streams.jetstream.api import JetStream
 from streams.jetstream.key_value import KeyValue
+from streams.quorum import Quorum
 from streams.topology import Placement, ensure_limits, prepare_bucket
 
 log = logging.getLogger(__name__)
 # Seconds for which `/readyz` waits for the state of the event store's space.
 _SPACE_PATIENCE = 1.0
+# Seconds after which the gateway listens also if a part of its own is not ready: it serves what it can, and says why.
+_LISTEN_WITHIN = 30.0
 
 
 async def main(settings: Settings) -> None:
@@ -84,7 +86,10 @@ async def main(settings: Settings) -> None:
 
 
 async def run(settings: Settings, stop: asyncio.Event) -> None:
-    """Runs the gateway until `stop` is set."""
+    """Runs the gateway until `stop` is set; waits for NATS, alive but not ready, however long that takes.
+
+    It listens once it is ready for the first time, so that a balancer uses the other gateways until then.
+    """
     metrics = Metrics()
     async with metrics_endpoint(settings, settings.port, metrics.exposition):
         await _run(settings, stop, metrics)
@@ -92,33 +97,40 @@ async def run(settings: Settings, stop: asyncio.Event) -> None:
 
 async def _run(settings: Settings, stop: asyncio.Event, metrics: Metrics) -> None:
     secrets = Secrets.load(settings.secrets_path)
-    sock = listening_socket(settings)
-    nats = await connect_nats(settings, GATEWAY)
     try:
-        async with gateway(settings, secrets, nats, metrics) as app:
+        nats, quorum = await open_event_store(settings, GATEWAY, stop)
+    except StopRequested:
+        return
+    try:
+        async with gateway(settings, secrets, nats, metrics, quorum) as app:
             tune_gc()
-            log.info("%s listens on %s:%d", GATEWAY, *sock.getsockname()[:2])
-            await serve(
-                app,
-                sock,
-                stop,
-                drain_seconds=settings.drain_seconds,
-                delay_seconds=settings.stop_delay_seconds,
-                leaving=app.state.context.readiness.leave,
-                ending=app.state.context.live.stop,
-                headers=security_headers(settings),
-                admission=ConnectionLimiter.of(settings),
-            )
+            await app.state.context.readiness.became_ready(stop, patience=_LISTEN_WITHIN)
+            with listening_socket(settings) as sock:
+                log.info("%s listens on %s:%d", GATEWAY, *sock.getsockname()[:2])
+                await serve(
+                    app,
+                    sock,
+                    stop,
+                    drain_seconds=settings.drain_seconds,
+                    delay_seconds=settings.stop_delay_seconds,
+                    leaving=app.state.context.readiness.leave,
+                    ending=app.state.context.live.stop,
+                    headers=security_headers(settings),
+                    admission=ConnectionLimiter.of(settings),
+                )
     finally:
-        sock.close()
         await nats.close()
 
 
 @asynccontextmanager
-async def gateway(settings: Settings, secrets: Secrets, nats: NATS, metrics: Metrics) -> AsyncIterator[Starlette]:
-    """Builds the application and runs its stream followers while the context is open."""
+async def gateway(
+    settings: Settings, secrets: Secrets, nats: NATS, metrics: Metrics, quorum: Quorum | None = None
+) -> AsyncIterator[Starlette]:
+    """Builds the application and runs its stream followers while the context is open.
+
+    `quorum`: None where the streams have no replicas.
+    """
     cache = ProfileCache()
-    quorum = await quorum_of_process(settings, nats, GATEWAY)
     confirm = quorum.require if quorum is not None else lambda: None
     steady_time = SteadyTime()
     revocations = Revocations(

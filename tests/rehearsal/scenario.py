@@ -113,7 +113,7 @@ class Rehearsal:
                 await self._deployment.restart([name for name in cluster.ours() if name.endswith(f"-{number}")])
                 await traffic.grows_by(_SOME)
             failed = Counter(self._failures.counts) - before
-            self._say(f"  requests that were repeated in the meantime: {dict(failed)}")
+            assert not failed, f"requests that failed during the restarts: {dict(failed)}"
 
     async def _stop(self) -> None:
         """Stops the front first, then the services, then what they use; each ends with exit code 0."""

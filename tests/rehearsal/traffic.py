@@ -1,4 +1,4 @@
-"""Steady traffic between two people, and the check that nothing of it was lost, doubled, reordered or not delivered."""
+"""Steady traffic of two people, and the check that no message was lost, doubled, reordered or not delivered."""
 
 import asyncio
 import itertools
@@ -24,7 +24,7 @@ class Traffic:
 
     @asynccontextmanager
     async def flowing(self) -> AsyncIterator[None]:
-        """Each of the two sends to the other over REST and over the WebSocket, and follows over both transports."""
+        """Each of the two sends to the other over REST and the WebSocket, reads, and follows over both transports."""
         one, other = self.people
         for person in self.people:
             await person.begin_to_follow()
@@ -39,6 +39,7 @@ class Traffic:
                 for sender, receiver in ((one, other), (other, one))
                 for live in (False, True)
             ]
+            senders += [tasks.create_task(self._read(one, other)), tasks.create_task(self._read(other, one))]
             try:
                 yield
                 self._stop.set()
@@ -93,6 +94,14 @@ class Traffic:
         except TimeoutError:
             return await reader.history(other)
         return history
+
+    async def _read(self, reader: Person, other: Person) -> None:
+        """Reads what each service has, so that its failures are noticed."""
+        for path in itertools.cycle(("users/me", "sessions", f"profiles/{other.user_id}", "friends", "conversations")):
+            if self._stop.is_set():
+                return
+            await reader.ask("GET", f"/v1/{path}")
+            await asyncio.sleep(_EVERY)
 
     async def _all_delivered(self) -> None:
         """Waits until every stream has delivered as much as was acknowledged."""

@@ -1,6 +1,7 @@
 """Readiness of the gateway: NATS, its stream followers, and the health check of each service."""
 
 import asyncio
+import logging
 import time
 from collections.abc import Awaitable, Callable, Mapping
 from functools import partial
@@ -11,6 +12,7 @@ from infra.rpc.tls import Tls
 from streams.jetstream.api import Refused
 from streams.jetstream.requests import RequestFailed
 
+log = logging.getLogger(__name__)
 # Seconds for which a result is reused, so that probes cost the services next to nothing.
 _FRESH = 0.5
 # Seconds for which the state of the event store's space is reused.
@@ -21,6 +23,8 @@ OUT_OF_SPACE = "event store: out of space"
 _PATIENCE = 5.0
 # Seconds between two checks for the metrics, whether or not a probe asks.
 _EVERY = 5.0
+# Seconds between two checks of the gateway's own parts at its start.
+_OWN_EVERY = 0.05
 
 Condition = Callable[[], bool]
 # Fetches whether the event store refuses writes since it has no space left.
@@ -60,8 +64,15 @@ class Readiness:
             if time.monotonic() - self._asked_at > _FRESH:
                 self._silent = await self._ask_services()
                 self._asked_at = time.monotonic()
-        own = [name for name, holds in self._conditions.items() if not holds()]
-        return [*(["running"] if self._leaving else []), *own, *self._silent]
+        return [*(["running"] if self._leaving else []), *self._own_missing(), *self._silent]
+
+    async def became_ready(self, stop: asyncio.Event, *, patience: float) -> None:
+        """Waits until the gateway's own parts are ready, whatever the services are; for `patience` seconds at most."""
+        deadline = time.monotonic() + patience
+        while self._own_missing() and not stop.is_set() and time.monotonic() < deadline:  # noqa: ASYNC110 - no events tell
+            await asyncio.sleep(_OWN_EVERY)
+        if missing := self._own_missing():
+            log.warning("not ready: %s", ", ".join(missing))
 
     async def run(self) -> None:
         """Checks all parts every few seconds, so that the metrics are current without probes."""
@@ -87,6 +98,9 @@ class Readiness:
                     self._warnings = []
                 self._space_asked_at = time.monotonic()
         return self._warnings
+
+    def _own_missing(self) -> list[str]:
+        return [name for name, holds in self._conditions.items() if not holds()]
 
     async def _ask_services(self) -> list[str]:
         serves = await asyncio.gather(*map(self._one_serves, self._services))
