@@ -1,26 +1,27 @@
 """Keeps the NATS store off a full disk.
 
 A stream that meets a full disk accepts nothing more until its server restarts, and its publishers only see that no
-answer comes. So while less than a reserve is free, whatever has filled the disk, the store is closed for writes:
-publishers get an error at once, and reads go on. The store opens by itself when there is room again. If the disk was
-filled more quickly than this notices, the server restarts then.
+answer comes. So while less than a reserve of bytes or of inodes is free, whatever has filled the disk, the store is
+closed for writes: publishers get an error at once, and reads go on. The store opens by itself when there is room again.
+If the disk was filled more quickly than this notices, the server restarts then.
 
-A server that reports a full disk while bytes are free is out of inodes, or the disk was full between two checks. It is
-restarted once in some minutes at most, and only while there are inodes.
+A server may report a full disk that no check has seen, if it was full between two checks or a quota was reached. It is
+restarted for that once in some minutes at most.
 """
 
 import asyncio
 import os
-import shutil
 import time
 from collections.abc import Callable
 from pathlib import Path
+from typing import NamedTuple
 
 from infra.embedded.nats_server import MEBIBYTE, NatsServer
 
 CHECK_SECONDS = 1.0
+# What is kept free at most, and which part of a smaller disk.
 _MOST_RESERVED = 256 * MEBIBYTE
-# The part of a smaller disk that is kept free.
+_MOST_INODES_RESERVED = 1_000
 _SHARE = 20
 # Seconds between two restarts of a server that reports a full disk while no check has seen one.
 _RESTART_SECONDS = 300.0
@@ -29,13 +30,54 @@ _RESTART_SECONDS = 300.0
 Report = Callable[[str, str], None]
 
 
+class _Room(NamedTuple):
+    """What is free of a resource of the disk, and how much of it is kept free."""
+
+    free: int
+    reserve: int
+    # In what the log says.
+    divisor: int
+    unit: str
+
+    @property
+    def is_short(self) -> bool:
+        """Whether too little is free to open the store."""
+        return self.free < 2 * self.reserve
+
+    @property
+    def is_out(self) -> bool:
+        """Whether too little is free to leave the store open."""
+        return self.free < self.reserve
+
+    def __str__(self) -> str:
+        return f"{self.free // self.divisor} {self.unit}"
+
+    @property
+    def wanted(self) -> str:
+        return f"{2 * self.reserve // self.divisor} {self.unit}"
+
+
+def _rooms(folder: Path) -> list[_Room]:
+    """Bytes and inodes of the disk; a file system without a limit of inodes reports a total of 0."""
+    disk = os.statvfs(folder)
+    size = disk.f_frsize
+    return [
+        _Room(disk.f_bavail * size, min(_MOST_RESERVED, disk.f_blocks * size // _SHARE), MEBIBYTE, "MiB"),
+        *(
+            [_Room(disk.f_favail, min(_MOST_INODES_RESERVED, disk.f_files // _SHARE), 1, "inodes")]
+            if disk.f_files
+            else []
+        ),
+    ]
+
+
 class StoreSpace:
     def __init__(self, server: NatsServer, folder: Path, report: Report) -> None:
         """`folder`: a folder on the disk of the server's store."""
         self._server = server
         self._folder = folder
         self._report = report
-        # Whether less than twice the reserve was free at a check since the last restart.
+        # Whether less than twice a reserve was free at a check since the last restart.
         self._was_low = False
         # The earliest time (monotonic clock) of a restart that no check explains, and whether its cause was reported.
         self._next_restart = 0.0
@@ -60,41 +102,38 @@ class StoreSpace:
         Raises:
             OSError: the disk or the server's configuration cannot be used.
         """
-        total, _, free = shutil.disk_usage(self._folder)
-        reserve = min(_MOST_RESERVED, total // _SHARE)
-        self._was_low = self._was_low or free < 2 * reserve
+        rooms = _rooms(self._folder)
+        is_short = any(room.is_short for room in rooms)
+        self._was_low = self._was_low or is_short
         if not self._server.has_started:
             return
-        if free < reserve:
+        if out := next((room for room in rooms if room.is_out), None):
             if not self._server.is_closed:
                 self._server.close_for_writes()
                 self._report(
-                    f"out of space: {free // MEBIBYTE} MiB are free on the disk of {self._folder}, writes are refused"
-                    f" until there are {2 * reserve // MEBIBYTE} MiB; see docs/runbooks/out-of-space.md",
+                    f"out of space: {out} are free on the disk of {self._folder}, writes are refused"
+                    f" until there are {out.wanted}; see docs/runbooks/out-of-space.md",
                     "ERROR",
                 )
-        elif free >= 2 * reserve:
+        elif not is_short:
             if self._server.met_full_disk:
-                self._restart(free)
+                self._restart(" and ".join(map(str, rooms)))
             elif self._server.is_closed:
                 self._server.open_for_writes()
                 self._report("there is space again: writes are accepted", "INFO")
 
-    def _restart(self, free: int) -> None:
+    def _restart(self, free: str) -> None:
         """Restarts the server, which has met a full disk, unless it would only meet it again."""
         now = time.monotonic()
         if not (self._server.is_closed or self._was_low):
-            disk = os.statvfs(self._folder)
             if not self._is_reported:
                 self._is_reported = True
                 self._report(
-                    f"the server reports a full disk although {free // MEBIBYTE} MiB are free on the disk of"
-                    f" {self._folder} (free inodes: {disk.f_favail}): it accepts no events until it restarts;"
-                    " see docs/runbooks/out-of-space.md",
+                    f"the server reports a full disk although {free} are free on the disk of {self._folder}:"
+                    " it accepts no events until it restarts; see docs/runbooks/out-of-space.md",
                     "ERROR",
                 )
-            # A file system without a limit of inodes reports a total of 0.
-            if now < self._next_restart or (disk.f_files and not disk.f_favail):
+            if now < self._next_restart:
                 return
         self._was_low = self._is_reported = False
         self._next_restart = now + _RESTART_SECONDS

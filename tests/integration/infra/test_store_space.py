@@ -1,6 +1,7 @@
 """A disk that others fill: events are refused at once and by name, read on, and accepted again when there is room."""
 
 import asyncio
+import itertools
 import os
 import shutil
 import subprocess
@@ -24,7 +25,7 @@ from streams.topology import ensure_streams
 from tests.integration.streams.conftest import append_to
 
 WITHIN = 60.0
-_DISK = "100m"
+_DISK, _INODES = "100m", 4_000
 _PIECE = bytes(4096)
 
 
@@ -33,7 +34,9 @@ def disk(tmp_path: Path) -> Iterator[Path]:
     """A small disk of its own; skips where none can be mounted."""
     folder = tmp_path / "disk"
     folder.mkdir()
-    mounted = subprocess.run(["mount", "-t", "tmpfs", "-o", f"size={_DISK}", "tmpfs", str(folder)], check=False)
+    mounted = subprocess.run(
+        ["mount", "-t", "tmpfs", "-o", f"size={_DISK},nr_inodes={_INODES}", "tmpfs", str(folder)], check=False
+    )
     if mounted.returncode:
         pytest.skip("a small disk cannot be mounted here")
     try:
@@ -86,6 +89,17 @@ class Stored:
 
     def clear(self) -> None:
         (self.disk / "filler").unlink()
+
+    def take_inodes(self, *, leaving: int) -> None:
+        """Another program makes so many empty files that so few inodes are left."""
+        (self.disk / "files").mkdir()
+        for number in itertools.count():
+            if os.statvfs(self.disk).f_favail <= leaving:
+                return
+            (self.disk / "files" / str(number)).touch()
+
+    def give_inodes_back(self) -> None:
+        shutil.rmtree(self.disk / "files")
 
     async def until_refused(self) -> None:
         async with asyncio.timeout(WITHIN):
@@ -149,6 +163,27 @@ async def test_a_nearly_full_disk_refuses_events_at_once_and_accepts_them_when_t
     assert stored.server.pid == pid
     [closed, opened] = stored.reports
     assert "out of space" in closed
+    assert "writes are accepted" in opened
+
+
+async def test_a_disk_without_inodes_refuses_events_at_once_and_accepts_them_when_there_are_some(
+    stored: Stored,
+) -> None:
+    name = new_id()
+    await stored.log.append(append_to(name))
+    stored.space.check()
+    stored.take_inodes(leaving=_INODES // 40)
+    stored.space.check()
+    await stored.until_refused()
+    with pytest.raises(OutOfSpace):
+        await stored.log.append(append_to(new_id()))
+    assert len(await stored.log.read(conversation(name))) == 1
+    stored.give_inodes_back()
+    stored.space.check()
+    later = await stored.until_accepted()
+    assert len(await stored.log.read(conversation(later))) == 1
+    [closed, opened] = stored.reports
+    assert "inodes are free" in closed
     assert "writes are accepted" in opened
 
 

@@ -1,11 +1,9 @@
-"""A server is restarted after a full disk, but not again and again while the disk has bytes and no inodes."""
+"""A server is closed for writes on a disk without bytes or inodes, not restarted again and again after a full one."""
 
 import os
-import shutil
 from collections.abc import Callable
 from pathlib import Path
 from types import SimpleNamespace
-from typing import NamedTuple
 
 import pytest
 
@@ -33,16 +31,10 @@ class _Server(NatsServer):
         self.is_closed = self.met_full_disk = False
 
 
-class _Usage(NamedTuple):
-    total: int
-    used: int
-    free: int
-
-
 class _Disk:
     def __init__(self) -> None:
         self.free = _PLENTY
-        self.inodes = 1_000
+        self.inodes = self.all_inodes = 1_000_000
         self.clock = 1_000.0
 
 
@@ -50,8 +42,13 @@ class _Disk:
 def disk(monkeypatch: pytest.MonkeyPatch) -> _Disk:
     disk = _Disk()
     replace: Callable[[object, str, object], None] = monkeypatch.setattr
-    replace(shutil, "disk_usage", lambda _: _Usage(_TOTAL, _TOTAL - disk.free, disk.free))
-    replace(os, "statvfs", lambda _: SimpleNamespace(f_files=1_000_000, f_favail=disk.inodes))
+    replace(
+        os,
+        "statvfs",
+        lambda _: SimpleNamespace(
+            f_frsize=1, f_blocks=_TOTAL, f_bavail=disk.free, f_files=disk.all_inodes, f_favail=disk.inodes
+        ),
+    )
     replace(store_space, "time", SimpleNamespace(monotonic=lambda: disk.clock))
     return disk
 
@@ -73,19 +70,41 @@ def space(server: _Server, tmp_path: Path, reports: list[str]) -> StoreSpace:
     return StoreSpace(server, tmp_path, lambda text, level: reports.append(text))
 
 
-def test_without_inodes_the_server_is_not_restarted_and_the_log_names_them_once(
+def test_without_inodes_the_store_is_closed_until_there_are_twice_the_reserve(
     space: StoreSpace, server: _Server, disk: _Disk, reports: list[str]
+) -> None:
+    disk.inodes = 999
+    space.check()
+    assert server.is_closed
+    disk.inodes = 1_999
+    space.check()
+    assert server.is_closed
+    disk.inodes = 2_000
+    space.check()
+    assert not server.is_closed
+    assert server.restarts == 0
+    [closed, _] = reports
+    assert "999 inodes are free" in closed
+    assert "until there are 2000 inodes" in closed
+
+
+def test_a_server_that_met_a_disk_without_inodes_is_restarted_once_there_are_some(
+    space: StoreSpace, server: _Server, disk: _Disk
 ) -> None:
     disk.inodes = 0
     server.met_full_disk = True
     for _ in range(3):
         space.check()
-    assert server.restarts == 0
-    [report] = reports
-    assert "free inodes: 0" in report
-    disk.inodes = 10
+    assert (server.restarts, server.is_closed) == (0, True)
+    disk.inodes = 10_000
     space.check()
     assert server.restarts == 1
+
+
+def test_a_file_system_that_counts_no_inodes_has_enough(space: StoreSpace, server: _Server, disk: _Disk) -> None:
+    disk.all_inodes = disk.inodes = 0
+    space.check()
+    assert not server.is_closed
 
 
 def test_a_full_disk_that_no_check_has_seen_costs_a_restart_in_minutes_at_most(
