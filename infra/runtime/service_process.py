@@ -35,6 +35,7 @@ from streams.topology import Placement, prepare_bucket
 
 log = logging.getLogger(__name__)
 _READINESS_STEP = 0.2
+_CANCEL_INTERVAL = 0.5
 DEPENDENCY_UP = Gauge(
     "vestnik_dependency_up", "1 while a part that this process depends on answers, 0 otherwise.", ("dependency",)
 )
@@ -161,9 +162,11 @@ class ServiceProcess:
         await self._stop.wait()
 
     async def close(self) -> None:
-        for task in self._tasks:
-            task.cancel()
-        await asyncio.gather(*self._tasks, return_exceptions=True)
+        while self._tasks:
+            for task in self._tasks:
+                task.cancel()
+            # A library may lose a cancellation, as in a query that ends with an error of its own: it is repeated.
+            await asyncio.wait(self._tasks, timeout=_CANCEL_INTERVAL)
         for client in self._clients:
             client.close()
         await self.pool.close()

@@ -3,6 +3,7 @@
 import asyncio
 import signal
 from collections.abc import AsyncIterator
+from contextlib import suppress
 from pathlib import Path
 
 import pytest
@@ -52,6 +53,23 @@ async def test_a_background_task_that_fails_ends_the_process(process: ServicePro
         async with asyncio.timeout(60):
             await process.serve([])
     assert ended.value.code == 1
+
+
+async def test_a_background_task_that_loses_a_cancellation_does_not_keep_the_process_from_ending(
+    process: ServiceProcess,
+) -> None:
+    waiting = asyncio.Event()
+
+    async def lose_one() -> None:
+        with suppress(asyncio.CancelledError):
+            waiting.set()
+            await asyncio.sleep(3_600)
+        await asyncio.sleep(3_600)
+
+    process.spawn(lose_one(), "a task")
+    await waiting.wait()
+    async with asyncio.timeout(60):
+        await process.close()
 
 
 @pytest.mark.parametrize("alone", [True, False], ids=["alone", "beside another replica"])
