@@ -41,7 +41,7 @@ rehearse *args:
 faults *args:
     @exec python -m tests.faults "$@"
 
-# Make a read model and its test, such as `./just new-projection hours_of_day`; --help shows the options
+# Make a read model and its test, such as `./just new-projection hours_of_day`; --query also shows it to clients
 new-projection *args:
     @python -m infra.devtools.scaffold_projection "$@"
 

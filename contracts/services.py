@@ -193,6 +193,10 @@ _SERVICES = (
     Service(name=GATEWAY, port=8080, read_models=False),
 )
 
+# The gRPC services of read models that clients are shown (services/<service>/reads), each with those who may call its
+# methods, `GetRow` and `ListRows`.
+READS: Mapping[str, Callers] = {}
+
 REGISTRY: Mapping[str, Service] = {service.name: service for service in _SERVICES}
 # The services that keep read models.
 SERVICES = tuple(service.name for service in REGISTRY.values() if service.read_models)
@@ -209,7 +213,7 @@ RPC_PERMISSIONS: Mapping[str, Callers] = {
     f"/vestnik.{service.name}.v1.{service.name.capitalize()}Service/{method}": callers
     for service in REGISTRY.values()
     for method, callers in service.methods.items()
-}
+} | {f"/{reads}/{method}": callers for reads, callers in READS.items() for method in ("GetRow", "ListRows")}
 
 
 def service_of(name: str) -> str:

@@ -136,14 +136,14 @@ class ReadModelUnderTest:
 
     def _message(self, event: Event, of: str | None) -> Message:
         channel = AGGREGATE_TYPE_OF[event.TYPE]
+        subject = subject_of(event, of)
         seen = self._projection.filters().get(channel.stream, "")
         assert seen != "", f"the projection does not read {channel.stream}"
         assert seen is None or fnmatchcase(channel.address, seen.replace(">", "*")), f"it does not see {event.TYPE}"
-        subject = channel.subject(*_ids(event, of, len(channel.parameters)))
         version = self._versions[subject] = self._versions.get(subject, 0) + 1
         envelope = seal(
             event,
-            aggregate_id=subject.removeprefix(channel.address.partition("{")[0]).partition(".")[0],
+            aggregate_id=aggregate_id_of(event, subject),
             version=version,
             provenance=Provenance(),
             at=self._at,
@@ -182,6 +182,16 @@ async def read_model(database_url: str) -> AsyncIterator[OpenReadModel]:
             return await stack.enter_async_context(opened(projection, database_url))
 
         yield start
+
+
+def subject_of(event: Event, of: str | None = None) -> str:
+    """The event's subject, from its data where it has the ids; `of`: else the aggregate's id, by default a new one."""
+    channel = AGGREGATE_TYPE_OF[event.TYPE]
+    return channel.subject(*_ids(event, of, len(channel.parameters)))
+
+
+def aggregate_id_of(event: Event, subject: str) -> str:
+    return subject.removeprefix(AGGREGATE_TYPE_OF[event.TYPE].address.partition("{")[0]).partition(".")[0]
 
 
 def _ids(event: Event, of: str | None, number: int) -> list[str]:

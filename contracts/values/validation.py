@@ -16,14 +16,16 @@ _FIELD = re.compile(r"(?:unknown|required) field `(?P<name>[^`]*)`")
 _STEP = re.compile(r"\.([^.\[\]]+)|\[([^\]]*)\]")
 
 
-def validated(kind: type[T], values: Mapping[str, object]) -> T:
+def validated(kind: type[T], values: Mapping[str, object], *, strict: bool = True) -> T:
     """Converts the values to `kind`, checking every field's limits.
+
+    `strict`: False for values that are all text, as from a path.
 
     Raises:
         Invalid: with the path of the first invalid field.
     """
     try:
-        return msgspec.convert(values, kind)
+        return msgspec.convert(values, kind, strict=strict)
     except msgspec.ValidationError as error:
         raise Invalid(violations=(violation(error),)) from error
 

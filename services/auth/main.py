@@ -16,8 +16,10 @@ from infra.runtime.service_process import service_process
 from infra.security.key_lifecycle import KeyTerms
 from infra.settings import Settings
 from projections.engine.read_model import ReadModel
+from projections.engine.read_servers import read_servers
 from projections.engine.running.runner_group import Runners
 from projections.registry import find, owned_by
+from services.auth import reads
 from services.auth.alerts.not_me import NotMeReports
 from services.auth.alerts.reaction import AccountAlerts
 from services.auth.alerts.recipients import Recipients
@@ -115,7 +117,8 @@ async def main(settings: Settings) -> None:
             server = AuthServer(
                 commands, login, changes, second_factors, email_changes, email_undo, queries, recorded, reports
             )
-            await process.serve([server])
+            shown = read_servers(reads, lambda name: ReadModel(find(name), process.pool, runners.waiting))
+            await process.serve([server, *shown])
         finally:
             await failures.close()
             await runners.stop()

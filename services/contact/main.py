@@ -5,7 +5,9 @@ from datetime import timedelta
 from infra.runtime.service_process import service_process
 from infra.settings import Settings
 from projections.engine import ReadModel, Runners
+from projections.engine.read_servers import read_servers
 from projections.registry import find, owned_by
+from services.contact import reads
 from services.contact.clients import People
 from services.contact.commands import ContactCommands
 from services.contact.queries import FriendQueries
@@ -31,6 +33,7 @@ async def main(settings: Settings) -> None:
             process.spawn(runners.watch(), "projections")
             process.spawn(expire_reports(reporting, reports, keep), "expiry of reports")
             process.ready_when(runners.ready)
-            await process.serve([ContactServer(commands, queries, reporting, reports)])
+            shown = read_servers(reads, lambda name: ReadModel(find(name), process.pool, runners.waiting))
+            await process.serve([ContactServer(commands, queries, reporting, reports), *shown])
         finally:
             await runners.stop()

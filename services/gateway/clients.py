@@ -19,6 +19,7 @@ from infra.rpc.client import Client, Streaming
 READ_SECONDS = 7.0
 
 S = TypeVar("S")
+R = TypeVar("R")
 Request_contra = TypeVar("Request_contra", contravariant=True)
 Response_co = TypeVar("Response_co", covariant=True)
 
@@ -39,6 +40,12 @@ class ServiceClient(Generic[S]):
     def __init__(self, client: Client, kind: Callable[[Any], S]) -> None:
         self._client = client
         self.stub = client.stub(kind)
+        self._read_stubs: dict[Callable[[Any], Any], Any] = {}
+
+    def stub_of(self, kind: Callable[[Any], R]) -> R:
+        """The stub of another gRPC service at the same address, such as that of a read model."""
+        stub: R = self._read_stubs.get(kind) or self._read_stubs.setdefault(kind, self._client.stub(kind))
+        return stub
 
     async def read(self, method: Method[Rq, Rs], request: Rq, *, context: Call | None = None) -> Rs:
         """Sends a query; retried after a lost connection. `context`: for a call outside a request."""

@@ -5,6 +5,7 @@ from functools import cache
 
 import msgspec
 
+from infra.submodules import submodules
 from services.gateway.http.endpoint import (
     JSON,
     AnyEndpoint,
@@ -25,6 +26,7 @@ from services.gateway.routes import (
     presence,
     profiles,
     reactions,
+    reads,
     system,
 )
 from services.gateway.routes.accounts import (
@@ -87,6 +89,7 @@ _DECLARED: tuple[AnyEndpoint, ...] = (
     *conversations.ROUTES,
     *presence.ROUTES,
     *notifications.ROUTES,
+    *(route for module in submodules(reads) for route in module.ROUTES),
     *routes.ROUTES,
     *ops.ROUTES,
     *system.ROUTES,

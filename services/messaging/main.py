@@ -5,7 +5,9 @@ from datetime import timedelta
 from infra.runtime.service_process import service_process
 from infra.settings import Settings
 from projections.engine import ReadModel, Runners
+from projections.engine.read_servers import read_servers
 from projections.registry import find, owned_by
+from services.messaging import reads
 from services.messaging.changes.commands import ChangeCommands, message_repository
 from services.messaging.clients import FriendshipCache, Friendships
 from services.messaging.commands import SeenCommands, SendCommands
@@ -66,7 +68,8 @@ async def main(settings: Settings) -> None:
             process.spawn(runners.watch(), "projections")
             process.ready_when(runners.ready)
             try:
-                await process.serve([server])
+                shown = read_servers(reads, lambda name: ReadModel(find(name), process.pool, runners.waiting))
+                await process.serve([server, *shown])
             finally:
                 await pages.stop()
         finally:

@@ -8,7 +8,9 @@ from infra.runtime.service_process import service_process
 from infra.runtime.sockets import open_listener
 from infra.settings import Settings
 from projections.engine import ReadModel, Runners
+from projections.engine.read_servers import read_servers
 from projections.registry import find, owned_by
+from services.profile import reads
 from services.profile.commands import ProfileCommands, profile_repository
 from services.profile.queries import ProfileQueries
 from services.profile.reactions import ProfileCreation
@@ -43,7 +45,8 @@ async def main(settings: Settings) -> None:
 
             process.spawn(rest(), "REST server")
             try:
-                await process.serve([ProfileServer(commands, queries)])
+                shown = read_servers(reads, lambda name: ReadModel(find(name), process.pool, runners.waiting))
+                await process.serve([ProfileServer(commands, queries), *shown])
             finally:
                 stop.set()
                 await drained.wait()

@@ -7,9 +7,10 @@ from infra.security.access_keys import AccessKeys
 from infra.security.key_lifecycle import KeyTerms
 from infra.settings import Settings
 from projections.engine.read_model import ReadModel
+from projections.engine.read_servers import read_servers
 from projections.engine.running.runner_group import Runners
 from projections.registry import find, owned_by
-from services.session import domain
+from services.session import domain, reads
 from services.session.commands import Commands
 from services.session.key_cleanup import remove_retired_keys
 from services.session.queries import Queries
@@ -35,6 +36,7 @@ async def main(settings: Settings) -> None:
         process.spawn(runners.watch(), "projections")
         process.spawn(remove_retired_keys(AccessKeys(settings.secrets_path, terms)), "retired keys")
         try:
-            await process.serve([SessionServer(commands, queries, process.log)])
+            shown = read_servers(reads, lambda name: ReadModel(find(name), process.pool, runners.waiting))
+            await process.serve([SessionServer(commands, queries, process.log), *shown])
         finally:
             await runners.stop()

@@ -17,15 +17,18 @@ from tests.e2e.people import Api, eventually
 from tests.fix_system import ROOT, System
 
 TUTORIAL = ROOT / "docs" / "tutorial" / "first-projection.md"
+SHOWN = ROOT / "docs" / "howto" / "show-a-read-model-to-clients.md"
 HOWTO = ROOT / "docs" / "howto" / "add-a-read-model.md"
 FOLDS = ROOT / "docs" / "howto" / "fold-events-into-rows.md"
 SERVICE = ROOT / "docs" / "howto" / "add-a-service.md"
 EVENT = ROOT / "docs" / "howto" / "add-an-event.md"
 ROUTE = ROOT / "docs" / "howto" / "add-a-route.md"
 _BLOCK = re.compile(r"^```(sh|python)\n(.*?)^```", re.DOTALL | re.MULTILINE)
-# In a list: a whole file, or what is inserted into one after one of its lines.
+# In a list: a whole file, what is inserted into one after one of its lines, or what replaces some of its lines.
 _FILE_BLOCK = re.compile(
-    r"^   ```(?:python|proto|js)\n   (?:#|//) (\S+?)(?:, after `([^`\n]+)`)?\n(.*?)^   ```", re.DOTALL | re.MULTILINE
+    r"^   ```(?:python|proto|js)\n   (?:#|//) (\S+?)"
+    r"(?:, after `([^`\n]+)`|, from `([^`\n]+)` up to `([^`\n]+)`)?\n(.*?)^   ```",
+    re.DOTALL | re.MULTILINE,
 )
 _FILE = re.compile(r"# (\S+\.py)\n")
 _NOT_COPIED = shutil.ignore_patterns(".*", "__pycache__", "*.egg-info", "dist", "build")
@@ -108,9 +111,9 @@ def test_the_code_of_the_howtos_runs_as_it_is_shown(copied: System) -> None:
 
 
 def write_files(system: System, page: Path) -> set[str]:
-    """Writes what a page shows into the copy: whole files, and insertions into files; returns the files' names."""
+    """Writes what a page shows into the copy: whole files, insertions and replacements; returns the files' names."""
     names = set()
-    for name, line, block in _FILE_BLOCK.findall(page.read_text(encoding="utf-8")):
+    for name, line, start, end, block in _FILE_BLOCK.findall(page.read_text(encoding="utf-8")):
         # The blocks are in a list, three columns deep.
         text = re.sub(r"^   ", "", block, flags=re.MULTILINE)
         path = system.root / name
@@ -118,10 +121,40 @@ def write_files(system: System, page: Path) -> set[str]:
             before, marker, after = path.read_text(encoding="utf-8").partition(f"\n{line}\n")
             assert marker, f"{name} has no line {line!r}"
             text = before + marker + text + after
+        elif start:
+            before, _, replaced = path.read_text(encoding="utf-8").partition(f"\n{start}")
+            assert f"\n{end}" in replaced, f"{name} has no lines from {start!r} up to {end!r}"
+            kept = replaced[replaced.index(f"\n{end}") + 1 :]
+            text = f"{before}\n{text}\n\n{kept}"
         path.parent.mkdir(parents=True, exist_ok=True)
         path.write_text(text, encoding="utf-8")
         names.add(name)
     return names
+
+
+async def test_a_read_model_is_shown_to_clients_as_it_is_made_and_as_the_page_changes_it(copied: System) -> None:
+    make, test, read = (block for kind, block in _BLOCK.findall(SHOWN.read_text(encoding="utf-8")) if kind == "sh")
+    made = run(copied, make)
+    checks = f"./just gen && {test.strip()} -n 0 -q && mypy && ruff check && ruff format --check"
+    assert "3 passed" in run(copied, checks)
+    assert len(made.splitlines()) == 8
+    written = write_files(copied, SHOWN)
+    assert (len(written), sum(name.startswith("tests/") for name in written)) == (5, 2)
+    assert "3 passed" in run(copied, checks)
+    run(copied, "./just test tests/unit/test_architecture.py tests/unit/services/gateway/openapi -n 0 -q")
+    await asyncio.to_thread(copied.start)
+    async with httpx.AsyncClient(base_url=copied.url, timeout=30) as http:
+        anna, boris = await Api(copied, http).friends()
+        await anna.sends(boris, "one", "two")
+
+        async def shown() -> bool:
+            answer = await asyncio.to_thread(run, copied, f"TOKEN={anna.access_token}\n{read}")
+            expected = {"items": [{"user_id": boris.user_id, "messages": 2}], "next": None}
+            return bool(msgspec.json.decode(answer) == expected)
+
+        await eventually(shown, "both messages counted")
+    for command in ("rebuild", "verify"):
+        await asyncio.to_thread(copied.vestnik, command, "written_to")
 
 
 # Hides a count, with the rights of the new service.

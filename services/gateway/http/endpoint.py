@@ -101,6 +101,11 @@ def page_of(items: bytes, following: str | None) -> bytes:
     return b'{"items":%b,"next":%b}' % (items, msgspec.json.encode(following))
 
 
+def path_of(path: str, key: type[msgspec.Struct]) -> str:
+    """The path of one item of a list: each field of its key is a parameter."""
+    return "/".join([path, *(f"{{{name}}}" for name in key.__struct_fields__)])
+
+
 Handler = Callable[[Request[Q, B]], Awaitable[Response]]
 
 
@@ -131,6 +136,8 @@ class Endpoint(Generic[Q, B]):
     method: str
     # With `{names}`.
     path: str
+    # The struct with the types of the parameters in the path; by default all are ids.
+    path_types: type[msgspec.Struct] | None = None
     tag: str
     summary: str
     handler: Handler[Q, B]
@@ -175,4 +182,5 @@ __all__ = [
     "Response",
     "StreamBody",
     "page_of",
+    "path_of",
 ]

@@ -22,7 +22,7 @@ from contracts.errors import (
 )
 from contracts.values.field_types import Id
 from services.gateway.http import problems
-from services.gateway.http.endpoint import AnyEndpoint, DocumentedResponse
+from services.gateway.http.endpoint import AnyEndpoint, DocumentedResponse, NoQuery
 from services.gateway.http.problems import Problem
 from services.gateway.openapi.headers import REQUEST_HEADERS, RESPONSE_HEADERS
 
@@ -153,8 +153,10 @@ def _operation_id(endpoint: AnyEndpoint) -> str:
 
 
 def _path_parameters(endpoint: AnyEndpoint) -> Iterator[Json]:
+    types = {field.name: field.type for field in msgspec.structs.fields(endpoint.path_types or NoQuery)}
     for name in re.findall(r"{(\w+)}", endpoint.path):
-        yield {"name": name, "in": "path", "required": True, "schema": portable(msgspec.json.schema(Id))}
+        schema = portable(msgspec.json.schema(types.get(name, Id)))
+        yield {"name": name, "in": "path", "required": True, "schema": schema}
 
 
 def _query_parameters(endpoint: AnyEndpoint) -> Iterator[Json]:

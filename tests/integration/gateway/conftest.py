@@ -2,8 +2,8 @@
 
 import asyncio
 import time
-from collections.abc import AsyncIterator, Callable
-from contextlib import AsyncExitStack, asynccontextmanager
+from collections.abc import AsyncIterator, Callable, Mapping, Sequence
+from contextlib import AbstractAsyncContextManager, AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import cast
@@ -91,8 +91,15 @@ async def until(condition: Callable[[], bool], within: float = 60.0) -> None:
             await asyncio.sleep(0.01)
 
 
+def staged(tmp_path: Path, nats: NATS, **settings: object) -> AbstractAsyncContextManager[Stage]:
+    return staged_with({}, tmp_path, nats, settings)
+
+
 @asynccontextmanager
-async def staged(tmp_path: Path, nats: NATS, **settings: object) -> AsyncIterator[Stage]:
+async def staged_with(
+    reads: Mapping[str, Sequence[Servable]], tmp_path: Path, nats: NATS, settings: Mapping[str, object]
+) -> AsyncIterator[Stage]:
+    """`reads`: real servers of read models, by service."""
     secrets = Secrets.create(tmp_path / "secrets")
     kinds = {"auth": Auth, "session": Session, "profile": Profile, "contact": Contact, "messaging": Messaging}
     addresses = {name: f"127.0.0.1:{free_port()}" for name in (*kinds, "profile_rest")}
@@ -101,7 +108,7 @@ async def staged(tmp_path: Path, nats: NATS, **settings: object) -> AsyncIterato
     async with AsyncExitStack() as stack:
         servers = {}
         for name, kind in kinds.items():
-            server = RpcServer(name, [cast(Servable, kind(script))], secrets=secrets)
+            server = RpcServer(name, [cast(Servable, kind(script)), *reads.get(name, ())], secrets=secrets)
             await server.start(*made.addresses_of(name)[0])
             server.set_ready(True)
             stack.push_async_callback(server.drain, 0.1)

@@ -1,0 +1,1 @@
+"""`./just new-projection NAME [--query]`: creates a read model, and what shows it to clients."""

@@ -1,0 +1,7 @@
+"""The error of everything that cannot be created."""
+
+from infra.operator_errors import OperatorError
+
+
+class CannotMake(OperatorError):
+    """The projection cannot be created as asked; nothing was written."""

@@ -1,0 +1,57 @@
+"""Servers of read models are found by their files, and get the read model that they name."""
+
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+from types import ModuleType
+from typing import cast
+
+import pytest
+
+from projections.engine.read_model import ReadModel
+from projections.engine.read_servers import read_servers
+
+MODULE = """
+from tests.unit.projections.engine.test_read_servers import ImportedReads
+
+class {name}Reads:
+    READ_MODEL = "{model}"
+
+    def __init__(self, model):
+        self.model = model
+
+class _Cursor:
+    pass
+"""
+
+
+class ImportedReads:
+    """Of another module, which imports it."""
+
+    READ_MODEL = "imported"
+
+
+@pytest.fixture
+def package(tmp_path: Path) -> Iterator[ModuleType]:
+    module = ModuleType("reads_in_a_test")
+    module.__path__ = [str(tmp_path)]
+    sys.modules[module.__name__] = module
+    yield module
+    for name in [name for name in sys.modules if name.partition(".")[0] == module.__name__]:
+        del sys.modules[name]
+
+
+def test_every_file_is_found_without_being_listed(package: ModuleType, tmp_path: Path) -> None:
+    opened: list[str] = []
+
+    def open_model(name: str) -> ReadModel:
+        opened.append(name)
+        return cast(ReadModel, f"the read model {name}")
+
+    assert read_servers(package, open_model) == []
+    for name in ("Second", "First"):
+        (tmp_path / f"{name.lower()}.py").write_text(MODULE.format(name=name, model=name.lower()))
+    servers = read_servers(package, open_model)
+    assert [type(server).__name__ for server in servers] == ["FirstReads", "SecondReads"]
+    assert [vars(server) for server in servers] == [{"model": f"the read model {name}"} for name in opened]
+    assert opened == ["first", "second"]
