@@ -1,6 +1,5 @@
 """Time to recovery: how long requests waited for their answers because of each fault."""
 
-from collections import defaultdict
 from collections.abc import Sequence
 from itertools import groupby
 
@@ -35,8 +34,9 @@ class _Message(msgspec.Struct):
     """All attempts to send one message."""
 
     begun: float
-    # None: it was never answered for good.
-    answered: float | None = None
+    # By the first answer that ends the attempts; before there is one by the last attempt.
+    ended: float = 0.0
+    is_answered: bool = False
     is_acknowledged: bool = False
     failed: int = 0
 
@@ -52,14 +52,10 @@ def recoveries(history: History) -> list[Recovery]:
 def _recovery(faults: Sequence[Fault], messages: Sequence[_Message], until: float) -> Recovery:
     begun, ended = min(fault.begun for fault in faults), max(fault.ended for fault in faults)
     until = min(until, ended + _AFTERMATH)
-    # While the system may be out nobody counts; afterwards everybody does.
+    # During an outage no wait counts, after it each does.
     counts_from = max([begun, *(fault.ended for fault in faults if fault.is_outage)])
-    own = [message for message in messages if message.begun < until and (message.answered or until) > begun]
-    waits = [
-        (message.answered or until) - max(message.begun, counts_from)
-        for message in own
-        if (message.answered or until) > counts_from
-    ]
+    own = [message for message in messages if message.begun < until and message.ended > begun]
+    waits = [message.ended - max(message.begun, counts_from) for message in own if message.ended > counts_from]
     return Recovery(
         faults=tuple(sorted(fault.name for fault in faults)),
         targets=tuple(target for fault in faults for target in fault.targets),
@@ -72,17 +68,15 @@ def _recovery(faults: Sequence[Fault], messages: Sequence[_Message], until: floa
 
 def _messages(requests: Sequence[Request]) -> list[_Message]:
     messages: dict[tuple[str, str], _Message] = {}
-    ended: defaultdict[tuple[str, str], float] = defaultdict(lambda: float("inf"))
-    for request in requests:
+    for request in sorted(requests, key=lambda request: request.ended):
         key = request.user_id, request.arguments["client_message_id"]
         message = messages.setdefault(key, _Message(request.started))
         message.begun = min(message.begun, request.started)
-        if request.outcome is not Outcome.UNKNOWN and request.status not in _PASSING:
-            ended[key] = min(ended[key], request.ended)
-            message.answered = ended[key]
-            message.is_acknowledged |= request.outcome is Outcome.OK
-        else:
-            message.failed += 1
+        if not message.is_answered:
+            message.ended = request.ended
+        message.is_answered |= request.outcome is not Outcome.UNKNOWN and request.status not in _PASSING
+        message.is_acknowledged |= request.outcome is Outcome.OK
+        message.failed += request.outcome is Outcome.UNKNOWN
     return list(messages.values())
 
 

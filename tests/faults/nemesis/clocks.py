@@ -4,7 +4,6 @@ libfaketime answers programs that ask libc; NATS asks the kernel, so its clock c
 the kernel's.
 """
 
-from collections.abc import Mapping
 from contextlib import asynccontextmanager
 from pathlib import Path
 from random import Random
@@ -19,14 +18,18 @@ LIBRARY = Path("/usr/lib/x86_64-linux-gnu/faketime/libfaketimeMT.so.1")
 _MOUNTED = Path("/run/vestnik/clock")
 _FILE = "offset"
 _TRUE = "+0"
-_VARIABLES: Mapping[str, str] = {
-    "LD_PRELOAD": str(LIBRARY),
-    "FAKETIME_TIMESTAMP_FILE": str(_MOUNTED / _FILE),
-    # Seconds that the library keeps an offset.
-    "FAKETIME_CACHE_DURATION": "1",
-    "FAKETIME_DONT_FAKE_MONOTONIC": "1",
-    "NO_FAKE_STAT": "1",
-}
+
+
+def variables(folder: Path) -> dict[str, str]:
+    """The environment of a program whose clock may jump, with the folder that holds the offset."""
+    return {
+        "LD_PRELOAD": str(LIBRARY),
+        "FAKETIME_TIMESTAMP_FILE": str(folder / _FILE),
+        # Seconds that the library keeps an offset.
+        "FAKETIME_CACHE_DURATION": "1",
+        "FAKETIME_DONT_FAKE_MONOTONIC": "1",
+        "NO_FAKE_STAT": "1",
+    }
 
 
 class ClockJump(Fault, frozen=True, tag="clock_jump"):
@@ -64,7 +67,7 @@ class ClockJump(Fault, frozen=True, tag="clock_jump"):
 def add_clock(target: Target, name: str) -> None:
     """Gives the program of a host, which is not started yet, a clock that can jump."""
     set_offset(target.clock(name), _TRUE)
-    target.cluster.add(name, _VARIABLES, (str(target.clock(name)), str(_MOUNTED), True))
+    target.cluster.add(name, variables(_MOUNTED), (str(target.clock(name)), str(_MOUNTED), True))
 
 
 def set_offset(folder: Path, offset: str) -> None:

@@ -52,17 +52,11 @@ def test_what_waits_during_an_outage_counts_from_its_end() -> None:
     assert recovery.seconds == pytest.approx(3.0)
 
 
-def test_a_message_without_an_answer_waits_to_the_end_of_the_step() -> None:
-    (first, _) = recoveries(
-        History(
-            [
-                fault("kill", 10.0, 12.0, step=1),
-                fault("freeze", 25.0, 26.0, step=2),
-                attempt("a", 11.0, 20.0, Outcome.UNKNOWN),
-            ]
-        )
-    )
-    assert first.seconds == pytest.approx(14.0)
+def test_a_message_that_is_given_up_waits_to_the_end_of_its_last_attempt() -> None:
+    attempts = [attempt("a", 11.0, 13.0, Outcome.UNKNOWN), attempt("a", 13.5, 20.0, Outcome.UNKNOWN)]
+    (recovery,) = recoveries(History([fault("kill", 10.0, 12.0), *attempts]))
+    assert recovery.seconds == pytest.approx(9.0)
+    assert (recovery.acknowledged, recovery.failed) == (0, 2)
 
 
 def test_a_message_that_is_refused_waits_no_longer() -> None:
