@@ -30,6 +30,8 @@ BLOCK_CHANGED = "block.changed"
 
 FRIEND_REQUEST = "friend_request"
 FRIEND_ACCEPTED = "friend_accepted"
+FRIEND_REMINDER = "friend_reminder"
+FRIEND_EXPIRED = "friend_expired"
 MESSAGE = "message"
 
 # Kinds of alerts: what the owner of an account is notified of, in the list of notifications and by mail.
@@ -153,8 +155,10 @@ NotificationKind = Annotated[
     str,
     Meta(
         description=(
-            "`friend_request`, `friend_accepted`, `message`; of the account itself: `new_device` (a login from one), "
-            "`password_changed`, `password_reset`, `email_changed`, `refresh_token_reused`, `two_factor_on`, "
+            "`friend_request`, `friend_accepted`, `friend_reminder` (of a request that waits for this user's answer), "
+            "`friend_expired` (this user's request was not answered and is cancelled), `message`; of the account: "
+            "`new_device` (a login from one), `password_changed`, `password_reset`, `email_changed`, "
+            "`refresh_token_reused`, `two_factor_on`, "
             "`two_factor_off`; more may be added."
         )
     ),

@@ -138,6 +138,24 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
         int,
         Doc(ge=1, le=100_000, description="Maximum number of a user's friend requests that await an answer."),
     ] = 500
+    friend_request_remind_days: Annotated[
+        float,
+        Doc(
+            ge=0,
+            le=3650,
+            description="After how many days the addressee of an unanswered friend request is reminded of it, once; "
+            "0: never.",
+        ),
+    ] = 7.0
+    friend_request_cancel_days: Annotated[
+        float,
+        Doc(
+            ge=0,
+            le=3650,
+            description="After how many days an unanswered friend request is cancelled; 0: never. One that is reminded "
+            "of late lasts as much longer.",
+        ),
+    ] = 14.0
     report_days: Annotated[
         int,
         Doc(

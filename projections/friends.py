@@ -18,7 +18,7 @@ from projections.engine import Projection, RowChanges, handles
 
 
 class Friends(Projection):
-    version = 4
+    version = 5
     streams = (CONTACT, AUTH)
     tables = """
         CREATE TABLE {contacts} (
@@ -75,6 +75,9 @@ class Friends(Projection):
 
     @handles(FriendshipCreated)
     def created(self, event: Recorded[FriendshipCreated], write: RowChanges) -> None:
+        # To both, a request is as old as it was before the reminder.
+        if event.data.is_reminder:
+            return
         requester, addressee = event.data.requester_id, event.data.addressee_id
         _see(event, write, requester, addressee, "outgoing")
         _see(event, write, addressee, requester, "incoming")

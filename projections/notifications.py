@@ -1,4 +1,4 @@
-"""Each user's notifications: friend requests, accepted requests, messages and alerts about the account.
+"""Each user's notifications: friend requests and what became of them, messages and alerts about the account.
 
 Read marks have their own tables, since a mark and its notification may come from different streams, in any order.
 A notification is read when its id was marked, when it is at or below one up to which all were marked, or when its
@@ -7,7 +7,7 @@ message was seen in the conversation or deleted. Those of muted conversations ar
 
 from contracts.envelope import Recorded
 from contracts.events.event import Event
-from contracts.events.friendship import FriendshipAccepted, FriendshipCreated
+from contracts.events.friendship import FriendshipAccepted, FriendshipCreated, FriendshipRemoved
 from contracts.events.message import (
     ConversationUpdated,
     MessageDeleted,
@@ -16,14 +16,14 @@ from contracts.events.message import (
     NotificationRead,
 )
 from contracts.events.session import AccountAlerted
-from contracts.notification_kinds import FRIEND_ACCEPTED, FRIEND_REQUEST, MESSAGE
+from contracts.notification_kinds import FRIEND_ACCEPTED, FRIEND_EXPIRED, FRIEND_REMINDER, FRIEND_REQUEST, MESSAGE
 from contracts.subjects import CONTACT, MESSAGING, SESSION
 from contracts.values.ids import notification_id
 from projections.engine import Projection, RowChanges, handles
 
 
 class Notifications(Projection):
-    version = 5
+    version = 6
     streams = (MESSAGING, CONTACT, SESSION)
     # Live clients receive notifications from the streams; a reader of the list waits for the position it has seen.
     rest_seconds = 0.1
@@ -31,7 +31,7 @@ class Notifications(Projection):
         CREATE TABLE {notifications} (
             user_id uuid,
             notification_id uuid,
-            -- friend_request, friend_accepted, message, or the kind of an alert
+            -- friend_request, friend_reminder, friend_expired, friend_accepted, message, or the kind of an alert
             kind text,
             -- of an alert: the user
             from_user_id uuid,
@@ -99,7 +99,13 @@ class Notifications(Projection):
     @handles(FriendshipCreated)
     def requested(self, event: Recorded[FriendshipCreated], write: RowChanges) -> None:
         if event.data.addressee_id not in event.data.blocked_by:
-            _notify(event, write, event.data.addressee_id, FRIEND_REQUEST, event.data.requester_id)
+            kind = FRIEND_REMINDER if event.data.is_reminder else FRIEND_REQUEST
+            _notify(event, write, event.data.addressee_id, kind, event.data.requester_id)
+
+    @handles(FriendshipRemoved)
+    def removed(self, event: Recorded[FriendshipRemoved], write: RowChanges) -> None:
+        if event.data.expired:
+            _notify(event, write, event.data.remover_id, FRIEND_EXPIRED, event.data.other_id)
 
     @handles(FriendshipAccepted)
     def accepted(self, event: Recorded[FriendshipAccepted], write: RowChanges) -> None:

@@ -18,7 +18,7 @@ class FriendshipEvent(Event, frozen=True, kw_only=True):
 
 
 class FriendshipCreated(FriendshipEvent, frozen=True, kw_only=True):
-    """One user sent the other a friend request."""
+    """One user sent the other a friend request; with `requested_at`, the addressee is reminded of it."""
 
     TYPE: ClassVar[str] = "friendship.created"
     requester_id: str
@@ -27,6 +27,12 @@ class FriendshipCreated(FriendshipEvent, frozen=True, kw_only=True):
     # withdrawn one.
     requester_setbacks: int = 0
     addressee_setbacks: int = 0
+    # Of a reminder: when the request was sent, which goes on as it was. None: this is the request.
+    requested_at: Moment | None = None
+
+    @property
+    def is_reminder(self) -> bool:
+        return self.requested_at is not None
 
 
 class FriendshipAccepted(FriendshipEvent, frozen=True, kw_only=True):
@@ -38,7 +44,9 @@ class FriendshipAccepted(FriendshipEvent, frozen=True, kw_only=True):
 
 
 class FriendshipRemoved(FriendshipEvent, frozen=True, kw_only=True):
-    """One of the two ended the friendship, or declined or withdrew the request: access to the chat ends."""
+    """One of the two ended the friendship, or declined or withdrew the request: access to the chat ends.
+
+    A request that was not answered in time is withdrawn in the requester's name, with `expired`."""
 
     TYPE: ClassVar[str] = "friendship.removed"
     # The user who ended, declined or withdrew it, and the other one.
@@ -47,6 +55,7 @@ class FriendshipRemoved(FriendshipEvent, frozen=True, kw_only=True):
     # As in `friendship.created`, this request included; 0 after a friendship.
     remover_setbacks: int = 0
     other_setbacks: int = 0
+    expired: bool = False
 
 
 class FriendshipBlocked(FriendshipEvent, frozen=True, kw_only=True):

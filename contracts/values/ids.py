@@ -23,6 +23,7 @@ _latest = 0
 os.register_at_fork(after_in_child=_spare.clear)
 _PAIRS = UUID("5b2e0d5c-7c0f-4c7e-9d4b-0a4a3f6f1c11").bytes
 _REPORTS = UUID("0b5b6f0e-4f2c-4d0b-9a57-6c0d9f1f7e42").bytes
+_EFFECTS = UUID("3f0c6a52-8f0e-4a35-9c59-0d7f5f6a9b21").bytes
 _ID = re.compile(r"[0-9a-f]{8}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{12}")
 
 
@@ -71,6 +72,11 @@ def notification_id(user_id: str, event_id: str) -> str:
 def report_id(reporter_id: str, reported_id: str, reason: str, message_ids: Iterable[str], repetition: int) -> str:
     """The id of a report; deterministic, so that a repeated report is found again. `repetition`: 0 for the first."""
     return _named(_REPORTS, ":".join((reporter_id, reported_id, reason, *sorted(message_ids), str(repetition))))
+
+
+def effect_id(event_id: str, effect: str) -> str:
+    """The id of what a reaction makes of an event, the same in each attempt; `effect` distinguishes several."""
+    return _named(_EFFECTS, f"{event_id}:{effect}")
 
 
 def is_id(text: str) -> bool:

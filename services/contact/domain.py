@@ -4,6 +4,8 @@ Either may block the other, which ends what there is between them. The blocked u
 that user alone until they are withdrawn or the block ends, which declines them. So to that user a block looks like an
 ended friendship or a declined request, followed by requests that nobody answers.
 
+A request that no one answers is cancelled after some days, after a reminder (requests/domain.py).
+
 A declined request may be repeated after a pause, which grows with each decline until the two become friends. A
 withdrawn request counts a third of a declined one, so that repeated requests and withdrawals lead to the same pauses.
 The user who declined may send a request at any time.
@@ -54,6 +56,9 @@ class Friendship(msgspec.Struct, frozen=True, kw_only=True):
     status: Status = Status.NONE
     # Empty before a request and after an end.
     requester_id: str = ""
+    # When the pending request was sent, and when its addressee was reminded of it; None: not pending, or not yet.
+    requested_at: datetime | None = None
+    reminded_at: datetime | None = None
     # Total weight of unsuccessful requests by user id; without entries of 0.
     setbacks: dict[str, int] = {}
     # When the last request or friendship ended; None while there is one, or before the first.
@@ -68,6 +73,8 @@ def evolve(state: Friendship, event: Event, at: datetime) -> Friendship:
             return Friendship(
                 status=Status.REQUESTED,
                 requester_id=event.requester_id,
+                requested_at=event.requested_at or at,
+                reminded_at=at if event.is_reminder else None,
                 setbacks=_setbacks(
                     (event.requester_id, event.requester_setbacks), (event.addressee_id, event.addressee_setbacks)
                 ),

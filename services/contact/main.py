@@ -15,6 +15,9 @@ from services.contact.reports.clients import MessagingConversations
 from services.contact.reports.commands import ReportCommands
 from services.contact.reports.expiry import expire_reports
 from services.contact.reports.queries import ReportQueries
+from services.contact.requests.domain import RequestTerms
+from services.contact.requests.process import FriendRequestProcess
+from services.contact.requests.queries import DeadlineQueries
 from services.contact.server import ContactServer
 
 
@@ -30,7 +33,11 @@ async def main(settings: Settings) -> None:
             keep = timedelta(days=settings.report_days)
             conversations = MessagingConversations(process.client("messaging"))
             reporting = ReportCommands(process.log, people, conversations, keep=keep)
+            terms = RequestTerms.of_days(settings.friend_request_remind_days, settings.friend_request_cancel_days)
+            deadlines = DeadlineQueries(ReadModel(find("friend_request_deadlines"), process.pool, runners.waiting))
+            requests = FriendRequestProcess(process.log, deadlines, terms)
             process.spawn(runners.watch(), "projections")
+            process.spawn(requests.run(), "deadlines of friend requests")
             process.spawn(expire_reports(reporting, reports, keep), "expiry of reports")
             process.ready_when(runners.ready)
             shown = read_servers(reads, lambda name: ReadModel(find(name), process.pool, runners.waiting))

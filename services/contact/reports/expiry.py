@@ -1,18 +1,16 @@
 """Ends the showing of settled reports' texts when their time is over, while the service runs."""
 
-import asyncio
 import logging
+from collections.abc import Awaitable, Callable
 from datetime import datetime, timedelta
 from typing import Protocol
 
-from msgspec import DecodeError
-
 from contracts import envelope
-from contracts.errors import VestnikError
 from services.contact.reports.commands import ReportCommands
-from streams.repository import BrokenHistory
+from streams.reactions.sweeps import sweep, sweep_once
 
 log = logging.getLogger(__name__)
+_WHAT = "settled reports"
 _EVERY = 60.0
 _BATCH = 500
 
@@ -23,12 +21,7 @@ class DueReports(Protocol):
 
 async def expire_reports(commands: ReportCommands, reports: DueReports, keep: timedelta) -> None:
     """Checks every minute until cancelled. What fails is tried again with the next check; replicas may do the same."""
-    while True:
-        await asyncio.sleep(_EVERY)
-        try:
-            await expire_due(commands, reports, keep)
-        except VestnikError as error:
-            log.warning("settled reports cannot be checked for expiry: %s", error)
+    await sweep(_WHAT, _due(reports, keep), _expire(commands), every=_EVERY)
 
 
 async def expire_due(commands: ReportCommands, reports: DueReports, keep: timedelta) -> None:
@@ -37,9 +30,19 @@ async def expire_due(commands: ReportCommands, reports: DueReports, keep: timede
     Raises:
         VestnikError: the read model cannot be read.
     """
-    for report_id in await reports.due(envelope.now() - keep, _BATCH):
-        try:
-            await commands.expire(report_id)
-            log.info("the texts of the report %s have expired", report_id)
-        except (VestnikError, BrokenHistory, DecodeError, LookupError) as error:
-            log.warning("the texts of the report %s cannot be removed: %r", report_id, error)
+    await sweep_once(_WHAT, _due(reports, keep), _expire(commands))
+
+
+def _due(reports: DueReports, keep: timedelta) -> Callable[[], Awaitable[list[str]]]:
+    async def due() -> list[str]:
+        return await reports.due(envelope.now() - keep, _BATCH)
+
+    return due
+
+
+def _expire(commands: ReportCommands) -> Callable[[str], Awaitable[None]]:
+    async def expire(report_id: str) -> None:
+        await commands.expire(report_id)
+        log.info("the texts of the report %s have expired", report_id)
+
+    return expire

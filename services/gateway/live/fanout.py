@@ -33,6 +33,8 @@ from contracts.messages import LiveMessage, LiveReaction, Quote
 from contracts.notification_kinds import (
     BLOCK_CHANGED,
     FRIEND_ACCEPTED,
+    FRIEND_EXPIRED,
+    FRIEND_REMINDER,
     FRIEND_REQUEST,
     MESSAGE,
     NOTIFICATION_CHANNELS,
@@ -155,14 +157,18 @@ def fan_out(event: Recorded[Event]) -> Iterator[OutboundEvent]:
             done = LiveNotificationsRead(ids, up_to, people)
             yield _told(event, NOTIFIED_MESSAGING, {event.aggregate_id: done}, NOTIFICATION_READ)
         case FriendshipCreated() as request:
-            yield _befriended(event, request, request.requester_id, "outgoing", request.addressee_id, "incoming")
+            if not request.is_reminder:
+                yield _befriended(event, request, request.requester_id, "outgoing", request.addressee_id, "incoming")
             if request.addressee_id not in request.blocked_by:
-                yield _notified(event, NOTIFIED_CONTACT, request.addressee_id, FRIEND_REQUEST, request.requester_id)
+                kind = FRIEND_REMINDER if request.is_reminder else FRIEND_REQUEST
+                yield _notified(event, NOTIFIED_CONTACT, request.addressee_id, kind, request.requester_id)
         case FriendshipAccepted() as agreed:
             yield _befriended(event, agreed, agreed.requester_id, "accepted", agreed.addressee_id, "accepted")
             yield _notified(event, NOTIFIED_CONTACT, agreed.requester_id, FRIEND_ACCEPTED, agreed.addressee_id)
         case FriendshipRemoved() as ended:
             yield _befriended(event, ended, ended.remover_id, "removed", ended.other_id, "removed")
+            if ended.expired:
+                yield _notified(event, NOTIFIED_CONTACT, ended.remover_id, FRIEND_EXPIRED, ended.other_id)
         case FriendshipBlocked() | FriendshipUnblocked() as block:
             is_blocked = isinstance(block, FriendshipBlocked)
             data = LiveBlock(block.blocked_id, is_blocked, rfc3339(event.at))

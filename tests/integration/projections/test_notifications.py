@@ -51,6 +51,22 @@ async def test_the_other_is_told(read_model: OpenReadModel) -> None:
     assert [kind for _, kind, _ in await model.rows(UNREAD)] == ["friend_request", "friend_accepted"]
 
 
+async def test_a_reminder_is_the_addressees_and_a_cancellation_the_requesters(read_model: OpenReadModel) -> None:
+    model = await read_model(Notifications)
+    asked = datetime(2026, 1, 31, 12, tzinfo=UTC)
+    await model.given(FriendshipCreated(requester_id=ANNA, addressee_id=BORIS), at=asked)
+    await model.when(FriendshipCreated(requester_id=ANNA, addressee_id=BORIS, requested_at=asked))
+    await model.when(FriendshipRemoved(remover_id=ANNA, other_id=BORIS, expired=True))
+    assert await model.rows(UNREAD) == [
+        (BORIS, "friend_request", ANNA),
+        (BORIS, "friend_reminder", ANNA),
+        (ANNA, "friend_expired", BORIS),
+    ]
+    # To someone who blocks.
+    await model.when(FriendshipCreated(requester_id=ANNA, addressee_id=BORIS, requested_at=asked, blocked_by=(BORIS,)))
+    assert len(await model.rows(UNREAD)) == 3
+
+
 async def test_an_alert_is_for_the_owner_of_the_account_alone(read_model: OpenReadModel) -> None:
     model = await read_model(Notifications)
     await model.given(message(BORIS, ANNA, 1), at="2026-01-31T12:00:00Z")

@@ -6,7 +6,7 @@ import pytest
 
 from contracts.envelope import now
 from contracts.values import ids
-from contracts.values.ids import is_id, made_at, new_id
+from contracts.values.ids import effect_id, is_id, made_at, new_id
 
 
 def test_ids_increase_within_a_millisecond_and_say_when_they_were_made() -> None:
@@ -28,3 +28,10 @@ def test_ids_increase_when_the_clock_goes_back(monkeypatch: pytest.MonkeyPatch) 
     made.append(new_id())
     assert made == sorted(set(made))
     assert made_at(made[-1]).timestamp() == pytest.approx(moment / 1e9, abs=0.002)
+
+
+def test_an_effect_has_one_id_in_every_attempt_and_another_one_for_each_event_and_effect() -> None:
+    event, other = new_id(), new_id()
+    assert effect_id(event, "mail") == effect_id(event, "mail")
+    assert len({effect_id(event, "mail"), effect_id(event, "call"), effect_id(other, "mail"), event}) == 4
+    assert is_id(effect_id(event, "mail"))

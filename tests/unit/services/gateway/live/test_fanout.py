@@ -92,6 +92,15 @@ CASES: list[tuple[Event, list[tuple[str, str, set[str]]]]] = [
         [("CONTACT", "friendship.created", {ANNA})],
     ),
     (
+        FriendshipCreated(requester_id=ANNA, addressee_id=BORIS, requested_at=now()),
+        [("c", "notification.created", {BORIS})],
+    ),
+    (FriendshipCreated(requester_id=ANNA, addressee_id=BORIS, requested_at=now(), blocked_by=(BORIS,)), []),
+    (
+        FriendshipRemoved(remover_id=ANNA, other_id=BORIS, expired=True),
+        [("CONTACT", "friendship.removed", {ANNA, BORIS}), ("c", "notification.created", {ANNA})],
+    ),
+    (
         FriendshipRemoved(remover_id=BORIS, other_id=ANNA, blocked_by=(BORIS,)),
         [("CONTACT", "friendship.removed", {ANNA})],
     ),

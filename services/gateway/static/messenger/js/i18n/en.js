@@ -217,6 +217,8 @@ export default {
   not_me_yes: "It was not me: log out all devices",
   notification_email_changed: "The e-mail address of your account was changed.",
   notification_friend_accepted: "{name} accepted your request",
+  notification_friend_expired: "{name} has not answered: your friend request is cancelled",
+  notification_friend_reminder: "{name} still waits for your answer to a friend request",
   notification_friend_request: "{name} asks to be your friend",
   notification_message: "{name} wrote to you",
   notification_new_device: "There was a login to your account from a new device.",

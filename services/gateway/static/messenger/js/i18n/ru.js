@@ -217,6 +217,8 @@ export default {
   not_me_yes: "Это не я: завершить все сеансы",
   notification_email_changed: "Изменён адрес почты вашей учётной записи.",
   notification_friend_accepted: "{name}: ваш запрос принят",
+  notification_friend_expired: "{name}: ответа не было, ваш запрос в друзья отменён",
+  notification_friend_reminder: "{name} всё ещё ждёт ответа на предложение дружбы",
   notification_friend_request: "{name} предлагает дружбу",
   notification_message: "{name}: новое сообщение",
   notification_new_device: "В вашу учётную запись вошли с нового устройства.",

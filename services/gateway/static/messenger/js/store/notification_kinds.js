@@ -3,7 +3,8 @@
 import { word } from "../i18n.js";
 
 const ACCOUNT = new Set(["new_device", "password_changed", "password_reset", "email_changed", "refresh_token_reused", "two_factor_on", "two_factor_off"]);
-const PEOPLE = new Set(["friend_accepted", "friend_request", "message"]);
+const PEOPLE = new Set(["friend_accepted", "friend_expired", "friend_reminder", "friend_request", "message"]);
+const REQUESTS = new Set(["friend_expired", "friend_reminder", "friend_request"]);
 
 /** Whether it is about the security of the user's own account. */
 export function isAboutAccount({ kind }) {
@@ -15,6 +16,11 @@ export function isAboutPerson({ kind }) {
   return PEOPLE.has(kind);
 }
 
+/** Whether it is about a request that the user can answer. */
+export function asksForAnswer({ kind }) {
+  return kind === "friend_request" || kind === "friend_reminder";
+}
+
 /** What happened; a gateway that is newer than this page may send kinds that it has no words for. */
 export function notificationText(notification, name = "") {
   return word("notification", notification.kind, { name });
@@ -24,5 +30,5 @@ export function notificationText(notification, name = "") {
 export function notificationHash(notification) {
   if (isAboutAccount(notification)) return "#/settings/sessions";
   if (!isAboutPerson(notification)) return "#/notifications";
-  return notification.kind === "friend_request" ? "#/people" : `#/chat/${notification.from_user_id}`;
+  return REQUESTS.has(notification.kind) ? "#/people" : `#/chat/${notification.from_user_id}`;
 }

@@ -2,7 +2,7 @@
 
 import { avatar, el, fill, icon } from "../dom.js";
 import { full, t } from "../i18n.js";
-import { isAboutAccount, isAboutPerson, notificationHash, notificationText } from "../store/notification_kinds.js";
+import { asksForAnswer, isAboutAccount, isAboutPerson, notificationHash, notificationText } from "../store/notification_kinds.js";
 import { acting, answering } from "./befriending.js";
 
 export function notificationsView(store) {
@@ -13,7 +13,7 @@ export function notificationsView(store) {
 
   /** The buttons of a request that waits for an answer, else what became of it; only the newest of a person counts. */
   function answer(one) {
-    const newest = store.notifications.items.find((other) => other.kind === "friend_request" && other.from_user_id === one.from_user_id);
+    const newest = store.notifications.items.find((other) => asksForAnswer(other) && other.from_user_id === one.from_user_id);
     const standing = store.friends.standing(one.from_user_id);
     if (one !== newest || !standing) return null;
     const read = async () => { if (!one.read) await store.notifications.read(one.notification_id); };
@@ -29,7 +29,7 @@ export function notificationsView(store) {
         isAboutPerson(one) ? avatar(store.profiles.get(one.from_user_id) ?? { user_id: one.from_user_id }) : el("span", { class: "avatar sign" }, icon(isAboutAccount(one) ? "shield" : "bell")),
         el("div", {}, el("span", {}, notificationText(one, name)), el("time", { class: "soft", datetime: one.at }, full(one.at))),
         !one.read && el("span", { class: "badge" }, t("new"))),
-      one.kind === "friend_request" && answer(one), el("p", { class: "problem", role: "alert" }));
+      asksForAnswer(one) && answer(one), el("p", { class: "problem", role: "alert" }));
     }), !store.notifications.items.length && el("li", { class: "soft" }, t("no_notifications")));
   }
 

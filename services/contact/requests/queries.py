@@ -1,0 +1,46 @@
+"""The timers of friend requests, in the read model `friend_request_deadlines`."""
+
+from datetime import datetime
+
+import msgspec
+
+from projections.engine.read_model import ReadModel
+from services.contact.requests.domain import RequestTerms
+
+
+class PendingRequest(msgspec.Struct, frozen=True):
+    requester_id: str
+    addressee_id: str
+
+
+class DeadlineQueries:
+    def __init__(self, model: ReadModel) -> None:
+        self._model = model
+
+    async def due(self, terms: RequestTerms, now: datetime, limit: int) -> list[PendingRequest]:
+        """Requests whose reminder or cancellation is due, the oldest first. The read model may lag."""
+        conditions = []
+        if terms.remind_after is not None:
+            conditions.append("reminded_at IS NULL AND requested_at <= %(remind)s")
+        after_reminder = terms.cancel_after_reminder
+        if after_reminder is not None:
+            conditions.append("reminded_at <= %(cancel_reminded)s")
+        elif terms.cancel_after is not None:
+            conditions.append("requested_at <= %(cancel)s")
+        if not conditions:
+            return []
+        rows, _ = await self._model.select(
+            PendingRequest,
+            f"""
+            SELECT requester_id, addressee_id FROM {{friend_request_deadlines}}
+            WHERE {" OR ".join(f"({condition})" for condition in conditions)}
+            ORDER BY requested_at LIMIT %(limit)s
+            """,  # noqa: S608
+            {
+                "remind": None if terms.remind_after is None else now - terms.remind_after,
+                "cancel_reminded": None if after_reminder is None else now - after_reminder,
+                "cancel": None if terms.cancel_after is None else now - terms.cancel_after,
+                "limit": limit,
+            },
+        )
+        return rows

@@ -1,0 +1,47 @@
+"""Sweeps go on whatever fails."""
+
+import asyncio
+
+import pytest
+
+from contracts.errors import Unavailable
+from streams.reactions.sweeps import sweep, sweep_once
+
+
+async def test_an_item_that_fails_does_not_keep_the_others(caplog: pytest.LogCaptureFixture) -> None:
+    done: list[str] = []
+
+    async def due() -> list[str]:
+        return ["bad", "good"]
+
+    async def act(item: str) -> None:
+        if item == "bad":
+            raise Unavailable
+        done.append(item)
+
+    await sweep_once("things", due, act)
+    assert done == ["good"]
+    assert "things: 'bad' failed" in caplog.text
+
+
+async def test_a_sweep_that_cannot_read_what_is_due_is_followed_by_others() -> None:
+    sweeps, done = 0, asyncio.Event()
+
+    async def due() -> list[str]:
+        nonlocal sweeps
+        sweeps += 1
+        if sweeps == 1:
+            raise Unavailable
+        return ["good"]
+
+    async def act(item: str) -> None:
+        done.set()
+
+    running = asyncio.create_task(sweep("things", due, act, every=0.01))
+    try:
+        async with asyncio.timeout(60):
+            await done.wait()
+    finally:
+        running.cancel()
+        await asyncio.wait({running})
+    assert sweeps >= 2
