@@ -2,6 +2,7 @@
 
 from projections.engine.changes import RowChanges, at_least, at_most, greater_than, less_than, other_than
 from projections.engine.folds import folds
+from projections.engine.lookups import row_of, rows_of
 from projections.engine.projection import Projection, handles
 from projections.engine.read_model import ReadModel
 from projections.engine.row_tables import table_of
@@ -21,5 +22,7 @@ __all__ = [
     "handles",
     "less_than",
     "other_than",
+    "row_of",
+    "rows_of",
     "table_of",
 ]

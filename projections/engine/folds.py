@@ -6,7 +6,7 @@ folds in memory and writes them back with one statement.
 
 import typing
 from collections.abc import Callable, Collection, Iterator, Mapping
-from types import UnionType
+from types import MappingProxyType, UnionType
 from typing import Any, NamedTuple, TypeVar
 
 import msgspec
@@ -15,14 +15,14 @@ from contracts.aggregate_types import AGGREGATE_TYPE_OF
 from contracts.envelope import Recorded
 from contracts.events.event import Event
 from contracts.subjects import all_of, passes
-from projections.engine.changes import Values
+from projections.engine.lookups import LOOKUPS, KeyOf, Lookup, check_lookups
 
 Row = msgspec.Struct
-FoldMethod = Callable[[Any, Recorded[Any]], Row | None]
-KeyOf = Callable[[Recorded[Any]], Values]
+FoldMethod = Callable[..., Row | None]
 Marked = TypeVar("Marked", bound=Callable[..., Row | None])
 
 _FOLDS = "__folds__"
+_NOTHING: Mapping[str, object] = MappingProxyType({})
 
 
 class _Mark(NamedTuple):
@@ -31,7 +31,7 @@ class _Mark(NamedTuple):
     key: str | KeyOf
 
 
-def folds(*events: type[Event], table: str, key: str | KeyOf) -> Callable[[Marked], Marked]:
+def folds(*events: type[Event], table: str, key: str | KeyOf, **lookups: Lookup) -> Callable[[Marked], Marked]:
     """Marks a method `(self, row: Row | None, event: Recorded[…]) -> Row | None` as the fold of these events.
 
     The row is None if there is none; returning None deletes it. `Row` is a msgspec struct whose fields are columns of
@@ -40,10 +40,12 @@ def folds(*events: type[Event], table: str, key: str | KeyOf) -> Callable[[Marke
     `table`: the name inside the braces of the projection's DDL.
     `key`: the event's row by the columns of the primary key. A column's name alone stands for the id of the event's
         aggregate, in the only column of the key.
+    `lookups`: rows of the projection's tables that the method gets as well, by the names of its parameters.
     """
 
     def mark(method: Marked) -> Marked:
         setattr(method, _FOLDS, _Mark(events, table, key))
+        setattr(method, LOOKUPS, lookups)
         return method
 
     return mark
@@ -61,13 +63,13 @@ class Fold(NamedTuple):
     # The projection, the method and its line, for errors.
     place: str
 
-    def apply(self, row: Row | None, event: Recorded[Any]) -> Row | None:
-        """The row after the event.
+    def apply(self, row: Row | None, event: Recorded[Any], found: Mapping[str, object] = _NOTHING) -> Row | None:
+        """The row after the event; `found`: the rows that the method looks up.
 
         Raises:
             Exception: the method's error; TypeError if it returns something else than a row.
         """
-        after = self.method(row, event)
+        after = self.method(row, event, **found) if found else self.method(row, event)
         if after is not None and type(after) is not self.row:
             raise TypeError(f"{self.place}: it returns a {type(after).__name__} instead of a {self.row.__name__}")
         return after
@@ -97,6 +99,11 @@ class FoldedTable(msgspec.Struct, frozen=True):
         return pattern
 
 
+def place_of(projection: str, method: Any) -> str:  # noqa: ANN401 - a method has attributes that no type has
+    """The projection, the method and its line, for errors."""
+    return f"projection {projection}, {method.__name__} in line {method.__code__.co_firstlineno}"
+
+
 def declared_folds(
     owner: object, name: str, streams: Collection[str], tables: Collection[str], handled: Collection[str]
 ) -> dict[str, Fold]:
@@ -109,7 +116,8 @@ def declared_folds(
     """
     declared: dict[str, Fold] = {}
     for method, mark in _marked(owner):
-        place = f"projection {name}, {method.__name__} in line {method.__code__.co_firstlineno}"
+        place = place_of(name, method)
+        check_lookups(method, place, tables)
         if mark.table not in tables:
             raise ValueError(f"{place}: there is no table {{{mark.table}}}")
         column, key = (mark.key, None) if isinstance(mark.key, str) else (None, mark.key)

@@ -8,29 +8,32 @@ import inspect
 import re
 import sys
 from collections.abc import Callable, Mapping, Sequence
-from typing import Any, ClassVar, TypeVar
+from typing import ClassVar, TypeVar
 
-from contracts.envelope import Recorded
 from contracts.events.event import Event
 from contracts.services import OPERATOR, SERVICES
 from contracts.subjects import PUBLIC_FILTERS, STREAMS
 from projections.engine import definitions
-from projections.engine.changes import RowChanges
 from projections.engine.definitions import PLACEHOLDER, BadDefinition, Definition, Kind
-from projections.engine.folds import Fold, declared_folds
+from projections.engine.folds import Fold, declared_folds, place_of
+from projections.engine.lookups import LOOKUPS, Lookup, check_lookups
 
-Handler = Callable[[Recorded[Any], RowChanges], None]
+Handler = Callable[..., None]
 Marked = TypeVar("Marked", bound=Callable[..., None])
 
 _EVENTS = "__handles__"
 _TABLE = re.compile(r"\bCREATE\s+(?:UNLOGGED\s+)?TABLE\s+(?:IF\s+NOT\s+EXISTS\s+)?\{(\w+)\}", re.IGNORECASE)
 
 
-def handles(*events: type[Event]) -> Callable[[Marked], Marked]:
-    """Marks a method as the handler of these events."""
+def handles(*events: type[Event], **lookups: Lookup) -> Callable[[Marked], Marked]:
+    """Marks a method `(self, event: Recorded[…], write: RowChanges) -> None` as the handler of these events.
+
+    `lookups`: rows of the projection's tables that the method gets as well, by the names of its parameters.
+    """
 
     def mark(method: Marked) -> Marked:
         setattr(method, _EVENTS, events)
+        setattr(method, LOOKUPS, lookups)
         return method
 
     return mark
@@ -105,7 +108,10 @@ class Projection:
         if not filters or not tables:
             raise ValueError(f"projection {cls.name}: a stream and a table are required")
         cls.definitions()
-        cls().folds()
+        instance = cls()
+        instance.folds()
+        for handler in {handler for handlers in instance.handlers().values() for handler in handlers}:
+            check_lookups(handler, place_of(cls.name, handler), tables)
 
     @classmethod
     def table_names(cls) -> tuple[str, ...]:

@@ -2,8 +2,8 @@
 
 from typing import NamedTuple
 
-from projections.engine.apply.folding.fold_batches import FoldEvent
 from projections.engine.apply.row_merging import MergedRows, RowGroup
+from projections.engine.apply.sequential.events import SequentialEvent
 from projections.engine.changes import Change
 from projections.engine.storage.dead_letters import DeadLetter
 from streams.loss.missing_events import Gap
@@ -36,23 +36,23 @@ class Batch:
         # run for all events.
         self.knowledge: int | None = knowledge
         self.rows = rows
-        # The events to fold, and the rows that follow from them once the previous batch was written.
-        self.fold_events: list[FoldEvent] = []
-        self.folded: list[RowGroup] = []
+        # The events to apply one after the other, and the rows that follow once the previous batch was written.
+        self.sequential: list[SequentialEvent] = []
+        self.applied: list[RowGroup] = []
         self.letters: list[DeadLetter] = []
 
-    def take(self, event: FoldEvent | DeadLetter) -> None:
-        """Adds an event to fold, or one that cannot be folded."""
-        if isinstance(event, FoldEvent):
-            self.fold_events.append(event)
-        else:
+    def take(self, event: SequentialEvent | DeadLetter) -> None:
+        """Adds an event to apply after those before it, or one that waits."""
+        if isinstance(event, DeadLetter):
             self.letters.append(event)
+        else:
+            self.sequential.append(event)
 
     def begin_anew(self, rows: MergedRows) -> None:
         """Discards the row changes and dead letters, and keeps the events."""
         self.knowledge = None
         self.rows = rows
-        self.fold_events, self.folded = [], []
+        self.sequential, self.applied = [], []
         self.letters = []
 
     def move(self, stream: str, before: int, after: int, messages: list[Message]) -> None:

@@ -20,9 +20,10 @@ from contracts.events.event import Event
 from contracts.positions import Position
 from projections.engine.apply.batch import Batch, Step
 from projections.engine.apply.change_plans import Shapes
-from projections.engine.apply.folding.fold_batches import FoldBatches, FoldEvent, KeyUnknown
 from projections.engine.apply.loop_slices import in_slices
 from projections.engine.apply.row_merging import MergedRows, RowGroup
+from projections.engine.apply.sequential.events import KeyUnknown, SequentialEvent
+from projections.engine.apply.sequential.sequential_events import SequentialEvents
 from projections.engine.apply.statements import copy_statement, lines_to_copy, statement
 from projections.engine.changes import RowAction, RowChanges
 from projections.engine.projection import Projection
@@ -47,6 +48,7 @@ _RATE_SECONDS = 1.0
 _COPIED_FROM = 500
 # Rows whose COPY lines are encoded in one step.
 _ENCODED_TOGETHER = 250
+_MOST_WITH_LOOKUPS = 2_000
 _NOT_MOVED = "the checkpoint was moved by another process, or the build is no longer in use"
 
 
@@ -68,10 +70,11 @@ class BuildWriter:
         """`discards`: the events to skip, instead of those in the database."""
         self.build = build
         self._conn = conn
-        self._handlers = projection().handlers()
-        folding = FoldBatches(projection, known_tables)
-        self._folding = folding if folding.tables else None
-        self._shapes = Shapes(known_tables, folding.tables)
+        sequential = SequentialEvents(projection, known_tables)
+        self._sequential = sequential if sequential.types else None
+        # Of the events that are only merged.
+        self._handlers = {} if sequential.has_lookups else projection().handlers()
+        self._shapes = Shapes(known_tables, sequential.tables)
         self._written = {stream: position.sequence(stream) for stream in projection.filters()}
         # The checkpoints once all batches taken so far are written.
         self._taken = dict(self._written)
@@ -102,6 +105,11 @@ class BuildWriter:
     def letters(self) -> Counts:
         """The numbers of failed and of parked events."""
         return self._standing.counts
+
+    @property
+    def largest_batch(self) -> int | None:
+        """Maximum events in a batch, if fewer than usual: what these look up is in memory together."""
+        return _MOST_WITH_LOOKUPS if self._sequential is not None and self._sequential.has_lookups else None
 
     def batch(self) -> Batch:
         return Batch(MergedRows(self._shapes), self._knowledge)
@@ -139,10 +147,11 @@ class BuildWriter:
         while True:
             if batch.knowledge != self._knowledge:
                 await self._run_handlers_again(batch)
-            if self._folding is not None and batch.fold_events:
+            if self._sequential is not None and batch.sequential:
                 # The rows are loaded as the previous batch has left them.
-                batch.folded, waiting = await self._folding.fold(self._conn, batch.fold_events)
-                batch.letters += waiting
+                batch.applied, waiting = await self._sequential.apply(self._conn, batch.sequential)
+                if waiting:
+                    batch.letters = keep_first_reason([*batch.letters, *waiting])
             try:
                 await self._commit(batch, rates)
                 break
@@ -187,7 +196,7 @@ class BuildWriter:
             await self._conn.execute(*statement(group))
         batch, steps = self.batch(), list[Step]()
         await self._run_handlers(batch, messages, steps)
-        await self._write_in_pieces(steps, batch.fold_events, batch.letters)
+        await self._write_in_pieces(steps, batch.sequential, batch.letters)
         return keep_first_reason(batch.letters)
 
     async def _reload_dead_letters(self) -> bool:
@@ -230,7 +239,7 @@ class BuildWriter:
         Raises:
             KeyUnknown: the row that an event is folded into cannot be determined.
         """
-        handlers_of, merge, folding = self._handlers.get, batch.rows.merge, self._folding
+        handlers_of, merge, sequential = self._handlers.get, batch.rows.merge, self._sequential
         for message in messages:
             kind = "?"
             try:
@@ -238,8 +247,8 @@ class BuildWriter:
                 kind = envelope.type
                 handlers = handlers_of(kind)
                 if handlers is None:
-                    if folding is not None and kind in folding.folds:
-                        batch.take(folding.take(message, envelope, blocked))
+                    if sequential is not None and kind in sequential.types:
+                        batch.take(sequential.take(message, envelope, blocked))
                     continue
                 if message.subject in blocked:
                     batch.letters.append(DeadLetter(message=message, type=kind, reason=None))
@@ -252,8 +261,8 @@ class BuildWriter:
             except KeyUnknown:
                 raise
             except Exception as error:  # an error in one event must not stop the others
-                if folding is not None and kind == "?" and folding.may_fold(message.subject):
-                    raise folding.unknown_key(message, error) from error
+                if sequential is not None and kind == "?" and sequential.may_fold(message.subject):
+                    raise sequential.unknown_key(message, error) from error
                 reason = None if message.subject in blocked else reason_of(error, kind)
                 batch.letters.append(DeadLetter(message=message, type=kind, reason=reason))
                 blocked.add(message.subject)
@@ -284,7 +293,7 @@ class BuildWriter:
             )
             for stream, after in batch.after.items()
         ]
-        groups = batch.rows.groups() + batch.folded
+        groups = batch.rows.groups() + batch.applied
         copied = [group for group in groups if _is_copied(group)]
         try:
             try:
@@ -376,17 +385,17 @@ class BuildWriter:
         await self._run_handlers_again(batch, steps)
         async with self._conn.transaction():
             await self._move(moves)
-            await self._write_in_pieces(steps, batch.fold_events, batch.letters)
+            await self._write_in_pieces(steps, batch.sequential, batch.letters)
             batch.letters = keep_first_reason(batch.letters)
             await dead_letters.add(self._conn, self.build, batch.letters)
             await lost_events.add(self._conn, self.build, batch.gaps)
 
     async def _write_in_pieces(
-        self, steps: list[Step], fold_events: Sequence[FoldEvent], letters: list[DeadLetter]
+        self, steps: list[Step], events: Sequence[SequentialEvent], letters: list[DeadLetter]
     ) -> None:
         """Finds the events that PostgreSQL refuses by bisection, and writes all others in order."""
-        if self._folding is not None:
-            await self._folding.write_in_pieces(self._conn, fold_events, letters)
+        if self._sequential is not None:
+            await self._sequential.write_in_pieces(self._conn, events, letters)
         blocked: set[str] = set()
         pending = [steps]
         while pending:

@@ -49,7 +49,7 @@ class Pipeline:
         # Start and duration of the last write.
         self._begun = float("-inf")
         self._took = 0.0
-        self._usually = self._most = _EVENTS if most is None else most
+        self._usually = self._most = min(most or _EVENTS, filling.largest_batch or _EVENTS)
         self._sources = sources
         self._filling = filling
         self._next = filling.batch()

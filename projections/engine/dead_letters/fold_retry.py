@@ -5,12 +5,14 @@ So the row also heals from what an earlier state of the code has made of it.
 
 from contracts.subjects import passes
 from infra.operator_errors import OperatorError
-from projections.engine.apply.folding.fold_batches import FoldBatches, FoldEvent, key_of_lane
 from projections.engine.apply.row_merging import RowGroup
+from projections.engine.apply.sequential.events import FoldEvent, key_of_lane
+from projections.engine.apply.sequential.sequential_events import SequentialEvents
 from projections.engine.dead_letters.queries import DeadLetterRow
 from projections.engine.folds import Row
+from projections.engine.lookups import lookups_of
 from projections.engine.projection import Projection
-from projections.engine.storage.dead_letters import Discards, reason_of
+from projections.engine.storage.dead_letters import DeadLetter, Discards, reason_of
 from projections.engine.storage.tables import Table
 from streams.log import Log
 from streams.message import Message
@@ -36,8 +38,8 @@ class RowFromStream:
         Raises:
             CannotFoldAnew: the projection no longer folds such events.
         """
-        self._folding = FoldBatches(projection, known_tables)
-        fold = self._folding.folds.get(letter.type)
+        self._sequential = SequentialEvents(projection, known_tables)
+        fold = self._sequential.folds.get(letter.type)
         if fold is None:
             raise CannotFoldAnew(letter, f"{letter.type} is not folded any more")
         self._letter = letter
@@ -45,16 +47,20 @@ class RowFromStream:
         self._table = fold.table
         self._filter = projection.filters()[letter.stream]
         # The subjects of all of the row's events, as one pattern.
-        self.subjects = self._folding.tables[fold.table].subjects_of(fold, letter.aggregate_id)
+        self.subjects = self._sequential.tables[fold.table].subjects_of(fold, letter.aggregate_id)
 
     async def before(self, log: Log, sequence: int, discards: Discards) -> list[RowGroup]:
         """The row as the events before the sequence make it, as the groups that write it.
+
+        A row whose folds look up other rows is left as it is, since those rows are no longer what they were.
 
         Raises:
             CannotFoldAnew: one of the events cannot be folded.
             KeyUnknown: an event's row cannot be determined.
             Unavailable: the stream cannot be read.
         """
+        if any(lookups_of(fold.method) for fold in self._sequential.folds.values() if fold.table == self._table):
+            return []
         row: Row | None = None
         after = 0
         while page := await log.read(self.subjects, after=after, limit=_PAGE):
@@ -68,21 +74,22 @@ class RowFromStream:
             if after >= sequence - 1:
                 break
         key = key_of_lane(self._fold_key)
-        return await self._folding.groups(self._table, {key: row}, existing=[key])
+        return await self._sequential.groups(self._table, {key: row}, existing=[key])
 
     def _own(self, message: Message) -> FoldEvent | None:
         """The event if it is folded into the row."""
         if self._filter is not None and not passes(message.subject, self._filter):
             return None
         envelope = message.opened or message.envelope()
-        if envelope.type not in self._folding.folds:
+        if envelope.type not in self._sequential.folds:
             return None
-        taken = self._folding.take(message, envelope, set())
-        if isinstance(taken, FoldEvent):
-            return taken if taken.lane == self._fold_key else None
-        if taken.lane == self._fold_key:
+        taken = self._sequential.take(message, envelope, set())
+        if taken.lane != self._fold_key:
+            return None
+        if isinstance(taken, DeadLetter):
             raise CannotFoldAnew(self._letter, f"{message.stream} {message.sequence}: {taken.reason}")
-        return None
+        assert isinstance(taken, FoldEvent)
+        return taken
 
     def _next(self, row: Row | None, event: FoldEvent) -> Row | None:
         try:

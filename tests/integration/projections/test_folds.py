@@ -25,7 +25,7 @@ from infra.embedded.nats_server import NatsServer
 from projections.engine import Projection, RowChanges, folds, handles
 from projections.engine.apply import build_writer
 from projections.engine.apply.build_writer import BuildSuperseded, BuildWriter
-from projections.engine.apply.folding.fold_batches import KeyUnknown
+from projections.engine.apply.sequential.events import KeyUnknown
 from projections.engine.dead_letters import resolution
 from projections.engine.inspection import as_of
 from projections.engine.inspection.verify import verify

@@ -5,20 +5,19 @@ from collections.abc import Iterable, Mapping, Sequence
 from datetime import UTC, datetime
 
 import msgspec
-from psycopg import sql
 from psycopg.types.string import TextLoader
 
 from projections.engine.apply.change_plans import Key
 from projections.engine.apply.loop_slices import in_slices
 from projections.engine.apply.merge_plans import ChangePlan
 from projections.engine.apply.row_merging import RowGroup
+from projections.engine.apply.sequential.keys import key_of, select_by_keys
 from projections.engine.changes import MergeRule, RowAction, Values
 from projections.engine.folds import Row
 from projections.engine.storage.builds import Connection
-from projections.engine.storage.pg_text import MOMENTS, UnsupportedValue, array, to_pg_text
+from projections.engine.storage.pg_text import MOMENTS, array, to_pg_text
 from projections.engine.storage.tables import BadTables, Table
 
-_WHOLE_NUMBERS = {"smallint", "integer", "bigint"}
 # Rows that are decoded in one step.
 _FETCHED_TOGETHER = 250
 
@@ -44,14 +43,13 @@ class FoldRows:
                 )
         self.table = table
         self._row = row
+        self._columns = columns
         self._names = row.__struct_encode_fields__
-        self._key = tuple([(column, table.types[column] in _WHOLE_NUMBERS) for column in table.key])
         self._moments = [index for index, column in enumerate(columns) if table.types[column] == MOMENTS]
         written = tuple([(column, MergeRule.SET) for column in columns])
         self._insert = ChangePlan(table, RowAction.INSERT, written, table.key, ())
         self._upsert = ChangePlan(table, RowAction.UPSERT, written, table.key, ())
         self._delete = ChangePlan(table, RowAction.DELETE, (), table.key, ())
-        self._select = _select(table, columns)
 
     def key(self, values: Values) -> Key:
         """The key in the table's order, in the form in which equal keys are equal.
@@ -59,13 +57,7 @@ class FoldRows:
         Raises:
             UnsupportedValue: the values are not a key of the table.
         """
-        try:
-            key = tuple([_key_value(column, values[column], is_whole) for column, is_whole in self._key])
-        except KeyError as error:
-            raise UnsupportedValue(f"{self.table.name}: the key lacks {error}") from error
-        if len(values) != len(key):
-            raise UnsupportedValue(f"{self.table.name}: the key is {', '.join(self.table.key)}")
-        return key
+        return key_of(self.table, self.table.key, values)
 
     async def load(self, conn: Connection, keys: Sequence[Key]) -> dict[Key, Stored]:
         """The columns of the rows that exist, by key.
@@ -73,11 +65,12 @@ class FoldRows:
         Raises:
             psycopg.DataError, UnsupportedValue: one of the keys cannot be one of the table.
         """
-        texts = [array([to_pg_text(key[index]) for key in keys]) for index in range(len(self._key))]
+        query = select_by_keys(self.table, self.table.key, self._columns)
+        texts = [array([to_pg_text(key[index]) for key in keys]) for index in range(len(self.table.key))]
         rows: dict[Key, Stored] = {}
         async with conn.cursor() as cursor:
             cursor.adapters.register_loader("uuid", TextLoader)
-            await cursor.execute(self._select, texts)
+            await cursor.execute(query, texts)
             while found := await cursor.fetchmany(_FETCHED_TOGETHER):
                 for number, *stored in found:
                     for index in self._moments:
@@ -115,36 +108,3 @@ class FoldRows:
                 group.keys.append(key)
                 group.values.append(msgspec.structs.astuple(row))
         return [group for group in (gone, changed, new) if group.keys]
-
-
-def _select(table: Table, columns: Sequence[str]) -> bytes:
-    """Selects each key's number, from 1, and the columns of its row. The keys are texts, one array a column."""
-    keys = [sql.Identifier(f"key{index}") for index in range(len(table.key))]
-    return (
-        sql.SQL("SELECT u.number, {} FROM unnest({}) WITH ORDINALITY AS u({}, number) JOIN {} AS t ON {}")
-        .format(
-            sql.SQL(", ").join(sql.SQL("t.{}").format(sql.Identifier(column)) for column in columns),
-            sql.SQL(", ").join([sql.SQL("%s::text[]")] * len(keys)),
-            sql.SQL(", ").join(keys),
-            sql.Identifier(table.physical),
-            sql.SQL(" AND ").join(
-                sql.SQL("t.{} = u.{}::{}").format(sql.Identifier(column), key, sql.SQL(table.types[column]))
-                for column, key in zip(table.key, keys, strict=True)
-            ),
-        )
-        .as_bytes(None)
-    )
-
-
-def _key_value(column: str, value: object, is_whole: bool) -> object:
-    if type(value) is (int if is_whole else str):
-        return value
-    text = to_pg_text(value)
-    if text is None:
-        raise UnsupportedValue(f"{column} is null in a key")
-    if not is_whole:
-        return text
-    try:
-        return int(text)
-    except ValueError as error:
-        raise UnsupportedValue(f"{column}: {value!r} is not an integer") from error

@@ -1,1 +1,0 @@
-"""Folds events into rows."""

@@ -1,0 +1,1 @@
+"""Applies events one after the other to rows that are loaded first."""

@@ -1,0 +1,120 @@
+"""The rows that a batch's events look up: loaded at once, then changed as the events are applied in order.
+
+Only rows under a key or prefix that an event of the batch looks up are kept.
+"""
+
+from collections.abc import Iterable, Mapping, Sequence
+from typing import NamedTuple
+
+import msgspec
+
+from projections.engine.apply.change_plans import Key
+from projections.engine.apply.sequential.keys import key_of
+from projections.engine.apply.sequential.lookup_table import Looked, LookupTable
+from projections.engine.changes import Change, RowAction
+from projections.engine.lookups import Lookup
+
+
+class Wanted(NamedTuple):
+    """What one event looks up."""
+
+    name: str
+    lookup: Lookup
+    prefix: Key
+
+
+class LookedUp:
+    """The looked-up rows of one batch."""
+
+    def __init__(self, tables: Mapping[str, LookupTable]) -> None:
+        self._tables = tables
+        # By table and length of the prefix: the rows under each prefix that is looked up, by key.
+        self._rows: dict[str, dict[int, dict[Key, dict[Key, Looked]]]] = {name: {} for name in tables}
+        self.refused: dict[tuple[str, Key], Exception] = {}
+
+    def add(self, table: str, prefixes: Iterable[Key], rows: Iterable[tuple[Key, Key, Looked]]) -> None:
+        """Adds what was loaded for prefixes of one length."""
+        for prefix in prefixes:
+            self._rows[table].setdefault(len(prefix), {})[prefix] = {}
+        for prefix, key, row in rows:
+            self._rows[table][len(prefix)][prefix][key] = row
+
+    def found(self, wanted: Iterable[Wanted]) -> dict[str, object]:
+        """The rows by the names of the parameters.
+
+        Raises:
+            msgspec.ValidationError: a row does not fit its type.
+        """
+        found: dict[str, object] = {}
+        for name, lookup, prefix in wanted:
+            if self.refused and (lookup.table, prefix) in self.refused:
+                raise self.refused[lookup.table, prefix]
+            rows = self._rows[lookup.table][len(prefix)][prefix]
+            fields = lookup.row.__struct_fields__
+            names = lookup.row.__struct_encode_fields__
+            typed = [
+                msgspec.convert(
+                    {name: rows[key][field] for field, name in zip(fields, names, strict=True)},
+                    lookup.row,
+                    strict=False,
+                )
+                for key in sorted(rows)
+            ]
+            found[name] = typed if lookup.is_many else typed[0] if typed else None
+        return found
+
+    def after(self, changes: Sequence[Change]) -> dict[tuple[str, Key], Looked | None]:
+        """The looked-up rows that one event changes, as they are after it; nothing is kept yet.
+
+        Raises:
+            UnsupportedValue: as `LookupTable.changed`, or a key does not fit.
+        """
+        staged: dict[tuple[str, Key], Looked | None] = {}
+        for change in changes:
+            action, name, key = change[:3]
+            table = self._tables.get(name)
+            if table is None:
+                continue
+            if action is RowAction.DELETE_ALL:
+                prefix = key_of(table.table, table.table.key[: len(key)], key)
+                known = {each for (of, each), row in staged.items() if of == name and row is not None}
+                known.update(each for rows in self._all(name) for each in rows)
+                staged |= {(name, each): None for each in known if each[: len(prefix)] == prefix}
+                continue
+            whole = table.key(key)
+            if (name, whole) not in staged:
+                row, is_kept = self._kept(name, whole)
+                if not is_kept:
+                    continue
+                staged[name, whole] = row
+            staged[name, whole] = table.changed(staged[name, whole], change)
+        return staged
+
+    def keep(self, staged: Mapping[tuple[str, Key], Looked | None]) -> None:
+        """Keeps what `after` returned."""
+        for (name, key), row in staged.items():
+            for length, under in self._rows[name].items():
+                rows = under.get(key[:length])
+                if rows is None:
+                    continue
+                if row is None:
+                    rows.pop(key, None)
+                else:
+                    rows[key] = row
+
+    def keep_folded(self, name: str, key: Key, row: msgspec.Struct | None) -> None:
+        """Keeps a row that an event was folded into."""
+        table = self._tables.get(name)
+        if table is not None:
+            self.keep({(name, key): None if row is None else table.folded(key, row)})
+
+    def _all(self, name: str) -> Iterable[dict[Key, Looked]]:
+        return (rows for under in self._rows[name].values() for rows in under.values())
+
+    def _kept(self, name: str, key: Key) -> tuple[Looked | None, bool]:
+        """The row, and whether it is under a prefix that is looked up."""
+        for length, under in self._rows[name].items():
+            rows = under.get(key[:length])
+            if rows is not None:
+                return rows.get(key), True
+        return None, False

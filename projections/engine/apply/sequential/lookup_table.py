@@ -1,0 +1,158 @@
+"""One table that is looked up: loads rows, and evaluates changes of rows as the database would."""
+
+import asyncio
+from collections.abc import Collection, Sequence
+from datetime import UTC, datetime
+
+import msgspec
+from psycopg import sql
+from psycopg.types.string import TextLoader
+
+from projections.engine.apply.change_plans import Key
+from projections.engine.apply.sequential.keys import key_of, select_by_keys
+from projections.engine.changes import Change, MergeRule, RowAction, Values
+from projections.engine.lookups import Lookup
+from projections.engine.storage.builds import Connection
+from projections.engine.storage.pg_text import UnsupportedValue, array, json_of, to_pg_text
+from projections.engine.storage.tables import BadTables, Table
+
+# A looked-up row: the columns that lookups name, and those of the key.
+Looked = dict[str, object]
+
+_FETCHED_TOGETHER = 250
+_DEFAULTS = """
+SELECT a.attname, pg_get_expr(d.adbin, d.adrelid), a.attgenerated <> ''
+FROM pg_attrdef AS d JOIN pg_attribute AS a ON a.attrelid = d.adrelid AND a.attnum = d.adnum
+WHERE d.adrelid = to_regclass(%s)
+"""
+_ADD, _GREATEST, _LEAST, _FIRST = MergeRule.ADD, MergeRule.GREATEST, MergeRule.LEAST, MergeRule.FIRST
+
+
+class LookupTable:
+    """A table that is looked up."""
+
+    def __init__(self, projection: str, table: Table, lookups: Collection[Lookup]) -> None:
+        """
+        Raises:
+            BadTables: a row type does not fit the table.
+        """
+        for lookup in lookups:
+            for column in lookup.row.__struct_fields__:
+                if column not in table.types:
+                    raise BadTables(
+                        f"projection {projection}: {lookup.row.__name__}.{column} is looked up in {table.name}, but not"
+                        " one of its columns"
+                    )
+        self.projection = projection
+        self.table = table
+        named = {column for lookup in lookups for column in lookup.row.__struct_fields__}
+        self.columns = (*table.key, *sorted(named.difference(table.key)))
+        # The values of new rows in columns that a change does not name; None: not read yet.
+        self.defaults: Looked | None = None
+
+    def prefix(self, lookup: Lookup, values: Values) -> Key:
+        """The key, or its first columns.
+
+        Raises:
+            UnsupportedValue: they are not those of the table.
+        """
+        columns = self.table.key if not lookup.is_many else self.table.key[: len(values)]
+        if not columns:
+            raise UnsupportedValue(f"{self.table.name}: rows are looked up by the first columns of the key")
+        return key_of(self.table, columns, values)
+
+    async def load(self, conn: Connection, prefixes: Sequence[Key]) -> list[tuple[Key, Key, Looked]]:
+        """The rows under the prefixes, which are of one length: prefix, key and columns of each."""
+        key = self.table.key[: len(prefixes[0])]
+        query = select_by_keys(self.table, key, self.columns)
+        texts = [array([to_pg_text(prefix[index]) for prefix in prefixes]) for index in range(len(key))]
+        rows: list[tuple[Key, Key, Looked]] = []
+        async with conn.cursor() as cursor:
+            cursor.adapters.register_loader("uuid", TextLoader)
+            await cursor.execute(query, texts)
+            while found := await cursor.fetchmany(_FETCHED_TOGETHER):
+                for number, *values in found:
+                    assert isinstance(number, int)
+                    row = dict(zip(self.columns, map(_in_utc, values), strict=True))
+                    rows.append((prefixes[number - 1], self.key({name: row[name] for name in self.table.key}), row))
+                await asyncio.sleep(0)
+        return rows
+
+    async def read_defaults(self, conn: Connection) -> None:
+        """Reads the defaults of the columns.
+
+        Raises:
+            BadTables: a column that is looked up is generated.
+        """
+        if self.defaults is not None:
+            return
+        cursor = await conn.execute(_DEFAULTS, (self.table.physical,))
+        expressions: dict[str, str] = {}
+        for column, expression, is_generated in await cursor.fetchall():
+            if column in self.columns and is_generated:
+                raise BadTables(
+                    f"projection {self.projection}: {self.table.name}.{column} is generated, and cannot be looked up"
+                )
+            expressions[str(column)] = str(expression)
+        defaults: Looked = dict.fromkeys(self.columns)
+        named = [column for column in self.columns if column in expressions]
+        if named:
+            query = sql.SQL("SELECT {}").format(sql.SQL(", ").join(sql.SQL(expressions[name]) for name in named))
+            row = await (await conn.execute(query)).fetchone()
+            assert row is not None
+            defaults |= dict(zip(named, map(_in_utc, row), strict=True))
+        self.defaults = defaults
+
+    def key(self, values: Values) -> Key:
+        """The whole key."""
+        return key_of(self.table, self.table.key, values)
+
+    def changed(self, row: Looked | None, change: Change) -> Looked | None:
+        """The row after the change; None: it does not exist.
+
+        Raises:
+            UnsupportedValue: the change depends on the row in a way that is evaluated in the database only.
+        """
+        action, name, key, set_, add, greatest, least, first, rarer = change
+        if rarer is not None:
+            raise UnsupportedValue(f"{name} is looked up: its changes have no conditions, `greatest_by` or `least_by`")
+        if action in (RowAction.DELETE, RowAction.DELETE_ALL) or (row is None and action is RowAction.UPDATE):
+            return None
+        assert self.defaults is not None
+        is_new = row is None
+        after = {**self.defaults, **key} if row is None else dict(row)
+        for rule, values in zip(MergeRule, (set_, add, greatest, least, first), strict=True):
+            for column, value in (values or {}).items():
+                if column in after:
+                    stored = self._stored(column, value)
+                    after[column] = stored if is_new else _merged(rule, after[column], stored)
+        return after
+
+    def folded(self, key: Key, row: msgspec.Struct) -> Looked:
+        """The looked-up columns of a row that events are folded into."""
+        values = dict(zip(self.table.key, key, strict=True))
+        for column in self.columns[len(key) :]:
+            values[column] = self._stored(column, getattr(row, column, None))
+        return values
+
+    def _stored(self, column: str, value: object) -> object:
+        """The value as it would be loaded."""
+        if self.table.types[column] in ("json", "jsonb"):
+            text = json_of(value)
+            return None if text is None else msgspec.json.decode(text)
+        return value
+
+
+def _merged(rule: MergeRule, old: object, new: object) -> object:
+    """Merges a value into a column, as PostgreSQL does."""
+    if rule is MergeRule.SET or old is None:
+        return new
+    if new is None or rule is _FIRST:
+        return old
+    if rule is _ADD:
+        return old + new  # type: ignore[operator]  # numbers or intervals: the change was checked
+    return max(old, new) if rule is _GREATEST else min(old, new)  # type: ignore[call-overload]  # as above
+
+
+def _in_utc(value: object) -> object:
+    return value.replace(tzinfo=UTC) if isinstance(value, datetime) and value.tzinfo is not None else value
