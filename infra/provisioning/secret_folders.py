@@ -51,7 +51,7 @@ class Servers(msgspec.Struct, frozen=True, kw_only=True):
     nats: Sequence[str] = ("nats-1", "nats-2", "nats-3")
     postgres: Sequence[str] = ("postgres-1", "postgres-2")
     database: str = "vestnik"
-    # The host in the address that clients use.
+    # The host in the address that clients use, with its port if that is not 443.
     public: str = "localhost"
     smtp_url: str = "smtp://mailpit:1025?tls=off"
 
@@ -118,7 +118,9 @@ def _contents(source: Path, secrets: Secrets, servers: Servers) -> dict[str, dic
         "postgres.password": secrets.postgres_password.encode(),
         "logins.sql": "".join(f"{statement};\n" for statement in statements(servers.database, passwords)).encode(),
     }
-    contents[EDGE] = {}
+    # The gateways report when it expires, since nginx does not.
+    contents[GATEWAY]["edge.pem"] = (source / f"server-{EDGE}.pem").read_bytes()
+    contents[EDGE] = {"redirect.conf": f"return 301 https://{servers.public}$request_uri;\n".encode()}
     for name in (NATS, POSTGRES, EDGE):
         contents[name] |= ca
         for suffix in ("pem", "key"):

@@ -29,6 +29,9 @@ def report_expiry(settings: Settings, me: str, gauge: Gauge = EXPIRY) -> None:
 def _files(settings: Settings, me: str) -> Iterator[Path]:
     if settings.rpc_tls == "on":
         yield from (settings.secrets_path / name for name in ("tls-ca.pem", f"tls-{me}.pem"))
+    # Of the server in front of the gateways, where `vestnik deployment-secrets` put it.
+    if (edge := settings.secrets_path / "edge.pem").exists():
+        yield edge
     yield from (Path(file) for file in (settings.nats_ca, settings.nats_certificate) if file)
 
 

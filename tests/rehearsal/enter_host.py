@@ -96,15 +96,17 @@ def main(specification: "dict[str, object]", program: "list[str]") -> None:
     if names >= 0 or mounts:
         mount("tmpfs", "/run", "tmpfs", 0)
         _OURS.append(Path("/run"))
+    folders = specification["tmpfs"]
+    assert isinstance(folders, list)
+    for folder in folders:
+        os.makedirs(folder, exist_ok=True)
+        mount("tmpfs", folder, "tmpfs", 0)
+        os.chmod(folder, 0o1777)
+        _OURS.append(Path(folder))
     for (_, target, read_only), descriptor in zip(mounts, descriptors, strict=True):
         bind(f"/proc/self/fd/{descriptor}", target, read_only=read_only)
     if names >= 0:
         use_names_of(f"/proc/self/fd/{names}")
-    folders = specification["tmpfs"]
-    assert isinstance(folders, list)
-    for folder in folders:
-        mount("tmpfs", folder, "tmpfs", 0)
-        os.chmod(folder, 0o1777)
     for descriptor in (*descriptors, names):
         if descriptor >= 0:
             os.close(descriptor)

@@ -10,10 +10,14 @@ from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from pathlib import Path
 
+import httpx
+
+from tests.rehearsal.cluster import PUBLIC, compiled
 from tests.rehearsal.deployment import MAIL_PORT, Deployment
 from tests.rehearsal.mail_sink import MailSink
 from tests.rehearsal.people import Failures, Person
 from tests.rehearsal.traffic import Traffic
+from tests.upgrade.releases import next_release
 
 # Messages that each person has acknowledged before the next thing happens.
 _SOME = 20
@@ -58,6 +62,7 @@ class Rehearsal:
                 await self.cluster.open()
             async with self._timed("cluster started, streams and logins made, every service ready"):
                 await self.cluster.start()
+            await self._assert_redirect()
             people = [Person(self._deployment.site, name, mail, self._failures) for name in ("anna", "boris")]
             try:
                 async with self._timed("two people registered by mail and made friends"):
@@ -107,13 +112,18 @@ class Rehearsal:
         async with self._timed("the old primary back as the standby", traffic):
             await cluster.hosts["postgres-1"].start()
             await self._deployment.until_standby("postgres-1")
-        async with self._timed("one replica of every service and gateway restarted, then the other", traffic):
+        release = await asyncio.to_thread(next_release, self._folder)
+        await compiled(release.root)
+        async with self._timed("one replica of every service and gateway upgraded, then the other", traffic):
             before = Counter(self._failures.counts)
             for number in ("1", "2"):
-                await self._deployment.restart([name for name in cluster.ours() if name.endswith(f"-{number}")])
+                names = [name for name in cluster.ours() if name.endswith(f"-{number}")]
+                for name in names:
+                    cluster.use_tree(name, release.root)
+                await self._deployment.restart(names)
                 await traffic.grows_by(_SOME)
             failed = Counter(self._failures.counts) - before
-            assert not failed, f"requests that failed during the restarts: {dict(failed)}"
+            assert not failed, f"requests that failed during the upgrade: {dict(failed)}"
 
     async def _stop(self) -> None:
         """Stops the front first, then the services, then what they use; each ends with exit code 0."""
@@ -131,6 +141,13 @@ class Rehearsal:
             if _ERROR.search(line)
         ]
         assert not errors, "\n".join(["errors in the logs:", *errors])
+
+    async def _assert_redirect(self) -> None:
+        """Unencrypted requests are redirected to the address that clients use."""
+        async with httpx.AsyncClient() as client:
+            answer = await client.get(f"http://{PUBLIC}:8080/docs?a=1")
+        expected = f"{self._deployment.site.url}/docs?a=1"
+        assert (answer.status_code, answer.headers["location"]) == (301, expected)
 
     @asynccontextmanager
     async def _timed(self, step: str, traffic: Traffic | None = None) -> AsyncIterator[None]:

@@ -104,6 +104,25 @@ def test_a_service_sees_its_own_secrets_alone() -> None:
         assert (volume.target, volume.read_only) == ("/run/vestnik/secrets", True)
 
 
+def test_no_container_may_write_secrets_but_the_operators_tools() -> None:
+    writing = {
+        name
+        for name, service in FILE.services.items()
+        for volume in service.volumes
+        if volume.source.startswith("./deployment") and not volume.read_only
+    }
+    assert writing == {"operator-tools"}
+    secrets = {volume.source.rpartition("/")[2] for volume in FILE.services["streams"].volumes}
+    assert secrets == {"topology", "nats-operator.password"}
+
+
+def test_postgresql_is_the_one_of_kubernetes() -> None:
+    kustomization = yaml.safe_load((FILE.folder.parent / "kubernetes" / "base" / "kustomization.yaml").read_text())
+    [tag] = [image["newTag"] for image in kustomization["images"] if "postgres" in image["name"]]
+    images = {service.image for service in FILE.services.values() if service.image.startswith("postgres:")}
+    assert images == {f"postgres:{tag}-bookworm"}
+
+
 def test_every_container_is_hardened_and_bounded() -> None:
     for name, service in FILE.services.items():
         raw = service.raw

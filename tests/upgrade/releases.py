@@ -78,7 +78,7 @@ def next_release(folder: Path) -> Release:
     """
     root = folder / "present-tree"
     for package in _PACKAGES:
-        shutil.copytree(ROOT / package, root / package, ignore=shutil.ignore_patterns("__pycache__"))
+        shutil.copytree(ROOT / package, root / package)
     for name in _RAISED:
         _replace(root / "projections" / f"{name}.py", _VERSION, lambda found: f"    version = {int(found[1]) + 1}")
     # With a factory, since a field that has its default value is not stored.

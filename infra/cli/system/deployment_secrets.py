@@ -18,7 +18,12 @@ _DEFAULT = Servers()
 @click.option("--nats", multiple=True, default=_DEFAULT.nats, show_default=True, help="A NATS server, as HOST[:PORT].")
 @click.option("--postgres", multiple=True, default=_DEFAULT.postgres, show_default=True, help="A PostgreSQL server.")
 @click.option("--database", default=_DEFAULT.database, show_default=True, help="The database's name.")
-@click.option("--public-host", default=_DEFAULT.public, show_default=True, help="The host that clients connect to.")
+@click.option(
+    "--public-host",
+    default=_DEFAULT.public,
+    show_default=True,
+    help="The host that clients connect to; with its port if that is not 443.",
+)
 @click.option("--smtp-url", default=_DEFAULT.smtp_url, show_default=True, help="As VESTNIK_SMTP_URL; at first only.")
 def deployment_secrets(
     folder: Path, nats: tuple[str, ...], postgres: tuple[str, ...], database: str, public_host: str, smtp_url: str

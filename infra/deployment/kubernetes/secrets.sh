@@ -15,7 +15,12 @@ secret() {
 for service in $(ls "$folder"); do
     # The folders of services are those with a service's key.
     if [ -f "$folder/$service/service-$service.pem" ]; then
-        secret "vestnik-$service" --from-file="$folder/$service"
+        set --
+        for file in "$folder/$service"/*; do
+            # The certificate of the server in front of the gateways is another one here.
+            [ "${file##*/}" = edge.pem ] || set -- "$@" --from-file="$file"
+        done
+        secret "vestnik-$service" "$@"
     fi
 done
 # With the operator's password, since creating the streams is recorded in the operator's name.

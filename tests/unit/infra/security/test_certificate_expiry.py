@@ -40,3 +40,15 @@ def test_a_process_without_tls_has_no_certificates() -> None:
     registry = CollectorRegistry()
     report_expiry(Settings(), "auth", Gauge(NAME, "When.", ("certificate",), registry=registry))
     assert next(iter(registry.collect())).samples == []
+
+
+def test_a_gateway_reports_the_certificate_of_the_server_in_front_of_it(tmp_path: Path) -> None:
+    make_certificates(tmp_path)
+    (tmp_path / "tls-auth.pem").rename(tmp_path / "edge.pem")
+    registry = CollectorRegistry()
+    report_expiry(
+        Settings(secrets_dir=str(tmp_path)), "gateway", Gauge(NAME, "When.", ("certificate",), registry=registry)
+    )
+    expiry = registry.get_sample_value(NAME, {"certificate": str(tmp_path / "edge.pem")})
+    assert expiry is not None
+    assert expiry > datetime.now(UTC).timestamp()

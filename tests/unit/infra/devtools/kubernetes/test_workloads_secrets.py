@@ -50,6 +50,7 @@ def test_a_service_gets_the_key_of_no_other_service(service: str, secrets: dict[
     others = {name for name in REGISTRY if name != service}
     assert not {f"service-{name}.pem" for name in others} & own.keys()
     assert not {f"tls-{name}.key" for name in others} & own.keys()
+    assert "edge.pem" not in own
     assert ("database-url" in own) is REGISTRY[service].read_models
 
 
