@@ -97,9 +97,7 @@ async def connect_nats(settings: Settings, name: str, *, patience: float = 30.0)
     except BadTlsFile as error:
         raise BadSetting(f"NATS with TLS: {error}") from error
     servers = _servers(settings.nats_url)
-    await _reachable(servers, patience)
-
-    failure = "does not answer"
+    failure, has_connected = "does not answer", False
 
     async def failed(error: Exception) -> None:
         nonlocal failure
@@ -107,7 +105,9 @@ async def connect_nats(settings: Settings, name: str, *, patience: float = 30.0)
             failure = f"cannot be reached with TLS: {reason}"
         elif "authorization" in str(error).lower():
             failure = "refuses the login"
-        log.warning("nats: %s", error or type(error).__name__)
+        # Before that the caller reports the failure.
+        if has_connected:
+            log.warning("nats: %s", error or type(error).__name__)
 
     async def disconnected() -> None:
         if not client.is_closed:
@@ -141,6 +141,7 @@ async def connect_nats(settings: Settings, name: str, *, patience: float = 30.0)
         # Left alone, the client would retry forever after a refused login.
         await client.close()
         raise Unavailable(f"NATS {failure}.") from error
+    has_connected = True
     if len(client.servers) > 1:  # with those that the cluster named
         client.options["ping_interval"] = _PING_SECONDS
     return client
@@ -208,26 +209,3 @@ def _party(servers: list[str], name: str) -> str:
     """The party whose inbox prefix we use: the URL's NATS user if it is a known party, else derived from `name`."""
     user = urlsplit(servers[0]).username if servers else None
     return user if user in NATS_PARTIES else name.partition("-")[0]
-
-
-async def _reachable(servers: list[str], patience: float) -> None:
-    """Waits until a server's port accepts connections: a failed first connect would cost the client 2 s.
-
-    Raises:
-        Unavailable: no port accepted a connection within `patience` seconds.
-    """
-    deadline = asyncio.get_running_loop().time() + patience
-    while True:
-        for server in servers:
-            parts = urlsplit(server if "//" in server else f"nats://{server}")
-            try:
-                _, writer = await asyncio.wait_for(
-                    asyncio.open_connection(parts.hostname, parts.port or 4222), timeout=2.0
-                )
-            except (OSError, TimeoutError):
-                continue
-            writer.close()
-            return
-        if asyncio.get_running_loop().time() > deadline:
-            raise Unavailable("NATS does not answer.")
-        await asyncio.sleep(0.05)

@@ -16,6 +16,7 @@ from typing import Any
 from nats.aio.client import Client as NATS
 from nats.aio.msg import Msg
 from nats.aio.subscription import Subscription
+from nats.aio.transport import TcpTransport
 from nats.errors import ProtocolError
 from nats.protocol.parser import Parser
 
@@ -65,6 +66,18 @@ class Client(FailoverClient):
             # The library uses TLS only with a server that insists on it.
             info["tls_required"] = True
         await super()._process_info(info, initial_connection)
+
+    async def _process_connect_init(self) -> None:
+        """As the library's, which leaves out a step with TLS: asyncio's protocol never gets its transport.
+
+        Then it reads without flow control, and asyncio warns of the end of each connection.
+        """
+        await super()._process_connect_init()
+        if not isinstance(self._transport, TcpTransport) or self._transport._io_writer is None:
+            return
+        transport = self._transport._io_writer.transport
+        if transport.get_extra_info("sslcontext") is not None:
+            transport.get_protocol().connection_made(transport)
 
     def _requires_tls(self) -> bool:
         return self._tls.is_required or any(server.uri.scheme == "tls" for server in self._server_pool)

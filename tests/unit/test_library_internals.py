@@ -54,6 +54,13 @@ INTERNALS = (
     Internal(
         "nats-py",
         "nats.aio.client:Client",
+        "_process_connect_init _transport",
+        f"{CLIENT}, Client",
+        "find where the library upgrades a connection to TLS",
+    ),
+    Internal(
+        "nats-py",
+        "nats.aio.client:Client",
         "_ps _process_msg(sid,subject,reply,data,headers) _remove_sub(sid,max_msgs)",
         f"{CLIENT}, DirectParser",
         "adapt DirectParser, or do not install it: subscribe_direct then uses the library's callback",

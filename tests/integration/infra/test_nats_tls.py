@@ -2,6 +2,7 @@
 
 import asyncio
 import json
+import logging
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from pathlib import Path
@@ -88,6 +89,19 @@ async def test_a_connection_uses_the_authority_and_the_client_certificate_of_the
             await nc.flush()
             await nc.close()
             await given_nats_answers(settings)
+
+
+async def test_an_encrypted_connection_that_the_server_ends_is_no_warning_of_asyncio(
+    tmp_path: Path, authority: Authority, client_pair: Pair, caplog: pytest.LogCaptureFixture
+) -> None:
+    with caplog.at_level(logging.WARNING):
+        async with serving(TlsNatsServer(tmp_path / "nats", authority, authority.issue("server"))) as server:
+            nc = await connect_nats(settings_of(server, authority, client_pair), "auth-test", patience=PATIENCE)
+        async with asyncio.timeout(PATIENCE):
+            while "nats: disconnected" not in caplog.messages:
+                await asyncio.sleep(0.02)
+        await nc.close()
+    assert "eof_received" not in caplog.text
 
 
 async def test_the_reason_of_a_tls_failure_is_reported(tmp_path: Path, authority: Authority, client_pair: Pair) -> None:
