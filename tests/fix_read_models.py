@@ -34,7 +34,7 @@ from projections.engine.rebuild.cutover import drop_build, start_build
 from projections.engine.storage.builds import Build, Connection
 from projections.engine.storage.connections import connect
 from projections.engine.storage.schema import ensure_schema
-from projections.engine.storage.tables import inspect
+from projections.engine.storage.tables import inspect, relation_shown
 from streams.message import Message
 from tests.handler_watch import HandlerWatch, after_a_restart
 
@@ -81,7 +81,7 @@ class ReadModelUnderTest:
 
     async def rows(self, query: str) -> list[tuple[object, ...]]:
         """Returns the rows of a query; `{table}` stands for a table of the projection. UUIDs are returned as text."""
-        names = {name: self._build.table(readers) for name, readers in self._projection.reader_names().items()}
+        names = {name: relation_shown(self._projection, self._build, name) for name in self._projection.reader_names()}
         cursor = await self._conn.execute(self._projection.with_tables(query, names).encode())
         uuids = {place for place, column in enumerate(cursor.description or ()) if column.type_display == "uuid"}
         return [

@@ -1,7 +1,7 @@
 """A plain model of row changes in Python, one after the other, and random changes to compare the engine with it."""
 
 import operator
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 from hypothesis import strategies as st
@@ -45,7 +45,8 @@ _COMPARES: dict[Operator, Callable[[Any, Any], bool]] = {
 class Model:
     """The rows by key."""
 
-    def __init__(self) -> None:
+    def __init__(self, columns: Sequence[str] = COLUMNS) -> None:
+        self._columns = columns
         self.rows: dict[Key, dict[str, Any]] = {}
 
     def apply(self, method: str, arguments: Mapping[str, Any]) -> None:
@@ -59,7 +60,7 @@ class Model:
             return
         row = self.rows.get((key["a"], key["b"]))
         if row is None and method in ("insert", "upsert"):
-            row = self.rows[key["a"], key["b"]] = dict.fromkeys(COLUMNS)
+            row = self.rows[key["a"], key["b"]] = dict.fromkeys(self._columns)
         elif row is None or not _holds(row, arguments.get("where") or {}):
             return
         if method == "delete":

@@ -20,6 +20,8 @@ class RowAction(StrEnum):
     DELETE = "delete"
     # Of all rows whose keys begin with the given values.
     DELETE_ALL = "delete all"
+    # Of rows whose end has come; the engine adds it to the changes of such rows.
+    DELETE_ENDED = "delete ended"
 
 
 class MergeRule(StrEnum):
@@ -78,7 +80,7 @@ Rarer = tuple[Deciding | None, Deciding | None, Values | None]
 Change = tuple[
     RowAction, str, Values, Values | None, Values | None, Values | None, Values | None, Values | None, Rarer | None
 ]
-_INSERT, _UPSERT, _UPDATE, _DELETE, _DELETE_ALL = RowAction
+_INSERT, _UPSERT, _UPDATE, _DELETE, _DELETE_ALL, _ = RowAction
 
 
 class RowChanges:

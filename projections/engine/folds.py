@@ -62,13 +62,18 @@ class Fold(NamedTuple):
     key: KeyOf | None
     # The projection, the method and its line, for errors.
     place: str
+    # The field with the time from which the row is gone.
+    ends: str | None = None
 
     def apply(self, row: Row | None, event: Recorded[Any], found: Mapping[str, object] = _NOTHING) -> Row | None:
-        """The row after the event; `found`: the rows that the method looks up.
+        """The row after the event, which finds none that has ended by its time; `found`: what the method looks up.
 
         Raises:
             Exception: the method's error; TypeError if it returns something else than a row.
         """
+        if self.ends is not None and row is not None:
+            end = getattr(row, self.ends)
+            row = None if end is not None and end <= event.at else row
         after = self.method(row, event, **found) if found else self.method(row, event)
         if after is not None and type(after) is not self.row:
             raise TypeError(f"{self.place}: it returns a {type(after).__name__} instead of a {self.row.__name__}")
@@ -105,11 +110,16 @@ def place_of(projection: str, method: Any) -> str:  # noqa: ANN401 - a method ha
 
 
 def declared_folds(
-    owner: object, name: str, streams: Collection[str], tables: Collection[str], handled: Collection[str]
+    owner: object,
+    name: str,
+    streams: Collection[str],
+    tables: Mapping[str, str | None],
+    handled: Collection[str],
 ) -> dict[str, Fold]:
     """The folds of a projection by event type.
 
-    `streams`, `tables`: the projection's. `handled`: the event types that it handles otherwise.
+    `streams`: the projection's. `tables`: its tables, with the column of the time at which their rows end.
+    `handled`: the event types that it handles otherwise.
 
     Raises:
         ValueError: a fold is not declared correctly.
@@ -121,7 +131,10 @@ def declared_folds(
         if mark.table not in tables:
             raise ValueError(f"{place}: there is no table {{{mark.table}}}")
         column, key = (mark.key, None) if isinstance(mark.key, str) else (None, mark.key)
-        fold = Fold(mark.table, _row_type(method, place), method, column, key, place)
+        row, ends = _row_type(method, place), tables[mark.table]
+        if ends is not None and ends not in row.__struct_fields__:
+            raise ValueError(f"{place}: the rows of {{{mark.table}}} end at {ends}, which {row.__name__} has to have")
+        fold = Fold(mark.table, row, method, column, key, place, ends)
         for event in mark.events:
             if event.TYPE in handled or event.TYPE in declared:
                 raise ValueError(

@@ -50,6 +50,8 @@ class Projection:
             event of every stream. Handlers of different streams commute.
         service: the service whose processes run and may query it; by default the owner of the first stream.
         tables: `CREATE TABLE {friends} (…)`, indexes, views, functions and triggers; every table has a primary key.
+        expires: tables whose rows have an end, each with the column of the time, such as `{"invitations": "ends_at"}`.
+            Readers do not see a row from then on, and an event that happens then or later does not find it.
         rest_seconds: the pause between two batches while no caller waits, where it may be longer than the usual 20 to
             100 ms; longer pauses make fewer batches. At most one second, the interval at which the active runner has to
             show the database that it is alive.
@@ -60,6 +62,7 @@ class Projection:
     streams: ClassVar[Sequence[str] | Mapping[str, str | None]]
     service: ClassVar[str | None] = None
     tables: ClassVar[str]
+    expires: ClassVar[Mapping[str, str]] = {}
     rest_seconds: ClassVar[float] = 0.0
 
     def __init_subclass__(cls) -> None:
@@ -107,7 +110,14 @@ class Projection:
         filters, tables = cls.filters(), cls.table_names()
         if not filters or not tables:
             raise ValueError(f"projection {cls.name}: a stream and a table are required")
-        cls.definitions()
+        for definition in cls.definitions():
+            if definition.kind is Kind.TRIGGER and definition.name in cls.expires:
+                raise ValueError(
+                    f"{cls.at_line(definition.line)}: a table whose rows end has no trigger, since rows are removed at"
+                    " any time after their end; use a view"
+                )
+        if unknown := cls.expires.keys() - set(tables):
+            raise ValueError(f"projection {cls.name}: expires names {min(unknown)}, which is none of its tables")
         instance = cls()
         instance.folds()
         for handler in {handler for handlers in instance.handlers().values() for handler in handlers}:
@@ -189,7 +199,8 @@ class Projection:
         Raises:
             ValueError: a fold is not declared correctly.
         """
-        return declared_folds(self, self.name, self.filters(), self.table_names(), self.handlers())
+        tables = {table: self.expires.get(table) for table in self.table_names()}
+        return declared_folds(self, self.name, self.filters(), tables, self.handlers())
 
     def handlers(self) -> dict[str, tuple[Handler, ...]]:
         """Event types mapped to their handlers, in the order of declaration."""

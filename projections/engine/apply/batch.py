@@ -1,5 +1,6 @@
 """A batch: events of a projection's streams, merged into row changes but not written yet."""
 
+from datetime import datetime
 from typing import NamedTuple
 
 from projections.engine.apply.row_merging import MergedRows, RowGroup
@@ -16,6 +17,8 @@ class Step(NamedTuple):
     message: Message
     type: str
     changes: list[Change]
+    # The time of the event.
+    at: datetime
 
 
 class Batch:

@@ -257,7 +257,7 @@ class BuildWriter:
                 write = RowChanges()
                 for handler in handlers:
                     handler(event, write)
-                merge(write.changes, kind)
+                merge(write.changes, kind, event.at)
             except KeyUnknown:
                 raise
             except Exception as error:  # an error in one event must not stop the others
@@ -268,7 +268,7 @@ class BuildWriter:
                 blocked.add(message.subject)
             else:
                 if steps is not None:
-                    steps.append(Step(message, kind, write.changes))
+                    steps.append(Step(message, kind, write.changes, event.at))
 
     async def _run_handlers_again(self, batch: Batch, steps: list[Step] | None = None) -> None:
         """Runs the batch's handlers again with the current events to skip or park; possible since handlers are pure."""
@@ -422,7 +422,7 @@ class BuildWriter:
         rows = MergedRows(self._shapes)
         async for part in in_slices(steps):
             for step in part:
-                rows.merge(step.changes, step.type)
+                rows.merge(step.changes, step.type, step.at)
         try:
             async with self._conn.transaction():
                 for group in rows.groups():

@@ -139,8 +139,8 @@ class Shapes:
         """`folded`: the tables that only folds write."""
         self._tables = tables
         self._folded = folded
-        # Whether any change so far deletes rows by a part of their key.
-        self.deletes_by_part = False
+        # Whether any change so far deletes rows by a part of their key, or may meet a row that has ended.
+        self.needs_preparation = any(table.ends is not None for table in tables.values())
         self._shapes: dict[tuple[object, ...], ChangePlan] = {}
         self._forms: dict[tuple[object, ...], CallPlan] = {}
         # Forms of the last event's changes, by event type; the next event usually has the same.
@@ -231,7 +231,7 @@ class Shapes:
             key_columns = table.key[: len(key)]
             if not key or set(key) != set(key_columns):
                 raise UnsupportedValue(f"{name}: the key begins with {', '.join(table.key)}, in this order")
-            self.deletes_by_part = True
+            self.needs_preparation = True
         elif set(key) != set(table.key):
             raise UnsupportedValue(f"{name}: the key is {', '.join(table.key)}")
         columns: list[tuple[str, Rule]] = [

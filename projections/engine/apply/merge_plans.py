@@ -31,10 +31,13 @@ _COMBINED = {
 }
 
 
+_DELETIONS = (RowAction.DELETE, RowAction.DELETE_ALL, RowAction.DELETE_ENDED)
+
+
 class ChangePlan:
     """The shape of a change: table, action, the written columns with their merge rules, and the conditions."""
 
-    __slots__ = ("action", "columns", "conditions", "folds", "key", "name", "table")
+    __slots__ = ("action", "columns", "conditions", "folds", "is_timed", "key", "name", "table")
 
     def __init__(
         self, table: Table, action: RowAction, columns: Columns, key: tuple[str, ...], conditions: Conditions
@@ -46,6 +49,9 @@ class ChangePlan:
         # The primary key, or the first of its columns.
         self.key = key
         self.conditions = conditions
+        # Whether the event's time decides what it finds: of a table whose rows end, unless it deletes in any case. The
+        # time is then the last of the values.
+        self.is_timed = table.ends is not None and (bool(conditions) or action not in _DELETIONS)
         # Merge plans by the later change's shape; None if the two cannot be merged into one change.
         self.folds: dict[ChangePlan, MergePlan | None] = {}
 
@@ -81,15 +87,16 @@ def merged(earlier: ChangePlan, later: ChangePlan) -> Merged | None:
         return Merged(RowAction.DELETE, (), _nothing) if later.action is RowAction.UPDATE else None
     if earlier.action is RowAction.UPDATE and later.action is not RowAction.UPDATE:
         return None
-    terms = _terms(earlier, later)
-    if terms is None:
+    terms, lasts = _terms(earlier, later), _lasts(earlier)
+    if terms is None or lasts is None:
         return None
     columns: dict[str, Rule] = dict(earlier.columns) | {
         column: rule for column, rule in later.columns if terms[column].startswith("new[")
     }
     # Compiled, since it runs several times per event; the source consists of indexes only.
+    values = [*terms.values(), "old[-1]"] if earlier.is_timed else terms.values()
     combine: Callable[[Values, Values], Values | None] = eval(  # noqa: S307 - see above
-        f"lambda old, new: ({''.join(f'{term}, ' for term in terms.values())})"
+        f"lambda old, new: ({''.join(f'{value}, ' for value in values)}){lasts}"
     )
     return Merged(earlier.action, tuple(columns.items()), combine)
 
@@ -116,6 +123,21 @@ def _terms(earlier: ChangePlan, later: ChangePlan) -> dict[str, str] | None:
         else:
             return None
     return terms
+
+
+def _lasts(earlier: ChangePlan) -> str | None:
+    """The source of the condition that the later event finds the row that the earlier one has written.
+
+    Empty: it always does; None: only the database knows.
+    """
+    if not earlier.is_timed:
+        return ""
+    for index, (column, rule) in enumerate(earlier.columns):
+        if column == earlier.table.ends and rule in (_SET, _GREATEST):
+            # A maximum is at least the value that the event has, which is unknown for none.
+            endless = f"old[{index}] is None or" if rule is _SET else f"old[{index}] is not None and"
+            return f" if {endless} old[{index}] > new[-1] else None"
+    return None
 
 
 def _is_same_group(before: dict[str, Rule], rule: Rule, later: ChangePlan) -> bool:

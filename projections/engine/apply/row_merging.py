@@ -6,16 +6,20 @@ next wave. So the changes of each key keep the order of the events.
 
 Rows are deleted by a part of their key before everything else: the deletion is meant for rows that no earlier event of
 the batch has written, and every row that one has written is deleted by its own key.
+
+To a change of a table whose rows end belongs the time of its event: a row that has ended by then is deleted first, so
+that the event finds none, whether the row was swept before or not.
 """
 
 from collections.abc import Iterable, Iterator, Mapping, Sequence
+from datetime import datetime
 from itertools import chain
 
 import msgspec
 
 from projections.engine.apply.change_plans import Key, Resolved, Shapes
 from projections.engine.apply.merge_plans import ChangePlan
-from projections.engine.changes import Change, RowAction
+from projections.engine.changes import Change, MergeRule, RowAction
 
 
 class Row(msgspec.Struct, gc=False):
@@ -50,15 +54,15 @@ class MergedRows:
         # The parts of keys by which rows are deleted, by shape; a dict as a set that keeps the order.
         self._deleted: dict[ChangePlan, dict[Key, None]] = {}
 
-    def merge(self, changes: Sequence[Change], kind: str = "") -> None:
-        """Adds all of one event's changes, or none. `kind`: the event's type.
+    def merge(self, changes: Sequence[Change], kind: str = "", at: datetime | None = None) -> None:
+        """Adds all of one event's changes, or none. `kind`, `at`: the event's type and time.
 
         Raises:
             UnsupportedValue: a change does not fit its table.
         """
         resolved: Iterable[Resolved] = self._shapes.resolve(changes, kind)
-        if self._shapes.deletes_by_part:
-            resolved = self._without_deletions_by_part(resolved)
+        if self._shapes.needs_preparation:
+            resolved = self._prepared(resolved, at)
         for shape, key, values in resolved:
             latest = self._latest.get(shape.name)
             if latest is None:
@@ -79,12 +83,12 @@ class MergedRows:
             else:
                 row.shape, row.values = fold.shape, folded
 
-    def _without_deletions_by_part(self, resolved: Iterable[Resolved]) -> Iterator[Resolved]:
-        """Yields the other changes; applies a deletion when the changes before it have been merged."""
+    def _prepared(self, resolved: Iterable[Resolved], at: datetime | None) -> Iterator[Resolved]:
+        """Yields the changes with their times; applies a deletion by a part of the key after the changes before it."""
         for change in resolved:
-            shape, part, _ = change
+            shape, part, values = change
             if shape.action is not RowAction.DELETE_ALL:
-                yield change
+                yield (shape, part, (*values, at)) if shape.is_timed else change
                 continue
             self._deleted.setdefault(shape, {})[part] = None
             latest = self._latest.get(shape.name, {})
@@ -96,7 +100,7 @@ class MergedRows:
 
     def groups(self) -> list[RowGroup]:
         """The changes grouped by wave and shape, in the order in which they must be written."""
-        deletions = [RowGroup(shape, list(parts), [()] * len(parts)) for shape, parts in self._deleted.items()]
+        ordered = [RowGroup(shape, list(parts), [()] * len(parts)) for shape, parts in self._deleted.items()]
         groups: dict[tuple[int, ChangePlan], RowGroup] = {}
         for key, row in chain(self._overtaken, *(latest.items() for latest in self._latest.values())):
             kind = row.wave, row.shape
@@ -105,7 +109,18 @@ class MergedRows:
                 group = groups[kind] = RowGroup(row.shape, [], [])
             group.keys.append(key)
             group.values.append(row.values)
-        return deletions + [groups[kind] for kind in sorted(groups, key=lambda kind: kind[0])]
+        for kind in sorted(groups, key=lambda kind: kind[0]):
+            if kind[1].is_timed:
+                ordered.append(self._ended(groups[kind]))
+            ordered.append(groups[kind])
+        return ordered
+
+    def _ended(self, group: RowGroup) -> RowGroup:
+        """The deletion of those rows that have ended before the changes of the group."""
+        table = group.shape.table
+        assert table.ends is not None
+        shape = self._shapes.shape(table, RowAction.DELETE_ENDED, ((table.ends, MergeRule.SET),))
+        return RowGroup(shape, group.keys, [values[-1:] for values in group.values])
 
 
 class _RowsByPart(dict[Key, Row]):

@@ -104,7 +104,10 @@ def _composed(
     target = sql.Identifier(physical)
     same = _AND.join(sql.SQL("t.{0} = s.{0}").format(sql.Identifier(column)) for column in key)
     where = sql.Composed([same, *(_condition(column, operator, kinds[column]) for column, operator in conditions)])
-    if action in (RowAction.DELETE, RowAction.DELETE_ALL):
+    if action is RowAction.DELETE_ENDED:
+        ((ends, _),) = written
+        where += sql.SQL(" AND t.{0} <= s.{0}").format(sql.Identifier(ends))
+    if action in (RowAction.DELETE, RowAction.DELETE_ALL, RowAction.DELETE_ENDED):
         return sql.SQL("DELETE FROM {} AS t USING {} AS s WHERE {}").format(target, source, where)
     if action is RowAction.UPDATE:
         return sql.SQL("UPDATE {} AS t SET {} FROM {} AS s WHERE {}").format(

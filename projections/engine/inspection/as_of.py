@@ -24,7 +24,7 @@ from projections.engine.inspection import isolated_build
 from projections.engine.projection import Projection
 from projections.engine.reading.time_position import position_at
 from projections.engine.rebuild.progress import Report, ignore_progress
-from projections.engine.storage import build_objects, tables
+from projections.engine.storage import build_objects, ended_rows, tables
 from projections.engine.storage.build_objects import BuildObject
 from projections.engine.storage.builds import Connection
 from projections.engine.storage.connections import close_and_unlock, connect, try_lock
@@ -124,6 +124,9 @@ class AsOf:
             events = await isolated_build.replay_into(
                 filling, projection, self._nc, position, list(position.sequences), counting
             )
+            for table in (await tables.inspect(conn, projection, filling.build)).values():
+                if table.ends is not None:
+                    await ended_rows.remove_until(conn, table, self._moment)
             await tables.add_indexes(conn, projection, filling.build)
             rows = {table: await _count(conn, name) for table, name in physical.items()}
         except DatabaseError as error:

@@ -5,6 +5,7 @@ few thousand rows at a time.
 """
 
 from collections.abc import AsyncIterator, Callable
+from datetime import datetime
 from enum import StrEnum
 
 import msgspec
@@ -65,10 +66,18 @@ class Comparison(msgspec.Struct):
 
 
 async def compare(
-    live_conn: Connection, live: Table, rebuilt_conn: Connection, rebuilt: Table, comparison: Comparison
+    live_conn: Connection,
+    live: Table,
+    rebuilt_conn: Connection,
+    rebuilt: Table,
+    comparison: Comparison,
+    moment: datetime | None = None,
 ) -> None:
-    """Adds the differences of the two tables to `comparison`. Each connection must be in a transaction."""
-    live_rows, rebuilt_rows = _rows(live_conn, live), _rows(rebuilt_conn, rebuilt)
+    """Adds the differences of the two tables to `comparison`. Each connection must be in a transaction.
+
+    `moment`: rows that have ended by then are left out on both sides, since they are removed at any time after.
+    """
+    live_rows, rebuilt_rows = _rows(live_conn, live, moment), _rows(rebuilt_conn, rebuilt, moment)
     columns = _columns(live)
     keys = len(live.key)
     one, other = await anext(live_rows, None), await anext(rebuilt_rows, None)
@@ -97,11 +106,17 @@ def _columns(table: Table) -> tuple[str, ...]:
     return (*table.key, *(column for column in table.types if column not in table.key))
 
 
-async def _rows(conn: Connection, table: Table) -> AsyncIterator[Texts]:
+async def _rows(conn: Connection, table: Table, moment: datetime | None) -> AsyncIterator[Texts]:
     as_text = [sql.SQL("{}::text").format(sql.Identifier(column)) for column in _columns(table)]
-    query = sql.SQL("SELECT {} FROM {} ORDER BY {}").format(
+    lasting: sql.Composable = sql.SQL("")
+    if table.ends is not None and moment is not None:
+        lasting = sql.SQL("WHERE ({ends} > {moment}) IS NOT FALSE").format(
+            ends=sql.Identifier(table.ends), moment=sql.Literal(moment)
+        )
+    query = sql.SQL("SELECT {} FROM {} {} ORDER BY {}").format(
         sql.SQL(", ").join(as_text),
         sql.Identifier(table.physical),
+        lasting,
         sql.SQL(", ").join(sql.SQL('{}::text COLLATE "C"').format(sql.Identifier(column)) for column in table.key),
     )
     async with conn.cursor(name=f"compare_{table.name}") as cursor:

@@ -8,6 +8,7 @@ that depend on the interleaving differ in one of the two.
 
 import time
 from collections.abc import Callable, Mapping, Sequence
+from datetime import datetime
 
 import msgspec
 from nats.aio.client import Client as NATS
@@ -102,6 +103,7 @@ async def verify(
         await live_conn.set_isolation_level(IsolationLevel.REPEATABLE_READ)
         async with live_conn.transaction():
             live, checkpoint, known = await _snapshot(live_conn, projection)
+            moment = await _moment(live_conn)
             position = Position(
                 {stream: min(at, (ends or {}).get(stream, at)) for stream, at in checkpoint.sequences.items()}
             )
@@ -114,7 +116,7 @@ async def verify(
                 comparison = Comparison(hear=hear)
                 shadow = await isolated_build.create_isolated_build(shadow_conn, projection, left_out)
                 events = await isolated_build.replay_into(shadow, projection, nc, position, order, counting)
-                await _compare(live_conn, known, shadow_conn, projection, shadow, comparison)
+                await _compare(live_conn, known, shadow_conn, projection, shadow, comparison, moment)
                 gaps = await lost_events.found(shadow_conn, shadow.build)
                 letters, shadow_letters = await _letters(live_conn, live), await _letters(shadow_conn, shadow.build)
                 await cutover.drop_build(shadow_conn, projection, shadow.build)
@@ -174,11 +176,20 @@ async def _compare(
     projection: type[Projection],
     shadow: BuildWriter,
     comparison: Comparison,
+    moment: datetime,
 ) -> None:
     rebuilt = await tables.inspect(shadow_conn, projection, shadow.build)
     async with shadow_conn.transaction():
         for name, table in known.items():
-            await compare(live_conn, table, shadow_conn, rebuilt[name], comparison)
+            await compare(live_conn, table, shadow_conn, rebuilt[name], comparison, moment)
+
+
+async def _moment(conn: Connection) -> datetime:
+    """The time of the snapshot by the database's clock, by which rows end for readers."""
+    row = await (await conn.execute("SELECT now()")).fetchone()
+    assert row is not None
+    assert isinstance(row[0], datetime)
+    return row[0]
 
 
 async def _letters(conn: Connection, build: Build) -> int:

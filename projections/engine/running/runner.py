@@ -29,6 +29,7 @@ from projections.engine.rebuild import cutover
 from projections.engine.rebuild.progress import ProgressTracker
 from projections.engine.running import last_errors
 from projections.engine.running.last_errors import LastError
+from projections.engine.running.sweeper import Sweeper
 from projections.engine.storage import builds, lost_events, tables
 from projections.engine.storage.builds import Build, BuildState, Connection
 from projections.engine.storage.connections import close_and_unlock, connect, runner_lock, set_idle_timeouts, try_lock
@@ -215,6 +216,7 @@ class Runner:
         sources = Sources(self._nc, self._projection.filters(), filling.position, name=name, sharing=sharing)
         most, haste = (_MOST_WHEN_LIVE, self._waiting.pacing(self._projection)) if is_live else (None, None)
         lost = await self._look_for_losses(conn, build) if is_live else False
+        sweeper = await Sweeper.open(conn, self._projection, build) if is_live else None
         async with Pipeline(sources, filling, most=most, haste=haste) as pipeline:
             self._figures.attach(pipeline, filling, is_live=is_live)
             heard_of = looked = time.monotonic()
@@ -227,6 +229,8 @@ class Runner:
                 elif time.monotonic() - heard_of >= _SIGN_SECONDS:
                     await filling.check()
                     heard_of = time.monotonic()
+                if sweeper is not None:
+                    await sweeper.sweep(pipeline, filling)
                 if batch is None:
                     continue
                 await self._recover(conn)

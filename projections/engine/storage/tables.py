@@ -1,7 +1,7 @@
 """A build's tables: created from the projection's DDL, inspected in the catalog, exposed by the views."""
 
 import re
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from typing import NamedTuple
 
 from psycopg import errors, sql
@@ -11,7 +11,8 @@ from projections.engine.definitions import Definition, Kind
 from projections.engine.projection import Projection
 from projections.engine.storage import build_objects
 from projections.engine.storage.build_objects import BuildObject
-from projections.engine.storage.builds import Build, Connection
+from projections.engine.storage.builds import Build, BuildState, Connection
+from projections.engine.storage.pg_text import MOMENTS
 
 _COLUMNS = """
 SELECT a.attname, format_type(a.atttypid, NULL), array_position(i.indkey::int2[], a.attnum)
@@ -60,6 +61,8 @@ class Table(NamedTuple):
     key: tuple[str, ...]
     # Types by column, including the key's.
     types: dict[str, str]
+    # The column with the time from which a row is gone.
+    ends: str | None = None
 
 
 class BadTables(OperatorError):
@@ -71,13 +74,33 @@ def physical_names(projection: type[Projection], build: Build) -> dict[str, str]
     return {table: build.table(projection.view(table)) for table in projection.table_names()}
 
 
+def _current(projection: type[Projection], build: Build, table: str) -> str:
+    """The view of those rows of a table that have not ended yet."""
+    return build.table(f"{projection.view(table)}_current")
+
+
+def _hides_ended(projection: type[Projection], build: Build, table: str) -> bool:
+    """Whether readers see a table through its view of current rows; nobody reads a build that is isolated."""
+    return table in projection.expires and build.state is not BuildState.SHADOW
+
+
+def relation_shown(projection: type[Projection], build: Build, name: str) -> str:
+    """What readers see of a build under a name inside the braces."""
+    if _hides_ended(projection, build, name):
+        return _current(projection, build, name)
+    return build.table(projection.reader_name(name))
+
+
 def objects(projection: type[Projection], build: Build) -> list[BuildObject]:
     """The build's tables, views and functions, in the order in which they are created."""
-    return [
-        BuildObject(_OBJECTS[definition.kind], build.table(projection.reader_name(definition.name)))
-        for definition in projection.definitions()
-        if definition.kind in _OBJECTS
-    ]
+    created: list[BuildObject] = []
+    for definition in projection.definitions():
+        if definition.kind in _OBJECTS:
+            name = build.table(projection.reader_name(definition.name))
+            created.append(BuildObject(_OBJECTS[definition.kind], name))
+        if definition.kind is Kind.TABLE and _hides_ended(projection, build, definition.name):
+            created.append(BuildObject(build_objects.VIEW, _current(projection, build, definition.name)))
+    return created
 
 
 async def create(conn: Connection, projection: type[Projection], build: Build) -> None:
@@ -91,15 +114,21 @@ async def create(conn: Connection, projection: type[Projection], build: Build) -
     if not projection.table_names():
         raise BadTables(f"projection {projection.name} does not create the table {{name}}")
     names = await _names_in_build(conn, projection, build)
+    hiding = {table: _current(projection, build, table) for table in names if _hides_ended(projection, build, table)}
     for definition in projection.definitions():
         if definition.kind is Kind.INDEX:
             continue
+        known = names | hiding if definition.kind in (Kind.VIEW, Kind.FUNCTION) else names
         try:
-            await conn.execute(projection.with_tables(definition.statement, names).encode())
+            await conn.execute(projection.with_tables(definition.statement, known).encode())
+            if definition.kind is Kind.TABLE and definition.name in hiding:
+                await _create_current(conn, projection, definition.name, names, hiding)
         except errors.ProgrammingError as error:
             raise BadTables(f"{projection.at_line(definition.line)}: {error.diag.message_primary}") from error
         if definition.kind is Kind.VIEW:
-            await _check_reads(conn, projection, definition, names)
+            await _check_reads(
+                conn, projection, definition, names[definition.name], {*names.values(), *hiding.values()}
+            )
     await inspect(conn, projection, build)
 
 
@@ -117,14 +146,24 @@ async def _names_in_build(conn: Connection, projection: type[Projection], build:
     return names
 
 
+async def _create_current(
+    conn: Connection, projection: type[Projection], table: str, names: Mapping[str, str], hiding: Mapping[str, str]
+) -> None:
+    await conn.execute(
+        sql.SQL("CREATE VIEW {} AS SELECT * FROM {} WHERE {ends} IS NULL OR {ends} > now()").format(
+            sql.Identifier(hiding[table]), sql.Identifier(names[table]), ends=sql.Identifier(projection.expires[table])
+        )
+    )
+
+
 async def _check_reads(
-    conn: Connection, projection: type[Projection], definition: Definition, names: Mapping[str, str]
+    conn: Connection, projection: type[Projection], definition: Definition, view: str, own: Iterable[str]
 ) -> None:
     """
     Raises:
         BadTables: the view reads something else than this projection's tables and views.
     """
-    cursor = await conn.execute(_READ_ELSEWHERE, (names[definition.name], list(names.values())))
+    cursor = await conn.execute(_READ_ELSEWHERE, (view, list(own)))
     row = await cursor.fetchone()
     if row is not None:
         raise BadTables(
@@ -146,6 +185,8 @@ async def add_indexes(conn: Connection, projection: type[Projection], build: Bui
         if definition.kind is Kind.INDEX
     ]
     tables = physical_names(projection, build).values()
+    # For the search of rows to remove.
+    statements += [f"CREATE INDEX ON {names[table]} ({ends})" for table, ends in projection.expires.items()]
     async with conn.transaction():
         # The indexes are created in one transaction: if one exists, all do.
         for name in tables:
@@ -179,7 +220,10 @@ async def inspect(conn: Connection, projection: type[Projection], build: Build) 
                 ranks[str(column)] = rank
         if not ranks:
             raise BadTables(f"projection {projection.name}: table {physical} is missing or has no primary key")
-        tables[name] = Table(name, physical, tuple(sorted(ranks, key=ranks.__getitem__)), types)
+        ends = projection.expires.get(name)
+        if ends is not None and types.get(ends) != MOMENTS:
+            raise BadTables(f"projection {projection.name}: {name} has no column {ends} of type timestamptz")
+        tables[name] = Table(name, physical, tuple(sorted(ranks, key=ranks.__getitem__)), types, ends)
     return tables
 
 
@@ -193,7 +237,7 @@ async def show(conn: Connection, projection: type[Projection], build: Build, nam
     try:
         await conn.execute(
             sql.SQL("CREATE OR REPLACE VIEW {} AS SELECT * FROM {}").format(
-                sql.Identifier(view), sql.Identifier(build.table(view))
+                sql.Identifier(view), sql.Identifier(relation_shown(projection, build, name))
             )
         )
     except errors.InvalidTableDefinition as error:

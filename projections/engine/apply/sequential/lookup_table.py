@@ -34,8 +34,10 @@ class LookupTable:
     def __init__(self, projection: str, table: Table, lookups: Collection[Lookup]) -> None:
         """
         Raises:
-            BadTables: a row type does not fit the table.
+            BadTables: a row type does not fit the table, or its rows end.
         """
+        if table.ends is not None:
+            raise BadTables(f"projection {projection}: the rows of {table.name} end, so they cannot be looked up")
         for lookup in lookups:
             for column in lookup.row.__struct_fields__:
                 if column not in table.types:

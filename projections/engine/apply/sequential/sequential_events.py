@@ -277,7 +277,7 @@ def _handle(event: HandledEvent, looked_up: LookedUp, merged: MergedRows) -> Non
     for handler, wanted in event.handlers:
         handler(event.event, write, **looked_up.found(wanted))
     after = looked_up.after(write.changes)
-    merged.merge(write.changes, event.event.type)
+    merged.merge(write.changes, event.event.type, event.event.at)
     looked_up.keep(after)
 
 
