@@ -1,6 +1,6 @@
 """Projections are found by their files."""
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from pathlib import Path
 
 import msgspec
@@ -18,10 +18,9 @@ from infra.devtools.event_schemas.sample_data import samples
 from infra.settings import Settings
 from projections import registry
 from projections.analytics import Analytics
-from projections.engine import RowChanges
+from projections.engine import Projection, RowChanges
 from projections.engine.broken_projection import Broken
-from projections.engine.changes import Change
-from projections.engine.projection import Handler
+from projections.engine.lookups import lookups_of
 from projections.registry import UnknownProjection, broken, catalogue, choose, find, owned_by
 from tests.handler_watch import HandlerWatch
 
@@ -89,11 +88,11 @@ def test_the_same_event_leads_to_the_same_changes(name: str) -> None:
     """Of a new object as of one that has seen the event before; and the handlers call nothing that varies."""
     watch = HandlerWatch()
     projection = watch.watched(catalogue()[name])
-    old = projection().handlers()
-    for kind in old:
+    old = projection()
+    for kind in old.handlers().keys() | old.folds().keys():
         for event in sample_events(kind):
-            changes = changes_of(old[kind], event)
-            assert changes == changes_of(old[kind], event) == changes_of(projection().handlers()[kind], event)
+            changes = changes_of(old, event)
+            assert changes == changes_of(old, event) == changes_of(projection(), event)
     watch.check()
 
 
@@ -106,12 +105,18 @@ def sample_events(kind: str) -> Iterator[Recorded[Event]]:
         yield open_event(envelope, stream=aggregate.stream, sequence=number, subject=aggregate.address)
 
 
-def changes_of(handlers: Sequence[Handler], event: Recorded[Event]) -> list[Change] | str:
-    write = RowChanges()
+def changes_of(projection: Projection, event: Recorded[Event]) -> object:
+    """What follows from the event in empty tables: the changes, and the row of a fold."""
+    write, fold = RowChanges(), projection.folds().get(event.type)
     try:
-        for handler in handlers:
-            handler(event, write)
-    except Exception as error:
+        for handler in projection.handlers().get(event.type, ()):
+            handler(event, write, **nothing_found(handler))
+        row = fold.apply(None, event, nothing_found(fold.method)) if fold else None
+    except (ValueError, LookupError) as error:
         # Of an event that only the schema allows.
         return repr(error)
-    return write.changes
+    return write.changes, row
+
+
+def nothing_found(method: object) -> dict[str, object]:
+    return {name: [] if lookup.is_many else None for name, lookup in lookups_of(method).items()}
