@@ -6,11 +6,8 @@ from urllib.parse import urlsplit
 from contracts.durable_consumers import (
     EMAIL_ALERTS,
     PASSWORD_ALERTS,
-    PASSWORD_ENDINGS,
     SECOND_FACTOR_ALERTS,
-    SECURITY_NOTICES,
     SESSION_ALERTS,
-    VERIFICATION_MAIL,
 )
 from infra.runtime.service_process import service_process
 from infra.security.key_lifecycle import KeyTerms
@@ -102,11 +99,11 @@ async def main(settings: Settings) -> None:
         reported = NotMeTokens(process.secrets.mail_key)
         change_mails = EmailChangeMails(aggregates, tokens, undos, reported, page=settings.issuer)
         mails = AccountMails(aggregates, tokens, resets, change_mails, delivery, page=settings.issuer)
-        process.spawn(EventReactor(process.nats, VERIFICATION_MAIL, mails.send).run(), "account mail")
+        process.spawn(mails.run(process.nats), "account mail")
         notices = SecurityNotices(aggregates, delivery, page=settings.issuer)
-        process.spawn(EventReactor(process.nats, SECURITY_NOTICES, notices.send).run(), "security notices")
+        process.spawn(notices.run(process.nats), "security notices")
         endings = PasswordEndings(sessions, second_factors)
-        process.spawn(EventReactor(process.nats, PASSWORD_ENDINGS, endings.complete).run(), "password endings")
+        process.spawn(endings.run(process.nats), "password endings")
         process.spawn(failures.run(), "failed logins")
         reports = NotMeReports(aggregates, reported, resets, sessions, lifetime=reset_lifetime)
         recipients = Recipients(aggregates, keys, queries)

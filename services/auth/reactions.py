@@ -1,6 +1,6 @@
 """Reactions to auth's own events: send mails and security notices, end what an older password allowed.
 
-Each has a durable consumer of its own (main.py). Deduplication and mailbox budgets are in mail/delivery.py.
+Each has a durable consumer of its own. Deduplication and mailbox budgets are in mail/delivery.py.
 """
 
 import logging
@@ -9,12 +9,15 @@ from datetime import datetime
 from uuid import UUID, uuid5
 
 from contracts import envelope
+from contracts.durable_consumers import PASSWORD_ENDINGS, SECURITY_NOTICES, VERIFICATION_MAIL
 from contracts.envelope import Provenance, Recorded
 from contracts.events.event import Event
 from contracts.events.user import (
     EmailChangeRequested,
     EmailClaimed,
     EmailRegistrationRequested,
+    EmailReleased,
+    EmailReplaced,
     EmailVerificationMailRequested,
     EmailVerificationRequested,
     PasswordChanged,
@@ -36,11 +39,14 @@ from services.auth.registration.decisions import as_of
 from services.auth.repositories import Aggregates
 from services.auth.tokens.email_verification import VerificationTokens
 from services.auth.tokens.password_reset import Reset, ResetTokens
+from streams.reactions.reaction import Reaction, reacts_to
 from streams.reactions.retries import RetryLater
 
 
-class AccountMails:
+class AccountMails(Reaction):
     """Sends verification and password reset mails, and the mails about a change of the address."""
+
+    durable = VERIFICATION_MAIL
 
     def __init__(
         self,
@@ -62,6 +68,16 @@ class AccountMails:
         self._page = page.rstrip("/")
         self._clock = clock
 
+    @reacts_to(
+        EmailRegistrationRequested,
+        EmailClaimed,
+        EmailVerificationRequested,
+        EmailVerificationMailRequested,
+        PasswordResetRequested,
+        EmailChangeRequested,
+        EmailReplaced,
+        EmailReleased,
+    )
     async def send(self, event: Recorded[Event]) -> None:
         letters = await self._letters(event)
         provenance = Provenance.caused_by(event)
@@ -169,12 +185,14 @@ class _BudgetUsedUp(RetryLater):
     is_failure = False
 
 
-class SecurityNotices:
+class SecurityNotices(Reaction):
     """Notifies the owner of an address that another account was registered with it, or is to be changed to it.
 
     Each registration or change is covered by a notice sent after it. When the mailbox's budget is used up, only the
     newest one waits for the next notice, which covers the earlier ones too.
     """
+
+    durable = SECURITY_NOTICES
 
     def __init__(
         self,
@@ -190,6 +208,7 @@ class SecurityNotices:
         self._page = page.rstrip("/")
         self._clock = clock
 
+    @reacts_to(EmailRegistrationRequested, EmailChangeRequested)
     async def send(self, event: Recorded[Event]) -> None:
         request = event.data
         if not isinstance(request, EmailRegistrationRequested | EmailChangeRequested):
@@ -218,17 +237,20 @@ class SecurityNotices:
             raise _BudgetUsedUp("the mailbox has already got its notice for this hour")
 
 
-class PasswordEndings:
+class PasswordEndings(Reaction):
     """Ends what an older password allowed: its sessions, and after a reset the second factor that was reported.
 
     The command that changes, resets or voids a password does so synchronously. This covers the case that its process or
     the session service was down then.
     """
 
+    durable = PASSWORD_ENDINGS
+
     def __init__(self, sessions: Sessions, second_factor: SecondFactor) -> None:
         self._sessions = sessions
         self._second_factor = second_factor
 
+    @reacts_to(PasswordChanged, PasswordVoided)
     async def complete(self, event: Recorded[Event]) -> None:
         if not isinstance(event.data, PasswordChanged | PasswordVoided):
             return

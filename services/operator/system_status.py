@@ -66,7 +66,7 @@ class Status(msgspec.Struct, frozen=True):
     # Without NATS there are no streams. Without PostgreSQL each projection is `unknown`.
     streams: list[StreamStatus]
     projections: list[ProjectionStatus]
-    # In the order of contracts/durable_consumers.py; without NATS each is `unknown`.
+    # In the order of contracts/durable_consumers.py; `unknown` without NATS, or without the rights to see them.
     reactions: list[ReactionStatus]
     services: list[ServiceStatus]
     unreachable: list[UnreachableServer]
@@ -101,11 +101,9 @@ async def _servers(
         try:
             nc = nc or await connect_nats(settings, "operator-status", patience=_CONNECT_SECONDS)
             async with asyncio.timeout(_ANSWER_SECONDS):
-                found = asyncio.gather(*(stream_status(nc, stream) for stream in STREAMS))
-                statuses = reaction_statuses(nc, DURABLES, patience=_ANSWER_SECONDS)
-                found_streams, reactions = await asyncio.gather(found, statuses)
-                streams = list(found_streams)
+                streams = list(await asyncio.gather(*(stream_status(nc, stream) for stream in STREAMS)))
                 out_of_space = await JetStream(nc, patience=_ANSWER_SECONDS).is_full()
+            reactions = await _reactions(nc)
         except (*_NATS_SILENT, OSError, TimeoutError, VestnikError) as error:
             unreachable.append(_unreachable(NATS_SERVER, error))
         projections: list[ProjectionStatus] | None = None
@@ -124,6 +122,15 @@ async def _servers(
         if nc is not None and nc is not connection:
             await nc.close()
     return streams, projections, reactions, unreachable, out_of_space
+
+
+async def _reactions(nc: NATS) -> list[ReactionStatus]:
+    """Unknown ones too if this login's rights are those of a release without parked events."""
+    try:
+        async with asyncio.timeout(_ANSWER_SECONDS):
+            return await reaction_statuses(nc, DURABLES, patience=_ANSWER_SECONDS)
+    except (*_NATS_SILENT, OSError, TimeoutError, VestnikError):
+        return unknown_reactions(DURABLES)
 
 
 async def _projections(settings: Settings, nc: NATS | None, streams: list[StreamStatus]) -> list[ProjectionStatus]:

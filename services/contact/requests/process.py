@@ -80,5 +80,5 @@ class FriendRequestProcess:
             Provenance(),
         )
         for event in outcome.events:
-            act = "reminded of" if isinstance(event, FriendshipCreated) else "cancelled"
+            act = "reminded of" if isinstance(event.data, FriendshipCreated) else "cancelled"
             log.info("%s the friend request of %s to %s", act, request.requester_id, request.addressee_id)

@@ -3,6 +3,7 @@
 import asyncio
 from datetime import datetime, timedelta
 
+import pytest
 from nats.aio.client import Client
 
 from contracts import envelope
@@ -56,7 +57,8 @@ class Replica:
         return [message.open() for message in await self.log.read(friendship(pair))]
 
 
-async def test_two_replicas_remind_once_and_cancel_once(streams: Client) -> None:
+async def test_two_replicas_remind_once_and_cancel_once(streams: Client, caplog: pytest.LogCaptureFixture) -> None:
+    caplog.set_level("INFO", "services.contact.requests.process")
     replicas = [Replica(streams, RequestTerms.of_days(1, 2)) for _ in range(2)]
     requests = [PendingRequest(new_id(), new_id()) for _ in range(10)]
     for request in requests:
@@ -72,6 +74,7 @@ async def test_two_replicas_remind_once_and_cancel_once(streams: Client) -> None
         assert isinstance(reminder, FriendshipCreated)
         assert isinstance(removed, FriendshipRemoved)
         assert (created.is_reminder, reminder.is_reminder, removed.expired) == (False, True, True)
+    assert [caplog.text.count(act) for act in ("reminded of", "cancelled")] == [len(requests)] * 2
 
 
 async def test_an_acceptance_and_a_cancellation_at_the_same_moment_have_one_order(streams: Client) -> None:

@@ -106,7 +106,7 @@ export class Overview {
 
   #reactions(reactions) {
     const heads = [["name"], ["state"], ["lag", "right"], ["attempts_rate", "right"], ["trend", "trend"], ["waiting", "right"], ["parked", "right"]];
-    return el("div", { class: "panel-wide" }, el("table", { class: "table reactions" },
+    return el("div", { class: "panel-wide" }, el("table", { class: "table" },
       el("thead", {}, el("tr", {}, heads.map(([name, style]) => el("th", { scope: "col", class: style }, say(name))))),
       el("tbody", {}, reactions.map((one) => this.#reaction(one)))));
   }
