@@ -9,10 +9,7 @@ import signal
 import sys
 import tempfile
 from collections.abc import Sequence
-from contextlib import ExitStack
 from pathlib import Path
-
-import pytest
 
 from tests.faults.missing import missing
 from tests.faults.nemesis.catalogue import FAULTS
@@ -20,7 +17,6 @@ from tests.faults.nemesis.clocks import LIBRARY
 from tests.faults.nemesis.fault import Fault
 from tests.faults.schedule import steps
 from tests.rehearsal import enter_host
-from tests.upgrade.releases import last_release
 
 _INTERRUPTED = 130
 # Of `--short`: how long the faults come, and how long each lasts at most.
@@ -48,40 +44,28 @@ def main() -> None:
     if lacking := missing():
         print(f"faults skipped: this machine lacks {', '.join(lacking)}")  # noqa: T201
         return
-    with ExitStack() as stack:
-        temporary = tempfile.TemporaryDirectory(prefix="faults-", ignore_cleanup_errors=True)
-        folder = options.folder or Path(stack.enter_context(temporary))
+    faults = _possible([FAULTS[name] for name in options.only or FAULTS])
+    # Networks and mounts of our own, before there is any thread.
+    enter_host.new_network()
+    enter_host.new_mounts()
+    with tempfile.TemporaryDirectory(prefix="faults-", ignore_cleanup_errors=True) as temporary:
+        folder = options.folder or Path(temporary)
         folder.mkdir(exist_ok=True)
         folder.chmod(0o755)
-        faults, tree = _possible([FAULTS[name] for name in options.only or FAULTS], folder, stack)
-        # Networks and mounts of our own, before there is any thread.
-        enter_host.new_network()
-        enter_host.new_mounts()
         (folder / "resolv.conf").write_text("nameserver 127.0.0.1\noptions timeout:2 attempts:5\n")
         enter_host.use_names_of(str(folder / "resolv.conf"))
-        sys.exit(asyncio.run(_run(folder, options, faults, tree)))
+        sys.exit(asyncio.run(_run(folder, options, faults)))
 
 
-def _possible(
-    faults: Sequence[type[Fault]], folder: Path, stack: ExitStack
-) -> tuple[Sequence[type[Fault]], Path | None]:
-    """Leaves out what this machine lacks something for, and says so; returns the tree of the last release if needed."""
-    tree = None
-    lacking: dict[type[Fault], str] = {}
-    for fault in faults:
-        if fault.needs_clocks and not LIBRARY.exists():
-            lacking[fault] = "the package faketime"
-        if fault.needs_last_release and tree is None:
-            try:
-                tree = stack.enter_context(last_release(folder)).root
-            except pytest.skip.Exception as error:
-                lacking[fault] = str(error)
-    for fault, reason in lacking.items():
-        print(f"without the fault {fault.name()}, which needs {reason}")  # noqa: T201
-    return [fault for fault in faults if fault not in lacking], tree
+def _possible(faults: Sequence[type[Fault]]) -> Sequence[type[Fault]]:
+    """Leaves out the faults that this machine lacks something for, and says so."""
+    lacking = [fault for fault in faults if fault.needs_clocks and not LIBRARY.exists()]
+    for fault in lacking:
+        print(f"without the fault {fault.name()}: this machine lacks the package faketime")  # noqa: T201
+    return [fault for fault in faults if fault not in lacking]
 
 
-async def _run(folder: Path, options: argparse.Namespace, faults: Sequence[type[Fault]], tree: Path | None) -> int:
+async def _run(folder: Path, options: argparse.Namespace, faults: Sequence[type[Fault]]) -> int:
     from tests.faults.laboratory import Laboratory
     from tests.rehearsal.deployment import Deployment
 
@@ -90,7 +74,7 @@ async def _run(folder: Path, options: argparse.Namespace, faults: Sequence[type[
     seed = secrets.randbelow(1_000_000) if options.seed is None else options.seed
     print(f"seed {seed}", flush=True)  # noqa: T201
     deployment = Deployment(folder, without=_SMALL_WITHOUT if options.small else ())
-    laboratory = Laboratory(deployment, faults, last_release=tree)
+    laboratory = Laboratory(deployment, faults)
     schedule = steps(seed, laboratory.hosts, faults, longest=options.longest)
     task = asyncio.create_task(laboratory.run(itertools.islice(schedule, options.steps), 60 * options.minutes))
     for number in (signal.SIGINT, signal.SIGTERM):

@@ -5,7 +5,6 @@ import sys
 import time
 import traceback
 from collections.abc import Iterable, Iterator, Sequence
-from pathlib import Path
 
 import msgspec
 
@@ -35,16 +34,10 @@ _OPEN_WITHIN = 300.0
 
 
 class Laboratory:
-    def __init__(
-        self,
-        deployment: Deployment,
-        faults: Sequence[type[Fault]],
-        plan: Plan | None = None,
-        last_release: Path | None = None,
-    ) -> None:
-        """`plan`: of the traffic; `last_release`: the tree of the last release, which some faults need."""
+    def __init__(self, deployment: Deployment, faults: Sequence[type[Fault]], plan: Plan | None = None) -> None:
+        """`faults`: those of the steps; `plan`: of the traffic."""
         self.deployment = deployment
-        self.target = Target(deployment, last_release)
+        self.target = Target(deployment)
         self._faults = faults
         self._plan = plan
         self._begun = time.monotonic()

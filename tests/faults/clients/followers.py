@@ -213,7 +213,7 @@ class WebSocketFollower(Follower):
             self._open = None
             for waiting in self._answers.values():
                 if not waiting.done():
-                    waiting.set_exception(ConnectionError("the WebSocket has ended"))
+                    waiting.set_result(Answer(0, ConnectionError.__name__))
 
     def _take(self, content: Json) -> None:
         if "answer" in content:

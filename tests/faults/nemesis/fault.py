@@ -23,10 +23,9 @@ class Fault(msgspec.Struct, frozen=True, kw_only=True, tag_field="fault"):
     title: ClassVar[str]
     # Whether it destroys a copy of acknowledged messages: never together with another fault of the same servers.
     destroys_copy: ClassVar[bool] = False
-    # What the laboratory prepares for it: disks that can be filled, clocks that can jump, the tree of the last release.
+    # What the laboratory prepares for it: disks that can be filled, clocks that can jump.
     needs_small_disks: ClassVar[bool] = False
     needs_clocks: ClassVar[bool] = False
-    needs_last_release: ClassVar[bool] = False
 
     # How long it acts, after whatever it takes to begin.
     seconds: float

@@ -1,5 +1,7 @@
 """What operators do while people are at work: restarts, upgrades and a fail-over of PostgreSQL."""
 
+import asyncio
+from collections.abc import Sequence
 from contextlib import asynccontextmanager
 from pathlib import Path
 from random import Random
@@ -7,7 +9,8 @@ from typing import Self
 
 from tests.faults.nemesis.fault import GATEWAY, NATS, POSTGRES, Acting, Fault, Hosts, ours, seconds_between
 from tests.faults.nemesis.target import Target
-from tests.rehearsal.cluster import ROOT
+from tests.rehearsal.cluster import ROOT, compiled
+from tests.upgrade.releases import next_release
 
 
 class FailOver(Fault, frozen=True, tag="fail_over"):
@@ -65,10 +68,22 @@ class RollingRestart(Fault, frozen=True, tag="rolling_restart"):
 
 
 class RollingUpgrade(Fault, frozen=True, tag="rolling_upgrade"):
-    """Services and gateways go back to the last release, a part at a time, and then to this tree again."""
+    """Services and gateways are upgraded to a next release, a part at a time, and go back to this one.
 
-    title = "rolling downgrade to the last release, and upgrade from it"
-    needs_last_release = True
+    The last release cannot run here: it does not know this deployment.
+    """
+
+    title = "rolling upgrade to a next release, and back"
+
+    @property
+    def is_outage(self) -> bool:
+        return False
+
+    @classmethod
+    async def prepare(cls, target: Target) -> None:
+        cls._tree(target).parent.mkdir()
+        release = await asyncio.to_thread(next_release, cls._tree(target).parent)
+        await compiled(release.root)
 
     @classmethod
     def draw(cls, chance: Random, hosts: Hosts) -> Self:
@@ -76,20 +91,23 @@ class RollingUpgrade(Fault, frozen=True, tag="rolling_upgrade"):
 
     @asynccontextmanager
     async def acting(self, target: Target) -> Acting:
-        assert target.last_release is not None
-        await self._run(target, target.last_release)
         try:
+            for names in parts(target):
+                await self._run(target, names, self._tree(target))
             yield self.hosts
         finally:
-            await self._run(target, ROOT)
+            for names in reversed(parts(target)):
+                await self._run(target, names, ROOT)
 
     @staticmethod
-    async def _run(target: Target, tree: Path) -> None:
-        # The gateways last: they call methods that services of the last release may not have.
-        for names in parts(target) if tree == ROOT else reversed(parts(target)):
-            for name in names:
-                target.cluster.use_tree(name, tree)
-            await target.deployment.restart(names)
+    async def _run(target: Target, names: Sequence[str], tree: Path) -> None:
+        for name in names:
+            target.cluster.use_tree(name, tree)
+        await target.deployment.restart(names)
+
+    @staticmethod
+    def _tree(target: Target) -> Path:
+        return target.folder / "next" / "present-tree"
 
 
 def parts(target: Target) -> list[list[str]]:

@@ -40,10 +40,8 @@ _INFO = msgspec.json.Decoder(_Info)
 class Target:
     """`Target.prepare` once between the deployment's secrets and its start; `connect` once it runs."""
 
-    def __init__(self, deployment: Deployment, last_release: Path | None = None) -> None:
-        """`last_release`: the tree of the last release, with its own `.venv`."""
+    def __init__(self, deployment: Deployment) -> None:
         self.deployment = deployment
-        self.last_release = last_release
         # Backups of stores, and what else faults keep.
         self.folder = deployment.folder / "faults"
         self._password = secrets.token_hex(16)

@@ -2,16 +2,12 @@
 
 import asyncio
 import sys
-import threading
-from collections.abc import Awaitable, Callable, Coroutine
+from collections.abc import Awaitable, Callable
 from pathlib import Path
-from typing import Any
 
 import msgspec
-import pytest
 
-from tests.faults.missing import missing
-from tests.rehearsal import enter_host
+from tests.integration.faults.own_namespaces import in_own_namespaces
 from tests.rehearsal.host import Host, Program
 from tests.rehearsal.links import Links
 
@@ -106,10 +102,7 @@ class TwoHosts:
 
 
 def on_two_hosts(act: Callable[[TwoHosts], Awaitable[None]], folder: Path) -> None:
-    """Runs a test in a thread, since a network namespace is that of a thread; skips where there can be none."""
-    if lacking := missing():
-        pytest.skip(f"this machine lacks {', '.join(lacking)}")
-    failures: list[BaseException] = []
+    """Runs a test with two hosts; skips where there can be none."""
 
     async def run() -> None:
         two = TwoHosts(folder)
@@ -119,15 +112,4 @@ def on_two_hosts(act: Callable[[TwoHosts], Awaitable[None]], folder: Path) -> No
         finally:
             await two.close()
 
-    def thread(run: Callable[[], Coroutine[Any, Any, None]]) -> None:
-        try:
-            enter_host.new_network()
-            asyncio.run(run())
-        except BaseException as error:
-            failures.append(error)
-
-    worker = threading.Thread(target=thread, args=(run,))
-    worker.start()
-    worker.join()
-    if failures:
-        raise failures[0]
+    in_own_namespaces(run)
