@@ -35,7 +35,7 @@ from services.auth.passwords.change import PasswordChanges
 from services.auth.passwords.hashing import Passwords
 from services.auth.passwords.weak_passwords import WeakPasswords, common_passwords
 from services.auth.queries import Queries
-from services.auth.reactions import AccountMails, PasswordEndings, SecurityNotices
+from services.auth.reactions import MAIL_RETRIES, AccountMails, PasswordEndings, SecurityNotices
 from services.auth.repositories import Aggregates
 from services.auth.second_factor.codes import RecoveryDigests
 from services.auth.second_factor.commands import SecondFactors
@@ -109,7 +109,8 @@ async def main(settings: Settings) -> None:
         recipients = Recipients(aggregates, keys, queries)
         alerts = AccountAlerts(aggregates, recipients, sessions, reported, delivery, page=settings.issuer)
         for durable in (SESSION_ALERTS, PASSWORD_ALERTS, SECOND_FACTOR_ALERTS, EMAIL_ALERTS):
-            process.spawn(EventReactor(process.nats, durable, alerts.alert, at_once=2).run(), durable.name)
+            reactor = EventReactor(process.nats, durable, alerts.alert, at_once=2, retries=MAIL_RETRIES)
+            process.spawn(reactor.run(), durable.name)
         try:
             server = AuthServer(
                 commands, login, changes, second_factors, email_changes, email_undo, queries, recorded, reports

@@ -40,13 +40,17 @@ from services.auth.repositories import Aggregates
 from services.auth.tokens.email_verification import VerificationTokens
 from services.auth.tokens.password_reset import Reset, ResetTokens
 from streams.reactions.reaction import Reaction, reacts_to
-from streams.reactions.retries import RetryLater
+from streams.reactions.retries import Retries, RetryLater
+
+# A mail server may be away for a week.
+MAIL_RETRIES = Retries(tries_in_outage=2_000)
 
 
 class AccountMails(Reaction):
     """Sends verification and password reset mails, and the mails about a change of the address."""
 
     durable = VERIFICATION_MAIL
+    retries = MAIL_RETRIES
 
     def __init__(
         self,
@@ -193,6 +197,7 @@ class SecurityNotices(Reaction):
     """
 
     durable = SECURITY_NOTICES
+    retries = MAIL_RETRIES
 
     def __init__(
         self,
