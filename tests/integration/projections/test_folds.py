@@ -343,18 +343,19 @@ async def test_where_the_row_of_an_event_is_unknown_the_projection_fails_until_i
 
 
 async def test_an_event_that_cannot_be_read_waits_if_its_aggregate_is_the_key(conn: Connection) -> None:
-    one, other, _ = CONVERSATIONS
-    messages = said((one, "a"), (one, "b"), (one, "c"), (other, "d"))
-    unreadable = messages[1].payload.replace(b'"schema":', b'"schema":9')
-    messages[1] = msgspec.structs.replace(messages[1], payload=unreadable)
+    one, other, third = CONVERSATIONS
+    messages = said((one, "a"), (one, "b"), (one, "c"), (other, "d"), (third, POISON), (third, "behind it"))
+    for index in (1, 5):
+        unreadable = messages[index].payload.replace(b'"schema":', b'"schema":9')
+        messages[index] = msgspec.structs.replace(messages[index], payload=unreadable)
     build = await start_build(conn, Tallies)
     writer = await BuildWriter.open(conn, Tallies, build)
-    await writer.apply(MESSAGING, messages, 4)
+    await writer.apply(MESSAGING, messages, 6)
     assert [row[1] for row in await rows(conn, TALLIES.format("tallies_v1_b1"))] == [1, 1]
-    assert await letters(conn, build) == [(2, "failed"), (3, "parked")]
-    nothing = msgspec.structs.replace(messages[1], sequence=5, payload=b"no envelope")
-    with pytest.raises(KeyUnknown, match="MESSAGING 5"):
-        await writer.apply(MESSAGING, [nothing], 5)
+    assert await letters(conn, build) == [(2, "failed"), (3, "parked"), (5, "failed"), (6, "parked")]
+    nothing = msgspec.structs.replace(messages[1], sequence=7, payload=b"no envelope")
+    with pytest.raises(KeyUnknown, match="MESSAGING 7"):
+        await writer.apply(MESSAGING, [nothing], 7)
 
 
 class Operator:
