@@ -35,7 +35,7 @@ class NotBuilt(OperatorError):
 
 @click.command()
 @click.argument("name", metavar="PROJECTION")
-@click.option("--table", help="The table; default: the first one.")
+@click.option("--table", help="The table or view; default: the first table.")
 @click.option("--limit", type=click.IntRange(1, 100_000), default=50, show_default=True, help="How many rows.")
 @click.option("--json", "as_json", is_flag=True, help="Print one JSON object per row.")
 def rows(name: str, table: str | None, limit: int, as_json: bool) -> None:
@@ -47,7 +47,7 @@ def rows(name: str, table: str | None, limit: int, as_json: bool) -> None:
         (projection,) = choose([name])
     except UnknownProjection as error:
         raise click.ClickException(str(error)) from error
-    tables = projection.table_names()
+    tables = (*projection.table_names(), *projection.view_names())
     if table is not None and table not in tables:
         raise click.UsageError(f"{name} has no table {table}; it has: {', '.join(tables)}")
     printed = asyncio.run(_read(with_running_addresses(Settings.load()), projection, table or tables[0], limit))
@@ -68,7 +68,7 @@ async def _read(settings: Settings, projection: type[Projection], table: str, li
     conn = await connect(owners.url(projection.run_by()), "vestnik rows")
     try:
         async with conn.cursor(row_factory=dict_row) as cursor:
-            view = sql.Identifier(projection.view(table))
+            view = sql.Identifier(projection.reader_name(table))
             await cursor.execute(sql.SQL("SELECT * FROM {} ORDER BY 1 LIMIT %s").format(view), (limit,))
             return await cursor.fetchall()
     except errors.UndefinedTable:

@@ -37,7 +37,11 @@ class Sweeper:
         """
         if not self._tables or time.monotonic() < self._due or not pipeline.is_counted or any(filling.letters):
             return
-        stored = [stored_ns for stream in self._streams if (stored_ns := pipeline.oldest(stream)) is not None]
+        oldest = [pipeline.oldest(stream) for stream in self._streams if pipeline.left_of(stream)]
+        stored = [stored_ns for stored_ns in oldest if stored_ns is not None]
+        if len(stored) < len(oldest):
+            # Of a stream that has more events none has been read yet.
+            return
         applied_until = datetime.fromtimestamp(min(stored) / 1e9, UTC) if stored else None
         removed = [await ended_rows.remove(self._conn, table, applied_until) for table in self._tables]
         if max(removed) < ended_rows.AT_ONCE:

@@ -7,12 +7,17 @@ import pytest
 import pytest_asyncio
 
 from contracts.services import GATEWAY, OPERATOR, SERVICES
+from contracts.values.ids import new_id
 from infra.security.postgres_roles import role_of, statements, url_of
 from infra.security.secrets import DATABASE_PARTIES
+from projections.engine.inspection import isolated_build
 from projections.engine.rebuild import cutover
 from projections.engine.storage import builds
+from projections.engine.storage.schema import create_schema
 from projections.registry import owned_by
 from tests.integration.infra.postgres_logins import Logins, go_live, logins, one_of, refusal, relations_of, whole
+from tests.integration.projections.test_rows_that_expire import Notes
+from tests.integration.projections.test_views_and_functions import Talks
 
 # Those without an operator's rights.
 OTHER_SERVICES = tuple(service for service in SERVICES if service != OPERATOR)
@@ -107,6 +112,32 @@ async def test_a_service_makes_changes_and_drops_its_own_and_finds_it_by_its_pla
             assert await cursor.fetchone() == (0,)
             for old in await builds.retired(conn, projection.name, projection.version):
                 await cutover.drop_build(conn, projection, old)
+
+
+async def test_views_and_functions_of_a_projection_are_read_by_its_service_and_operators_alone(
+    postgres_logins: Logins,
+) -> None:
+    service, operator = await postgres_logins.of("messaging"), await postgres_logins.of(OPERATOR)
+    queries = [
+        "SELECT * FROM talks_texts_v1",
+        "SELECT * FROM talks_longest_v1",
+        f"SELECT * FROM talks_of_conversation_v1('{new_id()}')",
+        "SELECT talks_quiet_v1('A')",
+        "SELECT notes FROM notes_number_v1",
+        "SELECT notes_all_messages_v1()",
+    ]
+    for projection in (Talks, Notes):
+        await go_live(service, projection)
+    for query in queries:
+        for reader in (service, operator):
+            assert await refusal(reader, query) is None, query
+        assert await refusal(await postgres_logins.of("contact"), query) in (NOT_THERE, "42883")
+    # A verification's shadow, whose functions are temporary.
+    await isolated_build.use_schema(service, isolated_build.TEMPORARY)
+    await create_schema(service)
+    for projection in (Talks, Notes):
+        shadow = await isolated_build.create_isolated_build(service, projection, frozenset())
+        await cutover.drop_build(service, projection, shadow.build)
 
 
 async def test_nobody_reads_or_touches_what_is_anothers(postgres_logins: Logins) -> None:

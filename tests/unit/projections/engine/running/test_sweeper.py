@@ -1,0 +1,83 @@
+"""When rows that have ended may be removed, and which."""
+
+from datetime import UTC, datetime
+from typing import Any, cast
+
+import pytest
+
+from projections.engine.apply.build_writer import BuildWriter
+from projections.engine.apply.pipeline import Pipeline
+from projections.engine.running.sweeper import Sweeper
+from projections.engine.storage import ended_rows
+from projections.engine.storage.builds import Connection
+from projections.engine.storage.dead_letters import Counts
+from projections.engine.storage.tables import Table
+
+NOTES = Table("notes", "notes_v1_b1", ("id",), {"id": "uuid", "ends_at": "timestamp with time zone"}, "ends_at")
+ALL_AT_ONCE = ended_rows.AT_ONCE
+NOON = datetime(2026, 1, 31, 12, tzinfo=UTC)
+
+
+class State:
+    """What a sweeper asks its pipeline and its writer."""
+
+    def __init__(self, left: dict[str, int], oldest: dict[str, datetime], *, is_counted: bool = True) -> None:
+        self._left = left
+        self._oldest = oldest
+        self.is_counted = is_counted
+        self.letters = Counts()
+
+    def left_of(self, stream: str) -> int:
+        return self._left[stream]
+
+    def oldest(self, stream: str) -> int | None:
+        moment = self._oldest.get(stream)
+        return None if moment is None else int(moment.timestamp()) * 10**9
+
+
+@pytest.fixture
+def swept(monkeypatch: pytest.MonkeyPatch) -> list[datetime | None]:
+    """The times of each removal; every one has removed all that it may at once."""
+    moments: list[datetime | None] = []
+
+    async def remove(conn: object, table: object, applied_until: datetime | None) -> int:
+        moments.append(applied_until)
+        return ALL_AT_ONCE
+
+    monkeypatch.setattr(ended_rows, "remove", remove)
+    return moments
+
+
+async def sweep(state: State, times: int = 1) -> None:
+    one = Sweeper(cast(Connection, None), [NOTES], ["A", "B"])
+    for _ in range(times):
+        await one.sweep(cast(Pipeline, state), cast(BuildWriter, cast(Any, state)))
+
+
+async def test_rows_are_removed_up_to_the_first_event_of_any_stream_that_is_not_applied(
+    swept: list[datetime | None],
+) -> None:
+    await sweep(State({"A": 0, "B": 0}, {}))
+    await sweep(State({"A": 0, "B": 2}, {"B": NOON}))
+    await sweep(State({"A": 1, "B": 2}, {"A": NOON, "B": NOON.replace(hour=13)}))
+    assert swept == [None, NOON, NOON]
+
+
+async def test_nothing_is_removed_while_an_earlier_event_may_be_left(swept: list[datetime | None]) -> None:
+    await sweep(State({"A": 0, "B": 0}, {}, is_counted=False))
+    await sweep(State({"A": 7, "B": 1}, {"B": NOON}))
+    failed = State({"A": 0, "B": 0}, {})
+    failed.letters = Counts(failed=1, parked=0)
+    await sweep(failed)
+    assert swept == []
+
+
+async def test_a_sweep_that_may_have_left_rows_is_followed_by_the_next_at_once(
+    swept: list[datetime | None], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    state = State({"A": 0, "B": 0}, {})
+    await sweep(state, times=3)
+    assert len(swept) == 3
+    monkeypatch.setattr(ended_rows, "AT_ONCE", ALL_AT_ONCE + 1)
+    await sweep(state, times=3)
+    assert len(swept) == 4
