@@ -12,6 +12,8 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from tests.faults.missing import missing
+from tests.faults.mutations import runs
+from tests.faults.mutations.catalogue import BY_NAME as MUTATIONS
 from tests.faults.nemesis.catalogue import FAULTS
 from tests.faults.nemesis.clocks import LIBRARY
 from tests.faults.nemesis.fault import Fault
@@ -36,7 +38,16 @@ def main() -> None:
     parser.add_argument("--small", action="store_true", help="one replica of each service instead of two")
     parser.add_argument("--short", action="store_true", help="some faults, each a few seconds: five minutes at most")
     parser.add_argument("--folder", type=Path, help="an empty folder to keep the history, all logs and data in")
+    parser.add_argument(
+        "--mutations",
+        nargs="*",
+        choices=[*MUTATIONS, []],
+        metavar="NAME",
+        help="puts faults into the product's source, one after the other, and runs `vestnik up`: each must be noticed",
+    )
     options = parser.parse_args()
+    if options.mutations is not None:
+        sys.exit(asyncio.run(runs.run(options.mutations, options.folder)))
     if options.short:
         options.minutes, options.longest = _SHORT_MINUTES, _SHORT_FAULT
         options.only = options.only or _SHORT

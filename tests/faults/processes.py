@@ -1,17 +1,15 @@
 """What becomes of the processes of a cluster: whether they are ready at the end, and what they hold meanwhile."""
 
 import asyncio
-import os
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
-from pathlib import Path
 from signal import SIGKILL
 
-from tests.faults.history import ProcessSample, ProcessState, Recorder, now
+from tests.faults import process_samples
+from tests.faults.history import ProcessState, Recorder, now
 from tests.rehearsal.cluster import Cluster
 
 _SAMPLE_EVERY = 5.0
-_PAGE = os.sysconf("SC_PAGE_SIZE")
 
 
 @asynccontextmanager
@@ -45,13 +43,7 @@ async def final_states(cluster: Cluster) -> list[ProcessState]:
 async def _sample(cluster: Cluster, recorder: Recorder) -> None:
     while True:
         for name in cluster.ours():
-            pid = cluster.hosts[name].pid
-            folder = Path(f"/proc/{pid}")
-            try:
-                resident = int((folder / "statm").read_text().split()[1]) * _PAGE
-                files = len(os.listdir(folder / "fd"))
-            except (OSError, IndexError):
-                continue  # it has ended
-            recorder.add(ProcessSample(process=name, pid=pid, at=now(), resident_bytes=resident, open_files=files))
+            if (sample := process_samples.take(name, cluster.hosts[name].pid)) is not None:
+                recorder.add(sample)
         recorder.flush()
         await asyncio.sleep(_SAMPLE_EVERY)

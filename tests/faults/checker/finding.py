@@ -32,7 +32,7 @@ class Bounds(msgspec.Struct, frozen=True, kw_only=True):
     # Whether a mail may come twice with the same Message-ID: after a crash.
     mails_may_repeat: bool = True
     # What a process may hold at the end of the run more than after its start: the larger one of the two counts.
-    memory_factor: float = 1.5
+    memory_factor: float = 1.25
     memory_bytes: int = 96 * 2**20
-    files_factor: float = 1.5
+    files_factor: float = 1.25
     files: int = 64

@@ -10,7 +10,7 @@ from tests.faults.history import Fault, History, ProcessSample, ProcessState
 
 _READY, _ENDED = "ready", "ended"
 # Fewer samples of one process say nothing about growth.
-_FEWEST = 9
+_FEWEST = 6
 
 
 def not_back(history: History, bounds: Bounds) -> Iterator[Finding]:

@@ -13,6 +13,8 @@ class Activity:
     def __init__(self, accounts: Sequence[Account] = ()) -> None:
         self.accounts = accounts
         self.stopping = asyncio.Event()
+        # How often it has done the whole of its work.
+        self.rounds = 0
 
     async def open(self, mails: Mails) -> None:
         """Opens the accounts, and whatever else the work needs."""

@@ -34,6 +34,7 @@ class Acquaintances(Activity):
                 await one.client("removal").insist(calls.unfriend(other.user_id))
                 await self._wait(_APART)
                 await befriend(one, other)
+                self.rounds += 1
                 one, other = other, one
 
     async def _try(self, client: Client, peer: Account) -> None:

@@ -26,6 +26,7 @@ class Races(Activity):
         while not self.stopping.is_set():
             await self._race_for_name()
             await self._race_for_address()
+            self.rounds += 1
             await asyncio.sleep(_PAUSE)
 
     async def _race_for_name(self) -> None:

@@ -30,6 +30,7 @@ class Visits(Activity):
                 await device.attempt(calls.look())
                 if await end(session):
                     await self._try(device)
+            self.rounds += 1
 
     async def _revoke(self, session: Session) -> bool:
         """Ends the session from the account's first one."""

@@ -99,6 +99,19 @@ class Traffic:
         except TimeoutError:
             raise AssertionError(f"no {messages} more messages of each within {within:.0f} s") from None
 
+    async def goes_round(self, rounds: int = 1, within: float = 180.0) -> None:
+        """Waits until every activity besides conversations has done the whole of its work some more times.
+
+        Raises:
+            TimeoutError: not in time.
+        """
+        goals = [
+            (activity, activity.rounds + rounds) for activity in self._activities if not isinstance(activity, Friends)
+        ]
+        async with asyncio.timeout(within):
+            while any(activity.rounds < goal for activity, goal in goals):
+                await asyncio.sleep(_POLL)
+
     async def read_whole(self) -> None:
         """Records each conversation as both of its people read it at the end."""
         for activity in self._activities:

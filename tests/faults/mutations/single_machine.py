@@ -1,13 +1,16 @@
 """A run on `vestnik up`: the traffic, what happens to the system meanwhile, and the findings of the checker."""
 
 import asyncio
+import traceback
 from collections.abc import Awaitable, Callable, Mapping
 from pathlib import Path
 
 import msgspec
+import pytest
 
+from contracts.services import REGISTRY
 from contracts.subjects import STREAMS
-from tests.faults import final_state
+from tests.faults import final_state, process_samples
 from tests.faults.checker import check
 from tests.faults.checker.finding import Bounds, Finding
 from tests.faults.clients.gateways import Gateways, Target
@@ -19,6 +22,7 @@ from tests.fix_system import System, wait_until
 _OPEN_WITHIN = 120.0
 _BACK_WITHIN = 60.0
 _VERIFIED_WITHIN = 300.0
+_SAMPLE_EVERY = 0.5
 
 Disturbance = Callable[[System, Traffic], Awaitable[None]]
 
@@ -31,47 +35,77 @@ class Scenario(msgspec.Struct, frozen=True, kw_only=True):
     bounds: Bounds = Bounds()
     replicas: int = 1
     settings: Mapping[str, str] = {}
+    # Whether the read models and the streams are compared at the end, which takes half of the time.
+    verified: bool = False
+    # A longer scenario, of which this one is a part: the tree without a mutation is run through that.
+    part_of: "Scenario | None" = None
 
 
 async def run(scenario: Scenario, folder: Path, root: Path) -> list[Finding]:
-    """Runs the tree's product through the scenario; `folder` keeps its data, log and history."""
+    """Runs the tree's product through the scenario; `folder` keeps its data, log and history.
+
+    A run that cannot be ended is a finding, `run.failed`, beside those of the checks.
+    """
+    failures: list[Finding] = []
     system = System(folder / "data", replicas=scenario.replicas, settings=scenario.settings, root=root)
     try:
         await asyncio.to_thread(system.start)
         with Recorder(folder) as recorder:
-            await _observe(scenario, system, recorder)
+            try:
+                await _observe(scenario, system, recorder)
+            except (AssertionError, ExceptionGroup, OSError) as error:
+                failures.append(Finding("run.failed", "".join(traceback.format_exception(error))))
+            await asyncio.to_thread(_record_ready, system, recorder)
     finally:
         await asyncio.to_thread(system.stop)
-    return check(read(folder), scenario.bounds)
+    return check(read(folder), scenario.bounds) + failures
 
 
 async def _observe(scenario: Scenario, system: System, recorder: Recorder) -> None:
     gateways, mails = Gateways([Target(system.url)], recorder), Mails(recorder)
     try:
         async with asyncio.TaskGroup() as tasks:
-            watching = tasks.create_task(mails.watch(system.data_dir / "mail"))
+            watching = [
+                tasks.create_task(mails.watch(system.data_dir / "mail")),
+                tasks.create_task(_sample(system, recorder)),
+            ]
             traffic = Traffic(gateways, mails, scenario.plan)
             async with asyncio.timeout(_OPEN_WITHIN):
                 await traffic.open()
             async with traffic.flowing():
                 await scenario.disturb(system, traffic)
             await traffic.read_whole()
-            await asyncio.to_thread(_record_state, system, recorder)
-            watching.cancel()
+            if scenario.verified:
+                await asyncio.to_thread(_record_state, system, recorder)
+            for task in watching:
+                task.cancel()
     finally:
         await gateways.close()
 
 
-def _record_state(system: System, recorder: Recorder) -> None:
-    """Records whether everything is ready, the read models, and every event of the streams."""
+async def _sample(system: System, recorder: Recorder) -> None:
+    """Records what the services' processes hold, until it is cancelled."""
+    while True:
+        for process in system.processes():
+            name = process.command[-1] if process.command else ""
+            sample = process_samples.take(name, process.pid) if name in REGISTRY else None
+            if sample is not None:
+                recorder.add(sample)
+        await asyncio.sleep(_SAMPLE_EVERY)
+
+
+def _record_ready(system: System, recorder: Recorder) -> None:
+    """Records whether everything is ready again."""
     try:
         wait_until(system.is_ready, "the system ready", within=_BACK_WITHIN)
         state = "ready"
-    except BaseException as error:  # noqa: BLE001, RUF100 - pytest's own
-        if not type(error).__name__ == "Failed":
-            raise
+    except pytest.fail.Exception:
         state = "not_ready"
     recorder.add(ProcessState(process="system", at=now(), state=state))
+
+
+def _record_state(system: System, recorder: Recorder) -> None:
+    """Records what differs in the read models, and every event of the streams."""
     verified = system.vestnik("verify", "--json", within=_VERIFIED_WITHIN)
     for model in final_state.read_models(verified.stdout):
         recorder.add(model)
