@@ -2,7 +2,7 @@
 
 import asyncio
 from collections.abc import AsyncIterator, Mapping
-from datetime import datetime
+from datetime import datetime, timedelta, timezone
 from typing import Any
 
 import msgspec
@@ -35,6 +35,7 @@ from tests.integration.projections.event_writer import PATIENCE, RECIPIENT, Open
 from tests.integration.projections.test_folds import Operator, letters, message, rows, said
 
 CONVERSATIONS = conversation_ids(2)
+ELSEWHERE = timezone(timedelta(hours=5))
 PEOPLE = sorted(new_id() for _ in range(5))
 
 
@@ -97,7 +98,11 @@ class Changed(Projection):
             write.update("changed", key=key, **values)
         else:
             write.upsert("changed", key=key, **values)
-            write.upsert("changed", key={**key, "number": 9}, set={"at": event.at, "note": {"b": event.sequence}})
+            write.upsert(
+                "changed",
+                key={**key, "number": 9},
+                set={"at": event.at.astimezone(ELSEWHERE), "note": {"b": event.sequence}},
+            )
 
 
 def _changes(event: Recorded[MessageSent]) -> dict[str, Any]:
@@ -466,6 +471,20 @@ def test_a_lookup_needs_a_parameter() -> None:
 
     with pytest.raises(ValueError, match="it has no parameter rows for what it looks up"):
         Nameless.check()
+
+
+async def test_of_a_folded_table_only_what_is_folded_is_looked_up(conn: Connection) -> None:
+    class Beside(Projection):
+        streams = (MESSAGING,)
+        tables = "CREATE TABLE {beside} (id uuid PRIMARY KEY, sequence bigint, text text DEFAULT 'not folded')"
+
+        @folds(MessageSent, table="beside", key="id", row=row_of("beside", Text, key=lambda event: {"id": RECIPIENT}))
+        def sent(self, before: Mark | None, event: Recorded[MessageSent], row: Text | None) -> Mark:
+            return Mark(event.sequence)
+
+    build = await start_build(conn, Beside)
+    with pytest.raises(BadTables, match=r"Text\.text is looked up in beside, but not a field of the Mark that events"):
+        await BuildWriter.open(conn, Beside, build)
 
 
 async def test_a_looked_up_row_has_to_fit_its_table(conn: Connection) -> None:

@@ -31,8 +31,12 @@ _ADD, _GREATEST, _LEAST, _FIRST = MergeRule.ADD, MergeRule.GREATEST, MergeRule.L
 class LookupTable:
     """A table that is looked up."""
 
-    def __init__(self, projection: str, table: Table, lookups: Collection[Lookup]) -> None:
+    def __init__(
+        self, projection: str, table: Table, lookups: Collection[Lookup], folded: type[msgspec.Struct] | None = None
+    ) -> None:
         """
+        `folded`: the type of the rows that events are folded into; None: handlers write the table.
+
         Raises:
             BadTables: a row type does not fit the table, or its rows end.
         """
@@ -44,6 +48,11 @@ class LookupTable:
                     raise BadTables(
                         f"projection {projection}: {lookup.row.__name__}.{column} is looked up in {table.name}, but not"
                         " one of its columns"
+                    )
+                if folded is not None and column not in (*table.key, *folded.__struct_fields__):
+                    raise BadTables(
+                        f"projection {projection}: {lookup.row.__name__}.{column} is looked up in {table.name}, but not"
+                        f" a field of the {folded.__name__} that events are folded into"
                     )
         self.projection = projection
         self.table = table
@@ -134,7 +143,7 @@ class LookupTable:
         """The looked-up columns of a row that events are folded into."""
         values = dict(zip(self.table.key, key, strict=True))
         for column in self.columns[len(key) :]:
-            values[column] = self._stored(column, getattr(row, column, None))
+            values[column] = self._stored(column, getattr(row, column))
         return values
 
     def _stored(self, column: str, value: object) -> object:
@@ -142,6 +151,8 @@ class LookupTable:
         if self.table.types[column] in ("json", "jsonb"):
             text = json_of(value)
             return None if text is None else msgspec.json.decode(text)
+        if isinstance(value, datetime) and value.tzinfo is not None:
+            return value.astimezone(UTC)
         return value
 
 

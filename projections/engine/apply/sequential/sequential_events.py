@@ -77,7 +77,10 @@ class SequentialEvents:
         for lookup in [lookup for method in methods for lookup in lookups_of(method).values()]:
             lookups.setdefault(lookup.table, []).append(lookup)
         self._lookup_tables = {
-            name: LookupTable(projection.name, known_tables[name], of_table) for name, of_table in lookups.items()
+            name: LookupTable(
+                projection.name, known_tables[name], of_table, self.tables[name].row if name in self.tables else None
+            )
+            for name, of_table in lookups.items()
         }
         # The handlers of events that are applied here: all of them, if any looks up rows.
         self.handlers: dict[str, tuple[Handler, ...]] = handlers if lookups else {}
