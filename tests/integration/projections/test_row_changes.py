@@ -1,13 +1,19 @@
 """In PostgreSQL, row changes give the rows of a plain model in Python, however they are cut into batches."""
 
 import asyncio
+import re
+import textwrap
 from collections.abc import Iterator, Sequence
+from datetime import UTC, datetime
+from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from contracts.subjects import MESSAGING
+from contracts.values.personal_data import plaintext_or_none
 from projections.engine import Projection, RowChanges
 from projections.engine.apply.change_plans import Shapes
 from projections.engine.apply.row_merging import MergedRows
@@ -16,9 +22,12 @@ from projections.engine.rebuild.cutover import start_build
 from projections.engine.storage import tables
 from projections.engine.storage.builds import Connection
 from projections.engine.storage.connections import connect
+from projections.engine.storage.pg_text import MOMENTS
 from projections.engine.storage.schema import ensure_schema
 from projections.engine.storage.tables import Table
 from tests.row_model import COLUMNS, DDL, Call, Model, calls, say
+
+HOWTO = Path(__file__).parents[3] / "docs" / "howto" / "add-a-read-model.md"
 
 
 class Rows(Projection):
@@ -98,3 +107,19 @@ def test_of_two_streams_the_last_writer_by_the_clock_wins_in_any_interleaving(
     last = max(happened, default=None)
     (row,) = database.rows_after([said[:cut], said[cut:]]).values() or (None,)
     assert (row and (row["at"], row["tie"], row["said"])) == last
+
+
+def test_the_text_of_the_latest_message_is_written_as_the_how_to_shows() -> None:
+    text = HOWTO.read_text("utf-8")
+    (shown,) = re.findall(r"^  ```python\n(  write.upsert.*?)^  ```", text, re.DOTALL | re.MULTILINE)
+    types = {"conversation_id": "uuid", "sent_at": MOMENTS, "sequence": "bigint", "text": "text"}
+    table = Table("conversations", "conversations_v1_b1", ("conversation_id",), types)
+    merged = MergedRows(Shapes({"conversations": table}))
+    for sequence, minute in ((1, 7), (2, 9), (3, 8)):
+        at, data = datetime(2026, 1, 31, 12, minute, tzinfo=UTC), SimpleNamespace(text=f"text {sequence}")
+        event = SimpleNamespace(aggregate_id="a", at=at, sequence=sequence, data=data)
+        write = RowChanges()
+        exec(textwrap.dedent(shown), {"write": write, "event": event, "plaintext_or_none": plaintext_or_none})
+        merged.merge(write.changes)
+    (group,) = merged.groups()
+    assert [values[-1] for values in group.values] == ["text 2"]

@@ -1,6 +1,9 @@
 """Views, functions and triggers of a projection are created, switched and dropped with its builds."""
 
-from typing import ClassVar
+import importlib
+import re
+from pathlib import Path
+from typing import ClassVar, cast
 
 import pytest
 from nats.aio.client import Client
@@ -21,7 +24,10 @@ from projections.engine.storage.connections import connect
 from projections.engine.storage.schema import ensure_schema
 from projections.engine.storage.tables import BadTables
 from tests.fix_postgres import Pool
-from tests.integration.projections.event_writer import PATIENCE, Opened, Writer, conversation_ids
+from tests.fix_read_models import OpenReadModel
+from tests.integration.projections.event_writer import PATIENCE, SENDER, Opened, Writer, conversation_ids, sent
+
+HOWTO = Path(__file__).parents[3] / "docs" / "howto" / "add-a-read-model.md"
 
 OBJECTS = """
 SELECT relname::text FROM pg_class WHERE relkind IN ('r', 'v') AND relname LIKE 'talks%' UNION ALL
@@ -157,3 +163,26 @@ async def test_what_readers_call_changes_nothing(
     await runners.waiting.wait(Talks, Position.at(MESSAGING, last), PATIENCE)
     with pytest.raises(errors.FeatureNotSupported, match="not allowed in a non-volatile function"):
         await fetched(pool, "SELECT talks_sly_v1()")
+
+
+@pytest.fixture
+def documented(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> type[Projection]:
+    """The projection of the how-to, with the views and functions that it shows."""
+    text = HOWTO.read_text("utf-8")
+    (source,) = re.findall(r"^```python\n# projections/talkativeness.py\n(.*?)^```", text, re.DOTALL | re.MULTILINE)
+    (more,) = re.findall(r"^```sql\n(.*?)^```", text, re.DOTALL | re.MULTILINE)
+    (tmp_path / "talkativeness.py").write_text(source, "utf-8")
+    monkeypatch.syspath_prepend(tmp_path)
+    projection = cast(type[Projection], importlib.import_module("talkativeness").Talkativeness)
+    projection.tables += more
+    return projection
+
+
+async def test_those_of_the_how_to_work(read_model: OpenReadModel, documented: type[Projection]) -> None:
+    documented.check()
+    model = await read_model(documented)
+    await model.given(*[sent("Hi", number) for number in range(101)], at="2026-01-31T12:00:00Z")
+    assert await model.rows("SELECT user_id FROM {busiest}") == [(SENDER,)]
+    later = "SELECT messages FROM {since}('2026-01-31T12:%s:00Z')"
+    assert await model.rows(later % "01") == [(101,)]
+    assert await model.rows(later % "02") == []
