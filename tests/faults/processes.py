@@ -23,21 +23,42 @@ async def sampling(cluster: Cluster, recorder: Recorder) -> AsyncIterator[None]:
         await asyncio.gather(task, return_exceptions=True)
 
 
-async def final_states(cluster: Cluster) -> list[ProcessState]:
-    """Waits until every host is ready or does not become so, and returns how each process ended and how it is now."""
-    states = [
-        # The laboratory stops and kills; any other end is the process's own.
-        ProcessState(process=name, at=now(), state="ended", exit_code=code, expected=code in (0, -SIGKILL))
-        for name in cluster.ours()
-        for code in cluster.hosts[name].exit_codes
-    ]
-    for name in cluster.ours():
+class Processes:
+    """Records when the processes of our services have ended, and when they were ready again."""
+
+    def __init__(self, cluster: Cluster, recorder: Recorder) -> None:
+        self._cluster = cluster
+        self._recorder = recorder
+        # By host: how many ends are recorded; without an entry it was not ready yet.
+        self._ends: dict[str, int] = {}
+
+    async def look(self) -> None:
+        """Waits until each is ready.
+
+        Raises:
+            ExceptionGroup: one does not become so.
+        """
+        async with asyncio.TaskGroup() as tasks:
+            for name in self._cluster.ours():
+                tasks.create_task(self._look(name))
+
+    async def _look(self, name: str) -> None:
+        state = "not_ready"
         try:
-            await cluster.wait_ready([name])
-            states.append(ProcessState(process=name, at=now(), state="ready"))
-        except ExceptionGroup:
-            states.append(ProcessState(process=name, at=now(), state="not_ready"))
-    return states
+            await self._cluster.wait_ready([name])
+            state = "ready"
+        finally:
+            codes = self._cluster.hosts[name].exit_codes
+            known = self._ends.get(name)
+            for code in codes[known or 0 :]:
+                # The laboratory stops and kills; any other end is the process's own.
+                self._add(name, "ended", code, expected=code in (0, -SIGKILL))
+            if state != "ready" or known != len(codes):
+                self._add(name, state)
+            self._ends[name] = len(codes)
+
+    def _add(self, name: str, state: str, code: int = 0, *, expected: bool = False) -> None:
+        self._recorder.add(ProcessState(process=name, at=now(), state=state, exit_code=code, expected=expected))
 
 
 async def _sample(cluster: Cluster, recorder: Recorder) -> None:

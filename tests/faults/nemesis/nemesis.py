@@ -2,17 +2,25 @@
 
 import asyncio
 import time
-from collections.abc import Callable, Iterable
+from collections.abc import Awaitable, Callable, Iterable
 
 from tests.faults import history
-from tests.faults.nemesis.fault import Fault
+from tests.faults.nemesis.fault import NATS, POSTGRES, Fault
 from tests.faults.nemesis.target import Target
 from tests.faults.schedule import Step
 
 
 class Nemesis:
-    def __init__(self, target: Target, record: Callable[[history.Fault], None], say: Callable[[str], None]) -> None:
+    def __init__(
+        self,
+        target: Target,
+        until_ready: Callable[[], Awaitable[None]],
+        record: Callable[[history.Fault], None],
+        say: Callable[[str], None],
+    ) -> None:
+        """`until_ready`: waits until all our services are ready."""
         self._target = target
+        self._until_ready = until_ready
         self._record = record
         self._say = say
 
@@ -38,7 +46,8 @@ class Nemesis:
                 tasks.create_task(self._cause(fault, step, position * step.apart))
         begun = time.monotonic()
         cluster = self._target.cluster
-        await cluster.wait_ready([*cluster.names("nats"), *cluster.names("postgres"), *cluster.ours()])
+        await cluster.wait_ready([*cluster.names(NATS), *cluster.names(POSTGRES)])
+        await self._until_ready()
         await self._target.until_whole()
         self._say(f"step {step.number}: everything ready {time.monotonic() - begun:.1f} s after its end")
 

@@ -1,0 +1,58 @@
+"""What is recorded of the ends of processes and of their becoming ready."""
+
+from pathlib import Path
+from types import SimpleNamespace
+from typing import cast
+
+import pytest
+
+from tests.faults.history import ProcessState, Recorder, read
+from tests.faults.processes import Processes
+from tests.rehearsal.cluster import Cluster
+
+
+class _Hosts:
+    """Hosts with exit codes, each ready or not."""
+
+    def __init__(self, *names: str) -> None:
+        self.hosts = {name: SimpleNamespace(exit_codes=[]) for name in names}
+        self.not_ready: set[str] = set()
+
+    def ours(self) -> list[str]:
+        return list(self.hosts)
+
+    async def wait_ready(self, names: list[str]) -> None:
+        if self.not_ready & set(names):
+            raise ExceptionGroup("waited", [AssertionError("not ready")])
+
+
+def states(folder: Path) -> list[tuple[str, str, int, bool]]:
+    return [(state.process, state.state, state.exit_code, state.expected) for state in read(folder).of(ProcessState)]
+
+
+async def test_a_process_is_recorded_once_ready_and_again_after_each_end(tmp_path: Path) -> None:
+    hosts = _Hosts("auth-1", "auth-2")
+    with Recorder(tmp_path) as recorder:
+        processes = Processes(cast(Cluster, hosts), recorder)
+        await processes.look()
+        await processes.look()
+        hosts.hosts["auth-1"].exit_codes += [-9, 1]
+        await processes.look()
+    assert states(tmp_path) == [
+        ("auth-1", "ready", 0, False),
+        ("auth-2", "ready", 0, False),
+        ("auth-1", "ended", -9, True),
+        ("auth-1", "ended", 1, False),
+        ("auth-1", "ready", 0, False),
+    ]
+
+
+async def test_a_process_that_does_not_become_ready_is_recorded_so(tmp_path: Path) -> None:
+    hosts = _Hosts("auth-1")
+    with Recorder(tmp_path) as recorder:
+        processes = Processes(cast(Cluster, hosts), recorder)
+        await processes.look()
+        hosts.not_ready.add("auth-1")
+        with pytest.raises(ExceptionGroup):
+            await processes.look()
+    assert states(tmp_path)[-1] == ("auth-1", "not_ready", 0, False)
