@@ -21,7 +21,7 @@ class Activity:
         await asyncio.gather(*(account.open(mails) for account in self.accounts))
 
     async def work(self) -> None:
-        """Works until `stop`, and then ends what it is about."""
+        """Works until `stop`, and then finishes what it has begun."""
         raise NotImplementedError
 
     def stop(self) -> None:

@@ -35,7 +35,7 @@ class Friends(Activity):
             await follower.begin()
 
     async def work(self) -> None:
-        """Writes and reads until `stop`; each writer then ends with the message that it is about."""
+        """Writes and reads until `stop`; each writer then finishes its last message."""
         async with asyncio.TaskGroup() as tasks:
             for account, other in self.pairs:
                 tasks.create_task(self._write(account, other))

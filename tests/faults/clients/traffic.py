@@ -60,7 +60,7 @@ class Traffic:
 
     @asynccontextmanager
     async def flowing(self) -> AsyncIterator[None]:
-        """All clients are at work while the body runs. Then each ends what it is about, and receives what is left.
+        """All clients are at work while the body runs. Then each finishes what it has begun, and receives what is left.
 
         Raises:
             TimeoutError: some request was not answered in time.

@@ -3,21 +3,12 @@
 from tests.faults.mutations import scenarios
 from tests.faults.mutations.mutation import Edit, Mutation
 
-_LOST_ROWS = """\
-            async with self._conn.pipeline() as pipeline, self._conn.cursor() as cursor, self._conn.cursor() as moved:
-                await cursor.execute("BEGIN")
-                await moved.execute(MOVE_CHECKPOINT, moves[0])
-                for query, arrays in statements:
-"""
-_CHECKPOINT_FIRST = """\
-            async with self._conn.pipeline() as pipeline, self._conn.cursor() as cursor, self._conn.cursor() as moved:
-                await cursor.execute("BEGIN")
-                await moved.execute(MOVE_CHECKPOINT, moves[0])
+_MOVE_CHECKPOINT = "                await moved.execute(MOVE_CHECKPOINT, moves[0])\n"
+_THEN_COMMIT = """\
                 await cursor.execute("COMMIT")
                 await pipeline.sync()
                 await asyncio.sleep(0.2)
                 await cursor.execute("BEGIN")
-                for query, arrays in statements:
 """
 
 MUTATIONS = (
@@ -133,7 +124,7 @@ MUTATIONS = (
     Mutation(
         name="checkpoint-outside-transaction",
         fault="the checkpoint is committed before the rows",
-        edits=(Edit("projections/engine/apply/build_writer.py", _LOST_ROWS, _CHECKPOINT_FIRST),),
+        edits=(Edit("projections/engine/apply/build_writer.py", _MOVE_CHECKPOINT, _MOVE_CHECKPOINT + _THEN_COMMIT),),
         scenario=scenarios.MESSAGING_KILLED,
         caught_by=("read_models.unequal", "messages.lost"),
     ),
