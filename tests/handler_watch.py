@@ -22,6 +22,8 @@ from typing import Any
 
 from contracts.values import ids
 from projections.engine import Projection
+from projections.engine.folds import FOLDS
+from projections.engine.lookups import LOOKUPS, lookups_of
 
 # Calls of C functions, by qualified name.
 _C_CALLS = {
@@ -102,6 +104,27 @@ class HandlerWatch:
                     for name in before.keys() | after.keys():
                         if before.get(name) != after.get(name):
                             self._findings.setdefault((handler, name), f"{handler} changes {name} and so keeps state")
+
+        fold: Any = vars(method).get(FOLDS)
+        if fold is not None and callable(fold.key):
+            setattr(watched, FOLDS, fold._replace(key=self._watch_key(handler, fold.key)))
+        keys = {
+            name: lookup._replace(key=self._watch_key(handler, lookup.key))
+            for name, lookup in lookups_of(method).items()
+        }
+        setattr(watched, LOOKUPS, keys)
+        return watched
+
+    def _watch_key(self, handler: str, key: Callable[..., Any]) -> Callable[..., Any]:
+        """Watches the function that computes a key of the handler."""
+
+        def watched(event: object) -> Any:  # noqa: ANN401 - what the function returns
+            previous = sys.getprofile()
+            sys.setprofile(lambda frame, kind, argument: self._called(f"{handler}'s key", key, frame, kind, argument))
+            try:
+                return key(event)
+            finally:
+                sys.setprofile(previous)
 
         return watched
 

@@ -21,7 +21,7 @@ Row = msgspec.Struct
 FoldMethod = Callable[..., Row | None]
 Marked = TypeVar("Marked", bound=Callable[..., Row | None])
 
-_FOLDS = "__folds__"
+FOLDS = "__folds__"
 _NOTHING: Mapping[str, object] = MappingProxyType({})
 
 
@@ -44,7 +44,7 @@ def folds(*events: type[Event], table: str, key: str | KeyOf, **lookups: Lookup)
     """
 
     def mark(method: Marked) -> Marked:
-        setattr(method, _FOLDS, _Mark(events, table, key))
+        setattr(method, FOLDS, _Mark(events, table, key))
         setattr(method, LOOKUPS, lookups)
         return method
 
@@ -176,7 +176,7 @@ def _folded_table(name: str, declared: Mapping[str, Fold]) -> FoldedTable:
 def _marked(owner: object) -> Iterator[tuple[Any, _Mark]]:
     for attribute in dict.fromkeys(name for kind in reversed(type(owner).__mro__) for name in vars(kind)):
         method = getattr(owner, attribute, None)
-        if isinstance(mark := getattr(method, _FOLDS, None), _Mark):
+        if isinstance(mark := getattr(method, FOLDS, None), _Mark):
             yield method, mark
 
 

@@ -10,21 +10,22 @@ from typing import ClassVar
 from uuid import UUID, uuid4
 from weakref import WeakKeyDictionary
 
+import msgspec
 import pytest
 
 from contracts.envelope import Recorded
 from contracts.events.event import Event
 from contracts.events.friendship import FriendshipCreated
-from contracts.events.message import MessageSent
+from contracts.events.message import MessageSeen, MessageSent
 from contracts.events.session import SessionRevoked
 from contracts.events.user import UsernameClaimed
 from contracts.subjects import MESSAGING, SESSION
 from contracts.values.ids import new_id
-from projections.engine import Projection, RowChanges, handles
+from projections.engine import Projection, RowChanges, folds, handles, row_of
 from projections.friends import Friends
 from tests.fix_read_models import OpenReadModel, opened
 from tests.handler_watch import after_a_restart
-from tests.integration.projections.event_writer import RECIPIENT, SENDER, sent
+from tests.integration.projections.event_writer import RECIPIENT, SENDER, seen, sent
 
 
 class LastSeenDoing(Projection):
@@ -112,6 +113,34 @@ async def test_a_handler_that_looks_beyond_its_event_is_named_with_the_call(data
 
     with pytest.raises(AssertionError, match=rf"looking\.writing calls {call}.*\(test_given_events.py, line \d+\)"):
         await happened(database_url, sent("one", 1), to=Looking)
+
+
+class Kept(msgspec.Struct, frozen=True):
+    value: str
+
+
+class Folding(Projection):
+    """A fold and a lookup whose keys look beyond the event."""
+
+    streams = (MESSAGING,)
+    tables = """
+        CREATE TABLE {folding} (id uuid PRIMARY KEY, value text);
+        CREATE TABLE {moments} (at timestamptz PRIMARY KEY, value text)
+    """
+
+    @folds(MessageSent, table="folding", key=lambda event: {"id": new_id()})
+    def kept(self, row: Kept | None, event: Recorded[MessageSent]) -> Kept:
+        return Kept("")
+
+    @handles(MessageSeen, row=row_of("moments", Kept, key=lambda event: {"at": datetime.now(tz=UTC)}))
+    def seen(self, event: Recorded[MessageSeen], write: RowChanges, row: Kept | None) -> None: ...
+
+
+async def test_a_key_that_looks_beyond_the_event_is_named_with_the_call(database_url: str) -> None:
+    with pytest.raises(AssertionError, match=r"folding\.kept's key calls new_id \(test_given_events.py, line \d+\)"):
+        await happened(database_url, sent("one", 1), to=Folding)
+    with pytest.raises(AssertionError, match=r"folding\.seen's key calls datetime\.now"):
+        await happened(database_url, seen(new_id(), 1), to=Folding)
 
 
 async def test_what_is_the_same_in_every_process_is_allowed(database_url: str) -> None:
