@@ -19,9 +19,10 @@ from tests.faults.clients.traffic import Plan, Traffic
 from tests.faults.history import ProcessState, Recorder, now, read
 from tests.fix_system import System, wait_until
 
-_OPEN_WITHIN = 120.0
+_OPEN_WITHIN = 300.0
 _BACK_WITHIN = 60.0
-_VERIFIED_WITHIN = 300.0
+# A verification runs at a low priority: on a busy machine it takes minutes.
+_VERIFIED_WITHIN = 900.0
 _SAMPLE_EVERY = 0.5
 
 Disturbance = Callable[[System, Traffic], Awaitable[None]]
