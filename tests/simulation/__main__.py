@@ -9,6 +9,7 @@ from hypothesis.stateful import run_state_machine_as_test
 
 from tests.simulation.world import Failed, World, machine, play
 from tests.simulation.worlds.appends import Appends
+from tests.simulation.worlds.calls import Calls
 from tests.simulation.worlds.commands import Commands
 from tests.simulation.worlds.live import Live
 from tests.simulation.worlds.projections import Projections
@@ -16,6 +17,7 @@ from tests.simulation.worlds.reading import ReaderWorld
 
 WORLDS: dict[str, type[World]] = {
     "appends": Appends,
+    "calls": Calls,
     "commands": Commands,
     "live": Live,
     "projections": Projections,

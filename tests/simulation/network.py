@@ -25,7 +25,9 @@ class Network:
         self.rng = rng
         self._listening: dict[tuple[str, int], Factory] = {}
         self._open: list[Transport] = []
-        loop.connector = self._connect
+        # Until when nothing goes from or to a host.
+        self._silent_until: dict[str, float] = {}
+        loop.connector, loop.listener = self._connect, self.listen
 
     def listen(self, host: str, port: int, factory: Factory) -> None:
         self._listening[host, port] = factory
@@ -40,14 +42,15 @@ class Network:
             transport.cut()
 
     def silence(self, host: str, seconds: float) -> None:
-        """Holds back all data from and to the host for some time; nobody notices."""
-        until = self.loop.now + seconds
+        """Holds back all data from and to the host for some time, also of new connections; nobody notices."""
+        until = self._silent_until[host] = self.loop.now + seconds
         for transport in self._open:
             if host in transport.hosts:
                 transport.hold(until)
 
-    def latency(self) -> float:
-        return self.rng.random() * (_SLOW if self.rng.random() < _SLOW_SHARE else _LATENCY)
+    def latency(self, rng: random.Random | None = None) -> float:
+        rng = rng or self.rng
+        return rng.random() * (_SLOW if rng.random() < _SLOW_SHARE else _LATENCY)
 
     def noticed(self) -> float:
         return self.rng.random() * _NOTICED
@@ -56,7 +59,7 @@ class Network:
         self._open.remove(transport)
 
     async def _connect(self, factory: Factory, host: str, port: int) -> tuple["Transport", Any]:
-        await asyncio.sleep(self.latency())
+        await asyncio.sleep(max(0.0, self._silent_until.get(host, 0.0) - self.loop.now) + self.latency())
         serve = self._listening.get((host, port))
         if serve is None:
             raise ConnectionRefusedError(f"{host}:{port}")
@@ -78,6 +81,8 @@ class Transport(asyncio.Transport):
         super().__init__()
         self.hosts = (host,)
         self._network = network
+        # Its own, so that a run repeats although code wakes the owners of several connections in any order.
+        self._rng = random.Random(network.rng.random())
         self._loop = network.loop
         self._protocol = protocol
         # Timers of the data on its way to the peer.
@@ -149,7 +154,7 @@ class Transport(asyncio.Transport):
 
     def _after_latency(self, act: Callable[..., None], *arguments: object) -> None:
         # In order, and not before the end of a silence. Timers of the same moment would have no order.
-        self._arrives = max(self._arrives + _STEP, self._held_until, self._loop.now + self._network.latency())
+        self._arrives = max(self._arrives + _STEP, self._held_until, self._loop.now + self._network.latency(self._rng))
         while self._under_way and self._under_way[0].when() < self._loop.now:
             self._under_way.popleft()
         self._under_way.append(self._loop.call_at(self._arrives, act, *arguments))

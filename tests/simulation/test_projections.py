@@ -59,7 +59,7 @@ _MUTATIONS: dict[str, Mutation] = {
     "a shared reader that failed is waited for": replaced(SharedReader, "_wake", lambda _: None),
 }
 # Seeds known to notice what few runs do.
-_NOTICED_BY = {"a checkpoint that did not move counts as moved": 10}
+_NOTICED_BY = {"a checkpoint that did not move counts as moved": 19}
 
 
 @pytest.mark.parametrize("name", _MUTATIONS)

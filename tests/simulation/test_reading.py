@@ -49,7 +49,7 @@ _MUTATIONS: dict[str, Mutation] = {
     "a position moves before its messages are returned": replaced(Reader, "_drop", _skip_buffered),
 }
 # Seeds known to notice what few runs do.
-_NOTICED_BY = {"the end of a deposed leader is believed": 32}
+_NOTICED_BY = {"the end of a deposed leader is believed": 40}
 
 
 @pytest.mark.parametrize("name", _MUTATIONS)

@@ -42,6 +42,8 @@ class VirtualLoop(asyncio.SelectorEventLoop):
         self.now = _BEGIN
         # Set by the network: connects a client's protocol to a listening server.
         self.connector: Callable[[Callable[[], asyncio.BaseProtocol], str, int], Coroutine[Any, Any, Any]]
+        # Also set by the network: makes a host listen.
+        self.listener: Callable[[str, int, Callable[[], asyncio.BaseProtocol]], None]
         super().__init__(selector)
 
     def time(self) -> float:
@@ -51,6 +53,22 @@ class VirtualLoop(asyncio.SelectorEventLoop):
         self, protocol_factory: Callable[[], asyncio.BaseProtocol], host: str = "", port: int = 0, **_: object
     ) -> Any:  # noqa: ANN401 - as the loop's own
         return await self.connector(protocol_factory, host, port)
+
+    async def create_server(  # type: ignore[override]
+        self, protocol_factory: Callable[[], asyncio.BaseProtocol], host: str = "", port: int = 0, **_: object
+    ) -> Any:  # noqa: ANN401 - as the loop's own
+        self.listener(host, port, protocol_factory)
+        return Listening()
+
+
+class Listening:
+    """A server that the network lets listen; the network also closes it."""
+
+    def close(self) -> None:
+        pass
+
+    async def wait_closed(self) -> None:
+        pass
 
 
 def run(seed: int, main: Callable[[VirtualLoop, random.Random], Coroutine[Any, Any, T]]) -> T:

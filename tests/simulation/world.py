@@ -39,6 +39,9 @@ class World:
         """Ends the faults, waits for what is under way, and checks what has to hold."""
         raise NotImplementedError
 
+    def close(self) -> None:
+        """Closes what would complain that it was not closed; the loop still runs."""
+
     def _outage(self) -> float:
         """Seconds: mostly shorter than the patience of a call, now and then longer."""
         return self._rng.random() * self._rng.choice((0.1, 4.0, 4.0, 15.0))
@@ -61,13 +64,16 @@ def play(world_type: type[World], seed: int) -> World:
     async def main(loop: VirtualLoop, rng: random.Random) -> World:
         world = world_type(loop, rng)
         with world.patched():
-            await world.start()
-            weights, actions = zip(*world_type.ACTIONS, strict=True)
-            for _ in range(rng.randint(10, 40)):
-                rng.choices(actions, weights)[0](world)
-                await asyncio.sleep(rng.choice(_PAUSES))
-            await world.check()
-            world.fingerprint = loop.now, rng.random()
+            try:
+                await world.start()
+                weights, actions = zip(*world_type.ACTIONS, strict=True)
+                for _ in range(rng.randint(10, 40)):
+                    rng.choices(actions, weights)[0](world)
+                    await asyncio.sleep(rng.choice(_PAUSES))
+                await world.check()
+                world.fingerprint = loop.now, rng.random()
+            finally:
+                world.close()
         return world
 
     try:
@@ -108,6 +114,7 @@ def machine(world_type: type[World], examples: int, *, shrink: bool = False) -> 
             try:
                 self._loop.run_until_complete(self._world.check())
             finally:
+                self._loop.call_soon(self._world.close)
                 virtual_loop.close(self._loop)
                 self._patches.close()
 
