@@ -1,6 +1,6 @@
 """Texts of the files that show a read model to clients, each a format string."""
 
-ITEM = '''"""The read model `{name}` as JSON: the key of a row, and a row."""
+ITEM = '''"""The read model `{name}` as JSON: key, row and cursor."""
 
 from datetime import date
 
@@ -8,7 +8,7 @@ import msgspec
 
 
 class {class_name}Key(msgspec.Struct, frozen=True):
-    """In the path of the route, and in the cursor of a page."""
+    """In the path of the route."""
 
     day: date
 
@@ -17,6 +17,10 @@ class {class_name}Item({class_name}Key, frozen=True):
     """A row as clients receive it; its fields are the columns of the query."""
 
 {fields}
+
+
+class {class_name}Cursor({class_name}Key, frozen=True):
+    """The columns by which rows are sorted, of the last row of a page."""
 '''
 
 PROTO = """syntax = "proto3";
@@ -68,7 +72,7 @@ from typing import ClassVar
 import msgspec
 
 from contracts.errors import NotFound
-from contracts.reads.{name} import {class_name}Item, {class_name}Key
+from contracts.reads.{name} import {class_name}Cursor, {class_name}Item, {class_name}Key
 from contracts.rpc.vestnik.{service}.v1 import (
     {class_name}PageRequest,
     {class_name}PageResponse,
@@ -97,10 +101,6 @@ _PAGE = """
 """
 
 
-class _Cursor({class_name}Key, frozen=True):
-    """The columns by which rows are sorted, of the last row of a page."""
-
-
 class _Row({class_name}Key, frozen=True):
     # The user who asks.
     caller: Id
@@ -111,7 +111,7 @@ class _Page(msgspec.Struct, frozen=True):
     limit: PageLimit
 
 
-_FIRST_PAGE = dict.fromkeys(_Cursor.__struct_fields__)
+_FIRST_PAGE = dict.fromkeys({class_name}Cursor.__struct_fields__)
 
 
 class {class_name}Reads({class_name}ServiceBase):
@@ -131,14 +131,14 @@ class {class_name}Reads({class_name}ServiceBase):
 
     async def list_rows(self, message: {class_name}PageRequest) -> {class_name}PageResponse:
         page = validated(_Page, {{"caller": message.user_id, "limit": message.limit or PAGE_LIMIT}})
-        after = decode_cursor(message.cursor, _Cursor)
+        after = decode_cursor(message.cursor, {class_name}Cursor)
         await self._model.wait_for(current().position)
         values = msgspec.structs.asdict(after) if after else _FIRST_PAGE
         values = {{**values, "caller": page.caller, "limit": page.limit + 1}}
         rows, position = await self._model.select({class_name}Item, _PAGE, values)
         items = rows[: page.limit]
         is_last = len(rows) == len(items)
-        following = None if is_last else msgspec.convert(items[-1], _Cursor, from_attributes=True)
+        following = None if is_last else msgspec.convert(items[-1], {class_name}Cursor, from_attributes=True)
         return {class_name}PageResponse(
             items=msgspec.json.encode(items),
             next=encode_cursor(following) if following else "",
