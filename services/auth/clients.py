@@ -53,8 +53,9 @@ class Sessions:
         credential: int,
         new_device: bool,
         second_factor: bool,
+        session_id: str = "",
     ) -> Tokens:
-        """Creates a session. Not idempotent, so not retried when the response is lost: each call creates another one.
+        """Creates a session; idempotent with a `session_id`. Without one each call creates another session.
 
         Raises:
             Unavailable, DeadlineExceeded: the session service does not answer.
@@ -70,8 +71,10 @@ class Sessions:
                 credential=credential,
                 new_device=new_device,
                 second_factor=second_factor,
+                session_id=session_id,
             ),
             timeout=_TIMEOUT,
+            idempotent=bool(session_id),
             context=msgspec.structs.replace(current(), actor=user_id),
         )
         assert response.tokens is not None

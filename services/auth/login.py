@@ -91,6 +91,7 @@ class Login:
         known_device_only: bool = False,
         totp: str = "",
         proved_device_only: bool = False,
+        session_id: str = "",
     ) -> LoggedIn:
         """Checks the password, and the second factor if it is on, and creates a session.
 
@@ -100,6 +101,9 @@ class Login:
 
         `proved_device_only`: there were too many wrong codes at this login. A device that is known by the password
         alone is not enough: someone who guesses codes may have collected many tokens of such devices.
+
+        `session_id`: of the session to create, so that a repeated login creates no second one; empty for a new one. A
+        code is good once: a login with one cannot be repeated.
 
         Raises:
             RateLimited: only a known device may log in now, and `device_token` is not from one; or only a device that
@@ -143,6 +147,7 @@ class Login:
             credential=credential.generation,
             new_device=known is None,
             second_factor=second_factor.is_on(factor),
+            session_id=session_id,
         )
         generation = await self._confirm(tokens, credential)
         if proved:

@@ -121,6 +121,7 @@ class _LoginTerms(msgspec.Struct, frozen=True):
     address: NetworkAddress
     device_token: Annotated[str, Meta(max_length=256)]
     totp: Annotated[str, Meta(max_length=64)]
+    session_id: Id | None
 
 
 # Unix milliseconds, of the years 1970 to 9000.
@@ -199,6 +200,7 @@ class AuthServer(SecondFactorServer):
                 "address": message.address,
                 "device_token": message.device_token,
                 "totp": message.totp,
+                "session_id": message.session_id or None,
             },
         )
         logged_in = await self._login.login(
@@ -210,6 +212,7 @@ class AuthServer(SecondFactorServer):
             known_device_only=message.known_device_only,
             totp=request.totp,
             proved_device_only=message.proved_device_only,
+            session_id=request.session_id or "",
         )
         return LoginResponse(tokens=logged_in.tokens, device_token=logged_in.device_token)
 

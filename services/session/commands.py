@@ -60,13 +60,17 @@ class Commands:
         self._keeps_addresses = keeps_addresses
         self._clock = clock
 
-    async def create(self, command: domain.CreateSession, provenance: Provenance) -> IssuedTokens:
-        """Creates a session for a user who has just authenticated."""
-        session_id = new_id()
+    async def create(self, command: domain.CreateSession, provenance: Provenance, session_id: str = "") -> IssuedTokens:
+        """Creates a session for a user who has just authenticated; idempotent with a `session_id`.
+
+        Raises:
+            Unavailable: a session of that id has already ended, or is another user's.
+        """
+        session_id = session_id or new_id()
         command = msgspec.structs.replace(command, address=truncate_address(command.address, self._keeps_addresses))
         outcome = await self._sessions.execute(
             session_id,
-            lambda _: domain.decide_create(command, self._clock(), self._terms),
+            lambda session: domain.decide_create(session, command, self._clock(), self._terms),
             msgspec.structs.replace(provenance, actor=command.user_id),
         )
         return self._issue(session_id, outcome.state, outcome.sequence)

@@ -10,7 +10,7 @@ from datetime import datetime, timedelta
 
 import msgspec
 
-from contracts.errors import InvalidRefreshToken, SessionNotFound
+from contracts.errors import InvalidRefreshToken, SessionNotFound, Unavailable
 from contracts.events.event import Event
 from contracts.events.session import SessionCreated, SessionRefreshed, SessionRevoked
 
@@ -86,7 +86,16 @@ class Terms(msgspec.Struct, frozen=True):
         return min(now + self.idle, began + self.longest)
 
 
-def decide_create(command: CreateSession, now: datetime, terms: Terms) -> tuple[Event, ...]:
+def decide_create(state: Session, command: CreateSession, now: datetime, terms: Terms) -> tuple[Event, ...]:
+    """No event if the session exists: the call was repeated.
+
+    Raises:
+        Unavailable: the session has already ended, or is another user's; another login creates another session.
+    """
+    if state.user_id is not None:
+        if state.user_id != command.user_id or not state.active(now):
+            raise Unavailable
+        return ()
     return (
         SessionCreated(
             user_id=command.user_id,

@@ -60,6 +60,7 @@ class _Creation(msgspec.Struct, frozen=True):
     device: Device
     address: Annotated[str, Meta(max_length=100, pattern=r"^[^\x00]*\Z")]
     credential: Annotated[int, Meta(ge=0)]
+    session_id: Id | None
 
 
 class _Refresh(msgspec.Struct, frozen=True):
@@ -121,6 +122,7 @@ class SessionServer(SessionServiceBase):
                 "device": message.device,
                 "address": message.address,
                 "credential": message.credential,
+                "session_id": message.session_id or None,
             },
         )
         command = CreateSession(
@@ -132,7 +134,8 @@ class SessionServer(SessionServiceBase):
             new_device=message.new_device,
             second_factor=message.second_factor,
         )
-        return CreateSessionResponse(tokens=_tokens(await self._commands.create(command, current().provenance())))
+        issued = await self._commands.create(command, current().provenance(), request.session_id or "")
+        return CreateSessionResponse(tokens=_tokens(issued))
 
     async def validate_session(self, message: ValidateSessionRequest) -> ValidateSessionResponse:
         request = validated(_SessionId, {"session_id": message.session_id})

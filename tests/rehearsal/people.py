@@ -13,7 +13,7 @@ import httpx
 import msgspec
 from h2.exceptions import ProtocolError
 from websockets.asyncio.client import ClientConnection, connect
-from websockets.exceptions import ConnectionClosedOK, WebSocketException
+from websockets.exceptions import ConnectionClosed, WebSocketException
 
 from tests.rehearsal.mail_sink import MailSink
 
@@ -237,8 +237,8 @@ class Person:
                 self._answers.pop(number, None)
                 if waiting.done() and not waiting.cancelled():
                     waiting.exception()  # marks it as retrieved
-                # A gateway that stops has closed the connection: the command was not sent.
-                if not isinstance(error, ConnectionClosedOK):
+                # The end of a live connection is no failed request: a gateway that stops ends it.
+                if not isinstance(error, ConnectionClosed | ConnectionError):
                     self.failures.add(f"WebSocket {type(error).__name__}")
                 await asyncio.sleep(_PAUSE)
                 continue

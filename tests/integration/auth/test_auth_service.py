@@ -86,6 +86,18 @@ async def test_register_verify_log_in_without_waiting_for_anything(services: Ser
         assert (await log_in(services, name.capitalize())).session_id != tokens.session_id
 
 
+async def test_a_login_that_is_repeated_creates_one_session(services: Services) -> None:
+    await register(services)
+    await verify(services)
+    session_id = new_id()
+    request = LoginRequest(login="anna", password=PASSWORD, device="phone", address="192.0.2.1", session_id=session_id)
+    first, again = [(await services.to_auth.call(services.auth.login, request)).tokens for _ in range(2)]
+    assert first is not None
+    assert again is not None
+    assert first.session_id == again.session_id == session_id
+    assert (first.refresh_token, first.position) == (again.refresh_token, again.position)
+
+
 async def test_an_access_token_can_be_checked_with_the_published_key(services: Services, secrets: Secrets) -> None:
     await register(services)
     await verify(services)

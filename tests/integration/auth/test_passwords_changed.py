@@ -242,6 +242,7 @@ class Interrupted(Sessions):
         credential: int,
         new_device: bool,
         second_factor: bool,
+        session_id: str = "",
     ) -> Tokens:
         if self.before is not None:
             await self.before()
@@ -253,6 +254,7 @@ class Interrupted(Sessions):
             credential=credential,
             new_device=new_device,
             second_factor=second_factor,
+            session_id=session_id,
         )
         self.created.append(tokens)
         if self.after is not None:

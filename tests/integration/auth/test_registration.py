@@ -71,6 +71,7 @@ class NoSessions(Sessions):
         credential: int,
         new_device: bool,
         second_factor: bool,
+        session_id: str = "",
     ) -> Tokens:
         return Tokens(user_id=user_id, session_id="session")
 

@@ -51,6 +51,7 @@ class Recorded(Sessions):
         credential: int,
         new_device: bool,
         second_factor: bool,
+        session_id: str = "",
     ) -> Tokens:
         self.asked.append((new_device, second_factor))
         return Tokens(user_id=user_id, session_id="session")

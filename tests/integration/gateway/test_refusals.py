@@ -9,7 +9,9 @@ import pytest
 
 from contracts import errors
 from contracts.errors import VestnikError, Violation
-from contracts.rpc.vestnik.auth.v1 import RegisterResponse, User
+from contracts.rpc.vestnik.auth.v1 import LoginRequest, LoginResponse, RegisterResponse, User
+from contracts.rpc.vestnik.session.v1 import Tokens
+from contracts.values.ids import is_id
 from tests.integration.gateway.conftest import Stage
 
 PEER = "01890a5d-ac96-774b-bcce-b302099a8057"
@@ -187,6 +189,27 @@ async def test_a_change_of_the_address_that_may_have_been_requested_is_not_reque
     answer = await stage.client.put("/v1/users/me/email", json=wanted, headers=stage.signed_in)
     assert_problem(answer, 503, "unavailable")
     assert [method for method, *_ in stage.script.asked] == ["request_email_change"]
+
+
+async def test_a_login_is_repeated_as_the_same_session_and_never_with_a_code_which_is_good_once(stage: Stage) -> None:
+    answers: list[Exception | LoginResponse] = []
+
+    async def next_answer() -> LoginResponse:
+        answer = answers.pop(0)
+        if isinstance(answer, Exception):
+            raise answer
+        return answer
+
+    stage.script.answers["login"] = next_answer
+    for body, status in (({}, 201), ({"totp": "123456"}, 503)):
+        stage.script.asked.clear()
+        answers[:] = [errors.Unavailable(), LoginResponse(tokens=Tokens(), device_token="known")]
+        answer = await stage.client.post("/v1/sessions", json={"login": "anna", "password": "correct horse", **body})
+        assert answer.status_code == status
+        logins = [request for _, request, _ in stage.script.asked if isinstance(request, LoginRequest)]
+        assert len(logins) == (2 if status == 201 else 1)
+        assert len({login.session_id for login in logins}) == 1
+        assert is_id(logins[0].session_id)
 
 
 async def test_a_service_that_is_slow_is_not_waited_for_for_ever(stage: Stage, monkeypatch: pytest.MonkeyPatch) -> None:

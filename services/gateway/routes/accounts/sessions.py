@@ -25,6 +25,7 @@ from contracts.rpc.vestnik.session.v1 import (
     Tokens,
 )
 from contracts.values.field_types import Device, Id, Password
+from contracts.values.ids import new_id
 from services.gateway.clients import required
 from services.gateway.context import GatewayContext
 from services.gateway.http.endpoint import (
@@ -154,9 +155,11 @@ async def begin(incoming: Request[NoQuery, L], device_token: str) -> LoginRespon
             known_device_only=not by_login.allowed,
             totp=body.totp,
             proved_device_only=by_code is not None and not by_code.allowed,
+            session_id=new_id(),
         )
         try:
-            return await auth.command(auth.stub.login, request, repeatable=False)
+            # A code is good once, and the call that was lost may have used it.
+            return await auth.command(auth.stub.login, request, repeatable=not body.totp)
         except RateLimited:
             # Auth does not know the device token: count the attempt as one without.
             _check(incoming, everyones)

@@ -7,7 +7,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from contracts.errors import InvalidRefreshToken, SessionNotFound, VestnikError
+from contracts.errors import InvalidRefreshToken, SessionNotFound, Unavailable, VestnikError
 from contracts.events.event import Event
 from contracts.events.session import SessionCreated, SessionRefreshed, SessionRevoked
 from services.session import domain
@@ -31,7 +31,7 @@ def refresh(state: Session, generation: int, at: datetime) -> tuple[Event, ...]:
 
 
 def session(*refreshed: datetime) -> Session:
-    state = evolved(Session(), domain.decide_create(CREATE, START, TERMS), START)
+    state = evolved(Session(), domain.decide_create(Session(), CREATE, START, TERMS), START)
     for at in refreshed:
         state = evolved(state, refresh(state, state.generation, at), at)
     return state
@@ -42,6 +42,15 @@ def test_a_new_session_has_the_first_generation_and_lives_for_its_lifetime() -> 
     assert state.generation == 1
     assert state.active(START + MONTH - timedelta(seconds=1))
     assert not state.active(START + MONTH)
+
+
+def test_a_session_is_created_once_however_often_the_call_is_repeated() -> None:
+    assert domain.decide_create(session(), CREATE, START, TERMS) == ()
+    others = msgspec.structs.replace(CREATE, user_id="boris")
+    ended = domain.evolve(session(), SessionRevoked(user_id="anna", reason="logout"), START)
+    for state, command in ((session(), others), (ended, CREATE)):
+        with pytest.raises(Unavailable):
+            domain.decide_create(state, command, START, TERMS)
 
 
 def test_the_good_token_makes_the_next_generation_and_prolongs_the_session() -> None:
@@ -68,7 +77,7 @@ def test_a_session_from_before_there_was_a_longest_time_is_not_refreshed_beyond_
 
 
 def test_the_longest_time_counts_from_the_login_when_it_is_the_shorter_one_too() -> None:
-    (created,) = domain.decide_create(CREATE, START, Terms(MONTH, DAY))
+    (created,) = domain.decide_create(Session(), CREATE, START, Terms(MONTH, DAY))
     assert isinstance(created, SessionCreated)
     assert created.expires_at == START + DAY
 
