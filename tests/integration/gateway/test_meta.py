@@ -1,8 +1,21 @@
 """The gateway's routes about itself."""
 
-import msgspec
+from pathlib import Path
 
-from tests.integration.gateway.conftest import Stage
+import msgspec
+from nats.aio.client import Client as NATS
+
+from contracts.services import GATEWAY
+from contracts.subjects import QUORUM, quorum_of
+from contracts.values.ids import new_id
+from infra.embedded.ports import free_port
+from infra.security.secrets import Secrets
+from infra.settings import Settings
+from services.gateway.main import gateway
+from services.gateway.observability.metrics import Metrics
+from streams.quorum import Quorum
+from streams.topology import ensure_stream, settings_of_quorum
+from tests.integration.gateway.conftest import Stage, until
 
 
 async def test_health_keys_figures_and_description_are_public(stage: Stage) -> None:
@@ -48,3 +61,21 @@ async def test_head_answers_like_get_without_a_body(stage: Stage) -> None:
     assert (head.status_code, head.content) == (200, b"")
     assert head.headers["content-length"] == get.headers["content-length"]
     assert msgspec.json.decode(get.content)
+
+
+async def test_the_figures_say_whether_there_is_evidence_of_a_quorum(tmp_path: Path, streams: NATS) -> None:
+    await ensure_stream(streams, settings_of_quorum(replicas=1))
+    quorum = Quorum(streams, quorum_of(GATEWAY, new_id()), age=1.0, hold=0.1, every=0.05)
+    addresses = {name: f"127.0.0.1:{free_port()}" for name in ("auth", "session", "profile", "contact", "messaging")}
+    settings = Settings(data_dir=tmp_path, addresses=addresses | {"profile_rest": addresses["profile"]})
+    metrics = Metrics()
+
+    def value() -> float | None:
+        return metrics.registry.get_sample_value("vestnik_dependency_up", {"dependency": "quorum"})
+
+    async with gateway(settings, Secrets.create(tmp_path / "secrets"), streams, metrics, quorum) as app:
+        await until(lambda: value() == 1.0)
+        await streams.jetstream().delete_stream(QUORUM)
+        await until(lambda: value() == 0.0)
+        # Reads go on: a gateway that has had evidence once stays ready.
+        assert "quorum" not in await app.state.context.readiness.missing()

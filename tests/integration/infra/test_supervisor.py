@@ -4,10 +4,12 @@ import asyncio
 import json
 import os
 import re
+import shutil
 import signal
 import socket
+import subprocess
 import sys
-from collections.abc import AsyncIterator, Awaitable, Callable
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
 from contextlib import asynccontextmanager, closing
 from pathlib import Path
 
@@ -100,6 +102,32 @@ async def test_it_comes_up_and_ctrl_c_leaves_no_process(tmp_path: Path) -> None:
         assert not any(is_alive(pid) for pid in children)
     with pytest.raises(run_file.NotRunning):
         run_file.find(tmp_path / "data")
+
+
+@pytest.fixture
+def disk(tmp_path: Path) -> Iterator[Path]:
+    """A small disk of its own; skips where none can be mounted."""
+    folder = tmp_path / "disk"
+    folder.mkdir()
+    if subprocess.run(["mount", "-t", "tmpfs", "-o", "size=1g", "tmpfs", folder], check=False).returncode:
+        pytest.skip("a small disk cannot be mounted here")
+    try:
+        yield folder
+    finally:
+        subprocess.run(["umount", "-l", folder], check=True)
+
+
+async def test_a_disk_that_others_fill_is_noticed_by_the_system_itself(disk: Path) -> None:
+    async with system(disk / "data") as up:
+        await up.line_with(READY.pattern)
+        filler = os.open(disk / "filler", os.O_CREAT | os.O_WRONLY)
+        os.posix_fallocate(filler, 0, shutil.disk_usage(disk).free - 1024 * 1024)
+        os.close(filler)
+        await up.line_with("nats.*out of space")
+        (disk / "filler").unlink()
+        await up.line_with("nats.*writes are accepted")
+        up.process.send_signal(signal.SIGINT)
+        assert await up.ended() == 0
 
 
 async def test_sigkill_of_the_supervisor_leaves_no_process_and_loses_nothing(tmp_path: Path) -> None:
