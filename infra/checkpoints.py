@@ -62,6 +62,10 @@ class Checkpoints:
             async with asyncio.timeout(_PATIENCE_SECONDS), self._pool.connection() as conn:
                 self._known = await _highest(conn, self._stream)
         except (DatabaseError, PoolTimeout, TimeoutError) as error:
+            task = asyncio.current_task()
+            if task is not None and task.cancelling():
+                # The query ended with an error of its own when it was cancelled.
+                raise asyncio.CancelledError from error
             log.debug("checkpoints of %s: %s", self._stream, error)
         if self._known is None:
             raise Unavailable("The database does not answer.", retry_after=_RETRY_AFTER)
