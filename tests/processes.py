@@ -24,9 +24,12 @@ class Process(msgspec.Struct, frozen=True):
     def command(self) -> list[str]:
         """Program and arguments; empty if the process has ended."""
         try:
-            return Path(f"/proc/{self.pid}/cmdline").read_bytes().decode(errors="replace").split("\0")[:-1]
+            line = Path(f"/proc/{self.pid}/cmdline").read_bytes().decode(errors="replace")
         except (FileNotFoundError, ProcessLookupError):
             return []
+        words = line.rstrip("\0").split("\0")
+        # A process that has set its title has it as one text.
+        return words if len(words) > 1 else words[0].split()
 
     @property
     def cpu_seconds(self) -> float:

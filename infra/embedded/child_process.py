@@ -1,4 +1,4 @@
-"""A child process that cannot outlive its parent: started through exec_wrapper.py, output read or kept in a file."""
+"""A process that cannot outlive this one: started through exec_wrapper.py or forked, output read or kept in a file."""
 
 import asyncio
 import os
@@ -7,7 +7,7 @@ import sys
 from collections import deque
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
-from typing import Literal
+from typing import Literal, Protocol
 
 LAUNCHER = Path(__file__).with_name("exec_wrapper.py")
 LONGEST_LINE = 256 * 1024
@@ -17,14 +17,27 @@ Identity = Literal["same", "namespace", "nobody"]
 OnLine = Callable[[str], None]
 
 
-class Child:
-    """One running child process. Every line of its output goes to `on_line`, or all of it into `log_file`."""
+class Handle(Protocol):
+    """The part of `asyncio.subprocess.Process` that is used here."""
 
-    def __init__(self, process: asyncio.subprocess.Process, on_line: OnLine | None) -> None:
+    pid: int
+
+    @property
+    def returncode(self) -> int | None: ...
+
+    async def wait(self) -> int: ...
+
+    def send_signal(self, signal: int) -> None: ...
+
+
+class Child:
+    """One running process. Every line of its output goes to `on_line`, or all of it into `log_file`."""
+
+    def __init__(self, process: Handle, output: asyncio.StreamReader | None, on_line: OnLine | None) -> None:
         self._process = process
         self._on_line = on_line
         self._latest: deque[str] = deque(maxlen=20)
-        self._reading = asyncio.create_task(self._read()) if process.stdout is not None else None
+        self._reading = asyncio.create_task(self._read(output)) if output is not None else None
 
     @classmethod
     async def start(
@@ -56,7 +69,15 @@ class Child:
         finally:
             if output is not None:
                 output.close()
-        return cls(process, on_line)
+        return cls(process, process.stdout, on_line)
+
+    @classmethod
+    async def attach(cls, process: Handle, output: int, on_line: OnLine) -> "Child":
+        """A process that runs already. `output`: descriptor of a pipe with its output, closed at the end."""
+        reader = asyncio.StreamReader(limit=LONGEST_LINE)
+        loop = asyncio.get_running_loop()
+        await loop.connect_read_pipe(lambda: asyncio.StreamReaderProtocol(reader), os.fdopen(output, "rb", 0))
+        return cls(process, reader, on_line)
 
     @property
     def pid(self) -> int:
@@ -99,11 +120,10 @@ class Child:
             self.kill()
             return await self.wait()
 
-    async def _read(self) -> None:
-        assert self._process.stdout is not None
+    async def _read(self, output: asyncio.StreamReader) -> None:
         while True:
             try:
-                line = await self._process.stdout.readline()
+                line = await output.readline()
             except ValueError:
                 continue  # longer than LONGEST_LINE: skipped
             if not line:

@@ -1,6 +1,5 @@
 """The processes of the system and their addresses: planned once at start, fixed while it runs."""
 
-import sys
 from collections.abc import Callable, Mapping
 from pathlib import Path
 
@@ -78,11 +77,6 @@ def lay_out(
         addresses=addresses,
         metrics=metrics,
     )
-
-
-def serve_command(service: str) -> list[str]:
-    """The command that runs one process of the service."""
-    return [sys.executable, "-m", "infra.cli.main", "serve", service]
 
 
 def gateway_url(settings: Settings) -> str:

@@ -3,7 +3,8 @@
 import asyncio
 import os
 import signal
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Awaitable, Callable, Mapping
+from functools import partial
 
 from infra.embedded.child_process import Child, OnLine
 from infra.operator_errors import OperatorError
@@ -15,17 +16,23 @@ BEYOND_DRAIN = 5.0
 _STACKS_SECONDS = 1.0
 
 
+# Starts a process of a service: with its name, what its environment has beyond this process's, the descriptors that it
+# inherits by the variables that tell it their numbers, and the receiver of its output.
+StartProcess = Callable[[str, Mapping[str, str], Mapping[str, int], OnLine], Awaitable[Child]]
+
+
 class ServiceProgram:
-    """One process of a service: the same command, environment and port every time it is started."""
+    """One process of a service: the same environment and port every time it is started."""
 
     def __init__(
         self,
-        command: Sequence[str],
-        environ: Mapping[str, str],
+        start_process: StartProcess,
+        service: str,
+        environment: Mapping[str, str],
         on_line: OnLine,
         *,
         drain_seconds: float,
-        descriptors: Sequence[int] = (),
+        descriptors: Mapping[str, int] | None = None,
         hang_seconds: float = 0.0,
         on_hang: Callable[[str], None] = lambda _: None,
     ) -> None:
@@ -33,11 +40,10 @@ class ServiceProgram:
 
         `on_hang`: called with the reason, or with the error if it can no longer be watched.
         """
-        self._command = command
-        self._environ = environ
+        self._start = partial(start_process, service, environment)
         self._on_line = on_line
         self._patience = drain_seconds + BEYOND_DRAIN
-        self._descriptors = descriptors
+        self._descriptors = descriptors or {}
         self._hang_seconds = hang_seconds
         self._on_hang = on_hang
         self._child: Child | None = None
@@ -53,14 +59,8 @@ class ServiceProgram:
         self._heartbeats, heartbeat_end = os.pipe()
         os.set_blocking(self._heartbeats, False)
         try:
-            # SIGKILL when the supervisor dies: it loses nothing that was acknowledged, and no process is left over.
-            self._child = await Child.start(
-                self._command,
-                death_signal=signal.SIGKILL,
-                environ={**self._environ, "VESTNIK_HEARTBEAT_FD": str(heartbeat_end)},
-                on_line=self._on_line,
-                descriptors=[*self._descriptors, heartbeat_end],
-            )
+            descriptors = {**self._descriptors, "VESTNIK_HEARTBEAT_FD": heartbeat_end}
+            self._child = await self._start(descriptors, self._on_line)
         finally:
             os.close(heartbeat_end)
 

@@ -5,7 +5,7 @@ import os
 import signal
 import socket
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from functools import partial
 
 import msgspec
@@ -26,28 +26,32 @@ from infra.security.secrets import TOPOLOGY, Secrets
 from infra.security.service_schemas import ServiceSchemas
 from infra.settings import Settings
 from infra.supervisor import readiness_probes
+from infra.supervisor.forking.fork_server import ForkServer
 from infra.supervisor.gateway_socket import listen
 from infra.supervisor.log_console import Console
 from infra.supervisor.log_filter import is_worth_logging
-from infra.supervisor.process_plan import Layout, ProcessSpec, UrlOf, absolute, gateway_url, lay_out, serve_command
+from infra.supervisor.process_plan import Layout, ProcessSpec, UrlOf, absolute, gateway_url, lay_out
 from infra.supervisor.reported_task import start_reported
-from infra.supervisor.service_program import ServiceProgram
+from infra.supervisor.service_program import ServiceProgram, StartProcess
 from infra.supervisor.supervised_process import Supervised
 from streams.jetstream.api import JetStream
 from streams.topology import Placement, ensure_limits, ensure_streams, prepare_bucket
 
 STILL_WAITING_EVERY = 10.0
 
-CommandOf = Callable[[str], list[str]]
-
 
 class System:
     """Runs everything until `stop` is called or a signal arrives."""
 
-    def __init__(self, settings: Settings, console: Console, *, command_of: CommandOf = serve_command) -> None:
+    def __init__(self, settings: Settings, console: Console, *, start_process: StartProcess | None = None) -> None:
+        """`start_process`: starts the services' processes, instead of a fork server."""
         self._settings = absolute(settings, settings.data_dir)
         self._console = console
-        self._command_of = command_of
+        self._fork_server: ForkServer | None = None
+        if start_process is None:
+            self._fork_server = ForkServer(console.line_writer("fork-server"))
+            start_process = self._fork_server.start_process
+        self._start_process = start_process
         self._stop = asyncio.Event()
         self._servers: list[Supervised] = []
         self._services: list[Supervised] = []
@@ -145,6 +149,8 @@ class System:
         """
         settings, secrets = self._settings, Secrets.load(self._settings.secrets_path)
         everything = settings.log_level == "debug"
+        if self._fork_server is not None:
+            self._servers.append(Supervised("fork-server", self._fork_server, readiness_probes.always, self._console))
         nats = postgres = None
         if not settings.nats_url:
             nats = NatsServer(
@@ -208,8 +214,9 @@ class System:
 
     def _service(self, spec: ProcessSpec) -> Supervised:
         program = ServiceProgram(
-            self._command_of(spec.service),
-            {**os.environ, **spec.settings.environment()},
+            self._start_process,
+            spec.service,
+            spec.settings.environment(),
             self._console.line_writer(spec.name),
             drain_seconds=spec.settings.drain_seconds,
             hang_seconds=spec.settings.hang_seconds,
@@ -223,14 +230,15 @@ class System:
         )
 
     def _gateway(self, spec: ProcessSpec, listener: socket.socket) -> Supervised:
-        settings = msgspec.structs.replace(spec.settings, listen_fd=listener.fileno())
+        settings = spec.settings
         host, port = listener.getsockname()[:2]
         program = ServiceProgram(
-            self._command_of(spec.service),
-            {**os.environ, **settings.environment()},
+            self._start_process,
+            spec.service,
+            settings.environment(),
             self._console.line_writer(spec.name),
             drain_seconds=settings.stop_delay_seconds + settings.drain_seconds,
-            descriptors=[listener.fileno()],
+            descriptors={"VESTNIK_LISTEN_FD": listener.fileno()},
             hang_seconds=settings.hang_seconds,
             on_hang=partial(self._console.line, spec.name, level="ERROR"),
         )

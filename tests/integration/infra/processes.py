@@ -5,6 +5,8 @@ import os
 from contextlib import suppress
 from pathlib import Path
 
+from tests.processes import process
+
 
 def descendants(pid: int) -> set[int]:
     """All live descendants of the process."""
@@ -28,10 +30,8 @@ def is_alive(pid: int) -> bool:
 
 def command_of(pid: int) -> list[str]:
     """Program and arguments; empty if the process has ended."""
-    try:
-        return Path(f"/proc/{pid}/cmdline").read_bytes().decode(errors="replace").split("\0")[:-1]
-    except (FileNotFoundError, ProcessLookupError):
-        return []
+    found = process(pid)
+    return found.command if found is not None else []
 
 
 async def all_gone(pids: set[int], within: float) -> None:

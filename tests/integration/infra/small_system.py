@@ -5,16 +5,23 @@ python small_system.py serve SERVICE      is one of its services
 """
 
 import asyncio
+import os
 import signal
 import socket
 import sys
+from collections.abc import Callable, Mapping
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import msgspec
 from grpclib.health.service import Health
 from grpclib.server import Server
 
 from infra.settings import Settings
+
+if TYPE_CHECKING:
+    from infra.embedded.child_process import Child, OnLine
+    from infra.supervisor.service_program import StartProcess
 
 
 def command_of(service: str) -> list[str]:
@@ -25,6 +32,26 @@ def broken_contact(service: str) -> list[str]:
     if service == "contact":
         return [sys.executable, "-c", "import sys; sys.exit('contact cannot')"]
     return command_of(service)
+
+
+def started_with(command_for: Callable[[str], list[str]]) -> "StartProcess":
+    """Starts each service as a program of its own."""
+
+    from infra.embedded.child_process import Child
+
+    async def start(
+        service: str, environment: Mapping[str, str], descriptors: Mapping[str, int], on_line: "OnLine"
+    ) -> "Child":
+        numbers = {name: str(descriptor) for name, descriptor in descriptors.items()}
+        return await Child.start(
+            command_for(service),
+            death_signal=signal.SIGKILL,
+            environ={**os.environ, **environment, **numbers},
+            on_line=on_line,
+            descriptors=list(descriptors.values()),
+        )
+
+    return start
 
 
 async def serve(service: str) -> None:
@@ -65,8 +92,8 @@ def main() -> None:
 
     settings = Settings(data_dir=Path(sys.argv[2]), port=int(sys.argv[3]), log_level="info")
     settings = msgspec.structs.replace(settings, replicas=int(sys.argv[4]) if len(sys.argv) > 4 else 1)
-    commands = broken_contact if sys.argv[1] == "up-broken" else command_of
-    asyncio.run(System(settings, Console(), command_of=commands).run())
+    start_process = started_with(broken_contact if sys.argv[1] == "up-broken" else command_of)
+    asyncio.run(System(settings, Console(), start_process=start_process).run())
 
 
 if __name__ == "__main__":

@@ -9,6 +9,7 @@ import pytest
 
 from infra.supervisor import service_program
 from infra.supervisor.service_program import ServiceProgram
+from tests.integration.infra.small_system import started_with
 
 WITHIN = 60.0
 LIMIT = 2.0
@@ -43,9 +44,11 @@ class Watched:
     def __init__(self, hang: str = "hang_in_sleep", ending: float = 0.0) -> None:
         self.lines: list[str] = []
         self.reasons: list[str] = []
+        script = SCRIPT.replace("HANG)", f"{hang})").replace("SECONDS", str(ending))
         self.program = ServiceProgram(
-            [sys.executable, "-c", SCRIPT.replace("HANG)", f"{hang})").replace("SECONDS", str(ending))],
-            {**os.environ},
+            started_with(lambda _: [sys.executable, "-c", script]),
+            "messaging",
+            {},
             self.lines.append,
             drain_seconds=WITHIN,
             hang_seconds=LIMIT,

@@ -1,0 +1,1 @@
+"""Services as forks of one process that has imported what they share."""
