@@ -2,6 +2,7 @@
 
 import re
 from collections.abc import Iterable, Mapping
+from types import MappingProxyType
 from typing import NamedTuple
 
 from psycopg import errors, sql
@@ -15,9 +16,11 @@ from projections.engine.storage.builds import Build, BuildState, Connection
 from projections.engine.storage.pg_text import MOMENTS
 
 _COLUMNS = """
-SELECT a.attname, format_type(a.atttypid, NULL), array_position(i.indkey::int2[], a.attnum)
+SELECT a.attname, format_type(a.atttypid, NULL), array_position(i.indkey::int2[], a.attnum),
+    CASE WHEN a.attidentity <> '' THEN 'an identity' ELSE pg_get_expr(d.adbin, d.adrelid) END
 FROM pg_attribute AS a
 LEFT JOIN pg_index AS i ON i.indrelid = a.attrelid AND i.indisprimary
+LEFT JOIN pg_attrdef AS d ON d.adrelid = a.attrelid AND d.adnum = a.attnum
 WHERE a.attrelid = to_regclass(%s) AND a.attnum > 0 AND NOT a.attisdropped
 ORDER BY a.attnum
 """
@@ -46,6 +49,9 @@ _OBJECTS = {
     Kind.FUNCTION: build_objects.FUNCTION,
     Kind.TRIGGER_FUNCTION: build_objects.FUNCTION,
 }
+# Defaults, as PostgreSQL prints them, to which adding a value gives the value: NULL, and zeros such as `0`, `0.00`,
+# `'0'::bigint` and `'00:00:00'::interval`.
+_NOTHING_ADDED = re.compile(r"(?:NULL|\(?'?-?0[0:.]*'?\)?)(?:::[a-z ]+(?:\([0-9,]+\))?)?")
 _CREATE_FUNCTION = re.compile(r"CREATE\s+(?:OR\s+REPLACE\s+)?FUNCTION\b", re.IGNORECASE)
 # Sort memory for a build that does not serve readers yet.
 _SORT_IN = "SET LOCAL maintenance_work_mem = '256MB'"
@@ -63,6 +69,8 @@ class Table(NamedTuple):
     types: dict[str, str]
     # The column with the time from which a row is gone.
     ends: str | None = None
+    # Defaults that are neither NULL nor zero, as SQL, by column.
+    defaults: Mapping[str, str] = MappingProxyType({})
 
 
 class BadTables(OperatorError):
@@ -214,8 +222,11 @@ async def inspect(conn: Connection, projection: type[Projection], build: Build) 
         cursor = await conn.execute(_COLUMNS, (physical,))
         types: dict[str, str] = {}
         ranks: dict[str, int] = {}
-        for column, kind, rank in await cursor.fetchall():
+        defaults: dict[str, str] = {}
+        for column, kind, rank, default in await cursor.fetchall():
             types[str(column)] = str(kind)
+            if default is not None and not _NOTHING_ADDED.fullmatch(str(default)):
+                defaults[str(column)] = str(default)
             if isinstance(rank, int):
                 ranks[str(column)] = rank
         if not ranks:
@@ -223,7 +234,8 @@ async def inspect(conn: Connection, projection: type[Projection], build: Build) 
         ends = projection.expires.get(name)
         if ends is not None and types.get(ends) != MOMENTS:
             raise BadTables(f"projection {projection.name}: {name} has no column {ends} of type timestamptz")
-        tables[name] = Table(name, physical, tuple(sorted(ranks, key=ranks.__getitem__)), types, ends)
+        key = tuple(sorted(ranks, key=ranks.__getitem__))
+        tables[name] = Table(name, physical, key, types, ends, defaults)
     return tables
 
 
