@@ -3,7 +3,7 @@
 import asyncio
 import logging
 import time
-from collections.abc import Awaitable, Callable, Mapping
+from collections.abc import Awaitable, Callable, Iterable, Mapping
 from typing import Any, Generic, TypeVar
 
 import msgspec
@@ -13,7 +13,16 @@ from starlette.routing import Route
 from starlette.types import Receive, Scope, Send
 
 from contracts.deadlines import REQUEST
-from contracts.errors import DeadlineExceeded, Invalid, Unauthenticated, Unavailable, VestnikError, Violation
+from contracts.errors import (
+    DeadlineExceeded,
+    Invalid,
+    NoQuorum,
+    OutOfSpace,
+    Unauthenticated,
+    Unavailable,
+    VestnikError,
+    Violation,
+)
 from contracts.positions import Position
 from contracts.subjects import AUTH
 from infra.rpc.call_context import Call, enter
@@ -36,6 +45,9 @@ Q = TypeVar("Q")
 POSITION = "vestnik-position"
 # Key of the request's state: the limits that it was counted against.
 LIMITS = "limits"
+# The event store's own refusals: nothing was stored, and a client cannot provoke them. A plain `Unavailable` may hide a
+# lost response, and concurrent requests can cause it, as they can `Overloaded`.
+_REFUSED_BY_STORE = (NoQuorum, OutOfSpace)
 log = logging.getLogger(__name__)
 _ENCODER = msgspec.json.Encoder()
 _USUAL = {**problems.NOTHING_TO_RUN, "cache-control": "no-store"}
@@ -176,15 +188,10 @@ class EndpointRoute(Route, Generic[Q, B]):
         position = self._required_position(request_input.headers.get(POSITION), signed_in)
         query = query_params.decode(request_input.query, endpoint.query) if self._queried else endpoint.query()
         body = await read_body()
-        for counted in self._of_contents:
-            if counted.key is not None:
-                self._count(standings, counted, counted.key(body))
-            elif (
-                counted.key_of_headers is not None
-                and (key := counted.key_of_headers(request_input.headers)) is not None
-            ):
-                self._count(standings, counted, key)
+        contents = self._contents(body, request_input.headers) if self._of_contents else ()
         if self._of_contents:
+            for counted, key in contents:
+                self._count(standings, counted, key)
             rate_limiter.check(standings)
         call = Call(
             request_id=request_input.request_id,
@@ -212,6 +219,9 @@ class EndpointRoute(Route, Generic[Q, B]):
             reply = await endpoint.handler(incoming)
         except Invalid as error:
             raise self._with_query_paths(error) from error
+        except _REFUSED_BY_STORE:
+            self._refund(contents)
+            raise
         return self._add_position_header(reply, call, before)
 
     def _count_address(self, address: str, standings: list[LimitState]) -> None:
@@ -262,6 +272,22 @@ class EndpointRoute(Route, Generic[Q, B]):
     def _count(self, standings: list[LimitState], counted: AppliedLimit[B], key: str) -> None:
         if self._context.limiter is not None:
             standings.append(self._context.limiter.consume(counted.limit, key))
+
+    def _contents(self, body: B, headers: Headers) -> list[tuple[AppliedLimit[B], str]]:
+        """The limits on a request's contents, with their keys."""
+        keys: list[tuple[AppliedLimit[B], str]] = []
+        for counted in self._of_contents:
+            if counted.key is not None:
+                keys.append((counted, counted.key(body)))
+            elif counted.key_of_headers is not None and (key := counted.key_of_headers(headers)) is not None:
+                keys.append((counted, key))
+        return keys
+
+    def _refund(self, contents: Iterable[tuple[AppliedLimit[B], str]]) -> None:
+        """Refunds a counted request, in the limits that allow it."""
+        for counted, key in contents:
+            if counted.limit.refunds_outages and self._context.limiter is not None:
+                self._context.limiter.give_back([counted.limit], key)
 
     def _with_query_paths(self, error: Invalid) -> Invalid:
         """Moves a service's violations of query parameters to the paths that clients know: `/query/<name>`."""

@@ -20,8 +20,12 @@ def _failures(name: str) -> tuple[Limit, ...]:
     )
 
 
+# `refunds_outages`: limits that bound the mails to one mailbox. A request that the event store refused causes no mail,
+# and an outage must not lock an owner out for an hour after it. Every other limit keeps the count. Those by address and
+# account bound the work of the gateway and the services, which a refused request causes too. `verify-token` bounds
+# guesses of a password, which may be checked before the refusal. `refresh` is available again within a second.
 REGISTER = Limit(name="register", quota=120, window=60, subject=Subject.ADDRESS)
-REGISTER_EMAIL = Limit(name="register-email", quota=20, window=3600, subject=Subject.BODY)
+REGISTER_EMAIL = Limit(name="register-email", quota=20, window=3600, subject=Subject.BODY, refunds_outages=True)
 VERIFY = Limit(name="verify", quota=300, window=60, subject=Subject.ADDRESS)
 # A token may need the registration's password, which must not be guessed.
 VERIFY_TOKEN = Limit(name="verify-token", quota=30, window=3600, subject=Subject.BODY)
@@ -29,9 +33,9 @@ LOGIN_ADDRESS = Limit(name="login", quota=120, window=60, subject=Subject.ADDRES
 REFRESH_ADDRESS = Limit(name="refresh-address", quota=1200, window=60, subject=Subject.ADDRESS)
 REFRESH = Limit(name="refresh", quota=60, window=60, subject=Subject.BODY)
 RESEND_ADDRESS = Limit(name="resend", quota=60, window=3600, subject=Subject.ADDRESS)
-RESEND_EMAIL = Limit(name="resend-email", quota=5, window=3600, subject=Subject.BODY)
+RESEND_EMAIL = Limit(name="resend-email", quota=5, window=3600, subject=Subject.BODY, refunds_outages=True)
 RESET_ADDRESS = Limit(name="reset", quota=60, window=3600, subject=Subject.ADDRESS)
-RESET_EMAIL = Limit(name="reset-email", quota=5, window=3600, subject=Subject.BODY)
+RESET_EMAIL = Limit(name="reset-email", quota=5, window=3600, subject=Subject.BODY, refunds_outages=True)
 RESET_CONFIRM = Limit(name="reset-confirm", quota=60, window=60, subject=Subject.ADDRESS)
 NOT_ME = Limit(name="not-me", quota=60, window=60, subject=Subject.ADDRESS)
 CHANGE_PASSWORD = Limit(name="change-password", quota=20, window=60, subject=Subject.ACCOUNT)

@@ -51,6 +51,8 @@ class Limit(msgspec.Struct, frozen=True, kw_only=True):
     unit: str = ""
     # Least use of a key that is published to the other gateways.
     told_from: int = 1
+    # Whether a request is refunded that the event store refused, so that nothing was stored: see policies.py.
+    refunds_outages: bool = False
 
     @property
     def capacity(self) -> int:

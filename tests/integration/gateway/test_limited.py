@@ -8,7 +8,18 @@ import httpx
 import pytest
 from nats.aio.client import Client as NATS
 
-from contracts.errors import InvalidCredentials, InvalidTotp, RateLimited, TotpRequired
+from contracts.errors import (
+    InvalidCredentials,
+    InvalidTotp,
+    NoQuorum,
+    OutOfSpace,
+    Overloaded,
+    RateLimited,
+    TotpRequired,
+    Unavailable,
+    UsernameTaken,
+    VestnikError,
+)
 from contracts.rpc.vestnik.auth.v1 import (
     ChangePasswordResponse,
     GetRegistrationResponse,
@@ -205,6 +216,50 @@ async def test_passwords_for_a_change_of_the_address_are_guessed_no_more_often_e
     # A registration's password is no account's.
     stage.script.answers["get_registration"] = GetRegistrationResponse(username="boris")
     assert (await stage.client.post("/v1/users/verify-email", json=confirm)).status_code == 401
+
+
+MAILBOX = {"email": "a@example.org"}
+NEW_USER = {**MAILBOX, "username": "anna", "password": "correct horse"}
+
+
+@pytest.mark.parametrize(
+    ("method", "path", "body", "quota"),
+    [
+        ("register", "/v1/users", NEW_USER, 20),
+        ("resend_verification", "/v1/users/resend-verification", MAILBOX, 5),
+        ("request_password_reset", "/v1/users/password-reset", MAILBOX, 5),
+    ],
+)
+@pytest.mark.parametrize("refusal", [NoQuorum, OutOfSpace])
+async def test_what_the_event_store_refuses_uses_up_no_limit_of_mails(
+    stage: Stage, method: str, path: str, body: dict[str, str], quota: int, refusal: type[VestnikError]
+) -> None:
+    stop_the_clock(stage)
+    stage.script.answers = {method: refusal()}
+    refused = [await stage.client.post(path, json=body) for _ in range(quota + 1)]
+    assert {(answer.status_code, answer.json()["code"]) for answer in refused} == {(503, refusal.code)}
+    # The address has been counted each time; the mailbox has all of its quota left, and no more.
+    stage.script.answers = {method: UsernameTaken()}
+    counted = [(await stage.client.post(path, json=body)).status_code for _ in range(quota + 1)]
+    assert counted == [409] * quota + [429]
+
+
+@pytest.mark.parametrize("failure", [Unavailable, Overloaded])
+async def test_a_failure_that_may_have_had_an_effect_or_that_clients_can_cause_is_counted(
+    stage: Stage, failure: type[VestnikError]
+) -> None:
+    stop_the_clock(stage)
+    stage.script.answers = {"register": failure()}
+    answers = [(await stage.client.post("/v1/users", json=NEW_USER)).status_code for _ in range(21)]
+    assert answers == [503] * 20 + [429]
+
+
+async def test_guesses_with_a_verification_token_are_counted_also_while_the_event_store_refuses(stage: Stage) -> None:
+    stop_the_clock(stage)
+    stage.script.answers = {"get_registration": GetRegistrationResponse(username="anna"), "verify_email": NoQuorum()}
+    body = {"token": "t", "password": "correct horse"}
+    answers = [(await stage.client.post("/v1/users/verify-email", json=body)).status_code for _ in range(31)]
+    assert answers == [503] * 30 + [429]
 
 
 async def test_requests_of_every_kind_are_counted_by_address_and_by_account(stage: Stage) -> None:
