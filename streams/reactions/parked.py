@@ -8,10 +8,11 @@ A retry is a value with the state `retrying`: the reaction consumes the changes 
 of the service's replicas attempts it, also when all of them are down at the moment.
 """
 
+import logging
 from collections import Counter
 from collections.abc import AsyncGenerator
 from datetime import datetime
-from typing import Literal, NamedTuple, Self
+from typing import NamedTuple, Self
 
 import msgspec
 from nats.aio.client import Client
@@ -25,7 +26,7 @@ from streams.jetstream.key_value import Changed, KeyValue
 from streams.jetstream.requests import RequestFailed
 from streams.message import Message
 
-State = Literal["parked", "retrying", "applied", "discarded"]
+_LOG = logging.getLogger(__name__)
 _LONGEST_ERROR = 2_000
 # How long it is shown what became of an event.
 _SETTLED_DAYS = 90
@@ -63,7 +64,8 @@ class ParkedEvent(msgspec.Struct, frozen=True, kw_only=True):
     subject: str
     # Empty if it is not one of our events.
     type: str
-    state: State
+    # `parked`, `retrying`, `applied` or `discarded`; a later release may have others, which count as not settled.
+    state: str
     # Why the last attempt failed.
     error: str
     # Attempts so far, without those before the last restart of the event store's server.
@@ -113,7 +115,7 @@ class ParkedEvents:
             raise Unavailable from refused
         except RequestFailed as failure:
             raise Unavailable from failure
-        return None if message is None else opened(message)
+        return None if message is None else decode_parked(message)
 
     async def all(self) -> AsyncGenerator[ParkedEvent, None]:
         """All parked and settled events, in the order of their last changes.
@@ -129,7 +131,7 @@ class ParkedEvents:
                 raise Unavailable from failure
             for message in messages:
                 after = message.sequence
-                if (parked := opened(message)) is not None:
+                if (parked := decode_parked(message)) is not None:
                     yield parked
 
     async def counts(self) -> Counter[str]:
@@ -224,11 +226,15 @@ class ParkedEvents:
         return msgspec.structs.replace(parked, revision=revision)
 
 
-def opened(message: Message) -> ParkedEvent | None:
-    """The event of a value in the bucket; None for a deleted value."""
+def decode_parked(message: Message) -> ParkedEvent | None:
+    """The event of a value in the bucket; None for a deleted value, or one that this release cannot read."""
     if not message.payload:
         return None
-    parked = msgspec.json.decode(message.payload, type=ParkedEvent)
+    try:
+        parked = msgspec.json.decode(message.payload, type=ParkedEvent)
+    except msgspec.DecodeError as error:
+        _LOG.warning("the parked event at %s cannot be read: %s", message.subject, error)
+        return None
     return msgspec.structs.replace(parked, revision=message.sequence)
 
 

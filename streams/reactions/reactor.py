@@ -27,7 +27,7 @@ from streams.jetstream.requests import RequestFailed
 from streams.message import Message
 from streams.reactions.consumer import DurableConsumer
 from streams.reactions.metrics import ATTEMPTS, LAG, PARKED, SECONDS, WAITING
-from streams.reactions.parked import ParkedEvent, ParkedEvents, ParkedId, opened
+from streams.reactions.parked import ParkedEvent, ParkedEvents, ParkedId, decode_parked
 from streams.reactions.retries import DEFAULT_RETRIES, Retries, RetryLater, UnknownEvent, may_pass
 from streams.reactions.status import consumer_state
 from streams.reader import Reader
@@ -197,7 +197,7 @@ class EventReactor:
     async def _retry(self, delivered: Msg) -> None:
         """Attempts a parked event once, if this change of its value requests that."""
         name, sequence = delivered.subject, delivered.metadata.sequence.stream
-        parked = opened(Message("", sequence, name, delivered.data))
+        parked = decode_parked(Message("", sequence, name, delivered.data))
         if parked is None or parked.state != "retrying":
             await delivered.ack()
             return

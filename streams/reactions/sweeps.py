@@ -20,17 +20,20 @@ Due = Callable[[], Awaitable[Sequence[Item]]]
 Act = Callable[[Item], Awaitable[None]]
 
 
-async def sweep(what: str, due: Due[Item], act: Act[Item], *, every: float) -> None:
-    """Sweeps every so many seconds until cancelled. `what`: the items, for the log."""
+async def sweep(what: str, due: Due[Item], act: Act[Item], *, name_of: Callable[[Item], str], every: float) -> None:
+    """Sweeps every so many seconds until cancelled.
+
+    `what`: the items, for the log. `name_of`: an item's name there, without the id of a user.
+    """
     while True:
         await asyncio.sleep(every)
         try:
-            await sweep_once(what, due, act)
+            await sweep_once(what, due, act, name_of=name_of)
         except VestnikError as error:
             log.warning("%s that are due cannot be read: %s", what, error)
 
 
-async def sweep_once(what: str, due: Due[Item], act: Act[Item]) -> None:
+async def sweep_once(what: str, due: Due[Item], act: Act[Item], *, name_of: Callable[[Item], str]) -> None:
     """Acts on each item that is due now; one that fails is left for the next sweep.
 
     Raises:
@@ -40,4 +43,4 @@ async def sweep_once(what: str, due: Due[Item], act: Act[Item]) -> None:
         try:
             await act(item)
         except (VestnikError, BrokenHistory, DecodeError, LookupError) as error:
-            log.warning("%s: %r failed: %r", what, item, error)
+            log.warning("%s: %s failed: %r", what, name_of(item), error)

@@ -21,7 +21,7 @@ class DueReports(Protocol):
 
 async def expire_reports(commands: ReportCommands, reports: DueReports, keep: timedelta) -> None:
     """Checks every minute until cancelled. What fails is tried again with the next check; replicas may do the same."""
-    await sweep(_WHAT, _due(reports, keep), _expire(commands), every=_EVERY)
+    await sweep(_WHAT, _due(reports, keep), _expire(commands), name_of=str, every=_EVERY)
 
 
 async def expire_due(commands: ReportCommands, reports: DueReports, keep: timedelta) -> None:
@@ -30,7 +30,7 @@ async def expire_due(commands: ReportCommands, reports: DueReports, keep: timede
     Raises:
         VestnikError: the read model cannot be read.
     """
-    await sweep_once(_WHAT, _due(reports, keep), _expire(commands))
+    await sweep_once(_WHAT, _due(reports, keep), _expire(commands), name_of=str)
 
 
 def _due(reports: DueReports, keep: timedelta) -> Callable[[], Awaitable[list[str]]]:

@@ -58,9 +58,10 @@ class RequestTerms(msgspec.Struct, frozen=True, kw_only=True):
 def decide_remind(state: Friendship, addressee_id: str, terms: RequestTerms, now: datetime) -> tuple[Event, ...]:
     """Reminds the addressee of a pending request, once; no event if that is not due.
 
+    No event either if the addressee asked meanwhile: the read model that names the addressee may lag.
     Also if the addressee blocks the requester: then no one is notified, and the request lasts as long as any other.
     """
-    if state.status is not Status.REQUESTED or not terms.is_reminder_due(state, now):
+    if not _is_pending_to(addressee_id, state) or not terms.is_reminder_due(state, now):
         return ()
     return (
         FriendshipCreated(
@@ -75,8 +76,8 @@ def decide_remind(state: Friendship, addressee_id: str, terms: RequestTerms, now
 
 
 def decide_cancel(state: Friendship, addressee_id: str, terms: RequestTerms, now: datetime) -> tuple[Event, ...]:
-    """Cancels a pending request, which counts as withdrawn; no event if that is not due."""
-    if state.status is not Status.REQUESTED or not terms.is_cancellation_due(state, now):
+    """Cancels a pending request, which counts as withdrawn; no event if that is not due, or it is another request."""
+    if not _is_pending_to(addressee_id, state) or not terms.is_cancellation_due(state, now):
         return ()
     return (
         FriendshipRemoved(
@@ -88,3 +89,7 @@ def decide_cancel(state: Friendship, addressee_id: str, terms: RequestTerms, now
             expired=True,
         ),
     )
+
+
+def _is_pending_to(addressee_id: str, state: Friendship) -> bool:
+    return state.status is Status.REQUESTED and state.requester_id != addressee_id

@@ -13,7 +13,6 @@ from contracts import envelope
 from contracts.envelope import Provenance
 from contracts.events.friendship import FriendshipCreated
 from contracts.subjects import friendship
-from contracts.values.ids import pair_id
 from services.contact.domain import Friendship, evolve
 from services.contact.requests.domain import RequestTerms, decide_cancel, decide_remind
 from services.contact.requests.queries import PendingRequest
@@ -32,7 +31,9 @@ _BATCH = 500
 class Deadlines(Protocol):
     """The requests whose timers have run out, in the read model."""
 
-    async def due(self, terms: RequestTerms, now: datetime, limit: int) -> list[PendingRequest]: ...
+    async def due(
+        self, terms: RequestTerms, now: datetime, limit: int, *, after: PendingRequest | None
+    ) -> list[PendingRequest]: ...
 
 
 class FriendRequestProcess:
@@ -50,19 +51,24 @@ class FriendRequestProcess:
         self._deadlines = deadlines
         self._terms = terms
         self._clock = clock
+        # Where the next page of what is due begins; None: with the oldest.
+        self._after: PendingRequest | None = None
 
     async def run(self) -> None:
         """Acts on what is due until cancelled."""
         terms = [term for term in (self._terms.remind_after, self._terms.cancel_after) if term is not None]
         every = min([_EVERY, *(term.total_seconds() / _SWEEPS_WITHIN for term in terms)])
-        await sweep("friend requests", self.due, self.act, every=every)
+        await sweep("friend requests", self.due, self.act, name_of=lambda request: request.pair_id, every=every)
 
     async def due(self) -> list[PendingRequest]:
-        """
+        """The next page of the requests that are due: those that fail, or stay due, do not hold up later ones.
+
         Raises:
             VestnikError: the read model cannot be read.
         """
-        return await self._deadlines.due(self._terms, self._clock(), _BATCH)
+        page = await self._deadlines.due(self._terms, self._clock(), _BATCH, after=self._after)
+        self._after = page[-1] if len(page) == _BATCH else None
+        return page
 
     async def act(self, request: PendingRequest) -> None:
         """Cancels the request or reminds of it, whichever is due; neither if it was answered meanwhile.
@@ -72,7 +78,7 @@ class FriendRequestProcess:
         """
         now = self._clock()
         outcome = await self._repository.execute(
-            pair_id(request.requester_id, request.addressee_id),
+            request.pair_id,
             lambda state: (
                 decide_cancel(state, request.addressee_id, self._terms, now)
                 or decide_remind(state, request.addressee_id, self._terms, now)
@@ -81,4 +87,4 @@ class FriendRequestProcess:
         )
         for event in outcome.events:
             act = "reminded of" if isinstance(event.data, FriendshipCreated) else "cancelled"
-            log.info("%s the friend request of %s to %s", act, request.requester_id, request.addressee_id)
+            log.info("%s the request of the friendship %s", act, request.pair_id)

@@ -4,21 +4,35 @@ from datetime import datetime
 
 import msgspec
 
+from contracts.values.ids import pair_id
 from projections.engine.read_model import ReadModel
 from services.contact.requests.domain import RequestTerms
+
+_AFTER = "(requested_at, pair_id) > (%(after_at)s, %(after_pair)s)"
 
 
 class PendingRequest(msgspec.Struct, frozen=True):
     requester_id: str
     addressee_id: str
+    requested_at: datetime
+
+    @property
+    def pair_id(self) -> str:
+        """The id of the friendship."""
+        return pair_id(self.requester_id, self.addressee_id)
 
 
 class DeadlineQueries:
     def __init__(self, model: ReadModel) -> None:
         self._model = model
 
-    async def due(self, terms: RequestTerms, now: datetime, limit: int) -> list[PendingRequest]:
-        """Requests whose reminder or cancellation is due, the oldest first. The read model may lag."""
+    async def due(
+        self, terms: RequestTerms, now: datetime, limit: int, *, after: PendingRequest | None
+    ) -> list[PendingRequest]:
+        """Requests whose reminder or cancellation is due, the oldest first. The read model may lag.
+
+        `after`: only those that come after this one in that order.
+        """
         conditions = []
         if terms.remind_after is not None:
             conditions.append("reminded_at IS NULL AND requested_at <= %(remind)s")
@@ -32,15 +46,18 @@ class DeadlineQueries:
         rows, _ = await self._model.select(
             PendingRequest,
             f"""
-            SELECT requester_id, addressee_id FROM {{friend_request_deadlines}}
-            WHERE {" OR ".join(f"({condition})" for condition in conditions)}
-            ORDER BY requested_at LIMIT %(limit)s
+            SELECT requester_id, addressee_id, requested_at FROM {{friend_request_deadlines}}
+            WHERE ({" OR ".join(f"({condition})" for condition in conditions)})
+                AND {"true" if after is None else _AFTER}
+            ORDER BY requested_at, pair_id LIMIT %(limit)s
             """,  # noqa: S608
             {
                 "remind": None if terms.remind_after is None else now - terms.remind_after,
                 "cancel_reminded": None if after_reminder is None else now - after_reminder,
                 "cancel": None if terms.cancel_after is None else now - terms.cancel_after,
                 "limit": limit,
+                "after_at": None if after is None else after.requested_at,
+                "after_pair": None if after is None else after.pair_id,
             },
         )
         return rows

@@ -65,12 +65,12 @@ class ReactionLetters:
             OperatorError: the event store does not answer.
         """
         services = {REACTIONS[name].service for name in reactions} if reactions is not None else REACTING_SERVICES
-        states = ("discarded",) if discarded else ("parked", "retrying")
         for service in sorted(services):
             async with aclosing(self._by_service[service].all()) as events:
                 try:
                     async for parked in events:
-                        if parked.state in states and (reactions is None or parked.reaction in reactions):
+                        is_listed = parked.state == "discarded" if discarded else not parked.is_settled
+                        if is_listed and (reactions is None or parked.reaction in reactions):
                             yield parked
                 except Unavailable as error:
                     raise OperatorError("NATS does not answer; the parked events are unknown") from error

@@ -11,7 +11,7 @@ from contracts.envelope import Recorded
 from contracts.events.event import Event
 from contracts.events.friendship import FriendshipAccepted, FriendshipCreated, FriendshipRemoved
 from contracts.subjects import friendship
-from contracts.values.ids import new_id, pair_id
+from contracts.values.ids import new_id
 from infra.rpc.call_context import Call
 from services.contact.commands import ContactCommands
 from services.contact.domain import Relation
@@ -34,7 +34,9 @@ class Everybody:
 
 
 class NothingDue:
-    async def due(self, terms: RequestTerms, now: datetime, limit: int) -> list[PendingRequest]:
+    async def due(
+        self, terms: RequestTerms, now: datetime, limit: int, *, after: PendingRequest | None
+    ) -> list[PendingRequest]:
         return []
 
 
@@ -53,14 +55,13 @@ class Replica:
         return seen
 
     async def events(self, request: PendingRequest) -> list[Recorded[Event]]:
-        pair = pair_id(request.requester_id, request.addressee_id)
-        return [message.open() for message in await self.log.read(friendship(pair))]
+        return [message.open() for message in await self.log.read(friendship(request.pair_id))]
 
 
 async def test_two_replicas_remind_once_and_cancel_once(streams: Client, caplog: pytest.LogCaptureFixture) -> None:
     caplog.set_level("INFO", "services.contact.requests.process")
     replicas = [Replica(streams, RequestTerms.of_days(1, 2)) for _ in range(2)]
-    requests = [PendingRequest(new_id(), new_id()) for _ in range(10)]
+    requests = [PendingRequest(new_id(), new_id(), envelope.now()) for _ in range(10)]
     for request in requests:
         await replicas[0].add(request.requester_id, request.addressee_id)
     for ahead in (DAY, DAY, 2 * DAY, 2 * DAY):
@@ -74,6 +75,9 @@ async def test_two_replicas_remind_once_and_cancel_once(streams: Client, caplog:
         assert isinstance(reminder, FriendshipCreated)
         assert isinstance(removed, FriendshipRemoved)
         assert (created.is_reminder, reminder.is_reminder, removed.expired) == (False, True, True)
+        assert caplog.text.count(request.pair_id) == 2
+        assert request.requester_id not in caplog.text
+        assert request.addressee_id not in caplog.text
     assert [caplog.text.count(act) for act in ("reminded of", "cancelled")] == [len(requests)] * 2
 
 
@@ -81,7 +85,7 @@ async def test_an_acceptance_and_a_cancellation_at_the_same_moment_have_one_orde
     one, other = (Replica(streams, RequestTerms.of_days(0, 2)) for _ in range(2))
     other.ahead = 2 * DAY
     for _ in range(20):
-        request = PendingRequest(new_id(), new_id())
+        request = PendingRequest(new_id(), new_id(), envelope.now())
         await one.add(request.requester_id, request.addressee_id)
         answer, _ = await asyncio.gather(
             one.add(request.addressee_id, request.requester_id), other.process.act(request)

@@ -2,11 +2,22 @@
 
 from datetime import UTC, datetime, timedelta
 
+from nats.aio.client import Client
+
+from contracts.envelope import Provenance, seal
 from contracts.events.friendship import FriendshipAccepted, FriendshipCreated, FriendshipRemoved
-from contracts.values.ids import new_id
+from contracts.positions import Position
+from contracts.subjects import CONTACT, friendship
+from contracts.values.ids import new_id, pair_id
+from projections.engine import ReadModel
 from projections.friend_request_deadlines import FriendRequestDeadlines
 from projections.friends import Friends
+from services.contact.requests.domain import RequestTerms
+from services.contact.requests.queries import DeadlineQueries
+from streams.log import Append, Log
+from tests.fix_postgres import Pool
 from tests.fix_read_models import OpenReadModel
+from tests.integration.projections.event_writer import PATIENCE, Opened
 
 ANNA, BORIS, CARL = new_id(), new_id(), new_id()
 ASKED = datetime(2026, 1, 31, 12, tzinfo=UTC)
@@ -41,3 +52,24 @@ async def test_to_both_a_request_is_as_old_as_it_was_before_the_reminder(read_mo
     await model.when(REMINDER, at=REMINDED)
     assert await model.rows("SELECT * FROM {friends} ORDER BY user_id") == before
     assert await model.rows("SELECT count(*) FROM {friend_changes}") == [(2,)]
+
+
+async def test_what_is_due_is_read_in_pages_the_oldest_first(streams: Client, run: Opened, pool: Pool) -> None:
+    log, asked, last = Log(streams), [new_id() for _ in range(5)], 0
+    for minute, user_id in enumerate(asked):
+        # As reminders, so that each has a time of its own; two at the same.
+        at = ASKED + timedelta(minutes=minute // 2)
+        request = FriendshipCreated(requester_id=ANNA, addressee_id=user_id, requested_at=at)
+        pair = pair_id(ANNA, user_id)
+        envelope = seal(request, aggregate_id=pair, version=1, provenance=Provenance())
+        last = await log.append(Append(subject=friendship(pair), expected=0, envelope=envelope))
+    runners = await run(FriendRequestDeadlines)
+    model = ReadModel(FriendRequestDeadlines, pool, runners.waiting)
+    await model.wait_for(Position.at(CONTACT, last), PATIENCE)
+    queries, terms, late = DeadlineQueries(model), RequestTerms.of_days(0, 1), ASKED + timedelta(days=2)
+    every = await queries.due(terms, late, 10, after=None)
+    assert {request.addressee_id for request in every} == set(asked)
+    assert [request.requested_at for request in every] == sorted(request.requested_at for request in every)
+    for number in range(len(every) + 1):
+        after = every[number - 1] if number else None
+        assert await queries.due(terms, late, 2, after=after) == every[number : number + 2]

@@ -21,7 +21,7 @@ from contracts.events.user import UserCreated
 from contracts.subjects import AUTH, parked_by, stream_of_bucket, user
 from contracts.values.ids import new_id
 from streams.jetstream.api import JetStream
-from streams.jetstream.key_value import Changed
+from streams.jetstream.key_value import Changed, KeyValue
 from streams.log import Append, Log
 from streams.reactions.parked import ParkedEvent, ParkedEvents, ParkedId
 from streams.reactions.reactor import EventReactor
@@ -283,6 +283,23 @@ async def test_an_act_on_what_was_changed_meanwhile_changes_nothing(failing: Fai
     kept = await failing.parked.get(parked.id)
     assert kept is not None
     assert kept.state == "discarded"
+
+
+async def test_values_of_another_release_stop_no_reaction(failing: Failing, streams: Client) -> None:
+    """A state that is not known counts as not settled; what cannot be read at all is left out."""
+    bad = await failing.user_created(ZeroDivisionError())
+    values = KeyValue(streams, parked_by(EVERYTHING.service))
+    async with failing.running():
+        (parked,) = await failing.until(lambda events: len(events) == 1)
+        await values.put(f"{EVERYTHING.name}.1000", b'{"reaction": 1}')
+        await values.put(f"{EVERYTHING.name}.1001", b"no JSON")
+        later = msgspec.json.encode(msgspec.structs.replace(parked, sequence=1002, state="waits-for-moon"))
+        await values.put(f"{EVERYTHING.name}.1002", later)
+        assert (await failing.parked.counts())[EVERYTHING.name] == 2
+        # After those values in the bucket.
+        del failing.errors[bad]
+        await failing.parked.request_retry(parked)
+        await failing.until(lambda events: [event.state for event in events] == ["waits-for-moon", "applied"])
 
 
 async def test_a_full_bucket_parks_no_more_but_its_events_can_be_settled(streams: Client) -> None:

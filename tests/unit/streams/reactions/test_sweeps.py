@@ -19,9 +19,10 @@ async def test_an_item_that_fails_does_not_keep_the_others(caplog: pytest.LogCap
             raise Unavailable
         done.append(item)
 
-    await sweep_once("things", due, act)
+    await sweep_once("things", due, act, name_of=str.upper)
     assert done == ["good"]
-    assert "things: 'bad' failed" in caplog.text
+    assert "things: BAD failed" in caplog.text
+    assert "bad" not in caplog.text
 
 
 async def test_a_sweep_that_cannot_read_what_is_due_is_followed_by_others() -> None:
@@ -37,7 +38,7 @@ async def test_a_sweep_that_cannot_read_what_is_due_is_followed_by_others() -> N
     async def act(item: str) -> None:
         done.set()
 
-    running = asyncio.create_task(sweep("things", due, act, every=0.01))
+    running = asyncio.create_task(sweep("things", due, act, name_of=str, every=0.01))
     try:
         async with asyncio.timeout(60):
             await done.wait()

@@ -102,6 +102,17 @@ def test_what_was_answered_is_neither_reminded_of_nor_cancelled(answer: Event) -
     assert decide_cancel(state, "ben", TERMS, AT + 100 * DAY) == ()
 
 
+def test_a_timer_of_an_earlier_request_in_the_other_direction_does_nothing() -> None:
+    declined = (FriendshipRemoved(remover_id="ben", other_id="anna"), AT + DAY)
+    state = state_of((ASKED, AT), declined, (FriendshipCreated(requester_id="ben", addressee_id="anna"), AT + DAY))
+    late = AT + 100 * DAY
+    assert decide_remind(state, "ben", TERMS, late) == ()
+    (reminder,) = decide_remind(state, "anna", TERMS, late)
+    state = evolve(state, reminder, late)
+    assert decide_cancel(state, "ben", TERMS, late + 100 * DAY) == ()
+    assert decide_cancel(state, "anna", TERMS, late + 100 * DAY) != ()
+
+
 def test_a_request_to_someone_who_blocks_lasts_as_long_as_any_other() -> None:
     asked = FriendshipCreated(requester_id="anna", addressee_id="ben", blocked_by=("ben",))
     state = state_of((asked, AT))
