@@ -89,17 +89,19 @@ class FoldedTable(msgspec.Struct, frozen=True):
     stream: str
     # The subjects of its events, as patterns.
     patterns: tuple[str, ...]
+    # Whether each fold's key is the event's aggregate.
+    is_by_aggregate: bool
 
     def may_fold(self, subject: str) -> bool:
         """Whether an event on the subject may be one that is folded into the table."""
         return any(passes(subject, pattern) for pattern in self.patterns)
 
-    def subjects_of(self, fold: Fold, aggregate_id: str) -> str:
+    def subjects_of(self, aggregate_id: str) -> str:
         """The narrowest pattern of subjects that has all events of a key; `aggregate_id`: of one of its events."""
         if len(self.patterns) > 1:
             return all_of(self.stream)
         (pattern,) = self.patterns
-        if fold.aggregate_column is not None and pattern.count("*") == 1 and pattern.endswith("*"):
+        if self.is_by_aggregate and pattern.count("*") == 1 and pattern.endswith("*"):
             return pattern[:-1] + aggregate_id
         return pattern
 
@@ -170,7 +172,8 @@ def _folded_table(name: str, declared: Mapping[str, Fold]) -> FoldedTable:
                 f"{fold.place}: the rows of {{{name}}} are of one type, {first.row.__name__} or {fold.row.__name__}"
             )
     patterns = tuple(dict.fromkeys(kind.pattern for kind in kinds))
-    return FoldedTable(name, first.row, kinds[0].stream, patterns)
+    is_by_aggregate = all(fold.aggregate_column is not None for fold in of_table.values())
+    return FoldedTable(name, first.row, kinds[0].stream, patterns, is_by_aggregate)
 
 
 def _marked(owner: object) -> Iterator[tuple[Any, _Mark]]:

@@ -7,7 +7,7 @@ import hashlib
 import inspect
 import re
 import sys
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from typing import ClassVar, TypeVar
 
 from contracts.events.event import Event
@@ -16,7 +16,7 @@ from contracts.subjects import PUBLIC_FILTERS, STREAMS
 from projections.engine import definitions
 from projections.engine.definitions import PLACEHOLDER, BadDefinition, Definition, Kind
 from projections.engine.folds import Fold, declared_folds, place_of
-from projections.engine.lookups import LOOKUPS, Lookup, check_lookups
+from projections.engine.lookups import LOOKUPS, Lookup, check_lookups, lookups_of
 
 Handler = Callable[..., None]
 Marked = TypeVar("Marked", bound=Callable[..., None])
@@ -119,9 +119,15 @@ class Projection:
         if unknown := cls.expires.keys() - set(tables):
             raise ValueError(f"projection {cls.name}: expires names {min(unknown)}, which is none of its tables")
         instance = cls()
-        instance.folds()
+        written = cls._tables_written_by_triggers()
+        for fold in instance.folds().values():
+            if fold.table in written:
+                raise ValueError(f"{fold.place}: a trigger may write {{{fold.table}}}, which only folds may write")
+            _check_unwritten(fold.method, fold.place, written)
         for handler in {handler for handlers in instance.handlers().values() for handler in handlers}:
-            check_lookups(handler, place_of(cls.name, handler), tables)
+            place = place_of(cls.name, handler)
+            check_lookups(handler, place, tables)
+            _check_unwritten(handler, place, written)
 
     @classmethod
     def table_names(cls) -> tuple[str, ...]:
@@ -139,6 +145,17 @@ class Projection:
             return definitions.parse(cls.tables)
         except BadDefinition as error:
             raise ValueError(f"{cls.at_line(error.line)}: {error}") from error
+
+    @classmethod
+    def _tables_written_by_triggers(cls) -> set[str]:
+        """The tables with a trigger before a change, and those that a trigger's function names."""
+        written: set[str] = set()
+        for definition in cls.definitions():
+            if definition.kind is Kind.TRIGGER and re.search(r"\bBEFORE\b", definition.statement, re.IGNORECASE):
+                written.add(definition.name)
+            if definition.kind is Kind.TRIGGER_FUNCTION:
+                written.update(PLACEHOLDER.findall(definition.statement))
+        return written
 
     @classmethod
     def at_line(cls, line: int) -> str:
@@ -212,3 +229,15 @@ class Projection:
                 assert method is not None
                 handlers[event.TYPE] = (*handlers.get(event.TYPE, ()), method)
         return handlers
+
+
+def _check_unwritten(method: Callable[..., object], place: str, written: Collection[str]) -> None:
+    """
+    Raises:
+        ValueError: the method looks up a table that a trigger may write; `place` names the method.
+    """
+    for lookup in lookups_of(method).values():
+        if lookup.table in written:
+            raise ValueError(
+                f"{place}: it looks up {lookup.table}, which a trigger may write; within a batch that would not be seen"
+            )

@@ -47,7 +47,7 @@ class RowFromStream:
         self._table = fold.table
         self._filter = projection.filters()[letter.stream]
         # The subjects of all of the row's events, as one pattern.
-        self.subjects = self._sequential.tables[fold.table].subjects_of(fold, letter.aggregate_id)
+        self.subjects = self._sequential.tables[fold.table].subjects_of(letter.aggregate_id)
 
     async def before(self, log: Log, sequence: int, discards: Discards) -> list[RowGroup]:
         """The row as the events before the sequence make it, as the groups that write it.

@@ -247,6 +247,28 @@ async def test_a_key_is_of_any_type(conn: Connection, kind: str) -> None:
 
 
 @pytest.mark.parametrize(
+    ("kind", "spellings"),
+    [
+        ("uuid", [RECIPIENT, RECIPIENT.upper()]),
+        ("numeric", [Decimal(1), Decimal("1.00"), 1, "1.0", Decimal("1E0")]),
+    ],
+)
+async def test_a_key_is_one_row_however_it_is_written(conn: Connection, kind: str, spellings: list[object]) -> None:
+    class Spelled(Projection):
+        streams = (MESSAGING,)
+        tables = f"CREATE TABLE {{spelled}} (key {kind} PRIMARY KEY, number bigint)"
+
+        @folds(MessageSent, table="spelled", key=lambda event: {"key": spellings[event.sequence % len(spellings)]})
+        def sent(self, row: Number | None, event: Recorded[MessageSent]) -> Number:
+            return Number(row.number + 1 if row else 1)
+
+    build = await start_build(conn, Spelled)
+    writer = await BuildWriter.open(conn, Spelled, build)
+    await writer.apply(MESSAGING, said(*[(CONVERSATIONS[0], "a")] * 6), 6)
+    assert await rows(conn, "SELECT number FROM spelled_v1_b1") == [(6,)]
+
+
+@pytest.mark.parametrize(
     ("kind", "key"), [("uuid", "no id"), ("text", "\x00"), ("text", "\ud800"), ("integer", 2**31), ("date", "never")]
 )
 async def test_a_key_that_the_table_refuses_waits_alone(conn: Connection, kind: str, key: object) -> None:

@@ -2,8 +2,10 @@
 
 import asyncio
 from collections.abc import AsyncIterator, Mapping
-from datetime import datetime, timedelta, timezone
+from datetime import date, datetime, timedelta, timezone
+from decimal import Decimal
 from typing import Any
+from uuid import UUID
 
 import msgspec
 import pytest
@@ -307,6 +309,97 @@ async def test_an_event_is_fanned_out_to_all_friends_in_any_batches(
     await runners.waiting.wait(Mutuals, Position.at(CONTACT, last), PATIENCE)
     assert await rows(conn, "SELECT count(*), min(friends), max(friends) FROM mutuals_v1") == [(20, 3, 3)]
     assert (await verify(Mutuals, streams, database_url)).equal
+
+
+class Typed(msgspec.Struct):
+    id: str
+    text: str
+    number: int
+    amount: Decimal
+    moment: datetime
+    day: date | None
+    ids: list[str]
+
+
+class Types(Projection):
+    """Writes values of other types than those that are loaded."""
+
+    streams = (MESSAGING,)
+    tables = """
+        CREATE TABLE {types} (
+            id uuid PRIMARY KEY, text text, number bigint, amount numeric DEFAULT 0, moment timestamptz, day date,
+            ids uuid[]
+        );
+        CREATE TABLE {found} (sequence bigint PRIMARY KEY, row jsonb)
+    """
+
+    @handles(MessageSent, row=row_of("types", Typed, key=lambda event: {"id": event.aggregate_id.upper()}))
+    def sent(self, event: Recorded[MessageSent], write: RowChanges, row: Typed | None) -> None:
+        write.insert("found", key={"sequence": event.sequence}, set={"row": row})
+        identity = UUID(event.aggregate_id)
+        changes: dict[str, Any] = {
+            "text": event.sequence,
+            "number": Decimal(event.sequence),
+            "moment": event.at.astimezone(ELSEWHERE),
+            "ids": (identity,),
+        }
+        if str(event.data.text) == "day":
+            changes["day"] = event.at
+        write.upsert("types", key={"id": identity}, set=changes, add={"amount": 1})
+
+
+@pytest.mark.parametrize("size", [1, 3, 100])
+async def test_looked_up_values_have_the_types_of_loaded_ones_in_any_batches(conn: Connection, size: int) -> None:
+    one, other = CONVERSATIONS
+    messages = said((one, "a"), (other, "b"), (one, "c"), (one, "d"), (other, "e"), (one, "f"), (other, "day"))
+    build = await start_build(conn, Types)
+    writer = await BuildWriter.open(conn, Types, build)
+    for start in range(0, len(messages), size):
+        part = messages[start : start + size]
+        await writer.apply(MESSAGING, part, part[-1].sequence)
+    # A day that is a time is refused, since the column would cut it.
+    assert await letters(conn, build) == [(7, "failed")]
+    table = build.table(Types.view("found"))
+    found = [row for (row,) in await rows(conn, f"SELECT row FROM {table} ORDER BY sequence")]
+    assert found[:2] == [None, None]
+    assert found[3] == {
+        "id": one,
+        "text": "3",
+        "number": 3,
+        "amount": "2",
+        "moment": "2026-01-31T12:00:03Z",
+        "day": None,
+        "ids": [one],
+    }
+    assert len(found) == 6
+
+
+@pytest.mark.parametrize(
+    ("columns", "reason"),
+    [
+        ("id uuid PRIMARY KEY, text numeric(10, 2)", "text rounds or pads its values, and cannot be looked up"),
+        ("id uuid PRIMARY KEY, text real", "text is of type real, which cannot be looked up"),
+        ("id numeric PRIMARY KEY, text text", "id is of type numeric, which cannot be looked up as a key"),
+    ],
+)
+async def test_a_column_that_changes_its_values_cannot_be_looked_up(
+    conn: Connection, columns: str, reason: str
+) -> None:
+    class Rounded(Projection):
+        streams = (MESSAGING,)
+        tables = f"CREATE TABLE {{rounded}} ({columns})"
+
+        @handles(MessageSent, row=row_of("rounded", Text, key=lambda event: {"id": event.aggregate_id}))
+        def sent(self, event: Recorded[MessageSent], write: RowChanges, row: Text | None) -> None: ...
+
+    build = await start_build(conn, Rounded)
+
+    async def apply() -> None:
+        writer = await BuildWriter.open(conn, Rounded, build)
+        await writer.apply(MESSAGING, said((CONVERSATIONS[0], "a")), 1)
+
+    with pytest.raises(BadTables, match=f"projection rounded: rounded.{reason}"):
+        await apply()
 
 
 async def test_a_row_that_the_table_refuses_is_not_seen_by_later_events(conn: Connection) -> None:

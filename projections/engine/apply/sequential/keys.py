@@ -2,6 +2,7 @@
 
 from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
 from contextlib import nullcontext
+from decimal import Decimal, InvalidOperation
 from functools import lru_cache
 from typing import TypeVar
 
@@ -86,14 +87,24 @@ def _select(physical: str, key: tuple[str, ...], kinds: tuple[str, ...], columns
 
 def _key_value(column: str, value: object, kind: str) -> object:
     is_whole = kind in _WHOLE_NUMBERS
-    if type(value) is (int if is_whole else str):
+    if type(value) is int and is_whole:
         return value
     text = to_pg_text(value)
     if text is None:
         raise UnsupportedValue(f"{column} is null in a key")
-    if not is_whole:
-        return text
+    if kind == "uuid":
+        return text.lower()
     try:
-        return int(text)
-    except ValueError as error:
-        raise UnsupportedValue(f"{column}: {value!r} is not an integer") from error
+        if kind == "numeric":
+            return _digits(Decimal(text))
+        return int(text) if is_whole else text
+    except (InvalidOperation, ValueError) as error:
+        raise UnsupportedValue(f"{column}: {value!r} is not a number") from error
+
+
+def _digits(number: Decimal) -> str:
+    """The number without the zeros that make no difference."""
+    digits = format(number, "f")
+    if "." in digits:
+        digits = digits.rstrip("0").rstrip(".")
+    return "0" if digits == "-0" else digits

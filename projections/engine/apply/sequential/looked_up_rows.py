@@ -9,7 +9,6 @@ from typing import NamedTuple
 import msgspec
 
 from projections.engine.apply.change_plans import Key
-from projections.engine.apply.sequential.keys import key_of
 from projections.engine.apply.sequential.lookup_table import Looked, LookupTable
 from projections.engine.changes import Change, RowAction
 from projections.engine.lookups import Lookup
@@ -76,7 +75,7 @@ class LookedUp:
             if table is None:
                 continue
             if action is RowAction.DELETE_ALL:
-                prefix = key_of(table.table, table.table.key[: len(key)], key)
+                prefix = table.beginning(key)
                 known = {each for (of, each), row in staged.items() if of == name and row is not None}
                 known.update(each for rows in self._all(name) for each in rows)
                 staged |= {(name, each): None for each in known if each[: len(prefix)] == prefix}

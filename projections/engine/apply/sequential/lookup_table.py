@@ -2,7 +2,7 @@
 
 import asyncio
 from collections.abc import Collection, Sequence
-from datetime import UTC, datetime
+from datetime import UTC, date, datetime, timedelta
 
 import msgspec
 from psycopg import sql
@@ -10,21 +10,25 @@ from psycopg.types.string import TextLoader
 
 from projections.engine.apply.change_plans import Key
 from projections.engine.apply.sequential.keys import key_of, select_by_keys
+from projections.engine.apply.sequential.loaded_values import KEY_TYPES, as_loaded, is_known
 from projections.engine.changes import Change, MergeRule, RowAction, Values
 from projections.engine.lookups import Lookup
 from projections.engine.storage.builds import Connection
-from projections.engine.storage.pg_text import UnsupportedValue, array, json_of, to_pg_text
+from projections.engine.storage.pg_text import MOMENTS, UnsupportedValue, array, to_pg_text
 from projections.engine.storage.tables import BadTables, Table
 
 # A looked-up row: the columns that lookups name, and those of the key.
 Looked = dict[str, object]
 
 _FETCHED_TOGETHER = 250
+# Beside the defaults: whether a column is generated, and whether it rounds or pads its values.
 _DEFAULTS = """
-SELECT a.attname, pg_get_expr(d.adbin, d.adrelid), a.attgenerated <> ''
-FROM pg_attrdef AS d JOIN pg_attribute AS a ON a.attrelid = d.adrelid AND a.attnum = d.adnum
-WHERE d.adrelid = to_regclass(%s)
+SELECT a.attname, pg_get_expr(d.adbin, d.adrelid), a.attgenerated <> '',
+    a.atttypmod <> -1 AND a.atttypid <> 'varchar'::regtype
+FROM pg_attribute AS a LEFT JOIN pg_attrdef AS d ON d.adrelid = a.attrelid AND d.adnum = a.attnum
+WHERE a.attrelid = to_regclass(%s) AND a.attnum > 0 AND NOT a.attisdropped
 """
+_FROM_KEY = {"date": date.fromisoformat, MOMENTS: datetime.fromisoformat}
 _ADD, _GREATEST, _LEAST, _FIRST = MergeRule.ADD, MergeRule.GREATEST, MergeRule.LEAST, MergeRule.FIRST
 
 
@@ -38,7 +42,7 @@ class LookupTable:
         `folded`: the type of the rows that events are folded into; None: handlers write the table.
 
         Raises:
-            BadTables: a row type does not fit the table, or its rows end.
+            BadTables: a row type does not fit the table, its rows end, or a column's type cannot be looked up.
         """
         if table.ends is not None:
             raise BadTables(f"projection {projection}: the rows of {table.name} end, so they cannot be looked up")
@@ -58,6 +62,13 @@ class LookupTable:
         self.table = table
         named = {column for lookup in lookups for column in lookup.row.__struct_fields__}
         self.columns = (*table.key, *sorted(named.difference(table.key)))
+        for column in self.columns:
+            kind = table.types[column]
+            if not is_known(kind) or (column in table.key and kind not in KEY_TYPES):
+                raise BadTables(
+                    f"projection {projection}: {table.name}.{column} is of type {kind}, which cannot be looked up"
+                    + (" as a key" if is_known(kind) else "")
+                )
         # The values of new rows in columns that a change does not name; None: not read yet.
         self.defaults: Looked | None = None
 
@@ -70,7 +81,15 @@ class LookupTable:
         columns = self.table.key if not lookup.is_many else self.table.key[: len(values)]
         if not columns:
             raise UnsupportedValue(f"{self.table.name}: rows are looked up by the first columns of the key")
-        return key_of(self.table, columns, values)
+        return self._key(columns, values)
+
+    def beginning(self, values: Values) -> Key:
+        """The first columns of a key, as many as there are values.
+
+        Raises:
+            UnsupportedValue: they are not those of the table.
+        """
+        return self._key(self.table.key[: len(values)], values)
 
     async def load(self, conn: Connection, prefixes: Sequence[Key]) -> list[tuple[Key, Key, Looked]]:
         """The rows under the prefixes, which are of one length: prefix, key and columns of each."""
@@ -93,36 +112,45 @@ class LookupTable:
         """Reads the defaults of the columns.
 
         Raises:
-            BadTables: a column that is looked up is generated.
+            BadTables: a column that is looked up is generated, or rounds or pads its values.
         """
         if self.defaults is not None:
             return
         cursor = await conn.execute(_DEFAULTS, (self.table.physical,))
         expressions: dict[str, str] = {}
-        for column, expression, is_generated in await cursor.fetchall():
-            if column in self.columns and is_generated:
+        for column, expression, is_generated, is_rounded in await cursor.fetchall():
+            if column in self.columns and (is_generated or is_rounded):
+                reason = "is generated" if is_generated else "rounds or pads its values"
                 raise BadTables(
-                    f"projection {self.projection}: {self.table.name}.{column} is generated, and cannot be looked up"
+                    f"projection {self.projection}: {self.table.name}.{column} {reason}, and cannot be looked up"
                 )
-            expressions[str(column)] = str(expression)
+            if expression is not None:
+                expressions[str(column)] = f"({expression})::{self.table.types[str(column)]}"
         defaults: Looked = dict.fromkeys(self.columns)
         named = [column for column in self.columns if column in expressions]
         if named:
             query = sql.SQL("SELECT {}").format(sql.SQL(", ").join(sql.SQL(expressions[name]) for name in named))
-            row = await (await conn.execute(query)).fetchone()
+            async with conn.cursor() as reading:
+                reading.adapters.register_loader("uuid", TextLoader)
+                row = await (await reading.execute(query)).fetchone()
             assert row is not None
             defaults |= dict(zip(named, map(_in_utc, row), strict=True))
         self.defaults = defaults
 
     def key(self, values: Values) -> Key:
-        """The whole key."""
-        return key_of(self.table, self.table.key, values)
+        """The whole key.
+
+        Raises:
+            UnsupportedValue: it is not one of the table.
+        """
+        return self._key(self.table.key, values)
 
     def changed(self, row: Looked | None, change: Change) -> Looked | None:
         """The row after the change; None: it does not exist.
 
         Raises:
-            UnsupportedValue: the change depends on the row in a way that is evaluated in the database only.
+            UnsupportedValue: the change depends on the row in a way that is evaluated in the database only, or a value
+                is not of its column's type.
         """
         action, name, key, set_, add, greatest, least, first, rarer = change
         if rarer is not None:
@@ -131,29 +159,34 @@ class LookupTable:
             return None
         assert self.defaults is not None
         is_new = row is None
-        after = {**self.defaults, **key} if row is None else dict(row)
+        after = {**self.defaults, **self._loaded(key)} if row is None else dict(row)
         for rule, values in zip(MergeRule, (set_, add, greatest, least, first), strict=True):
             for column, value in (values or {}).items():
                 if column in after:
-                    stored = self._stored(column, value)
+                    is_moved = rule is _ADD and isinstance(value, timedelta)
+                    stored = value if is_moved else as_loaded(value, self.table.types[column])
                     after[column] = stored if is_new else _merged(rule, after[column], stored)
         return after
 
     def folded(self, key: Key, row: msgspec.Struct) -> Looked:
         """The looked-up columns of a row that events are folded into."""
-        values = dict(zip(self.table.key, key, strict=True))
+        values: Looked = {}
+        for column, part in zip(self.table.key, key, strict=True):
+            read = _FROM_KEY.get(self.table.types[column])
+            values[column] = part if read is None else read(str(part))
         for column in self.columns[len(key) :]:
-            values[column] = self._stored(column, getattr(row, column))
+            values[column] = as_loaded(getattr(row, column), self.table.types[column])
         return values
 
-    def _stored(self, column: str, value: object) -> object:
-        """The value as it would be loaded."""
-        if self.table.types[column] in ("json", "jsonb"):
-            text = json_of(value)
-            return None if text is None else msgspec.json.decode(text)
-        if isinstance(value, datetime) and value.tzinfo is not None:
-            return value.astimezone(UTC)
-        return value
+    def _key(self, columns: Sequence[str], values: Values) -> Key:
+        return key_of(self.table, columns, self._loaded(values))
+
+    def _loaded(self, values: Values) -> Looked:
+        """The values as they would be loaded; those of unknown columns as they are."""
+        types = self.table.types
+        return {
+            column: as_loaded(value, types[column]) if column in types else value for column, value in values.items()
+        }
 
 
 def _merged(rule: MergeRule, old: object, new: object) -> object:

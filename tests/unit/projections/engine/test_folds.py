@@ -7,7 +7,7 @@ import msgspec
 import pytest
 
 from contracts.envelope import Recorded
-from contracts.events.friendship import FriendshipAccepted
+from contracts.events.friendship import FriendshipAccepted, FriendshipRemoved
 from contracts.events.message import MessageSeen, MessageSent
 from contracts.events.profile import ProfileCreated
 from contracts.subjects import CONTACT, MESSAGING
@@ -60,12 +60,25 @@ def test_a_key_that_is_the_aggregate_has_its_events_on_one_subject() -> None:
         def sent(self, row: Count | None, event: Recorded[MessageSent]) -> Count | None:
             return row
 
+    class ByBoth(Projection):
+        streams = (CONTACT,)
+        tables = TABLES
+
+        @folds(FriendshipAccepted, table="counts", key="id")
+        def accepted(self, row: Count | None, event: Recorded[FriendshipAccepted]) -> Count | None:
+            return row
+
+        @folds(FriendshipRemoved, table="counts", key=lambda event: {"id": event.data.remover_id})
+        def removed(self, row: Count | None, event: Recorded[FriendshipRemoved]) -> Count | None:
+            return row
+
     from projections.engine.folds import folded_tables
 
     def subjects(projection: type[Projection]) -> str:
-        declared = projection().folds()
-        return folded_tables(declared)["counts"].subjects_of(declared["message.sent"], "a")
+        return folded_tables(projection().folds())["counts"].subjects_of("a")
 
+    # A row of the first fold may have events of other aggregates by the second.
+    assert subjects(ByBoth) == "vestnik.contact.friendship.*"
     assert subjects(OfOne) == "vestnik.messaging.conversation.a"
     assert subjects(Wider) == "vestnik.messaging.conversation.*"
     assert subjects(Counts) == "vestnik.messaging.>"

@@ -1,12 +1,13 @@
 """What the engine reads out of a projection's class."""
 
+import msgspec
 import pytest
 
 from contracts.envelope import Recorded
 from contracts.events.friendship import FriendshipAccepted, FriendshipRemoved
 from contracts.events.user import UserCreated
 from contracts.subjects import AUTH, CONTACT, OPERATOR
-from projections.engine import Projection, RowChanges, handles
+from projections.engine import Projection, RowChanges, folds, handles, row_of
 
 
 class BestFriends(Projection):
@@ -120,3 +121,45 @@ def test_views_carry_the_projection_and_its_version() -> None:
 def test_only_the_names_of_its_tables_are_replaced() -> None:
     text = BestFriends.with_tables("{pets} '{}' {other}", {"pets": "pets_v3_b1"})
     assert text == "pets_v3_b1 '{}' {other}"
+
+
+class Count(msgspec.Struct):
+    number: int
+
+
+@pytest.mark.parametrize(
+    ("table", "is_written"), [("by_function", True), ("before_change", True), ("after_change", False)]
+)
+def test_a_table_that_a_trigger_may_write_is_neither_folded_nor_looked_up(table: str, is_written: bool) -> None:
+    class Base(Projection):
+        streams = (CONTACT,)
+        tables = """
+            CREATE TABLE {by_function} (id uuid PRIMARY KEY, number bigint);
+            CREATE TABLE {before_change} (id uuid PRIMARY KEY, number bigint);
+            CREATE TABLE {after_change} (id uuid PRIMARY KEY, number bigint);
+            CREATE FUNCTION {count}() RETURNS trigger LANGUAGE plpgsql
+                AS $$ BEGIN INSERT INTO {by_function} SELECT id FROM added; RETURN NULL; END $$;
+            CREATE FUNCTION {double}() RETURNS trigger LANGUAGE plpgsql
+                AS $$ BEGIN NEW.number := 2 * NEW.number; RETURN NEW; END $$;
+            CREATE TRIGGER count AFTER INSERT ON {after_change} REFERENCING NEW TABLE AS added
+                FOR EACH STATEMENT EXECUTE FUNCTION {count}();
+            CREATE TRIGGER double BEFORE INSERT ON {before_change} FOR EACH ROW EXECUTE FUNCTION {double}();
+        """
+
+    class Folding(Base):
+        @folds(FriendshipAccepted, table=table, key="id")
+        def accepted(self, row: Count | None, event: Recorded[FriendshipAccepted]) -> Count | None:
+            return row
+
+    class LookingUp(Base):
+        @handles(FriendshipAccepted, count=row_of(table, Count, key=lambda event: {"id": event.aggregate_id}))
+        def accepted(self, event: Recorded[FriendshipAccepted], write: RowChanges, count: Count | None) -> None: ...
+
+    if not is_written:
+        Folding.check()
+        LookingUp.check()
+        return
+    with pytest.raises(ValueError, match=rf"accepted in line \d+: a trigger may write \{{{table}\}}"):
+        Folding.check()
+    with pytest.raises(ValueError, match=rf"accepted in line \d+: it looks up {table}, which a trigger may write"):
+        LookingUp.check()
