@@ -5,6 +5,7 @@ If the connection is lost, the lock and the ability to write are lost at the sam
 
 import asyncio
 import logging
+import re
 
 from psycopg import AsyncConnection, OperationalError
 from psycopg import Error as DatabaseError
@@ -17,6 +18,8 @@ from projections.engine.storage.builds import Connection
 
 log = logging.getLogger(__name__)
 _LAST_WORD_SECONDS = 1.0
+# What libpq says of a host that is no primary, where the URL wants one.
+_STANDBY = re.compile("session is read-only|server is in hot standby")
 # Each side detects within seconds that the other is gone: by keepalives while idle, else by the timeout of
 # unacknowledged data. The server also checks during a statement, since it holds a killed client's locks until then.
 _UNACKNOWLEDGED_MS = 10_000
@@ -48,13 +51,25 @@ async def connect(database_url: url_files.DatabaseUrl, name: str) -> Connection:
             tcp_user_timeout=_UNACKNOWLEDGED_MS,
         )
     except (OperationalError, url_files.UnreadableUrl) as error:
-        raise Unavailable(f"The database does not answer: {str(error).partition(chr(10))[0]}") from error
+        raise Unavailable(f"The database does not answer: {_connection_failure(str(error))}") from error
     try:
         await conn.execute(_SETTINGS)
     except BaseException:
         await conn.close()
         raise
     return conn
+
+
+def _connection_failure(message: str) -> str:
+    """The reason in one line. Of several hosts, psycopg's first line is about the last one, which may be a standby.
+
+    The lines that begin with `- ` are about one host each.
+    """
+    first, *lines = message.split("\n")
+    if not _STANDBY.search(first):
+        return first
+    others = [line.removeprefix("- ") for line in lines if line.startswith("- ") and not _STANDBY.search(line)]
+    return f"no primary answered ({'; '.join(others)})" if others else f"all of its hosts are read-only ({first})"
 
 
 def database_unavailable(error: DatabaseError) -> Unavailable:

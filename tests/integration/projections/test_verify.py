@@ -8,6 +8,7 @@ import sys
 from contextlib import suppress
 from pathlib import Path
 from typing import Any
+from urllib.parse import urlsplit, urlunsplit
 
 import psycopg
 import pytest
@@ -106,6 +107,24 @@ async def test_differences_are_named_up_to_a_limit_and_all_counted(
 async def test_a_projection_that_was_never_built_cannot_be_verified(streams: Client, database_url: str) -> None:
     with pytest.raises(NotBuilt):
         await verify(Letters, streams, database_url)
+
+
+@pytest.mark.parametrize(
+    ("hosts", "reason"),
+    [
+        ("127.0.0.1:1,{standby}", r"no primary answered \(host: '127.0.0.1', port: '1'.*refused"),
+        ("{standby},{standby}", "all of its hosts are read-only"),
+    ],
+)
+async def test_a_primary_that_does_not_answer_is_the_reason_and_not_the_standby_beside_it(
+    streams: Client, database_url: str, hosts: str, reason: str
+) -> None:
+    parts = urlsplit(database_url)
+    login, _, server = parts.netloc.rpartition("@")
+    read_only = "target_session_attrs=read-write&options=-c%20default_transaction_read_only%3Don"
+    url = urlunsplit(parts._replace(netloc=f"{login}@{hosts.format(standby=server)}", query=read_only))
+    with pytest.raises(Unavailable, match=f"^The database does not answer: {reason}"):
+        await verify(Letters, streams, url)
 
 
 async def test_a_verification_that_is_stopped_leaves_no_shadow_to_the_next(
