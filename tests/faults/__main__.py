@@ -5,12 +5,15 @@ import asyncio
 import itertools
 import logging
 import secrets
+import shutil
 import signal
 import sys
 import tempfile
 from collections.abc import Sequence
 from pathlib import Path
 
+from tests.faults.checker.finding import Bounds
+from tests.faults.clients.traffic import Plan
 from tests.faults.missing import missing
 from tests.faults.mutations import runs
 from tests.faults.mutations.catalogue import BY_NAME as MUTATIONS
@@ -21,8 +24,12 @@ from tests.faults.schedule import steps
 from tests.rehearsal import enter_host
 
 _INTERRUPTED = 130
-# Of `--short`: how long the faults come, and how long each lasts at most.
-_SHORT_MINUTES, _SHORT_FAULT = 2.0, 6.0
+_MINUTES = 10.0
+# Of `--short`, which ends within 20 minutes and whose times never fail on a slow machine: how long the faults come, how
+# long each lasts at most, the longest in seconds that all of it takes, the schedule's seed.
+_SHORT_MINUTES, _SHORT_FAULT, _SHORT_WITHIN, _SHORT_SEED = 2.0, 6.0, 1080.0, 1
+_SHORT_PLAN = Plan(tried_for=25.0, delivered_within=180.0, mailed_within=180.0)
+_SHORT_BOUNDS = Bounds(removal=20.0, revocation=20.0, friendship=60.0, answer=120.0, back=300.0)
 _SHORT = ("kill", "freeze", "step_down", "leader_dies", "cut", "one_way_cut", "node_apart")
 # Hosts that do not run in the smallest topology that has every kind of host.
 _SMALL_WITHOUT = frozenset(f"{kind}-2" for kind in ("auth", "session", "profile", "contact", "messaging"))
@@ -30,13 +37,13 @@ _SMALL_WITHOUT = frozenset(f"{kind}-2" for kind in ("auth", "session", "profile"
 
 def main() -> None:
     parser = argparse.ArgumentParser(prog="./just faults", description="Runs the deployment under faults.")
-    parser.add_argument("--minutes", type=float, default=10.0, help="for how long faults are caused")
+    parser.add_argument("--minutes", type=float, help="for how long faults are caused; 10 by default")
     parser.add_argument("--seed", type=int, help="of the schedule; without it any, which is printed")
     parser.add_argument("--only", action="append", choices=[*FAULTS], help="these faults; all by default")
     parser.add_argument("--steps", type=int, help="how many steps of the schedule at most")
     parser.add_argument("--longest", type=float, help="the most seconds that a fault lasts")
     parser.add_argument("--small", action="store_true", help="one replica of each service instead of two")
-    parser.add_argument("--short", action="store_true", help="some faults, each a few seconds: five minutes at most")
+    parser.add_argument("--short", action="store_true", help="some faults, each a few seconds: 20 minutes at most")
     parser.add_argument("--folder", type=Path, help="an empty folder to keep the history, all logs and data in")
     parser.add_argument(
         "--mutations",
@@ -49,9 +56,10 @@ def main() -> None:
     if options.mutations is not None:
         sys.exit(asyncio.run(runs.run(options.mutations, options.folder)))
     if options.short:
-        options.minutes, options.longest = _SHORT_MINUTES, _SHORT_FAULT
         options.only = options.only or _SHORT
-        options.seed = options.seed or 1
+        options.minutes = _SHORT_MINUTES if options.minutes is None else options.minutes
+        options.longest = _SHORT_FAULT if options.longest is None else options.longest
+        options.seed = _SHORT_SEED if options.seed is None else options.seed
     if lacking := missing():
         print(f"faults skipped: this machine lacks {', '.join(lacking)}")  # noqa: T201
         return
@@ -59,13 +67,17 @@ def main() -> None:
     # Networks and mounts of our own, before there is any thread.
     enter_host.new_network()
     enter_host.new_mounts()
-    with tempfile.TemporaryDirectory(prefix="faults-", ignore_cleanup_errors=True) as temporary:
-        folder = options.folder or Path(temporary)
-        folder.mkdir(exist_ok=True)
-        folder.chmod(0o755)
-        (folder / "resolv.conf").write_text("nameserver 127.0.0.1\noptions timeout:2 attempts:5\n")
-        enter_host.use_names_of(str(folder / "resolv.conf"))
-        sys.exit(asyncio.run(_run(folder, options, faults)))
+    folder = options.folder or Path(tempfile.mkdtemp(prefix="faults-"))
+    folder.mkdir(exist_ok=True)
+    folder.chmod(0o755)
+    (folder / "resolv.conf").write_text("nameserver 127.0.0.1\noptions timeout:2 attempts:5\n")
+    enter_host.use_names_of(str(folder / "resolv.conf"))
+    code = asyncio.run(_run(folder, options, faults))
+    if code not in (0, _INTERRUPTED):
+        print(f"everything is kept in {folder}")  # noqa: T201
+    elif options.folder is None:
+        shutil.rmtree(folder, ignore_errors=True)
+    sys.exit(code)
 
 
 def _possible(faults: Sequence[type[Fault]]) -> Sequence[type[Fault]]:
@@ -85,9 +97,11 @@ async def _run(folder: Path, options: argparse.Namespace, faults: Sequence[type[
     seed = secrets.randbelow(1_000_000) if options.seed is None else options.seed
     print(f"seed {seed}", flush=True)  # noqa: T201
     deployment = Deployment(folder, without=_SMALL_WITHOUT if options.small else ())
-    laboratory = Laboratory(deployment, faults)
+    plan, bounds, within = (_SHORT_PLAN, _SHORT_BOUNDS, _SHORT_WITHIN) if options.short else (None, None, None)
+    laboratory = Laboratory(deployment, faults, plan, bounds)
     schedule = steps(seed, laboratory.hosts, faults, longest=options.longest)
-    task = asyncio.create_task(laboratory.run(itertools.islice(schedule, options.steps), 60 * options.minutes))
+    seconds = 60 * (_MINUTES if options.minutes is None else options.minutes)
+    task = asyncio.create_task(laboratory.run(itertools.islice(schedule, options.steps), seconds, within))
     for number in (signal.SIGINT, signal.SIGTERM):
         asyncio.get_running_loop().add_signal_handler(number, task.cancel)
     try:

@@ -3,7 +3,6 @@
 import asyncio
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
-from signal import SIGKILL
 
 from tests.faults import process_samples
 from tests.faults.history import ProcessState, Recorder, now
@@ -29,7 +28,7 @@ class Processes:
     def __init__(self, cluster: Cluster, recorder: Recorder) -> None:
         self._cluster = cluster
         self._recorder = recorder
-        # By host: how many ends are recorded; without an entry it was not ready yet.
+        # By host: how many ends are known; without an entry it was not ready yet.
         self._ends: dict[str, int] = {}
 
     async def look(self) -> None:
@@ -48,14 +47,14 @@ class Processes:
             await self._cluster.wait_ready([name])
             state = "ready"
         finally:
-            codes = self._cluster.hosts[name].exit_codes
+            ends = self._cluster.hosts[name].ends
             known = self._ends.get(name)
-            for code in codes[known or 0 :]:
-                # The laboratory stops and kills; any other end is the process's own.
-                self._add(name, "ended", code, expected=code in (0, -SIGKILL))
-            if state != "ready" or known != len(codes):
+            # Before everything was ready for the first time, a process may end because another one is not there yet.
+            for end in ends[known:] if known is not None else ():
+                self._add(name, "ended", end.code, expected=not end.by_itself)
+            if state != "ready" or known != len(ends):
                 self._add(name, state)
-            self._ends[name] = len(codes)
+            self._ends[name] = len(ends)
 
     def _add(self, name: str, state: str, code: int = 0, *, expected: bool = False) -> None:
         self._recorder.add(ProcessState(process=name, at=now(), state=state, exit_code=code, expected=expected))

@@ -149,6 +149,12 @@ class Cluster:
         tools = self._program(self.compose.services["operator-tools"], self._tree_of(name))
         return await self.hosts[name].run(*tools.command[: -len(_STATUS)], *arguments, program=tools, with_errors=False)
 
+    def show_logs(self) -> None:
+        """Prints the ends of the logs of all hosts."""
+        for host in self.hosts.values():
+            sys.stdout.write("".join(f"{line}\n" for line in host.last_lines()))
+        sys.stdout.flush()
+
     async def _start_after_dependencies(self, name: str) -> None:
         for other, condition in self.services[name].depends_on.items():
             if condition == "service_completed_successfully":

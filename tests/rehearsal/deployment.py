@@ -13,6 +13,7 @@ from tests.rehearsal.people import Site
 
 MAIL_PORT, HTTPS_PORT = 1025, 8443
 _READY_AGAIN = 120.0
+_SECRETS_WITHIN = 120.0
 _ATTEMPTS = 5
 
 
@@ -46,6 +47,7 @@ class Deployment:
             capture_output=True,
             text=True,
             check=False,
+            timeout=_SECRETS_WITHIN,
         )
         assert done.returncode == 0, done.stderr
         own_secrets(self.secrets / "postgres")

@@ -18,6 +18,8 @@ ENTER = Path(__file__).with_name("enter_host.py")
 _PAUSE = "import sys; sys.stdout.write('ready\\n'); sys.stdout.flush(); sys.stdin.read()"
 # Seconds before the first restart; doubled with each, up to the longest.
 _FIRST_PAUSE, _LONGEST_PAUSE = 0.2, 5.0
+# What is shown of each log after a failure.
+_LAST_LINES, _LONGEST_LINE = 15, 400
 
 
 class Program(msgspec.Struct, frozen=True, kw_only=True):
@@ -37,19 +39,34 @@ class Program(msgspec.Struct, frozen=True, kw_only=True):
     restart: str = "no"
 
 
+class End(msgspec.Struct, frozen=True):
+    """How a program ended."""
+
+    code: int
+    # Whether nobody stopped or killed it, or it answered a stop with an error.
+    by_itself: bool
+
+
 class Host:
     def __init__(self, name: str, program: Program, folder: Path, resolv_conf: Path) -> None:
         self.name = name
         self.program = program
         self.log_file = folder / f"{name}.log"
+        # What other commands on the host print to standard error while their output is read.
+        self.errors_file = folder / f"{name}.errors.log"
         self.restarts = 0
-        # Exit codes of programs that ended by themselves or were stopped, not of those that were killed on purpose.
-        self.exit_codes: list[int] = []
+        # Of programs that ended by themselves, were stopped or crashed, not of those that `kill` ended.
+        self.ends: list[End] = []
         self._resolv_conf = resolv_conf
         self._namespace: asyncio.subprocess.Process | None = None
         self._process: asyncio.subprocess.Process | None = None
         self._wanted = False
+        self._is_crashed = False
         self._keeper: asyncio.Task[None] | None = None
+
+    @property
+    def exit_codes(self) -> list[int]:
+        return [end.code for end in self.ends]
 
     @property
     def is_running(self) -> bool:
@@ -114,7 +131,7 @@ class Host:
             self._kill_all()
             code = await self._process.wait()
         await self._ended()
-        self.exit_codes.append(code)
+        self.ends.append(End(code, by_itself=code not in (0, -signal.SIGKILL)))
         return code
 
     async def kill(self) -> None:
@@ -127,6 +144,7 @@ class Host:
 
     async def crash(self) -> None:
         """Ends every process of the host at once; the program is started again as its container would be."""
+        self._is_crashed = True
         self._kill_all()
 
     async def wait(self) -> int:
@@ -145,13 +163,22 @@ class Host:
         """Runs another command on the host, with its program's mounts and settings; returns exit code and output.
 
         `program`: whose mounts and settings to use in place of those; `with_errors`: whether the output has what goes
-        to standard error.
+        to standard error, which is in `errors_file` otherwise.
         """
-        errors = asyncio.subprocess.STDOUT if with_errors else asyncio.subprocess.DEVNULL
-        process = await self._spawn(command, asyncio.subprocess.PIPE, environment or {}, program, errors)
+        with self.errors_file.open("ab") as file:
+            errors = asyncio.subprocess.STDOUT if with_errors else file.fileno()
+            process = await self._spawn(command, asyncio.subprocess.PIPE, environment or {}, program, errors)
         output, _ = await process.communicate()
         assert process.returncode is not None
         return process.returncode, output.decode(errors="replace")
+
+    def last_lines(self) -> list[str]:
+        """The ends of the host's logs, for a report of a failure."""
+        lines = [f"--- {self.name}: exit codes {self.exit_codes}, {self.restarts} restarts"]
+        for path in (self.log_file, self.errors_file):
+            if path.exists():
+                lines += path.read_text(errors="replace").splitlines()[-_LAST_LINES:]
+        return [line[:_LONGEST_LINE] for line in lines]
 
     def signal_all(self, number: signal.Signals) -> None:
         """Sends a signal to every process of the host, such as SIGSTOP and SIGCONT."""
@@ -168,7 +195,7 @@ class Host:
             code = await self._process.wait()
             if not self._wanted:
                 return
-            self.exit_codes.append(code)
+            self.ends.append(End(code, by_itself=not self._is_crashed))
             again = self.program.restart in ("always", "unless-stopped") or (
                 self.program.restart == "on-failure" and code != 0
             )
@@ -189,6 +216,7 @@ class Host:
             self._keeper = None
 
     async def _launch(self) -> None:
+        self._is_crashed = False
         with self.log_file.open("ab") as log:
             log.write(f"--- {' '.join(self.program.command)}\n".encode())
             log.flush()

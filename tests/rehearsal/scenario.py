@@ -23,8 +23,7 @@ from tests.upgrade.releases import next_release
 _SOME = 20
 # A call that takes longer than its deadline is an error to the library alone.
 _ERROR = re.compile(r'"level": "(ERROR|CRITICAL)", "logger": "(?!grpclib\.)')
-# What is shown of each host's log after a failure.
-_LAST_LINES, _LONGEST_LINE = 15, 400
+_LONGEST_LINE = 400
 
 
 class Rehearsal:
@@ -46,7 +45,7 @@ class Rehearsal:
             self._say(f"  repeated requests: {dict(self._failures.counts)}")
             self._say(f"  ends of live streams: {dict(self._failures.ends)}")
             traceback.print_exception(error)
-            self._show_logs()
+            self.cluster.show_logs()
             return 1
         finally:
             await self.cluster.close()
@@ -173,15 +172,6 @@ class Rehearsal:
         sys.stdout.flush()
         with (self._folder / "rehearsal.log").open("a") as log:
             log.write(f"{line}\n")
-
-    def _show_logs(self) -> None:
-        """Prints the ends of the logs of all hosts."""
-        for name, host in self.cluster.hosts.items():
-            if not host.log_file.exists():
-                continue
-            lines = host.log_file.read_text(errors="replace").splitlines()[-_LAST_LINES:]
-            state = f"--- {name}: exit codes {host.exit_codes}, {host.restarts} restarts"
-            sys.stdout.write("".join(f"{line[:_LONGEST_LINE]}\n" for line in (state, *lines)))
 
 
 def _reason(error: BaseException) -> str:

@@ -27,6 +27,9 @@ class Activity:
     def stop(self) -> None:
         self.stopping.set()
 
+    async def until_mailed(self) -> None:
+        """Waits for the mails that its work has caused."""
+
     @property
     def pairs(self) -> list[tuple[Account, Account]]:
         """Each of two friends with the other."""

@@ -34,7 +34,9 @@ class Plan(msgspec.Struct, frozen=True, kw_only=True):
     # How long followers may take to receive what is left at the end.
     delivered_within: float = 60.0
     # How long a writer may take at the end to get its last answer.
-    answered_within: float = 90.0
+    answered_within: float = 180.0
+    # How long the mails of the last registrations may take.
+    mailed_within: float = 60.0
 
 
 class Traffic:
@@ -138,11 +140,20 @@ class Traffic:
         self._gateways.recorder.add(FinalConversation(reader=account.user_id, other=other.user_id, messages=messages))
 
     async def _deliver_rest(self) -> None:
-        """Waits until all followers have all messages; the checker says what is missing after the time."""
+        """Waits until followers have all messages, and registered addresses their mails.
+
+        The checker says what is missing after the time.
+        """
         try:
             async with asyncio.timeout(self.plan.delivered_within):
                 while not all(friends.have_all for friends in self.friends):
                     await asyncio.sleep(_POLL)
+        except TimeoutError:
+            pass
+        try:
+            async with asyncio.timeout(self.plan.mailed_within):
+                for activity in self._activities:
+                    await activity.until_mailed()
         except TimeoutError:
             pass
         for friends in self.friends:

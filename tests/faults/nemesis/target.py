@@ -15,7 +15,7 @@ from tests.rehearsal.cluster import Cluster
 from tests.rehearsal.deployment import Deployment
 
 _NAME, _STORE, _SYSTEM = "laboratory", "STORE", "$SYS"
-_WHOLE_WITHIN = 120.0
+_WHOLE_WITHIN = 300.0
 _ANSWER_WITHIN = 2.0
 
 

@@ -9,13 +9,14 @@ import pytest
 from tests.faults.history import ProcessState, Recorder, read
 from tests.faults.processes import Processes
 from tests.rehearsal.cluster import Cluster
+from tests.rehearsal.host import End
 
 
 class _Hosts:
     """Hosts with exit codes, each ready or not."""
 
     def __init__(self, *names: str) -> None:
-        self.hosts = {name: SimpleNamespace(exit_codes=[]) for name in names}
+        self.hosts = {name: SimpleNamespace(ends=[]) for name in names}
         self.not_ready: set[str] = set()
 
     def ours(self) -> list[str]:
@@ -36,13 +37,13 @@ async def test_a_process_is_recorded_once_ready_and_again_after_each_end(tmp_pat
         processes = Processes(cast(Cluster, hosts), recorder)
         await processes.look()
         await processes.look()
-        hosts.hosts["auth-1"].exit_codes += [-9, 1]
+        hosts.hosts["auth-1"].ends += [End(-9, by_itself=False), End(0, by_itself=True)]
         await processes.look()
     assert states(tmp_path) == [
         ("auth-1", "ready", 0, False),
         ("auth-2", "ready", 0, False),
         ("auth-1", "ended", -9, True),
-        ("auth-1", "ended", 1, False),
+        ("auth-1", "ended", 0, False),
         ("auth-1", "ready", 0, False),
     ]
 
@@ -56,3 +57,11 @@ async def test_a_process_that_does_not_become_ready_is_recorded_so(tmp_path: Pat
         with pytest.raises(ExceptionGroup):
             await processes.look()
     assert states(tmp_path)[-1] == ("auth-1", "not_ready", 0, False)
+
+
+async def test_ends_before_a_process_was_ready_for_the_first_time_are_not_recorded(tmp_path: Path) -> None:
+    hosts = _Hosts("auth-1")
+    hosts.hosts["auth-1"].ends.append(End(1, by_itself=True))
+    with Recorder(tmp_path) as recorder:
+        await Processes(cast(Cluster, hosts), recorder).look()
+    assert states(tmp_path) == [("auth-1", "ready", 0, False)]
