@@ -62,7 +62,7 @@ class KeyValue:
                 key_of(self._bucket, key), value, timeout=self._patience, headers=headers
             )
             ack = publish_ack.decode(answer.data)
-            if publish_ack.needs_lookup(ack):
+            if publish_ack.is_conflict(ack):
                 raise Changed(key)
             if ack.error is not None:
                 raise Unavailable from Refused(ack.error)

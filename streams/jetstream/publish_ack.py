@@ -44,6 +44,11 @@ def is_incomplete(ack: Ack) -> bool:
     return ack.error is not None and ack.error.err_code == _INCOMPLETE_BATCH
 
 
+def is_conflict(ack: Ack) -> bool:
+    """Whether the condition did not hold: nothing is stored."""
+    return ack.error is not None and ack.error.err_code in _CONFLICTS
+
+
 def needs_lookup(ack: Ack) -> bool:
     """Whether the events may already be stored, or another writer's in their place: only a lookup can tell."""
     return ack.duplicate or (ack.error is not None and ack.error.err_code in _CONFLICTS | {_REPEATED_BATCH})

@@ -8,9 +8,11 @@ A retry is a value with the state `retrying`: the reaction consumes the changes 
 of the service's replicas attempts it, also when all of them are down at the moment.
 """
 
+import asyncio
 import logging
 from collections import Counter
 from collections.abc import AsyncGenerator
+from contextlib import aclosing
 from datetime import datetime
 from typing import NamedTuple, Self
 
@@ -62,8 +64,9 @@ class ParkedEvent(msgspec.Struct, frozen=True, kw_only=True):
     stream: str
     sequence: int
     subject: str
-    # Empty if it is not one of our events.
+    # Both empty if it is not one of our events; the id also of those that an earlier release has parked.
     type: str
+    event_id: str = ""
     # `parked`, `retrying`, `applied` or `discarded`; a later release may have others, which count as not settled.
     state: str
     # Why the last attempt failed.
@@ -83,6 +86,10 @@ class ParkedEvent(msgspec.Struct, frozen=True, kw_only=True):
     def id(self) -> ParkedId:
         return ParkedId(self.reaction, self.stream, self.sequence)
 
+    def is_of(self, message: Message) -> bool:
+        """Whether this is the message's event, not another one at the same sequence that the stream has lost since."""
+        return self.subject == message.subject and self.event_id in ("", _type_and_id(message)[1])
+
     @property
     def is_settled(self) -> bool:
         return self.state in ("applied", "discarded")
@@ -97,9 +104,17 @@ class ParkedEvents:
         self._stream = stream_of_bucket(self._bucket)
         self._values = KeyValue(nc, self._bucket, patience=patience)
         self._jetstream = JetStream(nc, patience=patience)
-        # The parked events by reaction, as of that sequence of the bucket's stream; None: there is no bucket.
-        self._counts: Counter[str] = Counter()
-        self._counted_at: int | None = None
+        # The reactions of the events that are not settled, by the subject of the value, up to that sequence of the
+        # bucket's stream.
+        self._not_settled: dict[str, str] = {}
+        self._read_up_to = 0
+        self._counting = asyncio.Lock()
+
+    @classmethod
+    def of(cls, nc: Client, service: str) -> Self:
+        """The connection's view of them, which keeps what it has counted as long as the connection lasts."""
+        shared: dict[str, Self] = vars(nc)
+        return shared.setdefault(f"_vestnik_parked_{service}", cls(nc, service))
 
     async def get(self, parked: ParkedId) -> ParkedEvent | None:
         """The event from the leader's copy; None if it was never parked, or settled long ago.
@@ -123,47 +138,53 @@ class ParkedEvents:
         Raises:
             Unavailable: the event store does not answer.
         """
-        after, more = 0, True
-        while more:
-            try:
-                messages, more = await self._jetstream.many(self._stream, key_of(self._bucket, ">"), after)
-            except RequestFailed as failure:
-                raise Unavailable from failure
-            for message in messages:
-                after = message.sequence
+        if await self._last_sequence() is None:
+            return
+        async with aclosing(self._values_after(0)) as messages:
+            async for message in messages:
                 if (parked := decode_parked(message)) is not None:
                     yield parked
 
     async def counts(self) -> Counter[str]:
-        """How many events each reaction has parked; read again only after a change.
+        """How many events each reaction has parked; reads only what was changed since the last call.
 
         Raises:
             Unavailable: the event store does not answer.
         """
-        try:
-            last = await self._jetstream.last_sequence(self._stream)
-        except (Refused, RequestFailed) as failure:
-            raise Unavailable from failure
-        if last != self._counted_at:
-            self._counts = Counter()
-            if last is not None:
-                self._counts.update([parked.reaction async for parked in self.all() if not parked.is_settled])
-            self._counted_at = last
-        return self._counts
+        async with self._counting:
+            last = await self._last_sequence()
+            if last is None or last < self._read_up_to:
+                # There is no bucket, or it is another one.
+                self._not_settled, self._read_up_to = {}, 0
+            if last is not None and last > self._read_up_to:
+                await self._read_changes()
+            return Counter(self._not_settled.values())
 
-    async def park(self, durable: Durable, message: Message, event_type: str, error: str, attempts: int) -> None:
+    async def is_parked(self, durable: Durable, message: Message) -> bool:
+        """Whether the event is parked, or was settled.
+
+        Raises:
+            Unavailable: the event store does not answer.
+        """
+        stored = await self.get(ParkedId(durable.name, message.stream, message.sequence))
+        return stored is not None and stored.is_of(message)
+
+    async def park(self, durable: Durable, message: Message, error: str, attempts: int) -> None:
         """Parks an event, unless it is parked already.
 
         Raises:
+            Changed: it was changed meanwhile.
             Unavailable: it is unknown whether it is parked, or the bucket is full.
         """
         at = now()
+        event_type, event_id = _type_and_id(message)
         parked = ParkedEvent(
             reaction=durable.name,
             stream=message.stream,
             sequence=message.sequence,
             subject=message.subject,
             type=event_type,
+            event_id=event_id,
             state="parked",
             error=error[:_LONGEST_ERROR],
             attempts=attempts,
@@ -173,7 +194,11 @@ class ParkedEvents:
         try:
             await self._put(parked)
         except Changed:
-            return
+            stored = await self.get(parked.id)
+            if stored is None or stored.is_of(message):
+                return
+            # Of an event at the same sequence that the stream has lost since.
+            await self._put(msgspec.structs.replace(parked, revision=stored.revision))
 
     async def request_retry(self, parked: ParkedEvent) -> ParkedEvent:
         """Has the reaction attempt the event again.
@@ -215,6 +240,34 @@ class ParkedEvents:
             )
         )
 
+    async def _last_sequence(self) -> int | None:
+        try:
+            return await self._jetstream.last_sequence(self._stream)
+        except (Refused, RequestFailed) as failure:
+            raise Unavailable from failure
+
+    async def _values_after(self, after: int) -> AsyncGenerator[Message, None]:
+        """The last values of the keys; of a replica that may lack the newest ones."""
+        more = True
+        while more:
+            try:
+                messages, more = await self._jetstream.many(self._stream, key_of(self._bucket, ">"), after)
+            except RequestFailed as failure:
+                raise Unavailable from failure
+            for message in messages:
+                after = message.sequence
+                yield message
+
+    async def _read_changes(self) -> None:
+        async with aclosing(self._values_after(self._read_up_to)) as messages:
+            async for message in messages:
+                parked = decode_parked(message)
+                if parked is None or parked.is_settled:
+                    self._not_settled.pop(message.subject, None)
+                else:
+                    self._not_settled[message.subject] = parked.reaction
+                self._read_up_to = message.sequence
+
     async def _put(self, parked: ParkedEvent) -> ParkedEvent:
         stored = msgspec.structs.replace(parked, revision=0)
         revision = await self._values.put_if(
@@ -236,6 +289,14 @@ def decode_parked(message: Message) -> ParkedEvent | None:
         _LOG.warning("the parked event at %s cannot be read: %s", message.subject, error)
         return None
     return msgspec.structs.replace(parked, revision=message.sequence)
+
+
+def _type_and_id(message: Message) -> tuple[str, str]:
+    try:
+        envelope = message.envelope()
+    except msgspec.DecodeError:
+        return "", ""
+    return envelope.type, envelope.id
 
 
 def _key(parked: ParkedId) -> str:

@@ -27,7 +27,7 @@ from streams.jetstream.requests import RequestFailed
 from streams.message import Message
 from streams.reactions.consumer import DurableConsumer
 from streams.reactions.metrics import ATTEMPTS, LAG, PARKED, SECONDS, WAITING
-from streams.reactions.parked import ParkedEvent, ParkedEvents, ParkedId, decode_parked
+from streams.reactions.parked import ParkedEvent, ParkedEvents, decode_parked
 from streams.reactions.retries import DEFAULT_RETRIES, Retries, RetryLater, UnknownEvent, may_pass
 from streams.reactions.status import consumer_state
 from streams.reader import Reader
@@ -71,7 +71,7 @@ class EventReactor:
         self._react = react
         self._at_once = at_once
         self._retries = retries
-        self._parked = ParkedEvents(nc, durable.service)
+        self._parked = ParkedEvents.of(nc, durable.service)
         self._events = DurableConsumer(nc, durable, ack_wait=ack_wait)
         self._requested = DurableConsumer(nc, retries_of(durable), ack_wait=ack_wait)
 
@@ -121,7 +121,7 @@ class EventReactor:
         message = Message(self._durable.stream, delivered.metadata.sequence.stream, delivered.subject, delivered.data)
         try:
             # Parked by a process that failed, or lost its connection, before the acknowledgement.
-            if attempt > self._retries.tries and await self._is_parked(message):
+            if attempt > self._retries.tries and await self._parked.is_parked(self._durable, message):
                 await delivered.ack()
                 return
             await self._attempt(message)
@@ -168,18 +168,11 @@ class EventReactor:
             if span is not None:
                 span.end(failure)
 
-    async def _is_parked(self, message: Message) -> bool:
-        return await self._parked.get(ParkedId(self._durable.name, message.stream, message.sequence)) is not None
-
     async def _park(self, message: Message, error: Exception, attempts: int) -> bool:
         """Parks the event; false if that is not possible now."""
         try:
-            event_type = message.envelope().type
-        except msgspec.DecodeError:
-            event_type = ""
-        try:
-            await self._parked.park(self._durable, message, event_type, _described(error), attempts)
-        except Unavailable as refusal:
+            await self._parked.park(self._durable, message, _described(error), attempts)
+        except (Changed, Unavailable) as refusal:
             _LOG.warning(
                 "%s cannot park event %d: %s", self._durable.name, message.sequence, refusal.__cause__ or refusal
             )
@@ -277,6 +270,7 @@ async def _shielded(handling: Awaitable[None]) -> None:
 
 
 def _described(error: Exception) -> str:
-    text = str(error)
+    # The first line only: in errors of the database, others quote values of rows.
+    text = str(error).partition("\n")[0]
     name = type(error).__name__
     return f"{name}: {text}" if text else name

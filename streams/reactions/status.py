@@ -89,9 +89,7 @@ async def reaction_statuses(nc: Client, durables: Iterable[Durable], *, patience
     durables = list(durables)
     services = sorted({durable.service for durable in durables})
     parked: Counter[str] = Counter()
-    for counts in await asyncio.gather(
-        *(ParkedEvents(nc, service, patience=patience).counts() for service in services)
-    ):
+    for counts in await asyncio.gather(*(ParkedEvents.of(nc, service).counts() for service in services)):
         parked.update(counts)
     return list(await asyncio.gather(*(_status(jetstream, durable, parked[durable.name]) for durable in durables)))
 

@@ -9,7 +9,6 @@ import nats as nats_py
 from nats.aio.client import Client
 
 from contracts.durable_consumers import PROFILE_CREATION
-from contracts.events.user import UserCreated
 from contracts.subjects import AUTH, conversation, user
 from contracts.values.ids import pair_id
 from infra.runtime.run_file import find
@@ -40,7 +39,7 @@ async def parked(api: Api, sequence: int) -> str:
     """Parks an event of AUTH as profile creation does, though its effect can be done; the dead letter's id."""
     async with connected(api, "profile") as client:
         message = Message(AUTH, sequence, user("x"), b"")
-        await ParkedEvents(client, "profile").park(PROFILE_CREATION, message, UserCreated.TYPE, "a test", 10)
+        await ParkedEvents(client, "profile").park(PROFILE_CREATION, message, "a test", 10)
     return str(ParkedId(PROFILE_CREATION.name, AUTH, sequence))
 
 

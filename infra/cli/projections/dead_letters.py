@@ -21,6 +21,7 @@ from infra.cli.events.events import Aggregate
 from infra.cli.output import tables
 from infra.cli.projections.dead_letter_output import line, print_letter, print_retried
 from infra.cli.projections.reaction_letters import AnyId, Id, matches, parked_events, parted, reaction_letters
+from infra.operator_errors import OperatorError
 from infra.runtime.connections import connect_nats
 from infra.runtime.run_file import with_running_addresses
 from infra.security.service_schemas import ServiceSchemas
@@ -36,11 +37,11 @@ from projections.engine.storage.connections import connect, database_unavailable
 from projections.engine.storage.dead_letters import LetterId
 from projections.engine.storage.schema import ensure_schema
 from projections.registry import UnknownProjection, choose
-from services.operator.dead_letters.parked_events import to_letter
+from services.operator.dead_letters.parked_events import ReactionLetters, to_letter
 from services.operator.dead_letters.views import Letter, LetterWithEvent, event_of, of_discard, of_letter
 from streams.jetstream.api import JetStream
 from streams.log import Log
-from streams.reactions.parked import ParkedId
+from streams.reactions.parked import ParkedEvent, ParkedId
 
 # Seconds to wait for a stream, while the build's writer may be waiting for this command.
 _PATIENCE = 5.0
@@ -71,7 +72,8 @@ def dead_letters() -> None:
 @click.option(
     "--state",
     type=click.Choice(["failed", "parked", "discarded"]),
-    help="Only these; by default all except discarded ones.",
+    help="Only these; by default all except discarded ones. Events that a reaction has parked are `failed`, or"
+    " `retrying`; `parked` ones wait for a failed one of a projection.",
 )
 @click.option("--type", "event_type", metavar="TYPE", help="Only events of this type, such as `message.sent`.")
 @click.option("--aggregate", type=Aggregate(), help="Only events of this aggregate.")
@@ -118,17 +120,30 @@ async def _list(
 async def _found(
     settings: Settings, letter_filter: DeadLetterFilter, reactions: tuple[str, ...] | None, *, discarded: bool
 ) -> AsyncGenerator[Letter, None]:
+    """
+    Raises:
+        OperatorError: those of reactions cannot be read; after all others.
+    """
+    failure: OperatorError | None = None
     if letter_filter.state != "parked" and reactions != ():
-        async with _nats(settings) as nc, aclosing(reaction_letters(nc).list(reactions, discarded=discarded)) as events:
-            async for parked in events:
-                if matches(letter := to_letter(parked), letter_filter):
-                    yield letter
+        try:
+            async with (
+                _nats(settings) as nc,
+                aclosing(reaction_letters(nc).list(reactions, discarded=discarded)) as events,
+            ):
+                async for parked in events:
+                    if matches(letter := to_letter(parked), letter_filter):
+                        yield letter
+        except OperatorError as error:
+            failure = error
     if letter_filter.projections != []:
         async with aclosing(
             _discarded(settings, letter_filter) if discarded else _kept(settings, letter_filter)
         ) as letters:
             async for letter in letters:
                 yield letter
+    if failure is not None:
+        raise failure
 
 
 async def _kept(settings: Settings, letter_filter: DeadLetterFilter) -> AsyncGenerator[Letter, None]:
@@ -226,7 +241,7 @@ async def _retry(
     async with AsyncExitStack() as stack:
         nc = await stack.enter_async_context(_nats(settings))
         reactions = reaction_letters(nc)
-        waiting = await parked_events(reactions, parked)
+        waiting, refused = await _waiting(reactions, parked)
         chosen: list[tuple[Connection, list[tuple[type[Projection], DeadLetterRow]]]] = []
         # All are checked before any is retried, so that a typo changes nothing.
         for database_url, selectors in by_url.items():
@@ -235,11 +250,27 @@ async def _retry(
         log = Log(nc, patience=_PATIENCE)
         async with acting(settings, nc, "dead_letter.retry", target=target, reason=reason) as act:
             retried = [outcome for conn, letters in chosen for outcome in await retry_all(conn, log, letters)]
-            retried += [await reactions.retry(event) for event in waiting]
+            retried += [await reactions.retry(event) for event in waiting] + refused
             left = [outcome.id for outcome in retried if outcome.outcome != "applied"]
             if left:
                 act.ends("failed", f"not applied: {', '.join(left)}")
             return retried
+
+
+async def _waiting(
+    reactions: ReactionLetters, parked: tuple[ParkedId, ...] | tuple[str, ...] | None
+) -> tuple[list[ParkedEvent], list[Retried]]:
+    """The parked events to retry. If they are all and cannot be read, the refusal: dead letters of projections can be
+    retried nevertheless.
+    """
+    try:
+        return await parked_events(reactions, parked), []
+    except OperatorError as failure:
+        if parked is not None:
+            raise
+        click.echo(f"vestnik: {failure}", err=True)
+        refused = Retried(id="reactions", outcome="refused", applied=0, left=0, failed_id=None, reason=str(failure))
+        return [], [refused]
 
 
 async def _heads(

@@ -118,7 +118,8 @@ class Retried(msgspec.Struct, frozen=True, kw_only=True):
 
     id: str
     # `applied`: all were applied; `failed`: the one of `failed_id` failed again, those before it were applied;
-    # `refused`: the first remaining one could not be tried now; `requested`: of a reaction, it has not been tried yet.
+    # `refused`: the first remaining one could not be tried now; `requested`: of a reaction, it has not been tried yet;
+    # `discarded`: of a reaction, by this act or another operator.
     outcome: str
     # Number of events applied, and of those remaining.
     applied: int

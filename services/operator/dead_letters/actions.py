@@ -8,6 +8,7 @@ import msgspec
 from nats.aio.client import Client as NATS
 from psycopg import Error as DatabaseError
 
+from contracts.errors import VestnikError
 from infra.operator_errors import OperatorError
 from infra.security.service_schemas import CachedSchemas
 from projections.engine.dead_letters import discards, queries, resolution
@@ -38,6 +39,8 @@ class LettersFound(msgspec.Struct, frozen=True):
     items: list[Letter]
     # Whether there are more.
     more: bool
+    # Why those of projections or of reactions cannot be read, if others can.
+    missing: str = ""
 
 
 class DeadLetters:
@@ -52,24 +55,51 @@ class DeadLetters:
         # One action at a time: concurrent ones would only wait for each other in the database.
         self._turn = asyncio.Lock()
 
-    async def list(self, *, discarded: bool, limit: int) -> LettersFound:
-        """Dead letters of reactions and of the builds in use, or the discarded ones."""
-        letters: list[Letter] = []
-        async with aclosing(self._reactions.list(discarded=discarded)) as parked_events:
-            async for parked in parked_events:
-                if len(letters) == limit:
-                    return LettersFound(letters, more=True)
-                letters.append(to_letter(parked))
+    async def _of_projections(self, *, discarded: bool, limit: int) -> list[Letter]:
+        """One more than the limit if there are more."""
         if discarded:
-            letters += [of_discard(discard) for discard in await queries.discarded(self._nc, _ALL)]
-            return LettersFound(letters[:limit], more=len(letters) > limit)
+            return [of_discard(discard) for discard in await queries.discarded(self._nc, _ALL)][: limit + 1]
+        letters: list[Letter] = []
         for database_url in (await self._schemas.get()).urls():
             async with _database(database_url) as conn, aclosing(queries.list_dead_letters(conn, _ALL)) as source:
                 async for letter in source:
-                    if len(letters) == limit:
-                        return LettersFound(letters, more=True)
+                    if len(letters) > limit:
+                        return letters
                     letters.append(of_letter(letter))
-        return LettersFound(letters, more=False)
+        return letters
+
+    async def _of_reactions(self, *, discarded: bool, limit: int) -> list[Letter]:
+        """As `_of_projections`."""
+        letters: list[Letter] = []
+        async with aclosing(self._reactions.list(discarded=discarded)) as parked_events:
+            async for parked in parked_events:
+                if len(letters) > limit:
+                    break
+                letters.append(to_letter(parked))
+        return letters
+
+    async def list(self, *, discarded: bool, limit: int) -> LettersFound:
+        """Dead letters of the builds in use and of reactions, or the discarded ones.
+
+        Where both are many, each gets half of the limit. If only one kind can be read, the other is missing.
+
+        Raises:
+            OperatorError, VestnikError: neither can be read.
+        """
+        kinds: list[list[Letter]] = []
+        failures: list[OperatorError | VestnikError] = []
+        for read in (self._of_projections, self._of_reactions):
+            try:
+                kinds.append(await read(discarded=discarded, limit=limit))
+            except (OperatorError, VestnikError) as failure:
+                kinds.append([])
+                failures.append(failure)
+        if len(failures) == len(kinds):
+            raise failures[0]
+        letters, parked = kinds
+        items = letters[: max(limit // 2, limit - len(parked))]
+        items += parked[: limit - len(items)]
+        return LettersFound(items, more=len(letters) + len(parked) > len(items), missing="".join(map(str, failures)))
 
     async def get(self, letter_id: LetterId | ParkedId) -> LetterWithEvent:
         """Returns a dead letter with its event, personal fields redacted.

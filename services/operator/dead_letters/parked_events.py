@@ -172,8 +172,10 @@ def to_letter(parked: ParkedEvent) -> Letter:
 
 def _outcome(parked: ParkedEvent) -> Retried:
     match parked.state:
-        case "applied" | "discarded":
+        case "applied":
             outcome, reason = "applied", None
+        case "discarded":
+            outcome, reason = "discarded", f"discarded by {parked.discarded_by}: {parked.reason}"
         case "retrying":
             outcome, reason = "requested", "the reaction has not attempted it yet; it does so as soon as it can"
         case _:

@@ -4,6 +4,8 @@ import asyncio
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager, suppress
 from datetime import timedelta
+from itertools import pairwise
+from unittest.mock import AsyncMock
 
 import msgspec
 import pytest
@@ -14,7 +16,7 @@ from nats.js.api import ConsumerConfig, DeliverPolicy
 from nats.js.errors import NotFoundError
 
 from contracts.durable_consumers import SESSION_ALERTS, Durable
-from contracts.envelope import Provenance, Recorded, seal
+from contracts.envelope import Provenance, Recorded, encode, seal
 from contracts.errors import Unavailable
 from contracts.events.event import Event
 from contracts.events.user import UserCreated
@@ -23,6 +25,7 @@ from contracts.values.ids import new_id
 from streams.jetstream.api import JetStream
 from streams.jetstream.key_value import Changed, KeyValue
 from streams.log import Append, Log
+from streams.message import Message
 from streams.reactions.parked import ParkedEvent, ParkedEvents, ParkedId
 from streams.reactions.reactor import EventReactor
 from streams.reactions.retries import Retries, RetryLater
@@ -302,6 +305,37 @@ async def test_values_of_another_release_stop_no_reaction(failing: Failing, stre
         await failing.until(lambda events: [event.state for event in events] == ["waits-for-moon", "applied"])
 
 
+async def test_an_event_at_the_sequence_of_one_that_the_stream_has_lost_is_parked_too(failing: Failing) -> None:
+    def stored_first(user_id: str) -> Message:
+        event = UserCreated(username="anna", display_name="Anna")
+        envelope = seal(event, aggregate_id=user_id, version=1, provenance=Provenance())
+        return Message(AUTH, 1, user(user_id), encode(envelope))
+
+    anna = new_id()
+    for before, message in pairwise((stored_first(anna), stored_first(anna), stored_first(new_id()))):
+        for _ in range(2):
+            await failing.parked.park(EVERYTHING, before, "a test", 10)
+        (parked,) = [parked async for parked in failing.parked.all()]
+        await failing.parked.discard(parked, "a test", "boris")
+        assert await failing.parked.is_parked(EVERYTHING, before)
+        assert not await failing.parked.is_parked(EVERYTHING, message)
+        await failing.parked.park(EVERYTHING, message, "another test", 10)
+        (parked,) = [parked async for parked in failing.parked.all()]
+        assert (parked.state, parked.subject, parked.error) == ("parked", message.subject, "another test")
+
+
+async def test_a_count_from_a_replica_that_lags_is_made_good(failing: Failing, monkeypatch: pytest.MonkeyPatch) -> None:
+    await failing.user_created(ZeroDivisionError())
+    async with failing.running():
+        (parked,) = await failing.until(lambda events: len(events) == 1)
+    with monkeypatch.context() as lagging:
+        lagging.setattr(JetStream, "many", AsyncMock(return_value=([], False)))
+        assert (await failing.parked.counts())[EVERYTHING.name] == 0
+    assert (await failing.parked.counts())[EVERYTHING.name] == 1
+    await failing.parked.discard(parked, "a test", "boris")
+    assert (await failing.parked.counts())[EVERYTHING.name] == 0
+
+
 async def test_a_full_bucket_parks_no_more_but_its_events_can_be_settled(streams: Client) -> None:
     bucket = parked_by("auth")
     await ensure_stream(streams, settings_of_bucket(bucket, replicas=1) | {"max_msgs": 1})
@@ -329,6 +363,8 @@ async def test_without_a_bucket_nothing_is_parked_and_nothing_is_lost(streams: C
             while failing.attempts.get(bad, 0) < 5:
                 await asyncio.sleep(0.02)
         assert await failing.parked.get(ParkedId(EVERYTHING.name, AUTH, 1)) is None
+        assert [parked async for parked in failing.parked.all()] == []
+        assert not await failing.parked.counts()
         del failing.errors[bad]
         await failing.until_done(bad)
 

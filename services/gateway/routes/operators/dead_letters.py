@@ -66,6 +66,7 @@ class DeadLetterAndEvent(DeadLetter, frozen=True, kw_only=True):
 class DeadLetters(msgspec.Struct, frozen=True):
     items: list[DeadLetter]
     more: bool
+    missing: Annotated[str, Meta(description="Why those of projections or of reactions are missing; else empty.")] = ""
 
 
 class SettledLetter(msgspec.Struct, frozen=True, kw_only=True):
@@ -75,7 +76,8 @@ class SettledLetter(msgspec.Struct, frozen=True, kw_only=True):
     outcome: Annotated[
         str,
         Meta(
-            description="`applied`, `failed`, `refused`, or of a reaction `requested`: it has not been attempted yet."
+            description="`applied`, `failed`, `refused`, or of a reaction `requested` (it has not been attempted yet)"
+            " or `discarded`."
         ),
     ]
     applied: int

@@ -1,4 +1,4 @@
-"""A discard through the page: final once it is stored."""
+"""Dead letters on the page: the list, whatever cannot be read, and a discard, final once it is stored."""
 
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
@@ -34,3 +34,39 @@ async def test_a_discard_is_final_though_those_behind_it_cannot_be_retried(
     with pytest.raises(Unavailable):
         await DeadLetters(Mock(), Mock(), Mock()).discard(LETTER, "a test", act)
     assert act.is_final is discarded
+
+
+def letters_of(kind: str, number: int) -> AsyncMock:
+    return AsyncMock(return_value=[f"{kind} {place}" for place in range(number)])
+
+
+async def test_projections_and_reactions_share_the_list(monkeypatch: pytest.MonkeyPatch) -> None:
+    for projections, reactions, shown, more in [
+        (3, 2, (3, 2), False),
+        (100, 100, (5, 5), True),
+        (2, 100, (2, 8), True),
+        (11, 0, (10, 0), True),
+        (10, 0, (10, 0), False),
+    ]:
+        monkeypatch.setattr(DeadLetters, "_of_projections", letters_of("projection", projections))
+        monkeypatch.setattr(DeadLetters, "_of_reactions", letters_of("reaction", reactions))
+        found = await DeadLetters(Mock(), Mock(), Mock()).list(discarded=False, limit=10)
+        kinds = [str(letter).split()[0] for letter in found.items]
+        assert (kinds.count("projection"), kinds.count("reaction")) == shown
+        assert (found.more, found.missing) == (more, "")
+
+
+@pytest.mark.parametrize("unreadable", ["_of_projections", "_of_reactions"])
+async def test_what_can_be_read_is_listed_with_why_the_rest_is_missing(
+    monkeypatch: pytest.MonkeyPatch, unreadable: str
+) -> None:
+    monkeypatch.setattr(DeadLetters, "_of_projections", letters_of("projection", 1))
+    monkeypatch.setattr(DeadLetters, "_of_reactions", letters_of("reaction", 1))
+    monkeypatch.setattr(DeadLetters, unreadable, AsyncMock(side_effect=Unavailable("no answer")))
+    letters = DeadLetters(Mock(), Mock(), Mock())
+    found = await letters.list(discarded=False, limit=10)
+    assert (len(found.items), found.more, found.missing) == (1, False, "no answer")
+    for part in ("_of_projections", "_of_reactions"):
+        monkeypatch.setattr(DeadLetters, part, AsyncMock(side_effect=Unavailable("no answer")))
+    with pytest.raises(Unavailable):
+        await letters.list(discarded=False, limit=10)

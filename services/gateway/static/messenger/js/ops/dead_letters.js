@@ -38,9 +38,9 @@ export class Letters {
     const buttons = [[false, "waiting_letters"], [true, "discarded_letters"]].map(([discarded, name]) =>
       el("button", { type: "button", aria: { pressed: String(discarded === this.discarded) }, onclick: () => this.#choose(discarded) }, say(name)));
     this.choices.replaceChildren(...buttons);
-    const { items, more } = this.found ?? { items: [], more: false };
+    const { items, more, missing } = this.found ?? { items: [], more: false, missing: "" };
     const blank = el("div", { class: "blank panel-wide" }, icon("check"), el("strong", {}, say(this.discarded ? "no_discards" : "no_letters")), this.discarded ? "" : say("no_letters_hint"));
-    this.list.replaceChildren(...(items.length ? items.map((one) => this.#letter(one)) : [blank]), more ? el("p", { class: "soft" }, say("more_letters")) : "");
+    this.list.replaceChildren(...(items.length ? items.map((one) => this.#letter(one)) : missing ? [] : [blank]), missing ? el("p", { class: "why" }, say("missing_letters", { why: missing })) : "", more ? el("p", { class: "soft" }, say("more_letters")) : "");
   }
 
   #choose(discarded) {
@@ -66,7 +66,7 @@ export class Letters {
       el("p", { class: "facts" }, facts.filter(Boolean).map((fact) => el("span", {}, fact))),
       el("div", { class: "row-actions" }, show,
         one.state === "failed" && el("button", { type: "button", onclick: ({ target }) => this.#act(target, () => this.#retry(one)) }, say("retry")),
-        one.state === "failed" && el("button", { type: "button", class: "danger", onclick: () => this.#ask(one) }, say("discard"))),
+        ["failed", "retrying"].includes(one.state) && el("button", { type: "button", class: "danger", onclick: () => this.#ask(one) }, say("discard"))),
       place);
   }
 
@@ -104,6 +104,7 @@ export class Letters {
   #told(done) {
     if (done.outcome === "failed") return this.note(say("still", { why: done.reason }));
     if (done.outcome === "requested") return this.note(say("requested"));
+    if (done.outcome === "discarded") return this.note(say("given_up"));
     if (done.outcome === "refused") return this.note(say("refused", { why: done.reason }));
     this.note(say("retried", { n: done.applied }));
   }

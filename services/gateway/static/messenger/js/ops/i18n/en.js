@@ -180,6 +180,7 @@ export default {
   message_number: "number {n} in its conversation",
   messages_in: { one: "{n} message", other: "{n} messages" },
   messenger: "Messenger",
+  missing_letters: "Some are missing: {why}",
   more: "More",
   more_filters: "More filters",
   more_letters: "There are more than these; the command line shows all.",

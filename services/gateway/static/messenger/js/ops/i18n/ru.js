@@ -180,6 +180,7 @@ export default {
   message_number: "{n}-е в переписке",
   messages_in: { one: "{n} сообщение", few: "{n} сообщения", many: "{n} сообщений", other: "{n} сообщения" },
   messenger: "Мессенджер",
+  missing_letters: "Показаны не все: {why}",
   more: "Подробнее",
   more_filters: "Ещё фильтры",
   more_letters: "Показаны не все; полный список — в командной строке.",
