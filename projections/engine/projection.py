@@ -116,6 +116,11 @@ class Projection:
                     f"{cls.at_line(definition.line)}: a table whose rows end has no trigger, since rows are removed at"
                     " any time after their end; use a view"
                 )
+            if definition.kind is Kind.UNIQUE_INDEX and definition.name in cls.expires:
+                raise ValueError(
+                    f"{cls.at_line(definition.line)}: a table whose rows end has no unique index, since a row that has"
+                    " ended, and may or may not have been removed, would keep others from being written"
+                )
         if unknown := cls.expires.keys() - set(tables):
             raise ValueError(f"projection {cls.name}: expires names {min(unknown)}, which is none of its tables")
         instance = cls()

@@ -172,6 +172,10 @@ class Pipeline:
                 return messages[0].stored_ns
         return self._latest.get(stream) if self.pending(stream) else None
 
+    def read_at(self, stream: str) -> float:
+        """Unix time of the stream's last read; events that were stored later may not be known yet."""
+        return self._sources.read_at[stream]
+
     async def _gather(self) -> None:
         deadline = time.monotonic() + _GATHERING_SECONDS
         while self._sources.left >= _BACKLOG and not self._is_full() and (left := deadline - time.monotonic()) > 0:

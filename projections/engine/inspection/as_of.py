@@ -45,7 +45,12 @@ WHERE relnamespace = to_regnamespace(%(schema)s) AND relkind IN ('r', 'p', 'v')
 UNION ALL SELECT 'function', proname::text, oid::bigint FROM pg_proc WHERE pronamespace = to_regnamespace(%(schema)s)
 ORDER BY 3
 """
-_OBJECTS_IN = "SELECT count(*)::int FROM pg_class WHERE relnamespace = to_regnamespace(%s)"
+_OBJECTS_IN = """
+SELECT (
+    (SELECT count(*) FROM pg_class WHERE relnamespace = to_regnamespace(%(schema)s))
+    + (SELECT count(*) FROM pg_proc WHERE pronamespace = to_regnamespace(%(schema)s))
+)::int
+"""
 _COMMENT = "SELECT coalesce(obj_description(to_regnamespace(%s), 'pg_namespace'), '')"
 
 
@@ -242,7 +247,7 @@ async def opened(
 
 
 async def _assert_usable(conn: Connection, schema: str, replace: bool) -> None:
-    cursor = await conn.execute(_OBJECTS_IN, (schema,))
+    cursor = await conn.execute(_OBJECTS_IN, {"schema": schema})
     if await cursor.fetchone() == (0,):
         return
     comment = await _comment(conn, schema)

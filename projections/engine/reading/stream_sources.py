@@ -1,6 +1,7 @@
 """Reads several streams concurrently, each in order, one batch ahead of the pipeline."""
 
 import asyncio
+import time
 from collections.abc import Mapping
 from types import TracebackType
 from typing import Self
@@ -54,12 +55,14 @@ class Sources:
         self._limit = limit
         self._sharing = sharing
         self._reads_all = reads_all
-        self._batches: asyncio.Queue[tuple[str, ReadBatch] | Exception] = asyncio.Queue(maxsize=1)
+        self._batches: asyncio.Queue[tuple[str, ReadBatch, float] | Exception] = asyncio.Queue(maxsize=1)
         self._tasks: list[asyncio.Task[None]] = []
         self._readers: list[Reader] = []
         self._in_turns = False
         # Events left to read in each stream; None until its first batch was taken.
         self.pending: dict[str, int | None] = dict.fromkeys(filters)
+        # Unix time at which the read of each stream's last batch began; `pending` is at least as recent.
+        self.read_at: dict[str, float] = {}
         if until is not None:
             self.pending |= {stream: 0 for stream in filters if after.sequence(stream) >= until.sequence(stream)}
 
@@ -96,9 +99,10 @@ class Sources:
         arrival = await self._batches.get()
         if isinstance(arrival, Exception):
             raise arrival
-        stream, batch = arrival
+        stream, batch, begun = arrival
         self.pending[stream] = batch.pending
-        return arrival
+        self.read_at[stream] = begun
+        return stream, batch
 
     @property
     def left(self) -> int:
@@ -121,10 +125,11 @@ class Sources:
         try:
             async with self._reader(stream) as reader:
                 while True:
+                    begun = time.time()
                     batch = await reader.next(self._limit)
                     if subject_filter is not None:
                         batch = _passing(batch, subject_filter)
-                    await self._batches.put((stream, batch if end is None else _up_to(batch, end)))
+                    await self._batches.put((stream, batch if end is None else _up_to(batch, end), begun))
                     if end is not None and batch.position >= end:
                         return
         except Exception as error:  # raised by `next`

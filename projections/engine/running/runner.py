@@ -229,8 +229,6 @@ class Runner:
                 elif time.monotonic() - heard_of >= _SIGN_SECONDS:
                     await filling.check()
                     heard_of = time.monotonic()
-                if sweeper is not None:
-                    await sweeper.sweep(pipeline, filling)
                 if batch is None:
                     continue
                 await self._recover(conn)
@@ -245,6 +243,8 @@ class Runner:
                     continue
                 if build.state is BuildState.LIVE:
                     self.ready = True
+                    if sweeper is not None:
+                        await sweeper.sweep(pipeline, filling)
                     continue
                 await self._assert_whole(conn, build)
                 await tables.add_indexes(conn, self._projection, build)

@@ -30,19 +30,24 @@ class Sweeper:
         return cls(conn, [table for table in known.values() if table.ends is not None], list(projection.filters()))
 
     async def sweep(self, pipeline: Pipeline, filling: BuildWriter) -> None:
-        """Removes the next rows if it is time; called between two batches.
+        """Removes the next rows if it is time; called between two batches, when all events have been applied once.
 
-        An event that could not be applied may be applied at any later time, to a row that has ended since: nothing is
-        removed as long as there is one.
+        Only then the time at which an event was stored says when it happened: after an import all events have the
+        import's time. An event that could not be applied may be applied at any later time, to a row that has ended
+        since: nothing is removed as long as there is one.
         """
         if not self._tables or time.monotonic() < self._due or not pipeline.is_counted or any(filling.letters):
             return
-        oldest = [pipeline.oldest(stream) for stream in self._streams if pipeline.left_of(stream)]
-        stored = [stored_ns for stored_ns in oldest if stored_ns is not None]
-        if len(stored) < len(oldest):
-            # Of a stream that has more events none has been read yet.
-            return
-        applied_until = datetime.fromtimestamp(min(stored) / 1e9, UTC) if stored else None
+        applied: list[float] = []
+        for stream in self._streams:
+            if not pipeline.left_of(stream):
+                applied.append(pipeline.read_at(stream))
+            elif (stored_ns := pipeline.oldest(stream)) is not None:
+                applied.append(stored_ns / 1e9)
+            else:
+                # The stream has more events, and none of them has been read yet.
+                return
+        applied_until = datetime.fromtimestamp(min(applied), UTC)
         removed = [await ended_rows.remove(self._conn, table, applied_until) for table in self._tables]
         if max(removed) < ended_rows.AT_ONCE:
             self._due = time.monotonic() + _PAUSE_SECONDS

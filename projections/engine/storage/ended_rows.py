@@ -21,10 +21,10 @@ DELETE FROM {table} WHERE ctid = ANY (ARRAY(
 """
 
 
-async def remove(conn: Connection, table: Table, applied_until: datetime | None) -> int:
+async def remove(conn: Connection, table: Table, applied_until: datetime) -> int:
     """Removes at most `AT_ONCE` rows; returns their number.
 
-    `applied_until`: the time at which the first event was stored that has not been applied; None: there is none.
+    `applied_until`: every event that was stored before this time has been applied.
     """
     assert table.ends is not None
     statement = sql.SQL(_REMOVE).format(

@@ -41,6 +41,15 @@ WHERE r.ev_class = to_regclass(%s) AND c.oid <> r.ev_class AND c.oid <> ALL (
     SELECT coalesce(to_regclass(name), 0) FROM unnest(%s::text[]) AS name
 ) LIMIT 1
 """
+# What relates rows to others than by the primary key.
+_TIES = """
+SELECT coalesce(
+    (SELECT 'a unique index or an exclusion constraint' FROM pg_index WHERE indrelid = to_regclass(%(table)s)
+        AND (indisunique OR indisexclusion) AND NOT indisprimary LIMIT 1),
+    (SELECT 'a foreign key' FROM pg_constraint WHERE contype = 'f'
+        AND to_regclass(%(table)s) IN (conrelid, confrelid) LIMIT 1)
+)
+"""
 _IS_TEMPORARY = "SELECT pg_my_temp_schema() <> 0 AND current_schema() = pg_my_temp_schema()::regnamespace::name"
 _FUNCTIONS = (Kind.FUNCTION, Kind.TRIGGER_FUNCTION)
 _OBJECTS = {
@@ -214,7 +223,7 @@ async def inspect(conn: Connection, projection: type[Projection], build: Build) 
     """The build's tables as described by the catalog, by the names inside the braces.
 
     Raises:
-        BadTables: a table is missing or has no primary key.
+        BadTables: a table is missing or has no primary key, or its rows end and are tied to others.
     """
     tables: dict[str, Table] = {}
     for name in projection.table_names():
@@ -234,9 +243,24 @@ async def inspect(conn: Connection, projection: type[Projection], build: Build) 
         ends = projection.expires.get(name)
         if ends is not None and types.get(ends) != MOMENTS:
             raise BadTables(f"projection {projection.name}: {name} has no column {ends} of type timestamptz")
+        if ends is not None:
+            await _check_ties(conn, projection, name, physical)
         key = tuple(sorted(ranks, key=ranks.__getitem__))
         tables[name] = Table(name, physical, key, types, ends, defaults)
     return tables
+
+
+async def _check_ties(conn: Connection, projection: type[Projection], name: str, physical: str) -> None:
+    """
+    Raises:
+        BadTables: rows that have ended, and may or may not have been removed, keep others from being written.
+    """
+    row = await (await conn.execute(_TIES, {"table": physical})).fetchone()
+    if row is not None and row[0] is not None:
+        raise BadTables(
+            f"projection {projection.name}: the rows of {name} end, so it has no unique columns besides its primary key"
+            f" and no foreign keys lead from it or to it; it has {row[0]}"
+        )
 
 
 async def show(conn: Connection, projection: type[Projection], build: Build, name: str) -> None:

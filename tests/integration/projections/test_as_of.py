@@ -165,8 +165,13 @@ async def test_a_schema_of_somebody_elses_is_left_alone(streams: Client, pool: P
         with pytest.raises(BadSchema, match="has other contents"):
             await built(streams, database_url, NOON, replace=replace)
     assert await fetched(pool, TABLES) == [("precious",)]
-    # An empty one, made so that others may read it, is used as it is.
     await fetched_nothing(pool, 'DROP TABLE "then".precious')
+    await fetched_nothing(pool, 'CREATE FUNCTION "then".precious() RETURNS int LANGUAGE sql AS $$ SELECT 1 $$')
+    for replace in (False, True):
+        with pytest.raises(BadSchema, match="has other contents"):
+            await built(streams, database_url, NOON, replace=replace)
+    # An empty one, made so that others may read it, is used as it is.
+    await fetched_nothing(pool, 'DROP FUNCTION "then".precious()')
     await built(streams, database_url, NOON)
     assert await texts(pool) == ["text 1"]
 

@@ -28,6 +28,7 @@ from projections.engine.apply.row_merging import MergedRows
 from projections.engine.apply.statements import statement
 from projections.engine.inspection import as_of
 from projections.engine.inspection.verify import verify
+from projections.engine.reading.stream_sources import Sources
 from projections.engine.rebuild.cutover import start_build
 from projections.engine.rebuild.rebuild import rebuild
 from projections.engine.running import sweeper
@@ -222,19 +223,31 @@ async def test_a_row_is_hidden_at_its_end_and_removed_later_and_every_build_agre
     assert await one(pool, SHOWN) == (3, 3, 4)
 
 
+async def test_events_that_were_imported_find_the_rows_that_they_found_before(
+    streams: Client, run: Opened, pool: Pool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(sweeper, "_PAUSE_SECONDS", 0.0)
+    # Each event in a batch of its own, with a sweep in between.
+    monkeypatch.setitem(cast(dict[str, Any], Sources.__init__.__kwdefaults__), "limit", 1)
+    runners = await run(Notes)
+    async with asyncio.timeout(PATIENCE):
+        while not runners.ready():
+            await asyncio.sleep(0.02)
+    await runners.stop()
+    begun = now() - timedelta(days=3)
+    (conversation,) = conversation_ids(1)
+    last = 0
+    for version, minutes in enumerate(("60", "60", "60", "9999"), start=1):
+        last = await said(streams, conversation, version, last, minutes, begun + version * timedelta(minutes=30))
+    runners = await run(Notes)
+    await runners.waiting.wait(Notes, Position.at(MESSAGING, last), PATIENCE)
+    assert await one(pool, SHOWN) == (1, 1, 4)
+
+
 async def test_the_past_has_the_rows_that_had_not_ended_then(streams: Client, pool: Pool, database_url: str) -> None:
-    log, begun = Log(streams), now() - timedelta(days=1)
+    begun = now() - timedelta(days=1)
     for conversation, minutes in zip(conversation_ids(2), ("5", "30"), strict=True):
-        message = MessageSent(
-            message_id=new_id(),
-            sender_id=SENDER,
-            recipient_id=RECIPIENT,
-            sequence=1,
-            text=minutes,
-            client_message_id="1",
-        )
-        envelope = seal(message, aggregate_id=conversation, version=1, provenance=Provenance(), at=begun)
-        await log.append(Append(subject=subjects.conversation(conversation), expected=0, envelope=envelope))
+        await said(streams, conversation, 1, 0, minutes, begun)
     for passed, notes in ((1, 2), (10, 1), (60, 0)):
         async with as_of.opened(
             streams, database_url, "then", begun + timedelta(minutes=passed), replace=True
@@ -280,7 +293,7 @@ async def test_rows_are_kept_as_long_as_an_earlier_event_may_come(database_url: 
             await conn.execute(insert.encode(), (minutes, minutes))
         # The first event that has not been applied was stored an hour ago.
         assert await ended_rows.remove(conn, table, datetime.now(UTC) - HOUR) == 1
-        assert await ended_rows.remove(conn, table, None) == 1
+        assert await ended_rows.remove(conn, table, datetime.now(UTC)) == 1
         cursor = await conn.execute(f"SELECT b FROM {table.physical}".encode())
         assert await cursor.fetchall() == [(59,)]
 
@@ -313,6 +326,18 @@ async def test_a_fold_finds_no_row_that_has_ended(read_model: OpenReadModel) -> 
     assert await model.rows("SELECT messages FROM {streaks}") == [(3,)]
 
 
+class Unique(Notes):
+    tables = f"{Notes.tables} CREATE UNIQUE INDEX ON {{notes}} (messages);"
+
+
+class UniqueColumn(Notes):
+    tables = Notes.tables.replace("messages bigint", "messages bigint UNIQUE")
+
+
+class Referred(Notes):
+    tables = f"{Notes.tables} CREATE TABLE {{other}} (id uuid PRIMARY KEY REFERENCES {{notes}});"
+
+
 class Endless(Streaks):
     expires: ClassVar[Mapping[str, str]] = {"streaks": "until"}
 
@@ -342,6 +367,8 @@ async def test_what_cannot_end_is_refused(database_url: str) -> None:
         Counted.check()
     with pytest.raises(ValueError, match="expires names letters"):
         Unknown.check()
+    with pytest.raises(ValueError, match="a table whose rows end has no unique index"):
+        Unique.check()
     with pytest.raises(ValueError, match=r"the rows of \{streaks\} end at until, which Streak has to have"):
         Endless.check()
     conn = await connect(database_url, "test")
@@ -349,6 +376,10 @@ async def test_what_cannot_end_is_refused(database_url: str) -> None:
         await ensure_schema(conn)
         with pytest.raises(BadTables, match="notes has no column ends_at of type timestamptz"):
             await start_build(conn, Undated)
+        with pytest.raises(BadTables, match=r"the rows of notes end.*; it has a unique index"):
+            await start_build(conn, UniqueColumn)
+        with pytest.raises(BadTables, match=r"the rows of notes end.*; it has a foreign key"):
+            await start_build(conn, Referred)
         with pytest.raises(BadTables, match="the rows of notes end, so they cannot be looked up"):
             await BuildWriter.open(conn, LookedUp, await start_build(conn, LookedUp))
 
@@ -384,4 +415,20 @@ async def test_the_recipe_of_the_last_30_days_works(read_model: OpenReadModel, d
 def sent(sender_id: str) -> MessageSent:
     return MessageSent(
         message_id=new_id(), sender_id=sender_id, recipient_id=RECIPIENT, sequence=1, text="Hi", client_message_id="1"
+    )
+
+
+async def said(streams: Client, conversation: str, version: int, expected: int, minutes: str, at: datetime) -> int:
+    """Appends a message of the past to a conversation; returns its sequence in the stream."""
+    message = MessageSent(
+        message_id=new_id(),
+        sender_id=SENDER,
+        recipient_id=RECIPIENT,
+        sequence=version,
+        text=minutes,
+        client_message_id=str(version),
+    )
+    envelope = seal(message, aggregate_id=conversation, version=version, provenance=Provenance(), at=at)
+    return await Log(streams).append(
+        Append(subject=subjects.conversation(conversation), expected=expected, envelope=envelope)
     )
