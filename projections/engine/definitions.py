@@ -11,7 +11,9 @@ from typing import NamedTuple
 
 PLACEHOLDER = re.compile(r"\{(\w+)\}")
 # The end of a statement, and the comments and literals in which a semicolon does not end one.
-_TOKEN = re.compile(r"""--[^\n]*|/\*.*?\*/|'(?:[^']|'')*'|"[^"]*"|(\$\w*\$).*?\1|(;)""", re.DOTALL)
+_TOKEN = re.compile(
+    r"""--[^\n]*|/\*.*?\*/|\b[eE]'(?:[^'\\]|\\.|'')*'|'(?:[^']|'')*'|"[^"]*"|(\$\w*\$).*?\1|(;)""", re.DOTALL
+)
 _SPACE = re.compile(r"\S")
 _HEADS = {
     "table": r"CREATE TABLE (?:IF NOT EXISTS )?\{(\w+)\} ?\(",
@@ -32,7 +34,7 @@ _REFUSED = (
     (r"CREATE (EXTENSION|SCHEMA|ROLE|DATABASE|SEQUENCE|TYPE|DOMAIN|PROCEDURE|RULE)", _ALLOWED),
     (r"CREATE", f"{_ALLOWED}, such as CREATE VIEW {{active}} AS …"),
 )
-_OTHER_SCHEMA = re.compile(r"\b(?:public|pg_temp|information_schema|vestnik_\w+)\s*\.", re.IGNORECASE)
+_OTHER_SCHEMA = re.compile(r'\b(?:public|pg_temp|information_schema|vestnik_\w+)"?\s*\.', re.IGNORECASE)
 _VIEW_OF_A_VERSION = re.compile(r"\b[a-z]\w*_v\d+(?:_b\d+)?\b")
 _DYNAMIC = re.compile(r"\bEXECUTE\b", re.IGNORECASE)
 

@@ -22,7 +22,6 @@ Handler = Callable[..., None]
 Marked = TypeVar("Marked", bound=Callable[..., None])
 
 _EVENTS = "__handles__"
-_TABLE = re.compile(r"\bCREATE\s+(?:UNLOGGED\s+)?TABLE\s+(?:IF\s+NOT\s+EXISTS\s+)?\{(\w+)\}", re.IGNORECASE)
 
 
 def handles(*events: type[Event], **lookups: Lookup) -> Callable[[Marked], Marked]:
@@ -137,7 +136,7 @@ class Projection:
     @classmethod
     def table_names(cls) -> tuple[str, ...]:
         """The names inside the braces of its CREATE TABLE statements, in order."""
-        return tuple(dict.fromkeys(_TABLE.findall(cls.tables)))
+        return tuple(definition.name for definition in cls.definitions() if definition.kind is Kind.TABLE)
 
     @classmethod
     def definitions(cls) -> tuple[Definition, ...]:

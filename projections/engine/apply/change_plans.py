@@ -11,7 +11,15 @@ from types import NoneType
 
 from projections.engine.apply.merge_plans import By, ChangePlan, Columns, Conditions, MergePlan, Rule, merged
 from projections.engine.changes import Change, Compared, Deciding, MergeRule, Operator, RowAction, Values
-from projections.engine.storage.pg_order import SUMMED, has_equality, has_order, is_ordered, ordered_types
+from projections.engine.storage.pg_order import (
+    SUMMED,
+    decides,
+    deciding_types,
+    has_equality,
+    has_order,
+    is_ordered,
+    ordered_types,
+)
 from projections.engine.storage.pg_text import MOMENTS, UnsupportedValue, to_pg_text
 from projections.engine.storage.tables import Table
 
@@ -305,7 +313,7 @@ def _text_of_moment(moment: datetime) -> str | None:
 def _plain_types(column: str, rule: Rule, kind: str) -> frozenset[type] | None:
     """Types of values that need no further check; None: all of them."""
     if isinstance(rule, By):
-        return ordered_types(kind) if column in rule.deciding else None
+        return deciding_types(kind) if column in rule.deciding else None
     if rule in (MergeRule.GREATEST, MergeRule.LEAST):
         return ordered_types(kind) | {NoneType}
     return SUMMED if rule is MergeRule.ADD else None
@@ -322,10 +330,12 @@ def _check(column: str, rule: Rule, value: object, kind: str) -> None:
         raise UnsupportedValue(
             f"{column}: {value!r} cannot be added; only integers, decimals and intervals can be added"
         )
-    decides = column in rule.deciding if isinstance(rule, By) else rule in (MergeRule.GREATEST, MergeRule.LEAST)
-    if not decides or (value is None and isinstance(rule, MergeRule)):
-        return
-    if not is_ordered(value, kind):
+    if isinstance(rule, By):
+        is_refused = column in rule.deciding and not decides(value, kind)
+    else:
+        compares = value is not None and rule in (MergeRule.GREATEST, MergeRule.LEAST)
+        is_refused = compares and not is_ordered(value, kind)
+    if is_refused:
         raise UnsupportedValue(f"{column}: {value!r} is not ordered as in the database")
 
 
@@ -346,6 +356,8 @@ def _check_order(table: Table, columns: Sequence[tuple[str, Rule]]) -> None:
             raise UnsupportedValue(f"{table.name}: no column decides whether {column} is written")
         if isinstance(rule, By) and column in rule.deciding and not has_order(table.types[column]):
             raise UnsupportedValue(f"{table.name}: {column} cannot decide, since it holds no number, time or text")
+        if isinstance(rule, By) and column in rule.deciding and column in table.rounded:
+            raise UnsupportedValue(f"{table.name}: {column} cannot decide, since its type rounds what is written")
 
 
 def _check_defaults(table: Table, columns: Sequence[tuple[str, Rule]]) -> None:

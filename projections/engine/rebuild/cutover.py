@@ -15,7 +15,8 @@ from psycopg import errors, sql
 from contracts.positions import Position
 from projections.engine.projection import Projection
 from projections.engine.rebuild import progress
-from projections.engine.storage import builds, tables
+from projections.engine.storage import build_objects, builds, tables
+from projections.engine.storage.build_objects import BuildObject
 from projections.engine.storage.builds import Build, BuildState, Connection
 
 log = logging.getLogger(__name__)
@@ -73,9 +74,15 @@ async def resume_or_start(conn: Connection, projection: type[Projection]) -> Bui
 async def drop_build(conn: Connection, projection: type[Projection], build: Build) -> None:
     """Drops what the build was created with, and what readers see of objects that the code no longer has."""
     ours = tables.objects(projection, build)
+    shown = {_as_shown(item) for item in ours}
     async with conn.transaction():
         objects = await builds.objects_of(conn, build) or ours
-        await builds.drop(conn, build.id, objects, shown=[item for item in objects if item not in ours])
+        await builds.drop(conn, build.id, objects, shown=[item for item in objects if _as_shown(item) not in shown])
+
+
+def _as_shown(item: BuildObject) -> tuple[bool, str]:
+    """What tells the object from others that readers see, who see a table and a view alike."""
+    return item.kind == build_objects.FUNCTION, item.reader_name
 
 
 async def blocking_reader(conn: Connection, projection: type[Projection]) -> str | None:

@@ -10,6 +10,11 @@ from decimal import Decimal
 _NUMBERS = frozenset({"smallint", "integer", "bigint", "numeric", "real", "double precision"})
 _TIMES = frozenset({"timestamp with time zone", "date", "interval"})
 TEXTS = frozenset({"text", "character varying"})
+# Values of other types are rounded when they are stored, so they may be equal in a row and differ in Python.
+_UNROUNDED: dict[str, frozenset[type]] = {
+    **dict.fromkeys(("smallint", "integer", "bigint"), frozenset({int})),
+    "date": frozenset({date}),
+}
 # Compared for equality only.
 _OTHERS = frozenset({"boolean", "uuid"})
 
@@ -21,6 +26,16 @@ _TEXT: frozenset[type] = frozenset({str})
 def ordered_types(kind: str) -> frozenset[type]:
     """Types of values that need no further check in a column of this type that is compared; None is not among them."""
     return _TEXT if kind in TEXTS else _ORDERED
+
+
+def deciding_types(kind: str) -> frozenset[type]:
+    """Types of values that need no further check in a column of this type that decides between two changes."""
+    return _UNROUNDED.get(kind) or ordered_types(kind)
+
+
+def decides(value: object, kind: str) -> bool:
+    """Whether the value, which is not None, decides in Python between two changes as it does in such a column."""
+    return is_ordered(value, kind) and (kind not in _UNROUNDED or type(value) in _UNROUNDED[kind])
 
 
 def is_ordered(value: object, kind: str) -> bool:

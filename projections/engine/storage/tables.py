@@ -17,7 +17,9 @@ from projections.engine.storage.pg_text import MOMENTS
 
 _COLUMNS = """
 SELECT a.attname, format_type(a.atttypid, NULL), array_position(i.indkey::int2[], a.attnum),
-    CASE WHEN a.attidentity <> '' THEN 'an identity' ELSE pg_get_expr(d.adbin, d.adrelid) END
+    CASE WHEN a.attidentity <> '' THEN 'an identity' ELSE pg_get_expr(d.adbin, d.adrelid) END,
+    a.atttypid = 'real'::regtype
+        OR a.atttypmod <> -1 AND a.atttypid IN ('numeric'::regtype, 'timestamptz'::regtype, 'interval'::regtype)
 FROM pg_attribute AS a
 LEFT JOIN pg_index AS i ON i.indrelid = a.attrelid AND i.indisprimary
 LEFT JOIN pg_attrdef AS d ON d.adrelid = a.attrelid AND d.adnum = a.attnum
@@ -80,6 +82,8 @@ class Table(NamedTuple):
     ends: str | None = None
     # Defaults that are neither NULL nor zero, as SQL, by column.
     defaults: Mapping[str, str] = MappingProxyType({})
+    # The columns whose types round what is written, such as numeric(5, 2).
+    rounded: frozenset[str] = frozenset()
 
 
 class BadTables(OperatorError):
@@ -203,7 +207,10 @@ async def add_indexes(conn: Connection, projection: type[Projection], build: Bui
     ]
     tables = physical_names(projection, build).values()
     # For the search of rows to remove.
-    statements += [f"CREATE INDEX ON {names[table]} ({ends})" for table, ends in projection.expires.items()]
+    statements += [
+        f"CREATE INDEX ON {names[table]} ({sql.Identifier(ends).as_string(conn)})"
+        for table, ends in projection.expires.items()
+    ]
     async with conn.transaction():
         # The indexes are created in one transaction: if one exists, all do.
         for name in tables:
@@ -232,8 +239,11 @@ async def inspect(conn: Connection, projection: type[Projection], build: Build) 
         types: dict[str, str] = {}
         ranks: dict[str, int] = {}
         defaults: dict[str, str] = {}
-        for column, kind, rank, default in await cursor.fetchall():
+        rounded: set[str] = set()
+        for column, kind, rank, default, rounds in await cursor.fetchall():
             types[str(column)] = str(kind)
+            if rounds:
+                rounded.add(str(column))
             if default is not None and not _NOTHING_ADDED.fullmatch(str(default)):
                 defaults[str(column)] = str(default)
             if isinstance(rank, int):
@@ -246,7 +256,7 @@ async def inspect(conn: Connection, projection: type[Projection], build: Build) 
         if ends is not None:
             await _check_ties(conn, projection, name, physical)
         key = tuple(sorted(ranks, key=ranks.__getitem__))
-        tables[name] = Table(name, physical, key, types, ends, defaults)
+        tables[name] = Table(name, physical, key, types, ends, defaults, frozenset(rounded))
     return tables
 
 

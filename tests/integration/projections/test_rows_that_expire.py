@@ -362,6 +362,22 @@ class LookedUp(Notes):
     def looked(self, event: Recorded[MessageSent], write: RowChanges, before: Streak | None) -> None: ...
 
 
+class OddlyNamed(Notes):
+    expires: ClassVar[Mapping[str, str]] = {"notes": "end"}
+    tables = """CREATE TABLE {notes} (
+        id uuid PRIMARY KEY, "end" timestamptz, price numeric(4, 1), "second" timestamptz(0), ratio real, exact numeric
+    )"""
+
+
+async def test_a_column_may_have_a_name_that_needs_quotes_and_one_that_rounds_is_known(database_url: str) -> None:
+    conn = await connect(database_url, "test")
+    async with conn:
+        await ensure_schema(conn)
+        build = await start_build(conn, OddlyNamed)
+        assert await tables.add_indexes(conn, OddlyNamed, build)
+        assert (await tables.inspect(conn, OddlyNamed, build))["notes"].rounded == {"price", "second", "ratio"}
+
+
 async def test_what_cannot_end_is_refused(database_url: str) -> None:
     with pytest.raises(ValueError, match="a table whose rows end has no trigger"):
         Counted.check()

@@ -62,6 +62,7 @@ def test_each_statement_has_a_kind_a_name_and_a_line() -> None:
         ("CREATE FUNCTION {f}() RETURNS int LANGUAGE sql STABLE AS 'SELECT\n 1 FROM friends_v4'", "in braces"),
         ("CREATE FUNCTION {f}() RETURNS int STABLE LANGUAGE plpgsql AS $$BEGIN EXECUTE x; END$$", "made at run time"),
         ("CREATE FUNCTION {f}() RETURNS int STABLE LANGUAGE sql AS $$SELECT 1 FROM public.x$$", "other schemas"),
+        ('CREATE FUNCTION {f}() RETURNS int STABLE LANGUAGE sql AS $$SELECT 1 FROM "public".x$$', "other schemas"),
         ("GRANT SELECT ON {people} TO public", "only CREATE"),
         ("SELECT 1", "only CREATE"),
     ],
@@ -71,6 +72,10 @@ def test_what_is_not_allowed_is_refused(statement: str, reason: str) -> None:
         parse(f"CREATE TABLE {{people}} (id uuid PRIMARY KEY);\n{statement};")
     assert reason in str(refused.value)
     assert refused.value.line == 2 + statement.partition("FROM")[0].partition("UPDATE")[0].count("\n")
+
+
+def test_a_semicolon_after_an_escaped_quote_ends_no_statement() -> None:
+    assert len(parse(r"CREATE TABLE {people} (id uuid PRIMARY KEY, said text DEFAULT E'\'; ')")) == 1
 
 
 class Careless(Projection):

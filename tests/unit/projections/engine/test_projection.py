@@ -15,7 +15,8 @@ class BestFriends(Projection):
     streams = {CONTACT: None, AUTH: "vestnik.auth.user.*"}  # noqa: RUF012 - declared once, never changed
     tables = """
         CREATE TABLE {best_friends} (id uuid PRIMARY KEY, tags jsonb DEFAULT '{}');
-        CREATE UNLOGGED TABLE {pets} (id uuid PRIMARY KEY);
+        -- Not CREATE TABLE {cats} (id uuid PRIMARY KEY);
+        CREATE TABLE {pets} (id uuid PRIMARY KEY);
         CREATE INDEX ON {pets} (id)
     """
 

@@ -22,7 +22,14 @@ TABLES = {
         "people_v1_b1",
         ("id",),
         {"id": "bigint", "a": "bigint", "b": "bigint", "name": "text", "extra": "jsonb"},
-    )
+    ),
+    "prices": Table(
+        "prices",
+        "prices_v1_b1",
+        ("id",),
+        {"id": "bigint", "a": "bigint", "day": "date", "price": "numeric"},
+        rounded=frozenset({"price"}),
+    ),
 }
 ROWS = {"rows": Table("rows", "rows_v1_b1", ("a", "b"), TYPES)}
 
@@ -71,6 +78,9 @@ def test_many_changes_of_one_row_become_one() -> None:
         lambda write: write.upsert("people", key={"id": 1}, greatest_by=({"a": 1}, {"b": 1}), set={"b": 1}),
         lambda write: write.upsert("people", key={"id": 1}, least_by=({"name": 1}, {"b": 1})),
         lambda write: write.upsert("people", key={"id": 1}, least_by=({"extra": "x"}, {"b": 1})),
+        lambda write: write.upsert("people", key={"id": 1}, greatest_by=({"a": Decimal("1.5")}, {"b": 1})),
+        lambda write: write.upsert("prices", key={"id": 1}, greatest_by=({"day": datetime.now(UTC)}, {"a": 1})),
+        lambda write: write.upsert("prices", key={"id": 1}, least_by=({"price": Decimal(1)}, {"a": 1})),
         lambda write: write.update("people", key={"id": 1}, set={"a": 1}, where={"id": 1}),
         lambda write: write.update("people", key={"id": 1}, set={"a": 1}, where={"c": 1}),
         lambda write: write.update("people", key={"id": 1}, set={"a": 1}, where={"a": "1"}),
