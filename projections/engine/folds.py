@@ -96,6 +96,12 @@ class FoldedTable(msgspec.Struct, frozen=True):
         """Whether an event on the subject may be one that is folded into the table."""
         return any(passes(subject, pattern) for pattern in self.patterns)
 
+    def has_aggregate_in_subject(self, subject: str) -> bool:
+        """Whether the subject alone determines the row of an event that is folded into the table."""
+        return self.is_by_aggregate and all(
+            pattern.count("*") == 1 and pattern.endswith("*") for pattern in self.patterns if passes(subject, pattern)
+        )
+
     def subjects_of(self, aggregate_id: str) -> str:
         """The narrowest pattern of subjects that has all events of a key; `aggregate_id`: of one of its events."""
         if len(self.patterns) > 1:
@@ -193,4 +199,6 @@ def _row_type(method: Callable[..., object], place: str) -> type[Row]:
     rows = [part for part in parts if isinstance(part, type) and issubclass(part, Row)]
     if len(rows) != 1 or not set(parts) <= {*rows, type(None)}:
         raise ValueError(f"{place}: a fold returns a msgspec struct or None, as in `-> Row | None`")
+    if not rows[0].__struct_fields__:
+        raise ValueError(f"{place}: {rows[0].__name__} has no fields; a row has a column beside its key")
     return rows[0]

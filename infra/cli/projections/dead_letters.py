@@ -62,8 +62,8 @@ class Discards(msgspec.Struct, frozen=True):
 
 @click.group("dead-letters")
 def dead_letters() -> None:
-    """Manages dead letters: events that a projection could not apply, later ones of the same aggregates, and events
-    that a reaction has parked.
+    """Manages dead letters: events that a projection could not apply, later ones of the same aggregates or folded
+    rows, and events that a reaction has parked.
     """
 
 
@@ -81,7 +81,7 @@ def dead_letters() -> None:
 def list_(
     names: tuple[str, ...], state: str | None, event_type: str | None, aggregate: str | None, as_json: bool
 ) -> None:
-    """Lists dead letters of the reactions, and of the builds in use, grouped by aggregate and in order.
+    """Lists dead letters of the reactions, and of the builds in use, grouped by aggregate or folded row and in order.
 
     Those of reactions are shown without PostgreSQL, too.
     """

@@ -22,7 +22,7 @@ from projections.engine.apply.batch import Batch, Step
 from projections.engine.apply.change_plans import Shapes
 from projections.engine.apply.loop_slices import in_slices
 from projections.engine.apply.row_merging import MergedRows, RowGroup
-from projections.engine.apply.sequential.events import KeyUnknown, SequentialEvent
+from projections.engine.apply.sequential.events import KeyUnknown, SequentialEvent, unreadable
 from projections.engine.apply.sequential.sequential_events import SequentialEvents
 from projections.engine.apply.statements import copy_statement, lines_to_copy, statement
 from projections.engine.changes import RowAction, RowChanges
@@ -190,7 +190,7 @@ class BuildWriter:
         `before`: rows to write first.
 
         Returns:
-            Those that failed, the first of each aggregate with a reason; those parked behind it have none.
+            Those that failed, the first of each lane with a reason; those parked behind it have none.
         """
         for group in before:
             await self._conn.execute(*statement(group))
@@ -261,11 +261,8 @@ class BuildWriter:
             except KeyUnknown:
                 raise
             except Exception as error:  # an error in one event must not stop the others
-                if sequential is not None and kind == "?" and sequential.may_fold(message.subject):
-                    raise sequential.unknown_key(message, error) from error
-                reason = None if message.subject in blocked else reason_of(error, kind)
-                batch.letters.append(DeadLetter(message=message, type=kind, reason=reason))
-                blocked.add(message.subject)
+                lane = sequential.lane_of_unreadable(message, error) if sequential is not None and kind == "?" else None
+                batch.letters.append(unreadable(message, kind, error, blocked, lane))
             else:
                 if steps is not None:
                     steps.append(Step(message, kind, write.changes, event.at))

@@ -3,10 +3,14 @@
 So the row also heals from what an earlier state of the code has made of it.
 """
 
+from collections.abc import Iterable
+
+import msgspec
+
 from contracts.subjects import passes
 from infra.operator_errors import OperatorError
 from projections.engine.apply.row_merging import RowGroup
-from projections.engine.apply.sequential.events import FoldEvent, key_of_lane
+from projections.engine.apply.sequential.events import FoldEvent, SequentialEvent, key_of_lane
 from projections.engine.apply.sequential.sequential_events import SequentialEvents
 from projections.engine.dead_letters.queries import DeadLetterRow
 from projections.engine.folds import Row
@@ -39,15 +43,18 @@ class RowFromStream:
             CannotFoldAnew: the projection no longer folds such events.
         """
         self._sequential = SequentialEvents(projection, known_tables)
-        fold = self._sequential.folds.get(letter.type)
-        if fold is None:
+        name = fold_key.partition(" ")[0]
+        table = self._sequential.tables.get(name)
+        if table is None:
+            raise CannotFoldAnew(letter, f"no events are folded into {name} any more")
+        if letter.type not in self._sequential.folds and letter.type != "?":
             raise CannotFoldAnew(letter, f"{letter.type} is not folded any more")
         self._letter = letter
         self._fold_key = fold_key
-        self._table = fold.table
+        self._table = name
         self._filter = projection.filters()[letter.stream]
         # The subjects of all of the row's events, as one pattern.
-        self.subjects = self._sequential.tables[fold.table].subjects_of(letter.aggregate_id)
+        self.subjects = table.subjects_of(letter.aggregate_id)
 
     async def before(self, log: Log, sequence: int, discards: Discards) -> list[RowGroup]:
         """The row as the events before the sequence make it, as the groups that write it.
@@ -76,20 +83,37 @@ class RowFromStream:
         key = key_of_lane(self._fold_key)
         return await self._sequential.groups(self._table, {key: row}, existing=[key])
 
+    def check(self, messages: Iterable[Message]) -> None:
+        """
+        Raises:
+            CannotFoldAnew: one of the dead letters is folded into another row by the current code.
+            KeyUnknown: an event's row cannot be determined.
+        """
+        for message in messages:
+            taken = self._take(message)
+            if taken is not None and taken.lane != self._fold_key:
+                reason = f"{message.stream} {message.sequence} is folded into another row now"
+                raise CannotFoldAnew(self._letter, reason)
+
     def _own(self, message: Message) -> FoldEvent | None:
         """The event if it is folded into the row."""
         if self._filter is not None and not passes(message.subject, self._filter):
             return None
-        envelope = message.opened or message.envelope()
-        if envelope.type not in self._sequential.folds:
-            return None
-        taken = self._sequential.take(message, envelope, set())
-        if taken.lane != self._fold_key:
+        taken = self._take(message)
+        if taken is None or taken.lane != self._fold_key:
             return None
         if isinstance(taken, DeadLetter):
             raise CannotFoldAnew(self._letter, f"{message.stream} {message.sequence}: {taken.reason}")
         assert isinstance(taken, FoldEvent)
         return taken
+
+    def _take(self, message: Message) -> SequentialEvent | DeadLetter | None:
+        """The event with its row; None: it is not folded, or it is not readable, which makes it a dead letter again."""
+        try:
+            envelope = message.opened or message.envelope()
+        except msgspec.DecodeError:
+            return None
+        return self._sequential.take(message, envelope, set()) if envelope.type in self._sequential.folds else None
 
     def _next(self, row: Row | None, event: FoldEvent) -> Row | None:
         try:

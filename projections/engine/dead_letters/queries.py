@@ -19,15 +19,15 @@ SELECT l.projection, l.version, l.build, b.state AS build_state, b.identity::tex
     l.subject, l.fold_key, l.type, l.state, l.reason, l.at, l.attempts, l.tried_at,
     CASE WHEN l.state = 'failed' THEN (
         SELECT count(*) FROM projection_dead_letters AS p
-        WHERE (p.projection, p.version, p.build, coalesce(p.fold_key, p.subject))
-              = (l.projection, l.version, l.build, coalesce(l.fold_key, l.subject))
+        WHERE (p.projection, p.version, p.build, md5(coalesce(p.fold_key, p.subject)))
+              = (l.projection, l.version, l.build, md5(coalesce(l.fold_key, l.subject)))
           AND p.state = 'parked'
     ) END AS waiting, head.first
 FROM projection_dead_letters AS l JOIN projection_builds AS b USING (projection, version, build)
 CROSS JOIN LATERAL (
     SELECT min(f.sequence) AS first FROM projection_dead_letters AS f
-    WHERE (f.projection, f.version, f.build, coalesce(f.fold_key, f.subject))
-        = (l.projection, l.version, l.build, coalesce(l.fold_key, l.subject))
+    WHERE (f.projection, f.version, f.build, md5(coalesce(f.fold_key, f.subject)))
+        = (l.projection, l.version, l.build, md5(coalesce(l.fold_key, l.subject)))
 ) AS head
 """
 _LIST = (
@@ -121,7 +121,7 @@ class DeadLetterFilter(msgspec.Struct, frozen=True, kw_only=True):
     state: str | None = None
     type: str | None = None
     aggregate_id: str | None = None
-    # Only the first of each aggregate.
+    # Only the first of each aggregate or folded row.
     heads: bool = False
 
     def parameters(self) -> dict[str, object]:
@@ -146,7 +146,7 @@ async def list_dead_letters(conn: Connection, letter_filter: DeadLetterFilter) -
 
 
 async def list_heads(conn: Connection, projection: str) -> list[DeadLetterRow]:
-    """The first dead letter of each aggregate of the projection, in all builds in use."""
+    """The first dead letter of each aggregate or folded row of the projection, in all builds in use."""
     letter_filter = DeadLetterFilter(projections=[projection], heads=True)
     async with conn.cursor(row_factory=kwargs_row(_kept)) as cursor:
         await cursor.execute(_LIST, letter_filter.parameters())

@@ -38,7 +38,7 @@ PAGE = 2_000
 _LOCK_TIMEOUT = "SET LOCAL lock_timeout = '10s'"
 _PAGE_OF = """
 SELECT sequence FROM projection_dead_letters
-WHERE (projection, version, build, stream, coalesce(fold_key, subject)) = (%s, %s, %s, %s, %s)
+WHERE (projection, version, build, stream, md5(coalesce(fold_key, subject))) = (%s, %s, %s, %s, md5(%s))
 ORDER BY sequence LIMIT %s
 """
 _FAIL = """
@@ -134,7 +134,7 @@ def first_line(error: Exception) -> str:
 
 
 async def first_failures(conn: Connection, projection: type[Projection]) -> list[DeadLetterRow]:
-    """Each aggregate's first dead letter, in the builds in use of the current version."""
+    """The first dead letter of each aggregate or folded row, in the builds in use of the current version."""
     heads = await queries.list_heads(conn, projection.name)
     return [letter for letter in heads if letter.version == projection.version]
 
@@ -181,7 +181,7 @@ async def retry(conn: Connection, log: Log, projection: type[Projection], letter
                 before = await row.before(log, page[0], skipped)
             messages = await _read(log, letter.stream, subjects, page)
             done, failed, more = await _retry_page(
-                conn, log, projection, build, known, letter, subjects, before, messages
+                conn, log, projection, build, known, letter, row, subjects, before, messages
             )
             applied += done
             if failed is not None or not more:
@@ -255,6 +255,7 @@ async def _retry_page(
     build: Build,
     known: dict[str, Table],
     letter: DeadLetterRow,
+    row: RowFromStream | None,
     subjects: str,
     before: Sequence[RowGroup],
     messages: dict[int, Message],
@@ -275,6 +276,8 @@ async def _retry_page(
             # Dead letters may have been added since the page was read.
             missing = [sequence for sequence in page if sequence not in messages]
             messages |= await _read(log, letter.stream, subjects, missing)
+            if row is not None:
+                row.check(messages[sequence] for sequence in page)
             filling = BuildWriter(conn, projection, build, known, Position(), DeadLetterState())
             try:
                 left = await filling.reapply([messages[sequence] for sequence in page], before)
@@ -294,7 +297,7 @@ async def _retry_page(
 
 
 async def _page(conn: Connection, letter: DeadLetterRow) -> list[int]:
-    """The sequences of the aggregate's first dead letters, at most `PAGE`."""
+    """The sequences of the first dead letters of the letter's aggregate or row, at most `PAGE`."""
     cursor = await conn.execute(_PAGE_OF, (*letter.of_build().id, letter.stream, letter.lane, PAGE))
     return [int(str(sequence)) for (sequence,) in await cursor.fetchall()]
 
@@ -302,7 +305,7 @@ async def _page(conn: Connection, letter: DeadLetterRow) -> list[int]:
 async def _left(conn: Connection, letter: DeadLetterRow) -> int:
     cursor = await conn.execute(
         "SELECT count(*) FROM projection_dead_letters"
-        " WHERE (projection, version, build, stream, coalesce(fold_key, subject)) = (%s, %s, %s, %s, %s)",
+        " WHERE (projection, version, build, stream, md5(coalesce(fold_key, subject))) = (%s, %s, %s, %s, md5(%s))",
         (*letter.of_build().id, letter.stream, letter.lane),
     )
     row = await cursor.fetchone()

@@ -20,7 +20,7 @@ from streams.log import Log
 async def retry_all(
     conn: Connection, log: Log, chosen: Sequence[tuple[type[Projection], DeadLetterRow]]
 ) -> list[Retried]:
-    """Retries each aggregate separately: one that cannot be tried does not affect the others.
+    """Retries each aggregate or folded row separately: one that cannot be tried does not affect the others.
 
     Once the streams or the database are lost, the remaining ones are refused without a try.
     """

@@ -51,7 +51,7 @@ _NEXT_HEAD = """
 UPDATE projection_dead_letters SET state = 'failed', reason = %s, attempts = 0
 WHERE (projection, version, build, stream, sequence) = (
     SELECT projection, version, build, stream, min(sequence) FROM projection_dead_letters
-    WHERE (projection, version, build, stream, coalesce(fold_key, subject)) = (%s, %s, %s, %s, %s)
+    WHERE (projection, version, build, stream, md5(coalesce(fold_key, subject))) = (%s, %s, %s, %s, md5(%s))
     GROUP BY projection, version, build, stream
 ) AND state = 'parked'
 """
@@ -77,7 +77,7 @@ class DeadLetter(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class Counts(NamedTuple):
-    # Events that could not be applied; one per aggregate.
+    # Events that could not be applied; one per lane.
     failed: int = 0
     # Events that wait behind one of those.
     parked: int = 0
@@ -142,14 +142,15 @@ def reason_of(error: Exception, kind: str = "") -> str:
     name, text = type(error).__name__, str(error)
     if isinstance(error, DatabaseError):
         text = error.diag.message_primary or text.partition("\n")[0]
-    if _is_private(kind) and not isinstance(error, LookupError):
+    if is_private(kind) and not isinstance(error, LookupError):
         constraint = error.diag.constraint_name if isinstance(error, DatabaseError) else None
         text = f"constraint {constraint} of a private event" if constraint else "details withheld: the event is private"
     reason = f"{name}: {text}".replace("\x00", "\\0").strip()[:_LONGEST_REASON]
     return reason.encode(errors="backslashreplace").decode()
 
 
-def _is_private(kind: str) -> bool:
+def is_private(kind: str) -> bool:
+    """Whether the data of an event of this type are for its owner only."""
     event = catalogue.EVENTS.get(kind)
     return event is not None and event.PRIVATE
 

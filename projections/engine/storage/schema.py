@@ -165,8 +165,9 @@ STEPS = (
         """
         -- Its table and key, whose later events wait with it; NULL: it is not folded, its aggregate's events wait.
         ALTER TABLE projection_dead_letters ADD COLUMN fold_key text;
+        -- Of digests, since an index holds no texts as long as a key may be.
         CREATE INDEX projection_dead_letters_lane
-            ON projection_dead_letters (projection, version, build, (coalesce(fold_key, subject)), sequence);
+            ON projection_dead_letters (projection, version, build, (md5(coalesce(fold_key, subject))), sequence);
         """,
     ),
     Step(

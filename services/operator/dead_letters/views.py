@@ -8,6 +8,7 @@ import msgspec
 from infra.history.event_history import EventView, to_view
 from projections.engine.dead_letters.discards import Discarded
 from projections.engine.dead_letters.queries import DeadLetterRow
+from projections.engine.storage.dead_letters import is_private
 from streams.jetstream.api import JetStream, Refused
 from streams.jetstream.requests import RequestFailed
 
@@ -33,8 +34,8 @@ class Letter(msgspec.Struct, frozen=True, kw_only=True):
     subject: str
     aggregate_id: str
     type: str
-    # `failed`, `parked` (behind a failed one of its aggregate) or `discarded`; of a reaction also `retrying`: the
-    # outcome of a retry is not known yet.
+    # `failed`, `parked` (behind a failed one of its aggregate or folded row) or `discarded`; of a reaction also
+    # `retrying`: the outcome of a retry is not known yet.
     state: str
     # Why it failed; empty for a parked one.
     error: str
@@ -48,6 +49,8 @@ class Letter(msgspec.Struct, frozen=True, kw_only=True):
     # Id of the one that it is parked behind.
     behind: str | None
     discard: Discard | None
+    # The table and key of the folded row that waits; None: its aggregate waits, or the event is private.
+    row: str | None = None
 
 
 class LetterWithEvent(Letter, frozen=True, kw_only=True):
@@ -68,6 +71,7 @@ def of_letter(letter: DeadLetterRow) -> Letter:
         waiting=letter.waiting,
         behind=str(letter.head) if is_parked else None,
         discard=None,
+        row=None if is_private(letter.type) else letter.fold_key,
     )
 
 

@@ -26,7 +26,8 @@ from projections.engine import Projection, RowChanges, folds, handles
 from projections.engine.apply import build_writer
 from projections.engine.apply.build_writer import BuildSuperseded, BuildWriter
 from projections.engine.apply.sequential.events import KeyUnknown
-from projections.engine.dead_letters import resolution
+from projections.engine.dead_letters import queries, resolution
+from projections.engine.dead_letters.fold_retry import CannotFoldAnew
 from projections.engine.inspection import as_of
 from projections.engine.inspection.verify import verify
 from projections.engine.rebuild.cutover import drop_build, start_build
@@ -260,12 +261,15 @@ async def test_a_key_is_one_row_however_it_is_written(conn: Connection, kind: st
 
         @folds(MessageSent, table="spelled", key=lambda event: {"key": spellings[event.sequence % len(spellings)]})
         def sent(self, row: Number | None, event: Recorded[MessageSent]) -> Number:
+            if event.sequence == 2:
+                raise ValueError("the second")
             return Number(row.number + 1 if row else 1)
 
     build = await start_build(conn, Spelled)
     writer = await BuildWriter.open(conn, Spelled, build)
-    await writer.apply(MESSAGING, said(*[(CONVERSATIONS[0], "a")] * 6), 6)
-    assert await rows(conn, "SELECT number FROM spelled_v1_b1") == [(6,)]
+    await writer.apply(MESSAGING, said(*[(CONVERSATIONS[0], "a")] * 5), 5)
+    assert await rows(conn, "SELECT number FROM spelled_v1_b1") == [(1,)]
+    assert await letters(conn, build) == [(2, "failed"), (3, "parked"), (4, "parked"), (5, "parked")]
 
 
 @pytest.mark.parametrize(
@@ -334,16 +338,21 @@ class ByLength(Projection):
     streams = (MESSAGING,)
     tables = "CREATE TABLE {by_length} (length double precision PRIMARY KEY, number bigint)"
     least: ClassVar[int] = 1
+    longer_by: ClassVar[int] = 0
+    # The length whose row cannot be folded.
+    refused: ClassVar[float | None] = None
 
     @folds(MessageSent, table="by_length", key=lambda event: {"length": _length(str(event.data.text))})
     def sent(self, row: Number | None, event: Recorded[MessageSent]) -> Number:
+        if _length(str(event.data.text)) == self.refused:
+            raise ValueError("refused")
         return Number(row.number + 1 if row else 1)
 
 
 def _length(text: str) -> float:
     if len(text) < ByLength.least:
         raise ValueError("it is too short")
-    return float(len(text))
+    return float(len(text) + ByLength.longer_by)
 
 
 async def test_where_the_row_of_an_event_is_unknown_the_projection_fails_until_it_is_known(
@@ -375,9 +384,67 @@ async def test_an_event_that_cannot_be_read_waits_if_its_aggregate_is_the_key(co
     await writer.apply(MESSAGING, messages, 6)
     assert [row[1] for row in await rows(conn, TALLIES.format("tallies_v1_b1"))] == [1, 1]
     assert await letters(conn, build) == [(2, "failed"), (3, "parked"), (5, "failed"), (6, "parked")]
-    nothing = msgspec.structs.replace(messages[1], sequence=7, payload=b"no envelope")
-    with pytest.raises(KeyUnknown, match="MESSAGING 7"):
-        await writer.apply(MESSAGING, [nothing], 7)
+
+
+async def test_an_event_without_an_envelope_waits_if_its_subject_names_its_row(
+    streams: Client, writer: Writer, run: Opened, conn: Connection
+) -> None:
+    runners = await run(Tallies)
+    conversation = CONVERSATIONS[0]
+    await writer.say(conversation, "a")
+    for payload in (b"no envelope", said((conversation, "b"))[0].payload):
+        last = (await streams.jetstream().publish(subjects.conversation(conversation), payload)).seq
+    await runners.waiting.wait(Tallies, Position.at(MESSAGING, last), PATIENCE)
+    waiting = "SELECT sequence, type, state, fold_key FROM projection_dead_letters ORDER BY sequence"
+    lane = f'tallies ["{conversation}"]'
+    assert await rows(conn, waiting) == [(2, "?", "failed", lane), (3, "message.sent", "parked", lane)]
+    operator = Operator(conn, streams)
+    assert await operator.retry() == [("failed", 0, 2)]
+    await operator.discard()
+    assert [row[1] for row in await rows(conn, TALLIES.format("tallies_v1"))] == [2]
+    # Nobody knows which reader's row this would be.
+    nothing = msgspec.structs.replace(
+        message(4, subjects.read_mark(conversation, RECIPIENT), seen(conversation, 1)), payload=b"no envelope"
+    )
+    build = await start_build(conn, Tallies)
+    filling = await BuildWriter.open(conn, Tallies, build)
+    with pytest.raises(KeyUnknown, match="MESSAGING 4"):
+        await filling.apply(MESSAGING, [nothing], 4)
+
+
+async def test_a_key_too_long_for_an_index_makes_its_event_wait(conn: Connection) -> None:
+    class Long(Projection):
+        streams = (MESSAGING,)
+        tables = "CREATE TABLE {long} (key text PRIMARY KEY, number bigint)"
+
+        @folds(MessageSent, table="long", key=lambda event: {"key": str(event.data.text)})
+        def sent(self, row: Number | None, event: Recorded[MessageSent]) -> Number:
+            return Number(row.number + 1 if row else 1)
+
+    # Random, since an index compresses its texts.
+    key = "".join(new_id() for _ in range(300))
+    build = await start_build(conn, Long)
+    writer = await BuildWriter.open(conn, Long, build)
+    await writer.apply(MESSAGING, said((CONVERSATIONS[0], key), (CONVERSATIONS[0], "a"), (CONVERSATIONS[1], key)), 3)
+    assert await letters(conn, build) == [(1, "failed"), (3, "parked")]
+    (head,) = await queries.list_heads(conn, Long.name)
+    assert head.waiting == 1
+
+
+async def test_a_dead_letter_that_is_folded_into_another_row_now_is_not_retried(
+    streams: Client, writer: Writer, run: Opened, conn: Connection, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    runners = await run(ByLength)
+    monkeypatch.setattr(ByLength, "refused", 1.0)
+    last = await writer.say(CONVERSATIONS[0], "a", "bb")
+    await runners.waiting.wait(ByLength, Position.at(MESSAGING, last), PATIENCE)
+    monkeypatch.setattr(ByLength, "refused", None)
+    monkeypatch.setattr(ByLength, "longer_by", 1)
+    with pytest.raises(CannotFoldAnew, match=rf"MESSAGING {last - 1} is folded into another row now"):
+        await Operator(conn, streams, ByLength).retry()
+    assert await rows(conn, "SELECT length, number FROM by_length_v1") == [(2.0, 1)]
+    monkeypatch.setattr(ByLength, "longer_by", 0)
+    assert await Operator(conn, streams, ByLength).retry() == [("applied", 1, 0)]
 
 
 class Operator:

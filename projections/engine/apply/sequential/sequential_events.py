@@ -6,7 +6,9 @@ An event that fails waits as a dead letter, and so do the later ones of its row,
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Any, NamedTuple
 
+from contracts.aggregate_types import AGGREGATE_TYPE_OF
 from contracts.envelope import Envelope, Recorded
+from contracts.subjects import passes
 from projections.engine.apply.change_plans import Key, Shapes
 from projections.engine.apply.loop_slices import in_slices
 from projections.engine.apply.row_merging import MergedRows, RowGroup
@@ -31,8 +33,8 @@ from projections.engine.folds import FoldedTable, Row, folded_tables
 from projections.engine.lookups import Lookup, lookups_of
 from projections.engine.projection import Handler, Projection
 from projections.engine.storage.builds import Connection
-from projections.engine.storage.dead_letters import DeadLetter, reason_of
-from projections.engine.storage.pg_text import REFUSALS
+from projections.engine.storage.dead_letters import DeadLetter, aggregate_of, reason_of
+from projections.engine.storage.pg_text import REFUSALS, UnsupportedValue
 from projections.engine.storage.tables import Table
 from streams.message import Message
 
@@ -71,6 +73,7 @@ class SequentialEvents:
             name: FoldRows(projection.name, known_tables[name], table.row) for name, table in self.tables.items()
         }
         handlers = instance.handlers()
+        self._handled = handlers.keys()
         methods: list[Callable[..., object]] = [fold.method for fold in self.folds.values()]
         methods += [handler for of_type in handlers.values() for handler in of_type]
         lookups: dict[str, list[Lookup]] = {}
@@ -91,12 +94,26 @@ class SequentialEvents:
     def has_lookups(self) -> bool:
         return bool(self._lookup_tables)
 
-    def may_fold(self, subject: str) -> bool:
-        """Whether an event on the subject may be one that is folded."""
-        return any(table.may_fold(subject) for table in self.tables.values())
+    def lane_of_unreadable(self, message: Message, error: Exception) -> str | None:
+        """The lane of an event whose type is unknown, if it is that of a folded row; None: no such event is folded.
 
-    def unknown_key(self, message: Message, error: Exception, kind: str = "") -> KeyUnknown:
-        return KeyUnknown(self._projection, message, reason_of(error, kind))
+        Raises:
+            KeyUnknown: the row that the event may be folded into cannot be determined.
+        """
+        tables = [table for table in self.tables.values() if table.may_fold(message.subject)]
+        if not tables:
+            return None
+        (table, *others) = tables
+        # An event that may be handled as well would have to wait in two lanes.
+        is_handled = any(passes(message.subject, AGGREGATE_TYPE_OF[kind].pattern) for kind in self._handled)
+        if others or is_handled or not table.has_aggregate_in_subject(message.subject):
+            raise KeyUnknown(self._projection, message, reason_of(error)) from error
+        rows = self._rows[table.name]
+        try:
+            key = rows.key({rows.table.key[0]: aggregate_of(message.subject)})
+        except UnsupportedValue as unfit:
+            raise KeyUnknown(self._projection, message, reason_of(unfit)) from unfit
+        return lane_of(table.name, key)
 
     def take(
         self, message: Message, envelope: Envelope | Recorded[Any], blocked: set[str]
@@ -123,7 +140,7 @@ class SequentialEvents:
             wanted = self._wanted(fold.method, event) if self._lookup_tables else ()
         except Exception as error:
             if key is None:
-                raise self.unknown_key(message, error, envelope.type) from error
+                raise KeyUnknown(self._projection, message, reason_of(error, envelope.type)) from error
             return unreadable(message, envelope.type, error, blocked, lane_of(fold.table, key))
         taken = FoldEvent(message, event, fold, key, wanted)
         return taken.letter(None) if blocked and taken.lane in blocked else taken

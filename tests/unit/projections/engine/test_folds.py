@@ -102,6 +102,19 @@ class NoRow(Projection):
         return row
 
 
+class Empty(msgspec.Struct):
+    pass
+
+
+class NoFields(Projection):
+    streams = (MESSAGING,)
+    tables = TABLES
+
+    @folds(MessageSent, table="counts", key="id")
+    def sent(self, row: Empty | None, event: Recorded[MessageSent]) -> Empty:
+        return Empty()
+
+
 class TwoHandlers(Projection):
     streams = (MESSAGING,)
     tables = TABLES
@@ -149,6 +162,7 @@ class TwoRows(Projection):
     [
         (NoTable, NoTable.sent, "there is no table {others}"),
         (NoRow, NoRow.sent, "a fold returns a msgspec struct or None"),
+        (NoFields, NoFields.sent, "Empty has no fields; a row has a column beside its key"),
         (TwoHandlers, TwoHandlers.sent, "MessageSent has another handler"),
         (TwoStreams, TwoStreams.accepted, "a fold reads one stream, and {counts} is folded from MESSAGING and CONTACT"),
         (OfAnotherStream, OfAnotherStream.created, "ProfileCreated is not in the projection's streams, but in PROFILE"),
