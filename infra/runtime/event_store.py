@@ -82,6 +82,8 @@ async def _open(settings: Settings, name: str, streams: Sequence[str]) -> tuple[
         await _when_available(
             lambda: ensure_streams(nats, replicas=settings.stream_replicas, placement=placement, names=streams)
         )
+        # While the store did not answer, the first look could not tell whether an import is in progress.
+        await import_marker.wait_until_complete(nats)
         return nats, await _when_available(lambda: quorum_of_process(settings, nats, name))
     except BaseException:
         await nats.close()

@@ -818,7 +818,8 @@ class Notification(betterproto2.Message):
 
     kind: "str" = betterproto2.field(2, betterproto2.TYPE_STRING)
     """
-    `friend_request`, `friend_reminder`, `friend_expired`, `friend_accepted`, `message`, or the kind of an alert about the account itself.
+    `friend_request`, `friend_accepted`, `friend_reminder`, `friend_expired`, `message`, or the kind of an alert about
+    the account itself.
     """
 
     from_user_id: "str" = betterproto2.field(3, betterproto2.TYPE_STRING)
