@@ -16,8 +16,8 @@ BEYOND_DRAIN = 5.0
 _STACKS_SECONDS = 1.0
 
 
-# Starts a process of a service: with its name, what its environment has beyond this process's, the descriptors that it
-# inherits by the variables that tell it their numbers, and the receiver of its output.
+# Starts a process of a service: with its name, its settings as environment variables, the descriptors that it inherits
+# by the variables that tell it their numbers, and the receiver of its output.
 StartProcess = Callable[[str, Mapping[str, str], Mapping[str, int], OnLine], Awaitable[Child]]
 
 

@@ -72,11 +72,11 @@ async def test_every_service_logs_in_as_itself_and_is_told_of_no_other_login(
     async with await psycopg.AsyncConnection.connect(url) as conn:
         found = {str(user) for (user,) in await (await conn.execute(CONNECTED, (NAME,))).fetchall()}
     assert found == {role_of(party) for party in DATABASE_PARTIES}
-    passwords = secrets.database_passwords()
+    # What a process was started with can be read as long as it runs.
+    passwords = secrets.database_passwords().values()
     for service in (*DATABASE_PARTIES, GATEWAY):
         (process,) = prepared_system.serving(service)
-        told = {party for party, password in passwords.items() if password in environment(process)}
-        assert told == {service} - {GATEWAY}
+        assert not any(password in environment(process) for password in passwords)
     for command in (
         ["verify"],
         ["rebuild", "--all"],

@@ -89,7 +89,7 @@ def test_the_tutorial_on_a_first_projection_works_as_it_is_shown(copied: System)
     assert '"messages":3' in rows
     assert '"at_weekends"' in rows
     # The tests that look at every projection; others do not see that there is one more.
-    units = "tests/unit/projections tests/unit/infra/cli tests/unit/infra/devtools/test_scaffold_projection.py"
+    units = "tests/unit/projections tests/unit/infra/cli tests/unit/infra/devtools/scaffold_projection"
     assert " failed" not in run(copied, f"./just test {units} tests/unit/test_architecture.py -q -n 0")
     checked = [str(copied.root / name) for name in ("projections/hours_of_day.py", "tests/integration/projections")]
     for check in (["ruff", "check"], ["ruff", "format", "--check"]):

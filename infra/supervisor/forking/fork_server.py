@@ -65,8 +65,14 @@ class ForkServer:
         with other_end:
             self._control.setblocking(False)
             command = [sys.executable, "-m", "infra.supervisor.forking.fork_server_process", str(other_end.fileno())]
+            # Each process gets all settings of its own; this environment is theirs to read as long as they run.
+            environ = {name: value for name, value in os.environ.items() if not name.startswith("VESTNIK_")}
             self._child = await Child.start(
-                command, death_signal=signal.SIGKILL, on_line=self._on_line, descriptors=[other_end.fileno()]
+                command,
+                death_signal=signal.SIGKILL,
+                environ=environ,
+                on_line=self._on_line,
+                descriptors=[other_end.fileno()],
             )
         self._unread = b""
         asyncio.get_running_loop().add_reader(self._control, self._read)
@@ -94,7 +100,7 @@ class ForkServer:
     ) -> Child:
         """Starts a process of a service.
 
-        `environment`: what it has beyond this process's environment.
+        `environment`: its settings; it inherits this process's environment but for the settings.
         `descriptors`: those that it inherits, by the variable that tells it their numbers.
 
         Raises:
