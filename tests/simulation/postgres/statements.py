@@ -97,7 +97,8 @@ class Statements:
         return [(*row, [], 0, 0, []) for row in self._revision(values, transaction)]
 
     def _columns(self, values: Sequence[Any], _: Transaction) -> Answer:
-        return self._catalog[values[0].rpartition("_v")[0]]
+        # No column has a default or rounds its values.
+        return [(*column, None, False) for column in self._catalog[values[0].rpartition("_v")[0]]]
 
     def _lost(self, values: Sequence[Any], _: Transaction) -> Answer:
         return sorted(self._database.builds[tuple(values)].lost)
