@@ -242,11 +242,9 @@ async def test_a_change_of_the_address_is_listed_without_a_mail_and_its_undo_end
     assert not await active(services, session)
     async with reacting(services, outbox, streams):
         await settled(streams)
-    assert [alert.kind for alert in await alerts_about(services, anna)] == [
-        "new_device",
-        "email_changed",
-        "email_changed",
-    ]
+    # Four consumers append them, each on its own.
+    kinds = sorted(alert.kind for alert in await alerts_about(services, anna))
+    assert kinds == ["email_changed", "email_changed", "new_device"]
     assert outbox.kinds == ["alert_new_device"]
     # A second factor that was turned on since the change ends with the reset.
     assert (await auth.aggregates.credentials.load(anna)).state.reported_at == until - HELD

@@ -353,6 +353,6 @@ async def test_an_operator_who_reads_at_length_is_seen_by_the_service_that_wants
     reader, service = await postgres_logins.of(OPERATOR), await postgres_logins.of("contact")
     assert await cutover.blocking_reader(service, projection) is None
     async with reader.transaction():
-        await reader.execute(f"SELECT * FROM {projection.view('friends')}".encode())
+        await reader.execute(f"SELECT * FROM {projection.view(projection.table_names()[0])}".encode())
         assert "a reader of its views to end" in str(await cutover.blocking_reader(service, projection))
     assert await cutover.blocking_reader(service, projection) is None
