@@ -51,7 +51,7 @@ class Batch:
         else:
             self.sequential.append(event)
 
-    def begin_anew(self, rows: MergedRows) -> None:
+    def begin_again(self, rows: MergedRows) -> None:
         """Discards the row changes and dead letters, and keeps the events."""
         self.knowledge = None
         self.rows = rows

@@ -270,7 +270,7 @@ class BuildWriter:
     async def _run_handlers_again(self, batch: Batch, steps: list[Step] | None = None) -> None:
         """Runs the batch's handlers again with the current events to skip or park; possible since handlers are pure."""
         knowledge = self._knowledge
-        batch.begin_anew(MergedRows(self._shapes))
+        batch.begin_again(MergedRows(self._shapes))
         for messages in batch.messages.values():
             await self._run_handlers(batch, messages, steps)
         batch.knowledge = knowledge

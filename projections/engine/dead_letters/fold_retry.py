@@ -1,4 +1,4 @@
-"""Folds one row anew from the stream, up to its first dead letter; the dead letters are then retried onto that row.
+"""Folds one row again from the stream, up to its first dead letter; the dead letters are then retried onto that row.
 
 So the row also heals from what an earlier state of the code has made of it.
 """
@@ -25,11 +25,11 @@ from streams.message import Message
 _PAGE = 2_000
 
 
-class CannotFoldAnew(OperatorError):
+class CannotFoldAgain(OperatorError):
     """The current code does not fold an event that was applied before."""
 
     def __init__(self, letter: DeadLetterRow, reason: str) -> None:
-        super().__init__(f"the row of {letter.id} cannot be folded anew: {reason}; raise the projection's version")
+        super().__init__(f"the row of {letter.id} cannot be folded again: {reason}; raise the projection's version")
 
 
 class RowFromStream:
@@ -40,15 +40,15 @@ class RowFromStream:
     ) -> None:
         """
         Raises:
-            CannotFoldAnew: the projection no longer folds such events.
+            CannotFoldAgain: the projection no longer folds such events.
         """
         self._sequential = SequentialEvents(projection, known_tables)
         name = fold_key.partition(" ")[0]
         table = self._sequential.tables.get(name)
         if table is None:
-            raise CannotFoldAnew(letter, f"no events are folded into {name} any more")
+            raise CannotFoldAgain(letter, f"no events are folded into {name} any more")
         if letter.type not in self._sequential.folds and letter.type != "?":
-            raise CannotFoldAnew(letter, f"{letter.type} is not folded any more")
+            raise CannotFoldAgain(letter, f"{letter.type} is not folded any more")
         self._letter = letter
         self._fold_key = fold_key
         self._table = name
@@ -62,7 +62,7 @@ class RowFromStream:
         A row whose folds look up other rows is left as it is, since those rows are no longer what they were.
 
         Raises:
-            CannotFoldAnew: one of the events cannot be folded.
+            CannotFoldAgain: one of the events cannot be folded.
             KeyUnknown: an event's row cannot be determined.
             Unavailable: the stream cannot be read.
         """
@@ -86,14 +86,14 @@ class RowFromStream:
     def check(self, messages: Iterable[Message]) -> None:
         """
         Raises:
-            CannotFoldAnew: one of the dead letters is folded into another row by the current code.
+            CannotFoldAgain: one of the dead letters is folded into another row by the current code.
             KeyUnknown: an event's row cannot be determined.
         """
         for message in messages:
             taken = self._take(message)
             if taken is not None and taken.lane != self._fold_key:
                 reason = f"{message.stream} {message.sequence} is folded into another row now"
-                raise CannotFoldAnew(self._letter, reason)
+                raise CannotFoldAgain(self._letter, reason)
 
     def _own(self, message: Message) -> FoldEvent | None:
         """The event if it is folded into the row."""
@@ -103,7 +103,7 @@ class RowFromStream:
         if taken is None or taken.lane != self._fold_key:
             return None
         if isinstance(taken, DeadLetter):
-            raise CannotFoldAnew(self._letter, f"{message.stream} {message.sequence}: {taken.reason}")
+            raise CannotFoldAgain(self._letter, f"{message.stream} {message.sequence}: {taken.reason}")
         assert isinstance(taken, FoldEvent)
         return taken
 
@@ -120,4 +120,4 @@ class RowFromStream:
             return event.fold.apply(row, event.event)
         except Exception as error:
             reason = f"{event.message.stream} {event.message.sequence}: {reason_of(error, event.event.type)}"
-            raise CannotFoldAnew(self._letter, reason) from error
+            raise CannotFoldAgain(self._letter, reason) from error

@@ -4,7 +4,7 @@ Each aggregate is resolved separately, and so is each row that events are folded
 holds for such a row. A transaction locks the build against its writer, applies as many of the aggregate's dead letters
 as possible in order, deletes those, and gives the list of dead letters a new revision. The writer asserts the revision
 with every batch: it can neither overtake nor apply an event twice, and its next batch unblocks the aggregate. Events of
-the aggregate that arrive meanwhile are parked behind, and tried in the same run. A row is first folded anew from the
+the aggregate that arrive meanwhile are parked behind, and tried in the same run. A row is first folded again from the
 stream, up to its first dead letter.
 """
 
@@ -22,7 +22,7 @@ from projections.engine.apply.build_writer import BuildWriter
 from projections.engine.apply.row_merging import RowGroup
 from projections.engine.dead_letters import discards, queries
 from projections.engine.dead_letters.discards import Discarded
-from projections.engine.dead_letters.fold_retry import CannotFoldAnew, RowFromStream
+from projections.engine.dead_letters.fold_retry import CannotFoldAgain, RowFromStream
 from projections.engine.dead_letters.queries import DeadLetterRow
 from projections.engine.projection import Projection
 from projections.engine.storage import builds, dead_letters, tables
@@ -268,7 +268,7 @@ async def _retry_page(
                 raise BuildGone(letter.id)
             page = await _page(conn, letter)
             if before and page[:1] != [min(messages)]:
-                # Another operator has resolved some of them: the row has to be folded anew once more.
+                # Another operator has resolved some of them: the row has to be folded again.
                 return 0, None, True
             if page and (given_up := await discards.of_letter(log, letter.id._replace(sequence=page[0]))):
                 # The discard was interrupted.
@@ -283,7 +283,7 @@ async def _retry_page(
                 left = await filling.reapply([messages[sequence] for sequence in page], before)
             except REFUSALS as refusal:
                 # Other refusals are dead letters: this one is of the row before them.
-                raise CannotFoldAnew(letter, reason_of(refusal, letter.type)) from refusal
+                raise CannotFoldAgain(letter, reason_of(refusal, letter.type)) from refusal
             applied = page[: page.index(left[0].message.sequence)] if left else page
             await dead_letters.remove(conn, build, letter.stream, applied)
             if left:

@@ -27,7 +27,7 @@ from projections.engine.apply import build_writer
 from projections.engine.apply.build_writer import BuildSuperseded, BuildWriter
 from projections.engine.apply.sequential.events import KeyUnknown
 from projections.engine.dead_letters import queries, resolution
-from projections.engine.dead_letters.fold_retry import CannotFoldAnew
+from projections.engine.dead_letters.fold_retry import CannotFoldAgain
 from projections.engine.inspection import as_of
 from projections.engine.inspection.verify import verify
 from projections.engine.rebuild.cutover import drop_build, start_build
@@ -440,7 +440,7 @@ async def test_a_dead_letter_that_is_folded_into_another_row_now_is_not_retried(
     await runners.waiting.wait(ByLength, Position.at(MESSAGING, last), PATIENCE)
     monkeypatch.setattr(ByLength, "refused", None)
     monkeypatch.setattr(ByLength, "longer_by", 1)
-    with pytest.raises(CannotFoldAnew, match=rf"MESSAGING {last - 1} is folded into another row now"):
+    with pytest.raises(CannotFoldAgain, match=rf"MESSAGING {last - 1} is folded into another row now"):
         await Operator(conn, streams, ByLength).retry()
     assert await rows(conn, "SELECT length, number FROM by_length_v1") == [(2.0, 1)]
     monkeypatch.setattr(ByLength, "longer_by", 0)
@@ -488,7 +488,7 @@ async def test_a_retry_folds_its_row_anew_and_the_runner_goes_on_in_order(
     assert await operator.retry() == [("failed", 0, 5)]
     await operator.discard()
     assert await texts(0) == {bad: (3, ["a", "b", "c"]), good: (1, ["x"])}
-    # What an earlier state of the code has made of the row is folded anew too.
+    # What an earlier state of the code has made of the row is folded again too.
     await conn.execute("UPDATE tallies_v1 SET messages = 100 WHERE conversation_id = %s", (bad,))
     monkeypatch.setattr(sample_folds, "POISON", "no message says this")
     assert await operator.retry() == [("applied", 3, 0)]
