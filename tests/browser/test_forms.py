@@ -225,7 +225,7 @@ async def test_a_login_by_name_that_waits_for_its_mail_can_ask_for_another_or_go
     await expect(page.get_by_role("heading", name="Log in")).to_be_visible()
 
 
-async def test_sessions_are_told_apart_and_ended(sitting: Sitting, api: Api) -> None:
+async def test_sessions_are_distinguished_and_ended(sitting: Sitting, api: Api) -> None:
     anna = await api.person()
     phone = await api.again(anna, device="A phone")
     page = await sitting.log_in(anna)

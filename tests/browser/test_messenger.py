@@ -14,7 +14,7 @@ from tests.e2e.people import PASSWORD, Api, eventually
 pytestmark = pytest.mark.asyncio(loop_scope="session")
 
 
-async def test_somebody_registers_finds_a_friend_and_they_write_to_each_other(sitting: Sitting, api: Api) -> None:
+async def test_a_user_registers_finds_a_friend_and_they_exchange_messages(sitting: Sitting, api: Api) -> None:
     boris = await api.person(display_name="Борис")
     account = api.registration()
     page = await sitting.page()
@@ -127,7 +127,7 @@ async def test_everything_that_came_while_the_line_was_down_is_there_afterwards(
     await expect(page.locator(".message")).to_have_count(71)
 
 
-async def test_a_page_whose_position_is_void_loads_everything_anew(sitting: Sitting, api: Api) -> None:
+async def test_a_page_whose_position_is_void_loads_everything_again(sitting: Sitting, api: Api) -> None:
     anna, boris = await api.friends()
     await boris.sends(anna, "first")
     page = await sitting.log_in(anna)
@@ -187,7 +187,7 @@ async def test_ending_another_device_from_here_keeps_this_one(sitting: Sitting, 
     assert (await anna.get("/v1/users/me")).status_code == 401
 
 
-async def test_a_tab_never_becomes_somebody_else(sitting: Sitting, api: Api) -> None:
+async def test_a_tab_never_changes_its_user(sitting: Sitting, api: Api) -> None:
     anna, boris = await api.friends()
     first = await sitting.log_in(anna)
     second = await first.context.new_page()

@@ -148,7 +148,7 @@ async def test_a_page_opened_on_a_dead_line_shows_what_it_kept_and_ends_with_its
     await expect(page.locator(".chat")).to_have_count(0)
 
 
-async def test_messages_are_told_of_once_while_no_tab_is_looked_at(sitting: Sitting, api: Api) -> None:
+async def test_a_message_is_notified_once_while_no_tab_is_visible(sitting: Sitting, api: Api) -> None:
     anna, boris = await api.friends()
     vera = await api.person(display_name="Vera")
     await api.befriend(anna, vera)

@@ -111,7 +111,7 @@ async def test_a_blocked_user_sees_the_same_as_one_whose_requests_are_ignored(ap
         assert events(boriss, boris, anna) == events(glebs, gleb, vera)
 
 
-async def test_a_block_ends_everything_between_the_two_and_only_the_blocker_is_told(api: Api) -> None:
+async def test_a_block_ends_everything_between_the_two_and_only_the_blocker_is_notified(api: Api) -> None:
     anna, boris = await api.friends()
     phone = await api.again(anna, device_token=anna.device_token)
     await boris.sends(anna, "Hello")

@@ -101,7 +101,7 @@ async def test_the_files_of_the_messenger_are_answered_as_files_are(api: Api) ->
     assert_problem(await api.http.post("/"), 404, "not_found")
 
 
-async def test_the_mails_of_a_development_system_are_shown_to_whoever_they_are_to(api: Api) -> None:
+async def test_the_mails_of_a_development_system_are_shown_to_their_recipients(api: Api) -> None:
     account = await api.register()
     token = await api.mailed_token(account["email"])
     (mail,) = (await api.http.get("/dev/mail", params={"to": account["email"]})).json()["items"]

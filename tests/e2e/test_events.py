@@ -79,7 +79,7 @@ async def test_without_a_position_it_begins_now(api: Api) -> None:
         assert told(stream) == [("message.sent", "after")]
 
 
-async def test_a_friendship_is_told_to_both_as_each_sees_it(api: Api) -> None:
+async def test_both_friends_receive_the_friendship_as_each_sees_it(api: Api) -> None:
     anna, boris = await api.people(2)
     async with (
         listening(api.system.url, anna.access_token, since=anna.position) as annas,
@@ -98,7 +98,7 @@ async def test_a_friendship_is_told_to_both_as_each_sees_it(api: Api) -> None:
             assert all(set(event.data) == {"user_id", "state", "at"} for event in stream.events)
 
 
-async def test_a_profile_is_told_to_friends_and_to_nobody_else(api: Api) -> None:
+async def test_a_profile_change_is_sent_to_friends_only(api: Api) -> None:
     anna, boris = await api.friends()
     stranger = await api.person()
     async with (
@@ -192,7 +192,7 @@ async def test_the_position_of_a_list_is_followed_without_a_gap(api: Api) -> Non
             assert ("message.sent", "in the list") not in told(stream)
 
 
-async def test_a_long_absence_is_told_whole_with_its_friendships(api: Api) -> None:
+async def test_a_long_absence_is_caught_up_completely_with_friendships(api: Api) -> None:
     anna, boris = await api.friends()
     carl, dora = await api.people(2)
     await api.befriend(boris, carl)

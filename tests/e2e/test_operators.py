@@ -73,7 +73,7 @@ async def asked(person: Person, path: str) -> Json:
     return found
 
 
-async def test_only_operators_are_told_anything(api: Api) -> None:
+async def test_only_operators_get_answers(api: Api) -> None:
     anna = await api.person()
     for path in READING:
         assert_problem(await api.http.get(f"/v1/ops/{path}"), 401, "unauthenticated")

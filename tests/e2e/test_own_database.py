@@ -60,7 +60,7 @@ def prepared_system(prepared: tuple[str, Secrets], tmp_path: Path) -> Iterator[S
         system.stop()
 
 
-async def test_every_service_logs_in_as_itself_and_is_told_of_no_other_login(
+async def test_every_service_logs_in_as_itself_and_knows_no_other_login(
     prepared_system: System, prepared: tuple[str, Secrets]
 ) -> None:
     url, secrets = prepared

@@ -48,7 +48,7 @@ async def test_every_kind_of_write_is_in_the_next_read_through_one_gateway(one_l
     assert await other.friends() == {}
 
 
-async def test_what_another_wrote_to_somebody_is_in_their_next_read_through_one_gateway(one_line: Api) -> None:
+async def test_a_received_message_is_in_the_recipients_next_read_through_one_gateway(one_line: Api) -> None:
     anna, boris = await one_line.people(2)
     anna.tells_position = boris.tells_position = False
     assert (await anna.ask("PUT", f"/v1/friends/{boris.user_id}")).status_code == 201

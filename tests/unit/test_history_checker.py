@@ -34,7 +34,7 @@ def history() -> History:
     return History()
 
 
-async def test_what_was_told_and_is_so_is_no_violation(history: History) -> None:
+async def test_true_answers_are_no_violation(history: History) -> None:
     await told(history, [1], FIRST)
     await told(history, [2, 3], SECOND, OTHER)
     await told(history, Conflict("a", 0), append_to("a"))
@@ -72,7 +72,7 @@ async def test_an_event_of_unknown_fate_may_be_stored_or_not(history: History) -
     assert history.violations([at(1, FIRST)]) == history.violations([]) == []
 
 
-async def test_half_an_append_is_found_whatever_was_told(history: History) -> None:
+async def test_half_an_append_is_found_with_any_answer(history: History) -> None:
     await told(history, DeadlineExceeded(), FIRST, OTHER)
     assert history.violations([at(1, OTHER)]) == ["1 of 2 events of one append are stored"]
 

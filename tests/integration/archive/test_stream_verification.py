@@ -25,7 +25,7 @@ def faults(found: StreamVerdict) -> list[str]:
     return [str(fault) for fault in found.named]
 
 
-async def test_a_whole_stream_is_sound_whoever_appended_it(streams: Client) -> None:
+async def test_a_whole_stream_is_sound_with_any_writer(streams: Client) -> None:
     log = Log(streams)
     await fill(log, 500, "a")
     await log.append(append_to("b"))

@@ -373,9 +373,7 @@ async def test_the_link_in_a_mail_ends_all_sessions_and_the_password_until_a_res
     assert messages[1].causation_id == (await alerts_about(services, anna))[0].about
 
 
-async def test_whoever_knows_the_password_cannot_make_the_links_useless_by_changing_it(
-    services: Services, anna: str
-) -> None:
+async def test_a_thief_of_the_password_cannot_void_the_links_by_changing_it(services: Services, anna: str) -> None:
     token, thief = link(services, anna), tokens_of(await log_in(services))
     await change(services, thief, "the horse of a thief")
     await reset(services, await report(services, token))

@@ -109,7 +109,9 @@ async def test_after_a_change_both_addresses_log_in_for_a_week_and_then_the_new_
     assert await log_in(one, "anna@example.org") == boris.user_id
 
 
-async def test_a_request_appends_the_same_whoever_has_the_address(replicas: tuple[Auth, Auth], streams: NATS) -> None:
+async def test_a_request_appends_the_same_for_taken_and_free_addresses(
+    replicas: tuple[Auth, Auth], streams: NATS
+) -> None:
     one, other = replicas
     anna, _ = await account(one, "anna"), await account(one, "boris")
     for email in ("free@example.org", "boris@example.org", "anna@example.org"):
@@ -150,7 +152,7 @@ async def test_wrong_passwords_are_recorded_as_failed_logins(replicas: tuple[Aut
     assert [event.subject.rpartition(".")[2] for event in recorded] == [anna.user_id] * 2
 
 
-async def test_a_request_looks_up_the_same_whoever_has_the_address(
+async def test_a_request_looks_up_the_same_for_taken_and_free_addresses(
     replicas: tuple[Auth, Auth], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     one, _ = replicas

@@ -309,7 +309,7 @@ class Absent(Sessions):
         raise Unavailable
 
 
-async def test_sessions_end_even_if_nobody_could_be_told_when_the_password_changed(
+async def test_sessions_end_even_if_no_service_was_reachable_when_the_password_changed(
     services: Services, anna: str
 ) -> None:
     here, other = await log_in(services), await log_in(services)

@@ -215,7 +215,7 @@ async def test_so_many_requests_of_one_user_wait_and_no_more(house: House) -> No
     assert (await add(client, anna, one_more)).created
 
 
-async def test_who_was_away_is_told_of_every_change(house: House) -> None:
+async def test_a_client_that_was_away_receives_every_change(house: House) -> None:
     anna, ben, cleo = await people(house, 3)
     client = house.client("contact")
     await add(client, anna, ben)

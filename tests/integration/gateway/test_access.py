@@ -84,7 +84,7 @@ async def test_every_gateway_hears_of_an_end_from_the_stream(tmp_path: Path, str
             assert await status(gateway, token) == 401
 
 
-async def test_whoever_watches_a_session_is_told_of_its_end_and_why(stage: Stage) -> None:
+async def test_a_watcher_of_a_session_receives_its_end_and_reason(stage: Stage) -> None:
     revocations, told = stage.context.revocations, list[tuple[str, str | None]]()
     other = new_id()
     with (

@@ -397,7 +397,7 @@ async def test_tokens_that_are_none_are_counted_before_they_are_verified(stage: 
     assert (refused.status_code, refused.json()["code"]) == (429, "rate_limited")
 
 
-async def test_what_a_gateway_counts_for_itself_is_not_told(stage: Stage) -> None:
+async def test_counts_of_local_limits_are_not_shared(stage: Stage) -> None:
     stage.script.answers = {"get_friends": GetFriendsResponse()}
     await stage.client.get("/v1/friends", headers=stage.signed_in)
     limiter = stage.context.limiter

@@ -73,7 +73,7 @@ async def test_who_asked_hears_of_friends_at_any_gateway_until_their_last_device
         assert info.config.name in (LIMITS, *map(stream_of_bucket, BUCKETS)) or not info.state.messages
 
 
-async def test_nobody_but_friends_is_told_and_none_once_the_friendship_has_ended(gateways: Gateways) -> None:
+async def test_only_current_friends_receive_presence(gateways: Gateways) -> None:
     one, other, anna, boris, carl = gateways.one, gateways.other, gateways.anna, gateways.boris, gateways.carl
     async with gateways.listening(one, anna) as annas, gateways.listening(one, gateways.stranger) as strangers:
         assert await gateways.presence(one, gateways.stranger, anna, boris, gateways.stranger) == {}

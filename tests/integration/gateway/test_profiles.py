@@ -35,7 +35,7 @@ async def test_a_profile_is_public_cacheable_and_answered_from_memory(stage: Sta
 
 
 @pytest.mark.parametrize("tag", ['"one"', 'W/"one"', '"zero", "one"', "*"])
-async def test_a_client_that_has_it_is_told_so(tag: str, stage: Stage) -> None:
+async def test_a_client_that_has_the_current_profile_gets_304(tag: str, stage: Stage) -> None:
     stage.rest.answer = served(b'{"a":1}', "one", profile=0)
 
     answer = await stage.client.get(PATH, headers={"if-none-match": tag})
@@ -56,7 +56,7 @@ async def test_a_profile_with_a_position_is_private(stage: Stage) -> None:
     assert stage.rest.asked[0].headers["vestnik-position"] == position
 
 
-async def test_one_s_own_profile_is_private_and_asked_for_anew_each_time(stage: Stage) -> None:
+async def test_ones_own_profile_is_private_and_revalidated_each_time(stage: Stage) -> None:
     """It has settings that nobody else is shown: the cache of public profiles never holds it."""
     settings = ProfileSettings(presence="nobody", language="ru")
     own = Profile(user_id=stage.user_id, username="anna", display_name="Anna", etag="one", settings=settings)

@@ -93,7 +93,7 @@ async def test_another_content_type_is_refused(content_type: str, stage: Stage) 
     assert_problem(await stage.client.post(MESSAGES, content=b"{}", headers=headers), 415, "unsupported_media_type")
 
 
-async def test_unknown_paths_and_methods_are_told_apart(stage: Stage) -> None:
+async def test_unknown_paths_and_unknown_methods_have_different_errors(stage: Stage) -> None:
     for path in ("/nothing", "/v1", "/v1/nothing", "/v1/users/", "/v1/events/", "/v1/profiles/a/b"):
         assert_problem(await stage.client.get(path), 404, "not_found")
     assert (await stage.client.get(f"{MESSAGES}%0A")).json()["code"] == "not_found"
@@ -224,7 +224,7 @@ async def test_a_service_that_is_slow_is_not_waited_for_for_ever(stage: Stage, m
     assert_problem(await stage.client.get("/v1/users/me", headers=stage.signed_in), 504, "deadline_exceeded")
 
 
-async def test_more_requests_than_can_be_at_work_are_told_to_come_back(stage: Stage) -> None:
+async def test_more_requests_than_can_run_at_once_are_refused_with_retry_after(stage: Stage) -> None:
     stage.context.load.most = 0
 
     answer = await stage.client.get("/v1/users/me", headers=stage.signed_in)

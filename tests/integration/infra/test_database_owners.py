@@ -98,7 +98,7 @@ async def test_where_services_have_no_schemas_all_share_the_login(database_url: 
     assert owners.urls() == {database_url: list(SERVICES)}
 
 
-async def test_a_database_that_does_not_answer_is_told_without_its_password(database_url: str) -> None:
+async def test_the_error_of_an_unreachable_database_has_no_password(database_url: str) -> None:
     host = database_url.rsplit("@", 1)[1]
     with pytest.raises(Unavailable, match="does not answer") as refused:
         await ServiceSchemas.discover(f"postgresql://nobody:hidden@{host}")
@@ -108,7 +108,7 @@ async def test_a_database_that_does_not_answer_is_told_without_its_password(data
     assert "hidden" not in str(bad.value)
 
 
-async def test_connections_that_act_for_services_are_told_apart_from_the_superusers(postgres_logins: Logins) -> None:
+async def test_connections_for_services_are_distinguished_from_the_superusers(postgres_logins: Logins) -> None:
     owners = await ServiceSchemas.discover(postgres_logins.database_url)
     async with await AsyncConnection.connect(owners.url("auth")) as conn:
         cursor = await conn.execute("SELECT current_user::text, current_schema()::text")

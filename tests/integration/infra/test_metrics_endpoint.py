@@ -21,7 +21,7 @@ def at(port: int) -> Settings:
     return Settings(metrics_listen=f"127.0.0.1:{port}")
 
 
-async def test_the_figures_are_told_in_the_format_of_prometheus() -> None:
+async def test_the_figures_have_the_format_of_prometheus() -> None:
     registry = CollectorRegistry()
     Counter("greetings", "How often.", registry=registry).inc(3)
     port = free_port()
@@ -38,7 +38,7 @@ async def test_the_figures_are_told_in_the_format_of_prometheus() -> None:
         assert (head.status_code, head.content, head.headers["content-length"]) == (200, b"", str(len(answer.content)))
 
 
-async def test_liveness_is_told_without_the_figures() -> None:
+async def test_liveness_is_answered_without_the_figures() -> None:
     def broken() -> bytes:
         raise ZeroDivisionError
 
@@ -64,7 +64,7 @@ async def test_readiness_is_what_the_process_says_of_itself() -> None:
         assert (await client.post("/readyz")).status_code == 405
 
 
-async def test_nothing_else_is_told() -> None:
+async def test_other_paths_are_not_found() -> None:
     port = free_port()
     async with (
         metrics_endpoint(at(port), 0),

@@ -49,7 +49,7 @@ async def test_the_streams_are_made_by_the_one_who_has_the_right(empty: NatsServ
     assert again.stdout == done.stdout == f"{', '.join(names)}: configured\n"
 
 
-async def test_who_has_no_right_to_make_the_streams_is_told_so_in_one_line(empty: NatsServer) -> None:
+async def test_a_user_without_the_right_to_create_streams_gets_one_line(empty: NatsServer) -> None:
     done = await vestnik("streams", VESTNIK_NATS_URL=empty.url_of("contact"))
     assert done.returncode == 1
     assert done.stderr.splitlines()[-1].startswith("vestnik: no right to create or change the stream AUTH")

@@ -353,7 +353,7 @@ async def test_a_gateway_finds_the_stream_of_counts_as_it_should_be_and_changes_
     await ensure_limits((await nats_parties.party(GATEWAY)).nats, replicas=1)
 
 
-async def test_what_is_not_permitted_is_told_at_once(nats_parties: Parties) -> None:
+async def test_a_forbidden_operation_fails_at_once(nats_parties: Parties) -> None:
     party = await nats_parties.party("contact")
     async with asyncio.timeout(8):
         with pytest.raises(PermissionError):

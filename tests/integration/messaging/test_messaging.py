@@ -176,7 +176,7 @@ async def test_one_message_however_often_and_wherever_it_is_sent(house: House) -
         assert await stored(house, anna, ben) == [1]
 
 
-async def test_sequences_are_dense_whoever_writes_where(house: House) -> None:
+async def test_sequences_are_dense_with_any_writers_at_any_replica(house: House) -> None:
     anna, ben, _ = await friends(house)
     replicas = [house.client("messaging", 0), house.client("messaging", 1)]
     pairs = [(anna, ben), (ben, anna)]
@@ -607,7 +607,7 @@ async def list_notifications(client: Client, user_id: str, position: str) -> lis
     return (await client.call(stub.list_notifications, request, context=seen(position))).notifications
 
 
-async def test_notifications_are_told_and_read_once(house: House) -> None:
+async def test_notifications_are_delivered_and_read_once(house: House) -> None:
     anna, ben, opened = await friends(house)
     one, other = house.client("messaging", 0), house.client("messaging", 1)
     assert [found.kind for found in await list_notifications(one, anna, opened)] == ["friend_accepted"]
@@ -679,7 +679,7 @@ async def missed(client: Client, user_id: str, after: int, position: str, *, mos
     return [event async for event in client.stream(stub.backfill, request, context=seen(position))]
 
 
-async def test_who_was_away_is_told_in_order(house: House) -> None:
+async def test_a_client_that_was_away_receives_messages_in_order(house: House) -> None:
     anna, ben, _ = await friends(house)
     cleo = (await people(house, 1))[0]
     await befriend(house, anna, cleo)
@@ -986,7 +986,7 @@ async def test_a_repeat_after_everything_was_killed_is_still_the_same_message(ho
     assert message_of(following).sequence == 2
 
 
-async def test_a_replica_that_is_told_to_stop_finishes_what_it_began(house: House) -> None:
+async def test_a_stopping_replica_finishes_its_calls(house: House) -> None:
     anna, ben, _ = await friends(house)
     client = house.client("messaging")
     sending = [asyncio.create_task(send(client, anna, ben, f"text {number}", f"n{number}")) for number in range(40)]

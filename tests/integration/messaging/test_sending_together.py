@@ -132,7 +132,7 @@ async def test_a_mistake_about_one_message_is_no_matter_to_the_others(
     assert len(await stored(streams)) == 8
 
 
-async def test_whatever_gets_lost_on_the_way_each_is_stored_once_and_everybody_is_told_the_truth(
+async def test_with_lost_answers_each_message_is_stored_once_and_each_sender_gets_the_right_answer(
     streams: NATS, pool: Pool, database_url: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Two replicas, few conversations, acknowledgements that are lost, callers that give up, everything asked twice."""

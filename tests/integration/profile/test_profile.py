@@ -259,7 +259,7 @@ async def test_whatever_is_typed_is_answered(house: House, query: str) -> None:
     assert len(await search(house.client("profile"), query, "", limit=1)) <= 20
 
 
-async def test_who_was_away_is_told_the_latest_of_each_friend(house: House) -> None:
+async def test_a_client_that_was_away_receives_the_latest_of_each_friend(house: House) -> None:
     client = house.client("profile")
     anna, _ = await house.register(name())
     ben, _ = await house.register(name())

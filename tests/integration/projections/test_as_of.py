@@ -87,7 +87,7 @@ async def test_what_was_stored_by_then_is_there_and_the_live_build_is_untouched(
     assert (await verify(Letters, streams, database_url)).equal
 
 
-async def test_an_event_of_exactly_then_is_included_also_where_all_was_stored_anew(
+async def test_an_event_of_exactly_then_is_included_also_after_an_import(
     streams: Client, pool: Pool, database_url: str
 ) -> None:
     await append_at(streams, NOON - MILLISECOND, NOON, NOON + MILLISECOND)
@@ -136,7 +136,7 @@ async def test_events_that_cannot_be_applied_are_named(
     assert await fetched(pool, 'SELECT sequence, state FROM "then".dead_letters') == [(2, "failed"), (3, "parked")]
 
 
-async def test_only_what_it_has_made_itself_is_replaced_and_only_when_told_so(
+async def test_only_its_own_schema_is_replaced_and_only_on_request(
     streams: Client, pool: Pool, database_url: str
 ) -> None:
     await append_at(streams, NOON, NOON + MILLISECOND)
@@ -158,7 +158,7 @@ async def fetched_nothing(pool: Pool, statement: str) -> None:
         await conn.execute(statement.encode())
 
 
-async def test_a_schema_of_somebody_elses_is_left_alone(streams: Client, pool: Pool, database_url: str) -> None:
+async def test_a_foreign_schema_is_left_alone(streams: Client, pool: Pool, database_url: str) -> None:
     await append_at(streams, NOON)
     await fetched_nothing(pool, 'CREATE SCHEMA "then" CREATE TABLE precious (id int)')
     for replace in (False, True):

@@ -482,7 +482,7 @@ async def test_an_event_that_a_build_has_applied_is_not_discarded(
     assert (await operator.verify()).equal
 
 
-async def test_a_rebuild_begins_with_no_dead_letters_and_fails_afresh(
+async def test_a_rebuild_begins_with_no_dead_letters_and_fails_again(
     writer: Writer, run: Opened, operator: Operator, mend: Mend
 ) -> None:
     runners = await run(Letters)
@@ -576,7 +576,7 @@ class Claims(Projection):
         write.upsert("claims", key={"email": event.data.email}, set={"day": event.data.username})
 
 
-async def test_what_a_private_event_holds_is_told_by_no_error(writer: Writer, run: Opened, operator: Operator) -> None:
+async def test_no_error_contains_data_of_a_private_event(writer: Writer, run: Opened, operator: Operator) -> None:
     runners = await run(Claims)
     soon = datetime(2027, 1, 1, tzinfo=UTC)
     for email, name in (("secret@example.org", "2026-01-01"), ("a@example.org", "secret"), (["secret"], "2026-01-01")):
@@ -589,9 +589,7 @@ async def test_what_a_private_event_holds_is_told_by_no_error(writer: Writer, ru
     assert not [reason for reason in reasons if "secret" in reason]
 
 
-async def test_a_row_that_was_refused_is_not_told_with_the_reason(
-    writer: Writer, run: Opened, operator: Operator
-) -> None:
+async def test_the_reason_does_not_contain_the_refused_row(writer: Writer, run: Opened, operator: Operator) -> None:
     runners = await run(Letters)
     await applied(runners, await writer.say(conversation_ids(1)[0], "poison for the table"))
     reason = (await operator.failed()).reason
@@ -599,7 +597,7 @@ async def test_a_row_that_was_refused_is_not_told_with_the_reason(
     assert "poison" not in reason
 
 
-async def test_what_was_applied_before_the_connection_was_lost_is_told(
+async def test_events_applied_before_the_connection_was_lost_are_reported(
     writer: Writer, run: Opened, pool: Pool, operator: Operator, mend: Mend, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(resolution, "PAGE", 2)
@@ -630,7 +628,7 @@ async def test_what_was_applied_before_the_connection_was_lost_is_told(
     assert [await texts(pool, runners, conversation) for conversation in bad] == [[POISON, "b", "c"], [POISON, "b"], []]
 
 
-async def test_a_discard_is_told_also_where_what_waits_behind_it_cannot_be_tried(
+async def test_a_discard_is_reported_also_where_the_events_behind_it_cannot_be_tried(
     writer: Writer, run: Opened, operator: Operator, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     runners = await run(Letters)

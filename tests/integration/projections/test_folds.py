@@ -466,7 +466,7 @@ class Operator:
         await resolution.retry(self._conn, self._log, self._projection, head)
 
 
-async def test_a_retry_folds_its_row_anew_and_the_runner_goes_on_in_order(
+async def test_a_retry_folds_its_row_again_and_the_runner_continues_in_order(
     streams: Client,
     writer: Writer,
     run: Opened,
@@ -498,7 +498,7 @@ async def test_a_retry_folds_its_row_anew_and_the_runner_goes_on_in_order(
     assert await texts(0) == {bad: (7, ["d", "e", "f"]), good: (1, ["x"])}
 
 
-async def test_a_row_wider_than_an_aggregate_waits_and_is_folded_anew_over_all_of_them(
+async def test_a_row_wider_than_an_aggregate_waits_and_is_folded_again_over_all_of_them(
     streams: Client,
     writer: Writer,
     run: Opened,

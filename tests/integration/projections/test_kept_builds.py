@@ -86,7 +86,7 @@ async def test_a_version_whose_service_is_gone_goes_with_its_views(
     ]  # fmt: skip
 
 
-async def test_a_dropped_version_that_is_deployed_again_is_built_anew(
+async def test_a_dropped_version_that_is_deployed_again_is_rebuilt(
     writer: Writer, run: Opened, pool: Pool, database_url: str
 ) -> None:
     await filled(writer, run, Newer)
@@ -103,7 +103,7 @@ async def test_a_dropped_version_that_is_deployed_again_is_built_anew(
     assert counts == [Count(10)]
 
 
-async def test_a_build_that_somebody_reads_stays(
+async def test_a_build_in_use_stays(
     streams: Client, writer: Writer, run: Opened, pool: Pool, database_url: str
 ) -> None:
     await filled(writer, run, Letters)

@@ -75,7 +75,7 @@ async def test_the_lag_grows_while_a_batch_cannot_be_applied(
     assert value("lag_events", stream=MESSAGING) == 0
 
 
-async def test_dead_letters_are_told_and_forgotten_when_they_are_settled_elsewhere(
+async def test_dead_letters_are_counted_until_they_are_settled_elsewhere(
     streams: Client, database_url: str, writer: Writer, run: Opened, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     runners = await run(Letters)
@@ -93,7 +93,7 @@ async def test_dead_letters_are_told_and_forgotten_when_they_are_settled_elsewhe
     await until(lambda: value("dead_letters", state="failed") == 0 and value("dead_letters", state="parked") == 0)
 
 
-async def test_an_error_is_counted_and_kept_for_whoever_asks(writer: Writer, run: Opened, pool: Pool) -> None:
+async def test_an_error_is_counted_and_its_text_is_kept(writer: Writer, run: Opened, pool: Pool) -> None:
     runners = await run(Letters)
     conversation = conversation_ids(1)[0]
     await runners.waiting.wait(Letters, Position.at(MESSAGING, await writer.say(conversation, "a")), 60)

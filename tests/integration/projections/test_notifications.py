@@ -36,7 +36,7 @@ def message(sender: str, recipient: str, sequence: int) -> MessageSent:
     )
 
 
-async def test_the_other_is_told(read_model: OpenReadModel) -> None:
+async def test_the_recipient_gets_a_notification(read_model: OpenReadModel) -> None:
     model = await read_model(Notifications)
     await model.given(FriendshipCreated(requester_id=ANNA, addressee_id=BORIS), at="2026-01-31T12:00:00Z")
     await model.when(FriendshipAccepted(requester_id=ANNA, addressee_id=BORIS))

@@ -231,7 +231,7 @@ async def until(pool: Pool, condition: str) -> None:
             await asyncio.sleep(0.01)
 
 
-async def test_whoever_is_killed_right_behind_the_switch_leaves_no_progress_on_the_live_build(
+async def test_a_kill_right_after_the_switch_leaves_no_progress_on_the_live_build(
     streams: Client, writer: Writer, pool: Pool, database_url: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     await writer.fill(conversation_ids(1), 3)

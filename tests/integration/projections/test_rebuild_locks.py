@@ -91,7 +91,7 @@ async def test_readers_of_moments_are_never_held_up(
     assert (await verify(Letters, streams, database_url)).equal
 
 
-async def test_old_tables_that_somebody_reads_are_dropped_another_time(
+async def test_old_tables_in_use_are_dropped_later(
     streams: Client, writer: Writer, run: Opened, readers: list[Reader], database_url: str
 ) -> None:
     await filled(writer, run)

@@ -114,7 +114,7 @@ async def test_all_who_have_caught_up_have_one_consumer_together(streams: Client
     assert await consumers(streams) == 1
 
 
-async def test_whoever_is_alone_reads_by_itself(writer: Writer, party: Party) -> None:
+async def test_a_single_projection_reads_by_itself(writer: Writer, party: Party) -> None:
     last = await writer.fill(conversation_ids(1), 10)
     reads = await party.follow()
     await reads.up_to(last)
@@ -266,7 +266,7 @@ async def test_those_who_wait_go_on_over_a_restart(writer: Writer, party: Party,
     assert other.shares
 
 
-async def test_what_was_read_before_a_lost_connection_is_asked_for_anew(
+async def test_events_read_before_a_lost_connection_are_requested_again(
     streams: Client, writer: Writer, party: Party, nats_server: NatsServer
 ) -> None:
     """The server may have lost it meanwhile, and given its place to other events."""

@@ -81,7 +81,7 @@ async def test_a_notice_that_is_lost_costs_a_moment_and_no_more(
     await deaf.stop()
 
 
-async def test_whoever_waits_through_a_rebuild_is_woken_by_the_new_build(
+async def test_a_waiter_is_woken_by_the_new_build_after_a_rebuild(
     streams: Client, run: Opened, writer: Writer, pool: Pool, database_url: str
 ) -> None:
     await run(Letters)
@@ -98,7 +98,7 @@ async def test_whoever_waits_through_a_rebuild_is_woken_by_the_new_build(
     await waiting.stop()
 
 
-async def test_whoever_waits_while_nats_is_away_is_woken_after_it_is_back(
+async def test_a_waiter_is_woken_when_nats_is_back(
     nats_server: NatsServer, streams: Client, run: Opened, writer: Writer, pool: Pool
 ) -> None:
     await run(Letters)
@@ -164,7 +164,7 @@ async def test_the_word_of_a_build_that_is_gone_is_soon_set_right(run: Opened, w
     await runners.waiting.wait(Letters, Position.at(MESSAGING, last), timeout=60)
 
 
-async def test_waiting_is_told_in_figures(run: Opened, writer: Writer) -> None:
+async def test_waiting_is_measured(run: Opened, writer: Writer) -> None:
     runners = await run(Letters)
     own = (Letters.name, str(Letters.version))
 

@@ -139,7 +139,7 @@ async def test_an_older_private_event_is_shown_without_data_raw_or_not(
         assert [(each["schema"], each["data"]) for each in shown] == [(1, None), (2, None), (3, None)]
 
 
-async def test_a_step_that_fails_is_told_with_its_event(
+async def test_the_error_of_a_failing_step_names_its_event(
     stored: Log, show: Show, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setitem(STEPS, (GreetingSent.TYPE, 1), lambda data: data["gone"])

@@ -262,7 +262,7 @@ async def test_a_server_that_is_gone_is_an_operational_error_within_bounds(nats_
         await asyncio.to_thread(factory.close)
 
 
-def test_a_stream_that_is_not_there_is_not_made_when_told_so(nats_server: NatsServer) -> None:
+def test_a_missing_stream_is_not_created_when_that_is_switched_off(nats_server: NatsServer) -> None:
     factory = factory_of(nats_server, CREATE_TABLE="no", NATS_TIMEOUT="0.5")
     try:
         with pytest.raises(OperationalError):

@@ -57,14 +57,14 @@ async def test_an_event_goes_to_its_place_or_nowhere(streams: Client, first: int
     assert await stored(streams) == events(1, 10)
 
 
-async def test_a_place_that_somebody_else_has_taken_is_named(streams: Client) -> None:
+async def test_a_sequence_that_is_taken_is_named(streams: Client) -> None:
     await Log(streams).append(append_to("a"))
     with pytest.raises(SequenceMismatch, match="event 1 of MESSAGING"):
         await StreamRestorer(streams, MESSAGING).put(1, events(1, 5))
 
 
 @pytest.mark.parametrize("last", [11, 13])
-async def test_an_id_that_the_stream_has_already_is_told_and_nothing_is_stored(streams: Client, last: int) -> None:
+async def test_an_id_that_the_stream_has_already_is_an_error_and_nothing_is_stored(streams: Client, last: int) -> None:
     restoring = StreamRestorer(streams, MESSAGING)
     await restoring.put(1, events(1, 10))
     twice = [kept(number, "id-4") if number == last else kept(number) for number in range(11, last + 1)]
@@ -73,7 +73,7 @@ async def test_an_id_that_the_stream_has_already_is_told_and_nothing_is_stored(s
     assert await stored(streams) == events(1, 10)
 
 
-async def test_a_server_that_is_away_is_waited_for_and_then_told(streams: Client, nats_server: NatsServer) -> None:
+async def test_an_unreachable_server_is_an_error_after_a_wait(streams: Client, nats_server: NatsServer) -> None:
     nats_server.kill()
     await nats_server.wait()
     await until_noticed(streams)

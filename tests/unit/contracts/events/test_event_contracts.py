@@ -163,7 +163,7 @@ def test_a_copy_of_the_process_makes_none_of_the_ids_that_the_original_makes() -
     assert not {one[15:] for one in theirs} & {new_id()[15:] for _ in range(500)}
 
 
-def test_a_pair_has_one_id_whoever_is_named_first() -> None:
+def test_a_pair_has_one_id_in_both_orders() -> None:
     one, other = new_id(), new_id()
     assert pair_id(one, other) == pair_id(other, one)
     assert pair_id(one, other) != pair_id(one, new_id())

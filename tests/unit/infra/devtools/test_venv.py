@@ -112,13 +112,15 @@ def test_an_environment_is_whole_whichever_python_asks(
     assert environment._can_be_kept()
 
 
-def test_whoever_finds_it_whole_starts_no_program(monkeypatch: pytest.MonkeyPatch, place: Path, tmp_path: Path) -> None:
+def test_a_complete_environment_starts_no_program(monkeypatch: pytest.MonkeyPatch, place: Path, tmp_path: Path) -> None:
     _make_whole(monkeypatch, _interpreter(tmp_path / "python", "3.11.2"))
     monkeypatch.setattr(subprocess, "Popen", None)
     assert environment._is_whole()
 
 
-def test_it_is_made_anew_when_its_python_is_gone(monkeypatch: pytest.MonkeyPatch, place: Path, tmp_path: Path) -> None:
+def test_it_is_created_again_when_its_python_is_gone(
+    monkeypatch: pytest.MonkeyPatch, place: Path, tmp_path: Path
+) -> None:
     python = _interpreter(tmp_path / "python", "3.11.2")
     _make_whole(monkeypatch, python)
     python.unlink()
@@ -126,7 +128,7 @@ def test_it_is_made_anew_when_its_python_is_gone(monkeypatch: pytest.MonkeyPatch
     assert not environment._can_be_kept()
 
 
-def test_it_is_made_anew_when_its_python_has_become_another_version(
+def test_it_is_created_again_when_its_python_has_another_version(
     monkeypatch: pytest.MonkeyPatch, place: Path, tmp_path: Path
 ) -> None:
     python = _interpreter(tmp_path / "python", "3.11.2")
@@ -139,7 +141,7 @@ def test_it_is_made_anew_when_its_python_has_become_another_version(
     assert environment._is_whole()
 
 
-def test_it_is_kept_when_its_python_was_built_anew_in_the_same_version(
+def test_it_is_kept_when_its_python_was_rebuilt_in_the_same_version(
     monkeypatch: pytest.MonkeyPatch, place: Path, tmp_path: Path
 ) -> None:
     python = _interpreter(tmp_path / "python", "3.11.2")
@@ -152,7 +154,7 @@ def test_it_is_kept_when_its_python_was_built_anew_in_the_same_version(
     assert environment._is_whole()
 
 
-def test_it_is_filled_anew_when_the_lock_changes_and_made_anew_in_another_place(
+def test_it_is_filled_again_when_the_lock_changes_and_created_again_in_another_place(
     monkeypatch: pytest.MonkeyPatch, place: Path, tmp_path: Path
 ) -> None:
     _make_whole(monkeypatch, _interpreter(tmp_path / "python", "3.11.2"))

@@ -30,5 +30,5 @@ async def test_a_process_of_the_system_does_not_push_aside_who_has_woken_it() ->
 
 
 @_ON_LINUX
-def test_a_policy_that_somebody_has_chosen_is_kept() -> None:
+def test_a_chosen_policy_is_kept() -> None:
     assert subprocess.run([sys.executable, "-c", _CHOSEN], capture_output=True, text=True).stdout == "True\n"

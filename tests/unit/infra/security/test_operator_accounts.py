@@ -9,7 +9,7 @@ from infra.security.operator_accounts import FILE, NoSuchOperator, Operators, Un
 ANNA, BORIS = "01900000-0000-7000-8000-00000000000a", "01900000-0000-7000-8000-00000000000b"
 
 
-def test_nobody_is_an_operator_until_somebody_was_made_one(tmp_path: Path) -> None:
+def test_there_is_no_operator_until_one_was_created(tmp_path: Path) -> None:
     operators = Operators(tmp_path)
     assert operators.find(ANNA) is None
     assert operators.all() == []

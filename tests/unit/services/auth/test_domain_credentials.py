@@ -173,7 +173,7 @@ def test_a_reset_is_asked_for_where_the_address_is_verified_and_once_a_minute() 
     assert len(ask(asked, NOW + domain.RESET_PAUSE)) == 1
 
 
-def test_a_reset_is_for_whoever_held_the_address_when_it_was_asked_for() -> None:
+def test_a_reset_is_for_the_owner_of_the_address_at_the_request() -> None:
     assert domain.decide_request_reset(VERIFIED, "boris", 1, NOW, HOUR) == ()
 
 

@@ -61,7 +61,7 @@ def test_adding_a_friend_changes_nothing(who: str) -> None:
     assert decide_add(given_events(ASKED, ACCEPTED), who, other, AT) == ()
 
 
-def test_whoever_adds_after_the_end_asks_anew() -> None:
+def test_a_request_after_the_end_of_a_friendship_is_a_new_one() -> None:
     events = decide_add(given_events(ASKED, ACCEPTED, REMOVED), "ben", "anna", AT)
     assert events == (FriendshipCreated(requester_id="ben", addressee_id="anna"),)
 
@@ -185,7 +185,7 @@ def _refusal(state: Friendship, now: datetime) -> timedelta:
 
 
 @pytest.mark.parametrize(("declines", "pause"), [(1, PAUSES[0]), (2, PAUSES[1]), (3, PAUSES[2]), (4, LONG), (9, LONG)])
-def test_whoever_was_declined_waits_longer_each_time(declines: int, pause: timedelta) -> None:
+def test_a_declined_user_waits_longer_each_time(declines: int, pause: timedelta) -> None:
     assert pause_after(*[ASK, DECLINE] * declines) == pause
 
 

@@ -106,7 +106,7 @@ async def test_work_that_fails_fails_for_all_who_have_no_answer_and_the_line_goe
     assert len(worker.combining) == 0
 
 
-async def test_each_is_told_where_the_work_failed_and_not_where_others_were_told(worker: Worker) -> None:
+async def test_each_callers_traceback_shows_its_own_place(worker: Worker) -> None:
     first = await worker.begin(1)
     worker.error = RuntimeError("broken")
     waiting = await worker.begin(*range(2, 12))
@@ -141,7 +141,7 @@ async def test_nobody_waits_for_work_that_was_cut_off_and_the_line_goes_on(worke
     assert len(worker.combining) == 0
 
 
-async def test_those_behind_somebody_who_gives_up_at_work_go_on_without_him(worker: Worker) -> None:
+async def test_callers_behind_a_cancelled_one_go_on(worker: Worker) -> None:
     first, *others = await worker.begin(1, 2, 3)
     first.cancel()
     worker.may_go_on.set()
@@ -169,7 +169,7 @@ async def test_work_goes_on_when_one_of_several_gives_up(worker: Worker) -> None
     assert others[0].cancelled()
 
 
-async def test_who_is_not_taken_in_time_is_told_so(worker: Worker) -> None:
+async def test_a_caller_that_is_not_served_in_time_gets_an_error(worker: Worker) -> None:
     impatient = FlatCombiner(worker.work, patience=0.0)
     first = asyncio.create_task(impatient.submit("a", 1))
     await asyncio.sleep(0)

@@ -150,7 +150,7 @@ async def test_a_batch_never_grows_beyond_its_bound() -> None:
     assert max(map(len, store.batches)) == 128
 
 
-async def test_after_a_batch_that_was_not_stored_each_is_told_to_go_alone() -> None:
+async def test_after_a_batch_that_was_not_stored_each_append_goes_alone() -> None:
     store = Store(lambda batch: [Attempt(uncertain=True)] * len(batch))
     store.open.set()
     commit = group(store)
@@ -177,7 +177,7 @@ async def test_a_batch_that_is_cut_off_leaves_everyone_uncertain() -> None:
     assert told == [Attempt(uncertain=True)] * _TOGETHER_FROM
 
 
-async def test_whoever_gives_up_while_waiting_is_not_sent_and_holds_no_place() -> None:
+async def test_a_cancelled_waiting_append_is_not_sent_and_holds_no_place() -> None:
     store = Store()
     commit = group(store)
     await alone(commit, _TOGETHER_FROM)
@@ -192,7 +192,7 @@ async def test_whoever_gives_up_while_waiting_is_not_sent_and_holds_no_place() -
     assert store.batches == [[f"{number}/{number}" for number in range(_TOGETHER_FROM)]]
 
 
-async def test_whoever_gives_up_with_a_place_gives_the_place_back() -> None:
+async def test_a_cancelled_append_gives_its_place_back() -> None:
     store = Store(lambda batch: [Attempt()] * len(batch))
     commit = group(store)
     await alone(commit, _TOGETHER_FROM)

@@ -21,7 +21,7 @@ class Full(RetryLater):
         (UnknownEvent("of a later release"), True),
     ],
 )
-def test_an_outage_is_told_from_an_error_that_stays(error: Exception, passes: bool) -> None:
+def test_an_outage_is_distinguished_from_a_lasting_error(error: Exception, passes: bool) -> None:
     assert may_pass(error) is passes
     retries = Retries(tries=3, tries_in_outage=7)
     assert [retries.are_used_up(attempt, error) for attempt in (2, 3, 6, 7)] == [False, not passes, not passes, True]

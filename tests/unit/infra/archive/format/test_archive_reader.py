@@ -188,7 +188,7 @@ def test_a_missing_file_and_a_folder_are_said_to_be_that(tmp_path: Path) -> None
         require_valid(tmp_path, silent)
 
 
-def test_damaged_first_bytes_are_told_from_a_file_of_another_kind(path: Path) -> None:
+def test_damaged_first_bytes_are_distinguished_from_a_file_of_another_kind(path: Path) -> None:
     path.write_bytes(flipped(SOUND, 2))
     with pytest.raises(Damaged, match="the first bytes of the file are damaged"):
         require_valid(path, silent)

@@ -96,7 +96,7 @@ def test_each_reaction_is_a_row() -> None:
     ]
 
 
-def test_dead_letters_and_the_last_error_are_told() -> None:
+def test_dead_letters_and_the_last_error_are_shown() -> None:
     late = msgspec.structs.replace(
         PROJECTION,
         lag=1_500,

@@ -55,7 +55,7 @@ def test_a_new_field_is_part_of_the_contract_from_its_release_on(tmp_path: Path)
     assert run(tmp_path, event(("a", str)), "--check") == 1
 
 
-def test_a_break_is_told_and_not_released(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+def test_a_break_is_reported_and_not_released(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     run(tmp_path, event(("a", str)))
     assert run(tmp_path, event(("a", int))) == run(tmp_path, event(("a", int)), "--check") == 1
     first, *_, last = capsys.readouterr().err.splitlines()

@@ -43,7 +43,7 @@ def test_what_was_read_before_an_interruption_counts_as_done_and_not_as_speed(cl
     assert pace.at(1_000_100, 1_000_300) == Progress(1_000_100, 1_000_300, 100.0, 2.0)
 
 
-def test_before_there_is_a_rate_no_time_is_told(clock: Clock) -> None:
+def test_no_time_is_shown_before_there_is_a_rate(clock: Clock) -> None:
     assert RateEstimator().at(0, 10) == Progress(0, 10, 0.0, None)
 
 

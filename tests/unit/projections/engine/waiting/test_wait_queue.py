@@ -61,7 +61,7 @@ async def test_a_late_word_does_not_take_back_an_earlier_one() -> None:
     assert room.has(Position.at(MESSAGING, 9))
 
 
-async def test_whoever_leaves_leaves_nothing_behind() -> None:
+async def test_a_cancelled_waiter_leaves_nothing_behind() -> None:
     room = WaitQueue(OfTwo)
     for _ in range(5):
         waiters = [room.add(Position.at(MESSAGING, 2**62)) for _ in range(2_000)]

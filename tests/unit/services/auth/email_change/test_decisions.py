@@ -35,7 +35,7 @@ def replaced(present: AddressState = OWN, at: datetime = START) -> tuple[Address
 
 
 @pytest.mark.parametrize("address", [AddressState(), OWN, AddressState(owner="boris", email="new@example.org")])
-def test_a_request_is_pending_whoever_has_the_address(address: AddressState) -> None:
+def test_a_request_is_pending_for_taken_and_free_addresses(address: AddressState) -> None:
     (event,) = decisions.decide_request(address, CHANGE, START)
     assert event.address == msgspec.structs.replace(address, pending=(CHANGE,))
 

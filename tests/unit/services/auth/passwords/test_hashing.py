@@ -118,7 +118,7 @@ async def test_a_hash_is_outdated_once_the_cost_has_risen(passwords: Passwords) 
     dearer.close()
 
 
-async def test_what_does_not_fit_into_the_queue_is_told_to_come_back() -> None:
+async def test_work_that_does_not_fit_into_the_queue_is_refused_with_retry_after() -> None:
     passwords = Passwords(8, KEY, workers=1, queue=1)
     try:
         answers = await asyncio.gather(

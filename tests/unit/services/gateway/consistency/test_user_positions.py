@@ -24,7 +24,7 @@ def test_who_has_been_quiet_the_longest_is_forgotten_first() -> None:
     assert not positions.of("b").sequences
 
 
-def test_what_concerns_somebody_counts_for_a_moment_beside_what_they_wrote(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_events_about_a_user_count_for_a_moment_beside_their_own_writes(monkeypatch: pytest.MonkeyPatch) -> None:
     now = 100.0
     monkeypatch.setattr(time, "monotonic", lambda: now)
     positions = LatestPositions()

@@ -91,7 +91,7 @@ def test_what_was_counted_long_ago_is_forgiven() -> None:
     assert limiter.consume(LIMIT, "a").remaining == 0
 
 
-def test_a_key_cannot_be_read_out_of_what_is_told() -> None:
+def test_a_key_cannot_be_derived_from_shared_counts() -> None:
     one, other = RateLimiter(SECRET), RateLimiter(b"t" * 32)
     one.consume(LIMIT, "192.0.2.1")
     other.consume(LIMIT, "192.0.2.1")
@@ -108,7 +108,7 @@ def test_memory_is_bounded_and_the_limit_with_most_keys_forgets_first() -> None:
     assert not limiter.consume(rare, "victim").allowed
 
 
-def test_a_limit_that_is_not_shared_is_counted_here_and_told_to_nobody() -> None:
+def test_a_local_limit_is_counted_and_not_shared() -> None:
     alone = Limit(name="read", quota=1, window=60, subject=Subject.ACCOUNT, shared=False)
     limiter = RateLimiter(SECRET, clock=Clock())
     assert [limiter.consume(alone, "a").allowed for _ in range(2)] == [True, False]
@@ -146,7 +146,7 @@ def test_no_day_has_more_bytes_than_the_setting_says() -> None:
     assert 990_000 <= sent <= 1_000_000
 
 
-def test_little_is_told_only_once_it_adds_up() -> None:
+def test_small_counts_are_shared_once_they_add_up() -> None:
     limiter = RateLimiter(SECRET, clock=Clock())
     limiter.consume(BYTES, "a", 300)
     assert limiter.drain_local_counts() == {}
@@ -156,7 +156,7 @@ def test_little_is_told_only_once_it_adds_up() -> None:
     assert limiter.drain_local_counts() == {}
 
 
-def test_what_is_not_told_yet_is_bounded_too() -> None:
+def test_counts_not_shared_yet_are_bounded() -> None:
     limiter = RateLimiter(SECRET, keys=10, clock=Clock())
     for number in range(1_000):
         limiter.consume(BYTES, f"user-{number}", 1)

@@ -132,7 +132,7 @@ def test_an_event_tells_those_whom_it_is_about_and_nobody_else(
             assert msgspec.json.decode(data)
 
 
-def test_each_of_two_is_told_of_the_other() -> None:
+def test_each_of_two_receives_the_others_events() -> None:
     [message, _] = fan_out(recorded(SENT))
     shown = {user_id: msgspec.json.decode(data) for user_id, data in message.payload_by_user.items()}
     assert (shown[ANNA]["user_id"], shown[BORIS]["user_id"]) == (BORIS, ANNA)

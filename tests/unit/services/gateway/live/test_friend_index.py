@@ -26,7 +26,7 @@ class Contact:
         return found
 
 
-async def test_friends_are_loaded_once_and_are_told_of_each_other() -> None:
+async def test_friends_are_loaded_once_and_see_each_other() -> None:
     contact = Contact("boris", "carl")
     friend_index = FriendIndex(contact.load)
     one, other = await asyncio.gather(*(friend_index.acquire("anna", 7, lambda: 3) for _ in range(2)))

@@ -52,7 +52,7 @@ def sequences(recent: ReplayBuffer, after: int) -> list[int]:
     return [each.sequence for each in recent.since(after)]
 
 
-def test_what_was_told_behind_a_place_is_found_in_order() -> None:
+def test_events_after_a_position_are_found_in_order() -> None:
     recent = ReplayBuffer()
     recent.begin(5)
     for sequence in (7, 8, 12):
@@ -79,14 +79,14 @@ def test_its_size_is_bounded_in_bytes_too() -> None:
     assert sequences(recent, 7) == [8, 9, 10]
 
 
-def test_who_begins_anew_has_forgotten() -> None:
+def test_a_cleared_buffer_is_empty() -> None:
     recent = ReplayBuffer()
     recent.add(told(1))
     recent.begin(9)
     assert (recent.oldest_sequence, sequences(recent, 0)) == (9, [])
 
 
-def test_a_deleted_message_has_no_text_in_what_was_told_before() -> None:
+def test_a_deleted_message_has_no_text_in_older_events() -> None:
     recent = ReplayBuffer(most_bytes=2_500)
     quote = Quote(message_id=OTHER, sequence=1, sender_id=BORIS)
     recent.add(of_message(1, "message.sent", "x" * 600, reply_to=quote))

@@ -31,7 +31,7 @@ def test_a_count_only_grows() -> None:
     assert "events_total 4.0" in lines(generate_latest(registry))
 
 
-def test_requests_are_told_by_method_route_and_status() -> None:
+def test_requests_are_counted_by_method_route_and_status() -> None:
     metrics = Metrics()
     metrics.answered("GET", "/v1/x", 200, 0.002)
     metrics.answered("GET", "/v1/x", 200, 0.3)

@@ -92,7 +92,7 @@ async def test_a_user_is_online_everywhere_while_they_are_at_one_gateway() -> No
     assert one.offline_at[PEOPLE[0]] is not None
 
 
-async def test_of_who_hides_no_time_is_told() -> None:
+async def test_no_time_is_sent_of_users_who_hide_it() -> None:
     net, (one, other) = network()
     one.exchange.set_online(PEOPLE[0])
     await net.settle()

@@ -71,7 +71,7 @@ def test_of_more_people_than_a_client_may_watch_the_last_ones_count() -> None:
     assert [friend for friend, _ in told(client)] == [FRIENDS[0], *FRIENDS[2:MOST_WATCHED], FRIENDS[500]]
 
 
-def test_what_changed_since_the_answer_is_told_at_once_and_nothing_twice() -> None:
+def test_changes_since_the_answer_are_sent_at_once_and_once() -> None:
     clients = Clients()
     client = clients.client()
     clients.online = {"b"}
@@ -82,7 +82,7 @@ def test_what_changed_since_the_answer_is_told_at_once_and_nothing_twice() -> No
     assert told(client) == []
 
 
-def test_a_client_that_catches_up_or_lags_is_told_the_latest_later() -> None:
+def test_a_client_that_catches_up_or_lags_receives_the_latest_later() -> None:
     clients = Clients()
     client = clients.client(attached=False)
     clients.watches.watch(ME, "session", {"a": False, "b": False})
@@ -100,7 +100,7 @@ def test_a_client_that_catches_up_or_lags_is_told_the_latest_later() -> None:
     assert told(client) == [("a", False), ("b", True)]
 
 
-def test_while_it_is_unknown_what_a_user_may_see_nothing_is_told() -> None:
+def test_nothing_is_sent_while_permissions_are_unknown() -> None:
     clients = Clients()
     client = clients.client()
     clients.sees = None

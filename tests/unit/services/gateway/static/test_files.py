@@ -33,7 +33,7 @@ FILE = WebFile(CONTENT, "text/css")
         ("gzipped", False),
     ],
 )
-def test_a_file_comes_compressed_to_whoever_takes_it_so(accepted: str, packed: bool) -> None:
+def test_a_file_is_compressed_for_clients_that_accept_it(accepted: str, packed: bool) -> None:
     answer = FILE.answer(Headers({"accept-encoding": accepted}))
     assert answer.headers.get("content-encoding") == ("gzip" if packed else None)
     assert (gzip.decompress(answer.body) if packed else answer.body) == CONTENT

@@ -34,7 +34,7 @@ def test_a_conversation_followed_from_its_beginning_is_known_whole() -> None:
     assert tail.find("ben", "id2") is None
 
 
-def test_a_message_that_somebody_else_sent_in_between_breaks_the_tail() -> None:
+def test_a_message_of_another_sender_in_between_breaks_the_tail() -> None:
     tails = RecentMessages()
     tails.add("c", 0, message(1), "id1")
     tails.add("c", 20, message(3), "id3")
