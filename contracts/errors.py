@@ -331,6 +331,12 @@ class NoQuorum(Unavailable):
     code, status, grpc = "no_quorum", 503, "UNAVAILABLE"
 
 
+class KeysUnavailable(Unavailable):
+    """Personal data cannot be read or written at the moment; try again shortly."""
+
+    code, status, grpc = "keys_unavailable", 503, "UNAVAILABLE"
+
+
 class HistoryChanged(VestnikError):
     """Events before this position are permanently lost; load everything again."""
 

@@ -9,6 +9,7 @@ from collections.abc import Mapping
 import msgspec
 
 from contracts.services import GATEWAY, REGISTRY
+from contracts.services import OPERATOR as OPERATOR_SERVICE
 
 AUTH = "AUTH"
 SESSION = "SESSION"
@@ -68,7 +69,7 @@ LIVE_WATCHES = "vestnik.live.watches"
 class Bucket(msgspec.Struct, frozen=True, kw_only=True):
     """A JetStream key-value bucket: one value per key. Its loss loses no event."""
 
-    # The only party that reads and writes it; of one with `is_kept` the operators do so too.
+    # The only party that writes it, and reads it besides `readers`; of parked events the operators do so too.
     owner: str
     # How long a value is kept after it was written; 0: without end.
     days: int
@@ -77,6 +78,11 @@ class Bucket(msgspec.Struct, frozen=True, kw_only=True):
     most_bytes: int = -1
     # At this number a new key is refused; -1: unbounded.
     most_keys: int = -1
+    # Whether the values are keys of sealed data: none expires, and the owner can delete one so that its bytes are
+    # overwritten. The loss of such a value makes data unreadable.
+    holds_keys: bool = False
+    # Other parties that read it.
+    readers: tuple[str, ...] = ()
 
     @property
     def is_kept(self) -> bool:
@@ -88,6 +94,9 @@ class Bucket(msgspec.Struct, frozen=True, kw_only=True):
 LAST_SEEN = "last_seen"
 # What users have begun to write and not sent: `<user_id>.<conversation_id>`, the text in UTF-8.
 DRAFTS = "drafts"
+
+# The keys of personal data, by key id (contracts/personal_data/key_ids.py), each wrapped by another key.
+DATA_KEYS = "data_keys"
 
 # The services with reactions (contracts/durable_consumers.py).
 REACTING_SERVICES = ("auth", "profile")
@@ -102,6 +111,13 @@ def parked_by(service: str) -> str:
 BUCKETS: Mapping[str, Bucket] = {
     LAST_SEEN: Bucket(owner=GATEWAY, days=90, description="When each user was last online"),
     DRAFTS: Bucket(owner="messaging", days=30, description="What users have begun to write", most_bytes=256 * 1024**2),
+    DATA_KEYS: Bucket(
+        owner="auth",
+        days=0,
+        description="Wrapped keys of personal data",
+        holds_keys=True,
+        readers=("session", "profile", "contact", "messaging", OPERATOR_SERVICE, GATEWAY),
+    ),
     **{
         parked_by(service): Bucket(
             owner=service,

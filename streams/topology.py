@@ -40,9 +40,9 @@ _QUORUM_BYTES = 1024 * 1024
 _DAY = 24 * 3600 * 1_000_000_000
 # Settings that are updated where they differ: none of them affects a stored event.
 _SAFE = {"description", "duplicate_window", "allow_direct", "allow_atomic"}
-# Also safe for the stream of rate limits and for buckets, whose messages expire anyway.
+# Also safe for the stream of rate limits and for buckets other than that of keys: their messages expire anyway.
 _SAFE_WHERE_EXPIRING = {"max_age", "max_bytes"}
-_EXPIRING = {LIMITS, *map(stream_of_bucket, BUCKETS)}
+_EXPIRING = {LIMITS, *(stream_of_bucket(bucket) for bucket, kept in BUCKETS.items() if not kept.holds_keys)}
 # Set when a stream is created; operators may change it.
 _FREE = {"compression"}
 _PAUSE = 0.1
@@ -215,10 +215,10 @@ def settings_of_bucket(bucket: str, *, replicas: int, placement: Placement = ANY
         "num_replicas": replicas,
         "duplicate_window": _DUPLICATE_WINDOW,
         "allow_direct": True,
-        "allow_rollup_hdrs": True,
-        "allow_msg_ttl": kept.is_kept,
-        "deny_delete": True,
-        "deny_purge": False,
+        "allow_rollup_hdrs": not kept.holds_keys,
+        "allow_msg_ttl": kept.is_kept and not kept.holds_keys,
+        "deny_delete": not kept.holds_keys,
+        "deny_purge": kept.holds_keys,
         "sealed": False,
     } | ({"placement": placement.settings()} if placement != ANYWHERE else {})
 

@@ -22,9 +22,11 @@ from contracts.subjects import (
     PUBLIC_FILTERS,
     QUORUM,
     QUORUM_FILTER,
+    REACTING_SERVICES,
     STREAMS,
     all_of,
     key_of,
+    parked_by,
     quorum_of,
     stream_of_bucket,
 )
@@ -109,8 +111,8 @@ def permissions_of(party: str) -> Rights:
         listing += [f"{_API}.CONSUMER.INFO.{stream}.*" for stream in STREAMS]
         reading = [subject for stream in STREAMS for subject in _reading_all(stream)]
         own = [all_of(stream) for stream, owner in STREAMS.items() if owner == party]
-        parked = [right for bucket, kept in BUCKETS.items() if kept.is_kept for right in _parked_access(bucket)]
-        imports = [*listing, *reading, *own, *parked, *_evidence(party)]
+        parked = [right for service in REACTING_SERVICES for right in _parked_access(parked_by(service))]
+        imports = [*listing, *reading, *own, *parked, *_reading_buckets(party), *_evidence(party)]
         return Rights(imports, denied, receives_notices=True, sends_notices=True)
     imports = [_INFO, *_evidence(party)]
     for stream, owner in STREAMS.items():
@@ -131,6 +133,9 @@ def permissions_of(party: str) -> Rights:
             imports += [key_of(bucket, ">"), *_bucket_access(stream_of_bucket(bucket))]
             if settings.is_kept:
                 imports.append(f"{_API}.STREAM.MSG.GET.{stream_of_bucket(bucket)}")
+            if settings.holds_keys:
+                imports.append(f"{_API}.STREAM.MSG.DELETE.{stream_of_bucket(bucket)}")
+    imports += _reading_buckets(party)
     imports += [right for durable in DURABLES if durable.service == party for right in _retrying(durable)]
     serves = party in SERVICES
     shared = (LIVE_FILTER,) if party == GATEWAY else ()
@@ -166,6 +171,12 @@ def _reading_all(stream: str) -> list[str]:
 
 def _bucket_access(stream: str) -> list[str]:
     return [f"{_API}.STREAM.INFO.{stream}", f"{_API}.DIRECT.GET.{stream}"]
+
+
+def _reading_buckets(party: str) -> list[str]:
+    """Buckets of others that the party reads."""
+    streams = [stream_of_bucket(bucket) for bucket, kept in BUCKETS.items() if party in kept.readers]
+    return [f"{_API}.{call}.{stream}" for stream in streams for call in ("DIRECT.GET", "STREAM.MSG.GET")]
 
 
 def _parked_access(bucket: str) -> list[str]:

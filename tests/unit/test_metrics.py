@@ -16,6 +16,7 @@ import projections.engine.metrics
 import services.messaging.pages.metrics
 import services.operator.anomalies.metrics
 import streams.metrics
+import streams.personal_data.metrics
 import streams.reactions.metrics
 from infra.devtools.dashboards.catalogue import DASHBOARDS
 from services.gateway.observability.live_metrics import LiveMetrics
@@ -34,6 +35,7 @@ def families() -> Iterator[tuple[Metric, tuple[str, ...]]]:
         infra.rpc.clock_skew,
         projections.engine.metrics,
         streams.metrics,
+        streams.personal_data.metrics,
         streams.reactions.metrics,
         infra.runtime.service_process,
         infra.security.certificate_expiry,

@@ -10,6 +10,7 @@ _OUTAGE = frozenset(
     {
         (503, "unavailable"),
         (503, "no_quorum"),
+        (503, "keys_unavailable"),
         (503, "overloaded"),
         (503, "out_of_space"),
         (503, "read_model_behind"),

@@ -21,10 +21,12 @@ from contracts.subjects import (
     PUBLIC_FILTERS,
     QUORUM,
     QUORUM_FILTER,
+    REACTING_SERVICES,
     STREAMS,
     key_of,
     limit_uses,
     operator_action,
+    parked_by,
     quorum_of,
     stream_of_bucket,
 )
@@ -276,15 +278,19 @@ async def test_a_bucket_is_its_owners_alone_and_that_of_parked_events_the_operat
     nats_parties: Parties, name: str
 ) -> None:
     party = await nats_parties.party(name)
+    parked = {parked_by(service) for service in REACTING_SERVICES}
     using, making, never = set[str](), set[str](), set[str]()
     for bucket, settings in BUCKETS.items():
         stream = stream_of_bucket(bucket)
         making |= {f"{API}.STREAM.CREATE.{stream}", f"{API}.STREAM.UPDATE.{stream}"}
-        never |= {f"{API}.{call}.{stream}" for call in TO_A_STREAM}
-        own, leader = {key_of(bucket, "x.y"), f"{API}.DIRECT.GET.{stream}"}, f"{API}.STREAM.MSG.GET.{stream}"
-        (own if settings.is_kept else never).add(leader)
-        uses = settings.owner == name or (settings.is_kept and name == OPERATOR)
-        (using if uses else never).update(own)
+        deleting, leader = f"{API}.STREAM.MSG.DELETE.{stream}", f"{API}.STREAM.MSG.GET.{stream}"
+        never |= {f"{API}.{call}.{stream}" for call in TO_A_STREAM} - {deleting}
+        reading, writing = {f"{API}.DIRECT.GET.{stream}"}, {key_of(bucket, "x.y")}
+        (reading if settings.is_kept else never).add(leader)
+        (writing if settings.holds_keys else never).add(deleting)
+        writes = settings.owner == name or (bucket in parked and name == OPERATOR)
+        (using if writes else never).update(writing)
+        (using if writes or name in settings.readers else never).update(reading)
     permitted = await party.permitted_to_publish([*using, *making, *never])
     assert permitted == (making if name == TOPOLOGY else using)
 

@@ -108,6 +108,7 @@ export default {
   e_invalid_refresh_token: "This session has ended. Log in again.",
   e_invalid_token: "This is not the token from the mail. Copy it once more, all of it.",
   e_invalid_totp: "This code is wrong or was used before. The app shows another one every 30 seconds.",
+  e_keys_unavailable: "A part of the server cannot be reached. Try again in a moment.",
   e_malformed_json: "The page does not fit the server any more. Reload it.",
   e_message_deleted: "This message was deleted.",
   e_message_not_found: "There is no such message.",

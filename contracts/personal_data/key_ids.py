@@ -1,0 +1,41 @@
+"""Ids of the data keys that seal personal data.
+
+A person has one key. What a person writes in a conversation has a key for each month, which the person's key wraps. So
+the end of the person's key makes unreadable all that the person wrote, and the end of a month's key one month of it.
+"""
+
+import re
+from datetime import UTC, datetime
+
+_UUID = r"[0-9a-f]{8}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{12}"
+_PERSON = re.compile(rf"person\.(?P<user>{_UUID})")
+_TEXT = re.compile(rf"text\.{_UUID}\.(?P<user>{_UUID})\.\d{{4}}-(?:0[1-9]|1[0-2])")
+
+
+def person_key(user_id: str) -> str:
+    """The id of a person's key."""
+    return f"person.{user_id}"
+
+
+def text_key(conversation_id: str, author_id: str, sent_at: datetime) -> str:
+    """The id of the key for what an author writes in a conversation in the month (UTC) of a message."""
+    return f"text.{conversation_id}.{author_id}.{sent_at.astimezone(UTC):%Y-%m}"
+
+
+def owner_of(key_id: str) -> str | None:
+    """The id of the user whose data the key seals; None if this is no key id."""
+    match = _PERSON.fullmatch(key_id) or _TEXT.fullmatch(key_id)
+    return match["user"] if match else None
+
+
+def wrapped_by(key_id: str) -> str | None:
+    """The id of the person's key that wraps this key; None for a person's key, which a master key wraps.
+
+    Raises:
+        ValueError: this is no key id.
+    """
+    if _PERSON.fullmatch(key_id):
+        return None
+    if match := _TEXT.fullmatch(key_id):
+        return person_key(match["user"])
+    raise ValueError(f"{key_id!r} is not the id of a data key")

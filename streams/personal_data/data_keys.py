@@ -1,0 +1,139 @@
+"""Data keys, ready for use: looked up a batch at a time, unwrapped, and cached for a bounded time."""
+
+import time
+from collections.abc import Callable, Collection
+from typing import NamedTuple, Protocol
+
+from cryptography.hazmat.primitives.ciphers.aead import AESGCM
+
+from contracts.personal_data.key_ids import owner_of, person_key, wrapped_by
+from streams.lru_cache import LruCache
+from streams.personal_data import cipher
+from streams.personal_data.key_store import KeyRecord, KeyRecords
+from streams.personal_data.metrics import LOST, MASTER_KEY, UNREADABLE, unavailable
+
+# Seconds for which a cached key is used. So long after a key's destruction a process may still read with it, and so
+# long a process reads without the store.
+CACHE_SECONDS = 30.0
+# A key takes about 1 KiB of memory.
+CACHED_KEYS = 20_000
+
+
+class MasterKey(Protocol):
+    @property
+    def tag(self) -> bytes: ...
+
+    @property
+    def cipher(self) -> AESGCM: ...
+
+
+class MasterKeys(Protocol):
+    """The ring of keys that wrap the keys of persons."""
+
+    def current(self) -> MasterKey:
+        """The key that wraps new keys."""
+
+    def find(self, tag: bytes) -> MasterKey | None:
+        """The key with the tag."""
+
+
+class _Cached(NamedTuple):
+    # None: the key was destroyed.
+    key: AESGCM | None
+    # On the monotonic clock.
+    until: float
+
+
+class DataKeys:
+    """A cache over the store. No key is ever read back by another way: what the store destroyed ends here in time."""
+
+    def __init__(
+        self,
+        store: KeyRecords,
+        master_keys: MasterKeys,
+        *,
+        seconds: float = CACHE_SECONDS,
+        capacity: int = CACHED_KEYS,
+        clock: Callable[[], float] = time.monotonic,
+    ) -> None:
+        """`seconds`: for which a cached key is used."""
+        self._store = store
+        self._master_keys = master_keys
+        self._seconds = seconds
+        self._clock = clock
+        self._cache: LruCache[str, _Cached] = LruCache(capacity)
+
+    async def find(self, key_ids: Collection[str]) -> dict[str, AESGCM | None]:
+        """All these keys, by id; None for a key that was destroyed.
+
+        Raises:
+            KeysUnavailable: the store does not answer, a key is lost, or it cannot be unwrapped. A retry makes sense.
+        """
+        keys = await self.look_up(key_ids)
+        for key_id in key_ids:
+            if key_id not in keys:
+                raise unavailable(LOST, f"the store of data keys has no key {key_id}, and no sign of its destruction")
+        return keys
+
+    async def look_up(self, key_ids: Collection[str]) -> dict[str, AESGCM | None]:
+        """As `find`, without the keys that the store does not have."""
+        begun = self._clock()
+        keys: dict[str, AESGCM | None] = {}
+        missing = []
+        for key_id in key_ids:
+            cached = self._cache.get(key_id)
+            if cached is not None and begun < cached.until:
+                keys[key_id] = cached.key
+            else:
+                missing.append(key_id)
+        if missing:
+            fresh = await self._read(missing)
+            # The time of the request counts: what was read may be as old.
+            until = begun + self._seconds
+            for key_id, key in fresh.items():
+                self._cache.put(key_id, _Cached(key, until))
+            keys |= {key_id: fresh[key_id] for key_id in missing if key_id in fresh}
+        return keys
+
+    def forget(self, user_id: str) -> None:
+        """Drops the person's key from the cache, so that it is read again. A key of texts is dropped in its time."""
+        self._cache.discard(person_key(user_id))
+
+    async def _read(self, key_ids: list[str]) -> dict[str, AESGCM | None]:
+        """The keys from the store, with those of persons that wrap them."""
+        for key_id in key_ids:
+            if owner_of(key_id) is None:
+                raise unavailable(UNREADABLE, f"an event names a key {key_id!r}, which is no key id")
+        wrapping = [wrapper for key_id in key_ids if (wrapper := wrapped_by(key_id)) is not None]
+        records = await self._store.find(list(dict.fromkeys([*wrapping, *key_ids])))
+        persons = {key_id: self._person(key_id, records[key_id]) for key_id in records if wrapped_by(key_id) is None}
+        keys = dict(persons)
+        for key_id in key_ids:
+            wrapper = wrapped_by(key_id)
+            if wrapper is None:
+                continue
+            record = records.get(key_id)
+            if (wrapper in persons and persons[wrapper] is None) or (record is not None and record.destroyed_at):
+                keys[key_id] = None
+            elif record is not None and (person := persons.get(wrapper)) is not None:
+                keys[key_id] = _unwrapped(person, record, key_id)
+        return keys
+
+    def _person(self, key_id: str, record: KeyRecord) -> AESGCM | None:
+        if record.destroyed_at is not None:
+            return None
+        try:
+            tag = bytes.fromhex(record.kek)
+        except ValueError as error:
+            raise unavailable(UNREADABLE, f"the record of the key {key_id} names no master key") from error
+        master = self._master_keys.find(tag)
+        if master is None:
+            raise unavailable(MASTER_KEY, f"the master key with the tag {record.kek}, which wraps {key_id}, is missing")
+        return _unwrapped(master.cipher, record, key_id)
+
+
+def _unwrapped(wrapping_key: AESGCM, record: KeyRecord, key_id: str) -> AESGCM:
+    try:
+        return AESGCM(cipher.unwrap(wrapping_key, record.kek, key_id, record.wrapped))
+    except cipher.Undecipherable as error:
+        raise unavailable(UNREADABLE, f"the key {key_id} was not wrapped by {record.kek}") from error

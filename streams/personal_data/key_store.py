@@ -1,0 +1,120 @@
+"""The store of data keys: a JetStream key-value bucket, apart from the streams whose events the keys seal."""
+
+from collections.abc import Collection
+from datetime import datetime
+from typing import Protocol
+
+import msgspec
+from nats.aio.client import Client
+
+from contracts.errors import Unavailable
+from contracts.subjects import DATA_KEYS, key_of, stream_of_bucket
+from streams.jetstream.api import JetStream, Refused
+from streams.jetstream.key_value import KeyValue
+from streams.jetstream.requests import RequestFailed
+from streams.personal_data.metrics import UNREACHABLE, UNREADABLE, unavailable
+
+_VERSION = 1
+
+
+class KeyRecord(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True, gc=False):
+    """What is stored of one key: the key, encrypted with another one; after its destruction only when that was."""
+
+    v: int
+    # The key that wraps it: the id of a person's key, or the tag of a master key in hex.
+    kek: str = ""
+    # Base64.
+    wrapped: str = ""
+    # A key was destroyed only if this is set. A key without a record is lost.
+    destroyed_at: datetime | None = None
+
+    @classmethod
+    def of(cls, *, kek: str, wrapped: str) -> "KeyRecord":
+        return cls(v=_VERSION, kek=kek, wrapped=wrapped)
+
+    @classmethod
+    def tombstone(cls, destroyed_at: datetime) -> "KeyRecord":
+        return cls(v=_VERSION, destroyed_at=destroyed_at)
+
+    def encode(self) -> bytes:
+        return _ENCODER.encode(self)
+
+
+class StoredKey(msgspec.Struct, frozen=True):
+    record: KeyRecord
+    # Sequence in the bucket's stream.
+    revision: int
+
+
+class KeyRecords(Protocol):
+    """Where the records of keys are read."""
+
+    async def find(self, key_ids: Collection[str]) -> dict[str, KeyRecord]:
+        """The records by key id; ids without a record are absent.
+
+        Raises:
+            KeysUnavailable: the store does not answer.
+        """
+
+
+class KeyStore:
+    """The bucket of data keys."""
+
+    def __init__(self, nc: Client, *, patience: float = 5.0) -> None:
+        """`patience`: seconds until a request without an answer fails."""
+        self._values = KeyValue(nc, DATA_KEYS, patience=patience)
+        self._jetstream = JetStream(nc, patience=patience)
+
+    async def find(self, key_ids: Collection[str]) -> dict[str, KeyRecord]:
+        """The records by key id: from any replica, and from the leader those that the replica does not have.
+
+        Raises:
+            KeysUnavailable: the store does not answer.
+        """
+        try:
+            values = await self._values.get_many(key_ids)
+        except Unavailable as error:
+            raise unavailable(UNREACHABLE, "the store of data keys does not answer") from error
+        records = {key_id: _decoded(key_id, value) for key_id, value in values.items()}
+        for key_id in key_ids:
+            if key_id not in records and (stored := await self.latest(key_id)) is not None:
+                records[key_id] = stored.record
+        return records
+
+    async def latest(self, key_id: str) -> StoredKey | None:
+        """The record from the leader.
+
+        Raises:
+            KeysUnavailable: the store does not answer.
+        """
+        try:
+            message = await self._jetstream.last(stream_of_bucket(DATA_KEYS), key_of(DATA_KEYS, key_id))
+        except (Refused, RequestFailed) as error:
+            raise unavailable(UNREACHABLE, "the store of data keys does not answer") from error
+        return None if message is None else StoredKey(_decoded(key_id, message.payload), message.sequence)
+
+    async def put(self, key_id: str, record: KeyRecord, *, revision: int) -> None:
+        """Stores the record in place of the one with this revision, 0 for none. For auth alone.
+
+        Raises:
+            Changed: the record has another revision, perhaps by an earlier attempt without an answer.
+            KeysUnavailable: it is unknown whether the record was stored.
+        """
+        try:
+            await self._values.put_if(key_id, record.encode(), revision=revision)
+        except Unavailable as error:
+            raise unavailable(UNREACHABLE, "the store of data keys does not answer") from error
+
+
+def _decoded(key_id: str, value: bytes) -> KeyRecord:
+    try:
+        record = _DECODER.decode(value)
+    except msgspec.DecodeError as error:
+        raise unavailable(UNREADABLE, f"the record of the key {key_id} is malformed") from error
+    if record.v > _VERSION:
+        raise unavailable(UNREADABLE, f"the record of the key {key_id} is of a later release")
+    return record
+
+
+_ENCODER = msgspec.json.Encoder()
+_DECODER = msgspec.json.Decoder(KeyRecord)

@@ -1,0 +1,66 @@
+"""Reading of events with sealed fields: each field gets its plain text back, or what an erasure leaves."""
+
+from collections.abc import Sequence
+from typing import Protocol, TypeVar
+
+import msgspec
+from cryptography.hazmat.primitives.ciphers.aead import AESGCM
+
+from contracts.envelope import Recorded
+from contracts.events.event import Event
+from contracts.values.personal_data import Sealed
+from streams.personal_data import cipher
+from streams.personal_data.fields import PersonalField, changed, sealed_keys
+from streams.personal_data.metrics import UNREADABLE, unavailable
+
+E = TypeVar("E", bound=Event)
+
+
+class ReadableKeys(Protocol):
+    async def find(self, key_ids: set[str], /) -> dict[str, AESGCM | None]:
+        """All these keys, by id; None for a key that was destroyed.
+
+        Raises:
+            KeysUnavailable: one of them cannot be had now.
+        """
+
+
+class Unsealer:
+    def __init__(self, keys: ReadableKeys) -> None:
+        self._keys = keys
+
+    async def unseal(self, events: Sequence[E]) -> list[E]:
+        """The events with plain text in place of sealed fields, in the same order; the same objects if none is sealed.
+
+        A field whose key was destroyed becomes empty: None where its type allows that, or else "". All keys are looked
+        up together, once.
+
+        Raises:
+            KeysUnavailable: a key cannot be had now; no event is returned. Not raised for a destroyed key.
+        """
+        key_ids = sealed_keys(events)
+        if not key_ids:
+            return list(events)
+        keys = await self._keys.find(key_ids)
+
+        def plain(value: str | Sealed, field: PersonalField, container: msgspec.Struct) -> str | None:
+            return value if isinstance(value, str) else _plain_text(keys[value.key], value, field)
+
+        return [changed(event, plain) for event in events]
+
+    async def unseal_recorded(self, events: Sequence[Recorded[E]]) -> list[Recorded[E]]:
+        """As `unseal`, for events with their envelopes' fields."""
+        unsealed = await self.unseal([event.data for event in events])
+        return [
+            event if event.data is data else msgspec.structs.replace(event, data=data)
+            for event, data in zip(events, unsealed, strict=True)
+        ]
+
+
+def _plain_text(key: AESGCM | None, sealed: Sealed, field: PersonalField) -> str | None:
+    if key is None:
+        return None if field.optional else ""
+    try:
+        return cipher.unseal(key, sealed, field.name)
+    except cipher.Undecipherable as error:
+        raise unavailable(UNREADABLE, f"{field.name} was not sealed with the key {sealed.key}") from error

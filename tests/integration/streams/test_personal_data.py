@@ -1,0 +1,145 @@
+"""Data keys in their bucket: created once, read together, and what is sealed with them is read back."""
+
+import asyncio
+from datetime import UTC, datetime
+
+import msgspec
+import pytest
+from cryptography.hazmat.primitives.ciphers.aead import AESGCM
+from nats.aio.client import Client
+
+from contracts.errors import KeysUnavailable
+from contracts.events.message import MessageSent
+from contracts.events.profile import ProfileUpdated
+from contracts.personal_data.key_ids import person_key, text_key
+from contracts.subjects import DATA_KEYS, key_of, stream_of_bucket
+from contracts.values.ids import new_id
+from contracts.values.personal_data import Sealed
+from infra.embedded.nats_server import NatsServer
+from infra.security.key_ring import Key
+from streams.jetstream.api import JetStream
+from streams.personal_data import cipher
+from streams.personal_data.data_keys import DataKeys
+from streams.personal_data.key_creation import KeyCreation, KeyDestroyed
+from streams.personal_data.key_store import KeyRecord, KeyStore
+from streams.personal_data.sealer import Sealer
+from streams.personal_data.unsealer import Unsealer
+from streams.topology import DangerousStream, differences, ensure_bucket, settings_of_bucket
+
+AT = datetime(2026, 12, 1, tzinfo=UTC)
+ANYTHING: msgspec.json.Decoder[object] = msgspec.json.Decoder()
+
+
+class Ring:
+    """A ring with one master key."""
+
+    def __init__(self) -> None:
+        self.key = Key(b"tag1", AESGCM(cipher.new_key()))
+
+    def current(self) -> Key[AESGCM]:
+        return self.key
+
+    def find(self, tag: bytes) -> Key[AESGCM] | None:
+        return self.key if tag == self.key.tag else None
+
+
+RING = Ring()
+
+
+@pytest.fixture
+async def store(nats: Client) -> KeyStore:
+    await ensure_bucket(nats, DATA_KEYS, replicas=1)
+    return KeyStore(nats)
+
+
+def message(sender_id: str, text: str) -> MessageSent:
+    return MessageSent(
+        message_id=new_id(), sender_id=sender_id, recipient_id=new_id(), sequence=1, text=text, client_message_id="c"
+    )
+
+
+async def test_what_is_sealed_with_new_keys_is_read_by_another_process(store: KeyStore) -> None:
+    anna, conversation = new_id(), new_id()
+    sealer = Sealer(DataKeys(store, RING), KeyCreation(store, RING).create)
+    profile = ProfileUpdated(display_name="Anna", bio="", avatar_url="https://example.org/a.png")
+    sealed_profile = await sealer.seal([profile], aggregate_id=anna, at=AT)
+    sealed_message = await sealer.seal([message(anna, "hello")], aggregate_id=conversation, at=AT)
+    [name, text] = [sealed_profile[0].display_name, sealed_message[0].text]
+    assert isinstance(name, Sealed)
+    assert name.key == person_key(anna)
+    assert isinstance(text, Sealed)
+    assert text.key == text_key(conversation, anna, AT)
+    # What is empty says nothing about anyone.
+    assert sealed_profile[0].bio == ""
+    unsealer = Unsealer(DataKeys(store, RING))
+    assert await unsealer.unseal(sealed_profile) == [profile]
+    assert [event.text for event in await unsealer.unseal(sealed_message)] == ["hello"]
+
+
+async def test_of_several_that_create_a_key_at_once_all_use_the_same_one(store: KeyStore) -> None:
+    users, conversation = [new_id() for _ in range(5)], new_id()
+    ids = [text_key(conversation, user, AT) for user in users]
+    await asyncio.gather(*(KeyCreation(store, RING).create(ids) for _ in range(8)))
+    records = await store.find(ids + [person_key(user) for user in users])
+    assert len(records) == 10
+    await KeyCreation(store, RING).create(ids)
+    assert await store.find(list(records)) == records
+    assert None not in (await DataKeys(store, RING).find(ids)).values()
+
+
+async def test_a_destroyed_key_is_never_created_again(store: KeyStore) -> None:
+    user = new_id()
+    text = text_key(new_id(), user, AT)
+    await store.put(person_key(user), KeyRecord.tombstone(AT), revision=0)
+    for key_id in (person_key(user), text):
+        with pytest.raises(KeyDestroyed):
+            await KeyCreation(store, RING).create([key_id])
+    assert await DataKeys(store, RING).find([person_key(user), text]) == {person_key(user): None, text: None}
+    sealer = Sealer(DataKeys(store, RING), KeyCreation(store, RING).create)
+    with pytest.raises(KeyDestroyed):
+        await sealer.seal([ProfileUpdated(display_name="Anna")], aggregate_id=user, at=AT)
+
+
+async def test_a_key_that_the_store_has_lost_is_unavailable(store: KeyStore, nats: Client) -> None:
+    user = new_id()
+    await KeyCreation(store, RING).create([person_key(user)])
+    stored = await store.latest(person_key(user))
+    assert stored is not None
+    await JetStream(nats).ask(f"STREAM.MSG.DELETE.{stream_of_bucket(DATA_KEYS)}", {"seq": stored.revision}, ANYTHING)
+    with pytest.raises(KeysUnavailable):
+        await DataKeys(store, RING).find([person_key(user)])
+
+
+async def test_a_store_that_is_away_is_unavailable_and_cached_keys_last_a_while(
+    store: KeyStore, nats: Client, nats_server: NatsServer
+) -> None:
+    user, other = new_id(), new_id()
+    await KeyCreation(store, RING).create([person_key(user), person_key(other)])
+    now = 0.0
+    keys = DataKeys(KeyStore(nats, patience=0.5), RING, clock=lambda: now)
+    known = await keys.find([person_key(user)])
+    await nats_server.stop()
+    assert await keys.find([person_key(user)]) == known
+    with pytest.raises(KeysUnavailable):
+        await keys.find([person_key(other)])
+    now = 30.0
+    with pytest.raises(KeysUnavailable):
+        await keys.find([person_key(user)])
+
+
+@pytest.mark.parametrize("value", [b"", b"{}", b"?", b'{"v":2}', b'{"v":1,"kek":1}', b'{"v":1,"kek":"x"}'])
+async def test_a_record_that_is_malformed_or_of_a_later_release_is_unavailable(
+    store: KeyStore, nats: Client, value: bytes
+) -> None:
+    key_id = person_key(new_id())
+    await nats.request(key_of(DATA_KEYS, key_id), value, timeout=60)
+    with pytest.raises(KeysUnavailable):
+        await DataKeys(store, RING).find([key_id])
+
+
+def test_no_setting_that_would_end_keys_is_changed() -> None:
+    required = settings_of_bucket(DATA_KEYS, replicas=1)
+    assert not any(required[setting] for setting in ("deny_delete", "allow_rollup_hdrs", "allow_msg_ttl", "max_age"))
+    assert required["deny_purge"]
+    with pytest.raises(DangerousStream):
+        differences(required, required | {"max_age": 1})
