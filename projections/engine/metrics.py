@@ -5,8 +5,10 @@ none, so each figure comes from one process at a time. A process that lost the d
 """
 
 import time
+from collections.abc import Mapping
 from contextlib import suppress
 from functools import partial
+from typing import NamedTuple
 
 from prometheus_client import Counter, Gauge, Histogram
 
@@ -63,6 +65,11 @@ FAILED = Gauge(
     "loaded (version 0).",
     _OWN,
 )
+PAUSED = Gauge(
+    "vestnik_projection_paused",
+    "1 if an operator has paused the projection: no process applies events to it.",
+    _OWN,
+)
 WAIT_SECONDS = Histogram(
     "vestnik_projection_wait_duration_seconds",
     "Seconds that calls waited until the read model had reached their position, without calls that need not wait.",
@@ -83,6 +90,14 @@ PROGRESS = Gauge(
 )
 
 
+class Backlog(NamedTuple):
+    """The events of one stream that a paused projection has not applied."""
+
+    events: int
+    # Storage time of the oldest one, in nanoseconds; None: there is none.
+    oldest_ns: int | None
+
+
 class ProjectionMetrics:
     """The metrics of one runner."""
 
@@ -91,11 +106,14 @@ class ProjectionMetrics:
         self._streams = tuple(projection.filters())
         self._pipeline: Pipeline | None = None
         self._filling: BuildWriter | None = None
+        # Of a paused projection, which has no pipeline.
+        self._backlog: Mapping[str, Backlog] = {}
         self._is_live = True
         self._events_of_build = 0
         self._errors = ERRORS.labels(*self._labels)
         self._leading = LEADING.labels(*self._labels)
         self._failed = FAILED.labels(*self._labels)
+        self._paused = PAUSED.labels(*self._labels)
 
     def set_leader(self, leading: bool) -> None:
         self._leading.set(leading)
@@ -104,6 +122,20 @@ class ProjectionMetrics:
         """Sets the pipeline and build that the metrics are taken from."""
         self._pipeline, self._filling, self._is_live = pipeline, filling, is_live
         self._events_of_build = 0
+        self._report_lag()
+
+    def set_paused(self, paused: bool) -> None:
+        self._paused.set(paused)
+
+    def count_paused(self, backlog: Mapping[str, Backlog]) -> None:
+        """Reports the lag of a paused projection. A stream that is left out keeps its last figures."""
+        self._pipeline = self._filling = None
+        # It neither moves nor is it confirmed.
+        _forget(CHECKPOINT, *self._labels)
+        self._backlog = {**self._backlog, **backlog}
+        self._report_lag()
+
+    def _report_lag(self) -> None:
         for stream in self._streams:
             # Computed at each scrape: both grow while no batch is written.
             LAG_SECONDS.labels(*self._labels, stream).set_function(partial(self._age, stream))
@@ -112,6 +144,7 @@ class ProjectionMetrics:
     def set_standby(self) -> None:
         """Removes the figures that another process reports now."""
         self._pipeline = self._filling = None
+        self._backlog = {}
         for gauge in (CHECKPOINT, PROGRESS, LOST):
             _forget(gauge, *self._labels)
         for state in Counts._fields:
@@ -150,10 +183,15 @@ class ProjectionMetrics:
         self._failed.set(0)
 
     def _left(self, stream: str) -> int:
-        return 0 if self._pipeline is None else self._pipeline.left_of(stream)
+        if self._pipeline is not None:
+            return self._pipeline.left_of(stream)
+        return self._backlog[stream].events if stream in self._backlog else 0
 
     def _age(self, stream: str) -> float:
-        oldest = None if self._pipeline is None else self._pipeline.oldest(stream)
+        if self._pipeline is not None:
+            oldest = self._pipeline.oldest(stream)
+        else:
+            oldest = self._backlog[stream].oldest_ns if stream in self._backlog else None
         return 0.0 if oldest is None else max(0.0, time.time() - oldest / 1e9)
 
 

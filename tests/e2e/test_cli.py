@@ -11,7 +11,7 @@ from psycopg import sql
 from contracts import catalogue
 from contracts.services import REGISTRY
 from contracts.subjects import STREAMS
-from tests.e2e.people import Api, Json, eventually
+from tests.e2e.people import Api, Json, assert_problem, eventually, items
 from tests.fix_system import System, one_replica
 
 PROJECTIONS = {
@@ -174,6 +174,42 @@ async def test_a_rebuild_of_what_is_no_projection_is_refused(api: Api) -> None:
 
 
 @one_replica
+async def test_a_projection_is_paused_and_resumed_while_its_service_runs(api: Api) -> None:
+    one, other = await api.friends()
+    why = ("--reason", "a test")
+    paused = await said(api, "projections", "pause", "friends", *why)
+    try:
+        (row,) = [row for row in (await said(api, "status"))["projections"] if row["name"] == "friends"]
+        assert (row["state"], row["position"], row["pause"]["reason"]) == ("paused", paused["position"], "a test")
+        twice = await run(api, "projections", "pause", "friends", *why)
+        assert (twice.returncode, "friends is paused already, by " in twice.stderr) == (1, True)
+        # The table names it too.
+        assert "paused at" in (await run(api, "status")).stdout
+        # What is there can be read; what is not applied yet is waited for in vain.
+        assert (await other.get("/v1/friends")).status_code == 200
+        assert (await other.ask("DELETE", f"/v1/friends/{one.user_id}")).status_code == 204
+        assert_problem(await other.get("/v1/friends"), 503, "read_model_behind")
+        services = (await said(api, "status"))["services"]
+        assert {service["state"] for service in services} == {"serving"}
+    finally:
+        resumed = await said(api, "projections", "resume", "friends", *why)
+    assert resumed["pause"]["reason"] == "a test"
+
+    async def read() -> bool:
+        return items(await other.get("/v1/friends")) == []
+
+    await eventually(read, "the friendship ended")
+    for arguments, code, text in (
+        (("resume", "friends", *why), 1, "of friends is not paused"),
+        (("pause", "nobody", *why), 1, "there is no projection 'nobody'"),
+        (("pause", "profile-creation", *why), 1, "profile-creation is a reaction"),
+        (("pause", "friends"), 2, "--reason"),
+    ):
+        refused = await run(api, "projections", *arguments)
+        assert refused.returncode == code
+        assert text in refused.stderr
+
+
 async def test_the_analytics_count_what_happens_hour_by_hour(api: Api) -> None:
     anna, boris = await api.friends()
     before = await hours(api)

@@ -67,7 +67,7 @@ def test_the_page_names_every_metric_with_its_kind_and_its_labels() -> None:
 
 
 def test_names_are_as_prometheus_wants_them() -> None:
-    counted = "anomalies|events|letters|clients|users|gateways|leading|failed|running|waiting|up"
+    counted = "anomalies|events|letters|clients|users|gateways|leading|failed|paused|running|waiting|up"
     units = re.compile(rf"_(seconds|bytes|total|ratio|{counted})$")
     assert [name for name in told() if not units.search(name)] == []
 

@@ -20,6 +20,7 @@ _COLOURS = {
     "building": "yellow",
     "returning": "yellow",
     "interrupted": "yellow",
+    "paused": "yellow",
     "partly": "yellow",
     "not_ready": "yellow",
 }
@@ -118,6 +119,9 @@ def _parts(state: Status, width: int) -> Iterator[RenderableType]:
                     f"{projection.name} has applied {name} up to {sequence:,}, and it ends at {ends[name]:,}",
                     style="red",
                 )
+        if projection.pause is not None:
+            at, by = f"{projection.pause.paused_at:%Y-%m-%d %H:%M:%S}", projection.pause.paused_by
+            yield Text(f"{projection.name}: paused at {at} by {by}: {projection.pause.reason}", style="yellow")
         if projection.last_error is not None:
             at = f"{projection.last_error.at:%Y-%m-%d %H:%M:%S}"
             yield Text(f"{projection.name}: last error at {at}: {projection.last_error.error}", style="yellow")

@@ -35,6 +35,12 @@ PROJECTIONS = Dashboard(
                     bad_from=1,
                 ),
                 stat(
+                    "Paused projections",
+                    "Projections that an operator has paused. Runbook: projection-behind.md.",
+                    "sum(max by (projection, version) (vestnik_projection_paused))",
+                    bad_from=1,
+                ),
+                stat(
                     "Without a leader",
                     "Projections that no process applies. Runbook: projection-behind.md.",
                     "count(max by (projection, version) (vestnik_projection_leading) == 0) or vector(0)",

@@ -27,7 +27,7 @@ from projections.engine.apply.sequential.sequential_events import SequentialEven
 from projections.engine.apply.statements import copy_statement, lines_to_copy, statement
 from projections.engine.changes import RowAction, RowChanges
 from projections.engine.projection import Projection
-from projections.engine.storage import builds, connections, dead_letters, lost_events, tables
+from projections.engine.storage import builds, connections, dead_letters, lost_events, pauses, tables
 from projections.engine.storage.builds import MOVE_CHECKPOINT, Build, Connection
 from projections.engine.storage.dead_letters import (
     Counts,
@@ -56,6 +56,10 @@ class BuildSuperseded(Exception):
     """The build has changed: another process applies events to it, or another build has replaced it."""
 
 
+class ProjectionPaused(Exception):
+    """An operator has paused the projection."""
+
+
 class BuildWriter:
     def __init__(
         self,
@@ -66,8 +70,14 @@ class BuildWriter:
         position: Position,
         standing: DeadLetterState,
         discards: Discards | None = None,
+        *,
+        obeys_pauses: bool = False,
     ) -> None:
-        """`discards`: the events to skip, instead of those in the database."""
+        """
+        `discards`: the events to skip, instead of those in the database.
+        `obeys_pauses`: writes nothing while the projection is paused.
+        """
+        self._obeys_pauses = obeys_pauses
         self.build = build
         self._conn = conn
         sequential = SequentialEvents(projection, known_tables)
@@ -86,16 +96,26 @@ class BuildWriter:
 
     @classmethod
     async def open(
-        cls, conn: Connection, projection: type[Projection], build: Build, *, discards: Discards | None = None
+        cls,
+        conn: Connection,
+        projection: type[Projection],
+        build: Build,
+        *,
+        discards: Discards | None = None,
+        obeys_pauses: bool = False,
     ) -> Self:
         """Opens a build at its checkpoints.
 
         Raises:
             tables.BadTables: its tables do not exist.
+            ProjectionPaused: it is paused, and the writer obeys that.
         """
         known = await tables.inspect(conn, projection, build)
         position = await builds.checkpoints(conn, build)
-        return cls(conn, projection, build, known, position, await dead_letters.load_state(conn, build), discards)
+        standing = await dead_letters.load_state(conn, build)
+        writer = cls(conn, projection, build, known, position, standing, discards, obeys_pauses=obeys_pauses)
+        await writer._assert_not_paused()
+        return writer
 
     @property
     def position(self) -> Position:
@@ -139,6 +159,7 @@ class BuildWriter:
 
         Raises:
             BuildSuperseded: nothing was applied, since the build has another writer or is not in use.
+            ProjectionPaused: nothing was applied, and the writer obeys pauses.
         """
         if not batch.moves:
             return
@@ -180,6 +201,7 @@ class BuildWriter:
 
         Raises:
             BuildSuperseded: the build is no longer in use.
+            ProjectionPaused: the projection was paused, and the writer obeys that.
         """
         if await dead_letters.revision(self._conn, self.build) != self._standing.revision:
             await self._reload_dead_letters()
@@ -204,14 +226,21 @@ class BuildWriter:
 
         Raises:
             BuildSuperseded: the build is no longer in use.
+            ProjectionPaused: as `check`.
         """
         standing = await dead_letters.load_state(self._conn, self.build)
         if standing.revision is None:
             raise BuildSuperseded("the build is no longer in use")
+        await self._assert_not_paused()
         heard = standing.revision != self._standing.revision
         self._standing = standing
         self._knowledge += heard
         return heard
+
+    async def _assert_not_paused(self) -> None:
+        """Called after the revision was read: a later pause changes it, so that the next batch is refused."""
+        if self._obeys_pauses and await pauses.get(self._conn, self.build.projection, self.build.version) is not None:
+            raise ProjectionPaused
 
     async def _run_handlers(self, batch: Batch, messages: Sequence[Message], steps: list[Step] | None = None) -> None:
         """Runs the handlers; an event that fails becomes a dead letter, and later ones of its aggregate are parked.

@@ -17,7 +17,7 @@ from psycopg import InterfaceError, OperationalError
 from contracts.errors import VestnikError
 from contracts.positions import Position
 from infra.url_files import DatabaseUrl
-from projections.engine.apply.build_writer import BuildSuperseded, BuildWriter
+from projections.engine.apply.build_writer import BuildSuperseded, BuildWriter, ProjectionPaused
 from projections.engine.apply.event_spans import record_spans
 from projections.engine.apply.pipeline import Pipeline
 from projections.engine.dead_letters import discards
@@ -28,9 +28,10 @@ from projections.engine.reading.stream_sources import Sources
 from projections.engine.rebuild import cutover
 from projections.engine.rebuild.progress import ProgressTracker
 from projections.engine.running import last_errors
+from projections.engine.running.backlog import backlog_after
 from projections.engine.running.last_errors import LastError
 from projections.engine.running.sweeper import Sweeper
-from projections.engine.storage import builds, lost_events, tables
+from projections.engine.storage import builds, lost_events, pauses, tables
 from projections.engine.storage.builds import Build, BuildState, Connection
 from projections.engine.storage.connections import close_and_unlock, connect, runner_lock, set_idle_timeouts, try_lock
 from projections.engine.storage.lost_events import EventsLost
@@ -51,6 +52,8 @@ _MOST_WHEN_LIVE = 4_000
 _BACKOFF_SECONDS = (0.05, 5.0)
 # How often to check whether an operator has accepted the known losses.
 _LOSSES_SECONDS = 10.0
+# How often the active runner of a paused projection counts the events that are not applied.
+_COUNT_SECONDS = 10.0
 # Consecutive faults after which a projection has failed. A single one may be caused by a wipe of the database.
 _FAULTS_OF_A_FAILURE = 3
 # Errors of a lost connection, a restarted server or a missing stream. Any other error is a fault of the projection, and
@@ -92,6 +95,8 @@ class Runner:
         self.ready = False
         # Whether the last build that it applied events to was live.
         self._is_live = False
+        # Whether an operator has paused the projection.
+        self.paused = False
         # Whether this process is the active one.
         self.leading = False
         self._faults = 0
@@ -153,6 +158,7 @@ class Runner:
             await self._tell_error(conn)
             while not await try_lock(conn, runner_lock(self._projection)):
                 self._figures.set_standby()
+                await self._notice_pause(conn)
                 self.ready = await self._is_caught_up(conn)
                 if self.ready:
                     self._recovered()
@@ -163,13 +169,40 @@ class Runner:
             self._lead(True)
             while True:
                 try:
+                    await self._wait_while_paused(conn)
                     await self._apply(conn)
+                except ProjectionPaused:
+                    continue
                 except BuildSuperseded:
                     log.info("%s: continues with the new live build", self._projection.name)
                     await asyncio.sleep(_BACKOFF_SECONDS[0])
         finally:
             self._lead(False)
             await close_and_unlock(conn)
+
+    async def _wait_while_paused(self, conn: Connection) -> None:
+        """Returns when no pause is left; reports meanwhile what is not applied."""
+        counted = float("-inf")
+        while await self._notice_pause(conn):
+            self.ready = await self._is_caught_up(conn)
+            if time.monotonic() - counted >= _COUNT_SECONDS:
+                known = await builds.builds_of(conn, self._projection.name, self._projection.version)
+                position = self._goal or (await builds.checkpoints(conn, known[-1]) if known else Position())
+                self._figures.count_paused(await backlog_after(self._nc, self._projection, position))
+                counted = time.monotonic()
+            await asyncio.sleep(_SIGN_SECONDS)
+
+    async def _notice_pause(self, conn: Connection) -> bool:
+        """Whether the projection is paused. What is applied then is all that readiness waits for."""
+        paused = await pauses.get(conn, self._projection.name, self._projection.version) is not None
+        if paused:
+            live = await cutover.live_build(conn, self._projection)
+            self._goal = None if live is None else await builds.checkpoints(conn, live)
+        if paused != self.paused:
+            log.info("%s is %s", self._projection.name, "paused" if paused else "resumed")
+        self.paused = paused
+        self._figures.set_paused(paused)
+        return paused
 
     async def _is_caught_up(self, conn: Connection) -> bool:
         """Whether the live build, which another process fills, has reached the goal."""
@@ -204,7 +237,7 @@ class Runner:
     async def _apply(self, conn: Connection) -> None:
         """Applies events to the live build; without one, to the first build until it goes live."""
         build = await self._build(conn)
-        filling = await BuildWriter.open(conn, self._projection, build)
+        filling = await BuildWriter.open(conn, self._projection, build, obeys_pauses=True)
         await self._announce(filling)
         tracking = await ProgressTracker.resume(conn, build) if build.state is BuildState.BUILDING else None
         name = f"projection-{self._projection.name}"

@@ -13,12 +13,14 @@ from projections.engine.projection import Projection
 from projections.engine.running.last_errors import LastError
 from projections.engine.status.lag import Lag, lag_of
 from projections.engine.storage.builds import Connection
+from projections.engine.storage.pauses import Pause
 from projections.engine.storage.schema import ensure_schema
 
 R = TypeVar("R", bound=msgspec.Struct)
 
 _MISSING = "missing"
 _FAILED = "failed"
+_PAUSED = "paused"
 _LIVE = "live"
 _UNKNOWN = "unknown"
 # The rate is that of the last batches; after 5 seconds without a batch there is none.
@@ -76,6 +78,7 @@ _ERRORS = """
 SELECT projection, version, at, error, failing FROM projection_errors
 WHERE failing OR at > now() - interval '24 hours'
 """
+_PAUSES = "SELECT reason, paused_by, paused_at, projection, version FROM projection_pauses"
 _PATIENCE = 2.0
 
 
@@ -103,8 +106,8 @@ class ProjectionStatus(msgspec.Struct, frozen=True):
     lag_seconds: float | None
     events_per_second: float
     # `live`; `building`; `returning`: to the previous build; `interrupted`: the same command resumes it; `missing`: no
-    # service has built it yet; `failed`: because of its code, see the last error; `unknown`: PostgreSQL does not
-    # answer.
+    # service has built it yet; `paused`: no service applies it until it is resumed; `failed`: because of its code, see
+    # the last error; `unknown`: PostgreSQL does not answer.
     state: str
     # The build's number; 0 if there is none.
     build: int
@@ -119,6 +122,8 @@ class ProjectionStatus(msgspec.Struct, frozen=True):
     bytes: int
     # On disk, of the builds kept beside the live one: the previous one, other versions.
     kept_bytes: int
+    # Of the version, also while a rebuild goes on.
+    pause: Pause | None = None
 
 
 class Filled(msgspec.Struct, frozen=True):
@@ -137,6 +142,11 @@ class _Error(msgspec.Struct, frozen=True):
     at: datetime
     error: str
     failing: bool
+
+
+class _PauseRow(Pause, frozen=True):
+    projection: str
+    version: int
 
 
 class _Row(msgspec.Struct, frozen=True):
@@ -185,6 +195,7 @@ async def projection_statuses(
     """
     await ensure_schema(conn)
     rows = await _fetch(conn, _BUILDS, _Row)
+    pauses = {(pause.projection, pause.version): pause for pause in await _fetch(conn, _PAUSES, _PauseRow)}
     errors = {(error.projection, error.version): error for error in await _fetch(conn, _ERRORS, _Error)}
     ends = {stream.name: stream.last_sequence for stream in streams}
     statuses: list[ProjectionStatus] = []
@@ -200,9 +211,13 @@ async def projection_statuses(
         for row in own:
             lag = None if nc is None else await lag_of(nc, projection, row.position, ends)
             error = errors.get((row.projection, row.version))
-            if error is not None and error.failing and row.version == projection.version:
+            pause = pauses.get((row.projection, row.version))
+            has_live = any(other.state == _LIVE and other.version == row.version for other in own)
+            if pause is not None and (row.state == _LIVE or not has_live):
+                row = msgspec.structs.replace(row, state=_PAUSED)
+            elif error is not None and error.failing and row.version == projection.version:
                 row = msgspec.structs.replace(row, state=_FAILED)
-            statuses.append(_status(row, lag, None if error is None else LastError(error.at, error.error)))
+            statuses.append(_status(row, lag, None if error is None else LastError(error.at, error.error), pause))
     return statuses
 
 
@@ -225,7 +240,9 @@ def unknown_statuses(projections: Sequence[type[Projection]]) -> list[Projection
     ]
 
 
-def _status(row: _Row, lag: Lag | None, error: LastError | None = None) -> ProjectionStatus:
+def _status(
+    row: _Row, lag: Lag | None, error: LastError | None = None, pause: _PauseRow | None = None
+) -> ProjectionStatus:
     return ProjectionStatus(
         name=row.projection,
         version=row.version,
@@ -241,4 +258,5 @@ def _status(row: _Row, lag: Lag | None, error: LastError | None = None) -> Proje
         progress=row.progress(),
         bytes=row.bytes,
         kept_bytes=row.kept_bytes,
+        pause=None if pause is None else Pause(pause.reason, pause.paused_by, pause.paused_at),
     )

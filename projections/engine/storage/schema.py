@@ -179,6 +179,19 @@ STEPS = (
             ADD COLUMN objects text[];
         """,
     ),
+    Step(
+        "pauses of projections",
+        """
+        CREATE TABLE projection_pauses (
+            projection text,
+            version integer,
+            reason text NOT NULL,
+            paused_by text NOT NULL,
+            paused_at timestamptz NOT NULL DEFAULT now(),
+            PRIMARY KEY (projection, version)
+        );
+        """,
+    ),
 )
 
 

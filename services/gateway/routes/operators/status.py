@@ -34,6 +34,12 @@ class BuildProgress(msgspec.Struct, frozen=True):
     seconds_left: float | None
 
 
+class PauseState(msgspec.Struct, frozen=True):
+    reason: str
+    paused_by: str
+    paused_at: Time
+
+
 class ProjectionState(msgspec.Struct, frozen=True):
     name: str
     version: int
@@ -41,8 +47,8 @@ class ProjectionState(msgspec.Struct, frozen=True):
     state: Annotated[
         str,
         Meta(
-            description="`live`, `building`, `returning`, `interrupted`, `missing`, `failed` or `unknown`; more "
-            "may be added."
+            description="`live`, `building`, `returning`, `interrupted`, `missing`, `paused`, `failed` or "
+            "`unknown`; more may be added."
         ),
     ]
     position: Annotated[dict[str, int], Meta(description="Its checkpoint in each of its streams.")]
@@ -55,6 +61,7 @@ class ProjectionState(msgspec.Struct, frozen=True):
     progress: Annotated[BuildProgress | None, Meta(description="For a build that is not live.")]
     bytes: int
     kept_bytes: int
+    pause: Annotated[PauseState | None, Meta(description="No service applies this version until it is resumed.")] = None
 
 
 class ReactionState(msgspec.Struct, frozen=True, kw_only=True):

@@ -8,7 +8,7 @@ import { moment, number, percent, rate, say, size, span, word } from "./i18n.js"
 // Samples kept of each line: three minutes of them.
 const ROOM = 90;
 const EVERY_MS = 2_000;
-const GOOD = new Set(["live", "running", "serving"]), WAITING = new Set(["building", "returning", "interrupted", "partly", "not_ready"]);
+const GOOD = new Set(["live", "running", "serving"]), WAITING = new Set(["building", "returning", "interrupted", "paused", "partly", "not_ready"]);
 // From so many seconds on a read model's lag is seen by people.
 const LATE = 5;
 

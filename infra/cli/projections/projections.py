@@ -1,0 +1,140 @@
+"""`vestnik projections`: pauses and resumes what services apply, for as long as the operator wants."""
+
+import asyncio
+import sys
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from typing import NamedTuple
+
+import click
+import msgspec
+from nats.aio.client import Client as NATS
+from psycopg import Error as DatabaseError
+
+from contracts.durable_consumers import DURABLES
+from contracts.values.timestamps import rfc3339
+from infra.cli.actions.identity import Reason
+from infra.cli.actions.recording import acting
+from infra.operator_errors import OperatorError
+from infra.runtime.connections import connect_nats
+from infra.runtime.run_file import with_running_addresses
+from infra.security.service_schemas import ServiceSchemas
+from infra.settings import Settings
+from projections.engine.controls import pause as pauses
+from projections.engine.controls.pause import Paused, Resumed
+from projections.engine.projection import Projection
+from projections.engine.storage.builds import Connection
+from projections.engine.storage.connections import connect, database_unavailable
+from projections.engine.storage.schema import ensure_schema
+from projections.registry import UnknownProjection, choose
+from services.operator.actions.recorder import Act
+
+# Seconds to wait for NATS, while a build's writer may be waiting for this command.
+_PATIENCE = 5.0
+
+
+class IsReaction(OperatorError):
+    """The name is that of a reaction, which has none of these controls."""
+
+    def __init__(self, name: str) -> None:
+        super().__init__(
+            f"{name} is a reaction, not a projection; of a reaction, `vestnik dead-letters` retries or discards events"
+        )
+
+
+class Control(NamedTuple):
+    """An act on one projection, with the connections for it."""
+
+    act: Act
+    nc: NATS
+    conn: Connection
+
+
+class Projections(click.Group):
+    """Lists the commands in the order in which they are explained."""
+
+    def list_commands(self, ctx: click.Context) -> list[str]:
+        return list(self.commands)
+
+
+@click.group("projections", cls=Projections)
+def projections() -> None:
+    """Controls what services apply to read models."""
+
+
+@projections.command()
+@click.argument("name", metavar="PROJECTION")
+@click.option("--reason", type=Reason(), required=True, help="The reason; recorded permanently.")
+@click.option("--json", "as_json", is_flag=True, help="Print the result as one JSON object.")
+def pause(name: str, reason: str, as_json: bool) -> None:
+    """Stops applying events to a read model, in every replica, until `resume`.
+
+    Its rows stay as they are when the command returns. Reads go on; those of a later position get 503. Restarts do not
+    end a pause, and a release with another version of the projection is not paused.
+    """
+    paused = asyncio.run(_pause(_projection(name), reason))
+    at = ", ".join(f"{stream} {sequence:,}" for stream, sequence in paused.position.items()) or "no position"
+    _print(paused, f"{paused.projection} is paused at {at}", as_json=as_json)
+
+
+async def _pause(projection: type[Projection], reason: str) -> Paused:
+    async with _control(projection, "read_model.pause", reason) as control:
+        return await pauses.pause(control.conn, projection, reason=reason, by=control.act.actor.name)
+
+
+@projections.command()
+@click.argument("name", metavar="PROJECTION")
+@click.option("--reason", type=Reason(), required=True, help="The reason; recorded permanently.")
+@click.option("--json", "as_json", is_flag=True, help="Print the result as one JSON object.")
+def resume(name: str, reason: str, as_json: bool) -> None:
+    """Ends a pause: services go on where the read model has stopped."""
+    resumed = asyncio.run(_resume(_projection(name), reason))
+    ended = resumed.pause
+    since = f"{ended.paused_by} had paused it at {rfc3339(ended.paused_at)}: {ended.reason}"
+    _print(resumed, f"{resumed.projection} goes on; {since}", as_json=as_json)
+
+
+async def _resume(projection: type[Projection], reason: str) -> Resumed:
+    async with _control(projection, "read_model.resume", reason) as control:
+        return await pauses.resume(control.conn, projection)
+
+
+def _projection(name: str) -> type[Projection]:
+    try:
+        (projection,) = choose((name,))
+    except UnknownProjection as error:
+        if any(durable.name == name for durable in DURABLES):
+            raise IsReaction(name) from error
+        raise click.ClickException(str(error)) from error
+    return projection
+
+
+@asynccontextmanager
+async def _control(projection: type[Projection], action: str, reason: str) -> AsyncIterator[Control]:
+    """Records the act, with a connection for the projection's service.
+
+    Raises:
+        NotRecorded, Unavailable: nothing was done.
+    """
+    settings = with_running_addresses(Settings.load())
+    owners = await ServiceSchemas.discover(settings.database_url)
+    nc = await connect_nats(settings, "operator-projections", patience=_PATIENCE)
+    try:
+        conn = await connect(owners.url(projection.run_by()), "vestnik projections")
+        try:
+            await ensure_schema(conn)
+            async with acting(settings, nc, action, target=projection.name, reason=reason) as act:
+                yield Control(act, nc, conn)
+        except DatabaseError as error:
+            raise database_unavailable(error) from error
+        finally:
+            await conn.close()
+    finally:
+        await nc.close()
+
+
+def _print(result: msgspec.Struct, text: str, *, as_json: bool) -> None:
+    if as_json:
+        sys.stdout.write(msgspec.json.encode(result).decode() + "\n")
+    else:
+        click.echo(text)
