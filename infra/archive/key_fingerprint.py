@@ -13,7 +13,7 @@ from collections.abc import Callable, Mapping
 from pathlib import Path
 
 from infra.operator_errors import OperatorError
-from infra.security import totp_keys
+from infra.security import sealing_keys
 from infra.security.secrets import MissingSecret, Secrets, replace_claims_key
 
 CLAIMS, REFRESH, MAIL, PASSWORD = "claims.key", "refresh.key", "mail.key", "password.key"
@@ -82,7 +82,7 @@ def take_over(folder: Path, claims_key: bytes, of_file: Mapping[str, str]) -> li
         notes.append(f"{folder / CLAIMS} is now the export's key: every process of auth needs it")
     present = fingerprints(Secrets.load(folder))
     for name, expected in of_file.items():
-        if name.startswith(f"{totp_keys.FILES.name}-") and present.get(name) != expected:
+        if name.startswith(f"{sealing_keys.TOTP.name}-") and present.get(name) != expected:
             notes.append(
                 f"{folder / name} is missing or not the export's: without it users whose authenticator app depends on "
                 "it log in with a recovery code only"

@@ -15,9 +15,10 @@ from pathlib import Path
 import msgspec
 
 from contracts.services import GATEWAY, OPERATOR
+from contracts.subjects import BUCKETS, DATA_KEYS
 from infra.operator_errors import OperatorError
 from infra.provisioning.certificates import CA, make_certificates, make_server_certificate
-from infra.security import access_keys, operator_accounts, position_keys, totp_keys
+from infra.security import access_keys, operator_accounts, position_keys, sealing_keys
 from infra.security.nats_permissions import accounts
 from infra.security.postgres_roles import role_of, statements
 from infra.security.secret_files import locked, replace
@@ -30,9 +31,13 @@ NATS, POSTGRES, EDGE, GRAFANA = "nats", "postgres", "edge", "grafana"
 # Users of the containers that read the folders; given by root alone, since no one else can.
 _SERVICE_USER = 10001
 _USERS = {NATS: 0, POSTGRES: 999, EDGE: 101, GRAFANA: 472}
-# Keys in the source that a party needs, beside those that every party has; patterns of file names.
+# Keys in the source that every party needs; patterns of file names.
+_KEYS_OF_ALL = ("services.json", "logs.key")
+# For the owner and the readers of the data keys: the keys that these are wrapped with.
+_MASTER_KEYS = f"{sealing_keys.PERSONAL_DATA.name}-*.key"
+# Keys that a party needs besides.
 _KEYS: Mapping[str, Sequence[str]] = {
-    "auth": ("claims.key", "mail.key", "password.key", "devices.key", f"{totp_keys.FILES.name}-*.key", "smtp-url"),
+    "auth": ("claims.key", "mail.key", "password.key", "devices.key", f"{sealing_keys.TOTP.name}-*.key", "smtp-url"),
     "session": ("refresh.key", access_keys.JWKS, "access-*.pem"),
     GATEWAY: ("limits.key", access_keys.JWKS, f"{position_keys.FILES.name}-*.key"),
     OPERATOR: (operator_accounts.FILE,),
@@ -102,7 +107,9 @@ def _contents(source: Path, secrets: Secrets, servers: Servers) -> dict[str, dic
     ca = {f"{CA}.pem": (source / f"{CA}.pem").read_bytes()}
     contents: dict[str, dict[str, bytes]] = {}
     for party in PARTIES:
-        patterns = (f"service-{party}.pem", "services.json", "logs.key", f"tls-{party}.*", *_KEYS.get(party, ()))
+        patterns = [f"service-{party}.pem", *_KEYS_OF_ALL, f"tls-{party}.*", *_KEYS.get(party, ())]
+        if party in (BUCKETS[DATA_KEYS].owner, *BUCKETS[DATA_KEYS].readers):
+            patterns.append(_MASTER_KEYS)
         files = {path.name: path.read_bytes() for pattern in patterns for path in source.glob(pattern)}
         contents[party] = ca | files | {"nats-url": _nats_url(secrets, party, servers)}
         if party in DATABASE_PARTIES:

@@ -25,11 +25,15 @@ from infra.runtime.event_store import StopRequested, open_event_store
 from infra.runtime.gc_tuning import tune_gc
 from infra.runtime.metrics_endpoint import metrics_endpoint
 from infra.security.certificate_expiry import report_expiry
+from infra.security.key_lifecycle import KeyTerms
 from infra.security.secrets import Secrets
 from infra.settings import Settings
 from infra.url_files import DatabaseUrl
 from streams.log import Log
 from streams.loss.watch import LossWatch
+from streams.personal_data.data_keys import DataKeys
+from streams.personal_data.key_store import KeyStore
+from streams.personal_data.unsealer import Unsealer
 from streams.quorum import Quorum
 from streams.topology import Placement, prepare_bucket
 
@@ -72,6 +76,9 @@ class ServiceProcess:
             if owner == name
         }
         self.log = Log(nats, quorum=self.quorum, watches=self.watches)
+        self.data_keys = DataKeys(KeyStore(nats), secrets.personal_data_keys(KeyTerms.of(settings)))
+        # For what this process reads from the streams.
+        self.unsealer = Unsealer(self.data_keys)
         self._stop = stop or stop_at_signals()
         self._failed = False
         self._ready = False

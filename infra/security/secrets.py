@@ -16,15 +16,15 @@ from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey,
 
 from contracts.services import REGISTRY, SERVICES
 from infra.operator_errors import OperatorError
-from infra.security import access_keys, position_keys, totp_keys
+from infra.security import access_keys, position_keys, sealing_keys
 from infra.security.access_keys import SigningKeys
 from infra.security.key_lifecycle import KeyTerms
 from infra.security.position_keys import PositionKeys
+from infra.security.sealing_keys import SealingKeys
 from infra.security.secret_files import load as _load
 from infra.security.secret_files import locked as _locked
 from infra.security.secret_files import private_pem as _private_pem
 from infra.security.secret_files import replace as _replace
-from infra.security.totp_keys import TotpKeys
 
 TOPOLOGY = "topology"
 PARTIES = tuple(REGISTRY)
@@ -68,7 +68,7 @@ class Secrets:
                 _write_once(folder / f"service-{party}.pem", _private_pem(Ed25519PrivateKey.generate()))
             if not access_keys.key_ids(folder):
                 access_keys.make(folder, datetime.now(UTC))
-            for files in (position_keys.FILES, totp_keys.FILES):
+            for files in (position_keys.FILES, sealing_keys.TOTP, sealing_keys.PERSONAL_DATA):
                 if not files.ids(folder):
                     files.make(folder, datetime.now(UTC))
             _publish(folder)
@@ -118,11 +118,15 @@ class Secrets:
 
     def totp_key_files(self) -> dict[str, bytes]:
         """The content of each key file that seals secrets of authenticator apps, by name."""
-        return totp_keys.FILES.contents(self._folder)
+        return sealing_keys.TOTP.contents(self._folder)
 
-    def totp_keys(self, terms: KeyTerms) -> TotpKeys:
+    def totp_keys(self, terms: KeyTerms) -> SealingKeys:
         """The keys that seal the secrets of authenticator apps; for auth alone."""
-        return TotpKeys(totp_keys.FILES, self._folder, terms)
+        return SealingKeys(sealing_keys.TOTP, self._folder, terms)
+
+    def personal_data_keys(self, terms: KeyTerms) -> SealingKeys:
+        """The master keys of personal data; for the services that read it."""
+        return SealingKeys(sealing_keys.PERSONAL_DATA, self._folder, terms)
 
     def nats_password(self, party: str) -> str:
         """The password of the party's user at the NATS server."""

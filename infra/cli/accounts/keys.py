@@ -12,7 +12,7 @@ import msgspec
 from infra.cli.actions.identity import Reason
 from infra.cli.actions.recording import act_without_nats
 from infra.cli.output.tables import Column, console, fitted
-from infra.security import position_keys, totp_keys
+from infra.security import position_keys, sealing_keys
 from infra.security.access_keys import AccessKeys
 from infra.security.key_lifecycle import AccessKey, KeyTerms
 from infra.security.secrets import Secrets
@@ -104,7 +104,7 @@ def rotate_totp(reason: str) -> None:
     restart is needed.
     """
     folder = Settings.load().secrets_path
-    key_id = _recorded("keys.rotate_totp", lambda: totp_keys.FILES.rotate(folder, datetime.now(UTC)), reason)
+    key_id = _recorded("keys.rotate_totp", lambda: sealing_keys.TOTP.rotate(folder, datetime.now(UTC)), reason)
     click.echo(f"secrets of authenticator apps are sealed with the key {key_id} after the lead time")
 
 

@@ -9,7 +9,7 @@ from cryptography.exceptions import InvalidTag
 from contracts.errors import Unavailable
 from contracts.events.second_factor import SealedSecret
 from infra.security.key_ring import NoKey
-from infra.security.totp_keys import TotpKeys
+from infra.security.sealing_keys import SealingKeys
 
 log = logging.getLogger(__name__)
 _NONCE_BYTES = 12
@@ -18,7 +18,7 @@ _UNREADABLE = "Codes of this account cannot be checked at the moment; a recovery
 
 
 class SecretSeal:
-    def __init__(self, keys: TotpKeys) -> None:
+    def __init__(self, keys: SealingKeys) -> None:
         self._keys = keys
 
     def seal(self, user_id: str, secret: str) -> SealedSecret:

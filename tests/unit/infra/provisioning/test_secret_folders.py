@@ -12,6 +12,7 @@ from cryptography import x509
 from psycopg.conninfo import conninfo_to_dict
 
 from contracts.services import REGISTRY
+from contracts.subjects import BUCKETS, DATA_KEYS
 from infra.cli.system.deployment_secrets import deployment_secrets
 from infra.provisioning.secret_folders import BadHost, Servers, make
 from infra.security import position_keys
@@ -62,6 +63,8 @@ def test_each_service_has_its_own_keys_and_its_logins_alone(folder: Path) -> Non
     assert [party for party in names if "password.key" in names[party]] == ["auth"]
     assert [party for party in names if any(name.startswith("access-") for name in names[party])] == ["session"]
     assert [party for party in names if any(name.startswith("positions-") for name in names[party])] == ["gateway"]
+    readers = {party for party in names if any(name.startswith("personal-data-") for name in names[party])}
+    assert readers == {"auth", *BUCKETS[DATA_KEYS].readers}
     assert not any(name == "tls-ca.key" or name.endswith(".password") for party in names for name in names[party])
     url = conninfo_to_dict((folder / "auth" / "database-url").read_text())
     assert (url["host"], url["port"], url["user"]) == ("db-1,db-2", "5432,5432", "vestnik_auth")
@@ -74,6 +77,7 @@ def test_every_process_finds_its_keys_in_its_folder(folder: Path) -> None:
     auth, gateway = Secrets.load(folder / "auth"), Secrets.load(folder / "gateway")
     assert all((auth.claims_key, auth.mail_key, auth.password_key, auth.devices_key, gateway.limits_key))
     auth.totp_keys(terms).current()
+    assert auth.personal_data_keys(terms).current().tag == gateway.personal_data_keys(terms).current().tag
     gateway.position_keys(terms)
     assert gateway.jwks_path.exists()
     session = Secrets.load(folder / "session")

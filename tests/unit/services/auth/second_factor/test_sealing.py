@@ -7,20 +7,19 @@ from pathlib import Path
 import pytest
 
 from contracts.errors import Unavailable
-from infra.security import totp_keys
 from infra.security.key_lifecycle import KeyTerms
-from infra.security.totp_keys import TotpKeys
+from infra.security.sealing_keys import TOTP, SealingKeys
 from services.auth.second_factor.sealing import SecretSeal
 
 SECRET = "JBSWY3DPEHPK3PXP"
 
 
 def seal(folder: Path) -> SecretSeal:
-    return SecretSeal(TotpKeys(totp_keys.FILES, folder, KeyTerms(lead=timedelta(0), life=timedelta(0))))
+    return SecretSeal(SealingKeys(TOTP, folder, KeyTerms(lead=timedelta(0), life=timedelta(0))))
 
 
 def rotate(folder: Path, *, days_ago: int) -> str:
-    return totp_keys.FILES.rotate(folder, datetime.now(UTC) - timedelta(days=days_ago))
+    return TOTP.rotate(folder, datetime.now(UTC) - timedelta(days=days_ago))
 
 
 def test_a_sealed_secret_is_opened_for_its_user_alone(tmp_path: Path) -> None:
