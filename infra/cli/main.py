@@ -20,7 +20,7 @@ COMMANDS = {
     "aggregate": ("infra.cli.events.aggregate", "Show one aggregate: its events, and its state after each."),
     "analytics": ("infra.cli.events.analytics", "Show hourly counts of events."),
     "rows": ("infra.cli.projections.rows", "Show the rows of a read model."),
-    "projections": ("infra.cli.projections.projections", "Pause and resume what services apply."),
+    "projections": ("infra.cli.projections.projections", "Pause, resume or reset what services apply."),
     "rebuild": ("infra.cli.projections.rebuild", "Rebuild read models from the streams."),
     "verify": ("infra.cli.projections.verify", "Compare read models with the streams, row for row."),
     "dead-letters": ("infra.cli.projections.dead_letters", "Events that a projection could not apply."),

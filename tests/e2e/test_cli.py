@@ -201,13 +201,20 @@ async def test_a_projection_is_paused_and_resumed_while_its_service_runs(api: Ap
     await eventually(read, "the friendship ended")
     for arguments, code, text in (
         (("resume", "friends", *why), 1, "of friends is not paused"),
+        (("skip", "friends", *why), 1, "friends does not stop at an event: it has not failed"),
+        (("reset", "friends", *why), 2, "without a gap"),
+        (("reset", "nobody", "--yes", *why), 1, "there is no projection 'nobody'"),
         (("pause", "nobody", *why), 1, "there is no projection 'nobody'"),
         (("pause", "profile-creation", *why), 1, "profile-creation is a reaction"),
         (("pause", "friends"), 2, "--reason"),
     ):
         refused = await run(api, "projections", *arguments)
         assert refused.returncode == code
-        assert text in refused.stderr
+        # A usage error is wrapped.
+        assert text in " ".join(refused.stderr.replace("\u2502", " ").split())
+    reset = await said(api, "projections", "reset", "friends", "--yes", *why)
+    assert reset["build"] > reset["replaced"]
+    await eventually(read, "the friends again")
 
 
 async def test_the_analytics_count_what_happens_hour_by_hour(api: Api) -> None:

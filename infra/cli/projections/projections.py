@@ -1,4 +1,4 @@
-"""`vestnik projections`: pauses and resumes what services apply, for as long as the operator wants."""
+"""`vestnik projections`: pauses and resumes what services apply, skips an event, begins again from the first one."""
 
 import asyncio
 import sys
@@ -21,13 +21,18 @@ from infra.runtime.run_file import with_running_addresses
 from infra.security.service_schemas import ServiceSchemas
 from infra.settings import Settings
 from projections.engine.controls import pause as pauses
+from projections.engine.controls import reset as resetting
+from projections.engine.controls import skip as skipping
 from projections.engine.controls.pause import Paused, Resumed
+from projections.engine.controls.reset import Reset
+from projections.engine.dead_letters.discards import Discarded
 from projections.engine.projection import Projection
 from projections.engine.storage.builds import Connection
 from projections.engine.storage.connections import connect, database_unavailable
 from projections.engine.storage.schema import ensure_schema
 from projections.registry import UnknownProjection, choose
 from services.operator.actions.recorder import Act
+from streams.log import Log
 
 # Seconds to wait for NATS, while a build's writer may be waiting for this command.
 _PATIENCE = 5.0
@@ -48,6 +53,8 @@ class Control(NamedTuple):
     act: Act
     nc: NATS
     conn: Connection
+    # Of the projection's service.
+    database_url: str
 
 
 class Projections(click.Group):
@@ -99,6 +106,57 @@ async def _resume(projection: type[Projection], reason: str) -> Resumed:
         return await pauses.resume(control.conn, projection)
 
 
+@projections.command()
+@click.argument("name", metavar="PROJECTION")
+@click.option("--reason", type=Reason(), required=True, help="The reason; recorded permanently.")
+@click.option("--json", "as_json", is_flag=True, help="Print the result as one JSON object.")
+def skip(name: str, reason: str, as_json: bool) -> None:
+    """Passes over the event that a failed projection stops at, as `dead-letters discard` does with a dead letter.
+
+    This version of the read model omits the event permanently, in every rebuild too. Its service goes on within
+    seconds.
+    """
+    skipped = asyncio.run(_skip(_projection(name), reason))
+    event = f"{skipped.stream} {skipped.sequence}, {skipped.type} of {skipped.aggregate_id}"
+    _print(skipped, f"{name} passes over {event}: {skipped.error}", as_json=as_json)
+
+
+async def _skip(projection: type[Projection], reason: str) -> Discarded:
+    async with _control(projection, "read_model.skip", reason) as control:
+        log = Log(control.nc, patience=_PATIENCE)
+        skipped = await skipping.skip(
+            control.conn, control.nc, log, projection, reason=reason, by=control.act.actor.name
+        )
+        control.act.is_final = True
+        return skipped
+
+
+@projections.command()
+@click.argument("name", metavar="PROJECTION")
+@click.option("--yes", is_flag=True, help="Confirm that the rows may be missing until all events are applied again.")
+@click.option("--reason", type=Reason(), required=True, help="The reason; recorded permanently.")
+@click.option("--json", "as_json", is_flag=True, help="Print the result as one JSON object.")
+def reset(name: str, yes: bool, reason: str, as_json: bool) -> None:
+    """Begins a read model again from its first event, in place.
+
+    It is empty at first, and reads of a later position get 503 until its service has applied all events again.
+    `vestnik rebuild` does the same without a gap. The previous build is kept for `vestnik rebuild PROJECTION --back`.
+    """
+    projection = _projection(name)
+    if not yes:
+        raise click.UsageError(
+            f"{name} will be empty until all events are applied again; `vestnik rebuild {name}` does it without a gap."
+            " To reset it nevertheless, add --yes"
+        )
+    done = asyncio.run(_reset(projection, reason))
+    _print(done, f"{name} begins again, build {done.build} is live; build {done.replaced} is kept", as_json=as_json)
+
+
+async def _reset(projection: type[Projection], reason: str) -> Reset:
+    async with _control(projection, "read_model.reset", reason) as control:
+        return await resetting.reset(projection, control.nc, control.database_url)
+
+
 def _projection(name: str) -> type[Projection]:
     try:
         (projection,) = choose((name,))
@@ -120,11 +178,12 @@ async def _control(projection: type[Projection], action: str, reason: str) -> As
     owners = await ServiceSchemas.discover(settings.database_url)
     nc = await connect_nats(settings, "operator-projections", patience=_PATIENCE)
     try:
-        conn = await connect(owners.url(projection.run_by()), "vestnik projections")
+        database_url = owners.url(projection.run_by())
+        conn = await connect(database_url, "vestnik projections")
         try:
             await ensure_schema(conn)
             async with acting(settings, nc, action, target=projection.name, reason=reason) as act:
-                yield Control(act, nc, conn)
+                yield Control(act, nc, conn, database_url)
         except DatabaseError as error:
             raise database_unavailable(error) from error
         finally:

@@ -16,7 +16,7 @@ from projections.engine.reading.stream_sources import SILENCE_SECONDS, Sources, 
 from projections.engine.rebuild import cutover, reader_activity
 from projections.engine.rebuild.progress import ProgressTracker, Report
 from projections.engine.storage import lost_events, tables
-from projections.engine.storage.builds import Connection
+from projections.engine.storage.builds import Build, Connection
 from projections.engine.storage.lost_events import EventsLost
 from projections.engine.waiting.position_waiter import CheckpointNotice, subject_of
 
@@ -99,7 +99,7 @@ class CatchUp:
                         break
                     pause = min(pause * 2, _PAUSE_SECONDS[1])
                 await self._follow(pipeline, pause, reader)
-        await self._announce()
+        await announce(self._nc, self._projection, self._filling.build, self._filling.position)
 
     async def _catch_up(self, pipeline: Pipeline) -> None:
         """Applies events until near the end; terminates, since applying is faster than appending."""
@@ -164,15 +164,15 @@ class CatchUp:
         while (left := deadline - time.monotonic()) > 0:
             await self._step(pipeline, left, waits_for)
 
-    async def _announce(self) -> None:
-        """Notifies the services' processes of the new live build and its position.
 
-        If the notice cannot be sent, they detect it by themselves within a second.
-        """
-        build = self._filling.build
-        reached = CheckpointNotice(build.identity, dict(self._filling.position.sequences))
-        try:
-            await self._nc.publish(subject_of(self._projection), msgspec.json.encode(reached))
-            await self._nc.flush(timeout=2)
-        except (NatsError, OSError) as error:
-            log.warning("%s: no notice of the cutover could be sent: %s", self._projection.name, error)
+async def announce(nc: NATS, projection: type[Projection], build: Build, position: Position) -> None:
+    """Notifies the services' processes of the new live build and its position.
+
+    If the notice cannot be sent, they detect it by themselves within a second.
+    """
+    reached = CheckpointNotice(build.identity, dict(position.sequences))
+    try:
+        await nc.publish(subject_of(projection), msgspec.json.encode(reached))
+        await nc.flush(timeout=2)
+    except (NatsError, OSError) as error:
+        log.warning("%s: no notice of the cutover could be sent: %s", projection.name, error)

@@ -19,6 +19,7 @@ ON CONFLICT (projection, version) DO UPDATE SET error = EXCLUDED.error, at = EXC
 WHERE projection_errors.at < EXCLUDED.at
 """
 _RECOVERED = "UPDATE projection_errors SET failing = false WHERE (projection, version) = (%s, %s) AND failing"
+_GET = "SELECT at, error, failing FROM projection_errors WHERE (projection, version) = (%s, %s)"
 
 
 class LastError(msgspec.Struct, frozen=True):
@@ -38,3 +39,12 @@ async def record_error(conn: Connection, projection: str, version: int, error: L
 async def recovered(conn: Connection, projection: str, version: int) -> None:
     """Marks the projection as no longer failing; its last error is kept."""
     await conn.execute(_RECOVERED, (projection, version))
+
+
+async def failure(conn: Connection, projection: str, version: int) -> LastError | None:
+    """The error that the projection fails with; None if it does not fail."""
+    cursor = await conn.execute(_GET, (projection, version))
+    row = await cursor.fetchone()
+    if row is None or row[2] is not True:
+        return None
+    return msgspec.convert({"at": row[0], "error": row[1]}, LastError)

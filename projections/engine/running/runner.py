@@ -209,6 +209,9 @@ class Runner:
         live = await cutover.live_build(conn, self._projection)
         if live is None:
             return False
+        if self.ready:
+            # Also if the live build was reset since.
+            return True
         if self._goal is None:
             self._goal = await self._ends()
         return self._goal is not None and (await builds.checkpoints(conn, live)).covers(self._goal)

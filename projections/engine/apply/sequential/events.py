@@ -21,7 +21,10 @@ Stop = tuple[Message, str]
 class KeyUnknown(OperatorError):
     """The event's row cannot be determined, so neither this event nor later ones can be folded."""
 
-    def __init__(self, projection: str, message: Message, reason: str) -> None:
+    def __init__(self, projection: str, message: Message, reason: str, event_type: str = "?") -> None:
+        self.message = message
+        self.reason = reason
+        self.event_type = event_type
         super().__init__(
             f"projection {projection}: the row that {message.stream} {message.sequence} belongs to is unknown: {reason}"
         )

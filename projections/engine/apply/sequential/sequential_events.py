@@ -140,7 +140,8 @@ class SequentialEvents:
             wanted = self._wanted(fold.method, event) if self._lookup_tables else ()
         except Exception as error:
             if key is None:
-                raise KeyUnknown(self._projection, message, reason_of(error, envelope.type)) from error
+                reason = reason_of(error, envelope.type)
+                raise KeyUnknown(self._projection, message, reason, envelope.type) from error
             return unreadable(message, envelope.type, error, blocked, lane_of(fold.table, key))
         taken = FoldEvent(message, event, fold, key, wanted)
         return taken.letter(None) if blocked and taken.lane in blocked else taken

@@ -1,0 +1,125 @@
+"""Begins a projection again from its first event, in place, for the command line and the operators' page.
+
+Both record the act first (`pause.py` shows how), and call `reset` with the URL of the projection's service.
+
+An empty build goes live at once, and the service fills it as it applies any event. Until then the rows are incomplete,
+and reads of a later position get 503. A rebuild does the same without this gap. The previous build is kept, as after a
+rebuild: to go back to it undoes the reset.
+"""
+
+import asyncio
+import time
+
+import msgspec
+from nats.aio.client import Client as NATS
+from psycopg import Error as DatabaseError
+
+from contracts.positions import Position
+from infra.operator_errors import OperatorError
+from projections.engine.dead_letters import discards
+from projections.engine.projection import Projection
+from projections.engine.rebuild import cutover
+from projections.engine.rebuild.catch_up import announce
+from projections.engine.rebuild.rebuild import RebuildUnderWay
+from projections.engine.storage import builds, tables
+from projections.engine.storage.builds import BuildState, Connection
+from projections.engine.storage.connections import (
+    close_and_unlock,
+    connect,
+    database_unavailable,
+    rebuild_lock,
+    try_lock,
+)
+from projections.engine.storage.schema import ensure_schema
+
+# How long readers of the live build may keep the empty one from going live.
+_PATIENCE_SECONDS = 60.0
+_PAUSE_SECONDS = 0.1
+
+
+class NothingToReset(OperatorError):
+    """The projection is being built from its first event already."""
+
+    def __init__(self, projection: type[Projection]) -> None:
+        super().__init__(
+            f"version {projection.version} of {projection.name} has no live build yet: its service fills the first one"
+        )
+
+
+class ReadersBusy(OperatorError):
+    """A long reader has kept the empty build from going live."""
+
+    def __init__(self, projection: type[Projection], waits_for: str | None) -> None:
+        super().__init__(
+            f"{projection.name} was not reset, after {_PATIENCE_SECONDS:.0f} s of waiting for"
+            f" {waits_for or 'its writer or its readers'}"
+        )
+
+
+class Reset(msgspec.Struct, frozen=True, kw_only=True):
+    projection: str
+    version: int
+    # The build that is live and empty.
+    build: int
+    # The build that it has replaced, which is kept until the next rebuild, and the position that it had.
+    replaced: int
+    position: dict[str, int]
+
+
+async def reset(projection: type[Projection], nc: NATS, database_url: str) -> Reset:
+    """Replaces the live build with an empty one.
+
+    Raises:
+        RebuildUnderWay: another process is building the projection.
+        NothingToReset: it has no live build.
+        ReadersBusy: nothing was changed.
+        Unavailable: the database or NATS does not answer; it may have been reset.
+    """
+    conn = await connect(database_url, f"rebuild {projection.name}")
+    try:
+        await ensure_schema(conn)
+        if not await try_lock(conn, rebuild_lock(projection)):
+            raise RebuildUnderWay(projection.name, "a rebuild")
+        await discards.catch_up(conn, nc, projection.name)
+        return await _reset(conn, nc, projection)
+    except DatabaseError as error:
+        raise database_unavailable(error) from error
+    finally:
+        await close_and_unlock(conn)
+
+
+async def _reset(conn: Connection, nc: NATS, projection: type[Projection]) -> Reset:
+    replaced = await cutover.live_build(conn, projection)
+    if replaced is None:
+        raise NothingToReset(projection)
+    for build in await builds.builds_of(conn, projection.name, projection.version):
+        # Of an interrupted rebuild, which has applied some events.
+        if build.state is BuildState.BUILDING:
+            await cutover.drop_build(conn, projection, build)
+    empty = await cutover.start_build(conn, projection)
+    await tables.add_indexes(conn, projection, empty)
+    position = Position()
+
+    async def catch_up(target: Position) -> bool:
+        nonlocal position
+        position = target
+        return True
+
+    deadline = time.monotonic() + _PATIENCE_SECONDS
+    while True:
+        reader = await cutover.blocking_reader(conn, projection)
+        if reader is None and await cutover.cut_over(conn, projection, empty, catch_up):
+            break
+        if time.monotonic() > deadline:
+            await cutover.drop_build(conn, projection, empty)
+            raise ReadersBusy(projection, reader)
+        await asyncio.sleep(_PAUSE_SECONDS)
+    await cutover.drop_retired_builds(conn, projection)
+    await announce(nc, projection, empty, Position(dict.fromkeys(projection.filters(), 0)))
+    return Reset(
+        projection=projection.name,
+        version=projection.version,
+        build=empty.build,
+        replaced=replaced.build,
+        position=dict(position.sequences),
+    )

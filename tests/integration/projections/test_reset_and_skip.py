@@ -1,0 +1,190 @@
+"""A projection begins again in place, or passes over the event that it stops at; the others of its service go on."""
+
+import asyncio
+
+import msgspec
+import pytest
+from nats.aio.client import Client
+
+from contracts.envelope import Recorded
+from contracts.errors import ReadModelBehind
+from contracts.events.message import MessageSent
+from contracts.positions import Position
+from contracts.subjects import MESSAGING
+from contracts.values.personal_data import plaintext_or_none
+from projections.engine import Projection, ReadModel, folds
+from projections.engine.controls.reset import NothingToReset, Reset, reset
+from projections.engine.controls.skip import NotStopped, skip
+from projections.engine.dead_letters import discards
+from projections.engine.dead_letters.discards import Discarded
+from projections.engine.dead_letters.resolution import AlreadyDiscarded
+from projections.engine.inspection.verify import verify
+from projections.engine.rebuild.rebuild import RebuildUnderWay, rebuild
+from projections.engine.running import last_errors
+from projections.engine.storage.connections import rebuild_lock, try_lock
+from streams.log import Log
+from tests.fix_postgres import Pool
+from tests.integration.projections.event_writer import PATIENCE, Opened, Writer, conversation_ids, until_ready
+from tests.integration.projections.sample_projection import Letters
+from tests.integration.projections.test_failing import Refused, until_state
+from tests.integration.projections.test_pauses import operator, paused, resumed, rows_of, status_of, until_paused
+
+NOBODY = "nobody knows whose"
+
+
+class Told(msgspec.Struct):
+    messages: int
+
+
+class Keyed(Projection):
+    """Folds by a key that some events do not have."""
+
+    streams = (MESSAGING,)
+    tables = "CREATE TABLE {keyed} (sender_id uuid PRIMARY KEY, messages integer NOT NULL)"
+
+    @folds(MessageSent, table="keyed", key=lambda event: {"sender_id": sender_of(event)})
+    def said(self, row: Told | None, event: Recorded[MessageSent]) -> Told:
+        return Told((row.messages if row else 0) + 1)
+
+
+def sender_of(event: Recorded[MessageSent]) -> str:
+    if plaintext_or_none(event.data.text) == NOBODY:
+        raise LookupError(NOBODY)
+    return event.data.sender_id
+
+
+async def skipped(database_url: str, nc: Client, projection: type[Projection] = Keyed) -> Discarded:
+    async with operator(database_url) as conn:
+        return await skip(conn, nc, Log(nc), projection, reason="a test", by="anna")
+
+
+async def test_what_a_projection_stops_at_is_skipped_in_every_build_and_others_go_on(
+    streams: Client, writer: Writer, run: Opened, pool: Pool, database_url: str
+) -> None:
+    (conversation,) = conversation_ids(1)
+    first = await writer.say(conversation, "a", NOBODY)
+    # Its first build stops; what stands beside it does not.
+    runners = await run(Keyed, Letters)
+    await runners.waiting.wait(Letters, Position.at(MESSAGING, first), PATIENCE)
+    await until_ready(runners)
+    await until_state(Keyed, "failed", pool, streams)
+    both = await asyncio.gather(skipped(database_url, streams), skipped(database_url, streams), return_exceptions=True)
+    (done,) = [outcome for outcome in both if isinstance(outcome, Discarded)]
+    assert (done.sequence, done.type, done.discarded_by, done.reason) == (first, "message.sent", "anna", "a test")
+    assert "LookupError: nobody knows whose" in done.error
+    assert [type(outcome) for outcome in both if outcome is not done] in ([AlreadyDiscarded], [NotStopped])
+    await runners.waiting.wait(Keyed, Position.at(MESSAGING, first), PATIENCE)
+
+    # Its live build stops, too.
+    second = await writer.say(conversation, NOBODY)
+    last = await writer.say(conversation, "b")
+    await runners.waiting.wait(Letters, Position.at(MESSAGING, last), PATIENCE)
+    await until_state(Keyed, "failed", pool, streams)
+    assert runners.ready()
+    assert (await skipped(database_url, streams)).sequence == second
+    await runners.waiting.wait(Keyed, Position.at(MESSAGING, last), PATIENCE)
+    await until_state(Keyed, "live", pool, streams)
+    assert [discard.sequence for discard in await discards.recorded(streams)] == [first, second]
+    verdict = await verify(Keyed, streams, database_url)
+    assert (verdict.equal, verdict.rows, verdict.discarded) == (True, 1, 2)
+    await rebuild(Keyed, streams, database_url)
+    model = ReadModel(Keyed, pool, runners.waiting)
+    rows, _ = await model.select(Told, "SELECT messages FROM {keyed}")
+    assert rows == [Told(2)]
+    with pytest.raises(NotStopped, match="has not failed"):
+        await skipped(database_url, streams)
+
+
+async def test_what_fails_for_another_reason_has_no_event_to_skip(
+    streams: Client, run: Opened, pool: Pool, database_url: str
+) -> None:
+    await run(Refused)
+    await until_state(Refused, "failed", pool, streams)
+    with pytest.raises(NotStopped, match='type "later" does not exist'):
+        await skipped(database_url, streams, Refused)
+    assert await discards.recorded(streams) == []
+
+
+async def test_a_paused_projection_can_be_freed_of_the_event_that_it_stops_at(
+    streams: Client, writer: Writer, run: Opened, pool: Pool, database_url: str
+) -> None:
+    runners = await run(Keyed)
+    last = await writer.say(conversation_ids(1)[0], NOBODY, "a")
+    await until_state(Keyed, "failed", pool, streams)
+    await paused(database_url, Keyed)
+    await skipped(database_url, streams)
+    await resumed(database_url, Keyed)
+    await runners.waiting.wait(Keyed, Position.at(MESSAGING, last), PATIENCE)
+
+
+async def test_a_reset_begins_again_from_the_first_event_and_can_be_undone(
+    streams: Client, writer: Writer, run: Opened, pool: Pool, database_url: str
+) -> None:
+    runners = [await run(Letters), await run(Letters)]
+    model = ReadModel(Letters, pool, runners[0].waiting)
+    last = await writer.fill(conversation_ids(3), 100)
+    await model.wait_for(Position.at(MESSAGING, last), PATIENCE)
+    await until_ready(runners[1])
+    async with pool.connection() as conn:
+        await conn.execute("UPDATE letters_v1 SET messages = 0")
+    # Paused, so that what readers see in between can be seen here.
+    await paused(database_url)
+    await until_paused(*runners)
+    done = await reset(Letters, streams, database_url)
+    assert (done.build, done.replaced, done.position) == (2, 1, {MESSAGING: last})
+    assert await rows_of(model) == (0, 0)
+    assert (await verify(Letters, streams, database_url)).equal
+    with pytest.raises(ReadModelBehind):
+        await model.wait_for(Position.at(MESSAGING, last), 0.5)
+    assert all(each.ready() for each in runners)
+    await resumed(database_url)
+    await model.wait_for(Position.at(MESSAGING, last), PATIENCE)
+    assert await rows_of(model) == (last, last)
+    assert all(each.ready() for each in runners)
+    assert (await verify(Letters, streams, database_url)).equal
+    back = await rebuild(Letters, streams, database_url, back=True)
+    assert (back.build, back.replaced) == (1, 2)
+    assert (await rows_of(model))[0] == 0
+
+
+async def test_a_reset_while_events_arrive_loses_none_and_one_of_two_waits(
+    streams: Client, writer: Writer, run: Opened, pool: Pool, database_url: str
+) -> None:
+    runners = await run(Letters)
+    model = ReadModel(Letters, pool, runners.waiting)
+    conversations = conversation_ids(3)
+    await model.wait_for(Position.at(MESSAGING, await writer.fill(conversations, 50)), PATIENCE)
+    stop = asyncio.Event()
+
+    async def write() -> int:
+        last = 0
+        while not stop.is_set():
+            last = await writer.say(conversations[0], "text")
+        return last
+
+    writing = asyncio.create_task(write())
+    both = await asyncio.gather(*(reset(Letters, streams, database_url) for _ in range(2)), return_exceptions=True)
+    assert {type(outcome) for outcome in both} <= {Reset, RebuildUnderWay}
+    assert any(isinstance(outcome, Reset) for outcome in both)
+    # An interrupted rebuild is not continued.
+    stop.set()
+    last = await writing
+    await model.wait_for(Position.at(MESSAGING, last), PATIENCE)
+    assert await rows_of(model) == (last, last)
+    assert (await verify(Letters, streams, database_url)).equal
+
+
+async def test_a_reset_is_refused_while_a_rebuild_or_a_cutover_runs_and_without_a_live_build(
+    streams: Client, run: Opened, database_url: str
+) -> None:
+    with pytest.raises(NothingToReset):
+        await reset(Letters, streams, database_url)
+    await until_ready(await run(Letters))
+    async with operator(database_url) as conn:
+        # A rebuild holds it until its build is live.
+        assert await try_lock(conn, rebuild_lock(Letters))
+        with pytest.raises(RebuildUnderWay):
+            await reset(Letters, streams, database_url)
+        (status,) = await status_of(Letters, database_url, streams)
+        assert (status.state, status.build) == ("live", 1)
+        assert await last_errors.failure(conn, Letters.name, Letters.version) is None
