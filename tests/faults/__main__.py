@@ -10,8 +10,12 @@ import signal
 import sys
 import tempfile
 from collections.abc import Sequence
+from math import ceil
 from pathlib import Path
 
+import msgspec
+
+from tests.faults import report
 from tests.faults.checker.finding import Bounds
 from tests.faults.clients.traffic import Plan
 from tests.faults.missing import missing
@@ -20,8 +24,10 @@ from tests.faults.mutations.catalogue import BY_NAME as MUTATIONS
 from tests.faults.nemesis.catalogue import FAULTS
 from tests.faults.nemesis.clocks import LIBRARY
 from tests.faults.nemesis.fault import Fault
+from tests.faults.result import Conditions
 from tests.faults.schedule import steps
 from tests.rehearsal import enter_host
+from tests.rehearsal.cluster import ROOT
 
 _INTERRUPTED = 130
 _MINUTES = 10.0
@@ -29,6 +35,8 @@ _MINUTES = 10.0
 # long each lasts at most, the longest in seconds that all of it takes, the schedule's seed.
 _SHORT_MINUTES, _SHORT_FAULT, _SHORT_WITHIN, _SHORT_SEED = 2.0, 6.0, 1080.0, 1
 _SHORT_PLAN = Plan(tried_for=25.0, delivered_within=180.0, mailed_within=180.0)
+# In a second, of the four writers of a conversation, where no other number of conversations is asked for.
+_MESSAGES_EACH = 8.0
 _SHORT_BOUNDS = Bounds(removal=20.0, revocation=20.0, friendship=60.0, answer=120.0, back=300.0)
 _SHORT = ("kill", "freeze", "step_down", "leader_dies", "cut", "one_way_cut", "node_apart")
 # Hosts that do not run in the smallest topology that has every kind of host.
@@ -42,9 +50,18 @@ def main() -> None:
     parser.add_argument("--only", action="append", choices=[*FAULTS], help="these faults; all by default")
     parser.add_argument("--steps", type=int, help="how many steps of the schedule at most")
     parser.add_argument("--longest", type=float, help="the most seconds that a fault lasts")
+    parser.add_argument("--rate", type=float, help="messages a second of all clients together; 40 by default")
+    parser.add_argument("--conversations", type=int, help="of two people each; one by default, or enough for the rate")
     parser.add_argument("--small", action="store_true", help="one replica of each service instead of two")
     parser.add_argument("--short", action="store_true", help="some faults, each a few seconds: 20 minutes at most")
-    parser.add_argument("--folder", type=Path, help="an empty folder to keep the history, all logs and data in")
+    parser.add_argument("--folder", type=Path, help="an empty folder to keep the result, history, logs and data in")
+    parser.add_argument(
+        "--report",
+        nargs="+",
+        type=Path,
+        metavar="RESULT",
+        help=f"runs nothing: writes the tables of {report.PAGE.relative_to(ROOT)} from the results of runs",
+    )
     parser.add_argument(
         "--mutations",
         nargs="*",
@@ -53,6 +70,9 @@ def main() -> None:
         help="puts faults into the product's source, one after the other, and runs `vestnik up`: each must be noticed",
     )
     options = parser.parse_args()
+    if options.report is not None:
+        report.write(options.report)
+        return
     if options.mutations is not None:
         sys.exit(asyncio.run(runs.run(options.mutations, options.folder)))
     if options.short:
@@ -88,6 +108,14 @@ def _possible(faults: Sequence[type[Fault]]) -> Sequence[type[Fault]]:
     return [fault for fault in faults if fault not in lacking]
 
 
+def _at_rate(plan: Plan, rate: float | None, conversations: int | None) -> Plan:
+    """The plan with as many messages a second, in as many conversations, as the options say."""
+    if conversations is None:
+        conversations = max(1, ceil((rate or 0.0) / _MESSAGES_EACH))
+    plan = msgspec.structs.replace(plan, conversations=conversations)
+    return plan if rate is None else msgspec.structs.replace(plan, interval=plan.rate * plan.interval / rate)
+
+
 async def _run(folder: Path, options: argparse.Namespace, faults: Sequence[type[Fault]]) -> int:
     from tests.faults.laboratory import Laboratory
     from tests.rehearsal.deployment import Deployment
@@ -97,8 +125,10 @@ async def _run(folder: Path, options: argparse.Namespace, faults: Sequence[type[
     seed = secrets.randbelow(1_000_000) if options.seed is None else options.seed
     print(f"seed {seed}", flush=True)  # noqa: T201
     deployment = Deployment(folder, without=_SMALL_WITHOUT if options.small else ())
-    plan, bounds, within = (_SHORT_PLAN, _SHORT_BOUNDS, _SHORT_WITHIN) if options.short else (None, None, None)
-    laboratory = Laboratory(deployment, faults, plan, bounds)
+    plan, bounds, within = (_SHORT_PLAN, _SHORT_BOUNDS, _SHORT_WITHIN) if options.short else (Plan(), None, None)
+    plan = _at_rate(plan, options.rate, options.conversations)
+    conditions = Conditions(seed=seed, conversations=plan.conversations, rate=plan.rate, small=options.small)
+    laboratory = Laboratory(deployment, faults, conditions, plan, bounds)
     schedule = steps(seed, laboratory.hosts, faults, longest=options.longest)
     seconds = 60 * (_MINUTES if options.minutes is None else options.minutes)
     task = asyncio.create_task(laboratory.run(itertools.islice(schedule, options.steps), seconds, within))

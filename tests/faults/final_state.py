@@ -38,6 +38,6 @@ def stream(name: str, lines: Iterable[str]) -> Iterator[FinalStream]:
         event = msgspec.json.decode(line, type=_Event)
         events.append(StoredEvent(event.sequence, event.id, event.type, event.subject, event.version))
         if len(events) == _EVENTS_A_RECORD:
-            yield FinalStream(stream=name, events=events)
+            yield FinalStream.of(name, events)
             events = []
-    yield FinalStream(stream=name, events=events)
+    yield FinalStream.of(name, events)

@@ -1,8 +1,8 @@
 """The record of one run: what clients asked and were answered, live events, faults, mails and processes.
 
-A `Recorder` appends the records as JSON lines to `history.jsonl` in the run's folder, as they happen; `read` returns
-them as a `History`, sorted by kind, which `tests.faults.checker` compares with the product's promises. The final state
-(conversations, streams, read models) is recorded in the same file after the last fault has ended.
+`tests.faults.recording` writes the records as they happen, and reads them as `History`, sorted by kind, which
+`tests.faults.checker` compares with the product's promises. The final state (conversations, streams, read models) is
+recorded in the same way after the last fault has ended.
 
 Times are seconds of `time.monotonic`, which is one clock for all processes of the machine. Tokens are recorded as
 digests (`digest`). Arguments and answers by operation:
@@ -22,10 +22,8 @@ digests (`digest`). Arguments and answers by operation:
 
 import hashlib
 import time
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable
 from enum import StrEnum
-from pathlib import Path
-from types import TracebackType
 from typing import Any, Self, TypeVar
 
 import msgspec
@@ -33,7 +31,6 @@ import msgspec
 # A JSON object as it came over the wire.
 Json = dict[str, Any]
 R = TypeVar("R", bound="Record")
-FILE = "history.jsonl"
 # Why a client that followed to the end of the run has closed its last connection.
 LEFT = "left"
 VERIFICATION = "verification"
@@ -106,7 +103,6 @@ class LiveEvent(Record, frozen=True, kw_only=True, tag=True):
     user_id: str
     session_id: str = ""
     connection: int
-    resumed_from: str
     id: str
     type: str
     data: Json
@@ -193,7 +189,16 @@ class FinalStream(Record, frozen=True, kw_only=True, tag=True):
     """A part of a stream at the end; a long stream has several records, in order."""
 
     stream: str
-    events: list[StoredEvent]
+    # A list of `StoredEvent`, as JSON until it is needed: a million of them would fill the memory.
+    encoded: msgspec.Raw
+
+    @classmethod
+    def of(cls, stream: str, events: list[StoredEvent]) -> Self:
+        return cls(stream=stream, encoded=msgspec.Raw(msgspec.json.encode(events)))
+
+    @property
+    def events(self) -> list[StoredEvent]:
+        return msgspec.json.decode(self.encoded, type=list[StoredEvent])
 
 
 class FinalReadModel(Record, frozen=True, kw_only=True, tag=True):
@@ -237,46 +242,6 @@ class History:
     def acknowledged(self) -> int:
         """The number of different messages that were acknowledged."""
         return len({request.answer["message_id"] for request in self.requests("send") if request.outcome is Outcome.OK})
-
-
-class Recorder:
-    """Appends records to the file of a run's folder; for the use by one process."""
-
-    def __init__(self, folder: Path) -> None:
-        folder.mkdir(parents=True, exist_ok=True)
-        self.path = folder / FILE
-        self._file = self.path.open("ab")
-        self._encoder = msgspec.json.Encoder()
-
-    def __enter__(self) -> Self:
-        return self
-
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
-        self.close()
-
-    def add(self, record: AnyRecord) -> None:
-        self._file.write(self._encoder.encode(record) + b"\n")
-
-    def flush(self) -> None:
-        self._file.flush()
-
-    def close(self) -> None:
-        self._file.close()
-
-
-def read(folder: Path) -> History:
-    """Reads the records of a run; a last line that was cut off by the end of its process is left out."""
-    return History(_records(folder / FILE))
-
-
-def _records(path: Path) -> Iterator[AnyRecord]:
-    decoder = msgspec.json.Decoder(AnyRecord)
-    with path.open("rb") as lines:
-        for line in lines:
-            if line.endswith(b"\n"):
-                yield decoder.decode(line)
 
 
 def outcome_of(status: int) -> Outcome:

@@ -5,35 +5,38 @@ import sys
 import time
 import traceback
 from collections.abc import Collection, Iterable, Iterator, Sequence
+from pathlib import Path
 
 import msgspec
 
 from contracts.subjects import STREAMS
-from tests.faults import final_state, history
-from tests.faults.checker import check
+from tests.faults import final_state, result
 from tests.faults.checker.finding import Bounds
 from tests.faults.clients import gateways
 from tests.faults.clients.gateways import Gateways
 from tests.faults.clients.mails import Mails
 from tests.faults.clients.traffic import Plan, Traffic
-from tests.faults.history import Recorder
 from tests.faults.nemesis.clocks import add_clock
 from tests.faults.nemesis.disks import mount_small_disk
 from tests.faults.nemesis.fault import GATEWAY, NATS, POSTGRES, Fault, Hosts
 from tests.faults.nemesis.nemesis import Nemesis
 from tests.faults.nemesis.target import Target
 from tests.faults.processes import Processes, sampling
-from tests.faults.recovery import recoveries
-from tests.faults.report import table
+from tests.faults.recording import Recorder
+from tests.faults.report import alone, pairs
+from tests.faults.result import Conditions
 from tests.faults.schedule import Step
 from tests.rehearsal.deployment import MAIL_PORT, Deployment
 from tests.rehearsal.mail_sink import MailSink
 
 # Messages that each person has acknowledged after the last fault.
 _SOME = 20
-_OPEN_WITHIN = 300.0
+# For all conversations, and for each: what its passwords cost.
+_OPEN_WITHIN, _OPEN_EACH = 300.0, 10.0
 _GROWS_WITHIN = 300.0
 _ATTEMPTS = 3
+# Of many findings; the result has all.
+_SHOWN = 50
 
 
 class Laboratory:
@@ -41,13 +44,15 @@ class Laboratory:
         self,
         deployment: Deployment,
         faults: Sequence[type[Fault]],
-        plan: Plan | None = None,
+        conditions: Conditions,
+        plan: Plan,
         bounds: Bounds | None = None,
     ) -> None:
         """`faults`: those of the steps; `plan`: of the traffic; `bounds`: of the checks."""
         self.deployment = deployment
         self.target = Target(deployment)
         self._faults = faults
+        self._conditions = conditions
         self._plan = plan
         self._bounds = bounds
         self._begun = time.monotonic()
@@ -64,6 +69,7 @@ class Laboratory:
         `within`: the longest that all of it may take, without the end of the hosts.
         """
         cluster = self.deployment.cluster
+        failure = ""
         try:
             with Recorder(self.deployment.folder) as recorder:
                 async with asyncio.timeout(within):
@@ -73,12 +79,12 @@ class Laboratory:
             cluster.show_logs()
             traceback.print_exception(error, file=sys.stdout)
             sys.stdout.flush()
-            return 1
+            failure = repr(error)
         finally:
             # First, since it also ends what connections wait for.
             await cluster.close()
             await self.target.close()
-        return self._judge()
+        return self._judge(failure)
 
     async def _run(self, steps: Iterable[Step], seconds: float, recorder: Recorder) -> None:
         site, mails = self.deployment.site, Mails(recorder)
@@ -90,7 +96,7 @@ class Laboratory:
             front = Gateways([gateways.Target(site.url, site.tls, http2=True)], recorder)
             traffic = Traffic(front, mails, self._plan)
             try:
-                async with asyncio.timeout(_OPEN_WITHIN):
+                async with asyncio.timeout(_OPEN_WITHIN + self._plan.conversations * _OPEN_EACH):
                     await traffic.open()
                 self._say("the clients have their accounts")
                 nemesis = Nemesis(self.target, processes.look, recorder.add, self._say)
@@ -141,37 +147,40 @@ class Laboratory:
         for model in final_state.read_models(verified):
             recorder.add(model)
         for name in STREAMS:
-            listed = await self._tool("events", "--stream", name, "--json")
-            for part in final_state.stream(name, listed.splitlines()):
-                recorder.add(part)
+            path = self.deployment.folder / f"{name}.events.jsonl"
+            await self._tool("events", "--stream", name, "--json", output=path)
+            with path.open() as lines:
+                for part in final_state.stream(name, lines):
+                    recorder.add(part)
+            path.unlink()
         self._say("the final state is recorded")
 
-    async def _tool(self, *arguments: str, good: Collection[int] = (0,)) -> str:
+    async def _tool(self, *arguments: str, good: Collection[int] = (0,), output: Path | None = None) -> str:
         """What a command of the operators' command line prints. A busy machine may not let it connect: then again.
+
+        `output`: a file for it, if it may be too long for the memory.
 
         Raises:
             AssertionError: it prints nothing, or its exit code is another than the good ones, each time.
         """
         code = 0
         for _ in range(_ATTEMPTS):
-            code, output = await self.deployment.cluster.tool(*arguments)
-            if code in good and output:
-                return output
+            code, printed = await self.deployment.cluster.tool(*arguments, output=output)
+            if code in good and (printed or (output is not None and output.stat().st_size)):
+                return printed
         raise AssertionError(f"vestnik {' '.join(arguments)} ended with {code}")
 
-    def _judge(self) -> int:
-        """Checks the history, and prints what is wrong and how long it took to recover; returns the exit code."""
-        record = history.read(self.deployment.folder)
-        findings = check(record, self._bounds)
-        if findings:
+    def _judge(self, failure: str) -> int:
+        """Checks the history, writes the result, and prints what is wrong; returns the exit code."""
+        run = result.judged(self.deployment.folder, self._conditions, self._bounds, failure)
+        if run.findings and not failure:
             self.deployment.cluster.show_logs()
-        self._say(f"{record.acknowledged} messages acknowledged, {len(findings)} findings")
-        for finding in findings:
+        self._say(f"{run.acknowledged} messages acknowledged, {len(run.findings)} findings")
+        for finding in run.findings[:_SHOWN]:
             self._say(f"  {finding}")
-        text = table(recoveries(record))
-        (self.deployment.folder / "report.md").write_text(text)
-        sys.stdout.write(text)
-        return 1 if findings else 0
+        sys.stdout.write("".join(f"{line}\n" for line in (*alone(run.steps), "", *pairs(run.steps))))
+        self._say(f"checked in {run.checked_in:.0f} s; the result is {result.write(run, self.deployment.folder)}")
+        return 1 if run.findings or failure else 0
 
     def _noted(self, steps: Iterable[Step]) -> Iterator[Step]:
         """Writes each step into the run's folder before it is taken."""

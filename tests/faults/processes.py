@@ -5,7 +5,8 @@ from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 
 from tests.faults import process_samples
-from tests.faults.history import ProcessState, Recorder, now
+from tests.faults.history import ProcessState, now
+from tests.faults.recording import Recorder
 from tests.rehearsal.cluster import Cluster
 
 _SAMPLE_EVERY = 5.0

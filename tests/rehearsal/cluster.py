@@ -140,14 +140,15 @@ class Cluster:
     def address_of(self, name: str) -> str:
         return self.links.address_of(name)
 
-    async def tool(self, *arguments: str) -> tuple[int, str]:
+    async def tool(self, *arguments: str, output: Path | None = None) -> tuple[int, str]:
         """Runs a command of the operators' command line, as `operator-tools` does, beside the operator's process.
 
-        Returns its exit code and what it has printed to standard output.
+        Returns its exit code and what it has printed to standard output, unless that goes to the file `output`.
         """
         (name, *_) = self.names("operator")
         tools = self._program(self.compose.services["operator-tools"], self._tree_of(name))
-        return await self.hosts[name].run(*tools.command[: -len(_STATUS)], *arguments, program=tools, with_errors=False)
+        command = (*tools.command[: -len(_STATUS)], *arguments)
+        return await self.hosts[name].run(*command, program=tools, with_errors=False, output=output)
 
     def show_logs(self) -> None:
         """Prints the ends of the logs of all hosts."""

@@ -63,6 +63,8 @@ class Host:
         self._wanted = False
         self._is_crashed = False
         self._keeper: asyncio.Task[None] | None = None
+        # Held while a process is started that is not known yet.
+        self._launching = asyncio.Lock()
 
     @property
     def exit_codes(self) -> list[int]:
@@ -136,16 +138,18 @@ class Host:
 
     async def kill(self) -> None:
         """Ends every process of the host at once, as a power failure does, until `start`."""
-        self._wanted = False
-        self._kill_all()
+        async with self._launching:
+            self._wanted = False
+            self._kill_all()
         assert self._process is not None
         await self._process.wait()
         await self._ended()
 
     async def crash(self) -> None:
         """Ends every process of the host at once; the program is started again as its container would be."""
-        self._is_crashed = True
-        self._kill_all()
+        async with self._launching:
+            self._is_crashed = True
+            self._kill_all()
 
     async def wait(self) -> int:
         """Waits until a program that ends by itself has succeeded, or is not started again."""
@@ -159,18 +163,20 @@ class Host:
         environment: Mapping[str, str] | None = None,
         program: Program | None = None,
         with_errors: bool = True,
+        output: Path | None = None,
     ) -> tuple[int, str]:
         """Runs another command on the host, with its program's mounts and settings; returns exit code and output.
 
         `program`: whose mounts and settings to use in place of those; `with_errors`: whether the output has what goes
-        to standard error, which is in `errors_file` otherwise.
+        to standard error, which is in `errors_file` otherwise; `output`: a file that gets it instead.
         """
-        with self.errors_file.open("ab") as file:
+        with self.errors_file.open("ab") as file, (output or Path(os.devnull)).open("wb") as results:
             errors = asyncio.subprocess.STDOUT if with_errors else file.fileno()
-            process = await self._spawn(command, asyncio.subprocess.PIPE, environment or {}, program, errors)
-        output, _ = await process.communicate()
+            target = asyncio.subprocess.PIPE if output is None else results.fileno()
+            process = await self._spawn(command, target, environment or {}, program, errors)
+        printed, _ = await process.communicate()
         assert process.returncode is not None
-        return process.returncode, output.decode(errors="replace")
+        return process.returncode, (printed or b"").decode(errors="replace")
 
     def last_lines(self) -> list[str]:
         """The ends of the host's logs, for a report of a failure."""
@@ -216,11 +222,12 @@ class Host:
             self._keeper = None
 
     async def _launch(self) -> None:
-        self._is_crashed = False
-        with self.log_file.open("ab") as log:
-            log.write(f"--- {' '.join(self.program.command)}\n".encode())
-            log.flush()
-            self._process = await self._spawn(self.program.command, log.fileno(), {})
+        async with self._launching:
+            self._is_crashed = False
+            with self.log_file.open("ab") as log:
+                log.write(f"--- {' '.join(self.program.command)}\n".encode())
+                log.flush()
+                self._process = await self._spawn(self.program.command, log.fileno(), {})
 
     async def _spawn(
         self,
@@ -261,14 +268,17 @@ class Host:
     def _pids(self) -> list[int]:
         """The processes of the host, without the one that keeps the namespace and without those that have ended."""
         own = os.stat(f"/proc/{self.network}/ns/net").st_ino
-        found = []
+        # Just after its start the program has not entered the namespace yet.
+        program = self.pid if self.is_running else 0
+        pids = []
         for entry in os.listdir("/proc"):
             if not entry.isdigit() or int(entry) == self.network:
                 continue
             try:
                 state = Path(f"/proc/{entry}/stat").read_text().rpartition(")")[2].split()[0]
-                if state not in "ZX" and os.stat(f"/proc/{entry}/ns/net").st_ino == own:
-                    found.append(int(entry))
+                is_here = int(entry) == program or os.stat(f"/proc/{entry}/ns/net").st_ino == own
+                if state not in "ZX" and is_here:
+                    pids.append(int(entry))
             except OSError:
                 continue
-        return found
+        return pids

@@ -40,6 +40,6 @@ CHECKS: tuple[Check, ...] = (
 
 
 def check(history: History, bounds: Bounds | None = None) -> list[Finding]:
-    """Returns every contradiction between the history and the promises."""
+    """Returns every contradiction between the promises and the history, or a part that can be checked by itself."""
     limits = bounds or Bounds()
     return [finding for promise in CHECKS for finding in promise(history, limits)]

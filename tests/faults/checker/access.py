@@ -1,5 +1,6 @@
 """Friendships: none writes or reads after a removal was acknowledged, and none is refused as a friend."""
 
+from bisect import bisect_left
 from collections import defaultdict
 from collections.abc import Iterator, Sequence
 
@@ -27,6 +28,7 @@ def after_removal(history: History, bounds: Bounds) -> Iterator[Finding]:
                 f"{request.client} was answered {request.status} to {request.operation}"
                 f" {request.started - removal.ended:.1f} s after {removal.client} had removed"
                 f" {' and '.join(sorted(pair))}; request {request.request_id}",
+                request.started,
             )
 
 
@@ -45,20 +47,22 @@ def refused_friends(history: History, bounds: Bounds) -> Iterator[Finding]:
                 f"{request.client} was answered not_friends to {request.operation}"
                 f" {request.started - addition.ended:.1f} s after {' and '.join(sorted(pair))} had become friends;"
                 f" request {request.request_id}",
+                request.started,
             )
 
 
 def _changes(history: History, operation: str) -> dict[Pair, list[Request]]:
+    """The requests of each pair by their ends."""
     by_pair: dict[Pair, list[Request]] = defaultdict(list)
-    for request in history.requests(operation):
+    for request in sorted(history.requests(operation), key=_end):
         by_pair[pair_of(request)].append(request)
     return by_pair
 
 
 def _last_acknowledged(changes: Sequence[Request], request: Request, bound: float) -> Request | None:
     """The last change whose effect the request must have seen."""
-    known = [change for change in changes if change.outcome is Outcome.OK and change.ended + bound < request.started]
-    return max(known, key=lambda change: change.ended, default=None)
+    known = changes[: bisect_left(changes, request.started - bound, key=_end)]
+    return next((change for change in reversed(known) if change.outcome is Outcome.OK), None)
 
 
 def _any_between(opposites: Sequence[Request], change: Request, request: Request) -> bool:
@@ -67,5 +71,9 @@ def _any_between(opposites: Sequence[Request], change: Request, request: Request
         opposite.outcome is not Outcome.REFUSED
         and opposite.started < request.ended
         and (opposite.ended if opposite.outcome is Outcome.OK else opposite.ended + _LATEST_EFFECT) > change.started
-        for opposite in opposites
+        for opposite in opposites[bisect_left(opposites, change.started - _LATEST_EFFECT, key=_end) :]
     )
+
+
+def _end(request: Request) -> float:
+    return request.ended

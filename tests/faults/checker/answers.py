@@ -50,6 +50,7 @@ def wrong_status(history: History, _: Bounds) -> Iterator[Finding]:
                 "answers.wrong_status",
                 f"{request.client} was answered {request.status} {request.code or 'without a code'} to"
                 f" {request.operation}; request {request.request_id}",
+                request.ended,
             )
 
 
@@ -61,6 +62,7 @@ def without_retry_after(history: History, _: Bounds) -> Iterator[Finding]:
                 "answers.without_retry_after",
                 f"{request.client} was answered {request.status} {request.code} to {request.operation} without"
                 f" Retry-After; request {request.request_id}",
+                request.ended,
             )
 
 
@@ -72,4 +74,5 @@ def late(history: History, bounds: Bounds) -> Iterator[Finding]:
                 "answers.late",
                 f"{request.client} waited {request.ended - request.started:.1f} s for {request.status} to"
                 f" {request.operation}; request {request.request_id}",
+                request.ended,
             )

@@ -9,6 +9,8 @@ class Finding(msgspec.Struct, frozen=True):
     # The name of the check, such as `messages.lost`.
     check: str
     text: str
+    # When it happened, for a finding about a moment.
+    at: float | None = None
 
     def __str__(self) -> str:
         return f"{self.check}: {self.text}"

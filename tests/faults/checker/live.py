@@ -79,7 +79,8 @@ def not_stored(history: History, _: Bounds) -> Iterator[Finding]:
         data = event.data
         message = Message(data["message_id"], data["sequence"], data["sender_id"], data["text"])
         if message not in conversation:
-            yield Finding("live.not_stored", f"{event.client} got {message}, which is not in the conversation")
+            text = f"{event.client} got {message}, which is not in the conversation"
+            yield Finding("live.not_stored", text, event.received)
 
 
 def _connections(history: History) -> dict[str, list[Connection]]:

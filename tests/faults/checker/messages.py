@@ -26,6 +26,7 @@ def lost(history: History, _: Bounds) -> Iterator[Finding]:
                         "messages.lost",
                         f"{sending} was acknowledged as {message.sequence}, {message.message_id},"
                         f" and {conversation.reader} does not read it so",
+                        attempt.ended,
                     )
 
 
@@ -34,7 +35,7 @@ def doubled(history: History, _: Bounds) -> Iterator[Finding]:
     for sending in sendings(history):
         answers = {(attempt.answer["message_id"], attempt.answer["sequence"]) for attempt in sending.acknowledged}
         if len(answers) > 1:
-            yield Finding("messages.doubled", f"{sending} was answered as {sorted(answers)}")
+            yield Finding("messages.doubled", f"{sending} was answered as {sorted(answers)}", sending.begun)
     for conversation, messages in final_messages(history):
         texts = Counter((message.sender_id, message.text) for message in messages)
         ids = Counter(message.message_id for message in messages)
@@ -63,6 +64,7 @@ def reordered(history: History, _: Bounds) -> Iterator[Finding]:
                         "messages.reordered",
                         f"{sending} has the sequence {attempt.answer['sequence']} in the conversation of"
                         f" {' and '.join(sorted(pair))}; {last} was acknowledged before it was sent",
+                        sending.begun,
                     )
 
 
@@ -100,4 +102,5 @@ def invented(history: History, _: Bounds) -> Iterator[Finding]:
             if sending is None:
                 yield Finding("messages.invented", f"{conversation.reader} reads what was never sent: {message}")
             elif sending.is_refused:
-                yield Finding("messages.invented", f"{sending} was refused, and {conversation.reader} reads it")
+                text = f"{sending} was refused, and {conversation.reader} reads it"
+                yield Finding("messages.invented", text, sending.begun)

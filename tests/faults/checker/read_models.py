@@ -18,7 +18,8 @@ def irregular_streams(history: History, _: Bounds) -> Iterator[Finding]:
     """Sequences increase without a gap, each event stands once, and a subject's versions are 1, 2, 3 and so on."""
     last: dict[str, int] = defaultdict(int)
     versions: dict[str, int] = defaultdict(int)
-    stored: dict[str, tuple[str, int]] = {}
+    # Digests, since a million ids would fill the memory.
+    stored: set[int] = set()
     for part in history.of(FinalStream):
         for event in part.events:
             where = f"{part.stream} {event.sequence}"
@@ -31,7 +32,6 @@ def irregular_streams(history: History, _: Bounds) -> Iterator[Finding]:
                     f"{where} has the version {event.version} after {versions[event.subject]} of {event.subject}",
                 )
             versions[event.subject] = event.version
-            if event.event_id in stored:
-                first = " ".join(map(str, stored[event.event_id]))
-                yield Finding("read_models.irregular_streams", f"{where} is the event of {first} again")
-            stored[event.event_id] = (part.stream, event.sequence)
+            if (digest := hash(event.event_id)) in stored:
+                yield Finding("read_models.irregular_streams", f"{where} is the event {event.event_id} again")
+            stored.add(digest)

@@ -34,6 +34,7 @@ def good_after_revocation(history: History, bounds: Bounds) -> Iterator[Finding]
                 "sessions.good_after_revocation",
                 f"{request.client} was answered {request.status} to {request.operation}"
                 f" {request.started - end.at:.1f} s after {end.reason}; request {request.request_id}",
+                request.started,
             )
     for event in history.of(LiveEvent):
         end = ends.get(event.session_id)
@@ -41,6 +42,7 @@ def good_after_revocation(history: History, bounds: Bounds) -> Iterator[Finding]
             yield Finding(
                 "sessions.good_after_revocation",
                 f"{event.client} received {event.type} {event.received - end.at:.1f} s after {end.reason}",
+                event.received,
             )
 
 
@@ -52,6 +54,7 @@ def reuse_unnoticed(history: History, bounds: Bounds) -> Iterator[Finding]:
                 "sessions.reuse_unnoticed",
                 f"{request.client} was answered {request.status} for a refresh token that was spent before;"
                 f" request {request.request_id}",
+                request.started,
             )
 
 
@@ -67,6 +70,7 @@ def ended_without_cause(history: History, bounds: Bounds) -> Iterator[Finding]:
                 "sessions.ended_without_cause",
                 f"{request.client} was answered 401 {request.code} for a fresh refresh token;"
                 f" request {request.request_id}",
+                request.started,
             )
         sent.add(token)
 

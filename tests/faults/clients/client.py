@@ -117,11 +117,13 @@ class Client:
         self, call: Call, answer: Answer, target: str, started: float, position: str, transport: str = "rest"
     ) -> None:
         session = self.session
-        self.gateways.recorder.add(
+        session_id = session.session_id if session else call.session_id
+        recorder = self.gateways.recorder if session_id else self.gateways.visitors
+        recorder.add(
             Request(
                 client=self.name,
                 user_id=session.user_id if session else "",
-                session_id=session.session_id if session else call.session_id,
+                session_id=session_id,
                 operation=call.operation,
                 arguments=call.arguments,
                 transport=transport,

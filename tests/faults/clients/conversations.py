@@ -2,15 +2,21 @@
 
 import asyncio
 import itertools
-from collections.abc import Iterator
+from collections import Counter
+from collections.abc import AsyncIterator
+from random import random
 
 from tests.faults.clients import calls
 from tests.faults.clients.account import Account, befriend
 from tests.faults.clients.activity import Activity
+from tests.faults.clients.client import Answer
 from tests.faults.clients.followers import EventsFollower, Follower, WebSocketFollower
 from tests.faults.clients.gateways import Gateways
 from tests.faults.clients.mails import Mails
+from tests.faults.history import now
 
+# Two people, each over REST and over a WebSocket.
+WRITERS = 4
 # A writer reads after each so many messages.
 _READ_EVERY = 3
 
@@ -18,18 +24,20 @@ _READ_EVERY = 3
 class Friends(Activity):
     """One conversation; each of the two writes over REST and over a WebSocket, and follows over both transports."""
 
-    def __init__(self, gateways: Gateways, number: int, pause: float) -> None:
-        """`pause`: seconds between an answer and the next message of a writer."""
+    def __init__(self, gateways: Gateways, number: int, interval: float) -> None:
+        """`interval`: seconds from one message of a writer to its next one, if the answer comes earlier."""
         super().__init__([Account(gateways, f"{name}{number}") for name in ("anna", "boris")])
         self.followers: list[Follower] = []
-        self.acknowledged: dict[str, set[int]] = {}
-        self._pause = pause
+        # By user: how many messages were acknowledged.
+        self.acknowledged: Counter[str] = Counter()
+        self._newest = 0
+        self._interval = interval
 
     async def open(self, mails: Mails) -> None:
         await super().open(mails)
         await befriend(*self.accounts)
         for account in self.accounts:
-            self.acknowledged[account.user_id] = set()
+            self.acknowledged[account.user_id] = 0
             self.followers += [EventsFollower(account), WebSocketFollower(account)]
         for follower in self.followers:
             await follower.begin()
@@ -41,13 +49,13 @@ class Friends(Activity):
                 tasks.create_task(self._write(account, other))
                 tasks.create_task(self._read(account, other))
                 for follower in self._live(account):
-                    tasks.create_task(self._write_live(follower, other))
+                    tasks.create_task(self._write_live(follower, account, other))
 
     @property
     def have_all(self) -> bool:
-        """Whether each follower has received every acknowledged message."""
+        """Whether each follower has received every message up to the newest that was acknowledged."""
         return all(
-            follower.received.get(other.user_id, set()) >= set().union(*self.acknowledged.values())
+            follower.received[other.user_id].all_up_to >= self._newest
             for account, other in self.pairs
             for follower in self.followers
             if follower.session.user_id == account.user_id
@@ -55,29 +63,23 @@ class Friends(Activity):
 
     async def _write(self, account: Account, other: Account) -> None:
         client = account.client("rest")
-        for number in self._numbers():
+        async for number in self._turns():
             text = f"rest {number} of {account.username}"
-            answer = await client.insist(calls.send(other.user_id, text, f"rest-{number}"))
-            if answer.is_ok:
-                self.acknowledged[account.user_id].add(answer.body["sequence"])
+            self._count(account, await client.insist(calls.send(other.user_id, text, f"rest-{number}")))
             if number % _READ_EVERY == 0:
                 await client.attempt(calls.read(other.user_id))
-            await asyncio.sleep(self._pause)
 
-    async def _write_live(self, follower: WebSocketFollower, other: Account) -> None:
-        for number in self._numbers():
+    async def _write_live(self, follower: WebSocketFollower, account: Account, other: Account) -> None:
+        async for number in self._turns():
             text = f"live {number} of {follower.client.name}"
-            answer = await follower.insist(calls.send(other.user_id, text, f"live-{number}"), "send")
-            if answer.is_ok:
-                self.acknowledged[follower.session.user_id].add(answer.body["sequence"])
-            await asyncio.sleep(self._pause)
+            call = calls.send(other.user_id, text, f"live-{number}")
+            self._count(account, await follower.insist(call, "send"))
 
     async def _read(self, account: Account, other: Account) -> None:
         """Reads with the position of the read before, at whichever gateway."""
         client = account.client("reader")
-        for _ in self._numbers():
+        async for _ in self._turns():
             await client.attempt(calls.read(other.user_id))
-            await asyncio.sleep(self._pause)
 
     def _live(self, account: Account) -> list[WebSocketFollower]:
         return [
@@ -86,5 +88,18 @@ class Friends(Activity):
             if isinstance(follower, WebSocketFollower) and follower.session.user_id == account.user_id
         ]
 
-    def _numbers(self) -> Iterator[int]:
-        return itertools.takewhile(lambda _: not self.stopping.is_set(), itertools.count(1))
+    def _count(self, account: Account, answer: Answer) -> None:
+        if answer.is_ok:
+            self.acknowledged[account.user_id] += 1
+            self._newest = max(self._newest, answer.body["sequence"])
+
+    async def _turns(self) -> AsyncIterator[int]:
+        """Numbers from 1 on, one in each interval, until `stop`; what took longer is not made up for."""
+        # Writers do not all write at the same moment.
+        await asyncio.sleep(self._interval * random())
+        for number in itertools.count(1):
+            if self.stopping.is_set():
+                return
+            due = now() + self._interval
+            yield number
+            await asyncio.sleep(max(0.0, due - now()))

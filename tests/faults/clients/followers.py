@@ -2,6 +2,7 @@
 
 import asyncio
 import itertools
+from collections import defaultdict
 from collections.abc import Mapping
 
 import httpx
@@ -31,6 +32,20 @@ class _Refused(Exception):
         self.status = status
 
 
+class Sequences:
+    """The sequences of received messages: how far there is each, and those beyond the first that is missing."""
+
+    def __init__(self) -> None:
+        self.all_up_to = 0
+        self._beyond: set[int] = set()
+
+    def add(self, sequence: int) -> None:
+        self._beyond.add(sequence)
+        while self.all_up_to + 1 in self._beyond:
+            self.all_up_to += 1
+            self._beyond.remove(self.all_up_to)
+
+
 class Follower:
     """Follows an account's events from where they are when it begins."""
 
@@ -40,8 +55,8 @@ class Follower:
         assert account.session is not None
         self.session = account.session
         self.client = account.client(self.transport)
-        # The sequences of messages received, by the other person.
-        self.received: dict[str, set[int]] = {}
+        # By the other person: the messages received.
+        self.received: defaultdict[str, Sequences] = defaultdict(Sequences)
         self._position = self._resumed_from = ""
         self._number = 0
         self._has_all = False
@@ -118,7 +133,6 @@ class Follower:
                 user_id=self.session.user_id,
                 session_id=self.session.session_id,
                 connection=self._number,
-                resumed_from=self._resumed_from,
                 id=self._position,
                 type=kind,
                 data=data,
@@ -126,7 +140,7 @@ class Follower:
             )
         )
         if kind == _MESSAGE:
-            self.received.setdefault(data["user_id"], set()).add(data["sequence"])
+            self.received[data["user_id"]].add(data["sequence"])
 
     def _headers(self) -> Mapping[str, str]:
         return {"Authorization": f"Bearer {self.session.access_token}"}

@@ -1,4 +1,4 @@
-"""What all clients of a run share: the addresses to ask, in turn, and the record."""
+"""What the clients of an activity share: the addresses to ask, in turn, their connections, and the record."""
 
 import itertools
 import ssl
@@ -7,7 +7,7 @@ from collections.abc import Callable, Sequence
 import httpx
 import msgspec
 
-from tests.faults.history import Recorder
+from tests.faults.recording import Recorder
 
 _PATIENCE = httpx.Timeout(30.0)
 _CONNECTIONS = httpx.Limits(max_connections=500, max_keepalive_connections=500)
@@ -36,14 +36,25 @@ class Target(msgspec.Struct, frozen=True):
 
 
 class Gateways:
-    def __init__(self, targets: Sequence[Target], recorder: Recorder) -> None:
+    def __init__(self, targets: Sequence[Target], recorder: Recorder, visitors: Recorder | None = None) -> None:
+        """`visitors`: the record of requests without a session, the same one by default."""
         self.recorder = recorder
+        self.visitors = visitors or recorder
+        self._targets = targets
         self._clients = [(target, target.client()) for target in targets]
         self._turns = itertools.cycle(self._clients)
+        self._parts: list[Gateways] = []
+
+    def part(self, name: str) -> "Gateways":
+        """The same gateways for another activity, with connections and a record of its own."""
+        self._parts.append(Gateways(self._targets, self.recorder.part(name), self.visitors))
+        return self._parts[-1]
 
     def next(self) -> tuple[Target, httpx.AsyncClient]:
         return next(self._turns)
 
     async def close(self) -> None:
+        for part in self._parts:
+            await part.close()
         for _, client in self._clients:
             await client.aclose()

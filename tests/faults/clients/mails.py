@@ -9,7 +9,8 @@ from pathlib import Path
 
 from services.auth.mail.mailbox_budgets import VERIFICATION_MAIL
 from services.auth.mail.texts import text_of
-from tests.faults.history import VERIFICATION, Mail, Recorder, digest, now
+from tests.faults.history import VERIFICATION, Mail, digest, now
+from tests.faults.recording import Recorder
 
 _TOKEN = re.compile(r"^Token: (\S+)\s*$", re.MULTILINE)
 _VERIFICATION_SUBJECT = text_of(VERIFICATION_MAIL, "en").subject

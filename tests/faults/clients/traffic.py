@@ -1,7 +1,7 @@
 """The traffic of a run: all its clients, from their accounts to the whole conversations at the end."""
 
 import asyncio
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Sequence
 from contextlib import asynccontextmanager
 
 import msgspec
@@ -9,7 +9,7 @@ import msgspec
 from tests.faults.clients import calls
 from tests.faults.clients.account import Account
 from tests.faults.clients.activity import Activity
-from tests.faults.clients.conversations import Friends
+from tests.faults.clients.conversations import WRITERS, Friends
 from tests.faults.clients.friendships import Acquaintances
 from tests.faults.clients.gateways import Gateways
 from tests.faults.clients.mails import Mails
@@ -18,14 +18,16 @@ from tests.faults.clients.sessions import Visits
 from tests.faults.history import FinalConversation, Message
 
 _POLL = 0.05
+# Activities that open their accounts, or read their conversations, at the same time.
+_AT_A_TIME = 4
 
 
 class Plan(msgspec.Struct, frozen=True, kw_only=True):
     """How many clients of which kind."""
 
     conversations: int = 1
-    # Seconds between an answer and the next message of each of a conversation's four writers.
-    pause: float = 0.1
+    # Seconds between two messages of each of a conversation's four writers; more if an answer takes longer.
+    interval: float = 0.1
     friendships: int = 1
     visits: int = 1
     races: bool = True
@@ -38,27 +40,46 @@ class Plan(msgspec.Struct, frozen=True, kw_only=True):
     # How long the mails of the last registrations may take.
     mailed_within: float = 60.0
 
+    @property
+    def rate(self) -> float:
+        """Messages a second, if each is answered within the interval."""
+        return self.conversations * WRITERS / self.interval
+
 
 class Traffic:
     def __init__(self, gateways: Gateways, mails: Mails, plan: Plan | None = None) -> None:
         self.plan = plan or Plan()
-        self._gateways = gateways
-        self.friends = [Friends(gateways, number + 1, self.plan.pause) for number in range(self.plan.conversations)]
+        self.friends = [
+            Friends(gateways.part(f"conversation-{number}"), number, self.plan.interval)
+            for number in range(1, self.plan.conversations + 1)
+        ]
         self._activities: list[Activity] = [
             *self.friends,
-            *(Acquaintances(gateways, number + 1) for number in range(self.plan.friendships)),
-            *(Visits(gateways, number + 1, self.plan.tried_for) for number in range(self.plan.visits)),
+            *(
+                Acquaintances(gateways.part(f"friendship-{number}"), number)
+                for number in range(1, self.plan.friendships + 1)
+            ),
+            *(
+                Visits(gateways.part(f"visits-{number}"), number, self.plan.tried_for)
+                for number in range(1, self.plan.visits + 1)
+            ),
             *([Races(gateways, mails)] if self.plan.races else []),
         ]
         self._mails = mails
 
     @property
     def acknowledged(self) -> int:
-        return sum(len(sequences) for friends in self.friends for sequences in friends.acknowledged.values())
+        return sum(friends.acknowledged.total() for friends in self.friends)
 
     async def open(self) -> None:
         """Opens all accounts, and makes friends."""
-        await asyncio.gather(*(activity.open(self._mails) for activity in self._activities))
+        some = asyncio.Semaphore(_AT_A_TIME)
+
+        async def open_one(activity: Activity) -> None:
+            async with some:
+                await activity.open(self._mails)
+
+        await asyncio.gather(*map(open_one, self._activities))
 
     @asynccontextmanager
     async def flowing(self) -> AsyncIterator[None]:
@@ -90,13 +111,13 @@ class Traffic:
             AssertionError: not in time.
         """
         goals = [
-            (sequences, len(sequences) + messages)
+            (friends, user_id, count + messages)
             for friends in self.friends
-            for sequences in friends.acknowledged.values()
+            for user_id, count in friends.acknowledged.items()
         ]
         try:
             async with asyncio.timeout(within):
-                while any(len(sequences) < goal for sequences, goal in goals):
+                while any(friends.acknowledged[user_id] < goal for friends, user_id, goal in goals):
                     await asyncio.sleep(_POLL)
         except TimeoutError:
             raise AssertionError(f"no {messages} more messages of each within {within:.0f} s") from None
@@ -116,14 +137,21 @@ class Traffic:
 
     async def read_whole(self) -> None:
         """Records each conversation as both of its people read it at the end."""
-        for activity in self._activities:
-            if not activity.pairs:
-                continue
-            writer, reader = activity.pairs[0]
-            last = writer.client("end")
-            await last.insist(calls.send(reader.user_id, f"the last one of {writer.username}", "end"))
-            for account, other in activity.pairs:
-                await self._read_whole(account, other, last.position)
+        some = asyncio.Semaphore(_AT_A_TIME)
+
+        async def read_one(activity: Activity) -> None:
+            async with some:
+                await self._read_conversation(activity.pairs)
+
+        await asyncio.gather(*(read_one(activity) for activity in self._activities if activity.pairs))
+
+    async def _read_conversation(self, pairs: Sequence[tuple[Account, Account]]) -> None:
+        """Reads a conversation whole, as each of its two people."""
+        writer, reader = pairs[0]
+        last = writer.client("end")
+        await last.insist(calls.send(reader.user_id, f"the last one of {writer.username}", "end"))
+        for account, other in pairs:
+            await self._read_whole(account, other, last.position)
 
     async def _read_whole(self, account: Account, other: Account, position: str) -> None:
         """Reads what there was at the position, in pages."""
@@ -137,7 +165,7 @@ class Traffic:
             messages += items
             if len(items) < calls.PAGE:
                 break
-        self._gateways.recorder.add(FinalConversation(reader=account.user_id, other=other.user_id, messages=messages))
+        client.gateways.recorder.add(FinalConversation(reader=account.user_id, other=other.user_id, messages=messages))
 
     async def _deliver_rest(self) -> None:
         """Waits until followers have all messages, and registered addresses their mails.

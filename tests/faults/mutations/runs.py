@@ -7,11 +7,13 @@ import time
 from collections.abc import Sequence
 from pathlib import Path
 
+from tests.faults import result
 from tests.faults.checker.finding import Finding
 from tests.faults.mutations import single_machine
 from tests.faults.mutations.catalogue import BY_NAME, MUTATIONS
 from tests.faults.mutations.mutation import Mutation, mutated
 from tests.faults.mutations.single_machine import Scenario
+from tests.faults.result import Caught
 from tests.fix_system import ROOT
 
 _SHOWN = 5
@@ -20,20 +22,25 @@ _SHOWN = 5
 async def run(names: Sequence[str], folder: Path | None = None) -> int:
     """Runs the mutations of these names, or all, and prints what was found; returns the exit code.
 
-    `folder`: keeps the logs and histories of the runs; without it they are removed.
+    `folder`: keeps the result, and the logs and histories of the runs; without it they are removed.
     """
     mutations = [BY_NAME[name] for name in names] or list(MUTATIONS)
-    failed = 0
     with tempfile.TemporaryDirectory(prefix="mutations-", ignore_cleanup_errors=True) as temporary:
         runs = Runs(folder or Path(temporary))
+        caught: list[Caught] = []
+        unsound: list[str] = []
         tried: list[Scenario] = []
         for mutation in mutations:
             whole = mutation.scenario.part_of or mutation.scenario
             if whole not in tried:
                 tried.append(whole)
-                failed += not await runs.passes(whole, f"without {mutation.name}")
-            failed += not await runs.catches(mutation)
+                if not await runs.passes(whole, name := f"without {mutation.name}"):
+                    unsound.append(name)
+            caught.append(await runs.catches(mutation))
+    failed = len(unsound) + sum(not one.is_caught for one in caught)
     _say(f"{len(mutations)} mutations, {failed} failures")
+    if folder is not None:
+        _say(f"the result is {result.write(result.Mutations(mutations=caught, unsound=unsound), folder)}")
     return 1 if failed else 0
 
 
@@ -47,7 +54,7 @@ class Runs:
         _say(f"{seconds:6.1f} s  {name}: {'sound' if not findings else 'NOT SOUND'}", findings)
         return not findings
 
-    async def catches(self, mutation: Mutation) -> bool:
+    async def catches(self, mutation: Mutation) -> Caught:
         with mutated(ROOT, mutation) as tree:
             findings, seconds = await self._run(mutation.scenario, mutation.name, tree)
         checks = sorted({finding.check for finding in findings})
@@ -56,7 +63,7 @@ class Runs:
             f"caught by {', '.join(checks)}" if is_caught else f"NOT CAUGHT (found {', '.join(checks) or 'nothing'})"
         )
         _say(f"{seconds:6.1f} s  {mutation.name}: {verdict}", findings)
-        return is_caught
+        return Caught(name=mutation.name, fault=mutation.fault, is_caught=is_caught, checks=checks, seconds=seconds)
 
     async def _run(self, scenario: Scenario, name: str, root: Path) -> tuple[list[Finding], float]:
         folder = self._folder / name

@@ -11,7 +11,7 @@ from tests.fix_system import System
 _SOME = 10
 _NO_OTHERS = {"friendships": 0, "visits": 0, "races": False}
 # One conversation, as fast as it goes.
-_WRITERS = Plan(pause=0.0, **_NO_OTHERS)  # type: ignore[arg-type]
+_WRITERS = Plan(interval=0.0, **_NO_OTHERS)  # type: ignore[arg-type]
 _READY_AGAIN = 120.0
 
 
@@ -96,7 +96,7 @@ async def _refuse_mails(system: System, traffic: Traffic) -> None:
 # Seconds in which what is on its way arrives, and in which clients notice that a part is away.
 _ARRIVED, _NOTICED = 0.7, 3.0
 
-QUIET = Scenario(plan=Plan(pause=0.0), disturb=_nothing, verified=True)
+QUIET = Scenario(plan=Plan(interval=0.0), disturb=_nothing, verified=True)
 QUIET_CONVERSATION = Scenario(plan=_WRITERS, disturb=_nothing, part_of=QUIET)
 MANY_MESSAGES = Scenario(plan=_WRITERS, disturb=_go_on)
 QUIET_FRIENDSHIP = Scenario(plan=Plan(conversations=0, visits=0, races=False), disturb=_nothing, part_of=QUIET)
@@ -106,7 +106,7 @@ GATEWAYS_KILLED = Scenario(plan=_WRITERS, disturb=_kill_gateways)
 MESSAGING_KILLED = Scenario(plan=_WRITERS, disturb=_kill_messaging, verified=True)
 STORE_KILLED = Scenario(plan=_WRITERS, disturb=_kill_store, verified=True)
 # The store is idle most of the time.
-STORE_HANGS = Scenario(plan=Plan(pause=0.3, **_NO_OTHERS), disturb=_hang_store)  # type: ignore[arg-type]
+STORE_HANGS = Scenario(plan=Plan(interval=0.3, **_NO_OTHERS), disturb=_hang_store)  # type: ignore[arg-type]
 ANSWERS_LOST = Scenario(plan=_WRITERS, disturb=_lose_answers)
 CONTACT_KILLED = Scenario(
     plan=Plan(conversations=0, visits=0, races=False, answered_within=45.0), disturb=_kill_contact

@@ -16,7 +16,8 @@ from tests.faults.checker.finding import Bounds, Finding
 from tests.faults.clients.gateways import Gateways, Target
 from tests.faults.clients.mails import Mails
 from tests.faults.clients.traffic import Plan, Traffic
-from tests.faults.history import ProcessState, Recorder, now, read
+from tests.faults.history import ProcessState, now
+from tests.faults.recording import Recorder, read
 from tests.fix_system import System, wait_until
 
 _OPEN_WITHIN = 300.0
@@ -59,7 +60,7 @@ async def run(scenario: Scenario, folder: Path, root: Path) -> list[Finding]:
             await asyncio.to_thread(_record_ready, system, recorder)
     finally:
         await asyncio.to_thread(system.stop)
-    return check(read(folder), scenario.bounds) + failures
+    return [finding for part in read(folder) for finding in check(part, scenario.bounds)] + failures
 
 
 async def _observe(scenario: Scenario, system: System, recorder: Recorder) -> None:

@@ -12,6 +12,26 @@ from tests.rehearsal.host import End, Host, Program
 _SLEEP = "import time; print('ready', flush=True); time.sleep(3600)"
 
 
+def test_a_crash_right_after_the_start_ends_a_program_that_is_on_its_way_to_the_host(tmp_path: Path) -> None:
+    command = (sys.executable, "-I", "-S", "-c", _SLEEP)
+    host = Host("one", Program(command=command, environment={}, restart="always"), tmp_path, tmp_path / "resolv.conf")
+
+    async def act() -> None:
+        (tmp_path / "resolv.conf").write_text("nameserver 127.0.0.1\n")
+        await host.open()
+        try:
+            await host.start()
+            await host.crash()
+            async with asyncio.timeout(60):
+                while not host.ends:
+                    await asyncio.sleep(0.05)
+            assert host.ends == [End(-signal.SIGKILL, by_itself=False)]
+        finally:
+            await host.close()
+
+    in_own_namespaces(act)
+
+
 def test_an_end_that_the_host_did_not_cause_is_known_from_a_crash_and_a_stop(tmp_path: Path) -> None:
     command = (sys.executable, "-I", "-S", "-c", _SLEEP)
     host = Host("one", Program(command=command, environment={}, restart="always"), tmp_path, tmp_path / "resolv.conf")

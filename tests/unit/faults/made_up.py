@@ -95,7 +95,6 @@ def delivered(message: Message, at: float, *, user: str = BORIS, session: str = 
         user_id=user,
         session_id=session,
         connection=connection,
-        resumed_from="",
         id=f"p{message.sequence}",
         type="message.sent",
         data=data,

@@ -7,8 +7,12 @@ from typing import cast
 
 import pytest
 
+from tests.faults.clients.traffic import Plan
 from tests.faults.laboratory import Laboratory
+from tests.faults.result import Conditions, Run, load
 from tests.rehearsal.deployment import Deployment
+
+CONDITIONS = Conditions(seed=1, conversations=1, rate=40.0)
 
 
 class _Cluster:
@@ -18,8 +22,8 @@ class _Cluster:
         self.answers = answers or []
         self.is_closed = False
 
-    async def tool(self, *arguments: str) -> tuple[int, str]:
-        del arguments
+    async def tool(self, *arguments: str, output: Path | None) -> tuple[int, str]:
+        del arguments, output
         return self.answers.pop(0)
 
     def show_logs(self) -> None:
@@ -30,7 +34,7 @@ class _Cluster:
 
 
 def laboratory(folder: Path, cluster: _Cluster) -> Laboratory:
-    return Laboratory(cast(Deployment, SimpleNamespace(folder=folder, cluster=cluster)), [])
+    return Laboratory(cast(Deployment, SimpleNamespace(folder=folder, cluster=cluster)), [], CONDITIONS, Plan())
 
 
 async def test_a_run_that_hangs_fails_in_time_and_shows_the_logs(
@@ -46,6 +50,9 @@ async def test_a_run_that_hangs_fails_in_time_and_shows_the_logs(
     assert "TimeoutError" in shown
     assert "the last line of auth-1" in shown
     assert cluster.is_closed
+    (run,) = load([tmp_path / "result.json"])
+    assert isinstance(run, Run)
+    assert run.failure == "TimeoutError()"
 
 
 async def test_a_command_that_cannot_connect_is_tried_again(tmp_path: Path) -> None:

@@ -6,8 +6,9 @@ from typing import cast
 
 import pytest
 
-from tests.faults.history import ProcessState, Recorder, read
+from tests.faults.history import ProcessState
 from tests.faults.processes import Processes
+from tests.faults.recording import Recorder, read
 from tests.rehearsal.cluster import Cluster
 from tests.rehearsal.host import End
 
@@ -28,7 +29,8 @@ class _Hosts:
 
 
 def states(folder: Path) -> list[tuple[str, str, int, bool]]:
-    return [(state.process, state.state, state.exit_code, state.expected) for state in read(folder).of(ProcessState)]
+    (history,) = read(folder)
+    return [(state.process, state.state, state.exit_code, state.expected) for state in history.of(ProcessState)]
 
 
 async def test_a_process_is_recorded_once_ready_and_again_after_each_end(tmp_path: Path) -> None:

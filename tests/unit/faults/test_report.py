@@ -1,24 +1,81 @@
-"""The table of the report."""
+"""The tables of the report."""
 
-from tests.faults.recovery import Recovery
-from tests.faults.report import table
+from pathlib import Path
+
+import pytest
+
+from tests.faults import report, result
+from tests.faults.recovery import Recovery, Tally
+from tests.faults.result import Caught, Conditions, Mutations, Run
 
 
 def step(*faults: str, seconds: float, acknowledged: int = 10) -> Recovery:
-    return Recovery(faults=faults, targets=("nats-1",), step=1, seconds=seconds, acknowledged=acknowledged, failed=1)
+    return Recovery(
+        faults=faults,
+        targets=("nats-1",),
+        step=1,
+        begun=1.0,
+        ended=61.0,
+        seconds=seconds,
+        acknowledged=acknowledged,
+        found=Tally(wrong=2),
+    )
+
+
+def run(*steps: Recovery, findings: list[str] | None = None, failure: str = "") -> Run:
+    return Run(
+        conditions=Conditions(seed=7, conversations=3, rate=40.0),
+        seconds=60.0,
+        acknowledged=1_000,
+        requests={},
+        live_events=4_000,
+        steps=list(steps),
+        found=Tally(),
+        findings=findings or [],
+        failure=failure,
+        checked_in=1.0,
+        checker_mebibytes=1.0,
+    )
 
 
 def test_a_fault_that_came_alone_has_a_row_with_its_median_and_worst_wait() -> None:
-    rows = table([step("cut", seconds=seconds, acknowledged=1000) for seconds in (3.0, 1.0, 2.0)]).splitlines()
-    assert rows[2:] == ["| links of a host cut both ways | 3 | 3,000 | 3 | 2.0 s | 3.0 s |"]
+    steps = [step("cut", seconds=seconds, acknowledged=1000) for seconds in (3.0, 1.0, 2.0)]
+    rows = [row for row in report.alone([*steps, step("cut", "kill", seconds=9.0)]) if "cut both ways" in row]
+    assert rows == ["| links of a host cut both ways | 3 | 3,000 | 0 | 0 | 6 | 2.0 s | 3.0 s |"]
 
 
-def test_pairs_share_a_row_after_all_faults() -> None:
-    rows = table(
-        [step("cut", "kill", seconds=1.0), step("freeze", seconds=2.0), step("kill", seconds=4.0)]
-    ).splitlines()
-    assert [row.split(" | ")[0] for row in rows[2:]] == [
-        "| `kill -9`, started again by the container engine",
-        "| SIGSTOP for 1 to 40 s, then SIGCONT",
-        "| two of them at the same time",
+def test_a_pair_has_a_row_after_that_of_all_pairs() -> None:
+    steps = [step("cut", "kill", seconds=1.0), step("cut", "freeze", seconds=2.0), step("kill", seconds=4.0)]
+    assert list(report.pairs(steps))[2:] == [
+        "| all | 2 | 20 | 0 | 0 | 4 | 1.0 s | 2.0 s |",
+        "| `cut` and `freeze` | 1 | 10 | 0 | 0 | 2 | 2.0 s | 2.0 s |",
+        "| `cut` and `kill` | 1 | 10 | 0 | 0 | 2 | 1.0 s | 1.0 s |",
     ]
+
+
+def test_the_page_gets_the_tables_of_all_results_and_keeps_its_text(tmp_path: Path) -> None:
+    names = ("one", "other", "mutations")
+    caught = Caught(name="look-up-skipped", fault="none", is_caught=True, checks=["messages.doubled"], seconds=41.0)
+    results: tuple[result.Result, ...] = (
+        run(step("cut", seconds=1.0)),
+        run(findings=["messages.lost: one"], failure="not whole"),
+        Mutations(mutations=[caught], unsound=[]),
+    )
+    for name, one in zip(names, results, strict=True):
+        (tmp_path / name).mkdir()
+        result.write(one, tmp_path / name)
+    page = tmp_path / "faults.md"
+    page.write_text(report.PAGE.read_text())
+    for _ in range(2):
+        report.write([tmp_path / name / result.FILE for name in names], page)
+    text = page.read_text()
+    assert text.startswith(report.PAGE.read_text().partition("<!--")[0])
+    assert "2,000 messages were acknowledged over all runs, and 8,000 live events delivered." in text
+    assert "| `look-up-skipped` | none | `messages.doubled` | 41 s |" in text
+    assert text.count("- Seed 7: messages.lost: one\n- Seed 7 was not ended: not whole\n") == 1
+
+
+def test_a_page_without_a_place_for_a_table_is_refused(tmp_path: Path) -> None:
+    (tmp_path / "faults.md").write_text("# Faults\n")
+    with pytest.raises(ValueError, match="no place for the table 'runs'"):
+        report.write([], tmp_path / "faults.md")

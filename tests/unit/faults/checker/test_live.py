@@ -52,7 +52,6 @@ def test_a_change_of_a_friendship_that_is_delivered_twice_is_doubled() -> None:
         client=BORIS,
         user_id=BORIS,
         connection=1,
-        resumed_from="",
         id="p",
         type="friendship.accepted",
         data=data,

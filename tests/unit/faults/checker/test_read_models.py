@@ -3,7 +3,7 @@ from tests.unit.faults.made_up import findings
 
 
 def stream(*events: StoredEvent) -> FinalStream:
-    return FinalStream(stream="MESSAGES", events=list(events))
+    return FinalStream.of("MESSAGES", list(events))
 
 
 FIRST = StoredEvent(1, "e1", "message.sent", "a", 1)
