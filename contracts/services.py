@@ -81,6 +81,8 @@ _SERVICES = (
             # Contact asks whether there is such a user; it is shown no e-mail address.
             "GetUser": {GATEWAY: "user_id", "contact": None},
             "ListFailedLogins": _FOR_USER,
+            # Of users in whose name the caller need not act: those whom it reports, or whose sessions end.
+            "CreateDataKeys": dict.fromkeys(("session", "profile", "contact", "messaging", OPERATOR)),
         },
     ),
     Service(

@@ -210,7 +210,8 @@ def settings_of_bucket(bucket: str, *, replicas: int, placement: Placement = ANY
         "max_msgs": kept.most_keys,
         "max_bytes": kept.most_bytes,
         "max_age": kept.days * _DAY,
-        "max_msgs_per_subject": 1,
+        # A key that takes another one's place is stored before the other one is overwritten.
+        "max_msgs_per_subject": 2 if kept.holds_keys else 1,
         "max_msg_size": -1,
         "num_replicas": replicas,
         "duplicate_window": _DUPLICATE_WINDOW,

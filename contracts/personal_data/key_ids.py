@@ -8,8 +8,11 @@ import re
 from datetime import UTC, datetime
 
 _UUID = r"[0-9a-f]{8}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{12}"
+_MONTH = r"\d{4}-(?:0[1-9]|1[0-2])"
 _PERSON = re.compile(rf"person\.(?P<user>{_UUID})")
-_TEXT = re.compile(rf"text\.{_UUID}\.(?P<user>{_UUID})\.\d{{4}}-(?:0[1-9]|1[0-2])")
+_TEXT = re.compile(rf"text\.{_UUID}\.(?P<user>{_UUID})\.(?P<month>{_MONTH})", re.ASCII)
+# Pattern of every key id.
+KEY_ID = rf"^(person\.{_UUID}|text\.{_UUID}\.{_UUID}\.[0-9]{{4}}-(0[1-9]|1[0-2]))\Z"
 
 
 def person_key(user_id: str) -> str:
@@ -26,6 +29,12 @@ def owner_of(key_id: str) -> str | None:
     """The id of the user whose data the key seals; None if this is no key id."""
     match = _PERSON.fullmatch(key_id) or _TEXT.fullmatch(key_id)
     return match["user"] if match else None
+
+
+def month_of(key_id: str) -> str | None:
+    """The month of the texts that the key seals, `YYYY-MM`; None for a person's key."""
+    match = _TEXT.fullmatch(key_id)
+    return match["month"] if match else None
 
 
 def wrapped_by(key_id: str) -> str | None:

@@ -23,6 +23,7 @@ from services.auth.alerts.recipients import Recipients
 from services.auth.claim_keys import ClaimKeys
 from services.auth.clients import Sessions
 from services.auth.commands import Commands
+from services.auth.data_keys.creation import DataKeyCreation
 from services.auth.email_change.change import EmailChanges
 from services.auth.email_change.mails import EmailChangeMails
 from services.auth.email_change.undo import EmailChangeUndoing
@@ -46,6 +47,8 @@ from services.auth.tokens.email_change_undo import EmailChangeUndoTokens
 from services.auth.tokens.email_verification import VerificationTokens
 from services.auth.tokens.not_me import NotMeTokens
 from services.auth.tokens.password_reset import ResetTokens
+from streams.personal_data.key_creation import KeyCreation
+from streams.personal_data.key_store import KeyStore
 from streams.reactions.reactor import EventReactor
 
 
@@ -55,6 +58,7 @@ async def main(settings: Settings) -> None:
     async with service_process("auth", settings) as process:
         aggregates = Aggregates(process.log)
         passwords = Passwords(settings.bcrypt_cost, process.secrets.password_key)
+        master_keys = process.secrets.personal_data_keys(KeyTerms.of(settings))
         keys = ClaimKeys(process.secrets.claims_key)
         tokens = VerificationTokens(process.secrets.mail_key)
         lifetime = timedelta(hours=settings.verification_hours)
@@ -113,7 +117,16 @@ async def main(settings: Settings) -> None:
             process.spawn(reactor.run(), durable.name)
         try:
             server = AuthServer(
-                commands, login, changes, second_factors, email_changes, email_undo, queries, recorded, reports
+                commands,
+                login,
+                changes,
+                second_factors,
+                email_changes,
+                email_undo,
+                queries,
+                recorded,
+                reports,
+                DataKeyCreation(aggregates.users, KeyCreation(KeyStore(process.nats), master_keys)),
             )
             shown = read_servers(reads, lambda name: ReadModel(find(name), process.pool, runners.waiting))
             await process.serve([server, *shown])

@@ -60,6 +60,8 @@ from contracts.values.visible_text import normalized
 from infra.rpc.call_context import current
 from services.auth.alerts.not_me import NotMeReports
 from services.auth.commands import Commands
+from services.auth.data_keys.creation import DataKeyCreation
+from services.auth.data_keys.server import DataKeyServer
 from services.auth.email_change.change import EmailChanges
 from services.auth.email_change.undo import EmailChangeUndoing
 from services.auth.failures.queries import FailureQueries
@@ -135,7 +137,7 @@ class _FailureListing(msgspec.Struct, frozen=True):
     limit: PageLimit
 
 
-class AuthServer(SecondFactorServer):
+class AuthServer(SecondFactorServer, DataKeyServer):
     def __init__(
         self,
         commands: Commands,
@@ -147,8 +149,10 @@ class AuthServer(SecondFactorServer):
         queries: Queries,
         failures: FailureQueries,
         reports: NotMeReports,
+        data_keys: DataKeyCreation,
     ) -> None:
         SecondFactorServer.__init__(self, second_factors)
+        DataKeyServer.__init__(self, data_keys)
         self._commands = commands
         self._login = login
         self._changes = changes

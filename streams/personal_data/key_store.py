@@ -15,6 +15,10 @@ from streams.jetstream.requests import RequestFailed
 from streams.personal_data.metrics import UNREACHABLE, UNREADABLE, unavailable
 
 _VERSION = 1
+_STREAM = stream_of_bucket(DATA_KEYS)
+# The server has no message with this sequence.
+_NOT_THERE = {10037, 10043, 10057}
+_ANYTHING: msgspec.json.Decoder[object] = msgspec.json.Decoder()
 
 
 class KeyRecord(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True, gc=False):
@@ -38,6 +42,9 @@ class KeyRecord(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True, g
 
     def encode(self) -> bytes:
         return _ENCODER.encode(self)
+
+
+UNREADABLE_RECORD = KeyRecord(v=0)
 
 
 class StoredKey(msgspec.Struct, frozen=True):
@@ -88,10 +95,48 @@ class KeyStore:
             KeysUnavailable: the store does not answer.
         """
         try:
-            message = await self._jetstream.last(stream_of_bucket(DATA_KEYS), key_of(DATA_KEYS, key_id))
+            message = await self._jetstream.last(_STREAM, key_of(DATA_KEYS, key_id))
         except (Refused, RequestFailed) as error:
             raise unavailable(UNREACHABLE, "the store of data keys does not answer") from error
         return None if message is None else StoredKey(_decoded(key_id, message.payload), message.sequence)
+
+    async def versions(self, key_id: str) -> list[StoredKey]:
+        """All stored records of the key, oldest first, from the leader; two while one takes the other's place.
+
+        A malformed one is `UNREADABLE_RECORD`.
+
+        Raises:
+            KeysUnavailable: the store does not answer.
+        """
+        versions: list[StoredKey] = []
+        after = 0
+        while True:
+            try:
+                message = await self._jetstream.next(_STREAM, key_of(DATA_KEYS, key_id), after)
+            except (Refused, RequestFailed) as error:
+                raise unavailable(UNREACHABLE, "the store of data keys does not answer") from error
+            if message is None:
+                return versions
+            after = message.sequence
+            try:
+                record = _DECODER.decode(message.payload)
+            except msgspec.DecodeError:
+                record = UNREADABLE_RECORD
+            versions.append(StoredKey(record, after))
+
+    async def erase(self, revision: int) -> None:
+        """Removes the record with this revision and overwrites its bytes on disk; repeatable. For auth alone.
+
+        Raises:
+            KeysUnavailable: it is unknown whether it was removed.
+        """
+        try:
+            await self._jetstream.ask(f"STREAM.MSG.DELETE.{_STREAM}", {"seq": revision}, _ANYTHING)
+        except Refused as refused:
+            if refused.error.err_code not in _NOT_THERE:
+                raise unavailable(UNREACHABLE, f"a data key cannot be erased: {refused}") from refused
+        except RequestFailed as error:
+            raise unavailable(UNREACHABLE, "the store of data keys does not answer") from error
 
     async def put(self, key_id: str, record: KeyRecord, *, revision: int) -> None:
         """Stores the record in place of the one with this revision, 0 for none. For auth alone.

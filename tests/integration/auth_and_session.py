@@ -31,6 +31,7 @@ from services.auth.alerts.not_me import NotMeReports
 from services.auth.claim_keys import ClaimKeys
 from services.auth.clients import Sessions as SessionClient
 from services.auth.commands import Commands as AuthCommands
+from services.auth.data_keys.creation import DataKeyCreation
 from services.auth.email_change.change import EmailChanges
 from services.auth.email_change.mails import EmailChangeMails
 from services.auth.email_change.undo import EmailChangeUndoing
@@ -60,6 +61,8 @@ from services.session.queries import Queries as SessionQueries
 from services.session.server import SessionServer
 from services.session.tokens import AccessTokens, RefreshTokens
 from streams.log import Log
+from streams.personal_data.key_creation import KeyCreation
+from streams.personal_data.key_store import KeyStore
 from streams.reactions.reactor import EventReactor
 from streams.reactions.retries import Retries
 from tests.integration.authorized_client import ActingClient
@@ -93,6 +96,7 @@ class Auth:
 
     def __init__(self, nats: NATS, secrets: Secrets, clock: Callable[[], datetime] = envelope.now) -> None:
         self.aggregates = Aggregates(Log(nats))
+        self.master_keys = secrets.personal_data_keys(TERMS)
         self.passwords = Passwords(4, secrets.password_key)
         self.weak = WeakPasswords(frozenset({"password1"}))
         self.keys = ClaimKeys(secrets.claims_key)
@@ -152,6 +156,9 @@ class Auth:
             lifetime=HOUR,
             clock=self.clock,
         )
+
+    def data_keys(self, nats: NATS) -> DataKeyCreation:
+        return DataKeyCreation(self.aggregates.users, KeyCreation(KeyStore(nats), self.master_keys), clock=self.clock)
 
     def login(
         self, sessions: SessionClient, addresses: Addresses = nowhere, *, passwords: Passwords | None = None
@@ -269,6 +276,7 @@ async def running(nats: NATS, database_url: str, secrets: Secrets) -> AsyncItera
                         queries,
                         recorded,
                         reports,
+                        auth.data_keys(nats),
                     )
                 ],
                 secrets=secrets,

@@ -1,0 +1,1 @@
+"""Keys of personal data, which auth alone creates and destroys."""

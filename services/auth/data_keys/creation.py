@@ -1,0 +1,46 @@
+"""Creates data keys for other services: for users who exist, and for months that have begun."""
+
+from collections.abc import Callable, Collection
+from datetime import datetime, timedelta
+
+from contracts import envelope
+from contracts.errors import Invalid, UserNotFound, Violation
+from contracts.personal_data.key_ids import month_of, owner_of
+from infra.security.key_ring import NoKey
+from services.auth.domain import User
+from streams.personal_data.key_creation import KeyCreation, KeyDestroyed
+from streams.personal_data.metrics import MASTER_KEY, unavailable
+from streams.repository import Repository
+
+# A caller's clock may be ahead.
+_MARGIN = timedelta(days=1)
+
+
+class DataKeyCreation:
+    def __init__(
+        self, users: Repository[User], keys: KeyCreation, *, clock: Callable[[], datetime] = envelope.now
+    ) -> None:
+        self._users = users
+        self._keys = keys
+        self._clock = clock
+
+    async def create(self, key_ids: Collection[str]) -> None:
+        """Creates those of the keys that do not exist. Repeatable, and safe at several replicas at once.
+
+        Raises:
+            UserNotFound: one of them is for a user who does not exist, or was erased; others may have been created.
+            Invalid: one of them is for a month to come; nothing was created.
+            KeysUnavailable: the store does not answer, or there is no master key.
+        """
+        latest = f"{self._clock() + _MARGIN:%Y-%m}"
+        if any((month := month_of(key_id)) is not None and month > latest for key_id in key_ids):
+            raise Invalid(violations=(Violation("/key_ids", "A month is yet to come."),))
+        for user_id in {owner_of(key_id) for key_id in key_ids}:
+            if user_id is None or (await self._users.load(user_id)).state.created_at is None:
+                raise UserNotFound
+        try:
+            await self._keys.create(key_ids)
+        except KeyDestroyed as error:
+            raise UserNotFound from error
+        except NoKey as error:
+            raise unavailable(MASTER_KEY, str(error)) from error

@@ -1,0 +1,45 @@
+"""Destroys data keys, so that what they sealed can never be read again. For auth, which alone may write the store.
+
+First the key's bytes are overwritten in the store, then a tombstone takes its place: only a tombstone says that a key
+was destroyed. In between the key is missing, and readers wait.
+"""
+
+from collections.abc import Callable
+from datetime import datetime
+
+from contracts import envelope
+from contracts.personal_data.key_ids import person_key
+from streams.jetstream.key_value import Changed
+from streams.personal_data.key_store import KeyRecord, KeyStore
+
+
+class KeyDestruction:
+    def __init__(self, store: KeyStore, *, clock: Callable[[], datetime] = envelope.now) -> None:
+        self._store = store
+        self._clock = clock
+
+    async def destroy_person(self, user_id: str) -> None:
+        """Destroys the key of a person, and with it the keys that it wraps: those of all that the person wrote."""
+        await self.destroy(person_key(user_id))
+
+    async def destroy(self, key_id: str) -> None:
+        """Repeatable: after an error or a crash at any step, another call completes the destruction.
+
+        A key that is created or wrapped again meanwhile is destroyed too. A key that never existed gets a tombstone.
+
+        Raises:
+            KeysUnavailable: the store does not answer; the key may be destroyed, or missing.
+        """
+        while True:
+            versions = await self._store.versions(key_id)
+            if standing := [version for version in versions if version.record.destroyed_at is None]:
+                for version in standing:
+                    await self._store.erase(version.revision)
+            elif versions:
+                return
+            else:
+                try:
+                    await self._store.put(key_id, KeyRecord.tombstone(self._clock()), revision=0)
+                except Changed:
+                    # It was created at this moment, or another process has put the tombstone.
+                    continue

@@ -1,0 +1,185 @@
+"""Auth creates keys of personal data for users who exist, and destroys them so that no file has them any more."""
+
+import asyncio
+import base64
+from collections.abc import Callable, Coroutine
+from pathlib import Path
+
+import pytest
+from nats.aio.client import Client as NATS
+
+from contracts.envelope import Provenance
+from contracts.errors import Invalid, KeysUnavailable, UserNotFound
+from contracts.personal_data.key_ids import person_key, text_key
+from contracts.rpc.vestnik.auth.v1 import CreateDataKeysRequest
+from contracts.subjects import DATA_KEYS
+from contracts.values.ids import new_id
+from infra.embedded.nats_server import NatsServer
+from infra.security.secrets import Secrets
+from services.auth.data_keys.server import DataKeyServer
+from streams.personal_data.data_keys import DataKeys
+from streams.personal_data.key_creation import KeyCreation
+from streams.personal_data.key_destruction import KeyDestruction
+from streams.personal_data.key_store import KeyRecord, KeyStore
+from streams.topology import ensure_bucket
+from tests.integration.auth_and_session import PASSWORD, TERMS, Auth, Clock
+
+Work = Callable[[], Coroutine[None, None, None]]
+USER = "0000000a-0000-7000-8000-000000000000"
+
+
+class Stopped(Exception):
+    """The process ended here."""
+
+
+class StopsAt(KeyStore):
+    """Ends before or after one of the requests that change the store."""
+
+    def __init__(self, nats: NATS, request: int, *, before: bool) -> None:
+        super().__init__(nats)
+        self._left = request
+        self._before = before
+
+    async def erase(self, revision: int) -> None:
+        await self._stopping(lambda: super(StopsAt, self).erase(revision))
+
+    async def put(self, key_id: str, record: KeyRecord, *, revision: int) -> None:
+        await self._stopping(lambda: super(StopsAt, self).put(key_id, record, revision=revision))
+
+    async def _stopping(self, work: Work) -> None:
+        self._left -= 1
+        if self._left == 0 and self._before:
+            raise Stopped
+        await work()
+        if self._left == 0:
+            raise Stopped
+
+
+@pytest.fixture
+async def store(streams: NATS) -> KeyStore:
+    await ensure_bucket(streams, DATA_KEYS, replicas=1)
+    return KeyStore(streams)
+
+
+async def registered(auth: Auth) -> str:
+    user = await auth.commands.register(
+        email="anna@example.org", username="anna", password=PASSWORD, display_name=None, provenance=Provenance()
+    )
+    return user.user_id
+
+
+async def test_two_replicas_that_create_the_same_keys_at_once_create_one_of_each(
+    store: KeyStore, streams: NATS, replicas: tuple[Auth, Auth], clock: Clock
+) -> None:
+    one, other = replicas
+    user = await registered(one)
+    ids = [person_key(user), *(text_key(new_id(), user, clock()) for _ in range(5))]
+    await asyncio.gather(*(auth.data_keys(streams).create(ids) for auth in (one, other, one, other)))
+    records = await store.find(ids)
+    assert len(records) == len(ids)
+    await other.data_keys(streams).create(ids)
+    assert await store.find(ids) == records
+    keys = await DataKeys(store, one.master_keys).find(ids)
+    assert None not in keys.values()
+
+
+async def test_an_unknown_user_and_an_erased_one_get_no_key(
+    store: KeyStore, streams: NATS, replicas: tuple[Auth, Auth], clock: Clock
+) -> None:
+    auth = replicas[0]
+    keys, unknown = auth.data_keys(streams), new_id()
+    for key_id in (person_key(unknown), text_key(new_id(), unknown, clock())):
+        with pytest.raises(UserNotFound):
+            await keys.create([key_id])
+    user = await registered(auth)
+    await KeyDestruction(store).destroy_person(user)
+    for key_id in (person_key(user), text_key(new_id(), user, clock())):
+        with pytest.raises(UserNotFound):
+            await keys.create([key_id])
+    assert (await store.find([person_key(unknown), person_key(user)])).keys() == {person_key(user)}
+
+
+async def test_a_key_of_a_month_to_come_is_refused(
+    store: KeyStore, streams: NATS, replicas: tuple[Auth, Auth], clock: Clock
+) -> None:
+    user = await registered(replicas[0])
+    present = text_key(new_id(), user, clock())
+    to_come = f"{present[:-7]}9999-12"
+    with pytest.raises(Invalid):
+        await replicas[0].data_keys(streams).create([present, to_come])
+    assert await store.find([present, to_come]) == {}
+
+
+async def test_a_request_for_anything_but_some_keys_is_invalid(streams: NATS, replicas: tuple[Auth, Auth]) -> None:
+    server = DataKeyServer(replicas[0].data_keys(streams))
+    valid = person_key(USER)
+    requests = [[], [""], [">"], ["person.>"], ["person.x"], ["x" * 10_000], [valid, f"{valid}\n"], [valid] * 101]
+    for key_ids in requests:
+        with pytest.raises(Invalid):
+            await server.create_data_keys(CreateDataKeysRequest(key_ids=key_ids))
+
+
+async def test_while_the_store_is_away_no_key_is_promised(streams: NATS, replicas: tuple[Auth, Auth]) -> None:
+    user = await registered(replicas[0])
+    # There is no bucket.
+    with pytest.raises(KeysUnavailable):
+        await replicas[0].data_keys(streams).create([person_key(user)])
+
+
+@pytest.mark.parametrize("before", [True, False], ids=["before", "after"])
+@pytest.mark.parametrize("request_number", [1, 2])
+async def test_a_destruction_that_was_cut_off_is_completed_by_another_one(
+    store: KeyStore, streams: NATS, secrets: Secrets, request_number: int, before: bool
+) -> None:
+    master_keys = secrets.personal_data_keys(TERMS)
+    await KeyCreation(store, master_keys).create([person_key(USER)])
+    with pytest.raises(Stopped):
+        await KeyDestruction(StopsAt(streams, request_number, before=before)).destroy_person(USER)
+    for _ in range(2):
+        await KeyDestruction(store).destroy_person(USER)
+        assert await DataKeys(store, master_keys).find([person_key(USER)]) == {person_key(USER): None}
+        assert len(await store.versions(person_key(USER))) == 1
+
+
+async def test_a_key_that_is_created_during_its_destruction_is_destroyed(
+    store: KeyStore, streams: NATS, secrets: Secrets
+) -> None:
+    creation = KeyCreation(store, secrets.personal_data_keys(TERMS))
+    created: list[str] = []
+    await creation.create([person_key(USER)])
+
+    class CreatesBetween(KeyStore):
+        async def put(self, key_id: str, record: KeyRecord, *, revision: int) -> None:
+            if not created:
+                await creation.create([person_key(USER)])
+                created.append(key_id)
+            await super().put(key_id, record, revision=revision)
+
+    await KeyDestruction(CreatesBetween(streams)).destroy_person(USER)
+    assert created
+    [version] = await store.versions(person_key(USER))
+    assert version.record.destroyed_at is not None
+
+
+async def test_of_a_destroyed_key_no_file_of_the_server_has_a_byte(
+    store: KeyStore, secrets: Secrets, nats_server: NatsServer, tmp_path: Path
+) -> None:
+    master_keys, users = secrets.personal_data_keys(TERMS), [new_id() for _ in range(20)]
+    await KeyCreation(store, master_keys).create([person_key(user) for user in users])
+    records = await store.find([person_key(user) for user in users])
+    wrapped = {key_id: record.wrapped for key_id, record in records.items()}
+    await nats_server.stop()
+    assert on_disk(tmp_path / "nats", wrapped) == wrapped.keys()
+    await nats_server.start()
+    # One in the middle of its file, and the last one.
+    erased = {person_key(users[7]), person_key(users[-1])}
+    for user in (users[7], users[-1]):
+        await KeyDestruction(store).destroy_person(user)
+    await nats_server.stop()
+    assert on_disk(tmp_path / "nats", wrapped) == wrapped.keys() - erased
+
+
+def on_disk(folder: Path, wrapped: dict[str, str]) -> set[str]:
+    """The keys whose wrapped bytes a file has, as stored or decoded."""
+    content = b"".join(path.read_bytes() for path in folder.rglob("*") if path.is_file())
+    return {key_id for key_id, text in wrapped.items() if text.encode() in content or base64.b64decode(text) in content}
