@@ -16,7 +16,6 @@ from contracts.events.user import PasswordChanged
 from contracts.services import OPERATOR as OPERATOR_SERVICE
 from contracts.subjects import AUTH, OPERATOR, SESSION
 from contracts.values.addresses import Network, parse_network
-from contracts.values.personal_data import plaintext_or_none
 from projections.engine import Projection, RowChanges, handles
 
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
@@ -102,7 +101,7 @@ class Anomalies(Projection):
         first = data.since or event.at
         if data.user_id is not None:
             _count(write, "account_hours", {"user_id": data.user_id}, first, event.at, failures=data.count)
-        address = _address(plaintext_or_none(data.address))
+        address = _address(data.address)
         if address is not None:
             _count(write, "address_hours", {"address": address}, first, event.at, failures=data.count)
 
@@ -117,7 +116,7 @@ class Anomalies(Projection):
 
     @handles(SessionCreated)
     def logged_in(self, event: Recorded[SessionCreated], write: RowChanges) -> None:
-        network = parse_network(plaintext_or_none(event.data.address) or "")
+        network = parse_network(event.data.address)
         if network is not None:
             write.upsert(
                 "networks",
@@ -135,7 +134,7 @@ class Anomalies(Projection):
 
 
 def _count_operator(write: RowChanges, event: Recorded[OperatorLooked] | Recorded[OperatorActed], kind: str) -> None:
-    name = plaintext_or_none(event.data.operator) or ""
+    name = event.data.operator
     operator = event.data.operator_id or f"operator:{name}"
     _count(write, "operator_hours", {"kind": kind, "operator": operator, "name": name}, event.at, event.at, events=1)
 

@@ -23,7 +23,6 @@ from contracts.events.message import (
 )
 from contracts.subjects import CONTACT, MESSAGING
 from contracts.values.ids import pair_id
-from contracts.values.personal_data import plaintext_or_none
 from projections.engine import Projection, RowChanges, handles
 
 
@@ -145,7 +144,7 @@ class Conversations(Projection):
                 "reply_to_sequence": message.reply_to.sequence if message.reply_to is not None else None,
             },
             # Later texts and the deletion may have been applied already.
-            first={"text": plaintext_or_none(message.text) or ""},
+            first={"text": message.text},
         )
         # Sending a message counts as having seen the earlier ones.
         for user_id, peer_id, seen in (
@@ -166,7 +165,7 @@ class Conversations(Projection):
 
     @handles(MessageEdited)
     def edited(self, event: Recorded[MessageEdited], write: RowChanges) -> None:
-        _rewrite(event, write, text=plaintext_or_none(event.data.text) or "", edited_at=event.at)
+        _rewrite(event, write, text=event.data.text, edited_at=event.at)
 
     @handles(MessageDeleted)
     def deleted(self, event: Recorded[MessageDeleted], write: RowChanges) -> None:
@@ -184,7 +183,7 @@ class Conversations(Projection):
         write.upsert(
             "reactions",
             key={**message, "user_id": change.user_id},
-            set={"emoji": plaintext_or_none(change.emoji), "stream_sequence": event.sequence},
+            set={"emoji": change.emoji, "stream_sequence": event.sequence},
         )
         write.upsert("messages", key=message, set={"reacted": True})
         _changed(change, event.sequence, write)

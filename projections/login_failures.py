@@ -7,7 +7,6 @@ from contracts.envelope import Recorded
 from contracts.events.login_failure import LoginFailed
 from contracts.subjects import AUTH, login_failures
 from contracts.values.addresses import network_of
-from contracts.values.personal_data import plaintext_or_none
 from projections.engine import Projection, RowChanges, handles
 
 
@@ -38,7 +37,7 @@ class LoginFailures(Projection):
 
     @handles(LoginFailed)
     def failed(self, event: Recorded[LoginFailed], write: RowChanges) -> None:
-        address = plaintext_or_none(event.data.address)
+        address = event.data.address
         write.insert(
             "login_failures",
             key={"sequence": event.sequence},
@@ -48,7 +47,7 @@ class LoginFailures(Projection):
                 "reason": event.data.reason,
                 "address": address,
                 "network": network_of(address or ""),
-                "device": plaintext_or_none(event.data.device),
+                "device": event.data.device,
                 "count": event.data.count,
                 "since": event.data.since or event.at,
             },

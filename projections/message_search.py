@@ -10,7 +10,6 @@ from contracts.events.friendship import FriendshipAccepted, FriendshipRemoved
 from contracts.events.message import MessageChange, MessageDeleted, MessageEdited, MessageSent
 from contracts.subjects import CONTACT, MESSAGING
 from contracts.values.ids import pair_id
-from contracts.values.personal_data import Personal, plaintext_or_none
 from contracts.values.text_words import index_words
 from projections.engine import Projection, RowChanges, handles
 
@@ -85,8 +84,8 @@ class MessageSearch(Projection):
         _replace_words(write, event.data, "")
 
 
-def _folded(text: Personal[str]) -> str:
-    return " ".join(index_words(plaintext_or_none(text) or ""))
+def _folded(text: str) -> str:
+    return " ".join(index_words(text))
 
 
 def _replace_words(write: RowChanges, message: MessageChange, folded: str) -> None:

@@ -9,7 +9,6 @@ from contracts.events.profile import ProfileCreated, ProfileUpdated
 from contracts.events.user import UserCreated, UserEmailVerified
 from contracts.subjects import AUTH, PROFILE
 from contracts.values.name_matching import index_keys, normalize, pad_words
-from contracts.values.personal_data import plaintext_or_none
 from projections.engine import Projection, RowChanges, handles
 
 
@@ -59,7 +58,7 @@ class Profiles(Projection):
             set={
                 "registration_id": event.id,
                 "registered_username": event.data.username,
-                "registered_name": plaintext_or_none(event.data.display_name),
+                "registered_name": event.data.display_name,
             },
         )
 
@@ -69,7 +68,7 @@ class Profiles(Projection):
 
     @handles(ProfileCreated)
     def created(self, event: Recorded[ProfileCreated], write: RowChanges) -> None:
-        name = plaintext_or_none(event.data.display_name) or event.data.username
+        name = event.data.display_name or event.data.username
         username_term = normalize(event.data.username)
         write.upsert(
             "profiles",
@@ -90,15 +89,15 @@ class Profiles(Projection):
 
     @handles(ProfileUpdated)
     def updated(self, event: Recorded[ProfileUpdated], write: RowChanges) -> None:
-        name = plaintext_or_none(event.data.display_name) or ""
+        name = event.data.display_name
         shown = {} if event.data.settings_only else {"updated_at": event.at, "updated_sequence": event.sequence}
         write.upsert(
             "profiles",
             key={"user_id": event.aggregate_id},
             set={
                 "display_name": name,
-                "bio": plaintext_or_none(event.data.bio) or "",
-                "avatar_url": plaintext_or_none(event.data.avatar_url) or "",
+                "bio": event.data.bio,
+                "avatar_url": event.data.avatar_url,
                 "presence": event.data.presence,
                 "language": event.data.language,
                 "sequence": event.sequence,

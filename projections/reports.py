@@ -3,7 +3,6 @@
 from contracts.envelope import Recorded
 from contracts.events.report import ReportExpired, ReportFiled, ReportSettled
 from contracts.subjects import CONTACT
-from contracts.values.personal_data import plaintext_or_none
 from projections.engine import Projection, RowChanges, handles
 
 
@@ -56,7 +55,7 @@ class Reports(Projection):
             set={
                 "settled_at": event.at,
                 "outcome": event.data.outcome,
-                "settled_by": plaintext_or_none(event.data.operator),
+                "settled_by": event.data.operator,
             },
         )
 

@@ -7,7 +7,6 @@ from contracts.envelope import Recorded
 from contracts.events.session import SessionCreated, SessionRefreshed, SessionRevoked
 from contracts.subjects import SESSION
 from contracts.values.addresses import network_of
-from contracts.values.personal_data import plaintext_or_none
 from projections.engine import Projection, RowChanges, handles
 
 
@@ -58,14 +57,14 @@ class SessionAudit(Projection):
     @handles(SessionCreated)
     def created(self, event: Recorded[SessionCreated], write: RowChanges) -> None:
         _happened(event, write)
-        address = plaintext_or_none(event.data.address)
+        address = event.data.address
         write.upsert(
             "session_audit_logins",
             key={"session_id": event.aggregate_id},
             set={
                 "user_id": event.data.user_id,
                 "username": event.data.username,
-                "device": plaintext_or_none(event.data.device),
+                "device": event.data.device,
                 "address": address,
                 "network": network_of(address or ""),
                 "new_device": event.data.new_device,
@@ -86,7 +85,7 @@ class SessionAudit(Projection):
 
     @handles(SessionRevoked)
     def revoked(self, event: Recorded[SessionRevoked], write: RowChanges) -> None:
-        _happened(event, write, reason=event.data.reason, note=plaintext_or_none(event.data.note))
+        _happened(event, write, reason=event.data.reason, note=event.data.note)
         write.update("session_audit_logins", key={"session_id": event.aggregate_id}, set={"revoked_at": event.at})
 
 

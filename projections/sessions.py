@@ -3,7 +3,6 @@
 from contracts.envelope import Recorded
 from contracts.events.session import SessionCreated, SessionRefreshed, SessionRevoked
 from contracts.subjects import SESSION
-from contracts.values.personal_data import plaintext_or_none
 from projections.engine import Projection, RowChanges, handles
 
 
@@ -40,8 +39,8 @@ class Sessions(Projection):
             set={
                 "user_id": event.data.user_id,
                 "username": event.data.username,
-                "device": plaintext_or_none(event.data.device),
-                "address": plaintext_or_none(event.data.address),
+                "device": event.data.device,
+                "address": event.data.address,
                 "credential": event.data.credential,
                 "created_at": event.at,
                 "last_refreshed_at": event.at,

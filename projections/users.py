@@ -12,7 +12,6 @@ from contracts.events.user import (
     UserEmailVerified,
 )
 from contracts.subjects import AUTH
-from contracts.values.personal_data import plaintext_or_none
 from projections.engine import Projection, RowChanges, handles
 
 
@@ -38,7 +37,7 @@ class Users(Projection):
         write.upsert(
             "users",
             key={"user_id": event.data.user_id},
-            set={"email": plaintext_or_none(event.data.email)},
+            set={"email": event.data.email},
             greatest={"sequence": event.sequence},
         )
 
@@ -52,7 +51,7 @@ class Users(Projection):
         write.upsert(
             "users",
             key={"user_id": event.data.user_id},
-            set={"email": plaintext_or_none(email)},
+            set={"email": email},
             greatest={"sequence": event.sequence},
         )
 
@@ -99,6 +98,6 @@ class Users(Projection):
         write.upsert(
             "users",
             key={"user_id": user_id},
-            set={"email": plaintext_or_none(address.email)},
+            set={"email": address.email},
             greatest={"sequence": sequence},
         )

@@ -9,7 +9,7 @@ from contracts.values.personal_data import Personal
 
 class ProfileCreated(Event, frozen=True, kw_only=True):
     TYPE: ClassVar[str] = "profile.created"
-    username: str
+    username: Personal[str]
     display_name: Personal[str]
 
 

@@ -11,7 +11,7 @@ from contracts.values.personal_data import Personal
 class SessionCreated(Event, frozen=True, kw_only=True):
     TYPE: ClassVar[str] = "session.created"
     user_id: str
-    username: str
+    username: Personal[str]
     # The client's own description of the device; empty if it sent none.
     device: Personal[str]
     # The network address of the login, as much of it as the installation keeps; empty if none.

@@ -15,7 +15,7 @@ class UserCreated(Event, frozen=True, kw_only=True):
     """On the user's subject; the last event of a registration's batch."""
 
     TYPE: ClassVar[str] = "user.created"
-    username: str
+    username: Personal[str]
     # The user's preferred name; the profile starts with it.
     display_name: Personal[str] | None = None
 
@@ -105,7 +105,7 @@ class PendingRegistration(msgspec.Struct, frozen=True, kw_only=True, gc=False):
     user_id: str
     # As the user typed it.
     email: Personal[str]
-    username: str
+    username: Personal[str]
     # End of the time for verification; never extended.
     expires_at: Moment
     # Language of its mails.
@@ -132,7 +132,7 @@ class AddressState(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True
     changed_at: tuple[Moment, ...] = ()
     # As the owner typed it.
     email: Personal[str] | None = None
-    username: str = ""
+    username: Personal[str] = ""
     # Language of the owner's mails.
     language: str = "en"
     # Registrations and changes, oldest first. Those on an address that has another owner are listed too, but cannot be
@@ -192,7 +192,7 @@ class EmailReleased(Event, frozen=True, kw_only=True):
     address: AddressState
     # For the notice to this address: how the account spelled it, the account's name and language.
     email: Personal[str] | None = None
-    username: str = ""
+    username: Personal[str] = ""
     language: str = "en"
 
 
@@ -224,7 +224,7 @@ class EmailClaimed(Event, frozen=True, kw_only=True):
     user_id: str
     email: Personal[str]
     # For the greeting of the verification mail.
-    username: str
+    username: Personal[str]
     expires_at: Moment
 
 

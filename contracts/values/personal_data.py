@@ -1,9 +1,9 @@
-"""Marks the personal data in events, so that it can be encrypted and erased later.
+"""Marks the personal data in events: it may be stored encrypted, and erased by destroying its key.
 
-Readers accept both forms from the first release on: plain, or sealed with a key of the person concerned.
+Stored events have it plain or sealed. Whoever opens an event sees plain text: readers unseal their batches before.
 """
 
-from typing import Annotated, TypeVar
+from typing import TYPE_CHECKING, Annotated, TypeVar
 
 import msgspec
 
@@ -19,9 +19,7 @@ class Sealed(msgspec.Struct, frozen=True):
     ciphertext: str
 
 
-Personal = Annotated[T | Sealed, msgspec.Meta(extra_json_schema={"x-personal": True})]
-
-
-def plaintext_or_none(value: str | Sealed | None) -> str | None:
-    """The text of personal data; None if it is absent or sealed."""
-    return value if isinstance(value, str) else None
+if TYPE_CHECKING:
+    Personal = Annotated[T, "plain in every event that was opened"]
+else:
+    Personal = Annotated[T | Sealed, msgspec.Meta(extra_json_schema={"x-personal": True})]

@@ -13,7 +13,6 @@ from contracts.events.event import Event
 from contracts.events.login_failure import LoginFailed
 from contracts.events.user import UserCreated
 from contracts.subjects import AUTH, login_failures, user
-from contracts.values.personal_data import plaintext_or_none
 from infra.history.event_history import SKEW
 from infra.history.login_audit import Query, Row, Unreadable, messages_of
 from streams.log import Log
@@ -123,8 +122,8 @@ def _row(envelope: Envelope, event: Event) -> Row | None:
         user_id=event.user_id,
         username=None,
         session_id=None,
-        device=plaintext_or_none(event.device),
-        address=plaintext_or_none(event.address),
+        device=event.device,
+        address=event.address,
         reason=event.reason,
         count=event.count,
     )

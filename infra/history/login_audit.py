@@ -17,7 +17,6 @@ from contracts.events.event import Event
 from contracts.events.session import SessionCreated, SessionRefreshed, SessionRevoked
 from contracts.subjects import SESSION, session
 from contracts.values.addresses import Network, overlap, parse_network
-from contracts.values.personal_data import plaintext_or_none
 from infra.history.event_history import end_of, is_after
 from infra.operator_errors import OperatorError
 from streams.message import Message
@@ -113,8 +112,8 @@ class LoginAudit:
                 session = _Open(
                     event.user_id,
                     event.username,
-                    plaintext_or_none(event.device),
-                    plaintext_or_none(event.address),
+                    event.device,
+                    event.address,
                     event.expires_at,
                 )
                 self._open[session_id] = session
@@ -130,9 +129,7 @@ class LoginAudit:
                     yield _row(session_id, session, at, event.TYPE)
             case SessionRevoked() if session_id in self._open:
                 session = self._open.pop(session_id)
-                yield _row(
-                    session_id, session, at, event.TYPE, reason_of(event.reason, actor, plaintext_or_none(event.note))
-                )
+                yield _row(session_id, session, at, event.TYPE, reason_of(event.reason, actor, event.note))
 
     def expired_rows(self, until: datetime) -> Iterator[Row]:
         """Yields the sessions that expired up to `until`, in the order of their ends."""
@@ -151,7 +148,7 @@ class LoginAudit:
         user, query = self._query.user, self._query
         if user is not None and user != login.user_id and user.lower() != login.username.lower():
             return False
-        return query.wants_origin(plaintext_or_none(login.device), plaintext_or_none(login.address))
+        return query.wants_origin(login.device, login.address)
 
 
 async def audit_rows(nc: Client, query: Query) -> AsyncGenerator[list[Row], None]:

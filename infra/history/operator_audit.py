@@ -14,7 +14,6 @@ from contracts.errors import Unavailable
 from contracts.events.event import Event
 from contracts.events.operator import OperatorActed, OperatorActionEnded, OperatorLooked
 from contracts.subjects import OPERATOR, operator_action
-from contracts.values.personal_data import Sealed, plaintext_or_none
 from infra.history.event_history import SKEW
 from streams.log import Log
 from streams.reader import Reader
@@ -109,9 +108,9 @@ def row_of(event: Recorded[Event]) -> Row | None:
     """The row that an event begins; None if it is the end of an act."""
     data = event.data
     if isinstance(data, OperatorActed):
-        return _row(event, data, action=data.action, details=data.details, reason=_plain(data.reason))
+        return _row(event, data, action=data.action, details=data.details, reason=data.reason)
     if isinstance(data, OperatorLooked):
-        filter_ = {name: _plain(text) for name, text in data.filter.items()}
+        filter_ = dict(data.filter)
         return _row(event, data, what=data.what, filter=filter_, reason="")
     return None
 
@@ -119,10 +118,10 @@ def row_of(event: Recorded[Event]) -> Row | None:
 def _row(event: Recorded[Event], data: OperatorActed | OperatorLooked, *, reason: str, **fields: Any) -> Row:  # noqa: ANN401 - fields of Row
     return Row(
         at=event.at,
-        operator=_plain(data.operator),
+        operator=data.operator,
         operator_id=data.operator_id,
         channel=data.channel,
-        address=_plain(data.address),
+        address=data.address,
         target=data.target,
         reason=reason,
         outcome=None,
@@ -131,7 +130,7 @@ def _row(event: Recorded[Event], data: OperatorActed | OperatorLooked, *, reason
 
 
 def ended(row: Row, end: OperatorActionEnded) -> Row:
-    return msgspec.structs.replace(row, outcome=end.outcome, error=_plain(end.error) or None)
+    return msgspec.structs.replace(row, outcome=end.outcome, error=end.error or None)
 
 
 def _add(rows: dict[str, Row], event: Recorded[Event], query: Query) -> None:
@@ -140,8 +139,3 @@ def _add(rows: dict[str, Row], event: Recorded[Event], query: Query) -> None:
             rows[event.aggregate_id] = ended(begun, event.data)
     elif (row := row_of(event)) is not None and query.wants(row):
         rows[event.aggregate_id] = row
-
-
-def _plain(text: str | Sealed) -> str:
-    """The text of personal data; empty if it was forgotten."""
-    return plaintext_or_none(text) or ""

@@ -25,7 +25,6 @@ from contracts.events.user import (
     PasswordVoided,
     PendingRegistration,
 )
-from contracts.values.personal_data import plaintext_or_none
 from services.auth import domain
 from services.auth.clients import Sessions
 from services.auth.email_change.mails import EmailChangeMails
@@ -126,8 +125,9 @@ class AccountMails(Reaction):
         # Newest first.
         by_local_part: dict[bytes, list[tuple[str, PendingRegistration]]] = {}
         for registration in reversed(decisions.registrations(address, now)):
-            email = plaintext_or_none(registration.email)
-            if email is not None and user_id in (None, registration.user_id):
+            email = registration.email
+            # Empty: it was erased.
+            if email and user_id in (None, registration.user_id):
                 by_local_part.setdefault(_local_part(email), []).append((email, registration))
         return [
             Mail(
@@ -148,7 +148,7 @@ class AccountMails(Reaction):
     async def _reset(self, event: Recorded[Event], request: PasswordResetRequested) -> list[Mail]:
         address = (await self._aggregates.addresses.load(event.aggregate_id)).state
         credential = (await self._aggregates.credentials.load(request.user_id)).state
-        recipient = plaintext_or_none(address.email)
+        recipient = address.email
         if recipient is None or not domain.may_request_reset(address, credential, request, self._clock()):
             return []
         token = self._resets.sign(
@@ -220,7 +220,7 @@ class SecurityNotices(Reaction):
             return
         now = self._clock()
         address = as_of((await self._aggregates.addresses.load(event.aggregate_id)).state, now)
-        recipient = plaintext_or_none(address.email)
+        recipient = address.email
         pending = [waiting.user_id for waiting in decisions.waiting(address, now)]
         if address.owner in (None, request.user_id) or recipient is None or request.user_id not in pending:
             return

@@ -9,7 +9,6 @@ from contracts.errors import ClientMessageIdReused, MessageNotFound, NotFriends
 from contracts.events.event import Event
 from contracts.events.message import MessageSeen, MessageSent, MessagesRead, NotificationRead, RepliedTo
 from contracts.messages import Quote
-from contracts.values.personal_data import plaintext_or_none
 
 
 class Conversation(msgspec.Struct, frozen=True):
@@ -148,7 +147,8 @@ def sent(event: MessageSent, at: datetime, stream_sequence: int) -> Sent:
         message_id=event.message_id,
         sequence=event.sequence,
         sender_id=event.sender_id,
-        text=plaintext_or_none(event.text),
+        # Empty: it was erased.
+        text=event.text or None,
         sent_at=at,
         stream_sequence=stream_sequence,
         reply_to_sequence=event.reply_to.sequence if event.reply_to is not None else None,

@@ -11,7 +11,6 @@ from contracts.errors import ProfileNotFound, StaleProfile
 from contracts.events.event import Event
 from contracts.events.profile import ProfileCreated, ProfileUpdated
 from contracts.values.field_types import LanguageCode, PresenceCode
-from contracts.values.personal_data import plaintext_or_none
 from contracts.values.timestamps import rfc3339
 
 ANY_TAG = "*"
@@ -102,15 +101,15 @@ def evolve(state: Profile, event: Event, at: datetime) -> Profile:
         case ProfileCreated():
             return Profile(
                 username=event.username,
-                display_name=plaintext_or_none(event.display_name) or event.username,
+                display_name=event.display_name or event.username,
                 updated_at=at,
             )
         case ProfileUpdated():
             return msgspec.structs.replace(
                 state,
-                display_name=plaintext_or_none(event.display_name) or state.username,
-                bio=plaintext_or_none(event.bio) or "",
-                avatar_url=plaintext_or_none(event.avatar_url) or "",
+                display_name=event.display_name or state.username,
+                bio=event.bio,
+                avatar_url=event.avatar_url,
                 presence=event.presence,
                 language=event.language,
                 updated_at=state.updated_at if event.settings_only else at,

@@ -3,7 +3,6 @@
 from contracts.durable_consumers import PROFILE_CREATION
 from contracts.envelope import Provenance, Recorded
 from contracts.events.user import UserCreated
-from contracts.values.personal_data import plaintext_or_none
 from services.profile.commands import ProfileCommands
 from services.profile.domain import CreateProfile
 from streams.reactions.reaction import Reaction, reacts_to
@@ -18,5 +17,5 @@ class ProfileCreation(Reaction):
 
     @reacts_to(UserCreated)
     async def create(self, event: Recorded[UserCreated]) -> None:
-        command = CreateProfile(username=event.data.username, display_name=plaintext_or_none(event.data.display_name))
+        command = CreateProfile(username=event.data.username, display_name=event.data.display_name)
         await self._commands.create(event.aggregate_id, command, Provenance.caused_by(event))

@@ -11,7 +11,6 @@ from typing import ClassVar
 from contracts.envelope import Recorded
 from contracts.events.message import MessageSent
 from contracts.subjects import MESSAGING
-from contracts.values.personal_data import plaintext_or_none
 from projections.engine import Projection, RowChanges, handles
 from projections.engine.dead_letters import resolution
 from projections.engine.inspection.verify import verify
@@ -40,7 +39,7 @@ class Plain(Projection):
         write.upsert(
             self.name,
             key={"conversation_id": event.aggregate_id, "sequence": event.data.sequence},
-            set={"text": plaintext_or_none(event.data.text), "stream_sequence": event.sequence},
+            set={"text": event.data.text, "stream_sequence": event.sequence},
         )
 
 

@@ -41,7 +41,7 @@ def examine(payload: bytes) -> tuple[Envelope | None, str | None]:
     if event.schema > known.SCHEMA:
         return event, f"{event.type} of schema {event.schema}, while this release knows schemas up to {known.SCHEMA}"
     try:
-        catalogue.decode(event.type, event.schema, event.data)
+        catalogue.decode(event.type, event.schema, event.data, may_be_sealed=True)
     except (msgspec.DecodeError, LookupError) as error:
         return event, f"{event.type} of schema {event.schema}: {error}"
     return event, None

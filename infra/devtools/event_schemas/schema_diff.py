@@ -1,20 +1,24 @@
 """Compares two shapes of an event's data, and finds the changes that break a reader.
 
 Both directions count while the schema's number is the same: current programs read events that were stored earlier, and
-programs of the previous release (a replica that is not replaced yet) read events that are stored from now on. A new
-field with a default is the only change that works for both.
+programs of the previous release (a replica that is not replaced yet) read events that are stored from now on. Two
+changes work for both: a new field with a default, and a field that becomes personal, which is written sealed only once
+all programs read that.
 """
 
 from collections.abc import Iterator
 
 import msgspec
 
+from contracts.values.personal_data import Sealed
 from infra.devtools.event_schemas.event_contract import Schema
 
 # Keywords that do not restrict the values.
 _REMARKS = {"title", "description", "examples", "default", "x-personal"}
 # Keywords that are compared part by part.
 _PARTS = {"type", "anyOf", "properties", "required", "items"}
+# The kind of a sealed value, as `_kind` names it.
+_SEALED = "object Sealed"
 _ABSENT = object()
 
 
@@ -63,10 +67,10 @@ def _value(before: Schema, after: Schema, path: str) -> Iterator[Difference]:
         what = "is not personal any more: sealed values are stored that could not be read, nor be forgotten"
         yield Difference(path, what, mendable=False)
         return
-    if _is_personal(after) and not _is_personal(before):
-        yield Difference(path, "is personal now: programs of the last release cannot read a sealed value")
-        return
     old, new = _by_kind(before), _by_kind(after)
+    if _is_personal(after) and not _is_personal(before):
+        # A release that first reads a field sealed writes it plain.
+        new.pop(_SEALED, None)
     if old.keys() != new.keys():
         change = f"from {' or '.join(sorted(old))} to {' or '.join(sorted(new))}"
         yield Difference(path, f"changed its type {change}: {_why(set(old), set(new))}")
@@ -114,6 +118,8 @@ def _by_kind(schema: Schema) -> dict[str, Schema]:
 
 
 def _kind(schema: Schema) -> str:
+    if schema.get("title") == Sealed.__name__:
+        return _SEALED
     if "format" in schema:
         return str(schema["format"])
     if "type" in schema:

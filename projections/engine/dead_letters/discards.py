@@ -18,7 +18,6 @@ from contracts.envelope import Provenance, seal
 from contracts.errors import Unavailable
 from contracts.events.dead_letter import DeadLetterDiscarded
 from contracts.subjects import DEAD_LETTERS_FILTER, OPERATOR, dead_letter
-from contracts.values.personal_data import plaintext_or_none
 from projections.engine.storage import builds, dead_letters
 from projections.engine.storage.builds import Build, Connection
 from projections.engine.storage.dead_letters import Discards, LetterId, aggregate_of
@@ -217,8 +216,8 @@ def _opened(message: Message) -> Discarded | None:
         sequence=data.sequence,
         subject=data.subject,
         type=data.event_type,
-        error=plaintext_or_none(data.error) or "",
-        reason=plaintext_or_none(data.reason) or "",
-        discarded_by=plaintext_or_none(data.by) or "",
+        error=data.error,
+        reason=data.reason,
+        discarded_by=data.by,
         discarded_at=event.at,
     )

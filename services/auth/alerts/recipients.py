@@ -8,7 +8,6 @@ import msgspec
 from contracts import envelope
 from contracts.events.user import AddressState
 from contracts.positions import Position
-from contracts.values.personal_data import plaintext_or_none
 from services.auth.claim_keys import ClaimKeys
 from services.auth.email_change.chain import earlier, follow
 from services.auth.email_change.decisions import is_present
@@ -71,4 +70,4 @@ class Recipients:
 
 
 def _email(state: AddressState) -> str:
-    return plaintext_or_none(state.email) or ""
+    return state.email or ""

@@ -9,7 +9,6 @@ from contracts.envelope import Recorded
 from contracts.events.event import Event
 from contracts.events.user import EmailChangeRequested, EmailReleased, EmailReplaced
 from contracts.notification_kinds import ALERT_MAX_AGE
-from contracts.values.personal_data import plaintext_or_none
 from services.auth.email_change.decisions import change_of, is_present
 from services.auth.mail import mailbox_budgets
 from services.auth.mail.offers import confirmation, page_link
@@ -62,8 +61,9 @@ class EmailChangeMails:
         if change is None or change.replaces is None:
             return []
         letters = []
-        email = plaintext_or_none(change.email)
-        if email is not None and as_of(address, now).owner in (None, user_id):
+        email = change.email
+        # Empty: it was erased.
+        if email and as_of(address, now).owner in (None, user_id):
             letters.append(
                 Mail(
                     event_id=event.id,
@@ -76,7 +76,7 @@ class EmailChangeMails:
                 )
             )
         present = (await self._aggregates.addresses.load(change.replaces)).state
-        recipient = plaintext_or_none(present.email)
+        recipient = present.email
         if recipient is not None and is_present(present, user_id):
             report = NotMe(
                 user_id=user_id,
@@ -100,7 +100,7 @@ class EmailChangeMails:
 
     async def _changed(self, event: Recorded[Event], replaced: EmailReplaced) -> list[Mail]:
         """Returns the mail to the earlier address, with the token that undoes the change."""
-        until, recipient = replaced.address.owner_until, plaintext_or_none(replaced.address.email)
+        until, recipient = replaced.address.owner_until, replaced.address.email
         address = as_of((await self._aggregates.addresses.load(event.aggregate_id)).state, self._clock())
         if until is None or recipient is None or address.owner != replaced.user_id or address.owner_until != until:
             return []
@@ -127,7 +127,7 @@ class EmailChangeMails:
 
         A mailbox's record of mails does not reach back for ever, so after an import an old one would be sent again.
         """
-        recipient = plaintext_or_none(released.email)
+        recipient = released.email
         if recipient is None or self._clock() - event.at > ALERT_MAX_AGE:
             return []
         letter = Mail(

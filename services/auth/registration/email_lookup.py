@@ -2,7 +2,6 @@
 
 from contracts.events.user import AddressState
 from contracts.values.field_types import folded_login
-from contracts.values.personal_data import plaintext_or_none
 from services.auth.claim_keys import ClaimKeys
 from streams.repository import Repository
 
@@ -18,12 +17,8 @@ async def email_key(addresses: Repository[AddressState], keys: ClaimKeys, email:
     folded = folded_login(email)
     states = [(key, (await addresses.load(key)).state) for key in candidates]
     # One spelling's key may hold another address: case folding before IDNA turned `ß` into `ss`.
-    owned = [key for key, state in states if state.owner is not None and _is(plaintext_or_none(state.email), folded)]
-    pending = [
-        key
-        for key, state in states
-        if any(_is(plaintext_or_none(registration.email), folded) for registration in state.pending)
-    ]
+    owned = [key for key, state in states if state.owner is not None and _is(state.email, folded)]
+    pending = [key for key, state in states if any(_is(registration.email, folded) for registration in state.pending)]
     return next(iter(owned + pending), keys.of_email(email))
 
 

@@ -26,7 +26,6 @@ from contracts.values.field_types import (
     ReportOutcome,
     ReportReason,
 )
-from contracts.values.personal_data import plaintext_or_none
 from contracts.values.timestamps import Rfc3339, rfc3339
 from contracts.values.validation import validated
 from infra.rpc.call_context import current
@@ -178,17 +177,17 @@ def _texts(report_id: str, report: Report) -> ReportTexts:
     filed, settlement = report.filed, report.settlement
     return ReportTexts(
         report_id=report_id,
-        comment=plaintext_or_none(filed.comment) or "" if filed else "",
+        comment=filed.comment if filed else "",
         messages=[
             MessageCopy(
                 message_id=message.message_id,
                 sequence=message.sequence,
                 sender_id=message.sender_id,
                 sent_at=rfc3339(message.sent_at),
-                text=plaintext_or_none(message.text) or "",
+                text=message.text,
             )
             for message in (filed.messages if filed else ())
         ],
-        note=plaintext_or_none(settlement.event.note) or "" if settlement else "",
+        note=settlement.event.note if settlement else "",
         expired_at=rfc3339(report.expired_at) if report.expired_at else None,
     )

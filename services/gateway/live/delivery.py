@@ -23,7 +23,6 @@ from contracts.rpc.vestnik.session.v1 import ValidateSessionRequest
 from contracts.subjects import CONTACT, MESSAGING, PROFILE
 from contracts.tracing import spans
 from contracts.values.ids import new_id
-from contracts.values.personal_data import plaintext_or_none
 from infra.rpc.call_context import Call
 from services.gateway.cache.mute_index import MuteIndex
 from services.gateway.cache.profile_reader import ProfileReader
@@ -289,7 +288,7 @@ class LiveDelivery:
                 for peer_id in settings.members:
                     self._mutes.changed(settings.user_id, peer_id, until)
             case MessageEdited() as edited:
-                self._quotes.changed(edited.message_id, QuotedText(plaintext_or_none(edited.text) or "", False))
+                self._quotes.changed(edited.message_id, QuotedText(edited.text, False))
             case MessageDeleted() as deleted:
                 self._quotes.changed(deleted.message_id, QuotedText("", True))
             case SessionRefreshed() as refreshed:

@@ -54,7 +54,6 @@ from contracts.notification_kinds import (
 )
 from contracts.subjects import CONTACT, MESSAGING, PROFILE, SESSION
 from contracts.values.ids import notification_id
-from contracts.values.personal_data import plaintext_or_none
 from contracts.values.timestamps import rfc3339
 from services.gateway.cache.quote_texts import Quoted, QuotedText, with_quoted_text
 
@@ -138,7 +137,7 @@ def fan_out(event: Recorded[Event]) -> Iterator[OutboundEvent]:
         case MessageSent():
             yield from _sent(event, event.data)
         case MessageEdited() as edited:
-            text = plaintext_or_none(edited.text) or ""
+            text = edited.text
             yield _changed(event, edited, text=text, edited_at=rfc3339(event.at), reply_to=edited.reply_to)
         case MessageDeleted() as deleted:
             yield _changed(event, deleted, text="", deleted=True)
@@ -201,7 +200,7 @@ def _sent(event: Recorded[Event], sent: MessageSent) -> Iterator[OutboundEvent]:
         user_id=recipient_id,
         sequence=sent.sequence,
         sender_id=sender_id,
-        text=plaintext_or_none(sent.text) or "",
+        text=sent.text,
         sent_at=rfc3339(event.at),
         reply_to=_quote(sent.reply_to),
     )
@@ -239,7 +238,7 @@ def _reaction(changed: ReactionChanged, other_id: str) -> LiveReaction:
         conversation_id=changed.conversation_id,
         sequence=changed.sequence,
         sender_id=changed.user_id,
-        emoji=plaintext_or_none(changed.emoji),
+        emoji=changed.emoji,
     )
 
 

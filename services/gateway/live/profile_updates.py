@@ -18,7 +18,6 @@ from contracts.events.profile import ProfileUpdated
 from contracts.positions import Position
 from contracts.subjects import PROFILE
 from contracts.values.ids import new_id
-from contracts.values.personal_data import plaintext_or_none
 from contracts.values.timestamps import rfc3339
 from infra.rpc.call_context import Call
 from services.gateway.cache.profile_reader import ProfileReader
@@ -116,9 +115,9 @@ def _completed(event: Recorded[Event], unchanged: _Unchanged) -> bytes:
         {
             "user_id": event.aggregate_id,
             "username": unchanged.username,
-            "display_name": plaintext_or_none(updated.display_name) or unchanged.username,
-            "bio": plaintext_or_none(updated.bio) or "",
-            "avatar_url": plaintext_or_none(updated.avatar_url) or None,
+            "display_name": updated.display_name or unchanged.username,
+            "bio": updated.bio,
+            "avatar_url": updated.avatar_url or None,
             "verified": unchanged.verified,
             "updated_at": rfc3339(event.at),
         }

@@ -8,7 +8,6 @@ import msgspec
 from contracts.errors import EditWindowOver, MessageHasBeenDeleted, NotSender, TooManyChanges
 from contracts.events.event import Event
 from contracts.events.message import MessageDeleted, MessageEdited, ReactionChanged, RepliedTo
-from contracts.values.personal_data import plaintext_or_none
 
 # Bounds of one message's aggregate, which is read as a whole. Apart, so that nobody uses up the sender's edits.
 MOST_EDITS = 500
@@ -66,13 +65,13 @@ class OriginalMessage(msgspec.Struct, frozen=True, kw_only=True):
 def evolve_message(state: Message, event: Event, at: datetime) -> Message:
     match event:
         case MessageEdited(text=text):
-            return msgspec.structs.replace(state, edited_at=at, text=plaintext_or_none(text), edits=state.edits + 1)
+            return msgspec.structs.replace(state, edited_at=at, text=text, edits=state.edits + 1)
         case MessageDeleted():
             return Message(deleted=True)
         case ReactionChanged(user_id=user_id, emoji=emoji):
             reactions = {user: other for user, other in state.reactions.items() if user != user_id}
-            if (present := plaintext_or_none(emoji)) is not None:
-                reactions[user_id] = Reaction(present)
+            if emoji is not None:
+                reactions[user_id] = Reaction(emoji)
             return msgspec.structs.replace(state, reactions=reactions, reaction_changes=state.reaction_changes + 1)
     return state
 

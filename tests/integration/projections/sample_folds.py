@@ -13,7 +13,6 @@ import uvloop
 from contracts.envelope import Recorded
 from contracts.events.message import MessageSeen, MessageSent
 from contracts.subjects import MESSAGING
-from contracts.values.personal_data import plaintext_or_none
 from infra.runtime.connections import open_pool
 from projections.engine import Projection, Runners, folds
 from streams.jetstream.client import Client
@@ -53,7 +52,7 @@ class Tallies(Projection):
 
     @folds(MessageSent, table="tallies", key="conversation_id")
     def said(self, row: Tally | None, event: Recorded[MessageSent]) -> Tally | None:
-        text = plaintext_or_none(event.data.text) or ""
+        text = event.data.text
         if text == FORGET:
             return None
         if row is None:

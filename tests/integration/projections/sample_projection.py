@@ -3,7 +3,6 @@
 from contracts.envelope import Recorded
 from contracts.events.message import MessageSeen, MessageSent
 from contracts.subjects import MESSAGING
-from contracts.values.personal_data import plaintext_or_none
 from projections.engine import Projection, RowChanges, handles
 
 POISON = "poison for the handler"
@@ -31,7 +30,7 @@ class Letters(Projection):
 
     @handles(MessageSent)
     def sent(self, event: Recorded[MessageSent], write: RowChanges) -> None:
-        text = plaintext_or_none(event.data.text)
+        text = event.data.text
         write.upsert(
             "letters",
             key={"conversation_id": event.aggregate_id},

@@ -18,7 +18,6 @@ from contracts.events.message import MessageSeen, MessageSent
 from contracts.positions import Position
 from contracts.subjects import CONTACT, MESSAGING
 from contracts.values.ids import new_id, pair_id
-from contracts.values.personal_data import plaintext_or_none
 from projections.engine import Projection, RowChanges, handles
 from projections.engine.apply import build_writer, loop_slices, pipeline, statements
 from projections.engine.apply.batch import Batch
@@ -95,7 +94,7 @@ class Values(Projection):
 
     @handles(MessageSent)
     def sent(self, event: Recorded[MessageSent], write: RowChanges) -> None:
-        name = str(plaintext_or_none(event.data.text))
+        name = str(event.data.text)
         values = dict(zip(("at", "number", "text", "json"), (*NO_TEXT.get(name, ()), *[None] * 4), strict=False))
         write.insert("values", key={"id": event.data.message_id}, set={**values, "name": name})
 
@@ -326,7 +325,7 @@ class Latest(Projection):
     @handles(MessageSent)
     def sent(self, event: Recorded[MessageSent], write: RowChanges) -> None:
         said = {"sequence": event.data.sequence, "text": event.data.text}
-        opening = {"opening": f"{event.data.sequence}. {plaintext_or_none(event.data.text)}"}
+        opening = {"opening": f"{event.data.sequence}. {event.data.text}"}
         write.insert("latest", key={"conversation_id": event.aggregate_id}, set=said, first=opening)
 
     @handles(MessageSeen)

@@ -13,7 +13,6 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from contracts.subjects import MESSAGING
-from contracts.values.personal_data import plaintext_or_none
 from projections.engine import Projection, RowChanges
 from projections.engine.apply.change_plans import Shapes
 from projections.engine.apply.row_merging import MergedRows
@@ -161,7 +160,7 @@ def test_the_text_of_the_latest_message_is_written_as_the_how_to_shows() -> None
         at, data = datetime(2026, 1, 31, 12, minute, tzinfo=UTC), SimpleNamespace(text=f"text {sequence}")
         event = SimpleNamespace(aggregate_id="a", at=at, sequence=sequence, data=data)
         write = RowChanges()
-        exec(textwrap.dedent(shown), {"write": write, "event": event, "plaintext_or_none": plaintext_or_none})
+        exec(textwrap.dedent(shown), {"write": write, "event": event})
         merged.merge(write.changes)
     (group,) = merged.groups()
     assert [values[-1] for values in group.values] == ["text 2"]

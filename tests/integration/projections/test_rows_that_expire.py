@@ -20,7 +20,6 @@ from contracts.events.message import MessageSent
 from contracts.positions import Position
 from contracts.subjects import MESSAGING
 from contracts.values.ids import new_id
-from contracts.values.personal_data import plaintext_or_none
 from projections.engine import Projection, RowChanges, folds, handles, row_of
 from projections.engine.apply.build_writer import BuildWriter
 from projections.engine.apply.change_plans import Shapes
@@ -172,7 +171,7 @@ class Notes(Projection):
 
     @handles(MessageSent)
     def sent(self, event: Recorded[MessageSent], write: RowChanges) -> None:
-        minutes = int(plaintext_or_none(event.data.text) or "0")
+        minutes = int(event.data.text or "0")
         write.upsert(
             "notes",
             key={"conversation_id": event.aggregate_id},

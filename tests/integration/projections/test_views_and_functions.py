@@ -13,7 +13,6 @@ from contracts.envelope import Recorded, now
 from contracts.events.message import MessageSent
 from contracts.positions import Position
 from contracts.subjects import MESSAGING
-from contracts.values.personal_data import plaintext_or_none
 from projections.engine import Projection, RowChanges, handles
 from projections.engine.inspection import as_of
 from projections.engine.inspection.verify import verify
@@ -66,7 +65,7 @@ class Talks(Projection):
     @handles(MessageSent)
     def sent(self, event: Recorded[MessageSent], write: RowChanges) -> None:
         key = {"conversation_id": event.aggregate_id, "sequence": event.data.sequence}
-        write.insert("texts", key=key, set={"text": plaintext_or_none(event.data.text)})
+        write.insert("texts", key=key, set={"text": event.data.text})
 
 
 async def fetched(pool: Pool, query: str) -> list[tuple[object, ...]]:

@@ -1,6 +1,7 @@
 """Projections are found by their files."""
 
 from collections.abc import Iterator
+from contextlib import suppress
 from pathlib import Path
 
 import msgspec
@@ -8,7 +9,7 @@ import pytest
 
 import projections
 from contracts.aggregate_types import AGGREGATE_TYPE_OF
-from contracts.catalogue import EVENTS
+from contracts.catalogue import EVENTS, StillSealed
 from contracts.envelope import Provenance, Recorded, open_event, seal
 from contracts.events.event import Event
 from contracts.services import OPERATOR, SERVICES
@@ -97,12 +98,13 @@ def test_the_same_event_leads_to_the_same_changes(name: str) -> None:
 
 
 def sample_events(kind: str) -> Iterator[Recorded[Event]]:
-    """Events of the type as its schema allows them; the domain may produce fewer."""
+    """Events of the type as its schema allows them, opened: with plain text. The domain may produce fewer."""
     aggregate = AGGREGATE_TYPE_OF[kind]
     for number, data in enumerate(samples(Contract.of(EVENTS[kind], aggregate.address)), 1):
         event = msgspec.convert(data, EVENTS[kind])
         envelope = seal(event, aggregate_id=new_id(), version=number, provenance=Provenance())
-        yield open_event(envelope, stream=aggregate.stream, sequence=number, subject=aggregate.address)
+        with suppress(StillSealed):
+            yield open_event(envelope, stream=aggregate.stream, sequence=number, subject=aggregate.address)
 
 
 def changes_of(projection: Projection, event: Recorded[Event]) -> object:

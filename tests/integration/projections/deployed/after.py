@@ -3,7 +3,6 @@
 from contracts.envelope import Recorded
 from contracts.events.message import MessageSent
 from contracts.subjects import MESSAGING
-from contracts.values.personal_data import plaintext_or_none
 from projections.engine import Projection, RowChanges, handles
 
 
@@ -21,5 +20,5 @@ class Talks(Projection):
 
     @handles(MessageSent)
     def sent(self, event: Recorded[MessageSent], write: RowChanges) -> None:
-        letters = len(plaintext_or_none(event.data.text) or "")
+        letters = len(event.data.text)
         write.upsert("talks", key={"conversation_id": event.aggregate_id}, add={"messages": 1, "letters": letters})

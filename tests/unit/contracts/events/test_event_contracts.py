@@ -3,6 +3,7 @@
 import os
 from concurrent.futures import ThreadPoolExecutor
 from datetime import UTC, datetime
+from typing import Any
 from uuid import UUID, uuid5
 
 import msgspec
@@ -11,14 +12,15 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from contracts import envelope
-from contracts.catalogue import EVENTS, decode
+from contracts.catalogue import EVENTS, StillSealed, decode
 from contracts.envelope import Envelope, Provenance
 from contracts.events.message import MessageSent
-from contracts.events.profile import ProfileCreated
 from contracts.subjects import is_public
 from contracts.upcasts import STEPS, upcast
 from contracts.values.ids import is_id, made_at, new_id, notification_id, pair_id
-from contracts.values.personal_data import Sealed, plaintext_or_none
+
+SEALED = {"key": "k", "ciphertext": "c2VjcmV0"}
+REPORTED = {"message_id": "m", "sequence": 1, "sender_id": "a", "sent_at": "2026-01-31T12:00:00Z", "text": SEALED}
 
 
 def sent(text: str = "hello") -> MessageSent:
@@ -51,13 +53,28 @@ def test_public_events_hold_no_secret_and_no_address() -> None:
     assert not fields & {"password_hash", "password", "email", "token", "refresh_token"}
 
 
-def test_personal_data_may_be_sealed() -> None:
-    data = b'{"username": "anna", "display_name": {"key": "k", "ciphertext": "c2VjcmV0"}}'
-    event = decode("profile.created", 1, data)
-    assert isinstance(event, ProfileCreated)
-    assert event.display_name == Sealed("k", "c2VjcmV0")
-    assert plaintext_or_none(event.display_name) is None
-    assert plaintext_or_none("Anna") == "Anna"
+@pytest.mark.parametrize(
+    ("kind", "data"),
+    [
+        ("profile.created", {"username": "anna", "display_name": SEALED}),
+        ("profile.created", {"username": SEALED, "display_name": "Anna"}),
+        ("email.verified", {"user_id": "a", "address": {"email": SEALED}}),
+        ("report.filed", {"reporter_id": "a", "reported_id": "b", "reason": "spam", "messages": [REPORTED]}),
+        ("operator.looked", {"operator": "anna", "channel": "cli", "what": "events", "filter": {"type": SEALED}}),
+    ],
+)
+def test_personal_data_may_be_stored_sealed_but_is_only_opened_in_plain_form(kind: str, data: dict[str, Any]) -> None:
+    with pytest.raises(StillSealed, match=kind):
+        decode(kind, 1, msgspec.json.encode(data))
+    stored = decode(kind, 1, msgspec.json.encode(data), may_be_sealed=True)
+    assert decode(kind, 1, msgspec.json.encode(stored), may_be_sealed=True) == stored
+    assert b"c2VjcmV0" in msgspec.json.encode(stored)
+
+
+def test_a_text_about_ciphertext_is_no_sealed_text() -> None:
+    text = '{"key": "k", "ciphertext": "c"}'
+    message = msgspec.structs.replace(sent(text), client_message_id='"ciphertext"')
+    assert decode(message.TYPE, 1, msgspec.json.encode(message)) == message
 
 
 def test_a_field_that_is_not_known_yet_is_passed_over() -> None:

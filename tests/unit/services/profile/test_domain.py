@@ -10,7 +10,6 @@ from hypothesis import strategies as st
 from contracts.errors import ProfileNotFound, StaleProfile
 from contracts.events.event import Event
 from contracts.events.profile import ProfileCreated, ProfileUpdated
-from contracts.values.personal_data import Sealed
 from services.profile.domain import (
     CreateProfile,
     Profile,
@@ -93,9 +92,8 @@ def test_verification_changes_the_tag() -> None:
     assert to_own(ANNA, state, verified=False).etag != to_own(ANNA, state, verified=True).etag
 
 
-def test_sealed_data_whose_key_is_gone_shows_as_nothing() -> None:
-    sealed = Sealed(key="gone", ciphertext="")
-    state = given_events(CREATED, ProfileUpdated(display_name=sealed, bio=sealed, avatar_url=sealed))
+def test_erased_data_shows_as_nothing() -> None:
+    state = given_events(CREATED, ProfileUpdated(display_name="", bio="", avatar_url=""))
     assert (state.display_name, state.bio, state.avatar_url) == ("anna", "", "")
 
 

@@ -65,6 +65,11 @@ def test_the_order_of_fields_and_the_words_about_them_do_not_matter() -> None:
     assert told(event(ID, ("owner", str)), event(("owner", described), ID)) == []
 
 
+def test_a_field_may_become_personal_since_it_is_written_plain_until_all_read_it_sealed() -> None:
+    assert told(event(("name", str)), event(("name", PersonalText))) == []
+    assert told(event(("name", str | None, None)), event(("name", PersonalText | None, None))) == []
+
+
 def test_a_new_field_with_a_default_within_a_field_passes() -> None:
     assert told(event(("price", Price)), event(("price", PriceWithTax))) == []
 
@@ -101,7 +106,7 @@ def test_a_new_field_with_a_default_within_a_field_passes() -> None:
         ([("way", Literal["a"])], [("way", Literal["a", "b"])], "way", "`enum`"),
         ([("way", str)], [("way", Literal["a"])], "way", "changed its type"),
         # Other marks.
-        ([("name", str)], [("name", PersonalText)], "name", "is personal now"),
+        ([("count", int)], [("count", PersonalText)], "count", "from integer to string"),
         ([("name", PersonalText)], [("name", str)], "name", "is not personal any more"),
         ([("name", PersonalText | None, None)], [("name", str | None, None)], "name", "is not personal any more"),
     ],

@@ -9,7 +9,6 @@ from hypothesis import strategies as st
 
 from contracts.errors import EditWindowOver, MessageHasBeenDeleted, NotSender, TooManyChanges
 from contracts.events.message import MessageDeleted, MessageEdited, ReactionChanged
-from contracts.values.personal_data import Sealed
 from services.messaging.changes.domain import (
     MOST_EDITS,
     MOST_REACTION_CHANGES,
@@ -78,9 +77,7 @@ def test_an_erased_text_equals_no_text() -> None:
     assert isinstance(edited, MessageEdited)
     erased = evolve_message(
         Message(),
-        MessageEdited(
-            **{**{name: getattr(edited, name) for name in edited.__struct_fields__}, "text": Sealed("k", "c")}
-        ),
+        msgspec.structs.replace(edited, text=""),
         NOW,
     )
     assert decide_edit(erased, SENT, "anna", "a", NOW, WINDOW) != ()
@@ -166,7 +163,7 @@ def test_emoji_and_users_are_in_the_order_of_the_reactions() -> None:
 def test_an_erased_reaction_counts_as_none() -> None:
     (event,) = decide_react(Message(), SENT, "boris", "👍")
     assert isinstance(event, ReactionChanged)
-    state = evolve_message(Message(), msgspec.structs.replace(event, emoji=Sealed("k", "c")), NOW)
+    state = evolve_message(Message(), msgspec.structs.replace(event, emoji=None), NOW)
     assert state.reactions == {}
 
 
