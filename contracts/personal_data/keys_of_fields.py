@@ -56,18 +56,26 @@ _WITH_ADDRESS = (
     "password.reset_requested",
 )
 
+_OF_ACCOUNT = ("email", "username")
+
 # By field of personal data, `<event type>/<path>`.
 KEY_OF: Mapping[str, KeyOf] = {
+    "user.created/username": _of_aggregate,
     "user.created/display_name": _of_aggregate,
-    **{f"{event_type}/address.email": _of("owner") for event_type in _WITH_ADDRESS},
-    **{f"{event_type}/address.pending.email": _of("user_id") for event_type in _WITH_ADDRESS},
-    "email.released/email": _of("user_id"),
-    "email.claimed/email": _of("user_id"),
+    **{f"{event_type}/address.{name}": _of("owner") for event_type in _WITH_ADDRESS for name in _OF_ACCOUNT},
+    **{f"{event_type}/address.pending.{name}": _of("user_id") for event_type in _WITH_ADDRESS for name in _OF_ACCOUNT},
+    **{
+        f"{event_type}/{name}": _of("user_id")
+        for event_type in ("email.released", "email.claimed")
+        for name in _OF_ACCOUNT
+    },
     "login.failed/address": _of("user_id"),
     "login.failed/device": _of("user_id"),
+    "session.created/username": _of("user_id"),
     "session.created/device": _of("user_id"),
     "session.created/address": _of("user_id"),
     "session.revoked/note": _of("user_id"),
+    "profile.created/username": _of_aggregate,
     "profile.created/display_name": _of_aggregate,
     "profile.updated/display_name": _of_aggregate,
     "profile.updated/bio": _of_aggregate,

@@ -1,5 +1,7 @@
 """Sealed events come out as if they had been stored in plain text, and erased ones empty."""
 
+from typing import Any
+
 import pytest
 from cryptography.hazmat.primitives.ciphers.aead import AESGCM
 
@@ -16,6 +18,10 @@ from streams.personal_data.unsealer import Unsealer
 AT = from_unix_ms(0)
 
 
+def sealed(key: AESGCM, key_id: str, field: str, text: str) -> Any:  # noqa: ANN401 - a field's type is that of its text
+    return cipher.seal(key, key_id, field, text)
+
+
 class Keys:
     def __init__(self, **keys: AESGCM | None) -> None:
         self.keys = keys
@@ -30,8 +36,8 @@ class Keys:
 
 def updated(key: AESGCM, key_id: str, name: str, bio: str) -> ProfileUpdated:
     return ProfileUpdated(
-        display_name=cipher.seal(key, key_id, "profile.updated/display_name", name),
-        bio=cipher.seal(key, key_id, "profile.updated/bio", bio),
+        display_name=sealed(key, key_id, "profile.updated/display_name", name),
+        bio=sealed(key, key_id, "profile.updated/bio", bio),
         avatar_url="plain",
     )
 
@@ -66,7 +72,7 @@ async def test_what_an_erasure_leaves_is_empty() -> None:
     key = AESGCM(cipher.new_key())
     events = [
         updated(key, "gone", "Anna", "hi"),
-        UserCreated(username="anna", display_name=cipher.seal(key, "gone", "user.created/display_name", "Anna")),
+        UserCreated(username="anna", display_name=sealed(key, "gone", "user.created/display_name", "Anna")),
     ]
     assert await Unsealer(Keys(gone=None)).unseal(events) == [
         ProfileUpdated(display_name="", bio="", avatar_url="plain"),
@@ -81,7 +87,7 @@ async def test_a_key_that_cannot_be_had_is_an_error_and_never_an_erasure() -> No
 
 async def test_a_text_that_was_moved_from_another_field_is_not_read() -> None:
     key = AESGCM(cipher.new_key())
-    moved = cipher.seal(key, "k", "profile.updated/bio", "secret")
+    moved = sealed(key, "k", "profile.updated/bio", "secret")
     with pytest.raises(KeysUnavailable):
         await Unsealer(Keys(k=key)).unseal([ProfileUpdated(display_name=moved)])
 

@@ -26,6 +26,9 @@ _DEFAULTS: dict[Any, list[Any]] = {
     str | None: [None, "x"], int | None: [None, 1], PersonalText | None: [None, ""],
 }  # fmt: skip
 
+# What may become personal as it is: it is written plain until all programs read it sealed.
+_BECOMES: dict[Any, Any] = {str: PersonalText, str | None: PersonalText | None}
+
 # Every example makes classes, which takes its time on a busy machine.
 _PATIENT = settings(deadline=None, suppress_health_check=[HealthCheck.too_slow])
 
@@ -50,10 +53,12 @@ def test_where_nothing_is_found_each_reads_what_the_other_stored(
     before: dict[str, Field], after: dict[str, Field]
 ) -> None:
     older, newer = event(*before.values()), event(*after.values())
+    written_plain = {name for name, field in before.items() if field[1] in _BECOMES}
     if not told(older, newer):
         for writer, reader in ((older, newer), (newer, older)):
             for data in samples(contract(writer)):
-                msgspec.json.decode(msgspec.json.encode(data), type=reader)
+                if not any(isinstance(value, dict) and name in written_plain for name, value in data.items()):
+                    msgspec.json.decode(msgspec.json.encode(data), type=reader)
 
 
 @_PATIENT
@@ -85,7 +90,8 @@ def test_every_field_of_another_type_is_named(before: dict[str, Field], data: st
     if not before:
         return
     name = data.draw(st.sampled_from(sorted(before)))
-    other = data.draw(st.sampled_from([kind for kind in _KINDS if kind != before[name][1]]))
+    kind = before[name][1]
+    other = data.draw(st.sampled_from([other for other in _KINDS if other not in (kind, _BECOMES.get(kind))]))
     changed = before | {name: (name, other)}
     named = {line.split("`")[1] for line in told(event(*before.values()), event(*changed.values()))}
     assert named == {name}
