@@ -11,7 +11,6 @@ from contracts.errors import ReadModelBehind
 from contracts.events.message import MessageSent
 from contracts.positions import Position
 from contracts.subjects import MESSAGING
-from contracts.values.personal_data import plaintext_or_none
 from projections.engine import Projection, ReadModel, folds
 from projections.engine.controls.reset import NothingToReset, Reset, reset
 from projections.engine.controls.skip import NotStopped, skip
@@ -48,7 +47,7 @@ class Keyed(Projection):
 
 
 def sender_of(event: Recorded[MessageSent]) -> str:
-    if plaintext_or_none(event.data.text) == NOBODY:
+    if event.data.text == NOBODY:
         raise LookupError(NOBODY)
     return event.data.sender_id
 
