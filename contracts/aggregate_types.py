@@ -10,6 +10,7 @@ import msgspec
 
 from contracts import subjects
 from contracts.events import (
+    data_export,
     dead_letter,
     friendship,
     login_failure,
@@ -103,6 +104,7 @@ AGGREGATE_TYPES = (
     AggregateType(subjects.mail, (user.MailSent, user.MailNotDue)),
     AggregateType(subjects.login_failures, (login_failure.LoginFailed,)),
     AggregateType(subjects.second_factor, second_factor.SECOND_FACTOR_EVENTS),
+    AggregateType(subjects.data_export, data_export.DATA_EXPORT_EVENTS),
     AggregateType(subjects.session, (session.SessionCreated, session.SessionRefreshed, session.SessionRevoked)),
     AggregateType(subjects.alerts, (session.AccountAlerted,)),
     AggregateType(subjects.profile, (profile.ProfileCreated, profile.ProfileUpdated)),

@@ -80,6 +80,21 @@ SECOND_FACTOR_ALERTS = Durable(
     most_pending=100_000,
     max_age=ALERT_MAX_AGE,
 )
+# Separate: a mail does not wait until others' files are made.
+DATA_EXPORT_MAKING = Durable(
+    name="auth-data-exports", service="auth", stream=AUTH, subject_filter="vestnik.auth.data_export.*"
+)
+DATA_EXPORT_MAILS = Durable(
+    name="auth-data-export-mails", service="auth", stream=AUTH, subject_filter="vestnik.auth.data_export.*"
+)
+DATA_EXPORT_ALERTS = Durable(
+    name="auth-data-export-alerts",
+    service="auth",
+    stream=AUTH,
+    subject_filter="vestnik.auth.data_export.*",
+    most_pending=100_000,
+    max_age=ALERT_MAX_AGE,
+)
 PROFILE_CREATION = Durable(name="profile-creation", service="profile", stream=AUTH, subject_filter=PUBLIC_FILTERS[AUTH])
 
 DURABLES = (
@@ -90,6 +105,9 @@ DURABLES = (
     PASSWORD_ALERTS,
     EMAIL_ALERTS,
     SECOND_FACTOR_ALERTS,
+    DATA_EXPORT_MAKING,
+    DATA_EXPORT_MAILS,
+    DATA_EXPORT_ALERTS,
     PROFILE_CREATION,
 )
 

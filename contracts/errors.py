@@ -175,6 +175,24 @@ class TotpNotBegun(VestnikError):
     code, status, grpc = "totp_not_begun", 409, "FAILED_PRECONDITION"
 
 
+class DataExportNotFound(VestnikError):
+    """There is no such copy of your data."""
+
+    code, status, grpc = "data_export_not_found", 404, "NOT_FOUND"
+
+
+class DataExportExpired(VestnikError):
+    """This copy of your data could be downloaded for a day; request another one."""
+
+    code, status, grpc = "data_export_expired", 410, "FAILED_PRECONDITION"
+
+
+class DataExportNotMade(VestnikError):
+    """This copy of your data could not be made."""
+
+    code, status, grpc = "data_export_failed", 410, "FAILED_PRECONDITION"
+
+
 class EmailNotVerified(VestnikError):
     """The e-mail address has not been verified yet."""
 

@@ -42,6 +42,7 @@ EMAIL_CHANGED = "email_changed"
 REFRESH_TOKEN_REUSED = "refresh_token_reused"  # noqa: S105  # a kind, not a token
 TWO_FACTOR_ON = "two_factor_on"
 TWO_FACTOR_OFF = "two_factor_off"
+DATA_EXPORT = "data_export"
 ALERT_KINDS = (
     NEW_DEVICE,
     PASSWORD_CHANGED,
@@ -50,6 +51,7 @@ ALERT_KINDS = (
     REFRESH_TOKEN_REUSED,
     TWO_FACTOR_ON,
     TWO_FACTOR_OFF,
+    DATA_EXPORT,
 )
 # An older event causes no alert: after an import, or a long outage, its owner knows or cannot act any more.
 ALERT_MAX_AGE = timedelta(days=3)
@@ -159,7 +161,7 @@ NotificationKind = Annotated[
             "`friend_expired` (this user's request was not answered and is cancelled), `message`; of the account: "
             "`new_device` (a login from one), `password_changed`, `password_reset`, `email_changed`, "
             "`refresh_token_reused`, `two_factor_on`, "
-            "`two_factor_off`; more may be added."
+            "`two_factor_off`, `data_export` (a copy of all their data was requested); more may be added."
         )
     ),
 ]

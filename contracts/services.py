@@ -7,6 +7,8 @@ generated pages and tests read it. The process of a service is `services/<name>/
 It also says who may call which method, and in whose name. A service token names the service that calls and, where it
 acts for a user, the user. The gateway knows its users by their access tokens, auth by their passwords; all others only
 pass the user on. So a service that was broken into can act for those who are using it just then, and for no one else.
+Auth is the exception: it begins sessions, so it could act for every user anyway, and it reads users' data to make the
+copies that they request (docs/decisions/0138).
 """
 
 from collections.abc import Mapping
@@ -25,6 +27,8 @@ BESIDE = 1_000
 
 _FOR_USER: Callers = {GATEWAY: "user_id"}
 _FOR_NOBODY: Callers = {GATEWAY: None}
+# What a user may read, and what the copy of their data contains.
+_OWN_DATA: Callers = {GATEWAY: "user_id", "auth": "user_id"}
 
 
 class Stream(msgspec.Struct, frozen=True, kw_only=True):
@@ -83,6 +87,10 @@ _SERVICES = (
             "ListFailedLogins": _FOR_USER,
             # Of users in whose name the caller need not act: those whom it reports, or whose sessions end.
             "CreateDataKeys": dict.fromkeys(("session", "profile", "contact", "messaging", OPERATOR)),
+            "RequestDataExport": _FOR_USER,
+            "ListDataExports": _FOR_USER,
+            "OpenDataExport": _FOR_USER,
+            "ReadDataExport": _FOR_USER,
         },
     ),
     Service(
@@ -98,7 +106,7 @@ _SERVICES = (
             "EndSessions": {"auth": "user_id", OPERATOR: None},
             # Auth reacts to what happens to an account.
             "RecordAlert": {"auth": "user_id"},
-            "ListHistory": _FOR_USER,
+            "ListHistory": _OWN_DATA,
             "ListSessions": _FOR_USER,
             "Backfill": _FOR_USER,
         },
@@ -109,8 +117,8 @@ _SERVICES = (
         rest_port=8084,
         stream=Stream(code="P", public="vestnik.profile.profile.*"),
         methods={
-            "GetProfile": _FOR_NOBODY,
-            "GetOwnProfile": _FOR_USER,
+            "GetProfile": {GATEWAY: None, "auth": None},
+            "GetOwnProfile": _OWN_DATA,
             "FindHidden": _FOR_NOBODY,
             "UpdateProfile": _FOR_USER,
             "SearchProfiles": _FOR_NOBODY,
@@ -124,12 +132,13 @@ _SERVICES = (
         methods={
             "AddFriend": _FOR_USER,
             "RemoveFriend": _FOR_USER,
-            "GetFriends": _FOR_USER,
+            "GetFriends": _OWN_DATA,
             "IsFriend": {"messaging": "user_id", GATEWAY: "user_id"},
             "BlockUser": _FOR_USER,
             "UnblockUser": _FOR_USER,
-            "ListBlocked": _FOR_USER,
+            "ListBlocked": _OWN_DATA,
             "ReportUser": _FOR_USER,
+            "ListFiledReports": {"auth": "user_id"},
             "ListReports": {OPERATOR: "operator_id"},
             "GetReport": {OPERATOR: "operator_id"},
             "SettleReport": {OPERATOR: "operator_id"},
@@ -144,15 +153,15 @@ _SERVICES = (
             "SendMessage": {GATEWAY: "sender_id"},
             "EditMessage": _FOR_USER,
             "DeleteMessage": _FOR_USER,
-            "GetMessages": _FOR_USER,
+            "GetMessages": _OWN_DATA,
             "MarkSeen": _FOR_USER,
             "UpdateConversation": _FOR_USER,
             "React": _FOR_USER,
-            "ListConversations": _FOR_USER,
+            "ListConversations": _OWN_DATA,
             "CountUnreadConversations": _FOR_USER,
             "ListMutes": _FOR_USER,
             "SearchMessages": _FOR_USER,
-            "ListNotifications": _FOR_USER,
+            "ListNotifications": _OWN_DATA,
             "MarkNotificationsRead": _FOR_USER,
             "CountUnreadNotifications": _FOR_USER,
             "Backfill": _FOR_USER,

@@ -94,6 +94,8 @@ class Bucket(msgspec.Struct, frozen=True, kw_only=True):
 LAST_SEEN = "last_seen"
 # What users have begun to write and not sent: `<user_id>.<conversation_id>`, the text in UTF-8.
 DRAFTS = "drafts"
+# Files with all data of a user, encrypted and in parts: `<file_id>.<number>`.
+DATA_EXPORTS = "data_exports"
 
 # The keys of personal data, by key id (contracts/personal_data/key_ids.py), each wrapped by another key.
 DATA_KEYS = "data_keys"
@@ -118,6 +120,8 @@ BUCKETS: Mapping[str, Bucket] = {
         holds_keys=True,
         readers=("session", "profile", "contact", "messaging", OPERATOR_SERVICE, GATEWAY),
     ),
+    # A file can be downloaded for a day after its last part was stored. With parts of 256 KiB all files have 2 GiB.
+    DATA_EXPORTS: Bucket(owner="auth", days=2, description="Copies of their data for users", most_keys=8_192),
     **{
         parked_by(service): Bucket(
             owner=service,
@@ -205,6 +209,11 @@ def login_failures(user_id: str) -> str:
 def second_factor(user_id: str) -> str:
     """Private: a user's authenticator app and recovery codes; the last event contains the whole state."""
     return f"vestnik.auth.second_factor.{user_id}"
+
+
+def data_export(user_id: str) -> str:
+    """Private: the copies of their data that a user requested."""
+    return f"vestnik.auth.data_export.{user_id}"
 
 
 def session(session_id: str) -> str:

@@ -102,6 +102,15 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
             "them; more are dropped.",
         ),
     ] = 10
+    data_export_mb: Annotated[
+        int,
+        Doc(
+            ge=1,
+            le=1024,
+            description="Largest file with a copy of a user's data, in MiB; a larger one fails. All users' files "
+            "together have 2 GiB for up to two days; beyond that they are made later.",
+        ),
+    ] = 512
     show_mail: Annotated[
         Literal["auto", "on", "off"],
         Doc(

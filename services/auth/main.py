@@ -4,11 +4,13 @@ from datetime import timedelta
 from urllib.parse import urlsplit
 
 from contracts.durable_consumers import (
+    DATA_EXPORT_ALERTS,
     EMAIL_ALERTS,
     PASSWORD_ALERTS,
     SECOND_FACTOR_ALERTS,
     SESSION_ALERTS,
 )
+from contracts.subjects import DATA_EXPORTS
 from infra.runtime.service_process import service_process
 from infra.security.key_lifecycle import KeyTerms
 from infra.settings import Settings
@@ -23,6 +25,10 @@ from services.auth.alerts.recipients import Recipients
 from services.auth.claim_keys import ClaimKeys
 from services.auth.clients import Sessions
 from services.auth.commands import Commands
+from services.auth.data_export.clients import Services
+from services.auth.data_export.commands import DataExportCommands
+from services.auth.data_export.reactions import DataExportMails, DataExportMaking
+from services.auth.data_export.store import FileStore
 from services.auth.data_keys.creation import DataKeyCreation
 from services.auth.email_change.change import EmailChanges
 from services.auth.email_change.mails import EmailChangeMails
@@ -47,6 +53,7 @@ from services.auth.tokens.email_change_undo import EmailChangeUndoTokens
 from services.auth.tokens.email_verification import VerificationTokens
 from services.auth.tokens.not_me import NotMeTokens
 from services.auth.tokens.password_reset import ResetTokens
+from streams.jetstream.key_value import KeyValue
 from streams.personal_data.key_creation import KeyCreation
 from streams.personal_data.key_store import KeyStore
 from streams.reactions.reactor import EventReactor
@@ -112,7 +119,16 @@ async def main(settings: Settings) -> None:
         reports = NotMeReports(aggregates, reported, resets, sessions, lifetime=reset_lifetime)
         recipients = Recipients(aggregates, keys, queries)
         alerts = AccountAlerts(aggregates, recipients, sessions, reported, delivery, page=settings.issuer)
-        for durable in (SESSION_ALERTS, PASSWORD_ALERTS, SECOND_FACTOR_ALERTS, EMAIL_ALERTS):
+        files = FileStore(
+            KeyValue(process.nats, DATA_EXPORTS),
+            process.secrets.mail_key,
+            most_bytes=settings.data_export_mb * 1024**2,
+        )
+        making = DataExportMaking(aggregates, files, Services(process.client), queries, recorded, recipients)
+        process.spawn(making.run(process.nats), "copies of users' data")
+        export_mails = DataExportMails(aggregates, recipients, delivery, page=settings.issuer)
+        process.spawn(export_mails.run(process.nats), "mails about copies of users' data")
+        for durable in (SESSION_ALERTS, PASSWORD_ALERTS, SECOND_FACTOR_ALERTS, EMAIL_ALERTS, DATA_EXPORT_ALERTS):
             reactor = EventReactor(process.nats, durable, alerts.alert, at_once=2, retries=MAIL_RETRIES)
             process.spawn(reactor.run(), durable.name)
         try:
@@ -127,6 +143,7 @@ async def main(settings: Settings) -> None:
                 recorded,
                 reports,
                 DataKeyCreation(aggregates.users, KeyCreation(KeyStore(process.nats), master_keys)),
+                DataExportCommands(aggregates, files),
             )
             shown = read_servers(reads, lambda name: ReadModel(find(name), process.pool, runners.waiting))
             await process.serve([server, *shown])

@@ -4,6 +4,7 @@ from contracts import subjects
 from contracts.events.second_factor import SecondFactorState
 from contracts.events.user import AddressState
 from services.auth import domain
+from services.auth.data_export import domain as data_export
 from services.auth.failures import domain as failures
 from services.auth.mail import mailbox_budgets
 from services.auth.registration import decisions
@@ -44,6 +45,9 @@ class Aggregates:
             tail_only=True,
         )
         self.users = Repository(log, subject=subjects.user, initial=domain.User(), evolve=domain.evolve_user)
+        self.data_exports = Repository(
+            log, subject=subjects.data_export, initial=data_export.DataExports(), evolve=data_export.evolve
+        )
         # Keyed by mailbox.
         self.mails = Repository(
             log, subject=subjects.mail, initial=mailbox_budgets.Mailbox(), evolve=mailbox_budgets.evolve_mailbox

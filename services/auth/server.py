@@ -60,6 +60,8 @@ from contracts.values.visible_text import normalized
 from infra.rpc.call_context import current
 from services.auth.alerts.not_me import NotMeReports
 from services.auth.commands import Commands
+from services.auth.data_export.commands import DataExportCommands
+from services.auth.data_export.server import DataExportServer
 from services.auth.data_keys.creation import DataKeyCreation
 from services.auth.data_keys.server import DataKeyServer
 from services.auth.email_change.change import EmailChanges
@@ -137,7 +139,7 @@ class _FailureListing(msgspec.Struct, frozen=True):
     limit: PageLimit
 
 
-class AuthServer(SecondFactorServer, DataKeyServer):
+class AuthServer(SecondFactorServer, DataKeyServer, DataExportServer):
     def __init__(
         self,
         commands: Commands,
@@ -150,9 +152,11 @@ class AuthServer(SecondFactorServer, DataKeyServer):
         failures: FailureQueries,
         reports: NotMeReports,
         data_keys: DataKeyCreation,
+        data_exports: DataExportCommands,
     ) -> None:
         SecondFactorServer.__init__(self, second_factors)
         DataKeyServer.__init__(self, data_keys)
+        DataExportServer.__init__(self, data_exports)
         self._commands = commands
         self._login = login
         self._changes = changes

@@ -31,6 +31,7 @@ from services.gateway.routes import (
 )
 from services.gateway.routes.accounts import (
     browser_sessions,
+    data_exports,
     email_change,
     not_me,
     passwords,
@@ -73,6 +74,7 @@ def _limited(endpoint: AnyEndpoint) -> AnyEndpoint:
 _DECLARED: tuple[AnyEndpoint, ...] = (
     *users.ROUTES,
     *email_change.ROUTES,
+    *data_exports.ROUTES,
     *passwords.ROUTES,
     *totp.ROUTES,
     *not_me.ROUTES,

@@ -13,6 +13,7 @@ from contracts import envelope
 from contracts.durable_consumers import PASSWORD_ENDINGS
 from contracts.rpc.vestnik.auth.v1 import AuthServiceStub
 from contracts.rpc.vestnik.session.v1 import SessionServiceStub
+from contracts.subjects import DATA_EXPORTS
 from contracts.values.addresses import Keeps
 from infra.embedded.ports import free_port
 from infra.rpc.client import Client
@@ -31,6 +32,8 @@ from services.auth.alerts.not_me import NotMeReports
 from services.auth.claim_keys import ClaimKeys
 from services.auth.clients import Sessions as SessionClient
 from services.auth.commands import Commands as AuthCommands
+from services.auth.data_export.commands import DataExportCommands
+from services.auth.data_export.store import FileStore
 from services.auth.data_keys.creation import DataKeyCreation
 from services.auth.email_change.change import EmailChanges
 from services.auth.email_change.mails import EmailChangeMails
@@ -60,6 +63,7 @@ from services.session.domain import Terms as SessionTerms
 from services.session.queries import Queries as SessionQueries
 from services.session.server import SessionServer
 from services.session.tokens import AccessTokens, RefreshTokens
+from streams.jetstream.key_value import KeyValue
 from streams.log import Log
 from streams.personal_data.key_creation import KeyCreation
 from streams.personal_data.key_store import KeyStore
@@ -262,6 +266,7 @@ async def running(nats: NATS, database_url: str, secrets: Secrets) -> AsyncItera
         changes = auth.changes(sessions, queries.address_of)
         session_queries = SessionQueries(ReadModel(Sessions, pool, runners.waiting))
         session = SessionServer(session_commands(nats, secrets), session_queries, Log(nats))
+        files = FileStore(KeyValue(nats, DATA_EXPORTS), secrets.mail_key, most_bytes=1024**2)
         servers = {
             "auth": RpcServer(
                 "auth",
@@ -277,6 +282,7 @@ async def running(nats: NATS, database_url: str, secrets: Secrets) -> AsyncItera
                         recorded,
                         reports,
                         auth.data_keys(nats),
+                        DataExportCommands(auth.aggregates, files, clock=auth.clock),
                     )
                 ],
                 secrets=secrets,

@@ -98,7 +98,7 @@ def sessions(
     rate_limited. A failed login has no session; after many in an hour a line stands for several.
 
     The reason of an alert is its kind: new_device, password_changed, password_reset, email_changed,
-    refresh_token_reused, two_factor_on or two_factor_off.
+    refresh_token_reused, two_factor_on, two_factor_off or data_export.
     """
     if as_json and as_csv:
         raise click.UsageError("--json and --csv cannot be combined")

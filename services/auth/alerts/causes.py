@@ -5,11 +5,13 @@ from datetime import datetime
 import msgspec
 
 from contracts.envelope import Recorded
+from contracts.events.data_export import DataExportRequested
 from contracts.events.event import Event
 from contracts.events.second_factor import TotpConfirmed, TotpRemoved
 from contracts.events.session import SessionCreated, SessionRevoked
 from contracts.events.user import EmailReplaced, EmailRestored, PasswordChanged
 from contracts.notification_kinds import (
+    DATA_EXPORT,
     EMAIL_CHANGED,
     NEW_DEVICE,
     PASSWORD_CHANGED,
@@ -56,5 +58,7 @@ def cause_of(event: Recorded[Event]) -> Cause | None:
             return Cause(kind=TWO_FACTOR_ON, user_id=event.aggregate_id, session_id=session_id, at=state.on_since)
         case TotpRemoved(session_id=session_id):
             return Cause(kind=TWO_FACTOR_OFF, user_id=event.aggregate_id, session_id=session_id)
+        case DataExportRequested(session_id=session_id):
+            return Cause(kind=DATA_EXPORT, user_id=event.aggregate_id, session_id=session_id)
         case _:
             return None

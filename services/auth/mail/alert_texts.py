@@ -4,6 +4,7 @@ from collections.abc import Mapping
 
 from contracts.notification_kinds import (
     ALERTS_AN_HOUR,
+    DATA_EXPORT,
     NEW_DEVICE,
     PASSWORD_CHANGED,
     PASSWORD_RESET,
@@ -68,6 +69,11 @@ _ENGLISH = {
     ),
     TWO_FACTOR_ON: _english("Two-step verification is on", "Two-step verification was turned on for your account:"),
     TWO_FACTOR_OFF: _english("Two-step verification is off", "Two-step verification was turned off for your account:"),
+    DATA_EXPORT: _english(
+        "A copy of your data was requested",
+        "Someone who is logged in to your account requested a copy of all its data, with your messages. It can be "
+        "downloaded for a day by a logged-in device once it is ready:",
+    ),
 }
 _RUSSIAN = {
     NEW_DEVICE: _russian("Вход с нового устройства", "В вашу учётную запись вошли по паролю с нового устройства:"),
@@ -84,6 +90,11 @@ _RUSSIAN = {
     ),
     TWO_FACTOR_OFF: _russian(
         "Двухэтапная проверка выключена", "Для вашей учётной записи выключена двухэтапная проверка входа:"
+    ),
+    DATA_EXPORT: _russian(
+        "Запрошена копия ваших данных",
+        "С устройства, где выполнен вход в вашу учётную запись, запросили копию всех её данных, вместе с сообщениями. "
+        "Когда она будет готова, её можно будет сутки скачивать после входа:",
     ),
 }
 # By kind of mail.

@@ -18,6 +18,7 @@ RESET_MAIL = "password_reset"
 EMAIL_CHANGE_MAIL, EMAIL_CHANGE_REQUESTED_MAIL = "email_change", "email_change_requested"
 EMAIL_CHANGED_MAIL, EMAIL_CHANGE_UNDONE_MAIL = "email_changed", "email_change_undone"
 ADDRESS_TAKEN_NOTICE = "address_taken"
+DATA_EXPORT_MAIL = "data_export_ready"
 # By kind of alert (contracts/notification_kinds.py).
 # None of a change of the address, which has mails of its own, to both addresses.
 ALERT_MAILS = {kind: f"alert_{kind}" for kind in ALERT_KINDS if kind != EMAIL_CHANGED}

@@ -12,6 +12,7 @@ from services.auth.mail.mail_text import MailText
 from services.auth.mail.mailbox_budgets import (
     ADDRESS_TAKEN_NOTICE,
     ANOTHER_VERIFICATION_MAIL,
+    DATA_EXPORT_MAIL,
     EMAIL_CHANGE_MAIL,
     EMAIL_CHANGE_REQUESTED_MAIL,
     EMAIL_CHANGE_UNDONE_MAIL,
@@ -137,6 +138,19 @@ _ENGLISH: Mapping[str, MailText] = {
             "If it was you, you need not do anything.",
         ),
     ),
+    DATA_EXPORT_MAIL: MailText(
+        subject="The copy of your data is ready",
+        opening=(
+            "Hello {username},",
+            "The copy of your data that you requested is ready. Download it in the settings of the messenger within a "
+            "day:",
+        ),
+        link="Open the settings",
+        closing=(
+            "The file has all of your messages: keep it where only you can read it. The link opens the messenger and "
+            "gives access to no one who is not logged in.",
+        ),
+    ),
     EMAIL_CHANGE_UNDONE_MAIL: MailText(
         subject="The change of your e-mail address was undone",
         opening=(
@@ -230,6 +244,19 @@ _RUSSIAN: Mapping[str, MailText] = {
         closing=(
             "Ссылка и код действуют {good_for}, даже если адрес сменят ещё раз.",
             "Если это были вы, делать ничего не нужно.",
+        ),
+    ),
+    DATA_EXPORT_MAIL: MailText(
+        subject="Копия ваших данных готова",
+        opening=(
+            "Здравствуйте, {username}!",
+            "Копия ваших данных, которую вы запросили, готова. В течение суток её можно скачать в настройках "
+            "мессенджера:",
+        ),
+        link="Открыть настройки",
+        closing=(
+            "В файле все ваши сообщения: храните его там, где его можете прочитать только вы. Ссылка открывает "
+            "мессенджер и ничего не даёт тому, кто не вошёл.",
         ),
     ),
     EMAIL_CHANGE_UNDONE_MAIL: MailText(

@@ -110,6 +110,10 @@ class ReportCommands:
     async def _is_settled(self, command: FileReport, repetition: int) -> bool:
         return (await self._reports.load(_identifier(command, repetition))).state.settlement is not None
 
+    async def filed(self, identifier: str) -> Report:
+        """Returns the report for its reporter; without its texts once they are due."""
+        return without_due_texts((await self._reports.load(identifier)).state, self._clock(), self._keep)
+
     async def view(self, identifier: str, operator: Operator, call: Call) -> Report:
         """Returns the report, and records that the operator was shown its texts; without them once they are due.
 

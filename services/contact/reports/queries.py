@@ -31,6 +31,11 @@ class ReportsCursor(msgspec.Struct, frozen=True):
     report_id: Id
 
 
+class FiledRow(msgspec.Struct, frozen=True, kw_only=True):
+    report_id: str
+    filed_at: datetime
+
+
 class _Id(msgspec.Struct, frozen=True):
     report_id: str
 
@@ -56,6 +61,28 @@ class ReportQueries:
             ORDER BY filed_at DESC, report_id DESC LIMIT %(limit)s
             """,  # noqa: S608
             {
+                "filed_at": after.filed_at if after else _END_OF_TIME,
+                "report_id": after.report_id if after else _LAST_ID,
+                "limit": limit + 1,
+            },
+        )
+        page = rows[:limit]
+        more = ReportsCursor(page[-1].filed_at, page[-1].report_id) if len(rows) > limit else None
+        return page, more
+
+    async def filed_by(
+        self, user_id: str, *, limit: int, after: ReportsCursor | None
+    ) -> tuple[list[FiledRow], ReportsCursor | None]:
+        """Returns a page of the user's reports, latest first. Reads the whole table, which is seldom and small."""
+        rows, _ = await self._model.select(
+            FiledRow,
+            """
+            SELECT report_id, filed_at FROM {reports}
+            WHERE reporter_id = %(user_id)s AND (filed_at, report_id) < (%(filed_at)s, %(report_id)s::uuid)
+            ORDER BY filed_at DESC, report_id DESC LIMIT %(limit)s
+            """,
+            {
+                "user_id": user_id,
                 "filed_at": after.filed_at if after else _END_OF_TIME,
                 "report_id": after.report_id if after else _LAST_ID,
                 "limit": limit + 1,

@@ -8,7 +8,10 @@ from msgspec import Meta
 from contracts.positions import Position
 from contracts.rpc.vestnik.contact.v1 import (
     ContactServiceBase,
+    FiledReport,
     GetReportRequest,
+    ListFiledReportsRequest,
+    ListFiledReportsResponse,
     ListReportsRequest,
     ReportDocument,
     ReportUserRequest,
@@ -19,20 +22,22 @@ from contracts.rpc.vestnik.contact.v1 import (
 from contracts.subjects import CONTACT
 from contracts.values.cursors import decode_cursor, encode_cursor
 from contracts.values.field_types import (
+    PAGE_LIMIT,
     REPORTED_MESSAGES,
     Id,
+    PageLimit,
     ReportComment,
     ReportNote,
     ReportOutcome,
     ReportReason,
 )
-from contracts.values.timestamps import Rfc3339, rfc3339
+from contracts.values.timestamps import Rfc3339, rfc3339, to_unix_ms
 from contracts.values.validation import validated
 from infra.rpc.call_context import current
 from services.contact.queries import FriendQueries
 from services.contact.reports.commands import FileReport, ReportCommands
 from services.contact.reports.domain import Operator, Report
-from services.contact.reports.queries import ReportQueries, ReportRow, ReportsCursor
+from services.contact.reports.queries import FiledRow, ReportQueries, ReportRow, ReportsCursor
 
 _ENCODE = msgspec.json.Encoder().encode
 
@@ -47,6 +52,11 @@ class _File(msgspec.Struct, frozen=True):
 
 class _Page(msgspec.Struct, frozen=True):
     limit: Annotated[int, Meta(ge=1, le=500)]
+
+
+class _OfUser(msgspec.Struct, frozen=True):
+    user_id: Id
+    limit: PageLimit
 
 
 class _One(msgspec.Struct, frozen=True):
@@ -125,6 +135,15 @@ class ReportServer(ContactServiceBase):
         )
         return ReportUserResponse(report_id=await self._reports.file(command, current()))
 
+    async def list_filed_reports(self, message: ListFiledReportsRequest) -> ListFiledReportsResponse:
+        request = validated(_OfUser, {"user_id": message.user_id, "limit": message.limit or PAGE_LIMIT})
+        await self._report_queries.wait_for(current().position)
+        rows, more = await self._report_queries.filed_by(
+            request.user_id, limit=request.limit, after=decode_cursor(message.cursor, ReportsCursor)
+        )
+        reports = [_filed(row, await self._reports.filed(row.report_id)) for row in rows]
+        return ListFiledReportsResponse(reports=reports, next=encode_cursor(more) if more else "")
+
     async def list_reports(self, message: ListReportsRequest) -> ReportDocument:
         request = validated(_Page, {"limit": message.limit})
         rows, more = await self._report_queries.reports(
@@ -170,6 +189,19 @@ def _item(row: ReportRow, names: dict[str, str]) -> ReportItem:
         settled_at=rfc3339(row.settled_at) if row.settled_at else None,
         outcome=row.outcome,
         settled_by=row.settled_by,
+    )
+
+
+def _filed(row: FiledRow, report: Report) -> FiledReport:
+    """What the reporter wrote and named; neither the outcome nor who settled it."""
+    filed = report.filed
+    return FiledReport(
+        report_id=row.report_id,
+        user_id=filed.reported_id if filed else "",
+        reason=filed.reason if filed else "",
+        comment=filed.comment if filed else "",
+        message_ids=[message.message_id for message in filed.messages] if filed else [],
+        filed_at=to_unix_ms(row.filed_at),
     )
 
 

@@ -14,6 +14,7 @@ from contracts import subjects
 from contracts.aggregate_types import AGGREGATE_TYPES, AggregateType
 from contracts.events.event import Event
 from services.auth import domain as auth
+from services.auth.data_export import domain as data_export
 from services.auth.failures import domain as failures
 from services.contact import domain as contact
 from services.messaging import domain as messaging
@@ -71,6 +72,7 @@ _ROWS = (
         evolve=failures.evolve_login_failures,
         tail_only=True,
     ),
+    AggregateKind(subject=subjects.data_export, initial=data_export.DataExports(), evolve=data_export.evolve),
     AggregateKind(subject=subjects.session, initial=session.Session(), evolve=session.evolve, tail_only=True),
     AggregateKind(subject=subjects.alerts, initial=alerts.Alerts(), evolve=alerts.evolve_alerts, tail_only=True),
     AggregateKind(subject=subjects.profile, initial=profile.Profile(), evolve=profile.evolve),

@@ -79,6 +79,18 @@ class Auth(auth.AuthServiceBase):
     async def end_totp(self, message: auth.EndTotpRequest) -> auth.EndTotpResponse:
         return await self.script.play("end_totp", message, auth.EndTotpResponse)
 
+    async def request_data_export(self, message: auth.RequestDataExportRequest) -> auth.RequestDataExportResponse:
+        return await self.script.play("request_data_export", message, auth.RequestDataExportResponse)
+
+    async def list_data_exports(self, message: auth.ListDataExportsRequest) -> auth.ListDataExportsResponse:
+        return await self.script.play("list_data_exports", message, auth.ListDataExportsResponse)
+
+    async def open_data_export(self, message: auth.OpenDataExportRequest) -> auth.OpenDataExportResponse:
+        return await self.script.play("open_data_export", message, auth.OpenDataExportResponse)
+
+    async def read_data_export(self, message: auth.ReadDataExportRequest) -> auth.ReadDataExportResponse:
+        return await self.script.play("read_data_export", message, auth.ReadDataExportResponse)
+
     async def list_failed_logins(self, message: auth.ListFailedLoginsRequest) -> auth.ListFailedLoginsResponse:
         return await self.script.play("list_failed_logins", message, auth.ListFailedLoginsResponse)
 
@@ -113,6 +125,9 @@ class Profile(profile.ProfileServiceBase):
     async def get_own_profile(self, message: profile.GetOwnProfileRequest) -> profile.GetOwnProfileResponse:
         return await self.script.play("get_own_profile", message, profile.GetOwnProfileResponse)
 
+    async def get_profile(self, message: profile.GetProfileRequest) -> profile.GetProfileResponse:
+        return await self.script.play("get_profile", message, profile.GetProfileResponse)
+
     async def find_hidden(self, message: profile.FindHiddenRequest) -> profile.FindHiddenResponse:
         if "find_hidden" not in self.script.answers:
             # Asked for everybody who connects.
@@ -144,6 +159,9 @@ class Contact(contact.ContactServiceBase):
 
     async def report_user(self, message: contact.ReportUserRequest) -> contact.ReportUserResponse:
         return await self.script.play("report_user", message, contact.ReportUserResponse)
+
+    async def list_filed_reports(self, message: contact.ListFiledReportsRequest) -> contact.ListFiledReportsResponse:
+        return await self.script.play("list_filed_reports", message, contact.ListFiledReportsResponse)
 
     async def block_user(self, message: contact.BlockUserRequest) -> contact.BlockUserResponse:
         return await self.script.play("block_user", message, contact.BlockUserResponse)

@@ -2,11 +2,19 @@
 
 from dataclasses import dataclass, field
 
+import httpx
 import msgspec
 import pytest
 from grpclib import GRPCError, Status
 
-from contracts.errors import DeadlineExceeded, ReadModelBehind
+from contracts.errors import (
+    DataExportExpired,
+    DataExportNotFound,
+    DataExportNotMade,
+    DeadlineExceeded,
+    ReadModelBehind,
+    Unavailable,
+)
 from contracts.positions import Position
 from contracts.rpc.vestnik.auth import v1 as auth
 from contracts.rpc.vestnik.contact import v1 as contact
@@ -190,6 +198,42 @@ CASES = {
         TOKENS_JSON,
         body={"refresh_token": "r"},
         public=True,
+    ),
+    "data export requested": Case(
+        "POST",
+        "/v1/users/me/exports",
+        {"request_data_export": auth.RequestDataExportResponse(export_id=PEER, position=WROTE)},
+        202,
+        {"export_id": PEER},
+    ),
+    "data exports": Case(
+        "GET",
+        "/v1/users/me/exports",
+        {
+            "list_data_exports": auth.ListDataExportsResponse(
+                exports=[
+                    auth.DataExport(export_id=PEER, state="ready", requested_at=AT, expires_at=AT, size=3, parts=1),
+                    auth.DataExport(export_id=OTHER, state="failed", requested_at=AT),
+                ],
+                position=WROTE,
+            )
+        },
+        200,
+        page(
+            {"export_id": PEER, "state": "ready", "requested_at": SHOWN, "expires_at": SHOWN, "size": 3},
+            {"export_id": OTHER, "state": "failed", "requested_at": SHOWN},
+        ),
+    ),
+    "data export being made": Case(
+        "GET",
+        f"/v1/users/me/exports/{PEER}",
+        {
+            "open_data_export": auth.OpenDataExportResponse(
+                export=auth.DataExport(export_id=PEER, state="making", requested_at=AT), position=WROTE
+            )
+        },
+        202,
+        {"export_id": PEER, "state": "making", "requested_at": SHOWN},
     ),
     "sessions": Case(
         "GET",
@@ -576,3 +620,66 @@ async def test_a_profile_is_patched_if_the_tag_still_holds(media_type: str, stag
     request = stage.script.asked[-1][1]
     assert isinstance(request, profile.UpdateProfileRequest)
     assert request.if_match == ["e0", "e1"]
+
+
+READY = auth.OpenDataExportResponse(
+    export=auth.DataExport(export_id=PEER, state="ready", requested_at=AT, expires_at=AT, size=5, parts=2)
+)
+
+
+async def test_a_copy_of_ones_data_is_an_attachment_that_nothing_caches(stage: Stage) -> None:
+    parts = iter([b"abc", b"de"])
+
+    async def read() -> auth.ReadDataExportResponse:
+        return auth.ReadDataExportResponse(content=next(parts))
+
+    stage.script.answers = {"open_data_export": READY, "read_data_export": read}
+    answer = await stage.client.get(f"/v1/users/me/exports/{PEER}", headers=stage.signed_in)
+    assert (answer.status_code, answer.content) == (200, b"abcde")
+    assert {
+        name: answer.headers.get(name)
+        for name in ("content-type", "content-length", "content-disposition", "cache-control", "x-content-type-options")
+    } == {
+        "content-type": "application/zip",
+        "content-length": "5",
+        "content-disposition": 'attachment; filename="vestnik-2026-01-01.zip"',
+        "cache-control": "no-store",
+        "x-content-type-options": "nosniff",
+    }
+    assert [asked.part for _, asked, _ in stage.script.asked if isinstance(asked, auth.ReadDataExportRequest)] == [0, 1]
+    opened = next(asked for _, asked, _ in stage.script.asked if isinstance(asked, auth.OpenDataExportRequest))
+    assert (opened.user_id, opened.session_id) == (stage.user_id, stage.session_id)
+
+
+@pytest.mark.parametrize(
+    ("error", "status", "code"),
+    [
+        (DataExportExpired(), 410, "data_export_expired"),
+        (DataExportNotMade(), 410, "data_export_failed"),
+        (DataExportNotFound(), 404, "data_export_not_found"),
+    ],
+)
+async def test_a_copy_that_cannot_be_downloaded_says_why(
+    stage: Stage, error: Exception, status: int, code: str
+) -> None:
+    stage.script.answers = {"open_data_export": error}
+    answer = await stage.client.get(f"/v1/users/me/exports/{PEER}", headers=stage.signed_in)
+    assert (answer.status_code, answer.json()["code"]) == (status, code)
+
+
+async def test_a_store_that_does_not_answer_is_503_before_a_download_begins_and_breaks_it_off_later(
+    stage: Stage,
+) -> None:
+    stage.script.answers = {"open_data_export": READY, "read_data_export": Unavailable(retry_after=2)}
+    answer = await stage.client.get(f"/v1/users/me/exports/{PEER}", headers=stage.signed_in)
+    assert (answer.status_code, answer.json()["code"]) == (503, "unavailable")
+    parts = iter([b"abc"])
+
+    async def read() -> auth.ReadDataExportResponse:
+        for content in parts:
+            return auth.ReadDataExportResponse(content=content)
+        raise Unavailable(retry_after=2)
+
+    stage.script.answers["read_data_export"] = read
+    with pytest.raises(httpx.TransportError):
+        await stage.client.get(f"/v1/users/me/exports/{PEER}", headers=stage.signed_in)

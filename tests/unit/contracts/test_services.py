@@ -52,6 +52,7 @@ def test_a_method_without_a_row_is_served_to_nobody() -> None:
 
 
 def test_a_service_depends_on_those_whose_methods_it_may_call() -> None:
+    assert dependencies("auth") == ("session", "profile", "contact", "messaging")
     assert dependencies("messaging") == ("auth", "contact")
     assert dependencies("operator") == ("auth", "session", "contact")
     assert dependencies("contact") == ("auth", "messaging")

@@ -13,6 +13,7 @@ __all__ = (
     "ClientEvent",
     "ContactServiceBase",
     "ContactServiceStub",
+    "FiledReport",
     "Friend",
     "FriendState",
     "GetFriendsRequest",
@@ -22,6 +23,8 @@ __all__ = (
     "IsFriendResponse",
     "ListBlockedRequest",
     "ListBlockedResponse",
+    "ListFiledReportsRequest",
+    "ListFiledReportsResponse",
     "ListReportsRequest",
     "Relation",
     "RemoveFriendRequest",
@@ -294,6 +297,39 @@ default_message_pool.register_message("vestnik.contact.v1", "ClientEvent", Clien
 
 
 @dataclass(eq=False, repr=False)
+class FiledReport(betterproto2.Message):
+    @betterproto2.staticproperty
+    @staticmethod
+    def DESCRIPTOR() -> Descriptor:
+        return VESTNIK_CONTACT_V1_CONTACT_PROTO_DESCRIPTOR.message_types_by_name[
+            "FiledReport"
+        ]
+
+    report_id: "str" = betterproto2.field(1, betterproto2.TYPE_STRING)
+
+    user_id: "str" = betterproto2.field(2, betterproto2.TYPE_STRING)
+    """
+    The reported user.
+    """
+
+    reason: "str" = betterproto2.field(3, betterproto2.TYPE_STRING)
+
+    comment: "str" = betterproto2.field(4, betterproto2.TYPE_STRING)
+    """
+    Empty once the report's texts have expired, like the messages.
+    """
+
+    message_ids: "list[str]" = betterproto2.field(
+        5, betterproto2.TYPE_STRING, repeated=True
+    )
+
+    filed_at: "int" = betterproto2.field(6, betterproto2.TYPE_INT64)
+
+
+default_message_pool.register_message("vestnik.contact.v1", "FiledReport", FiledReport)
+
+
+@dataclass(eq=False, repr=False)
 class Friend(betterproto2.Message):
     @betterproto2.staticproperty
     @staticmethod
@@ -479,6 +515,51 @@ class ListBlockedResponse(betterproto2.Message):
 
 default_message_pool.register_message(
     "vestnik.contact.v1", "ListBlockedResponse", ListBlockedResponse
+)
+
+
+@dataclass(eq=False, repr=False)
+class ListFiledReportsRequest(betterproto2.Message):
+    @betterproto2.staticproperty
+    @staticmethod
+    def DESCRIPTOR() -> Descriptor:
+        return VESTNIK_CONTACT_V1_CONTACT_PROTO_DESCRIPTOR.message_types_by_name[
+            "ListFiledReportsRequest"
+        ]
+
+    user_id: "str" = betterproto2.field(1, betterproto2.TYPE_STRING)
+
+    limit: "int" = betterproto2.field(2, betterproto2.TYPE_INT32)
+
+    cursor: "str" = betterproto2.field(3, betterproto2.TYPE_STRING)
+
+
+default_message_pool.register_message(
+    "vestnik.contact.v1", "ListFiledReportsRequest", ListFiledReportsRequest
+)
+
+
+@dataclass(eq=False, repr=False)
+class ListFiledReportsResponse(betterproto2.Message):
+    @betterproto2.staticproperty
+    @staticmethod
+    def DESCRIPTOR() -> Descriptor:
+        return VESTNIK_CONTACT_V1_CONTACT_PROTO_DESCRIPTOR.message_types_by_name[
+            "ListFiledReportsResponse"
+        ]
+
+    reports: "list[FiledReport]" = betterproto2.field(
+        1, betterproto2.TYPE_MESSAGE, repeated=True
+    )
+
+    next: "str" = betterproto2.field(2, betterproto2.TYPE_STRING)
+    """
+    Empty on the last page.
+    """
+
+
+default_message_pool.register_message(
+    "vestnik.contact.v1", "ListFiledReportsResponse", ListFiledReportsResponse
 )
 
 
@@ -857,6 +938,27 @@ class ContactServiceStub(betterproto2_grpclib.ServiceStub):
             metadata=metadata,
         )
 
+    async def list_filed_reports(
+        self,
+        message: "ListFiledReportsRequest",
+        *,
+        timeout: "float | None" = None,
+        deadline: "Deadline | None" = None,
+        metadata: "MetadataLike | None" = None,
+    ) -> "ListFiledReportsResponse":
+        """
+        The user's own reports, latest first.
+        """
+
+        return await self._unary_unary(
+            "/vestnik.contact.v1.ContactService/ListFiledReports",
+            message,
+            ListFiledReportsResponse,
+            timeout=timeout,
+            deadline=deadline,
+            metadata=metadata,
+        )
+
     async def list_reports(
         self,
         message: "ListReportsRequest",
@@ -941,7 +1043,7 @@ class ContactServiceStub(betterproto2_grpclib.ServiceStub):
 
 
 VESTNIK_CONTACT_V1_CONTACT_PROTO_DESCRIPTOR = default_google_proto_descriptor_pool.AddSerializedFile(
-    b'\n vestnik/contact/v1/contact.proto\x12\x12vestnik.contact.v1"H\n\x10AddFriendRequest\x12\x17\n\x07user_id\x18\x01 \x01(\tR\x06userId\x12\x1b\n\tfriend_id\x18\x02 \x01(\tR\x08friendId"\x80\x01\n\x11AddFriendResponse\x125\n\x05state\x18\x01 \x01(\x0e2\x1f.vestnik.contact.v1.FriendStateR\x05state\x12\x18\n\x07created\x18\x02 \x01(\x08R\x07created\x12\x1a\n\x08position\x18\x03 \x01(\tR\x08position"K\n\x13RemoveFriendRequest\x12\x17\n\x07user_id\x18\x01 \x01(\tR\x06userId\x12\x1b\n\tfriend_id\x18\x02 \x01(\tR\x08friendId"2\n\x14RemoveFriendResponse\x12\x1a\n\x08position\x18\x01 \x01(\tR\x08position"\x91\x01\n\x11GetFriendsRequest\x12\x17\n\x07user_id\x18\x01 \x01(\tR\x06userId\x125\n\x05state\x18\x02 \x01(\x0e2\x1f.vestnik.contact.v1.FriendStateR\x05state\x12\x14\n\x05limit\x18\x03 \x01(\x05R\x05limit\x12\x16\n\x06cursor\x18\x04 \x01(\tR\x06cursor"n\n\x06Friend\x12\x17\n\x07user_id\x18\x01 \x01(\tR\x06userId\x125\n\x05state\x18\x02 \x01(\x0e2\x1f.vestnik.contact.v1.FriendStateR\x05state\x12\x14\n\x05since\x18\x03 \x01(\x03R\x05since"z\n\x12GetFriendsResponse\x124\n\x07friends\x18\x01 \x03(\x0b2\x1a.vestnik.contact.v1.FriendR\x07friends\x12\x12\n\x04next\x18\x02 \x01(\tR\x04next\x12\x1a\n\x08position\x18\x03 \x01(\tR\x08position"G\n\x0fIsFriendRequest\x12\x17\n\x07user_id\x18\x01 \x01(\tR\x06userId\x12\x1b\n\tfriend_id\x18\x02 \x01(\tR\x08friendId"\x81\x01\n\x10IsFriendResponse\x128\n\x08relation\x18\x01 \x01(\x0e2\x1c.vestnik.contact.v1.RelationR\x08relation\x12\x1a\n\x08position\x18\x02 \x01(\tR\x08position\x12\x17\n\x07read_at\x18\x03 \x01(\x04R\x06readAt"J\n\x10BlockUserRequest\x12\x17\n\x07user_id\x18\x01 \x01(\tR\x06userId\x12\x1d\n\nblocked_id\x18\x02 \x01(\tR\tblockedId"/\n\x11BlockUserResponse\x12\x1a\n\x08position\x18\x01 \x01(\tR\x08position"L\n\x12UnblockUserRequest\x12\x17\n\x07user_id\x18\x01 \x01(\tR\x06userId\x12\x1d\n\nblocked_id\x18\x02 \x01(\tR\tblockedId"1\n\x13UnblockUserResponse\x12\x1a\n\x08position\x18\x01 \x01(\tR\x08position"[\n\x12ListBlockedRequest\x12\x17\n\x07user_id\x18\x01 \x01(\tR\x06userId\x12\x14\n\x05limit\x18\x02 \x01(\x05R\x05limit\x12\x16\n\x06cursor\x18\x03 \x01(\tR\x06cursor"<\n\x0bBlockedUser\x12\x17\n\x07user_id\x18\x01 \x01(\tR\x06userId\x12\x14\n\x05since\x18\x02 \x01(\x03R\x05since"\x80\x01\n\x13ListBlockedResponse\x129\n\x07blocked\x18\x01 \x03(\x0b2\x1f.vestnik.contact.v1.BlockedUserR\x07blocked\x12\x12\n\x04next\x18\x02 \x01(\tR\x04next\x12\x1a\n\x08position\x18\x03 \x01(\tR\x08position"\xa0\x01\n\x11ReportUserRequest\x12\x17\n\x07user_id\x18\x01 \x01(\tR\x06userId\x12\x1f\n\x0breported_id\x18\x02 \x01(\tR\nreportedId\x12\x1f\n\x0bmessage_ids\x18\x03 \x03(\tR\nmessageIds\x12\x16\n\x06reason\x18\x04 \x01(\tR\x06reason\x12\x18\n\x07comment\x18\x05 \x01(\tR\x07comment"1\n\x12ReportUserResponse\x12\x1b\n\treport_id\x18\x01 \x01(\tR\x08reportId"}\n\x12ListReportsRequest\x12\x1f\n\x0boperator_id\x18\x01 \x01(\tR\noperatorId\x12\x18\n\x07settled\x18\x02 \x01(\x08R\x07settled\x12\x14\n\x05limit\x18\x03 \x01(\rR\x05limit\x12\x16\n\x06cursor\x18\x04 \x01(\tR\x06cursor"l\n\x10GetReportRequest\x12\x1f\n\x0boperator_id\x18\x01 \x01(\tR\noperatorId\x12\x1a\n\x08operator\x18\x02 \x01(\tR\x08operator\x12\x1b\n\treport_id\x18\x03 \x01(\tR\x08reportId"\x9d\x01\n\x13SettleReportRequest\x12\x1f\n\x0boperator_id\x18\x01 \x01(\tR\noperatorId\x12\x1a\n\x08operator\x18\x02 \x01(\tR\x08operator\x12\x1b\n\treport_id\x18\x03 \x01(\tR\x08reportId\x12\x18\n\x07outcome\x18\x04 \x01(\tR\x07outcome\x12\x12\n\x04note\x18\x05 \x01(\tR\x04note"\x16\n\x14SettleReportResponse"$\n\x0eReportDocument\x12\x12\n\x04json\x18\x01 \x01(\x0cR\x04json"V\n\x0fBackfillRequest\x12\x17\n\x07user_id\x18\x01 \x01(\tR\x06userId\x12\x14\n\x05after\x18\x02 \x01(\x04R\x05after\x12\x14\n\x05limit\x18\x03 \x01(\x05R\x05limit"Q\n\x0bClientEvent\x12\x12\n\x04type\x18\x01 \x01(\tR\x04type\x12\x1a\n\x08sequence\x18\x02 \x01(\x04R\x08sequence\x12\x12\n\x04data\x18\x03 \x01(\x0cR\x04data*z\n\x0bFriendState\x12\x1a\n\x18FRIEND_STATE_UNSPECIFIED\x12\x19\n\x15FRIEND_STATE_ACCEPTED\x10\x01\x12\x19\n\x15FRIEND_STATE_INCOMING\x10\x02\x12\x19\n\x15FRIEND_STATE_OUTGOING\x10\x03*m\n\x08Relation\x12\x16\n\x14RELATION_UNSPECIFIED\x12\x14\n\x10RELATION_FRIENDS\x10\x01\x12\x18\n\x14RELATION_NOT_FRIENDS\x10\x02\x12\x19\n\x15RELATION_UNKNOWN_USER\x10\x032\xe1\x08\n\x0eContactService\x12X\n\tAddFriend\x12$.vestnik.contact.v1.AddFriendRequest\x1a%.vestnik.contact.v1.AddFriendResponse\x12a\n\x0cRemoveFriend\x12\'.vestnik.contact.v1.RemoveFriendRequest\x1a(.vestnik.contact.v1.RemoveFriendResponse\x12[\n\nGetFriends\x12%.vestnik.contact.v1.GetFriendsRequest\x1a&.vestnik.contact.v1.GetFriendsResponse\x12U\n\x08IsFriend\x12#.vestnik.contact.v1.IsFriendRequest\x1a$.vestnik.contact.v1.IsFriendResponse\x12X\n\tBlockUser\x12$.vestnik.contact.v1.BlockUserRequest\x1a%.vestnik.contact.v1.BlockUserResponse\x12^\n\x0bUnblockUser\x12&.vestnik.contact.v1.UnblockUserRequest\x1a\'.vestnik.contact.v1.UnblockUserResponse\x12^\n\x0bListBlocked\x12&.vestnik.contact.v1.ListBlockedRequest\x1a\'.vestnik.contact.v1.ListBlockedResponse\x12[\n\nReportUser\x12%.vestnik.contact.v1.ReportUserRequest\x1a&.vestnik.contact.v1.ReportUserResponse\x12Y\n\x0bListReports\x12&.vestnik.contact.v1.ListReportsRequest\x1a".vestnik.contact.v1.ReportDocument\x12U\n\tGetReport\x12$.vestnik.contact.v1.GetReportRequest\x1a".vestnik.contact.v1.ReportDocument\x12a\n\x0cSettleReport\x12\'.vestnik.contact.v1.SettleReportRequest\x1a(.vestnik.contact.v1.SettleReportResponse\x12R\n\x08Backfill\x12#.vestnik.contact.v1.BackfillRequest\x1a\x1f.vestnik.contact.v1.ClientEvent0\x01b\x06proto3'
+    b'\n vestnik/contact/v1/contact.proto\x12\x12vestnik.contact.v1"H\n\x10AddFriendRequest\x12\x17\n\x07user_id\x18\x01 \x01(\tR\x06userId\x12\x1b\n\tfriend_id\x18\x02 \x01(\tR\x08friendId"\x80\x01\n\x11AddFriendResponse\x125\n\x05state\x18\x01 \x01(\x0e2\x1f.vestnik.contact.v1.FriendStateR\x05state\x12\x18\n\x07created\x18\x02 \x01(\x08R\x07created\x12\x1a\n\x08position\x18\x03 \x01(\tR\x08position"K\n\x13RemoveFriendRequest\x12\x17\n\x07user_id\x18\x01 \x01(\tR\x06userId\x12\x1b\n\tfriend_id\x18\x02 \x01(\tR\x08friendId"2\n\x14RemoveFriendResponse\x12\x1a\n\x08position\x18\x01 \x01(\tR\x08position"\x91\x01\n\x11GetFriendsRequest\x12\x17\n\x07user_id\x18\x01 \x01(\tR\x06userId\x125\n\x05state\x18\x02 \x01(\x0e2\x1f.vestnik.contact.v1.FriendStateR\x05state\x12\x14\n\x05limit\x18\x03 \x01(\x05R\x05limit\x12\x16\n\x06cursor\x18\x04 \x01(\tR\x06cursor"n\n\x06Friend\x12\x17\n\x07user_id\x18\x01 \x01(\tR\x06userId\x125\n\x05state\x18\x02 \x01(\x0e2\x1f.vestnik.contact.v1.FriendStateR\x05state\x12\x14\n\x05since\x18\x03 \x01(\x03R\x05since"z\n\x12GetFriendsResponse\x124\n\x07friends\x18\x01 \x03(\x0b2\x1a.vestnik.contact.v1.FriendR\x07friends\x12\x12\n\x04next\x18\x02 \x01(\tR\x04next\x12\x1a\n\x08position\x18\x03 \x01(\tR\x08position"G\n\x0fIsFriendRequest\x12\x17\n\x07user_id\x18\x01 \x01(\tR\x06userId\x12\x1b\n\tfriend_id\x18\x02 \x01(\tR\x08friendId"\x81\x01\n\x10IsFriendResponse\x128\n\x08relation\x18\x01 \x01(\x0e2\x1c.vestnik.contact.v1.RelationR\x08relation\x12\x1a\n\x08position\x18\x02 \x01(\tR\x08position\x12\x17\n\x07read_at\x18\x03 \x01(\x04R\x06readAt"J\n\x10BlockUserRequest\x12\x17\n\x07user_id\x18\x01 \x01(\tR\x06userId\x12\x1d\n\nblocked_id\x18\x02 \x01(\tR\tblockedId"/\n\x11BlockUserResponse\x12\x1a\n\x08position\x18\x01 \x01(\tR\x08position"L\n\x12UnblockUserRequest\x12\x17\n\x07user_id\x18\x01 \x01(\tR\x06userId\x12\x1d\n\nblocked_id\x18\x02 \x01(\tR\tblockedId"1\n\x13UnblockUserResponse\x12\x1a\n\x08position\x18\x01 \x01(\tR\x08position"[\n\x12ListBlockedRequest\x12\x17\n\x07user_id\x18\x01 \x01(\tR\x06userId\x12\x14\n\x05limit\x18\x02 \x01(\x05R\x05limit\x12\x16\n\x06cursor\x18\x03 \x01(\tR\x06cursor"<\n\x0bBlockedUser\x12\x17\n\x07user_id\x18\x01 \x01(\tR\x06userId\x12\x14\n\x05since\x18\x02 \x01(\x03R\x05since"\x80\x01\n\x13ListBlockedResponse\x129\n\x07blocked\x18\x01 \x03(\x0b2\x1f.vestnik.contact.v1.BlockedUserR\x07blocked\x12\x12\n\x04next\x18\x02 \x01(\tR\x04next\x12\x1a\n\x08position\x18\x03 \x01(\tR\x08position"\xa0\x01\n\x11ReportUserRequest\x12\x17\n\x07user_id\x18\x01 \x01(\tR\x06userId\x12\x1f\n\x0breported_id\x18\x02 \x01(\tR\nreportedId\x12\x1f\n\x0bmessage_ids\x18\x03 \x03(\tR\nmessageIds\x12\x16\n\x06reason\x18\x04 \x01(\tR\x06reason\x12\x18\n\x07comment\x18\x05 \x01(\tR\x07comment"1\n\x12ReportUserResponse\x12\x1b\n\treport_id\x18\x01 \x01(\tR\x08reportId"`\n\x17ListFiledReportsRequest\x12\x17\n\x07user_id\x18\x01 \x01(\tR\x06userId\x12\x14\n\x05limit\x18\x02 \x01(\x05R\x05limit\x12\x16\n\x06cursor\x18\x03 \x01(\tR\x06cursor"\xb1\x01\n\x0bFiledReport\x12\x1b\n\treport_id\x18\x01 \x01(\tR\x08reportId\x12\x17\n\x07user_id\x18\x02 \x01(\tR\x06userId\x12\x16\n\x06reason\x18\x03 \x01(\tR\x06reason\x12\x18\n\x07comment\x18\x04 \x01(\tR\x07comment\x12\x1f\n\x0bmessage_ids\x18\x05 \x03(\tR\nmessageIds\x12\x19\n\x08filed_at\x18\x06 \x01(\x03R\x07filedAt"i\n\x18ListFiledReportsResponse\x129\n\x07reports\x18\x01 \x03(\x0b2\x1f.vestnik.contact.v1.FiledReportR\x07reports\x12\x12\n\x04next\x18\x02 \x01(\tR\x04next"}\n\x12ListReportsRequest\x12\x1f\n\x0boperator_id\x18\x01 \x01(\tR\noperatorId\x12\x18\n\x07settled\x18\x02 \x01(\x08R\x07settled\x12\x14\n\x05limit\x18\x03 \x01(\rR\x05limit\x12\x16\n\x06cursor\x18\x04 \x01(\tR\x06cursor"l\n\x10GetReportRequest\x12\x1f\n\x0boperator_id\x18\x01 \x01(\tR\noperatorId\x12\x1a\n\x08operator\x18\x02 \x01(\tR\x08operator\x12\x1b\n\treport_id\x18\x03 \x01(\tR\x08reportId"\x9d\x01\n\x13SettleReportRequest\x12\x1f\n\x0boperator_id\x18\x01 \x01(\tR\noperatorId\x12\x1a\n\x08operator\x18\x02 \x01(\tR\x08operator\x12\x1b\n\treport_id\x18\x03 \x01(\tR\x08reportId\x12\x18\n\x07outcome\x18\x04 \x01(\tR\x07outcome\x12\x12\n\x04note\x18\x05 \x01(\tR\x04note"\x16\n\x14SettleReportResponse"$\n\x0eReportDocument\x12\x12\n\x04json\x18\x01 \x01(\x0cR\x04json"V\n\x0fBackfillRequest\x12\x17\n\x07user_id\x18\x01 \x01(\tR\x06userId\x12\x14\n\x05after\x18\x02 \x01(\x04R\x05after\x12\x14\n\x05limit\x18\x03 \x01(\x05R\x05limit"Q\n\x0bClientEvent\x12\x12\n\x04type\x18\x01 \x01(\tR\x04type\x12\x1a\n\x08sequence\x18\x02 \x01(\x04R\x08sequence\x12\x12\n\x04data\x18\x03 \x01(\x0cR\x04data*z\n\x0bFriendState\x12\x1a\n\x18FRIEND_STATE_UNSPECIFIED\x12\x19\n\x15FRIEND_STATE_ACCEPTED\x10\x01\x12\x19\n\x15FRIEND_STATE_INCOMING\x10\x02\x12\x19\n\x15FRIEND_STATE_OUTGOING\x10\x03*m\n\x08Relation\x12\x16\n\x14RELATION_UNSPECIFIED\x12\x14\n\x10RELATION_FRIENDS\x10\x01\x12\x18\n\x14RELATION_NOT_FRIENDS\x10\x02\x12\x19\n\x15RELATION_UNKNOWN_USER\x10\x032\xd0\t\n\x0eContactService\x12X\n\tAddFriend\x12$.vestnik.contact.v1.AddFriendRequest\x1a%.vestnik.contact.v1.AddFriendResponse\x12a\n\x0cRemoveFriend\x12\'.vestnik.contact.v1.RemoveFriendRequest\x1a(.vestnik.contact.v1.RemoveFriendResponse\x12[\n\nGetFriends\x12%.vestnik.contact.v1.GetFriendsRequest\x1a&.vestnik.contact.v1.GetFriendsResponse\x12U\n\x08IsFriend\x12#.vestnik.contact.v1.IsFriendRequest\x1a$.vestnik.contact.v1.IsFriendResponse\x12X\n\tBlockUser\x12$.vestnik.contact.v1.BlockUserRequest\x1a%.vestnik.contact.v1.BlockUserResponse\x12^\n\x0bUnblockUser\x12&.vestnik.contact.v1.UnblockUserRequest\x1a\'.vestnik.contact.v1.UnblockUserResponse\x12^\n\x0bListBlocked\x12&.vestnik.contact.v1.ListBlockedRequest\x1a\'.vestnik.contact.v1.ListBlockedResponse\x12[\n\nReportUser\x12%.vestnik.contact.v1.ReportUserRequest\x1a&.vestnik.contact.v1.ReportUserResponse\x12m\n\x10ListFiledReports\x12+.vestnik.contact.v1.ListFiledReportsRequest\x1a,.vestnik.contact.v1.ListFiledReportsResponse\x12Y\n\x0bListReports\x12&.vestnik.contact.v1.ListReportsRequest\x1a".vestnik.contact.v1.ReportDocument\x12U\n\tGetReport\x12$.vestnik.contact.v1.GetReportRequest\x1a".vestnik.contact.v1.ReportDocument\x12a\n\x0cSettleReport\x12\'.vestnik.contact.v1.SettleReportRequest\x1a(.vestnik.contact.v1.SettleReportResponse\x12R\n\x08Backfill\x12#.vestnik.contact.v1.BackfillRequest\x1a\x1f.vestnik.contact.v1.ClientEvent0\x01b\x06proto3'
 )
 
 
@@ -995,6 +1097,15 @@ class ContactServiceBase(betterproto2_grpclib.ServiceBase):
     async def report_user(self, message: "ReportUserRequest") -> "ReportUserResponse":
         """
         Reports a user, or messages of the conversation with that user, to the operators.
+        """
+
+        raise grpclib.GRPCError(grpclib.const.Status.UNIMPLEMENTED)
+
+    async def list_filed_reports(
+        self, message: "ListFiledReportsRequest"
+    ) -> "ListFiledReportsResponse":
+        """
+        The user's own reports, latest first.
         """
 
         raise grpclib.GRPCError(grpclib.const.Status.UNIMPLEMENTED)
@@ -1093,6 +1204,15 @@ class ContactServiceBase(betterproto2_grpclib.ServiceBase):
         response = await self.report_user(request)
         await stream.send_message(response)
 
+    async def __rpc_list_filed_reports(
+        self,
+        stream: "grpclib.server.Stream[ListFiledReportsRequest, ListFiledReportsResponse]",
+    ) -> None:
+        request = await stream.recv_message()
+        assert request is not None
+        response = await self.list_filed_reports(request)
+        await stream.send_message(response)
+
     async def __rpc_list_reports(
         self, stream: "grpclib.server.Stream[ListReportsRequest, ReportDocument]"
     ) -> None:
@@ -1177,6 +1297,12 @@ class ContactServiceBase(betterproto2_grpclib.ServiceBase):
                 grpclib.const.Cardinality.UNARY_UNARY,
                 ReportUserRequest,
                 ReportUserResponse,
+            ),
+            "/vestnik.contact.v1.ContactService/ListFiledReports": grpclib.const.Handler(
+                self.__rpc_list_filed_reports,
+                grpclib.const.Cardinality.UNARY_UNARY,
+                ListFiledReportsRequest,
+                ListFiledReportsResponse,
             ),
             "/vestnik.contact.v1.ContactService/ListReports": grpclib.const.Handler(
                 self.__rpc_list_reports,

@@ -5,6 +5,7 @@ from datetime import UTC, datetime
 import pytest
 
 from contracts.envelope import Recorded
+from contracts.events.data_export import DataExportMade, DataExportRequested
 from contracts.events.event import Event
 from contracts.events.second_factor import SecondFactorState, TotpConfirmed, TotpRemoved, TotpUsed
 from contracts.events.session import AccountAlerted, SessionCreated, SessionRefreshed, SessionRevoked
@@ -48,6 +49,11 @@ CASES: list[tuple[Event, Cause | None]] = [
         SessionRevoked(user_id=ANNA, reason="refresh_token_reused"),
         Cause(kind="refresh_token_reused", user_id=ANNA, session_id=OF),
     ),
+    (
+        DataExportRequested(export_id="one", session_id="here"),
+        Cause(kind="data_export", user_id=OF, session_id="here"),
+    ),
+    (DataExportMade(export_id="one", file_id="file", parts=1, size=1), None),
     (AccountAlerted(user_id=ANNA, kind="new_device", about="id"), None),
     (CredentialSet(password_hash=""), None),
     (CredentialRehashed(password_hash="", generation=2), None),

@@ -32,6 +32,12 @@ ROUTES: dict[str, tuple[set[int], set[str]]] = {
     "POST /v1/users/verify-email/not-me": ({204}, {"token_expired", "invalid_token"}),
     "POST /v1/users/resend-verification": ({202}, set()),
     "GET /v1/users/me": ({200}, set()),
+    "POST /v1/users/me/exports": ({202}, set()),
+    "GET /v1/users/me/exports": ({200}, set()),
+    "GET /v1/users/me/exports/{export_id}": (
+        {200, 202},
+        {"data_export_not_found", "data_export_expired", "data_export_failed"},
+    ),
     "PUT /v1/users/me/email": ({202}, {"invalid_credentials"}),
     "POST /v1/users/undo-email-change": ({204}, {"token_expired", "invalid_token"}),
     "PUT /v1/users/me/password": ({204}, {"invalid_credentials"}),

@@ -216,6 +216,7 @@ export default {
   not_me_hint: "If somebody else did what the mail says, log out all devices and set a new password now. Until then nobody can log in, not even with the right password. If the e-mail address of the account was changed since the mail, the account gets the earlier one back.",
   not_me_title: "Was this not you?",
   not_me_yes: "It was not me: log out all devices",
+  notification_data_export: "A copy of all your data was requested.",
   notification_email_changed: "The e-mail address of your account was changed.",
   notification_friend_accepted: "{name} accepted your request",
   notification_friend_expired: "{name} has not answered: your friend request is cancelled",

@@ -1,0 +1,56 @@
+"""The ZIP file that is written as a stream."""
+
+import io
+import zipfile
+from datetime import UTC, datetime
+
+import pytest
+
+from services.auth.data_export.archive import Archive
+from services.auth.data_export.store import PART_BYTES, FileStore, FileWriter, TooLarge
+
+AT = datetime(2026, 12, 1, 12, 30, 10, tzinfo=UTC)
+
+
+class Parts(FileStore):
+    """Keeps the parts in memory."""
+
+    def __init__(self, most_bytes: int = 64 * 1024**2) -> None:
+        self.most_bytes = most_bytes
+        self.parts: list[bytes] = []
+
+    async def write(self, user_id: str, file_id: str, part: int, content: bytes) -> None:
+        assert part == len(self.parts)
+        self.parts.append(content)
+
+
+def noise(size: int) -> bytes:
+    """Bytes that hardly get smaller."""
+    return b"".join(hash(("x", number)).to_bytes(8, "big", signed=True) for number in range(size // 8))
+
+
+async def test_entries_arrive_whole_in_parts_of_one_size() -> None:
+    parts = Parts()
+    writer = parts.new_file("anna")
+    archive = Archive(writer, AT)
+    entries = {"a.json": b"[]", "b/c.json": noise(3 * PART_BYTES), "ü.html": b"<p>" * 100_000}
+    for name, content in entries.items():
+        await archive.add(name, content)
+    assert len(parts.parts) >= 3
+    assert not writer.unstored >= PART_BYTES
+    await archive.finish()
+    assert {len(part) for part in parts.parts[:-1]} == {PART_BYTES}
+    assert (writer.parts, writer.size) == (len(parts.parts), sum(map(len, parts.parts)))
+    with zipfile.ZipFile(io.BytesIO(b"".join(parts.parts))) as made:
+        assert made.testzip() is None
+        assert {name: made.read(name) for name in made.namelist()} == entries
+        assert {entry.date_time for entry in made.infolist()} == {(2026, 12, 1, 12, 30, 10)}
+
+
+async def test_a_file_beyond_its_greatest_size_is_refused_and_can_be_abandoned() -> None:
+    parts = Parts(most_bytes=PART_BYTES)
+    archive = Archive(FileWriter(parts, "anna", "file"), AT)
+    with pytest.raises(TooLarge):
+        await archive.add("a", noise(2 * PART_BYTES))
+    archive.abandon()
+    assert sum(map(len, parts.parts)) <= PART_BYTES
