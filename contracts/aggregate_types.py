@@ -17,6 +17,7 @@ from contracts.events import (
     message,
     operator,
     profile,
+    projection,
     report,
     second_factor,
     session,
@@ -127,6 +128,7 @@ AGGREGATE_TYPES = (
     AggregateType(subjects.settings, (message.ConversationUpdated,)),
     AggregateType(subjects.notifications, (message.NotificationRead,)),
     AggregateType(subjects.dead_letter, (dead_letter.DeadLetterDiscarded,)),
+    AggregateType(subjects.projection_begin, (projection.ProjectionBegun,)),
     AggregateType(
         subjects.operator_action, (operator.OperatorActed, operator.OperatorActionEnded, operator.OperatorLooked)
     ),

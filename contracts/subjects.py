@@ -34,8 +34,11 @@ PUBLIC_FILTERS: dict[str, str] = {
     if service.stream and service.stream.public
 }
 
-# The part of the private stream OPERATOR that every service reads: the events that its read models skip.
+# The parts of the private stream OPERATOR that every service with read models reads: the events that its read models
+# skip, and where they begin.
 DEAD_LETTERS_FILTER = "vestnik.operator.dead_letter.>"
+PROJECTION_BEGINS_FILTER = "vestnik.operator.projection_begin.>"
+OPERATOR_FILTERS = (DEAD_LETTERS_FILTER, PROJECTION_BEGINS_FILTER)
 
 # Not an event stream, and not in STREAMS: gateways share their rate-limit counts through it. Nothing is projected from
 # it, and its loss loses no data.
@@ -266,6 +269,12 @@ def dead_letter(projection: str, version: int | str, stream: str, sequence: int 
     """Private: operators' decisions on an event that a version of a projection could not apply. Services that have
     read models read it too."""
     return f"vestnik.operator.dead_letter.{projection}.{version}.{stream}.{sequence}"
+
+
+def projection_begin(service: str, projection: str, version: int | str) -> str:
+    """Private: where a version of a projection begins; appended by the service that runs it, and read by all services
+    that have read models."""
+    return f"vestnik.operator.projection_begin.{service}.{projection}.{version}"
 
 
 def operator_action(action_id: str) -> str:

@@ -13,7 +13,7 @@ import msgspec
 from contracts.aggregate_types import AGGREGATE_TYPES, AggregateType
 from contracts.envelope import Envelope
 from contracts.events.event import Event
-from contracts.subjects import DEAD_LETTERS_FILTER, PUBLIC_FILTERS, STREAMS, all_of, passes
+from contracts.subjects import OPERATOR_FILTERS, PUBLIC_FILTERS, STREAMS, all_of, passes
 
 Json = dict[str, Any]
 
@@ -94,7 +94,7 @@ def _operations(channel: AggregateType) -> list[tuple[str, Json]]:
 def _readers(channel: AggregateType) -> str:
     if not channel.private:
         return "Each party with the permission"
-    shared = passes(channel.pattern, DEAD_LETTERS_FILTER)
+    shared = any(passes(channel.pattern, shared_filter) for shared_filter in OPERATOR_FILTERS)
     return f"{channel.owner}, and each service that keeps read models," if shared else f"{channel.owner} alone"
 
 

@@ -15,10 +15,10 @@ from contracts.durable_consumers import DURABLES, Durable, retries_of
 from contracts.services import GATEWAY, OPERATOR, SERVICES
 from contracts.subjects import (
     BUCKETS,
-    DEAD_LETTERS_FILTER,
     LIMITS,
     LIMITS_FILTER,
     LIVE_FILTER,
+    OPERATOR_FILTERS,
     PUBLIC_FILTERS,
     QUORUM,
     QUORUM_FILTER,
@@ -27,6 +27,7 @@ from contracts.subjects import (
     all_of,
     key_of,
     parked_by,
+    projection_begin,
     quorum_of,
     stream_of_bucket,
 )
@@ -121,8 +122,9 @@ def permissions_of(party: str) -> Rights:
         elif stream in PUBLIC_FILTERS:
             imports += _reading(stream, f"{_API}.CONSUMER.CREATE.{stream}.*.{PUBLIC_FILTERS[stream]}")
         elif party in SERVICES:
-            # The events that read models leave out, and nothing else of OPERATOR.
-            imports += _reading(stream, f"{_API}.CONSUMER.CREATE.{stream}.*.{DEAD_LETTERS_FILTER}")
+            # The events that read models leave out, where they begin, and nothing else of OPERATOR.
+            creating = [f"{_API}.CONSUMER.CREATE.{stream}.*.{shared}" for shared in OPERATOR_FILTERS]
+            imports += [*_reading(stream, *creating), projection_begin(party, "*", "*")]
     own_durables = [f"{durable.stream}.{durable.name}" for durable in DURABLES if durable.service == party]
     imports += [f"$JS.ACK.{durable}.>" for durable in own_durables]
     imports += [f"{_API}.CONSUMER.INFO.{durable}" for durable in own_durables]

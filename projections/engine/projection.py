@@ -8,9 +8,12 @@ import inspect
 import re
 import sys
 from collections.abc import Callable, Collection, Mapping, Sequence
+from datetime import datetime
 from typing import ClassVar, TypeVar
 
-from contracts.events.event import Event
+import msgspec
+
+from contracts.events.event import Event, Moment
 from contracts.services import OPERATOR, SERVICES
 from contracts.subjects import PUBLIC_FILTERS, STREAMS
 from projections.engine import definitions
@@ -22,6 +25,9 @@ Handler = Callable[..., None]
 Marked = TypeVar("Marked", bound=Callable[..., None])
 
 _EVENTS = "__handles__"
+# Where projections begin, and reactions too.
+FIRST = "first"
+NOW = "now"
 
 
 def handles(*events: type[Event], **lookups: Lookup) -> Callable[[Marked], Marked]:
@@ -48,6 +54,9 @@ class Projection:
             that the service may read: all of its own, the public ones of others, and for the operator's service every
             event of every stream. Handlers of different streams commute.
         service: the service whose processes run and may query it; by default the owner of the first stream.
+        begin: where the version begins when it is started for the first time: with the `first` event of its streams,
+            with those stored from `now` on, or with those that happened at a time in RFC 3339 or later. It is
+            determined once, as a sequence per stream from which every build begins (reading/begin.py).
         tables: `CREATE TABLE {friends} (…)`, indexes, views, functions and triggers; every table has a primary key.
         expires: tables whose rows have an end, each with the column of the time, such as `{"invitations": "ends_at"}`.
             Readers do not see a row from then on, and an event that happens then or later does not find it.
@@ -60,6 +69,7 @@ class Projection:
     version: ClassVar[int] = 1
     streams: ClassVar[Sequence[str] | Mapping[str, str | None]]
     service: ClassVar[str | None] = None
+    begin: ClassVar[str] = FIRST
     tables: ClassVar[str]
     expires: ClassVar[Mapping[str, str]] = {}
     rest_seconds: ClassVar[float] = 0.0
@@ -100,6 +110,24 @@ class Projection:
         return service
 
     @classmethod
+    def begin_moment(cls) -> datetime | None:
+        """The time at which it begins, if `begin` is one.
+
+        Raises:
+            ValueError: `begin` is none of `first`, `now` and a time with its zone.
+        """
+        if cls.begin in (FIRST, NOW):
+            return None
+        try:
+            moment: datetime = msgspec.convert(cls.begin, Moment)
+        except msgspec.ValidationError as error:
+            raise ValueError(
+                f'projection {cls.name}: begin must be "{FIRST}", "{NOW}" or a time with its zone, such as'
+                ' "2026-01-31T00:00:00Z"'
+            ) from error
+        return moment
+
+    @classmethod
     def check(cls) -> None:
         """Validates the attributes, as far as this needs no server.
 
@@ -107,6 +135,7 @@ class Projection:
             Exception: an attribute is invalid.
         """
         filters, tables = cls.filters(), cls.table_names()
+        cls.begin_moment()
         if not filters or not tables:
             raise ValueError(f"projection {cls.name}: a stream and a table are required")
         for definition in cls.definitions():

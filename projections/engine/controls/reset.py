@@ -1,4 +1,4 @@
-"""Begins a projection again from its first event, in place, for the command line and the operators' page.
+"""Begins a projection again where it begins, in place, for the command line and the operators' page.
 
 Both record the act first (`pause.py` shows how), and call `reset` with the URL of the projection's service.
 
@@ -18,6 +18,7 @@ from contracts.positions import Position
 from infra.operator_errors import OperatorError
 from projections.engine.dead_letters import discards
 from projections.engine.projection import Projection
+from projections.engine.reading import begin
 from projections.engine.rebuild import cutover
 from projections.engine.rebuild.catch_up import announce
 from projections.engine.rebuild.rebuild import RebuildUnderWay
@@ -72,6 +73,7 @@ async def reset(projection: type[Projection], nc: NATS, database_url: str) -> Re
     Raises:
         RebuildUnderWay: another process is building the projection.
         NothingToReset: it has no live build.
+        BadBegin, NotBegun: it has begun elsewhere than its class says, or not yet.
         ReadersBusy: nothing was changed.
         Unavailable: the database or NATS does not answer; it may have been reset.
     """
@@ -92,11 +94,12 @@ async def _reset(conn: Connection, nc: NATS, projection: type[Projection]) -> Re
     replaced = await cutover.live_build(conn, projection)
     if replaced is None:
         raise NothingToReset(projection)
+    after = await begin.required(nc, projection)
     for build in await builds.builds_of(conn, projection.name, projection.version):
         # Of an interrupted rebuild, which has applied some events.
         if build.state is BuildState.BUILDING:
             await cutover.drop_build(conn, projection, build)
-    empty = await cutover.start_build(conn, projection)
+    empty = await cutover.start_build(conn, projection, after=after)
     await tables.add_indexes(conn, projection, empty)
     position = Position()
 
@@ -115,7 +118,8 @@ async def _reset(conn: Connection, nc: NATS, projection: type[Projection]) -> Re
             raise ReadersBusy(projection, reader)
         await asyncio.sleep(_PAUSE_SECONDS)
     await cutover.drop_retired_builds(conn, projection)
-    await announce(nc, projection, empty, Position(dict.fromkeys(projection.filters(), 0)))
+    begins_after = Position({stream: after.sequence(stream) for stream in projection.filters()})
+    await announce(nc, projection, empty, begins_after)
     return Reset(
         projection=projection.name,
         version=projection.version,

@@ -5,7 +5,6 @@ build's writer and the readers of its rows see it in one snapshot with the rows.
 transaction locks the builds, right before the commit; if the commit fails, `catch_up` completes the discard later.
 """
 
-import asyncio
 import logging
 from collections.abc import Iterable
 from datetime import UTC, datetime
@@ -15,19 +14,16 @@ from nats.aio.client import Client as NATS
 from psycopg.rows import kwargs_row
 
 from contracts.envelope import Provenance, seal
-from contracts.errors import Unavailable
 from contracts.events.dead_letter import DeadLetterDiscarded
-from contracts.subjects import DEAD_LETTERS_FILTER, OPERATOR, dead_letter
+from contracts.subjects import DEAD_LETTERS_FILTER, dead_letter
+from projections.engine.reading.operator_events import operator_events
 from projections.engine.storage import builds, dead_letters
 from projections.engine.storage.builds import Build, Connection
 from projections.engine.storage.dead_letters import Discards, LetterId, aggregate_of
 from streams.log import Append, Log
 from streams.message import Message
-from streams.reader import Reader
 
 logger = logging.getLogger(__name__)
-# Seconds allowed for reading the stream, which holds one event per discard.
-_PATIENCE = 10.0
 _LOCK_TIMEOUT = "SET LOCAL lock_timeout = '10s'"
 _COLUMNS = "projection, version, build, stream, sequence, subject, type, error, reason, discarded_by, discarded_at"
 _KEEP = f"""
@@ -74,29 +70,8 @@ async def recorded(nc: NATS) -> list[Discarded]:
         Unavailable: NATS does not answer, or this user may not read OPERATOR.
         StreamMissing: there is no stream OPERATOR.
     """
-    discards: list[Discarded] = []
-    try:
-        async with (
-            asyncio.timeout(_PATIENCE),
-            Reader(
-                nc,
-                OPERATOR,
-                subject_filter=DEAD_LETTERS_FILTER,
-                name="discards",
-                patience=1.0,
-                outlasts_refusals=True,
-            ) as reader,
-        ):
-            async for batch in reader.batches():
-                discards += [discard for message in batch.messages if (discard := _opened(message)) is not None]
-                if batch.pending == 0:
-                    return discards
-    except TimeoutError as error:
-        raise Unavailable("NATS does not answer; the discards are unknown.") from error
-    except PermissionError as error:
-        # Usually the permissions at the server are out of date.
-        raise Unavailable(f"The discards are unknown: {error}.") from error
-    raise AssertionError("a reader has no end")
+    messages = await operator_events(nc, DEAD_LETTERS_FILTER, name="discards")
+    return [discard for message in messages if (discard := _opened(message)) is not None]
 
 
 def of_version(discards: Iterable[Discarded], projection: str, version: int) -> Discards:

@@ -56,8 +56,8 @@ class RowFromStream:
         # The subjects of all of the row's events, as one pattern.
         self.subjects = table.subjects_of(letter.aggregate_id)
 
-    async def before(self, log: Log, sequence: int, discards: Discards) -> list[RowGroup]:
-        """The row as the events before the sequence make it, as the groups that write it.
+    async def before(self, log: Log, begin: int, sequence: int, discards: Discards) -> list[RowGroup]:
+        """The row as the events between the two sequences make it, as the groups that write it.
 
         A row whose folds look up other rows is left as it is, since those rows are no longer what they were.
 
@@ -69,7 +69,7 @@ class RowFromStream:
         if any(lookups_of(fold.method) for fold in self._sequential.folds.values() if fold.table == self._table):
             return []
         row: Row | None = None
-        after = 0
+        after = begin
         while page := await log.read(self.subjects, after=after, limit=_PAGE):
             for message in page:
                 if message.sequence >= sequence:

@@ -178,7 +178,8 @@ async def retry(conn: Connection, log: Log, projection: type[Projection], letter
             before: list[RowGroup] = []
             if row is not None and page and not applied:
                 skipped = await dead_letters.discards(conn, projection.name, projection.version)
-                before = await row.before(log, page[0], skipped)
+                begin = (await builds.begin_of(conn, build)).sequence(letter.stream)
+                before = await row.before(log, begin, page[0], skipped)
             messages = await _read(log, letter.stream, subjects, page)
             done, failed, more = await _retry_page(
                 conn, log, projection, build, known, letter, row, subjects, before, messages

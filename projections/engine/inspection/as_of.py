@@ -22,6 +22,7 @@ from infra.operator_errors import OperatorError
 from projections.engine.dead_letters import discards
 from projections.engine.inspection import isolated_build
 from projections.engine.projection import Projection
+from projections.engine.reading import begin
 from projections.engine.reading.time_position import position_at
 from projections.engine.rebuild.progress import Report, ignore_progress
 from projections.engine.storage import build_objects, ended_rows, tables
@@ -105,6 +106,7 @@ class AsOf:
 
         Raises:
             BadSchema: another projection has a table of the same name.
+            BadBegin, NotBegun: it has begun elsewhere than its class says, or not yet.
             Unavailable: the database or NATS does not answer.
         """
         begun = time.monotonic()
@@ -113,11 +115,12 @@ class AsOf:
         if clashes:
             raise BadSchema(f"{projection.name}: the schema gets another table {clashes[0]}")
         left_out = discards.of_version(await discards.recorded(self._nc), projection.name, projection.version)
+        after = await begin.required(self._nc, projection)
         conn = await connect(self._database_url, f"as of {projection.name}")
         try:
             position = await position_at(self._nc, projection, self._moment)
             await isolated_build.use_schema(conn, self._draft)
-            filling = await isolated_build.create_isolated_build(conn, projection, left_out)
+            filling = await isolated_build.create_isolated_build(conn, projection, left_out, after)
             physical = tables.physical_names(projection, filling.build)
             build = filling.build
             names = {name: build.table(readers) for name, readers in projection.reader_names().items()}

@@ -57,12 +57,17 @@ async def use_schema(conn: Connection, schema: str) -> None:
     )
 
 
-async def create_isolated_build(conn: Connection, projection: type[Projection], discards: Discards) -> BuildWriter:
-    """Creates an empty build that skips the discards; the schema must have the engine's tables."""
+async def create_isolated_build(
+    conn: Connection, projection: type[Projection], discards: Discards, after: Position
+) -> BuildWriter:
+    """Creates an empty build that skips the discards and begins after the position.
+
+    The schema must have the engine's tables.
+    """
     async with conn.transaction():
         build = await builds.add_build(conn, projection.name, projection.version, BuildState.SHADOW, number=_NUMBER)
         await tables.create(conn, projection, build)
-        await builds.add_checkpoints(conn, build, dict.fromkeys(projection.filters(), 0))
+        await builds.add_checkpoints(conn, build, {stream: after.sequence(stream) for stream in projection.filters()})
     return await BuildWriter.open(conn, projection, build, discards=discards)
 
 
@@ -74,7 +79,8 @@ async def replay_into(
     order: Sequence[str],
     counting: ProgressCounter,
 ) -> int:
-    """Applies the streams one after the other, exactly up to the position; returns the number of events.
+    """Applies the streams one after the other, from the build's checkpoints to the position; returns the number of
+    events.
 
     Raises:
         StreamTooShort: a stream ends before the position.
@@ -82,8 +88,8 @@ async def replay_into(
     """
     events, filters = 0, projection.filters()
     for stream in order:
-        target = position.sequence(stream)
-        if not target:
+        target, begin = position.sequence(stream), filling.position.sequence(stream)
+        if target <= begin:
             continue
         end = await end_of(nc, stream)
         if end < target:
@@ -92,7 +98,7 @@ async def replay_into(
         sources = Sources(
             nc,
             {stream: filters[stream]},
-            Position(),
+            Position.at(stream, begin),
             name=f"isolated-{projection.name}",
             until=until,
             reads_all=True,

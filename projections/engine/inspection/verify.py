@@ -23,6 +23,7 @@ from projections.engine.dead_letters import discards
 from projections.engine.inspection import isolated_build
 from projections.engine.inspection.table_diff import Comparison, Difference, compare
 from projections.engine.projection import Projection
+from projections.engine.reading import begin
 from projections.engine.rebuild import cutover
 from projections.engine.rebuild.progress import Report, ignore_progress
 from projections.engine.storage import builds, dead_letters, lost_events, tables
@@ -84,7 +85,7 @@ async def verify(
     `ends`: by stream, an earlier sequence to stop at, for a stream that has lost its end.
 
     Raises:
-        NotBuilt, isolated_build.StreamTooShort: nothing could be compared.
+        NotBuilt, BadBegin, isolated_build.StreamTooShort: nothing could be compared.
         Unavailable: the database or NATS does not answer.
     """
     begun = time.monotonic()
@@ -110,11 +111,13 @@ async def verify(
             # Limited to the snapshot: the live rows do not reflect later discards yet.
             left_out = discards.of_version(await discards.recorded(nc), projection.name, projection.version)
             left_out &= await dead_letters.discards(live_conn, projection.name, projection.version)
+            # Not determined yet: the live build has applied nothing.
+            after = await begin.recorded(nc, projection) or Position()
             orders = _interleavings(projection)
             counting = isolated_build.ProgressCounter(position, len(orders), report)
             for order in orders:
                 comparison = Comparison(hear=hear)
-                shadow = await isolated_build.create_isolated_build(shadow_conn, projection, left_out)
+                shadow = await isolated_build.create_isolated_build(shadow_conn, projection, left_out, after)
                 events = await isolated_build.replay_into(shadow, projection, nc, position, order, counting)
                 await _compare(live_conn, known, shadow_conn, projection, shadow, comparison, moment)
                 gaps = await lost_events.found(shadow_conn, shadow.build)

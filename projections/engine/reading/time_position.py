@@ -10,6 +10,7 @@ system could have been in.
 import asyncio
 from datetime import datetime
 from typing import Annotated
+from uuid import uuid4
 
 import msgspec
 from nats.aio.client import Client as NATS
@@ -19,7 +20,8 @@ from contracts.errors import Unavailable
 from contracts.positions import Position
 from projections.engine.projection import Projection
 from projections.engine.reading.stream_sources import SILENCE_SECONDS, Sources, end_of
-from streams.log import Log
+from streams.jetstream.api import JetStream
+from streams.jetstream.subject_reader import reachable
 from streams.reader import ReadBatch
 
 
@@ -29,7 +31,19 @@ class _Time(msgspec.Struct):
     at: Annotated[datetime, msgspec.Meta(tz=True)]
 
 
+class _Delivered(msgspec.Struct):
+    stream_seq: int = 0
+
+
+class _Created(msgspec.Struct):
+    """A new consumer: it has delivered nothing, and begins after this sequence."""
+
+    delivered: _Delivered
+
+
 _TIME = msgspec.json.Decoder(_Time)
+_CREATED = msgspec.json.Decoder(_Created)
+_CONSUMER_NANOSECONDS = 5_000_000_000
 
 
 async def position_at(nc: NATS, projection: type[Projection], moment: datetime) -> Position:
@@ -48,7 +62,7 @@ async def position_at(nc: NATS, projection: type[Projection], moment: datetime) 
 async def _sequence_at(nc: NATS, stream: str, subject_filter: str | None, moment: datetime) -> int:
     end = await end_of(nc, stream)
     # An event that was stored by then had happened by then.
-    last = await Log(nc).end_before(stream, moment) if end else 0
+    last = await _stored_before(nc, stream, subject_filter, moment) if end else 0
     if last >= end:
         return end
     after, until = Position.at(stream, last), Position.at(stream, end)
@@ -59,6 +73,31 @@ async def _sequence_at(nc: NATS, stream: str, subject_filter: str | None, moment
                 if _time_of(message.payload, moment) > moment:
                     return message.sequence - 1
     return end
+
+
+async def _stored_before(nc: NATS, stream: str, subject_filter: str | None, moment: datetime) -> int:
+    """The last sequence before the events that were stored at `moment` or later, or an earlier one.
+
+    From a new consumer, since services may create one on the streams of others, and request no single event.
+    """
+    name = f"moment-{uuid4().hex}"
+    config: dict[str, object] = {
+        "name": name,
+        "deliver_policy": "by_start_time",
+        "opt_start_time": moment.isoformat(),
+        "ack_policy": "none",
+        "mem_storage": True,
+        "num_replicas": 1,
+        "inactive_threshold": _CONSUMER_NANOSECONDS,
+    }
+    call = f"CONSUMER.CREATE.{stream}.{name}"
+    if subject_filter is not None:
+        config["filter_subject"] = subject_filter
+        call += f".{subject_filter}"
+    request = {"stream_name": stream, "action": "create", "config": config}
+    created = await reachable(JetStream(nc).ask(call, request, _CREATED))
+    await nc.publish(f"$JS.API.CONSUMER.DELETE.{stream}.{name}", b"")
+    return created.delivered.stream_seq
 
 
 async def _next(sources: Sources) -> ReadBatch:

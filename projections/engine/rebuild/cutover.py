@@ -37,14 +37,21 @@ ORDER BY a.xact_start NULLS LAST
 """
 
 CatchUp = Callable[[Position], Awaitable[bool]]
+_AT_FIRST = Position()
 
 
 async def live_build(conn: Connection, projection: type[Projection]) -> Build | None:
     return await _newest(conn, projection, BuildState.LIVE)
 
 
-async def start_build(conn: Connection, projection: type[Projection], state: BuildState = BuildState.BUILDING) -> Build:
-    """Adds a build with empty tables and all checkpoints at 0."""
+async def start_build(
+    conn: Connection,
+    projection: type[Projection],
+    state: BuildState = BuildState.BUILDING,
+    *,
+    after: Position = _AT_FIRST,
+) -> Build:
+    """Adds a build with empty tables that begins after the position."""
     async with conn.transaction():
         build = await builds.add_build(conn, projection.name, projection.version, state)
         await tables.create(conn, projection, build)
@@ -53,22 +60,24 @@ async def start_build(conn: Connection, projection: type[Projection], state: Bui
         more = created if len(created) > len(names) else ()
         await builds.record_source(conn, build, names, projection.code(), more)
         await builds.add_checkpoints(conn, build, dict.fromkeys(projection.filters(), 0))
+        if after.sequences:
+            await builds.set_begin(conn, build, after)
     return build
 
 
-async def resume_or_start(conn: Connection, projection: type[Projection]) -> Build:
-    """Returns the unfinished build, or a new one.
+async def resume_or_start(conn: Connection, projection: type[Projection], after: Position = _AT_FIRST) -> Build:
+    """Returns the unfinished build that begins after the position, or a new one.
 
     An unfinished build that was started by other code is dropped, since its rows would be a mix of both.
     """
     unfinished = await _newest(conn, projection, BuildState.BUILDING)
     if unfinished is not None:
         begun_by, ours = await builds.source_digest(conn, unfinished), projection.code()
-        if None in (begun_by, ours) or begun_by == ours:
+        if (None in (begun_by, ours) or begun_by == ours) and await builds.begin_of(conn, unfinished) == after:
             return unfinished
         log.info("%s: build %d was started by other code; starting another", projection.name, unfinished.build)
         await drop_build(conn, projection, unfinished)
-    return await start_build(conn, projection)
+    return await start_build(conn, projection, after=after)
 
 
 async def drop_build(conn: Connection, projection: type[Projection], build: Build) -> None:

@@ -20,6 +20,7 @@ from infra.operator_errors import OperatorError
 from projections.engine.apply.build_writer import BuildSuperseded, BuildWriter
 from projections.engine.dead_letters import discards
 from projections.engine.projection import Projection
+from projections.engine.reading import begin
 from projections.engine.rebuild import cutover
 from projections.engine.rebuild.catch_up import CatchUp
 from projections.engine.rebuild.progress import Progress, ProgressTracker, Report, ignore_progress
@@ -77,6 +78,7 @@ async def rebuild(
     Raises:
         RebuildUnderWay: another process is building it.
         BadTables: the projection's tables have changed and its version has not.
+        BadBegin, NotBegun: it has begun elsewhere than its class says, or not yet.
         EventsLost: the streams lack events, and no operator has accepted the loss.
         NothingKept: there is no build to roll back to.
         Unavailable: the database or NATS was unreachable for too long; the next call resumes.
@@ -170,8 +172,9 @@ class _Rebuild:
         """The build to fill: an interrupted one or a new one."""
         if not await self._may_fill(conn):
             raise RebuildUnderWay(self._projection.name, "its service")
+        after = await begin.required(self._nc, self._projection)
         await cutover.drop_retired_builds(conn, self._projection)
-        return await cutover.resume_or_start(conn, self._projection)
+        return await cutover.resume_or_start(conn, self._projection, after)
 
     async def _may_fill(self, conn: Connection) -> bool:
         """Whether this call may fill a build; it needs a live build or the runner's lock. One may go live meanwhile."""

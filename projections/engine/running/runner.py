@@ -29,6 +29,7 @@ from projections.engine.rebuild import cutover
 from projections.engine.rebuild.progress import ProgressTracker
 from projections.engine.running import last_errors
 from projections.engine.running.backlog import backlog_after
+from projections.engine.running.first_start import begin_with_first_event, settle_begin
 from projections.engine.running.last_errors import LastError
 from projections.engine.running.sweeper import Sweeper
 from projections.engine.storage import builds, lost_events, pauses, tables
@@ -39,6 +40,7 @@ from projections.engine.storage.schema import ensure_schema
 from projections.engine.waiting.position_waiter import CheckpointNotice, PositionWaiter, subject_of
 from streams.jetstream.api import JetStream, Refused
 from streams.jetstream.requests import RequestFailed
+from streams.log import Conflict
 from streams.reader import StreamWentBack
 from streams.topology import StreamMissing
 
@@ -60,6 +62,7 @@ _FAULTS_OF_A_FAILURE = 3
 # so are the database's errors about its statements.
 _PASSING = (
     StreamWentBack,
+    Conflict,
     NatsError,
     OSError,
     Refused,
@@ -239,9 +242,12 @@ class Runner:
 
     async def _apply(self, conn: Connection) -> None:
         """Applies events to the live build; without one, to the first build until it goes live."""
-        build = await self._build(conn)
+        build, is_begun = await self._build(conn)
         filling = await BuildWriter.open(conn, self._projection, build, obeys_pauses=True)
         await self._announce(filling)
+        if not is_begun:
+            await self._wait_for_first_event(conn, filling)
+            return
         tracking = await ProgressTracker.resume(conn, build) if build.state is BuildState.BUILDING else None
         name = f"projection-{self._projection.name}"
         is_live = self._is_live = build.state is BuildState.LIVE
@@ -320,9 +326,26 @@ class Runner:
             self._goal = await self._ends()
         return self._goal is None or filling.position.covers(self._goal)
 
-    async def _build(self, conn: Connection) -> Build:
-        """The live build; without one, the first build, resumed or new."""
-        return await cutover.live_build(conn, self._projection) or await cutover.resume_or_start(conn, self._projection)
+    async def _build(self, conn: Connection) -> tuple[Build, bool]:
+        """The live build; without one, the first build, resumed or new. Also whether it is known where it begins."""
+        live = await cutover.live_build(conn, self._projection)
+        after = await settle_begin(conn, self._nc, self._projection, live)
+        if live is None:
+            live = await cutover.resume_or_start(conn, self._projection, after or Position())
+        return live, after is not None
+
+    async def _wait_for_first_event(self, conn: Connection, filling: BuildWriter) -> None:
+        """Serves an empty build until the streams have an event, with which it begins."""
+        build = filling.build
+        if build.state is BuildState.BUILDING:
+            await tables.add_indexes(conn, self._projection, build)
+            await cutover.cut_over(conn, self._projection, build, _nothing_to_catch_up)
+            return
+        self._is_live = self.ready = True
+        await self._recover(conn)
+        while not await begin_with_first_event(conn, self._nc, self._projection, build):
+            await asyncio.sleep(_STANDBY_SECONDS)
+            await filling.check()
 
     async def _announce(self, filling: BuildWriter) -> None:
         if filling.build.state is not BuildState.LIVE:

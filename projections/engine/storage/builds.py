@@ -9,6 +9,7 @@ from enum import StrEnum
 import msgspec
 from psycopg import AsyncConnection
 from psycopg.rows import kwargs_row
+from psycopg.types.json import Jsonb
 
 from contracts.positions import Position
 from projections.engine.storage import build_objects
@@ -122,6 +123,29 @@ async def record_source(
         " (%s, %s, %s)",
         (list(tables), code, list(map(str, objects)) or None, *build.id),
     )
+
+
+async def begin_of(conn: Connection, build: Build) -> Position:
+    """The position after which the build begins; empty: with the first event, or it is not determined yet."""
+    cursor = await conn.execute(
+        "SELECT begins_after FROM projection_builds WHERE (projection, version, build) = (%s, %s, %s)", build.id
+    )
+    row = await cursor.fetchone()
+    return Position(msgspec.convert((row and row[0]) or {}, dict[str, int]))
+
+
+async def set_begin(conn: Connection, build: Build, after: Position) -> None:
+    """Sets where a build begins that has applied nothing yet; must run in a transaction."""
+    await conn.execute(
+        "UPDATE projection_builds SET begins_after = %s WHERE (projection, version, build) = (%s, %s, %s)",
+        (Jsonb(dict(after.sequences)), *build.id),
+    )
+    for stream, sequence in after.sequences.items():
+        await conn.execute(
+            "UPDATE projection_checkpoints SET sequence = %s"
+            " WHERE (projection, version, build, stream) = (%s, %s, %s, %s)",
+            (sequence, *build.id, stream),
+        )
 
 
 async def source_digest(conn: Connection, build: Build) -> str | None:

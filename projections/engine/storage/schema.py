@@ -192,6 +192,14 @@ STEPS = (
         );
         """,
     ),
+    Step(
+        "where builds begin",
+        """
+        ALTER TABLE projection_builds
+            -- By stream: the sequence after which the build begins. NULL: it begins with the first event.
+            ADD COLUMN begins_after jsonb;
+        """,
+    ),
 )
 
 

@@ -110,5 +110,6 @@ NOT_SHOWN: dict[str, str] = {
     "report": "its texts are for the operator who settles it, and each view of them is recorded",
     "operator_action": "a single act or look, which `vestnik audit operators` shows",
     "dead_letter": "a single decision, which `vestnik dead-letters` shows",
+    "projection_begin": "it never changes after its only event",
     **dict.fromkeys((f"lost_in_{owner}" for owner in subjects.STREAMS.values()), "placeholders without a state"),
 }

@@ -6,6 +6,7 @@ import psycopg
 import pytest
 import pytest_asyncio
 
+from contracts.positions import Position
 from contracts.services import GATEWAY, OPERATOR, SERVICES
 from contracts.values.ids import new_id
 from infra.security.postgres_roles import role_of, statements, url_of
@@ -136,7 +137,7 @@ async def test_views_and_functions_of_a_projection_are_read_by_its_service_and_o
     await isolated_build.use_schema(service, isolated_build.TEMPORARY)
     await create_schema(service)
     for projection in (Talks, Notes):
-        shadow = await isolated_build.create_isolated_build(service, projection, frozenset())
+        shadow = await isolated_build.create_isolated_build(service, projection, frozenset(), Position())
         await cutover.drop_build(service, projection, shadow.build)
 
 

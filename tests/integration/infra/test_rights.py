@@ -18,6 +18,7 @@ from contracts.subjects import (
     LIMITS,
     LIMITS_FILTER,
     LIVE_TYPING,
+    OPERATOR_FILTERS,
     PUBLIC_FILTERS,
     QUORUM,
     QUORUM_FILTER,
@@ -27,6 +28,7 @@ from contracts.subjects import (
     limit_uses,
     operator_action,
     parked_by,
+    projection_begin,
     quorum_of,
     stream_of_bucket,
 )
@@ -308,20 +310,21 @@ async def test_a_bucket_s_owner_uses_it_with_the_rights_that_it_has(nats_parties
 
 
 @pytest.mark.parametrize("name", WITHOUT_OPERATOR)
-async def test_of_what_operators_do_the_services_read_discards_and_gateways_nothing(
+async def test_of_the_operators_stream_services_read_discards_and_begins_append_their_begins_and_gateways_nothing(
     nats_parties: Parties, name: str
 ) -> None:
     party = await nats_parties.party(name)
     create = f"{API}.CONSUMER.CREATE.{STREAM_OF_OPERATORS}"
-    discards = {f"{create}.x.{DEAD_LETTERS_FILTER}"}
+    own = {projection_begin(name, "friends", 1), *(f"{create}.x.{shared}" for shared in OPERATOR_FILTERS)}
     others = [
         f"{create}.x.vestnik.operator.>",
         f"{create}.x.{OPERATORS_ACT}",
         f"{create}.x.{operator_action('*')}",
         f"{create}.x.vestnik.operator.action.>",
+        *(projection_begin(other, "friends", 1) for other in SERVICES if other != name),
     ]
-    permitted = await party.permitted_to_publish([*discards, *others, *EVENTS[STREAM_OF_OPERATORS]])
-    assert permitted == (set() if name == GATEWAY else discards)
+    permitted = await party.permitted_to_publish([*own, *others, *EVENTS[STREAM_OF_OPERATORS]])
+    assert permitted == (set() if name == GATEWAY else own)
 
 
 @pytest.mark.parametrize("name", NATS_PARTIES)

@@ -12,11 +12,14 @@ from contracts.durable_consumers import PROFILE_CREATION
 from contracts.envelope import Provenance, Recorded, seal
 from contracts.events.event import Event
 from contracts.events.user import UserCreated
+from contracts.positions import Position
 from contracts.services import GATEWAY, OPERATOR
 from contracts.subjects import AUTH, DEAD_LETTERS_FILTER, PUBLIC_FILTERS, STREAMS, user
 from contracts.values.ids import new_id
 from infra.security.nats_permissions import NOTICES
 from infra.security.secrets import TOPOLOGY
+from projections.engine import Projection
+from projections.engine.reading import begin
 from services.gateway.limits import policies
 from services.gateway.limits.rate_limiter import RateLimiter
 from services.gateway.limits.shared_counts import SharedLimits
@@ -84,6 +87,23 @@ async def test_each_reads_all_of_its_own_and_what_is_public_of_others(nats_parti
                 continue
             found = await seen(party, stream, None if everything else PUBLIC_FILTERS[stream])
             assert found == [each for each in EVENTS[stream] if everything or each not in PRIVATE.get(stream, ())]
+
+
+async def test_a_service_records_where_its_projection_begins_by_a_time_in_anothers_stream(
+    nats_parties: Parties,
+) -> None:
+    class Users(Projection):
+        begin = "2026-01-31T12:00:00Z"
+        streams = (AUTH,)
+        service = "contact"
+
+    await Log((await nats_parties.party("auth")).nats).append(created(new_id()))
+    contact = (await nats_parties.party("contact")).nats
+    after = await begin.determine(contact, Users)
+    assert after == Position.at(AUTH, 0)
+    await begin.record(contact, Users, after)
+    profile = (await nats_parties.party("profile")).nats
+    assert [await begin.recorded(nc, Users) for nc in (contact, profile)] == [after, after]
 
 
 async def test_what_is_said_of_read_models_stays_within_a_service_but_for_the_operators_word(

@@ -498,6 +498,32 @@ async def test_a_retry_folds_its_row_again_and_the_runner_continues_in_order(
     assert await texts(0) == {bad: (7, ["d", "e", "f"]), good: (1, ["x"])}
 
 
+async def test_a_retry_folds_nothing_from_before_the_projection_began(
+    streams: Client,
+    writer: Writer,
+    run: Opened,
+    conn: Connection,
+    database_url: str,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    class Late(Tallies):
+        name = "tallies"
+        begin = "now"
+
+    (conversation, *_) = CONVERSATIONS
+    await writer.say(conversation, "before", "before")
+    runners = await run(Late)
+    async with asyncio.timeout(PATIENCE):
+        while not runners.ready():
+            await asyncio.sleep(0.01)
+    last = await writer.say(conversation, "a", POISON, "b")
+    await runners.waiting.wait(Late, Position.at(MESSAGING, last), PATIENCE)
+    monkeypatch.setattr(sample_folds, "POISON", "no message says this")
+    assert await Operator(conn, streams, Late).retry() == [("applied", 2, 0)]
+    assert [row[1] for row in await rows(conn, TALLIES.format("tallies_v1"))] == [3]
+    assert (await verify(Late, streams, database_url)).equal
+
+
 async def test_a_row_wider_than_an_aggregate_waits_and_is_folded_again_over_all_of_them(
     streams: Client,
     writer: Writer,

@@ -38,6 +38,7 @@ class Statements:
             ("SELECT to_regclass('projection_schema')", self._yes),
             ("SELECT coalesce(max(version), 0) FROM projection_schema", lambda *_: [(len(STEPS),)]),
             ("SELECT projection, version, build, state, identity::text FROM projection_builds", self._builds),
+            ("SELECT begins_after FROM projection_builds", lambda *_: [(None,)]),
             ("SELECT stream, sequence FROM projection_checkpoints", self._checkpoints),
             ("SELECT b.letters_revision FROM", self._revision),
             ("SELECT b.letters_revision, ARRAY", self._standing),

@@ -164,3 +164,21 @@ def test_a_table_that_a_trigger_may_write_is_neither_folded_nor_looked_up(table:
         Folding.check()
     with pytest.raises(ValueError, match=rf"accepted in line \d+: it looks up {table}, which a trigger may write"):
         LookingUp.check()
+
+
+@pytest.mark.parametrize("text", ["first", "now", "2026-01-31T12:00:00Z", "2026-01-31T12:00:00.5+03:00"])
+def test_it_begins_at_the_first_event_or_now_or_at_a_time(text: str) -> None:
+    class Begun(BestFriends):
+        begin = text
+
+    Begun.check()
+    assert (Begun.begin_moment() is None) == (text in ("first", "now"))
+
+
+@pytest.mark.parametrize("text", ["", "Now", "later", "2026-01-31", "2026-01-31T12:00:00", "2026-02-30T12:00:00Z", "7"])
+def test_any_other_begin_is_refused(text: str) -> None:
+    class Begun(BestFriends):
+        begin = text
+
+    with pytest.raises(ValueError, match='begin must be "first", "now" or a time with its zone'):
+        Begun.check()
