@@ -2,13 +2,16 @@
 
 import json
 import re
+import zipfile
 from typing import Any
 from uuid import uuid4
 
 import pytest
 from playwright.async_api import Page, Route, expect
 
-from tests.browser.browser_users import PHONE, Sitting
+from contracts.envelope import now
+from contracts.values.timestamps import rfc3339
+from tests.browser.browser_users import DESKTOP, PHONE, Sitting
 from tests.browser.test_looks import assert_readable
 from tests.browser.test_shell import HIDDEN, RECORD, recorded
 from tests.browser.test_two_step import turn_on
@@ -24,6 +27,7 @@ ACCOUNT_KINDS = {
     "refresh_token_reused": ("A session was ended: its key may have been copied.", "ключ мог быть скопирован"),
     "two_factor_on": ("Two-step verification was turned on.", "проверка включена"),
     "two_factor_off": ("Two-step verification was turned off.", "проверка выключена"),
+    "data_export": ("A copy of all your data was requested.", "копия всех ваших данных"),
 }
 
 AT = "2026-11-30T09:00:00.000Z"
@@ -64,12 +68,13 @@ async def test_notifications_about_the_account_are_shown_in_words_and_unknown_ki
     await expect(rows).to_have_count(len(items))
     for place, texts in enumerate(ACCOUNT_KINDS.values()):
         await expect(rows.nth(place)).to_contain_text(texts[language == "ru"])
-    await expect(rows.nth(7)).to_contain_text("Something happened" if language == "en" else "Произошло событие")
-    await expect(rows.nth(8).get_by_role("link")).to_have_attribute("href", f"#/chat/{boris.user_id}")
+    unknown, friend = rows.nth(len(ACCOUNT_KINDS)), rows.nth(len(ACCOUNT_KINDS) + 1)
+    await expect(unknown).to_contain_text("Something happened" if language == "en" else "Произошло событие")
+    await expect(friend.get_by_role("link")).to_have_attribute("href", f"#/chat/{boris.user_id}")
     await assert_readable(page, f"account-notifications-{scheme}-{language}")
     await page.route("**/v1/notifications/read", lambda route: route.fulfill(status=204))
-    await rows.nth(7).get_by_role("link").click()
-    await expect(rows.nth(7).locator(".badge")).to_have_count(0)
+    await unknown.get_by_role("link").click()
+    await expect(unknown.locator(".badge")).to_have_count(0)
     await rows.first.get_by_role("link").click()
     await expect(page).to_have_url("**/#/settings/sessions".replace("**", api.system.url))
 
@@ -250,3 +255,63 @@ async def test_a_change_on_another_device_is_shown_in_every_open_page(sitting: S
     await pages[0].get_by_role("link", name="Look at your logins").click()
     await expect(pages[0].locator(".timeline li").first).to_contain_text("Two-step verification was turned on.")
     await expect(pages[1].locator(".notice")).to_have_count(0)
+
+
+DATA = {
+    "en": (
+        "Request a copy",
+        "is being made",
+        "Your copy is ready",
+        "Download",
+        "could not be made",
+        "can be requested",
+    ),
+    "ru": ("Запросить копию", "Копия готовится", "Копия готова", "Скачать", "не удалось сделать", "можно запросить"),
+}
+
+
+@pytest.mark.parametrize(("language", "scheme", "size"), [("en", "light", PHONE), ("ru", "dark", DESKTOP)])
+async def test_a_copy_of_ones_data_is_requested_waited_for_and_downloaded_in_the_settings(
+    sitting: Sitting, api: Api, language: str, scheme: str, size: dict[str, int]
+) -> None:
+    request, making, ready, download, failed, later = DATA[language]
+    anna, boris = await api.friends()
+    await boris.sends(anna, "a friend's text")
+    page = await sitting.log_in(anna, locale=language, color_scheme=scheme, size=size)
+    await page.locator("#app[data-line=up]").wait_for()
+    copy = {"export_id": str(uuid4()), "state": "making", "requested_at": rfc3339(now())}
+
+    async def answer(route: Route) -> None:
+        await route.fulfill(json={"items": [copy], "next": None})
+
+    await page.goto("/#/settings")
+    card = page.locator(".card", has=page.get_by_role("heading", name=re.compile("^(Your data|Ваши данные)$")))
+    await card.get_by_role("button", name=request).wait_for()
+    await page.route("**/v1/users/me/exports", answer)
+    await page.reload()
+    await expect(card).to_contain_text(making)
+    await expect(card.locator("progress")).to_be_visible()
+    await assert_readable(page, f"data-making-{scheme}-{language}")
+    copy["state"] = "failed"
+    await expect(card).to_contain_text(failed)
+    await expect(card).to_contain_text(later)
+    await expect(card.get_by_role("button")).to_have_count(0)
+    await page.unroute("**/v1/users/me/exports")
+    await page.reload()
+    await card.get_by_role("button", name=request).click()
+    await expect(card).to_contain_text(ready)
+    await assert_readable(page, f"data-ready-{scheme}-{language}")
+    # The alert is for someone who did not request it.
+    await expect(page.locator(".notice")).to_have_count(0)
+    async with page.expect_download() as started:
+        await card.get_by_role("button", name=download).click()
+    loaded = await started.value
+    assert re.fullmatch(r"vestnik-\d{4}-\d\d-\d\d\.zip", loaded.suggested_filename)
+    with zipfile.ZipFile(await loaded.path()) as archive:
+        assert "a friend's text" in archive.read(f"conversations/{boris.user_id}.json").decode()
+    await page.route("**/v1/users/me/exports/*", lambda route: route.fulfill(status=410, json=GONE))
+    await card.get_by_role("button", name=download).click()
+    await expect(card.get_by_role("alert")).to_have_text(re.compile("no longer|уже нельзя"))
+
+
+GONE = {"code": "data_export_expired", "detail": "English", "status": 410}

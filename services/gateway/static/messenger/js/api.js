@@ -99,6 +99,19 @@ export const put = (path, body) => ask("PUT", path, { body });
 export const post = (path, body) => ask("POST", path, { body });
 export const remove = (path) => ask("DELETE", path);
 
+/** A file, however long it takes to load. Throws `Refused`. */
+export async function file(path) {
+  const answer = await send("GET", path, undefined, {}, false, undefined, "no-store", null);
+  if (!answer.ok) throw await refusal(answer);
+  if (answer.status !== 200) throw new Refused({ code: "not_found" }, answer.status);
+  try {
+    return await answer.blob();
+  } catch {
+    // The connection was lost in the middle.
+    throw new Refused({ code: "offline" }, 0);
+  }
+}
+
 /** A profile, which needs nobody logged in and may come from the browser's cache. */
 export async function profile(userId) {
   return ask("GET", `/v1/profiles/${userId}`, { open: true, cache: "default" });
@@ -120,14 +133,14 @@ export async function all(path, { most = 1000, since = null } = {}) {
   }
 }
 
-async function send(method, path, body, headers, open, type, cache) {
+async function send(method, path, body, headers, open, type, cache, timeout = TIMEOUT_MS) {
   const sent = { ...moreHeaders(), ...headers };
   if (body !== undefined) sent["Content-Type"] = type;
   if (!open) sent.Authorization = `Bearer ${await token()}`;
   try {
     return await fetch(path, {
       method, headers: sent, body: body === undefined ? undefined : JSON.stringify(body),
-      cache, signal: AbortSignal.timeout(TIMEOUT_MS),
+      cache, signal: timeout && AbortSignal.timeout(timeout),
     });
   } catch {
     throw new Refused({ code: "offline" }, 0);

@@ -9,6 +9,7 @@ import { twoStepCard } from "../account/two_step.js";
 import { alertsCard } from "./alerts.js";
 import { appearanceCard } from "./appearance.js";
 import { blockedPeopleCard } from "./blocked_people.js";
+import { dataCopiesCard } from "./data_copies.js";
 import { presenceCard } from "./presence.js";
 import { profileCard } from "./profile.js";
 
@@ -16,7 +17,7 @@ import { profileCard } from "./profile.js";
 export function settingsView(store, logOut, part) {
   const profile = profileCard(store), presence = presenceCard(store), sessions = sessionsCard(), blocked = blockedPeopleCard(store), email = emailCard(store), twoStep = twoStepCard(store);
   const node = el("section", { class: "page" }, el("div", { class: "title" }, el("h2", {}, t("settings")), el("button", { type: "button", onclick: logOut }, t("log_out"))),
-    profile.node, appearanceCard(store), presence.node, alertsCard(), sessions.node, email.node, passwordCard(store, sessions.draw), twoStep.node, blocked.node);
+    profile.node, appearanceCard(store), presence.node, alertsCard(), sessions.node, email.node, passwordCard(store, sessions.draw), twoStep.node, blocked.node, dataCopiesCard(store).node);
   sessions.node.append(el("p", { class: "further" }, el("a", { href: "#/settings/sessions" }, t("logins_all"))));
   store.account.load();
 
