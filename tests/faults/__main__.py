@@ -21,6 +21,7 @@ from tests.faults.clients.traffic import Plan
 from tests.faults.missing import missing
 from tests.faults.mutations import runs
 from tests.faults.mutations.catalogue import BY_NAME as MUTATIONS
+from tests.faults.nemesis import disks
 from tests.faults.nemesis.catalogue import FAULTS
 from tests.faults.nemesis.clocks import LIBRARY
 from tests.faults.nemesis.fault import Fault
@@ -102,10 +103,16 @@ def main() -> None:
 
 def _possible(faults: Sequence[type[Fault]]) -> Sequence[type[Fault]]:
     """Leaves out the faults that this machine lacks something for, and says so."""
-    lacking = [fault for fault in faults if fault.needs_clocks and not LIBRARY.exists()]
-    for fault in lacking:
-        print(f"without the fault {fault.name()}: this machine lacks the package faketime")  # noqa: T201
-    return [fault for fault in faults if fault not in lacking]
+    possible = []
+    for fault in faults:
+        lacking = disks.missing() if fault.needs_disks else []
+        if fault.needs_clocks and not LIBRARY.exists():
+            lacking.append("the package faketime")
+        if lacking:
+            print(f"without the fault {fault.name()}: this machine lacks {', '.join(lacking)}")  # noqa: T201
+        else:
+            possible.append(fault)
+    return possible
 
 
 def _at_rate(plan: Plan, rate: float | None, conversations: int | None) -> Plan:

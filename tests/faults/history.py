@@ -22,7 +22,7 @@ digests (`digest`). Arguments and answers by operation:
 
 import hashlib
 import time
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from enum import StrEnum
 from typing import Any, Self, TypeVar
 
@@ -31,6 +31,7 @@ import msgspec
 # A JSON object as it came over the wire.
 Json = dict[str, Any]
 R = TypeVar("R", bound="Record")
+T = TypeVar("T")
 # Why a client that followed to the end of the run has closed its last connection.
 LEFT = "left"
 VERIFICATION = "verification"
@@ -231,12 +232,19 @@ class History:
         self._records: dict[type[Record], list[Record]] = {}
         for record in records:
             self._records.setdefault(type(record), []).append(record)
+        self._derived: dict[Callable[[History], Any], Any] = {}
 
     def of(self, kind: type[R]) -> list[R]:
         return self._records.get(kind, [])  # type: ignore[return-value]  # each list has records of its key alone
 
     def requests(self, *operations: str) -> list[Request]:
         return [request for request in self.of(Request) if request.operation in operations]
+
+    def once(self, derive: "Callable[[History], T]") -> T:
+        """What a function makes of the history; it is called the first time only."""
+        if derive not in self._derived:
+            self._derived[derive] = derive(self)
+        return self._derived[derive]  # type: ignore[no-any-return]  # each value is of its function
 
     @property
     def acknowledged(self) -> int:

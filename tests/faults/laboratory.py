@@ -17,7 +17,7 @@ from tests.faults.clients.gateways import Gateways
 from tests.faults.clients.mails import Mails
 from tests.faults.clients.traffic import Plan, Traffic
 from tests.faults.nemesis.clocks import add_clock
-from tests.faults.nemesis.disks import mount_small_disk
+from tests.faults.nemesis.disks import mount_disk
 from tests.faults.nemesis.fault import GATEWAY, NATS, POSTGRES, Fault, Hosts
 from tests.faults.nemesis.nemesis import Nemesis
 from tests.faults.nemesis.target import Target
@@ -125,9 +125,9 @@ class Laboratory:
     async def _start(self) -> None:
         cluster = self.deployment.cluster
         await cluster.open()
-        if any(fault.needs_small_disks for fault in self._faults):
+        if any(fault.needs_disks for fault in self._faults):
             for name in (*cluster.names(NATS), *cluster.names(POSTGRES)):
-                mount_small_disk(self.target.disk(name))
+                mount_disk(self.target.disk(name))
         await cluster.start()
         await self.target.connect()
         for fault in self._faults:
@@ -178,7 +178,7 @@ class Laboratory:
         self._say(f"{run.acknowledged} messages acknowledged, {len(run.findings)} findings")
         for finding in run.findings[:_SHOWN]:
             self._say(f"  {finding}")
-        sys.stdout.write("".join(f"{line}\n" for line in (*alone(run.steps), "", *pairs(run.steps))))
+        sys.stdout.write("".join(f"{line}\n" for line in (*alone(run.steps, self._faults), "", *pairs(run.steps))))
         self._say(f"checked in {run.checked_in:.0f} s; the result is {result.write(run, self.deployment.folder)}")
         return 1 if run.findings or failure else 0
 

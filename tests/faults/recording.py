@@ -62,15 +62,14 @@ def read(folder: Path) -> Iterator[History]:
     A last line that was cut off by the end of its process is left out.
     """
     paths = sorted((folder / _FOLDER).glob("*.jsonl"), key=lambda path: (path.stem != _RUN, path.stem))
-    for path in paths:
-        with _no_garbage_collection():
-            history = History(_records(path))
-        yield history
+    with _no_garbage_collection():
+        for path in paths:
+            yield History(_records(path))
 
 
 @contextmanager
 def _no_garbage_collection() -> Iterator[None]:
-    """Records have no cycles, and looking for cycles among millions of them takes longer than reading them."""
+    """Histories have no cycles, and looking for cycles among millions of records takes longer than reading them."""
     was_enabled = gc.isenabled()
     gc.disable()
     try:

@@ -7,6 +7,7 @@ from pathlib import Path
 
 from tests.faults import result
 from tests.faults.nemesis.catalogue import FAULTS
+from tests.faults.nemesis.fault import Fault
 from tests.faults.recovery import Recovery
 from tests.faults.result import Mutations, Run
 from tests.rehearsal.cluster import ROOT
@@ -35,16 +36,16 @@ def write(paths: Sequence[Path], page: Path = PAGE) -> None:
     page.write_text(text)
 
 
-def alone(steps: Iterable[Recovery]) -> Iterator[str]:
-    """One row for each fault, of the steps in which it came alone."""
+def alone(steps: Iterable[Recovery], faults: Iterable[type[Fault]] = tuple(FAULTS.values())) -> Iterator[str]:
+    """One row for each of the faults, of the steps in which it came alone."""
     by_fault: dict[str, list[Recovery]] = defaultdict(list)
     for step in steps:
         if len(step.faults) == 1:
             by_fault[step.faults[0]].append(step)
     yield f"| fault | {_NUMBERS}"
     yield f"|---|{_RULE}"
-    for name, fault in FAULTS.items():
-        yield f"| {fault.title} | {_numbers(by_fault[name])} |"
+    for fault in faults:
+        yield f"| {fault.title} | {_numbers(by_fault[fault.name()])} |"
 
 
 def pairs(steps: Iterable[Recovery]) -> Iterator[str]:

@@ -104,16 +104,17 @@ def judged(folder: Path, conditions: Conditions, bounds: Bounds | None, failure:
     findings: list[Finding] = []
     requests: Counter[str] = Counter()
     recoveries, acknowledged, live_events = Recoveries([]), 0, 0
-    for number, history in enumerate(read(folder)):
-        if number == 0:
-            # All faults are in the first part.
-            recoveries = Recoveries(history.of(Fault))
+    for history in read(folder):
+        # All faults are in the first part.
+        recoveries = recoveries if recoveries.steps else Recoveries(history.of(Fault))
         found = check(history, bounds)
         findings += found
         recoveries.add(history, found)
         requests.update(request.operation for request in history.of(Request))
         acknowledged += history.acknowledged
         live_events += len(history.of(LiveEvent))
+        # Not while the next part is read.
+        del history
     tally = Tally()
     for finding in findings:
         tally.add(finding)

@@ -188,11 +188,29 @@ class Host:
 
     def signal_all(self, number: signal.Signals) -> None:
         """Sends a signal to every process of the host, such as SIGSTOP and SIGCONT."""
-        for pid in self._pids():
+        for pid in self.pids():
             try:
                 os.kill(pid, number)
             except ProcessLookupError:
                 continue
+
+    def pids(self) -> list[int]:
+        """The processes of the host, without the one that keeps the namespace and without those that have ended."""
+        own = os.stat(f"/proc/{self.network}/ns/net").st_ino
+        # Just after its start the program has not entered the namespace yet.
+        program = self.pid if self.is_running else 0
+        pids = []
+        for entry in os.listdir("/proc"):
+            if not entry.isdigit() or int(entry) == self.network:
+                continue
+            try:
+                state = Path(f"/proc/{entry}/stat").read_text().rpartition(")")[2].split()[0]
+                is_here = int(entry) == program or os.stat(f"/proc/{entry}/ns/net").st_ino == own
+                if state not in "ZX" and is_here:
+                    pids.append(int(entry))
+            except OSError:
+                continue
+        return pids
 
     async def _keep(self) -> None:
         pause = _FIRST_PAUSE
@@ -258,27 +276,9 @@ class Host:
 
     def _kill_all(self) -> None:
         # A process may start another one meanwhile.
-        while pids := self._pids():
+        while pids := self.pids():
             for pid in pids:
                 try:
                     os.kill(pid, signal.SIGKILL)
                 except ProcessLookupError:
                     continue
-
-    def _pids(self) -> list[int]:
-        """The processes of the host, without the one that keeps the namespace and without those that have ended."""
-        own = os.stat(f"/proc/{self.network}/ns/net").st_ino
-        # Just after its start the program has not entered the namespace yet.
-        program = self.pid if self.is_running else 0
-        pids = []
-        for entry in os.listdir("/proc"):
-            if not entry.isdigit() or int(entry) == self.network:
-                continue
-            try:
-                state = Path(f"/proc/{entry}/stat").read_text().rpartition(")")[2].split()[0]
-                is_here = int(entry) == program or os.stat(f"/proc/{entry}/ns/net").st_ino == own
-                if state not in "ZX" and is_here:
-                    pids.append(int(entry))
-            except OSError:
-                continue
-        return pids

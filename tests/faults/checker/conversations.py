@@ -41,6 +41,10 @@ def pair_of(request: Request) -> Pair:
 
 
 def sendings(history: History) -> list[Sending]:
+    return history.once(_sendings)
+
+
+def _sendings(history: History) -> list[Sending]:
     by_key: dict[tuple[str, str, str], Sending] = {}
     for request in history.requests("send"):
         arguments = request.arguments
@@ -51,6 +55,10 @@ def sendings(history: History) -> list[Sending]:
 
 
 def by_pair(history: History) -> dict[Pair, list[Sending]]:
+    return history.once(_by_pair)
+
+
+def _by_pair(history: History) -> dict[Pair, list[Sending]]:
     pairs: dict[Pair, list[Sending]] = defaultdict(list)
     for sending in sendings(history):
         pairs[sending.pair].append(sending)

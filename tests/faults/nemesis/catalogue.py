@@ -26,6 +26,7 @@ FAULTS: Mapping[str, type[Fault]] = {
         cuts.ServicesWithoutPostgres,
         disks.NatsDiskFull,
         disks.PostgresDiskFull,
+        disks.SlowDisk,
         disks.EmptyDisk,
         disks.OldDisk,
         clocks.ClockJump,

@@ -1,9 +1,13 @@
-"""Faults of disks: full, empty, or as they were some time ago."""
+"""Faults of disks: full, slow, empty, or as they were some time ago.
+
+A disk is a file system in an image in memory, mounted by a loop device, whose operations a cgroup can limit.
+"""
 
 import asyncio
 import os
 import shutil
 import subprocess
+from collections.abc import AsyncIterator, Callable, Iterable
 from contextlib import asynccontextmanager
 from pathlib import Path
 from random import Random
@@ -14,43 +18,108 @@ from tests.faults.nemesis.target import Target
 
 # Larger than a long run needs.
 _SIZE = 4 * 1024 * 1024 * 1024
-_PAGE = 4096
-_TRIES = 20
+# No blocks that only root may use, and nothing that the kernel initializes later.
+_MAKE = ("mkfs.ext4", "-q", "-m", "0", "-N", "20000", "-J", "size=16", "-E", "lazy_itable_init=0")
+_LARGEST, _SMALLEST = 256 * 1024 * 1024, 4096
+# The controllers of block devices; in version 2 of cgroups they are others.
+_GROUPS = Path("/sys/fs/cgroup/blkio")
+_LIMITS = ("blkio.throttle.write_iops_device", "blkio.throttle.read_iops_device")
 
 
-def mount_small_disk(folder: Path) -> None:
-    """Makes the folder a file system of its own, in memory, which can be filled; its owner and rights stay."""
+def missing() -> list[str]:
+    """What this machine lacks for disks that can be filled and slowed down."""
+    lacking = [f"the program {name}" for name in _MAKE[:1] if shutil.which(name) is None]
+    needed = (Path("/dev/loop-control"), *(_GROUPS / limit for limit in _LIMITS))
+    return lacking + [str(path) for path in needed if not path.exists()]
+
+
+def mount_disk(folder: Path) -> None:
+    """Makes the folder a file system of its own; its owner and rights stay."""
     owner = folder.stat()
-    options = f"size={_SIZE},mode={owner.st_mode & 0o7777:o},uid={owner.st_uid},gid={owner.st_gid}"
-    subprocess.run(["mount", "-t", "tmpfs", "-o", options, "none", str(folder)], check=True)
+    memory = folder.with_name(f"{folder.name}.disk")
+    memory.mkdir()
+    subprocess.run(["mount", "-t", "tmpfs", "-o", f"size={_SIZE + _LARGEST}", "none", str(memory)], check=True)
+    image = memory / "image"
+    image.touch()
+    os.truncate(image, _SIZE)
+    subprocess.run([*_MAKE, str(image)], check=True)
+    subprocess.run(["mount", "-o", "loop", str(image), str(folder)], check=True)
+    (folder / "lost+found").rmdir()
+    os.chown(folder, owner.st_uid, owner.st_gid)
+    folder.chmod(owner.st_mode & 0o7777)
 
 
 @asynccontextmanager
-async def full(folder: Path) -> Acting:
-    """The file system at the folder has no room: it becomes as small as what is in it."""
+async def full(folder: Path) -> AsyncIterator[None]:
+    """The file system at the folder has no room."""
+    filler = folder / ".filler"
     try:
-        for _ in range(_TRIES):
-            state = os.statvfs(folder)
-            used = (state.f_blocks - state.f_bfree) * state.f_frsize
-            # Refused if more is in it by now.
-            if await _resize(folder, used + _PAGE):
-                break
-        else:
-            raise AssertionError(f"{folder} cannot be made as small as what is in it")
-        yield (str(folder),)
+        await asyncio.to_thread(_fill, filler)
+        yield
     finally:
-        assert await _resize(folder, _SIZE), f"{folder} cannot be made large again"
+        filler.unlink()
 
 
-async def _resize(folder: Path, size: int) -> bool:
-    process = await asyncio.create_subprocess_exec(
-        *("mount", "-o", f"remount,size={size}", str(folder)), stderr=asyncio.subprocess.DEVNULL
-    )
-    return await process.wait() == 0
+def _fill(path: Path) -> None:
+    with path.open("wb") as file:
+        size, step = 0, _LARGEST
+        while step >= _SMALLEST:
+            try:
+                os.posix_fallocate(file.fileno(), size, step)
+                size += step
+            except OSError:
+                step //= 2
+
+
+@asynccontextmanager
+async def slowed(folder: Path, pids: Callable[[], Iterable[int]], operations: int) -> AsyncIterator[None]:
+    """The processes read and write no more than so many times a second on the file system at the folder."""
+    number = os.stat(folder).st_dev
+    device = f"{os.major(number)}:{os.minor(number)}"
+    group = _GROUPS / f"faults-{os.getpid()}-{folder.name}"
+    group.mkdir()
+    try:
+        for limit in _LIMITS:
+            (group / limit).write_text(f"{device} {operations}")
+        _move(pids(), group)
+        yield
+    finally:
+        for limit in _LIMITS:
+            (group / limit).write_text(f"{device} 0")
+        while members := (group / "cgroup.procs").read_text().split():
+            _move(map(int, members), _GROUPS)
+        group.rmdir()
+
+
+def _move(pids: Iterable[int], group: Path) -> None:
+    for pid in pids:
+        try:
+            (group / "cgroup.procs").write_text(str(pid))
+        except ProcessLookupError:
+            continue
+
+
+class SlowDisk(Fault, frozen=True, tag="slow_disk"):
+    """The disk of a NATS node or of a PostgreSQL server bears few operations a second."""
+
+    title = "slow disk of a NATS node or of PostgreSQL: 5 to 100 operations a second"
+    needs_disks = True
+    operations: int
+
+    @classmethod
+    def draw(cls, chance: Random, hosts: Hosts) -> Self:
+        name = chance.choice([*hosts[NATS], *hosts[POSTGRES]])
+        return cls(seconds=seconds_between(chance, 10, 40), hosts=(name,), operations=chance.choice([5, 20, 100]))
+
+    @asynccontextmanager
+    async def acting(self, target: Target) -> Acting:
+        (name,) = self.hosts
+        async with slowed(target.disk(name), target.cluster.hosts[name].pids, self.operations):
+            yield self.hosts
 
 
 class _FullDisk(Fault, frozen=True):
-    needs_small_disks = True
+    needs_disks = True
 
     @asynccontextmanager
     async def acting(self, target: Target) -> Acting:

@@ -23,8 +23,8 @@ class Fault(msgspec.Struct, frozen=True, kw_only=True, tag_field="fault"):
     title: ClassVar[str]
     # Whether it destroys a copy of acknowledged messages: never together with another fault of the same servers.
     destroys_copy: ClassVar[bool] = False
-    # What the laboratory prepares for it: disks that can be filled, clocks that can jump.
-    needs_small_disks: ClassVar[bool] = False
+    # What the laboratory prepares for it: disks that can be filled and slowed down, clocks that can jump.
+    needs_disks: ClassVar[bool] = False
     needs_clocks: ClassVar[bool] = False
 
     # How long it acts, after whatever it takes to begin.
