@@ -85,14 +85,8 @@ def main() -> None:
         print(f"faults skipped: this machine lacks {', '.join(lacking)}")  # noqa: T201
         return
     faults = _possible([FAULTS[name] for name in options.only or FAULTS])
-    # Networks and mounts of our own, before there is any thread.
-    enter_host.new_network()
-    enter_host.new_mounts()
     folder = options.folder or Path(tempfile.mkdtemp(prefix="faults-"))
-    folder.mkdir(exist_ok=True)
-    folder.chmod(0o755)
-    (folder / "resolv.conf").write_text("nameserver 127.0.0.1\noptions timeout:2 attempts:5\n")
-    enter_host.use_names_of(str(folder / "resolv.conf"))
+    enter_host.new_machine(folder)
     code = asyncio.run(_run(folder, options, faults))
     if code not in (0, _INTERRUPTED):
         print(f"everything is kept in {folder}")  # noqa: T201

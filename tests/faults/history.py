@@ -49,13 +49,16 @@ class Record(msgspec.Struct, frozen=True, tag_field="record", omit_defaults=True
     """One line of the file; its field `record` is the name of the class."""
 
 
-class Request(Record, frozen=True, kw_only=True, tag=True):
-    """One attempt of a client; a repetition is a record of its own with the same arguments."""
-
+class ClientRecord(Record, frozen=True, kw_only=True):
     client: str
     # Empty for requests without a session; `refresh` has the session that its token belongs to.
     user_id: str = ""
     session_id: str = ""
+
+
+class Request(ClientRecord, frozen=True, kw_only=True, tag=True):
+    """One attempt of a client; a repetition is a record of its own with the same arguments."""
+
     operation: str
     arguments: Json = {}
     # `rest` or `websocket`.
@@ -77,12 +80,9 @@ class Request(Record, frozen=True, kw_only=True, tag=True):
     position: str = ""
 
 
-class Connection(Record, frozen=True, kw_only=True, tag=True):
+class Connection(ClientRecord, frozen=True, kw_only=True, tag=True):
     """One live connection, recorded when it has ended."""
 
-    client: str
-    user_id: str
-    session_id: str = ""
     # 1, 2, 3 for each client.
     connection: int
     # `sse` or `websocket`.
@@ -97,12 +97,9 @@ class Connection(Record, frozen=True, kw_only=True, tag=True):
     reason: str = ""
 
 
-class LiveEvent(Record, frozen=True, kw_only=True, tag=True):
+class LiveEvent(ClientRecord, frozen=True, kw_only=True, tag=True):
     """An event that a live connection delivered."""
 
-    client: str
-    user_id: str
-    session_id: str = ""
     connection: int
     id: str
     type: str

@@ -25,15 +25,9 @@ def main() -> None:
     if lacking := missing():
         print(f"rehearsal skipped: this machine lacks {', '.join(lacking)}")  # noqa: T201
         return
-    # Networks and mounts of our own, before there is any thread.
-    enter_host.new_network()
-    enter_host.new_mounts()
     with tempfile.TemporaryDirectory(prefix="rehearsal-", ignore_cleanup_errors=True) as temporary:
         folder = options.folder or Path(temporary)
-        folder.mkdir(exist_ok=True)
-        folder.chmod(0o755)
-        (folder / "resolv.conf").write_text("nameserver 127.0.0.1\noptions timeout:2 attempts:5\n")
-        enter_host.use_names_of(str(folder / "resolv.conf"))
+        enter_host.new_machine(folder)
         from tests.rehearsal.scenario import Rehearsal
 
         sys.exit(asyncio.run(_bounded(Rehearsal(folder), options.seconds)))

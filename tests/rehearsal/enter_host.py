@@ -79,6 +79,17 @@ def use_names_of(resolv_conf: str) -> None:
     bind(resolv_conf, target, read_only=True)
 
 
+def new_machine(folder: Path) -> None:
+    """Gives this process, before it has any thread, networks and mounts of its own; `folder`: of the run."""
+    new_network()
+    new_mounts()
+    folder.mkdir(exist_ok=True)
+    folder.chmod(0o755)
+    names = folder / "resolv.conf"
+    names.write_text("nameserver 127.0.0.1\noptions timeout:2 attempts:5\n")
+    use_names_of(str(names))
+
+
 def main(specification: "dict[str, object]", program: "list[str]") -> None:
     parent = os.getppid()
     os.setpgid(0, 0)  # Ctrl-C in a terminal reaches the rehearsal alone, which then stops the hosts in order

@@ -27,6 +27,14 @@ class Activity:
     def stop(self) -> None:
         self.stopping.set()
 
+    async def pause(self, seconds: float) -> None:
+        """Waits for some seconds, or until `stop`."""
+        try:
+            async with asyncio.timeout(seconds):
+                await self.stopping.wait()
+        except TimeoutError:
+            return
+
     async def until_mailed(self) -> None:
         """Waits for the mails that its work has caused."""
 

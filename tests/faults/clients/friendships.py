@@ -30,9 +30,9 @@ class Acquaintances(Activity):
             for account, peer in self.pairs:
                 tasks.create_task(self._try(account.client("rest"), peer))
             while not self.stopping.is_set():
-                await self._wait(_TOGETHER)
+                await self.pause(_TOGETHER)
                 await one.client("removal").insist(calls.unfriend(other.user_id))
-                await self._wait(_APART)
+                await self.pause(_APART)
                 await befriend(one, other)
                 self.rounds += 1
                 one, other = other, one
@@ -45,10 +45,3 @@ class Acquaintances(Activity):
             await client.attempt(calls.send(peer.user_id, text, f"try-{number}"))
             await client.attempt(calls.read(peer.user_id))
             await asyncio.sleep(_PAUSE)
-
-    async def _wait(self, seconds: float) -> None:
-        try:
-            async with asyncio.timeout(seconds):
-                await self.stopping.wait()
-        except TimeoutError:
-            return

@@ -48,10 +48,8 @@ class ClockJump(Fault, frozen=True, tag="clock_jump"):
         chosen = kinds[chance.choice([*kinds])]
         return cls(seconds=chance.randint(5, 30), hosts=tuple(chosen), offset=offset)
 
-    @property
-    def is_outage(self) -> bool:
-        # Hosts whose clocks differ by minutes refuse each other's tokens.
-        return True
+    # Hosts whose clocks differ by minutes refuse each other's tokens.
+    outage = True
 
     @asynccontextmanager
     async def acting(self, target: Target) -> Acting:

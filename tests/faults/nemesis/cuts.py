@@ -1,17 +1,19 @@
 """Faults of links and routes: cut both ways or one way, and partitions between groups of hosts."""
 
-from contextlib import AsyncExitStack, asynccontextmanager
+from collections.abc import Sequence
+from contextlib import AbstractAsyncContextManager
 from random import Random
 from typing import Self
 
-from tests.faults.nemesis.fault import GATEWAY, NATS, POSTGRES, Acting, Fault, Hosts, any_host, ours, seconds_between
+from tests.faults.nemesis.fault import GATEWAY, NATS, POSTGRES, Hosts, LinkFault, any_host, ours, seconds_between
 from tests.faults.nemesis.loss import blackholed, silenced, unheard, unplugged
-from tests.faults.nemesis.target import Target
+from tests.rehearsal.links import Links
 
+Changes = Sequence[AbstractAsyncContextManager[None]]
 _LEAST, _MOST = 5.0, 40.0
 
 
-class Cut(Fault, frozen=True, tag="cut"):
+class Cut(LinkFault, frozen=True, tag="cut"):
     """All links of a host are down."""
 
     title = "links of a host cut both ways"
@@ -20,15 +22,11 @@ class Cut(Fault, frozen=True, tag="cut"):
     def draw(cls, chance: Random, hosts: Hosts) -> Self:
         return cls(seconds=seconds_between(chance, _LEAST, _MOST), hosts=(any_host(chance, hosts),))
 
-    @asynccontextmanager
-    async def acting(self, target: Target) -> Acting:
-        async with AsyncExitStack() as stack:
-            for name in self.hosts:
-                await stack.enter_async_context(unplugged(target.cluster.links, name))
-            yield self.hosts
+    def changes(self, links: Links) -> Changes:
+        return [unplugged(links, name) for name in self.hosts]
 
 
-class OneWayCut(Fault, frozen=True, tag="one_way_cut"):
+class OneWayCut(LinkFault, frozen=True, tag="one_way_cut"):
     """What a host sends, or what is sent to it, is lost."""
 
     title = "links of a host cut one way"
@@ -39,15 +37,11 @@ class OneWayCut(Fault, frozen=True, tag="one_way_cut"):
         name, outward = any_host(chance, hosts), chance.random() < 0.5
         return cls(seconds=seconds_between(chance, _LEAST, _MOST), hosts=(name,), outward=outward)
 
-    @asynccontextmanager
-    async def acting(self, target: Target) -> Acting:
-        async with AsyncExitStack() as stack:
-            for name in self.hosts:
-                await stack.enter_async_context(silenced(target.cluster.links, name, outward=self.outward))
-            yield self.hosts
+    def changes(self, links: Links) -> Changes:
+        return [silenced(links, name, outward=self.outward) for name in self.hosts]
 
 
-class Blackhole(Fault, frozen=True, tag="blackhole"):
+class Blackhole(LinkFault, frozen=True, tag="blackhole"):
     """Two hosts that talk to each other have a blackhole route instead of the other one, or one of them has."""
 
     title = "blackhole routes between two hosts, one way and both"
@@ -63,26 +57,19 @@ class Blackhole(Fault, frozen=True, tag="blackhole"):
         one_way = chance.random() < 0.5
         return cls(seconds=seconds_between(chance, _LEAST, _MOST), hosts=tuple(pair), one_way=one_way)
 
-    @asynccontextmanager
-    async def acting(self, target: Target) -> Acting:
+    def changes(self, links: Links) -> Changes:
         one, other = self.hosts
-        async with AsyncExitStack() as stack:
-            await stack.enter_async_context(blackholed(target.cluster.links, [one], [other]))
-            if not self.one_way:
-                await stack.enter_async_context(blackholed(target.cluster.links, [other], [one]))
-            yield self.hosts
+        both = [blackholed(links, [one], [other]), blackholed(links, [other], [one])]
+        return both[:1] if self.one_way else both
 
 
-class _Partition(Fault, frozen=True):
+class _Partition(LinkFault, frozen=True):
     """Packets between `hosts` and `others` are lost both ways."""
 
     others: tuple[str, ...]
 
-    @asynccontextmanager
-    async def acting(self, target: Target) -> Acting:
-        links = target.cluster.links
-        async with unheard(links, self.hosts, self.others), unheard(links, self.others, self.hosts):
-            yield self.hosts
+    def changes(self, links: Links) -> Changes:
+        return unheard(links, self.hosts, self.others), unheard(links, self.others, self.hosts)
 
 
 class NodeApart(_Partition, frozen=True, tag="node_apart"):
@@ -97,37 +84,26 @@ class NodeApart(_Partition, frozen=True, tag="node_apart"):
         return cls(seconds=seconds_between(chance, _LEAST, _MOST), hosts=(name,), others=others)
 
 
-class MajorityApart(Fault, frozen=True, tag="majority_apart"):
+class MajorityApart(LinkFault, frozen=True, tag="majority_apart"):
     """Two NATS nodes of three without each other and without everything else: no majority is left."""
 
     title = "a majority of NATS partitioned from everything"
-
-    @property
-    def is_outage(self) -> bool:
-        return True
+    outage = True
 
     @classmethod
     def draw(cls, chance: Random, hosts: Hosts) -> Self:
         pair = chance.sample(sorted(hosts[NATS]), 2)
         return cls(seconds=seconds_between(chance, _LEAST, _MOST), hosts=tuple(pair))
 
-    @asynccontextmanager
-    async def acting(self, target: Target) -> Acting:
-        async with AsyncExitStack() as stack:
-            for name in self.hosts:
-                for outward in (False, True):
-                    await stack.enter_async_context(silenced(target.cluster.links, name, outward=outward))
-            yield self.hosts
+    def changes(self, links: Links) -> Changes:
+        return [silenced(links, name, outward=outward) for name in self.hosts for outward in (False, True)]
 
 
 class GatewaysWithoutNats(_Partition, frozen=True, tag="gateways_without_nats"):
     """Every gateway without NATS: nothing is delivered live, and no read has evidence of being fresh."""
 
     title = "gateways partitioned from NATS"
-
-    @property
-    def is_outage(self) -> bool:
-        return True
+    outage = True
 
     @classmethod
     def draw(cls, chance: Random, hosts: Hosts) -> Self:
@@ -139,10 +115,7 @@ class ServicesWithoutPostgres(_Partition, frozen=True, tag="services_without_pos
     """Every service without PostgreSQL: read models stand still."""
 
     title = "services partitioned from PostgreSQL"
-
-    @property
-    def is_outage(self) -> bool:
-        return True
+    outage = True
 
     @classmethod
     def draw(cls, chance: Random, hosts: Hosts) -> Self:

@@ -1,13 +1,14 @@
 """A fault: what the laboratory does to the deployment, with parameters that a seed has drawn."""
 
-from collections.abc import AsyncIterator, Mapping, Sequence
-from contextlib import AbstractAsyncContextManager
+from collections.abc import AsyncIterator, Iterable, Mapping, Sequence
+from contextlib import AbstractAsyncContextManager, AsyncExitStack, asynccontextmanager
 from random import Random
 from typing import ClassVar, Self
 
 import msgspec
 
 from tests.faults.nemesis.target import Target
+from tests.rehearsal.links import Links
 
 # By kind (`nats`, `postgres`, `gateway`, `messaging` and so on) the names of the hosts.
 Hosts = Mapping[str, Sequence[str]]
@@ -26,6 +27,8 @@ class Fault(msgspec.Struct, frozen=True, kw_only=True, tag_field="fault"):
     # What the laboratory prepares for it: disks that can be filled and slowed down, clocks that can jump.
     needs_disks: ClassVar[bool] = False
     needs_clocks: ClassVar[bool] = False
+    # Whether requests may fail meanwhile; None: if it acts on PostgreSQL, since a fail-over is a decision of operators.
+    outage: ClassVar[bool | None] = None
 
     # How long it acts, after whatever it takes to begin.
     seconds: float
@@ -51,13 +54,28 @@ class Fault(msgspec.Struct, frozen=True, kw_only=True, tag_field="fault"):
 
     @property
     def is_outage(self) -> bool:
-        """Whether requests may fail as long as it lasts: it takes away what they need. Recovery counts from its end."""
-        # A fail-over of PostgreSQL is an operator's decision.
+        """Whether it takes away what requests need. Recovery counts from its end then."""
+        if self.outage is not None:
+            return self.outage
         return any(name.rpartition("-")[0] == POSTGRES for name in self.hosts)
 
     @classmethod
     def name(cls) -> str:
         return str(cls.__struct_config__.tag)
+
+
+class LinkFault(Fault, frozen=True):
+    """Several changes of links that begin and end together."""
+
+    def changes(self, links: Links) -> Iterable[AbstractAsyncContextManager[None]]:
+        raise NotImplementedError
+
+    @asynccontextmanager
+    async def acting(self, target: Target) -> "Acting":
+        async with AsyncExitStack() as stack:
+            for change in self.changes(target.cluster.links):
+                await stack.enter_async_context(change)
+            yield self.hosts
 
 
 # What `acting` of a fault returns before it is made a context manager.

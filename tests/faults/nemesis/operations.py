@@ -17,10 +17,7 @@ class FailOver(Fault, frozen=True, tag="fail_over"):
     """The primary of PostgreSQL dies, the standby is promoted, and the old primary comes back as the standby."""
 
     title = "fail-over of PostgreSQL, with the old primary coming back"
-
-    @property
-    def is_outage(self) -> bool:
-        return False
+    outage = False
 
     @classmethod
     def draw(cls, chance: Random, hosts: Hosts) -> Self:
@@ -45,10 +42,7 @@ class RollingRestart(Fault, frozen=True, tag="rolling_restart"):
     """Everything is restarted, a part at a time, each when the one before is ready again."""
 
     title = "rolling restart of everything"
-
-    @property
-    def is_outage(self) -> bool:
-        return False
+    outage = False
 
     @classmethod
     def draw(cls, chance: Random, hosts: Hosts) -> Self:
@@ -74,10 +68,7 @@ class RollingUpgrade(Fault, frozen=True, tag="rolling_upgrade"):
     """
 
     title = "rolling upgrade to a next release, and back"
-
-    @property
-    def is_outage(self) -> bool:
-        return False
+    outage = False
 
     @classmethod
     async def prepare(cls, target: Target) -> None:

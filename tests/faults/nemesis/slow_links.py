@@ -3,17 +3,16 @@
 import asyncio
 import json
 import sys
-from collections.abc import AsyncIterator
-from contextlib import AsyncExitStack, asynccontextmanager
+from collections.abc import AsyncIterator, Sequence
+from contextlib import AbstractAsyncContextManager, asynccontextmanager
 from pathlib import Path
 from random import Random
 from typing import Self
 
 import msgspec
 
-from tests.faults.nemesis.fault import Acting, Fault, Hosts, any_host, seconds_between
+from tests.faults.nemesis.fault import Hosts, LinkFault, any_host, seconds_between
 from tests.faults.nemesis.loss import queue_at
-from tests.faults.nemesis.target import Target
 from tests.rehearsal.links import Links, ip
 
 _FORWARDER = Path(__file__).with_name("forwarder.py")
@@ -73,7 +72,7 @@ async def forwarded(links: Links, host: str, quality: Quality, seed: int) -> Asy
         await process.wait()
 
 
-class SlowLink(Fault, frozen=True, tag="slow_link"):
+class SlowLink(LinkFault, frozen=True, tag="slow_link"):
     """The links of a host carry few bytes a second."""
 
     title = "slow links of a host (token bucket)"
@@ -84,24 +83,16 @@ class SlowLink(Fault, frozen=True, tag="slow_link"):
         name, kilobits = any_host(chance, hosts), chance.choice([64, 256, 1000])
         return cls(seconds=seconds_between(chance, _LEAST, _MOST), hosts=(name,), kilobits=kilobits)
 
-    @asynccontextmanager
-    async def acting(self, target: Target) -> Acting:
-        async with AsyncExitStack() as stack:
-            for name in self.hosts:
-                await stack.enter_async_context(slowed(target.cluster.links, name, self.kilobits))
-            yield self.hosts
+    def changes(self, links: Links) -> Sequence[AbstractAsyncContextManager[None]]:
+        return [slowed(links, name, self.kilobits) for name in self.hosts]
 
 
-class _Forwarded(Fault, frozen=True):
+class _Forwarded(LinkFault, frozen=True):
     quality: Quality
     seed: int
 
-    @asynccontextmanager
-    async def acting(self, target: Target) -> Acting:
-        async with AsyncExitStack() as stack:
-            for name in self.hosts:
-                await stack.enter_async_context(forwarded(target.cluster.links, name, self.quality, self.seed))
-            yield self.hosts
+    def changes(self, links: Links) -> Sequence[AbstractAsyncContextManager[None]]:
+        return [forwarded(links, name, self.quality, self.seed) for name in self.hosts]
 
 
 class DelayedLink(_Forwarded, frozen=True, tag="delayed_link"):
