@@ -15,6 +15,7 @@ from contracts.events import (
     friendship,
     login_failure,
     message,
+    notary,
     operator,
     profile,
     projection,
@@ -132,6 +133,7 @@ AGGREGATE_TYPES = (
     AggregateType(
         subjects.operator_action, (operator.OperatorActed, operator.OperatorActionEnded, operator.OperatorLooked)
     ),
+    AggregateType(subjects.tree_head, (notary.TreeHeadSigned, notary.TreeClosed)),
     *(AggregateType(_lost_in(stream), (event,)) for stream, event in EVENTS_LOST.items()),
 )
 

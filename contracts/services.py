@@ -21,6 +21,7 @@ Callers = Mapping[str, str | None]
 
 GATEWAY = "gateway"
 OPERATOR = "operator"
+NOTARY = "notary"
 LOOPBACK = "127.0.0.1"
 # Offset from a process's own port to its metrics port, if no address is configured.
 BESIDE = 1_000
@@ -199,6 +200,15 @@ _SERVICES = (
             "SettleReport": _FOR_USER,
             "ListOperatorActions": _FOR_USER,
         },
+        optional=True,
+    ),
+    # Reads every stream and signs what it has read. It decides nothing and stores nothing but that.
+    Service(
+        name=NOTARY,
+        port=8088,
+        stream=Stream(code="N"),
+        methods={"LatestHeads": _FOR_NOBODY},
+        read_models=False,
         optional=True,
     ),
     Service(name=GATEWAY, port=8080, read_models=False),

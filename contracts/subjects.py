@@ -17,6 +17,7 @@ PROFILE = "PROFILE"
 CONTACT = "CONTACT"
 MESSAGING = "MESSAGING"
 OPERATOR = "OPERATOR"
+NOTARY = "NOTARY"
 
 # The owning service of each stream; only the owner appends.
 STREAMS: dict[str, str] = {service.name.upper(): service.name for service in REGISTRY.values() if service.stream}
@@ -33,6 +34,9 @@ PUBLIC_FILTERS: dict[str, str] = {
     for service in REGISTRY.values()
     if service.stream and service.stream.public
 }
+
+# The streams whose events the notary signs: all but its own.
+NOTARIZED = tuple(stream for stream in STREAMS if stream != NOTARY)
 
 # The parts of the private stream OPERATOR that every service with read models reads: the events that its read models
 # skip, and where they begin.
@@ -280,6 +284,11 @@ def projection_begin(service: str, projection: str, version: int | str) -> str:
 def operator_action(action_id: str) -> str:
     """Private: one act of an operator, or one look."""
     return f"vestnik.operator.action.{action_id}"
+
+
+def tree_head(stream: str) -> str:
+    """Private: the signed heads of a stream's trees, and the ends of these trees."""
+    return f"vestnik.notary.head.{stream}"
 
 
 def lost_in(stream: str) -> str:

@@ -300,6 +300,14 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
         int,
         Doc(ge=1, le=720, description="How long a registration can be verified and reserves its username."),
     ] = 24
+    head_seconds: Annotated[
+        float,
+        Doc(
+            ge=1,
+            le=3600,
+            description="After how many seconds with new events the notary signs the next tree head of a stream.",
+        ),
+    ] = 10.0
     stream_replicas: Annotated[
         Literal[1, 3, 5],
         Doc(

@@ -16,6 +16,7 @@ ACTIONS: Mapping[str, str] = {
     "dead_letter.retry": "retries events that a read model could not apply",
     "deployment.secrets": "makes the secrets of a deployment",
     "keys.rotate": "replaces the key of access tokens",
+    "keys.rotate_notary": "replaces the key of the notary",
     "keys.rotate_positions": "replaces the key of clients' positions",
     "keys.rotate_services": "replaces the keys of the services",
     "keys.rotate_totp": "replaces the key that seals the secrets of authenticator apps",
@@ -36,6 +37,7 @@ ACTIONS: Mapping[str, str] = {
     "sessions.revoke": "ends sessions of a user",
     "stream.accept_loss": "accepts that events are lost for good",
     "streams.create": "creates the streams, or changes their settings",
+    "streams.restored": "records that the streams were restored from a copy",
     "streams.verify": "reads and checks every event of the streams",
 }
 

@@ -1,9 +1,9 @@
 """Export: writes every stream up to an end that is fixed at the start, while the system keeps running.
 
 The ends are fixed in the order effects first, causes last. A profile, a session, a friendship or a message needs its
-user, a message needs the friendship, and a discard needs the event that it leaves out. So the export contains the
-cause of every event in it. Effects that are still missing (the profile of a user who has just registered) are made by
-the reactions after the import.
+user, a message needs the friendship, a discard needs the event that it leaves out, and a signed head needs the events
+that it covers. So the export contains the cause of every event in it. Effects that are still missing (the profile of a
+user who has just registered) are made by the reactions after the import.
 """
 
 import asyncio
@@ -17,7 +17,7 @@ from nats.aio.client import Client
 
 from contracts.envelope import now
 from contracts.errors import Unavailable
-from contracts.subjects import AUTH, CONTACT, MESSAGING, OPERATOR, PROFILE, SESSION, STREAMS
+from contracts.subjects import AUTH, CONTACT, MESSAGING, NOTARY, OPERATOR, PROFILE, SESSION, STREAMS
 from contracts.values.ids import new_id
 from infra.archive.format.archive_writer import Writer
 from infra.archive.format.layout import FULL, MOST_EVENTS, End, Header, StreamInFile
@@ -34,7 +34,7 @@ from streams.reader import ReadBatch, Reader
 from streams.restore import ArchivedMessage, kept_headers, last_of_batch
 
 # Effects before causes.
-ORDER = (OPERATOR, MESSAGING, CONTACT, PROFILE, SESSION, AUTH)
+ORDER = (NOTARY, OPERATOR, MESSAGING, CONTACT, PROFILE, SESSION, AUTH)
 # Seconds of silence from the server after which an export fails.
 _SILENCE = 60.0
 # Seconds to wait for the rest of a batch that is being stored when the end is fixed.
@@ -249,7 +249,7 @@ async def _end(jetstream: JetStream, stream: str) -> int:
                 await asyncio.sleep(_LOOK)
     except Refused as refused:
         if refused.error.err_code == STREAM_NOT_FOUND:
-            if stream == OPERATOR:
+            if stream in (OPERATOR, NOTARY):
                 # The data directory is older than this stream.
                 return 0
             raise OperatorError(f"there is no stream {stream}: nothing to export") from refused

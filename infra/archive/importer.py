@@ -16,6 +16,7 @@ from uuid import uuid4
 import msgspec
 from nats.aio.client import Client
 
+from contracts.events.notary import EndReason
 from contracts.services import OPERATOR
 from contracts.subjects import STREAMS
 from infra.archive import key_fingerprint, quiesce
@@ -30,6 +31,7 @@ from infra.runtime.import_marker import get_import_marker, set_import_marker
 from infra.security.secrets import TOPOLOGY
 from streams.jetstream.api import JetStream
 from streams.log import Log
+from streams.loss.replaced_history import record_replaced
 from streams.restore import IdTaken, SequenceMismatch
 from streams.topology import Placement, ensure_quorum, ensure_streams
 
@@ -154,6 +156,7 @@ async def import_file(
         for stream in header.streams:
             if ends[stream.name] != stream.last_sequence:
                 raise Interfered(stream.name, stream.last_sequence + 1)
+        await record_replaced(jetstream, EndReason.IMPORT, header.id)
         await set_import_marker(jetstream, None)
         seconds = time.monotonic() - begun
         if store.gateway_url and not await quiesce.wait_until_ready(store.gateway_url):

@@ -11,7 +11,7 @@ from nats.aio.client import Client
 
 from contracts.durable_consumers import DURABLES
 from contracts.errors import Unavailable
-from contracts.services import OPERATOR, SERVICES
+from contracts.services import NOTARY, OPERATOR, SERVICES
 from contracts.subjects import STREAMS
 from infra.archive.stream_access import Store
 from infra.operator_errors import OperatorError
@@ -103,7 +103,7 @@ async def active_services(jetstream: JetStream) -> set[str]:
     for stream in STREAMS:
         for name in await _consumers(jetstream, stream):
             owner = name.partition("-")[0]
-            if owner in SERVICES and (stream, name) not in durables and not _is_command(name):
+            if owner in (*SERVICES, NOTARY) and (stream, name) not in durables and not _is_command(name):
                 working.add(owner)
     for durable in DURABLES:
         try:

@@ -14,12 +14,13 @@ from pathlib import Path
 
 import msgspec
 
-from contracts.services import GATEWAY, OPERATOR
+from contracts.services import GATEWAY, NOTARY, OPERATOR
 from contracts.subjects import BUCKETS, DATA_KEYS
 from infra.operator_errors import OperatorError
 from infra.provisioning.certificates import CA, make_certificates, make_server_certificate
 from infra.security import access_keys, operator_accounts, position_keys, sealing_keys
 from infra.security.nats_permissions import accounts
+from infra.security.notary import keys as notary_keys
 from infra.security.postgres_roles import role_of, statements
 from infra.security.secret_files import locked, replace
 from infra.security.secrets import DATABASE_PARTIES, NATS_PARTIES, PARTIES, TOPOLOGY, Secrets
@@ -41,6 +42,7 @@ _KEYS: Mapping[str, Sequence[str]] = {
     "session": ("refresh.key", access_keys.JWKS, "access-*.pem"),
     GATEWAY: ("limits.key", access_keys.JWKS, f"{position_keys.FILES.name}-*.key"),
     OPERATOR: (operator_accounts.FILE,),
+    NOTARY: (notary_keys.JWKS, notary_keys.PATTERN),
 }
 # In a URL that a program reads by commas and in a shell's word.
 _HOST = re.compile(r"[A-Za-z0-9]([A-Za-z0-9.-]*[A-Za-z0-9])?(:\d{1,5})?\Z")

@@ -13,6 +13,7 @@ from contextlib import asynccontextmanager
 from nats.aio.client import Client as NATS
 from prometheus_client import Gauge
 
+from contracts.services import SERVICES
 from contracts.subjects import BUCKETS, OPERATOR, STREAMS
 from infra.checkpoints import Checkpoints
 from infra.rpc.client import Client
@@ -30,7 +31,7 @@ from infra.security.secrets import Secrets
 from infra.settings import Settings
 from infra.url_files import DatabaseUrl
 from streams.log import Log
-from streams.loss.watch import LossWatch
+from streams.loss.watch import Checkpoint, LossWatch
 from streams.personal_data.data_keys import DataKeys
 from streams.personal_data.key_store import KeyStore
 from streams.personal_data.unsealer import Unsealer
@@ -54,12 +55,14 @@ class ServiceProcess:
         settings: Settings,
         secrets: Secrets,
         nats: NATS,
-        pool: Pool,
+        pool: Pool | None,
         quorum: Quorum | None = None,
         *,
         stop: asyncio.Event | None = None,
     ) -> None:
-        """`quorum`: None where the streams have no replicas, so that every read is authoritative.
+        """`pool`: None for a service without read models.
+
+        `quorum`: None where the streams have no replicas, so that every read is authoritative.
 
         `stop`: set when the process has to stop; without it SIGTERM and SIGINT stop the process.
         """
@@ -67,11 +70,10 @@ class ServiceProcess:
         self.settings = settings
         self.secrets = secrets
         self.nats = nats
-        self.pool = pool
+        self._pool = pool
         self.quorum = quorum
         self.watches = {
-            # What operators do is recorded also while the database is away.
-            stream: LossWatch(nats, stream, Checkpoints(pool, stream, needed=stream != OPERATOR).highest, quorum=quorum)
+            stream: LossWatch(nats, stream, _checkpoint(pool, stream), quorum=quorum)
             for stream, owner in STREAMS.items()
             if owner == name
         }
@@ -89,6 +91,12 @@ class ServiceProcess:
         self._conditions: list[Callable[[], bool]] = []
         # Whether the database is not known to be silent.
         self.database_answers: Callable[[], bool] = lambda: True
+
+    @property
+    def pool(self) -> Pool:
+        """The pool of a service with read models."""
+        assert self._pool is not None
+        return self._pool
 
     def client(self, target: str) -> Client:
         """A client of another service; closed with the process."""
@@ -176,7 +184,8 @@ class ServiceProcess:
             await asyncio.wait(self._tasks, timeout=_CANCEL_INTERVAL)
         for client in self._clients:
             client.close()
-        await self.pool.close()
+        if self._pool is not None:
+            await self._pool.close()
         await self.nats.close()
 
     async def stop_for_import(self) -> None:
@@ -265,7 +274,7 @@ async def _opened(
         nats, quorum = await open_event_store(settings, name, stop, streams=(*own, OPERATOR))
     except StopRequested:
         raise SystemExit(0) from None
-    pool = await open_pool(database_url, name)
+    pool = await open_pool(database_url, name) if name in SERVICES else None
     process = ServiceProcess(name, settings, secrets, nats, pool, quorum, stop=stop)
     _report_dependency("nats", lambda: nats.is_connected)
     report_expiry(settings, name)
@@ -278,17 +287,28 @@ async def _opened(
         # Reads go on without a quorum, so a ready process stays ready.
         process.ready_when(lambda: quorum.was_held)
         _report_dependency("quorum", lambda: quorum.holds)
-    database = DatabaseWatch(database_url, name, tell=pool.hear)
-    process.spawn(database.run(), "watch of the database")
-    process.database_answers = database.answers
-    process.ready_when(database.answers)
-    _report_dependency("postgres", database.answers)
+    if pool is not None:
+        database = DatabaseWatch(database_url, name, tell=pool.hear)
+        process.spawn(database.run(), "watch of the database")
+        process.database_answers = database.answers
+        process.ready_when(database.answers)
+        _report_dependency("postgres", database.answers)
     for stream, watch in process.watches.items():
         process.spawn(process.stop_for_loss(watch), f"watch for losses in {stream}")
     try:
         yield process
     finally:
         await process.close()
+
+
+def _checkpoint(pool: Pool | None, stream: str) -> Checkpoint:
+    """Returns the highest sequence of the stream that a read model is known to have applied."""
+    # What operators do is recorded also while the database is away.
+    return _no_checkpoint if pool is None else Checkpoints(pool, stream, needed=stream != OPERATOR).highest
+
+
+async def _no_checkpoint() -> int:
+    return 0
 
 
 def stop_at_signals() -> asyncio.Event:

@@ -12,7 +12,7 @@ from collections.abc import Iterator, Mapping
 import msgspec
 
 from contracts.durable_consumers import DURABLES, Durable, retries_of
-from contracts.services import GATEWAY, OPERATOR, SERVICES
+from contracts.services import GATEWAY, NOTARY, OPERATOR, SERVICES
 from contracts.subjects import (
     BUCKETS,
     LIMITS,
@@ -31,6 +31,7 @@ from contracts.subjects import (
     quorum_of,
     stream_of_bucket,
 )
+from contracts.subjects import OPERATOR as OPERATOR_STREAM
 from infra.security.secrets import NATS_PARTIES, TOPOLOGY
 
 # The account that holds the streams. It has no user.
@@ -116,12 +117,16 @@ def permissions_of(party: str) -> Rights:
         imports = [*listing, *reading, *own, *parked, *_reading_buckets(party), *_evidence(party)]
         return Rights(imports, denied, receives_notices=True, sends_notices=True)
     imports = [_INFO, *_evidence(party)]
+    if party == NOTARY:
+        reading = [subject for stream in STREAMS for subject in _reading_all(stream)]
+        own = [all_of(stream) for stream, owner in STREAMS.items() if owner == party]
+        return Rights([*imports, *reading, *own], denied)
     for stream, owner in STREAMS.items():
         if owner == party:
             imports += [all_of(stream), *_reading_all(stream)]
         elif stream in PUBLIC_FILTERS:
             imports += _reading(stream, f"{_API}.CONSUMER.CREATE.{stream}.*.{PUBLIC_FILTERS[stream]}")
-        elif party in SERVICES:
+        elif stream == OPERATOR_STREAM and party in SERVICES:
             # The events that read models leave out, where they begin, and nothing else of OPERATOR.
             creating = [f"{_API}.CONSUMER.CREATE.{stream}.*.{shared}" for shared in OPERATOR_FILTERS]
             imports += [*_reading(stream, *creating), projection_begin(party, "*", "*")]

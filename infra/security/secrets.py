@@ -19,6 +19,8 @@ from infra.operator_errors import OperatorError
 from infra.security import access_keys, position_keys, sealing_keys
 from infra.security.access_keys import SigningKeys
 from infra.security.key_lifecycle import KeyTerms
+from infra.security.notary import keys as notary_keys
+from infra.security.notary.keys import NotaryKeys
 from infra.security.position_keys import PositionKeys
 from infra.security.sealing_keys import SealingKeys
 from infra.security.secret_files import load as _load
@@ -68,6 +70,8 @@ class Secrets:
                 _write_once(folder / f"service-{party}.pem", _private_pem(Ed25519PrivateKey.generate()))
             if not access_keys.key_ids(folder):
                 access_keys.make(folder, datetime.now(UTC))
+            if not notary_keys.key_ids(folder):
+                notary_keys.make(folder, datetime.now(UTC))
             for files in (position_keys.FILES, sealing_keys.TOTP, sealing_keys.PERSONAL_DATA):
                 if not files.ids(folder):
                     files.make(folder, datetime.now(UTC))
@@ -152,6 +156,10 @@ class Secrets:
     def signing_keys(self, terms: KeyTerms) -> SigningKeys:
         """The private keys that sign access tokens; for the session service alone."""
         return SigningKeys(self._folder, terms)
+
+    def notary_keys(self) -> NotaryKeys:
+        """The keys that sign tree heads; for the notary alone."""
+        return NotaryKeys(self._folder)
 
     @property
     def jwks_path(self) -> Path:

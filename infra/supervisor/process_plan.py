@@ -95,8 +95,8 @@ def absolute(settings: Settings, data_dir: Path) -> Settings:
 def _with_logins(
     settings: Settings, service: str, nats_url_of: UrlOf | None, database_url_of: UrlOf | None
 ) -> Settings:
-    if service == GATEWAY:
-        # The gateway does not use the database.
+    if not REGISTRY[service].read_models:
+        # It does not use the database.
         database_url = ""
     else:
         database_url = settings.database_url if database_url_of is None else database_url_of(service)

@@ -1,4 +1,4 @@
-"""Merkle trees over stored events, hashed as in RFC 9162: roots, proofs, and their verification.
+"""Merkle trees over stored events, hashed as in RFC 9162: roots, proofs, their verification, signed heads.
 
 Pure: nothing here reads a stream.
 """

@@ -14,6 +14,7 @@ import infra.runtime.service_process
 import infra.security.certificate_expiry
 import projections.engine.metrics
 import services.messaging.pages.metrics
+import services.notary.metrics
 import services.operator.anomalies.metrics
 import streams.metrics
 import streams.personal_data.metrics
@@ -40,6 +41,7 @@ def families() -> Iterator[tuple[Metric, tuple[str, ...]]]:
         infra.runtime.service_process,
         infra.security.certificate_expiry,
         services.messaging.pages.metrics,
+        services.notary.metrics,
         services.operator.anomalies.metrics,
     )
     figures = (*modules, Metrics(), LiveMetrics(CollectorRegistry()), PresenceMetrics(CollectorRegistry()))

@@ -1,4 +1,4 @@
-"""`vestnik keys`: lists and rotates the keys of access tokens, services, positions and authenticator secrets."""
+"""`vestnik keys`: lists and rotates keys: of access tokens, services, the notary, positions, authenticator secrets."""
 
 import asyncio
 import sys
@@ -15,6 +15,7 @@ from infra.cli.output.tables import Column, console, fitted
 from infra.security import position_keys, sealing_keys
 from infra.security.access_keys import AccessKeys
 from infra.security.key_lifecycle import AccessKey, KeyTerms
+from infra.security.notary import keys as notary_keys
 from infra.security.secrets import Secrets
 from infra.settings import Settings
 
@@ -67,6 +68,19 @@ def rotate_services(reason: str) -> None:
     secrets = Secrets.load(Settings.load().secrets_path)
     _recorded("keys.rotate_services", secrets.rotate_service_keys, reason)
     click.echo("every service has a new key; the previous keys are valid until the next rotation")
+
+
+@keys.command(name="rotate-notary")
+@click.option("--reason", type=Reason(), required=True, help="The reason; recorded permanently.")
+def rotate_notary(reason: str) -> None:
+    """Gives the notary a new key, which signs tree heads immediately.
+
+    The other private keys are deleted. All public keys stay published, since the heads that they signed are kept. No
+    restart is needed.
+    """
+    folder = Settings.load().secrets_path
+    key_id = _recorded("keys.rotate_notary", lambda: notary_keys.rotate(folder, datetime.now(UTC)), reason)
+    click.echo(f"tree heads are signed with the key {key_id}")
 
 
 @keys.command(name="rotate-positions")

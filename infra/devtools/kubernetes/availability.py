@@ -13,7 +13,7 @@ _BUSY_PERCENT = 70
 def availability_file() -> str:
     about = (
         "Two to four replicas of each service, by the processor time that they use of what they request, and at most\n"
-        "one of them evicted at a time. There is one process of the operator's service."
+        "one of them evicted at a time. There is one process of the operator's service and one of the notary."
     )
     return text_of((document for name in replicated() for document in _of(name)), about)
 

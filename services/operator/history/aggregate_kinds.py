@@ -109,6 +109,7 @@ NOT_SHOWN: dict[str, str] = {
     "mail": "it is named by a key of auth, and tells which address has an account",
     "report": "its texts are for the operator who settles it, and each view of them is recorded",
     "operator_action": "a single act or look, which `vestnik audit operators` shows",
+    "tree_head": "what the notary signed about a stream; `vestnik events` shows when",
     "dead_letter": "a single decision, which `vestnik dead-letters` shows",
     "projection_begin": "it never changes after its only event",
     **dict.fromkeys((f"lost_in_{owner}" for owner in subjects.STREAMS.values()), "placeholders without a state"),

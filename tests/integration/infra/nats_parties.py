@@ -40,6 +40,7 @@ EVENTS = {
         subjects.notifications("u"),
     ],
     subjects.OPERATOR: [subjects.dead_letter("friends", 1, CONTACT, 7), OPERATORS_ACT],
+    subjects.NOTARY: [subjects.tree_head(AUTH)],
 }
 
 

@@ -13,8 +13,9 @@ from contracts.envelope import Provenance, Recorded, seal
 from contracts.events.event import Event
 from contracts.events.user import UserCreated
 from contracts.positions import Position
-from contracts.services import GATEWAY, OPERATOR
+from contracts.services import GATEWAY, NOTARY, OPERATOR
 from contracts.subjects import AUTH, DEAD_LETTERS_FILTER, PUBLIC_FILTERS, STREAMS, user
+from contracts.subjects import OPERATOR as STREAM_OF_OPERATORS
 from contracts.values.ids import new_id
 from infra.security.nats_permissions import NOTICES
 from infra.security.secrets import TOPOLOGY
@@ -80,9 +81,9 @@ async def test_each_reads_all_of_its_own_and_what_is_public_of_others(nats_parti
     for name in [*STREAMS.values(), GATEWAY]:
         party = await nats_parties.party(name)
         for stream in STREAMS:
-            everything = name in (STREAMS[stream], OPERATOR)
+            everything = name in (STREAMS[stream], OPERATOR, NOTARY)
             if not everything and stream not in PUBLIC_FILTERS:
-                if name != GATEWAY:
+                if name != GATEWAY and stream == STREAM_OF_OPERATORS:
                     assert await seen(party, stream, DEAD_LETTERS_FILTER) == EVENTS[stream][:1]
                 continue
             found = await seen(party, stream, None if everything else PUBLIC_FILTERS[stream])

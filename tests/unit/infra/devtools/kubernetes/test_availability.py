@@ -2,16 +2,16 @@
 
 import pytest
 
-from contracts.services import OPERATOR, REGISTRY, SERVICES
+from contracts.services import REGISTRY, SERVICES
 from projections.registry import owned_by
 from tests.unit.infra.devtools.kubernetes.manifests import built, named, of_kind, pod_of
 
-# The operator's page keeps who is active in memory.
-REPLICATED = sorted(set(REGISTRY) - {OPERATOR})
+# The operator's page keeps who is active in memory, and one notary signs all there is.
+REPLICATED = sorted(service.name for service in REGISTRY.values() if not service.optional)
 
 
 @pytest.mark.parametrize("kind", ["PodDisruptionBudget", "HorizontalPodAutoscaler"])
-def test_every_service_but_the_operators_has_one(kind: str) -> None:
+def test_every_service_that_the_messenger_needs_has_one(kind: str) -> None:
     names = [manifest["metadata"]["name"] for manifest in of_kind(built("three-zones"), kind)]
     assert sorted(names) == REPLICATED
 

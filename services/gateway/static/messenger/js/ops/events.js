@@ -14,6 +14,7 @@ export const TYPES = {
   CONTACT: ["friendship.created", "friendship.accepted", "friendship.removed", "friendship.blocked", "friendship.unblocked", "report.filed", "report.viewed", "report.settled", "report.expired", "contact.events_lost"],
   MESSAGING: ["message.sent", "message.edited", "message.deleted", "message.seen", "reaction.changed", "conversation.updated", "notification.read", "messaging.events_lost"],
   OPERATOR: ["operator.acted", "operator.action_ended", "operator.looked", "dead_letter.discarded", "projection.begun", "operator.events_lost"],
+  NOTARY: ["tree_head.signed", "tree.closed", "notary.events_lost"],
 };
 const PAGE = 50, MOST = 500;
 

@@ -1,0 +1,77 @@
+"""What the notary signs about a stream: the heads of its Merkle trees (streams/merkle), and the ends of these trees.
+
+Hashes and signatures are in hex. `at` is text, since the signature covers it as it is stored.
+"""
+
+from enum import StrEnum
+from typing import Annotated, ClassVar
+
+from msgspec import Meta
+
+from contracts.events.event import Event
+from contracts.values.timestamps import Rfc3339
+
+Hash = Annotated[str, Meta(pattern="^[0-9a-f]{64}$")]
+
+
+class EndReason(StrEnum):
+    # An operator has accepted the loss of events.
+    LOSS_ACCEPTED = "loss accepted"
+    # The streams were filled from an export, and may lack what the exported system stored after it.
+    IMPORT = "import"
+    # An operator has restored a backup, which may lack what was stored after it.
+    RESTORE = "restore"
+
+
+class _Signed(Event, frozen=True, kw_only=True):
+    """Signed with Ed25519 over the text of streams/merkle/signatures.py."""
+
+    stream: str
+    # The number of the stream's tree. The first is 1, and the end of a tree begins the next.
+    tree: int
+    # The number of leaves, and the sequence of the last one; with size 0 the sequence after which the tree begins.
+    size: int
+    last_sequence: int
+    root: Hash
+    at: Rfc3339
+    # The id of the key in the published JWK set.
+    key_id: str
+    # 128 hex characters; empty before it is signed.
+    signature: str = ""
+    # Not signed: the causes of all ends of the stream's trees so far (`TreeClosed.cause`).
+    settled: tuple[str, ...] = ()
+
+
+class TreeHeadSigned(_Signed, frozen=True, kw_only=True):
+    """The notary has read a stream up to a sequence."""
+
+    TYPE: ClassVar[str] = "tree_head.signed"
+    PRIVATE: ClassVar[bool] = True
+    # What follows is not signed: the root proves it.
+    # The sequence of the tree's first leaf.
+    first_sequence: int = 0
+    # The hash of the last leaf, by which the notary recognizes the event before it continues.
+    last_leaf: Hash | None = None
+    # The roots of the perfect subtrees, largest first, from which the tree grows.
+    frontier: tuple[Hash, ...] = ()
+    # The roots of the tiles (perfect subtrees of 4,096 leaves) that were completed since the tree's previous head.
+    tiles: tuple[Hash, ...] = ()
+
+
+class TreeClosed(_Signed, frozen=True, kw_only=True):
+    """A tree ends, and the next begins with the first event after its last sequence.
+
+    Size and root are those of the part that is still stored. Earlier heads with a larger sequence are void.
+    """
+
+    TYPE: ClassVar[str] = "tree.closed"
+    PRIVATE: ClassVar[bool] = True
+    # One of `EndReason`.
+    reason: str
+    # Identifies the decision or the import that ended the tree; without line breaks.
+    cause: str
+    # The number of the tree that begins: larger than that of any tree of the stream before.
+    next_tree: int
+    # The sequences that are accepted as lost, both included; 0 for other reasons.
+    first_lost: int = 0
+    last_lost: int = 0

@@ -1,0 +1,269 @@
+"""Follows one stream and signs the heads of its trees.
+
+Its only state is the stream's last record in NOTARY: after an error it begins there again. Before each head it checks
+that the event which the previous head covers last is still stored as it was, so that it never signs two histories.
+"""
+
+import asyncio
+import logging
+import math
+from datetime import UTC, datetime
+
+from nats.aio.client import Client
+
+from contracts.envelope import now
+from contracts.errors import VestnikError
+from contracts.events.notary import EndReason
+from contracts.subjects import NOTARY
+from services.notary.endings import Ending, next_ending
+from services.notary.metrics import BROKEN, ENDS, HEADS, UNSIGNED_EVENTS, UNSIGNED_SECONDS
+from services.notary.tree import Tree
+from services.notary.tree_log import LastRecord, TreeLog
+from streams.jetstream.api import JetStream, Refused
+from streams.jetstream.requests import RequestFailed
+from streams.log import Conflict
+from streams.loss.missing_events import Accepted, Gap, accepted, named, unaccepted
+from streams.merkle.signatures import Signed
+from streams.message import Message
+from streams.reader import ReadBatch, Reader, StreamWentBack
+from streams.topology import StreamMissing
+
+log = logging.getLogger(__name__)
+_BATCH = 5_000
+# A head with this many tiles has 70 kB.
+_MOST_TILES = 1_000
+# Seconds before the next attempt after an error.
+_PAUSE = 1.0
+_PAUSE_BROKEN = 5.0
+# A broken tree is reported when the next attempt finds the same: a replica that lags may lack events for a moment.
+_REPORTED_AFTER = 2
+
+
+class TreeBroken(Exception):
+    """The stream is not what was signed, or lacks events whose loss no operator has accepted."""
+
+
+class StreamNotary:
+    def __init__(self, nc: Client, stream: str, trees: TreeLog, *, interval: float) -> None:
+        """`interval`: seconds between two heads; none is signed without new events."""
+        self._nc = nc
+        self._jetstream = JetStream(nc)
+        self._stream = stream
+        self._trees = trees
+        self._interval = interval
+        # The losses that operators have accepted, as last read.
+        self._accepted: list[Accepted] = []
+        self._breaks = 0
+        # When the oldest event that no head covers was stored, in seconds of Unix time; None if all are covered.
+        self._unsigned_since: float | None = None
+        BROKEN.labels(stream).set(0)
+        UNSIGNED_EVENTS.labels(stream).set(0)
+        UNSIGNED_SECONDS.labels(stream).set_function(self._unsigned_seconds)
+
+    async def run(self) -> None:
+        """Signs heads until it is cancelled, whatever NATS and the stream do."""
+        while True:
+            pause = 0.0
+            try:
+                await self._follow()
+                self._mend()
+            except (TreeBroken, StreamWentBack) as broken:
+                self._report(broken)
+                pause = _PAUSE_BROKEN
+            except Conflict:
+                # Another notary was first; its record is read now.
+                pass
+            except (VestnikError, Refused, RequestFailed, StreamMissing, PermissionError) as failure:
+                log.warning("%s is not signed for now: %s", self._stream, failure)
+                pause = _PAUSE
+            await asyncio.sleep(pause)
+
+    async def _follow(self) -> None:
+        """Signs heads; returns when a tree has ended."""
+        last = await self._trees.last(self._stream)
+        tree = Tree(self._stream, last.record)
+        ending = await self._ending(tree)
+        if ending is not None and ending.ends_at(tree.position):
+            await self._end(last, tree, ending)
+            return
+        await self._assert_unchanged(tree)
+        self._note_signed()
+        due = self._first_due(last.record)
+        async with self._reader(tree.position) as reader:
+            while True:
+                batch = await reader.next(_BATCH)
+                last_whole = self._end_of_whole(batch, ending)
+                events = [message for message in batch.messages if message.sequence <= last_whole]
+                tree.extend(events, last_whole)
+                self._note_read(events, tree, batch.pending)
+                is_stopped = last_whole < batch.position
+                is_due = asyncio.get_running_loop().time() >= due or tree.unsigned_tiles >= _MOST_TILES
+                if not is_stopped and not is_due:
+                    continue
+                ending = await self._ending(tree)
+                if ending is not None and ending.ends_at(last.record.last_sequence if last.record else 0):
+                    # It concerns events that a head covers.
+                    await self._end(last, tree, ending)
+                    return
+                if tree.unsigned:
+                    last = await self._sign(last, tree)
+                    self._mend()
+                due = asyncio.get_running_loop().time() + self._interval
+                if ending is not None and ending.ends_at(tree.position):
+                    await self._end(last, tree, ending)
+                    return
+                if is_stopped:
+                    # Behind the gap the stream may go on; none of it is signed until the loss is accepted.
+                    self._assert_accepted(batch)
+                    return
+
+    async def _sign(self, last: LastRecord, tree: Tree) -> LastRecord:
+        await self._assert_unchanged(Tree(self._stream, last.record))
+        last = await self._trees.append(tree.head(now(), self._trees.key_id), last)
+        tree.was_signed()
+        self._note_signed()
+        HEADS.labels(self._stream).inc()
+        return last
+
+    async def _end(self, last: LastRecord, current: Tree, ending: Ending) -> None:
+        """Closes the tree at the last event before the loss, or at the last head that the stream still has."""
+        if ending.reason is EndReason.LOSS_ACCEPTED:
+            tree = await self._tree_until(last, ending.first - 1)
+        else:
+            tree = await self._tree_still_stored(last)
+        await self._trees.append(tree.end(ending, current, now(), self._trees.key_id), last)
+        ENDS.labels(self._stream, ending.reason.value).inc()
+        log.warning(
+            "tree %d of %s ends at event %d (%s), tree %d begins",
+            tree.number,
+            self._stream,
+            tree.last_sequence,
+            ending.cause,
+            current.number + 1,
+        )
+
+    async def _tree_until(self, last: LastRecord, limit: int) -> Tree:
+        """The tree of the events up to the limit, from the last record before it.
+
+        Raises:
+            TreeBroken: the stream lacks some of these events.
+        """
+        base = last.record
+        if base is not None and base.last_sequence > limit:
+            base = None
+            async for record in self._trees.records(self._stream, last.sequence):
+                if record.last_sequence <= limit:
+                    base = record
+        tree = Tree(self._stream, base)
+        await self._assert_unchanged(tree)
+        if tree.position < limit:
+            async with self._reader(tree.position) as reader:
+                while tree.position < limit:
+                    batch = await reader.next(_BATCH)
+                    last_whole = min(self._end_of_whole(batch, None), limit)
+                    tree.extend((message for message in batch.messages if message.sequence <= last_whole), last_whole)
+                    if last_whole < min(batch.position, limit):
+                        self._assert_accepted(batch)
+        return tree
+
+    async def _tree_still_stored(self, last: LastRecord) -> Tree:
+        """The tree of the latest record whose last event the stream still has as it was signed."""
+        tree = Tree(self._stream, last.record)
+        if await self._is_unchanged(tree):
+            return tree
+        valid: list[Signed] = []
+        async for record in self._trees.records(self._stream, last.sequence):
+            while valid and valid[-1].last_sequence > record.last_sequence:
+                valid.pop()
+            valid.append(record)
+        low, high = 0, len(valid)
+        while low < high:
+            middle = (low + high) // 2
+            if await self._is_unchanged(Tree(self._stream, valid[middle])):
+                low = middle + 1
+            else:
+                high = middle
+        return Tree(self._stream, valid[low - 1] if low else None)
+
+    async def _ending(self, tree: Tree) -> Ending | None:
+        stream, notary = await self._jetstream.info(self._stream), await self._jetstream.info(NOTARY)
+        self._accepted = accepted(stream.config)
+        return next_ending(stream.config, notary.config, tree.settled)
+
+    async def _assert_unchanged(self, tree: Tree) -> None:
+        """
+        Raises:
+            TreeBroken: the stream does not have the tree's last event as it was signed.
+        """
+        if not await self._is_unchanged(tree):
+            raise TreeBroken(f"{self._stream} no longer has event {tree.last_sequence} as it was signed")
+
+    async def _is_unchanged(self, tree: Tree) -> bool:
+        if tree.last_leaf is None:
+            return True
+        message = await self._jetstream.at(self._stream, tree.last_sequence)
+        return message is not None and tree.leaf_of(message) == tree.last_leaf
+
+    def _assert_accepted(self, batch: ReadBatch) -> None:
+        """
+        Raises:
+            TreeBroken: the stream has a gap that is not an accepted loss.
+        """
+        if gaps := self._open_gaps(batch):
+            raise TreeBroken(f"{self._stream} lacks {named(gaps)}")
+
+    def _open_gaps(self, batch: ReadBatch) -> list[Gap]:
+        return unaccepted(batch.gaps, {self._stream: self._accepted})
+
+    def _end_of_whole(self, batch: ReadBatch, ending: Ending | None) -> int:
+        """The sequence up to which the batch belongs to the tree: before a gap, and before the loss that ends it."""
+        ends = [batch.position, *(gap.first - 1 for gap in self._open_gaps(batch))]
+        if ending is not None and ending.first:
+            ends.append(ending.first - 1)
+        return min(ends)
+
+    def _reader(self, after: int) -> Reader:
+        return Reader(
+            self._nc,
+            self._stream,
+            after=after,
+            name=f"notary-{self._stream}",
+            headers=True,
+            patience=math.inf,
+            outlasts_refusals=True,
+            report_gaps=True,
+        )
+
+    def _first_due(self, record: Signed | None) -> float:
+        """When the next head may be signed, by the loop's clock: an interval after the last one."""
+        since = 0.0 if record is None else self._interval - (now() - datetime.fromisoformat(record.at)).total_seconds()
+        return asyncio.get_running_loop().time() + min(max(since, 0.0), self._interval)
+
+    def _note_read(self, events: list[Message], tree: Tree, pending: int) -> None:
+        if events and self._unsigned_since is None and events[0].stored_ns is not None:
+            self._unsigned_since = events[0].stored_ns / 1e9
+        UNSIGNED_EVENTS.labels(self._stream).set(tree.unsigned + pending)
+
+    def _note_signed(self) -> None:
+        self._unsigned_since = None
+        UNSIGNED_EVENTS.labels(self._stream).set(0)
+
+    def _unsigned_seconds(self) -> float:
+        since = self._unsigned_since
+        return 0.0 if since is None else max(datetime.now(UTC).timestamp() - since, 0.0)
+
+    def _report(self, broken: Exception) -> None:
+        self._breaks += 1
+        if self._breaks == _REPORTED_AFTER:
+            BROKEN.labels(self._stream).set(1)
+            log.critical(
+                "no head of %s is signed any more: %s. See the runbook docs/runbooks/broken-tree.md",
+                self._stream,
+                broken,
+            )
+
+    def _mend(self) -> None:
+        if self._breaks >= _REPORTED_AFTER:
+            log.warning("heads of %s are signed again", self._stream)
+        self._breaks = 0
+        BROKEN.labels(self._stream).set(0)

@@ -1,0 +1,254 @@
+"""Heads cover what the stream has, and no head is signed over a stream that is not what was signed before."""
+
+import asyncio
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from pathlib import Path
+
+import msgspec
+import pytest
+from nats.aio.client import Client
+
+from contracts.events.notary import EndReason, TreeClosed, TreeHeadSigned
+from contracts.subjects import MESSAGING, conversation, tree_head
+from infra.embedded.nats_server import NatsServer
+from infra.security.notary.keys import NotaryKeys
+from infra.security.secrets import Secrets
+from services.notary.metrics import BROKEN
+from services.notary.stream_notary import StreamNotary
+from services.notary.tree_log import TreeLog
+from streams.jetstream.api import JetStream
+from streams.log import Log
+from streams.loss.missing_events import Gap, accept
+from streams.loss.replaced_history import record_replaced
+from streams.merkle.frontier import TILE, Frontier
+from streams.merkle.hashing import leaf_hash
+from streams.merkle.leaf import leaf_data
+from streams.merkle.signatures import Signed, has_valid_signature
+from streams.topology import settings_of
+from tests.integration.streams.conftest import append_to, fill
+
+PATIENCE = 60
+# Between two heads: far shorter than in production.
+INTERVAL = 0.05
+
+
+@pytest.fixture
+def keys(tmp_path: Path) -> NotaryKeys:
+    return NotaryKeys(Secrets.create(tmp_path / "secrets")._folder)
+
+
+@pytest.fixture
+def log(streams: Client) -> Log:
+    return Log(streams)
+
+
+@asynccontextmanager
+async def notary(nc: Client, keys: NotaryKeys) -> AsyncIterator[None]:
+    trees = TreeLog(nc, Log(nc), keys)
+    running = asyncio.create_task(StreamNotary(nc, MESSAGING, trees, interval=INTERVAL).run())
+    try:
+        yield
+    finally:
+        running.cancel()
+        await asyncio.wait([running])
+
+
+async def records(nc: Client) -> list[Signed]:
+    found: list[Signed] = []
+    for message in await Log(nc).read(tree_head(MESSAGING)):
+        record = message.open().data
+        assert isinstance(record, TreeHeadSigned | TreeClosed)
+        found.append(record)
+    return found
+
+
+async def last_record(nc: Client, *, sequence: int = 0, tree: int = 1) -> TreeHeadSigned:
+    """Waits until the last record is a head of the tree that covers the sequence."""
+    async with asyncio.timeout(PATIENCE):
+        while True:
+            message = await Log(nc).last(tree_head(MESSAGING))
+            record = message.open().data if message else None
+            if isinstance(record, TreeHeadSigned) and record.last_sequence >= sequence and record.tree == tree:
+                return record
+            await asyncio.sleep(0.02)
+
+
+async def broken(state: float = 1.0) -> None:
+    async with asyncio.timeout(PATIENCE):
+        while BROKEN.labels(MESSAGING)._value.get() != state:
+            await asyncio.sleep(0.02)
+
+
+async def root_of(nc: Client, first: int, last: int) -> str:
+    """The root of the tree of the stored events from `first` to `last`, computed leaf by leaf."""
+    frontier, jetstream = Frontier(), JetStream(nc)
+    for sequence in range(first, last + 1):
+        message = await jetstream.at(MESSAGING, sequence)
+        if message is not None and message.subject != f"vestnik.{MESSAGING.lower()}.lost":
+            assert message.headers is not None
+            data = leaf_data(MESSAGING, sequence, message.subject, message.headers["Nats-Msg-Id"], message.payload)
+            frontier.extend([leaf_hash(data)])
+    return frontier.root.hex()
+
+
+async def made_deletable(streams: Client) -> None:
+    """Recreates MESSAGING so that a test can take events out of it."""
+    await streams.request(f"$JS.API.STREAM.DELETE.{MESSAGING}", b"")
+    settings = settings_of(MESSAGING, replicas=1) | {"deny_delete": False, "deny_purge": False}
+    await streams.request(f"$JS.API.STREAM.CREATE.{MESSAGING}", msgspec.json.encode(settings))
+
+
+async def test_heads_cover_the_stream_and_are_signed(streams: Client, log: Log, keys: NotaryKeys) -> None:
+    await fill(log, 10)
+    async with notary(streams, keys):
+        first = await last_record(streams, sequence=10)
+        await fill(log, 5)
+        second = await last_record(streams, sequence=15)
+    key_id, key = keys.current()
+    for head, size in ((first, 10), (second, 15)):
+        assert (head.stream, head.tree, head.size, head.first_sequence) == (MESSAGING, 1, size, 1)
+        assert head.root == await root_of(streams, 1, size)
+        assert head.key_id == key_id
+        assert has_valid_signature(head, key.public_key())
+
+
+async def test_no_head_is_signed_without_new_events(streams: Client, log: Log, keys: NotaryKeys) -> None:
+    async with notary(streams, keys):
+        await fill(log, 3)
+        await last_record(streams, sequence=3)
+        await asyncio.sleep(10 * INTERVAL)
+        count = len(await records(streams))
+        await fill(log, 1)
+        await last_record(streams, sequence=4)
+    # The first three may have had a head each; nothing was signed while nothing came.
+    assert len(await records(streams)) == count + 1
+
+
+async def test_a_notary_goes_on_from_the_last_head_wherever_the_previous_one_stopped(
+    streams: Client, log: Log, keys: NotaryKeys
+) -> None:
+    size = 0
+    for count in (3, 1, 700, TILE, 2):
+        await fill(log, count)
+        size += count
+        async with notary(streams, keys):
+            head = await last_record(streams, sequence=size)
+    assert head.size == size
+    assert head.root == await root_of(streams, 1, size)
+    frontier = Frontier()
+    tiles = [tile for record in await records(streams) if isinstance(record, TreeHeadSigned) for tile in record.tiles]
+    leaves = [
+        leaf_hash(leaf_data(MESSAGING, event.sequence, event.subject, event.event_id(), event.payload))
+        for event in await log.read(conversation("a"))
+    ]
+    assert tiles == [tile.hex() for tile in frontier.extend(leaves)]
+
+
+async def test_two_notaries_sign_one_history(
+    streams: Client, log: Log, keys: NotaryKeys, nats_server: NatsServer
+) -> None:
+    async with notary(streams, keys), notary(streams, keys):
+        for _ in range(30):
+            await fill(log, 7)
+        await last_record(streams, sequence=210)
+    sizes = [record.size for record in await records(streams)]
+    assert sizes == sorted(set(sizes))
+    for record in (await records(streams))[-3:]:
+        assert record.root == await root_of(streams, 1, record.last_sequence)
+
+
+async def test_a_notary_outlasts_its_server(
+    streams: Client, log: Log, keys: NotaryKeys, nats_server: NatsServer
+) -> None:
+    await fill(log, 5)
+    async with notary(streams, keys):
+        await last_record(streams, sequence=5)
+        await nats_server.stop()
+        await nats_server.start()
+        await fill(Log(streams, patience=PATIENCE), 5)
+        head = await last_record(streams, sequence=10)
+    assert head.root == await root_of(streams, 1, 10)
+
+
+async def test_a_gap_stops_the_heads_until_its_loss_is_accepted(streams: Client, keys: NotaryKeys) -> None:
+    await made_deletable(streams)
+    log = Log(streams)
+    await fill(log, 20)
+    await streams.jetstream().delete_msg(MESSAGING, 8)
+    async with notary(streams, keys):
+        head = await last_record(streams, sequence=7)
+        assert (head.size, head.last_sequence) == (7, 7)
+        await broken()
+        assert (await last_record(streams, sequence=7)).size == 7
+        await accept(JetStream(streams), [Gap(MESSAGING, 8, 8)], "alice")
+        head = await last_record(streams, sequence=20, tree=2)
+        await broken(0.0)
+    end = next(record for record in await records(streams) if isinstance(record, TreeClosed))
+    assert (end.tree, end.size, end.last_sequence, end.next_tree) == (1, 7, 7, 2)
+    assert (end.reason, end.first_lost, end.last_lost) == (EndReason.LOSS_ACCEPTED, 8, 8)
+    assert end.root == await root_of(streams, 1, 7)
+    assert has_valid_signature(end, keys.current()[1].public_key())
+    assert (head.size, head.first_sequence) == (12, 9)
+    assert head.root == await root_of(streams, 9, 20)
+
+
+async def test_an_accepted_loss_of_signed_events_ends_the_tree_before_them(streams: Client, keys: NotaryKeys) -> None:
+    await made_deletable(streams)
+    log = Log(streams)
+    async with notary(streams, keys):
+        await fill(log, 6)
+        await last_record(streams, sequence=6)
+        await fill(log, 14)
+        await last_record(streams, sequence=20)
+        for sequence in (9, 10, 20):
+            await streams.jetstream().delete_msg(MESSAGING, sequence)
+        await streams.jetstream().publish(conversation("b"), append_to("b").envelope.data, headers={"Nats-Msg-Id": "x"})
+        await broken()
+        await accept(JetStream(streams), [Gap(MESSAGING, 9, 10), Gap(MESSAGING, 20, 20)], "alice")
+        head = await last_record(streams, sequence=21, tree=3)
+    ends = [record for record in await records(streams) if isinstance(record, TreeClosed)]
+    assert [(end.tree, end.size, end.last_sequence, end.next_tree) for end in ends] == [(1, 8, 8, 2), (2, 9, 19, 3)]
+    assert ends[0].root == await root_of(streams, 1, 8)
+    assert ends[1].root == await root_of(streams, 11, 19)
+    assert head.root == await root_of(streams, 21, 21)
+
+
+async def test_no_head_is_signed_over_a_stream_that_has_other_events(streams: Client, keys: NotaryKeys) -> None:
+    await made_deletable(streams)
+    await fill(Log(streams), 12)
+    async with notary(streams, keys):
+        await last_record(streams, sequence=12)
+    before = await records(streams)
+    await made_deletable(streams)
+    await fill(Log(streams), 15)
+    async with notary(streams, keys):
+        await broken()
+        assert await records(streams) == before
+        # An operator says that it is a restored copy.
+        await record_replaced(JetStream(streams), EndReason.RESTORE)
+        head = await last_record(streams, sequence=15, tree=2)
+    end = next(record for record in await records(streams) if isinstance(record, TreeClosed))
+    assert (end.reason, end.size, end.last_sequence) == (EndReason.RESTORE, 0, 0)
+    assert head.root == await root_of(streams, 1, 15)
+
+
+async def test_a_restored_copy_ends_the_tree_at_the_last_head_that_it_has(streams: Client, keys: NotaryKeys) -> None:
+    await made_deletable(streams)
+    log = Log(streams)
+    async with notary(streams, keys):
+        for size in (4, 8, 12):
+            await fill(log, 4)
+            await last_record(streams, sequence=size)
+    await streams.jetstream().purge_stream(MESSAGING, seq=1)
+    for sequence in range(9, 13):
+        await streams.jetstream().delete_msg(MESSAGING, sequence)
+    await record_replaced(JetStream(streams), EndReason.RESTORE)
+    await fill(log, 2, "b")
+    async with notary(streams, keys):
+        async with asyncio.timeout(PATIENCE):
+            while not isinstance((await records(streams))[-1], TreeClosed):
+                await asyncio.sleep(0.02)
+    end = (await records(streams))[-1]
+    assert (end.size, end.last_sequence) == (8, 8)
+    assert end.root == await root_of(streams, 1, 8)
