@@ -5,15 +5,17 @@ with it. So each is named in braces, belongs to this projection alone, and only 
 """
 
 import re
+from collections.abc import Iterator
 from enum import StrEnum
 from functools import lru_cache
 from typing import NamedTuple
 
 PLACEHOLDER = re.compile(r"\{(\w+)\}")
-# The end of a statement, and the comments and literals in which a semicolon does not end one.
-_TOKEN = re.compile(
-    r"""--[^\n]*|/\*.*?\*/|\b[eE]'(?:[^'\\]|\\.|'')*'|'(?:[^']|'')*'|"[^"]*"|(\$\w*\$).*?\1|(;)""", re.DOTALL
-)
+# The end of a statement, and the comments and literals in which a semicolon does not end one. Of a comment that may be
+# nested only the beginning.
+_TOKEN = re.compile(r"""--[^\n]*|/\*|\b[eE]'(?:[^'\\]|\\.|'')*'|'(?:[^']|'')*'|"[^"]*"|(\$\w*\$).*?\1|;""", re.DOTALL)
+_COMMENT = "/*"
+_COMMENT_EDGE = re.compile(r"/\*|\*/")
 _SPACE = re.compile(r"\S")
 _HEADS = {
     "table": r"CREATE TABLE (?:IF NOT EXISTS )?\{(\w+)\} ?\(",
@@ -96,22 +98,39 @@ def _statements(text: str) -> list[tuple[str, int]]:
     # Where the present statement begins; None: so far there were only comments.
     begin: int | None = None
     end = 0
-    for token in [*_TOKEN.finditer(text), None]:
-        start = len(text) if token is None else token.start()
-        if begin is None and (first := _SPACE.search(text, end, start)) is not None:
+    for token in [*_tokens(text), slice(len(text), len(text))]:
+        if begin is None and (first := _SPACE.search(text, end, token.start)) is not None:
             begin = first.start()
-        if token is None or token[2]:
+        if text[token] in (";", ""):
             if begin is not None:
-                statements.append((text[begin:start].rstrip(), 1 + text.count("\n", 0, begin)))
+                statements.append((text[begin : token.start].rstrip(), 1 + text.count("\n", 0, begin)))
             begin = None
-        elif begin is None and not token[0].startswith(("--", "/*")):
-            begin = start
-        end = start if token is None else token.end()
+        elif begin is None and not text[token].startswith(("--", _COMMENT)):
+            begin = token.start
+        end = token.stop
     return statements
 
 
+def _tokens(text: str) -> Iterator[slice]:
+    """Where the comments, the literals and the ends of statements are."""
+    end = 0
+    while (token := _TOKEN.search(text, end)) is not None:
+        end = _end_of_comment(text, token.end()) if token[0] == _COMMENT else token.end()
+        yield slice(token.start(), end)
+
+
+def _end_of_comment(text: str, position: int) -> int:
+    """The end of the comment that has begun before the position; comments are nested."""
+    depth = 1
+    for edge in _COMMENT_EDGE.finditer(text, position):
+        depth += 1 if edge[0] == _COMMENT else -1
+        if not depth:
+            return edge.end()
+    return len(text)
+
+
 def _definition(statement: str, line: int) -> Definition:
-    blank = _TOKEN.sub(_blank, statement)
+    blank = _blanked(statement)
     words = " ".join(blank.split())
     for kind, head in _HEADS.items():
         match = re.match(head, words, re.IGNORECASE)
@@ -158,10 +177,18 @@ def _line(definition: Definition, position: int) -> int:
     return definition.line + definition.statement.count("\n", 0, position)
 
 
-def _blank(token: re.Match[str]) -> str:
-    """Comments as spaces, literals as empty ones; lines are kept."""
-    text = token[0]
-    if text.startswith('"'):
-        return text
-    lines = "\n" * text.count("\n")
-    return lines + " " if text.startswith(("--", "/*")) else f"'{lines}'"
+def _blanked(statement: str) -> str:
+    """The statement with comments as spaces and literals as empty ones; lines are kept."""
+    pieces: list[str] = []
+    end = 0
+    for token in _tokens(statement):
+        pieces += [statement[end : token.start], _blank(statement[token])]
+        end = token.stop
+    return "".join([*pieces, statement[end:]])
+
+
+def _blank(token: str) -> str:
+    if token.startswith('"'):
+        return token
+    lines = "\n" * token.count("\n")
+    return lines + " " if token.startswith(("--", _COMMENT)) else f"'{lines}'"

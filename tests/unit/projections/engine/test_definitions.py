@@ -6,7 +6,8 @@ from projections.engine import Projection
 from projections.engine.definitions import BadDefinition, Kind, parse
 
 ODD = """
-    -- a comment; with a semicolon, and a quote that's not closed
+    -- a comment; with a semicolon, and a quote that's not closed /*
+    /* outer; /* inner; */ isn't closed; DROP TABLE {odd}; */
     CREATE TABLE {odd} (id uuid PRIMARY KEY, text text DEFAULT 'a;''b', "a;b" text /* ; */);
     CREATE FUNCTION {f}() RETURNS int LANGUAGE sql STABLE AS $body$ SELECT 1; SELECT 2; $body$;
     /* for the list; newest first */
@@ -26,13 +27,13 @@ def test_a_semicolon_in_quotes_or_comments_ends_no_statement() -> None:
 
 def test_each_statement_has_a_kind_a_name_and_a_line() -> None:
     assert [(definition.kind, definition.name, definition.line) for definition in parse(ODD)] == [
-        (Kind.TABLE, "odd", 3),
-        (Kind.FUNCTION, "f", 4),
-        (Kind.INDEX, "odd", 7),
-        (Kind.UNIQUE_INDEX, "odd", 8),
-        (Kind.VIEW, "v", 9),
-        (Kind.TRIGGER, "odd", 10),
-        (Kind.TRIGGER_FUNCTION, "g", 12),
+        (Kind.TABLE, "odd", 4),
+        (Kind.FUNCTION, "f", 5),
+        (Kind.INDEX, "odd", 8),
+        (Kind.UNIQUE_INDEX, "odd", 9),
+        (Kind.VIEW, "v", 10),
+        (Kind.TRIGGER, "odd", 11),
+        (Kind.TRIGGER_FUNCTION, "g", 13),
     ]
 
 
