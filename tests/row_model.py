@@ -8,7 +8,8 @@ from hypothesis import strategies as st
 
 from projections.engine.apply.merge_plans import By
 from projections.engine.apply.row_merging import RowGroup
-from projections.engine.changes import Compared, Operator, RowAction, RowChanges
+from projections.engine.changes import Compared, MergeRule, Operator, RowAction, RowChanges
+from projections.engine.storage.tables import Table
 
 DDL = """
     CREATE TABLE {rows} (
@@ -16,10 +17,11 @@ DDL = """
         number bigint,
         words text,
         -- decide
-        at bigint, tie text,
+        at bigint, tie text DEFAULT 'b',
         -- are written with them
         said text, by bigint,
         state text,
+        graded bigint DEFAULT 1, tried bigint DEFAULT 0,
         PRIMARY KEY (a, b)
     );
 """
@@ -28,8 +30,11 @@ TYPES = {
     **dict.fromkeys(["words", "tie", "said"], "text"),
     "by": "bigint",
     "state": "text",
+    **dict.fromkeys(["graded", "tried"], "bigint"),
 }
-COLUMNS = ("number", "words", "at", "tie", "said", "by", "state")
+COLUMNS = ("number", "words", "at", "tie", "said", "by", "state", "graded", "tried")
+DEFAULTS: Mapping[str, Any] = {"tie": "b", "graded": 1, "tried": 0}
+TABLE = Table("rows", "rows_v1_b1", ("a", "b"), TYPES, defaults=frozenset(DEFAULTS), zero_defaults=frozenset({"tried"}))
 Key = tuple[int, int]
 # A method of `RowChanges` and its arguments.
 Call = tuple[str, dict[str, Any]]
@@ -60,7 +65,8 @@ class Model:
             return
         row = self.rows.get((key["a"], key["b"]))
         if row is None and method in ("insert", "upsert"):
-            row = self.rows[key["a"], key["b"]] = dict.fromkeys(self._columns)
+            named = dict.fromkeys(_named(arguments))
+            row = self.rows[key["a"], key["b"]] = {**dict.fromkeys(self._columns), **DEFAULTS, **named}
         elif row is None or not _holds(row, arguments.get("where") or {}):
             return
         if method == "delete":
@@ -83,6 +89,13 @@ class Model:
                 else:
                     arguments.setdefault(rule.value, {})[column] = value
             self.apply({RowAction.DELETE_ALL: "delete_all"}.get(shape.action, shape.action.value), arguments)
+
+
+def _named(arguments: Mapping[str, Any]) -> list[str]:
+    """The columns that a call writes."""
+    single = [column for rule in MergeRule for column in arguments.get(rule.value) or ()]
+    together = [arguments.get(f"{rule}_by") or () for rule in ("greatest", "least")]
+    return single + [column for columns in together for group in columns for column in group]
 
 
 def _holds(row: Mapping[str, Any], where: Mapping[str, Any]) -> bool:
@@ -150,7 +163,8 @@ def _effects(draw: st.DrawFn, *, plain: bool) -> dict[str, Any]:
         by = tuple({column: draw(values[column]) for column in columns} for columns in (deciding, others))
         arguments[draw(st.sampled_from(["greatest_by", "least_by"]))] = by
         together = (*deciding, *others)
-    for column, strategy in (("number", _number), ("words", _words), ("state", _set), ("said", _set), ("tie", _set)):
+    single = {"words": _words, "state": _set, "said": _set, "tie": _set}
+    for column, strategy in (dict.fromkeys(("number", "graded", "tried"), _number) | single).items():
         if column in together or not draw(st.booleans()):
             continue
         rule, value = draw(strategy)

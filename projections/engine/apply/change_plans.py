@@ -254,7 +254,6 @@ class Shapes:
         if len(set(names)) != len(names):
             raise UnsupportedValue(f"{name}: a column is written twice by one call")
         _check_order(table, columns)
-        _check_defaults(table, columns)
         conditions = tuple(
             [(column, _compared(value).operator) for column, value in ((rarer and rarer[2]) or {}).items()]
         )
@@ -358,20 +357,6 @@ def _check_order(table: Table, columns: Sequence[tuple[str, Rule]]) -> None:
             raise UnsupportedValue(f"{table.name}: {column} cannot decide, since it holds no number, time or text")
         if isinstance(rule, By) and column in rule.deciding and column in table.rounded:
             raise UnsupportedValue(f"{table.name}: {column} cannot decide, since its type rounds what is written")
-
-
-def _check_defaults(table: Table, columns: Sequence[tuple[str, Rule]]) -> None:
-    """
-    Raises:
-        UnsupportedValue: a value is added to a column whose default is neither NULL nor zero. A row inserted without
-            the column gets the default, and the value is added to it; merged in one batch, the row gets the value.
-    """
-    for column, rule in columns:
-        if rule is MergeRule.ADD and column in table.defaults:
-            raise UnsupportedValue(
-                f"{table.name}: nothing can be added to {column}, whose default is {table.defaults[column]}; only to a"
-                " column whose default is 0 or NULL"
-            )
 
 
 def _check_conditions(table: Table, conditions: Conditions) -> None:

@@ -109,6 +109,9 @@ def _terms(earlier: ChangePlan, later: ChangePlan) -> dict[str, str] | None:
     terms = dict(old)
     for column, rule in later.columns:
         rule_before = before.get(column)
+        may_be_new = rule_before is None and earlier.action is not RowAction.UPDATE
+        if may_be_new and _meets_default(earlier.table, column, rule):
+            return None
         if isinstance(rule, By) or isinstance(rule_before, By):
             if not _is_same_group(before, rule, later):
                 return None
@@ -123,6 +126,15 @@ def _terms(earlier: ChangePlan, later: ChangePlan) -> dict[str, str] | None:
         else:
             return None
     return terms
+
+
+def _meets_default(table: Table, column: str, rule: Rule) -> bool:
+    """Whether a new row's default in the column counts in the merge, which only the database knows."""
+    if isinstance(rule, By):
+        return not table.defaults.isdisjoint(rule.deciding)
+    if rule is _ADD:
+        return column in table.defaults and column not in table.zero_defaults
+    return rule is not _SET and column in table.defaults
 
 
 def _lasts(earlier: ChangePlan) -> str | None:

@@ -2,7 +2,6 @@
 
 import re
 from collections.abc import Iterable, Mapping
-from types import MappingProxyType
 from typing import NamedTuple
 
 from psycopg import errors, sql
@@ -60,9 +59,10 @@ _OBJECTS = {
     Kind.FUNCTION: build_objects.FUNCTION,
     Kind.TRIGGER_FUNCTION: build_objects.FUNCTION,
 }
-# Defaults, as PostgreSQL prints them, to which adding a value gives the value: NULL, and zeros such as `0`, `0.00`,
-# `'0'::bigint` and `'00:00:00'::interval`.
-_NOTHING_ADDED = re.compile(r"(?:NULL|\(?'?-?0[0:.]*'?\)?)(?:::[a-z ]+(?:\([0-9,]+\))?)?")
+# Defaults, as PostgreSQL prints them: NULL, and zeros such as `0`, `0.00`, `'0'::bigint` and `'00:00:00'::interval`.
+_TYPE = r"(?:::[a-z ]+(?:\([0-9,]+\))?)?"
+_NULL = re.compile(rf"NULL{_TYPE}")
+_ZERO = re.compile(rf"\(?'?-?0[0:.]*'?\)?{_TYPE}")
 _CREATE_FUNCTION = re.compile(r"CREATE\s+(?:OR\s+REPLACE\s+)?FUNCTION\b", re.IGNORECASE)
 # Sort memory for a build that does not serve readers yet.
 _SORT_IN = "SET LOCAL maintenance_work_mem = '256MB'"
@@ -80,8 +80,9 @@ class Table(NamedTuple):
     types: dict[str, str]
     # The column with the time from which a row is gone.
     ends: str | None = None
-    # Defaults that are neither NULL nor zero, as SQL, by column.
-    defaults: Mapping[str, str] = MappingProxyType({})
+    # The columns whose defaults are not NULL, and those of them whose defaults are zero.
+    defaults: frozenset[str] = frozenset()
+    zero_defaults: frozenset[str] = frozenset()
     # The columns whose types round what is written, such as numeric(5, 2).
     rounded: frozenset[str] = frozenset()
 
@@ -238,14 +239,17 @@ async def inspect(conn: Connection, projection: type[Projection], build: Build) 
         cursor = await conn.execute(_COLUMNS, (physical,))
         types: dict[str, str] = {}
         ranks: dict[str, int] = {}
-        defaults: dict[str, str] = {}
+        defaults: set[str] = set()
+        zeros: set[str] = set()
         rounded: set[str] = set()
         for column, kind, rank, default, rounds in await cursor.fetchall():
             types[str(column)] = str(kind)
             if rounds:
                 rounded.add(str(column))
-            if default is not None and not _NOTHING_ADDED.fullmatch(str(default)):
-                defaults[str(column)] = str(default)
+            if default is not None and not _NULL.fullmatch(str(default)):
+                defaults.add(str(column))
+                if _ZERO.fullmatch(str(default)):
+                    zeros.add(str(column))
             if isinstance(rank, int):
                 ranks[str(column)] = rank
         if not ranks:
@@ -256,7 +260,9 @@ async def inspect(conn: Connection, projection: type[Projection], build: Build) 
         if ends is not None:
             await _check_ties(conn, projection, name, physical)
         key = tuple(sorted(ranks, key=ranks.__getitem__))
-        tables[name] = Table(name, physical, key, types, ends, defaults, frozenset(rounded))
+        tables[name] = Table(
+            name, physical, key, types, ends, frozenset(defaults), frozenset(zeros), frozenset(rounded)
+        )
     return tables
 
 

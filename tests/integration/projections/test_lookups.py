@@ -127,7 +127,7 @@ other_values = st.fixed_dictionaries(
     {},
     optional={
         "first": st.fixed_dictionaries({}, optional={"text": st.none() | st.sampled_from(["y"])}),
-        "least": st.fixed_dictionaries({}, optional={"amount": small}),
+        "least": st.fixed_dictionaries({}, optional={"amount": small, "preset": st.integers(5, 9)}),
         "add": st.fixed_dictionaries({}, optional={"total": st.integers(-3, 3)}),
     },
 )

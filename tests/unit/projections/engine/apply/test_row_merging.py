@@ -14,7 +14,7 @@ from projections.engine.apply.row_merging import MergedRows
 from projections.engine.changes import MergeRule, RowAction, RowChanges, less_than
 from projections.engine.storage.pg_text import UnsupportedValue
 from projections.engine.storage.tables import Table
-from tests.row_model import TYPES, Call, Model, calls, say
+from tests.row_model import TABLE, Call, Model, calls, say
 
 TABLES = {
     "people": Table(
@@ -31,7 +31,7 @@ TABLES = {
         rounded=frozenset({"price"}),
     ),
 }
-ROWS = {"rows": Table("rows", "rows_v1_b1", ("a", "b"), TYPES)}
+ROWS = {"rows": TABLE}
 
 
 @given(st.lists(calls(), max_size=12))

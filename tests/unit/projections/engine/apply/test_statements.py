@@ -6,10 +6,9 @@ from projections.engine.apply.change_plans import Shapes
 from projections.engine.apply.row_merging import MergedRows
 from projections.engine.apply.statements import statement
 from projections.engine.changes import RowChanges, less_than
-from projections.engine.storage.tables import Table
-from tests.row_model import TYPES
+from tests.row_model import TABLE
 
-ROWS = {"rows": Table("rows", "rows_v1_b1", ("a", "b"), TYPES)}
+ROWS = {"rows": TABLE}
 KEY = {"a": 1, "b": 1}
 
 
