@@ -56,7 +56,7 @@ class Bars:
             TextColumn("{task.description}"),
             BarColumn(),
             MofNCompleteColumn(),
-            TextColumn("{task.fields[rate]:,.0f} events/s"),
+            TextColumn("{task.fields[rate]:,.0f} events/s{task.fields[most]}"),
             TextColumn("{task.fields[left]}"),
             console=console,
             disable=not console.is_terminal,
@@ -73,7 +73,7 @@ class Bars:
 
     def add(self, name: str) -> Report:
         """Adds a bar; returns the function that moves it."""
-        task = self._progress.add_task(name, total=None, rate=0.0, left="")
+        task = self._progress.add_task(name, total=None, rate=0.0, most="", left="")
 
         def move(reached: Reached) -> None:
             self._progress.update(
@@ -81,6 +81,7 @@ class Bars:
                 completed=reached.events,
                 total=reached.total,
                 rate=reached.events_per_second,
+                most="" if reached.most_per_second is None else f" of at most {reached.most_per_second:,}",
                 left=f"waits for {escape(reached.waits_for)}" if reached.waits_for else time_left(reached.seconds_left),
             )
 

@@ -32,6 +32,12 @@ from streams.loss.missing_events import Gap
 @click.option("--into", "schema", metavar="SCHEMA", help="The database schema for the state of --as-of.")
 @click.option("--replace", is_flag=True, help="Replace an earlier result of --as-of in the schema.")
 @click.option(
+    "--rate",
+    metavar="N",
+    type=click.IntRange(min=1),
+    help="Apply at most N events a second of each read model; more than are appended, or it never catches up.",
+)
+@click.option(
     "--accept-loss",
     "losses",
     type=Loss(),
@@ -52,6 +58,7 @@ def rebuild(
     moment: datetime | None,
     schema: str | None,
     replace: bool,
+    rate: int | None,
     losses: tuple[Gap, ...],
     reason: str | None,
     as_json: bool,
@@ -75,6 +82,8 @@ def rebuild(
         raise click.UsageError("--replace needs --as-of and --into")
     if losses and (drop_old or moment is not None):
         raise click.UsageError("--accept-loss applies only to a rebuild of live read models")
+    if rate is not None and (drop_old or moment is not None):
+        raise click.UsageError("--rate applies only to a rebuild of live read models")
     if (drop_old or losses) and reason is None:
         raise click.UsageError("--drop-old and --accept-loss need a --reason")
     if moment is not None and reason is not None:
@@ -98,7 +107,9 @@ def rebuild(
         outcome = rebuild_run.run(
             settings,
             projections,
-            rebuild_run.Order(back=back, losses=losses, target=target, reason=reason, action_id=action),
+            rebuild_run.Order(
+                back=back, losses=losses, most_per_second=rate, target=target, reason=reason, action_id=action
+            ),
             console,
             progress_json,
         )

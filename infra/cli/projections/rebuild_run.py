@@ -35,6 +35,8 @@ class Order(msgspec.Struct, frozen=True, kw_only=True):
     back: bool
     # Accepted as lost for good, first.
     losses: Sequence[Gap]
+    # Events a second of each read model; None: no limit.
+    most_per_second: int | None
     # The read models by name, or `all`.
     target: str
     reason: str | None
@@ -88,6 +90,7 @@ async def _run(
             nc,
             "read_model.back" if order.back else "read_model.rebuild",
             target=order.target,
+            details=None if order.most_per_second is None else {"rate": str(order.most_per_second)},
             reason=order.reason,
             recorded_as=order.action_id,
         ) as act:
@@ -95,7 +98,8 @@ async def _run(
 
                 async def one(projection: type[Projection]) -> Rebuilt:
                     database_url = owners.url(projection.run_by())
-                    return await rebuild(projection, nc, database_url, bars.add(projection.name), back=order.back)
+                    report, most = bars.add(projection.name), order.most_per_second
+                    return await rebuild(projection, nc, database_url, report, back=order.back, most_per_second=most)
 
                 outcome = Rebuilds(*await run_each(projections, one))
             if not outcome.complete:

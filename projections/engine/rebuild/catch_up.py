@@ -12,9 +12,10 @@ from contracts.positions import Position
 from projections.engine.apply.build_writer import BuildWriter
 from projections.engine.apply.pipeline import Pipeline
 from projections.engine.projection import Projection
-from projections.engine.reading.stream_sources import SILENCE_SECONDS, Sources, end_of
+from projections.engine.reading.stream_sources import LIMIT, SILENCE_SECONDS, Sources, end_of
 from projections.engine.rebuild import cutover, reader_activity
 from projections.engine.rebuild.progress import ProgressTracker, Report
+from projections.engine.rebuild.rate_limit import RateLimit
 from projections.engine.storage import lost_events, tables
 from projections.engine.storage.builds import Build, Connection
 from projections.engine.storage.lost_events import EventsLost
@@ -39,8 +40,13 @@ class CatchUp:
         tracking: ProgressTracker,
         switcher: Connection,
         report: Report,
+        limit: RateLimit | None = None,
     ) -> None:
-        """`switcher`: a connection for the cutover, separate from the writer's."""
+        """
+        `switcher`: a connection for the cutover, separate from the writer's.
+        `limit`: of the events until the build has caught up once.
+        """
+        self._limit = limit
         self._projection = projection
         self._nc = nc
         self._filling = filling
@@ -64,14 +70,16 @@ class CatchUp:
             EventsLost: the streams lack events, and no operator has accepted the loss.
             BuildSuperseded, psycopg.Error: retry with the state in the database.
         """
+        limit = self._limit
         sources = Sources(
             self._nc,
             self._projection.filters(),
             self._filling.position,
             name=f"rebuild-{self._projection.name}",
+            limit=LIMIT if limit is None else min(LIMIT, limit.per_second),
             reads_all=True,
         )
-        async with Pipeline(sources, self._filling) as pipeline:
+        async with Pipeline(sources, self._filling, most=None if limit is None else limit.per_second) as pipeline:
             await self._catch_up(pipeline)
             await self._assert_whole()
             await self._report_progress(pipeline, 0, "its indexes")
@@ -83,6 +91,7 @@ class CatchUp:
 
             # From here on the live build may have to wait for this one: no throttling.
             pipeline.among_readers = False
+            self._limit = None
             if await cutover.live_build(self._switcher, self._projection) is None:
                 await self._complete(pipeline)
 
@@ -134,12 +143,16 @@ class CatchUp:
 
     async def _step(self, pipeline: Pipeline, seconds: float, waits_for: str | None = None) -> bool:
         """Applies the next batch; False if none arrived in time."""
+        if self._limit is not None:
+            await self._limit.wait()
         batch = await pipeline.step(seconds)
         if batch is None:
             if time.monotonic() - self._heard > SILENCE_SECONDS:
                 raise Unavailable("NATS does not answer.")
             return False
         self.events += batch.events
+        if self._limit is not None:
+            self._limit.spend(batch.events)
         await self._report_progress(pipeline, batch.events, waits_for)
         self._heard = time.monotonic()
         return True
@@ -148,7 +161,8 @@ class CatchUp:
         left = pipeline.left if pipeline.is_counted else None
         progress = await self._tracking.moved(events, left, waits_for)
         if progress is not None:
-            self._report(progress)
+            limit = None if self._limit is None else self._limit.per_second
+            self._report(msgspec.structs.replace(progress, most_per_second=limit))
 
     async def _catch_up_to(self, pipeline: Pipeline, target: Position) -> bool:
         """Applies up to the position at which the live build is locked; False if that takes too long."""

@@ -34,6 +34,8 @@ class Progress(msgspec.Struct, frozen=True):
     seconds_left: float | None
     # What the build is waiting for, other than events.
     waits_for: str | None = None
+    # The limit that the operator has set; None: there is none.
+    most_per_second: int | None = None
 
 
 Report = Callable[[Progress], None]

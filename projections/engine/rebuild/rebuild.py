@@ -24,6 +24,7 @@ from projections.engine.reading import begin
 from projections.engine.rebuild import cutover
 from projections.engine.rebuild.catch_up import CatchUp
 from projections.engine.rebuild.progress import Progress, ProgressTracker, Report, ignore_progress
+from projections.engine.rebuild.rate_limit import RateLimit
 from projections.engine.storage import builds, dead_letters
 from projections.engine.storage.builds import Build, BuildState, Connection
 from projections.engine.storage.connections import close_and_unlock, connect, rebuild_lock, runner_lock, try_lock
@@ -71,9 +72,17 @@ class Rebuilt(msgspec.Struct, frozen=True, kw_only=True):
 
 
 async def rebuild(
-    projection: type[Projection], nc: NATS, database_url: str, report: Report = ignore_progress, *, back: bool = False
+    projection: type[Projection],
+    nc: NATS,
+    database_url: str,
+    report: Report = ignore_progress,
+    *,
+    back: bool = False,
+    most_per_second: int | None = None,
 ) -> Rebuilt:
     """Rebuilds the read model and cuts over to the new build; with `back`, to the previous one.
+
+    `most_per_second`: how many events it may apply until it has caught up; None: as many as it can.
 
     Raises:
         RebuildUnderWay: another process is building it.
@@ -83,11 +92,21 @@ async def rebuild(
         NothingKept: there is no build to roll back to.
         Unavailable: the database or NATS was unreachable for too long; the next call resumes.
     """
-    return await _Rebuild(projection, nc, database_url, report, back).run()
+    return await _Rebuild(projection, nc, database_url, report, back, most_per_second).run()
 
 
 class _Rebuild:
-    def __init__(self, projection: type[Projection], nc: NATS, database_url: str, report: Report, back: bool) -> None:
+    def __init__(
+        self,
+        projection: type[Projection],
+        nc: NATS,
+        database_url: str,
+        report: Report,
+        back: bool,
+        most_per_second: int | None,
+    ) -> None:
+        # Kept over several attempts.
+        self._limit = None if most_per_second is None else RateLimit(most_per_second)
         self._projection = projection
         self._nc = nc
         self._database_url = database_url
@@ -190,7 +209,7 @@ class _Rebuild:
         tracking = await ProgressTracker.resume(conn, build)
         switcher = await connect(self._database_url, f"switch {self._projection.name}")
         try:
-            takeover = CatchUp(self._projection, self._nc, filling, tracking, switcher, self._report)
+            takeover = CatchUp(self._projection, self._nc, filling, tracking, switcher, self._report, self._limit)
             try:
                 await takeover.run()
             finally:

@@ -1,6 +1,8 @@
 """A read model is rebuilt while it is read and written, without an effect on readers."""
 
 import asyncio
+import itertools
+import time
 from contextlib import suppress
 from functools import partial
 
@@ -88,6 +90,23 @@ async def test_a_first_build_goes_live_with_all_that_there_was(
     rebuilt = await rebuild(Letters, streams, database_url)
     assert (rebuilt.replaced, rebuilt.events) == (None, 2_000)
     assert rebuilt.position == {MESSAGING: last}
+
+
+async def test_a_rebuild_with_a_rate_applies_no_more_events_a_second_and_says_so(
+    streams: Client, writer: Writer, run: Opened, database_url: str
+) -> None:
+    runners = await run(Letters)
+    last = await writer.fill(conversation_ids(4), 500)
+    await runners.waiting.wait(Letters, Position.at(MESSAGING, last), PATIENCE)
+    progress: list[Progress] = []
+    begun = time.monotonic()
+    rebuilt = await rebuild(Letters, streams, database_url, progress.append, most_per_second=400)
+    # The last 500 events are no backlog, for which nobody has to wait.
+    assert time.monotonic() - begun >= (2_000 - 500 - 400) / 400
+    assert rebuilt.events == 2_000
+    assert progress[0].most_per_second == 400
+    assert all(after.events - before.events <= 800 for before, after in itertools.pairwise(progress))
+    assert (await verify(Letters, streams, database_url)).equal
 
 
 async def test_an_interrupted_rebuild_is_taken_up_where_it_stopped(
