@@ -11,6 +11,7 @@ from psycopg import sql
 from contracts import catalogue
 from contracts.services import REGISTRY
 from contracts.subjects import STREAMS
+from contracts.values.ids import pair_id
 from tests.e2e.people import Api, Json, assert_problem, eventually, items
 from tests.fix_system import System, one_replica
 
@@ -174,6 +175,34 @@ async def test_a_rebuild_of_what_is_no_projection_is_refused(api: Api) -> None:
 
 
 @one_replica
+async def test_the_rows_of_one_key_are_rebuilt_in_place_or_the_reason_is_said(api: Api) -> None:
+    one, other = await api.friends()
+    await one.sends(other, "hello")
+    await one.sends(other, "again")
+    conversation = pair_id(one.user_id, other.user_id)
+    for projection, key in (
+        ("profiles", one.user_id),
+        ("users", one.user_id),
+        ("conversations", conversation),
+        ("friends", conversation),
+        ("analytics", conversation),
+    ):
+        (rebuilt,) = (await said(api, "rebuild", projection, "--only", key))["rebuilt"]
+        assert rebuilt["rows"] > 0, projection
+        assert rebuilt["events"] > 0, projection
+    for arguments, code, text in (
+        (("friends", "--only", "nobody"), 1, "friends has no rows of nobody"),
+        (("friends", "--only", "*"), 1, "a key is an id"),
+        (("--all", "--only", conversation), 2, "one projection"),
+        (("friends", "--only", conversation, "--back"), 2, "--only"),
+        (("friends", "--rate", "0"), 2, "--rate"),
+    ):
+        refused = await run(api, "rebuild", *arguments)
+        assert (refused.returncode, text in refused.stderr) == (code, True), refused.stderr
+    for projection in ("profiles", "users", "conversations", "friends"):
+        assert (await said(api, "verify", projection))["projections"][0]["equal"]
+
+
 async def test_a_projection_is_paused_and_resumed_while_its_service_runs(api: Api) -> None:
     one, other = await api.friends()
     why = ("--reason", "a test")

@@ -9,7 +9,7 @@ import msgspec
 from infra.cli.actions.identity import Reason
 from infra.cli.output import tables
 from infra.cli.params import Moment
-from infra.cli.projections import as_of, drop_builds, rebuild_run
+from infra.cli.projections import as_of, drop_builds, rebuild_key, rebuild_run
 from infra.cli.system.accepted_losses import Loss
 from infra.runtime.run_file import with_running_addresses
 from infra.settings import Settings
@@ -31,6 +31,11 @@ from streams.loss.missing_events import Gap
 )
 @click.option("--into", "schema", metavar="SCHEMA", help="The database schema for the state of --as-of.")
 @click.option("--replace", is_flag=True, help="Replace an earlier result of --as-of in the schema.")
+@click.option(
+    "--only",
+    metavar="KEY",
+    help="Rebuild only the rows of this key, in place: an id, or the key of a folded row as TABLE:VALUE,VALUE.",
+)
 @click.option(
     "--rate",
     metavar="N",
@@ -58,6 +63,7 @@ def rebuild(
     moment: datetime | None,
     schema: str | None,
     replace: bool,
+    only: str | None,
     rate: int | None,
     losses: tuple[Gap, ...],
     reason: str | None,
@@ -70,7 +76,8 @@ def rebuild(
     Several are built at once. Ctrl-C stops it; the same command resumes. The previous live build is kept until the next
     rebuild, for --back; a previously deployed version is kept until --drop-old. If a stream has lost events, they are
     named and no switch happens, unless --accept-loss accepts the loss. With --as-of and --into the live read models are
-    unchanged, and their state at a past time is built for inspection.
+    unchanged, and their state at a past time is built for inspection. With --only the rows of one key are replaced in
+    the live read model.
     """
     if bool(names) == every:
         raise click.UsageError("name the projections to rebuild, or use --all")
@@ -82,6 +89,10 @@ def rebuild(
         raise click.UsageError("--replace needs --as-of and --into")
     if losses and (drop_old or moment is not None):
         raise click.UsageError("--accept-loss applies only to a rebuild of live read models")
+    if only is not None and (every or len(names) > 1):
+        raise click.UsageError("--only needs the name of one projection")
+    if only is not None and (back or drop_old or moment is not None or losses or rate is not None):
+        raise click.UsageError("--only cannot be combined with other ways of rebuilding")
     if rate is not None and (drop_old or moment is not None):
         raise click.UsageError("--rate applies only to a rebuild of live read models")
     if (drop_old or losses) and reason is None:
@@ -97,9 +108,11 @@ def rebuild(
         raise click.ClickException(str(error)) from error
     settings = with_running_addresses(settings)
     console = tables.console(stderr=True)
-    outcome: rebuild_run.Rebuilds | drop_builds.Drops | as_of.States
+    outcome: rebuild_run.Rebuilds | rebuild_key.RebuiltKeys | drop_builds.Drops | as_of.States
     target = "all" if every else ",".join(names)
-    if drop_old:
+    if only is not None:
+        outcome = rebuild_key.run(settings, projections[0], only, console, progress_json, reason)
+    elif drop_old:
         outcome = drop_builds.run(settings, projections, every, console, target, reason)
     elif moment is not None and schema is not None:
         outcome = as_of.run(settings, projections, moment, schema, replace, console, target)

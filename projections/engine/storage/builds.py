@@ -107,6 +107,14 @@ async def set_state(conn: Connection, build: Build, state: BuildState) -> None:
     )
 
 
+async def renew_identity(conn: Connection, build: Build) -> None:
+    """Makes the build another one for its writer and for those that keep rows of it, with the same checkpoints."""
+    await conn.execute(
+        "UPDATE projection_builds SET identity = gen_random_uuid() WHERE (projection, version, build) = (%s, %s, %s)",
+        build.id,
+    )
+
+
 async def record_live_at(conn: Connection, build: Build) -> None:
     """Records when the build went live; this commit also flushes the cutover's commit to disk."""
     await conn.execute(

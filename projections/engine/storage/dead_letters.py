@@ -59,6 +59,7 @@ _REVISE = (
     "UPDATE projection_builds SET letters_revision = letters_revision + 1"
     " WHERE (projection, version, build) = (%s, %s, %s)"
 )
+_WAITING = "SELECT stream, sequence FROM projection_dead_letters WHERE (projection, version, build) = (%s, %s, %s)"
 _DISCARDS = "SELECT stream, sequence FROM projection_discards WHERE (projection, version) = (%s, %s)"
 
 
@@ -235,6 +236,12 @@ async def load_state(conn: Connection, build: Build) -> DeadLetterState:
 async def discards(conn: Connection, projection: str, version: int) -> Discards:
     """The events that every build of the version skips."""
     cursor = await conn.execute(_DISCARDS, (projection, version))
+    return frozenset((str(stream), _whole(sequence)) for stream, sequence in await cursor.fetchall())
+
+
+async def waiting(conn: Connection, build: Build) -> Discards:
+    """The events that are dead letters of the build."""
+    cursor = await conn.execute(_WAITING, build.id)
     return frozenset((str(stream), _whole(sequence)) for stream, sequence in await cursor.fetchall())
 
 

@@ -1,0 +1,67 @@
+"""`vestnik rebuild --only`: rebuilds the rows of one key in place."""
+
+import msgspec
+import uvloop
+from psycopg import Error as DatabaseError
+from rich.console import Console
+from rich.markup import escape
+
+from infra.cli.actions.recording import acting
+from infra.cli.output.projection_progress import shown
+from infra.runtime.connections import connect_nats
+from infra.security.service_schemas import ServiceSchemas
+from infra.settings import Settings
+from projections.engine.projection import Projection
+from projections.engine.rebuild.one_key import RebuiltKey, rebuild_key
+from projections.engine.storage.connections import connect, database_unavailable
+from projections.engine.storage.schema import ensure_schema
+
+
+class RebuiltKeys(msgspec.Struct, frozen=True):
+    rebuilt: list[RebuiltKey]
+
+    @property
+    def complete(self) -> bool:
+        return True
+
+
+def run(
+    settings: Settings,
+    projection: type[Projection],
+    key: str,
+    console: Console,
+    progress_json: bool,
+    reason: str | None,
+) -> RebuiltKeys:
+    rebuilt = uvloop.run(_run(settings, projection, key, console, progress_json, reason))
+    what = f"{rebuilt.rows:,} rows of {escape(key)} rebuilt from {rebuilt.events:,} events"
+    console.print(f"[green]{rebuilt.projection}[/]: {what}", soft_wrap=True)
+    return RebuiltKeys([rebuilt])
+
+
+async def _run(
+    settings: Settings,
+    projection: type[Projection],
+    key: str,
+    console: Console,
+    progress_json: bool,
+    reason: str | None,
+) -> RebuiltKey:
+    owners = await ServiceSchemas.discover(settings.database_url)
+    nc = await connect_nats(settings, "operator-rebuild", patience=5.0)
+    try:
+        conn = await connect(owners.url(projection.run_by()), f"rebuild {projection.name}")
+        try:
+            await ensure_schema(conn)
+            details = {"only": key}
+            async with acting(
+                settings, nc, "read_model.rebuild", target=projection.name, details=details, reason=reason
+            ):
+                with shown(console, progress_json) as bars:
+                    return await rebuild_key(conn, nc, projection, key, bars.add(projection.name))
+        except DatabaseError as error:
+            raise database_unavailable(error) from error
+        finally:
+            await conn.close()
+    finally:
+        await nc.close()
