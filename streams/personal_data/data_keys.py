@@ -15,8 +15,8 @@ from streams.personal_data.metrics import LOST, MASTER_KEY, UNREADABLE, unavaila
 # Seconds for which a cached key is used. So long after a key's destruction a process may still read with it, and so
 # long a process reads without the store.
 CACHE_SECONDS = 30.0
-# A key takes about 1 KiB of memory.
-CACHED_KEYS = 20_000
+# A key takes about 2.7 KiB of memory.
+CACHED_KEYS = 10_000
 
 
 class MasterKey(Protocol):
@@ -116,24 +116,33 @@ class DataKeys:
             if (wrapper in persons and persons[wrapper] is None) or (record is not None and record.destroyed_at):
                 keys[key_id] = None
             elif record is not None and (person := persons.get(wrapper)) is not None:
-                keys[key_id] = _unwrapped(person, record, key_id)
+                keys[key_id] = AESGCM(_unwrapped(person, record, key_id))
         return keys
 
     def _person(self, key_id: str, record: KeyRecord) -> AESGCM | None:
         if record.destroyed_at is not None:
             return None
-        try:
-            tag = bytes.fromhex(record.kek)
-        except ValueError as error:
-            raise unavailable(UNREADABLE, f"the record of the key {key_id} names no master key") from error
-        master = self._master_keys.find(tag)
-        if master is None:
-            raise unavailable(MASTER_KEY, f"the master key with the tag {record.kek}, which wraps {key_id}, is missing")
-        return _unwrapped(master.cipher, record, key_id)
+        return AESGCM(unwrap_person(key_id, record, self._master_keys))
 
 
-def _unwrapped(wrapping_key: AESGCM, record: KeyRecord, key_id: str) -> AESGCM:
+def unwrap_person(key_id: str, record: KeyRecord, master_keys: MasterKeys) -> bytes:
+    """The key of a person from its record, which must not be a tombstone.
+
+    Raises:
+        KeysUnavailable: the master key is missing, or another one wrapped the key.
+    """
     try:
-        return AESGCM(cipher.unwrap(wrapping_key, record.kek, key_id, record.wrapped))
+        tag = bytes.fromhex(record.kek)
+    except ValueError as error:
+        raise unavailable(UNREADABLE, f"the record of the key {key_id} names no master key") from error
+    master = master_keys.find(tag)
+    if master is None:
+        raise unavailable(MASTER_KEY, f"the master key with the tag {record.kek}, which wraps {key_id}, is missing")
+    return _unwrapped(master.cipher, record, key_id)
+
+
+def _unwrapped(wrapping_key: AESGCM, record: KeyRecord, key_id: str) -> bytes:
+    try:
+        return cipher.unwrap(wrapping_key, record.kek, key_id, record.wrapped)
     except cipher.Undecipherable as error:
         raise unavailable(UNREADABLE, f"the key {key_id} was not wrapped by {record.kek}") from error

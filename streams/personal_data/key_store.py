@@ -1,6 +1,7 @@
 """The store of data keys: a JetStream key-value bucket, apart from the streams whose events the keys seal."""
 
-from collections.abc import Collection
+import asyncio
+from collections.abc import AsyncIterator, Collection
 from datetime import datetime
 from typing import Protocol
 
@@ -15,6 +16,8 @@ from streams.jetstream.requests import RequestFailed
 from streams.personal_data.metrics import UNREACHABLE, UNREADABLE, unavailable
 
 _VERSION = 1
+# How long a replica may lag behind the leader while all records are read, and the pause between two looks, in seconds.
+_LAG_SECONDS, _PAUSE = 30.0, 0.1
 _STREAM = stream_of_bucket(DATA_KEYS)
 # The server has no message with this sequence.
 _NOT_THERE = {10037, 10043, 10057}
@@ -99,6 +102,33 @@ class KeyStore:
         except (Refused, RequestFailed) as error:
             raise unavailable(UNREACHABLE, "the store of data keys does not answer") from error
         return None if message is None else StoredKey(_decoded(key_id, message.payload), message.sequence)
+
+    async def pages(self) -> AsyncIterator[list[tuple[str, KeyRecord]]]:
+        """All records that were stored when the call began, in the order of their writing. Of a key that is being
+        replaced both.
+
+        Raises:
+            KeysUnavailable: the store does not answer.
+        """
+        try:
+            last = await self._jetstream.last(_STREAM, key_of(DATA_KEYS, ">"))
+            after, prefix = 0, len(key_of(DATA_KEYS, ""))
+            deadline = asyncio.get_running_loop().time() + _LAG_SECONDS
+            while last is not None and after < last.sequence:
+                messages, _ = await self._jetstream.many(_STREAM, key_of(DATA_KEYS, ">"), after)
+                if not messages:
+                    if await self._jetstream.at(_STREAM, last.sequence) is None:
+                        # The last record was replaced or destroyed meanwhile.
+                        return
+                    if asyncio.get_running_loop().time() >= deadline:
+                        raise unavailable(UNREACHABLE, "a replica of the store of data keys is far behind its leader")
+                    await asyncio.sleep(_PAUSE)
+                    continue
+                deadline = asyncio.get_running_loop().time() + _LAG_SECONDS
+                after = messages[-1].sequence
+                yield [(key_id := message.subject[prefix:], _decoded(key_id, message.payload)) for message in messages]
+        except (Refused, RequestFailed) as error:
+            raise unavailable(UNREACHABLE, "the store of data keys does not answer") from error
 
     async def versions(self, key_id: str) -> list[StoredKey]:
         """All stored records of the key, oldest first, from the leader; two while one takes the other's place.

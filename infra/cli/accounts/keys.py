@@ -1,4 +1,4 @@
-"""`vestnik keys`: lists and rotates keys: of access tokens, services, the notary, positions, authenticator secrets."""
+"""`vestnik keys`: lists and rotates the keys of tokens, services, notary, positions, authenticators, personal data."""
 
 import asyncio
 import sys
@@ -9,6 +9,7 @@ from typing import TypeVar
 import click
 import msgspec
 
+from infra.cli.accounts import data_keys
 from infra.cli.actions.identity import Reason
 from infra.cli.actions.recording import act_without_nats
 from infra.cli.output.tables import Column, console, fitted
@@ -120,6 +121,31 @@ def rotate_totp(reason: str) -> None:
     folder = Settings.load().secrets_path
     key_id = _recorded("keys.rotate_totp", lambda: sealing_keys.TOTP.rotate(folder, datetime.now(UTC)), reason)
     click.echo(f"secrets of authenticator apps are sealed with the key {key_id} after the lead time")
+
+
+@keys.command(name="rotate-personal-data")
+@click.option("--reason", type=Reason(), required=True, help="The reason; recorded permanently.")
+def rotate_personal_data(reason: str) -> None:
+    """Adds a master key of personal data, or creates the first one.
+
+    It wraps new keys of persons after VESTNIK_ACCESS_KEY_LEAD_SECONDS. Then `rewrap` wraps the existing ones with it;
+    until that is done, earlier master keys are needed. No restart is needed.
+    """
+    folder = Settings.load().secrets_path
+    key_id = _recorded(
+        "keys.rotate_personal_data", lambda: sealing_keys.PERSONAL_DATA.rotate(folder, datetime.now(UTC)), reason
+    )
+    click.echo(f"keys of persons are wrapped with the key {key_id} after the lead time")
+
+
+for command in (
+    data_keys.personal_data,
+    data_keys.rewrap,
+    data_keys.back_up,
+    data_keys.restore,
+    data_keys.accept_loss,
+):
+    keys.add_command(command)
 
 
 def _recorded(action: str, work: Callable[[], T], reason: str, at_once: bool = False) -> T:

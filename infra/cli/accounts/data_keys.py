@@ -1,0 +1,193 @@
+"""Commands of `vestnik keys` on the keys of personal data: overview, rewrapping, backup and restore."""
+
+import sys
+from collections.abc import AsyncIterator
+from contextlib import AbstractAsyncContextManager, AsyncExitStack, asynccontextmanager
+from pathlib import Path
+
+import click
+import msgspec
+import uvloop
+from nats.aio.client import Client as NATS
+
+from contracts.personal_data.key_ids import owner_of
+from contracts.subjects import BUCKETS, DATA_KEYS
+from infra.archive.output_file import target
+from infra.archive.stream_access import reach
+from infra.cli.actions.identity import Reason
+from infra.cli.actions.recording import acting
+from infra.cli.output.tables import Column, console, fitted
+from infra.operator_errors import OperatorError
+from infra.personal_data import key_backup
+from infra.personal_data.key_overview import KeyOverview
+from infra.personal_data.key_overview import overview as overview_of
+from infra.runtime.connections import connect_nats
+from infra.security.key_lifecycle import KeyTerms
+from infra.security.sealing_keys import PERSONAL_DATA, SealingKeys
+from infra.security.secrets import TOPOLOGY, Secrets
+from infra.settings import Settings
+from services.operator.actions.recorder import Act
+from streams.personal_data.key_destruction import KeyDestruction
+from streams.personal_data.key_rewrapping import KeyRewrapping
+from streams.personal_data.key_store import KeyStore
+from streams.topology import Placement, ensure_bucket
+
+_PATIENCE = 5.0
+_COLUMNS = (Column("master key"), Column("state"), Column("persons", is_number=True))
+
+
+class KeyStands(OperatorError):
+    """The key is in the store, or was destroyed already."""
+
+
+class KeysDiffer(OperatorError):
+    """Keys in the store differ from those of the backup."""
+
+
+@click.command(name="personal-data")
+@click.option("--json", "as_json", is_flag=True, help="Print the result as one JSON object.")
+def personal_data(as_json: bool) -> None:
+    """Shows how many persons' keys each master key wraps. An older master key that wraps none may be deleted."""
+    result = uvloop.run(_overview(Settings.load()))
+    if as_json:
+        _print_json(result)
+        return
+    shown = console()
+    states = [(use.tag, _state(use.present, use.current), f"{use.persons:,}") for use in result.master_keys]
+    shown.print(fitted(_COLUMNS, states, shown.width))
+    shown.print(f"{result.texts:,} keys of texts, {result.destroyed:,} destroyed keys")
+
+
+@click.command()
+@click.option("--reason", type=Reason(), required=True, help="The reason; recorded permanently.")
+def rewrap(reason: str) -> None:
+    """Wraps all persons' keys with the current master key, after `rotate-personal-data` and its lead.
+
+    The system may be running. After an interruption the same command does what is left.
+    """
+    rewrapped = uvloop.run(_rewrap(Settings.load(), reason))
+    click.echo(f"{rewrapped:,} keys of persons were wrapped with the current master key, and no other one is left")
+
+
+@click.command(name="back-up")
+@click.argument("file", type=click.Path(path_type=Path))
+@click.option("--force", is_flag=True, help="Replace an existing file.")
+@click.option("--reason", type=Reason(), help="The reason; recorded permanently.")
+def back_up(file: Path, force: bool, reason: str | None) -> None:
+    """Writes the keys of personal data to FILE, wrapped as they are stored.
+
+    Keep it apart from the exports, and no longer than an erasure may take: together with an export and the master keys
+    it brings back what was erased after it was made.
+    """
+    written = uvloop.run(_back_up(Settings.load(), file, force, reason))
+    click.echo(f"{file}: {written.keys:,} keys, {written.destroyed:,} destroyed ones")
+
+
+@click.command()
+@click.argument("file", type=click.Path(path_type=Path))
+@click.option("--reason", type=Reason(), required=True, help="The reason; recorded permanently.")
+@click.option("--json", "as_json", is_flag=True, help="Print the result as one JSON object.")
+def restore(file: Path, reason: str, as_json: bool) -> None:
+    """Stores the keys of FILE that are missing. What was destroyed, here or in FILE, is and stays destroyed.
+
+    The system may be running or stopped. Exit code 1 if keys differ: those in the store stay.
+    """
+    result = uvloop.run(_restore(Settings.load(), file, reason))
+    if as_json:
+        _print_json(result)
+    else:
+        click.echo(
+            f"{result.restored:,} keys restored, {result.present:,} were there; {result.destroyed_here:,} were "
+            f"destroyed here and stay so, {result.destroyed_now:,} were destroyed now, as in the file"
+        )
+    if result.different:
+        names = ", ".join(result.different[:10])
+        raise KeysDiffer(f"{len(result.different):,} keys differ from those of {file} and stay as they are: {names}")
+
+
+class _System(msgspec.Struct, frozen=True):
+    # With the login of the bucket's owner.
+    store: KeyStore
+    master_keys: SealingKeys
+    # An operator's connection, and the settings that go with it.
+    operator: NATS
+    settings: Settings
+
+    def acting(self, action: str, target: str, reason: str | None) -> AbstractAsyncContextManager[Act]:
+        return acting(self.settings, self.operator, action, target=target, reason=reason)
+
+
+@click.command(name="accept-loss")
+@click.argument("key_id")
+@click.option("--reason", type=Reason(), required=True, help="The reason; recorded permanently.")
+def accept_loss(key_id: str, reason: str) -> None:
+    """Declares the lost key KEY_ID destroyed: what it sealed counts as erased, and projections go on.
+
+    Only for a key that is in no backup either, such as `person.<user id>`. It cannot be undone.
+    """
+    if owner_of(key_id) is None:
+        raise click.UsageError(f"{key_id} is not the id of a key")
+    uvloop.run(_accept_loss(Settings.load(), key_id, reason))
+    click.echo(f"{key_id} counts as destroyed")
+
+
+async def _accept_loss(settings: Settings, key_id: str, reason: str) -> None:
+    async with _system(settings) as system:
+        if await system.store.latest(key_id) is not None:
+            raise KeyStands(f"{key_id} is not lost; nothing was changed")
+        async with system.acting("keys.accept_loss", key_id, reason):
+            await KeyDestruction(system.store).destroy(key_id)
+
+
+async def _overview(settings: Settings) -> KeyOverview:
+    async with _system(settings) as system:
+        tags = {key_id.rpartition("-")[2] for key_id in PERSONAL_DATA.ids(settings.secrets_path)}
+        return await overview_of(system.store, tags, system.master_keys.current().tag.hex())
+
+
+async def _rewrap(settings: Settings, reason: str) -> int:
+    async with _system(settings) as system, system.acting("keys.rewrap", "", reason):
+        return await KeyRewrapping(system.store, system.master_keys).run()
+
+
+async def _back_up(settings: Settings, path: Path, force: bool, reason: str | None) -> key_backup.KeyBackup:
+    async with _system(settings) as system:
+        # The file first: what cannot be written is no backup.
+        with target(path, force=force) as file:
+            async with system.acting("keys.back_up", str(path), reason):
+                return await key_backup.back_up(system.store, file)
+
+
+async def _restore(settings: Settings, path: Path, reason: str) -> key_backup.KeyRestore:
+    key_backup.check(path)
+    async with _system(settings, make=True) as system, system.acting("keys.restore", str(path), reason):
+        return await key_backup.restore(path, system.store, system.master_keys)
+
+
+@asynccontextmanager
+async def _system(settings: Settings, *, make: bool = False) -> AsyncIterator[_System]:
+    """`make`: creates a missing bucket."""
+    async with reach(settings, make=False) as place, AsyncExitStack() as stack:
+
+        async def connected(party: Settings) -> NATS:
+            connection = await connect_nats(party, "operator-keys", patience=_PATIENCE)
+            stack.push_async_callback(connection.close)
+            return connection
+
+        if make:
+            placement = Placement.parse(settings.stream_placement)
+            topology = await connected(place.as_party(TOPOLOGY))
+            await ensure_bucket(topology, DATA_KEYS, replicas=settings.stream_replicas, placement=placement)
+        owner = await connected(place.as_party(BUCKETS[DATA_KEYS].owner))
+        master_keys = Secrets.load(settings.secrets_path).personal_data_keys(KeyTerms.of(settings))
+        yield _System(KeyStore(owner), master_keys, await connected(place.settings), place.settings)
+
+
+def _state(present: bool, current: bool) -> str:
+    if not present:
+        return "[red]missing[/]"
+    return "[green]current[/]" if current else ""
+
+
+def _print_json(result: msgspec.Struct) -> None:
+    sys.stdout.write(msgspec.json.encode(result).decode() + "\n")

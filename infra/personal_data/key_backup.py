@@ -1,0 +1,178 @@
+"""Backup of the data keys on their own: apart from the events, or a restore would undo erasures.
+
+The file is JSON, one object a line: a header, one record a key as stored (wrapped, so of no use without the master
+keys), and an end with a checksum of all lines before it.
+"""
+
+import hashlib
+from collections.abc import Iterator
+from datetime import datetime
+from pathlib import Path
+from typing import IO
+
+import msgspec
+
+from contracts import envelope
+from contracts.personal_data.key_ids import owner_of, wrapped_by
+from infra.operator_errors import OperatorError
+from streams.jetstream.key_value import Changed
+from streams.personal_data.data_keys import MasterKeys, unwrap_person
+from streams.personal_data.key_destruction import KeyDestruction
+from streams.personal_data.key_store import KeyRecord, KeyStore
+
+_FORMAT = "vestnik data keys 1"
+
+
+class BadKeyBackup(OperatorError):
+    """The file is no whole backup of data keys."""
+
+
+class KeyBackup(msgspec.Struct, frozen=True):
+    # Keys that stand, and tombstones of destroyed ones.
+    keys: int
+    destroyed: int
+
+
+class KeyRestore(msgspec.Struct, kw_only=True):
+    # Keys that were stored.
+    restored: int = 0
+    # Keys that were there.
+    present: int = 0
+    # Keys of the file that were destroyed here since, and stay destroyed.
+    destroyed_here: int = 0
+    # Keys here whose tombstone is in the file: destroyed now.
+    destroyed_now: int = 0
+    # Keys here that differ from those of the file, and stay; what the file's keys sealed cannot be read.
+    different: list[str] = msgspec.field(default_factory=list)
+
+
+class _Header(msgspec.Struct, frozen=True):
+    format: str
+    created_at: datetime
+
+
+class _Line(msgspec.Struct, frozen=True):
+    key_id: str
+    record: KeyRecord
+
+
+class _End(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    lines: int
+    sha256: str
+
+
+async def back_up(store: KeyStore, file: IO[bytes]) -> KeyBackup:
+    """Writes all keys of the store.
+
+    Raises:
+        KeysUnavailable: the store does not answer.
+    """
+    digest, lines, destroyed = hashlib.sha256(), 0, 0
+
+    def write(value: object) -> None:
+        line = _ENCODER.encode(value) + b"\n"
+        digest.update(line)
+        file.write(line)
+
+    write(_Header(_FORMAT, envelope.now()))
+    async for page in store.pages():
+        for key_id, record in page:
+            write(_Line(key_id, record))
+            lines += 1
+            destroyed += record.destroyed_at is not None
+    file.write(_ENCODER.encode(_End(lines, digest.hexdigest())) + b"\n")
+    return KeyBackup(lines - destroyed, destroyed)
+
+
+def check(path: Path) -> None:
+    """Reads the whole file.
+
+    Raises:
+        BadKeyBackup: it is damaged, cut off, or something else.
+    """
+    for _ in _lines(path):
+        pass
+
+
+async def restore(path: Path, store: KeyStore, master_keys: MasterKeys) -> KeyRestore:
+    """Stores the keys of the file that are missing. A tombstone, here or in the file, prevails over a key. Repeatable.
+
+    Raises:
+        BadKeyBackup: the file is damaged, cut off, or something else; nothing was changed.
+        KeysUnavailable: the store does not answer, or a master key is missing.
+    """
+    check(path)
+    result, destruction = KeyRestore(), KeyDestruction(store)
+    for line in _lines(path):
+        await _restore(line, store, master_keys, destruction, result)
+    return result
+
+
+async def _restore(
+    line: _Line, store: KeyStore, master_keys: MasterKeys, destruction: KeyDestruction, result: KeyRestore
+) -> None:
+    while True:
+        stored = await store.latest(line.key_id)
+        if stored is None:
+            try:
+                await store.put(line.key_id, line.record, revision=0)
+            except Changed:
+                continue
+            result.restored += 1
+        elif stored.record.destroyed_at is not None:
+            result.destroyed_here += line.record.destroyed_at is None
+            result.present += line.record.destroyed_at is not None
+        elif line.record.destroyed_at is not None:
+            await destruction.destroy(line.key_id)
+            result.destroyed_now += 1
+        elif _is_same(line, stored.record, master_keys):
+            result.present += 1
+        else:
+            result.different.append(line.key_id)
+        return
+
+
+def _is_same(line: _Line, record: KeyRecord, master_keys: MasterKeys) -> bool:
+    """Whether both are the same key, perhaps wrapped by different master keys."""
+    if line.record == record:
+        return True
+    if wrapped_by(line.key_id) is not None:
+        return False
+    return unwrap_person(line.key_id, line.record, master_keys) == unwrap_person(line.key_id, record, master_keys)
+
+
+def _lines(path: Path) -> Iterator[_Line]:
+    """The keys of the file.
+
+    Raises:
+        BadKeyBackup: at the latest at its end.
+    """
+    digest, count, previous = hashlib.sha256(), 0, b""
+    try:
+        with path.open("rb") as file:
+            header = file.readline()
+            if msgspec.json.decode(header, type=_Header).format != _FORMAT:
+                raise BadKeyBackup(f"{path} is no backup of data keys of a release that this one knows")
+            digest.update(header)
+            for line in file:
+                if previous:
+                    digest.update(previous)
+                    count += 1
+                    yield _checked(msgspec.json.decode(previous, type=_Line), path)
+                previous = line
+            end = msgspec.json.decode(previous, type=_End)
+    except (msgspec.DecodeError, UnicodeDecodeError) as error:
+        raise BadKeyBackup(f"{path} is damaged, cut off, or no backup of data keys: {error}") from error
+    except OSError as error:
+        raise BadKeyBackup(f"{path} cannot be read: {error.strerror}") from error
+    if (end.lines, end.sha256) != (count, digest.hexdigest()):
+        raise BadKeyBackup(f"{path} is damaged: its checksum differs")
+
+
+def _checked(line: _Line, path: Path) -> _Line:
+    if owner_of(line.key_id) is None:
+        raise BadKeyBackup(f"{path} is damaged: {line.key_id!r} is no key id")
+    return line
+
+
+_ENCODER = msgspec.json.Encoder()

@@ -1,0 +1,206 @@
+"""The keys of personal data have a backup of their own; no restore brings back what was destroyed."""
+
+import asyncio
+import json
+import stat
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+
+import pytest
+from click.testing import CliRunner, Result
+
+from contracts.errors import KeysUnavailable
+from contracts.events.user import UserCreated
+from contracts.personal_data.key_ids import person_key, text_key
+from contracts.subjects import DATA_KEYS, user
+from contracts.values.ids import new_id
+from infra.cli.accounts.data_keys import KeysDiffer, KeyStands
+from infra.cli.main import cli
+from infra.personal_data.key_backup import BadKeyBackup
+from infra.security.key_lifecycle import KeyTerms
+from infra.security.sealing_keys import PERSONAL_DATA
+from infra.security.secrets import TOPOLOGY, Secrets
+from streams.personal_data.data_keys import DataKeys
+from streams.personal_data.key_creation import KeyCreation
+from streams.personal_data.key_destruction import KeyDestruction
+from streams.personal_data.key_store import KeyStore
+from streams.topology import ensure_bucket
+from tests.integration.archive.conftest import Deployment
+
+AT = datetime(2026, 12, 1, tzinfo=UTC)
+TERMS = KeyTerms(lead=timedelta(seconds=2), life=timedelta(0))
+
+
+class Keys:
+    """The keys of a deployment, as auth sees them."""
+
+    def __init__(self, deployment: Deployment, store: KeyStore) -> None:
+        self.deployment = deployment
+        self.store = store
+        self.ring = Secrets.load(deployment.folder / "secrets").personal_data_keys(TERMS)
+
+    async def person(self) -> str:
+        """A person with a key of texts; its id."""
+        user_id = new_id()
+        await KeyCreation(self.store, self.ring).create([text_key(new_id(), user_id, AT)])
+        return user_id
+
+    async def has(self, user_id: str) -> bool:
+        """Whether the person's key stands; False: it was destroyed."""
+        keys = await DataKeys(self.store, self.ring).find([person_key(user_id)])
+        return keys[person_key(user_id)] is not None
+
+    async def run(self, *arguments: str) -> Result:
+        """`vestnik keys` with an operator's login."""
+        settings = self.deployment.settings
+        environment = {
+            "VESTNIK_DATA_DIR": str(settings.data_dir),
+            "VESTNIK_SECRETS_DIR": settings.secrets_dir,
+            "VESTNIK_NATS_URL": settings.nats_url,
+            "VESTNIK_ACCESS_KEY_LEAD_SECONDS": "2",
+        }
+        return await asyncio.to_thread(CliRunner().invoke, cli, ["keys", *arguments], env=environment)
+
+
+async def opened(deployment: Deployment) -> Keys:
+    await ensure_bucket((await deployment.nats_parties.party(TOPOLOGY)).nats, DATA_KEYS, replicas=1)
+    return Keys(deployment, KeyStore((await deployment.nats_parties.party("auth")).nats))
+
+
+@pytest.fixture
+async def keys(source: Deployment) -> Keys:
+    return await opened(source)
+
+
+async def test_lost_keys_come_back_and_destroyed_ones_do_not(keys: Keys, tmp_path: Path) -> None:
+    path, lost, destroyed = tmp_path / "keys", await keys.person(), await keys.person()
+    kept = [await keys.person() for _ in range(3)]
+    before = tmp_path / "before"
+    assert (await keys.run("back-up", str(before))).exit_code == 0
+    assert stat.S_IMODE(before.stat().st_mode) == 0o600
+    await KeyDestruction(keys.store).destroy_person(destroyed)
+    assert (await keys.run("back-up", str(path))).output.split(": ")[1] == "9 keys, 1 destroyed ones\n"
+    for version in await keys.store.versions(person_key(lost)):
+        await keys.store.erase(version.revision)
+    # Of the older file the destroyed key is not taken.
+    done = await keys.run("restore", str(before), "--reason", "a test", "--json")
+    assert done.exit_code == 0, done.output
+    assert json.loads(done.stdout) == {
+        "restored": 1,
+        "present": 8,
+        "destroyed_here": 1,
+        "destroyed_now": 0,
+        "different": [],
+    }
+    assert [await keys.has(user_id) for user_id in (lost, destroyed, *kept)] == [True, False, True, True, True]
+    again = await keys.run("restore", str(path), "--reason", "a test")
+    assert "0 keys restored, 10 were there" in again.output
+
+
+async def test_an_erasure_that_the_file_knows_is_done_again(keys: Keys, tmp_path: Path) -> None:
+    path, user_id = tmp_path / "keys", await keys.person()
+    [stored] = await keys.store.versions(person_key(user_id))
+    await KeyDestruction(keys.store).destroy_person(user_id)
+    assert (await keys.run("back-up", str(path))).exit_code == 0
+    # The store of an earlier time.
+    [tombstone] = await keys.store.versions(person_key(user_id))
+    await keys.store.erase(tombstone.revision)
+    await keys.store.put(person_key(user_id), stored.record, revision=0)
+    assert await keys.has(user_id)
+    done = await keys.run("restore", str(path), "--reason", "a test", "--json")
+    assert json.loads(done.stdout)["destroyed_now"] == 1
+    assert not await keys.has(user_id)
+
+
+async def test_keys_that_differ_stay_and_are_named(keys: Keys, target: Deployment, tmp_path: Path) -> None:
+    path, user_id = tmp_path / "keys", await keys.person()
+    assert (await keys.run("back-up", str(path))).exit_code == 0
+    [stored] = await keys.store.versions(person_key(user_id))
+    await keys.store.erase(stored.revision)
+    await KeyCreation(keys.store, keys.ring).create([person_key(user_id)])
+    done = await keys.run("restore", str(path), "--reason", "a test")
+    assert isinstance(done.exception, KeysDiffer)
+    assert person_key(user_id) in str(done.exception)
+    assert await keys.has(user_id)
+
+
+async def test_a_lost_key_counts_as_destroyed_once_its_loss_is_accepted_and_no_other_one(keys: Keys) -> None:
+    lost, kept = await keys.person(), await keys.person()
+    for version in await keys.store.versions(person_key(lost)):
+        await keys.store.erase(version.revision)
+    with pytest.raises(KeysUnavailable):
+        await keys.has(lost)
+    refused = await keys.run("accept-loss", person_key(kept), "--reason", "a test")
+    assert isinstance(refused.exception, KeyStands)
+    assert (await keys.run("accept-loss", "person.>", "--reason", "a test")).exit_code == 2
+    assert (await keys.run("accept-loss", person_key(lost), "--reason", "a test")).exit_code == 0
+    assert [await keys.has(user_id) for user_id in (lost, kept)] == [False, True]
+
+
+async def test_a_file_that_is_damaged_cut_off_or_something_else_changes_nothing(keys: Keys, tmp_path: Path) -> None:
+    path, user_id = tmp_path / "keys", await keys.person()
+    assert (await keys.run("back-up", str(path))).exit_code == 0
+    for version in await keys.store.versions(person_key(user_id)):
+        await keys.store.erase(version.revision)
+    content = path.read_bytes()
+    lines = content.splitlines(keepends=True)
+    damages = [
+        b"",
+        b"x",
+        b"{}\n",
+        content[:-2],
+        b"".join(lines[:-1]),
+        b"".join([*lines[:1], *lines[2:]]),
+        content.replace(b"wrapped", b"wrappes", 1),
+        content.replace(user_id.encode(), new_id().encode(), 1),
+        content.replace(b"person.", b"person>", 1),
+        content + lines[1],
+        b"\xff" + content,
+    ]
+    for damaged in damages:
+        path.write_bytes(damaged)
+        done = await keys.run("restore", str(path), "--reason", "a test")
+        assert isinstance(done.exception, BadKeyBackup), damaged
+    assert await keys.store.versions(person_key(user_id)) == []
+
+
+async def test_an_export_of_the_events_has_no_key(keys: Keys, tmp_path: Path) -> None:
+    user_id = await keys.person()
+    [stored] = await keys.store.versions(person_key(user_id))
+    await keys.deployment.append(user(user_id), UserCreated(username="anna"))
+    await keys.deployment.export(tmp_path / "export")
+    content = (tmp_path / "export").read_bytes()
+    assert stored.record.wrapped.encode() not in content
+    assert DATA_KEYS.encode() not in content
+
+
+async def test_a_rotated_master_key_wraps_everything_and_the_older_one_is_not_needed(keys: Keys) -> None:
+    people = [await keys.person() for _ in range(3)]
+    folder = keys.deployment.folder / "secrets"
+    [old] = PERSONAL_DATA.ids(folder)
+    # The lead is over.
+    new = PERSONAL_DATA.make(folder, datetime.now(UTC) + timedelta(seconds=1))
+    async with asyncio.timeout(60):
+        while keys.ring.current().tag.hex() != new[-8:]:
+            await asyncio.sleep(0.05)
+    done = await keys.run("personal-data", "--json")
+    uses = {
+        use["tag"]: (use["persons"], use["present"], use["current"]) for use in json.loads(done.stdout)["master_keys"]
+    }
+    assert uses == {old[-8:]: (3, True, False), new[-8:]: (0, True, True)}
+    rewrapped = await keys.run("rewrap", "--reason", "a test")
+    assert rewrapped.output.startswith("3 keys of persons")
+    (folder / f"personal-data-{old}.key").unlink()
+    after = json.loads((await keys.run("personal-data", "--json")).stdout)
+    assert [(use["tag"], use["persons"]) for use in after["master_keys"]] == [(new[-8:], 3)]
+    assert after["texts"] == 3
+    assert [await keys.has(user_id) for user_id in people] == [True] * 3
+    assert "current" in (await keys.run("personal-data")).output
+
+
+async def test_a_command_that_adds_a_master_key_names_it(keys: Keys) -> None:
+    done = await keys.run("rotate-personal-data", "--reason", "a test")
+    assert done.exit_code == 0, done.output
+    ids = PERSONAL_DATA.ids(keys.deployment.folder / "secrets")
+    assert len(ids) == 2
+    assert any(key_id in done.output for key_id in ids)
