@@ -156,6 +156,8 @@ async def test_a_copy_is_for_its_owner_once_a_day_and_every_step_is_in_the_audit
     stored = lines(api.system, "events", "--stream", "AUTH", "--id", anna.user_id)
     steps = [one["type"].partition(".")[2] for one in stored if one["type"].startswith("data_export.")]
     assert steps == ["requested", "made", "downloaded", "downloaded"]
+    shown = api.system.vestnik("aggregate", "data_export", anna.user_id)
+    assert "data_export.downloaded" in shown.stdout, shown.stderr
     audit = lines(api.system, "audit", "sessions", "--user", anna.user_id, "--alerts")
     assert [row["session_id"] for row in audit if row["reason"] == "data_export"] == [anna.session_id]
 

@@ -7,7 +7,7 @@ from typing import Any, TypeAlias, TypeVar
 import msgspec
 
 from contracts.envelope import Recorded
-from contracts.errors import HistoryChanged, NotFriends, ProfileNotFound, Unavailable, VestnikError
+from contracts.errors import NotFriends, ProfileNotFound, Unavailable, VestnikError
 from contracts.events.data_export import DataExportRequested
 from contracts.positions import Position
 from contracts.rpc.vestnik.contact.v1 import (
@@ -232,11 +232,6 @@ class OwnData:
         while True:
             try:
                 return await client.call(method, request, timeout=_TIMEOUT, idempotent=True, context=self._context)
-            except HistoryChanged:
-                # After an accepted loss the user's earlier position means nothing any more.
-                if not self._context.position.sequences:
-                    raise
-                self._context = msgspec.structs.replace(self._context, position=Position())
             except VestnikError as error:
                 pause = next(pauses, None)
                 if pause is None or not may_pass(error):

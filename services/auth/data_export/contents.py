@@ -1,7 +1,7 @@
 """The contents of a copy of a user's data: which files it has. Each list is written in files of bounded size."""
 
 import asyncio
-from collections.abc import AsyncIterator, Callable, Iterable, Mapping, Sequence
+from collections.abc import AsyncIterator, Callable, Iterable, Mapping, Sequence, Set
 from datetime import datetime
 
 import msgspec
@@ -14,6 +14,8 @@ from services.auth.data_export.pages import PEOPLE, Link, PageRenderer
 
 # A list goes on in another file after so many items, or bytes of JSON; a page of a list is never split.
 _MOST_ITEMS, _MOST_BYTES = 1_000, 1024 * 1024
+# Readings of the list of conversations, at most.
+_MOST_PASSES = 3
 # Format of the files, in `contents.json`; raised when a program that reads them has to change.
 _FORMAT = 1
 
@@ -71,11 +73,12 @@ class Contents:
         await self._write_json("profile.json", profile)
         await self._write_list("sessions", data.sessions())
         await self._write_list("failed_logins", _one_page(failed_logins))
-        await self._write_list("friends", data.friends())
+        friends: set[str] = set()
+        await self._write_list("friends", _noting_friends(data.friends(), friends))
         await self._write_list("blocks", data.blocks())
         await self._write_list("reports", data.reports())
         await self._write_list("notifications", data.notifications())
-        await self._write_conversations(account["user_id"])
+        await self._write_conversations(account["user_id"], friends)
         contents = _Contents(
             format=_FORMAT,
             export_id=export_id,
@@ -86,16 +89,30 @@ class Contents:
         await self._write_json("contents.json", contents)
         await self._write_index(account, profile, made_at)
 
-    async def _write_conversations(self, user_id: str) -> None:
-        """Writes the list of conversations, and the messages of each page of it before the next is read."""
-        people: dict[str, str] = {}
-        await self._write_list("conversations", _noting(self._data.conversations(), people), self._conversations)
+    async def _write_conversations(self, user_id: str, friends: Set[str]) -> None:
+        """Writes the list of conversations, then the messages of each."""
+        people: dict[str, None] = {}
+        await self._write_list("conversations", self._listed_once(people, friends), self._conversations)
         own_name = await self._data.name_of(user_id)
         for peer_id in people:
             names = {user_id: own_name, peer_id: await self._data.name_of(peer_id)}
             title = self._renderer.texts.messages_with.format(name=names[peer_id])
             messages = self._data.messages(peer_id)
             await self._write_list(_messages(peer_id), messages, self._renderer.messages, title, names)
+
+    async def _listed_once(self, people: dict[str, None], friends: Set[str]) -> Pages:
+        """The conversations, each once; notes the other `people`.
+
+        The list is in the order of activity, so one that becomes active between two pages may be on neither: the list
+        is read again while a friend's is missing.
+        """
+        for _ in range(_MOST_PASSES):
+            async for page in self._data.conversations():
+                fresh = {item["user_id"]: item for item in page if item["user_id"] not in people}
+                people |= dict.fromkeys(fresh)
+                yield list(fresh.values())
+            if friends <= people.keys():
+                return
 
     def _conversations(self, items: Sequence[Item], names: Mapping[str, str]) -> Iterable[str]:
         label = self._renderer.texts.members["messages"]
@@ -180,10 +197,10 @@ async def _one_page(items: list[Item]) -> AsyncIterator[list[Item]]:
     yield items
 
 
-async def _noting(pages: Pages, people: dict[str, str]) -> AsyncIterator[list[Item]]:
-    """The same pages; notes the other person of each conversation, with its id."""
+async def _noting_friends(pages: Pages, friends: set[str]) -> AsyncIterator[list[Item]]:
+    """The same pages; notes the ids of friends."""
     async for page in pages:
-        people |= {item["user_id"]: item["conversation_id"] for item in page}
+        friends |= {item["user_id"] for item in page if item["state"] == "accepted"}
         yield page
 
 

@@ -42,8 +42,8 @@ CHANGE_PASSWORD = Limit(name="change-password", quota=20, window=60, subject=Sub
 CHANGE_EMAIL = Limit(name="change-email", quota=10, window=3600, subject=Subject.ACCOUNT)
 # The domain allows one copy a day; this bounds the attempts.
 DATA_EXPORT = Limit(name="data-export", quota=20, window=3600, subject=Subject.ACCOUNT)
-# Also asks whether the copy is ready; each download reads up to 512 MiB.
-DATA_DOWNLOAD = Limit(name="data-download", quota=60, window=3600, burst=30, subject=Subject.ACCOUNT)
+# A file of up to 1 GiB; whether it is ready may be asked more often.
+DATA_DOWNLOAD = Limit(name="data-download", quota=10, window=3600, subject=Subject.ACCOUNT)
 SEND_ADDRESS = Limit(name="send-address", quota=2000, window=1, burst=4000, subject=Subject.ADDRESS)
 SEND = Limit(name="send", quota=100, window=1, burst=200, subject=Subject.ACCOUNT)
 # Edits and deletions of messages.

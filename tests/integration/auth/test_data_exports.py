@@ -246,6 +246,31 @@ async def test_of_two_attempts_at_once_one_file_counts_and_the_other_is_removed(
     assert set(kept) == {f"{made.file_id}.{part}" for part in range(made.parts)}
 
 
+def conversations(*peers: str, following: str = "") -> messaging.ListConversationsResponse:
+    items = [{"user_id": peer, "conversation_id": new_id(), "last_message": None} for peer in peers]
+    return messaging.ListConversationsResponse(items=msgspec.json.encode(items), next=following)
+
+
+async def test_a_conversation_that_moves_between_two_pages_of_the_list_is_in_the_copy_once(stage: Stage) -> None:
+    requested = await stage.request()
+    carl, dora = new_id(), new_id()
+    friends = [contact.Friend(user_id=peer, state=contact.FriendState.ACCEPTED) for peer in (BORIS, carl, dora)]
+    stage.script.answers["get_friends"] = contact.GetFriendsResponse(friends=friends)
+    # Carl's comes to the front after the first page, and Boris's is pinned and unpinned.
+    pages = iter([conversations(BORIS, following="x"), conversations(BORIS, dora), conversations(carl, BORIS, dora)])
+
+    async def listed() -> messaging.ListConversationsResponse:
+        return next(pages)
+
+    stage.script.answers["list_conversations"] = listed
+    await stage.making.make(requested)
+    archive = await stage.file(requested.data.export_id)
+    listed_people = [item["user_id"] for item in msgspec.json.decode(archive.read("conversations.json"))]
+    assert listed_people == [BORIS, dora, carl]
+    assert {f"conversations/{peer}.json" for peer in listed_people} <= set(archive.namelist())
+    assert len(archive.namelist()) == len(set(archive.namelist()))
+
+
 async def test_what_was_read_before_the_friendship_ended_stays_and_the_copy_is_complete(stage: Stage) -> None:
     requested = await stage.request()
     answers: list[Callable[[], messaging.GetMessagesResponse]] = [lambda: messages(1, 3, more=True)]

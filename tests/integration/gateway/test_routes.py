@@ -1,6 +1,7 @@
 """Every route: its call to the service, and its response."""
 
 from dataclasses import dataclass, field
+from itertools import cycle
 
 import httpx
 import msgspec
@@ -628,7 +629,7 @@ READY = auth.OpenDataExportResponse(
 
 
 async def test_a_copy_of_ones_data_is_an_attachment_that_nothing_caches(stage: Stage) -> None:
-    parts = iter([b"abc", b"de"])
+    parts = cycle([b"abc", b"de"])
 
     async def read() -> auth.ReadDataExportResponse:
         return auth.ReadDataExportResponse(content=next(parts))
@@ -646,7 +647,10 @@ async def test_a_copy_of_ones_data_is_an_attachment_that_nothing_caches(stage: S
         "cache-control": "no-store",
         "x-content-type-options": "nosniff",
     }
-    assert [asked.part for _, asked, _ in stage.script.asked if isinstance(asked, auth.ReadDataExportRequest)] == [0, 1]
+    parts_read = [asked.part for _, asked, _ in stage.script.asked if isinstance(asked, auth.ReadDataExportRequest)]
+    assert parts_read == [0, 1]
+    answers = [await stage.client.get(f"/v1/users/me/exports/{PEER}", headers=stage.signed_in) for _ in range(10)]
+    assert [answer.status_code for answer in answers[-2:]] == [200, 429]
     opened = next(asked for _, asked, _ in stage.script.asked if isinstance(asked, auth.OpenDataExportRequest))
     assert (opened.user_id, opened.session_id) == (stage.user_id, stage.session_id)
 

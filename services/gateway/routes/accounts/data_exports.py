@@ -31,7 +31,7 @@ from services.gateway.http.endpoint import (
     Response,
 )
 from services.gateway.http.scope_extensions import abort
-from services.gateway.limits import policies
+from services.gateway.limits import policies, rate_limiter
 from services.gateway.live.client_pace import Pace
 from services.gateway.routes.timestamps import Time, shown
 
@@ -92,6 +92,9 @@ async def download(incoming: Request[NoQuery, NoBody]) -> Response:
     export = required(answer.export)
     if export.state != "ready":
         return Response(status=202, body=_item(export), position=answer.position)
+    if incoming.context.limiter is not None:
+        incoming.standings.append(incoming.context.limiter.consume(policies.DATA_DOWNLOAD, caller.user_id))
+        rate_limiter.check(incoming.standings)
     file = _File(remotes, export, incoming.call)
     # Before the response begins: while the store is unreachable it is 503.
     first = await file.part(0)
@@ -203,6 +206,5 @@ ROUTES: tuple[AnyEndpoint, ...] = (
             202: DocumentedResponse(description="It is being made.", body=ExportItem),
         },
         errors=(DataExportNotFound, DataExportExpired, DataExportNotMade),
-        limits=(AppliedLimit(limit=policies.READ_ADDRESS), AppliedLimit(limit=policies.DATA_DOWNLOAD)),
     ),
 )

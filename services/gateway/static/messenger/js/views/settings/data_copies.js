@@ -24,12 +24,17 @@ export function dataCopiesCard(store) {
     }
   }
 
+  async function again() {
+    status.textContent = "";
+    await draw();
+  }
+
   function show(copy) {
     const focused = state.contains(document.activeElement);
     fill(state, copy && about(copy), (!copy || isOld(copy)) && button("data_copy_request", request));
     if (focused) state.querySelector("button")?.focus();
     // Until the card is no longer on the page.
-    if (copy?.state === "making") timer = setTimeout(() => node.isConnected && draw(), POLL_MS);
+    if (copy?.state === "making") timer = setTimeout(() => node.isConnected && again(), POLL_MS);
   }
 
   /** What became of the last copy; one that has expired is history once another can be requested. */
