@@ -93,7 +93,8 @@ class Laboratory:
             await self._start()
             processes = Processes(self.deployment.cluster, recorder)
             await processes.look()
-            front = Gateways([gateways.Target(site.url, site.tls, http2=True)], recorder)
+            targets = [gateways.Target(site.url, site.tls, http2=http2) for http2 in (True, False)]
+            front = Gateways(targets, recorder)
             traffic = Traffic(front, mails, self._plan)
             try:
                 async with asyncio.timeout(_OPEN_WITHIN + self._plan.conversations * _OPEN_EACH):

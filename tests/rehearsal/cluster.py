@@ -15,10 +15,10 @@ import sysconfig
 from collections.abc import Awaitable, Callable, Collection, Iterable, Mapping, Sequence
 from pathlib import Path
 
-from tests.rehearsal import name_server
 from tests.rehearsal.compose_file import ComposeFile, Service
 from tests.rehearsal.host import Host, Program
 from tests.rehearsal.links import Links
+from tests.rehearsal.name_server import NameServer
 
 ROOT = Path(__file__).parents[2]
 # Names of the rehearsal itself, by the name of the host in whose place it answers.
@@ -54,7 +54,7 @@ class Cluster:
         self._additions: dict[str, tuple[Mapping[str, str], Sequence[tuple[str, str, bool]]]] = {}
         self._tree = tree
         self.links = Links(compose.networks)
-        self._names: asyncio.DatagramTransport | None = None
+        self._names: NameServer | None = None
 
     @property
     def services(self) -> dict[str, Service]:
@@ -83,7 +83,7 @@ class Cluster:
         """Makes the networks, the name server and the hosts; no program runs yet."""
         await compiled(self._tree)
         await self.links.open()
-        self._names = await name_server.serve(self._resolve)
+        self._names = NameServer(self._resolve)
         for network in self.compose.networks:
             text = f"nameserver {self.links.hub_address(network)}\noptions timeout:2 attempts:5\n"
             (self.folder / f"resolv.{network}").write_text(text)

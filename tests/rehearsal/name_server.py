@@ -3,33 +3,17 @@
 A name has the addresses of the running hosts that bear it, in the networks that they share with the host that asks.
 """
 
-import asyncio
+import socket
 import struct
+import threading
 from collections.abc import Callable, Sequence
-from typing import cast
 
 # By the address of the host that asks, and the name: addresses; None: there is no such name.
 Resolve = Callable[[str, str], Sequence[str] | None]
 _HEADER = struct.Struct(">HHHHHH")
 _ANSWER, _NO_SUCH_NAME = 0x8580, 0x8583
 _A, _IN = 1, 1
-
-
-class _Protocol(asyncio.DatagramProtocol):
-    def __init__(self, resolve: Resolve) -> None:
-        self._resolve = resolve
-        self._transport: asyncio.DatagramTransport | None = None
-
-    def connection_made(self, transport: asyncio.BaseTransport) -> None:
-        self._transport = cast(asyncio.DatagramTransport, transport)
-
-    def datagram_received(self, data: bytes, addr: tuple[str, int]) -> None:
-        assert self._transport is not None
-        try:
-            answer = respond(data, addr[0], self._resolve)
-        except (struct.error, IndexError, UnicodeDecodeError):
-            return
-        self._transport.sendto(answer, addr)
+_LONGEST, _LOOK_EVERY = 4096, 0.5
 
 
 def respond(query: bytes, asker: str, resolve: Resolve) -> bytes:
@@ -52,8 +36,27 @@ def respond(query: bytes, asker: str, resolve: Resolve) -> bytes:
     return _HEADER.pack(number, flags, 1, len(records), 0, 0) + question + b"".join(records)
 
 
-async def serve(resolve: Resolve) -> asyncio.DatagramTransport:
-    """Serves on port 53 of every address until the transport is closed."""
-    loop = asyncio.get_running_loop()
-    transport, _ = await loop.create_datagram_endpoint(lambda: _Protocol(resolve), local_addr=("0.0.0.0", 53))
-    return transport
+class NameServer:
+    """Serves on port 53 of every address, in a thread: hosts find each other while clients keep the loop busy."""
+
+    def __init__(self, resolve: Resolve) -> None:
+        self._resolve = resolve
+        self._socket = socket.socket(socket.AF_INET, socket.SOCK_DGRAM)
+        self._socket.bind(("0.0.0.0", 53))
+        self._socket.settimeout(_LOOK_EVERY)
+        self._is_closed = False
+        self._thread = threading.Thread(target=self._serve, daemon=True)
+        self._thread.start()
+
+    def close(self) -> None:
+        self._is_closed = True
+        self._thread.join()
+        self._socket.close()
+
+    def _serve(self) -> None:
+        while not self._is_closed:
+            try:
+                query, asker = self._socket.recvfrom(_LONGEST)
+                self._socket.sendto(respond(query, asker[0], self._resolve), asker)
+            except (OSError, struct.error, IndexError, UnicodeDecodeError):
+                continue  # nothing was asked, or what is no query, or the host that asked is cut off

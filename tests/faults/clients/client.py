@@ -1,6 +1,7 @@
 """A client: a sequence of requests to any of the gateways, each recorded, and repeated until it is answered."""
 
 import asyncio
+from random import uniform
 
 import httpx
 import msgspec
@@ -17,6 +18,21 @@ PAUSE = 0.2
 POSITION = "Vestnik-Position"
 _UNAUTHENTICATED = (401, "unauthenticated")
 _TOO_MANY = 429
+
+
+class Backoff:
+    """Pauses between attempts, each twice as long as the one before, so that an outage is not made longer by them."""
+
+    def __init__(self, longest: float = 1.0) -> None:
+        self._longest = longest
+        self.reset()
+
+    def reset(self) -> None:
+        self._pause = PAUSE
+
+    async def wait(self) -> None:
+        await asyncio.sleep(self._pause * uniform(0.75, 1.25))
+        self._pause = min(2 * self._pause, self._longest)
 
 
 class Session:
@@ -83,6 +99,7 @@ class Client:
 
     async def insist(self, call: Call) -> Answer:
         """Repeats the request until it succeeds or is refused for good; renews the session's tokens if necessary."""
+        backoff = Backoff()
         while True:
             token = self.session.access_token if self.session else ""
             answer = await self.attempt(call)
@@ -91,7 +108,7 @@ class Client:
                     return answer
             elif answer.is_final:
                 return answer
-            await asyncio.sleep(PAUSE)
+            await backoff.wait()
 
     async def attempt(self, call: Call) -> Answer:
         target, http = self.gateways.next()

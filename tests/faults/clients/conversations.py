@@ -19,6 +19,8 @@ from tests.faults.history import now
 WRITERS = 4
 # A writer reads after each so many messages.
 _READ_EVERY = 3
+# Seconds after which a reader tries again, so that an outage is not made longer by it.
+_AFTER_FAILURE = 1.0
 
 
 class Friends(Activity):
@@ -79,7 +81,8 @@ class Friends(Activity):
         """Reads with the position of the read before, at whichever gateway."""
         client = account.client("reader")
         async for _ in self._turns():
-            await client.attempt(calls.read(other.user_id))
+            if not (await client.attempt(calls.read(other.user_id))).is_ok:
+                await self.pause(_AFTER_FAILURE)
 
     def _live(self, account: Account) -> list[WebSocketFollower]:
         return [

@@ -13,13 +13,15 @@ from websockets.exceptions import InvalidStatus, WebSocketException
 from tests.faults.clients import calls
 from tests.faults.clients.account import Account
 from tests.faults.clients.calls import Call
-from tests.faults.clients.client import BROKEN, PAUSE, Answer
+from tests.faults.clients.client import BROKEN, PAUSE, Answer, Backoff
 from tests.faults.clients.gateways import Target
 from tests.faults.history import LEFT, Connection, Json, LiveEvent, now
 
 # Longer than the time between two heartbeats.
 _SILENCE = httpx.Timeout(30.0, read=40.0)
 _OPEN_WITHIN, _ANSWER_WITHIN = 15.0, 30.0
+# Between two connections.
+_LONGEST_PAUSE = 2.0
 _OK, _ERRORS, _UNAUTHORIZED = 200, 400, 401
 _MESSAGE, _HEARTBEAT = "message.sent", "heartbeat"
 
@@ -73,12 +75,15 @@ class Follower:
 
     async def follow(self) -> None:
         """Follows until it is cancelled."""
+        backoff = Backoff(_LONGEST_PAUSE)
         try:
             while True:
-                token = self.session.access_token
+                token, begun = self.session.access_token, now()
                 if await self._connect() == _UNAUTHORIZED:
                     await self.session.renew(self.client.gateways, token)
-                await asyncio.sleep(PAUSE)
+                if now() - begun > _LONGEST_PAUSE:
+                    backoff.reset()
+                await backoff.wait()
         finally:
             if self._has_all:
                 self._record_connection("", now(), 0, LEFT)
@@ -182,6 +187,7 @@ class WebSocketFollower(Follower):
 
     async def insist(self, call: Call, command: str) -> Answer:
         """Repeats the command over the connections that there are until it succeeds or is refused for good."""
+        backoff = Backoff()
         while True:
             if self._open is not None:
                 target, connection = self._open
@@ -191,7 +197,9 @@ class WebSocketFollower(Follower):
                 self.client.advance(answer, is_write=True)
                 if answer.is_final:
                     return answer
-            await asyncio.sleep(PAUSE)
+                await backoff.wait()
+            else:
+                await asyncio.sleep(PAUSE)
 
     async def _ask(self, connection: ClientConnection, call: Call, command: str, position: str) -> Answer:
         number = str(next(self._numbers))
@@ -214,7 +222,7 @@ class WebSocketFollower(Follower):
 
     async def _follow_connection(self, target: Target, http: httpx.AsyncClient) -> None:
         url = f"{target.live_url}?since={self._resumed_from}"
-        tls = target.tls() if target.tls else None
+        tls = self.client.gateways.live_tls(target)
         opening = connect(url, additional_headers=self._headers(), ssl=tls, open_timeout=_OPEN_WITHIN)
         try:
             async with opening as connection:

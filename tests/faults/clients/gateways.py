@@ -2,13 +2,18 @@
 
 import itertools
 import ssl
+import sys
 from collections.abc import Callable, Sequence
+from importlib.util import find_spec
 
 import httpx
 import msgspec
 
 from tests.faults.recording import Recorder
 
+# Without that package httpx searches the disk for it at each request.
+if find_spec("sniffio") is None:
+    sys.modules["sniffio"] = None  # type: ignore[assignment]  # as the import system allows
 _PATIENCE = httpx.Timeout(30.0)
 _CONNECTIONS = httpx.Limits(max_connections=500, max_keepalive_connections=500)
 
@@ -43,12 +48,18 @@ class Gateways:
         self._targets = targets
         self._clients = [(target, target.client()) for target in targets]
         self._turns = itertools.cycle(self._clients)
+        self._live_tls = [None if target.tls is None else target.tls() for target in targets]
         self._parts: list[Gateways] = []
 
     def part(self, name: str) -> "Gateways":
-        """The same gateways for another activity, with connections and a record of its own."""
-        self._parts.append(Gateways(self._targets, self.recorder.part(name), self.visitors))
+        """One of the targets, in turn, for another activity, with connections and a record of its own."""
+        target = self._targets[len(self._parts) % len(self._targets)]
+        self._parts.append(Gateways([target], self.recorder.part(name), self.visitors))
         return self._parts[-1]
+
+    def live_tls(self, target: Target) -> ssl.SSLContext | None:
+        """For WebSockets, which leave it as it is."""
+        return self._live_tls[self._targets.index(target)]
 
     def next(self) -> tuple[Target, httpx.AsyncClient]:
         return next(self._turns)

@@ -17,7 +17,7 @@ from tests.faults.nemesis.fault import NATS, POSTGRES, Acting, Fault, Hosts, sec
 from tests.faults.nemesis.target import Target
 
 # Larger than a long run needs.
-_SIZE = 4 * 1024 * 1024 * 1024
+_SIZE = 8 * 1024 * 1024 * 1024
 # No blocks that only root may use, and nothing that the kernel initializes later.
 _MAKE = ("mkfs.ext4", "-q", "-m", "0", "-N", "20000", "-J", "size=16", "-E", "lazy_itable_init=0")
 _LARGEST, _SMALLEST = 256 * 1024 * 1024, 4096
@@ -43,7 +43,7 @@ def mount_disk(folder: Path) -> None:
     image.touch()
     os.truncate(image, _SIZE)
     subprocess.run([*_MAKE, str(image)], check=True)
-    subprocess.run(["mount", "-o", "loop", str(image), str(folder)], check=True)
+    subprocess.run(["mount", "-o", "loop,discard", str(image), str(folder)], check=True)
     (folder / "lost+found").rmdir()
     os.chown(folder, owner.st_uid, owner.st_gid)
     folder.chmod(owner.st_mode & 0o7777)
