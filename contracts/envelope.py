@@ -126,9 +126,15 @@ def open_event(envelope: Envelope, *, stream: str, sequence: int, subject: str) 
     """Decodes the envelope's data, upcast to the current schema.
 
     Raises:
-        LookupError: the event type or its schema is unknown to this program.
+        LookupError: the event type or its schema is unknown to this program, or its personal data is still sealed.
         msgspec.DecodeError: the data is not JSON, or does not have the event's shape.
     """
+    data = catalogue.decode(envelope.type, envelope.schema, envelope.data)
+    return recorded(envelope, data, stream=stream, sequence=sequence, subject=subject)
+
+
+def recorded(envelope: Envelope, data: Event, *, stream: str, sequence: int, subject: str) -> Recorded[Event]:
+    """The event with its decoded data and its position."""
     return Recorded(
         stream=stream,
         sequence=sequence,
@@ -142,5 +148,5 @@ def open_event(envelope: Envelope, *, stream: str, sequence: int, subject: str) 
         correlation_id=envelope.correlation_id,
         causation_id=envelope.causation_id,
         traceparent=envelope.traceparent,
-        data=catalogue.decode(envelope.type, envelope.schema, envelope.data),
+        data=data,
     )

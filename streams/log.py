@@ -33,6 +33,7 @@ from streams.jetstream.subject_reader import AggregateEvents, reachable
 from streams.loss.watch import LossWatch
 from streams.message import Message
 from streams.metrics import Measured, measure_batch
+from streams.personal_data.reading import readable
 from streams.quorum import Quorum
 
 _LOG = logging.getLogger(__name__)
@@ -80,6 +81,7 @@ class Log:
         `quorum`: reads count only while this holds; None: a single node, whose reads are authoritative.
         `watches`: loss watches by stream; nothing is appended to a stream that lacks events.
         """
+        self._nc = nc
         self._patience = patience
         self._stream_of = stream_of
         self._jetstream = JetStream(nc, patience=patience)
@@ -145,14 +147,28 @@ class Log:
 
         Raises:
             NoQuorum: the leader may have been cut off and replaced; all other reads raise this, too.
+            KeysUnavailable: its personal data cannot be read now.
         """
+        last = await self.last_stored(subject)
+        return None if last is None else (await self.readable([last]))[0]
+
+    async def last_stored(self, subject: str) -> Message | None:
+        """As `last`, with personal data as it is stored, so that it needs no keys."""
         with self._confirmed:
             return await reachable(self._jetstream.last(self._stream_of(subject), subject))
 
     async def last_sequence(self, subject: str) -> int:
         """The sequence of the subject's last event, from the stream's leader; 0 if there is none."""
-        last = await self.last(subject)
+        last = await self.last_stored(subject)
         return last.sequence if last else 0
+
+    async def readable(self, messages: list[Message]) -> list[Message]:
+        """The messages with plain text where personal data is sealed.
+
+        Raises:
+            KeysUnavailable: a key cannot be had now.
+        """
+        return await readable(self._nc, messages)
 
     async def read(
         self,
@@ -175,6 +191,7 @@ class Log:
 
         Raises:
             Unavailable: the event store cannot be reached, or has had no leader for `patience` seconds.
+            KeysUnavailable: personal data of the events cannot be read now.
             PermissionError: this service may not read that.
         """
         stream = self._stream_of(subject)
@@ -183,9 +200,9 @@ class Log:
         enough = limit if plain else until_version
         with self._confirmed:
             events = await self._events.read(stream, subject, after=after, limit=enough)
-        if plain:
-            return events
-        return _part(events, from_version, until_version, at)[:limit]
+        if not plain:
+            events = _part(events, from_version, until_version, at)[:limit]
+        return await self.readable(events)
 
     async def end_of(self, stream: str) -> int:
         """The stream's last sequence."""

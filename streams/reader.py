@@ -20,6 +20,7 @@ from streams.jetstream.ordered_consumer import Broken, Consumer
 from streams.jetstream.requests import Closed, Denied, RequestFailed
 from streams.loss.missing_events import Gap, missing
 from streams.message import Message
+from streams.personal_data.reading import PersonalData, readable
 from streams.topology import StreamMissing
 
 _LOG = logging.getLogger(__name__)
@@ -67,6 +68,7 @@ class Reader:
         patience: float = 60.0,
         outlasts_refusals: bool = False,
         report_gaps: bool = False,
+        personal_data: PersonalData = PersonalData.PLAIN,
     ) -> None:
         """
         `name`: part of the name of every consumer of this reader, after the connection's name.
@@ -76,6 +78,7 @@ class Reader:
         `outlasts_refusals`: whether to wait without end for a server that refuses for now, such as one without a leader
         or without space; otherwise such a refusal ends the reading after 10 seconds, or after `patience` if shorter.
         `report_gaps`: for a stream of events, without a filter: every sequence without an event is reported.
+        `personal_data`: what is returned in place of sealed personal data.
         """
         assert not (report_gaps and subject_filter)
         self._nc = nc
@@ -91,6 +94,7 @@ class Reader:
         # In seconds.
         self._longest_refusal = math.inf if outlasts_refusals else min(patience, _SERVED_WITHIN)
         self._report_gaps = report_gaps
+        self._personal_data = personal_data
         self._in_turns = False
         self._consumer: Consumer | None = None
         # The stream's last sequence when the consumer was created, and whether the stream has replicas.
@@ -127,6 +131,7 @@ class Reader:
             StreamMissing: the stream did not appear in time.
             StreamWentBack: the stream is shorter than what was read of it.
             Unavailable: the connection was closed for good, or the server refuses for too long.
+            KeysUnavailable: a key of personal data cannot be had now; the next call reads the same messages again.
             PermissionError: this service has no right to read this.
         """
         while True:
@@ -146,6 +151,7 @@ class Reader:
             except Closed as closed:
                 raise Unavailable from closed
             else:
+                messages = await self._readable(messages)
                 self._position = consumer.position
                 return ReadBatch(messages, self._position, consumer.pending)
 
@@ -170,8 +176,21 @@ class Reader:
                 # The next read starts after the position with another consumer.
                 await self._drop()
                 raise
+        messages = await self._readable(messages)
         self._position = position
         return ReadBatch(messages, position, consumer.pending, gaps)
+
+    async def _readable(self, messages: list[Message]) -> list[Message]:
+        """
+        Raises:
+            KeysUnavailable: as `next`.
+        """
+        try:
+            return await readable(self._nc, messages, self._personal_data)
+        except BaseException:
+            # The next read starts after the position with another consumer.
+            await self._drop()
+            raise
 
     async def _complete(self, messages: list[Message], position: int) -> tuple[list[Message], list[Gap]]:
         complete: list[Message] = []

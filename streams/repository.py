@@ -186,7 +186,7 @@ class Repository(Generic[S]):
         """Brings the aggregate up to date with the stream's leader."""
         subject = self._subject(aggregate_id)
         if not fresh or self._tail_only or self._carries_state is not None:
-            last = await self._log.last(subject)
+            last = await self._log.last_stored(subject)
             end = last.sequence if last is not None else 0
             if end < loaded.sequence:
                 if self._log.replicated:
@@ -196,6 +196,7 @@ class Repository(Generic[S]):
                 raise BrokenHistory(f"{subject} ends at {end}, but was read up to {loaded.sequence}: events are gone")
             if last is None or end == loaded.sequence:
                 return loaded
+            (last,) = await self._log.readable([last])
             envelope = last.envelope()
             if (
                 self._tail_only

@@ -34,6 +34,7 @@ from streams.log import Log
 from streams.loss.watch import Checkpoint, LossWatch
 from streams.personal_data.data_keys import DataKeys
 from streams.personal_data.key_store import KeyStore
+from streams.personal_data.reading import unseal_with
 from streams.personal_data.unsealer import Unsealer
 from streams.quorum import Quorum
 from streams.topology import Placement, prepare_bucket
@@ -81,6 +82,7 @@ class ServiceProcess:
         self.data_keys = DataKeys(KeyStore(nats), secrets.personal_data_keys(KeyTerms.of(settings)))
         # For what this process reads from the streams.
         self.unsealer = Unsealer(self.data_keys)
+        unseal_with(nats, self.unsealer)
         self._stop = stop or stop_at_signals()
         self._failed = False
         self._ready = False

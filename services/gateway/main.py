@@ -62,6 +62,10 @@ from services.gateway.server.uvicorn_server import listening_socket, security_he
 from services.gateway.static.files import WebFiles
 from streams.jetstream.api import JetStream
 from streams.jetstream.key_value import KeyValue
+from streams.personal_data.data_keys import DataKeys
+from streams.personal_data.key_store import KeyStore
+from streams.personal_data.reading import unseal_with
+from streams.personal_data.unsealer import Unsealer
 from streams.quorum import Quorum
 from streams.topology import Placement, ensure_limits, prepare_bucket
 
@@ -130,6 +134,7 @@ async def gateway(
 
     `quorum`: None where the streams have no replicas.
     """
+    unseal_with(nats, Unsealer(DataKeys(KeyStore(nats), secrets.personal_data_keys(KeyTerms.of(settings)))))
     cache = ProfileCache()
     confirm = quorum.require if quorum is not None else lambda: None
     steady_time = SteadyTime()

@@ -114,7 +114,7 @@ class HistoryRecorder(AggregateRecorder):
 
     async def _newest(self, subject: str, until: int | None) -> StoredMessage | None:
         newest = await self._last_before(subject, lambda event: until is not None and event.version > until)
-        return _stored(newest) if newest else None
+        return _stored((await self._log.readable([newest]))[0]) if newest else None
 
     async def _last_before(self, subject: str, is_later: Callable[[Envelope], bool]) -> Message | None:
         """The last event before the later ones; None if there is none."""

@@ -25,6 +25,7 @@ from streams.jetstream.api import JetStream, Refused
 from streams.jetstream.key_value import Changed
 from streams.jetstream.requests import RequestFailed
 from streams.message import Message
+from streams.personal_data.reading import readable
 from streams.reactions.consumer import DurableConsumer
 from streams.reactions.metrics import ATTEMPTS, LAG, PARKED, SECONDS, WAITING
 from streams.reactions.parked import ParkedEvent, ParkedEvents, decode_parked
@@ -147,8 +148,10 @@ class EventReactor:
 
         Raises:
             UnknownEvent: this release cannot read it.
+            KeysUnavailable: its personal data cannot be read now.
             Exception: the effect failed.
         """
+        (message,) = await readable(self._nc, [message])
         try:
             event = message.open()
         except (LookupError, msgspec.DecodeError) as error:

@@ -11,8 +11,8 @@ from contracts.services import OPERATOR
 from infra.cli.accounts.user_lookup import NoSuchUser, events_of
 from infra.cli.actions.identity import Reason
 from infra.cli.actions.recording import acting
+from infra.cli.reader_connection import connect_reader
 from infra.rpc.client import Client
-from infra.runtime.connections import connect_nats
 from infra.runtime.run_file import with_running_addresses
 from infra.security.secrets import Secrets
 from infra.settings import Settings
@@ -52,7 +52,7 @@ def reset_totp(user: str, reason: str, by: str | None, as_json: bool) -> None:
 
 
 async def _reset(settings: Settings, user: str, reason: str, by: str | None) -> Reset:
-    nc = await connect_nats(settings, "operator-accounts", patience=_PATIENCE)
+    nc = await connect_reader(settings, "operator-accounts", patience=_PATIENCE)
     client = Client("auth", me=OPERATOR, settings=settings, secrets=Secrets.load(settings.secrets_path))
     try:
         user_id, events = await events_of(Log(nc, patience=_PATIENCE), settings, user)

@@ -24,11 +24,11 @@ from infra.cli.accounts.audit_rows import Format, comma_separated, json_lines, t
 from infra.cli.accounts.user_lookup import NoSuchUser, events_of
 from infra.cli.actions.recording import look
 from infra.cli.params import Moment
+from infra.cli.reader_connection import connect_reader
 from infra.history.account_alerts import alert_rows
 from infra.history.failed_logins import failure_rows, merged
 from infra.history.login_audit import LoginAudit, Query, Row, Unreadable, audit_rows
 from infra.history.login_summary import LoginSummary
-from infra.runtime.connections import connect_nats
 from infra.runtime.run_file import find
 from infra.settings import Settings
 from services.operator.history.aggregate_history import AggregateHistory
@@ -154,7 +154,7 @@ def _asked(selection: _Selection) -> dict[str, str]:
 async def _run(settings: Settings, selection: _Selection, output: TextIO, form: Format) -> None:
     url = settings.nats_url or find(settings.data_dir).nats_url
     settings = msgspec.structs.replace(settings, nats_url=url)
-    nc = await connect_nats(settings, "operator-audit", patience=_PATIENCE)
+    nc = await connect_reader(settings, "operator-audit", patience=_PATIENCE)
     summary, header, any_rows = LoginSummary(), form.header, False
     try:
         await look(settings, nc, "sessions", target=selection.session_id or "", filter_=_asked(selection))

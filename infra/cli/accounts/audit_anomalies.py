@@ -13,8 +13,8 @@ from contracts.values.timestamps import rfc3339
 from infra.cli.actions.recording import look
 from infra.cli.output.line_formats import aligned, csv_line, headed, shown
 from infra.cli.params import Moment
+from infra.cli.reader_connection import connect_reader
 from infra.operator_errors import OperatorError
-from infra.runtime.connections import connect_nats
 from infra.runtime.run_file import with_running_addresses
 from infra.security.service_schemas import CachedSchemas
 from infra.settings import Settings
@@ -66,7 +66,7 @@ def anomalies(since: datetime | None, until: datetime | None, rule: Rule | None,
 
 
 async def _run(settings: Settings, wanted: AnomalyFilter) -> list[Anomaly]:
-    nc = await connect_nats(settings, "operator-audit", patience=_PATIENCE)
+    nc = await connect_reader(settings, "operator-audit", patience=_PATIENCE)
     looked_for = {
         "rule": wanted.rules[0] if len(wanted.rules) == 1 else "",
         "since": rfc3339(wanted.since) if wanted.since else "",

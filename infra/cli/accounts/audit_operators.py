@@ -13,9 +13,9 @@ from contracts.values.timestamps import rfc3339
 from infra.cli.actions.recording import look
 from infra.cli.output.line_formats import aligned, csv_line, headed, shown
 from infra.cli.params import Moment
+from infra.cli.reader_connection import connect_reader
 from infra.history.login_audit import Unreadable
 from infra.history.operator_audit import Audit, Query, Row, audit_rows
-from infra.runtime.connections import connect_nats
 from infra.runtime.run_file import find
 from infra.settings import Settings
 
@@ -89,7 +89,7 @@ def operators(
 
 async def _run(settings: Settings, query: Query) -> Audit:
     url = settings.nats_url or find(settings.data_dir).nats_url
-    nc = await connect_nats(msgspec.structs.replace(settings, nats_url=url), "operator-audit", patience=_PATIENCE)
+    nc = await connect_reader(msgspec.structs.replace(settings, nats_url=url), "operator-audit", patience=_PATIENCE)
     looked_for = {
         "operator": query.operator or "",
         "action": query.action or "",

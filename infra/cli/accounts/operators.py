@@ -14,8 +14,8 @@ from contracts.values.timestamps import rfc3339
 from infra.cli.accounts.user_lookup import events_of
 from infra.cli.actions.identity import Reason
 from infra.cli.actions.recording import act_without_nats, acting
+from infra.cli.reader_connection import connect_reader
 from infra.operator_errors import OperatorError
-from infra.runtime.connections import connect_nats
 from infra.runtime.run_file import with_running_addresses
 from infra.security.operator_accounts import Operator, Operators
 from infra.settings import Settings
@@ -97,7 +97,7 @@ def _line(operator: Operator) -> str:
 
 async def _add(settings: Settings, user: str, by: str | None, reason: str | None) -> tuple[Operator, bool]:
     """Adds the operator; also returns whether the account has two-step verification."""
-    nc = await connect_nats(settings, "operator-operators", patience=_PATIENCE)
+    nc = await connect_reader(settings, "operator-operators", patience=_PATIENCE)
     try:
         user_id, username = await _account(nc, settings, user)
         async with acting(settings, nc, "operators.add", by=by, target=user_id, reason=reason) as act:

@@ -13,8 +13,8 @@ from contracts.values.ids import is_id
 from infra.cli.accounts.user_lookup import NoSuchUser, events_of
 from infra.cli.actions.identity import Reason, actor
 from infra.cli.actions.recording import acting
+from infra.cli.reader_connection import connect_reader
 from infra.rpc.client import Client
-from infra.runtime.connections import connect_nats
 from infra.runtime.run_file import with_running_addresses
 from infra.security.secrets import Secrets
 from infra.settings import Settings
@@ -73,7 +73,7 @@ def revoke(user: str, session_id: str | None, reason: str, by: str | None, as_js
 
 
 async def _end(settings: Settings, user: str, request: EndSessionsRequest, by: str | None) -> EndSessionsResponse:
-    nc = await connect_nats(settings, "operator-sessions", patience=_PATIENCE)
+    nc = await connect_reader(settings, "operator-sessions", patience=_PATIENCE)
     client = Client("session", me=OPERATOR, settings=settings, secrets=Secrets.load(settings.secrets_path))
     try:
         stub = client.stub(SessionServiceStub)

@@ -27,8 +27,8 @@ from infra import url_files
 from infra.archive.stream_access import Store
 from infra.checkpoints import highest_at
 from infra.cli.actions.identity import actor
+from infra.cli.reader_connection import connect_reader
 from infra.operator_errors import OperatorError
-from infra.runtime.connections import connect_nats
 from infra.runtime.run_file import NotRunning, find
 from infra.security.secrets import NATS_PARTIES, MissingSecret
 from infra.security.service_schemas import NoServiceSchema, ServiceSchemas
@@ -252,6 +252,6 @@ async def _connected(settings: Settings) -> NATS | None:
         settings = msgspec.structs.replace(settings, nats_url=url)
         if urlsplit(url_files.read(url).split(",")[0]).username in NATS_PARTIES:
             settings = Store(settings, alone=False).as_party(OPERATOR)
-        return await connect_nats(settings, "operator-actions", patience=_PATIENCE_WITHOUT_NATS)
+        return await connect_reader(settings, "operator-actions", patience=_PATIENCE_WITHOUT_NATS)
     except (NotRunning, MissingSecret, VestnikError):
         return None

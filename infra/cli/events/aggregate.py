@@ -16,7 +16,7 @@ from infra.cli.actions.recording import look
 from infra.cli.output.event_lines import event_line
 from infra.cli.output.terminal_text import printable
 from infra.cli.params import Moment
-from infra.runtime.connections import connect_nats
+from infra.cli.reader_connection import connect_reader
 from infra.runtime.run_file import find
 from infra.settings import Settings
 from services.operator.history.aggregate_history import AggregateHistory, AggregateVersion
@@ -70,7 +70,7 @@ async def _run(
 ) -> None:
     url = settings.nats_url or find(settings.data_dir).nats_url
     settings = msgspec.structs.replace(settings, nats_url=url)
-    nc = await connect_nats(settings, "operator-aggregate", patience=_PATIENCE)
+    nc = await connect_reader(settings, "operator-aggregate", patience=_PATIENCE)
     try:
         aggregate_id = await _aggregate_id(kind, ids, settings, Log(nc, patience=_PATIENCE))
         await look(settings, nc, "aggregate", target=aggregate_id, filter_={"kind": kind.name})

@@ -17,6 +17,7 @@ from contracts.values.timestamps import rfc3339
 from infra.cli.actions.recording import look
 from infra.cli.output.event_lines import event_line
 from infra.cli.params import Moment
+from infra.cli.reader_connection import connect_reader
 from infra.history.event_history import EventQuery, EventView, Undecodable, select_events
 from infra.runtime.connections import connect_nats
 from infra.runtime.run_file import find
@@ -46,7 +47,9 @@ class Aggregate(click.ParamType[str]):
 )
 @click.option("--until", type=Moment(), help="Before this time.")
 @click.option("--follow", is_flag=True, help="Then print new events as they happen, until Ctrl-C.")
-@click.option("--raw", is_flag=True, help="Show older events as stored, without upcasting them to the current schema.")
+@click.option(
+    "--raw", is_flag=True, help="Show events as stored: older ones without upcasting them, personal data sealed."
+)
 @click.option("--json", "as_json", is_flag=True, help="Print one JSON object per line.")
 def events(
     stream_name: str | None,
@@ -85,7 +88,9 @@ async def _run(
     settings: Settings, query: EventQuery, output: TextIO, render: Callable[[EventView | Undecodable], str]
 ) -> None:
     url = settings.nats_url or find(settings.data_dir).nats_url
-    nc = await connect_nats(msgspec.structs.replace(settings, nats_url=url), "operator-events", patience=5.0)
+    # As stored means sealed, too.
+    connect = connect_nats if query.raw else connect_reader
+    nc = await connect(msgspec.structs.replace(settings, nats_url=url), "operator-events", patience=5.0)
     looked_for = {
         "stream": query.streams[0] if len(query.streams) == 1 else "",
         "type": query.type or "",

@@ -11,7 +11,7 @@ from contracts.values.timestamps import rfc3339
 from infra.cli.actions.recording import look
 from infra.cli.output.projection_progress import Bars
 from infra.cli.parallel import Failed, run_each
-from infra.runtime.connections import connect_nats
+from infra.cli.reader_connection import connect_reader
 from infra.settings import Settings
 from projections.engine.inspection.as_of import Built, opened
 from projections.engine.projection import Projection
@@ -59,7 +59,7 @@ async def _run(
     console: Console,
     target: str,
 ) -> States:
-    nc = await connect_nats(settings, "operator-rebuild", patience=5.0)
+    nc = await connect_reader(settings, "operator-rebuild", patience=5.0)
     try:
         await look(settings, nc, "as_of", target=target, filter_={"at": rfc3339(moment), "schema": schema})
         async with opened(nc, settings.database_url, schema, moment, replace=replace) as state:

@@ -21,8 +21,8 @@ from infra.cli.events.events import Aggregate
 from infra.cli.output import tables
 from infra.cli.projections.dead_letter_output import line, print_letter, print_retried
 from infra.cli.projections.reaction_letters import AnyId, Id, matches, parked_events, parted, reaction_letters
+from infra.cli.reader_connection import connect_reader
 from infra.operator_errors import OperatorError
-from infra.runtime.connections import connect_nats
 from infra.runtime.run_file import with_running_addresses
 from infra.security.service_schemas import ServiceSchemas
 from infra.settings import Settings
@@ -364,7 +364,7 @@ async def _database(database_url: str) -> AsyncIterator[Connection]:
 
 @asynccontextmanager
 async def _nats(settings: Settings) -> AsyncIterator[NATS]:
-    nc = await connect_nats(settings, "operator-dead-letters", patience=_PATIENCE)
+    nc = await connect_reader(settings, "operator-dead-letters", patience=_PATIENCE)
     try:
         yield nc
     finally:

@@ -10,8 +10,8 @@ from rich.markup import escape
 from infra.cli.actions.recording import acting
 from infra.cli.output.projection_progress import shown
 from infra.cli.parallel import Failed, run_each
+from infra.cli.reader_connection import connect_reader
 from infra.cli.system.accepted_losses import accept_losses
-from infra.runtime.connections import connect_nats
 from infra.security.service_schemas import ServiceSchemas
 from infra.settings import Settings
 from projections.engine.projection import Projection
@@ -75,7 +75,7 @@ async def _run(
     progress_json: bool,
 ) -> Rebuilds:
     owners = await ServiceSchemas.discover(settings.database_url)
-    nc = await connect_nats(settings, "operator-rebuild", patience=5.0)
+    nc = await connect_reader(settings, "operator-rebuild", patience=5.0)
     try:
         if order.losses:
             lost = named(order.losses)

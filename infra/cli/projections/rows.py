@@ -13,8 +13,8 @@ from rich.markup import escape
 from infra.cli.actions.recording import look
 from infra.cli.output.tables import Column, console, fitted
 from infra.cli.output.terminal_text import printable
+from infra.cli.reader_connection import connect_reader
 from infra.operator_errors import OperatorError
-from infra.runtime.connections import connect_nats
 from infra.runtime.run_file import with_running_addresses
 from infra.security.service_schemas import ServiceSchemas
 from infra.settings import Settings
@@ -59,7 +59,7 @@ def rows(name: str, table: str | None, limit: int, as_json: bool) -> None:
 
 
 async def _read(settings: Settings, projection: type[Projection], table: str, limit: int) -> list[Row]:
-    nc = await connect_nats(settings, "operator-rows", patience=_PATIENCE)
+    nc = await connect_reader(settings, "operator-rows", patience=_PATIENCE)
     try:
         await look(settings, nc, "rows", target=projection.name, filter_={"table": table})
     finally:

@@ -14,7 +14,7 @@ from infra.cli.output import tables
 from infra.cli.output.projection_progress import shown
 from infra.cli.parallel import Failed, run_each
 from infra.cli.projections.verify_streams import verify_streams
-from infra.runtime.connections import connect_nats
+from infra.cli.reader_connection import connect_reader
 from infra.runtime.run_file import with_running_addresses
 from infra.security.service_schemas import ServiceSchemas
 from infra.settings import Settings
@@ -100,7 +100,7 @@ async def _run(
     action: str | None,
 ) -> Verdicts:
     owners = await ServiceSchemas.discover(settings.database_url)
-    nc = await connect_nats(settings, "operator-verify", patience=5.0)
+    nc = await connect_reader(settings, "operator-verify", patience=5.0)
     try:
         async with acting(settings, nc, "read_model.verify", target=target, recorded_as=action) as act:
             with shown(console, progress_json) as bars:

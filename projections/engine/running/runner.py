@@ -14,7 +14,7 @@ from nats.errors import Error as NatsError
 from psycopg import Error as DatabaseError
 from psycopg import InterfaceError, OperationalError
 
-from contracts.errors import VestnikError
+from contracts.errors import KeysUnavailable, VestnikError
 from contracts.positions import Position
 from infra.url_files import DatabaseUrl
 from projections.engine.apply.build_writer import BuildSuperseded, BuildWriter, ProjectionPaused
@@ -52,6 +52,8 @@ _SIGN_SECONDS = 1.0
 # filled as fast as possible.
 _MOST_WHEN_LIVE = 4_000
 _BACKOFF_SECONDS = (0.05, 5.0)
+# Pause while a key of personal data cannot be had.
+_KEYS_SECONDS = 1.0
 # How often to check whether an operator has accepted the known losses.
 _LOSSES_SECONDS = 10.0
 # How often the active runner of a paused projection counts the events that are not applied.
@@ -139,6 +141,9 @@ class Runner:
         if isinstance(error, EventsLost | StreamWentBack):
             # An operator has to act.
             self._backoff = _BACKOFF_SECONDS[1]
+        if isinstance(error, KeysUnavailable):
+            # Events up to this one may have been applied, which resets the pause.
+            self._backoff = max(self._backoff, _KEYS_SECONDS)
         if isinstance(error, StreamWentBack):
             # The live read model can still be read; the stream gets no new events meanwhile.
             self.ready = self._is_live

@@ -9,6 +9,7 @@ from contracts.subjects import AUTH, PROFILE
 from services.gateway.cache.profile_cache import ProfileCache
 from services.gateway.consistency.stream_follower import StreamFollower, StreamListener, from_end
 from streams.message import Message
+from streams.personal_data.reading import PersonalData
 
 
 class ProfileInvalidation:
@@ -17,8 +18,16 @@ class ProfileInvalidation:
     def __init__(self, nats: NATS, cache: ProfileCache, *, name: str) -> None:
         self._cache = cache
         self._followers = tuple(
-            StreamFollower(nats, stream, start=self._start, handle=self._handle, name=f"{name}-{stream.lower()}")
-            for stream in (PROFILE, AUTH)
+            StreamFollower(
+                nats,
+                stream,
+                start=self._start,
+                handle=self._handle,
+                name=f"{name}-{stream.lower()}",
+                personal_data=form,
+            )
+            # Live delivery takes what profiles say from the same follower.
+            for stream, form in ((PROFILE, PersonalData.PLAIN), (AUTH, PersonalData.EMPTY))
         )
 
     @property

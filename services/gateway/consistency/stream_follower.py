@@ -13,16 +13,22 @@ from nats.aio.client import Client as NATS
 from nats.errors import Error as NatsError
 from nats.js.api import AckPolicy, ConsumerConfig, DeliverPolicy
 
+from contracts.errors import KeysUnavailable
 from contracts.subjects import PUBLIC_FILTERS
 from streams.jetstream.api import JetStream, Refused
 from streams.jetstream.requests import RequestFailed
 from streams.message import Message
+from streams.personal_data.reading import PersonalData
 from streams.reader import ReadBatch, Reader
 
 log = logging.getLogger(__name__)
 # Seconds without reaching the stream's end after which the state may be out of date.
 SILENCE_SECONDS = 5.0
 _PAUSE = 0.25
+# Seconds between two attempts to read while keys of personal data cannot be had.
+_KEYS_PAUSE = 1.0
+# Messages per batch.
+_MOST = 5_000
 
 # Finds the sequence of a stream after which to start; None: there is no such stream yet.
 Start = Callable[[NATS, str], Awaitable[int | None]]
@@ -52,9 +58,14 @@ class StreamFollower:
         name: str,
         handle: Callable[[Message], None] | None = None,
         silence: float = SILENCE_SECONDS,
+        personal_data: PersonalData = PersonalData.PLAIN,
     ) -> None:
-        """`silence`: seconds without reaching the stream's end after which it is not `alive`."""
+        """
+        `silence`: seconds without reaching the stream's end after which it is not `alive`.
+        `personal_data`: what is passed in place of sealed personal data.
+        """
         self._nats = nats
+        self._personal_data = personal_data
         self._start = start
         self._handle = handle
         self._name = name
@@ -88,8 +99,10 @@ class StreamFollower:
             name=self._name,
             patience=math.inf,
             outlasts_refusals=True,
+            personal_data=self._personal_data,
         ) as reader:
-            async for batch in reader.batches():
+            while True:
+                batch = await self._next(reader)
                 if self._handle is not None:
                     for message in batch.messages:
                         self._handle(message)
@@ -98,6 +111,18 @@ class StreamFollower:
                     self.listener.on_batch(self.stream, batch)
                 if batch.pending == 0:
                     self._at_end = time.monotonic()
+
+    async def _next(self, reader: Reader) -> ReadBatch:
+        """The next batch; waits while keys of its personal data cannot be had, and is not `alive` meanwhile."""
+        is_logged = False
+        while True:
+            try:
+                return await reader.next(_MOST)
+            except KeysUnavailable as error:
+                if not is_logged:
+                    log.warning("%s waits after %d: %s", self._name, self.position, error)
+                    is_logged = True
+                await asyncio.sleep(_KEYS_PAUSE)
 
     async def _beginning(self) -> int:
         """The sequence after which to start; retried until the stream exists and answers."""

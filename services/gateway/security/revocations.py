@@ -21,6 +21,7 @@ from infra.operator_errors import OperatorError
 from services.gateway.consistency.stream_follower import SILENCE_SECONDS, StreamFollower, StreamListener, from_time
 from services.gateway.security.steady_time import SteadyTime
 from streams.message import Message
+from streams.personal_data.reading import PersonalData
 from streams.quorum import Quorum
 
 log = logging.getLogger(__name__)
@@ -78,7 +79,14 @@ class Revocations:
         self._ended: dict[str, _Ending] = {}
         self._watchers: dict[str, set[OnEnd]] = {}
         self._follower = StreamFollower(
-            nats, SESSION, start=from_time(self._since), handle=self._handle, name=name, silence=silence
+            nats,
+            SESSION,
+            start=from_time(self._since),
+            handle=self._handle,
+            name=name,
+            silence=silence,
+            # Which sessions have ended must be known without keys.
+            personal_data=PersonalData.EMPTY,
         )
 
     @property

@@ -17,6 +17,7 @@ from infra.history.event_history import SKEW, EventQuery, EventView, end_of, str
 from infra.operator_errors import OperatorError
 from services.operator.redaction import redact
 from streams.message import Message
+from streams.personal_data.reading import PersonalData
 from streams.reader import Reader
 
 _SCAN_SECONDS = 2.5
@@ -151,6 +152,8 @@ async def _between(nc: NATS, query: EventQuery, stream: str, after: int, until: 
         name="browse",
         buffer=2 * _BATCH,
         patience=_PATIENCE,
+        # It is redacted.
+        personal_data=PersonalData.STORED,
     ) as reader:
         async for batch in reader.batches(limit=_BATCH):
             for message in batch.messages:

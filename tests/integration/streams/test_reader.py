@@ -6,11 +6,14 @@ import math
 import time
 from collections.abc import AsyncIterator
 from pathlib import Path
+from typing import cast
 
 import pytest
+from cryptography.hazmat.primitives.ciphers.aead import AESGCM
 from nats.aio.client import Client
 
-from contracts.errors import Unavailable
+from contracts.errors import KeysUnavailable, Unavailable
+from contracts.events.message import MessageSent
 from contracts.subjects import AUTH, MESSAGING, conversation
 from infra.embedded.nats_server import NatsServer
 from streams.jetstream.api import JetStream
@@ -18,6 +21,9 @@ from streams.jetstream.ordered_consumer import Consumer
 from streams.log import Log
 from streams.loss.missing_events import Gap
 from streams.message import Message
+from streams.personal_data import cipher
+from streams.personal_data.reading import unseal_with
+from streams.personal_data.unsealer import Unsealer
 from streams.reader import ReadBatch, Reader, StreamWentBack
 from streams.topology import StreamMissing, ensure_streams
 from tests.damage import flip_a_byte
@@ -359,3 +365,41 @@ async def read_whole(reader: Reader, end: int) -> tuple[list[int], list[Gap]]:
             if batch.position >= end:
                 return sequences, gaps
     raise AssertionError
+
+
+class LateKeys:
+    """Keys that cannot be had at first."""
+
+    key: AESGCM | None = None
+
+    async def find(self, key_ids: set[str], /) -> dict[str, AESGCM | None]:
+        if self.key is None:
+            raise KeysUnavailable
+        return dict.fromkeys(key_ids, self.key)
+
+
+@pytest.mark.parametrize("report_gaps", [False, True])
+async def test_while_a_key_is_missing_nothing_is_read_over_and_the_next_call_reads_it(
+    streams: Client, log: Log, report_gaps: bool
+) -> None:
+    key, keys = AESGCM(cipher.new_key()), LateKeys()
+    unseal_with(streams, Unsealer(keys))
+    sealed = cast(str, cipher.seal(key, "k", "message.sent/text", "hidden"))
+    await log.append_together([append_to("a"), append_to("a", version=2, text=sealed), append_to("a", version=3)])
+    async with Reader(streams, MESSAGING, name="test", report_gaps=report_gaps) as reader:
+        for _ in range(2):
+            with pytest.raises(KeysUnavailable):
+                await reader.next(10)
+        # What needs no personal data goes on.
+        assert await log.last_sequence(conversation("a")) == 3
+        with pytest.raises(KeysUnavailable):
+            await log.read(conversation("a"))
+        keys.key = key
+        messages = await until(reader.batches(limit=10), 3)
+        assert sequences(messages) == [1, 2, 3]
+        assert [message.open().data for message in messages] == [
+            message.open().data for message in await log.read(conversation("a"))
+        ]
+        event = messages[1].open().data
+        assert isinstance(event, MessageSent)
+        assert event.text == "hidden"
