@@ -11,7 +11,7 @@ from projections.engine.apply.row_merging import RowGroup
 from projections.engine.apply.statements import Statement, statement
 from projections.engine.reading.message_window import Window
 from projections.engine.reading.shared_reader import SharedReader
-from projections.engine.storage import lost_events
+from projections.engine.storage import dead_letters, lost_events
 from projections.engine.storage.builds import MOVED
 from tests.simulation.mutations import Mutation, caught, replaced
 from tests.simulation.world import machine, play
@@ -53,6 +53,7 @@ _MUTATIONS: dict[str, Mutation] = {
     "the checkpoint moves in a transaction of its own": replaced(BuildWriter, "_write", _in_two_transactions),
     "a checkpoint that did not move counts as moved": replaced(build_writer, "_check_moved", lambda _: None),
     "losses are not recorded with the build": replaced(lost_events, "add", _nothing),
+    "a pause does not change what batches assert": replaced(dead_letters, "revise", _nothing),
     "a window is believed to hold what it has dropped": replaced(
         Window, "holds", lambda self, position: position <= self.end
     ),

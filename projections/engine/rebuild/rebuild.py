@@ -25,7 +25,7 @@ from projections.engine.rebuild import cutover
 from projections.engine.rebuild.catch_up import CatchUp
 from projections.engine.rebuild.progress import Progress, ProgressTracker, Report, ignore_progress
 from projections.engine.rebuild.rate_limit import RateLimit
-from projections.engine.storage import builds, dead_letters
+from projections.engine.storage import builds, dead_letters, pauses
 from projections.engine.storage.builds import Build, BuildState, Connection
 from projections.engine.storage.connections import close_and_unlock, connect, rebuild_lock, runner_lock, try_lock
 from projections.engine.storage.lost_events import EventsLost
@@ -190,7 +190,8 @@ class _Rebuild:
     async def _claim(self, conn: Connection) -> Build:
         """The build to fill: an interrupted one or a new one."""
         if not await self._may_fill(conn):
-            raise RebuildUnderWay(self._projection.name, "its service")
+            paused = await pauses.get(conn, self._projection.name, self._projection.version) is not None
+            raise RebuildUnderWay(self._projection.name, "its service, which is paused" if paused else "its service")
         after = await begin.required(self._nc, self._projection)
         await cutover.drop_retired_builds(conn, self._projection)
         return await cutover.resume_or_start(conn, self._projection, after)

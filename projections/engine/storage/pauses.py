@@ -7,7 +7,6 @@ release with another one is not paused.
 from datetime import datetime
 
 import msgspec
-from psycopg.rows import kwargs_row
 
 from projections.engine.storage.builds import Connection
 
@@ -42,6 +41,6 @@ async def remove(conn: Connection, projection: str, version: int) -> Pause | Non
 
 
 async def _pause(conn: Connection, statement: str, params: tuple[object, ...]) -> Pause | None:
-    async with conn.cursor(row_factory=kwargs_row(Pause)) as cursor:
-        await cursor.execute(statement.encode(), params)
-        return await cursor.fetchone()
+    cursor = await conn.execute(statement.encode(), params)
+    row = await cursor.fetchone()
+    return None if row is None else msgspec.convert(dict(zip(Pause.__struct_fields__, row, strict=True)), Pause)

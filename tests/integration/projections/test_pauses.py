@@ -20,7 +20,7 @@ from projections.engine.apply import build_writer
 from projections.engine.controls.pause import AlreadyPaused, NotPaused, Paused, pause, resume
 from projections.engine.inspection.verify import verify
 from projections.engine.rebuild.progress import Progress
-from projections.engine.rebuild.rebuild import rebuild
+from projections.engine.rebuild.rebuild import RebuildUnderWay, rebuild
 from projections.engine.running import runner
 from projections.engine.status.status import ProjectionStatus, projection_statuses, stream_status
 from projections.engine.storage.builds import Connection
@@ -201,6 +201,8 @@ async def test_a_first_build_and_a_failing_projection_can_be_paused_and_others_g
     await until_ready(runners)
     (status,) = await status_of(Letters, database_url, streams)
     assert (status.state, status.build, status.lag) == ("paused", 0, 1)
+    with pytest.raises(RebuildUnderWay, match="by its service, which is paused"):
+        await rebuild(Letters, streams, database_url)
     await resumed(database_url)
     await runners.waiting.wait(Letters, Position.at(MESSAGING, last), PATIENCE)
 

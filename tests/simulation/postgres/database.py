@@ -10,6 +10,7 @@ from collections.abc import Callable, Mapping
 from uuid import UUID
 
 from projections.engine.projection import Projection
+from projections.engine.storage.pauses import Pause
 
 # A projection's name and version, and the number of the build.
 BuildId = tuple[str, int, int]
@@ -71,6 +72,8 @@ class Database:
     def __init__(self, projections: tuple[type[Projection], ...]) -> None:
         self.projections = {projection.name: projection for projection in projections}
         self.builds: dict[BuildId, BuildRow] = {}
+        # By projection and version.
+        self.pauses: dict[tuple[str, int], Pause] = {}
         # Held until the end of a session, and until the end of a transaction.
         self.session_locks, self.row_locks = Locks(), Locks()
         for projection in projections:

@@ -175,7 +175,9 @@ class Session:
             return []
         # Without BEGIN, a statement is a transaction of its own.
         transaction = self._transaction or Transaction()
-        if text.startswith("WITH held AS"):
+        if text.startswith("SELECT projection, version, build, state") and text.endswith("FOR UPDATE"):
+            answer = await self._server.statements.hold(self, values, transaction)
+        elif text.startswith("WITH held AS"):
             answer = await self._server.statements.move(self, values, transaction)
         else:
             answer = self._server.statements.run(text, values, transaction)

@@ -6,8 +6,10 @@ Each is recognized by its text. A statement that is not simulated fails the run.
 import json
 import re
 from collections.abc import Callable, Sequence
+from datetime import UTC, datetime
 from typing import Any
 
+from projections.engine.storage.pauses import Pause
 from projections.engine.storage.schema import STEPS
 from tests.simulation.postgres.database import BuildId, Database, Effect, Key, Row
 
@@ -17,6 +19,7 @@ _UPSERT = re.compile(
     r" ORDER BY .* ON CONFLICT \((?P<key>[^)]*)\) DO (?P<action>.*)"
 )
 _ASSIGNMENT = re.compile(r'"(\w+)" = (EXCLUDED|COALESCE\(t\."\w+" \+ EXCLUDED)')
+_PAUSED_AT = datetime(2026, 1, 31, 12, tzinfo=UTC)
 _ONLY_IF_MOVED = "current_setting('vestnik.moved', true) IS DISTINCT FROM '0'"
 # The columns that the catalog shows for a table, with the place of each in the key; by the end of the view's name.
 Catalog = dict[str, Answer]
@@ -38,6 +41,10 @@ class Statements:
             ("SELECT to_regclass('projection_schema')", self._yes),
             ("SELECT coalesce(max(version), 0) FROM projection_schema", lambda *_: [(len(STEPS),)]),
             ("SELECT projection, version, build, state, identity::text FROM projection_builds", self._builds),
+            ("SELECT reason, paused_by, paused_at FROM projection_pauses", self._pause),
+            ("INSERT INTO projection_pauses", self._add_pause),
+            ("DELETE FROM projection_pauses", self._end_pause),
+            ("UPDATE projection_builds SET letters_revision", self._revise),
             ("SELECT begins_after FROM projection_builds", lambda *_: [(None,)]),
             ("SELECT stream, sequence FROM projection_checkpoints", self._checkpoints),
             ("SELECT b.letters_revision FROM", self._revision),
@@ -74,6 +81,13 @@ class Statements:
             transaction.effects.append(lambda: build.checkpoints.update({stream: after}))
         return [(str(int(holds)),)]
 
+    async def hold(self, owner: object, values: Sequence[Any], transaction: Transaction) -> Answer:
+        """Locks the builds of a version until the end of the transaction."""
+        builds = self._builds(values, transaction)
+        for name, version, number, *_ in builds:
+            await self._database.row_locks.acquire((name, version, number), owner)
+        return self._builds(values, transaction)
+
     def _yes(self, *_: object) -> Answer:
         return [(True,)]
 
@@ -86,6 +100,34 @@ class Statements:
             for key, build in self._database.builds.items()
             if key[:2] == tuple(values)
         ]
+
+    def _pause(self, values: Sequence[Any], _: Transaction) -> Answer:
+        pause = self._database.pauses.get((values[0], values[1]))
+        return [] if pause is None else [(pause.reason, pause.paused_by, pause.paused_at)]
+
+    def _add_pause(self, values: Sequence[Any], transaction: Transaction) -> Answer:
+        name, version, reason, by = values
+        if (name, version) in self._database.pauses:
+            return []
+        pause = Pause(reason, by, _PAUSED_AT)
+        transaction.effects.append(lambda: self._database.pauses.update({(name, version): pause}))
+        return [(pause.reason, pause.paused_by, pause.paused_at)]
+
+    def _end_pause(self, values: Sequence[Any], transaction: Transaction) -> Answer:
+        def end() -> None:
+            self._database.pauses.pop((values[0], values[1]), None)
+
+        transaction.effects.append(end)
+        return self._pause(values, transaction)
+
+    def _revise(self, values: Sequence[Any], transaction: Transaction) -> Answer:
+        build = self._database.builds[tuple(values)]
+
+        def revise() -> None:
+            build.revision += 1
+
+        transaction.effects.append(revise)
+        return []
 
     def _checkpoints(self, values: Sequence[Any], _: Transaction) -> Answer:
         return list(self._database.builds[tuple(values)].checkpoints.items())

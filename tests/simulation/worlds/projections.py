@@ -4,6 +4,7 @@ import asyncio
 import random
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
+from functools import partial
 from itertools import count
 from typing import Any, ClassVar, cast
 from unittest.mock import patch
@@ -17,8 +18,10 @@ from contracts.events.friendship import FriendshipCreated
 from contracts.events.profile import ProfileCreated
 from contracts.subjects import CONTACT, OPERATOR, PROFILE
 from projections.engine.apply import loop_slices
-from projections.engine.apply.build_writer import BuildSuperseded, BuildWriter
+from projections.engine.apply.build_writer import BuildSuperseded, BuildWriter, ProjectionPaused
 from projections.engine.apply.pipeline import Pipeline
+from projections.engine.controls.pause import AlreadyPaused, NotPaused, pause, resume
+from projections.engine.projection import Projection
 from projections.engine.reading.shared_reader import SharedReaders
 from projections.engine.reading.stream_sources import Sources
 from projections.engine.rebuild import cutover
@@ -151,19 +154,45 @@ class Projections(World):
     async def _rival(self) -> None:
         projection, process = self._rng.choice(READ_MODELS), self._rng.choice(self._processes)
         until = self._loop.now + self._rng.random() * 5.0
-        with suppress(BuildSuperseded, DatabaseError, VestnikError, TimeoutError):
+        with suppress(BuildSuperseded, ProjectionPaused, DatabaseError, VestnikError, TimeoutError):
             conn = await connections.connect("postgresql://db", "rival")
             try:
                 async with asyncio.timeout(20):
                     build = await cutover.live_build(conn, projection)
                     assert build is not None
-                    writer = await BuildWriter.open(conn, projection, build)
+                    writer = await BuildWriter.open(conn, projection, build, obeys_pauses=True)
                     sources = Sources(process.client, projection.filters(), writer.position, name="rival")
                     async with Pipeline(sources, writer) as pipeline:
                         while self._loop.now < until:
                             await pipeline.step(1.0)
             finally:
                 await conn.close()
+
+    def pause(self) -> None:
+        """An operator pauses a read model, and resumes it some seconds later."""
+        self._begin(self._pause())
+
+    async def _pause(self) -> None:
+        projection = self._rng.choice(READ_MODELS)
+        with suppress(AlreadyPaused, DatabaseError, VestnikError, TimeoutError):
+            await self._by_operator(projection, partial(pause, reason="a test", by="anna"))
+            paused = dict(self.database.live(projection).checkpoints)
+            await asyncio.sleep(self._rng.random() * 5.0)
+            if (projection.name, projection.version) in self.database.pauses:
+                now = self.database.live(projection).checkpoints
+                assert now == paused, f"{projection.name} went on from {paused} to {now} while it was paused"
+        while (projection.name, projection.version) in self.database.pauses:
+            with suppress(NotPaused, DatabaseError, VestnikError, TimeoutError):
+                await self._by_operator(projection, resume)
+            await asyncio.sleep(0.1)
+
+    async def _by_operator(self, projection: type[Projection], control: Any) -> None:  # noqa: ANN401 - one of two
+        conn = await connections.connect("postgresql://db", "operator")
+        try:
+            async with asyncio.timeout(10):
+                await control(conn, projection)
+        finally:
+            await conn.close()
 
     def replace(self) -> None:
         """Another build with the same content becomes the live one."""
@@ -238,6 +267,7 @@ class Projections(World):
         (0.7, lose),
         (2, rival),
         (1, replace),
+        (1, pause),
         (2, restart),
         (0.7, cut),
         (0.4, silence),
