@@ -64,6 +64,13 @@ class Kept(msgspec.Struct):
     note: dict[str, int] | None
 
 
+class Brief(msgspec.Struct, frozen=True):
+    """Some columns of a row, which are shared between events."""
+
+    number: int
+    text: str | None
+
+
 class Changed(Projection):
     """Makes the changes that a message's text describes, and records what it looks up."""
 
@@ -74,16 +81,24 @@ class Changed(Projection):
             preset bigint NOT NULL DEFAULT 3 + 4, at timestamptz, note jsonb DEFAULT '{"a": 1}',
             unseen text DEFAULT 'unseen', PRIMARY KEY (part, number)
         );
-        CREATE TABLE {found} (sequence bigint PRIMARY KEY, one jsonb, part jsonb)
+        CREATE TABLE {found} (sequence bigint PRIMARY KEY, one jsonb, part jsonb, brief jsonb)
     """
 
     @handles(
         MessageSent,
         one=row_of("changed", Kept, key=lambda event: _changes(event)["key"]),
         part=rows_of("changed", Kept, key=lambda event: {"part": _changes(event)["key"]["part"]}),
+        brief=rows_of("changed", Brief, key=lambda event: {"part": _changes(event)["key"]["part"]}),
     )
-    def sent(self, event: Recorded[MessageSent], write: RowChanges, one: Kept | None, part: list[Kept]) -> None:
-        write.insert("found", key={"sequence": event.sequence}, set={"one": one, "part": part})
+    def sent(
+        self,
+        event: Recorded[MessageSent],
+        write: RowChanges,
+        one: Kept | None,
+        part: list[Kept],
+        brief: list[Brief],
+    ) -> None:
+        write.insert("found", key={"sequence": event.sequence}, set={"one": one, "part": part, "brief": brief})
         change = _changes(event)
         key, action = change["key"], change["action"]
         values = {name: columns for name, columns in change["values"].items() if columns}

@@ -1,5 +1,6 @@
 """The values of looked-up rows that a batch changes: as they would be loaded, had they been written before."""
 
+import re
 from collections.abc import Callable
 from datetime import UTC, date, datetime, timedelta
 from decimal import Decimal
@@ -14,6 +15,10 @@ from projections.engine.storage.pg_text import MOMENTS, UnsupportedValue, json_o
 KEY_TYPES = frozenset(
     {"bigint", "character varying", "date", "integer", "smallint", "text", MOMENTS, "uuid"},
 )
+
+
+# As UUIDs are loaded.
+_UUID = re.compile("[0-9a-f]{8}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{12}")
 
 
 def _instance_of(kind: type) -> Callable[[Any], object]:
@@ -47,8 +52,13 @@ _LOADED: dict[str, Callable[[Any], object]] = {
     "text": to_pg_text,
     "timestamp without time zone": lambda value: _moment(value).replace(tzinfo=None),
     MOMENTS: _moment,
-    "uuid": lambda value: str(UUID(_text(value))),
+    "uuid": lambda value: value if type(value) is str and _UUID.fullmatch(value) else str(UUID(_text(value))),
 }
+
+
+def is_immutable(kind: str) -> bool:
+    """Whether values of the type cannot be changed in place."""
+    return kind not in ("json", "jsonb") and not kind.endswith("[]")
 
 
 def is_known(kind: str) -> bool:

@@ -10,6 +10,7 @@ import msgspec
 
 from projections.engine.apply.change_plans import Key
 from projections.engine.apply.sequential.lookup_table import Looked, LookupTable
+from projections.engine.apply.sequential.prefix_rows import PrefixRows
 from projections.engine.changes import Change, RowAction
 from projections.engine.lookups import Lookup
 
@@ -27,16 +28,16 @@ class LookedUp:
 
     def __init__(self, tables: Mapping[str, LookupTable]) -> None:
         self._tables = tables
-        # By table and length of the prefix: the rows under each prefix that is looked up, by key.
-        self._rows: dict[str, dict[int, dict[Key, dict[Key, Looked]]]] = {name: {} for name in tables}
+        # By table and length of the prefix: the rows under each prefix that is looked up.
+        self._rows: dict[str, dict[int, dict[Key, PrefixRows]]] = {name: {} for name in tables}
         self.refused: dict[tuple[str, Key], Exception] = {}
 
     def add(self, table: str, prefixes: Iterable[Key], rows: Iterable[tuple[Key, Key, Looked]]) -> None:
         """Adds what was loaded for prefixes of one length."""
         for prefix in prefixes:
-            self._rows[table].setdefault(len(prefix), {})[prefix] = {}
+            self._rows[table].setdefault(len(prefix), {})[prefix] = PrefixRows()
         for prefix, key, row in rows:
-            self._rows[table][len(prefix)][prefix][key] = row
+            self._rows[table][len(prefix)][prefix].put(key, row)
 
     def found(self, wanted: Iterable[Wanted]) -> dict[str, object]:
         """The rows by the names of the parameters.
@@ -49,17 +50,8 @@ class LookedUp:
             if self.refused and (lookup.table, prefix) in self.refused:
                 raise self.refused[lookup.table, prefix]
             rows = self._rows[lookup.table][len(prefix)][prefix]
-            fields = lookup.row.__struct_fields__
-            names = lookup.row.__struct_encode_fields__
-            typed = [
-                msgspec.convert(
-                    {name: rows[key][field] for field, name in zip(fields, names, strict=True)},
-                    lookup.row,
-                    strict=False,
-                )
-                for key in sorted(rows)
-            ]
-            found[name] = typed if lookup.is_many else typed[0] if typed else None
+            given = rows.of_type(lookup.row, is_immutable=lookup.row in self._tables[lookup.table].immutable)
+            found[name] = given if lookup.is_many else given[0] if given else None
         return found
 
     def after(self, changes: Sequence[Change]) -> dict[tuple[str, Key], Looked | None]:
@@ -97,9 +89,9 @@ class LookedUp:
                 if rows is None:
                     continue
                 if row is None:
-                    rows.pop(key, None)
+                    rows.remove(key)
                 else:
-                    rows[key] = row
+                    rows.put(key, row)
 
     def keep_folded(self, name: str, key: Key, row: msgspec.Struct | None) -> None:
         """Keeps a row that an event was folded into."""
@@ -107,7 +99,7 @@ class LookedUp:
         if table is not None:
             self.keep({(name, key): None if row is None else table.folded(key, row)})
 
-    def _all(self, name: str) -> Iterable[dict[Key, Looked]]:
+    def _all(self, name: str) -> Iterable[PrefixRows]:
         return (rows for under in self._rows[name].values() for rows in under.values())
 
     def _kept(self, name: str, key: Key) -> tuple[Looked | None, bool]:

@@ -10,7 +10,7 @@ from psycopg.types.string import TextLoader
 
 from projections.engine.apply.change_plans import Key
 from projections.engine.apply.sequential.keys import key_of, select_by_keys
-from projections.engine.apply.sequential.loaded_values import KEY_TYPES, as_loaded, is_known
+from projections.engine.apply.sequential.loaded_values import KEY_TYPES, as_loaded, is_immutable, is_known
 from projections.engine.changes import Change, MergeRule, RowAction, Values
 from projections.engine.lookups import Lookup
 from projections.engine.storage.builds import Connection
@@ -69,6 +69,13 @@ class LookupTable:
                     f"projection {projection}: {table.name}.{column} is of type {kind}, which cannot be looked up"
                     + (" as a key" if is_known(kind) else "")
                 )
+        # The types of rows that a handler cannot change.
+        self.immutable = {
+            lookup.row
+            for lookup in lookups
+            if lookup.row.__struct_config__.frozen
+            and all(is_immutable(table.types[column]) for column in lookup.row.__struct_fields__)
+        }
         # The values of new rows in columns that a change does not name; None: not read yet.
         self.defaults: Looked | None = None
 
@@ -93,9 +100,9 @@ class LookupTable:
 
     async def load(self, conn: Connection, prefixes: Sequence[Key]) -> list[tuple[Key, Key, Looked]]:
         """The rows under the prefixes, which are of one length: prefix, key and columns of each."""
-        key = self.table.key[: len(prefixes[0])]
-        query = select_by_keys(self.table, key, self.columns)
-        texts = [array([to_pg_text(prefix[index]) for prefix in prefixes]) for index in range(len(key))]
+        columns = self.table.key[: len(prefixes[0])]
+        query = select_by_keys(self.table, columns, self.columns)
+        texts = [array([to_pg_text(prefix[index]) for prefix in prefixes]) for index in range(len(columns))]
         rows: list[tuple[Key, Key, Looked]] = []
         async with conn.cursor() as cursor:
             cursor.adapters.register_loader("uuid", TextLoader)
@@ -104,7 +111,8 @@ class LookupTable:
                 for number, *values in found:
                     assert isinstance(number, int)
                     row = dict(zip(self.columns, map(_in_utc, values), strict=True))
-                    rows.append((prefixes[number - 1], self.key({name: row[name] for name in self.table.key}), row))
+                    key = key_of(self.table, self.table.key, {name: row[name] for name in self.table.key})
+                    rows.append((prefixes[number - 1], key, row))
                 await asyncio.sleep(0)
         return rows
 

@@ -1,0 +1,79 @@
+"""The looked-up rows under one prefix: as loaded and changed, and as handlers get them, in the order of their keys."""
+
+from bisect import bisect_left
+from collections.abc import Iterator
+
+import msgspec
+
+from projections.engine.apply.change_plans import Key
+from projections.engine.apply.sequential.lookup_table import Looked
+
+
+class PrefixRows:
+    """Each row is converted to a handler's type once, unless the handler could change what it gets."""
+
+    __slots__ = ("_keys", "_rows", "_shared", "_stale")
+
+    def __init__(self) -> None:
+        self._rows: dict[Key, Looked] = {}
+        # In order; None as long as no rows were asked for.
+        self._keys: list[Key] | None = None
+        # By type: the rows in the order of the keys, and the keys of those that are to be converted again.
+        self._shared: dict[type[msgspec.Struct], list[object]] = {}
+        self._stale: dict[type[msgspec.Struct], set[Key]] = {}
+
+    def __iter__(self) -> Iterator[Key]:
+        return iter(self._rows)
+
+    def get(self, key: Key) -> Looked | None:
+        return self._rows.get(key)
+
+    def put(self, key: Key, row: Looked) -> None:
+        """Adds or replaces a row."""
+        is_new = key not in self._rows
+        self._rows[key] = row
+        if is_new and self._keys is not None:
+            index = bisect_left(self._keys, key)
+            self._keys.insert(index, key)
+            for rows in self._shared.values():
+                rows.insert(index, None)
+        for stale in self._stale.values():
+            stale.add(key)
+
+    def remove(self, key: Key) -> None:
+        """Removes a row, if it exists."""
+        if self._rows.pop(key, None) is None or self._keys is None:
+            return
+        index = bisect_left(self._keys, key)
+        del self._keys[index]
+        for rows in self._shared.values():
+            del rows[index]
+        for stale in self._stale.values():
+            stale.discard(key)
+
+    def of_type(self, row_type: type[msgspec.Struct], *, is_immutable: bool) -> list[object]:
+        """A new list of the rows; those of an immutable type are shared with earlier lists.
+
+        Raises:
+            msgspec.ValidationError: a row does not fit the type.
+        """
+        keys = self._keys
+        if keys is None:
+            keys = self._keys = sorted(self._rows)
+        if not is_immutable:
+            return [_converted(self._rows[key], row_type) for key in keys]
+        rows = self._shared.get(row_type)
+        if rows is None:
+            rows = self._shared[row_type] = [None] * len(keys)
+            self._stale[row_type] = set(keys)
+        stale = self._stale[row_type]
+        while stale:
+            key = next(iter(stale))
+            rows[bisect_left(keys, key)] = _converted(self._rows[key], row_type)
+            stale.remove(key)
+        return rows.copy()
+
+
+def _converted(row: Looked, row_type: type[msgspec.Struct]) -> msgspec.Struct:
+    names = zip(row_type.__struct_fields__, row_type.__struct_encode_fields__, strict=True)
+    return msgspec.convert({name: row[field] for field, name in names}, row_type, strict=False)
