@@ -1,6 +1,6 @@
 """gRPC clients of the services behind the gateway, with the deadlines of their calls."""
 
-from collections.abc import AsyncGenerator, Awaitable, Callable
+from collections.abc import AsyncGenerator, Awaitable, Callable, Collection
 from typing import Any, Generic, Protocol, Self, TypeVar
 
 from contracts.deadlines import REQUEST
@@ -8,10 +8,11 @@ from contracts.errors import VestnikError
 from contracts.rpc.vestnik.auth.v1 import AuthServiceStub
 from contracts.rpc.vestnik.contact.v1 import ContactServiceStub
 from contracts.rpc.vestnik.messaging.v1 import MessagingServiceStub
+from contracts.rpc.vestnik.notary.v1 import NotaryServiceStub
 from contracts.rpc.vestnik.operator.v1 import OperatorServiceStub
 from contracts.rpc.vestnik.profile.v1 import ProfileServiceStub
 from contracts.rpc.vestnik.session.v1 import SessionServiceStub
-from contracts.services import OPERATOR
+from contracts.services import NOTARY, OPERATOR
 from infra.rpc.call_context import Call
 from infra.rpc.client import Client, Streaming
 
@@ -67,15 +68,16 @@ class ServiceClient(Generic[S]):
 
 
 class ServiceClients:
-    """Clients of the services that the routes use, and of the operator's service if there is one."""
+    """Clients of the services that the routes use, and of the optional ones that there are."""
 
-    def __init__(self, client: Callable[[str], Client], *, with_operator: bool) -> None:
+    def __init__(self, client: Callable[[str], Client], *, optional: Collection[str]) -> None:
         self.auth = ServiceClient(client("auth"), AuthServiceStub)
         self.session = ServiceClient(client("session"), SessionServiceStub)
         self.profile = ServiceClient(client("profile"), ProfileServiceStub)
         self.contact = ServiceClient(client("contact"), ContactServiceStub)
         self.messaging = ServiceClient(client("messaging"), MessagingServiceStub)
-        self.operator = ServiceClient(client(OPERATOR), OperatorServiceStub) if with_operator else None
+        self.operator = ServiceClient(client(OPERATOR), OperatorServiceStub) if OPERATOR in optional else None
+        self.notary = ServiceClient(client(NOTARY), NotaryServiceStub) if NOTARY in optional else None
 
     def __enter__(self) -> Self:
         return self

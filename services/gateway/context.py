@@ -5,6 +5,7 @@ from dataclasses import dataclass
 from infra.settings import Settings
 from services.gateway.cache.message_pages import KnownPages
 from services.gateway.cache.profile_reader import ProfileReader
+from services.gateway.cache.tree_heads import TreeHeads
 from services.gateway.clients import ServiceClients
 from services.gateway.consistency.encrypted_positions import SealedPositions
 from services.gateway.consistency.user_positions import LatestPositions
@@ -31,6 +32,7 @@ class GatewayContext:
     positions: LatestPositions
     sealed: SealedPositions
     pages: KnownPages
+    heads: TreeHeads
     # None if limits are off.
     limiter: RateLimiter | None
     load: ConcurrencyLimiter

@@ -12,7 +12,7 @@ from starlette.applications import Starlette
 
 from contracts.positions import Position
 from contracts.rpc.vestnik.profile.v1 import FindHiddenRequest
-from contracts.services import GATEWAY, OPERATOR, REGISTRY, dependencies
+from contracts.services import GATEWAY, REGISTRY, dependencies
 from contracts.subjects import LAST_SEEN, PROFILE
 from contracts.values.ids import new_id
 from infra.rpc.call_context import Call
@@ -32,6 +32,7 @@ from services.gateway.cache.message_pages import KnownPages
 from services.gateway.cache.profile_cache import ProfileCache
 from services.gateway.cache.profile_invalidation import ProfileInvalidation
 from services.gateway.cache.profile_reader import ProfileReader
+from services.gateway.cache.tree_heads import TreeHeads
 from services.gateway.clients import ServiceClients
 from services.gateway.consistency.accepted_losses import GivenUp
 from services.gateway.consistency.encrypted_positions import SealedPositions
@@ -153,8 +154,8 @@ async def gateway(
     sealed = SealedPositions(secrets.position_keys(KeyTerms.of(settings)), check=given_up.assert_current)
 
     required = [service for service in dependencies(GATEWAY) if not REGISTRY[service].optional]
-    present = [*required, OPERATOR] if settings.addresses[OPERATOR] else required
-    replicas = {service: Replicas.of(settings, service) for service in present}
+    optional = [service for service in dependencies(GATEWAY) if service not in required and settings.addresses[service]]
+    replicas = {service: Replicas.of(settings, service) for service in (*required, *optional)}
 
     def client(target: str) -> Client:
         return Client(target, me=GATEWAY, settings=settings, secrets=secrets, carried=True, replicas=replicas[target])
@@ -182,7 +183,7 @@ async def gateway(
         issuer=Issuer(GATEWAY, secrets),
         tls=client_side(settings, GATEWAY, "profile", HTTP),
     ) as profiles:
-        with ServiceClients(client, with_operator=bool(settings.addresses[OPERATOR])) as remotes:
+        with ServiceClients(client, optional=optional) as remotes:
             live = LiveDelivery(
                 nats,
                 remotes,
@@ -227,6 +228,7 @@ async def gateway(
                 positions=LatestPositions(),
                 sealed=sealed,
                 pages=KnownPages(),
+                heads=TreeHeads(remotes.notary),
                 limiter=limiter,
                 load=load,
                 profiles=profiles,

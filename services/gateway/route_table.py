@@ -28,6 +28,7 @@ from services.gateway.routes import (
     reactions,
     reads,
     system,
+    tree_heads,
 )
 from services.gateway.routes.accounts import (
     browser_sessions,
@@ -95,6 +96,7 @@ _DECLARED: tuple[AnyEndpoint, ...] = (
     *routes.ROUTES,
     *ops.ROUTES,
     *system.ROUTES,
+    *tree_heads.ROUTES,
     *dev_mail.ROUTES,
     system.operation(
         "/openapi.json",

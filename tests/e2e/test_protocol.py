@@ -190,6 +190,7 @@ async def test_the_public_pages_are_there_without_a_token(api: Api) -> None:
         ("/openapi.json", "application/json"),
         ("/docs", "text/html"),
         ("/.well-known/jwks.json", "application/"),
+        ("/.well-known/vestnik/heads", "application/json"),
     ]:
         response = await api.http.get(path)
         assert response.status_code == 200, path

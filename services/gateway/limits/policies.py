@@ -82,6 +82,7 @@ WRITE_ADDRESS = Limit(name="write-address", quota=2_000, window=1, burst=4_000, 
 WRITE = Limit(name="write", quota=100, window=1, burst=200, subject=Subject.ACCOUNT, shared=False)
 PUBLIC_ADDRESS = Limit(name="public-address", quota=6_000, window=60, subject=Subject.ADDRESS, shared=False)
 HEALTH_ADDRESS = Limit(name="health-address", quota=6_000, window=60, subject=Subject.ADDRESS, shared=False)
+TREE_HEADS_ADDRESS = Limit(name="tree-heads-address", quota=300, window=60, subject=Subject.ADDRESS, shared=False)
 METRICS_ADDRESS = Limit(name="metrics-address", quota=300, window=60, subject=Subject.ADDRESS, shared=False)
 # Every WebSocket message, command or not; a command also counts against its route's limits.
 COMMAND = Limit(name="command", quota=300, window=1, burst=600, subject=Subject.ACCOUNT, shared=False)

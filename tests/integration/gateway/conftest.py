@@ -27,7 +27,7 @@ from services.gateway.context import GatewayContext
 from services.gateway.main import gateway
 from services.gateway.observability.metrics import Metrics
 from services.gateway.server.uvicorn_server import listening_socket, serve
-from tests.integration.gateway.scripted import Auth, Contact, Messaging, Profile, ProfileRest, Script, Session
+from tests.integration.gateway.scripted import Auth, Contact, Messaging, Notary, Profile, ProfileRest, Script, Session
 
 
 @dataclass
@@ -102,6 +102,7 @@ async def staged_with(
     """`reads`: real servers of read models, by service."""
     secrets = Secrets.create(tmp_path / "secrets")
     kinds = {"auth": Auth, "session": Session, "profile": Profile, "contact": Contact, "messaging": Messaging}
+    kinds["notary"] = Notary
     addresses = {name: f"127.0.0.1:{free_port()}" for name in (*kinds, "profile_rest")}
     made = Settings(**{"data_dir": tmp_path, "port": 0, "addresses": addresses, **settings})  # type: ignore[arg-type]  # by name
     script, rest = Script(), ProfileRest()

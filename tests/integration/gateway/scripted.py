@@ -12,6 +12,7 @@ from starlette.routing import Route
 from contracts.rpc.vestnik.auth import v1 as auth
 from contracts.rpc.vestnik.contact import v1 as contact
 from contracts.rpc.vestnik.messaging import v1 as messaging
+from contracts.rpc.vestnik.notary import v1 as notary
 from contracts.rpc.vestnik.profile import v1 as profile
 from contracts.rpc.vestnik.session import v1 as session
 from infra.rpc.call_context import Call, current
@@ -139,6 +140,14 @@ class Profile(profile.ProfileServiceBase):
 
     async def search_profiles(self, message: profile.SearchProfilesRequest) -> profile.SearchProfilesResponse:
         return await self.script.play("search_profiles", message, profile.SearchProfilesResponse)
+
+
+class Notary(notary.NotaryServiceBase):
+    def __init__(self, script: Script) -> None:
+        self.script = script
+
+    async def latest_heads(self, message: notary.LatestHeadsRequest) -> notary.LatestHeadsResponse:
+        return await self.script.play("latest_heads", message, notary.LatestHeadsResponse)
 
 
 class Contact(contact.ContactServiceBase):

@@ -1,10 +1,14 @@
 """The gateway's routes about itself."""
 
+import asyncio
+import json
 from pathlib import Path
 
 import msgspec
 from nats.aio.client import Client as NATS
 
+from contracts.errors import Unavailable
+from contracts.rpc.vestnik.notary.v1 import LatestHeadsResponse, TreeHead
 from contracts.services import GATEWAY
 from contracts.subjects import QUORUM, quorum_of
 from contracts.values.ids import new_id
@@ -28,6 +32,27 @@ async def test_health_keys_figures_and_description_are_public(stage: Stage) -> N
     assert (await stage.client.get("/asyncapi.json")).json()["asyncapi"] == "3.0.0"
     figures = (await stage.client.get("/metrics")).text
     assert 'vestnik_http_requests_total{method="GET",route="/healthz",status="200"} 1.0' in figures
+
+
+AT = "2026-01-31T12:00:00.000Z"
+HEAD = TreeHead(stream="AUTH", tree=1, size=7, last_sequence=9, root="ab" * 32, at=AT, key_id="k", signature="cd" * 64)
+JWKS = '{"keys":[{"kty":"OKP","crv":"Ed25519","x":"eA","kid":"k","use":"sig","alg":"EdDSA"}]}'
+
+
+async def test_signed_heads_are_public_cached_and_limited(stage: Stage) -> None:
+    stage.script.answers["latest_heads"] = Unavailable()
+    assert (await stage.client.get("/.well-known/vestnik/heads")).status_code == 503
+    stage.script.answers["latest_heads"] = LatestHeadsResponse(heads=[HEAD], jwks=JWKS)
+    stage.script.asked.clear()
+    answers = await asyncio.gather(*(stage.client.get("/.well-known/vestnik/heads") for _ in range(5)))
+    item = {"stream": "AUTH", "size": 7, "root": HEAD.root, "at": AT, "key_id": "k", "signature": HEAD.signature}
+    for answer in answers:
+        assert answer.status_code == 200
+        assert answer.json() == {"items": [item | {"tree": 1, "last_sequence": 9}], "keys": json.loads(JWKS)}
+        assert answer.headers["cache-control"] == "public, max-age=5"
+        assert '"tree-heads-address"' in answer.headers["ratelimit-policy"]
+    # Clients that ask within five seconds share one call; on a slow machine the five may take longer than that.
+    assert len([method for method, _, _ in stage.script.asked if method == "latest_heads"]) < len(answers)
 
 
 async def test_figures_name_templates_and_never_what_a_client_made_up(stage: Stage) -> None:

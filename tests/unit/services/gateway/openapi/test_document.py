@@ -132,6 +132,7 @@ ROUTES: dict[str, tuple[set[int], set[str]]] = {
     "GET /docs": ({200}, set()),
     "GET /dev/mail": ({200}, {"not_found"}),
     "GET /.well-known/jwks.json": ({200}, set()),
+    "GET /.well-known/vestnik/heads": ({200}, {"not_found"}),
 }
 PUBLIC = {
     "POST /v1/users",
