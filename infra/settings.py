@@ -308,6 +308,13 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
             description="After how many seconds with new events the notary signs the next tree head of a stream.",
         ),
     ] = 10.0
+    heads_folder: Annotated[
+        str,
+        Doc(
+            description="Folder to which the notary also writes every signed head, a file a day, for those who keep "
+            "heads outside of the system; empty: none."
+        ),
+    ] = ""
     stream_replicas: Annotated[
         Literal[1, 3, 5],
         Doc(

@@ -7,7 +7,7 @@ UNSIGNED_EVENTS = Gauge(
 )
 UNSIGNED_SECONDS = Gauge(
     "vestnik_notary_unsigned_seconds",
-    "Age of the oldest event of a stream that no signed head covers; 0 if all are covered.",
+    "Seconds since signed heads covered all events that a stream had.",
     ("stream",),
 )
 BROKEN = Gauge(
@@ -18,3 +18,7 @@ BROKEN = Gauge(
 )
 HEADS = Counter("vestnik_notary_heads", "Tree heads signed and stored.", ("stream",))
 ENDS = Counter("vestnik_notary_tree_ends", "Ends of trees signed and stored.", ("stream", "reason"))
+PUBLISHED = Counter("vestnik_notary_records_published", "Signed records written to the folder of heads.")
+PUBLICATION_UP = Gauge(
+    "vestnik_notary_publication_up", "1 while signed records are written to the folder of heads, 0 otherwise."
+)

@@ -7,7 +7,8 @@ that the event which the previous head covers last is still stored as it was, so
 import asyncio
 import logging
 import math
-from datetime import UTC, datetime
+import time
+from datetime import datetime
 
 from nats.aio.client import Client
 
@@ -24,8 +25,7 @@ from streams.jetstream.requests import RequestFailed
 from streams.log import Conflict
 from streams.loss.missing_events import Accepted, Gap, accepted, named, unaccepted
 from streams.merkle.signatures import Signed
-from streams.message import Message
-from streams.reader import ReadBatch, Reader, StreamWentBack
+from streams.reader import Reader, StreamWentBack
 from streams.topology import StreamMissing
 
 log = logging.getLogger(__name__)
@@ -35,8 +35,8 @@ _MOST_TILES = 1_000
 # Seconds before the next attempt after an error.
 _PAUSE = 1.0
 _PAUSE_BROKEN = 5.0
-# A broken tree is reported when the next attempt finds the same: a replica that lags may lack events for a moment.
-_REPORTED_AFTER = 2
+# A broken tree is reported when it is found this often in a row: a deposed leader may lack events for some seconds.
+_REPORTED_AFTER = 3
 
 
 class TreeBroken(Exception):
@@ -54,11 +54,11 @@ class StreamNotary:
         # The losses that operators have accepted, as last read.
         self._accepted: list[Accepted] = []
         self._breaks = 0
-        # When the oldest event that no head covers was stored, in seconds of Unix time; None if all are covered.
-        self._unsigned_since: float | None = None
+        # When heads last covered the whole stream, by the monotonic clock.
+        self._complete_at = time.monotonic()
         BROKEN.labels(stream).set(0)
         UNSIGNED_EVENTS.labels(stream).set(0)
-        UNSIGNED_SECONDS.labels(stream).set_function(self._unsigned_seconds)
+        UNSIGNED_SECONDS.labels(stream).set_function(lambda: time.monotonic() - self._complete_at)
 
     async def run(self) -> None:
         """Signs heads until it is cancelled, whatever NATS and the stream do."""
@@ -79,51 +79,56 @@ class StreamNotary:
             await asyncio.sleep(pause)
 
     async def _follow(self) -> None:
-        """Signs heads; returns when a tree has ended."""
+        """Signs heads; returns when a tree has ended.
+
+        Reads what came in one go, and nothing in between: each event that is followed alone costs several times as
+        much.
+        """
         last = await self._trees.last(self._stream)
         tree = Tree(self._stream, last.record)
-        ending = await self._ending(tree)
-        if ending is not None and ending.ends_at(tree.position):
-            await self._end(last, tree, ending)
-            return
-        await self._assert_unchanged(tree)
-        self._note_signed()
-        due = self._first_due(last.record)
-        async with self._reader(tree.position) as reader:
-            while True:
-                batch = await reader.next(_BATCH)
-                last_whole = self._end_of_whole(batch, ending)
-                events = [message for message in batch.messages if message.sequence <= last_whole]
-                tree.extend(events, last_whole)
-                self._note_read(events, tree, batch.pending)
-                is_stopped = last_whole < batch.position
-                is_due = asyncio.get_running_loop().time() >= due or tree.unsigned_tiles >= _MOST_TILES
-                if not is_stopped and not is_due:
-                    continue
-                ending = await self._ending(tree)
-                if ending is not None and ending.ends_at(last.record.last_sequence if last.record else 0):
-                    # It concerns events that a head covers.
-                    await self._end(last, tree, ending)
-                    return
-                if tree.unsigned:
-                    last = await self._sign(last, tree)
-                    self._mend()
-                due = asyncio.get_running_loop().time() + self._interval
-                if ending is not None and ending.ends_at(tree.position):
-                    await self._end(last, tree, ending)
-                    return
-                if is_stopped:
-                    # Behind the gap the stream may go on; none of it is signed until the loss is accepted.
-                    self._assert_accepted(batch)
-                    return
+        await asyncio.sleep(self._until_due(last.record))
+        while True:
+            end, ending = await self._look(tree)
+            if ending is not None and ending.ends_at(tree.position):
+                await self._end(last, tree, ending)
+                return
+            if end < tree.position:
+                raise TreeBroken(f"{self._stream} ends at {end}, but was signed up to {tree.last_sequence}")
+            await self._assert_unchanged(tree)
+            UNSIGNED_EVENTS.labels(self._stream).set(end - tree.position)
+            limit = min(end, ending.first - 1) if ending is not None and ending.first else end
+            gaps = await self._read(tree, limit, within=self._interval)
+            if tree.unsigned:
+                last = await self._trees.append(tree.head(now(), self._trees.key_id), last)
+                tree.was_signed()
+                HEADS.labels(self._stream).inc()
+            if gaps:
+                # The stream may go on behind the gap; none of it is signed until the loss is accepted.
+                raise TreeBroken(f"{self._stream} lacks {named(gaps)}")
+            self._mend()
+            if tree.position >= end:
+                self._complete_at = time.monotonic()
+                UNSIGNED_EVENTS.labels(self._stream).set(0)
+                await asyncio.sleep(self._interval)
 
-    async def _sign(self, last: LastRecord, tree: Tree) -> LastRecord:
-        await self._assert_unchanged(Tree(self._stream, last.record))
-        last = await self._trees.append(tree.head(now(), self._trees.key_id), last)
-        tree.was_signed()
-        self._note_signed()
-        HEADS.labels(self._stream).inc()
-        return last
+    async def _read(self, tree: Tree, limit: int, *, within: float = math.inf) -> list[Gap]:
+        """Appends the events up to the limit to the tree. Stops before a gap that is no accepted loss, and returns it.
+
+        `within`: seconds after which it stops earlier, for a head in between.
+        """
+        loop = asyncio.get_running_loop()
+        deadline = loop.time() + within
+        if tree.position >= limit:
+            return []
+        async with self._reader(tree.position) as reader:
+            while tree.position < limit and loop.time() < deadline and tree.unsigned_tiles < _MOST_TILES:
+                batch = await reader.next(_BATCH)
+                gaps = [gap for gap in unaccepted(batch.gaps, {self._stream: self._accepted}) if gap.first <= limit]
+                last = min(gaps[0].first - 1 if gaps else batch.position, limit)
+                tree.extend((message for message in batch.messages if message.sequence <= last), last)
+                if gaps:
+                    return gaps
+        return []
 
     async def _end(self, last: LastRecord, current: Tree, ending: Ending) -> None:
         """Closes the tree at the last event before the loss, or at the last head that the stream still has."""
@@ -156,14 +161,10 @@ class StreamNotary:
                     base = record
         tree = Tree(self._stream, base)
         await self._assert_unchanged(tree)
-        if tree.position < limit:
-            async with self._reader(tree.position) as reader:
-                while tree.position < limit:
-                    batch = await reader.next(_BATCH)
-                    last_whole = min(self._end_of_whole(batch, None), limit)
-                    tree.extend((message for message in batch.messages if message.sequence <= last_whole), last_whole)
-                    if last_whole < min(batch.position, limit):
-                        self._assert_accepted(batch)
+        while tree.position < limit:
+            if gaps := await self._read(tree, limit):
+                raise TreeBroken(f"{self._stream} lacks {named(gaps)}")
+            tree.forget_tiles()
         return tree
 
     async def _tree_still_stored(self, last: LastRecord) -> Tree:
@@ -185,10 +186,11 @@ class StreamNotary:
                 high = middle
         return Tree(self._stream, valid[low - 1] if low else None)
 
-    async def _ending(self, tree: Tree) -> Ending | None:
+    async def _look(self, tree: Tree) -> tuple[int, Ending | None]:
+        """The end of the stream, and what ends its tree."""
         stream, notary = await self._jetstream.info(self._stream), await self._jetstream.info(NOTARY)
         self._accepted = accepted(stream.config)
-        return next_ending(stream.config, notary.config, tree.settled)
+        return stream.state.last_seq, next_ending(stream.config, notary.config, tree.settled)
 
     async def _assert_unchanged(self, tree: Tree) -> None:
         """
@@ -204,24 +206,6 @@ class StreamNotary:
         message = await self._jetstream.at(self._stream, tree.last_sequence)
         return message is not None and tree.leaf_of(message) == tree.last_leaf
 
-    def _assert_accepted(self, batch: ReadBatch) -> None:
-        """
-        Raises:
-            TreeBroken: the stream has a gap that is not an accepted loss.
-        """
-        if gaps := self._open_gaps(batch):
-            raise TreeBroken(f"{self._stream} lacks {named(gaps)}")
-
-    def _open_gaps(self, batch: ReadBatch) -> list[Gap]:
-        return unaccepted(batch.gaps, {self._stream: self._accepted})
-
-    def _end_of_whole(self, batch: ReadBatch, ending: Ending | None) -> int:
-        """The sequence up to which the batch belongs to the tree: before a gap, and before the loss that ends it."""
-        ends = [batch.position, *(gap.first - 1 for gap in self._open_gaps(batch))]
-        if ending is not None and ending.first:
-            ends.append(ending.first - 1)
-        return min(ends)
-
     def _reader(self, after: int) -> Reader:
         return Reader(
             self._nc,
@@ -234,23 +218,12 @@ class StreamNotary:
             report_gaps=True,
         )
 
-    def _first_due(self, record: Signed | None) -> float:
-        """When the next head may be signed, by the loop's clock: an interval after the last one."""
-        since = 0.0 if record is None else self._interval - (now() - datetime.fromisoformat(record.at)).total_seconds()
-        return asyncio.get_running_loop().time() + min(max(since, 0.0), self._interval)
-
-    def _note_read(self, events: list[Message], tree: Tree, pending: int) -> None:
-        if events and self._unsigned_since is None and events[0].stored_ns is not None:
-            self._unsigned_since = events[0].stored_ns / 1e9
-        UNSIGNED_EVENTS.labels(self._stream).set(tree.unsigned + pending)
-
-    def _note_signed(self) -> None:
-        self._unsigned_since = None
-        UNSIGNED_EVENTS.labels(self._stream).set(0)
-
-    def _unsigned_seconds(self) -> float:
-        since = self._unsigned_since
-        return 0.0 if since is None else max(datetime.now(UTC).timestamp() - since, 0.0)
+    def _until_due(self, record: Signed | None) -> float:
+        """Seconds until the next head may be signed: an interval after the last one."""
+        if record is None:
+            return 0.0
+        since = (now() - datetime.fromisoformat(record.at)).total_seconds()
+        return min(max(self._interval - since, 0.0), self._interval)
 
     def _report(self, broken: Exception) -> None:
         self._breaks += 1

@@ -110,4 +110,8 @@ class Tree:
     def was_signed(self) -> None:
         """Records that a head of the tree as it is now was stored."""
         self.signed_size = self.size
+        self.forget_tiles()
+
+    def forget_tiles(self) -> None:
+        """Drops the roots of tiles, which the end of a tree does not need."""
         self._tiles = []

@@ -38,6 +38,12 @@ def keys(tmp_path: Path) -> NotaryKeys:
     return NotaryKeys(Secrets.create(tmp_path / "secrets")._folder)
 
 
+@pytest.fixture(autouse=True)
+def impatient(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A broken tree is looked at again soon."""
+    monkeypatch.setattr("services.notary.stream_notary._PAUSE_BROKEN", 0.2)
+
+
 @pytest.fixture
 def log(streams: Client) -> Log:
     return Log(streams)

@@ -1,0 +1,162 @@
+"""Writes every signed record to a folder too, one JSON object per line and a file per day.
+
+The folder is meant to be out of reach of those who own the servers, such as a mounted share that only grows. The last
+line says how far it has come, so nothing is missing after an outage; a record may be there twice.
+"""
+
+import asyncio
+import fcntl
+import logging
+import math
+import os
+from collections.abc import Iterator
+from pathlib import Path
+
+import msgspec
+from nats.aio.client import Client
+
+from contracts.errors import VestnikError
+from contracts.events.notary import TreeClosed, TreeHeadSigned
+from contracts.subjects import NOTARY
+from infra.security.notary.keys import NotaryKeys
+from services.notary.metrics import PUBLICATION_UP, PUBLISHED
+from streams.jetstream.api import JetStream, Refused
+from streams.jetstream.requests import RequestFailed
+from streams.message import Message
+from streams.reader import Reader, StreamWentBack
+from streams.topology import StreamMissing
+
+log = logging.getLogger(__name__)
+KEYS = "keys.json"
+_BATCH = 1_000
+# Seconds before the next attempt after an error.
+_PAUSE = 5.0
+# Bytes from the end of a file among which its last line is.
+_TAIL = 64 * 1024
+# Not signed, and only of use for growing and reading trees.
+_LEFT_OUT = {"settled", "first_sequence", "last_leaf", "frontier", "tiles"}
+
+
+class _Line(msgspec.Struct, frozen=True):
+    # In the stream NOTARY.
+    sequence: int
+    # Of the event.
+    id: str
+
+
+_LINE = msgspec.json.Decoder(_Line)
+
+
+class Publication:
+    def __init__(self, nc: Client, folder: Path, keys: NotaryKeys) -> None:
+        self._nc = nc
+        self._folder = folder
+        self._keys = keys
+
+    async def run(self) -> None:
+        """Follows NOTARY until it is cancelled; repeats what fails."""
+        failed = ""
+        while True:
+            try:
+                await self._follow()
+            except (OSError, VestnikError, Refused, RequestFailed, StreamMissing, StreamWentBack) as failure:
+                PUBLICATION_UP.set(0)
+                if str(failure) != failed:
+                    log.error("signed heads cannot be written to %s: %s", self._folder, failure)
+                failed = str(failure)
+            await asyncio.sleep(_PAUSE)
+
+    async def _follow(self) -> None:
+        after = await self._published()
+        reader = Reader(
+            self._nc,
+            NOTARY,
+            after=after,
+            name="notary-publication",
+            patience=math.inf,
+            outlasts_refusals=True,
+        )
+        async with reader:
+            async for batch in reader.batches(limit=_BATCH):
+                await asyncio.to_thread(self._write, batch.messages)
+                PUBLICATION_UP.set(1)
+                PUBLISHED.inc(len(batch.messages))
+
+    async def _published(self) -> int:
+        """The sequence of the last record in the folder; 0 if NOTARY has another there, as after a restored copy."""
+        last = await asyncio.to_thread(_last_line, self._folder)
+        if last is None:
+            return 0
+        message = await JetStream(self._nc).at(NOTARY, last.sequence)
+        return last.sequence if message is not None and message.event_id() == last.id else 0
+
+    def _write(self, messages: list[Message]) -> None:
+        """Appends the records durably; the keys are there before the first record that they signed.
+
+        Raises:
+            OSError: the folder cannot be written to; some of the records may be there.
+        """
+        self._folder.mkdir(parents=True, exist_ok=True)
+        with (self._folder / ".lock").open("w") as lock:
+            fcntl.flock(lock, fcntl.LOCK_EX)
+            keys, jwks = self._folder / KEYS, self._keys.jwks
+            if not keys.exists() or keys.read_bytes() != jwks:
+                _replace(keys, jwks)
+            by_day: dict[str, list[bytes]] = {}
+            for message in messages:
+                day, line = _line_of(message)
+                by_day.setdefault(day, []).append(line)
+            for day, lines in by_day.items():
+                _append(self._folder / f"heads-{day}.jsonl", lines)
+
+
+def _line_of(message: Message) -> tuple[str, bytes]:
+    """The day of the record, and its line."""
+    event = message.open()
+    fields: dict[str, object] = {"sequence": message.sequence, "id": event.id, "type": event.type}
+    if isinstance(event.data, TreeHeadSigned | TreeClosed):
+        record = msgspec.to_builtins(event.data)
+        fields |= {name: value for name, value in record.items() if name not in _LEFT_OUT}
+    return event.at.date().isoformat(), msgspec.json.encode(fields) + b"\n"
+
+
+def _append(path: Path, lines: list[bytes]) -> None:
+    with path.open("ab") as file:
+        if file.tell() and _tail(path)[-1:] != b"\n":
+            # The last line was cut off by a crash, and is written again after it.
+            file.write(b"\n")
+        file.write(b"".join(lines))
+        file.flush()
+        os.fsync(file.fileno())
+
+
+def _replace(path: Path, content: bytes) -> None:
+    draft = path.with_suffix(".new")
+    with draft.open("wb") as file:
+        file.write(content)
+        file.flush()
+        os.fsync(file.fileno())
+    draft.replace(path)
+
+
+def _last_line(folder: Path) -> _Line | None:
+    """The last whole line of the newest file that has one."""
+    for path in sorted(folder.glob("heads-*.jsonl"), reverse=True):
+        for line in _whole_lines(_tail(path)):
+            try:
+                return _LINE.decode(line)
+            except msgspec.DecodeError:
+                continue
+    return None
+
+
+def _whole_lines(tail: bytes) -> Iterator[bytes]:
+    """The lines that end, the last one first."""
+    yield from reversed(tail.split(b"\n")[:-1])
+
+
+def _tail(path: Path) -> bytes:
+    with path.open("rb") as file:
+        file.seek(0, os.SEEK_END)
+        file.seek(max(0, file.tell() - _TAIL))
+        return file.read()
