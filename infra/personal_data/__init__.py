@@ -1,1 +1,1 @@
-"""Chores of an operator on the keys of personal data: backup, restore, overview."""
+"""Keys of personal data: the client of auth that has them created, their overview and their backup."""

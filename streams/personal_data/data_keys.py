@@ -6,7 +6,7 @@ from typing import NamedTuple, Protocol
 
 from cryptography.hazmat.primitives.ciphers.aead import AESGCM
 
-from contracts.personal_data.key_ids import owner_of, person_key, wrapped_by
+from contracts.personal_data.key_ids import owner_of, wrapped_by
 from streams.lru_cache import LruCache
 from streams.personal_data import cipher
 from streams.personal_data.key_store import KeyRecord, KeyRecords
@@ -45,7 +45,7 @@ class _Cached(NamedTuple):
 
 
 class DataKeys:
-    """A cache over the store. No key is ever read back by another way: what the store destroyed ends here in time."""
+    """Looks keys up in the store, and keeps them for some seconds."""
 
     def __init__(
         self,
@@ -94,10 +94,6 @@ class DataKeys:
                 self._cache.put(key_id, _Cached(key, until))
             keys |= {key_id: fresh[key_id] for key_id in missing if key_id in fresh}
         return keys
-
-    def forget(self, user_id: str) -> None:
-        """Drops the person's key from the cache, so that it is read again. A key of texts is dropped in its time."""
-        self._cache.discard(person_key(user_id))
 
     async def _read(self, key_ids: list[str]) -> dict[str, AESGCM | None]:
         """The keys from the store, with those of persons that wrap them."""

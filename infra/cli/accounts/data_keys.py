@@ -65,8 +65,12 @@ def rewrap(reason: str) -> None:
 
     The system may be running. After an interruption the same command does what is left.
     """
-    rewrapped = uvloop.run(_rewrap(Settings.load(), reason))
-    click.echo(f"{rewrapped:,} keys of persons were wrapped with the current master key, and no other one is left")
+    settings = Settings.load()
+    rewrapped, tag = uvloop.run(_rewrap(settings, reason))
+    click.echo(f"{rewrapped:,} keys of persons were rewrapped; all of them are wrapped with the master key {tag}")
+    newest = PERSONAL_DATA.ids(settings.secrets_path)[-1]
+    if not newest.endswith(tag):
+        click.echo(f"the key {newest} wraps nothing before its lead is over; run this command again then")
 
 
 @click.command(name="back-up")
@@ -145,9 +149,11 @@ async def _overview(settings: Settings) -> KeyOverview:
         return await overview_of(system.store, tags, system.master_keys.current().tag.hex())
 
 
-async def _rewrap(settings: Settings, reason: str) -> int:
+async def _rewrap(settings: Settings, reason: str) -> tuple[int, str]:
+    """How many keys were wrapped, and the tag of the master key that wraps them."""
     async with _system(settings) as system, system.acting("keys.rewrap", "", reason):
-        return await KeyRewrapping(system.store, system.master_keys).run()
+        rewrapped = await KeyRewrapping(system.store, system.master_keys).run()
+        return rewrapped, system.master_keys.current().tag.hex()
 
 
 async def _back_up(settings: Settings, path: Path, force: bool, reason: str | None) -> key_backup.KeyBackup:

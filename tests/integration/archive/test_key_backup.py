@@ -190,6 +190,7 @@ async def test_a_rotated_master_key_wraps_everything_and_the_older_one_is_not_ne
     assert uses == {old[-8:]: (3, True, False), new[-8:]: (0, True, True)}
     rewrapped = await keys.run("rewrap", "--reason", "a test")
     assert rewrapped.output.startswith("3 keys of persons")
+    assert rewrapped.output.endswith(f"{new[-8:]}\n")
     (folder / f"personal-data-{old}.key").unlink()
     after = json.loads((await keys.run("personal-data", "--json")).stdout)
     assert [(use["tag"], use["persons"]) for use in after["master_keys"]] == [(new[-8:], 3)]
@@ -204,3 +205,9 @@ async def test_a_command_that_adds_a_master_key_names_it(keys: Keys) -> None:
     ids = PERSONAL_DATA.ids(keys.deployment.folder / "secrets")
     assert len(ids) == 2
     assert any(key_id in done.output for key_id in ids)
+
+
+async def test_a_rewrapping_before_the_lead_of_the_new_master_key_is_over_says_so(keys: Keys) -> None:
+    coming = PERSONAL_DATA.make(keys.deployment.folder / "secrets", datetime.now(UTC) + timedelta(hours=1))
+    done = await keys.run("rewrap", "--reason", "a test")
+    assert f"the key {coming} wraps nothing before its lead is over" in done.output

@@ -10,9 +10,10 @@ import pytest
 import pytest_asyncio
 from nats.aio.client import Client as NATS
 
-from contracts.envelope import Provenance
+from contracts.envelope import Provenance, now
 from contracts.errors import (
     EmailNotVerified,
+    Forbidden,
     Invalid,
     InvalidCredentials,
     InvalidToken,
@@ -22,6 +23,8 @@ from contracts.errors import (
     UserNotFound,
     VestnikError,
 )
+from contracts.events.message import MessageSent
+from contracts.personal_data.key_ids import person_key, text_key
 from contracts.positions import Position
 from contracts.rpc.vestnik.auth.v1 import (
     AuthServiceStub,
@@ -36,9 +39,18 @@ from contracts.rpc.vestnik.auth.v1 import (
     VerifyEmailRequest,
 )
 from contracts.rpc.vestnik.session.v1 import Tokens
+from contracts.subjects import DATA_KEYS
 from contracts.values.ids import new_id
+from contracts.values.personal_data import Sealed
+from infra.personal_data.data_key_client import DataKeyClient
 from infra.rpc.call_context import Call
+from infra.rpc.client import Client
 from infra.security.secrets import Secrets
+from streams.personal_data.data_keys import DataKeys
+from streams.personal_data.key_store import KeyStore
+from streams.personal_data.sealer import Sealer
+from streams.personal_data.unsealer import Unsealer
+from streams.topology import ensure_bucket
 from tests.integration.auth_and_session import PASSWORD, Services, running, stored
 from tests.integration.authorized_client import ActingClient
 
@@ -301,3 +313,40 @@ async def test_many_registrations_at_once_over_grpc_let_one_through(services: Se
         for answer in answers
     )
     assert len(await stored(streams, "AUTH")) == 4
+
+
+async def test_a_service_seals_with_keys_that_auth_creates_for_it_and_the_gateway_gets_none(
+    services: Services, streams: NATS
+) -> None:
+    await ensure_bucket(streams, DATA_KEYS, replicas=1)
+    registered = await register(services)
+    assert registered.user is not None
+    user_id, conversations = registered.user.user_id, [new_id() for _ in range(150)]
+    store, master_keys = KeyStore(streams), services.auth_replica.master_keys
+    messaging, gateway = (
+        Client("auth", me=me, settings=services.settings, secrets=services.secrets) for me in ("messaging", "gateway")
+    )
+    try:
+        sealer = Sealer(DataKeys(store, master_keys), DataKeyClient(messaging).create)
+        sent = MessageSent(
+            message_id=new_id(),
+            sender_id=user_id,
+            recipient_id=new_id(),
+            sequence=1,
+            text="hello",
+            client_message_id=new_id(),
+        )
+        [sealed] = await sealer.seal([sent], aggregate_id=conversations[0], at=now())
+        assert isinstance(sealed.text, Sealed)
+        assert await Unsealer(DataKeys(store, master_keys)).unseal([sealed]) == [sent]
+        # More than one call takes.
+        ids = [text_key(conversation, user_id, now()) for conversation in conversations]
+        await DataKeyClient(messaging).create(ids)
+        assert (await store.find(ids)).keys() == set(ids)
+        with pytest.raises(UserNotFound):
+            await DataKeyClient(messaging).create([person_key(new_id())])
+        with pytest.raises(Forbidden):
+            await DataKeyClient(gateway).create([person_key(user_id)])
+    finally:
+        messaging.close()
+        gateway.close()
