@@ -3,6 +3,9 @@
 import asyncio
 import csv
 import io
+import subprocess
+import sys
+from pathlib import Path
 from typing import Any
 
 import msgspec
@@ -12,7 +15,7 @@ from contracts.values.ids import new_id
 from contracts.values.timestamps import rfc3339
 from tests.e2e.people import PASSWORD, Api, Json, eventually, items
 from tests.e2e.test_operators import asked, new_operator, operator
-from tests.fix_system import System, one_replica
+from tests.fix_system import ROOT, System, one_replica
 
 FIELDS = ["at", "event", "user_id", "username", "session_id", "device", "address", "reason"]
 
@@ -305,3 +308,57 @@ async def test_a_job_of_the_page_is_one_act_though_a_command_does_it(api: Api) -
     done = api.system.vestnik("verify", "friends", "--action", new_id())
     assert done.returncode == 0
     assert len(operator_rows(api.system, "--since", since, "--acts")) == 2
+
+
+@one_replica
+async def test_a_message_is_proved_to_who_has_nothing_but_a_head_and_one_file(api: Api, tmp_path: Path) -> None:
+    system = api.system
+    anna, boris = await api.friends()
+    await anna.sends(boris, "to be proved")
+    sent = lines(system, "events", "--stream", "MESSAGING", "--type", "message.sent")[-1]
+    verified, heads, proof = tmp_path / "verified.json", tmp_path / "heads.json", tmp_path / "proof.json"
+
+    async def signed() -> bool:
+        """Whether every stream has a head, that of MESSAGING one of the message."""
+        done = system.vestnik("audit", "verify", "--save", str(verified), "--json")
+        found = msgspec.json.decode(done.stdout)
+        (messaging,) = (stream for stream in found["streams"] if stream["stream"] == "MESSAGING")
+        last = messaging["head"]["last_sequence"] if messaging["head"] else 0
+        assert messaging["first_wrong"] is None
+        return done.returncode == 0 and found["sound"] is True and bool(last >= sent["sequence"])
+
+    await eventually(signed, "every stream has a signed head", within=120, every=1)
+    again = system.vestnik("audit", "verify", "--from", str(verified))
+    assert again.returncode == 0, again.stderr
+    assert "MESSAGING as signed: 0 events after" in again.stderr
+
+    async def published() -> bool:
+        answer = (await api.http.get("/.well-known/vestnik/heads")).raise_for_status()
+        heads.write_bytes(answer.content)
+        sequences = {item["stream"]: item["last_sequence"] for item in answer.json()["items"]}
+        return bool(sequences.get("MESSAGING", 0) >= sent["sequence"])
+
+    await eventually(published, "the head is published", within=120, every=1)
+    whole = system.vestnik("audit", "verify", "--stream", "MESSAGING", "--from", str(heads))
+    assert whole.returncode == 0, whole.stderr
+    proved = system.vestnik("audit", "prove", sent["id"], "--heads", str(heads))
+    assert (proved.returncode, proved.stderr) == (0, ""), proved.stderr
+    proof.write_text(proved.stdout, encoding="utf-8")
+    command = [sys.executable, "-I", str(ROOT / "docs/examples/verify_proof.py"), "proof.json", "heads.json"]
+
+    def checked() -> subprocess.CompletedProcess[str]:
+        return subprocess.run(command, cwd=tmp_path, env={}, capture_output=True, text=True, check=False)
+
+    held = checked()
+    assert (held.returncode, held.stdout.splitlines()[:1]) == (0, ["The proof holds."]), held.stderr
+    proof.write_text(proved.stdout.replace(sent["id"], new_id()), encoding="utf-8")
+    refused = checked()
+    assert (refused.returncode, "its payload is the event" in refused.stderr) == (1, True), refused.stderr
+
+    unknown = system.vestnik("audit", "prove", new_id())
+    assert (unknown.returncode, "has the id" in unknown.stderr) == (1, True), unknown.stderr
+    assert system.vestnik("audit", "verify", "--from", str(proof)).returncode == 1
+    acts = lines(system, "audit", "operators", "--action", "audit.verify")
+    assert acts[-1]["outcome"] == "done"
+    looks = lines(system, "audit", "operators", "--action", "proof")
+    assert sent["id"] in [look["target"] for look in looks]

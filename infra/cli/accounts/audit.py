@@ -20,7 +20,9 @@ from contracts.values.ids import is_id
 from contracts.values.timestamps import rfc3339
 from infra.cli.accounts.audit_anomalies import anomalies
 from infra.cli.accounts.audit_operators import operators
+from infra.cli.accounts.audit_prove import prove
 from infra.cli.accounts.audit_rows import Format, comma_separated, json_lines, table
+from infra.cli.accounts.audit_verify import verify
 from infra.cli.accounts.user_lookup import NoSuchUser, events_of
 from infra.cli.actions.recording import look
 from infra.cli.params import Moment
@@ -53,11 +55,13 @@ class _Network(click.ParamType[Network]):
 
 @click.group()
 def audit() -> None:
-    """Shows security-relevant events of accounts."""
+    """Shows security-relevant events of accounts, and proves that no event was changed."""
 
 
 audit.add_command(anomalies)
 audit.add_command(operators)
+audit.add_command(prove)
+audit.add_command(verify)
 
 
 @audit.command()

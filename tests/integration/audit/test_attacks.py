@@ -1,0 +1,336 @@
+"""Whatever is done to a stream or to the heads, an audit finds and names it."""
+
+import re
+from pathlib import Path
+
+import msgspec
+import pytest
+
+from contracts.envelope import Provenance, seal
+from contracts.events.notary import EndReason
+from contracts.subjects import CONTACT, MESSAGING, NOTARY, tree_head
+from infra.audit.notary_log import NoNotary
+from infra.audit.verdicts import StreamAudit
+from infra.embedded.nats_server import NatsServer
+from streams.jetstream.api import JetStream
+from streams.jetstream.client import Client
+from streams.log import Append
+from streams.loss.missing_events import Gap, accept
+from streams.restore import ArchivedMessage
+from tests.damage import cut_the_end, flip_a_byte
+from tests.integration.audit.signed_history import Change, Key, SignedHistory, replaced
+from tests.integration.streams.conftest import append_to, fill
+
+SIZES = (10, 17, 30, 40)
+
+
+def ranges(audit: StreamAudit) -> tuple[int, int] | None:
+    """The range that has the first wrong sequence."""
+    return None if audit.first_wrong is None else (audit.first_wrong.first, audit.first_wrong.last)
+
+
+async def signed(nc: Client) -> SignedHistory:
+    """Forty messages of two conversations, and four heads of them."""
+    history = SignedHistory(nc)
+    await fill(history.log, 20, "a")
+    await fill(history.log, 20, "b")
+    await history.sign(*SIZES)
+    return history
+
+
+def with_text(message: ArchivedMessage, old: bytes, new: bytes) -> ArchivedMessage:
+    assert old in message.payload
+    return replaced(message, payload=message.payload.replace(old, new))
+
+
+def swapped(events: list[ArchivedMessage], one: int, other: int) -> list[ArchivedMessage]:
+    events[one], events[other] = events[other], events[one]
+    return events
+
+
+def between(events: list[ArchivedMessage], place: int) -> list[ArchivedMessage]:
+    """An event of an aggregate that does not exist yet, so that everything about it is valid."""
+    envelope = append_to("c").envelope
+    return [
+        *events[:place],
+        ArchivedMessage(append_to("c").subject, msgspec.json.encode(envelope), {"Nats-Msg-Id": envelope.id}),
+        *events[place:],
+    ]
+
+
+def forged(events: list[ArchivedMessage]) -> list[ArchivedMessage]:
+    """Every event with other contents and an id of its own: valid subjects, versions and headers."""
+    changed = []
+    for number, event in enumerate(events):
+        name = "a" if number < 20 else "b"
+        envelope = append_to(name, version=number % 20 + 1, text="forged").envelope
+        changed.append(ArchivedMessage(event.subject, msgspec.json.encode(envelope), {"Nats-Msg-Id": envelope.id}))
+    return changed
+
+
+# By attack: the change, the range of sequences that has to be named, and the event that shows it by itself, if any.
+ATTACKS: dict[str, tuple[Change, tuple[int, int], str | None]] = {
+    "the text of event 13 is altered": (
+        lambda events: [*events[:12], with_text(events[12], b"hello", b"hullo"), *events[13:]],
+        (11, 16),
+        None,
+    ),
+    "the text of the last event is altered": (
+        lambda events: [*events[:39], with_text(events[39], b"hello", b"hullo")],
+        (33, 40),
+        None,
+    ),
+    "event 12 is dropped, and all after it move up": (
+        lambda events: [*events[:11], *events[12:], events[11]],
+        (11, 16),
+        "MESSAGING:12 (vestnik.messaging.conversation.a): has version 13, after version 11",
+    ),
+    "an event is inserted as event 5": (lambda events: between(events, 4), (1, 8), None),
+    "events 21 and 41 change places": (
+        lambda events: swapped(between(events, 40), 20, 40),
+        (18, 24),
+        # The event of another aggregate fits, and the one after it lacks its predecessor.
+        "MESSAGING:22 (vestnik.messaging.conversation.b): has version 2, and is the first of its aggregate",
+    ),
+    "events 3 and 4 change places": (
+        lambda events: swapped(events, 2, 3),
+        (1, 8),
+        "MESSAGING:3 (vestnik.messaging.conversation.a): has version 4, after version 2",
+    ),
+    "the whole stream is rewritten": (forged, (1, 8), None),
+    "event 25 moves to the subject of another conversation": (
+        lambda events: [*events[:24], replaced(events[24], subject=events[0].subject), *events[25:]],
+        (25, 28),
+        "MESSAGING:25 (vestnik.messaging.conversation.a): names another aggregate: b",
+    ),
+    "event 36 gets another id in its header": (
+        lambda events: [*events[:35], replaced(events[35], headers={"Nats-Msg-Id": "x"}), *events[36:]],
+        (33, 40),
+        "has the header Nats-Msg-Id x",
+    ),
+}
+
+
+async def test_a_changed_event_is_found_and_its_place_is_named(streams: Client) -> None:
+    history = await signed(streams)
+    sound = await history.audit()
+    assert (sound.sound, sound.events, sound.unsigned, sound.heads) == (True, 40, 0, 4)
+    assert sound.head is not None
+    assert sound.head.size == 40
+    for attack, (change, (first, last), shown_by) in ATTACKS.items():
+        original = await history.rewrite(change)
+        found = await history.audit()
+        assert not found.sound, attack
+        assert found.first_wrong is not None, attack
+        assert (found.first_wrong.first, found.first_wrong.last) == (first, last), attack
+        assert "altered, dropped, inserted or reordered" in found.first_wrong.what, attack
+        assert (shown_by or "") in (found.first_wrong.shown_by or ""), attack
+        assert (found.first_wrong.shown_by is None) == (shown_by is None), attack
+        await history.rewrite(lambda events, original=original: original)  # type: ignore[misc]  # a default binds it
+    assert (await history.audit()).sound
+
+
+async def test_a_damaged_file_is_found_as_the_events_that_are_missing(
+    streams: Client, nats_server: NatsServer, tmp_path: Path
+) -> None:
+    history = SignedHistory(streams)
+    await fill(history.log, 4, "a")
+    await history.log.append(append_to("a", expected=4, version=5, text="to be damaged"))
+    await fill(history.log, 4, "a")
+    await history.sign(3, 7)
+    await nats_server.stop()
+    flip_a_byte(tmp_path / "nats", MESSAGING, b"to be damaged")
+    await nats_server.start()
+    found = await history.audit()
+    assert ranges(found) == (5, 5)
+    assert str(found.first_wrong).startswith("5: missing; ")
+    assert found.faults == ["MESSAGING:5 is missing, and no one has accepted the loss"]
+    # A decision is not enough: a signed record has to end the tree.
+    await accept(JetStream(streams), [Gap(MESSAGING, 5, 5)], "a test")
+    found = await history.audit()
+    assert not found.sound
+    assert found.first_wrong is not None
+    await history.close(await history.head(4), EndReason.LOSS_ACCEPTED)
+    await history.sign(3, tree=2, after=4)
+    found = await history.audit()
+    assert (found.sound, found.events, found.unsigned) == (True, 7, 1)
+    (closed,) = found.closed
+    assert (closed.tree, closed.size, closed.reason, closed.void) == (1, 4, "loss accepted", 3)
+    # And the first tree is still compared.
+    original = await history.rewrite(lambda events: [with_text(events[0], b"hello", b"hullo"), *events[1:]])
+    assert len(original) == 8
+    broken = await history.audit()
+    assert broken.first_wrong is not None
+    assert broken.first_wrong.first == 1
+
+
+async def test_a_stream_that_was_cut_or_restored_from_a_backup_is_found(
+    streams: Client, nats_server: NatsServer, tmp_path: Path
+) -> None:
+    history = SignedHistory(streams)
+    await fill(history.log, 8, "a")
+    kept = await history.sign(5, 8)
+    await nats_server.stop()
+    cut_the_end(tmp_path / "nats", MESSAGING, 100)
+    (tmp_path / "nats" / "store").glob("**/index.db")
+    await nats_server.start()
+    cut = await history.audit()
+    assert not cut.sound
+    assert cut.first_wrong is not None
+    assert cut.first_wrong.first == 8
+
+    # A backup with the first six events; then three others were stored.
+    await history.rewrite(lambda events: events[:6])
+    shorter = await history.audit()
+    assert ranges(shorter) == (7, 8)
+    assert "the stream ends at 6" in str(shorter.first_wrong)
+    await fill(history.log, 3, "b")
+    longer = await history.audit()
+    assert ranges(longer) == (6, 8)
+
+    # The notary records the restore: it is listed, with what is void by it.
+    await history.close(await history.head(6), EndReason.RESTORE)
+    await history.sign(3, tree=2, after=6)
+    restored = await history.audit(saved=[kept])
+    assert restored.sound
+    (closed,) = restored.closed
+    assert (closed.reason, closed.size, closed.void) == ("restore", 6, 2)
+
+
+async def test_a_backup_of_everything_is_found_by_a_head_that_was_kept(streams: Client) -> None:
+    history = await signed(streams)
+    kept = await history.head(40)
+    old_heads = 2
+    # Streams and NOTARY go back together, so that nothing in the system itself contradicts it.
+    await history.rewrite(lambda events: events[:20])
+    await history.rewrite(lambda events: events[:old_heads], NOTARY)
+    assert (await history.audit()).sound
+    found = await history.audit(saved=[kept])
+    assert not found.sound
+    assert found.faults == [
+        "the saved head of tree 1 with 40 events (2026-12-01T12:00:00.000Z) is not in NOTARY: its records were cut off "
+        "or replaced"
+    ]
+    assert ranges(found) == (21, 40)
+
+
+async def test_payloads_that_were_swapped_between_streams_are_found(streams: Client) -> None:
+    history = await signed(streams)
+    friendship = append_to("x").envelope
+    await history.log.append(Append(subject="vestnik.contact.friendship.x", expected=0, envelope=friendship))
+    await history.sign(1, stream=CONTACT)
+    (contact,) = await history.rewrite(lambda events: events, CONTACT)
+    (message, *_) = await history.rewrite(lambda events: events)
+    await history.rewrite(lambda events: [replaced(events[0], payload=contact.payload), *events[1:]])
+    await history.rewrite(lambda events: [replaced(events[0], payload=message.payload)], CONTACT)
+    for stream, last in ((MESSAGING, 8), (CONTACT, 1)):
+        found = await history.audit(stream)
+        assert ranges(found) == (1, last)
+
+
+async def test_two_heads_of_one_size_are_a_fork_and_so_is_one_that_does_not_continue(streams: Client) -> None:
+    history = await signed(streams)
+    other = [bytes(32)] * 40
+    await history.store(await history.head(40, leaves=other))
+    (fault,) = (await history.audit()).faults
+    assert re.fullmatch(
+        r"NOTARY:5: the head of tree 1 of MESSAGING with 40 events \(.*\) contradicts the head of the same size in "
+        r"NOTARY:4: a fork",
+        fault,
+    )
+    await history.store(await history.head(20))
+    assert "does not continue the one in NOTARY:4, which has 40 events" in (await history.audit()).faults[1]
+    # Of a later size: the events agree with the earlier heads alone.
+    await fill(history.log, 24, "c")
+    await history.store(await history.head(64, leaves=[bytes(32)] * 64))
+    found = await history.audit()
+    assert ranges(found) == (41, 64)
+    await history.rewrite(lambda events: events[:4], NOTARY)
+    await history.store(await history.head(64, since=40))
+    assert (await history.audit()).sound
+
+
+async def test_a_fork_is_found_by_a_head_that_was_kept(streams: Client) -> None:
+    history = await signed(streams)
+    kept = await history.head(30, leaves=[bytes(32)] * 30)
+    (fault,) = (await history.audit(saved=[kept])).faults
+    assert "contradicts NOTARY:3, a head of the same size: a fork" in fault
+    unknown = msgspec.structs.replace(await history.head(30), tree=7)
+    (fault,) = (await history.audit(saved=[unknown])).faults
+    assert "is of a tree that NOTARY does not have" in fault
+
+
+async def test_heads_count_only_with_a_signature_by_a_published_key_and_in_their_place(streams: Client) -> None:
+    history = await signed(streams)
+    original = await history.rewrite(lambda events: events, NOTARY)
+    other, forger = Key("another"), Key(history.key.id)
+    heads = [await history.head(size) for size in SIZES]
+    for record, message in (
+        (await history.head(40, key=other, since=30), "is signed with a key that is not published: another"),
+        (await history.head(40, key=forger, since=30), f"has a signature that is not one by the key {history.key.id}"),
+        (msgspec.structs.replace(heads[3], last_sequence=41), "has a signature that is not one by the key"),
+    ):
+        await history.rewrite(lambda events: events[:3], NOTARY)
+        await history.store(record)
+        found = await history.audit()
+        assert not found.sound
+        assert message in found.faults[0]
+        # The events are compared with the heads that count.
+        assert (found.first_wrong, found.events, found.unsigned) == (None, 30, 10)
+        await history.rewrite(lambda events: original, NOTARY)
+    # A head on the subject of another stream.
+    envelope = seal(heads[0], aggregate_id=CONTACT, version=1, provenance=Provenance())
+    await history.log.append(Append(subject=tree_head(CONTACT), expected=0, envelope=envelope))
+    (fault,) = (await history.audit(CONTACT)).faults
+    assert "is one of MESSAGING, on the subject of CONTACT" in fault
+
+
+async def test_a_notary_s_stream_that_was_cut_or_changed_is_found(streams: Client) -> None:
+    history = await signed(streams)
+    original = await history.rewrite(lambda events: [events[0], *events[2:]], NOTARY)
+    (fault,) = (await history.read_heads()).faults
+    assert fault == "NOTARY:2 (vestnik.notary.head.MESSAGING): has version 3, after version 1"
+    await history.rewrite(lambda events: [*original, replaced(original[0], headers={})], NOTARY)
+    assert "has the id of an earlier event" in (await history.read_heads()).faults[0]
+    await history.rewrite(lambda events: [*original, replaced(original[0], payload=b"{}", headers={})], NOTARY)
+    assert "NOTARY:5 (vestnik.notary.head.MESSAGING): cannot be read" in (await history.read_heads()).faults[0]
+    # Without its last heads: what they covered counts as not signed yet, and a kept head shows it.
+    kept = await history.head(40)
+    await history.rewrite(lambda events: events[:1], NOTARY)
+    behind = await history.audit()
+    assert (behind.sound, behind.events, behind.unsigned) == (True, 10, 30)
+    found = await history.audit(saved=[kept])
+    assert (found.sound, found.first_wrong) == (False, None)
+    assert "is not in NOTARY: its records were cut off or replaced" in found.faults[0]
+
+
+async def test_without_heads_nothing_is_proved(streams: Client) -> None:
+    history = SignedHistory(streams)
+    assert (await history.audit()).sound
+    await fill(history.log, 2, "a")
+    (fault,) = (await history.audit()).faults
+    assert fault == "no head was ever signed: nothing about its events up to 2 can be proved"
+    await streams.jetstream().delete_stream(NOTARY)
+    with pytest.raises(NoNotary, match="there is no stream NOTARY"):
+        await history.audit()
+
+
+async def test_an_audit_continues_from_a_head_whose_events_were_verified_before(streams: Client) -> None:
+    history = await signed(streams)
+    kept = await history.head(17)
+    found = await history.audit(saved=[kept], continue_=True)
+    assert (found.sound, found.after, found.events) == (True, 17, 23)
+    # What is before is trusted, and what comes after is not.
+    await history.rewrite(lambda events: [with_text(events[0], b"hello", b"hullo"), *events[1:]])
+    assert (await history.audit(saved=[kept], continue_=True)).sound
+    assert not (await history.audit(saved=[kept])).sound
+    await history.rewrite(lambda events: [*events[:20], with_text(events[20], b"hello", b"hullo"), *events[21:]])
+    found = await history.audit(saved=[kept], continue_=True)
+    assert ranges(found) == (18, 24)
+    # A stream that ends before is read from the beginning.
+    await history.rewrite(lambda events: events[:16])
+    cut = await history.audit(saved=[kept], continue_=True)
+    assert (cut.after, cut.events, ranges(cut)) == (0, 0, (1, 8))
+    # A head that NOTARY does not have is no place to continue from.
+    forged_head = await history.head(17, leaves=[bytes(32)] * 17)
+    assert (await history.audit(saved=[forged_head], continue_=True)).after == 0
