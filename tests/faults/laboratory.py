@@ -142,9 +142,9 @@ class Laboratory:
             # The exit code is 1 also where read models differ, which the checker reports.
             verified = await self._tool("verify", "--json", good=(0, 1))
             # A busy machine may not have let it read them all.
-            if not msgspec.json.decode(verified)["failed"]:
+            if not (failed := msgspec.json.decode(verified)["failed"]):
                 break
-            self._say(f"attempt {attempt + 1} of `vestnik verify` could not read all read models")
+            self._say(f"attempt {attempt + 1} of `vestnik verify` could not read all read models: {failed}")
         for model in final_state.read_models(verified):
             recorder.add(model)
         for name in STREAMS:
