@@ -11,7 +11,8 @@ from nats.aio.client import Client as NATS
 from rich.console import Console
 
 from contracts.errors import Unavailable
-from contracts.subjects import OPERATOR, STREAMS
+from contracts.events.notary import TreeHeadSigned
+from contracts.subjects import NOTARY, OPERATOR, STREAMS, tree_head
 from infra.archive.output_file import target
 from infra.archive.stream_access import Store
 from infra.checkpoints import highest_at
@@ -31,7 +32,7 @@ from projections.engine.inspection.verify import NotBuilt, verify
 from projections.engine.projection import Projection
 from projections.engine.rebuild.rebuild import Rebuilt, rebuild
 from projections.registry import choose
-from streams.jetstream.api import JetStream, Refused, StreamInfo
+from streams.jetstream.api import STREAM_NOT_FOUND, JetStream, Refused, StreamInfo
 from streams.jetstream.requests import RequestFailed
 from streams.log import Log
 from streams.loss import placeholders
@@ -197,13 +198,27 @@ async def _lacking(nc: NATS, owners: ServiceSchemas, streams: Iterable[str]) -> 
 
 
 async def _ask(nc: NATS, stream: str, owners: ServiceSchemas) -> tuple[StreamInfo, int]:
-    """Returns the stream's info, and the highest sequence that a read model has applied."""
+    """Returns the stream's info, and the highest sequence that a read model has applied or the notary has signed."""
     # Read before the stream's info: the stream and its read models advance meanwhile.
     known = max([await highest_at(database_url, stream) for database_url in owners.urls()])
+    jetstream = JetStream(nc)
     try:
-        return await JetStream(nc).info(stream, deleted=True), known
+        known = max(known, await _signed(jetstream, stream))
+        return await jetstream.info(stream, deleted=True), known
     except (RequestFailed, Refused) as failure:
         raise Unavailable(f"NATS does not report what {stream} contains: {failure}") from failure
+
+
+async def _signed(jetstream: JetStream, stream: str) -> int:
+    """The last sequence that the notary has signed; 0 if it has signed none, or there is no NOTARY yet."""
+    try:
+        message = await jetstream.last(NOTARY, tree_head(stream))
+    except Refused as refused:
+        if refused.error.err_code == STREAM_NOT_FOUND:
+            return 0
+        raise
+    record = message.open().data if message is not None else None
+    return record.last_sequence if isinstance(record, TreeHeadSigned) else 0
 
 
 async def write_rows(

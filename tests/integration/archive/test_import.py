@@ -8,8 +8,9 @@ import pytest
 from nats.aio.client import Client
 
 from contracts import subjects
+from contracts.events.notary import EndReason
 from contracts.events.user import UserCreated
-from contracts.subjects import AUTH, CONTACT, MESSAGING, OPERATOR, STREAMS
+from contracts.subjects import AUTH, CONTACT, MESSAGING, NOTARY, OPERATOR, STREAMS
 from contracts.values.ids import new_id
 from infra.archive import exporter, quiesce
 from infra.archive.importer import Interfered, NotEmpty, Steps
@@ -18,6 +19,7 @@ from infra.archive.quiesce import ServicesAtWork
 from infra.operator_errors import OperatorError
 from infra.runtime.import_marker import ImportUnderWay, get_import_marker
 from infra.security.secrets import Secrets
+from streams.loss.replaced_history import replaced
 from streams.reader import Reader
 from tests.integration.archive.conftest import Deployment, silent, unheard
 
@@ -42,7 +44,11 @@ async def test_every_event_is_at_the_place_that_it_had_byte_for_byte(
     assert await target.everything() == await filled.everything()
     assert imported.events == exported.events == sum((await filled.ends()).values())
     assert imported.found == 0
-    assert await get_import_marker(await target.jetstream()) is None
+    jetstream = await target.jetstream()
+    assert await get_import_marker(jetstream) is None
+    # So that the notary ends the trees that the heads in the export are of.
+    recorded = replaced((await jetstream.info(NOTARY)).config)
+    assert [(entry.reason, entry.source) for entry in recorded] == [(EndReason.IMPORT, exported.id)]
 
 
 async def test_a_file_of_a_release_that_did_not_have_a_stream_is_imported_as_it_is(

@@ -4,9 +4,11 @@ from pathlib import Path
 
 import pytest
 
+from contracts.envelope import Provenance, seal
 from contracts.errors import Unavailable
-from contracts.services import OPERATOR
-from contracts.subjects import MESSAGING, conversation
+from contracts.events.notary import TreeHeadSigned
+from contracts.services import NOTARY, OPERATOR
+from contracts.subjects import MESSAGING, conversation, tree_head
 from infra.cli.system.accept_loss import Loss, NothingLost, find, give_up, write_rows
 from infra.security.service_schemas import ServiceSchemas
 from projections.conversations import Conversations
@@ -15,7 +17,7 @@ from projections.engine.storage.builds import BuildState
 from projections.engine.storage.connections import connect
 from projections.engine.storage.schema import ensure_schema
 from streams.jetstream.api import JetStream
-from streams.log import Log
+from streams.log import Append, Log
 from streams.loss import placeholders
 from streams.loss.missing_events import Gap, accepted
 from tests.integration.infra.nats_parties import Parties, parties, settings_of
@@ -93,6 +95,27 @@ async def test_of_a_filling_that_was_cut_off_what_was_filled_is_recorded_when_it
         assert await decisions(nats_parties) == [(2, 1_001, True)]
         with pytest.raises(NothingLost):
             await find(operator, MESSAGING, owners)
+
+
+async def test_what_the_notary_has_signed_is_missed_though_no_read_model_has_applied_it(
+    tmp_path: Path, database_url: str
+) -> None:
+    async with parties(tmp_path) as nats_parties:
+        owners, operator = await ServiceSchemas.discover(database_url), (await nats_parties.party(OPERATOR)).nats
+        await append(nats_parties, "a")
+        head = TreeHeadSigned(
+            stream=MESSAGING,
+            tree=1,
+            size=5,
+            last_sequence=5,
+            root="ab" * 32,
+            at="2026-01-31T12:00:00.000Z",
+            key_id="",
+        )
+        envelope = seal(head, aggregate_id=MESSAGING, version=1, provenance=Provenance())
+        notary = Log((await nats_parties.party(NOTARY)).nats)
+        await notary.append(Append(subject=tree_head(MESSAGING), expected=0, envelope=envelope))
+        assert await find(operator, MESSAGING, owners) == Loss(1, [], Gap(MESSAGING, 2, 1_005), [])
 
 
 async def test_the_next_loss_is_given_up_with_placeholders_of_another_system_in_the_stream(
