@@ -221,7 +221,12 @@ async def test_readers_wait_for_a_key_and_an_erased_one_leaves_nothing_after_a_r
         await eventually(shown, "all that waited")
         assert other["sequence"] == 1
 
+        only = ("rebuild", "conversations", "--only", conversation_id)
+        await command(api, *only)
+        assert await texts(dan, carla) == ["a word of Carla"]
         await keys.destroy(person_key(carla.user_id))
+        await command(api, *only)
+        assert await texts(dan, carla) == [""]
         await command(api, "rebuild", "conversations", "message_search")
         assert await texts(dan, carla) == [""]
         assert await found(dan, "Carla") == []

@@ -15,8 +15,8 @@ from contracts.durable_consumers import DURABLES
 from contracts.values.timestamps import rfc3339
 from infra.cli.actions.identity import Reason
 from infra.cli.actions.recording import acting
+from infra.cli.reader_connection import connect_reader
 from infra.operator_errors import OperatorError
-from infra.runtime.connections import connect_nats
 from infra.runtime.run_file import with_running_addresses
 from infra.security.service_schemas import ServiceSchemas
 from infra.settings import Settings
@@ -176,7 +176,7 @@ async def _control(projection: type[Projection], action: str, reason: str) -> As
     """
     settings = with_running_addresses(Settings.load())
     owners = await ServiceSchemas.discover(settings.database_url)
-    nc = await connect_nats(settings, "operator-projections", patience=_PATIENCE)
+    nc = await connect_reader(settings, "operator-projections", patience=_PATIENCE)
     try:
         database_url = owners.url(projection.run_by())
         conn = await connect(database_url, "vestnik projections")

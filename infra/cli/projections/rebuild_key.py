@@ -8,7 +8,7 @@ from rich.markup import escape
 
 from infra.cli.actions.recording import acting
 from infra.cli.output.projection_progress import shown
-from infra.runtime.connections import connect_nats
+from infra.cli.reader_connection import connect_reader
 from infra.security.service_schemas import ServiceSchemas
 from infra.settings import Settings
 from projections.engine.projection import Projection
@@ -48,7 +48,7 @@ async def _run(
     reason: str | None,
 ) -> RebuiltKey:
     owners = await ServiceSchemas.discover(settings.database_url)
-    nc = await connect_nats(settings, "operator-rebuild", patience=5.0)
+    nc = await connect_reader(settings, "operator-rebuild", patience=5.0)
     try:
         conn = await connect(owners.url(projection.run_by()), f"rebuild {projection.name}")
         try:
