@@ -1,6 +1,8 @@
 """Heads that an auditor kept, among those that the notary has stored: where an audit may begin, and what is gone."""
 
+from bisect import insort
 from collections.abc import Sequence
+from operator import attrgetter
 
 import msgspec
 from nats.aio.client import Client
@@ -46,26 +48,26 @@ def _signed_as(chain: HeadChain, head: SavedHead) -> Checkpoint | None:
 def trees_with(chain: HeadChain, saved: Sequence[SavedHead], faults: list[str]) -> list[Tree]:
     """Returns the trees with the saved heads as checkpoints; notes those that NOTARY has no longer."""
     trees = [msgspec.structs.replace(tree, checkpoints=list(tree.checkpoints)) for tree in chain.trees]
+    by_size = {tree.number: {checkpoint.size: checkpoint for checkpoint in tree.checkpoints} for tree in trees}
     for head in saved:
-        if head.tree in chain.void:
-            # By a signed record, which is listed.
-            continue
         tree = next((tree for tree in trees if tree.number == head.tree), None)
         if tree is None:
-            faults.append(f"{head} is of a tree that NOTARY does not have: its records were cut off or replaced")
+            # That of a void tree is void by a signed record, which is listed.
+            if head.tree not in chain.void:
+                faults.append(f"{head} is of a tree that NOTARY does not have: its records were cut off or replaced")
             continue
         if tree.closed is not None and head.last_sequence > tree.closed.last_sequence:
             # Void, too.
             continue
-        same_size = [checkpoint for checkpoint in tree.checkpoints if checkpoint.size == head.size]
-        if any(checkpoint.root.hex() == head.root for checkpoint in same_size):
-            continue
-        if same_size:
-            faults.append(f"{head} contradicts NOTARY:{same_size[0].notary_sequence}, a head of the same size: a fork")
-            continue
-        faults.append(f"{head} is not in NOTARY: its records were cut off or replaced")
-        tree.checkpoints.append(
-            Checkpoint(size=head.size, last_sequence=head.last_sequence, root=bytes.fromhex(head.root), at=head.at)
-        )
-        tree.checkpoints.sort(key=lambda checkpoint: checkpoint.size)
+        known = by_size[tree.number].get(head.size)
+        if known is None:
+            faults.append(f"{head} is not in NOTARY: its records were cut off or replaced")
+            checkpoint = Checkpoint(
+                size=head.size, last_sequence=head.last_sequence, root=bytes.fromhex(head.root), at=head.at
+            )
+            by_size[tree.number][head.size] = checkpoint
+            insort(tree.checkpoints, checkpoint, key=attrgetter("size"))
+        elif known.root.hex() != head.root:
+            other = f"NOTARY:{known.notary_sequence}" if known.notary_sequence else "another saved head"
+            faults.append(f"{head} contradicts {other}, a head of the same size: a fork")
     return trees

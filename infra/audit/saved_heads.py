@@ -1,4 +1,6 @@
-"""Heads that an auditor keeps: a saved answer of `/.well-known/vestnik/heads`, or what `vestnik audit verify` saved."""
+"""Heads that an auditor keeps: a saved answer of `/.well-known/vestnik/heads`, what `vestnik audit verify` saved, or a
+file of the folder of heads with the keys beside it.
+"""
 
 import os
 from pathlib import Path
@@ -45,18 +47,28 @@ class SavedHeads(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
         return [head for head in self.items if head.stream == stream]
 
 
+class _Line(msgspec.Struct, frozen=True):
+    # Of the record's event.
+    type: str
+
+
 _SAVED = msgspec.json.Decoder(SavedHeads)
+_HEAD = msgspec.json.Decoder(SavedHead)
+_LINE = msgspec.json.Decoder(_Line)
+# A file of the folder of heads, and the name of the one with the keys.
+_LINES = ".jsonl"
+_KEYS = "keys.json"
 
 
 def load(path: Path) -> SavedHeads:
     """
     Raises:
-        OperatorError: the file cannot be read, or a head in it is not signed with a key in it.
+        OperatorError: the file cannot be read, or a head in it is not signed with a key in it, or beside it.
     """
     try:
-        saved = _SAVED.decode(path.read_bytes())
+        saved = _of_lines(path) if path.suffix == _LINES else _SAVED.decode(path.read_bytes())
     except OSError as error:
-        raise OperatorError(f"{path} cannot be read: {error.strerror}") from error
+        raise OperatorError(f"{error.filename} cannot be read: {error.strerror}") from error
     except msgspec.DecodeError as error:
         raise OperatorError(f"{path} is not a saved answer of /.well-known/vestnik/heads: {error}") from error
     keys = public_keys(saved.keys)
@@ -65,6 +77,21 @@ def load(path: Path) -> SavedHeads:
         if key is None or not head.has_valid_signature(key):
             raise OperatorError(f"{path}: {head} of {head.stream} is not signed with a key in that file")
     return saved
+
+
+def _of_lines(path: Path) -> SavedHeads:
+    """The heads of one day in the folder of heads; the ends of trees are left out, and so is a line that was cut off.
+
+    Raises:
+        OSError: a file cannot be read.
+        DecodeError: a line is whole, and no record.
+    """
+    heads = dict[SavedHead, None]()
+    for line in path.read_bytes().splitlines():
+        # A crash cuts off a line, which is written again after it.
+        if line.endswith(b"}") and _LINE.decode(line).type == TreeHeadSigned.TYPE:
+            heads[_HEAD.decode(line)] = None
+    return SavedHeads(items=list(heads), keys=msgspec.json.decode(path.with_name(_KEYS).read_bytes(), type=JwkSet))
 
 
 def save(path: Path, saved: SavedHeads) -> None:

@@ -52,7 +52,7 @@ class Audit(msgspec.Struct, frozen=True, kw_only=True):
     "source",
     type=click.Path(path_type=Path, dir_okay=False, exists=True),
     metavar="FILE",
-    help="Heads that were kept: a saved answer of /.well-known/vestnik/heads, or a file of --save.",
+    help="Kept heads: a saved answer of /.well-known/vestnik/heads, a day of the folder of heads, a file of --save.",
 )
 @click.option(
     "--save",

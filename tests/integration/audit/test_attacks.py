@@ -255,6 +255,11 @@ async def test_a_fork_is_found_by_a_head_that_was_kept(streams: Client) -> None:
     kept = await history.head(30, leaves=[bytes(32)] * 30)
     (fault,) = (await history.audit(saved=[kept])).faults
     assert "contradicts NOTARY:3, a head of the same size: a fork" in fault
+    # Two kept heads that contradict each other, of a size that NOTARY does not have.
+    pair = [await history.head(12), await history.head(12, leaves=[bytes(32)] * 12)]
+    missing, contradiction = (await history.audit(saved=pair)).faults
+    assert "is not in NOTARY" in missing
+    assert "contradicts another saved head, a head of the same size: a fork" in contradiction
     unknown = msgspec.structs.replace(await history.head(30), tree=7)
     (fault,) = (await history.audit(saved=[unknown])).faults
     assert "is of a tree that NOTARY does not have" in fault
