@@ -1,10 +1,12 @@
 """Metric of data keys that cannot be had, by reason, and the error that goes with it."""
 
 import logging
+import time
 
 from prometheus_client import Counter
 
 from contracts.errors import KeysUnavailable
+from streams.lru_cache import LruCache
 
 log = logging.getLogger(__name__)
 
@@ -22,8 +24,16 @@ for _reason in (UNREACHABLE, LOST, MASTER_KEY, UNREADABLE):
     FAILURES.labels(_reason)
 
 
+# When each explanation was logged last: readers repeat what fails.
+_logged: LruCache[str, float] = LruCache(1_000)
+_LOG_SECONDS = 10.0
+
+
 def unavailable(reason: str, explanation: str) -> KeysUnavailable:
-    """The error to raise; counts and logs it. The explanation is for operators, and names no plain text."""
+    """The error to raise. Counts it, and logs each explanation once in ten seconds; it names no plain text."""
     FAILURES.labels(reason).inc()
-    log.error("personal data cannot be read: %s", explanation)
+    now, last = time.monotonic(), _logged.get(explanation)
+    if last is None or now - last >= _LOG_SECONDS:
+        _logged.put(explanation, now)
+        log.error("personal data cannot be read: %s", explanation)
     return KeysUnavailable()

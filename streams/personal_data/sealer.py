@@ -2,15 +2,15 @@
 
 from collections.abc import Awaitable, Callable, Collection, Sequence
 from datetime import datetime
-from typing import TypeVar
+from typing import Protocol, TypeVar
 
 import msgspec
+from cryptography.hazmat.primitives.ciphers.aead import AESGCM
 
 from contracts.events.event import Event
 from contracts.personal_data.keys_of_fields import KEY_OF
 from contracts.values.personal_data import Sealed
 from streams.personal_data import cipher
-from streams.personal_data.data_keys import DataKeys
 from streams.personal_data.fields import PersonalField, changed
 from streams.personal_data.key_creation import KeyDestroyed
 
@@ -19,8 +19,16 @@ E = TypeVar("E", bound=Event)
 CreateKeys = Callable[[Collection[str]], Awaitable[None]]
 
 
+class LookedUpKeys(Protocol):
+    """As DataKeys."""
+
+    async def look_up(self, key_ids: Collection[str], /) -> dict[str, AESGCM | None]: ...
+
+    async def find(self, key_ids: Collection[str], /) -> dict[str, AESGCM | None]: ...
+
+
 class Sealer:
-    def __init__(self, keys: DataKeys, create: CreateKeys) -> None:
+    def __init__(self, keys: LookedUpKeys, create: CreateKeys) -> None:
         """`create`: creates keys that do not exist yet."""
         self._keys = keys
         self._create = create

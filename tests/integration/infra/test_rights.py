@@ -35,6 +35,7 @@ from contracts.subjects import (
 from contracts.subjects import OPERATOR as STREAM_OF_OPERATORS
 from infra.security.nats_permissions import inbox_of
 from infra.security.secrets import NATS_PARTIES, TOPOLOGY
+from streams.jetstream.api import JetStream
 from streams.jetstream.key_value import KeyValue
 from streams.log import Log
 from streams.quorum import Quorum
@@ -297,14 +298,18 @@ async def test_a_bucket_is_its_owners_alone_and_that_of_parked_events_the_operat
     assert permitted == (making if name == TOPOLOGY else using)
 
 
-async def test_a_bucket_s_owner_uses_it_with_the_rights_that_it_has(nats_parties: Parties) -> None:
+async def test_a_bucket_s_owner_and_its_readers_use_it_with_the_rights_that_they_have(nats_parties: Parties) -> None:
     for bucket, settings in BUCKETS.items():
         await ensure_bucket((await nats_parties.party(TOPOLOGY)).nats, bucket, replicas=1)
         owner = (await nats_parties.party(settings.owner)).nats
         await ensure_bucket(owner, bucket, replicas=1)
         values = KeyValue(owner, bucket)
         await values.put("u", b"1")
-        assert await values.get_many(["u", "v"]) == {"u": b"1"}
+        for name in (settings.owner, *settings.readers):
+            party = (await nats_parties.party(name)).nats
+            assert await KeyValue(party, bucket).get_many(["u", "v"]) == {"u": b"1"}
+            if settings.is_kept:
+                assert await JetStream(party).last(stream_of_bucket(bucket), key_of(bucket, "u")) is not None
         await values.delete("u")
         assert await values.get_many(["u", "v"]) == {}
 

@@ -1,6 +1,7 @@
 """Data keys in their bucket: created once, read together, and what is sealed with them is read back."""
 
 import asyncio
+from collections.abc import Iterable
 from datetime import UTC, datetime
 
 import msgspec
@@ -18,6 +19,7 @@ from contracts.values.personal_data import Sealed
 from infra.embedded.nats_server import NatsServer
 from infra.security.key_ring import Key
 from streams.jetstream.api import JetStream
+from streams.jetstream.key_value import KeyValue
 from streams.personal_data import cipher
 from streams.personal_data.data_keys import DataKeys
 from streams.personal_data.key_creation import KeyCreation, KeyDestroyed
@@ -108,6 +110,19 @@ async def test_a_key_that_the_store_has_lost_is_unavailable(store: KeyStore, nat
     await JetStream(nats).ask(f"STREAM.MSG.DELETE.{stream_of_bucket(DATA_KEYS)}", {"seq": stored.revision}, ANYTHING)
     with pytest.raises(KeysUnavailable):
         await DataKeys(store, RING).find([person_key(user)])
+
+
+async def test_a_key_that_a_replica_does_not_have_yet_is_read_from_the_leader(
+    store: KeyStore, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    key_id = person_key(new_id())
+    await KeyCreation(store, RING).create([key_id])
+
+    async def nothing(values: KeyValue, keys: Iterable[str]) -> dict[str, bytes]:
+        return {}
+
+    monkeypatch.setattr(KeyValue, "get_many", nothing)
+    assert (await DataKeys(store, RING).find([key_id]))[key_id] is not None
 
 
 async def test_a_store_that_is_away_is_unavailable_and_cached_keys_last_a_while(
