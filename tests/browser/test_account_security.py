@@ -284,8 +284,12 @@ async def test_a_copy_of_ones_data_is_requested_waited_for_and_downloaded_in_the
     async def answer(route: Route) -> None:
         await route.fulfill(json={"items": [copy], "next": None})
 
-    await page.goto("/#/settings")
-    card = page.locator(".card", has=page.get_by_role("heading", name=re.compile("^(Your data|Ваши данные)$")))
+    # As the mail links to it.
+    await page.goto("/#/settings/data")
+    heading = page.get_by_role("heading", name=re.compile("^(Your data|Ваши данные)$"))
+    card = page.locator(".card", has=heading)
+    await expect(heading).to_be_focused()
+    await expect(heading).to_be_in_viewport()
     await card.get_by_role("button", name=request).wait_for()
     await page.route("**/v1/users/me/exports", answer)
     await page.reload()

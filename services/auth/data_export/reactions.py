@@ -172,6 +172,6 @@ class DataExportMails(Reaction):
             username=recipient.username,
             kind=DATA_EXPORT_MAIL,
             language=recipient.language,
-            link=f"{self._page}/#/settings",
+            link=f"{self._page}/#/settings/data",
         )
         await self._delivery.deliver(letter, Provenance.caused_by(event))

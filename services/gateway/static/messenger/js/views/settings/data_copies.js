@@ -9,7 +9,8 @@ const DAY_MS = 86_400_000, POLL_MS = 3_000, MIB = 1024 * 1024;
 
 export function dataCopiesCard(store) {
   const state = el("div", { class: "state" }), status = el("p", { class: "outcome", role: "status" }), problem = el("p", { class: "problem", role: "alert" });
-  const node = el("div", { class: "card" }, el("h3", {}, t("data_copy")), el("p", { class: "soft" }, t("data_copy_hint")), status, problem, state);
+  const heading = el("h3", { tabindex: "-1" }, t("data_copy"));
+  const node = el("div", { class: "card" }, heading, el("p", { class: "soft" }, t("data_copy_hint")), status, problem, state);
   let timer = null;
 
   async function draw() {
@@ -86,7 +87,7 @@ export function dataCopiesCard(store) {
   }
 
   draw();
-  return { node };
+  return { node, focus: () => heading.focus() };
 }
 
 /** Whether the next one can be requested. */

@@ -13,15 +13,20 @@ import { dataCopiesCard } from "./data_copies.js";
 import { presenceCard } from "./presence.js";
 import { profileCard } from "./profile.js";
 
-/** `part`: `password`, where the address leads to that card. */
+/** `part`: `password` or `data`, where the address leads to that card. */
 export function settingsView(store, logOut, part) {
-  const profile = profileCard(store), presence = presenceCard(store), sessions = sessionsCard(), blocked = blockedPeopleCard(store), email = emailCard(store), twoStep = twoStepCard(store);
+  const profile = profileCard(store), presence = presenceCard(store), sessions = sessionsCard(), blocked = blockedPeopleCard(store), email = emailCard(store), twoStep = twoStepCard(store), data = dataCopiesCard(store);
   const node = el("section", { class: "page" }, el("div", { class: "title" }, el("h2", {}, t("settings")), el("button", { type: "button", onclick: logOut }, t("log_out"))),
-    profile.node, appearanceCard(store), presence.node, alertsCard(), sessions.node, email.node, passwordCard(store, sessions.draw), twoStep.node, blocked.node, dataCopiesCard(store).node);
+    profile.node, appearanceCard(store), presence.node, alertsCard(), sessions.node, email.node, passwordCard(store, sessions.draw), twoStep.node, blocked.node, data.node);
   sessions.node.append(el("p", { class: "further" }, el("a", { href: "#/settings/sessions" }, t("logins_all"))));
   store.account.load();
 
-  return { node, shown: () => part === "password" && node.querySelector("#field-current_password").focus(), update: (kind) => {
+  function shown() {
+    if (part === "password") node.querySelector("#field-current_password").focus();
+    if (part === "data") data.focus();
+  }
+
+  return { node, shown, update: (kind) => {
     if (kind === "profile" && !profile.node.contains(document.activeElement)) profile.draw();
     if (kind === "profile") presence.draw();
     if (kind === "account") [email, twoStep].forEach((card) => card.draw());
