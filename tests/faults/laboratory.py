@@ -93,8 +93,7 @@ class Laboratory:
             await self._start()
             processes = Processes(self.deployment.cluster, recorder)
             await processes.look()
-            targets = [gateways.Target(site.url, site.tls, http2=http2) for http2 in (True, False)]
-            front = Gateways(targets, recorder)
+            front = Gateways([gateways.Target(site.url, site.tls)], recorder)
             traffic = Traffic(front, mails, self._plan)
             try:
                 async with asyncio.timeout(_OPEN_WITHIN + self._plan.conversations * _OPEN_EACH):

@@ -5,15 +5,13 @@ from random import uniform
 
 import httpx
 import msgspec
-from h2.exceptions import ProtocolError
 
 from tests.faults.clients import calls
 from tests.faults.clients.calls import Call
 from tests.faults.clients.gateways import Gateways
 from tests.faults.history import Json, Outcome, Request, now, outcome_of
 
-# `ProtocolError`: the library's client may write to a connection that the server has just ended.
-BROKEN = (httpx.HTTPError, ProtocolError, OSError, TimeoutError)
+BROKEN = (httpx.HTTPError, OSError, TimeoutError)
 PAUSE = 0.2
 POSITION = "Vestnik-Position"
 _UNAUTHENTICATED = (401, "unauthenticated")

@@ -19,12 +19,15 @@ _CONNECTIONS = httpx.Limits(max_connections=500, max_keepalive_connections=500)
 
 
 class Target(msgspec.Struct, frozen=True):
-    """A gateway, or the proxy before all of them."""
+    """A gateway, or the proxy before all of them.
+
+    The clients speak HTTP/1.1: of several requests on one HTTP/2 connection, httpx passes an answer on only when other
+    ones have arrived, which is a minute later where a fault keeps those back.
+    """
 
     url: str
     # Makes a context for one client, since each sets the protocols in its own.
     tls: Callable[[], ssl.SSLContext] | None = None
-    http2: bool = False
 
     @property
     def live_url(self) -> str:
@@ -34,7 +37,6 @@ class Target(msgspec.Struct, frozen=True):
         return httpx.AsyncClient(
             base_url=self.url,
             verify=True if self.tls is None else self.tls(),
-            http2=self.http2,
             timeout=_PATIENCE,
             limits=_CONNECTIONS,
         )
@@ -52,9 +54,8 @@ class Gateways:
         self._parts: list[Gateways] = []
 
     def part(self, name: str) -> "Gateways":
-        """One of the targets, in turn, for another activity, with connections and a record of its own."""
-        target = self._targets[len(self._parts) % len(self._targets)]
-        self._parts.append(Gateways([target], self.recorder.part(name), self.visitors))
+        """The same gateways for another activity, with connections and a record of its own."""
+        self._parts.append(Gateways(self._targets, self.recorder.part(name), self.visitors))
         return self._parts[-1]
 
     def live_tls(self, target: Target) -> ssl.SSLContext | None:
