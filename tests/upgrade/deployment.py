@@ -95,18 +95,20 @@ class Deployment:
 
     async def start(self, release: Release) -> None:
         block = json.loads(await self.vestnik(release, "nats-config"))
-        secrets = Secrets.load(self._secrets_folder)
+        # Also the passwords of parties that the release does not have.
+        secrets = Secrets.create(self._secrets_folder)
         self._nats = _Nats(self._folder / "nats", passwords=secrets.nats_passwords())
         self._nats.block = block
         await asyncio.gather(self._nats.start(), self._postgres.start())
         await self._prepare_servers(release)
-        for process in self.processes:
+        present = [process for process in self.processes if release.has(process.service)]
+        for process in present:
             await self._launch(process, release)
-        for process in self.processes:
+        for process in present:
             await self._wait_ready(process)
 
     async def stop(self) -> None:
-        for service in (GATEWAY, *SERVICES):
+        for service in (GATEWAY, *(service for service in REGISTRY if service != GATEWAY)):
             running = [each for each in self.processes if each.service == service and each.child is not None]
             await asyncio.gather(*(each.child.stop(signal.SIGTERM, _STOP_WITHIN) for each in running if each.child))
         await asyncio.gather(self._nats.stop(), self._postgres.stop())
@@ -124,15 +126,18 @@ class Deployment:
         await self.vestnik(release, "streams", party=TOPOLOGY)
 
     async def replace(self, process: Process, release: Release) -> None:
-        """Stops one process with SIGTERM, and starts the same of the release; returns when it is ready."""
-        await self.end(process)
-        await self._launch(process, release)
-        await self._wait_ready(process)
+        """Stops one process with SIGTERM, and starts the same of the release, if it has one, until it is ready."""
+        if process.child is not None:
+            await self.end(process)
+        if release.has(process.service):
+            await self._launch(process, release)
+            await self._wait_ready(process)
 
     async def end(self, process: Process) -> None:
         assert process.child is not None
         code = await process.child.stop(signal.SIGTERM, _STOP_WITHIN)
         assert code == 0, f"{process.name} of the {process.release} ended with {code}:\n{process.log.read_text()}"
+        process.child = None
 
     async def vestnik(self, release: Release, *arguments: str, party: str = OPERATOR) -> str:
         """The output of a command of the release; fails unless it succeeds."""
@@ -155,6 +160,7 @@ class Deployment:
         return [
             f"{process.name}: {line}"
             for process in self.processes
+            if process.log.exists()
             for line in process.log.read_text().splitlines()
             if _level(line) not in ("debug", "info", "warning")
         ]
@@ -194,7 +200,7 @@ class Deployment:
             "VESTNIK_LOG_FORMAT": "json",
             "VESTNIK_BCRYPT_COST": "4",
         }
-        for name in DEFAULT_ADDRESSES:
+        for name in filter(lambda name: release.has(service_of(name)), DEFAULT_ADDRESSES):
             replicas = [process for process in self.processes if process.service == service_of(name)]
             ports = [process.port if name in REGISTRY else process.rest_port for process in replicas]
             environ[f"VESTNIK_{name.upper()}_ADDRESS"] = ",".join(f"{LOOPBACK}:{port}" for port in ports)

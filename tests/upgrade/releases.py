@@ -38,6 +38,9 @@ class Release(msgspec.Struct, frozen=True):
     # Whether its gateways go on answering for a while when they are stopped (VESTNIK_STOP_DELAY_SECONDS).
     announces_stops: bool
 
+    def has(self, service: str) -> bool:
+        return (self.root / "services" / service / "main.py").exists()
+
     def command(self, *arguments: str) -> list[str]:
         return [str(self.python), "-m", "infra.cli.main", *arguments]
 
