@@ -26,6 +26,7 @@ from streams.personal_data.key_destruction import KeyDestruction
 from streams.personal_data.key_store import KeyStore
 from streams.topology import ensure_bucket
 from tests.integration.archive.conftest import Deployment
+from tests.unit.infra.archive.conftest import export
 
 AT = datetime(2026, 12, 1, tzinfo=UTC)
 TERMS = KeyTerms(lead=timedelta(seconds=2), life=timedelta(0))
@@ -162,6 +163,25 @@ async def test_a_file_that_is_damaged_cut_off_or_something_else_changes_nothing(
         done = await keys.run("restore", str(path), "--reason", "a test")
         assert isinstance(done.exception, BadKeyBackup), damaged
     assert await keys.store.versions(person_key(user_id)) == []
+
+
+async def test_the_keys_of_a_stopped_system_that_was_imported_are_restored(keys: Keys, tmp_path: Path) -> None:
+    path, exported, user_id = tmp_path / "keys", tmp_path / "export", await keys.person()
+    assert (await keys.run("back-up", str(path))).exit_code == 0
+    exported.write_bytes(export())
+    imported = tmp_path / "imported"
+
+    async def run(*arguments: str) -> Result:
+        return await asyncio.to_thread(
+            CliRunner().invoke, cli, [*arguments, "--reason", "a test"], env={"VESTNIK_DATA_DIR": str(imported)}
+        )
+
+    assert (await run("import", str(exported))).exit_code == 0
+    restored = await run("keys", "restore", str(path), "--json")
+    assert restored.exit_code == 0, restored.output
+    assert json.loads(restored.stdout)["restored"] == 2
+    assert (await run("keys", "back-up", str(tmp_path / "again"))).exit_code == 0
+    assert user_id in (tmp_path / "again").read_text()
 
 
 async def test_an_export_of_the_events_has_no_key(keys: Keys, tmp_path: Path) -> None:
