@@ -5,6 +5,7 @@ from datetime import UTC, datetime, timedelta
 import msgspec
 
 from contracts import envelope
+from contracts.catalogue import SEALED_MARK
 from contracts.envelope import Envelope, Recorded
 from contracts.events.event import Event
 
@@ -16,13 +17,13 @@ class Message(msgspec.Struct, frozen=True, gc=False):
     # Sequence in the stream, from 1.
     sequence: int
     subject: str
-    # The envelope in JSON.
+    # The envelope in JSON, as stored.
     payload: bytes
     # When the server stored it, in nanoseconds of Unix time; converted to a date on access only.
     stored_ns: int | None = None
     # The stored headers, if they were requested.
     headers: dict[str, str] | None = None
-    # The decoded event, if it is shared between several readers.
+    # The decoded event, if it is shared between several readers, or was stored sealed.
     opened: Recorded[Event] | None = None
 
     @property
@@ -31,12 +32,16 @@ class Message(msgspec.Struct, frozen=True, gc=False):
         return None if self.stored_ns is None else _EPOCH + timedelta(microseconds=(self.stored_ns + 500) // 1000)
 
     def envelope(self) -> Envelope:
-        """Decodes the envelope; its data stays JSON.
+        """Decodes the envelope; its data stays JSON. Personal data is in it as in the event that was opened.
 
         Raises:
             msgspec.DecodeError: the payload is not an envelope.
         """
-        return envelope.decode(self.payload)
+        stored = envelope.decode(self.payload)
+        if self.opened is None or SEALED_MARK not in self.payload:
+            return stored
+        data = self.opened.data
+        return msgspec.structs.replace(stored, schema=data.SCHEMA, data=msgspec.Raw(msgspec.json.encode(data)))
 
     def open(self) -> Recorded[Event]:
         """Decodes the event, its data upcast to the current schema.

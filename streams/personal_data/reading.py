@@ -12,11 +12,11 @@ from nats.aio.client import Client
 
 from contracts import catalogue, envelope
 from contracts.catalogue import SEALED_MARK
-from contracts.envelope import Envelope, Recorded
+from contracts.envelope import Envelope
 from contracts.events.event import Event
 from contracts.values.personal_data import Sealed
 from streams.message import Message
-from streams.personal_data.fields import PersonalField, changed, sealed_keys
+from streams.personal_data.fields import PersonalField, changed
 from streams.personal_data.unsealer import Unsealer
 
 _UNSEALER = "_vestnik_unsealer"
@@ -56,47 +56,41 @@ async def readable(nc: Client, messages: list[Message], form: PersonalData = Per
     unsealer: Unsealer | None = getattr(nc, _UNSEALER, None)
     if form is PersonalData.PLAIN and unsealer is None:
         return messages
-    opened = [(index, *found) for index in marked if (found := _opened(messages[index])) is not None]
     plain = list(messages)
-    for start in range(0, len(opened), _TOGETHER):
-        part = opened[start : start + _TOGETHER]
-        sealed = [event for _, _, event in part]
+    for start in range(0, len(marked), _TOGETHER):
+        stored = [
+            (index, *parts)
+            for index in marked[start : start + _TOGETHER]
+            if (parts := _stored(messages[index])) is not None
+        ]
+        events = [event for _, _, event in stored]
         if form is PersonalData.EMPTY or unsealer is None:
-            unsealed = [_emptied(event) for event in sealed]
+            unsealed = [changed(event, _nothing) for event in events]
         else:
-            unsealed = await unsealer.unseal_recorded(sealed)
-        for (index, stored, _), plain_event in zip(part, unsealed, strict=True):
-            plain[index] = _in_plain_form(messages[index], stored, plain_event)
-        if start + _TOGETHER < len(opened):
+            unsealed = await unsealer.unseal(events)
+        for (index, stored_envelope, before), after in zip(stored, unsealed, strict=True):
+            if after is not before:
+                plain[index] = _opened(messages[index], stored_envelope, after)
+        if start + _TOGETHER < len(marked):
             await asyncio.sleep(0)
     return plain
 
 
-def _opened(message: Message) -> tuple[Envelope, Recorded[Event]] | None:
-    """The envelope and the event as stored; None if it has nothing sealed, or is not one of our events."""
+def _stored(message: Message) -> tuple[Envelope, Event] | None:
+    """The envelope and the event as it is stored; None if it is not one of our events."""
     try:
         stored = message.envelope()
-        data = catalogue.decode(stored.type, stored.schema, stored.data, may_be_sealed=True)
+        return stored, catalogue.decode(stored.type, stored.schema, stored.data, may_be_sealed=True)
     except (LookupError, msgspec.DecodeError):
         return None
-    if not sealed_keys([data]):
-        return None
-    return stored, envelope.recorded(
-        stored, data, stream=message.stream, sequence=message.sequence, subject=message.subject
-    )
 
 
-def _emptied(event: Recorded[Event]) -> Recorded[Event]:
-    return msgspec.structs.replace(event, data=changed(event.data, _nothing))
+def _opened(message: Message, stored: Envelope, data: Event) -> Message:
+    event = envelope.recorded(stored, data, stream=message.stream, sequence=message.sequence, subject=message.subject)
+    return msgspec.structs.replace(message, opened=event)
 
 
 def _nothing(value: str | Sealed, field: PersonalField, container: msgspec.Struct) -> str | Sealed | None:
     if not isinstance(value, Sealed):
         return value
     return None if field.optional else ""
-
-
-def _in_plain_form(message: Message, stored: Envelope, event: Recorded[Event]) -> Message:
-    data = msgspec.Raw(msgspec.json.encode(event.data))
-    payload = envelope.encode(msgspec.structs.replace(stored, schema=event.data.SCHEMA, data=data))
-    return msgspec.structs.replace(message, payload=payload, opened=event)

@@ -6,6 +6,7 @@ from pathlib import Path
 from typing import Any
 
 import msgspec
+import psycopg
 
 from contracts import subjects
 from contracts.envelope import now
@@ -15,6 +16,7 @@ from contracts.events.session import SessionCreated
 from contracts.events.user import AddressState, EmailRegistrationRequested, EmailVerificationMailRequested
 from contracts.personal_data.key_ids import person_key
 from contracts.values.ids import new_id, pair_id
+from contracts.values.timestamps import rfc3339
 from infra.security.secrets import Secrets
 from services.auth.claim_keys import ClaimKeys
 from tests.e2e.people import Api, Json, Person, assert_problem, eventually, items
@@ -186,6 +188,12 @@ async def test_a_sealed_profile_session_and_address_are_as_plain_ones(api: Api) 
         address = getattr(verified, "address", None)
         assert isinstance(address, AddressState)
         assert address.email == account["email"]
+    # What was made of the sealed events one by one is what a rebuild makes, and what a read model of the past shows.
+    await command(api, "verify")
+    await command(api, "rebuild", "sessions", "--as-of", rfc3339(now()), "--into", "sealed_past")
+    with psycopg.connect(api.system.database_url(), autocommit=True) as database:
+        query = "SELECT device FROM sealed_past.sessions WHERE session_id = %s"
+        assert database.execute(query, (session_id,)).fetchall() == [("a sealed phone",)]
 
 
 @one_replica
