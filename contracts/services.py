@@ -194,6 +194,7 @@ _SERVICES = (
             "ListMaintenance": _FOR_USER,
             "StartMaintenance": _FOR_USER,
             "CancelMaintenance": _FOR_USER,
+            "ControlProjection": _FOR_USER,
             "ListAnomalies": _FOR_USER,
             "ListReports": _FOR_USER,
             "GetReport": _FOR_USER,

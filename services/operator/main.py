@@ -20,6 +20,7 @@ from services.operator.actions.recorder import Recorder
 from services.operator.anomalies.metrics import watch_anomalies
 from services.operator.anomalies.queries import AnomalyQueries
 from services.operator.anomalies.rules import Thresholds
+from services.operator.controls import Controls
 from services.operator.dead_letters.actions import PATIENCE, DeadLetters
 from services.operator.handlers.anomalies import AnomalyHandlers
 from services.operator.handlers.dead_letters import DeadLetterHandlers
@@ -73,7 +74,7 @@ async def main(settings: Settings) -> None:
             dead_letters=DeadLetterHandlers(DeadLetters(process.nats, log, schemas), recorder),
             reports=ReportHandlers(Reports(process.client("contact")), recorder),
             anomalies=AnomalyHandlers(anomalies, recorder),
-            maintenance=MaintenanceHandlers(maintenance, recorder),
+            maintenance=MaintenanceHandlers(maintenance, Controls(process.nats, log, schemas), recorder),
             operator_actions=OperatorActionHandlers(process.nats, recorder),
         )
         process.spawn(runners.watch(), "projections")

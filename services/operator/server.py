@@ -5,6 +5,7 @@ Every method first checks the caller; the handlers (services/operator/handlers) 
 
 from contracts.rpc.vestnik.operator.v1 import (
     CancelMaintenanceRequest,
+    ControlProjectionRequest,
     DiscardDeadLetterRequest,
     Document,
     EndSessionRequest,
@@ -110,6 +111,9 @@ class OperatorServer(OperatorServiceBase):
 
     async def cancel_maintenance(self, message: CancelMaintenanceRequest) -> Document:
         return await self._maintenance.cancel(message, self._operator(message.user_id))
+
+    async def control_projection(self, message: ControlProjectionRequest) -> Document:
+        return await self._maintenance.control(message, self._operator(message.user_id))
 
     async def list_anomalies(self, message: ListAnomaliesRequest) -> Document:
         return await self._anomalies.list(message, self._operator(message.user_id))

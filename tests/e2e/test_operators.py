@@ -6,9 +6,11 @@ import io
 import json
 import os
 import signal
+from collections.abc import Awaitable
 from datetime import datetime
 from pathlib import Path
 
+import httpx
 import psycopg
 import pytest
 
@@ -84,6 +86,7 @@ async def test_only_operators_get_answers(api: Api) -> None:
         ("dead-letters/discard", {**letter, "reason": "a test"}),
         ("maintenance", {"kind": "verify", "projection": "friends"}),
         ("maintenance/cancel", {"id": "1"}),
+        ("projections", {"projection": "friends", "control": "pause", "reason": "a test"}),
         ("reports/settle", {"id": "01890a5d-ac96-774b-bcce-b302099a8057", "outcome": "upheld"}),
     ):
         url = f"/v1/ops/{path}"
@@ -455,6 +458,60 @@ async def test_a_read_model_is_verified_and_rebuilt_as_by_the_command_line(fresh
     assert_problem(await person.ask("POST", f"{url}/cancel", json={"id": started.json()["id"]}), 404, "not_found")
     assert_problem(await person.ask("POST", url, json={"kind": "verify", "projection": "nobody"}), 404, "not_found")
     assert_problem(await person.ask("POST", url, json={"kind": "drop", "projection": "users"}), 422, "invalid")
+    await assert_controlled(person)
+
+
+async def assert_controlled(person: Person) -> None:
+    """An operator pauses, resumes and resets a read model, each with a reason."""
+
+    def ask(control: str, projection: str = "friends", reason: str = "A test.") -> Awaitable[httpx.Response]:
+        body = {"projection": projection, "control": control, "reason": reason}
+        return person.ask("POST", "/v1/ops/projections", json=body)
+
+    async def state() -> Json:
+        found: list[Json] = [one for one in (await asked(person, "status"))["projections"] if one["name"] == "friends"]
+        return found[0]
+
+    async def is_paused() -> bool:
+        return (await state())["pause"] is not None
+
+    async def is_not_paused() -> bool:
+        return not await is_paused()
+
+    assert_problem(await ask("pause", reason=" "), 422, "invalid")
+    assert_problem(await ask("drop"), 422, "invalid")
+    assert_problem(await ask("pause", projection="nobody"), 404, "not_found")
+    assert_problem(await ask("resume"), 422, "invalid")
+    assert_problem(await ask("skip"), 422, "invalid")
+    paused = await ask("pause")
+    assert paused.status_code == 200, paused.text
+    assert paused.json()["position"]["CONTACT"] > 0
+    # A status is collected for all who ask within the same seconds.
+    await eventually(is_paused, "the pause to be shown", every=0.2)
+    shown = await state()
+    assert (shown["state"], shown["pause"]["reason"], shown["pause"]["paused_by"]) == (
+        "paused",
+        "A test.",
+        person.username,
+    )
+    again = await ask("pause")
+    assert_problem(again, 422, "invalid")
+    assert "is paused already" in again.json()["detail"]
+    assert (await ask("resume")).status_code == 200
+    await eventually(is_not_paused, "the end of the pause to be shown", every=0.2)
+    reset = (await ask("reset")).json()
+    assert (reset["control"], reset["position"]) == ("reset", paused.json()["position"])
+    assert reset["build"] > reset["replaced"]
+
+    async def filled() -> bool:
+        return bool((await state())["position"] == paused.json()["position"])
+
+    await eventually(filled, "the events to be applied again", within=120)
+    acts = (await asked(person, "operators?only=acts&action=read_model.pause"))["items"]
+    assert [(act["target"], act["reason"], act["outcome"]) for act in acts] == [
+        ("friends", "A test.", "failed"),
+        ("friends", "A test.", "done"),
+    ]
 
 
 async def test_a_dead_letter_is_seen_tried_again_and_given_up(own_api: Api) -> None:

@@ -61,7 +61,10 @@ class DeadLetters:
             return [of_discard(discard) for discard in await queries.discarded(self._nc, _ALL)][: limit + 1]
         letters: list[Letter] = []
         for database_url in (await self._schemas.get()).urls():
-            async with _database(database_url) as conn, aclosing(queries.list_dead_letters(conn, _ALL)) as source:
+            async with (
+                operator_database(database_url) as conn,
+                aclosing(queries.list_dead_letters(conn, _ALL)) as source,
+            ):
                 async for letter in source:
                     if len(letters) > limit:
                         return letters
@@ -157,14 +160,14 @@ class DeadLetters:
     @asynccontextmanager
     async def _connection_for(self, projection: type[Projection]) -> AsyncIterator[Connection]:
         """A connection for the projection's service, with its discards caught up from the stream."""
-        async with _database((await self._schemas.get()).url(projection.run_by())) as conn:
+        async with operator_database((await self._schemas.get()).url(projection.run_by())) as conn:
             await discards.catch_up(conn, self._nc, projection.name)
             yield conn
 
 
 @asynccontextmanager
-async def _database(database_url: str) -> AsyncIterator[Connection]:
-    """A connection of its own: a retry or discard holds locks on it, which are released with it."""
+async def operator_database(database_url: str) -> AsyncIterator[Connection]:
+    """A connection of its own: an act or discard holds locks on it, which are released with it."""
     conn = await connect(database_url, "operator dead-letters")
     try:
         await ensure_schema(conn)

@@ -1,16 +1,23 @@
-"""Verifications and rebuilds: started and cancelled by operators."""
+"""Verifications and rebuilds, started and cancelled by operators, and the controls of what services apply."""
 
 from typing import Annotated
 
 import msgspec
 from msgspec import Meta
 
-from contracts.errors import NotFound
-from contracts.rpc.vestnik.operator.v1 import CancelMaintenanceRequest, Document, StartMaintenanceRequest
+from contracts.errors import Invalid, NotFound
+from contracts.rpc.vestnik.operator.v1 import (
+    CancelMaintenanceRequest,
+    ControlProjectionRequest,
+    Document,
+    StartMaintenanceRequest,
+)
 from contracts.values.validation import validated
-from projections.registry import UnknownProjection
+from infra.operator_errors import OperatorError
+from projections.registry import UnknownProjection, choose
 from services.operator.actions.domain import Actor
 from services.operator.actions.recorder import Recorder
+from services.operator.controls import Control, Controls
 from services.operator.handlers.documents import document
 from services.operator.maintenance import Kind, Maintenance
 
@@ -20,9 +27,16 @@ class _Maintenance(msgspec.Struct, frozen=True):
     projection: Annotated[str, Meta(min_length=1, max_length=64)]
 
 
+class _Controlling(msgspec.Struct, frozen=True):
+    projection: Annotated[str, Meta(min_length=1, max_length=64)]
+    control: Control
+    reason: Annotated[str, Meta(min_length=1, max_length=1000, pattern=r"^[^\x00]*\Z")]
+
+
 class MaintenanceHandlers:
-    def __init__(self, maintenance: Maintenance, recorder: Recorder) -> None:
+    def __init__(self, maintenance: Maintenance, controls: Controls, recorder: Recorder) -> None:
         self._maintenance = maintenance
+        self._controls = controls
         self._recorder = recorder
 
     async def list(self) -> Document:
@@ -40,3 +54,18 @@ class MaintenanceHandlers:
         details = {"kind": running.kind, "projection": running.projection}
         async with self._recorder.acting(actor, "maintenance.cancel", target=running.id, details=details):
             return document(self._maintenance.cancel(message.id))
+
+    async def control(self, message: ControlProjectionRequest, actor: Actor) -> Document:
+        reason = " ".join(message.reason.split())
+        asked = {"projection": message.projection, "control": message.control, "reason": reason}
+        request = validated(_Controlling, asked)
+        try:
+            (projection,) = choose((request.projection,))
+        except UnknownProjection as error:
+            raise NotFound(str(error)) from error
+        action = f"read_model.{request.control}"
+        async with self._recorder.acting(actor, action, target=projection.name, reason=request.reason) as act:
+            try:
+                return document(await self._controls.run(request.control, projection, request.reason, act))
+            except OperatorError as failure:
+                raise Invalid(str(failure)) from failure

@@ -56,6 +56,9 @@ class DeadLetter(msgspec.Struct, frozen=True, kw_only=True):
     waiting: Annotated[int | None, Meta(description="Number of events that wait for it.")]
     behind: Annotated[str | None, Meta(description="The id of the dead letter that it waits for.")]
     discard: Discarding | None
+    row: Annotated[
+        str | None, Meta(description="The table and key of the row that waits, if it is folded into one.")
+    ] = None
 
 
 class DeadLetterAndEvent(DeadLetter, frozen=True, kw_only=True):

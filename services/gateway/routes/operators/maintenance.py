@@ -1,4 +1,4 @@
-"""Routes of verifications and rebuilds."""
+"""Routes of verifications and rebuilds, and of the controls of read models."""
 
 from typing import Annotated, Literal
 
@@ -6,7 +6,12 @@ import msgspec
 from msgspec import Meta
 
 from contracts.errors import MaintenanceUnderWay
-from contracts.rpc.vestnik.operator.v1 import CancelMaintenanceRequest, ListMaintenanceRequest, StartMaintenanceRequest
+from contracts.rpc.vestnik.operator.v1 import (
+    CancelMaintenanceRequest,
+    ControlProjectionRequest,
+    ListMaintenanceRequest,
+    StartMaintenanceRequest,
+)
 from services.gateway.http.endpoint import AnyEndpoint, NoBody, NoQuery, Request, Response
 from services.gateway.routes.operators.operator_route import Time, operator_client, operator_route, reply
 
@@ -79,6 +84,25 @@ class Cancelling(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     id: Annotated[str, Meta(min_length=1, max_length=64)]
 
 
+class Controlling(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    projection: Annotated[str, Meta(min_length=1, max_length=64, description="The read model.")]
+    control: Annotated[
+        Literal["pause", "resume", "skip", "reset"],
+        Meta(description="`skip` passes over the event that a failed one stops at."),
+    ]
+    reason: Annotated[str, Meta(min_length=1, max_length=1000, description="The reason; recorded permanently.")]
+
+
+class Controlled(msgspec.Struct, frozen=True, kw_only=True):
+    projection: str
+    version: int
+    control: str
+    position: Annotated[dict[str, int], Meta(description="Where it is paused, or was before a reset.")]
+    build: Annotated[int | None, Meta(description="Of a reset: the empty build.")]
+    replaced: Annotated[int | None, Meta(description="Of a reset: the build that is kept.")]
+    event: Annotated[str | None, Meta(description="The skipped event, such as `MESSAGING 17`.")]
+
+
 async def maintenance(incoming: Request[NoQuery, NoBody]) -> Response:
     operator = operator_client(incoming)
     request = ListMaintenanceRequest(user_id=incoming.caller.user_id)
@@ -95,6 +119,14 @@ async def cancel(incoming: Request[NoQuery, Cancelling]) -> Response:
     operator = operator_client(incoming)
     request = CancelMaintenanceRequest(user_id=incoming.caller.user_id, id=incoming.body.id)
     return reply(await operator.command(operator.stub.cancel_maintenance, request, repeatable=True), MaintenanceJob)
+
+
+async def control(incoming: Request[NoQuery, Controlling]) -> Response:
+    operator, body = operator_client(incoming), incoming.body
+    request = ControlProjectionRequest(
+        user_id=incoming.caller.user_id, projection=body.projection, control=body.control, reason=body.reason
+    )
+    return reply(await operator.command(operator.stub.control_projection, request, repeatable=False), Controlled)
 
 
 ROUTES: tuple[AnyEndpoint, ...] = (
@@ -128,5 +160,16 @@ ROUTES: tuple[AnyEndpoint, ...] = (
         Cancelling,
         MaintenanceJob,
         "It ends shortly after. The next rebuild resumes a cancelled one.",
+    ),
+    operator_route(
+        "POST",
+        "projections",
+        "What was done",
+        control,
+        NoQuery,
+        Controlling,
+        Controlled,
+        "Pauses, resumes or resets a read model, or skips the event that it stops at, as `vestnik projections` does. "
+        "Recorded with the reason and the operator's name.",
     ),
 )

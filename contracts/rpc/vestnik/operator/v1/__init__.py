@@ -5,6 +5,7 @@
 
 __all__ = (
     "CancelMaintenanceRequest",
+    "ControlProjectionRequest",
     "DiscardDeadLetterRequest",
     "Document",
     "EndSessionRequest",
@@ -65,6 +66,35 @@ class CancelMaintenanceRequest(betterproto2.Message):
 
 default_message_pool.register_message(
     "vestnik.operator.v1", "CancelMaintenanceRequest", CancelMaintenanceRequest
+)
+
+
+@dataclass(eq=False, repr=False)
+class ControlProjectionRequest(betterproto2.Message):
+    @betterproto2.staticproperty
+    @staticmethod
+    def DESCRIPTOR() -> Descriptor:
+        return VESTNIK_OPERATOR_V1_OPERATOR_PROTO_DESCRIPTOR.message_types_by_name[
+            "ControlProjectionRequest"
+        ]
+
+    user_id: "str" = betterproto2.field(1, betterproto2.TYPE_STRING)
+
+    projection: "str" = betterproto2.field(2, betterproto2.TYPE_STRING)
+
+    control: "str" = betterproto2.field(3, betterproto2.TYPE_STRING)
+    """
+    `pause`, `resume`, `skip` (the event that it stops at) or `reset`.
+    """
+
+    reason: "str" = betterproto2.field(4, betterproto2.TYPE_STRING)
+    """
+    The reason; recorded permanently.
+    """
+
+
+default_message_pool.register_message(
+    "vestnik.operator.v1", "ControlProjectionRequest", ControlProjectionRequest
 )
 
 
@@ -929,6 +959,27 @@ class OperatorServiceStub(betterproto2_grpclib.ServiceStub):
             metadata=metadata,
         )
 
+    async def control_projection(
+        self,
+        message: "ControlProjectionRequest",
+        *,
+        timeout: "float | None" = None,
+        deadline: "Deadline | None" = None,
+        metadata: "MetadataLike | None" = None,
+    ) -> "Document":
+        """
+        Pauses, resumes or resets a read model, or skips the event that it stops at.
+        """
+
+        return await self._unary_unary(
+            "/vestnik.operator.v1.OperatorService/ControlProjection",
+            message,
+            Document,
+            timeout=timeout,
+            deadline=deadline,
+            metadata=metadata,
+        )
+
     async def list_anomalies(
         self,
         message: "ListAnomaliesRequest",
@@ -1027,7 +1078,7 @@ class OperatorServiceStub(betterproto2_grpclib.ServiceStub):
 
 
 VESTNIK_OPERATOR_V1_OPERATOR_PROTO_DESCRIPTOR = default_google_proto_descriptor_pool.AddSerializedFile(
-    b'\n"vestnik/operator/v1/operator.proto\x12\x13vestnik.operator.v1"\x1e\n\x08Document\x12\x12\n\x04json\x18\x01 \x01(\x0cR\x04json"+\n\x10GetStatusRequest\x12\x17\n\x07user_id\x18\x01 \x01(\tR\x06userId"\xeb\x01\n\x11ListEventsRequest\x12\x17\n\x07user_id\x18\x01 \x01(\tR\x06userId\x12\x16\n\x06stream\x18\x02 \x01(\tR\x06stream\x12\x12\n\x04type\x18\x03 \x01(\tR\x04type\x12!\n\x0caggregate_id\x18\x04 \x01(\tR\x0baggregateId\x12\x14\n\x05limit\x18\x05 \x01(\rR\x05limit\x12\x16\n\x06before\x18\x06 \x01(\tR\x06before\x12\x14\n\x05after\x18\x07 \x01(\tR\x05after\x12\x14\n\x05since\x18\x08 \x01(\tR\x05since\x12\x14\n\x05until\x18\t \x01(\tR\x05until"\xc4\x02\n\x18ListSessionEventsRequest\x12\x17\n\x07user_id\x18\x01 \x01(\tR\x06userId\x12\x12\n\x04user\x18\x02 \x01(\tR\x04user\x12\x14\n\x05since\x18\x03 \x01(\tR\x05since\x12\x14\n\x05until\x18\x04 \x01(\tR\x05until\x12\x1c\n\trefreshes\x18\x05 \x01(\x08R\trefreshes\x12\x14\n\x05limit\x18\x06 \x01(\rR\x05limit\x12\x16\n\x06before\x18\x07 \x01(\tR\x06before\x12\x1a\n\x08failures\x18\x08 \x01(\x08R\x08failures\x12\x18\n\x07address\x18\t \x01(\tR\x07address\x12\x16\n\x06device\x18\n \x01(\tR\x06device\x12\x16\n\x06reason\x18\x0b \x01(\tR\x06reason\x12\x1d\n\nsession_id\x18\x0c \x01(\tR\tsessionId"c\n\x11EndSessionRequest\x12\x17\n\x07user_id\x18\x01 \x01(\tR\x06userId\x12\x1d\n\nsession_id\x18\x02 \x01(\tR\tsessionId\x12\x16\n\x06reason\x18\x03 \x01(\tR\x06reason"?\n\x10GetPersonRequest\x12\x17\n\x07user_id\x18\x01 \x01(\tR\x06userId\x12\x12\n\x04user\x18\x02 \x01(\tR\x04user"p\n\x11TraceEventRequest\x12\x17\n\x07user_id\x18\x01 \x01(\tR\x06userId\x12\x0e\n\x02id\x18\x02 \x01(\tR\x02id\x12\x16\n\x06stream\x18\x03 \x01(\tR\x06stream\x12\x1a\n\x08sequence\x18\x04 \x01(\x04R\x08sequence"\xa5\x01\n\x13GetAggregateRequest\x12\x17\n\x07user_id\x18\x01 \x01(\tR\x06userId\x12\x12\n\x04kind\x18\x02 \x01(\tR\x04kind\x12!\n\x0caggregate_id\x18\x03 \x01(\tR\x0baggregateId\x12\x18\n\x07version\x18\x04 \x01(\x04R\x07version\x12\x0e\n\x02at\x18\x05 \x01(\tR\x02at\x12\x14\n\x05limit\x18\x06 \x01(\rR\x05limit"e\n\x16ListDeadLettersRequest\x12\x17\n\x07user_id\x18\x01 \x01(\tR\x06userId\x12\x1c\n\tdiscarded\x18\x02 \x01(\x08R\tdiscarded\x12\x14\n\x05limit\x18\x03 \x01(\rR\x05limit"?\n\x14GetDeadLetterRequest\x12\x17\n\x07user_id\x18\x01 \x01(\tR\x06userId\x12\x0e\n\x02id\x18\x02 \x01(\tR\x02id"A\n\x16RetryDeadLetterRequest\x12\x17\n\x07user_id\x18\x01 \x01(\tR\x06userId\x12\x0e\n\x02id\x18\x02 \x01(\tR\x02id"[\n\x18DiscardDeadLetterRequest\x12\x17\n\x07user_id\x18\x01 \x01(\tR\x06userId\x12\x0e\n\x02id\x18\x02 \x01(\tR\x02id\x12\x16\n\x06reason\x18\x03 \x01(\tR\x06reason">\n\x0fGetRatesRequest\x12\x17\n\x07user_id\x18\x01 \x01(\tR\x06userId\x12\x12\n\x04span\x18\x02 \x01(\tR\x04span"1\n\x16ListMaintenanceRequest\x12\x17\n\x07user_id\x18\x01 \x01(\tR\x06userId"f\n\x17StartMaintenanceRequest\x12\x17\n\x07user_id\x18\x01 \x01(\tR\x06userId\x12\x12\n\x04kind\x18\x02 \x01(\tR\x04kind\x12\x1e\n\nprojection\x18\x03 \x01(\tR\nprojection"C\n\x18CancelMaintenanceRequest\x12\x17\n\x07user_id\x18\x01 \x01(\tR\x06userId\x12\x0e\n\x02id\x18\x02 \x01(\tR\x02id"\x9d\x01\n\x14ListAnomaliesRequest\x12\x17\n\x07user_id\x18\x01 \x01(\tR\x06userId\x12\x12\n\x04rule\x18\x02 \x01(\tR\x04rule\x12\x14\n\x05since\x18\x03 \x01(\tR\x05since\x12\x14\n\x05until\x18\x04 \x01(\tR\x05until\x12\x14\n\x05limit\x18\x05 \x01(\rR\x05limit\x12\x16\n\x06before\x18\x06 \x01(\tR\x06before"u\n\x12ListReportsRequest\x12\x17\n\x07user_id\x18\x01 \x01(\tR\x06userId\x12\x18\n\x07settled\x18\x02 \x01(\x08R\x07settled\x12\x14\n\x05limit\x18\x03 \x01(\rR\x05limit\x12\x16\n\x06before\x18\x04 \x01(\tR\x06before";\n\x10GetReportRequest\x12\x17\n\x07user_id\x18\x01 \x01(\tR\x06userId\x12\x0e\n\x02id\x18\x02 \x01(\tR\x02id"l\n\x13SettleReportRequest\x12\x17\n\x07user_id\x18\x01 \x01(\tR\x06userId\x12\x0e\n\x02id\x18\x02 \x01(\tR\x02id\x12\x18\n\x07outcome\x18\x03 \x01(\tR\x07outcome\x12\x12\n\x04note\x18\x04 \x01(\tR\x04note"\xd7\x01\n\x1aListOperatorActionsRequest\x12\x17\n\x07user_id\x18\x01 \x01(\tR\x06userId\x12\x1a\n\x08operator\x18\x02 \x01(\tR\x08operator\x12\x16\n\x06action\x18\x03 \x01(\tR\x06action\x12\x12\n\x04only\x18\x04 \x01(\tR\x04only\x12\x14\n\x05since\x18\x05 \x01(\tR\x05since\x12\x14\n\x05until\x18\x06 \x01(\tR\x05until\x12\x14\n\x05limit\x18\x07 \x01(\rR\x05limit\x12\x16\n\x06before\x18\x08 \x01(\tR\x06before2\xa7\x0e\n\x0fOperatorService\x12Q\n\tGetStatus\x12%.vestnik.operator.v1.GetStatusRequest\x1a\x1d.vestnik.operator.v1.Document\x12O\n\x08GetRates\x12$.vestnik.operator.v1.GetRatesRequest\x1a\x1d.vestnik.operator.v1.Document\x12S\n\nListEvents\x12&.vestnik.operator.v1.ListEventsRequest\x1a\x1d.vestnik.operator.v1.Document\x12a\n\x11ListSessionEvents\x12-.vestnik.operator.v1.ListSessionEventsRequest\x1a\x1d.vestnik.operator.v1.Document\x12S\n\nEndSession\x12&.vestnik.operator.v1.EndSessionRequest\x1a\x1d.vestnik.operator.v1.Document\x12Q\n\tGetPerson\x12%.vestnik.operator.v1.GetPersonRequest\x1a\x1d.vestnik.operator.v1.Document\x12S\n\nTraceEvent\x12&.vestnik.operator.v1.TraceEventRequest\x1a\x1d.vestnik.operator.v1.Document\x12W\n\x0cGetAggregate\x12(.vestnik.operator.v1.GetAggregateRequest\x1a\x1d.vestnik.operator.v1.Document\x12]\n\x0fListDeadLetters\x12+.vestnik.operator.v1.ListDeadLettersRequest\x1a\x1d.vestnik.operator.v1.Document\x12Y\n\rGetDeadLetter\x12).vestnik.operator.v1.GetDeadLetterRequest\x1a\x1d.vestnik.operator.v1.Document\x12]\n\x0fRetryDeadLetter\x12+.vestnik.operator.v1.RetryDeadLetterRequest\x1a\x1d.vestnik.operator.v1.Document\x12a\n\x11DiscardDeadLetter\x12-.vestnik.operator.v1.DiscardDeadLetterRequest\x1a\x1d.vestnik.operator.v1.Document\x12]\n\x0fListMaintenance\x12+.vestnik.operator.v1.ListMaintenanceRequest\x1a\x1d.vestnik.operator.v1.Document\x12_\n\x10StartMaintenance\x12,.vestnik.operator.v1.StartMaintenanceRequest\x1a\x1d.vestnik.operator.v1.Document\x12a\n\x11CancelMaintenance\x12-.vestnik.operator.v1.CancelMaintenanceRequest\x1a\x1d.vestnik.operator.v1.Document\x12Y\n\rListAnomalies\x12).vestnik.operator.v1.ListAnomaliesRequest\x1a\x1d.vestnik.operator.v1.Document\x12U\n\x0bListReports\x12\'.vestnik.operator.v1.ListReportsRequest\x1a\x1d.vestnik.operator.v1.Document\x12Q\n\tGetReport\x12%.vestnik.operator.v1.GetReportRequest\x1a\x1d.vestnik.operator.v1.Document\x12W\n\x0cSettleReport\x12(.vestnik.operator.v1.SettleReportRequest\x1a\x1d.vestnik.operator.v1.Document\x12e\n\x13ListOperatorActions\x12/.vestnik.operator.v1.ListOperatorActionsRequest\x1a\x1d.vestnik.operator.v1.Documentb\x06proto3'
+    b'\n"vestnik/operator/v1/operator.proto\x12\x13vestnik.operator.v1"\x1e\n\x08Document\x12\x12\n\x04json\x18\x01 \x01(\x0cR\x04json"+\n\x10GetStatusRequest\x12\x17\n\x07user_id\x18\x01 \x01(\tR\x06userId"\xeb\x01\n\x11ListEventsRequest\x12\x17\n\x07user_id\x18\x01 \x01(\tR\x06userId\x12\x16\n\x06stream\x18\x02 \x01(\tR\x06stream\x12\x12\n\x04type\x18\x03 \x01(\tR\x04type\x12!\n\x0caggregate_id\x18\x04 \x01(\tR\x0baggregateId\x12\x14\n\x05limit\x18\x05 \x01(\rR\x05limit\x12\x16\n\x06before\x18\x06 \x01(\tR\x06before\x12\x14\n\x05after\x18\x07 \x01(\tR\x05after\x12\x14\n\x05since\x18\x08 \x01(\tR\x05since\x12\x14\n\x05until\x18\t \x01(\tR\x05until"\xc4\x02\n\x18ListSessionEventsRequest\x12\x17\n\x07user_id\x18\x01 \x01(\tR\x06userId\x12\x12\n\x04user\x18\x02 \x01(\tR\x04user\x12\x14\n\x05since\x18\x03 \x01(\tR\x05since\x12\x14\n\x05until\x18\x04 \x01(\tR\x05until\x12\x1c\n\trefreshes\x18\x05 \x01(\x08R\trefreshes\x12\x14\n\x05limit\x18\x06 \x01(\rR\x05limit\x12\x16\n\x06before\x18\x07 \x01(\tR\x06before\x12\x1a\n\x08failures\x18\x08 \x01(\x08R\x08failures\x12\x18\n\x07address\x18\t \x01(\tR\x07address\x12\x16\n\x06device\x18\n \x01(\tR\x06device\x12\x16\n\x06reason\x18\x0b \x01(\tR\x06reason\x12\x1d\n\nsession_id\x18\x0c \x01(\tR\tsessionId"c\n\x11EndSessionRequest\x12\x17\n\x07user_id\x18\x01 \x01(\tR\x06userId\x12\x1d\n\nsession_id\x18\x02 \x01(\tR\tsessionId\x12\x16\n\x06reason\x18\x03 \x01(\tR\x06reason"?\n\x10GetPersonRequest\x12\x17\n\x07user_id\x18\x01 \x01(\tR\x06userId\x12\x12\n\x04user\x18\x02 \x01(\tR\x04user"p\n\x11TraceEventRequest\x12\x17\n\x07user_id\x18\x01 \x01(\tR\x06userId\x12\x0e\n\x02id\x18\x02 \x01(\tR\x02id\x12\x16\n\x06stream\x18\x03 \x01(\tR\x06stream\x12\x1a\n\x08sequence\x18\x04 \x01(\x04R\x08sequence"\xa5\x01\n\x13GetAggregateRequest\x12\x17\n\x07user_id\x18\x01 \x01(\tR\x06userId\x12\x12\n\x04kind\x18\x02 \x01(\tR\x04kind\x12!\n\x0caggregate_id\x18\x03 \x01(\tR\x0baggregateId\x12\x18\n\x07version\x18\x04 \x01(\x04R\x07version\x12\x0e\n\x02at\x18\x05 \x01(\tR\x02at\x12\x14\n\x05limit\x18\x06 \x01(\rR\x05limit"e\n\x16ListDeadLettersRequest\x12\x17\n\x07user_id\x18\x01 \x01(\tR\x06userId\x12\x1c\n\tdiscarded\x18\x02 \x01(\x08R\tdiscarded\x12\x14\n\x05limit\x18\x03 \x01(\rR\x05limit"?\n\x14GetDeadLetterRequest\x12\x17\n\x07user_id\x18\x01 \x01(\tR\x06userId\x12\x0e\n\x02id\x18\x02 \x01(\tR\x02id"A\n\x16RetryDeadLetterRequest\x12\x17\n\x07user_id\x18\x01 \x01(\tR\x06userId\x12\x0e\n\x02id\x18\x02 \x01(\tR\x02id"[\n\x18DiscardDeadLetterRequest\x12\x17\n\x07user_id\x18\x01 \x01(\tR\x06userId\x12\x0e\n\x02id\x18\x02 \x01(\tR\x02id\x12\x16\n\x06reason\x18\x03 \x01(\tR\x06reason">\n\x0fGetRatesRequest\x12\x17\n\x07user_id\x18\x01 \x01(\tR\x06userId\x12\x12\n\x04span\x18\x02 \x01(\tR\x04span"1\n\x16ListMaintenanceRequest\x12\x17\n\x07user_id\x18\x01 \x01(\tR\x06userId"f\n\x17StartMaintenanceRequest\x12\x17\n\x07user_id\x18\x01 \x01(\tR\x06userId\x12\x12\n\x04kind\x18\x02 \x01(\tR\x04kind\x12\x1e\n\nprojection\x18\x03 \x01(\tR\nprojection"C\n\x18CancelMaintenanceRequest\x12\x17\n\x07user_id\x18\x01 \x01(\tR\x06userId\x12\x0e\n\x02id\x18\x02 \x01(\tR\x02id"\x85\x01\n\x18ControlProjectionRequest\x12\x17\n\x07user_id\x18\x01 \x01(\tR\x06userId\x12\x1e\n\nprojection\x18\x02 \x01(\tR\nprojection\x12\x18\n\x07control\x18\x03 \x01(\tR\x07control\x12\x16\n\x06reason\x18\x04 \x01(\tR\x06reason"\x9d\x01\n\x14ListAnomaliesRequest\x12\x17\n\x07user_id\x18\x01 \x01(\tR\x06userId\x12\x12\n\x04rule\x18\x02 \x01(\tR\x04rule\x12\x14\n\x05since\x18\x03 \x01(\tR\x05since\x12\x14\n\x05until\x18\x04 \x01(\tR\x05until\x12\x14\n\x05limit\x18\x05 \x01(\rR\x05limit\x12\x16\n\x06before\x18\x06 \x01(\tR\x06before"u\n\x12ListReportsRequest\x12\x17\n\x07user_id\x18\x01 \x01(\tR\x06userId\x12\x18\n\x07settled\x18\x02 \x01(\x08R\x07settled\x12\x14\n\x05limit\x18\x03 \x01(\rR\x05limit\x12\x16\n\x06before\x18\x04 \x01(\tR\x06before";\n\x10GetReportRequest\x12\x17\n\x07user_id\x18\x01 \x01(\tR\x06userId\x12\x0e\n\x02id\x18\x02 \x01(\tR\x02id"l\n\x13SettleReportRequest\x12\x17\n\x07user_id\x18\x01 \x01(\tR\x06userId\x12\x0e\n\x02id\x18\x02 \x01(\tR\x02id\x12\x18\n\x07outcome\x18\x03 \x01(\tR\x07outcome\x12\x12\n\x04note\x18\x04 \x01(\tR\x04note"\xd7\x01\n\x1aListOperatorActionsRequest\x12\x17\n\x07user_id\x18\x01 \x01(\tR\x06userId\x12\x1a\n\x08operator\x18\x02 \x01(\tR\x08operator\x12\x16\n\x06action\x18\x03 \x01(\tR\x06action\x12\x12\n\x04only\x18\x04 \x01(\tR\x04only\x12\x14\n\x05since\x18\x05 \x01(\tR\x05since\x12\x14\n\x05until\x18\x06 \x01(\tR\x05until\x12\x14\n\x05limit\x18\x07 \x01(\rR\x05limit\x12\x16\n\x06before\x18\x08 \x01(\tR\x06before2\x8a\x0f\n\x0fOperatorService\x12Q\n\tGetStatus\x12%.vestnik.operator.v1.GetStatusRequest\x1a\x1d.vestnik.operator.v1.Document\x12O\n\x08GetRates\x12$.vestnik.operator.v1.GetRatesRequest\x1a\x1d.vestnik.operator.v1.Document\x12S\n\nListEvents\x12&.vestnik.operator.v1.ListEventsRequest\x1a\x1d.vestnik.operator.v1.Document\x12a\n\x11ListSessionEvents\x12-.vestnik.operator.v1.ListSessionEventsRequest\x1a\x1d.vestnik.operator.v1.Document\x12S\n\nEndSession\x12&.vestnik.operator.v1.EndSessionRequest\x1a\x1d.vestnik.operator.v1.Document\x12Q\n\tGetPerson\x12%.vestnik.operator.v1.GetPersonRequest\x1a\x1d.vestnik.operator.v1.Document\x12S\n\nTraceEvent\x12&.vestnik.operator.v1.TraceEventRequest\x1a\x1d.vestnik.operator.v1.Document\x12W\n\x0cGetAggregate\x12(.vestnik.operator.v1.GetAggregateRequest\x1a\x1d.vestnik.operator.v1.Document\x12]\n\x0fListDeadLetters\x12+.vestnik.operator.v1.ListDeadLettersRequest\x1a\x1d.vestnik.operator.v1.Document\x12Y\n\rGetDeadLetter\x12).vestnik.operator.v1.GetDeadLetterRequest\x1a\x1d.vestnik.operator.v1.Document\x12]\n\x0fRetryDeadLetter\x12+.vestnik.operator.v1.RetryDeadLetterRequest\x1a\x1d.vestnik.operator.v1.Document\x12a\n\x11DiscardDeadLetter\x12-.vestnik.operator.v1.DiscardDeadLetterRequest\x1a\x1d.vestnik.operator.v1.Document\x12]\n\x0fListMaintenance\x12+.vestnik.operator.v1.ListMaintenanceRequest\x1a\x1d.vestnik.operator.v1.Document\x12_\n\x10StartMaintenance\x12,.vestnik.operator.v1.StartMaintenanceRequest\x1a\x1d.vestnik.operator.v1.Document\x12a\n\x11CancelMaintenance\x12-.vestnik.operator.v1.CancelMaintenanceRequest\x1a\x1d.vestnik.operator.v1.Document\x12a\n\x11ControlProjection\x12-.vestnik.operator.v1.ControlProjectionRequest\x1a\x1d.vestnik.operator.v1.Document\x12Y\n\rListAnomalies\x12).vestnik.operator.v1.ListAnomaliesRequest\x1a\x1d.vestnik.operator.v1.Document\x12U\n\x0bListReports\x12\'.vestnik.operator.v1.ListReportsRequest\x1a\x1d.vestnik.operator.v1.Document\x12Q\n\tGetReport\x12%.vestnik.operator.v1.GetReportRequest\x1a\x1d.vestnik.operator.v1.Document\x12W\n\x0cSettleReport\x12(.vestnik.operator.v1.SettleReportRequest\x1a\x1d.vestnik.operator.v1.Document\x12e\n\x13ListOperatorActions\x12/.vestnik.operator.v1.ListOperatorActionsRequest\x1a\x1d.vestnik.operator.v1.Documentb\x06proto3'
 )
 
 
@@ -1122,6 +1173,15 @@ class OperatorServiceBase(betterproto2_grpclib.ServiceBase):
     async def cancel_maintenance(
         self, message: "CancelMaintenanceRequest"
     ) -> "Document":
+
+        raise grpclib.GRPCError(grpclib.const.Status.UNIMPLEMENTED)
+
+    async def control_projection(
+        self, message: "ControlProjectionRequest"
+    ) -> "Document":
+        """
+        Pauses, resumes or resets a read model, or skips the event that it stops at.
+        """
 
         raise grpclib.GRPCError(grpclib.const.Status.UNIMPLEMENTED)
 
@@ -1273,6 +1333,14 @@ class OperatorServiceBase(betterproto2_grpclib.ServiceBase):
         response = await self.cancel_maintenance(request)
         await stream.send_message(response)
 
+    async def __rpc_control_projection(
+        self, stream: "grpclib.server.Stream[ControlProjectionRequest, Document]"
+    ) -> None:
+        request = await stream.recv_message()
+        assert request is not None
+        response = await self.control_projection(request)
+        await stream.send_message(response)
+
     async def __rpc_list_anomalies(
         self, stream: "grpclib.server.Stream[ListAnomaliesRequest, Document]"
     ) -> None:
@@ -1403,6 +1471,12 @@ class OperatorServiceBase(betterproto2_grpclib.ServiceBase):
                 self.__rpc_cancel_maintenance,
                 grpclib.const.Cardinality.UNARY_UNARY,
                 CancelMaintenanceRequest,
+                Document,
+            ),
+            "/vestnik.operator.v1.OperatorService/ControlProjection": grpclib.const.Handler(
+                self.__rpc_control_projection,
+                grpclib.const.Cardinality.UNARY_UNARY,
+                ControlProjectionRequest,
                 Document,
             ),
             "/vestnik.operator.v1.OperatorService/ListAnomalies": grpclib.const.Handler(

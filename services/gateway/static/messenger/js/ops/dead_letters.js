@@ -56,7 +56,7 @@ export class Letters {
     const place = el("div", {}, this.opened.get(one.id) ?? []);
     const show = el("button", { type: "button", aria: { expanded: String(this.opened.has(one.id)) }, onclick: () => this.#show(one, place, show).catch((error) => this.tell(error)) }, say(this.opened.has(one.id) ? "hide_event" : "show_event"));
     const facts = [
-      one.id, one.aggregate_id, one.waiting ? say("behind_it", { n: one.waiting }) : "", one.attempts ? say("attempts", { n: one.attempts }) : "",
+      one.id, one.aggregate_id, one.row ? say("row_waits", { row: one.row }) : "", one.waiting ? say("behind_it", { n: one.waiting }) : "", one.attempts ? say("attempts", { n: one.attempts }) : "",
       one.tried_at ? say("last_tried", { when: moment(one.tried_at) }) : "", one.behind ? say("behind_letter", { id: one.behind }) : "",
     ];
     return el("article", { class: `letter panel-wide ${one.state}` },

@@ -306,6 +306,7 @@ export default {
   row_key: "Key",
   row_kind: "Difference",
   row_table: "Table",
+  row_waits: "row {row}",
   rows: { one: "{n} row", other: "{n} rows" },
   rows_changed: { one: "{n} row changed", other: "{n} rows changed" },
   rows_extra: { one: "{n} row too many", other: "{n} rows too many" },

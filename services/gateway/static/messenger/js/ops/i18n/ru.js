@@ -306,6 +306,7 @@ export default {
   row_key: "Ключ",
   row_kind: "Отличие",
   row_table: "Таблица",
+  row_waits: "строка {row}",
   rows: { one: "{n} строка", few: "{n} строки", many: "{n} строк", other: "{n} строки" },
   rows_changed: { one: "изменена {n} строка", few: "изменены {n} строки", many: "изменено {n} строк", other: "изменены {n} строки" },
   rows_extra: { one: "{n} лишняя строка", few: "{n} лишние строки", many: "{n} лишних строк", other: "{n} лишние строки" },
