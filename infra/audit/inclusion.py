@@ -13,6 +13,7 @@ from infra.audit.notary_log import record_at
 from infra.audit.saved_heads import SavedHead
 from infra.audit.tree_check import Checkpoint
 from infra.operator_errors import OperatorError
+from streams.log import Log
 from streams.merkle.frontier import TILE, TILE_LEVEL
 from streams.merkle.leaf import MESSAGE_ID, has_leaf, leaf_hasher
 from streams.merkle.nodes import Nodes
@@ -76,7 +77,7 @@ async def prove(nc: Client, chain: HeadChain, message: Message, saved: Sequence[
     if checkpoint is None:
         raise NotProved(f"{stream}:{sequence} is after the last head: the notary has not signed it yet")
     continued = None if saved is None or shared else _newest(stream, tree, kept)
-    leaves = _Leaves(nc, stream, tree)
+    leaves = _Leaves(nc, stream, tree, await Log(nc).end_of(stream))
     index = await leaves.index_of(sequence)
     tiles = [tile for head in tree.checkpoints if head.size <= checkpoint.size for tile in head.tiles or ()]
     ends = {index, checkpoint.size - 1} | ({continued.size - 1} if continued else set())
@@ -139,8 +140,10 @@ class _Leaves:
     leaf's number gives its sequence. Otherwise the events between the two heads are read and counted.
     """
 
-    def __init__(self, nc: Client, stream: str, tree: Tree) -> None:
+    def __init__(self, nc: Client, stream: str, tree: Tree, last: int) -> None:
+        """`last`: the stream's last sequence, which may be lower than that of a head."""
         self._nc = nc
+        self._last = last
         self._stream = stream
         self._hash = leaf_hasher(stream)
         # Size and last sequence of each head.
@@ -167,6 +170,9 @@ class _Leaves:
     async def _read(self, after: int, skip: int, count: int, until: int) -> list[bytes]:
         """Up to `count` leaves of the events after a sequence, without the first ones."""
         leaves: list[bytes] = []
+        until = min(until, self._last)
+        if after >= until:
+            return leaves
         async with Reader(
             self._nc, self._stream, after=after, name="audit-proof", headers=True, buffer=2 * _BATCH
         ) as reader:

@@ -70,6 +70,8 @@ class _Reading:
         self._faults = list(chain.faults)
         self._gaps: list[Gap] = []
         self._wrong: FirstWrong | None = None
+        # The first sequence that no head vouches for, where something is wrong.
+        self._uncertain_from = 0
         self._events = 0
         self._unsigned = 0
         self._after = start.last_sequence if start else 0
@@ -146,12 +148,14 @@ class _Reading:
             agreed = check.agreed.last_sequence if check.agreed else max(tree.after, self._after)
             covers = f"{expected} of tree {tree.number} covers events up to {expected.last_sequence:,}"
             if self._end < expected.last_sequence:
-                what = f"missing: the stream ends at {self._end:,}, and {covers}"
-                self._wrong = FirstWrong(first=self._end + 1, last=expected.last_sequence, what=what)
+                # Those between could only be compared as a whole.
+                what = f"missing or changed: the stream ends at {self._end:,}, and {covers}"
+                self._wrong = FirstWrong(first=agreed + 1, last=expected.last_sequence, what=what)
             else:
                 what = f"{expected.size - check.size:,} events are missing: {covers}"
                 self._wrong = FirstWrong(first=agreed + 1, last=expected.last_sequence, what=what)
             self._wrong = self._exact(self._wrong, agreed + 1)
+            self._uncertain_from = agreed + 1
         else:
             self._begin()
 
@@ -170,7 +174,10 @@ class _Reading:
                 what = f"altered, dropped, inserted or reordered: {broken} of tree {tree.number} has another root"
             self._wrong = self._exact(FirstWrong(first=located.first, last=located.last, what=what), low)
             self._faults += self._check.faults
-            fault = await first_fault(nc, self._chain.stream, low, located.last)
+            self._uncertain_from = low
+        if self._wrong is not None:
+            last = min(self._wrong.last, self._end)
+            fault = await first_fault(nc, self._chain.stream, self._uncertain_from, last)
             self._wrong = msgspec.structs.replace(self._wrong, shown_by=None if fault is None else str(fault))
         for gap in self._gaps:
             self._faults.append(f"{gap} {'is' if len(gap) == 1 else 'are'} missing, and no one has accepted the loss")

@@ -182,7 +182,7 @@ async def test_a_stream_that_was_cut_or_restored_from_a_backup_is_found(
     # A backup with the first six events; then three others were stored.
     await history.rewrite(lambda events: events[:6])
     shorter = await history.audit()
-    assert ranges(shorter) == (7, 8)
+    assert ranges(shorter) == (6, 8)
     assert "the stream ends at 6" in str(shorter.first_wrong)
     await fill(history.log, 3, "b")
     longer = await history.audit()
@@ -195,6 +195,17 @@ async def test_a_stream_that_was_cut_or_restored_from_a_backup_is_found(
     assert restored.sound
     (closed,) = restored.closed
     assert (closed.reason, closed.size, closed.void) == ("restore", 6, 2)
+
+
+async def test_an_event_that_was_dropped_is_not_taken_for_a_cut_end(streams: Client) -> None:
+    history = await signed(streams)
+    await history.rewrite(lambda events: [*events[:31], *events[32:]])
+    found = await history.audit()
+    assert ranges(found) == (31, 40)
+    assert "missing or changed: the stream ends at 39" in str(found.first_wrong)
+    assert found.first_wrong is not None
+    assert found.first_wrong.shown_by is not None
+    assert found.first_wrong.shown_by.startswith("MESSAGING:32 (vestnik.messaging.conversation.b): has version 13")
 
 
 async def test_a_backup_of_everything_is_found_by_a_head_that_was_kept(streams: Client) -> None:
@@ -211,7 +222,7 @@ async def test_a_backup_of_everything_is_found_by_a_head_that_was_kept(streams: 
         "the saved head of tree 1 with 40 events (2026-12-01T12:00:00.000Z) is not in NOTARY: its records were cut off "
         "or replaced"
     ]
-    assert ranges(found) == (21, 40)
+    assert ranges(found) == (18, 40)
 
 
 async def test_payloads_that_were_swapped_between_streams_are_found(streams: Client) -> None:

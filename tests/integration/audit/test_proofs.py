@@ -161,6 +161,16 @@ async def test_a_changed_stream_is_not_proved(streams: Client) -> None:
             await proof_of(history, message)
 
 
+async def test_a_stream_that_was_cut_is_not_proved(streams: Client) -> None:
+    history = SignedHistory(streams)
+    await fill(history.log, 9, "a")
+    await history.sign(9)
+    await history.rewrite(lambda events: events[:5])
+    for message in await history.messages():
+        with pytest.raises(NotProved, match="is not as it was signed"):
+            await proof_of(history, message)
+
+
 async def test_an_event_of_a_closed_tree_is_proved_by_a_head_of_that_time(streams: Client) -> None:
     history = SignedHistory(streams)
     await fill(history.log, 12, "a")
