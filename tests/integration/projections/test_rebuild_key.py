@@ -33,6 +33,8 @@ from tests.integration.projections.sample_projection import POISON, Letters
 from tests.integration.projections.test_begin import Late
 from tests.integration.projections.test_lookups import Mutuals
 from tests.integration.projections.test_pauses import operator, paused
+from tests.integration.projections.test_rows_that_expire import SHOWN, Notes
+from tests.integration.projections.test_rows_that_expire import one as one_row
 from tests.integration.projections.test_views_and_functions import Talks
 
 
@@ -235,6 +237,22 @@ async def test_rows_begin_where_the_projection_has_begun(
     await damage(pool, b"UPDATE letters_v1 SET messages = 1000")
     assert (await rebuilt(database_url, streams, Late, conversation)).events == 3
     assert (await verify(Late, streams, database_url)).equal
+
+
+async def test_rows_that_have_ended_in_between_begin_again_as_they_did(
+    streams: Client, writer: Writer, run: Opened, pool: Pool, database_url: str
+) -> None:
+    over, lasts = conversation_ids(2)
+    # The second message finds no row.
+    await writer.say(over, "0", "60")
+    last = await writer.say(lasts, "60", "60")
+    runners = await run(Notes)
+    await runners.waiting.wait(Notes, Position.at(MESSAGING, last), PATIENCE)
+    await damage(pool, b"UPDATE notes_v1_b1 SET messages = 1000")
+    for conversation in (over, lasts):
+        assert (await rebuilt(database_url, streams, Notes, conversation)).events == 2
+    assert await one_row(pool, SHOWN) == (2, 2, 3)
+    assert (await verify(Notes, streams, database_url)).equal
 
 
 async def test_two_operators_a_pause_and_a_rebuild_at_once_leave_the_rows_right(

@@ -18,7 +18,7 @@ from projections.engine.dead_letters import discards
 from projections.engine.dead_letters.discards import Discarded
 from projections.engine.dead_letters.resolution import AlreadyDiscarded
 from projections.engine.inspection.verify import verify
-from projections.engine.rebuild.rebuild import RebuildUnderWay, rebuild
+from projections.engine.rebuild.rebuild import RebuildUnderWay, Rebuilt, rebuild
 from projections.engine.running import last_errors
 from projections.engine.storage.connections import rebuild_lock, try_lock
 from streams.log import Log
@@ -165,7 +165,12 @@ async def test_a_reset_while_events_arrive_loses_none_and_one_of_two_waits(
     both = await asyncio.gather(*(reset(Letters, streams, database_url) for _ in range(2)), return_exceptions=True)
     assert {type(outcome) for outcome in both} <= {Reset, RebuildUnderWay}
     assert any(isinstance(outcome, Reset) for outcome in both)
-    # An interrupted rebuild is not continued.
+    outcomes = await asyncio.gather(
+        *(work(Letters, streams, database_url) for work in (rebuild, reset, rebuild, reset)), return_exceptions=True
+    )
+    # One after the other, or refused: none of them in between.
+    assert {type(outcome) for outcome in outcomes} <= {Reset, Rebuilt, RebuildUnderWay}
+    assert any(isinstance(outcome, Reset | Rebuilt) for outcome in outcomes)
     stop.set()
     last = await writing
     await model.wait_for(Position.at(MESSAGING, last), PATIENCE)
