@@ -116,7 +116,11 @@ def test_a_tree_may_end_before_it_has_a_leaf() -> None:
         Case([head(3), head(4, last_sequence=3)], "does not continue the one in NOTARY:1"),
         Case([head(3, last_sequence=2)], "cannot have 3 events after 0 up to 2"),
         Case([end(3), head(1, tree=2, last_sequence=3)], "cannot have 1 events after 3 up to 3"),
+        Case([head(0)], "cannot have 0 events after 0 up to 0"),
         Case([head(3, frontier=())], "has subtrees that do not lead to its root"),
+        # One that is the root itself, which three leaves do not have.
+        Case([head(3, frontier=(frontier(3).root.hex(),))], "has subtrees that do not lead to its root"),
+        Case([end(3), end(2, tree=2, after=2, next_tree=3)], "leaves out events of an earlier head"),
         Case([head(3, root="00" * 32)], "has subtrees that do not lead to its root"),
         Case([head(3), end(3, next_tree=1)], "begins tree 1 after tree 1"),
         Case([head(3), end(2, last_sequence=3)], "leaves out events of an earlier head that it does not void"),
