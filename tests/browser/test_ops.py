@@ -252,6 +252,13 @@ async def test_a_read_model_is_verified_and_rebuilt_and_a_reload_finds_what_runs
     await expect(first).to_contain_text("Rebuild: users")
     await expect(first.locator("header .pill")).to_have_text("done", timeout=120_000)
     await expect(first).to_contain_text("is kept")
+    for control, state in (("Pause", "paused"), ("Resume", "live")):
+        await page.get_by_role("button", name=f"{control}…: users", exact=True).click()
+        await page.get_by_label("Reason").fill("A test.")
+        await page.get_by_role("button", name=f"{control} it").click()
+        users = page.locator(".models li", has=page.get_by_text("users", exact=True))
+        await expect(users.locator(".pill")).to_have_text(state, timeout=60_000)
+        await expect(users.get_by_text(f"paused by {olga.username}")).to_have_count(1 if state == "paused" else 0)
 
 
 async def test_a_dead_letter_appears_and_is_given_up_with_a_reason(sitting: Sitting, api: Api) -> None:

@@ -106,6 +106,7 @@ class Page {
   async #show() {
     const view = this.view(this.section);
     if (this.main.firstElementChild !== view.node) this.main.replaceChildren(view.node);
+    view.take?.(this.status);
     view.draw();
     if (view.open) await view.open(new URLSearchParams(location.hash.split("?")[1] ?? ""));
   }
@@ -132,6 +133,7 @@ class Page {
     return this.#repeat(() => Overview.every, async () => {
       this.status = await api.get("/v1/ops/status");
       this.view("overview").take(this.status);
+      this.views.maintenance?.take(this.status);
       if (this.section === "overview") this.view("overview").draw();
       this.#marks();
     });

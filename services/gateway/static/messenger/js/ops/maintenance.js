@@ -1,14 +1,18 @@
-// Read models verified and rebuilt: what runs now with its progress, and what came of the last ones.
+// Read models verified, rebuilt and controlled: what runs now with its progress, and what came of the last ones.
 
 import { get, post } from "../api.js";
 import { el, icon } from "../dom.js";
+import { kind } from "./overview.js";
 import { moment, number, percent, rate, say, span, word } from "./i18n.js";
 
 export class Maintenance {
   static every = 1_000;
 
-  constructor(tell) {
+  constructor(tell, note) {
     this.tell = tell;
+    this.note = note;
+    // By name: the state of each read model.
+    this.states = new Map();
     this.state = "";
     this.projections = el("div", {});
     // Said once when it changes, not with every step of the progress.
@@ -32,6 +36,18 @@ export class Maintenance {
     if (before?.items[0]?.state !== found.items[0]?.state || !this.projections.firstChild) this.#drawProjections();
   }
 
+  /** Takes a status in. */
+  take(status) {
+    const before = this.#shown;
+    this.states = new Map(status.projections.map((one) => [one.name, one]));
+    if (this.found && this.#shown !== before) this.#drawProjections();
+  }
+
+  /** What is shown of the states, to compare. */
+  get #shown() {
+    return JSON.stringify([...this.states.values()].map((one) => [one.name, one.state, one.pause]));
+  }
+
   draw() {
     if (!this.found) return;
     this.#drawProjections();
@@ -51,11 +67,51 @@ export class Maintenance {
       el("p", { class: "soft" }, say("maintenance_hint")),
       el("ul", { class: "aggregates panel-wide models" }, this.found.projections.map((name) => el("li", {},
         el("span", { class: "name" }, name),
+        this.#state(name),
         el("span", { class: "row-actions" },
           button("verify", "verify", name, () => this.#start("verify", name)),
-          button("rebuild", "rebuild", name, () => this.#ask(name)))))));
+          button("rebuild", "rebuild", name, () => this.#ask(name)),
+          this.#controls(name).map((control) => el("button", { type: "button", data: { name: `${control} ${name}` }, aria: { label: `${say(`control_${control}`)}: ${name}` }, onclick: () => this.#control(control, name) }, say(`control_${control}`))))))));
     if (focused) this.projections.querySelector(`[data-name="${CSS.escape(focused)}"]`)?.focus();
     this.news.textContent = this.found.items.length ? say("job_news", { what: heading(this.found.items[0]), state: word("j", this.found.items[0].state) }) : "";
+  }
+
+  #state(name) {
+    const state = this.states.get(name);
+    if (!state) return "";
+    const { pause } = state;
+    return el("span", {}, el("span", { class: `pill ${kind(state.state)}` }, word("s", state.state)),
+      pause && el("small", { class: "soft" }, " ", say("paused_by", { name: pause.paused_by, when: moment(pause.paused_at), reason: pause.reason })));
+  }
+
+  /** What can be done to a read model as it is. */
+  #controls(name) {
+    const state = this.states.get(name);
+    if (!state) return [];
+    return [state.pause ? "resume" : "pause", ...(state.state === "failed" ? ["skip"] : []), "reset"];
+  }
+
+  #control(control, name) {
+    const reason = el("input", { id: "reason", name: "reason", required: true, maxlength: 1000, autocomplete: "off" });
+    const go = el("button", { type: "submit", class: "primary" }, say(`control_${control}_now`));
+    const dialog = el("dialog", { aria: { labelledby: "control-title" }, onclose: () => dialog.remove() },
+      el("form", { onsubmit: (event) => {
+        event.preventDefault();
+        go.disabled = true;
+        post("/v1/ops/projections", { projection: name, control, reason: reason.value }).then(async () => {
+          dialog.close();
+          this.take(await get("/v1/ops/status"));
+          this.note(say(`control_${control}_done`, { name }));
+        }).catch((error) => {
+          go.disabled = false;
+          this.tell(error);
+        });
+      } },
+      el("h2", { id: "control-title" }, say(`control_${control}_title`, { name })), el("p", {}, say(`control_${control}_hint`)),
+      el("div", { class: "field" }, el("label", { for: "reason" }, say("reason")), reason),
+      el("div", { class: "actions" }, el("button", { type: "button", onclick: () => dialog.close() }, say("cancel")), go)));
+    document.body.append(dialog);
+    dialog.showModal();
   }
 
   #drawJobs() {

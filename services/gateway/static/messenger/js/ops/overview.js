@@ -151,7 +151,7 @@ function progress({ progress: { fraction, seconds_left: left }, name }) {
   return el("div", {}, el("progress", { max: 1, value: fraction, aria: { label: name } }), el("small", { class: "num" }, left === null ? say("progress_open", { percent: done }) : say("progress", { percent: done, left: span(left) })));
 }
 
-function kind(state) {
+export function kind(state) {
   return GOOD.has(state) ? "good" : WAITING.has(state) ? "wait" : "bad";
 }
 
