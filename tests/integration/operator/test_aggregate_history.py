@@ -11,6 +11,7 @@ from hypothesis import strategies as st
 from nats.aio.client import Client
 
 from contracts.envelope import Provenance, seal
+from contracts.events.data_export import DataExportFailed, DataExportRequested
 from contracts.events.event import Event
 from contracts.events.friendship import FriendshipAccepted, FriendshipCreated, FriendshipRemoved
 from contracts.events.login_failure import LoginFailed
@@ -89,6 +90,13 @@ async def versions(
 
 
 # Each kind: its events, and something of the state after each.
+DATA_EXPORT: dict[str, object] = {
+    "export_id": "e",
+    "requested_at": "2026-01-31T12:00:00Z",
+    "file": None,
+    "failure": None,
+    "downloaded_by": (),
+}
 EACH: dict[str, tuple[list[Event], list[dict[str, object]]]] = {
     "user": (
         [UserCreated(username="anna"), UserEmailVerified()],
@@ -104,6 +112,13 @@ EACH: dict[str, tuple[list[Event], list[dict[str, object]]]] = {
             for number in (1, 2)
         ],
         [{"number": 1}, {"number": 2}],
+    ),
+    "data_export": (
+        [DataExportRequested(export_id="e"), DataExportFailed(export_id="e", reason="too_large")],
+        [
+            {"recent": (DATA_EXPORT,)},
+            {"recent": (DATA_EXPORT | {"failure": "too_large"},)},
+        ],
     ),
     "session": (
         [
