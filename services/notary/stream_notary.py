@@ -14,7 +14,7 @@ from nats.aio.client import Client
 
 from contracts.envelope import now
 from contracts.errors import VestnikError
-from contracts.events.notary import EndReason
+from contracts.events.notary import EndReason, TreeHeadSigned
 from contracts.subjects import NOTARY
 from services.notary.endings import Ending, next_ending
 from services.notary.metrics import BROKEN, ENDS, HEADS, UNSIGNED_EVENTS, UNSIGNED_SECONDS
@@ -170,21 +170,25 @@ class StreamNotary:
     async def _tree_still_stored(self, last: LastRecord) -> Tree:
         """The tree of the latest record whose last event the stream still has as it was signed."""
         tree = Tree(self._stream, last.record)
-        if await self._is_unchanged(tree):
+        if isinstance(last.record, TreeHeadSigned) and await self._is_unchanged(tree):
             return tree
-        valid: list[Signed] = []
+        end, _ = await self._look(tree)
+        # Each with the last head up to it, by whose event it is recognized; the end of a tree names no event.
+        valid: list[tuple[Signed, TreeHeadSigned | None]] = []
         async for record in self._trees.records(self._stream, last.sequence):
-            while valid and valid[-1].last_sequence > record.last_sequence:
+            while valid and valid[-1][0].last_sequence > record.last_sequence:
                 valid.pop()
-            valid.append(record)
+            previous = valid[-1][1] if valid else None
+            valid.append((record, record if isinstance(record, TreeHeadSigned) else previous))
         low, high = 0, len(valid)
         while low < high:
             middle = (low + high) // 2
-            if await self._is_unchanged(Tree(self._stream, valid[middle])):
+            record, head = valid[middle]
+            if record.last_sequence <= end and await self._is_unchanged(Tree(self._stream, head)):
                 low = middle + 1
             else:
                 high = middle
-        return Tree(self._stream, valid[low - 1] if low else None)
+        return Tree(self._stream, valid[low - 1][0] if low else None)
 
     async def _look(self, tree: Tree) -> tuple[int, Ending | None]:
         """The end of the stream, and what ends its tree."""

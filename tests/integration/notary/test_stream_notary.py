@@ -239,6 +239,25 @@ async def test_no_head_is_signed_over_a_stream_that_has_other_events(streams: Cl
     assert head.root == await root_of(streams, 1, 15)
 
 
+async def test_a_copy_from_before_an_import_ends_the_tree_of_then(streams: Client, keys: NotaryKeys) -> None:
+    await made_deletable(streams)
+    log = Log(streams)
+    async with notary(streams, keys):
+        await fill(log, 4)
+        await last_record(streams, sequence=4)
+        await record_replaced(JetStream(streams), EndReason.IMPORT, "export-1")
+        await fill(log, 4)
+        await last_record(streams, sequence=8, tree=2)
+    await made_deletable(streams)
+    await fill(Log(streams), 3)
+    await record_replaced(JetStream(streams), EndReason.RESTORE)
+    async with notary(streams, keys):
+        head = await last_record(streams, sequence=3, tree=3)
+    end = [record for record in await records(streams) if isinstance(record, TreeClosed)][-1]
+    assert (end.tree, end.size, end.last_sequence, end.next_tree) == (1, 0, 0, 3)
+    assert head.root == await root_of(streams, 1, 3)
+
+
 async def test_a_restored_copy_ends_the_tree_at_the_last_head_that_it_has(streams: Client, keys: NotaryKeys) -> None:
     await made_deletable(streams)
     log = Log(streams)
