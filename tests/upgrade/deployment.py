@@ -116,6 +116,8 @@ class Deployment:
     async def prepare(self, release: Release) -> None:
         """What an upgrade does before it replaces a process: rights at NATS and PostgreSQL, and streams."""
         self._nats.block = json.loads(await self.vestnik(release, "nats-config"))
+        # The server connects an account that is new to the streams' account with the reload after the one that adds it.
+        await self._nats.reload()
         await self._nats.reload()
         await self._prepare_servers(release)
 
