@@ -48,7 +48,7 @@ def messages(text: str, language: LanguageCode = "en") -> bytes:
 
 def table(text: str) -> bytes:
     renderer = PageRenderer("ru")
-    item = {"user_id": ANNA, "device": text, "reason": text, "messages": Link(text, "x.html"), f"{text}?": "not a member"}
+    item = {"user_id": ANNA, "device": text, "reason": text, "messages": Link(text, "x.html"), f"{text}?": "no member"}
     return renderer.page(text, [*renderer.items([item], {ANNA: text}), *renderer.members({"bio": text})])
 
 
