@@ -16,7 +16,7 @@ _EXPECTED = ("Failed to load resource",)
 expect.set_options(timeout=WITHIN)
 
 
-class Sitting:
+class Devices:
     """Opens pages, and records their console errors and requests to other hosts."""
 
     def __init__(self, browser: Browser, api: Api) -> None:

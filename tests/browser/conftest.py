@@ -10,7 +10,7 @@ import pytest
 import pytest_asyncio
 from playwright.async_api import Browser, async_playwright
 
-from tests.browser.browser_users import Sitting
+from tests.browser.browser_users import Devices
 from tests.e2e.conftest import client
 from tests.e2e.people import Api
 from tests.fix_system import ROOT, System, shared
@@ -61,8 +61,8 @@ def api(web_system: System, http: httpx.AsyncClient) -> Api:
 
 
 @pytest_asyncio.fixture(loop_scope="session")
-async def sitting(browser: Browser, api: Api) -> AsyncIterator[Sitting]:
-    found = Sitting(browser, api)
-    yield found
-    await found.close()
-    assert found.complaints == [], "the page complained"
+async def devices(browser: Browser, api: Api) -> AsyncIterator[Devices]:
+    opened = Devices(browser, api)
+    yield opened
+    await opened.close()
+    assert opened.complaints == [], "the page complained"

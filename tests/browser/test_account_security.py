@@ -11,7 +11,7 @@ from playwright.async_api import Page, Route, expect
 
 from contracts.envelope import now
 from contracts.values.timestamps import rfc3339
-from tests.browser.browser_users import DESKTOP, PHONE, Sitting
+from tests.browser.browser_users import DESKTOP, PHONE, Devices
 from tests.browser.test_looks import assert_readable
 from tests.browser.test_shell import HIDDEN, RECORD, recorded
 from tests.browser.test_two_step import turn_on
@@ -51,10 +51,10 @@ async def send_live(page: Page, *notifications: dict[str, Any]) -> None:
 
 @pytest.mark.parametrize(("language", "scheme"), [("en", "dark"), ("ru", "light")])
 async def test_notifications_about_the_account_are_shown_in_words_and_unknown_kinds_harm_nothing(
-    sitting: Sitting, api: Api, language: str, scheme: str
+    devices: Devices, api: Api, language: str, scheme: str
 ) -> None:
     anna, boris = await api.friends()
-    page = await sitting.log_in(anna, locale=language, color_scheme=scheme, size=PHONE)
+    page = await devices.log_in(anna, locale=language, color_scheme=scheme, size=PHONE)
     items = [notification(anna, kind) for kind in (*ACCOUNT_KINDS, "of_the_future")]
     items.append(notification(boris, "friend_accepted", read=True))
 
@@ -80,10 +80,10 @@ async def test_notifications_about_the_account_are_shown_in_words_and_unknown_ki
 
 
 async def test_what_happens_to_the_account_is_shown_at_once_and_notified_while_the_page_is_not_visible(
-    sitting: Sitting, api: Api
+    devices: Devices, api: Api
 ) -> None:
     anna = await api.person()
-    page = await sitting.log_in(anna)
+    page = await devices.log_in(anna)
     await page.context.grant_permissions(["notifications"])
     await page.evaluate("navigator.serviceWorker.ready")
     await page.get_by_role("link", name="Settings").click()
@@ -125,7 +125,7 @@ async def test_what_happens_to_the_account_is_shown_at_once_and_notified_while_t
     await recorded([page], "withdrawn", ["Vestnik"])
 
 
-async def test_failed_attempts_are_shown_between_the_logins_with_what_to_do(sitting: Sitting, api: Api) -> None:
+async def test_failed_attempts_are_shown_between_the_logins_with_what_to_do(devices: Devices, api: Api) -> None:
     anna = await api.person()
     phone = await api.again(anna, device="A phone")
     assert (await phone.ask("DELETE", "/v1/sessions/current")).status_code == 204
@@ -135,7 +135,7 @@ async def test_failed_attempts_are_shown_between_the_logins_with_what_to_do(sitt
         return bool((await anna.get("/v1/sessions/history")).json()["failed_attempts"])
 
     await eventually(recorded, "the failed attempt")
-    page = await sitting.log_in(anna)
+    page = await devices.log_in(anna)
     await page.get_by_role("link", name="Settings").click()
     await page.get_by_role("link", name="All logins and failed attempts").click()
     entries = page.locator(".timeline li")
@@ -171,10 +171,10 @@ TIMELINE = {
 
 @pytest.mark.parametrize(("language", "scheme"), [("en", "light"), ("ru", "dark")])
 async def test_the_history_goes_back_page_by_page_and_names_what_it_does_not_know(
-    sitting: Sitting, api: Api, language: str, scheme: str
+    devices: Devices, api: Api, language: str, scheme: str
 ) -> None:
     anna = await api.person()
-    page = await sitting.log_in(anna, locale=language, color_scheme=scheme, size=PHONE)
+    page = await devices.log_in(anna, locale=language, color_scheme=scheme, size=PHONE)
     day = "2026-11-{:02}T10:00:00.000Z".format
     many = attempt("wrong_password", day(26), since=day(25), count=14, address="198.51.100.0")
     pages: dict[str, Any] = {
@@ -244,9 +244,9 @@ async def test_the_history_goes_back_page_by_page_and_names_what_it_does_not_kno
     await expect(older).to_be_hidden()
 
 
-async def test_a_change_on_another_device_is_shown_in_every_open_page(sitting: Sitting, api: Api) -> None:
+async def test_a_change_on_another_device_is_shown_in_every_open_page(devices: Devices, api: Api) -> None:
     anna = await api.person()
-    pages = [await sitting.log_in(anna), await sitting.log_in(anna, size=PHONE)]
+    pages = [await devices.log_in(anna), await devices.log_in(anna, size=PHONE)]
     for page in pages:
         await page.locator("#app[data-line=up]").wait_for()
     await turn_on(anna)
@@ -272,12 +272,12 @@ DATA = {
 
 @pytest.mark.parametrize(("language", "scheme", "size"), [("en", "light", PHONE), ("ru", "dark", DESKTOP)])
 async def test_a_copy_of_ones_data_is_requested_waited_for_and_downloaded_in_the_settings(
-    sitting: Sitting, api: Api, language: str, scheme: str, size: dict[str, int]
+    devices: Devices, api: Api, language: str, scheme: str, size: dict[str, int]
 ) -> None:
     request, making, ready, download, failed, later = DATA[language]
     anna, boris = await api.friends()
     await boris.sends(anna, "a friend's text")
-    page = await sitting.log_in(anna, locale=language, color_scheme=scheme, size=size)
+    page = await devices.log_in(anna, locale=language, color_scheme=scheme, size=size)
     await page.locator("#app[data-line=up]").wait_for()
     copy = {"export_id": str(uuid4()), "state": "making", "requested_at": rfc3339(now())}
 

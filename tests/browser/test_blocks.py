@@ -3,16 +3,16 @@
 import pytest
 from playwright.async_api import expect
 
-from tests.browser.browser_users import Sitting, open_chat
+from tests.browser.browser_users import Devices, open_chat
 from tests.e2e.people import Api
 
 pytestmark = pytest.mark.asyncio(loop_scope="session")
 
 
-async def test_a_person_is_blocked_from_the_chat_and_unblocked_in_the_settings(sitting: Sitting, api: Api) -> None:
+async def test_a_person_is_blocked_from_the_chat_and_unblocked_in_the_settings(devices: Devices, api: Api) -> None:
     anna, boris = await api.friends()
     await boris.sends(anna, "buy my watches")
-    page, phone, other = await sitting.log_in(anna), await sitting.log_in(anna), await sitting.log_in(boris)
+    page, phone, other = await devices.log_in(anna), await devices.log_in(anna), await devices.log_in(boris)
     await open_chat(other, anna)
     await open_chat(page, boris)
     name = boris.username
@@ -45,10 +45,10 @@ async def test_a_person_is_blocked_from_the_chat_and_unblocked_in_the_settings(s
     await expect(other.get_by_role("button", name="Add")).to_be_visible()
 
 
-async def test_a_message_is_reported_and_its_sender_blocked_in_one_step(sitting: Sitting, api: Api) -> None:
+async def test_a_message_is_reported_and_its_sender_blocked_in_one_step(devices: Devices, api: Api) -> None:
     anna, boris = await api.friends()
     await boris.sends(anna, "buy my watches")
-    page = await sitting.log_in(anna)
+    page = await devices.log_in(anna)
     await open_chat(page, boris)
     row = page.locator(".message").filter(has_text="buy my watches")
     await row.hover()

@@ -3,7 +3,7 @@
 import pytest
 from playwright.async_api import Page, expect
 
-from tests.browser.browser_users import Sitting, open_chat
+from tests.browser.browser_users import Devices, open_chat
 from tests.e2e.people import Api, Person
 
 pytestmark = pytest.mark.asyncio(loop_scope="session")
@@ -22,12 +22,12 @@ async def listed(page: Page, *people: Person) -> None:
         await expect(page.locator(".chat").nth(index)).to_have_attribute("href", f"#/chat/{person.user_id}")
 
 
-async def test_a_chat_is_muted_pinned_and_archived_on_all_devices_of_its_reader(sitting: Sitting, api: Api) -> None:
+async def test_a_chat_is_muted_pinned_and_archived_on_all_devices_of_its_reader(devices: Devices, api: Api) -> None:
     anna, boris = await api.friends()
     clara = await api.person()
     await api.befriend(anna, clara)
     await clara.sends(anna, "newest")
-    page, phone = await sitting.log_in(anna), await sitting.log_in(anna)
+    page, phone = await devices.log_in(anna), await devices.log_in(anna)
     await listed(page, clara, boris)
     await open_chat(page, boris)
 
@@ -81,10 +81,10 @@ async def test_a_chat_is_muted_pinned_and_archived_on_all_devices_of_its_reader(
     await listed(phone, boris, clara)
 
 
-async def test_a_message_is_found_by_its_words_and_shown_in_its_chat(sitting: Sitting, api: Api) -> None:
+async def test_a_message_is_found_by_its_words_and_shown_in_its_chat(devices: Devices, api: Api) -> None:
     anna, boris = await api.friends()
     await boris.sends(anna, "the key is under the <b>flowerpot</b>", *(f"line {number}" for number in range(150)))
-    page = await sitting.log_in(anna)
+    page = await devices.log_in(anna)
     await expect(page.locator(".chat")).to_have_count(1)
     await page.locator("body").press("/")
     field = page.get_by_role("combobox")

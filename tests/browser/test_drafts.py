@@ -3,7 +3,7 @@
 import pytest
 from playwright.async_api import Page, expect
 
-from tests.browser.browser_users import Sitting, message, open_chat
+from tests.browser.browser_users import Devices, message, open_chat
 from tests.e2e.people import PASSWORD, Api, Person, eventually
 
 pytestmark = pytest.mark.asyncio(loop_scope="session")
@@ -31,9 +31,9 @@ async def saved(person: Person, other: Person, draft: str) -> bool:
     return conversation is not None and conversation.get("draft") == draft
 
 
-async def test_a_draft_is_on_all_devices_and_what_is_being_written_there_stays(sitting: Sitting, api: Api) -> None:
+async def test_a_draft_is_on_all_devices_and_what_is_being_written_there_stays(devices: Devices, api: Api) -> None:
     anna, boris = await api.friends()
-    page, phone = await sitting.log_in(anna), await sitting.log_in(anna)
+    page, phone = await devices.log_in(anna), await devices.log_in(anna)
     field, other = page.locator(".composer textarea"), phone.locator(".composer textarea")
     await expect(phone.locator(".chat")).to_have_count(1)
     await open_chat(page, boris)
@@ -69,12 +69,12 @@ async def log_in(page: Page, person: Person) -> None:
     await page.locator("nav.tabs").wait_for()
 
 
-async def test_a_draft_waits_for_its_writer_alone_until_it_is_sent_or_they_log_out(sitting: Sitting, api: Api) -> None:
+async def test_a_draft_waits_for_its_writer_alone_until_it_is_sent_or_they_log_out(devices: Devices, api: Api) -> None:
     anna, boris = await api.friends()
     clara = await api.person()
     await api.befriend(anna, clara)
     await api.befriend(boris, clara)
-    page = await sitting.log_in(anna)
+    page = await devices.log_in(anna)
     field, row = page.locator(".composer textarea"), page.locator(f".chat[href='#/chat/{boris.user_id}']")
     await open_chat(page, boris)
     await field.fill("half a <b>thought</b>\nin two lines")

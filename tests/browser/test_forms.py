@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 from playwright.async_api import Locator, Page, Route, expect
 
-from tests.browser.browser_users import PHONE, Sitting
+from tests.browser.browser_users import PHONE, Devices
 from tests.browser.test_looks import assert_readable
 from tests.e2e.people import PASSWORD, Api, eventually
 
@@ -67,10 +67,10 @@ RU = {
 
 @pytest.mark.parametrize(("language", "scheme", "says"), [("en", "light", EN), ("ru", "dark", RU)])
 async def test_a_form_says_in_words_what_is_wrong_beside_the_field(
-    sitting: Sitting, api: Api, language: str, scheme: str, says: dict[str, Any]
+    devices: Devices, api: Api, language: str, scheme: str, says: dict[str, Any]
 ) -> None:
     there = await api.register()
-    page = await sitting.page(locale=language, color_scheme=scheme, size=PHONE)
+    page = await devices.page(locale=language, color_scheme=scheme, size=PHONE)
     sent: list[str] = []
     page.on("request", lambda request: sent.append(request.method) if request.url.endswith("/v1/users") else None)
     await page.get_by_role("button", name=says["register"]).click()
@@ -116,8 +116,8 @@ async def test_a_form_says_in_words_what_is_wrong_beside_the_field(
         await page.unroute("**/v1/users")
 
 
-async def test_another_language_keeps_the_form_and_what_was_typed(sitting: Sitting) -> None:
-    page = await sitting.page()
+async def test_another_language_keeps_the_form_and_what_was_typed(devices: Devices) -> None:
+    page = await devices.page()
     await page.get_by_role("button", name="Create an account").click()
     await fill(page, email="anna@example.org", password=PASSWORD)
     await page.get_by_role("button", name="Русский").click()
@@ -127,8 +127,8 @@ async def test_another_language_keeps_the_form_and_what_was_typed(sitting: Sitti
     await expect(page.get_by_role("button", name="Русский")).to_be_focused()
 
 
-async def test_a_password_is_shown_and_hidden_with_the_caret_where_it_was(sitting: Sitting) -> None:
-    page = await sitting.page()
+async def test_a_password_is_shown_and_hidden_with_the_caret_where_it_was(devices: Devices) -> None:
+    page = await devices.page()
     field, reveal = page.locator("#field-password"), page.get_by_role("button", name="Show: Password")
     await field.fill("correct")
     await field.press("Home")
@@ -142,9 +142,9 @@ async def test_a_password_is_shown_and_hidden_with_the_caret_where_it_was(sittin
     await expect(field).to_have_value("c--orrect")
 
 
-async def test_a_wrong_current_password_is_said_at_its_field_and_tried_once(sitting: Sitting, api: Api) -> None:
+async def test_a_wrong_current_password_is_said_at_its_field_and_tried_once(devices: Devices, api: Api) -> None:
     anna = await api.person()
-    page = await sitting.log_in(anna)
+    page = await devices.log_in(anna)
     await page.goto("/#/settings")
     tries: list[str] = []
     page.on("request", lambda request: tries.append(request.method) if request.url.endswith("/me/password") else None)
@@ -160,9 +160,9 @@ async def test_a_wrong_current_password_is_said_at_its_field_and_tried_once(sitt
     assert (await api.log_in(anna.username, "a much better one")).status_code == 201
 
 
-async def test_check_your_mail_outlives_a_reload_without_the_password(sitting: Sitting, api: Api) -> None:
+async def test_check_your_mail_outlives_a_reload_without_the_password(devices: Devices, api: Api) -> None:
     account = api.registration()
-    page = await sitting.page(size=PHONE)
+    page = await devices.page(size=PHONE)
     await page.get_by_role("button", name="Create an account").click()
     await fill(page, email=account["email"], username=account["username"], password=PASSWORD)
     async with page.expect_request("**/v1/users") as asked:
@@ -191,11 +191,11 @@ async def test_check_your_mail_outlives_a_reload_without_the_password(sitting: S
     await expect(page.get_by_role("heading", name="Log in")).to_be_visible()
 
 
-async def test_a_token_that_needs_the_password_after_a_reload_asks_for_it(sitting: Sitting, api: Api) -> None:
+async def test_a_token_that_needs_the_password_after_a_reload_asks_for_it(devices: Devices, api: Api) -> None:
     own = await api.register()
     token = await api.mailed_token(own["email"])
     await api.register(email=own["email"])
-    page = await sitting.page()
+    page = await devices.page()
     await fill(page, login=own["username"], password=PASSWORD)
     await submit(page).click()
     await page.get_by_role("heading", name="Check your mail").wait_for()
@@ -210,10 +210,10 @@ async def test_a_token_that_needs_the_password_after_a_reload_asks_for_it(sittin
 
 
 async def test_a_login_by_name_that_waits_for_its_mail_can_ask_for_another_or_go_back(
-    sitting: Sitting, api: Api
+    devices: Devices, api: Api
 ) -> None:
     account = await api.register()
-    page = await sitting.page()
+    page = await devices.page()
     await fill(page, login=account["username"], password=PASSWORD)
     await submit(page).click()
     await page.get_by_role("heading", name="Check your mail").wait_for()
@@ -225,10 +225,10 @@ async def test_a_login_by_name_that_waits_for_its_mail_can_ask_for_another_or_go
     await expect(page.get_by_role("heading", name="Log in")).to_be_visible()
 
 
-async def test_sessions_are_distinguished_and_ended(sitting: Sitting, api: Api) -> None:
+async def test_sessions_are_distinguished_and_ended(devices: Devices, api: Api) -> None:
     anna = await api.person()
     phone = await api.again(anna, device="A phone")
-    page = await sitting.log_in(anna)
+    page = await devices.log_in(anna)
     await page.goto("/#/settings")
     rows = page.locator("li.person", has=page.locator("time"))
     await expect(rows).to_have_count(3)
@@ -252,11 +252,11 @@ async def test_sessions_are_distinguished_and_ended(sitting: Sitting, api: Api) 
     await expect(page.get_by_text("You are logged out everywhere else.")).to_be_visible()
 
 
-async def test_a_friend_request_that_is_refused_says_why_in_its_row(sitting: Sitting, api: Api) -> None:
+async def test_a_friend_request_that_is_refused_says_why_in_its_row(devices: Devices, api: Api) -> None:
     anna, boris = await api.people(2)
     await anna.add(boris)
     await boris.remove(anna)
-    page = await sitting.log_in(anna, locale="ru", size=PHONE)
+    page = await devices.log_in(anna, locale="ru", size=PHONE)
     await page.goto("/#/people")
     await page.get_by_role("searchbox").fill(boris.username)
     row = page.locator(".found .person", has_text=boris.username)

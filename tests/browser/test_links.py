@@ -3,7 +3,7 @@
 import pytest
 from playwright.async_api import expect
 
-from tests.browser.browser_users import Sitting, open_chat
+from tests.browser.browser_users import Devices, open_chat
 from tests.e2e.people import Api
 
 pytestmark = pytest.mark.asyncio(loop_scope="session")
@@ -47,8 +47,8 @@ SHOWN = """([text]) => import("/web/js/links.js").then(({ linked }) => {
 SELECTED = "node => { getSelection().selectAllChildren(node); return getSelection().toString(); }"
 
 
-async def test_only_addresses_of_the_web_are_links_and_the_text_stays_as_it_is(sitting: Sitting) -> None:
-    page = await sitting.page()
+async def test_only_addresses_of_the_web_are_links_and_the_text_stays_as_it_is(devices: Devices) -> None:
+    page = await devices.page()
     for text, wanted in TEXTS:
         whole, links = await page.evaluate(SHOWN, [text])
         assert whole == text
@@ -68,18 +68,18 @@ async def test_only_addresses_of_the_web_are_links_and_the_text_stays_as_it_is(s
         assert (title, shown) == (host, visible)
 
 
-async def test_a_link_in_a_message_opens_a_page_that_knows_nothing_of_this_one(sitting: Sitting, api: Api) -> None:
+async def test_a_link_in_a_message_opens_a_page_that_knows_nothing_of_this_one(devices: Devices, api: Api) -> None:
     anna, boris = await api.friends()
     text = f'"><img src=x onerror=alert(1)> ({api.system.url}/docs?a=1&b=<2>) \u202eabc'
     await boris.sends(anna, text)
-    page = await sitting.log_in(anna)
+    page = await devices.log_in(anna)
     await open_chat(page, boris)
     shown = page.locator(".message .text").first
     assert await shown.evaluate("node => node.textContent") == text
     assert await page.locator(".message img").count() == 0
     link = shown.locator("a")
     await expect(link).to_have_text(f"{api.system.url}/docs?a=1&b=")
-    # Nothing of it was asked for before the click: `sitting` would complain about another host, and this one counts.
+    # Nothing of it was asked for before the click: `devices` would complain about another host, and this one counts.
     async with page.context.expect_page() as opening:
         await link.click()
     opened = await opening.value

@@ -8,7 +8,7 @@ from typing import Any, Literal
 import pytest
 from playwright.async_api import Browser, Page
 
-from tests.browser.browser_users import DESKTOP, PHONE, Sitting, open_chat
+from tests.browser.browser_users import DESKTOP, PHONE, Devices, open_chat
 from tests.browser.conftest import PICTURES
 from tests.e2e.people import Api
 from tests.fix_system import System
@@ -37,7 +37,7 @@ async def assert_readable(page: Page, name: str) -> None:
 @pytest.mark.parametrize("scheme", ["light", "dark"])
 @pytest.mark.parametrize("size", SIZES)
 async def test_every_view_can_be_read_by_everybody(
-    sitting: Sitting, api: Api, size: str, scheme: str, language: str
+    devices: Devices, api: Api, size: str, scheme: str, language: str
 ) -> None:
     anna = await api.person(display_name="Anna Karenina")
     boris = await api.person(display_name="Борис")
@@ -48,9 +48,9 @@ async def test_every_view_can_be_read_by_everybody(
     await anna.sends(boris, "Long, but fine. 🚂", "See you tomorrow at nine.")
     options: dict[str, Any] = {"size": SIZES[size], "color_scheme": scheme, "locale": language}
     name = f"{size}-{scheme}-{language}"
-    stranger = await sitting.page(**options)
+    stranger = await devices.page(**options)
     await assert_readable(stranger, f"{name}-welcome")
-    page = await sitting.log_in(anna, **options)
+    page = await devices.log_in(anna, **options)
     await page.locator(".chat .last").wait_for()
     await assert_readable(page, f"{name}-chats")
     await page.get_by_role("button", name=re.compile("^(Find|Найти)$")).click()
@@ -66,8 +66,8 @@ async def test_every_view_can_be_read_by_everybody(
         await assert_readable(page, f"{name}-{view}")
 
 
-async def test_every_phrase_is_said_in_every_language(sitting: Sitting) -> None:
-    page = await sitting.page()
+async def test_every_phrase_is_said_in_every_language(devices: Devices) -> None:
+    page = await devices.page()
     words = await page.evaluate("import('/web/js/i18n.js').then((module) => module.WORDS)")
     assert words["en"].keys() == words["ru"].keys()
 

@@ -5,7 +5,7 @@ import re
 import pytest
 from playwright.async_api import Page, expect
 
-from tests.browser.browser_users import DESKTOP, PHONE, Sitting
+from tests.browser.browser_users import DESKTOP, PHONE, Devices
 from tests.browser.test_forms import assert_wrong, fill, refusing, submit
 from tests.browser.test_looks import assert_readable
 from tests.e2e.people import PASSWORD, Api, Person, eventually
@@ -44,10 +44,10 @@ async def address_of(person: Person) -> str:
 
 @BOTH
 async def test_the_address_is_changed_in_the_settings_with_the_token_of_the_mail(
-    sitting: Sitting, api: Api, language: str, scheme: str, size: dict[str, int]
+    devices: Devices, api: Api, language: str, scheme: str, size: dict[str, int]
 ) -> None:
     anna = await api.person()
-    page = await sitting.log_in(anna, locale=language, color_scheme=scheme, size=size)
+    page = await devices.log_in(anna, locale=language, color_scheme=scheme, size=size)
     await page.goto("/#/settings")
     card = page.locator(".card", has=page.locator(".address"))
     await expect(card.locator(".address")).to_have_text(anna.email)
@@ -82,11 +82,11 @@ async def test_the_address_is_changed_in_the_settings_with_the_token_of_the_mail
 
 @BOTH
 async def test_the_link_to_a_new_address_asks_for_the_password_of_the_account(
-    sitting: Sitting, api: Api, language: str, scheme: str, size: dict[str, int]
+    devices: Devices, api: Api, language: str, scheme: str, size: dict[str, int]
 ) -> None:
     anna = await api.person()
     email = await change_requested(api, anna)
-    page = await sitting.log_in(anna, locale=language, color_scheme=scheme, size=size)
+    page = await devices.log_in(anna, locale=language, color_scheme=scheme, size=size)
     await page.goto(await link_to(api, email, "confirm"))
     await expect(page.get_by_role("heading", level=2)).to_contain_text(anna.username)
     await expect(page.locator("#field-password")).to_be_focused()
@@ -105,10 +105,10 @@ async def test_the_link_to_a_new_address_asks_for_the_password_of_the_account(
     await page.locator("nav.tabs").wait_for()
 
 
-async def test_a_change_to_the_address_of_another_person_is_refused_there(sitting: Sitting, api: Api) -> None:
+async def test_a_change_to_the_address_of_another_person_is_refused_there(devices: Devices, api: Api) -> None:
     anna = await api.person()
     email = await change_requested(api, anna)
-    page = await sitting.page()
+    page = await devices.page()
     await page.goto(await link_to(api, email, "confirm"))
     await page.get_by_role("button", name="This is not me").click()
     await expect(page.get_by_text("The change is cancelled")).to_be_visible()
@@ -119,13 +119,13 @@ async def test_a_change_to_the_address_of_another_person_is_refused_there(sittin
 
 @BOTH
 async def test_a_change_is_undone_from_the_earlier_address_once_its_reader_agrees(
-    sitting: Sitting, api: Api, language: str, scheme: str, size: dict[str, int]
+    devices: Devices, api: Api, language: str, scheme: str, size: dict[str, int]
 ) -> None:
     anna = await api.person()
     email = await change_requested(api, anna)
     body = {"token": await api.mailed_token(email), "password": PASSWORD}
     assert (await api.http.post("/v1/users/verify-email", json=body)).status_code == 204
-    page = await sitting.page(locale=language, color_scheme=scheme, size=size)
+    page = await devices.page(locale=language, color_scheme=scheme, size=size)
     link = await link_to(api, anna.email, "undo-email-change")
     await page.goto(link)
     await expect(page.get_by_role("heading", level=2)).to_have_text(re.compile("Undo the change|Отмена смены"))
@@ -164,12 +164,12 @@ async def open_reset(api: Api, page: Page, email: str) -> None:
 
 @BOTH
 async def test_who_reports_that_it_was_not_them_sets_a_new_password_at_once(
-    sitting: Sitting, api: Api, language: str, scheme: str, size: dict[str, int]
+    devices: Devices, api: Api, language: str, scheme: str, size: dict[str, int]
 ) -> None:
     anna = await api.person()
     thief = await api.again(anna, device="A thief's phone")
     link = await link_to(api, anna.email, "not-me")
-    page = await sitting.page(locale=language, color_scheme=scheme, size=size)
+    page = await devices.page(locale=language, color_scheme=scheme, size=size)
     await page.goto(link)
     await expect(page.get_by_role("heading", level=2)).to_have_text(re.compile("not you|не вы"))
     assert page.url == f"{api.system.url}/"

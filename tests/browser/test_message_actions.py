@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 from playwright.async_api import Locator, Page, expect
 
-from tests.browser.browser_users import Sitting, message, open_chat, write
+from tests.browser.browser_users import Devices, message, open_chat, write
 from tests.browser.test_looks import assert_readable
 from tests.e2e.people import Api, Json, Person, eventually
 
@@ -16,9 +16,9 @@ pytestmark = pytest.mark.asyncio(loop_scope="session")
 SMALL_PHONE = {"width": 360, "height": 640}
 
 
-async def test_an_edit_is_seen_by_both_and_marked_with_its_time(sitting: Sitting, api: Api) -> None:
+async def test_an_edit_is_seen_by_both_and_marked_with_its_time(devices: Devices, api: Api) -> None:
     anna, boris = await api.friends()
-    page, other = await sitting.log_in(anna), await sitting.log_in(boris)
+    page, other = await devices.log_in(anna), await devices.log_in(boris)
     await open_chat(page, boris)
     await open_chat(other, anna)
     await write(page, "tomorow at nine")
@@ -47,9 +47,9 @@ async def test_an_edit_is_seen_by_both_and_marked_with_its_time(sitting: Sitting
     await expect(page.locator(".message .edited")).to_be_visible()
 
 
-async def test_a_deleted_message_leaves_its_place_to_both(sitting: Sitting, api: Api) -> None:
+async def test_a_deleted_message_leaves_its_place_to_both(devices: Devices, api: Api) -> None:
     anna, boris = await api.friends()
-    page, other = await sitting.log_in(anna), await sitting.log_in(boris)
+    page, other = await devices.log_in(anna), await devices.log_in(boris)
     await open_chat(page, boris)
     await open_chat(other, anna)
     await write(page, "a secret")
@@ -74,12 +74,12 @@ async def test_a_deleted_message_leaves_its_place_to_both(sitting: Sitting, api:
     await expect(fresh).to_have_count(0)
 
 
-async def test_a_reply_shows_what_it_answers_and_leads_there(sitting: Sitting, api: Api) -> None:
+async def test_a_reply_shows_what_it_answers_and_leads_there(devices: Devices, api: Api) -> None:
     anna, boris = await api.friends()
     (old,) = await boris.sends(anna, "an old question")
     sent = await boris.sends(anna, *(f"message {number}" for number in range(160)))
     assert (await anna.sees(boris, sent[-1]["sequence"])).status_code == 204
-    page, other = await sitting.log_in(anna), await sitting.log_in(boris)
+    page, other = await devices.log_in(anna), await devices.log_in(boris)
     await open_chat(page, boris)
     await open_chat(other, anna)
     await message(other, "message 159").wait_for()
@@ -108,10 +108,10 @@ async def test_a_reply_shows_what_it_answers_and_leads_there(sitting: Sitting, a
         await expect(row(shown, "a near answer").locator(".quote")).to_contain_text("Message deleted")
 
 
-async def test_two_people_react_to_a_message(sitting: Sitting, api: Api) -> None:
+async def test_two_people_react_to_a_message(devices: Devices, api: Api) -> None:
     anna, boris = await api.friends()
     await boris.sends(anna, "we have a boat")
-    page, other = await sitting.log_in(anna), await sitting.log_in(boris)
+    page, other = await devices.log_in(anna), await devices.log_in(boris)
     await open_chat(page, boris)
     await open_chat(other, anna)
     await choose(page, "we have a boat", "React")
@@ -153,11 +153,11 @@ async def test_two_people_react_to_a_message(sitting: Sitting, api: Api) -> None
     await expect(chip).to_have_text(["👍1"])
 
 
-async def test_the_keyboard_alone_edits_answers_and_reacts(sitting: Sitting, api: Api) -> None:
+async def test_the_keyboard_alone_edits_answers_and_reacts(devices: Devices, api: Api) -> None:
     anna, boris = await api.friends()
     await anna.sends(boris, "mine")
     await boris.sends(anna, "from another")
-    page = await sitting.log_in(anna)
+    page = await devices.log_in(anna)
     await open_chat(page, boris)
     await message(page, "from another").wait_for()
     field, menu = page.locator(".composer textarea"), page.get_by_role("menu")
@@ -195,10 +195,10 @@ async def test_the_keyboard_alone_edits_answers_and_reacts(sitting: Sitting, api
     await expect(page.locator(".nothing")).to_be_visible()
 
 
-async def test_edits_and_deletions_without_a_connection_outlive_the_page(sitting: Sitting, api: Api) -> None:
+async def test_edits_and_deletions_without_a_connection_outlive_the_page(devices: Devices, api: Api) -> None:
     anna, boris = await api.friends()
     await anna.sends(boris, "to change", "to delete")
-    page = await sitting.log_in(anna)
+    page = await devices.log_in(anna)
     await open_chat(page, boris)
     await message(page, "to delete").wait_for()
     await page.evaluate("navigator.serviceWorker.ready")
@@ -239,9 +239,9 @@ async def test_edits_and_deletions_without_a_connection_outlive_the_page(sitting
     assert [found["text"] for found in await boris.messages(anna)] == ["changed in another tab", "", "changed"]
 
 
-async def test_a_message_is_shown_once_while_its_answer_is_late(sitting: Sitting, api: Api) -> None:
+async def test_a_message_is_shown_once_while_its_answer_is_late(devices: Devices, api: Api) -> None:
     anna, boris = await api.friends()
-    page = await sitting.log_in(anna)
+    page = await devices.log_in(anna)
     await open_chat(page, boris)
     answered = asyncio.Event()
 
@@ -262,9 +262,9 @@ async def test_a_message_is_shown_once_while_its_answer_is_late(sitting: Sitting
     await expect(texts).to_have_text(["once", "once"])
 
 
-async def test_a_message_whose_answer_is_lost_is_still_deleted(sitting: Sitting, api: Api) -> None:
+async def test_a_message_whose_answer_is_lost_is_still_deleted(devices: Devices, api: Api) -> None:
     anna, boris = await api.friends()
-    page = await sitting.log_in(anna)
+    page = await devices.log_in(anna)
     await open_chat(page, boris)
     stored = asyncio.Event()
 
@@ -295,9 +295,9 @@ async def test_a_message_whose_answer_is_lost_is_still_deleted(sitting: Sitting,
     await eventually(is_deleted, "the deletion, for the other one")
 
 
-async def test_a_refused_message_keeps_the_focus_and_blocks_nothing_once_deleted(sitting: Sitting, api: Api) -> None:
+async def test_a_refused_message_keeps_the_focus_and_blocks_nothing_once_deleted(devices: Devices, api: Api) -> None:
     anna, boris = await api.friends()
-    page = await sitting.log_in(anna)
+    page = await devices.log_in(anna)
     await open_chat(page, boris)
     requests: asyncio.Queue[Any] = asyncio.Queue()
     refused = {"status": 403, "code": "not_friends", "title": "", "detail": ""}
@@ -318,10 +318,10 @@ async def test_a_refused_message_keeps_the_focus_and_blocks_nothing_once_deleted
     assert [found["text"] for found in await boris.messages(anna)] == ["the next one"]
 
 
-async def test_a_refused_edit_says_why_and_keeps_its_text(sitting: Sitting, api: Api) -> None:
+async def test_a_refused_edit_says_why_and_keeps_its_text(devices: Devices, api: Api) -> None:
     anna, boris = await api.friends()
     (sent,) = await anna.sends(boris, "deleted elsewhere")
-    page = await sitting.log_in(anna)
+    page = await devices.log_in(anna)
     await open_chat(page, boris)
     await message(page, "deleted elsewhere").wait_for()
     await page.context.set_offline(True)
@@ -338,10 +338,10 @@ async def test_a_refused_edit_says_why_and_keeps_its_text(sitting: Sitting, api:
     await expect(why).to_have_count(0)
 
 
-async def test_a_refused_edit_delays_nothing_else(sitting: Sitting, api: Api) -> None:
+async def test_a_refused_edit_delays_nothing_else(devices: Devices, api: Api) -> None:
     anna, boris = await api.friends()
     await anna.sends(boris, "an old one")
-    page, other = await sitting.log_in(anna), await sitting.log_in(boris)
+    page, other = await devices.log_in(anna), await devices.log_in(boris)
     await open_chat(page, boris)
     await open_chat(other, anna)
     too_old = {"status": 409, "code": "edit_window_over", "title": "", "detail": ""}
@@ -356,10 +356,10 @@ async def test_a_refused_edit_delays_nothing_else(sitting: Sitting, api: Api) ->
     await expect(row(other, "an old one").locator(".chip")).to_have_text(["🙏1"])
 
 
-async def test_changes_that_come_before_an_older_page_are_not_undone_by_it(sitting: Sitting, api: Api) -> None:
+async def test_changes_that_come_before_an_older_page_are_not_undone_by_it(devices: Devices, api: Api) -> None:
     anna, boris = await api.friends()
     first, second = await boris.sends(anna, "first", "second")
-    page = await sitting.log_in(anna)
+    page = await devices.log_in(anna)
     await page.locator(".chat .last", has_text="second").wait_for()
     await page.locator("#app[data-line=up]").wait_for()
 
@@ -377,14 +377,14 @@ async def test_changes_that_come_before_an_older_page_are_not_undone_by_it(sitti
 
 
 @pytest.mark.parametrize("scheme", ["light", "dark"])
-async def test_on_a_small_phone_in_russian_a_long_press_opens_the_menu(sitting: Sitting, api: Api, scheme: str) -> None:
+async def test_on_a_small_phone_in_russian_a_long_press_opens_the_menu(devices: Devices, api: Api, scheme: str) -> None:
     anna, boris = await api.friends()
     (asked,) = await boris.sends(anna, "Во сколько встречаемся? " * 4)
     (gone,) = await boris.sends(anna, "Ошибка")
     await answer(anna, boris, asked, "В девять")
     assert (await boris.delete(anna, gone["message_id"])).status_code == 204
     phone: dict[str, Any] = {"size": SMALL_PHONE, "has_touch": True, "is_mobile": True}
-    page = await sitting.log_in(anna, **phone, locale="ru", color_scheme=scheme)
+    page = await devices.log_in(anna, **phone, locale="ru", color_scheme=scheme)
     await open_chat(page, boris)
     await message(page, "В девять").wait_for()
     menu = page.get_by_role("menu")

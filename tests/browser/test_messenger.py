@@ -8,16 +8,16 @@ import httpx
 import pytest
 from playwright.async_api import expect
 
-from tests.browser.browser_users import PHONE, Sitting, message, open_chat, write
+from tests.browser.browser_users import PHONE, Devices, message, open_chat, write
 from tests.e2e.people import PASSWORD, Api, eventually
 
 pytestmark = pytest.mark.asyncio(loop_scope="session")
 
 
-async def test_a_user_registers_finds_a_friend_and_they_exchange_messages(sitting: Sitting, api: Api) -> None:
+async def test_a_user_registers_finds_a_friend_and_they_exchange_messages(devices: Devices, api: Api) -> None:
     boris = await api.person(display_name="Борис")
     account = api.registration()
-    page = await sitting.page()
+    page = await devices.page()
     await page.get_by_role("button", name="Create an account").click()
     await page.get_by_label("E-mail").fill(str(account["email"]))
     await page.get_by_label("Username").fill(str(account["username"]))
@@ -37,7 +37,7 @@ async def test_a_user_registers_finds_a_friend_and_they_exchange_messages(sittin
     await page.get_by_role("button", name="Add").click()
     await expect(page.get_by_role("button", name="Withdraw")).to_be_visible()
 
-    other = await sitting.log_in(boris, size=PHONE)
+    other = await devices.log_in(boris, size=PHONE)
     await other.get_by_role("link", name="People").click()
     await other.get_by_role("button", name="Accept").click()
     await other.get_by_role("link", name="Write").click()
@@ -62,10 +62,10 @@ async def test_a_user_registers_finds_a_friend_and_they_exchange_messages(sittin
     ],
 )
 async def test_what_is_refused_is_said_in_the_language_of_the_page(
-    sitting: Sitting, api: Api, locale: str, weak: str, unseen: str
+    devices: Devices, api: Api, locale: str, weak: str, unseen: str
 ) -> None:
     account = api.registration()
-    page = await sitting.page(locale=locale)
+    page = await devices.page(locale=locale)
     await page.locator("form button.link").first.click()
     await page.locator("#field-email").fill(str(account["email"]))
     await page.locator("#field-username").fill(str(account["username"]))
@@ -79,9 +79,9 @@ async def test_what_is_refused_is_said_in_the_language_of_the_page(
         await expect(page.locator(f"#field-{field}-wrong")).to_contain_text(said)
 
 
-async def test_what_is_written_without_a_connection_goes_out_once_and_in_order(sitting: Sitting, api: Api) -> None:
+async def test_what_is_written_without_a_connection_goes_out_once_and_in_order(devices: Devices, api: Api) -> None:
     anna, boris = await api.friends()
-    page = await sitting.log_in(anna)
+    page = await devices.log_in(anna)
     await open_chat(page, boris)
     await write(page, "before")
     await expect(page.locator(".messages:not(.waiting) .message")).to_have_count(1)
@@ -97,9 +97,9 @@ async def test_what_is_written_without_a_connection_goes_out_once_and_in_order(s
     await expect(page.locator(".messages:not(.waiting) .message")).to_have_count(6)
 
 
-async def test_unsent_messages_outlive_the_page(sitting: Sitting, api: Api) -> None:
+async def test_unsent_messages_outlive_the_page(devices: Devices, api: Api) -> None:
     anna, boris = await api.friends()
-    page = await sitting.log_in(anna)
+    page = await devices.log_in(anna)
     await open_chat(page, boris)
     # The worker has the page's files then: it opens without a connection.
     await page.evaluate("navigator.serviceWorker.ready")
@@ -113,10 +113,10 @@ async def test_unsent_messages_outlive_the_page(sitting: Sitting, api: Api) -> N
     assert [each["text"] for each in await boris.messages(anna)] == ["kept on disk"]
 
 
-async def test_everything_that_came_while_the_line_was_down_is_there_afterwards(sitting: Sitting, api: Api) -> None:
+async def test_everything_that_came_while_the_line_was_down_is_there_afterwards(devices: Devices, api: Api) -> None:
     anna, boris = await api.friends()
     await boris.sends(anna, "first")
-    page = await sitting.log_in(anna)
+    page = await devices.log_in(anna)
     await open_chat(page, boris)
     await expect(message(page, "first")).to_be_visible()
     await page.context.set_offline(True)
@@ -127,10 +127,10 @@ async def test_everything_that_came_while_the_line_was_down_is_there_afterwards(
     await expect(page.locator(".message")).to_have_count(71)
 
 
-async def test_a_page_whose_position_is_void_loads_everything_again(sitting: Sitting, api: Api) -> None:
+async def test_a_page_whose_position_is_void_loads_everything_again(devices: Devices, api: Api) -> None:
     anna, boris = await api.friends()
     await boris.sends(anna, "first")
-    page = await sitting.log_in(anna)
+    page = await devices.log_in(anna)
     await open_chat(page, boris)
     await expect(message(page, "first")).to_be_visible()
     await page.locator("#app[data-line=up]").wait_for()
@@ -164,9 +164,9 @@ async def _answers(api: Api) -> bool:
     return False
 
 
-async def test_a_session_that_is_ended_elsewhere_ends_here_at_once(sitting: Sitting, api: Api) -> None:
+async def test_a_session_that_is_ended_elsewhere_ends_here_at_once(devices: Devices, api: Api) -> None:
     anna, _ = await api.friends()
-    page = await sitting.log_in(anna)
+    page = await devices.log_in(anna)
     await page.locator("#app[data-line=up]").wait_for()
     response = await anna.ask("DELETE", "/v1/sessions")
     assert response.status_code == 204
@@ -175,9 +175,9 @@ async def test_a_session_that_is_ended_elsewhere_ends_here_at_once(sitting: Sitt
     await expect(page.get_by_role("heading", name="Log in")).to_be_visible()
 
 
-async def test_ending_another_device_from_here_keeps_this_one(sitting: Sitting, api: Api) -> None:
+async def test_ending_another_device_from_here_keeps_this_one(devices: Devices, api: Api) -> None:
     anna, _ = await api.friends()
-    page = await sitting.log_in(anna)
+    page = await devices.log_in(anna)
     await page.locator("#app[data-line=up]").wait_for()
     await page.get_by_role("link", name="Settings").click()
     await page.get_by_role("button", name="Log out there").click()
@@ -187,9 +187,9 @@ async def test_ending_another_device_from_here_keeps_this_one(sitting: Sitting, 
     assert (await anna.get("/v1/users/me")).status_code == 401
 
 
-async def test_a_tab_never_changes_its_user(sitting: Sitting, api: Api) -> None:
+async def test_a_tab_never_changes_its_user(devices: Devices, api: Api) -> None:
     anna, boris = await api.friends()
-    first = await sitting.log_in(anna)
+    first = await devices.log_in(anna)
     second = await first.context.new_page()
     await second.goto("/")
     await second.get_by_role("link", name="Settings").click()
@@ -204,9 +204,9 @@ async def test_a_tab_never_changes_its_user(sitting: Sitting, api: Api) -> None:
     await expect(first.get_by_role("heading", name="Log in")).to_be_visible()
 
 
-async def test_a_reload_stays_logged_in_and_no_script_can_read_what_lasts(sitting: Sitting, api: Api) -> None:
+async def test_a_reload_stays_logged_in_and_no_script_can_read_what_lasts(devices: Devices, api: Api) -> None:
     anna, _ = await api.friends()
-    page = await sitting.log_in(anna)
+    page = await devices.log_in(anna)
     await page.reload()
     await page.locator("nav.tabs").wait_for()
     assert await page.evaluate("document.cookie") == ""
@@ -226,9 +226,9 @@ async def test_a_reload_stays_logged_in_and_no_script_can_read_what_lasts(sittin
     assert [cookie["name"] for cookie in left] == ["vestnik_device"]
 
 
-async def test_two_tabs_share_the_session(sitting: Sitting, api: Api) -> None:
+async def test_two_tabs_share_the_session(devices: Devices, api: Api) -> None:
     anna, _ = await api.friends()
-    first = await sitting.log_in(anna)
+    first = await devices.log_in(anna)
     tabs = [await first.context.new_page() for _ in range(3)]
     await asyncio.gather(*(tab.goto("/") for tab in tabs))
     for tab in tabs:
@@ -237,13 +237,13 @@ async def test_two_tabs_share_the_session(sitting: Sitting, api: Api) -> None:
     await first.locator("nav.tabs").wait_for()
 
 
-async def test_what_people_write_is_text_and_nothing_else(sitting: Sitting, api: Api) -> None:
+async def test_what_people_write_is_text_and_nothing_else(devices: Devices, api: Api) -> None:
     hostile = "<img src=x onerror=alert(1)><script>alert(2)</script>"
     anna = await api.person()
     boris = await api.person(display_name="<b>Boris</b>")
     await api.befriend(anna, boris)
     await boris.sends(anna, hostile, "שלום עולם", "a\u0301\u200d👩‍👩‍👧 " + "x" * 3_900)
-    page = await sitting.log_in(anna)
+    page = await devices.log_in(anna)
     await open_chat(page, boris)
     await expect(page.locator(".message .text").first).to_have_text(hostile)
     await expect(page.locator(".head h2")).to_have_text("<b>Boris</b>")
@@ -252,12 +252,12 @@ async def test_what_people_write_is_text_and_nothing_else(sitting: Sitting, api:
     assert not await page.evaluate(wider), "a long word makes the page wider than the screen"
 
 
-async def test_a_long_conversation_scrolls_to_its_beginning_in_a_bounded_page(sitting: Sitting, api: Api) -> None:
+async def test_a_long_conversation_scrolls_to_its_beginning_in_a_bounded_page(devices: Devices, api: Api) -> None:
     anna, boris = await api.friends()
     count = 700
     await boris.sends(anna, *(f"number {number}." for number in range(count)))
     await anna.sees(boris, count)
-    page = await sitting.log_in(anna)
+    page = await devices.log_in(anna)
     await open_chat(page, boris)
     await expect(message(page, f"number {count - 1}.")).to_be_visible()
     log = page.locator(".log")
@@ -276,18 +276,18 @@ async def test_a_long_conversation_scrolls_to_its_beginning_in_a_bounded_page(si
     await expect(message(page, f"number {count - 1}.")).to_be_visible()
 
 
-async def test_a_friendship_that_ends_takes_the_conversation_away(sitting: Sitting, api: Api) -> None:
+async def test_a_friendship_that_ends_takes_the_conversation_away(devices: Devices, api: Api) -> None:
     anna, boris = await api.friends()
     await boris.sends(anna, "still here")
-    page = await sitting.log_in(anna)
+    page = await devices.log_in(anna)
     await expect(page.locator(".chat")).to_have_count(1)
     await boris.remove(anna)
     await expect(page.locator(".chat")).to_have_count(0)
 
 
-async def test_on_a_phone_the_list_and_the_conversation_take_turns(sitting: Sitting, api: Api) -> None:
+async def test_on_a_phone_the_list_and_the_conversation_take_turns(devices: Devices, api: Api) -> None:
     anna, boris = await api.friends()
-    page = await sitting.log_in(anna, size=PHONE)
+    page = await devices.log_in(anna, size=PHONE)
     await expect(page.locator(".chat-list")).to_be_visible()
     await open_chat(page, boris)
     await expect(page.locator(".chat-list")).to_be_hidden()
@@ -295,9 +295,9 @@ async def test_on_a_phone_the_list_and_the_conversation_take_turns(sitting: Sitt
     await expect(page.locator(".chat-list")).to_be_visible()
 
 
-async def test_the_keyboard_alone_is_enough(sitting: Sitting, api: Api) -> None:
+async def test_the_keyboard_alone_is_enough(devices: Devices, api: Api) -> None:
     anna, boris = await api.friends()
-    page = await sitting.log_in(anna)
+    page = await devices.log_in(anna)
     await page.locator(".chat").wait_for()
     await page.keyboard.press("Alt+ArrowDown")
     await page.locator(".composer textarea").wait_for()
@@ -315,10 +315,10 @@ async def test_the_keyboard_alone_is_enough(sitting: Sitting, api: Api) -> None:
 
 
 async def test_the_page_behind_a_mails_link_shows_the_name_before_it_confirms_and_ends_what_is_not_ones_own(
-    sitting: Sitting, api: Api
+    devices: Devices, api: Api
 ) -> None:
     account = await api.register()
-    page = await sitting.page()
+    page = await devices.page()
     await page.goto(await link(api, account["email"]))
     await page.get_by_role("heading", name=f"Is {account['username']} your account?").wait_for()
     assert "confirm" not in page.url
@@ -345,11 +345,11 @@ async def test_the_page_behind_a_mails_link_shows_the_name_before_it_confirms_an
     assert (await api.log_in(own["email"])).json()["user_id"] == own["user_id"]
 
 
-async def test_the_page_behind_a_reset_mails_link_asks_for_the_new_password_alone(sitting: Sitting, api: Api) -> None:
+async def test_the_page_behind_a_reset_mails_link_asks_for_the_new_password_alone(devices: Devices, api: Api) -> None:
     anna = await api.person()
     assert (await api.http.post("/v1/users/password-reset", json={"email": anna.email})).status_code == 202
     mailed = await link(api, anna.email, page="reset")
-    page = await sitting.page()
+    page = await devices.page()
     await page.goto(mailed)
     await page.get_by_label("New password", exact=True).fill("another good horse")
     assert "reset" not in page.url

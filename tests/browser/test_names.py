@@ -7,7 +7,7 @@ import pytest
 from playwright.async_api import Page
 
 from contracts.values.ids import new_id
-from tests.browser.browser_users import Sitting
+from tests.browser.browser_users import Devices
 from tests.browser.conftest import PICTURES
 from tests.e2e.people import Api
 
@@ -53,7 +53,7 @@ async def assert_room(page: Page, name: str) -> None:
 
 
 @pytest.mark.parametrize("language", ["en", "ru"])
-async def test_names_can_be_read_and_nothing_scrolls_sideways(sitting: Sitting, api: Api, language: str) -> None:
+async def test_names_can_be_read_and_nothing_scrolls_sideways(devices: Devices, api: Api, language: str) -> None:
     me = await api.person(display_name=LONG, email=f"{new_id()}{'w' * 28}@example.org")
     friends = [await api.person(display_name=name) for name in (SHORT, LONG)]
     for friend in friends:
@@ -61,7 +61,7 @@ async def test_names_can_be_read_and_nothing_scrolls_sideways(sitting: Sitting, 
     for name in (SHORT, LONG):
         asking = await api.person(display_name=name)
         assert (await asking.add(me)).status_code == 201
-    page = await sitting.log_in(me, locale=language)
+    page = await devices.log_in(me, locale=language)
     await page.locator(".chat .who", has_text=LONG).wait_for()
     await page.locator(".chat .who", has_text=SHORT).wait_for()
     views: dict[str, Any] = {

@@ -6,7 +6,7 @@ import pytest
 from playwright.async_api import Page, Request, expect
 
 from contracts.subjects import STREAMS
-from tests.browser.browser_users import DESKTOP, PHONE, Sitting
+from tests.browser.browser_users import DESKTOP, PHONE, Devices
 from tests.browser.test_forms import refusing
 from tests.browser.test_looks import assert_readable
 from tests.e2e.people import PASSWORD, Api, Person, eventually
@@ -40,10 +40,10 @@ async def enter(page: Page, person: Person) -> None:
     await page.locator("form button[type=submit]").click()
 
 
-async def test_an_operator_sees_the_streams_move(sitting: Sitting, api: Api) -> None:
+async def test_an_operator_sees_the_streams_move(devices: Devices, api: Api) -> None:
     olga = await operator(api)
     anna, boris = await api.friends()
-    page = await sitting.page()
+    page = await devices.page()
     await enter(page, olga)
     stream = page.locator(".stream.messaging .facts b").first
     await expect(page.locator(".stream:not(.rates .stream)")).to_have_count(len(STREAMS))
@@ -87,13 +87,13 @@ async def test_an_operator_sees_the_streams_move(sitting: Sitting, api: Api) -> 
     await expect(page.locator(".card .facts-list")).to_contain_text(anna.user_id)
 
 
-async def test_an_operator_sees_failed_logins_and_ends_a_session_with_a_reason(sitting: Sitting, api: Api) -> None:
+async def test_an_operator_sees_failed_logins_and_ends_a_session_with_a_reason(devices: Devices, api: Api) -> None:
     olga = await operator(api)
     anna = await api.person()
     stolen = await api.again(anna, device="Thief's phone")
     wrong = {"login": anna.username, "password": "not it", "device": "Thief's desk"}
     assert (await api.http.post("/v1/sessions", json=wrong)).status_code == 401
-    page = await sitting.page()
+    page = await devices.page()
     await enter(page, olga)
     await page.locator(".tiles").wait_for()
     await page.goto(f"/ops#/logins?user={anna.username}")
@@ -144,10 +144,10 @@ async def test_an_operator_sees_failed_logins_and_ends_a_session_with_a_reason(s
     await expect(rows).to_contain_text("Thief's desk")
 
 
-async def test_an_anomaly_leads_to_the_person_and_their_logins(sitting: Sitting, api: Api) -> None:
+async def test_an_anomaly_leads_to_the_person_and_their_logins(devices: Devices, api: Api) -> None:
     olga, anna = await operator(api), await api.person()
     await fail_to_log_in(api, anna)
-    page = await sitting.page()
+    page = await devices.page()
     await enter(page, olga)
     await page.get_by_role("link", name="Anomalies").click()
     await page.get_by_label("What").select_option("Failed logins to one account")
@@ -166,11 +166,11 @@ async def test_an_anomaly_leads_to_the_person_and_their_logins(sitting: Sitting,
     await page.get_by_text("No rule found anything in that time.").wait_for()
 
 
-async def test_a_message_is_followed_from_its_event_to_its_reader(sitting: Sitting, api: Api) -> None:
+async def test_a_message_is_followed_from_its_event_to_its_reader(devices: Devices, api: Api) -> None:
     olga = await operator(api)
     anna, boris = await api.friends()
     (sent,) = await anna.sends(boris, "Meet me at the bridge.")
-    page = await sitting.page()
+    page = await devices.page()
     await enter(page, olga)
     await page.locator(".tiles").wait_for()
     await page.goto(f"/ops#/events?stream=MESSAGING&aggregate_id={sent['conversation_id']}")
@@ -198,11 +198,11 @@ async def test_a_message_is_followed_from_its_event_to_its_reader(sitting: Sitti
     await page.get_by_text("Nothing found").wait_for()
 
 
-async def test_an_aggregate_is_stepped_through_by_its_versions(sitting: Sitting, api: Api) -> None:
+async def test_an_aggregate_is_stepped_through_by_its_versions(devices: Devices, api: Api) -> None:
     olga = await operator(api)
     anna, boris = await api.friends()
     await anna.sends(boris, "Meet me at the bridge.", "Or at the mill.", "Or nowhere.")
-    page = await sitting.page()
+    page = await devices.page()
     await enter(page, olga)
     await page.locator(".tiles").wait_for()
     await page.goto(f"/ops#/lookup?q={anna.username}")
@@ -236,9 +236,9 @@ async def test_an_aggregate_is_stepped_through_by_its_versions(sitting: Sitting,
     await page.get_by_text("There is no such aggregate or version").wait_for()
 
 
-async def test_a_read_model_is_verified_and_rebuilt_and_a_reload_finds_what_runs(sitting: Sitting, api: Api) -> None:
+async def test_a_read_model_is_verified_and_rebuilt_and_a_reload_finds_what_runs(devices: Devices, api: Api) -> None:
     olga = await operator(api)
-    page = await sitting.page()
+    page = await devices.page()
     await enter(page, olga)
     await page.get_by_role("link", name="Read models").click()
     await page.get_by_role("button", name="Verify: users").click()
@@ -261,10 +261,10 @@ async def test_a_read_model_is_verified_and_rebuilt_and_a_reload_finds_what_runs
         await expect(users.get_by_text(f"paused by {olga.username}")).to_have_count(1 if state == "paused" else 0)
 
 
-async def test_a_dead_letter_appears_and_is_given_up_with_a_reason(sitting: Sitting, api: Api) -> None:
+async def test_a_dead_letter_appears_and_is_given_up_with_a_reason(devices: Devices, api: Api) -> None:
     olga = await operator(api)
     anna, boris = await api.friends()
-    page = await sitting.page()
+    page = await devices.page()
     await enter(page, olga)
     await page.locator(".tiles").wait_for()
     conversation_id = await poisoned(api, anna, boris)
@@ -291,10 +291,10 @@ async def test_a_dead_letter_appears_and_is_given_up_with_a_reason(sitting: Sitt
     await expect(given_up).to_contain_text(olga.username)
 
 
-async def test_a_report_is_read_and_settled_with_a_note(sitting: Sitting, api: Api) -> None:
+async def test_a_report_is_read_and_settled_with_a_note(devices: Devices, api: Api) -> None:
     olga, (anna, boris) = await operator(api), await api.friends()
     first, _ = await boris.sends(anna, "Pay me, or else.", "Nice weather.")
-    page = await sitting.page()
+    page = await devices.page()
     await enter(page, olga)
     await page.get_by_role("link", name="Reports").click()
     report_id = await report(anna, boris, first, comment="He threatens me.")
@@ -322,9 +322,9 @@ async def test_a_report_is_read_and_settled_with_a_note(sitting: Sitting, api: A
     await page.get_by_role("heading", name=boris.username).wait_for()
 
 
-async def test_nobody_else_sees_anything(sitting: Sitting, api: Api) -> None:
+async def test_nobody_else_sees_anything(devices: Devices, api: Api) -> None:
     anna = await api.person()
-    page = await sitting.page()
+    page = await devices.page()
     await enter(page, anna)
     await page.get_by_role("heading", name="This account is not an operator's").wait_for()
     await assert_readable(page, "ops-denied")
@@ -345,10 +345,10 @@ async def test_nobody_else_sees_anything(sitting: Sitting, api: Api) -> None:
 
 
 async def test_an_operator_without_a_second_factor_learns_what_to_do_and_an_old_login_is_asked_for_again(
-    sitting: Sitting, api: Api
+    devices: Devices, api: Api
 ) -> None:
     olga = await operator(api)
-    page = await sitting.page()
+    page = await devices.page()
     needs_code = {"code": "second_factor_required", "detail": "English"}
     await page.route("**/v1/ops/status", refusing(403, needs_code), times=1)
     await enter(page, olga)
@@ -367,10 +367,10 @@ async def test_an_operator_without_a_second_factor_learns_what_to_do_and_an_old_
 
 
 async def test_polling_is_marked_so_that_only_what_the_operator_does_keeps_the_login_alive(
-    sitting: Sitting, api: Api
+    devices: Devices, api: Api
 ) -> None:
     olga = await operator(api)
-    page = await sitting.page()
+    page = await devices.page()
     await enter(page, olga)
     await page.locator(".tiles").wait_for()
 
@@ -385,9 +385,9 @@ async def test_polling_is_marked_so_that_only_what_the_operator_does_keeps_the_l
         await page.get_by_role("link", name="Sessions").click()
 
 
-async def test_a_session_that_ends_ends_the_page(sitting: Sitting, api: Api) -> None:
+async def test_a_session_that_ends_ends_the_page(devices: Devices, api: Api) -> None:
     olga = await operator(api)
-    page = await sitting.page()
+    page = await devices.page()
     await enter(page, olga)
     await page.locator(".tiles").wait_for()
     assert (await olga.ask("DELETE", "/v1/sessions")).status_code == 204
@@ -400,7 +400,7 @@ async def test_a_session_that_ends_ends_the_page(sitting: Sitting, api: Api) -> 
     [(PHONE, "dark", "ru"), (DESKTOP, "light", "en"), (PHONE, "light", "en"), (DESKTOP, "dark", "ru")],
 )
 async def test_every_section_can_be_read_by_everybody(
-    sitting: Sitting, api: Api, size: dict[str, int], scheme: str, language: str
+    devices: Devices, api: Api, size: dict[str, int], scheme: str, language: str
 ) -> None:
     olga = await operator(api)
     anna, boris = await api.friends()
@@ -408,7 +408,7 @@ async def test_every_section_can_be_read_by_everybody(
     await report(boris, anna, sent, comment="Every day.")
     named = {"user": anna.username, "message": sent["message_id"], "pair": sent["conversation_id"]}
     name = f"{'phone' if size is PHONE else 'desktop'}-{scheme}-{language}-ops"
-    page = await sitting.page(size=size, color_scheme=scheme, locale=language)
+    page = await devices.page(size=size, color_scheme=scheme, locale=language)
     await enter(page, olga)
     for section, content in SECTIONS.items():
         await page.goto(f"/ops#/{section.format(**named)}")
@@ -423,7 +423,7 @@ async def test_every_section_can_be_read_by_everybody(
         await expect(tab).to_have_attribute("aria-current", "page")
 
 
-async def test_every_phrase_is_said_in_every_language(sitting: Sitting) -> None:
-    page = await sitting.page()
+async def test_every_phrase_is_said_in_every_language(devices: Devices) -> None:
+    page = await devices.page()
     words = await page.evaluate("import('/web/js/ops/i18n.js').then((module) => module.WORDS)")
     assert words["en"].keys() == words["ru"].keys()

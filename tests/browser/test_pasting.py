@@ -3,7 +3,7 @@
 import pytest
 from playwright.async_api import expect
 
-from tests.browser.browser_users import PHONE, Sitting, message, open_chat
+from tests.browser.browser_users import PHONE, Devices, message, open_chat
 from tests.e2e.people import Api
 
 pytestmark = pytest.mark.asyncio(loop_scope="session")
@@ -19,10 +19,10 @@ PASTE = "(text) => document.execCommand('insertText', false, text)"
     ],
 )
 async def test_a_message_that_is_too_long_is_kept_whole_and_said_to_be_too_long(
-    sitting: Sitting, api: Api, language: str, said: str
+    devices: Devices, api: Api, language: str, said: str
 ) -> None:
     anna, boris = await api.friends()
-    page = await sitting.log_in(anna, locale=language, size=PHONE)
+    page = await devices.log_in(anna, locale=language, size=PHONE)
     await open_chat(page, boris)
     field = page.locator(".composer textarea")
     # A character outside of the basic plane is one to the gateway, and two units to a browser's own limit.
@@ -52,10 +52,10 @@ async def test_a_message_that_is_too_long_is_kept_whole_and_said_to_be_too_long(
     ],
 )
 async def test_a_text_about_oneself_that_is_too_long_is_kept_whole_and_refused_in_words(
-    sitting: Sitting, api: Api, language: str, said: str
+    devices: Devices, api: Api, language: str, said: str
 ) -> None:
     anna = await api.person()
-    page = await sitting.log_in(anna, locale=language)
+    page = await devices.log_in(anna, locale=language)
     await page.goto("/#/settings")
     field = page.locator("#field-bio")
     await field.focus()

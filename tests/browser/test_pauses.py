@@ -5,7 +5,7 @@ from typing import Any
 import pytest
 from playwright.async_api import Page, Route, expect
 
-from tests.browser.browser_users import Sitting, message, open_chat, write
+from tests.browser.browser_users import Devices, message, open_chat, write
 from tests.browser.test_ops import enter
 from tests.e2e.people import PASSWORD, Api, eventually
 from tests.e2e.test_operators import operator
@@ -63,10 +63,10 @@ def assert_growing(gaps: list[float], first: float) -> None:
 
 
 async def test_a_message_is_tried_with_growing_pauses_and_goes_out_once_when_the_gateway_is_back(
-    sitting: Sitting, api: Api
+    devices: Devices, api: Api
 ) -> None:
     anna, boris = await api.friends()
-    page = await sitting.log_in(anna)
+    page = await devices.log_in(anna)
     await open_chat(page, boris)
     await page.locator("#app[data-line=up]").wait_for()
     counted = await Counted.of(page, f"/conversations/{boris.user_id}/messages")
@@ -81,10 +81,10 @@ async def test_a_message_is_tried_with_growing_pauses_and_goes_out_once_when_the
 
 
 async def test_a_page_that_is_opened_without_a_gateway_refreshes_with_growing_pauses(
-    sitting: Sitting, api: Api
+    devices: Devices, api: Api
 ) -> None:
     anna, boris = await api.friends()
-    page = await sitting.log_in(anna)
+    page = await devices.log_in(anna)
     await open_chat(page, boris)
     await page.locator("#app[data-line=up]").wait_for()
     await refuse_connections(page)
@@ -102,9 +102,9 @@ async def test_a_page_that_is_opened_without_a_gateway_refreshes_with_growing_pa
     await expect(page.locator(".waiting .message")).to_have_count(0, timeout=60_000)
 
 
-async def test_a_message_waits_as_long_as_the_gateway_asks(sitting: Sitting, api: Api) -> None:
+async def test_a_message_waits_as_long_as_the_gateway_asks(devices: Devices, api: Api) -> None:
     anna, boris = await api.friends()
-    page = await sitting.log_in(anna)
+    page = await devices.log_in(anna)
     await open_chat(page, boris)
     await page.locator("#app[data-line=up]").wait_for()
     messages = f"/conversations/{boris.user_id}/messages"
@@ -127,8 +127,8 @@ async def test_a_message_waits_as_long_as_the_gateway_asks(sitting: Sitting, api
     assert [each["text"] for each in await boris.messages(anna)] == ["two", "one"]
 
 
-async def test_only_a_number_of_seconds_changes_the_growing_pause_and_none_overflows_a_timer(sitting: Sitting) -> None:
-    page = await sitting.page()
+async def test_only_a_number_of_seconds_changes_the_growing_pause_and_none_overflows_a_timer(devices: Devices) -> None:
+    page = await devices.page()
     for retry_after in ("undefined", "NaN", "0", "-5", "'soon'", "null", "1e12"):
         pause = await page.evaluate(f"import('/web/js/pauses.js').then((it) => it.pauseFor(1000, {retry_after}))")
         if retry_after == "1e12":
@@ -137,12 +137,12 @@ async def test_only_a_number_of_seconds_changes_the_growing_pause_and_none_overf
             assert 500 <= pause <= 1000, retry_after
 
 
-async def test_a_profile_that_does_not_come_is_asked_for_with_growing_pauses(sitting: Sitting, api: Api) -> None:
+async def test_a_profile_that_does_not_come_is_asked_for_with_growing_pauses(devices: Devices, api: Api) -> None:
     anna = await api.person()
     boris = await api.person(display_name="Boris")
     await api.befriend(anna, boris)
     await boris.sends(anna, "hello")
-    page = await sitting.page()
+    page = await devices.page()
     profile = f"**/v1/profiles/{boris.user_id}"
     await page.route(profile, lambda route: route.abort("connectionrefused"))
     counted = await Counted.of(page, f"/v1/profiles/{boris.user_id}")
@@ -156,10 +156,10 @@ async def test_a_profile_that_does_not_come_is_asked_for_with_growing_pauses(sit
     await expect(page.locator(".chat .who")).to_have_text("Boris", timeout=60_000)
 
 
-async def test_a_profile_that_nobody_has_is_asked_for_once(sitting: Sitting, api: Api) -> None:
+async def test_a_profile_that_nobody_has_is_asked_for_once(devices: Devices, api: Api) -> None:
     anna, boris = await api.friends()
     await boris.sends(anna, "hello")
-    page = await sitting.page()
+    page = await devices.page()
     counted = await Counted.of(page, f"/v1/profiles/{boris.user_id}")
 
     async def missing(route: Route) -> None:
@@ -177,9 +177,9 @@ async def test_a_profile_that_nobody_has_is_asked_for_once(sitting: Sitting, api
     assert len(counted.times) <= 2
 
 
-async def test_a_stream_that_ends_at_once_is_opened_with_growing_pauses(sitting: Sitting, api: Api) -> None:
+async def test_a_stream_that_ends_at_once_is_opened_with_growing_pauses(devices: Devices, api: Api) -> None:
     anna = await api.person()
-    page = await sitting.page()
+    page = await devices.page()
     counted = await Counted.of(page, "/v1/events")
 
     async def ends(route: Route) -> None:
@@ -190,9 +190,9 @@ async def test_a_stream_that_ends_at_once_is_opened_with_growing_pauses(sitting:
     assert_growing(await counted.tries(TRIES), 0.5)
 
 
-async def test_the_operators_page_asks_with_growing_pauses(sitting: Sitting, api: Api) -> None:
+async def test_the_operators_page_asks_with_growing_pauses(devices: Devices, api: Api) -> None:
     olga = await operator(api)
-    page = await sitting.page()
+    page = await devices.page()
     await enter(page, olga)
     await page.locator(".stream").first.wait_for()
     await refuse_connections(page)

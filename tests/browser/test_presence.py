@@ -3,15 +3,15 @@
 import pytest
 from playwright.async_api import expect
 
-from tests.browser.browser_users import Sitting, message, open_chat, write
+from tests.browser.browser_users import Devices, message, open_chat, write
 from tests.e2e.people import Api
 
 pytestmark = pytest.mark.asyncio(loop_scope="session")
 
 
-async def test_a_friend_sees_that_one_is_typing_until_the_message_is_there(sitting: Sitting, api: Api) -> None:
+async def test_a_friend_sees_that_one_is_typing_until_the_message_is_there(devices: Devices, api: Api) -> None:
     anna, boris = await api.friends()
-    writer, reader = await sitting.log_in(anna), await sitting.log_in(boris)
+    writer, reader = await devices.log_in(anna), await devices.log_in(boris)
     await open_chat(writer, boris)
     await open_chat(reader, anna)
     field = writer.locator(".composer textarea")
@@ -27,9 +27,9 @@ async def test_a_friend_sees_that_one_is_typing_until_the_message_is_there(sitti
     await expect(shown).not_to_have_text("typing…")
 
 
-async def test_friends_see_who_is_online_unless_one_of_them_hides_it(sitting: Sitting, api: Api) -> None:
+async def test_friends_see_who_is_online_unless_one_of_them_hides_it(devices: Devices, api: Api) -> None:
     anna, boris = await api.friends()
-    page, other = await sitting.log_in(anna), await sitting.log_in(boris)
+    page, other = await devices.log_in(anna), await devices.log_in(boris)
     await open_chat(page, boris)
     shown = page.locator(".head p")
     await expect(shown).to_have_text("online")
@@ -48,9 +48,9 @@ async def test_friends_see_who_is_online_unless_one_of_them_hides_it(sitting: Si
     await expect(shown).to_have_text("last seen just now")
 
 
-async def test_the_language_that_is_chosen_holds_on_the_other_devices_of_its_owner(sitting: Sitting, api: Api) -> None:
+async def test_the_language_that_is_chosen_holds_on_the_other_devices_of_its_owner(devices: Devices, api: Api) -> None:
     anna = await api.person()
-    page, other = await sitting.log_in(anna), await sitting.log_in(anna)
+    page, other = await devices.log_in(anna), await devices.log_in(anna)
     await page.get_by_role("link", name="Settings").click()
     async with page.expect_response(
         lambda answer: answer.url.endswith("/v1/profiles/me") and answer.request.method == "PATCH"

@@ -5,7 +5,7 @@ import re
 import pytest
 from playwright.async_api import Locator, Page, expect
 
-from tests.browser.browser_users import PHONE, Sitting, message, open_chat
+from tests.browser.browser_users import PHONE, Devices, message, open_chat
 from tests.e2e.people import Api, Person, eventually
 
 pytestmark = pytest.mark.asyncio(loop_scope="session")
@@ -43,12 +43,12 @@ async def top_of(page: Page, text: str) -> float:
 
 @pytest.mark.parametrize(("size", "language", "said"), [(None, "en", "New messages"), (PHONE, "ru", "Новые сообщения")])
 async def test_a_chat_with_many_unread_messages_opens_at_the_first_and_marks_what_was_shown(
-    sitting: Sitting, api: Api, size: dict[str, int] | None, language: str, said: str
+    devices: Devices, api: Api, size: dict[str, int] | None, language: str, said: str
 ) -> None:
     anna, boris = await api.friends()
     await boris.sends(anna, *(f"number {number}." for number in range(1, 301)))
     await anna.sees(boris, 100)
-    page = await sitting.log_in(anna, locale=language, **({"size": size} if size else {}))
+    page = await devices.log_in(anna, locale=language, **({"size": size} if size else {}))
     await open_chat(page, boris)
     log, jump, line = page.locator(".log"), page.locator(".jump"), page.locator(".fresh-line")
     await expect(line).to_have_text(said)
@@ -92,11 +92,11 @@ async def test_a_chat_with_many_unread_messages_opens_at_the_first_and_marks_wha
     assert numbers == list(range(numbers[0], numbers[0] + len(numbers)))
 
 
-async def test_one_reads_on_from_the_first_unread_message_to_the_last(sitting: Sitting, api: Api) -> None:
+async def test_one_reads_on_from_the_first_unread_message_to_the_last(devices: Devices, api: Api) -> None:
     anna, boris = await api.friends()
     await boris.sends(anna, *(f"number {number}." for number in range(1, 331)))
     await anna.sees(boris, 20)
-    page = await sitting.log_in(anna)
+    page = await devices.log_in(anna)
     await open_chat(page, boris)
     await expect(message(page, "number 21.")).to_be_in_viewport()
     log = page.locator(".log")
@@ -111,10 +111,10 @@ async def test_one_reads_on_from_the_first_unread_message_to_the_last(sitting: S
     await expect(message(page, "number 331.")).to_be_in_viewport()
 
 
-async def test_what_comes_while_the_page_is_hidden_is_unread_until_it_was_shown(sitting: Sitting, api: Api) -> None:
+async def test_what_comes_while_the_page_is_hidden_is_unread_until_it_was_shown(devices: Devices, api: Api) -> None:
     anna, boris = await api.friends()
     await boris.sends(anna, *(f"number {number}." for number in range(1, 11)))
-    page = await sitting.log_in(anna)
+    page = await devices.log_in(anna)
     await open_chat(page, boris)
     await seen_up_to(anna, boris, 10)
     await page.evaluate("Object.defineProperty(document, 'hidden', {value: true, configurable: true})")

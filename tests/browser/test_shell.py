@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 from playwright.async_api import Error, Page, Route, expect
 
-from tests.browser.browser_users import PHONE, Sitting, open_chat
+from tests.browser.browser_users import PHONE, Devices, open_chat
 from tests.e2e.people import PASSWORD, Api, Person, eventually
 
 pytestmark = pytest.mark.asyncio(loop_scope="session")
@@ -46,13 +46,13 @@ RECORD = """() => {
 
 
 async def test_the_palette_finds_chats_and_people_and_opens_them_with_the_keyboard_alone(
-    sitting: Sitting, api: Api
+    devices: Devices, api: Api
 ) -> None:
     anna = await api.person()
     boris, vera, stranger = [await api.person(display_name=name) for name in ("Boris Petrov", "Vera", "Zoya Serova")]
     await api.befriend(anna, boris)
     await api.befriend(anna, vera)
-    page = await sitting.log_in(anna)
+    page = await devices.log_in(anna)
     await open_chat(page, boris)
     await page.locator(".composer textarea").fill("half a sentence")
     palette, field = page.get_by_role("dialog"), page.get_by_role("combobox", name="Find people, chats and messages")
@@ -78,7 +78,7 @@ async def test_the_palette_finds_chats_and_people_and_opens_them_with_the_keyboa
     assert page.url.endswith(f"#/chat/{stranger.user_id}")
     await field.wait_for(state="detached")
 
-    phone = await sitting.log_in(anna, size=PHONE)
+    phone = await devices.log_in(anna, size=PHONE)
     await phone.get_by_role("button", name="Find").click()
     await phone.get_by_role("combobox").fill("nobody at all")
     await expect(phone.get_by_text("Nobody found.")).to_be_visible()
@@ -88,11 +88,11 @@ async def test_the_palette_finds_chats_and_people_and_opens_them_with_the_keyboa
 
 
 async def test_an_address_opens_its_view_and_outlives_a_login_but_not_a_change_of_person(
-    sitting: Sitting, api: Api
+    devices: Devices, api: Api
 ) -> None:
     anna, boris = await api.friends()
     carol = await api.person()
-    page = await sitting.page()
+    page = await devices.page()
     await page.goto(f"/chat/{boris.user_id}")
     await log_in_again(page, anna)
     await page.locator(".composer textarea").wait_for()
@@ -119,11 +119,11 @@ async def test_an_address_opens_its_view_and_outlives_a_login_but_not_a_change_o
 
 
 async def test_a_page_opened_on_a_dead_line_shows_what_it_kept_and_ends_with_its_session(
-    sitting: Sitting, api: Api
+    devices: Devices, api: Api
 ) -> None:
     anna, boris = await api.friends()
     await boris.sends(anna, "kept here")
-    page = await sitting.log_in(anna)
+    page = await devices.log_in(anna)
     await expect(page.locator(".chat .last")).to_have_text("kept here")
     kept = f"import('/web/js/storage.js').then((it) => it.seen('{anna.user_id}')).then(Boolean)"
     await eventually(lambda: page.evaluate(kept), "the list is kept")
@@ -148,12 +148,12 @@ async def test_a_page_opened_on_a_dead_line_shows_what_it_kept_and_ends_with_its
     await expect(page.locator(".chat")).to_have_count(0)
 
 
-async def test_a_message_is_notified_once_while_no_tab_is_visible(sitting: Sitting, api: Api) -> None:
+async def test_a_message_is_notified_once_while_no_tab_is_visible(devices: Devices, api: Api) -> None:
     anna, boris = await api.friends()
     vera = await api.person(display_name="Vera")
     await api.befriend(anna, vera)
     await boris.sends(anna, "from before")
-    page = await sitting.log_in(anna)
+    page = await devices.log_in(anna)
     await page.context.grant_permissions(["notifications"])
     await page.evaluate("navigator.serviceWorker.ready")
     await page.get_by_role("link", name="Settings").click()

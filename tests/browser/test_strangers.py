@@ -6,18 +6,18 @@ import uuid
 import pytest
 from playwright.async_api import Route, expect
 
-from tests.browser.browser_users import PHONE, Sitting, message, open_chat, write
+from tests.browser.browser_users import PHONE, Devices, message, open_chat, write
 from tests.e2e.people import Api
 
 pytestmark = pytest.mark.asyncio(loop_scope="session")
 
 
 async def test_the_address_of_a_stranger_leads_to_a_friendship_and_the_chat_comes_and_goes_with_it(
-    sitting: Sitting, api: Api
+    devices: Devices, api: Api
 ) -> None:
     anna = await api.person(display_name="Anna")
     boris = await api.person(display_name="Boris <b>Bold</b>")
-    page = await sitting.log_in(anna)
+    page = await devices.log_in(anna)
     stranger, field = page.locator(".stranger"), page.locator(".composer textarea")
     await page.goto(f"/#/chat/{boris.user_id}")
     await expect(stranger.locator("h3")).to_have_text("Boris <b>Bold</b>")
@@ -55,14 +55,14 @@ async def test_the_address_of_a_stranger_leads_to_a_friendship_and_the_chat_come
 
 
 async def test_a_request_is_answered_in_the_notifications_and_messages_are_read_there_with_their_chat(
-    sitting: Sitting, api: Api
+    devices: Devices, api: Api
 ) -> None:
     anna, boris = await api.friends()
     clara, diego = await api.person(display_name="Clara"), await api.person(display_name="Diego")
     await boris.sends(anna, "hello")
     await clara.add(anna)
     await diego.add(anna)
-    page = await sitting.log_in(anna, size=PHONE)
+    page = await devices.log_in(anna, size=PHONE)
     await page.get_by_role("link", name="Notifications").click()
 
     claras, diegos = page.locator(".person", has_text="Clara"), page.locator(".person", has_text="Diego")
@@ -87,10 +87,10 @@ async def test_a_request_is_answered_in_the_notifications_and_messages_are_read_
 
 
 async def test_a_list_of_notifications_that_arrives_late_undoes_nothing_that_happened_meanwhile(
-    sitting: Sitting, api: Api
+    devices: Devices, api: Api
 ) -> None:
     anna, boris = await api.friends()
-    page = await sitting.log_in(anna)
+    page = await devices.log_in(anna)
     await expect(page.get_by_role("link", name="Notifications 1")).to_be_visible()
     asked, answered = asyncio.Event(), asyncio.Event()
 

@@ -10,7 +10,7 @@ import pyotp
 import pytest
 from playwright.async_api import Page, expect
 
-from tests.browser.browser_users import DESKTOP, PHONE, Sitting
+from tests.browser.browser_users import DESKTOP, PHONE, Devices
 from tests.browser.test_forms import assert_wrong, fill, refusing, submit
 from tests.browser.test_looks import assert_readable
 from tests.browser.test_ops import enter
@@ -103,10 +103,10 @@ async def turn_on(person: Person) -> tuple[App, list[str]]:
     ("language", "scheme", "size", "says"), [("en", "light", DESKTOP, EN), ("ru", "dark", PHONE, RU)]
 )
 async def test_two_step_verification_is_set_up_and_turned_off_and_leaves_no_secret_in_the_page(
-    sitting: Sitting, api: Api, language: str, scheme: str, size: dict[str, int], says: dict[str, Any]
+    devices: Devices, api: Api, language: str, scheme: str, size: dict[str, int], says: dict[str, Any]
 ) -> None:
     anna = await api.person()
-    page = await sitting.log_in(anna, locale=language, color_scheme=scheme, size=size)
+    page = await devices.log_in(anna, locale=language, color_scheme=scheme, size=size)
     await page.goto("/#/settings")
     dialog, name = page.get_by_role("dialog"), f"two-step-{scheme}-{language}"
     await page.get_by_role("button", name=says["begin"]).click()
@@ -179,9 +179,9 @@ async def test_two_step_verification_is_set_up_and_turned_off_and_leaves_no_secr
     assert (await anna.get("/v1/users/me")).json()["totp"] is False
 
 
-async def test_a_set_up_that_is_left_or_has_run_out_says_so_and_keeps_nothing(sitting: Sitting, api: Api) -> None:
+async def test_a_set_up_that_is_left_or_has_run_out_says_so_and_keeps_nothing(devices: Devices, api: Api) -> None:
     anna = await api.person()
-    page = await sitting.log_in(anna)
+    page = await devices.log_in(anna)
     await page.goto("/#/people")
     await page.goto("/#/settings")
     dialog, begin = page.get_by_role("dialog"), page.get_by_role("button", name=EN["begin"])
@@ -221,10 +221,10 @@ async def test_a_set_up_that_is_left_or_has_run_out_says_so_and_keeps_nothing(si
     await expect(dialog.locator(".problem")).to_contain_text("is on already")
 
 
-async def test_a_login_asks_for_the_code_once_and_takes_a_recovery_code(sitting: Sitting, api: Api) -> None:
+async def test_a_login_asks_for_the_code_once_and_takes_a_recovery_code(devices: Devices, api: Api) -> None:
     anna = await api.person()
     app, codes = await turn_on(anna)
-    page = await sitting.page(size=PHONE)
+    page = await devices.page(size=PHONE)
 
     async def enter_password() -> None:
         await fill(page, login=anna.username, password=PASSWORD)
@@ -259,7 +259,7 @@ async def test_a_login_asks_for_the_code_once_and_takes_a_recovery_code(sitting:
     await page.get_by_role("button", name="Log out", exact=True).click()
     await enter_password()
     await page.locator("nav.tabs").wait_for()
-    page = await sitting.page()
+    page = await devices.page()
     await enter_password()
     await page.get_by_role("button", name="Use a recovery code").click()
     await fill(page, totp=codes[3])
@@ -269,10 +269,10 @@ async def test_a_login_asks_for_the_code_once_and_takes_a_recovery_code(sitting:
     assert_problem(answer, 401, "invalid_totp")
 
 
-async def test_the_password_may_have_changed_before_the_code_is_entered(sitting: Sitting, api: Api) -> None:
+async def test_the_password_may_have_changed_before_the_code_is_entered(devices: Devices, api: Api) -> None:
     anna = await api.person()
     app, _ = await turn_on(anna)
-    page = await sitting.page()
+    page = await devices.page()
     await fill(page, login=anna.username, password=PASSWORD)
     await submit(page).click()
     await page.locator("#field-totp").wait_for()
@@ -286,11 +286,11 @@ async def test_the_password_may_have_changed_before_the_code_is_entered(sitting:
 
 @pytest.mark.parametrize(("language", "scheme"), [("en", "dark"), ("ru", "light")])
 async def test_an_operator_enters_the_code_on_the_operators_page(
-    sitting: Sitting, api: Api, language: str, scheme: str
+    devices: Devices, api: Api, language: str, scheme: str
 ) -> None:
     olga = await new_operator(api)
     app, _ = await turn_on(olga)
-    page: Page = await sitting.page(locale=language, color_scheme=scheme)
+    page: Page = await devices.page(locale=language, color_scheme=scheme)
     await enter(page, olga)
     await expect(page.locator("#field-totp")).to_be_focused()
     await assert_readable(page, f"ops-code-{scheme}-{language}")
