@@ -201,7 +201,7 @@ async def test_readers_wait_for_a_key_and_an_erased_one_leaves_nothing_after_a_r
     anna, boris = await api.friends()
     carla, dan = await api.friends()
     conversation_id = pair_id(carla.user_id, dan.user_id)
-    async with keys_of(api) as keys, listening(api.system.url, dan.access_token, since=dan.position) as live:
+    async with keys_of(api) as keys, listening(api.system.url, boris.access_token, since=boris.position) as live:
         sent = message(carla, dan, 1, "a word of Carla")
         store_key = await keys.append_before_its_key(sent)
         try:
@@ -217,11 +217,13 @@ async def test_readers_wait_for_a_key_and_an_erased_one_leaves_nothing_after_a_r
             assert failed.returncode == 1
             assert "Personal data cannot be read" in failed.stderr
             [other] = await anna.sends(boris, "meanwhile")
+            # The gateways serve, and live events of others arrive.
+            await live.until(lambda stream: any(event.data.get("text") == "meanwhile" for event in stream.events))
+            assert (await boris.get("/readyz")).status_code == 200
             # Neither a dead letter nor a failure: it is read once the key is there.
             assert await command(api, "dead-letters", "list", "--json") == ""
         finally:
             await store_key()
-        await live.until(lambda stream: any(event.data.get("text") == sent.text for event in stream.events))
 
         async def shown() -> bool:
             return await texts(dan, carla) == ["a word of Carla"] and await texts(boris, anna) == ["meanwhile"]

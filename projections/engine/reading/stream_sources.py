@@ -15,6 +15,7 @@ from streams.jetstream.api import JetStream
 from streams.jetstream.subject_reader import reachable
 from streams.loss.missing_events import Gap
 from streams.message import Message
+from streams.personal_data.reading import PersonalData
 from streams.reader import ReadBatch, Reader
 
 # Messages per batch. Merging them takes a few milliseconds, after which other tasks of the process run.
@@ -40,13 +41,16 @@ class Sources:
         limit: int = LIMIT,
         sharing: SharedReaders | None = None,
         reads_all: bool = False,
+        personal_data: PersonalData = PersonalData.PLAIN,
     ) -> None:
         """
         `until`: the last position to read; None: no end.
         `sharing`: the shared readers to join; None: reads with its own consumers.
         `reads_all`: applies the filters here and not at the server, which needs the permission to read the whole
             stream. A server-side filter hides lost events; without it each of them is reported.
+        `personal_data`: what is returned in place of sealed personal data; shared readers return plain text.
         """
+        assert sharing is None or personal_data is PersonalData.PLAIN
         self._nc = nc
         self._filters = filters
         self._after = after
@@ -55,6 +59,7 @@ class Sources:
         self._limit = limit
         self._sharing = sharing
         self._reads_all = reads_all
+        self._personal_data = personal_data
         self._batches: asyncio.Queue[tuple[str, ReadBatch, float] | Exception] = asyncio.Queue(maxsize=1)
         self._tasks: list[asyncio.Task[None]] = []
         self._readers: list[Reader] = []
@@ -147,6 +152,7 @@ class Sources:
             name=self._name,
             outlasts_refusals=True,
             report_gaps=subject_filter is None,
+            personal_data=self._personal_data,
         )
         reader.take_turns(self._in_turns)
         self._readers.append(reader)

@@ -22,6 +22,7 @@ from projections.engine.projection import Projection
 from projections.engine.reading.stream_sources import SILENCE_SECONDS, Sources, end_of
 from streams.jetstream.api import JetStream
 from streams.jetstream.subject_reader import reachable
+from streams.personal_data.reading import PersonalData
 from streams.reader import ReadBatch
 
 
@@ -66,7 +67,11 @@ async def _sequence_at(nc: NATS, stream: str, subject_filter: str | None, moment
     if last >= end:
         return end
     after, until = Position.at(stream, last), Position.at(stream, end)
-    async with Sources(nc, {stream: subject_filter}, after, name="moment", until=until) as sources:
+    # Needs no keys.
+    stored = PersonalData.STORED
+    async with Sources(
+        nc, {stream: subject_filter}, after, name="moment", until=until, personal_data=stored
+    ) as sources:
         while not sources.at_end:
             batch = await _next(sources)
             for message in batch.messages:

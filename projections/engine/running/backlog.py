@@ -8,6 +8,7 @@ from contracts.positions import Position
 from projections.engine.metrics import Backlog
 from projections.engine.projection import Projection
 from projections.engine.reading.stream_sources import Sources
+from streams.personal_data.reading import PersonalData
 
 _PATIENCE_SECONDS = 5.0
 
@@ -20,7 +21,9 @@ async def backlog_after(nc: NATS, projection: type[Projection], position: Positi
     """
     counted: dict[str, Backlog] = {}
     name = f"backlog-{projection.name}"
-    sources = Sources(nc, projection.filters(), position, name=name, limit=1)
+    # Needs no keys.
+    stored = PersonalData.STORED
+    sources = Sources(nc, projection.filters(), position, name=name, limit=1, personal_data=stored)
     try:
         async with asyncio.timeout(_PATIENCE_SECONDS), sources:
             while len(counted) < len(projection.filters()):

@@ -10,6 +10,7 @@ from typing import Self
 
 import msgspec
 
+from contracts.errors import KeysUnavailable
 from projections.engine.storage.builds import Connection
 from projections.engine.storage.dead_letters import reason_of
 
@@ -19,6 +20,10 @@ ON CONFLICT (projection, version) DO UPDATE SET error = EXCLUDED.error, at = EXC
 WHERE projection_errors.at < EXCLUDED.at
 """
 _RECOVERED = "UPDATE projection_errors SET failing = false WHERE (projection, version) = (%s, %s) AND failing"
+_WAITS_FOR_KEYS = """
+SELECT 1 FROM projection_errors
+WHERE (projection, version) = (%s, %s) AND starts_with(error, %s) AND at > now() - interval '1 minute'
+"""
 _GET = "SELECT at, error, failing FROM projection_errors WHERE (projection, version) = (%s, %s)"
 
 
@@ -39,6 +44,12 @@ async def record_error(conn: Connection, projection: str, version: int, error: L
 async def recovered(conn: Connection, projection: str, version: int) -> None:
     """Marks the projection as no longer failing; its last error is kept."""
     await conn.execute(_RECOVERED, (projection, version))
+
+
+async def waits_for_keys(conn: Connection, projection: str, version: int) -> bool:
+    """Whether the active runner has reported within a minute that it lacks a key of personal data."""
+    cursor = await conn.execute(_WAITS_FOR_KEYS, (projection, version, f"{KeysUnavailable.__name__}: "))
+    return await cursor.fetchone() is not None
 
 
 async def failure(conn: Connection, projection: str, version: int) -> LastError | None:

@@ -102,6 +102,8 @@ class Runner:
         self._is_live = False
         # Whether an operator has paused the projection.
         self.paused = False
+        # Whether the active runner lacks a key of personal data; until it has caught up.
+        self.waits_for_keys = False
         # Whether this process is the active one.
         self.leading = False
         self._faults = 0
@@ -138,10 +140,11 @@ class Runner:
         )
         self._figures.error(failed=self.failed)
         self._error = LastError.now(error)
+        self.waits_for_keys = isinstance(error, KeysUnavailable)
         if isinstance(error, EventsLost | StreamWentBack):
             # An operator has to act.
             self._backoff = _BACKOFF_SECONDS[1]
-        if isinstance(error, KeysUnavailable):
+        if self.waits_for_keys:
             # Events up to this one may have been applied, which resets the pause.
             self._backoff = max(self._backoff, _KEYS_SECONDS)
         if isinstance(error, StreamWentBack):
@@ -168,6 +171,7 @@ class Runner:
                 self._figures.set_standby()
                 await self._notice_pause(conn)
                 self.ready = await self._is_caught_up(conn)
+                self.waits_for_keys = not self.ready and await self._leader_waits_for_keys(conn)
                 if self.ready:
                     self._recovered()
                 self._backoff = _BACKOFF_SECONDS[0]
@@ -241,6 +245,9 @@ class Runner:
             await last_errors.record_error(conn, name, version, self._error, failing=self.failed)
             self._error = None
 
+    async def _leader_waits_for_keys(self, conn: Connection) -> bool:
+        return await last_errors.waits_for_keys(conn, self._projection.name, self._projection.version)
+
     def _lead(self, leading: bool) -> None:
         self.leading = leading
         self._figures.set_leader(leading)
@@ -289,7 +296,7 @@ class Runner:
                 if not await self._has_caught_up(pipeline, filling):
                     continue
                 if build.state is BuildState.LIVE:
-                    self.ready = True
+                    self.ready, self.waits_for_keys = True, False
                     if sweeper is not None:
                         await sweeper.sweep(pipeline, filling)
                     continue

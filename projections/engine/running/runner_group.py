@@ -33,8 +33,13 @@ class Runners:
         ]
 
     def ready(self) -> bool:
-        """Whether every read model has caught up once, in any replica; failed and paused ones are left out."""
-        return all(runner.ready or runner.failed or runner.paused for runner in self._runners.values())
+        """Whether every read model has caught up once, in any replica.
+
+        Those that failed, are paused, or wait for keys of personal data are left out.
+        """
+        return all(
+            runner.ready or runner.failed or runner.paused or runner.waits_for_keys for runner in self._runners.values()
+        )
 
     async def watch(self) -> None:
         """Never returns; raises if a runner ends, which is a fault of the engine and ends the process."""

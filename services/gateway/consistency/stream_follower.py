@@ -9,6 +9,7 @@ from datetime import datetime
 from typing import Protocol
 from uuid import uuid4
 
+import msgspec
 from nats.aio.client import Client as NATS
 from nats.errors import Error as NatsError
 from nats.js.api import AckPolicy, ConsumerConfig, DeliverPolicy
@@ -18,7 +19,7 @@ from contracts.subjects import PUBLIC_FILTERS
 from streams.jetstream.api import JetStream, Refused
 from streams.jetstream.requests import RequestFailed
 from streams.message import Message
-from streams.personal_data.reading import PersonalData
+from streams.personal_data.reading import PersonalData, readable
 from streams.reader import ReadBatch, Reader
 
 log = logging.getLogger(__name__)
@@ -27,6 +28,12 @@ SILENCE_SECONDS = 5.0
 _PAUSE = 0.25
 # Seconds between two attempts to read while keys of personal data cannot be had.
 _KEYS_PAUSE = 1.0
+# Seconds to wait for such keys: longer than a cluster takes to elect a leader.
+_KEYS_PATIENCE = 15.0
+# Seconds without another such wait after one was in vain.
+_IMPATIENT_SECONDS = 60.0
+# Seconds for which keys are looked up message by message after such a wait.
+_SEPARATELY_SECONDS = 5.0
 # Messages per batch.
 _MOST = 5_000
 
@@ -47,7 +54,11 @@ class StreamListener(Protocol):
 
 
 class StreamFollower:
-    """Passes every public event of a stream to `handle`, in order and without gaps, from `start` on."""
+    """Passes every public event of a stream to `handle`, in order and without gaps, from `start` on.
+
+    An event whose keys of personal data cannot be had for some seconds is passed on as it is stored, and cannot be
+    opened: one lost key must not end the following.
+    """
 
     def __init__(
         self,
@@ -72,6 +83,10 @@ class StreamFollower:
         self._silence = silence
         # When the stream's end was last reached (`time.monotonic`).
         self._at_end = float("-inf")
+        # When the look-up of keys that is under way began; None: there is none.
+        self._unsealing_since: float | None = None
+        # When it waits for keys again.
+        self._patient_from = float("-inf")
         self.stream = stream
         # Everything up to this sequence has been handled.
         self.position = 0
@@ -80,8 +95,12 @@ class StreamFollower:
 
     @property
     def alive(self) -> bool:
-        """Whether the stream's end was reached within `silence`; a first message after an outage is not enough."""
-        return time.monotonic() - self._at_end < self._silence
+        """Whether the stream's end was reached within `silence`; a first message after an outage is not enough.
+
+        The bounded wait for keys of personal data does not count.
+        """
+        now = time.monotonic() if self._unsealing_since is None else self._unsealing_since
+        return now - self._at_end < self._silence
 
     async def run(self) -> None:
         """Follows until cancelled."""
@@ -99,10 +118,11 @@ class StreamFollower:
             name=self._name,
             patience=math.inf,
             outlasts_refusals=True,
-            personal_data=self._personal_data,
+            personal_data=PersonalData.STORED,
         ) as reader:
             while True:
-                batch = await self._next(reader)
+                batch = await reader.next(_MOST)
+                batch = msgspec.structs.replace(batch, messages=await self._unsealed(batch.messages))
                 if self._handle is not None:
                     for message in batch.messages:
                         self._handle(message)
@@ -112,17 +132,42 @@ class StreamFollower:
                 if batch.pending == 0:
                     self._at_end = time.monotonic()
 
-    async def _next(self, reader: Reader) -> ReadBatch:
-        """The next batch; waits while keys of its personal data cannot be had, and is not `alive` meanwhile."""
+    async def _unsealed(self, messages: list[Message]) -> list[Message]:
+        """The messages with their personal data; as stored where keys cannot be had within some seconds."""
+        begun = self._unsealing_since = time.monotonic()
         is_logged = False
-        while True:
-            try:
-                return await reader.next(_MOST)
-            except KeysUnavailable as error:
-                if not is_logged:
-                    log.warning("%s waits after %d: %s", self._name, self.position, error)
-                    is_logged = True
+        try:
+            while True:
+                try:
+                    return await readable(self._nats, messages, self._personal_data)
+                except KeysUnavailable as error:
+                    now = time.monotonic()
+                    if now < self._patient_from or now - begun >= _KEYS_PATIENCE:
+                        break
+                    if not is_logged:
+                        log.warning("%s waits after %d: %s", self._name, self.position, error)
+                        is_logged = True
                 await asyncio.sleep(_KEYS_PAUSE)
+            return await self._unsealed_separately(messages)
+        finally:
+            self._unsealing_since = None
+            self._at_end += time.monotonic() - begun
+
+    async def _unsealed_separately(self, messages: list[Message]) -> list[Message]:
+        """The messages with their personal data; as stored where keys cannot be had now."""
+        deadline = time.monotonic() + _SEPARATELY_SECONDS
+        unsealed = []
+        for message in messages:
+            if time.monotonic() < deadline:
+                try:
+                    unsealed += await readable(self._nats, [message], self._personal_data)
+                except KeysUnavailable:
+                    log.error("%s goes on without the personal data of event %d", self._name, message.sequence)
+                else:
+                    continue
+            unsealed.append(message)
+        self._patient_from = time.monotonic() + _IMPATIENT_SECONDS
+        return unsealed
 
     async def _beginning(self) -> int:
         """The sequence after which to start; retried until the stream exists and answers."""

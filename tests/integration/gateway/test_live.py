@@ -5,23 +5,29 @@ from collections.abc import AsyncIterator, Mapping
 from contextlib import asynccontextmanager, suppress
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import Any, ClassVar
+from typing import Any, ClassVar, cast
 
 import msgspec
 import pytest
+from cryptography.hazmat.primitives.ciphers.aead import AESGCM
 from nats.aio.client import Client as NATS
 from websockets.asyncio.client import ClientConnection
 from websockets.asyncio.client import connect as connect_socket
 from websockets.exceptions import ConnectionClosed
 
 from contracts import subjects
+from contracts.errors import KeysUnavailable
 from contracts.events.message import MessageSent
 from contracts.rpc.vestnik.contact.v1 import Friend, FriendState, GetFriendsResponse
 from contracts.rpc.vestnik.session.v1 import ValidateSessionResponse
 from contracts.values.ids import new_id, pair_id
 from infra.security.access_keys import AccessKeys
 from infra.security.key_lifecycle import KeyTerms
+from services.gateway.consistency import stream_follower
 from services.gateway.live import delivery
+from streams.personal_data import cipher
+from streams.personal_data.reading import unseal_with
+from streams.personal_data.unsealer import Unsealer
 from tests.integration.gateway.conftest import Stage, staged, until
 from tests.sse_client import Refused, Stream, connect, listening
 
@@ -124,6 +130,34 @@ async def test_an_event_of_a_later_release_is_left_out_without_an_error(
         await stream.until(lambda found: bool(found.events))
         assert [event.type for event in stream.events] == ["message.sent"]
     assert [record for record in caplog.records if record.levelname == "ERROR"] == []
+
+
+class NoKeys:
+    async def find(self, key_ids: set[str], /) -> dict[str, AESGCM | None]:
+        raise KeysUnavailable
+
+
+async def test_an_event_whose_key_is_lost_stops_neither_the_gateway_nor_the_events_behind_it(
+    stage: Stage, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    # The wait is longer than the silence after which a follower is out of date.
+    monkeypatch.setattr(stream_follower, "_KEYS_PATIENCE", 6.0)
+    unseal_with(stage.nats, Unsealer(NoKeys()))
+    stage.script.answers = {"get_friends": FRIENDS}
+    conversation = pair_id(PEER, stage.user_id)
+    text = cast(str, cipher.seal(AESGCM(cipher.new_key()), "k", "message.sent/text", "hidden"))
+    async with listening(address(stage), stage.token()) as stream:
+        for sequence in (1, 2):
+            await stage.append(subjects.conversation(conversation), conversation, message(stage, sequence, text))
+            plain = message(stage, sequence + 10, "plain")
+            await stage.append(subjects.conversation(conversation), conversation, plain)
+        arrival = asyncio.create_task(stream.until(lambda found: len(found.events) == 2))
+        while not arrival.done():
+            assert (await stage.client.get("/readyz")).status_code == 200
+            assert stage.context.live.alive
+            await asyncio.sleep(0.1)
+        await arrival
+        assert sequences(stream) == [11, 12]
 
 
 async def test_a_session_that_runs_out_ends_its_streams(tmp_path: Path, streams: NATS) -> None:
