@@ -25,7 +25,7 @@ def _of_aggregate(container: msgspec.Struct, aggregate_id: str, at: datetime) ->
     return person_key(aggregate_id)
 
 
-def _nobodys(container: msgspec.Struct, aggregate_id: str, at: datetime) -> str | None:
+def _not_sealed(container: msgspec.Struct, aggregate_id: str, at: datetime) -> str | None:
     return None
 
 
@@ -96,8 +96,8 @@ KEY_OF: Mapping[str, KeyOf] = {
     "operator.looked/operator": _of("operator_id"),
     "operator.looked/address": _of("operator_id"),
     "operator.looked/filter": _of("operator_id"),
-    "operator.action_ended/error": _nobodys,
-    "dead_letter.discarded/error": _nobodys,
-    "dead_letter.discarded/reason": _nobodys,
-    "dead_letter.discarded/by": _nobodys,
+    "operator.action_ended/error": _not_sealed,
+    "dead_letter.discarded/error": _not_sealed,
+    "dead_letter.discarded/reason": _not_sealed,
+    "dead_letter.discarded/by": _not_sealed,
 }

@@ -1,6 +1,6 @@
 """Marks the personal data in events: it may be stored encrypted, and erased by destroying its key.
 
-Stored events have it plain or sealed. Whoever opens an event sees plain text: readers unseal their batches before.
+Stored events have it plain or sealed. A decoded event has plain text: readers unseal their batches before.
 """
 
 from typing import TYPE_CHECKING, Annotated, TypeVar

@@ -28,7 +28,7 @@ class BadKeyBackup(OperatorError):
 
 
 class KeyBackup(msgspec.Struct, frozen=True):
-    # Keys that stand, and tombstones of destroyed ones.
+    # Existing keys, and tombstones of destroyed ones.
     keys: int
     destroyed: int
 

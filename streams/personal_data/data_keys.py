@@ -10,7 +10,7 @@ from contracts.personal_data.key_ids import owner_of, wrapped_by
 from streams.lru_cache import LruCache
 from streams.personal_data import cipher
 from streams.personal_data.key_store import KeyRecord, KeyRecords
-from streams.personal_data.metrics import LOST, MASTER_KEY, UNREADABLE, unavailable
+from streams.personal_data.metrics import MASTER_KEY, UNREADABLE, unavailable
 
 # Seconds for which a cached key is used. So long after a key's destruction a process may still read with it, and so
 # long a process reads without the store.
@@ -69,14 +69,13 @@ class DataKeys:
         Raises:
             KeysUnavailable: the store does not answer, a key is lost, or it cannot be unwrapped. A retry makes sense.
         """
-        keys = await self.look_up(key_ids)
-        for key_id in key_ids:
-            if key_id not in keys:
-                raise unavailable(LOST, f"the store of data keys has no key {key_id}, and no sign of its destruction")
-        return keys
+        return await self._find(key_ids, required=True)
 
     async def look_up(self, key_ids: Collection[str]) -> dict[str, AESGCM | None]:
         """As `find`, without the keys that the store does not have."""
+        return await self._find(key_ids, required=False)
+
+    async def _find(self, key_ids: Collection[str], *, required: bool) -> dict[str, AESGCM | None]:
         begun = self._clock()
         keys: dict[str, AESGCM | None] = {}
         missing = []
@@ -87,7 +86,7 @@ class DataKeys:
             else:
                 missing.append(key_id)
         if missing:
-            fresh = await self._read(missing)
+            fresh = await self._read(missing, required=required)
             # The time of the request counts: what was read may be as old.
             until = begun + self._seconds
             for key_id, key in fresh.items():
@@ -95,13 +94,13 @@ class DataKeys:
             keys |= {key_id: fresh[key_id] for key_id in missing if key_id in fresh}
         return keys
 
-    async def _read(self, key_ids: list[str]) -> dict[str, AESGCM | None]:
+    async def _read(self, key_ids: list[str], *, required: bool) -> dict[str, AESGCM | None]:
         """The keys from the store, with those of persons that wrap them."""
         for key_id in key_ids:
             if owner_of(key_id) is None:
                 raise unavailable(UNREADABLE, f"an event names a key {key_id!r}, which is no key id")
         wrapping = [wrapper for key_id in key_ids if (wrapper := wrapped_by(key_id)) is not None]
-        records = await self._store.find(list(dict.fromkeys([*wrapping, *key_ids])))
+        records = await self._store.find(list(dict.fromkeys([*wrapping, *key_ids])), required=required)
         persons = {key_id: self._person(key_id, records[key_id]) for key_id in records if wrapped_by(key_id) is None}
         keys = dict(persons)
         for key_id in key_ids:

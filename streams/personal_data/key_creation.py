@@ -39,18 +39,13 @@ class KeyCreation:
         if absent := persons - present.keys():
             master = self._master_keys.current()
             await self._put({key_id: (master.tag.hex(), master.cipher) for key_id in absent})
-            present = await self._present(persons)
+            present = _not_destroyed(await self._keys.find(persons))
         texts = {key_id: wrapper for key_id, wrapper in wrappers.items() if wrapper is not None}
         existing = await self._present(texts)
         await self._put({key_id: (texts[key_id], present[texts[key_id]]) for key_id in texts.keys() - existing.keys()})
 
     async def _present(self, key_ids: Collection[str]) -> dict[str, AESGCM]:
-        present = {}
-        for key_id, key in (await self._keys.look_up(key_ids)).items():
-            if key is None:
-                raise KeyDestroyed(key_id)
-            present[key_id] = key
-        return present
+        return _not_destroyed(await self._keys.look_up(key_ids))
 
     async def _put(self, wrapping_keys: Mapping[str, tuple[str, AESGCM]]) -> None:
         """Stores a new key for each id, wrapped by a key with an id of its own."""
@@ -64,3 +59,12 @@ class KeyCreation:
                 return
 
         await asyncio.gather(*(put(key_id, *wrapping) for key_id, wrapping in wrapping_keys.items()))
+
+
+def _not_destroyed(keys: Mapping[str, AESGCM | None]) -> dict[str, AESGCM]:
+    existing = {}
+    for key_id, key in keys.items():
+        if key is None:
+            raise KeyDestroyed(key_id)
+        existing[key_id] = key
+    return existing

@@ -40,12 +40,13 @@ class KeyRewrapping:
             if not versions or versions[-1].record.destroyed_at is not None:
                 return False
             latest = versions[-1]
-            if latest.record.kek == tag:
-                # What an earlier call left of the record that this one replaced.
-                for version in versions[:-1]:
-                    await self._store.erase(version.revision)
-                return True
             key = unwrap_person(key_id, latest.record, self._master_keys)
+            # What an earlier call left of the record that this one replaced. Before the put: it would push the oldest
+            # record out of the bucket, and its bytes would stay on disk.
+            for version in versions[:-1]:
+                await self._store.erase(version.revision)
+            if latest.record.kek == tag:
+                return True
             record = KeyRecord.of(kek=tag, wrapped=cipher.wrap(master.cipher, tag, key_id, key))
             try:
                 await self._store.put(key_id, record, revision=latest.revision)

@@ -9,11 +9,12 @@ import msgspec
 from nats.aio.client import Client
 
 from contracts.errors import Unavailable
+from contracts.personal_data.key_ids import wrapped_by
 from contracts.subjects import DATA_KEYS, key_of, stream_of_bucket
 from streams.jetstream.api import JetStream, Refused
 from streams.jetstream.key_value import KeyValue
 from streams.jetstream.requests import RequestFailed
-from streams.personal_data.metrics import UNREACHABLE, UNREADABLE, unavailable
+from streams.personal_data.metrics import LOST, UNREACHABLE, UNREADABLE, unavailable
 
 _VERSION = 1
 # How long a replica may lag behind the leader while all records are read, and the pause between two looks, in seconds.
@@ -59,11 +60,13 @@ class StoredKey(msgspec.Struct, frozen=True):
 class KeyRecords(Protocol):
     """Where the records of keys are read."""
 
-    async def find(self, key_ids: Collection[str]) -> dict[str, KeyRecord]:
-        """The records by key id; ids without a record are absent.
+    async def find(self, key_ids: Collection[str], *, required: bool) -> dict[str, KeyRecord]:
+        """The records by key id. With `required` each has one, unless the key that wraps it was destroyed.
+
+        Keys that wrap others come before them.
 
         Raises:
-            KeysUnavailable: the store does not answer.
+            KeysUnavailable: the store does not answer, or a required record is missing.
         """
 
 
@@ -75,11 +78,15 @@ class KeyStore:
         self._values = KeyValue(nc, DATA_KEYS, patience=patience)
         self._jetstream = JetStream(nc, patience=patience)
 
-    async def find(self, key_ids: Collection[str]) -> dict[str, KeyRecord]:
+    async def find(self, key_ids: Collection[str], *, required: bool = False) -> dict[str, KeyRecord]:
         """The records by key id: from any replica, and from the leader those that the replica does not have.
 
+        With `required` the first record that the leader does not have either ends it, unless the key that wraps it
+        was destroyed: an emptied store gets one request of its own, not one for each key. Keys that wrap others come
+        before them.
+
         Raises:
-            KeysUnavailable: the store does not answer.
+            KeysUnavailable: the store does not answer, or a required record is missing.
         """
         try:
             values = await self._values.get_many(key_ids)
@@ -87,8 +94,13 @@ class KeyStore:
             raise unavailable(UNREACHABLE, "the store of data keys does not answer") from error
         records = {key_id: _decoded(key_id, value) for key_id, value in values.items()}
         for key_id in key_ids:
-            if key_id not in records and (stored := await self.latest(key_id)) is not None:
+            if key_id in records or _is_destroyed(records, wrapped_by(key_id)):
+                continue
+            stored = await self.latest(key_id)
+            if stored is not None:
                 records[key_id] = stored.record
+            elif required:
+                raise unavailable(LOST, f"the store of data keys has no key {key_id}, and no sign of its destruction")
         return records
 
     async def latest(self, key_id: str) -> StoredKey | None:
@@ -117,8 +129,9 @@ class KeyStore:
             while last is not None and after < last.sequence:
                 messages, _ = await self._jetstream.many(_STREAM, key_of(DATA_KEYS, ">"), after)
                 if not messages:
-                    if await self._jetstream.at(_STREAM, last.sequence) is None:
-                        # The last record was replaced or destroyed meanwhile.
+                    following = await self._jetstream.next(_STREAM, key_of(DATA_KEYS, ">"), after)
+                    if following is None or following.sequence > last.sequence:
+                        # What was stored after this when the call began was replaced or destroyed meanwhile.
                         return
                     if asyncio.get_running_loop().time() >= deadline:
                         raise unavailable(UNREACHABLE, "a replica of the store of data keys is far behind its leader")
@@ -179,6 +192,11 @@ class KeyStore:
             await self._values.put_if(key_id, record.encode(), revision=revision)
         except Unavailable as error:
             raise unavailable(UNREACHABLE, "the store of data keys does not answer") from error
+
+
+def _is_destroyed(records: dict[str, KeyRecord], key_id: str | None) -> bool:
+    record = None if key_id is None else records.get(key_id)
+    return record is not None and record.destroyed_at is not None
 
 
 def _decoded(key_id: str, value: bytes) -> KeyRecord:

@@ -10,8 +10,9 @@ import msgspec
 import uvloop
 from nats.aio.client import Client as NATS
 
+from contracts import envelope
 from contracts.personal_data.key_ids import owner_of
-from contracts.subjects import BUCKETS, DATA_KEYS
+from contracts.subjects import AUTH, BUCKETS, DATA_KEYS, user
 from infra.archive.output_file import target
 from infra.archive.stream_access import reach
 from infra.cli.actions.identity import Reason
@@ -27,21 +28,35 @@ from infra.security.sealing_keys import PERSONAL_DATA, SealingKeys
 from infra.security.secrets import TOPOLOGY, Secrets
 from infra.settings import Settings
 from services.operator.actions.recorder import Act
-from streams.personal_data.key_destruction import KeyDestruction
+from streams.jetstream.api import JetStream, Refused
+from streams.jetstream.key_value import Changed
+from streams.jetstream.requests import RequestFailed
 from streams.personal_data.key_rewrapping import KeyRewrapping
-from streams.personal_data.key_store import KeyStore
+from streams.personal_data.key_store import KeyRecord, KeyStore
 from streams.topology import Placement, ensure_bucket
 
 _PATIENCE = 5.0
 _COLUMNS = (Column("master key"), Column("state"), Column("persons", is_number=True))
 
 
-class KeyStands(OperatorError):
-    """The key is in the store, or was destroyed already."""
+class KeyNotLost(OperatorError):
+    """The key is in the store, or was destroyed already, or is the key of nobody."""
 
 
 class KeysDiffer(OperatorError):
     """Keys in the store differ from those of the backup."""
+
+
+class _Keys(msgspec.Struct, frozen=True):
+    # With the login of the bucket's owner.
+    store: KeyStore
+    master_keys: SealingKeys
+    # An operator's connection, and the settings that go with it.
+    operator: NATS
+    settings: Settings
+
+    def acting(self, action: str, target: str, reason: str | None) -> AbstractAsyncContextManager[Act]:
+        return acting(self.settings, self.operator, action, target=target, reason=reason)
 
 
 @click.command(name="personal-data")
@@ -109,18 +124,6 @@ def restore(file: Path, reason: str, as_json: bool) -> None:
         raise KeysDiffer(f"{len(result.different):,} keys differ from those of {file} and stay as they are: {names}")
 
 
-class _System(msgspec.Struct, frozen=True):
-    # With the login of the bucket's owner.
-    store: KeyStore
-    master_keys: SealingKeys
-    # An operator's connection, and the settings that go with it.
-    operator: NATS
-    settings: Settings
-
-    def acting(self, action: str, target: str, reason: str | None) -> AbstractAsyncContextManager[Act]:
-        return acting(self.settings, self.operator, action, target=target, reason=reason)
-
-
 @click.command(name="accept-loss")
 @click.argument("key_id")
 @click.option("--reason", type=Reason(), required=True, help="The reason; recorded permanently.")
@@ -137,10 +140,30 @@ def accept_loss(key_id: str, reason: str) -> None:
 
 async def _accept_loss(settings: Settings, key_id: str, reason: str) -> None:
     async with _system(settings) as system:
-        if await system.store.latest(key_id) is not None:
-            raise KeyStands(f"{key_id} is not lost; nothing was changed")
+        await _assert_is_lost(system, key_id)
         async with system.acting("keys.accept_loss", key_id, reason):
-            await KeyDestruction(system.store).destroy(key_id)
+            try:
+                # Only where there is no record: a key that was restored or created at this moment is kept.
+                await system.store.put(key_id, KeyRecord.tombstone(envelope.now()), revision=0)
+            except Changed as error:
+                raise KeyNotLost(f"{key_id} is not lost any more; nothing was changed") from error
+
+
+async def _assert_is_lost(keys: _Keys, key_id: str) -> None:
+    """
+    Raises:
+        KeyNotLost: the key or its tombstone is in the store, or the person never existed.
+    """
+    owner = owner_of(key_id)
+    assert owner is not None
+    try:
+        account = await JetStream(keys.operator, patience=_PATIENCE).last(AUTH, user(owner))
+    except (Refused, RequestFailed) as error:
+        raise OperatorError("the streams do not answer; nothing was changed") from error
+    if account is None:
+        raise KeyNotLost(f"there is no user {owner}; nothing was changed")
+    if await keys.store.latest(key_id) is not None:
+        raise KeyNotLost(f"{key_id} is not lost; nothing was changed")
 
 
 async def _overview(settings: Settings) -> KeyOverview:
@@ -171,7 +194,7 @@ async def _restore(settings: Settings, path: Path, reason: str) -> key_backup.Ke
 
 
 @asynccontextmanager
-async def _system(settings: Settings, *, make: bool = False) -> AsyncIterator[_System]:
+async def _system(settings: Settings, *, make: bool = False) -> AsyncIterator[_Keys]:
     """`make`: creates a missing bucket."""
     async with reach(settings, make=False) as place, AsyncExitStack() as stack:
 
@@ -186,7 +209,7 @@ async def _system(settings: Settings, *, make: bool = False) -> AsyncIterator[_S
             await ensure_bucket(topology, DATA_KEYS, replicas=settings.stream_replicas, placement=placement)
         owner = await connected(place.as_party(BUCKETS[DATA_KEYS].owner))
         master_keys = Secrets.load(settings.secrets_path).personal_data_keys(KeyTerms.of(settings))
-        yield _System(KeyStore(owner), master_keys, await connected(place.settings), place.settings)
+        yield _Keys(KeyStore(owner), master_keys, await connected(place.settings), place.settings)
 
 
 def _state(present: bool, current: bool) -> str:

@@ -168,7 +168,7 @@ class DeadLetters:
 @asynccontextmanager
 async def operator_database(database_url: str) -> AsyncIterator[Connection]:
     """A connection of its own: an act or discard holds locks on it, which are released with it."""
-    conn = await connect(database_url, "operator dead-letters")
+    conn = await connect(database_url, "operator")
     try:
         await ensure_schema(conn)
         yield conn

@@ -14,7 +14,7 @@ from contracts.events.user import UserCreated
 from contracts.personal_data.key_ids import person_key, text_key
 from contracts.subjects import DATA_KEYS, user
 from contracts.values.ids import new_id
-from infra.cli.accounts.data_keys import KeysDiffer, KeyStands
+from infra.cli.accounts.data_keys import KeyNotLost, KeysDiffer
 from infra.cli.main import cli
 from infra.personal_data.key_backup import BadKeyBackup
 from infra.security.key_lifecycle import KeyTerms
@@ -47,7 +47,7 @@ class Keys:
         return user_id
 
     async def has(self, user_id: str) -> bool:
-        """Whether the person's key stands; False: it was destroyed."""
+        """Whether the person's key exists; False: it was destroyed."""
         keys = await DataKeys(self.store, self.ring).find([person_key(user_id)])
         return keys[person_key(user_id)] is not None
 
@@ -127,15 +127,35 @@ async def test_keys_that_differ_stay_and_are_named(keys: Keys, target: Deploymen
 
 async def test_a_lost_key_counts_as_destroyed_once_its_loss_is_accepted_and_no_other_one(keys: Keys) -> None:
     lost, kept = await keys.person(), await keys.person()
+    for user_id in (lost, kept):
+        await keys.deployment.append(user(user_id), UserCreated(username="anna"))
     for version in await keys.store.versions(person_key(lost)):
         await keys.store.erase(version.revision)
     with pytest.raises(KeysUnavailable):
         await keys.has(lost)
-    refused = await keys.run("accept-loss", person_key(kept), "--reason", "a test")
-    assert isinstance(refused.exception, KeyStands)
+    nobody = new_id()
+    for key_id in (person_key(kept), person_key(nobody), text_key(new_id(), nobody, AT)):
+        refused = await keys.run("accept-loss", key_id, "--reason", "a test")
+        assert isinstance(refused.exception, KeyNotLost), key_id
+    assert await keys.store.versions(person_key(nobody)) == []
     assert (await keys.run("accept-loss", "person.>", "--reason", "a test")).exit_code == 2
     assert (await keys.run("accept-loss", person_key(lost), "--reason", "a test")).exit_code == 0
     assert [await keys.has(user_id) for user_id in (lost, kept)] == [False, True]
+
+
+async def test_a_key_that_is_back_before_its_loss_is_accepted_is_kept(
+    keys: Keys, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    user_id = await keys.person()
+    await keys.deployment.append(user(user_id), UserCreated(username="anna"))
+
+    async def nothing(store: KeyStore, key_id: str) -> None:
+        """The key was restored a moment later."""
+
+    monkeypatch.setattr(KeyStore, "latest", nothing)
+    refused = await keys.run("accept-loss", person_key(user_id), "--reason", "a test")
+    assert isinstance(refused.exception, KeyNotLost)
+    assert await keys.has(user_id)
 
 
 async def test_a_file_that_is_damaged_cut_off_or_something_else_changes_nothing(keys: Keys, tmp_path: Path) -> None:

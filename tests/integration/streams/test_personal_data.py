@@ -4,7 +4,6 @@ import asyncio
 from collections.abc import Iterable
 from datetime import UTC, datetime
 
-import msgspec
 import pytest
 from cryptography.hazmat.primitives.ciphers.aead import AESGCM
 from nats.aio.client import Client
@@ -13,23 +12,24 @@ from contracts.errors import KeysUnavailable
 from contracts.events.message import MessageSent
 from contracts.events.profile import ProfileUpdated
 from contracts.personal_data.key_ids import person_key, text_key
-from contracts.subjects import DATA_KEYS, key_of, stream_of_bucket
+from contracts.subjects import DATA_KEYS, key_of
 from contracts.values.ids import new_id
 from contracts.values.personal_data import Sealed
 from infra.embedded.nats_server import NatsServer
 from infra.security.key_ring import Key
 from streams.jetstream.api import JetStream
 from streams.jetstream.key_value import KeyValue
+from streams.message import Message
 from streams.personal_data import cipher
 from streams.personal_data.data_keys import DataKeys
 from streams.personal_data.key_creation import KeyCreation, KeyDestroyed
-from streams.personal_data.key_store import KeyRecord, KeyStore
+from streams.personal_data.key_store import KeyRecord, KeyStore, StoredKey
+from streams.personal_data.metrics import FAILURES, LOST
 from streams.personal_data.sealer import Sealer
 from streams.personal_data.unsealer import Unsealer
 from streams.topology import DangerousStream, differences, ensure_bucket, settings_of_bucket
 
 AT = datetime(2026, 12, 1, tzinfo=UTC)
-ANYTHING: msgspec.json.Decoder[object] = msgspec.json.Decoder()
 
 
 class Ring:
@@ -102,14 +102,74 @@ async def test_a_destroyed_key_is_never_created_again(store: KeyStore) -> None:
         await sealer.seal([ProfileUpdated(display_name="Anna")], aggregate_id=user, at=AT)
 
 
-async def test_a_key_that_the_store_has_lost_is_unavailable(store: KeyStore, nats: Client) -> None:
+@pytest.mark.parametrize("lost", ["person", "text"])
+async def test_a_key_that_the_store_has_lost_is_unavailable_and_not_erased(
+    store: KeyStore, lost: str, caplog: pytest.LogCaptureFixture
+) -> None:
     user = new_id()
-    await KeyCreation(store, RING).create([person_key(user)])
-    stored = await store.latest(person_key(user))
+    text = text_key(new_id(), user, AT)
+    await KeyCreation(store, RING).create([text])
+    key_id = person_key(user) if lost == "person" else text
+    stored = await store.latest(key_id)
     assert stored is not None
-    await JetStream(nats).ask(f"STREAM.MSG.DELETE.{stream_of_bucket(DATA_KEYS)}", {"seq": stored.revision}, ANYTHING)
+    await store.erase(stored.revision)
+    before = FAILURES.labels(LOST)._value.get()
     with pytest.raises(KeysUnavailable):
-        await DataKeys(store, RING).find([person_key(user)])
+        await DataKeys(store, RING).find([text])
+    assert FAILURES.labels(LOST)._value.get() == before + 1
+    assert key_id in caplog.text
+    assert await DataKeys(store, RING).look_up([text]) == {}
+
+
+async def test_of_an_emptied_store_one_key_is_asked_for_and_of_a_destroyed_person_none(
+    store: KeyStore, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    asked: list[str] = []
+    latest = KeyStore.latest
+
+    async def recorded(keys: KeyStore, key_id: str) -> StoredKey | None:
+        asked.append(key_id)
+        return await latest(keys, key_id)
+
+    monkeypatch.setattr(KeyStore, "latest", recorded)
+    with pytest.raises(KeysUnavailable):
+        await DataKeys(store, RING).find([person_key(new_id()) for _ in range(100)])
+    assert len(asked) == 1
+    user = new_id()
+    texts = [text_key(new_id(), user, AT) for _ in range(100)]
+    await store.put(person_key(user), KeyRecord.tombstone(AT), revision=0)
+    assert await DataKeys(store, RING).find(texts) == dict.fromkeys(texts)
+    assert len(asked) == 1
+
+
+async def test_a_key_that_is_gone_right_after_its_creation_is_unavailable(nats: Client, store: KeyStore) -> None:
+    class Forgets(KeyStore):
+        async def put(self, key_id: str, record: KeyRecord, *, revision: int) -> None:
+            """Stores nothing."""
+
+    with pytest.raises(KeysUnavailable):
+        await KeyCreation(Forgets(nats), RING).create([text_key(new_id(), new_id(), AT)])
+
+
+async def test_all_keys_are_read_though_the_last_one_goes_meanwhile(
+    store: KeyStore, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    users = [new_id() for _ in range(3)]
+    for user in users:
+        await KeyCreation(store, RING).create([person_key(user)])
+    many = JetStream.many
+
+    async def behind(jetstream: JetStream, stream: str, subject: str, after: int) -> tuple[list[Message], bool]:
+        """A replica without any record yet; at the leader the last one goes."""
+        monkeypatch.setattr(JetStream, "many", many)
+        last = await store.latest(person_key(users[-1]))
+        assert last is not None
+        await store.erase(last.revision)
+        return [], False
+
+    monkeypatch.setattr(JetStream, "many", behind)
+    key_ids = [key_id async for page in store.pages() for key_id, _ in page]
+    assert key_ids == [person_key(user) for user in users[:-1]]
 
 
 async def test_a_key_that_a_replica_does_not_have_yet_is_read_from_the_leader(

