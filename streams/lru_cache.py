@@ -61,6 +61,11 @@ class LruCache(Generic[K, V]):
             self._weight -= self._weigh(value)
         return value
 
+    def discard_if(self, condition: Callable[[V], bool]) -> None:
+        """Removes the values for which the condition holds."""
+        for key in [key for key, value in self._values.items() if condition(value)]:
+            self.discard(key)
+
     def clear(self) -> None:
         self._values.clear()
         self._weight = 0

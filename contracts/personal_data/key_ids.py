@@ -14,6 +14,9 @@ _TEXT = re.compile(rf"text\.{_UUID}\.(?P<user>{_UUID})\.(?P<month>{_MONTH})", re
 # Pattern of every key id.
 KEY_ID = rf"^(person\.{_UUID}|text\.{_UUID}\.{_UUID}\.[0-9]{{4}}-(0[1-9]|1[0-2]))\Z"
 
+# The ids of keys within a text, up to the user whose data they seal.
+KEYS_IN_TEXT = re.compile(rf"\b(?P<kind>person|text\.{_UUID})\.(?P<user>{_UUID})")
+
 
 def person_key(user_id: str) -> str:
     """The id of a person's key."""

@@ -7,6 +7,7 @@ import re
 from datetime import UTC, datetime
 from types import TracebackType
 
+from contracts.personal_data.key_ids import KEYS_IN_TEXT
 from infra.rpc.call_context import serving
 
 # Characters of a message or of an exception in JSON: collectors drop lines that are much longer.
@@ -28,10 +29,10 @@ class TextFormatter(logging.Formatter):
     def formatMessage(self, record: logging.LogRecord) -> str:  # noqa: N802 - the library's name
         call = serving()
         request = f" (request {call.request_id})" if call is not None else ""
-        return _without_values(super().formatMessage(record)) + request
+        return _without_users(_without_values(super().formatMessage(record))) + request
 
     def formatException(self, ei: _ExcInfo) -> str:  # noqa: N802 - the library's name
-        return _without_values(super().formatException(ei))
+        return _without_users(_without_values(super().formatException(ei)))
 
 
 class JsonFormatter(logging.Formatter):
@@ -48,7 +49,7 @@ class JsonFormatter(logging.Formatter):
 
     def format(self, record: logging.LogRecord) -> str:
         fields: dict[str, object] = {
-            **json_fields(record.created, record.levelname, record.name, record.getMessage(), self._service),
+            **json_fields(record.created, record.levelname, record.name, self._message(record), self._service),
             "pid": record.process,
         }
         call = serving()
@@ -62,8 +63,12 @@ class JsonFormatter(logging.Formatter):
                 fields["user"] = user_digest(self._user_key, call.actor)
         if record.exc_info and record.exc_info[0] is not None:
             # Its end names the error.
-            fields["exception"] = _without_values(self.formatException(record.exc_info))[-_LONGEST:]
+            exception = _without_values(self.formatException(record.exc_info))
+            fields["exception"] = _without_users(exception, self._user_key)[-_LONGEST:]
         return json.dumps(fields)
+
+    def _message(self, record: logging.LogRecord) -> str:
+        return _without_users(record.getMessage(), self._user_key)
 
 
 def user_digest(key: bytes, user_id: str) -> str:
@@ -81,6 +86,16 @@ def json_fields(created: float, level: str, logger: str, message: str, service: 
         "message": _without_values(message)[:_LONGEST],
         "service": service,
     }
+
+
+def _without_users(text: str, user_key: bytes | None = None) -> str:
+    """The text with a digest of the user, or nothing, in place of the ids of users and conversations in ids of keys."""
+
+    def replaced(key_id: re.Match[str]) -> str:
+        user = "…" if user_key is None else user_digest(user_key, key_id["user"])
+        return f"{key_id['kind'].partition('.')[0]}.{user}"
+
+    return KEYS_IN_TEXT.sub(replaced, text)
 
 
 def _without_values(text: str) -> str:

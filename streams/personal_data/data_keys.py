@@ -1,5 +1,6 @@
 """Data keys, ready for use: looked up a batch at a time, unwrapped, and cached for a bounded time."""
 
+import asyncio
 import time
 from collections.abc import Callable, Collection
 from typing import NamedTuple, Protocol
@@ -13,7 +14,7 @@ from streams.personal_data.key_store import KeyRecord, KeyRecords
 from streams.personal_data.metrics import MASTER_KEY, UNREADABLE, unavailable
 
 # Seconds for which a cached key is used. So long after a key's destruction a process may still read with it, and so
-# long a process reads without the store.
+# long a process reads without the store. It leaves the cache within as many seconds more.
 CACHE_SECONDS = 30.0
 # A key takes about 2.7 KiB of memory.
 CACHED_KEYS = 10_000
@@ -62,6 +63,7 @@ class DataKeys:
         self._seconds = seconds
         self._clock = clock
         self._cache: LruCache[str, _Cached] = LruCache(capacity)
+        self._sweep_timer: asyncio.TimerHandle | None = None
 
     async def find(self, key_ids: Collection[str]) -> dict[str, AESGCM | None]:
         """All these keys, by id; None for a key that was destroyed.
@@ -91,8 +93,20 @@ class DataKeys:
             until = begun + self._seconds
             for key_id, key in fresh.items():
                 self._cache.put(key_id, _Cached(key, until))
+            self._sweep_later()
             keys |= {key_id: fresh[key_id] for key_id in missing if key_id in fresh}
         return keys
+
+    def _sweep_later(self) -> None:
+        if self._sweep_timer is None and len(self._cache):
+            self._sweep_timer = asyncio.get_running_loop().call_later(self._seconds, self._sweep)
+
+    def _sweep(self) -> None:
+        """Drops keys that are not used any more, so that none stays in memory because nothing asks for it."""
+        self._sweep_timer = None
+        now = self._clock()
+        self._cache.discard_if(lambda cached: cached.until <= now)
+        self._sweep_later()
 
     async def _read(self, key_ids: list[str], *, required: bool) -> dict[str, AESGCM | None]:
         """The keys from the store, with those of persons that wrap them."""

@@ -32,8 +32,8 @@ class KeyDestruction:
         """
         while True:
             versions = await self._store.versions(key_id)
-            if standing := [version for version in versions if version.record.destroyed_at is None]:
-                for version in standing:
+            if present := [version for version in versions if version.record.destroyed_at is None]:
+                for version in present:
                     await self._store.erase(version.revision)
             elif versions:
                 return

@@ -30,7 +30,10 @@ _LOG_SECONDS = 10.0
 
 
 def unavailable(reason: str, explanation: str) -> KeysUnavailable:
-    """The error to raise. Counts it, and logs each explanation once in ten seconds; it names no plain text."""
+    """The error to raise. Counts it, and logs each explanation once in ten seconds; it names no plain text.
+
+    Log lines have a digest in place of the user in the id of a key.
+    """
     FAILURES.labels(reason).inc()
     now, last = time.monotonic(), _logged.get(explanation)
     if last is None or now - last >= _LOG_SECONDS:

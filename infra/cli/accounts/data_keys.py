@@ -22,6 +22,7 @@ from infra.operator_errors import OperatorError
 from infra.personal_data import key_backup
 from infra.personal_data.key_overview import KeyOverview
 from infra.personal_data.key_overview import overview as overview_of
+from infra.personal_data.lost_keys import lost_keys
 from infra.runtime.connections import connect_nats
 from infra.security.key_lifecycle import KeyTerms
 from infra.security.sealing_keys import PERSONAL_DATA, SealingKeys
@@ -124,6 +125,18 @@ def restore(file: Path, reason: str, as_json: bool) -> None:
         raise KeysDiffer(f"{len(result.different):,} keys differ from those of {file} and stay as they are: {names}")
 
 
+@click.command()
+@click.option("--json", "as_json", is_flag=True, help="Print the ids as a JSON array.")
+def lost(as_json: bool) -> None:
+    """Lists the keys that events name and the store has lost, at most 100. Reads all events."""
+    key_ids = uvloop.run(_lost(Settings.load()))
+    if as_json:
+        sys.stdout.write(msgspec.json.encode(key_ids).decode() + "\n")
+        return
+    for key_id in key_ids or ["no key is lost"]:
+        click.echo(key_id)
+
+
 @click.command(name="accept-loss")
 @click.argument("key_id")
 @click.option("--reason", type=Reason(), required=True, help="The reason; recorded permanently.")
@@ -136,6 +149,11 @@ def accept_loss(key_id: str, reason: str) -> None:
         raise click.UsageError(f"{key_id} is not the id of a key")
     uvloop.run(_accept_loss(Settings.load(), key_id, reason))
     click.echo(f"{key_id} counts as destroyed")
+
+
+async def _lost(settings: Settings) -> list[str]:
+    async with _system(settings) as system:
+        return await lost_keys(system.operator, system.store)
 
 
 async def _accept_loss(settings: Settings, key_id: str, reason: str) -> None:

@@ -143,6 +143,7 @@ for command in (
     data_keys.rewrap,
     data_keys.back_up,
     data_keys.restore,
+    data_keys.lost,
     data_keys.accept_loss,
 ):
     keys.add_command(command)

@@ -5,15 +5,18 @@ import json
 import stat
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
+from typing import Any
 
 import pytest
 from click.testing import CliRunner, Result
 
 from contracts.errors import KeysUnavailable
+from contracts.events.profile import ProfileUpdated
 from contracts.events.user import UserCreated
 from contracts.personal_data.key_ids import person_key, text_key
-from contracts.subjects import DATA_KEYS, user
+from contracts.subjects import DATA_KEYS, profile, user
 from contracts.values.ids import new_id
+from contracts.values.personal_data import Sealed
 from infra.cli.accounts.data_keys import KeyNotLost, KeysDiffer
 from infra.cli.main import cli
 from infra.personal_data.key_backup import BadKeyBackup
@@ -133,6 +136,10 @@ async def test_a_lost_key_counts_as_destroyed_once_its_loss_is_accepted_and_no_o
         await keys.store.erase(version.revision)
     with pytest.raises(KeysUnavailable):
         await keys.has(lost)
+    for user_id in (lost, kept):
+        name: Any = Sealed(key=person_key(user_id), ciphertext="x")
+        await keys.deployment.append(profile(user_id), ProfileUpdated(display_name=name))
+    assert json.loads((await keys.run("lost", "--json")).stdout) == [person_key(lost)]
     nobody = new_id()
     for key_id in (person_key(kept), person_key(nobody), text_key(new_id(), nobody, AT)):
         refused = await keys.run("accept-loss", key_id, "--reason", "a test")
@@ -141,6 +148,7 @@ async def test_a_lost_key_counts_as_destroyed_once_its_loss_is_accepted_and_no_o
     assert (await keys.run("accept-loss", "person.>", "--reason", "a test")).exit_code == 2
     assert (await keys.run("accept-loss", person_key(lost), "--reason", "a test")).exit_code == 0
     assert [await keys.has(user_id) for user_id in (lost, kept)] == [False, True]
+    assert (await keys.run("lost")).output == "no key is lost\n"
 
 
 async def test_a_key_that_is_back_before_its_loss_is_accepted_is_kept(

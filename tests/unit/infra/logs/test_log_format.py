@@ -4,10 +4,13 @@ import json
 import logging
 import sys
 from collections.abc import Iterator
+from datetime import UTC, datetime
 
 import pytest
 
-from infra.logs.log_format import JsonFormatter, TextFormatter
+from contracts.personal_data.key_ids import person_key, text_key
+from contracts.values.ids import new_id
+from infra.logs.log_format import JsonFormatter, TextFormatter, user_digest
 from infra.rpc import call_context
 from infra.rpc.call_context import Call
 
@@ -92,3 +95,17 @@ def test_a_digest_with_the_key_of_all_processes_stands_for_the_user(call: Call) 
     assert lines[2]["user"] != lines[0]["user"]
     assert "user" not in json.loads(JsonFormatter("auth").format(record("hello")))
     assert "user" not in TextFormatter().format(record("hello"))
+
+
+def test_ids_of_keys_name_no_user_and_no_conversation() -> None:
+    user, conversation = new_id(), new_id()
+    message = f"no key {person_key(user)}, none {text_key(conversation, user, datetime(2026, 12, 1, tzinfo=UTC))}"
+    error = ValueError(message)
+    line = json.loads(JsonFormatter("auth", b"key").format(record("%s", message, error=error)))
+    digest = user_digest(b"key", user)
+    assert line["message"] == f"no key person.{digest}, none text.{digest}.2026-12"
+    assert line["exception"].endswith(line["message"])
+    for formatter in (TextFormatter(), JsonFormatter("auth")):
+        text = formatter.format(record("%s", message, error=error))
+        assert user not in text
+        assert conversation not in text

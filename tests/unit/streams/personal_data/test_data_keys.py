@@ -1,5 +1,6 @@
 """Keys are looked up together, kept for a bounded time, and lost is not erased."""
 
+import asyncio
 from collections.abc import Collection
 from datetime import UTC, datetime
 
@@ -136,6 +137,15 @@ async def test_an_event_can_ask_for_nothing_but_a_key(records: Records, key_id: 
     with pytest.raises(KeysUnavailable):
         await DataKeys(records, records.ring).find([key_id])
     assert records.requests == []
+
+
+async def test_an_expired_key_leaves_the_memory_though_nothing_asks_for_it(records: Records) -> None:
+    keys = DataKeys(records, records.ring, seconds=0.05)
+    await keys.find([records.text])
+    assert len(keys._cache) == 2
+    async with asyncio.timeout(60):
+        while len(keys._cache):
+            await asyncio.sleep(0.01)
 
 
 async def test_the_cache_is_bounded(records: Records) -> None:
