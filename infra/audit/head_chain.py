@@ -4,12 +4,14 @@ A record counts if its signature is one by a published key. The heads of a tree 
 of its own; heads that covered more than what is still stored are void by it, and so are later trees.
 """
 
+from bisect import bisect_left
 from collections.abc import Iterable, Mapping
+from operator import attrgetter
 
 import msgspec
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PublicKey
 
-from contracts.events.notary import TreeClosed, TreeHeadSigned
+from contracts.events.notary import EndReason, TreeClosed, TreeHeadSigned
 from infra.audit.tree_check import Checkpoint
 from streams.merkle.hashing import root_of_subtrees
 from streams.merkle.signatures import has_valid_signature
@@ -35,6 +37,11 @@ class Tree(msgspec.Struct, kw_only=True):
     checkpoints: list[Checkpoint] = []
     closed: TreeClosed | None = None
 
+    def of_size(self, size: int) -> Checkpoint | None:
+        index = bisect_left(self.checkpoints, size, key=attrgetter("size"))
+        found = self.checkpoints[index] if index < len(self.checkpoints) else None
+        return found if found is not None and found.size == size else None
+
     def covers(self, sequence: int) -> bool:
         return self.after < sequence and (self.closed is None or sequence <= self.closed.last_sequence)
 
@@ -50,8 +57,8 @@ class HeadChain:
         self.trees: list[Tree] = []
         # Every end of a tree, in the order of the notary, and how many signed events are void by it.
         self.ends: list[tuple[TreeClosed, int]] = []
-        # The numbers of trees that are void as a whole.
-        self.void: set[int] = set()
+        # Heads that an end has voided, by tree, size and root: the cause of that end.
+        self.void: dict[tuple[int, int, bytes], str] = {}
         self.heads = 0
         # What contradicts a signature or an earlier record.
         self.faults: list[str] = []
@@ -61,6 +68,16 @@ class HeadChain:
             fault = self._fault_of(record.data) or self._add(record)
             if fault is not None:
                 self.faults.append(f"NOTARY:{record.sequence}: {described(record.data)} {fault}")
+
+    def lost(self) -> list[tuple[int, int]]:
+        """The sequences that the ends of trees call lost, and that no later import or restore may have brought back."""
+        ranges: list[tuple[int, int]] = []
+        for end, _ in self.ends:
+            if end.reason == EndReason.LOSS_ACCEPTED:
+                ranges.append((end.first_lost, end.last_lost))
+            else:
+                ranges = [(first, last) for first, last in ranges if last <= end.last_sequence]
+        return ranges
 
     def tree(self, number: int) -> Tree | None:
         return next((tree for tree in self.trees if tree.number == number), None)
@@ -110,6 +127,7 @@ class HeadChain:
         if tree is None:
             return "is one of no tree that counts"
         kept = [head for head in tree.checkpoints if head.last_sequence <= end.last_sequence]
+        beyond = tree.checkpoints[len(kept) :]
         last = kept[-1] if kept else None
         if end.next_tree <= self.trees[-1].number:
             return f"begins tree {end.next_tree} after tree {self.trees[-1].number}"
@@ -119,7 +137,8 @@ class HeadChain:
         void = sum(other.checkpoints[-1].size for other in later if other.checkpoints)
         if tree.checkpoints:
             void += max(0, tree.checkpoints[-1].size - end.size)
-        self.void |= {other.number for other in later}
+        for number, heads in ((tree.number, beyond), *((other.number, other.checkpoints) for other in later)):
+            self.void |= {(number, head.size, head.root): end.cause for head in heads}
         self.ends.append((end, void))
         del self.trees[len(self.trees) - len(later) :]
         tree.closed, tree.checkpoints = end, kept

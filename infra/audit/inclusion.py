@@ -72,7 +72,8 @@ async def prove(nc: Client, chain: HeadChain, message: Message, saved: Sequence[
     # Without the record that closed the tree, which is no head.
     covering = [head for head in tree.checkpoints if head.last_sequence >= sequence and head.tiles is not None]
     kept = [head for head in saved or () if head.tree == tree.number]
-    shared = [head for head in covering if any((head.size, head.root.hex()) == (own.size, own.root) for own in kept)]
+    own = {(head.size, bytes.fromhex(head.root)) for head in kept}
+    shared = [head for head in covering if (head.size, head.root) in own]
     checkpoint = next(iter((shared or covering)[::-1]), None)
     if checkpoint is None:
         raise NotProved(f"{stream}:{sequence} is after the last head: the notary has not signed it yet")
@@ -119,8 +120,8 @@ async def prove(nc: Client, chain: HeadChain, message: Message, saved: Sequence[
 
 def _newest(stream: str, tree: Tree, kept: Sequence[SavedHead]) -> SavedHead:
     """Returns the newest of the auditor's heads that the tree continues."""
-    ours = {(head.size, head.root.hex()) for head in tree.checkpoints}
-    known = [head for head in kept if (head.size, head.root) in ours]
+    ours = {(head.size, head.root) for head in tree.checkpoints}
+    known = [head for head in kept if (head.size, bytes.fromhex(head.root)) in ours]
     if not known:
         raise NotProved(f"the file has no head of tree {tree.number} of {stream} that NOTARY has, too")
     return max(known, key=lambda head: head.size)

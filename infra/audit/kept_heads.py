@@ -1,7 +1,7 @@
 """Heads that an auditor kept, among those that the notary has stored: where an audit may begin, and what is gone."""
 
 from bisect import insort
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from operator import attrgetter
 
 import msgspec
@@ -20,7 +20,7 @@ class Start(msgspec.Struct, frozen=True):
     """Where an audit begins: a head whose events were verified before."""
 
     tree: int
-    last_sequence: int
+    checkpoint: Checkpoint
     frontier: Frontier
 
 
@@ -28,46 +28,75 @@ async def start_of(nc: Client, chain: HeadChain, saved: Sequence[SavedHead]) -> 
     """Returns the latest saved head, if NOTARY has it with the subtrees that lead to its root."""
     for head in sorted(saved, key=lambda head: head.last_sequence, reverse=True):
         checkpoint = _signed_as(chain, head)
-        record = await record_at(nc, checkpoint.notary_sequence) if checkpoint is not None else None
+        if checkpoint is None:
+            continue
+        record = await record_at(nc, checkpoint.notary_sequence)
         if isinstance(record, TreeHeadSigned):
             subtrees = [bytes.fromhex(root) for root in record.frontier]
             if len(subtrees) == head.size.bit_count() and root_of_subtrees(subtrees).hex() == head.root:
-                return Start(head.tree, head.last_sequence, Frontier(head.size, subtrees))
+                return Start(head.tree, checkpoint, Frontier(head.size, subtrees))
     return None
 
 
 def _signed_as(chain: HeadChain, head: SavedHead) -> Checkpoint | None:
     """Returns the checkpoint of NOTARY that is the saved head."""
     tree = chain.tree(head.tree)
-    for checkpoint in tree.checkpoints if tree is not None else ():
-        if (checkpoint.size, checkpoint.root.hex()) == (head.size, head.root):
-            return checkpoint
-    return None
+    checkpoint = None if tree is None else tree.of_size(head.size)
+    return checkpoint if checkpoint is not None and checkpoint.root.hex() == head.root else None
 
 
-def trees_with(chain: HeadChain, saved: Sequence[SavedHead], faults: list[str]) -> list[Tree]:
-    """Returns the trees with the saved heads as checkpoints; notes those that NOTARY has no longer."""
+class Kept(msgspec.Struct, frozen=True):
+    """The trees with the heads that an auditor kept, and what is to be said about these heads."""
+
+    trees: list[Tree]
+    faults: list[str]
+    # Voided by ends that the auditor accepts, or lost with records of NOTARY whose loss was accepted.
+    accepted: list[str]
+
+
+def with_saved(
+    chain: HeadChain, saved: Sequence[SavedHead], *, accepted_ends: Collection[str] = (), records_lost: int = 0
+) -> Kept:
+    """Adds the saved heads to the trees as checkpoints.
+
+    `accepted_ends`: causes of ends of trees that may void saved heads. `records_lost`: events of NOTARY whose loss was
+    accepted: a saved head may be among them, and the events alone tell whether it is one of theirs.
+    """
     trees = [msgspec.structs.replace(tree, checkpoints=list(tree.checkpoints)) for tree in chain.trees]
-    by_size = {tree.number: {checkpoint.size: checkpoint for checkpoint in tree.checkpoints} for tree in trees}
+    kept = Kept(trees, [], [])
     for head in saved:
+        root = bytes.fromhex(head.root)
+        if (cause := chain.void.get((head.tree, head.size, root))) is not None:
+            what = f"{head} is void, because its tree was ended: {cause}"
+            if cause in accepted_ends:
+                kept.accepted.append(what)
+            else:
+                kept.faults.append(f"{what}. If you know of that end: --accept-end '{cause}'")
+            continue
         tree = next((tree for tree in trees if tree.number == head.tree), None)
         if tree is None:
-            # That of a void tree is void by a signed record, which is listed.
-            if head.tree not in chain.void:
-                faults.append(f"{head} is of a tree that NOTARY does not have: its records were cut off or replaced")
+            kept.faults.append(f"{head} is of a tree that NOTARY does not have: its records were cut off or replaced")
+            continue
+        known = tree.of_size(head.size)
+        if known is not None and known.root == root:
+            continue
+        if known is not None:
+            other = f"NOTARY:{known.notary_sequence}" if known.notary_sequence else "another saved head"
+            kept.faults.append(f"{head} contradicts {other}, a head of the same size: a fork")
             continue
         if tree.closed is not None and head.last_sequence > tree.closed.last_sequence:
-            # Void, too.
+            what = f"{head} is not in NOTARY, not even among those that the end of its tree has voided"
+            if tree.closed.cause in accepted_ends:
+                kept.accepted.append(what)
+            else:
+                kept.faults.append(f"{what}. If you know of that end: --accept-end '{tree.closed.cause}'")
             continue
-        known = by_size[tree.number].get(head.size)
-        if known is None:
-            faults.append(f"{head} is not in NOTARY: its records were cut off or replaced")
-            checkpoint = Checkpoint(
-                size=head.size, last_sequence=head.last_sequence, root=bytes.fromhex(head.root), at=head.at
+        if records_lost:
+            kept.accepted.append(
+                f"{head} is not in NOTARY, which has lost {records_lost:,} records; the loss is accepted"
             )
-            by_size[tree.number][head.size] = checkpoint
-            insort(tree.checkpoints, checkpoint, key=attrgetter("size"))
-        elif known.root.hex() != head.root:
-            other = f"NOTARY:{known.notary_sequence}" if known.notary_sequence else "another saved head"
-            faults.append(f"{head} contradicts {other}, a head of the same size: a fork")
-    return trees
+        else:
+            kept.faults.append(f"{head} is not in NOTARY: its records were cut off or replaced")
+        checkpoint = Checkpoint(size=head.size, last_sequence=head.last_sequence, root=root, at=head.at)
+        insort(tree.checkpoints, checkpoint, key=attrgetter("size"))
+    return kept

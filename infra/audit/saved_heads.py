@@ -3,6 +3,7 @@ file of the folder of heads with the keys beside it.
 """
 
 import os
+from collections.abc import Collection
 from pathlib import Path
 
 import msgspec
@@ -45,6 +46,12 @@ class SavedHeads(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
 
     def of_stream(self, stream: str) -> list[SavedHead]:
         return [head for head in self.items if head.stream == stream]
+
+
+def heads_of_others(streams: Collection[str], *files: SavedHeads | None) -> list[SavedHead]:
+    """The heads of all other streams in files of earlier verifications, each once."""
+    verified = [file for file in files if file is not None and file.verified_at is not None]
+    return list(dict.fromkeys(head for file in verified for head in file.items if head.stream not in streams))
 
 
 class _Line(msgspec.Struct, frozen=True):

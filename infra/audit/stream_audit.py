@@ -1,18 +1,21 @@
 """Verifies a stream against what the notary has signed: reads every event and recomputes the trees."""
 
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Collection, Sequence
+from datetime import timedelta
 
 import msgspec
 from nats.aio.client import Client
 
-from contracts.events.notary import TreeHeadSigned
+from contracts.envelope import now
+from contracts.events.loss import EventsLost
+from contracts.events.notary import EndReason, TreeHeadSigned
 from infra.audit.event_evidence import first_fault
 from infra.audit.head_chain import HeadChain
-from infra.audit.kept_heads import Start, start_of, trees_with
+from infra.audit.kept_heads import Kept, Start, start_of, with_saved
 from infra.audit.notary_log import record_at
 from infra.audit.saved_heads import SavedHead
-from infra.audit.tree_check import Checkpoint, TreeCheck
+from infra.audit.tree_check import TreeCheck
 from infra.audit.verdicts import ClosedTree, FirstWrong, StreamAudit
 from streams.jetstream.api import STREAM_NOT_FOUND, JetStream, Refused
 from streams.loss.missing_events import Accepted, Gap, accepted, unaccepted
@@ -23,18 +26,30 @@ from streams.reader import Reader
 from streams.topology import StreamMissing
 
 _BATCH = 5_000
+# Misplaced events that are named; further ones are counted.
+_NAMED = 100
+# How long a new stream may be without a head.
+_UNSIGNED_FOR = timedelta(minutes=5)
 
 # Called with the last sequence that was read, and the stream's.
 Progress = Callable[[int, int], None]
 
 
 async def audit_stream(
-    nc: Client, chain: HeadChain, progress: Progress, *, saved: Sequence[SavedHead] = (), continue_: bool = False
+    nc: Client,
+    chain: HeadChain,
+    progress: Progress,
+    *,
+    saved: Sequence[SavedHead] = (),
+    continue_: bool = False,
+    accepted_ends: Collection[str] = (),
+    records_lost: int = 0,
 ) -> StreamAudit:
     """Reads the stream up to its present end.
 
     `saved`: heads that an auditor kept, whose signatures were verified. `continue_`: their events were verified before,
-    and are not read again.
+    and are not read again. `accepted_ends`: causes of ends of trees that may void saved heads. `records_lost`: the
+    events of NOTARY whose loss an operator has accepted.
 
     Raises:
         StreamMissing: there is no such stream.
@@ -49,10 +64,11 @@ async def audit_stream(
         raise
     end = info.state.last_seq
     start = await start_of(nc, chain, saved) if continue_ else None
-    if start is not None and start.last_sequence > end:
+    if start is not None and start.checkpoint.last_sequence > end:
         # The stream was cut: what is left is read from the beginning.
         start = None
-    reading = _Reading(chain, end, accepted(info.config), start, saved)
+    kept = with_saved(chain, saved, accepted_ends=accepted_ends, records_lost=records_lost)
+    reading = _Reading(chain, end, accepted(info.config), start, kept)
     await reading.read(nc, progress)
     return await reading.result(nc, begun)
 
@@ -60,24 +76,24 @@ async def audit_stream(
 class _Reading:
     """One pass over a stream."""
 
-    def __init__(
-        self, chain: HeadChain, end: int, decided: list[Accepted], start: Start | None, saved: Sequence[SavedHead]
-    ) -> None:
+    def __init__(self, chain: HeadChain, end: int, decided: list[Accepted], start: Start | None, kept: Kept) -> None:
         self._chain = chain
         self._end = end
         self._decided = decided
         self._hash = leaf_hasher(chain.stream)
-        self._faults = list(chain.faults)
+        self._faults = [*chain.faults, *kept.faults]
+        self._accepted = kept.accepted
+        self._lost = chain.lost()
+        self._misplaced = 0
         self._gaps: list[Gap] = []
         self._wrong: FirstWrong | None = None
         # The first sequence that no head vouches for, where something is wrong.
         self._uncertain_from = 0
         self._events = 0
         self._unsigned = 0
-        self._after = start.last_sequence if start else 0
-        self._last_head: Checkpoint | None = None
-        kept = trees_with(chain, saved, self._faults)
-        self._trees = [tree for tree in kept if start is None or tree.number >= start.tree]
+        self._after = start.checkpoint.last_sequence if start else 0
+        self._last_head = start.checkpoint if start else None
+        self._trees = [tree for tree in kept.trees if start is None or tree.number >= start.tree]
         self._check = TreeCheck([], Frontier())
         self._begin(start)
 
@@ -124,6 +140,8 @@ class _Reading:
     def _feed(self, messages: list[Message]) -> None:
         stream, hashed, check = self._chain.stream, self._hash, self._check
         leaves = [message for message in messages if has_leaf(stream, message.subject)]
+        if self._lost or len(leaves) < len(messages):
+            self._check_losses(messages)
         if check.is_done:
             self._unsigned += len(leaves)
             return
@@ -139,6 +157,33 @@ class _Reading:
             self._events += check.size - before
             self._unsigned += len(leaves) - (check.size - before)
 
+    def _check_losses(self, messages: Sequence[Message]) -> None:
+        """Notes events at sequences that were signed as lost, and placeholders of events that no one gave up."""
+        for message in messages:
+            if not has_leaf(self._chain.stream, message.subject):
+                what = self._wrong_placeholder(message)
+            elif any(first <= message.sequence <= last for first, last in self._lost):
+                what = "is an event, and the end of a tree calls it lost"
+            else:
+                continue
+            if what is not None:
+                self._misplaced += 1
+                if self._misplaced <= _NAMED:
+                    self._faults.append(f"{self._chain.stream}:{message.sequence} {what}")
+
+    def _wrong_placeholder(self, message: Message) -> str | None:
+        try:
+            data = message.open().data
+        except (LookupError, msgspec.DecodeError):
+            return "is a placeholder of a lost event that cannot be read"
+        if not isinstance(data, EventsLost) or not data.first <= message.sequence <= data.last:
+            return "is no placeholder of the event that was lost there, and no head covers it"
+        # An import fills the gaps of the exported streams, whose accepted losses stay behind.
+        is_imported = any(end.reason == EndReason.IMPORT for end, _ in self._chain.ends)
+        if is_imported or any(loss.first <= message.sequence <= loss.last for loss in self._decided):
+            return None
+        return "is the placeholder of an event whose loss no one has accepted"
+
     def _finish_tree(self) -> None:
         """Ends the first of the trees, whose events were all read; notes a head that they do not reach."""
         tree, check = self._trees.pop(0), self._check
@@ -150,11 +195,10 @@ class _Reading:
             if self._end < expected.last_sequence:
                 # Those between could only be compared as a whole.
                 what = f"missing or changed: the stream ends at {self._end:,}, and {covers}"
-                self._wrong = FirstWrong(first=agreed + 1, last=expected.last_sequence, what=what)
             else:
                 what = f"{expected.size - check.size:,} events are missing: {covers}"
-                self._wrong = FirstWrong(first=agreed + 1, last=expected.last_sequence, what=what)
-            self._wrong = self._exact(self._wrong, agreed + 1)
+            wrong = FirstWrong(first=agreed + 1, last=expected.last_sequence, what=what)
+            self._wrong = self._exact(wrong, agreed + 1)
             self._uncertain_from = agreed + 1
         else:
             self._begin()
@@ -181,7 +225,9 @@ class _Reading:
             self._wrong = msgspec.structs.replace(self._wrong, shown_by=None if fault is None else str(fault))
         for gap in self._gaps:
             self._faults.append(f"{gap} {'is' if len(gap) == 1 else 'are'} missing, and no one has accepted the loss")
-        if not self._chain.trees and self._end:
+        if self._misplaced > _NAMED:
+            self._faults.append(f"{self._misplaced - _NAMED:,} more such events")
+        if not self._chain.trees and self._end and not await _is_young(nc, self._chain.stream):
             self._faults.append(f"no head was ever signed: nothing about its events up to {self._end:,} can be proved")
         seconds = time.monotonic() - begun
         return StreamAudit(
@@ -195,6 +241,7 @@ class _Reading:
             head=await self._head(nc),
             first_wrong=self._wrong,
             faults=self._faults,
+            accepted=self._accepted,
             closed=[ClosedTree.of(end, void) for end, void in self._chain.ends],
             seconds=round(seconds, 3),
             events_per_second=round(self._events / seconds, 1) if seconds else 0.0,
@@ -213,6 +260,15 @@ class _Reading:
             return None
         record = await record_at(nc, self._last_head.notary_sequence)
         return SavedHead.of(record) if isinstance(record, TreeHeadSigned) else None
+
+
+async def _is_young(nc: Client, stream: str) -> bool:
+    """Whether the first event, by its own account, is so recent that the notary may not have signed anything yet."""
+    first = await JetStream(nc).next(stream, ">", 0)
+    try:
+        return first is not None and now() - first.envelope().at < _UNSIGNED_FOR
+    except msgspec.DecodeError:
+        return False
 
 
 def _up_to(gap: Gap) -> str:

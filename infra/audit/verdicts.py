@@ -65,6 +65,8 @@ class StreamAudit(msgspec.Struct, frozen=True, kw_only=True):
     first_wrong: FirstWrong | None
     # What is wrong with the heads, and events that are missing.
     faults: list[str]
+    # What is to be said about kept heads, and is no fault.
+    accepted: list[str]
     closed: list[ClosedTree]
     seconds: float
     events_per_second: float

@@ -328,9 +328,14 @@ async def test_a_message_is_proved_to_who_has_nothing_but_a_head_and_one_file(ap
         return done.returncode == 0 and found["sound"] is True and bool(last >= sent["sequence"])
 
     await eventually(signed, "every stream has a signed head", within=120, every=1)
-    again = system.vestnik("audit", "verify", "--from", str(verified))
+    again = system.vestnik("audit", "verify", "--from", str(verified), "--save", str(verified))
     assert again.returncode == 0, again.stderr
     assert "MESSAGING as signed: 0 events after" in again.stderr
+    one = system.vestnik("audit", "verify", "--stream", "OPERATOR", "--save", str(verified))
+    assert one.returncode == 0, one.stderr
+    # No stream is forgotten, whether it has new heads, was not verified this time, or neither.
+    saved = msgspec.json.decode(verified.read_bytes())
+    assert "MESSAGING" in {item["stream"] for item in saved["items"]}
 
     async def published() -> bool:
         answer = (await api.http.get("/.well-known/vestnik/heads")).raise_for_status()

@@ -1,7 +1,7 @@
 """`vestnik audit verify`: compares every event of the streams with what the notary has signed."""
 
 import sys
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from pathlib import Path
 
 import click
@@ -17,7 +17,7 @@ from contracts.values.timestamps import rfc3339
 from infra.archive.stream_access import reach
 from infra.audit.notary_log import NotaryLog
 from infra.audit.published_keys import JwkSet, changed_keys, load_published, public_keys
-from infra.audit.saved_heads import SavedHeads, load, save
+from infra.audit.saved_heads import SavedHeads, heads_of_others, load, save
 from infra.audit.stream_audit import audit_stream
 from infra.audit.verdicts import StreamAudit
 from infra.cli.actions.recording import acting
@@ -61,8 +61,21 @@ class Audit(msgspec.Struct, frozen=True, kw_only=True):
     metavar="FILE",
     help="Save the last head of each stream for the next --from, if nothing is wrong.",
 )
+@click.option(
+    "--accept-end",
+    "accepted_ends",
+    metavar="CAUSE",
+    multiple=True,
+    help="The cause of an end of a tree that may void heads in the file of --from; may be repeated.",
+)
 @click.option("--json", "as_json", is_flag=True, help="Print the result as one JSON object.")
-def verify(streams: tuple[str, ...], source: Path | None, target: Path | None, as_json: bool) -> None:
+def verify(
+    streams: tuple[str, ...],
+    source: Path | None,
+    target: Path | None,
+    accepted_ends: tuple[str, ...],
+    as_json: bool,
+) -> None:
     """Reads every event of the streams and compares them with all heads that the notary has signed.
 
     The system may be running or stopped. The exit code is 1 if an event was altered, dropped, inserted or reordered, if
@@ -70,27 +83,36 @@ def verify(streams: tuple[str, ...], source: Path | None, target: Path | None, a
     imports and restores that the notary has recorded are listed and pass.
 
     With --from every head in the file must be one of the system's, signed with a key that is still published. If
-    `--save` wrote the file, events up to its heads were read then, and are not read again.
+    `--save` wrote the file, events up to its heads were read then, and are not read again. A head in the file that an
+    end of its tree has voided is a fault, unless --accept-end names the cause of that end as it is printed.
+
+    --save keeps the heads of streams that are not verified now, if they are in the file of --from or in that of --save.
     """
     lower_priority()
     settings = Settings.load()
     saved = None if source is None else load(source)
+    replaced = load(target) if target is not None and target.exists() else None
     console = tables.console(stderr=True)
     chosen = tuple(stream for stream in NOTARIZED if not streams or stream in {name.upper() for name in streams})
-    audit, keys = uvloop.run(_run(settings, chosen, saved, console))
+    audit, keys = uvloop.run(_run(settings, chosen, saved, accepted_ends, console))
     if as_json:
         sys.stdout.write(msgspec.json.encode(audit).decode() + "\n")
     else:
         _print(audit, console)
     if target is not None and audit.sound:
         heads = [stream.head for stream in audit.streams if stream.head is not None]
+        heads += heads_of_others(chosen, saved, replaced)
         save(target, SavedHeads(items=heads, keys=keys, verified_at=rfc3339(now())))
     if not audit.sound:
         sys.exit(1)
 
 
 async def _run(
-    settings: Settings, streams: Sequence[str], saved: SavedHeads | None, console: Console
+    settings: Settings,
+    streams: Sequence[str],
+    saved: SavedHeads | None,
+    accepted_ends: Collection[str],
+    console: Console,
 ) -> tuple[Audit, JwkSet]:
     async with reach(settings, make=False) as store:
         keys = load_published(store.settings.secrets_path)
@@ -99,7 +121,7 @@ async def _run(
             async with acting(store.settings, nc, "audit.verify", target=",".join(streams)) as act:
                 log = await NotaryLog.read(nc, public_keys(keys))
                 faults = [*log.faults, *(changed_keys(saved.keys, keys) if saved is not None else ())]
-                audits = [await _audit(nc, log, stream, saved, console) for stream in streams]
+                audits = [await _audit(nc, log, stream, saved, accepted_ends, console) for stream in streams]
                 sound = not faults and all(audit.sound for audit in audits)
                 if not sound:
                     act.ends("failed", "the streams are not as they were signed")
@@ -109,7 +131,14 @@ async def _run(
     return audit, keys
 
 
-async def _audit(nc: NATS, log: NotaryLog, stream: str, saved: SavedHeads | None, console: Console) -> StreamAudit:
+async def _audit(
+    nc: NATS,
+    log: NotaryLog,
+    stream: str,
+    saved: SavedHeads | None,
+    accepted_ends: Collection[str],
+    console: Console,
+) -> StreamAudit:
     with Bar(console, stream, "events") as bar:
         return await audit_stream(
             nc,
@@ -117,6 +146,8 @@ async def _audit(nc: NATS, log: NotaryLog, stream: str, saved: SavedHeads | None
             bar.move,
             saved=() if saved is None else saved.of_stream(stream),
             continue_=saved is not None and saved.verified_at is not None,
+            accepted_ends=accepted_ends,
+            records_lost=log.lost_accepted,
         )
 
 
@@ -134,6 +165,7 @@ def _print(audit: Audit, console: Console) -> None:
                 else []
             ),
             *stream.faults,
+            *stream.accepted,
             *(_closed(stream)),
         ]
         for line in lines:

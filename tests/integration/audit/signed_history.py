@@ -110,8 +110,10 @@ class SignedHistory:
             before = size
             await self.store(self._signed(frontier, tiles, size, stream=MESSAGING, tree=1, key=self.key))
 
-    async def close(self, head: TreeHeadSigned, reason: EndReason, *, next_tree: int = 2) -> None:
-        """Ends a tree with this head; heads of the tree that cover more are void."""
+    async def close(
+        self, head: TreeHeadSigned, reason: EndReason, *, next_tree: int = 2, lost: tuple[int, int] = (0, 0)
+    ) -> None:
+        """Ends a tree with this head; heads of the tree that cover more are void. `lost`: first and last sequence."""
         end = TreeClosed(
             stream=head.stream,
             tree=head.tree,
@@ -123,6 +125,8 @@ class SignedHistory:
             reason=reason,
             cause="a test",
             next_tree=next_tree,
+            first_lost=lost[0],
+            last_lost=lost[1],
         )
         await self.store(signed(end, self.key.private))
 
@@ -160,13 +164,25 @@ class SignedHistory:
         return await NotaryLog.read(self.nc, public_keys(keys or self.key.jwks))
 
     async def audit(
-        self, stream: str = MESSAGING, *, saved: Sequence[TreeHeadSigned] = (), continue_: bool = False
+        self,
+        stream: str = MESSAGING,
+        *,
+        saved: Sequence[TreeHeadSigned] = (),
+        continue_: bool = False,
+        accepted_ends: Sequence[str] = (),
+        records_lost: int = 0,
     ) -> StreamAudit:
         log = await self.read_heads()
         assert log.faults == []
         kept = [SavedHead.of(head) for head in saved]
         return await audit_stream(
-            self.nc, log.chains[stream], lambda done, total: None, saved=kept, continue_=continue_
+            self.nc,
+            log.chains[stream],
+            lambda done, total: None,
+            saved=kept,
+            continue_=continue_,
+            accepted_ends=accepted_ends,
+            records_lost=records_lost,
         )
 
 

@@ -1,20 +1,23 @@
 """Whatever is done to a stream or to the heads, an audit finds and names it."""
 
 import re
+from datetime import timedelta
 from pathlib import Path
 
 import msgspec
 import pytest
 
-from contracts.envelope import Provenance, seal
+from contracts.envelope import Envelope, Provenance, seal
 from contracts.events.notary import EndReason
-from contracts.subjects import CONTACT, MESSAGING, NOTARY, tree_head
+from contracts.subjects import CONTACT, MESSAGING, NOTARY, lost_in, tree_head
 from infra.audit.notary_log import NoNotary
+from infra.audit.saved_heads import SavedHead
 from infra.audit.verdicts import StreamAudit
 from infra.embedded.nats_server import NatsServer
 from streams.jetstream.api import JetStream
 from streams.jetstream.client import Client
 from streams.log import Append
+from streams.loss import placeholders
 from streams.loss.missing_events import Gap, accept
 from streams.restore import ArchivedMessage
 from tests.damage import cut_the_end, flip_a_byte
@@ -43,19 +46,19 @@ def with_text(message: ArchivedMessage, old: bytes, new: bytes) -> ArchivedMessa
     return replaced(message, payload=message.payload.replace(old, new))
 
 
+def append_to_archive(name: str) -> ArchivedMessage:
+    """An event of an aggregate that does not exist yet, so that everything about it is valid."""
+    envelope = append_to(name).envelope
+    return ArchivedMessage(append_to(name).subject, msgspec.json.encode(envelope), {"Nats-Msg-Id": envelope.id})
+
+
 def swapped(events: list[ArchivedMessage], one: int, other: int) -> list[ArchivedMessage]:
     events[one], events[other] = events[other], events[one]
     return events
 
 
 def between(events: list[ArchivedMessage], place: int) -> list[ArchivedMessage]:
-    """An event of an aggregate that does not exist yet, so that everything about it is valid."""
-    envelope = append_to("c").envelope
-    return [
-        *events[:place],
-        ArchivedMessage(append_to("c").subject, msgspec.json.encode(envelope), {"Nats-Msg-Id": envelope.id}),
-        *events[place:],
-    ]
+    return [*events[:place], append_to_archive("c"), *events[place:]]
 
 
 def forged(events: list[ArchivedMessage]) -> list[ArchivedMessage]:
@@ -191,10 +194,77 @@ async def test_a_stream_that_was_cut_or_restored_from_a_backup_is_found(
     # The notary records the restore: it is listed, with what is void by it.
     await history.close(await history.head(6), EndReason.RESTORE)
     await history.sign(3, tree=2, after=6)
-    restored = await history.audit(saved=[kept])
+    restored = await history.audit()
     assert restored.sound
     (closed,) = restored.closed
     assert (closed.reason, closed.size, closed.void) == ("restore", 6, 2)
+    # But not for who has kept a head that is void now, unless they know of the restore.
+    unknown = await history.audit(saved=[kept])
+    assert (unknown.sound, unknown.accepted) == (False, [])
+    assert unknown.faults == [
+        "the saved head of tree 1 with 8 events (2026-12-01T12:00:00.000Z) is void, because its tree was ended: a test"
+        ". If you know of that end: --accept-end 'a test'"
+    ]
+    assert not (await history.audit(saved=[kept], accepted_ends=["another"])).sound
+    known = await history.audit(saved=[kept], accepted_ends=["a test"])
+    assert (known.sound, len(known.accepted)) == (True, 1)
+    # A head of that tree that was never in NOTARY is not among the void ones.
+    fork = await history.head(8, leaves=[bytes(32)] * 8)
+    (fault,) = (await history.audit(saved=[fork])).faults
+    assert "is not in NOTARY, not even among those that the end of its tree has voided" in fault
+
+
+async def test_a_made_up_loss_does_not_hide_a_rewritten_stream(streams: Client) -> None:
+    history = await signed(streams)
+    kept = await history.head(40)
+    await history.close(await history.head(9), EndReason.LOSS_ACCEPTED, lost=(10, 11))
+    await history.rewrite(lambda events: [*events[:9], *forged(events)[9:]])
+    await history.sign(31, tree=2, after=9)
+    found = await history.audit(saved=[kept], accepted_ends=["a test"])
+    assert found.faults == [
+        f"MESSAGING:{sequence} is an event, and the end of a tree calls it lost" for sequence in (10, 11)
+    ]
+    # A restore after it may have brought them back, and is listed.
+    await history.close(await history.head(1, tree=2, after=9), EndReason.RESTORE, next_tree=3)
+    await history.sign(30, tree=3, after=10)
+    found = await history.audit(saved=[kept], accepted_ends=["a test"])
+    assert (found.sound, [end.reason for end in found.closed]) == (True, ["loss accepted", "restore"])
+
+
+async def test_a_placeholder_is_one_of_an_event_whose_loss_was_accepted(streams: Client) -> None:
+    history = SignedHistory(streams)
+    await fill(history.log, 4, "a")
+    await history.sign(4)
+
+    def with_hidden(events: list[ArchivedMessage]) -> list[ArchivedMessage]:
+        return [*events[:4], replaced(append_to_archive("c"), subject=lost_in(MESSAGING))]
+
+    await history.rewrite(with_hidden)
+    (fault,) = (await history.audit()).faults
+    assert fault == "MESSAGING:5 is no placeholder of the event that was lost there, and no head covers it"
+    await history.rewrite(lambda events: [*events[:4], placeholders.kept(Gap(MESSAGING, 6, 7), 1)])
+    assert (await history.audit()).faults == [fault]
+    await history.rewrite(
+        lambda events: [*events[:4], replaced(events[0], payload=b"{}", subject=lost_in(MESSAGING), headers={})]
+    )
+    assert "is a placeholder of a lost event that cannot be read" in (await history.audit()).faults[0]
+    await history.rewrite(lambda events: [*events[:4], placeholders.kept(Gap(MESSAGING, 5, 5), 1)])
+    (fault,) = (await history.audit()).faults
+    assert fault == "MESSAGING:5 is the placeholder of an event whose loss no one has accepted"
+    await accept(JetStream(streams), [Gap(MESSAGING, 5, 5)], "a test", filled=True)
+    assert (await history.audit()).sound
+
+
+async def test_a_kept_head_among_lost_records_of_the_notary_is_compared_with_the_events(streams: Client) -> None:
+    history = await signed(streams)
+    kept_head = await history.head(17)
+    await history.rewrite(lambda events: events[:1], NOTARY)
+    assert not (await history.audit(saved=[kept_head])).sound
+    found = await history.audit(saved=[kept_head], records_lost=3)
+    assert (found.sound, found.events, found.faults) == (True, 17, [])
+    assert "is not in NOTARY, which has lost 3 records; the loss is accepted" in found.accepted[0]
+    fork = await history.head(17, leaves=[bytes(32)] * 17)
+    assert not (await history.audit(saved=[fork], records_lost=3)).sound
 
 
 async def test_an_event_that_was_dropped_is_not_taken_for_a_cut_end(streams: Client) -> None:
@@ -324,6 +394,15 @@ async def test_without_heads_nothing_is_proved(streams: Client) -> None:
     history = SignedHistory(streams)
     assert (await history.audit()).sound
     await fill(history.log, 2, "a")
+    young = await history.audit()
+    assert (young.sound, young.unsigned) == (True, 2)
+
+    def of_ten_minutes_ago(events: list[ArchivedMessage]) -> list[ArchivedMessage]:
+        envelope = msgspec.json.decode(events[0].payload, type=Envelope)
+        older = msgspec.structs.replace(envelope, at=envelope.at - timedelta(minutes=10))
+        return [replaced(events[0], payload=msgspec.json.encode(older)), *events[1:]]
+
+    await history.rewrite(of_ten_minutes_ago)
     (fault,) = (await history.audit()).faults
     assert fault == "no head was ever signed: nothing about its events up to 2 can be proved"
     await streams.jetstream().delete_stream(NOTARY)
@@ -333,19 +412,25 @@ async def test_without_heads_nothing_is_proved(streams: Client) -> None:
 
 async def test_an_audit_continues_from_a_head_whose_events_were_verified_before(streams: Client) -> None:
     history = await signed(streams)
-    kept = await history.head(17)
-    found = await history.audit(saved=[kept], continue_=True)
+    kept_head = await history.head(17)
+    found = await history.audit(saved=[kept_head], continue_=True)
     assert (found.sound, found.after, found.events) == (True, 17, 23)
+    # Without a newer head, the one from which it began is the last.
+    original = await history.rewrite(lambda events: events[:2], NOTARY)
+    same = await history.audit(saved=[kept_head], continue_=True)
+    assert (same.sound, same.events) == (True, 0)
+    assert same.head == SavedHead.of(kept_head)
+    await history.rewrite(lambda events: original, NOTARY)
     # What is before is trusted, and what comes after is not.
     await history.rewrite(lambda events: [with_text(events[0], b"hello", b"hullo"), *events[1:]])
-    assert (await history.audit(saved=[kept], continue_=True)).sound
-    assert not (await history.audit(saved=[kept])).sound
+    assert (await history.audit(saved=[kept_head], continue_=True)).sound
+    assert not (await history.audit(saved=[kept_head])).sound
     await history.rewrite(lambda events: [*events[:20], with_text(events[20], b"hello", b"hullo"), *events[21:]])
-    found = await history.audit(saved=[kept], continue_=True)
+    found = await history.audit(saved=[kept_head], continue_=True)
     assert ranges(found) == (18, 24)
     # A stream that ends before is read from the beginning.
     await history.rewrite(lambda events: events[:16])
-    cut = await history.audit(saved=[kept], continue_=True)
+    cut = await history.audit(saved=[kept_head], continue_=True)
     assert (cut.after, cut.events, ranges(cut)) == (0, 0, (1, 8))
     # A head that NOTARY does not have is no place to continue from.
     forged_head = await history.head(17, leaves=[bytes(32)] * 17)

@@ -49,11 +49,11 @@ async def is_last(nc: Client, until: Callable[[TreeHeadSigned], bool]) -> bool:
     return isinstance(record, TreeHeadSigned) and until(record)
 
 
-async def audit(nc: Client, folder: Path, saved: SavedHead | None = None) -> StreamAudit:
+async def audit(nc: Client, folder: Path, saved: SavedHead | None = None, *ends: str) -> StreamAudit:
     log = await NotaryLog.read(nc, public_keys(load_published(folder)))
     assert log.faults == []
     kept = [] if saved is None else [saved]
-    return await audit_stream(nc, log.chains[MESSAGING], lambda done, total: None, saved=kept)
+    return await audit_stream(nc, log.chains[MESSAGING], lambda done, total: None, saved=kept, accepted_ends=ends)
 
 
 async def test_accepted_losses_imports_and_restores_are_listed_and_pass(streams: Client, tmp_path: Path) -> None:
@@ -76,7 +76,8 @@ async def test_accepted_losses_imports_and_restores_are_listed_and_pass(streams:
     await accept(JetStream(streams), [Gap(MESSAGING, 5, 5)], "a test")
     async with signed_by_the_notary(streams, secrets, lambda head: (head.tree, head.size) == (2, 7)):
         pass
-    found = await audit(streams, folder, whole.head)
+    (loss,) = (await audit(streams, folder)).closed
+    found = await audit(streams, folder, whole.head, loss.cause)
     assert (found.sound, found.events) == (True, 11), found
     assert [(end.tree, end.size, end.reason, end.void) for end in found.closed] == [
         (1, 4, EndReason.LOSS_ACCEPTED.value, 8)
@@ -91,12 +92,12 @@ async def test_accepted_losses_imports_and_restores_are_listed_and_pass(streams:
     await accept(JetStream(streams), [Gap(MESSAGING, 3, 12)], "a test")
     async with signed_by_the_notary(streams, secrets, lambda head: head.last_sequence == 15):
         pass
-    found = await audit(streams, folder, whole.head)
+    found = await audit(streams, folder, whole.head, loss.cause)
     assert found.sound, found
     assert [end.reason for end in found.closed][:2] == [EndReason.LOSS_ACCEPTED.value, EndReason.RESTORE.value]
     # An import that the notary has recorded, with the events as they were.
     await record_replaced(JetStream(streams), EndReason.IMPORT, "an export")
     async with signed_by_the_notary(streams, secrets, lambda head: head.last_sequence == 16):
         await fill(log, 1, "c")
-    found = await audit(streams, folder, whole.head)
+    found = await audit(streams, folder, whole.head, loss.cause)
     assert (found.sound, found.closed[-1].reason, found.closed[-1].void) == (True, EndReason.IMPORT.value, 0), found

@@ -92,7 +92,16 @@ def test_the_end_of_an_earlier_tree_voids_the_later_ones() -> None:
     ]
     # First the three events of the first tree, then two more of it and the nine of the second.
     assert [(ended.size, void) for ended, void in chain.ends] == [(5, 3), (3, 11)]
-    assert chain.void == {2}
+    assert {(tree, size) for tree, size, _ in chain.void} == {(1, 5), (1, 8), (2, 9)}
+    assert set(chain.void.values()) == {"a test"}
+
+
+def test_what_an_end_calls_lost_stays_lost_unless_a_later_restore_goes_back_before_it() -> None:
+    loss = end(3, reason=EndReason.LOSS_ACCEPTED, first_lost=4, last_lost=5)
+    assert chain_of(head(3), loss).lost() == [(4, 5)]
+    later = end(6, tree=2, after=3, next_tree=3)
+    assert chain_of(head(3), loss, later).lost() == [(4, 5)]
+    assert chain_of(head(3), loss, end(1, tree=2, after=3, next_tree=3)).lost() == []
 
 
 def test_a_tree_may_end_before_it_has_a_leaf() -> None:

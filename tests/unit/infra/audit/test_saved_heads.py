@@ -7,7 +7,7 @@ from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 
 from contracts.events.notary import TreeHeadSigned
 from infra.audit.published_keys import Jwk, JwkSet
-from infra.audit.saved_heads import SavedHead, SavedHeads, load, save
+from infra.audit.saved_heads import SavedHead, SavedHeads, heads_of_others, load, save
 from infra.operator_errors import OperatorError
 from streams.merkle.signatures import signed
 
@@ -34,6 +34,17 @@ def test_what_was_saved_is_read_again(tmp_path: Path) -> None:
     assert list(tmp_path.iterdir()) == [path]
     with pytest.raises(OperatorError, match="cannot be written"):
         save(tmp_path / "nowhere" / "heads.json", verified)
+
+
+def test_verified_heads_of_streams_that_are_not_verified_now_are_kept() -> None:
+    messaging = SAVED.items[0]
+    auth, contact = (msgspec.structs.replace(messaging, stream=stream) for stream in ("AUTH", "CONTACT"))
+    at = "2026-12-01T13:00:00.000Z"
+    source = SavedHeads(items=[messaging, auth], keys=SAVED.keys, verified_at=at)
+    replaced = SavedHeads(items=[auth, contact], keys=SAVED.keys, verified_at=at)
+    assert heads_of_others(["MESSAGING"], source, replaced) == [auth, contact]
+    # Heads that were not compared with the events are none to continue from.
+    assert heads_of_others(["MESSAGING"], msgspec.structs.replace(source, verified_at=None), None) == []
 
 
 @pytest.mark.parametrize(
