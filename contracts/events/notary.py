@@ -38,8 +38,13 @@ class _Signed(Event, frozen=True, kw_only=True):
     key_id: str
     # 128 hex characters; empty before it is signed.
     signature: str = ""
-    # Not signed: the causes of all ends of the stream's trees so far (`TreeClosed.cause`).
+    # What follows is for the notary, which continues from it; `state_signature` covers it, `signature` does not.
+    # The causes of all ends of the stream's trees so far (`TreeClosed.cause`).
     settled: tuple[str, ...] = ()
+    # The leaf's hash of the event at `last_sequence`, by which the notary recognizes it; null if that is 0.
+    last_leaf: Hash | None = None
+    # 128 hex characters; empty before it is signed.
+    state_signature: str = ""
 
 
 class TreeHeadSigned(_Signed, frozen=True, kw_only=True):
@@ -47,11 +52,9 @@ class TreeHeadSigned(_Signed, frozen=True, kw_only=True):
 
     TYPE: ClassVar[str] = "tree_head.signed"
     PRIVATE: ClassVar[bool] = True
-    # What follows is not signed: the root proves it.
-    # The sequence of the tree's first leaf.
+    # The sequence of the tree's first leaf; `state_signature` covers it.
     first_sequence: int = 0
-    # The hash of the last leaf, by which the notary recognizes the event before it continues.
-    last_leaf: Hash | None = None
+    # What follows is not signed: the root proves it.
     # The roots of the perfect subtrees, largest first, from which the tree grows.
     frontier: tuple[Hash, ...] = ()
     # The roots of the tiles (perfect subtrees of 4,096 leaves) that were completed since the tree's previous head.

@@ -34,7 +34,7 @@ _PAUSE = 5.0
 # Bytes from the end of a file among which its last line is.
 _TAIL = 64 * 1024
 # Not signed, and only of use for growing and reading trees.
-_LEFT_OUT = {"settled", "first_sequence", "last_leaf", "frontier", "tiles"}
+_LEFT_OUT = {"settled", "first_sequence", "last_leaf", "frontier", "tiles", "state_signature"}
 
 
 class _Line(msgspec.Struct, frozen=True):

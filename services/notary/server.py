@@ -4,7 +4,7 @@ from contracts.events.notary import TreeHeadSigned
 from contracts.rpc.vestnik.notary.v1 import LatestHeadsRequest, LatestHeadsResponse, NotaryServiceBase, TreeHead
 from contracts.subjects import NOTARIZED
 from infra.security.notary.keys import NotaryKeys
-from services.notary.tree_log import TreeLog
+from services.notary.tree_log import RecordInvalid, TreeLog
 
 
 class NotaryServer(NotaryServiceBase):
@@ -15,7 +15,11 @@ class NotaryServer(NotaryServiceBase):
     async def latest_heads(self, message: LatestHeadsRequest) -> LatestHeadsResponse:
         heads: list[TreeHead] = []
         for stream in NOTARIZED:
-            record = (await self._trees.last(stream)).record
+            try:
+                record = (await self._trees.last(stream)).record
+            except RecordInvalid:
+                # Reported by the notary of this stream; the others have their heads.
+                continue
             if isinstance(record, TreeHeadSigned):
                 heads.append(
                     TreeHead(

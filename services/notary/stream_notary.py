@@ -14,16 +14,17 @@ from nats.aio.client import Client
 
 from contracts.envelope import now
 from contracts.errors import VestnikError
-from contracts.events.notary import EndReason, TreeHeadSigned
+from contracts.events.notary import EndReason
 from contracts.subjects import NOTARY
 from services.notary.endings import Ending, next_ending
 from services.notary.metrics import BROKEN, ENDS, HEADS, UNSIGNED_EVENTS, UNSIGNED_SECONDS
 from services.notary.tree import Tree
-from services.notary.tree_log import LastRecord, TreeLog
+from services.notary.tree_log import LastRecord, RecordInvalid, TreeLog
 from streams.jetstream.api import JetStream, Refused
 from streams.jetstream.requests import RequestFailed
 from streams.log import Conflict
 from streams.loss.missing_events import Accepted, Gap, accepted, named, unaccepted
+from streams.merkle.leaf import has_leaf
 from streams.merkle.signatures import Signed
 from streams.reader import Reader, StreamWentBack
 from streams.topology import StreamMissing
@@ -67,7 +68,7 @@ class StreamNotary:
             try:
                 await self._follow()
                 self._mend()
-            except (TreeBroken, StreamWentBack) as broken:
+            except (TreeBroken, RecordInvalid, StreamWentBack) as broken:
                 self._report(broken)
                 pause = _PAUSE_BROKEN
             except Conflict:
@@ -133,6 +134,7 @@ class StreamNotary:
     async def _end(self, last: LastRecord, current: Tree, ending: Ending) -> None:
         """Closes the tree at the last event before the loss, or at the last head that the stream still has."""
         if ending.reason is EndReason.LOSS_ACCEPTED:
+            await self._assert_lost(ending)
             tree = await self._tree_until(last, ending.first - 1)
         else:
             tree = await self._tree_still_stored(last)
@@ -146,6 +148,22 @@ class StreamNotary:
             ending.cause,
             current.number + 1,
         )
+
+    async def _assert_lost(self, loss: Ending) -> None:
+        """
+        Raises:
+            TreeBroken: the stream has an event, and no placeholder, at a sequence that is accepted as lost.
+        """
+        position = loss.first - 1
+        while position < loss.last:
+            message = await self._jetstream.next(self._stream, ">", position)
+            if message is None or message.sequence > loss.last:
+                return
+            if has_leaf(self._stream, message.subject):
+                raise TreeBroken(
+                    f"{self._stream}:{loss.first}-{loss.last} is accepted as lost, but has event {message.sequence}"
+                )
+            position = message.sequence
 
     async def _tree_until(self, last: LastRecord, limit: int) -> Tree:
         """The tree of the events up to the limit, from the last record before it.
@@ -161,6 +179,9 @@ class StreamNotary:
                     base = record
         tree = Tree(self._stream, base)
         await self._assert_unchanged(tree)
+        end = (await self._jetstream.info(self._stream)).state.last_seq
+        if end < limit:
+            raise TreeBroken(f"{self._stream} ends at {end}, before the accepted loss from {limit + 1} on")
         while tree.position < limit:
             if gaps := await self._read(tree, limit):
                 raise TreeBroken(f"{self._stream} lacks {named(gaps)}")
@@ -170,25 +191,21 @@ class StreamNotary:
     async def _tree_still_stored(self, last: LastRecord) -> Tree:
         """The tree of the latest record whose last event the stream still has as it was signed."""
         tree = Tree(self._stream, last.record)
-        if isinstance(last.record, TreeHeadSigned) and await self._is_unchanged(tree):
+        if await self._is_unchanged(tree):
             return tree
-        end, _ = await self._look(tree)
-        # Each with the last head up to it, by whose event it is recognized; the end of a tree names no event.
-        valid: list[tuple[Signed, TreeHeadSigned | None]] = []
+        valid: list[Signed] = []
         async for record in self._trees.records(self._stream, last.sequence):
-            while valid and valid[-1][0].last_sequence > record.last_sequence:
+            while valid and valid[-1].last_sequence > record.last_sequence:
                 valid.pop()
-            previous = valid[-1][1] if valid else None
-            valid.append((record, record if isinstance(record, TreeHeadSigned) else previous))
+            valid.append(record)
         low, high = 0, len(valid)
         while low < high:
             middle = (low + high) // 2
-            record, head = valid[middle]
-            if record.last_sequence <= end and await self._is_unchanged(Tree(self._stream, head)):
+            if await self._is_unchanged(Tree(self._stream, valid[middle])):
                 low = middle + 1
             else:
                 high = middle
-        return Tree(self._stream, valid[low - 1][0] if low else None)
+        return Tree(self._stream, valid[low - 1] if low else None)
 
     async def _look(self, tree: Tree) -> tuple[int, Ending | None]:
         """The end of the stream, and what ends its tree."""

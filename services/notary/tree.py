@@ -23,7 +23,7 @@ class Tree:
         self.first_sequence = 0
         # The sequence of the last leaf; of a tree without leaves, the sequence after which it begins.
         self.last_sequence = record.last_sequence if record is not None else 0
-        self.last_leaf: bytes | None = None
+        self.last_leaf = bytes.fromhex(record.last_leaf) if record is not None and record.last_leaf else None
         # The number of leaves that the last head covers.
         self.signed_size = 0
         self._frontier = Frontier()
@@ -34,7 +34,6 @@ class Tree:
         elif record is not None:
             self.number = record.tree
             self.first_sequence = record.first_sequence
-            self.last_leaf = bytes.fromhex(record.last_leaf) if record.last_leaf else None
             self._frontier = Frontier(record.size, map(bytes.fromhex, record.frontier))
             self.signed_size = record.size
         # All events up to this sequence were read.
@@ -100,6 +99,7 @@ class Tree:
             at=rfc3339(at),
             key_id=key_id,
             settled=(*current.settled, ending.cause),
+            last_leaf=self.last_leaf.hex() if self.last_leaf else None,
             reason=ending.reason,
             cause=ending.cause,
             next_tree=current.number + 1,

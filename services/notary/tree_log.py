@@ -11,11 +11,16 @@ from contracts.events.notary import TreeClosed, TreeHeadSigned
 from contracts.subjects import NOTARY, tree_head
 from infra.security.notary.keys import NotaryKeys
 from streams.log import Append, Log
-from streams.merkle.signatures import Signed, signed
+from streams.merkle.hashing import root_of_subtrees
+from streams.merkle.signatures import Signed, has_valid_state, signed
 from streams.message import Message
 from streams.reader import Reader
 
 _BATCH = 1_000
+
+
+class RecordInvalid(Exception):
+    """A record in NOTARY is not one that the notary wrote; nothing can be signed after it."""
 
 
 class LastRecord(NamedTuple):
@@ -42,15 +47,20 @@ class TreeLog:
         """The stream's last record, from the leader of NOTARY.
 
         Raises:
+            RecordInvalid: the notary did not write it.
             Unavailable: NATS does not answer, or the leader may have been replaced.
         """
         message = await self._log.last(tree_head(stream))
         if message is None:
             return LastRecord()
-        return LastRecord(_record(message), message.sequence, message.envelope().version)
+        return LastRecord(self._record(message, stream), message.sequence, message.envelope().version)
 
     async def records(self, stream: str, until: int) -> AsyncIterator[Signed]:
-        """The stream's records up to a sequence of NOTARY, oldest first."""
+        """The stream's records up to a sequence of NOTARY, oldest first.
+
+        Raises:
+            RecordInvalid: the notary did not write one of them.
+        """
         reader = Reader(self._nc, NOTARY, subject_filter=tree_head(stream), name="notary-records")
         position = 0
         async with reader:
@@ -58,7 +68,7 @@ class TreeLog:
                 batch = await reader.next(_BATCH)
                 for message in batch.messages:
                     if message.sequence <= until:
-                        yield _record(message)
+                        yield self._record(message, stream)
                 position = batch.position
 
     async def append(self, unsigned: Signed, previous: LastRecord) -> LastRecord:
@@ -77,8 +87,25 @@ class TreeLog:
         sequence = await self._log.append(Append(subject=subject, expected=previous.sequence, envelope=envelope))
         return LastRecord(record, sequence, version)
 
+    def _record(self, message: Message, stream: str) -> Signed:
+        """The record of the stream. Its signatures hold, and the subtrees of a head lead to its root."""
+        what = f"the record of {stream} at {message.sequence} in {NOTARY}"
+        try:
+            record = message.open().data
+        except (LookupError, msgspec.MsgspecError) as error:
+            raise RecordInvalid(f"{what} cannot be read: {error}") from error
+        if not isinstance(record, TreeHeadSigned | TreeClosed) or record.stream != stream:
+            raise RecordInvalid(f"{what} is none of this stream's trees")
+        key = self._keys.public(record.key_id)
+        if key is None:
+            raise RecordInvalid(f"{what} is signed by {record.key_id}, which is not among the published keys")
+        if not has_valid_state(record, key):
+            raise RecordInvalid(f"{what} has a signature that does not hold")
+        if isinstance(record, TreeHeadSigned) and not _has_its_subtrees(record):
+            raise RecordInvalid(f"{what} has subtrees that do not lead to its root")
+        return record
 
-def _record(message: Message) -> Signed:
-    record = message.open().data
-    assert isinstance(record, TreeHeadSigned | TreeClosed)
-    return record
+
+def _has_its_subtrees(head: TreeHeadSigned) -> bool:
+    subtrees = list(map(bytes.fromhex, head.frontier))
+    return len(subtrees) == head.size.bit_count() and root_of_subtrees(subtrees).hex() == head.root

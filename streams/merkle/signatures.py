@@ -2,6 +2,9 @@
 
 A head: `vestnik tree head v1`, stream, tree, size, last sequence, root, time, key id.
 The end of a tree: `vestnik tree end v1`, the same seven, then reason, cause, next tree, first and last lost sequence.
+
+A second signature covers what the notary needs beyond that to continue: `vestnik tree state v1`, the first signature,
+the causes of all ends as a JSON list, hash of the last leaf or nothing, first sequence or 0.
 """
 
 import msgspec
@@ -32,12 +35,34 @@ def signed_text(record: Signed) -> bytes:
 
 def signed(record: Signed, key: Ed25519PrivateKey) -> Signed:
     """The record with its signature. The key is the one that `key_id` names."""
-    return msgspec.structs.replace(record, signature=key.sign(signed_text(record)).hex())
+    record = msgspec.structs.replace(record, signature=key.sign(signed_text(record)).hex())
+    return msgspec.structs.replace(record, state_signature=key.sign(state_text(record)).hex())
+
+
+def state_text(record: Signed) -> bytes:
+    """The bytes that the second signature covers."""
+    lines: list[object] = [
+        "vestnik tree state v1",
+        record.signature,
+        msgspec.json.encode(record.settled).decode(),
+        record.last_leaf or "",
+        record.first_sequence if isinstance(record, TreeHeadSigned) else 0,
+    ]
+    return "".join(f"{line}\n" for line in lines).encode()
 
 
 def has_valid_signature(record: Signed, key: Ed25519PublicKey) -> bool:
+    return _verifies(key, record.signature, signed_text(record))
+
+
+def has_valid_state(record: Signed, key: Ed25519PublicKey) -> bool:
+    """Whether both signatures hold: what the notary continues from is what it wrote."""
+    return has_valid_signature(record, key) and _verifies(key, record.state_signature, state_text(record))
+
+
+def _verifies(key: Ed25519PublicKey, signature: str, text: bytes) -> bool:
     try:
-        key.verify(bytes.fromhex(record.signature), signed_text(record))
+        key.verify(bytes.fromhex(signature), text)
     except (InvalidSignature, ValueError):
         return False
     return True

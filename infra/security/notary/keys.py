@@ -14,7 +14,7 @@ from datetime import datetime
 from pathlib import Path
 
 import msgspec
-from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
+from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey, Ed25519PublicKey
 
 from infra.operator_errors import OperatorError
 from infra.security.key_lifecycle import made_at, new_key_id
@@ -69,6 +69,13 @@ class NotaryKeys:
                 log.warning("the folder of the notary's keys cannot be read: %s", error)
         assert self._key is not None
         return self._key_id, self._key
+
+    def public(self, key_id: str) -> Ed25519PublicKey | None:
+        """The public half of a key that has ever signed; None if it is not published."""
+        jwk = _published(self.jwks).get(key_id)
+        if jwk is None:
+            return None
+        return Ed25519PublicKey.from_public_bytes(base64.urlsafe_b64decode(jwk["x"] + "=" * (-len(jwk["x"]) % 4)))
 
     def _read(self) -> None:
         jwks = (self._folder / JWKS).read_bytes()

@@ -17,9 +17,12 @@ from services.notary.metrics import PUBLICATION_UP
 from services.notary.publication import Publication
 from services.notary.tree_log import TreeLog
 from streams.log import Log
+from streams.merkle.frontier import Frontier
+from streams.merkle.hashing import leaf_hash
 from streams.merkle.signatures import has_valid_signature
 
 PATIENCE = 60
+LEAF = leaf_hash(b"")
 
 
 @pytest.fixture
@@ -32,16 +35,20 @@ async def sign(nc: Client, keys: NotaryKeys, count: int) -> None:
     """Signs heads of a stream that nobody reads here."""
     trees = TreeLog(nc, Log(nc), keys)
     last = await trees.last(MESSAGING)
+    frontier = Frontier()
+    frontier.extend([LEAF] * (last.record.size if last.record else 0))
     for _ in range(count):
-        size = (last.record.size if last.record else 0) + 1
+        frontier.extend([LEAF])
+        size = frontier.size
         head = TreeHeadSigned(
             stream=MESSAGING,
             tree=1,
             size=size,
             last_sequence=size,
-            root="ab" * 32,
+            root=frontier.root.hex(),
             at="2026-01-31T12:00:00.000Z",
             key_id="",
+            frontier=tuple(root.hex() for root in frontier.subtrees),
         )
         last = await trees.append(head, last)
 

@@ -9,6 +9,7 @@ import msgspec
 import pytest
 from nats.aio.client import Client
 
+from contracts.envelope import Provenance, seal
 from contracts.events.notary import EndReason, TreeClosed, TreeHeadSigned
 from contracts.subjects import MESSAGING, conversation, tree_head
 from infra.embedded.nats_server import NatsServer
@@ -18,7 +19,7 @@ from services.notary.metrics import BROKEN
 from services.notary.stream_notary import StreamNotary
 from services.notary.tree_log import TreeLog
 from streams.jetstream.api import JetStream
-from streams.log import Log
+from streams.log import Append, Log
 from streams.loss.missing_events import Gap, accept
 from streams.loss.replaced_history import record_replaced
 from streams.merkle.frontier import TILE, Frontier
@@ -237,6 +238,73 @@ async def test_no_head_is_signed_over_a_stream_that_has_other_events(streams: Cl
     end = next(record for record in await records(streams) if isinstance(record, TreeClosed))
     assert (end.reason, end.size, end.last_sequence) == (EndReason.RESTORE, 0, 0)
     assert head.root == await root_of(streams, 1, 15)
+
+
+@pytest.mark.parametrize("field", ["settled", "last_leaf", "frontier", "signature", "key_id"])
+async def test_nothing_is_signed_after_a_record_that_the_notary_did_not_write(
+    streams: Client, log: Log, keys: NotaryKeys, field: str
+) -> None:
+    await fill(log, 6)
+    async with notary(streams, keys):
+        head = await last_record(streams, sequence=6)
+    others: dict[str, object] = {
+        "settled": ("import export-1",),
+        "last_leaf": None,
+        "frontier": tuple(reversed(head.frontier)),
+        "signature": "00" * 64,
+        "key_id": "20260131T000000Z-0a1b2c3d",
+    }
+    message = await log.last(tree_head(MESSAGING))
+    assert message is not None
+    forged = seal(
+        msgspec.structs.replace(head, **{field: others[field]}),
+        aggregate_id=MESSAGING,
+        version=message.envelope().version + 1,
+        provenance=Provenance(),
+    )
+    await log.append(Append(subject=tree_head(MESSAGING), expected=message.sequence, envelope=forged))
+    before = await records(streams)
+    await fill(log, 3)
+    BROKEN.labels(MESSAGING).set(0)
+    async with notary(streams, keys):
+        await broken()
+    assert await records(streams) == before
+
+
+async def test_a_loss_of_events_that_are_still_there_ends_no_tree(streams: Client, log: Log, keys: NotaryKeys) -> None:
+    await fill(log, 6)
+    async with notary(streams, keys):
+        await last_record(streams, sequence=6)
+        before = await records(streams)
+        await accept(JetStream(streams), [Gap(MESSAGING, 2, 3)], "mallory")
+        await fill(log, 3)
+        await broken()
+    assert await records(streams) == before
+
+
+async def test_a_copy_that_ends_in_the_events_before_a_loss_voids_the_end_of_that_tree(
+    streams: Client, keys: NotaryKeys
+) -> None:
+    await made_deletable(streams)
+    log = Log(streams)
+    async with notary(streams, keys):
+        await fill(log, 4)
+        await last_record(streams, sequence=4)
+    await fill(log, 4)
+    await streams.jetstream().delete_msg(MESSAGING, 8)
+    await accept(JetStream(streams), [Gap(MESSAGING, 8, 8)], "alice")
+    await fill(log, 1)
+    async with notary(streams, keys):
+        await last_record(streams, sequence=9, tree=2)
+    await made_deletable(streams)
+    # Other events than those that the end of the first tree covers after its last head.
+    await fill(log, 9, "b")
+    await record_replaced(JetStream(streams), EndReason.RESTORE)
+    async with notary(streams, keys):
+        head = await last_record(streams, sequence=9, tree=3)
+    end = [record for record in await records(streams) if isinstance(record, TreeClosed)][-1]
+    assert (end.reason, end.size, end.last_sequence) == (EndReason.RESTORE, 0, 0)
+    assert head.root == await root_of(streams, 1, 9)
 
 
 async def test_a_copy_from_before_an_import_ends_the_tree_of_then(streams: Client, keys: NotaryKeys) -> None:

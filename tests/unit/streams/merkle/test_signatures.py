@@ -3,7 +3,7 @@ import pytest
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 
 from contracts.events.notary import EndReason, TreeClosed, TreeHeadSigned
-from streams.merkle.signatures import has_valid_signature, signed, signed_text
+from streams.merkle.signatures import has_valid_signature, has_valid_state, signed, signed_text, state_text
 
 ROOT = "ab" * 32
 HEAD = TreeHeadSigned(
@@ -77,3 +77,23 @@ def test_every_signed_field_counts(field: str, value: object) -> None:
         if field in record.__struct_fields__:
             changed = msgspec.structs.replace(signed(record, key), **{field: value})
             assert not has_valid_signature(changed, key.public_key())
+
+
+def test_the_text_of_the_state_is_the_documented_one() -> None:
+    head = msgspec.structs.replace(HEAD, signature="cd", settled=("import a",), last_leaf=ROOT, first_sequence=7)
+    assert state_text(head) == b'vestnik tree state v1\ncd\n["import a"]\n' + ROOT.encode() + b"\n7\n"
+    assert state_text(END) == b"vestnik tree state v1\n\n[]\n\n0\n"
+
+
+@pytest.mark.parametrize(
+    ("field", "value"),
+    [("settled", ("import a",)), ("last_leaf", ROOT), ("first_sequence", 7), ("size", 41), ("state_signature", "")],
+)
+def test_what_the_notary_continues_from_is_signed_too(field: str, value: object) -> None:
+    key = Ed25519PrivateKey.generate()
+    for record in (HEAD, END):
+        complete = signed(record, key)
+        assert has_valid_state(complete, key.public_key())
+        if field in record.__struct_fields__:
+            changed = msgspec.structs.replace(complete, **{field: value})
+            assert not has_valid_state(changed, key.public_key())
