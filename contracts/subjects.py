@@ -79,7 +79,7 @@ class Bucket(msgspec.Struct, frozen=True, kw_only=True):
     # The only party that writes it, and reads it besides `readers`; of parked events the operators do so too.
     owner: str
     # How long a value is kept after it was written; 0: without end.
-    days: int
+    hours: int
     description: str
     # At this size the oldest values are dropped first; -1: unbounded.
     most_bytes: int = -1
@@ -94,7 +94,12 @@ class Bucket(msgspec.Struct, frozen=True, kw_only=True):
     @property
     def is_kept(self) -> bool:
         """Whether a value stays until it is replaced, or until a lifetime of its own ends."""
-        return self.days == 0
+        return self.hours == 0
+
+    @property
+    def has_lifetimes(self) -> bool:
+        """Whether a message can have a lifetime of its own: a kept value, or a deletion, which counts as a key."""
+        return not self.holds_keys and (self.is_kept or self.most_keys > 0)
 
 
 # When each user was last online, by user id.
@@ -118,21 +123,23 @@ def parked_by(service: str) -> str:
 
 # By name. Neither exported nor backed up.
 BUCKETS: Mapping[str, Bucket] = {
-    LAST_SEEN: Bucket(owner=GATEWAY, days=90, description="When each user was last online"),
-    DRAFTS: Bucket(owner="messaging", days=30, description="What users have begun to write", most_bytes=256 * 1024**2),
+    LAST_SEEN: Bucket(owner=GATEWAY, hours=90 * 24, description="When each user was last online"),
+    DRAFTS: Bucket(
+        owner="messaging", hours=30 * 24, description="What users have begun to write", most_bytes=256 * 1024**2
+    ),
     DATA_KEYS: Bucket(
         owner="auth",
-        days=0,
+        hours=0,
         description="Wrapped keys of personal data",
         holds_keys=True,
         readers=("session", "profile", "contact", "messaging", OPERATOR_SERVICE, GATEWAY),
     ),
-    # A file can be downloaded for a day after its last part was stored. With parts of 256 KiB all files have 2 GiB.
-    DATA_EXPORTS: Bucket(owner="auth", days=2, description="Copies of their data for users", most_keys=8_192),
+    # A file is made within 3 hours, and can be downloaded for a day then. With parts of 256 KiB all files have 2 GiB.
+    DATA_EXPORTS: Bucket(owner="auth", hours=27, description="Copies of their data for users", most_keys=8_192),
     **{
         parked_by(service): Bucket(
             owner=service,
-            days=0,
+            hours=0,
             description=f"Events that reactions of {service} have parked",
             most_keys=100_000,
         )

@@ -108,7 +108,8 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
             ge=1,
             le=1024,
             description="Largest file with a copy of a user's data, in MiB; a larger one fails. All users' files "
-            "together have 2 GiB for up to two days; beyond that they are made later.",
+            "together have 2 GiB. A copy beyond that waits until older files expire, 27 hours after they were stored; "
+            "without room within a day it fails.",
         ),
     ] = 512
     show_mail: Annotated[

@@ -37,11 +37,11 @@ _LIMITS_BYTES = 64 * 1024 * 1024
 # Of the stream of quorum evidence: messages of ended processes expire.
 _QUORUM_AGE = 60 * 1_000_000_000
 _QUORUM_BYTES = 1024 * 1024
-_DAY = 24 * 3600 * 1_000_000_000
+_HOUR = 3600 * 1_000_000_000
 # Settings that are updated where they differ: none of them affects a stored event.
 _SAFE = {"description", "duplicate_window", "allow_direct", "allow_atomic"}
 # Also safe for the stream of rate limits and for buckets other than that of keys: their messages expire anyway.
-_SAFE_WHERE_EXPIRING = {"max_age", "max_bytes"}
+_SAFE_WHERE_EXPIRING = {"max_age", "max_bytes", "allow_msg_ttl"}
 _EXPIRING = {LIMITS, *(stream_of_bucket(bucket) for bucket, kept in BUCKETS.items() if not kept.holds_keys)}
 # Set when a stream is created; operators may change it.
 _FREE = {"compression"}
@@ -209,7 +209,7 @@ def settings_of_bucket(bucket: str, *, replicas: int, placement: Placement = ANY
         "discard": "new" if kept.most_bytes < 0 else "old",
         "max_msgs": kept.most_keys,
         "max_bytes": kept.most_bytes,
-        "max_age": kept.days * _DAY,
+        "max_age": kept.hours * _HOUR,
         # A key that takes another one's place is stored before the other one is overwritten.
         "max_msgs_per_subject": 2 if kept.holds_keys else 1,
         "max_msg_size": -1,
@@ -217,7 +217,7 @@ def settings_of_bucket(bucket: str, *, replicas: int, placement: Placement = ANY
         "duplicate_window": _DUPLICATE_WINDOW,
         "allow_direct": True,
         "allow_rollup_hdrs": not kept.holds_keys,
-        "allow_msg_ttl": kept.is_kept and not kept.holds_keys,
+        "allow_msg_ttl": kept.has_lifetimes,
         "deny_delete": not kept.holds_keys,
         "deny_purge": kept.holds_keys,
         "sealed": False,

@@ -50,7 +50,7 @@ class KeyValue:
     async def put_if(self, key: str, value: bytes, *, revision: int, days: int | None = None) -> int:
         """Replaces the value with this revision, 0 for none; returns the new revision.
 
-        `days`: after which the value expires, in a bucket with `is_kept`; None: never.
+        `days`: after which the value expires, in a bucket with `has_lifetimes`; None: never.
 
         Raises:
             Changed: the value has another revision, perhaps by an earlier attempt of this call without an answer.
@@ -70,13 +70,16 @@ class KeyValue:
             raise Unavailable from failure
         return ack.seq
 
-    async def delete(self, key: str) -> None:
+    async def delete(self, key: str, *, seconds: int | None = None) -> None:
         """Removes the key's value.
+
+        `seconds`: after which the marker of the deletion expires, in a bucket with `has_lifetimes`; None: with the
+        bucket's values. Until then it counts as a key.
 
         Raises:
             Unavailable: it is unknown whether the value was removed.
         """
-        await self._write(key, b"", _DELETED)
+        await self._write(key, b"", _DELETED | ({} if seconds is None else {_TTL: f"{seconds}s"}))
 
     async def get_many(self, keys: Iterable[str]) -> dict[str, bytes]:
         """The values of those keys that have one, in one request for each 500 keys.

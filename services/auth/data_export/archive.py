@@ -39,6 +39,8 @@ class Archive:
         await self._writer.flush_parts(last=True)
 
     def abandon(self) -> None:
-        """Ends a file that is not complete; nothing more is stored."""
+        """Ends a file that is not complete; nothing more is stored.
+
+        The ZIP file is not closed: after a cancellation, a thread may still write an entry.
+        """
         self._writer.ignore()
-        self._zip.close()

@@ -1,18 +1,21 @@
 """Load, decide, append: requests copies of a user's data, lists them, and reads their files."""
 
 from collections.abc import Callable
-from datetime import datetime
+from datetime import datetime, timedelta
 
 from contracts import envelope
 from contracts.envelope import Provenance
-from contracts.errors import DataExportNotFound, Unavailable
+from contracts.errors import DataExportExpired, DataExportNotFound, Unavailable
 from contracts.positions import Position
 from contracts.subjects import AUTH
 from contracts.values.ids import new_id
 from services.auth.data_export import domain
-from services.auth.data_export.domain import DataExport
-from services.auth.data_export.store import FileStore
+from services.auth.data_export.domain import LIFETIME, DataExport
+from services.auth.data_export.store import LOST, FileStore
 from services.auth.repositories import Aggregates
+
+# A part that a replica does not have this long after the file was complete is lost.
+_REPLICATED = timedelta(minutes=10)
 
 
 class DataExportCommands:
@@ -66,7 +69,8 @@ class DataExportCommands:
 
         Raises:
             DataExportNotFound: there is no such part of a file.
-            DataExportExpired, DataExportNotMade: as `open`.
+            DataExportExpired: as `open`, or the file is lost.
+            DataExportNotMade: as `open`.
             Unavailable: the store does not answer.
         """
         known = self._exports.cached(user_id)
@@ -75,10 +79,11 @@ class DataExportCommands:
         )
         if export is None or export.file is None:
             export = (await self._exports.load(user_id)).state.find(export_id)
-        stored = domain.file_of(export, self._clock())
+        now = self._clock()
+        stored = domain.file_of(export, now)
         if stored is None or part >= stored.parts:
             raise DataExportNotFound
         content = await self._store.read(user_id, stored.file_id, part)
-        if not content:
-            raise Unavailable
+        if content is None:
+            raise DataExportExpired(LOST) if now >= stored.expires_at - LIFETIME + _REPLICATED else Unavailable
         return content

@@ -41,7 +41,7 @@ class _Contents(msgspec.Struct, frozen=True, kw_only=True):
     lists: list[WrittenList]
 
 
-class _Look(msgspec.Struct, frozen=True):
+class _Rendering(msgspec.Struct, frozen=True):
     """How the pages of a list are rendered."""
 
     title: str
@@ -131,24 +131,21 @@ class Contents:
 
         `body`: renders the items of one file, by default as a table. `names`: of the people in it, if they are known.
         """
-        body = body or self._renderer.items
+        rendering = _Rendering(title or self._renderer.texts.titles[name], body or self._renderer.items, names)
         items: list[Item] = []
         encoded: list[bytes] = []
         files: list[str] = []
         size = count = 0
-        title = title or self._renderer.texts.titles[name]
         async for page in pages:
             if len(items) >= _MOST_ITEMS or size >= _MOST_BYTES:
-                files.append(
-                    await self._write_part(name, len(files), items, encoded, _Look(title, body, names), is_last=False)
-                )
+                files.append(await self._write_part(name, len(files), items, encoded, rendering, is_last=False))
                 items, encoded, size = [], [], 0
             items += page
             added = [msgspec.json.encode(item) for item in page]
             encoded += added
             size += sum(map(len, added))
             count += len(page)
-        files.append(await self._write_part(name, len(files), items, encoded, _Look(title, body, names), is_last=True))
+        files.append(await self._write_part(name, len(files), items, encoded, rendering, is_last=True))
         self._lists.append(WrittenList(name=name, files=files, items=count))
 
     async def _write_part(
@@ -157,17 +154,17 @@ class Contents:
         number: int,
         items: Sequence[Item],
         encoded: Sequence[bytes],
-        look: "_Look",
+        rendering: _Rendering,
         *,
         is_last: bool,
     ) -> str:
-        names = await self._names_in(items) if look.names is None else look.names
+        names = await self._names_in(items) if rendering.names is None else rendering.names
         links = [Link(self._renderer.texts.overview, f"{'../' * name.count('/')}index.html")]
         links += [Link(self._renderer.texts.previous, _beside(name, number - 1))] if number else []
         links += [] if is_last else [Link(self._renderer.texts.following, _beside(name, number + 1))]
 
         def page() -> bytes:
-            return self._renderer.page(look.title, look.body(items, names), links)
+            return self._renderer.page(rendering.title, rendering.body(items, names), links)
 
         file = f"{_numbered(name, number)}.json"
         await self._archive.add(file, b"[" + b",\n".join(encoded) + b"]\n")

@@ -140,7 +140,7 @@ def escaped(text: str) -> str:
 
 
 def isolated(text: str) -> str:
-    """A text that somebody wrote: escaped, with a direction of its own."""
+    """A text that a person wrote: escaped, with a direction of its own."""
     return f"<bdi>{escaped(text)}</bdi>"
 
 

@@ -1,6 +1,6 @@
 """Reactions to a request for a copy of one's data: make the file, then mail that it is ready.
 
-Each attempt makes a file of its own, and the first that is recorded counts: a process that dies in between leaves parts
+Each attempt makes a file of its own, and the first that is recorded counts: a process that ends in between leaves parts
 that nothing names and that expire.
 """
 
@@ -77,7 +77,7 @@ class DataExportMaking(Reaction):
             )
             await _discard(file)
             return
-        except BaseException:
+        except Exception:
             await _discard(file)
             raise
         made = DataExportMade(export_id=export_id, file_id=file.file_id, parts=file.parts, size=file.size)

@@ -1,7 +1,7 @@
 """Stores files encrypted in a bucket of the event store, in parts of 256 KiB, where every replica finds them.
 
-The events of users may be sealed with keys of their own, but a file is a plain copy: without encryption, whoever reads
-the store's disks would find it there. Each file has a key of its own, derived from a key that auth alone has, so that a
+The events of users may be sealed with keys of their own, but a file is a plain copy: without encryption, it could
+be read from the store's disks. Each file has a key of its own, derived from a key that auth alone has, so that a
 part's number is nonce enough. A part is good for its own place, file and user alone.
 """
 
@@ -10,13 +10,15 @@ from cryptography.hazmat.primitives.ciphers.aead import AESGCM
 from cryptography.hazmat.primitives.hashes import SHA256
 from cryptography.hazmat.primitives.kdf.hkdf import HKDF
 
-from contracts.errors import Unavailable
+from contracts.errors import DataExportExpired
 from contracts.values.ids import new_id
 from streams.jetstream.key_value import KeyValue
 
 PART_BYTES = 256 * 1024
 _NONCE_BYTES = 12
 _PURPOSE = b"vestnik data export 1\0"
+# Detail of the refusal.
+LOST = "The file with this copy of your data is lost; request another one."
 
 
 class TooLarge(Exception):
@@ -33,20 +35,21 @@ class FileStore:
     def new_file(self, user_id: str) -> "FileWriter":
         return FileWriter(self, user_id, new_id())
 
-    async def read(self, user_id: str, file_id: str, part: int) -> bytes:
-        """Reads a part of a complete file.
+    async def read(self, user_id: str, file_id: str, part: int) -> bytes | None:
+        """Reads a part of a complete file; None: the replica that answers does not have it.
 
         Raises:
-            Unavailable: the store does not answer, or does not have the part.
+            DataExportExpired: the part is unreadable: it was encrypted with another key.
+            Unavailable: the store does not answer.
         """
         key = _key(file_id, part)
         sealed = (await self._bucket.get_many([key])).get(key)
         if sealed is None:
-            raise Unavailable
+            return None
         try:
             return self._cipher(user_id, file_id).decrypt(_nonce(part), sealed, None)
         except InvalidTag as error:
-            raise Unavailable from error
+            raise DataExportExpired(LOST) from error
 
     async def write(self, user_id: str, file_id: str, part: int, content: bytes) -> None:
         """
@@ -63,7 +66,7 @@ class FileStore:
             Unavailable: some parts may be left.
         """
         for part in range(parts):
-            await self._bucket.delete(_key(file_id, part))
+            await self._bucket.delete(_key(file_id, part), seconds=1)
 
     def _cipher(self, user_id: str, file_id: str) -> AESGCM:
         about = _PURPOSE + user_id.encode() + b"\0" + file_id.encode()

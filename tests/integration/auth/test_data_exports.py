@@ -46,6 +46,7 @@ from services.auth.data_export.store import FileStore
 from services.auth.failures.queries import FailureQueries
 from services.auth.queries import Queries
 from services.auth.repositories import Aggregates
+from streams.jetstream.api import JetStream
 from streams.jetstream.key_value import KeyValue
 from streams.log import Log
 from streams.topology import ensure_bucket
@@ -195,7 +196,7 @@ async def test_the_store_holds_no_part_in_plain_form(stage: Stage) -> None:
     assert not stored.startswith(b"PK")
     assert b"index.html" not in stored
     # Nor is it a part of another user's file.
-    with pytest.raises(Unavailable):
+    with pytest.raises(DataExportExpired):
         await FileStore(KeyValue(stage.nats, DATA_EXPORTS), stage.secrets.mail_key, most_bytes=1).read(
             new_id(), made.file_id, 0
         )
@@ -213,7 +214,9 @@ async def test_of_two_requests_at_two_replicas_one_is_refused_with_the_time_to_w
     await stage.request()
 
 
-async def test_a_process_that_dies_in_the_middle_is_followed_by_another_attempt(stage: Stage) -> None:
+async def test_a_process_that_dies_in_the_middle_is_followed_by_another_attempt(
+    stage: Stage, monkeypatch: pytest.MonkeyPatch
+) -> None:
     requested = await stage.request()
     reached = asyncio.Event()
 
@@ -228,8 +231,11 @@ async def test_a_process_that_dies_in_the_middle_is_followed_by_another_attempt(
     stage.script.answers["get_messages"] = messages(1, 2, more=False)
     # Another replica gets the event; the first goes on, as if it had only been suspended.
     await stage.replica()[1].make(requested)
+    # A process that stops does not spend its last seconds on deletions: the parts expire.
+    monkeypatch.setattr(FileStore, "remove", None)
     dying.cancel()
     await asyncio.wait({dying})
+    assert dying.cancelled()
     assert await stage.texts(requested.data.export_id) == ["text 1", "text 2"]
     # Delivered once more: nothing is made again.
     await stage.making.make(requested)
@@ -343,6 +349,10 @@ async def test_a_file_that_would_be_too_large_fails_for_good_and_is_removed(stag
         await stage.commands.open(stage.user_id, requested.data.export_id, new_id(), Provenance())
     await stage.making.make(requested)
     assert await stage.made() == []
+    # Its place is free: no marker of a deletion stays.
+    async with asyncio.timeout(60):
+        while (await JetStream(stage.nats).info(stream_of_bucket(DATA_EXPORTS))).state.messages:
+            await asyncio.sleep(0.1)
 
 
 async def test_without_the_store_nothing_is_made_and_nothing_is_read(stage: Stage) -> None:
@@ -354,8 +364,22 @@ async def test_without_the_store_nothing_is_made_and_nothing_is_read(stage: Stag
     await ensure_bucket(stage.nats, DATA_EXPORTS, replicas=1)
     await stage.making.make(requested)
     await stage.nats.jetstream().purge_stream(stream)
+    commands = stage.replica()[0]
     with pytest.raises(Unavailable):
-        await stage.file(requested.data.export_id)
+        await stage.file(requested.data.export_id, commands)
+    # No replica can be that late.
+    stage.clock.forward(timedelta(minutes=10))
+    with pytest.raises(DataExportExpired, match="lost"):
+        await stage.file(requested.data.export_id, commands)
+
+
+async def test_a_file_that_was_encrypted_with_a_key_that_is_replaced_is_lost(stage: Stage) -> None:
+    requested = await stage.request()
+    await stage.making.make(requested)
+    store = FileStore(KeyValue(stage.nats, DATA_EXPORTS), b"another key" * 3, most_bytes=1)
+    commands = DataExportCommands(Aggregates(Log(stage.nats)), store, clock=stage.clock)
+    with pytest.raises(DataExportExpired, match="lost"):
+        await stage.file(requested.data.export_id, commands)
 
 
 async def test_a_copy_ends_after_a_day(stage: Stage) -> None:

@@ -6,7 +6,7 @@ import pytest
 from nats.aio.client import Client
 
 from contracts.errors import Unavailable
-from contracts.subjects import LAST_SEEN, key_of, stream_of_bucket
+from contracts.subjects import DATA_EXPORTS, LAST_SEEN, key_of, stream_of_bucket
 from infra.embedded.nats_server import NatsServer
 from streams.jetstream import key_value
 from streams.jetstream.api import JetStream
@@ -24,6 +24,20 @@ async def test_the_last_value_of_a_key_is_kept_and_a_deleted_one_is_gone(nats: C
     assert await values.get_many(["none"]) == await values.get_many([]) == {}
     stored = (await JetStream(nats).info(stream_of_bucket(LAST_SEEN))).state
     assert stored.messages == 3  # one a key; the deletion of `b` counts
+
+
+async def test_a_bucket_in_which_deletions_stayed_is_set_right_and_a_deletion_leaves_nothing(nats: Client) -> None:
+    stream, required = stream_of_bucket(DATA_EXPORTS), settings_of_bucket(DATA_EXPORTS, replicas=1)
+    await ensure_stream(nats, required | {"allow_msg_ttl": False, "max_age": 2 * required["max_age"]})
+    await ensure_bucket(nats, DATA_EXPORTS, replicas=1)
+    assert (config := (await JetStream(nats).info(stream)).config) | required == config
+    values = KeyValue(nats, DATA_EXPORTS)
+    await values.put("a", b"1")
+    await values.delete("a", seconds=1)
+    assert await values.get_many(["a"]) == {}
+    async with asyncio.timeout(60):
+        while (await JetStream(nats).info(stream)).state.messages:
+            await asyncio.sleep(0.1)
 
 
 async def test_more_keys_than_fit_into_a_request_are_read(nats: Client) -> None:

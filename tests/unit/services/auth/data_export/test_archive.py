@@ -1,6 +1,8 @@
 """The ZIP file that is written as a stream."""
 
+import asyncio
 import io
+import threading
 import zipfile
 from datetime import UTC, datetime
 
@@ -54,3 +56,32 @@ async def test_a_file_beyond_its_greatest_size_is_refused_and_can_be_abandoned()
         await archive.add("a", noise(2 * PART_BYTES))
     archive.abandon()
     assert sum(map(len, parts.parts)) <= PART_BYTES
+
+
+class SlowWriter(FileWriter):
+    """Writes once `may_go_on` is set."""
+
+    def __init__(self, store: FileStore) -> None:
+        super().__init__(store, "anna", "file")
+        self.has_begun, self.may_go_on = threading.Event(), threading.Event()
+
+    def write(self, content: bytes) -> int:
+        self.has_begun.set()
+        assert self.may_go_on.wait(60)
+        return super().write(content)
+
+
+async def test_a_file_can_be_abandoned_while_a_thread_still_writes_an_entry() -> None:
+    parts = Parts()
+    writer = SlowWriter(parts)
+    archive = Archive(writer, AT)
+    adding = asyncio.create_task(archive.add("a", noise(2 * PART_BYTES)))
+    try:
+        assert await asyncio.to_thread(writer.has_begun.wait, 60)
+        adding.cancel()
+        await asyncio.wait({adding})
+        archive.abandon()
+    finally:
+        writer.may_go_on.set()
+    assert adding.cancelled()
+    assert (parts.parts, writer.unstored) == ([], 0)

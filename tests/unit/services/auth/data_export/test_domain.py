@@ -12,6 +12,7 @@ from contracts.events.data_export import (
     DataExportRequested,
 )
 from contracts.events.event import Event
+from contracts.subjects import BUCKETS, DATA_EXPORTS
 from services.auth.data_export import domain
 from services.auth.data_export.domain import INTERVAL, LIFETIME, DataExports
 
@@ -60,6 +61,11 @@ def test_a_file_is_downloaded_for_a_day_and_recorded_once_per_session() -> None:
     assert domain.decide_download(again, "one", "there", NOW) != ()
     with pytest.raises(DataExportExpired):
         domain.decide_download(again, "one", "here", NOW + LIFETIME)
+
+
+def test_the_store_keeps_a_file_that_takes_hours_for_its_day_and_little_longer() -> None:
+    kept = timedelta(hours=BUCKETS[DATA_EXPORTS].hours)
+    assert timedelta(hours=2) <= kept - LIFETIME <= timedelta(hours=3)
 
 
 def test_a_download_while_it_is_made_is_no_event_and_of_one_that_was_not_made_a_refusal() -> None:
