@@ -20,10 +20,10 @@ _DECODERS: dict[str, msgspec.json.Decoder[Any]] = {
 
 
 class StillSealed(LookupError):
-    """Personal data in the event is sealed, and its reader has not unsealed it."""
+    """Personal data in the event is sealed: its reader has no keys, or the key does not fit."""
 
     def __init__(self, kind: str) -> None:
-        super().__init__(f"{kind}: its personal data is sealed, and this program has no keys for it")
+        super().__init__(f"{kind}: its personal data is sealed, and this program has no key that opens it")
 
 
 def decode(kind: str, schema: int, data: bytes | msgspec.Raw, *, may_be_sealed: bool = False) -> Event:

@@ -35,9 +35,13 @@ def seal(key: AESGCM, key_id: str, field: str, text: str) -> Sealed:
 def unseal(key: AESGCM, sealed: Sealed, field: str) -> str:
     """
     Raises:
-        Undecipherable: another key sealed it, or it is another field's.
+        Undecipherable: another key sealed it, it is another field's, or no text.
     """
-    return _decrypt(key, sealed.ciphertext, _about(_FIELD, sealed.key, field)).decode()
+    content = _decrypt(key, sealed.ciphertext, _about(_FIELD, sealed.key, field))
+    try:
+        return content.decode()
+    except UnicodeDecodeError as error:
+        raise Undecipherable from error
 
 
 def wrap(wrapping_key: AESGCM, wrapping_id: str, key_id: str, key: bytes) -> str:

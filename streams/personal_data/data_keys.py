@@ -7,11 +7,12 @@ from typing import NamedTuple, Protocol
 
 from cryptography.hazmat.primitives.ciphers.aead import AESGCM
 
+from contracts.errors import KeysUnavailable
 from contracts.personal_data.key_ids import owner_of, wrapped_by
 from streams.lru_cache import LruCache
 from streams.personal_data import cipher
 from streams.personal_data.key_store import KeyRecord, KeyRecords
-from streams.personal_data.metrics import MASTER_KEY, UNREADABLE, unavailable
+from streams.personal_data.metrics import MASTER_KEY, UNREADABLE, unavailable, undecipherable
 
 # Seconds for which a cached key is used. So long after a key's destruction a process may still read with it, and so
 # long a process reads without the store. It leaves the cache within as many seconds more.
@@ -69,13 +70,21 @@ class DataKeys:
         """All these keys, by id; None for a key that was destroyed.
 
         Raises:
-            KeysUnavailable: the store does not answer, a key is lost, or it cannot be unwrapped. A retry makes sense.
+            KeysUnavailable: the store does not answer, or a key or its master key is missing. A retry makes sense.
+            Undecipherable: one of the ids is no key id, or what is stored of a key cannot be unwrapped.
         """
         return await self._find(key_ids, required=True)
 
     async def look_up(self, key_ids: Collection[str]) -> dict[str, AESGCM | None]:
-        """As `find`, without the keys that the store does not have."""
-        return await self._find(key_ids, required=False)
+        """As `find`, without the keys that the store does not have.
+
+        Raises:
+            KeysUnavailable: also where `find` raises Undecipherable: nothing can be sealed with such a key.
+        """
+        try:
+            return await self._find(key_ids, required=False)
+        except cipher.Undecipherable as error:
+            raise KeysUnavailable from error
 
     async def _find(self, key_ids: Collection[str], *, required: bool) -> dict[str, AESGCM | None]:
         begun = self._clock()
@@ -112,7 +121,7 @@ class DataKeys:
         """The keys from the store, with those of persons that wrap them."""
         for key_id in key_ids:
             if owner_of(key_id) is None:
-                raise unavailable(UNREADABLE, f"an event names a key {key_id!r}, which is no key id")
+                raise undecipherable(f"an event names a key {key_id!r}, which is no key id")
         wrapping = [wrapper for key_id in key_ids if (wrapper := wrapped_by(key_id)) is not None]
         records = await self._store.find(list(dict.fromkeys([*wrapping, *key_ids])), required=required)
         persons = {key_id: self._person(key_id, records[key_id]) for key_id in records if wrapped_by(key_id) is None}
@@ -131,7 +140,7 @@ class DataKeys:
     def _person(self, key_id: str, record: KeyRecord) -> AESGCM | None:
         if record.destroyed_at is not None:
             return None
-        return AESGCM(unwrap_person(key_id, record, self._master_keys))
+        return AESGCM(_unwrapped_person(key_id, record, self._master_keys))
 
 
 def unwrap_person(key_id: str, record: KeyRecord, master_keys: MasterKeys) -> bytes:
@@ -140,6 +149,14 @@ def unwrap_person(key_id: str, record: KeyRecord, master_keys: MasterKeys) -> by
     Raises:
         KeysUnavailable: the master key is missing, or another one wrapped the key.
     """
+    try:
+        return _unwrapped_person(key_id, record, master_keys)
+    except cipher.Undecipherable as error:
+        raise KeysUnavailable from error
+
+
+def _unwrapped_person(key_id: str, record: KeyRecord, master_keys: MasterKeys) -> bytes:
+    """As `unwrap_person`, but raises Undecipherable where another master key wrapped the key."""
     try:
         tag = bytes.fromhex(record.kek)
     except ValueError as error:
@@ -154,4 +171,4 @@ def _unwrapped(wrapping_key: AESGCM, record: KeyRecord, key_id: str) -> bytes:
     try:
         return cipher.unwrap(wrapping_key, record.kek, key_id, record.wrapped)
     except cipher.Undecipherable as error:
-        raise unavailable(UNREADABLE, f"the key {key_id} was not wrapped by {record.kek}") from error
+        raise undecipherable(f"the key {key_id} was not wrapped by {record.kek}") from error

@@ -7,6 +7,7 @@ from prometheus_client import Counter
 
 from contracts.errors import KeysUnavailable
 from streams.lru_cache import LruCache
+from streams.personal_data.cipher import Undecipherable
 
 log = logging.getLogger(__name__)
 
@@ -40,3 +41,9 @@ def unavailable(reason: str, explanation: str) -> KeysUnavailable:
         _logged.put(explanation, now)
         log.error("personal data cannot be read: %s", explanation)
     return KeysUnavailable()
+
+
+def undecipherable(explanation: str) -> Undecipherable:
+    """The error to raise where a retry makes no sense. Counts and logs it as `unavailable`."""
+    unavailable(UNREADABLE, explanation)
+    return Undecipherable(explanation)

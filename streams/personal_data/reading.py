@@ -16,6 +16,7 @@ from contracts.envelope import Envelope
 from contracts.events.event import Event
 from contracts.values.personal_data import Sealed
 from streams.message import Message
+from streams.personal_data.cipher import Undecipherable
 from streams.personal_data.fields import PersonalField, changed
 from streams.personal_data.unsealer import Unsealer
 
@@ -43,7 +44,8 @@ def unseal_with(nc: Client, unsealer: Unsealer) -> None:
 async def readable(nc: Client, messages: list[Message], form: PersonalData = PersonalData.PLAIN) -> list[Message]:
     """The messages in the form; the same list if nothing in them is sealed.
 
-    A message that cannot be read as an event stays as it is: its reader finds that by itself.
+    A message that cannot be read as an event, or whose personal data cannot be deciphered, stays as it is: its reader
+    finds that by itself.
 
     Raises:
         KeysUnavailable: a key cannot be had now.
@@ -67,13 +69,23 @@ async def readable(nc: Client, messages: list[Message], form: PersonalData = Per
         if form is PersonalData.EMPTY or unsealer is None:
             unsealed = [changed(event, _nothing) for event in events]
         else:
-            unsealed = await unsealer.unseal(events)
+            unsealed = await _unsealed(unsealer, events)
         for (index, stored_envelope, before), after in zip(stored, unsealed, strict=True):
             if after is not before:
                 plain[index] = _opened(messages[index], stored_envelope, after)
         if start + _TOGETHER < len(marked):
             await asyncio.sleep(0)
     return plain
+
+
+async def _unsealed(unsealer: Unsealer, events: list[Event]) -> list[Event]:
+    """The events with plain text; as stored where that cannot be deciphered."""
+    try:
+        return await unsealer.unseal(events)
+    except Undecipherable:
+        if len(events) == 1:
+            return events
+    return [unsealed for event in events for unsealed in await _unsealed(unsealer, [event])]
 
 
 def _stored(message: Message) -> tuple[Envelope, Event] | None:

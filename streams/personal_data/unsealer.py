@@ -11,7 +11,7 @@ from contracts.events.event import Event
 from contracts.values.personal_data import Sealed
 from streams.personal_data import cipher
 from streams.personal_data.fields import PersonalField, changed, sealed_keys
-from streams.personal_data.metrics import UNREADABLE, unavailable
+from streams.personal_data.metrics import undecipherable
 
 E = TypeVar("E", bound=Event)
 
@@ -22,6 +22,7 @@ class ReadableKeys(Protocol):
 
         Raises:
             KeysUnavailable: one of them cannot be had now.
+            Undecipherable: one of them is no key id, or cannot be unwrapped.
         """
 
 
@@ -37,6 +38,7 @@ class Unsealer:
 
         Raises:
             KeysUnavailable: a key cannot be had now; no event is returned. Not raised for a destroyed key.
+            Undecipherable: one of the events cannot be deciphered, now or later.
         """
         key_ids = sealed_keys(events)
         if not key_ids:
@@ -63,4 +65,4 @@ def _plain_text(key: AESGCM | None, sealed: Sealed, field: PersonalField) -> str
     try:
         return cipher.unseal(key, sealed, field.name)
     except cipher.Undecipherable as error:
-        raise unavailable(UNREADABLE, f"{field.name} was not sealed with the key {sealed.key}") from error
+        raise undecipherable(f"{field.name} was not sealed with the key {sealed.key}") from error

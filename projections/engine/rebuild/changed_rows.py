@@ -2,6 +2,8 @@
 
 from collections.abc import Iterable, Mapping, Sequence
 
+import msgspec
+
 from contracts.envelope import Recorded
 from contracts.events.event import Event
 from infra.operator_errors import OperatorError
@@ -100,7 +102,7 @@ class ChangedRows:
                 try:
                     self._merge(message, rows, merged, folded)
                 except Exception as error:
-                    raise CannotApply(message, reason_of(error)) from error
+                    raise CannotApply(message, reason_of(error, _type_of(message))) from error
         groups = merged.groups()
         if folded:
             applied = await self._sequential.apply(conn, folded)
@@ -145,3 +147,11 @@ class ChangedRows:
             raise DeletesByPart
         known = self._tables[table]
         return table, key_of(known, known.key, values)
+
+
+def _type_of(message: Message) -> str:
+    """The type of the message's event; empty if it is no event."""
+    try:
+        return message.envelope().type
+    except msgspec.DecodeError:
+        return ""

@@ -10,11 +10,13 @@ from typing import NamedTuple, Self
 
 import msgspec
 from psycopg import Error as DatabaseError
+from psycopg import IntegrityError
 
 from contracts import catalogue
 from projections.engine.storage.builds import Build, Connection
 from projections.engine.storage.pg_text import array
 from streams.message import Message
+from streams.personal_data.fields import fields_of
 
 # Stream and sequence of the events to skip.
 Discards = frozenset[tuple[str, int]]
@@ -137,15 +139,16 @@ def aggregate_of(subject: str) -> str:
 def reason_of(error: Exception, kind: str = "") -> str:
     """The error as text, with the NUL characters and lone surrogates escaped that PostgreSQL would refuse.
 
-    PostgreSQL's details are left out, since they contain the whole refused row. An error of a private event (`kind`:
-    the event's type) may contain data that only its owner may see, so the text has little more than the error's class.
+    PostgreSQL's details are left out, since they contain the whole refused row. The error of an event
+    (`kind`: its type) that is private or has personal data may contain that data, and is recorded where nothing is
+    erased. So its text has little more than the error's class, unless it is known to quote no value: a violated
+    constraint, an unknown schema.
     """
     name, text = type(error).__name__, str(error)
     if isinstance(error, DatabaseError):
         text = error.diag.message_primary or text.partition("\n")[0]
-    if is_private(kind) and not isinstance(error, LookupError):
-        constraint = error.diag.constraint_name if isinstance(error, DatabaseError) else None
-        text = f"constraint {constraint} of a private event" if constraint else "details withheld: the event is private"
+    if (is_private(kind) or _has_personal_data(kind)) and not _quotes_no_value(error):
+        text = "details withheld: the event may contain personal data"
     reason = f"{name}: {text}".replace("\x00", "\\0").strip()[:_LONGEST_REASON]
     return reason.encode(errors="backslashreplace").decode()
 
@@ -154,6 +157,17 @@ def is_private(kind: str) -> bool:
     """Whether the data of an event of this type are for its owner only."""
     event = catalogue.EVENTS.get(kind)
     return event is not None and event.PRIVATE
+
+
+def _has_personal_data(kind: str) -> bool:
+    event = catalogue.EVENTS.get(kind)
+    return event is not None and bool(fields_of(event))
+
+
+def _quotes_no_value(error: Exception) -> bool:
+    # A missing key or index is an error of the handler, and its text is what was looked up.
+    is_of_catalogue = isinstance(error, LookupError) and not isinstance(error, KeyError | IndexError)
+    return is_of_catalogue or isinstance(error, IntegrityError)
 
 
 def keep_first_reason(letters: Iterable[DeadLetter]) -> list[DeadLetter]:

@@ -4,10 +4,12 @@ import asyncio
 from collections.abc import AsyncIterator, Callable
 from datetime import UTC, datetime
 from itertools import count
+from typing import cast
 
 import msgspec
 import pytest
 import pytest_asyncio
+from cryptography.hazmat.primitives.ciphers.aead import AESGCM
 from nats.aio.client import Client
 from psycopg import OperationalError
 
@@ -41,10 +43,13 @@ from projections.engine.storage.connections import connect
 from projections.engine.storage.schema import ensure_schema
 from streams.log import Log
 from streams.message import Message
+from streams.personal_data import cipher
+from streams.personal_data.reading import unseal_with
+from streams.personal_data.unsealer import Unsealer
 from tests.fix_older_events import ANNA, GreetingSent, as_stored, sender
 from tests.fix_postgres import Pool
 from tests.integration.projections import sample_projection as letters
-from tests.integration.projections.event_writer import Opened, Writer, conversation_ids, until_ready
+from tests.integration.projections.event_writer import Opened, Writer, conversation_ids, sent, until_ready
 from tests.integration.projections.sample_projection import POISON, Letters
 
 Mend = Callable[[], None]
@@ -547,6 +552,35 @@ async def test_an_event_that_is_no_event_waits_and_is_discarded(
     assert (letter.type, letter.waiting) == ("?", 1)
     assert await texts(pool, runners, bad) == ["a", "b"]
     assert (await operator.verify()).equal
+
+
+class OneKey:
+    def __init__(self) -> None:
+        self.key = AESGCM(cipher.new_key())
+
+    async def find(self, key_ids: set[str], /) -> dict[str, AESGCM | None]:
+        return dict.fromkeys(key_ids, self.key)
+
+
+async def test_an_event_that_its_key_does_not_decipher_waits_alone_until_it_does(
+    streams: Client, writer: Writer, run: Opened, pool: Pool, operator: Operator
+) -> None:
+    keys, right = OneKey(), AESGCM(cipher.new_key())
+    unseal_with(streams, Unsealer(keys))
+    runners = await run(Letters)
+    bad, good = conversation_ids(2)
+    await writer.say(bad, "a")
+    hidden = cast(str, cipher.seal(right, "k", "message.sent/text", "hidden"))
+    await writer.append(subjects.conversation(bad), sent(hidden, 2))
+    await writer.say(bad, "c")
+    await applied(runners, await writer.say(good, "b"))
+    letter = await operator.failed()
+    assert (letter.type, letter.waiting) == ("message.sent", 1)
+    assert "is sealed" in letter.reason
+    assert await texts(pool, runners, good) == ["b"]
+    keys.key = right
+    await operator.retry()
+    assert await texts(pool, runners, bad) == ["a", "hidden", "c"]
 
 
 async def test_a_poison_event_amid_many_stops_its_own_aggregate_alone(

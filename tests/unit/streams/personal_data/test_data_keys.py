@@ -128,13 +128,15 @@ async def test_without_its_master_key_a_key_is_unavailable_until_the_master_key_
 async def test_a_record_that_lies_under_another_id_is_not_used(records: Records) -> None:
     other = text_key(new_id(), records.user_id, AT)
     records.records[other] = records.records[records.text]
-    with pytest.raises(KeysUnavailable):
+    with pytest.raises(cipher.Undecipherable):
         await DataKeys(records, records.ring).find([other])
+    with pytest.raises(KeysUnavailable):
+        await DataKeys(records, records.ring).look_up([other])
 
 
 @pytest.mark.parametrize("key_id", ["", ">", "person.>", "person.x"])
 async def test_an_event_can_ask_for_nothing_but_a_key(records: Records, key_id: str) -> None:
-    with pytest.raises(KeysUnavailable):
+    with pytest.raises(cipher.Undecipherable):
         await DataKeys(records, records.ring).find([key_id])
     assert records.requests == []
 

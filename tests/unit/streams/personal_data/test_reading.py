@@ -125,6 +125,19 @@ async def test_without_a_key_nothing_of_the_batch_is_returned() -> None:
         await readable(connection(Keys()), [stored(1, sent("one")), sealed_message(2, "away", "two")])
 
 
+async def test_an_event_that_cannot_be_deciphered_stays_sealed_and_the_others_are_read() -> None:
+    keys = Keys(anna=KEY, ben=AESGCM(cipher.new_key()))
+    batch = [sealed_message(1, "anna", "one"), sealed_message(2, "ben", "two"), sealed_message(3, "anna", "three")]
+    first, second, third = await readable(connection(keys), batch)
+    assert texts([first, third]) == ["one", "three"]
+    assert second is batch[1]
+    with pytest.raises(StillSealed):
+        second.open()
+    # What waits for a key waits beside it, too.
+    with pytest.raises(KeysUnavailable):
+        await readable(connection(keys), [*batch, sealed_message(4, "away", "four")])
+
+
 async def test_a_reader_without_use_for_personal_data_needs_no_key() -> None:
     for nc in (connection(), connection(Keys())):
         messages = await readable(nc, [sealed_message(1, "away", "one"), stored(2, sent("two"))], PersonalData.EMPTY)
@@ -138,7 +151,7 @@ async def test_what_is_copied_stays_as_it_is_stored() -> None:
 
 async def test_a_connection_without_keys_opens_no_sealed_event() -> None:
     (message,) = await readable(connection(), [sealed_message(1, "anna", "one")])
-    with pytest.raises(StillSealed, match="no keys"):
+    with pytest.raises(StillSealed, match="no key"):
         message.open()
 
 

@@ -1,6 +1,7 @@
 """Ids of dead letters, and the order in which they wait."""
 
 import pytest
+from psycopg import DataError, IntegrityError
 
 from projections.engine.storage.dead_letters import (
     Counts,
@@ -61,8 +62,12 @@ def test_a_reason_is_short_and_holds_nothing_that_the_database_would_refuse() ->
     assert len(reason_of(ValueError("x" * 10_000))) == 2_000
 
 
-def test_the_reason_of_a_private_event_tells_the_kind_of_error_alone() -> None:
-    assert "a@example.org" in reason_of(ValueError("a@example.org"), "message.sent")
-    assert "a@example.org" not in reason_of(ValueError("a@example.org"), "email.claimed")
-    # That a step or a type is missing is no secret, and the first thing to know.
-    assert "no step leads" in reason_of(LookupError("no step leads"), "email.claimed")
+@pytest.mark.parametrize("kind", ["email.claimed", "message.sent", "operator.acted"])
+def test_the_reason_of_an_event_that_is_private_or_has_personal_data_tells_the_kind_of_error_alone(kind: str) -> None:
+    assert "a@example.org" in reason_of(ValueError("a@example.org"), "message.seen")
+    for error in (ValueError("a@example.org"), KeyError("a@example.org"), DataError("a@example.org")):
+        assert "a@example.org" not in reason_of(error, kind)
+        assert type(error).__name__ in reason_of(error, kind)
+    # That a step or a type is missing is no secret, and the first thing to know. Nor is the name of a constraint.
+    assert "no step leads" in reason_of(LookupError("no step leads"), kind)
+    assert "texts_text_check" in reason_of(IntegrityError("violates check constraint texts_text_check"), kind)
