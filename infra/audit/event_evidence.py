@@ -6,17 +6,22 @@ from infra.archive.event_check import EventCheck, Fault
 from streams.reader import Reader
 
 _BATCH = 5_000
+# Events before a range that are read, and events of the range itself.
+_READ = 200_000
 
 
 async def first_fault(nc: Client, stream: str, first: int, last: int) -> Fault | None:
-    """The first event of a range that does not fit to those before it; reads the stream up to the range's end.
+    """The first event of a range that does not fit to those before it.
+
+    Reads the beginning of the range, and as many events before it: versions of earlier ones count as unknown.
 
     Raises:
         Unavailable: the connection was closed for good.
     """
     check = EventCheck(stream, set())
-    async with Reader(nc, stream, name="audit-evidence", headers=True, report_gaps=True) as reader:
-        position = 0
+    position, last = max(0, first - 1 - _READ), min(last, first - 1 + _READ)
+    check.lost(position)
+    async with Reader(nc, stream, after=position, name="audit-evidence", headers=True, report_gaps=True) as reader:
         while position < last:
             batch = await reader.next(_BATCH)
             # Lost or not, the versions of their events are missing.

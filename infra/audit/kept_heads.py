@@ -49,6 +49,8 @@ class Kept(msgspec.Struct, frozen=True):
     """The trees with the heads that an auditor kept, and what is to be said about these heads."""
 
     trees: list[Tree]
+    # Whether heads may lack by an accepted loss of records of NOTARY.
+    heads_lost: bool
     faults: list[str]
     # Voided by ends that the auditor accepts, or lost with records of NOTARY whose loss was accepted.
     accepted: list[str]
@@ -63,7 +65,7 @@ def with_saved(
     accepted: a saved head may be among them, and the events alone tell whether it is one of theirs.
     """
     trees = [msgspec.structs.replace(tree, checkpoints=list(tree.checkpoints)) for tree in chain.trees]
-    kept = Kept(trees, [], [])
+    kept = Kept(trees, records_lost > 0, [], [])
     for head in saved:
         root = bytes.fromhex(head.root)
         if (cause := chain.void.get((head.tree, head.size, root))) is not None:

@@ -1,6 +1,6 @@
 """Reads what the notary has signed: all records of the stream NOTARY, by stream."""
 
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 
 import msgspec
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PublicKey
@@ -29,22 +29,24 @@ class NoNotary(OperatorError):
 class NotaryLog:
     """The chains of heads of all streams, and what is wrong with the stream NOTARY itself."""
 
-    def __init__(self, keys: Mapping[str, Ed25519PublicKey]) -> None:
-        self.chains = {stream: HeadChain(stream, keys) for stream in NOTARIZED}
-        self._by_subject = {tree_head(stream): chain for stream, chain in self.chains.items()}
+    def __init__(self, keys: Mapping[str, Ed25519PublicKey], streams: Collection[str] = NOTARIZED) -> None:
+        self.chains = {stream: HeadChain(stream, keys) for stream in streams}
+        self._by_subject = {tree_head(stream): self.chains.get(stream) for stream in NOTARIZED}
         self.faults: list[str] = []
         self.records = 0
         self.lost_accepted = 0
 
     @classmethod
-    async def read(cls, nc: Client, keys: Mapping[str, Ed25519PublicKey]) -> "NotaryLog":
-        """Reads NOTARY up to its present end.
+    async def read(
+        cls, nc: Client, keys: Mapping[str, Ed25519PublicKey], streams: Collection[str] = NOTARIZED
+    ) -> "NotaryLog":
+        """Reads NOTARY up to its present end, and keeps the heads of these streams.
 
         Raises:
             NoNotary: there is no such stream.
             Unavailable: NATS does not answer.
         """
-        log = cls(keys)
+        log = cls(keys, streams)
         info = await _info(nc)
         end, decided = info.state.last_seq, accepted(info.config)
         check = EventCheck(NOTARY, set())
@@ -75,11 +77,10 @@ class NotaryLog:
             return
         self.records += 1
         data = _record_of(message)
-        chain = self._by_subject.get(message.subject)
-        if chain is None or data is None:
+        if message.subject not in self._by_subject or data is None:
             check.fault(message.sequence, message.subject, "is not a record of a stream")
-            return
-        chain.extend([SignedRecord(message.sequence, data)])
+        elif (chain := self._by_subject[message.subject]) is not None:
+            chain.extend([SignedRecord(message.sequence, data)])
 
 
 async def read_chain(nc: Client, stream: str, keys: Mapping[str, Ed25519PublicKey]) -> HeadChain:

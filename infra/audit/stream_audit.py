@@ -83,6 +83,7 @@ class _Reading:
         self._hash = leaf_hasher(chain.stream)
         self._faults = [*chain.faults, *kept.faults]
         self._accepted = kept.accepted
+        self._heads_lost = kept.heads_lost
         self._lost = chain.lost()
         self._misplaced = 0
         self._gaps: list[Gap] = []
@@ -102,7 +103,8 @@ class _Reading:
         if self._trees:
             first = start.frontier.size if start else 0
             checkpoints = [checkpoint for checkpoint in self._trees[0].checkpoints if checkpoint.size > first]
-            self._check = TreeCheck(checkpoints, start.frontier if start else Frontier())
+            frontier = start.frontier if start else Frontier()
+            self._check = TreeCheck(checkpoints, frontier, heads_lost=self._heads_lost)
 
     async def read(self, nc: Client, progress: Progress) -> None:
         """Reads until the end, or the first difference."""

@@ -42,8 +42,9 @@ class TreeBreak(msgspec.Struct, frozen=True, kw_only=True):
 class TreeCheck:
     """One tree, from the leaf after `start` on. It ends at the first checkpoint that does not agree."""
 
-    def __init__(self, checkpoints: Sequence[Checkpoint], start: Frontier) -> None:
-        """`checkpoints`: by size, all after `start`, which is trusted."""
+    def __init__(self, checkpoints: Sequence[Checkpoint], start: Frontier, *, heads_lost: bool = False) -> None:
+        """`checkpoints`: by size, all after `start`, which is trusted. `heads_lost`: others may be lost for good."""
+        self._heads_lost = heads_lost
         self._checkpoints = checkpoints
         self._next = 0
         self._frontier = start.copy()
@@ -103,7 +104,9 @@ class TreeCheck:
                 f"{checkpoint} names {checkpoint.last_sequence} as its last sequence: it is {last_sequence}"
             )
         if checkpoint.tiles is not None:
-            if list(checkpoint.tiles) != self._tiles:
+            # Those before were named by a head that is lost.
+            tiles = self._tiles[-len(checkpoint.tiles) or len(self._tiles) :] if self._heads_lost else self._tiles
+            if list(checkpoint.tiles) != tiles:
                 self.faults.append(f"{checkpoint} names tiles that do not lead to its root: proofs by them would fail")
             self._tiles = []
             self._agreed = self._frontier.copy()

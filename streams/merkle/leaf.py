@@ -16,13 +16,11 @@ from contracts.subjects import lost_in
 MESSAGE_ID = "Nats-Msg-Id"
 
 
-def leaf_data(stream: str, sequence: int, subject: str, message_id: str, payload: bytes) -> bytes:
-    """The encoded leaf. `payload`: as stored; `message_id`: the header `Nats-Msg-Id`, empty if there is none."""
-    return _start(stream) + _end(sequence, subject, message_id, payload)
-
-
 def leaf_hasher(stream: str) -> Callable[[int, str, str, bytes], bytes]:
-    """Returns the function from sequence, subject, message id and payload to the leaf's hash."""
+    """Returns the function from sequence, subject, message id and payload to the leaf's hash.
+
+    The payload is as it is stored; the message id is the header `Nats-Msg-Id`, empty if there is none.
+    """
     start = sha256(b"\x00" + _start(stream))
 
     def hashed(sequence: int, subject: str, message_id: str, payload: bytes) -> bytes:

@@ -2,15 +2,10 @@
 
 from collections.abc import Callable
 
-from streams.merkle.hashing import EMPTY_ROOT, node_hash
+from streams.merkle.hashing import node_hash
 
 # The root of the perfect subtree (level, index), which has 2^level leaves from index * 2^level on.
 Node = Callable[[int, int], bytes]
-
-
-def root(size: int, node: Node) -> bytes:
-    """The root of the tree of the first `size` leaves."""
-    return _root(0, size, node) if size else EMPTY_ROOT
 
 
 def inclusion_path(index: int, size: int, node: Node) -> list[bytes]:

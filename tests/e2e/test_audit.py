@@ -311,7 +311,7 @@ async def test_a_job_of_the_page_is_one_act_though_a_command_does_it(api: Api) -
 
 
 @one_replica
-async def test_a_message_is_proved_to_who_has_nothing_but_a_head_and_one_file(api: Api, tmp_path: Path) -> None:
+async def test_a_head_and_one_file_are_enough_to_check_the_proof_of_a_message(api: Api, tmp_path: Path) -> None:
     system = api.system
     anna, boris = await api.friends()
     await anna.sends(boris, "to be proved")

@@ -119,7 +119,7 @@ async def _run(
         nc = await connect_nats(store.settings, "operator-audit-verify", patience=5.0)
         try:
             async with acting(store.settings, nc, "audit.verify", target=",".join(streams)) as act:
-                log = await NotaryLog.read(nc, public_keys(keys))
+                log = await NotaryLog.read(nc, public_keys(keys), streams)
                 faults = [*log.faults, *(changed_keys(saved.keys, keys) if saved is not None else ())]
                 audits = [await _audit(nc, log, stream, saved, accepted_ends, console) for stream in streams]
                 sound = not faults and all(audit.sound for audit in audits)

@@ -1,6 +1,7 @@
 """Whatever is done to a stream or to the heads, an audit finds and names it."""
 
 import re
+from collections.abc import Mapping
 from datetime import timedelta
 from pathlib import Path
 
@@ -10,7 +11,10 @@ import pytest
 from contracts.envelope import Envelope, Provenance, seal
 from contracts.events.notary import EndReason
 from contracts.subjects import CONTACT, MESSAGING, NOTARY, lost_in, tree_head
-from infra.audit.notary_log import NoNotary
+from infra.archive.event_check import EventCheck
+from infra.audit import event_evidence
+from infra.audit.notary_log import NoNotary, NotaryLog
+from infra.audit.published_keys import public_keys
 from infra.audit.saved_heads import SavedHead
 from infra.audit.verdicts import StreamAudit
 from infra.embedded.nats_server import NatsServer
@@ -131,6 +135,26 @@ async def test_a_changed_event_is_found_and_its_place_is_named(streams: Client) 
         assert (found.first_wrong.shown_by is None) == (shown_by is None), attack
         await history.rewrite(lambda events, original=original: original)  # type: ignore[misc]  # a default binds it
     assert (await history.audit()).sound
+
+
+async def test_what_shows_a_change_is_searched_in_the_events_around_it(
+    streams: Client, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    history = await signed(streams)
+    await history.rewrite(lambda events: [*events[:11], *events[12:], events[11]])
+    monkeypatch.setattr(event_evidence, "_READ", 3)
+    read: list[int] = []
+    check = EventCheck.check
+
+    def noted(self: EventCheck, sequence: int, subject: str, payload: bytes, headers: Mapping[str, str]) -> None:
+        read.append(sequence)
+        check(self, sequence, subject, payload, headers)
+
+    monkeypatch.setattr(EventCheck, "check", noted)
+    fault = await event_evidence.first_fault(streams, MESSAGING, 11, 40)
+    assert fault is not None
+    assert (fault.sequence, fault.what) == (12, "has version 13, after version 11")
+    assert read == list(range(8, 14))
 
 
 async def test_a_damaged_file_is_found_as_the_events_that_are_missing(
@@ -369,6 +393,9 @@ async def test_heads_count_only_with_a_signature_by_a_published_key_and_in_their
     await history.log.append(Append(subject=tree_head(CONTACT), expected=0, envelope=envelope))
     (fault,) = (await history.audit(CONTACT)).faults
     assert "is one of MESSAGING, on the subject of CONTACT" in fault
+    # Heads of other streams than the chosen ones are not kept.
+    chosen = await NotaryLog.read(streams, public_keys(history.key.jwks), [MESSAGING])
+    assert (list(chosen.chains), chosen.records, chosen.faults) == ([MESSAGING], 5, [])
 
 
 async def test_a_notary_s_stream_that_was_cut_or_changed_is_found(streams: Client) -> None:

@@ -121,7 +121,7 @@ async def found(nc: Client, message: Message) -> Message:
     return same
 
 
-async def test_an_event_is_found_among_events_of_other_times_and_what_is_none(streams: Client) -> None:
+async def test_an_event_is_found_among_events_of_other_times_and_an_unknown_id_is_not(streams: Client) -> None:
     history = SignedHistory(streams)
     # Ids of ten years, in the order of the stream; what is no event has none.
     moments = [round(index * 3.15e10) for index in range(1, 11)]

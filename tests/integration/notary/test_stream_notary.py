@@ -24,10 +24,10 @@ from streams.loss.missing_events import Gap, accept
 from streams.loss.replaced_history import record_replaced
 from streams.merkle.frontier import TILE, Frontier
 from streams.merkle.hashing import leaf_hash
-from streams.merkle.leaf import leaf_data
 from streams.merkle.signatures import Signed, has_valid_signature
 from streams.topology import settings_of
 from tests.integration.streams.conftest import append_to, fill
+from tests.leaf_data import leaf_data
 
 PATIENCE = 60
 # Between two heads: far shorter than in production.

@@ -113,6 +113,21 @@ def test_the_tiles_of_a_head_narrow_a_difference_to_one_of_them() -> None:
         assert (broken.first, broken.last) == (201, 2 * len(leaves) - 1)
 
 
+def test_the_tiles_of_a_lost_head_are_no_fault_of_the_next_one() -> None:
+    leaves = [leaf(number) for number in range(4 * TILE)]
+    heads = signed(leaves, [TILE, 3 * TILE, 3 * TILE + 1, 4 * TILE])
+    for lost in ([0], [1], [0, 1], [0, 1, 2]):
+        check = TreeCheck(
+            [head for number, head in enumerate(heads) if number not in lost], Frontier(), heads_lost=True
+        )
+        check.add([2 * number + 1 for number in range(len(leaves))], leaves)
+        assert (check.is_done, check.broken, check.faults) == (True, None, []), lost
+    forged = msgspec.structs.replace(heads[1], tiles=(leaf(0), leaf(1)))
+    check = TreeCheck([forged], Frontier(), heads_lost=True)
+    check.add([2 * number + 1 for number in range(3 * TILE)], leaves[: 3 * TILE])
+    assert len(check.faults) == 1
+
+
 @pytest.mark.parametrize("changed", [{"tiles": (leaf(1),)}, {"last_sequence": 3}])
 def test_what_a_head_says_beside_its_root_is_checked_too(changed: dict[str, object]) -> None:
     leaves = [leaf(number) for number in range(9)]

@@ -8,8 +8,8 @@ from services.notary.endings import Ending
 from services.notary.tree import Tree
 from streams.merkle.frontier import Frontier
 from streams.merkle.hashing import leaf_hash
-from streams.merkle.leaf import leaf_data
 from streams.message import Message
+from tests.leaf_data import leaf_data
 
 AT = datetime(2026, 1, 31, 12, tzinfo=UTC)
 

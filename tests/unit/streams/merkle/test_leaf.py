@@ -3,14 +3,15 @@ from hypothesis import strategies as st
 
 from contracts.subjects import AUTH, lost_in, user
 from streams.merkle.hashing import leaf_hash
-from streams.merkle.leaf import has_leaf, leaf_data, leaf_hasher
+from streams.merkle.leaf import has_leaf, leaf_hasher
+from tests.leaf_data import leaf_data
 
 Fields = tuple[int, str, str, bytes]
 FIELDS = st.tuples(st.integers(0, 2**63), st.text(), st.text(), st.binary())
 
 
 def test_a_leaf_has_the_documented_bytes() -> None:
-    assert leaf_data("AUTH", 258, "vestnik.auth.user.1", "id", b"{}") == (
+    assert leaf_hasher("AUTH")(258, "vestnik.auth.user.1", "id", b"{}") == leaf_hash(
         b"\x00\x00\x00\x0fvestnik leaf v1"
         b"\x00\x00\x00\x04AUTH"
         b"\x00\x00\x00\x08\x00\x00\x00\x00\x00\x00\x01\x02"
@@ -22,8 +23,8 @@ def test_a_leaf_has_the_documented_bytes() -> None:
 
 @given(FIELDS, FIELDS)
 def test_two_events_never_have_the_same_leaf(one: Fields, two: Fields) -> None:
-    assert (leaf_data("AUTH", *one) == leaf_data("AUTH", *two)) == (one == two)
-    assert leaf_data("AUTH", *one) != leaf_data("SESSION", *one)
+    assert (leaf_hasher("AUTH")(*one) == leaf_hasher("AUTH")(*two)) == (one == two)
+    assert leaf_hasher("AUTH")(*one) != leaf_hasher("SESSION")(*one)
 
 
 @given(FIELDS)

@@ -4,7 +4,7 @@ from hypothesis import strategies as st
 
 from streams.merkle.hashing import leaf_hash
 from streams.merkle.nodes import Nodes
-from streams.merkle.proofs import consistency_path, inclusion_path, root
+from streams.merkle.proofs import consistency_path, inclusion_path
 from tests.unit.streams.merkle import naive_tree
 from tests.unit.streams.merkle.test_frontier import hashes
 
@@ -21,13 +21,6 @@ def test_a_consistency_path_is_that_of_the_definition(size: int, data: st.DataOb
     leaves = hashes(size)
     old = data.draw(st.integers(1, size))
     assert consistency_path(old, size, Nodes([], {0: leaves})) == naive_tree.proof(old, leaves)
-
-
-def test_a_root_of_fewer_leaves_than_are_known_is_that_of_the_definition() -> None:
-    leaves = hashes(21)
-    assert [root(size, Nodes([], {0: leaves})) for size in range(22)] == [
-        naive_tree.mth(leaves[:size]) for size in range(22)
-    ]
 
 
 def test_the_example_of_the_rfc_has_its_paths() -> None:
