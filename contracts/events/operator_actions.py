@@ -35,7 +35,7 @@ ACTIONS: Mapping[str, str] = {
     "read_model.drop_old": "drops builds of a read model that are no longer in use",
     "read_model.pause": "stops applying events to a read model",
     "read_model.rebuild": "rebuilds a read model",
-    "read_model.reset": "begins a read model again from its first event",
+    "read_model.reset": "applies a read model's events again from where it begins",
     "read_model.resume": "goes on applying events to a read model",
     "read_model.skip": "passes over the event that a read model stops at",
     "read_model.verify": "compares a read model with the streams",

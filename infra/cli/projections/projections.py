@@ -137,7 +137,7 @@ async def _skip(projection: type[Projection], reason: str) -> Discarded:
 @click.option("--reason", type=Reason(), required=True, help="The reason; recorded permanently.")
 @click.option("--json", "as_json", is_flag=True, help="Print the result as one JSON object.")
 def reset(name: str, yes: bool, reason: str, as_json: bool) -> None:
-    """Begins a read model again from its first event, in place.
+    """Applies a read model's events again from where it begins, in place.
 
     It is empty at first, and reads of a later position get 503 until its service has applied all events again.
     `vestnik rebuild` does the same without a gap. The previous build is kept for `vestnik rebuild PROJECTION --back`.

@@ -39,7 +39,7 @@ _PAUSE_SECONDS = 0.1
 
 
 class NothingToReset(OperatorError):
-    """The projection is being built from its first event already."""
+    """The projection is being built from where it begins already."""
 
     def __init__(self, projection: type[Projection]) -> None:
         super().__init__(

@@ -156,6 +156,9 @@ async def _records(nc: NATS, projection: type[Projection]) -> list[_Record]:
             # Of a later release, which will read it.
             log.warning("%s %d cannot be read: %s", message.stream, message.sequence, error)
             continue
-        if isinstance(data, ProjectionBegun) and data.projection == projection.name:
+        if not isinstance(data, ProjectionBegun) or data.projection != projection.name:
+            continue
+        # The server lets each service append below its own name only: under another name the record is not its own.
+        if message.subject == projection_begin(projection.run_by(), data.projection, data.projection_version):
             records.append(_Record(data.projection_version, data.begin, Position(data.after)))
     return records

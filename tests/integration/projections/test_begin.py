@@ -14,6 +14,7 @@ from contracts import subjects
 from contracts.envelope import Provenance, Recorded, now, seal
 from contracts.events.message import MessageSent
 from contracts.events.profile import ProfileCreated
+from contracts.events.projection import ProjectionBegun
 from contracts.positions import Position
 from contracts.subjects import MESSAGING, PROFILE, PROJECTION_BEGINS_FILTER
 from contracts.values.ids import new_id
@@ -139,6 +140,19 @@ async def append_at(nc: Client, *moments: datetime) -> int:
         )
         last = await log.append(Append(subject=subjects.conversation(conversation), expected=last, envelope=envelope))
     return last
+
+
+async def test_a_record_of_another_service_does_not_say_where_a_projection_begins(streams: Client) -> None:
+    forged = ProjectionBegun(projection=Late.name, projection_version=1, begin="now", after={MESSAGING: 7})
+    for subject in (
+        subjects.projection_begin("auth", Late.name, 1),
+        subjects.projection_begin(Late.run_by(), Late.name, 2),
+    ):
+        envelope = seal(forged, aggregate_id=subject.split(".", 3)[3], version=1, provenance=Provenance())
+        await Log(streams).append(Append(subject=subject, expected=0, envelope=envelope))
+    assert await begin.recorded(streams, Late) is None
+    await begin.record(streams, Late, Position.at(MESSAGING, 3))
+    assert await begin.recorded(streams, Late) == Position.at(MESSAGING, 3)
 
 
 async def test_a_projection_begins_now_in_every_build_and_after_the_loss_of_the_database(
