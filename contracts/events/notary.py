@@ -27,7 +27,8 @@ class _Signed(Event, frozen=True, kw_only=True):
     """Signed with Ed25519 over the text of streams/merkle/signatures.py."""
 
     stream: str
-    # The number of the stream's tree. The first is 1, and the end of a tree begins the next.
+    # The number of the stream's tree. The first is 1; a later one has the second of Unix time at which it
+    # began, so that no number is used twice.
     tree: int
     # The number of leaves, and the sequence of the last one; with size 0 the sequence after which the tree begins.
     size: int

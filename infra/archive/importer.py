@@ -16,6 +16,7 @@ from uuid import uuid4
 import msgspec
 from nats.aio.client import Client
 
+from contracts.errors import Unavailable
 from contracts.events.notary import EndReason
 from contracts.services import OPERATOR
 from contracts.subjects import STREAMS
@@ -29,7 +30,8 @@ from infra.operator_errors import OperatorError
 from infra.runtime.connections import connect_nats
 from infra.runtime.import_marker import get_import_marker, set_import_marker
 from infra.security.secrets import TOPOLOGY
-from streams.jetstream.api import JetStream
+from streams.jetstream.api import JetStream, Refused
+from streams.jetstream.requests import RequestFailed
 from streams.log import Log
 from streams.loss.replaced_history import record_replaced
 from streams.restore import IdTaken, SequenceMismatch
@@ -156,7 +158,12 @@ async def import_file(
         for stream in header.streams:
             if ends[stream.name] != stream.last_sequence:
                 raise Interfered(stream.name, stream.last_sequence + 1)
-        await record_replaced(jetstream, EndReason.IMPORT, header.id)
+        try:
+            await record_replaced(jetstream, EndReason.IMPORT, header.id)
+        except (RequestFailed, Refused) as failure:
+            raise Unavailable(
+                f"the import is not recorded for the notary: {failure}; run the same import again"
+            ) from failure
         await set_import_marker(jetstream, None)
         seconds = time.monotonic() - begun
         if store.gateway_url and not await quiesce.wait_until_ready(store.gateway_url):

@@ -1,7 +1,8 @@
 """Writes every signed record to a folder too, one JSON object per line and a file per day.
 
-The folder is meant to be out of reach of those who own the servers, such as a mounted share that only grows. The last
-line says how far it has come, so nothing is missing after an outage; a record may be there twice.
+The folder should be out of reach of the servers' owners, such as a mounted share that only grows. The last line names
+the last record that was written, so nothing is missing after an outage; a record may be there twice. If NOTARY has
+another record there, all of NOTARY is written again, after a critical message.
 """
 
 import asyncio
@@ -52,6 +53,8 @@ class Publication:
         self._nc = nc
         self._folder = folder
         self._keys = keys
+        # A record could not be read and is not in the folder.
+        self._left_out = False
 
     async def run(self) -> None:
         """Follows NOTARY until it is cancelled; repeats what fails."""
@@ -79,7 +82,7 @@ class Publication:
         async with reader:
             async for batch in reader.batches(limit=_BATCH):
                 await asyncio.to_thread(self._write, batch.messages)
-                PUBLICATION_UP.set(1)
+                PUBLICATION_UP.set(0 if self._left_out else 1)
                 PUBLISHED.inc(len(batch.messages))
 
     async def _published(self) -> int:
@@ -88,7 +91,17 @@ class Publication:
         if last is None:
             return 0
         message = await JetStream(self._nc).at(NOTARY, last.sequence)
-        return last.sequence if message is not None and message.event_id() == last.id else 0
+        if message is not None and _id_of(message) == last.id:
+            return last.sequence
+        log.critical(
+            "%s does not have the record %s at %d that is in %s: unless a copy of the streams was restored, it was "
+            "rewritten. All of it is written to the folder again",
+            NOTARY,
+            last.id,
+            last.sequence,
+            self._folder,
+        )
+        return 0
 
     def _write(self, messages: list[Message]) -> None:
         """Appends the records durably; the keys are there before the first record that they signed.
@@ -104,7 +117,12 @@ class Publication:
                 _replace(keys, jwks)
             by_day: dict[str, list[bytes]] = {}
             for message in messages:
-                day, line = _line_of(message)
+                try:
+                    day, line = _line_of(message)
+                except (LookupError, msgspec.MsgspecError) as error:
+                    self._left_out = True
+                    log.error("the record at %d in %s is not published: %s", message.sequence, NOTARY, error)
+                    continue
                 by_day.setdefault(day, []).append(line)
             for day, lines in by_day.items():
                 _append(self._folder / f"heads-{day}.jsonl", lines)
@@ -118,6 +136,13 @@ def _line_of(message: Message) -> tuple[str, bytes]:
         record = msgspec.to_builtins(event.data)
         fields |= {name: value for name, value in record.items() if name not in _LEFT_OUT}
     return event.at.date().isoformat(), msgspec.json.encode(fields) + b"\n"
+
+
+def _id_of(message: Message) -> str | None:
+    try:
+        return message.event_id()
+    except msgspec.MsgspecError:
+        return None
 
 
 def _append(path: Path, lines: list[bytes]) -> None:

@@ -1,7 +1,8 @@
 """Follows one stream and signs the heads of its trees.
 
-Its only state is the stream's last record in NOTARY: after an error it begins there again. Before each head it checks
-that the event which the previous head covers last is still stored as it was, so that it never signs two histories.
+It begins at the stream's last record in NOTARY, after an error too. Before each head it checks that the event which the
+previous head covers last is still stored as it was. While it runs, it signs nothing after a record that is older than
+the newest it has seen; a restarted notary knows only what NOTARY has.
 """
 
 import asyncio
@@ -10,11 +11,12 @@ import math
 import time
 from datetime import datetime
 
+import msgspec
 from nats.aio.client import Client
 
 from contracts.envelope import now
 from contracts.errors import VestnikError
-from contracts.events.notary import EndReason
+from contracts.events.notary import EndReason, TreeClosed
 from contracts.subjects import NOTARY
 from services.notary.endings import Ending, next_ending
 from services.notary.metrics import BROKEN, ENDS, HEADS, UNSIGNED_EVENTS, UNSIGNED_SECONDS
@@ -52,6 +54,8 @@ class StreamNotary:
         self._stream = stream
         self._trees = trees
         self._interval = interval
+        # The newest record that it has read or signed.
+        self._newest: Signed | None = None
         # The losses that operators have accepted, as last read.
         self._accepted: list[Accepted] = []
         self._breaks = 0
@@ -67,13 +71,17 @@ class StreamNotary:
             pause = 0.0
             try:
                 await self._follow()
-                self._mend()
+                self._report_signing()
             except (TreeBroken, RecordInvalid, StreamWentBack) as broken:
                 self._report(broken)
                 pause = _PAUSE_BROKEN
             except Conflict:
                 # Another notary was first; its record is read now.
                 pass
+            except (ValueError, LookupError, msgspec.MsgspecError) as unreadable:
+                # A record or a setting that the program cannot read; the other streams go on.
+                self._report(unreadable)
+                pause = _PAUSE_BROKEN
             except (VestnikError, Refused, RequestFailed, StreamMissing, PermissionError) as failure:
                 log.warning("%s is not signed for now: %s", self._stream, failure)
                 pause = _PAUSE
@@ -87,9 +95,10 @@ class StreamNotary:
         """
         last = await self._trees.last(self._stream)
         tree = Tree(self._stream, last.record)
+        await self._assert_newest(last.record, tree)
         await asyncio.sleep(self._until_due(last.record))
         while True:
-            end, ending = await self._look(tree)
+            end, ending = await self._read_settings(tree)
             if ending is not None and ending.ends_at(tree.position):
                 await self._end(last, tree, ending)
                 return
@@ -101,12 +110,13 @@ class StreamNotary:
             gaps = await self._read(tree, limit, within=self._interval)
             if tree.unsigned:
                 last = await self._trees.append(tree.head(now(), self._trees.key_id), last)
+                self._newest = last.record
                 tree.was_signed()
                 HEADS.labels(self._stream).inc()
             if gaps:
                 # The stream may go on behind the gap; none of it is signed until the loss is accepted.
                 raise TreeBroken(f"{self._stream} lacks {named(gaps)}")
-            self._mend()
+            self._report_signing()
             if tree.position >= end:
                 self._complete_at = time.monotonic()
                 UNSIGNED_EVENTS.labels(self._stream).set(0)
@@ -138,16 +148,21 @@ class StreamNotary:
             tree = await self._tree_until(last, ending.first - 1)
         else:
             tree = await self._tree_still_stored(last)
-        await self._trees.append(tree.end(ending, current, now(), self._trees.key_id), last)
+        self._newest = (await self._trees.append(tree.end(ending, current, now(), self._trees.key_id), last)).record
         ENDS.labels(self._stream, ending.reason.value).inc()
-        log.warning(
-            "tree %d of %s ends at event %d (%s), tree %d begins",
-            tree.number,
-            self._stream,
-            tree.last_sequence,
-            ending.cause,
-            current.number + 1,
-        )
+        log.warning("tree %d of %s ends at event %d (%s)", tree.number, self._stream, tree.last_sequence, ending.cause)
+
+    async def _assert_newest(self, record: Signed | None, tree: Tree) -> None:
+        """
+        Raises:
+            TreeBroken: NOTARY lost a record that this process has seen, and no restored copy or import explains it.
+        """
+        newest = self._newest
+        if newest is not None and _is_behind(record, newest):
+            _, ending = await self._read_settings(tree)
+            if ending is None or ending.reason is EndReason.LOSS_ACCEPTED:
+                raise TreeBroken(f"{NOTARY} no longer has the record of {self._stream} with {newest.size} events")
+        self._newest = record
 
     async def _assert_lost(self, loss: Ending) -> None:
         """
@@ -207,7 +222,7 @@ class StreamNotary:
                 high = middle
         return Tree(self._stream, valid[low - 1] if low else None)
 
-    async def _look(self, tree: Tree) -> tuple[int, Ending | None]:
+    async def _read_settings(self, tree: Tree) -> tuple[int, Ending | None]:
         """The end of the stream, and what ends its tree."""
         stream, notary = await self._jetstream.info(self._stream), await self._jetstream.info(NOTARY)
         self._accepted = accepted(stream.config)
@@ -256,8 +271,22 @@ class StreamNotary:
                 broken,
             )
 
-    def _mend(self) -> None:
+    def _report_signing(self) -> None:
         if self._breaks >= _REPORTED_AFTER:
             log.warning("heads of %s are signed again", self._stream)
         self._breaks = 0
         BROKEN.labels(self._stream).set(0)
+
+
+def _is_behind(record: Signed | None, newest: Signed) -> bool:
+    """Whether the stream's last record is older than one that was seen, or another in its place."""
+    if record is None:
+        return True
+    if _place(record) == _place(newest):
+        return record.root != newest.root
+    return _place(record) < _place(newest)
+
+
+def _place(record: Signed) -> tuple[int, int]:
+    """Grows with each record of a stream."""
+    return (record.next_tree, 0) if isinstance(record, TreeClosed) else (record.tree, record.size)

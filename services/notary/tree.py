@@ -102,7 +102,8 @@ class Tree:
             last_leaf=self.last_leaf.hex() if self.last_leaf else None,
             reason=ending.reason,
             cause=ending.cause,
-            next_tree=current.number + 1,
+            # A clock's second: a number that was used before a restored copy of NOTARY does not come again.
+            next_tree=max(current.number + 1, int(at.timestamp())),
             first_lost=ending.first if is_loss else 0,
             last_lost=ending.last if is_loss else 0,
         )

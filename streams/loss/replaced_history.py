@@ -12,8 +12,10 @@ import msgspec
 from contracts.events.notary import EndReason
 from contracts.subjects import NOTARY
 from streams.jetstream.api import JetStream, StreamInfo
+from streams.jetstream.requests import RequestFailed
 
 _KEY = "vestnik.replaced"
+_ATTEMPTS = 3
 _INFO = msgspec.json.Decoder(StreamInfo)
 
 
@@ -42,15 +44,19 @@ def replaced(config: dict[str, Any]) -> list[Replaced]:
 async def record_replaced(jetstream: JetStream, reason: EndReason, source: str = "") -> None:
     """Records that the streams have another history from now on; needs the rights of `topology`.
 
-    The same source is recorded once.
+    The same source is recorded once. The settings are read again after the write, since another writer may have
+    replaced them at the same time.
 
     Raises:
         Refused, RequestFailed: it was not recorded.
     """
-    config = (await jetstream.info(NOTARY)).config
-    known = replaced(config)
-    if source and any((entry.reason, entry.source) == (reason, source) for entry in known):
-        return
-    entries = [*known, Replaced(reason, datetime.now(UTC), source)]
-    metadata = (config.get("metadata") or {}) | {_KEY: msgspec.json.encode(entries).decode()}
-    await jetstream.ask(f"STREAM.UPDATE.{NOTARY}", config | {"metadata": metadata}, _INFO)
+    entry = Replaced(reason, datetime.now(UTC), source)
+    for _ in range(_ATTEMPTS):
+        config = (await jetstream.info(NOTARY)).config
+        known = replaced(config)
+        if entry in known or (source and any((other.reason, other.source) == (reason, source) for other in known)):
+            return
+        metadata = (config.get("metadata") or {}) | {_KEY: msgspec.json.encode([*known, entry]).decode()}
+        await jetstream.ask(f"STREAM.UPDATE.{NOTARY}", config | {"metadata": metadata}, _INFO)
+    if entry not in replaced((await jetstream.info(NOTARY)).config):
+        raise RequestFailed(f"the settings of {NOTARY} are changed by others at the same time")

@@ -88,7 +88,7 @@ ROUTES: tuple[AnyEndpoint, ...] = (
         path="/.well-known/vestnik/heads",
         tag="Operation",
         summary="The latest signed tree head of each stream",
-        description="Whoever keeps an answer can later prove that an event was altered, dropped, inserted or moved "
+        description="With a saved answer one can later prove that an event was altered, dropped, inserted or moved "
         "that a head of it covers. A stream without events, or whose tree has just begun, has no item.",
         handler=heads,
         query=NoQuery,

@@ -74,7 +74,7 @@ async def test_accepted_losses_imports_and_restores_are_listed_and_pass(streams:
     assert lost.first_wrong is not None
     assert (lost.first_wrong.first, lost.sound) == (5, False)
     await accept(JetStream(streams), [Gap(MESSAGING, 5, 5)], "a test")
-    async with signed_by_the_notary(streams, secrets, lambda head: (head.tree, head.size) == (2, 7)):
+    async with signed_by_the_notary(streams, secrets, lambda head: head.tree > 1 and head.size == 7):
         pass
     (loss,) = (await audit(streams, folder)).closed
     found = await audit(streams, folder, whole.head, loss.cause)

@@ -10,7 +10,7 @@ import pytest
 from nats.aio.client import Client
 
 from contracts.events.notary import TreeHeadSigned
-from contracts.subjects import MESSAGING
+from contracts.subjects import AUTH, MESSAGING, tree_head
 from infra.security.notary.keys import NotaryKeys
 from infra.security.secrets import Secrets
 from services.notary.metrics import PUBLICATION_UP
@@ -113,7 +113,7 @@ async def test_a_line_that_was_cut_off_is_written_again(streams: Client, keys: N
 
 
 async def test_a_folder_that_has_records_of_another_history_gets_all_of_this_one(
-    streams: Client, keys: NotaryKeys, tmp_path: Path
+    streams: Client, keys: NotaryKeys, tmp_path: Path, caplog: pytest.LogCaptureFixture
 ) -> None:
     folder = tmp_path / "heads"
     folder.mkdir()
@@ -122,6 +122,23 @@ async def test_a_folder_that_has_records_of_another_history_gets_all_of_this_one
     async with published(streams, folder, keys):
         found = await written(folder, 2)
     assert [line["size"] for line in found] == [7, 1, 2]
+    assert "does not have the record another at 7" in caplog.text
+
+
+async def test_a_record_that_cannot_be_read_keeps_no_other_out_of_the_folder(
+    streams: Client, keys: NotaryKeys, tmp_path: Path
+) -> None:
+    folder = tmp_path / "heads"
+    await sign(streams, keys, 1)
+    await streams.jetstream().publish(tree_head(AUTH), b"no envelope")
+    await sign(streams, keys, 1)
+    PUBLICATION_UP.set(1)
+    async with published(streams, folder, keys):
+        found = await written(folder, 2)
+        async with asyncio.timeout(PATIENCE):
+            while PUBLICATION_UP._value.get() != 0:
+                await asyncio.sleep(0.02)
+    assert [line["size"] for line in found] == [1, 2]
 
 
 async def test_a_folder_that_cannot_be_written_to_is_tried_again(

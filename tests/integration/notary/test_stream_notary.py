@@ -11,7 +11,7 @@ from nats.aio.client import Client
 
 from contracts.envelope import Provenance, seal
 from contracts.events.notary import EndReason, TreeClosed, TreeHeadSigned
-from contracts.subjects import MESSAGING, conversation, tree_head
+from contracts.subjects import MESSAGING, NOTARY, conversation, tree_head
 from infra.embedded.nats_server import NatsServer
 from infra.security.notary.keys import NotaryKeys
 from infra.security.secrets import Secrets
@@ -25,6 +25,7 @@ from streams.loss.replaced_history import record_replaced
 from streams.merkle.frontier import TILE, Frontier
 from streams.merkle.hashing import leaf_hash
 from streams.merkle.signatures import Signed, has_valid_signature
+from streams.restore import ArchivedMessage, StreamRestorer
 from streams.topology import settings_of
 from tests.integration.streams.conftest import append_to, fill
 from tests.leaf_data import leaf_data
@@ -71,13 +72,18 @@ async def records(nc: Client) -> list[Signed]:
 
 
 async def last_record(nc: Client, *, sequence: int = 0, tree: int = 1) -> TreeHeadSigned:
-    """Waits until the last record is a head of the tree that covers the sequence."""
+    """Waits until the last record is a head of the stream's `tree`-th tree that covers the sequence."""
     async with asyncio.timeout(PATIENCE):
         while True:
-            message = await Log(nc).last(tree_head(MESSAGING))
-            record = message.open().data if message else None
-            if isinstance(record, TreeHeadSigned) and record.last_sequence >= sequence and record.tree == tree:
-                return record
+            every = await records(nc)
+            number = 1 + sum(isinstance(record, TreeClosed) for record in every)
+            if (
+                every
+                and isinstance(every[-1], TreeHeadSigned)
+                and every[-1].last_sequence >= sequence
+                and number == tree
+            ):
+                return every[-1]
             await asyncio.sleep(0.02)
 
 
@@ -192,7 +198,7 @@ async def test_a_gap_stops_the_heads_until_its_loss_is_accepted(streams: Client,
         head = await last_record(streams, sequence=20, tree=2)
         await broken(0.0)
     end = next(record for record in await records(streams) if isinstance(record, TreeClosed))
-    assert (end.tree, end.size, end.last_sequence, end.next_tree) == (1, 7, 7, 2)
+    assert (end.tree, end.size, end.last_sequence, end.next_tree) == (1, 7, 7, head.tree)
     assert (end.reason, end.first_lost, end.last_lost) == (EndReason.LOSS_ACCEPTED, 8, 8)
     assert end.root == await root_of(streams, 1, 7)
     assert has_valid_signature(end, keys.current()[1].public_key())
@@ -215,7 +221,8 @@ async def test_an_accepted_loss_of_signed_events_ends_the_tree_before_them(strea
         await accept(JetStream(streams), [Gap(MESSAGING, 9, 10), Gap(MESSAGING, 20, 20)], "alice")
         head = await last_record(streams, sequence=21, tree=3)
     ends = [record for record in await records(streams) if isinstance(record, TreeClosed)]
-    assert [(end.tree, end.size, end.last_sequence, end.next_tree) for end in ends] == [(1, 8, 8, 2), (2, 9, 19, 3)]
+    assert [(end.size, end.last_sequence) for end in ends] == [(8, 8), (9, 19)]
+    assert [1, *(end.next_tree for end in ends)] == [*(end.tree for end in ends), head.tree]
     assert ends[0].root == await root_of(streams, 1, 8)
     assert ends[1].root == await root_of(streams, 11, 19)
     assert head.root == await root_of(streams, 21, 21)
@@ -238,6 +245,55 @@ async def test_no_head_is_signed_over_a_stream_that_has_other_events(streams: Cl
     end = next(record for record in await records(streams) if isinstance(record, TreeClosed))
     assert (end.reason, end.size, end.last_sequence) == (EndReason.RESTORE, 0, 0)
     assert head.root == await root_of(streams, 1, 15)
+
+
+async def test_a_running_notary_signs_no_second_history_after_its_own_stream_was_cut(
+    streams: Client, log: Log, keys: NotaryKeys
+) -> None:
+    await streams.request(f"$JS.API.STREAM.DELETE.{NOTARY}", b"")
+    settings = settings_of(NOTARY, replicas=1) | {"deny_delete": False, "deny_purge": False}
+    await streams.request(f"$JS.API.STREAM.CREATE.{NOTARY}", msgspec.json.encode(settings))
+    async with notary(streams, keys):
+        await fill(log, 4)
+        first = await last_record(streams, sequence=4)
+        await fill(log, 4)
+        await last_record(streams, sequence=8)
+        # NOTARY as it was after the fourth event, and other events from the fifth on.
+        stored = [
+            ArchivedMessage(event.subject, event.payload, {"Nats-Msg-Id": event.event_id()})
+            for event in await log.read(conversation("a"))
+        ]
+        await streams.request(f"$JS.API.STREAM.DELETE.{MESSAGING}", b"")
+        await streams.request(
+            f"$JS.API.STREAM.CREATE.{MESSAGING}", msgspec.json.encode(settings_of(MESSAGING, replicas=1))
+        )
+        await StreamRestorer(streams, MESSAGING).put(1, [*stored[:4], *reversed(stored[4:])])
+        await broken()
+        while (await records(streams))[-1] != first:
+            message = await log.last(tree_head(MESSAGING))
+            assert message is not None
+            await streams.jetstream().delete_msg(NOTARY, message.sequence)
+        # Many times as long as until its next attempt.
+        await asyncio.sleep(40 * INTERVAL)
+        assert (await records(streams))[-1] == first
+        # A restored copy explains it.
+        await record_replaced(JetStream(streams), EndReason.RESTORE)
+        async with asyncio.timeout(PATIENCE):
+            while not isinstance((await records(streams))[-1], TreeClosed):
+                await asyncio.sleep(0.02)
+
+
+async def test_settings_that_cannot_be_read_are_reported_as_a_break(
+    streams: Client, log: Log, keys: NotaryKeys
+) -> None:
+    await fill(log, 2)
+    config = (await JetStream(streams).info(MESSAGING)).config
+    config["metadata"] = (config.get("metadata") or {}) | {"vestnik.accepted-losses": "no list"}
+    await streams.request(f"$JS.API.STREAM.UPDATE.{MESSAGING}", msgspec.json.encode(config))
+    BROKEN.labels(MESSAGING).set(0)
+    async with notary(streams, keys):
+        await broken()
+    assert await records(streams) == []
 
 
 @pytest.mark.parametrize("field", ["settled", "last_leaf", "frontier", "signature", "key_id"])
@@ -322,7 +378,7 @@ async def test_a_copy_from_before_an_import_ends_the_tree_of_then(streams: Clien
     async with notary(streams, keys):
         head = await last_record(streams, sequence=3, tree=3)
     end = [record for record in await records(streams) if isinstance(record, TreeClosed)][-1]
-    assert (end.tree, end.size, end.last_sequence, end.next_tree) == (1, 0, 0, 3)
+    assert (end.tree, end.size, end.last_sequence, end.next_tree) == (1, 0, 0, head.tree)
     assert head.root == await root_of(streams, 1, 3)
 
 

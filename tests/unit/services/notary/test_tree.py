@@ -1,4 +1,4 @@
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 
 import msgspec
 
@@ -69,13 +69,24 @@ def test_the_next_tree_begins_behind_the_end_of_the_last_one() -> None:
     part.extend(map(event, range(1, 6)), 5)
     end = part.end(Ending(EndReason.LOSS_ACCEPTED, "loss 6-8", 6, 8), current, AT, "k")
     assert isinstance(end, TreeClosed)
-    assert (end.tree, end.size, end.last_sequence, end.next_tree) == (1, 5, 5, 2)
+    assert (end.tree, end.size, end.last_sequence, end.next_tree) == (1, 5, 5, int(AT.timestamp()))
     assert end.last_leaf == leaf(5).hex()
     assert (end.first_lost, end.last_lost, end.settled) == (6, 8, ("loss 6-8",))
     following = Tree(AUTH, end)
-    assert (following.number, following.size, following.position) == (2, 0, 5)
+    assert (following.number, following.size, following.position) == (end.next_tree, 0, 5)
     assert following.last_leaf == leaf(5)
     following.extend([event(9)], 9)
     head = following.head(AT, "k")
-    assert (head.tree, head.first_sequence, head.settled) == (2, 9, ("loss 6-8",))
+    assert (head.tree, head.first_sequence, head.settled) == (end.next_tree, 9, ("loss 6-8",))
     assert head.root == root_of(9)
+
+
+def test_the_number_of_a_tree_does_not_come_again_after_a_restored_copy() -> None:
+    ending = Ending(EndReason.LOSS_ACCEPTED, "loss 6-8", 6, 8)
+    current = Tree(AUTH, None)
+    first = current.end(ending, current, AT, "k").next_tree
+    # The copy has no record of that end, and the tree ends for another reason later.
+    assert current.end(ending, current, AT + timedelta(seconds=1), "k").next_tree > first
+    # Within one second the numbers still grow.
+    following = Tree(AUTH, current.end(ending, current, AT, "k"))
+    assert following.end(ending, following, AT, "k").next_tree == first + 1
