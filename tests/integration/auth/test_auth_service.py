@@ -258,7 +258,7 @@ async def test_users_see_whether_their_second_factor_is_on_even_while_the_stream
         raise Unavailable
 
     with monkeypatch.context() as broken:
-        broken.setattr(services.auth_replica.aggregates.log, "last", away)
+        broken.setattr(services.auth_replica.aggregates.log, "last_stored", away)
         assert (await get_user(services, user_id, actor=user_id)).totp
     ended = await factors.end(
         user_id=user_id,

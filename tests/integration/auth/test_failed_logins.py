@@ -155,7 +155,7 @@ async def test_a_failed_login_awaits_the_same_steps_for_a_known_and_an_unknown_l
 
         return step
 
-    for name in ("append", "append_together", "last", "read"):
+    for name in ("append", "append_together", "last_stored", "read"):
         monkeypatch.setattr(log, name, counted(name, getattr(log, name)))
     monkeypatch.setattr(auth.passwords, "matches", counted("matches", auth.passwords.matches))
     awaited = []

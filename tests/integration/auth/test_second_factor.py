@@ -414,13 +414,13 @@ async def test_an_unknown_login_reads_what_a_known_one_reads(replicas: tuple[Aut
     """As many subjects of the same kinds, so that the time of an answer tells nothing."""
     auth, asked = replicas[0], list[str]()
     await register(auth)
-    last = auth.aggregates.log.last
+    last = auth.aggregates.log.last_stored
 
     async def counted(subject: str) -> object:
         asked.append(".".join(subject.split(".")[:3]))
         return await last(subject)
 
-    auth.aggregates.log.last = counted  # type: ignore[assignment, method-assign]
+    auth.aggregates.log.last_stored = counted  # type: ignore[assignment, method-assign]
     for login in ("anna", "nobody"):
         with pytest.raises(InvalidCredentials):
             await auth.login(Recorded()).login(login=login, password="wrong password", device="", address="")

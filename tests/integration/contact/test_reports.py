@@ -119,14 +119,14 @@ async def test_a_report_is_repeated_after_its_settlement_without_a_look_at_every
         await reporting.settle(identifiers[-1], OLGA, "upheld", "", Call(request_id=new_id(), actor=OLGA.user_id))
     assert len(set(identifiers)) == len(identifiers)
 
-    reads, last = 0, Log.last
+    reads, last = 0, Log.last_stored
 
     async def counted(log: Log, subject: str) -> Message | None:
         nonlocal reads
         reads += 1
         return await last(log, subject)
 
-    monkeypatch.setattr(Log, "last", counted)
+    monkeypatch.setattr(Log, "last_stored", counted)
     await filed(reporting, command)
     # Of 63 at most, six steps up and five back, and the report itself.
-    assert reads <= 13
+    assert 0 < reads <= 13

@@ -524,7 +524,7 @@ async def test_a_number_that_is_used_twice_ends_the_stream(secrets: Secrets) -> 
     [
         ("-", Status.UNAUTHENTICATED),
         ("Bearer x", Status.UNAUTHENTICATED),
-        ("profile", Status.PERMISSION_DENIED),
+        ("notary", Status.PERMISSION_DENIED),
         ("contact", Status.OK),
     ],
 )
