@@ -10,6 +10,7 @@ from pathlib import Path
 import psycopg
 import pytest
 
+from contracts.values.ids import pair_id
 from tests.e2e.people import Api
 from tests.e2e.test_docs import blocks
 from tests.fix_system import ROOT
@@ -17,8 +18,12 @@ from tests.fix_system import ROOT
 PAST = "docs/howto/look-at-the-past.md"
 
 
-def typed(api: Api, page: str, at: str) -> subprocess.CompletedProcess[str]:
-    own = {"AT": at, "PATH": f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}"}
+def typed(api: Api, page: str, at: str, conversation_id: str) -> subprocess.CompletedProcess[str]:
+    own = {
+        "AT": at,
+        "CONVERSATION_ID": conversation_id,
+        "PATH": f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}",
+    }
     return subprocess.run(
         ["bash", "-euo", "pipefail", "-c", "\n".join(blocks(ROOT / page))],
         cwd=ROOT,
@@ -40,7 +45,8 @@ async def test_every_command_works_as_it_is_shown(own_api: Api, page: str) -> No
     # So that there is a build of before, wherever the page begins.
     before = await asyncio.to_thread(own_api.system.vestnik, "rebuild", "conversations")
     assert before.returncode == 0, before.stderr
-    done = await asyncio.to_thread(typed, own_api, page, datetime.now(UTC).isoformat())
+    conversation_id = pair_id(anna.user_id, boris.user_id)
+    done = await asyncio.to_thread(typed, own_api, page, datetime.now(UTC).isoformat(), conversation_id)
     assert done.returncode == 0, f"{done.stdout}\n{done.stderr}"
     assert "Traceback" not in done.stderr
     assert [message["text"] for message in await anna.messages(boris)] == ["two", "one"]

@@ -218,7 +218,7 @@ async def test_every_replica_has_an_address_of_its_own(tmp_path: Path) -> None:
         await up.line_with(READY.pattern)
         places = [place for all_of in run_file.find(tmp_path / "data").addresses.values() for place in all_of]
         # Of each service two, of the operator's one.
-        assert len(set(places)) == 13
+        assert len(set(places)) == 14
 
 
 async def test_a_data_directory_in_use_is_said_in_one_line(tmp_path: Path) -> None:
