@@ -54,6 +54,7 @@ class Statements:
             ("INSERT INTO projection_lost_events", self._lose),
             ("INSERT INTO projection_errors", self._nothing),
             ("UPDATE projection_errors", self._nothing),
+            ("SELECT 1 FROM projection_errors", self._nothing),
         )
 
     def run(self, text: str, values: Sequence[Any], transaction: Transaction) -> Answer:
