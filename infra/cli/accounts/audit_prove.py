@@ -44,7 +44,7 @@ def prove(event_id: str, source: Path | None, stream: str | None) -> None:
     saved = None if source is None else load(source)
     proof = asyncio.run(_run(Settings.load(), event_id.lower(), (stream.upper(),) if stream else NOTARIZED, saved))
     if not is_public(proof.subject):
-        click.echo("The proof contains a private event, readable for whoever has the file.", err=True)
+        click.echo("The proof contains a private event in readable form.", err=True)
     sys.stdout.write(msgspec.json.format(msgspec.json.encode(proof), indent=2).decode() + "\n")
 
 

@@ -30,7 +30,7 @@ _PAUSE = 0.25
 _KEYS_PAUSE = 1.0
 # Seconds to wait for such keys: longer than a cluster takes to elect a leader.
 _KEYS_PATIENCE = 15.0
-# Seconds without another such wait after one was in vain.
+# Seconds until the next such wait, after one that ended without the keys.
 _IMPATIENT_SECONDS = 60.0
 # Seconds for which keys are looked up message by message after such a wait.
 _SEPARATELY_SECONDS = 5.0
