@@ -7,10 +7,12 @@ when its server returns a second later. These ports are below that range.
 import random
 import socket
 
+from contracts.services import BESIDE
 from infra.operator_errors import OperatorError
 
 LOWEST, HIGHEST = 20_000, 32_000
-_GIVEN: set[int] = set()
+# In the order of their return.
+_GIVEN: dict[int, None] = {}
 
 
 class NoFreePort(OperatorError):
@@ -33,21 +35,25 @@ def is_free(port: int, host: str = "127.0.0.1") -> bool:
 def free_ports(count: int) -> list[int]:
     """Returns `count` different ports, each free now and not returned by this process before.
 
-    A port stays free until its server listens, so the next caller must not get the same one.
+    A port stays free until its server listens, so the next caller must not get the same one. Nor may it get the port
+    `BESIDE` above or below it, where the process that listens on the one offers its metrics.
 
     Raises:
         NoFreePort: there are not enough.
     """
     ports: list[int] = []
+    taken = set(_GIVEN)
     for port in random.sample(range(LOWEST, HIGHEST), HIGHEST - LOWEST):
-        if port not in _GIVEN and is_free(port):
+        if taken.isdisjoint((port - BESIDE, port, port + BESIDE)) and is_free(port):
             ports.append(port)
+            taken.add(port)
             if len(ports) == count:
-                _GIVEN.update(ports)
+                _GIVEN.update(dict.fromkeys(ports))
                 return ports
     if _GIVEN:
-        # All were returned once: the earliest are likely free again.
-        _GIVEN.clear()
+        # The earliest are likely free again.
+        for port in list(_GIVEN)[: (len(_GIVEN) + 1) // 2]:
+            del _GIVEN[port]
         return free_ports(count)
     raise NoFreePort
 

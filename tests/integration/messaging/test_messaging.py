@@ -515,10 +515,12 @@ async def test_conversations_come_by_their_latest_activity_in_pages(house: House
     assert found == expected
 
 
-async def update(client: Client, user_id: str, peer_id: str, **fields: int | bool | str) -> str:
+async def update(client: Client, user_id: str, peer_id: str, position: str = "", **fields: int | bool | str) -> str:
     stub = client.stub(MessagingServiceStub)
     request = UpdateConversationRequest(user_id=user_id, peer_id=peer_id, **fields)  # type: ignore[arg-type] # by name
-    return (await client.call(stub.update_conversation, request, timeout=10.0, context=seen("", user_id))).position
+    return (
+        await client.call(stub.update_conversation, request, timeout=10.0, context=seen(position, user_id))
+    ).position
 
 
 async def test_settings_of_two_devices_at_the_same_moment_are_all_kept(house: House) -> None:
@@ -565,7 +567,7 @@ async def test_settings_need_the_friendship_and_outlast_it(house: House) -> None
             await update(client, anna, stranger, pinned=True)
     ended = Position.decode(await unfriend(house, anna, ben)).merge(Position.decode(muted)).encode()
     with pytest.raises(NotFriends):
-        await update(client, anna, ben, pinned=False)
+        await update(client, anna, ben, ended, pinned=False)
     # Loaded before they are friends once more, the mute holds afterwards.
     request = ListMutesRequest(user_id=anna)
     answer = await client.call(client.stub(MessagingServiceStub).list_mutes, request, context=seen(ended))

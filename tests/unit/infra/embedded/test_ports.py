@@ -4,6 +4,7 @@ import socket
 
 import pytest
 
+from contracts.services import BESIDE
 from infra.embedded import ports
 from infra.embedded.ports import free_port, free_ports, is_free, reserve_ports
 from infra.runtime.sockets import open_listener
@@ -32,9 +33,21 @@ def test_held_ports_are_different() -> None:
 
 
 def test_no_port_is_given_out_twice_while_there_are_others(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(ports, "_GIVEN", set())
+    monkeypatch.setattr(ports, "_GIVEN", {})
     monkeypatch.setattr(ports, "HIGHEST", ports.LOWEST + 300)
     given = [*free_ports(20), *(free_port() for _ in range(100))]
     assert len(set(given)) == len(given)
-    # Used up, they are given out anew.
-    assert len([free_port() for _ in range(300)]) == 300
+    # Used up, the earliest are given out again, and the latest are not.
+    for _ in range(300):
+        given.append(free_port())
+        assert len(set(given[-100:])) == 100
+
+
+def test_no_port_is_given_out_on_which_the_process_of_another_one_offers_its_metrics(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(ports, "_GIVEN", {})
+    monkeypatch.setattr(ports, "LOWEST", 20_000)
+    monkeypatch.setattr(ports, "HIGHEST", 20_000 + 2 * BESIDE)
+    given = set(free_ports(600))
+    assert given.isdisjoint({port + BESIDE for port in given})
