@@ -81,7 +81,17 @@ def _lost_in(stream: str) -> Callable[[], str]:
 
 
 AGGREGATE_TYPES = (
-    AggregateType(subjects.user, (user.UserCreated, user.UserEmailVerified)),
+    AggregateType(
+        subjects.user,
+        (
+            user.UserCreated,
+            user.UserEmailVerified,
+            user.UserErasureRequested,
+            user.UserErasureCancelled,
+            user.UserErased,
+            user.UserErasureCompleted,
+        ),
+    ),
     AggregateType(
         subjects.credential,
         (user.CredentialSet, user.PasswordChanged, user.PasswordVoided, user.CredentialRehashed),

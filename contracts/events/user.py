@@ -26,6 +26,36 @@ class UserEmailVerified(Event, frozen=True, kw_only=True):
     TYPE: ClassVar[str] = "user.email_verified"
 
 
+class UserErasureRequested(Event, frozen=True, kw_only=True):
+    """On the user's subject: the user wants the account erased; a login before `erase_at` cancels it."""
+
+    TYPE: ClassVar[str] = "user.erasure_requested"
+    erase_at: Moment
+
+
+class UserErasureCancelled(Event, frozen=True, kw_only=True):
+    """On the user's subject: the user has logged in again, and the account stays."""
+
+    TYPE: ClassVar[str] = "user.erasure_cancelled"
+
+
+class UserErased(Event, frozen=True, kw_only=True):
+    """On the user's subject: the account is gone for ever, and the keys of its personal data are destroyed next."""
+
+    TYPE: ClassVar[str] = "user.erased"
+    # `requested`: by the user; `operator`
+    reason: str
+
+
+class UserErasureCompleted(Event, frozen=True, kw_only=True):
+    """On the user's subject: the keys are destroyed, and no process has one of them in its memory any more.
+
+    What was read of the user's data between `user.erased` and this event is erased with this event.
+    """
+
+    TYPE: ClassVar[str] = "user.erasure_completed"
+
+
 class CredentialSet(Event, frozen=True, kw_only=True):
     """On the credential's subject: the hash that a login is checked against."""
 

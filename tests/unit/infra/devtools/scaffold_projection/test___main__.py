@@ -155,7 +155,14 @@ def test_what_shows_a_read_model_takes_no_name_and_overwrites_no_file(root: Path
 
 
 def test_a_stream_means_its_public_events() -> None:
-    assert [event.TYPE for event in chosen([], ["auth"])] == ["user.created", "user.email_verified"]
+    assert [event.TYPE for event in chosen([], ["auth"])] == [
+        "user.created",
+        "user.email_verified",
+        "user.erasure_requested",
+        "user.erasure_cancelled",
+        "user.erased",
+        "user.erasure_completed",
+    ]
     assert all(getattr(sys.modules[event.__module__], event.__name__) for event in chosen([], list(PUBLIC_FILTERS)))
     assert chosen([], []) == [MessageSent]
 
