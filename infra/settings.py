@@ -144,6 +144,14 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
     delete_window_hours: Annotated[
         int, Doc(ge=0, le=1_000_000, description="How long after it was sent a message can be deleted; 0: always.")
     ] = 0
+    message_retention_days: Annotated[
+        float,
+        Doc(
+            ge=0,
+            le=36_500,
+            description="How many days messages are kept; older ones are deleted. 0: for ever.",
+        ),
+    ] = 0.0
     pending_friend_requests: Annotated[
         int,
         Doc(ge=1, le=100_000, description="Maximum number of a user's friend requests that await an answer."),

@@ -65,6 +65,8 @@ class MessageDeleted(MessageChange, frozen=True, kw_only=True):
     """By the sender: the message keeps its place and sequence, and has no text. No edit or reaction follows."""
 
     TYPE: ClassVar[str] = "message.deleted"
+    # By the system instead: the message was older than messages are kept.
+    expired: bool = False
 
 
 class ReactionChanged(MessageChange, frozen=True, kw_only=True):

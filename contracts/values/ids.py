@@ -59,6 +59,12 @@ def made_at(identifier: str) -> datetime:
     return from_unix_ms(int(identifier[:8] + identifier[9:13], 16))
 
 
+def first_id_at(moment: datetime) -> str:
+    """The lowest id that `new_id` may make at a time; all earlier ids are lower."""
+    stamp = f"{int(moment.timestamp() * 1000):012x}"
+    return f"{stamp[:8]}-{stamp[8:]}-0000-0000-000000000000"
+
+
 def pair_id(one: str, other: str) -> str:
     """The id of two people's friendship and conversation, independent of the order of the arguments."""
     return _shared(one, other) if one < other else _shared(other, one)

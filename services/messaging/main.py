@@ -8,7 +8,7 @@ from projections.engine import ReadModel, Runners
 from projections.engine.read_servers import read_servers
 from projections.registry import find, owned_by
 from services.messaging import reads
-from services.messaging.changes.commands import ChangeCommands, message_repository
+from services.messaging.changes.commands import ChangeCommands, last_changes, message_repository
 from services.messaging.clients import FriendshipCache, Friendships
 from services.messaging.commands import SeenCommands, SendCommands
 from services.messaging.message_copies import MessageCopies
@@ -19,6 +19,8 @@ from services.messaging.pages.page_reader import PageReader
 from services.messaging.pages.queries import PageQueries
 from services.messaging.queries import MessageQueries
 from services.messaging.reactions import confirm_end, follow_friendships
+from services.messaging.retention.process import MessageRetention
+from services.messaging.retention.queries import AgedMessageQueries
 from services.messaging.search.queries import SearchQueries
 from services.messaging.search.search import MessageSearch
 from services.messaging.server import MessagingServer
@@ -65,6 +67,10 @@ async def main(settings: Settings) -> None:
             process.spawn(follow_friendships(process.nats, process.log, remembered), "friendship follower")
             if process.quorum is not None:
                 process.spawn(confirm_end(process.log, remembered), "end of friendships")
+            if settings.message_retention_days:
+                keep = timedelta(days=settings.message_retention_days)
+                retention = MessageRetention(last_changes(process.log), AgedMessageQueries(conversations), keep)
+                process.spawn(retention.run(), "retention of messages")
             process.spawn(runners.watch(), "projections")
             process.ready_when(runners.ready)
             try:

@@ -57,6 +57,12 @@ def message_repository(log: Log) -> Repository[Message]:
     return Repository(log, subject=message, initial=Message(), evolve=evolve_message, carries_state=is_deletion)
 
 
+def last_changes(log: Log) -> Repository[Message]:
+    """For deletions. They depend on the last change alone, since nothing follows a deletion: a message is deleted
+    however often it was changed."""
+    return Repository(log, subject=message, initial=Message(), evolve=evolve_message, tail_only=True)
+
+
 class ChangeCommands:
     def __init__(
         self,
@@ -72,11 +78,7 @@ class ChangeCommands:
         self._friendships = friendships
         self._lookup = lookup
         self._messages = messages
-        # A deletion depends on the last change alone, since nothing follows a deletion: a message is deleted however
-        # often it was changed.
-        self._last_changes: Repository[Message] = Repository(
-            log, subject=message, initial=Message(), evolve=evolve_message, tail_only=True
-        )
+        self._last_changes = last_changes(log)
         self._edit_window = edit_window
         self._delete_window = delete_window
 

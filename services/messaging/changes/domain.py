@@ -171,3 +171,20 @@ def decide_delete(
             members=original.members,
         ),
     )
+
+
+def decide_expire(state: Message, original: OriginalMessage) -> Sequence[Event]:
+    """Deletes a message that is older than messages are kept; no event if it is deleted."""
+    if state.deleted:
+        return ()
+    return (
+        MessageDeleted(
+            message_id=original.message_id,
+            conversation_id=original.conversation_id,
+            sequence=original.sequence,
+            sender_id=original.sender_id,
+            sent_at=original.sent_at,
+            members=original.members,
+            expired=True,
+        ),
+    )

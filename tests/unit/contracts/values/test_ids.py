@@ -1,12 +1,13 @@
 """Ids of new objects."""
 
 import time
+from datetime import timedelta
 
 import pytest
 
 from contracts.envelope import now
 from contracts.values import ids
-from contracts.values.ids import effect_id, is_id, made_at, new_id
+from contracts.values.ids import effect_id, first_id_at, is_id, made_at, new_id
 
 
 def test_ids_increase_within_a_millisecond_and_say_when_they_were_made() -> None:
@@ -35,3 +36,10 @@ def test_an_effect_has_one_id_in_every_attempt_and_another_one_for_each_event_an
     assert effect_id(event, "mail") == effect_id(event, "mail")
     assert len({effect_id(event, "mail"), effect_id(event, "call"), effect_id(other, "mail"), event}) == 4
     assert is_id(effect_id(event, "mail"))
+
+
+def test_the_first_id_of_a_moment_is_not_above_those_made_then_and_above_all_earlier_ones() -> None:
+    before = new_id()
+    later = now() + timedelta(milliseconds=5)
+    assert first_id_at(now() - timedelta(seconds=1)) < before < first_id_at(later + timedelta(seconds=1))
+    assert len(first_id_at(later)) == len(before)

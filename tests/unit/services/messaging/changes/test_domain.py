@@ -8,7 +8,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from contracts.errors import EditWindowOver, MessageHasBeenDeleted, NotSender, TooManyChanges
-from contracts.events.message import MessageDeleted, MessageEdited, ReactionChanged
+from contracts.events.message import MessageChange, MessageDeleted, MessageEdited, ReactionChanged
 from services.messaging.changes.domain import (
     MOST_EDITS,
     MOST_REACTION_CHANGES,
@@ -17,6 +17,7 @@ from services.messaging.changes.domain import (
     Reaction,
     decide_delete,
     decide_edit,
+    decide_expire,
     decide_react,
     evolve_message,
     is_deletion,
@@ -125,7 +126,7 @@ def test_only_the_sender_changes_a_message(state: Message) -> None:
 def test_a_reaction_changes_neither_text_nor_deletion() -> None:
     (deletion,) = decide_delete(Message(), SENT, "anna", NOW, None)
     assert isinstance(deletion, MessageDeleted)
-    fields = {name: getattr(deletion, name) for name in deletion.__struct_fields__}
+    fields = {name: getattr(deletion, name) for name in MessageChange.__struct_fields__}
     reaction = ReactionChanged(user_id="boris", emoji="👍", **fields)
     for state in (Message(), Message(edited_at=NOW, text="b"), Message(deleted=True)):
         after = evolve_message(state, reaction, NOW)
@@ -210,3 +211,10 @@ def test_the_state_is_the_last_text_or_the_deletion(texts: list[str | None]) -> 
     assert state.deleted == deleted
     if not deleted:
         assert state.current_text(SENT.text) == text
+
+
+def test_a_message_that_is_too_old_is_deleted_by_the_system_once() -> None:
+    [event] = decide_expire(edit(Message(), "b"), SENT)
+    assert isinstance(event, MessageDeleted)
+    assert (event.message_id, event.sequence, event.members, event.expired) == ("m", 7, ("anna", "boris"), True)
+    assert decide_expire(evolve_message(Message(), event, NOW), SENT) == ()

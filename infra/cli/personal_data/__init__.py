@@ -1,0 +1,1 @@
+"""Commands on personal data in events."""

@@ -1,0 +1,1 @@
+"""The end of messages that are older than the operator keeps them."""

@@ -1,0 +1,119 @@
+"""Messages that are older than they are kept are deleted, each once, and the read models are those of a rebuild."""
+
+import asyncio
+from datetime import timedelta
+
+import pytest
+from nats.aio.client import Client
+
+from contracts import subjects
+from contracts.envelope import now
+from contracts.events.friendship import FriendshipAccepted
+from contracts.events.message import MessageDeleted, MessageSent
+from contracts.positions import Position
+from contracts.subjects import CONTACT, MESSAGING
+from contracts.values.ids import new_id, pair_id
+from projections.conversations import Conversations
+from projections.engine import ReadModel
+from services.messaging.changes.commands import last_changes
+from services.messaging.queries import MessageQueries
+from services.messaging.retention import process
+from services.messaging.retention.process import MessageRetention
+from services.messaging.retention.queries import AgedMessageQueries
+from streams.log import Log
+from tests.fix_postgres import Pool
+from tests.integration.projections.conftest import run, writer
+from tests.integration.projections.event_writer import Opened, Writer
+
+__all__ = ["run", "writer"]
+
+ANNA, BEN = new_id(), new_id()
+KEEP = timedelta(days=30)
+
+
+def message(sequence: int) -> MessageSent:
+    sender, recipient = (ANNA, BEN) if sequence % 2 else (BEN, ANNA)
+    return MessageSent(
+        message_id=new_id(),
+        sender_id=sender,
+        recipient_id=recipient,
+        sequence=sequence,
+        text=f"text {sequence}",
+        client_message_id=str(sequence),
+    )
+
+
+def retention(nc: Client, model: ReadModel, *, days_later: float) -> MessageRetention:
+    """As a replica would run it some days from now."""
+    return MessageRetention(
+        last_changes(Log(nc)),
+        AgedMessageQueries(model),
+        KEEP,
+        clock=lambda: now() + timedelta(days=days_later),
+    )
+
+
+@pytest.fixture(autouse=True)
+def small_pages(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(process, "_PAGE", 3)
+    monkeypatch.setattr(process, "_AT_ONCE", 2)
+
+
+async def test_old_messages_are_deleted_once_by_any_number_of_replicas_and_new_ones_stay(
+    streams: Client, writer: Writer, run: Opened, pool: Pool
+) -> None:
+    conversation_id = pair_id(ANNA, BEN)
+    opened = await writer.append(
+        subjects.friendship(conversation_id), FriendshipAccepted(requester_id=ANNA, addressee_id=BEN)
+    )
+    messages = [message(sequence) for sequence in range(1, 9)]
+    last = await writer.append(subjects.conversation(conversation_id), *messages)
+    runners = await run(Conversations)
+    model = ReadModel(Conversations, pool, runners.waiting)
+    queries = MessageQueries(model)
+    await queries.wait_for(Position.at(MESSAGING, last).merge(Position.at(CONTACT, opened)))
+
+    assert await retention(streams, model, days_later=29).sweep() == 0
+    replicas = [retention(streams, model, days_later=31) for _ in range(3)]
+    assert sum(await asyncio.gather(*(replica.sweep() for replica in replicas))) == len(messages)
+    log = Log(streams)
+    for sent in messages:
+        [stored] = await log.read(subjects.message(sent.message_id))
+        event = stored.open()
+        assert isinstance(event.data, MessageDeleted)
+        assert (event.data.expired, event.data.members, event.actor) == (True, tuple(sorted((ANNA, BEN))), None)
+    await queries.wait_for(Position.at(MESSAGING, await log.end_of(MESSAGING)))
+    for sent in messages:
+        found = (await queries.by_message_id(conversation_id, sent.message_id)).found
+        assert found is not None
+        assert (found.text, found.deleted, found.sequence) == ("", True, sent.sequence)
+
+    # What comes later is kept, and a sweep that begins with the oldest finds nothing more.
+    last = await writer.append(subjects.conversation(conversation_id), message(9))
+    await queries.wait_for(Position.at(MESSAGING, last))
+    assert await retention(streams, model, days_later=29).sweep() == 0
+    assert await replicas[0].sweep() == 1
+
+
+async def test_a_message_whose_sender_deleted_it_is_not_deleted_again(
+    streams: Client, writer: Writer, run: Opened, pool: Pool
+) -> None:
+    conversation_id, sent = pair_id(ANNA, BEN), message(1)
+    last = await writer.append(subjects.conversation(conversation_id), sent)
+    runners = await run(Conversations)
+    model = ReadModel(Conversations, pool, runners.waiting)
+    await MessageQueries(model).wait_for(Position.at(MESSAGING, last))
+    await runners.stop()
+    # The read model does not know of it yet.
+    deleted = MessageDeleted(
+        message_id=sent.message_id,
+        conversation_id=conversation_id,
+        sequence=1,
+        sender_id=ANNA,
+        sent_at=now(),
+        members=(ANNA, BEN),
+    )
+    await writer.append(subjects.message(sent.message_id), deleted)
+    assert await retention(streams, model, days_later=31).sweep() == 0
+    [stored] = await Log(streams).read(subjects.message(sent.message_id))
+    assert stored.open().data == deleted
