@@ -171,8 +171,7 @@ class Deployment:
         own = {"VESTNIK_LISTEN": f"{LOOPBACK}:{process.port}"} if process.service != GATEWAY else {}
         if process.service == GATEWAY:
             own["VESTNIK_PORT"] = str(process.port)
-            if release.announces_stops:
-                own["VESTNIK_STOP_DELAY_SECONDS"] = str(_STOP_DELAY)
+            own["VESTNIK_STOP_DELAY_SECONDS"] = str(_STOP_DELAY)
         if process.rest_port:
             own["VESTNIK_REST_LISTEN"] = f"{LOOPBACK}:{process.rest_port}"
         process.child = await Child.start(

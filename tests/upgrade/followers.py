@@ -53,9 +53,8 @@ class Follower(ABC):
 
 class SseFollower(Follower):
     async def _follow(self, url: str) -> None:
-        with self._gateways.running(url):
-            async with asyncio.timeout(_CONNECTED_WITHIN):
-                stream = await sse_client.connect(url, self.person.access_token, last_event_id=self.position)
+        async with asyncio.timeout(_CONNECTED_WITHIN):
+            stream = await sse_client.connect(url, self.person.access_token, last_event_id=self.position)
         self.connections += 1
         try:
             while True:
@@ -77,11 +76,10 @@ class WebSocketFollower(Follower):
         address = url.replace("http", "ws", 1) + "/v1/ws" + (f"?since={self.position}" if self.position else "")
         protocols = [Subprotocol("vestnik.v1"), Subprotocol(f"bearer.{self.person.access_token}")]
         async with AsyncExitStack() as stack:
-            with self._gateways.running(url):
-                connection = await stack.enter_async_context(
-                    connect_websocket(address, subprotocols=protocols, proxy=None, open_timeout=_CONNECTED_WITHIN)
-                )
-                self._read(await connection.recv())
+            connection = await stack.enter_async_context(
+                connect_websocket(address, subprotocols=protocols, proxy=None, open_timeout=_CONNECTED_WITHIN)
+            )
+            self._read(await connection.recv())
             self.connections += 1
             try:
                 async for frame in connection:

@@ -1,16 +1,15 @@
 """A client of two gateways, as a load balancer is one: it uses those in rotation, in turn.
 
-A gateway leaves the rotation with the first answer that closes its connection, or is taken out before it is stopped. It
-comes back when it is ready. A connection that is refused costs nothing, since nothing was sent: the next gateway gets
-the request. Everything else that is not the expected answer is a failed request: any other status, a lost connection,
-no answer in time. No request is repeated.
+A gateway leaves the rotation with the first answer that closes its connection, and comes back when it is ready. A
+connection that is refused costs nothing, since nothing was sent: the next gateway gets the request. Everything else
+that is not the expected answer is a failed request: any other status, a lost connection, no answer in time. No request
+is repeated.
 """
 
 import asyncio
 import time
-from collections import Counter
-from collections.abc import Iterator, Sequence
-from contextlib import contextmanager, suppress
+from collections.abc import Sequence
+from contextlib import suppress
 from itertools import count
 from typing import Any
 
@@ -30,7 +29,6 @@ class Gateways:
         self.failures: list[str] = []
         self.answers = 0
         self.slowest = 0.0
-        self._running: Counter[str] = Counter()
         self._turns = count()
         self._stopping = asyncio.Event()
         self._http = httpx.AsyncClient(timeout=_ANSWER_WITHIN, limits=httpx.Limits(max_connections=200))
@@ -52,21 +50,6 @@ class Gateways:
         """The URL of the gateway whose turn it is."""
         return self.rotation[next(self._turns) % len(self.rotation)]
 
-    @contextmanager
-    def running(self, url: str) -> Iterator[None]:
-        """Counts a request while it runs, so that `take_out` waits for it."""
-        self._running[url] += 1
-        try:
-            yield
-        finally:
-            self._running[url] -= 1
-
-    async def take_out(self, url: str) -> None:
-        """Takes the gateway out of the rotation; returns when it has answered all requests."""
-        self._leave(url)
-        while self._running[url]:
-            await asyncio.sleep(_POLL)
-
     def put_back(self, url: str) -> None:
         self._leave(url)
         self.rotation.append(url)
@@ -83,8 +66,7 @@ class Gateways:
         while True:
             url = self.next()
             try:
-                with self.running(url):
-                    response = await self._http.request(method, url + path, **options)
+                response = await self._http.request(method, url + path, **options)
             except httpx.ConnectError:
                 await asyncio.sleep(_POLL)
                 continue

@@ -35,8 +35,6 @@ class Release(msgspec.Struct, frozen=True):
     name: str
     root: Path
     python: Path
-    # Whether its gateways go on answering for a while when they are stopped (VESTNIK_STOP_DELAY_SECONDS).
-    announces_stops: bool
 
     def has(self, service: str) -> bool:
         return (self.root / "services" / service / "main.py").exists()
@@ -70,7 +68,7 @@ def commit_of_last_release() -> str:
 def last_release(folder: Path) -> Iterator[Release]:
     """The commit of the last release in a worktree of its own, with its own `.venv`; skips without that commit."""
     with worktree(commit_of_last_release(), folder / "last-release") as root:
-        yield Release("last release", root, root / ".venv" / "bin" / "python", announces_stops=False)
+        yield Release("last release", root, root / ".venv" / "bin" / "python")
 
 
 def next_release(folder: Path) -> Release:
@@ -89,7 +87,7 @@ def next_release(folder: Path) -> Release:
     _replace(root / "projections/engine/running/runner.py", _CUTOVER, lambda found: f"{_PAUSE}\n{found[0]}")
     schema = root / "projections/engine/storage/schema.py"
     schema.write_text(schema.read_text() + _STEP)
-    return Release("present tree", root, Path(sys.executable), announces_stops=True)
+    return Release("present tree", root, Path(sys.executable))
 
 
 def _replace(module: Path, pattern: re.Pattern[str], replacement: Callable[[re.Match[str]], str]) -> None:

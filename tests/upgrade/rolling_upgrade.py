@@ -79,8 +79,6 @@ async def _roll(deployment: Deployment, gateways: Gateways, release: Release, ch
     """Replaces every process, one after another, in random order."""
     for process in chance.sample(deployment.processes, len(deployment.processes)):
         began = time.monotonic()
-        if process in deployment.gateways and process.release is not None and not process.release.announces_stops:
-            await gateways.take_out(process.url)
         await deployment.replace(process, release)
         if process in deployment.gateways:
             gateways.put_back(process.url)
