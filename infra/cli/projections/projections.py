@@ -149,7 +149,7 @@ def reset(name: str, yes: bool, reason: str, as_json: bool) -> None:
             " To reset it nevertheless, add --yes"
         )
     done = asyncio.run(_reset(projection, reason))
-    _print(done, f"{name} begins again, build {done.build} is live; build {done.replaced} is kept", as_json=as_json)
+    _print(done, f"{name} begins again, build {done.build} is live; build {done.kept} is kept", as_json=as_json)
 
 
 async def _reset(projection: type[Projection], reason: str) -> Reset:

@@ -44,6 +44,8 @@ class Pipeline:
         """
         self._haste = haste
         self._among_readers = False
+        # Whether to wait for large batches far from the end.
+        self._gathers = True
         # Start of the last step with `among_readers`.
         self._stepped = 0.0
         # Start and duration of the last write.
@@ -133,6 +135,11 @@ class Pipeline:
         self._most = min(self._usually, _EVENTS_AMONG_READERS) if among_readers else self._usually
         self._sources.take_turns(among_readers)
 
+    def hurry(self, most: int) -> None:
+        """Writes what has arrived without waiting for more, at most `most` events at once, from now on."""
+        self._gathers = False
+        self._usually = self._most = min(self._usually, most)
+
     @property
     def at_end(self) -> bool:
         """Whether all events are written that the streams had at their last read."""
@@ -177,6 +184,8 @@ class Pipeline:
         return self._sources.read_at[stream]
 
     async def _gather(self) -> None:
+        if not self._gathers:
+            return
         deadline = time.monotonic() + _GATHERING_SECONDS
         while self._sources.left >= _BACKLOG and not self._is_full() and (left := deadline - time.monotonic()) > 0:
             await self._read(left)

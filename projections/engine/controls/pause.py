@@ -14,13 +14,11 @@ import msgspec
 from psycopg import errors
 
 from infra.operator_errors import OperatorError
+from projections.engine.controls.waiting import PATIENCE, set_lock_timeout, writer_busy
 from projections.engine.projection import Projection
 from projections.engine.storage import builds, dead_letters, pauses
 from projections.engine.storage.builds import BuildState, Connection
 from projections.engine.storage.pauses import Pause
-
-# For the live build's writer, which may be writing a large batch.
-_LOCK_TIMEOUT = "SET LOCAL lock_timeout = '10s'"
 
 
 class AlreadyPaused(OperatorError):
@@ -40,13 +38,6 @@ class NotPaused(OperatorError):
         super().__init__(f"version {projection.version} of {projection.name} is not paused")
 
 
-class WriterBusy(OperatorError):
-    """The live build's writer held its lock for too long."""
-
-    def __init__(self, projection: type[Projection]) -> None:
-        super().__init__(f"{projection.name} is writing a large batch; nothing was done, try again")
-
-
 class Paused(msgspec.Struct, frozen=True, kw_only=True):
     """A projection that stays at a position until it is resumed."""
 
@@ -64,8 +55,12 @@ class Resumed(msgspec.Struct, frozen=True, kw_only=True):
     pause: Pause
 
 
-async def pause(conn: Connection, projection: type[Projection], *, reason: str, by: str) -> Paused:
+async def pause(
+    conn: Connection, projection: type[Projection], *, reason: str, by: str, patience: float = PATIENCE
+) -> Paused:
     """Pauses the projection: once this returns, no service applies an event to it, whichever replica tries.
+
+    `patience`: seconds to wait for a writer.
 
     Raises:
         AlreadyPaused: by this operator or another one; nothing was changed.
@@ -73,7 +68,7 @@ async def pause(conn: Connection, projection: type[Projection], *, reason: str, 
     """
     try:
         async with conn.transaction():
-            await conn.execute(_LOCK_TIMEOUT)
+            await set_lock_timeout(conn, patience)
             added = await pauses.add(conn, projection.name, projection.version, reason=reason, by=by)
             if added is not None:
                 position: dict[str, int] = {}
@@ -85,9 +80,9 @@ async def pause(conn: Connection, projection: type[Projection], *, reason: str, 
                 return Paused(projection=projection.name, version=projection.version, position=position, pause=added)
             known = await pauses.get(conn, projection.name, projection.version)
     except errors.LockNotAvailable as error:
-        raise WriterBusy(projection) from error
+        raise await writer_busy(conn, projection) from error
     # It may have ended meanwhile.
-    raise AlreadyPaused(projection, known) if known is not None else WriterBusy(projection)
+    raise AlreadyPaused(projection, known) if known is not None else await writer_busy(conn, projection)
 
 
 async def resume(conn: Connection, projection: type[Projection]) -> Resumed:

@@ -14,7 +14,7 @@ from contracts.envelope import now
 from infra.operator_errors import OperatorError
 from projections.engine.apply.build_writer import BuildWriter
 from projections.engine.apply.sequential.events import KeyUnknown
-from projections.engine.controls.pause import WriterBusy
+from projections.engine.controls.waiting import PATIENCE, set_lock_timeout, writer_busy
 from projections.engine.dead_letters import discards
 from projections.engine.dead_letters.discards import Discarded
 from projections.engine.dead_letters.resolution import AlreadyDiscarded, AppliedElsewhere
@@ -26,7 +26,6 @@ from projections.engine.storage.builds import Build, BuildState, Connection
 from projections.engine.storage.dead_letters import LetterId
 from streams.log import Conflict, Log
 
-_LOCK_TIMEOUT = "SET LOCAL lock_timeout = '10s'"
 # The event is in the batch that fails, which is read from the checkpoint on.
 _MOST_EVENTS = 100_000
 
@@ -39,12 +38,20 @@ class NotStopped(OperatorError):
 
 
 async def skip(
-    conn: Connection, nc: NATS, log: Log, projection: type[Projection], *, reason: str, by: str
+    conn: Connection,
+    nc: NATS,
+    log: Log,
+    projection: type[Projection],
+    *,
+    reason: str,
+    by: str,
+    patience: float = PATIENCE,
 ) -> Discarded:
     """Discards the event that the projection stops at; its service goes on within seconds.
 
     `conn`: in autocommit mode, for this operator alone.
     `log`: needs the permission to append to OPERATOR.
+    `patience`: seconds to wait for a writer.
 
     Raises:
         NotStopped: it has not failed, or not because of an event.
@@ -78,7 +85,7 @@ async def skip(
     )
     try:
         async with conn.transaction():
-            await conn.execute(_LOCK_TIMEOUT)
+            await set_lock_timeout(conn, patience)
             for held in await discards.hold(conn, projection.name, projection.version):
                 await _assert_not_applied(conn, projection, held, skipped.id)
                 # Its writer reads what to skip again.
@@ -86,7 +93,7 @@ async def skip(
             await discards.keep(conn, skipped)
             await discards.append(log, skipped, f"operator:{by}")
     except errors.LockNotAvailable as error:
-        raise WriterBusy(projection) from error
+        raise await writer_busy(conn, projection) from error
     except Conflict as conflict:
         recorded = await discards.of_letter(log, skipped.id)
         if recorded is None:

@@ -29,6 +29,11 @@ _BUILDS = """
 SELECT b.version, b.build, b.state, b.tables, b.objects,
     EXISTS (SELECT FROM projection_builds AS o
             WHERE (o.projection, o.version, o.state) = (b.projection, b.version, 'live')),
+    EXISTS (SELECT FROM projection_checkpoints AS c
+            JOIN projection_checkpoints AS o USING (projection, version, stream)
+            JOIN projection_builds AS l ON (l.projection, l.version, l.build) = (o.projection, o.version, o.build)
+            WHERE (c.projection, c.version, c.build) = (b.projection, b.version, b.build)
+                AND l.state = 'live' AND c.sequence > o.sequence),
     (SELECT coalesce(sum(pg_total_relation_size(to_regclass(name))), 0)::bigint FROM unnest(b.tables) AS name)
 FROM projection_builds AS b WHERE b.projection = %s ORDER BY b.version, b.build
 """
@@ -63,6 +68,8 @@ class _Kept(msgspec.Struct, frozen=True):
     # As it has more than tables.
     objects: list[str] | None
     has_live: bool
+    # Whether it has applied events that the live build has not, which was reset.
+    is_ahead: bool
     bytes: int
 
     def droppable(self, current: int | None) -> bool:
@@ -100,7 +107,10 @@ async def drop_unused_builds(
         for build in await _kept(conn, projection):
             if build.version not in locked or not build.droppable(current):
                 continue
-            if build.tables is None:
+            if build.version == current and build.state is BuildState.RETIRED and build.is_ahead:
+                reason = "the live build was reset and has not applied as many events yet"
+                in_use.append(SkippedBuild(projection, build.version, build.build, reason))
+            elif build.tables is None:
                 in_use.append(SkippedBuild(projection, build.version, build.build, "its tables are not recorded"))
             elif await _drop(conn, build):
                 dropped.append(DroppedBuild(projection, build.version, build.build, build.bytes))

@@ -1,7 +1,9 @@
 """Fills a build up to the end of its streams and keeps it current until it has replaced the live one."""
 
+import asyncio
 import logging
 import time
+from contextlib import aclosing
 
 import msgspec
 from nats.aio.client import Client as NATS
@@ -22,8 +24,10 @@ from projections.engine.storage.lost_events import EventsLost
 from projections.engine.waiting.position_waiter import CheckpointNotice, subject_of
 
 log = logging.getLogger(__name__)
-# How long the live build may be locked while the new one applies the last events.
+# How long the live build may be locked while the new one applies the last events; its service applies nothing then.
 _HOLD_SECONDS = 2.0
+# Maximum events in a batch from the first attempt of the cutover on: a few tens of milliseconds.
+_EVENTS_AT_CUTOVER = 2_000
 # Pause between two attempts of the cutover: first and longest.
 _PAUSE_SECONDS = (0.05, 1.0)
 _LOOK_SECONDS = 3.0
@@ -55,6 +59,8 @@ class CatchUp:
         self._report = report
         # Number of events read so far.
         self.events = 0
+        # A step that has outlasted an attempt of the cutover.
+        self._unfinished: asyncio.Task[bool] | None = None
         self._heard = time.monotonic()
         # Whether fewer events were left at each check than at the previous one; time and result of the last check.
         self._gains = True
@@ -79,7 +85,8 @@ class CatchUp:
             limit=LIMIT if limit is None else min(LIMIT, limit.per_second),
             reads_all=True,
         )
-        async with Pipeline(sources, self._filling, most=None if limit is None else limit.per_second) as pipeline:
+        most = None if limit is None else limit.per_second
+        async with Pipeline(sources, self._filling, most=most) as pipeline, aclosing(self):
             await self._catch_up(pipeline)
             await self._assert_whole()
             await self._report_progress(pipeline, 0, "its indexes")
@@ -89,8 +96,9 @@ class CatchUp:
                 await self._follow(pipeline, _PAUSE_SECONDS[0], None)
                 await self._catch_up(pipeline)
 
-            # From here on the live build may have to wait for this one: no throttling.
+            # From here on the live build may have to wait for this one: no throttling, and small batches.
             pipeline.among_readers = False
+            pipeline.hurry(_EVENTS_AT_CUTOVER)
             self._limit = None
             if await cutover.live_build(self._switcher, self._projection) is None:
                 await self._complete(pipeline)
@@ -141,8 +149,17 @@ class CatchUp:
             self._gains = self._gains and pipeline.left < self._left_then
             self._looked, self._left_then = now, pipeline.left
 
+    async def aclose(self) -> None:
+        """Stops a step that has not ended."""
+        if self._unfinished is not None:
+            self._unfinished.cancel()
+            await asyncio.gather(self._unfinished, return_exceptions=True)
+
     async def _step(self, pipeline: Pipeline, seconds: float, waits_for: str | None = None) -> bool:
         """Applies the next batch; False if none arrived in time."""
+        if self._unfinished is not None:
+            unfinished, self._unfinished = self._unfinished, None
+            return await unfinished
         if self._limit is not None:
             await self._limit.wait()
         batch = await pipeline.step(seconds)
@@ -165,11 +182,21 @@ class CatchUp:
             self._report(msgspec.structs.replace(progress, most_per_second=limit))
 
     async def _catch_up_to(self, pipeline: Pipeline, target: Position) -> bool:
-        """Applies up to the position at which the live build is locked; False if that takes too long."""
+        """Applies up to the position at which the live build is locked; False if that takes too long.
+
+        A write that takes too long is not interrupted, since that would end the pipeline: it goes on without the lock.
+        """
         deadline = time.monotonic() + _HOLD_SECONDS
         while not self._filling.position.covers(target):
             left = deadline - time.monotonic()
-            if left <= 0 or not await self._step(pipeline, left):
+            if left <= 0:
+                return False
+            step = asyncio.create_task(self._step(pipeline, left))
+            await asyncio.wait([step], timeout=left)
+            if not step.done():
+                self._unfinished = step
+                return False
+            if not step.result():
                 return False
         return True
 

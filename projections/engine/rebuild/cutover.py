@@ -20,7 +20,6 @@ from projections.engine.storage.build_objects import BuildObject
 from projections.engine.storage.builds import Build, BuildState, Connection
 
 log = logging.getLogger(__name__)
-_LOCK_TIMEOUT = "SET LOCAL lock_timeout = '50ms'"
 # For the live build's writer, which may be writing a large batch. No reader waits behind this lock.
 _HOLD_TIMEOUT = "SET LOCAL lock_timeout = '2s'"
 _VIEW_SECONDS = 0.02
@@ -132,17 +131,6 @@ async def cut_over(conn: Connection, projection: type[Projection], new: Build, c
     await builds.record_live_at(conn, new)
     log.info("%s: build %d of version %d is live", projection.name, new.build, new.version)
     return True
-
-
-async def drop_retired_builds(conn: Connection, projection: type[Projection]) -> None:
-    """Drops all retired builds except the last one; a build that is being read is left for the next call."""
-    for build in (await builds.retired(conn, projection.name, projection.version))[1:]:
-        try:
-            async with conn.transaction():
-                await conn.execute(_LOCK_TIMEOUT)
-                await drop_build(conn, projection, build)
-        except errors.LockNotAvailable:
-            log.info("%s: build %d is in use and will be dropped later", projection.name, build.build)
 
 
 async def _repoint_view(conn: Connection, projection: type[Projection], build: Build) -> None:

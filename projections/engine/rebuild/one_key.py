@@ -4,14 +4,17 @@ The key is an id that subjects contain, such as that of an aggregate: its rows a
 their subject change. Or it is the key of a folded row, `TABLE:VALUE,VALUE`.
 
 The rows follow from all events that change one of them, of whatever key. So two passes over the streams up to the
-checkpoint find the rows, and then their events. Then a transaction locks the build against its writer, reads the last
-events up to its checkpoint, deletes the rows, and applies the events to these rows alone. A row that an event of the
-key changes for the first time after the first pass is left as the service has written it.
+checkpoint find the rows, and then their events, which are applied in memory to these rows alone. Then a transaction
+locks the build against its writer, applies the last events up to its checkpoint, and replaces the rows. It is limited
+in time, since the service is held up by it: if it takes longer, nothing is changed, and it is tried again from where
+the stream is then. A row that an event of the key changes for the first time after the first pass is left as the
+service has written it.
 """
 
 import asyncio
 import re
 from collections.abc import Callable
+from contextlib import suppress
 
 import msgspec
 from nats.aio.client import Client as NATS
@@ -28,6 +31,7 @@ from projections.engine.reading.stream_sources import SILENCE_SECONDS, Sources
 from projections.engine.rebuild import cutover
 from projections.engine.rebuild.changed_rows import ChangedRows, DeletesByPart, RowId
 from projections.engine.rebuild.progress import RateEstimator, Report, ignore_progress
+from projections.engine.rebuild.row_replacement import RowReplacement
 from projections.engine.storage import builds, dead_letters, tables
 from projections.engine.storage.builds import Build, Connection
 from projections.engine.storage.dead_letters import reason_of
@@ -35,11 +39,18 @@ from projections.engine.storage.pg_text import REFUSALS, UnsupportedValue
 from projections.engine.storage.tables import Table
 from streams.message import Message
 
-# That change the rows; they are in memory together.
+# The events that change the rows, and the rows; they are in memory together.
 _MOST_EVENTS = 100_000
-# Read while the build is locked at most, if they arrive more slowly than they are read.
+_MOST_ROWS = 100_000
+# How many events may be left for the time while the build is locked, and how often to read on until no more are left.
 _LAST_EVENTS = 500
+_PASSES = 20
+# Seconds for which the build may be locked, and how often to try.
+_HOLD_SECONDS = 2.0
+_ATTEMPTS = 3
 _LOCK_TIMEOUT = "SET LOCAL lock_timeout = '10s'"
+# `vestnik`, the service and the kind of aggregate.
+_TOKENS_BEFORE_IDS = 3
 # A whole token of a subject.
 _ID = re.compile(r"[A-Za-z0-9_=-]{1,200}")
 
@@ -87,7 +98,7 @@ async def rebuild_key(
     `conn`: in autocommit mode, for this operator alone, after `ensure_schema`.
 
     Raises:
-        NotSeparable: too many events change these rows, or other rows or triggers do.
+        NotSeparable: too many events change these rows, or other rows or triggers do, or to write them takes too long.
         NoSuchKey: there are no events of this key.
         CannotApply: the current code does not apply one of the events.
         BuildReplaced: try again.
@@ -149,44 +160,84 @@ class _KeyRebuild:
                 await self._read(begin, start, self._add_rows)
                 if not self._rows:
                     raise NoSuchKey(self._projection, self._key, "no event that changes rows has it in its subject")
-            read = await self._read(begin, start, self._take)
-            while read > _LAST_EVENTS:
-                read = await self._read(self._position, await builds.checkpoints(self._conn, self._build), self._take)
-            return await self._replace()
+            await self._read(begin, start, self._take)
+            for _ in range(_ATTEMPTS):
+                await self._read_on()
+                skipped, replacement = await self._prepared()
+                with suppress(TimeoutError):
+                    done = await self._replace(skipped, replacement)
+                    if done is not None:
+                        return done
         except DeletesByPart as error:
             raise NotSeparable(self._projection, "rows are deleted by a part of their key") from error
         except errors.LockNotAvailable as error:
             raise BuildReplaced(self._projection) from error
+        held_up = f"to replace them would hold up its service for more than {_HOLD_SECONDS:g} s"
+        raise NotSeparable(self._projection, held_up)
 
-    async def _replace(self) -> RebuiltKey:
-        conn = self._conn
-        async with conn.transaction():
-            await conn.execute(_LOCK_TIMEOUT)
-            locked = await builds.lock_build(conn, self._build)
-            live = await cutover.live_build(conn, self._projection)
-            if not locked or live is None or live.identity != self._build.identity:
-                raise BuildReplaced(self._projection)
-            position = await builds.checkpoints(conn, self._build)
-            await self._read(self._position, position, self._take)
-            if not self._events:
-                raise NoSuchKey(self._projection, self._key, "no event is folded into it")
-            skipped = await dead_letters.discards(conn, self._projection.name, self._projection.version)
-            skipped |= await dead_letters.waiting(conn, self._build)
-            events = [event for event in self._events if (event.stream, event.sequence) not in skipped]
-            try:
-                await self._changed.delete(conn, self._rows)
-                await self._changed.apply(conn, events, self._rows)
-            except REFUSALS as refusal:
-                raise NotSeparable(self._projection, f"PostgreSQL refuses a row: {reason_of(refusal)}") from refusal
-            # What is cached of the build is of the former rows; its writer opens it again.
-            await builds.renew_identity(conn, self._build)
+    async def _read_on(self) -> None:
+        """Reads up to the build's checkpoint, nearly: its writer goes on."""
+        for _ in range(_PASSES):
+            until = await builds.checkpoints(self._conn, self._build)
+            if await self._read(self._position, until, self._take) <= _LAST_EVENTS:
+                return
+
+    async def _prepared(self) -> tuple[dead_letters.Discards, RowReplacement]:
+        """The events to skip, and what all others that were read make of the rows."""
+        skipped = await self._to_skip()
+        replacement = RowReplacement(self._changed, self._rows)
+        await replacement.add([event for event in self._events if _place(event) not in skipped])
+        return skipped, replacement
+
+    async def _to_skip(self) -> dead_letters.Discards:
+        """The events that operators have discarded, and those that wait as dead letters."""
+        discarded = await dead_letters.discards(self._conn, self._projection.name, self._projection.version)
+        return discarded | await dead_letters.waiting(self._conn, self._build)
+
+    async def _replace(self, skipped: dead_letters.Discards, replacement: RowReplacement) -> RebuiltKey | None:
+        """Replaces the rows; None if others are to be skipped meanwhile, and nothing was changed.
+
+        Raises:
+            TimeoutError: it took too long, and nothing was changed.
+        """
+        conn, prepared = self._conn, len(self._events)
+        before = self._position
+        try:
+            async with conn.transaction():
+                await conn.execute(_LOCK_TIMEOUT)
+                locked = await builds.lock_build(conn, self._build)
+                async with asyncio.timeout(_HOLD_SECONDS):
+                    live = await cutover.live_build(conn, self._projection)
+                    if not locked or live is None or live.identity != self._build.identity:
+                        raise BuildReplaced(self._projection)
+                    position = await builds.checkpoints(conn, self._build)
+                    await self._read(self._position, position, self._take)
+                    if not self._events:
+                        raise NoSuchKey(self._projection, self._key, "no event is folded into it")
+                    skipped_now = await self._to_skip()
+                    if any(_place(event) in skipped_now ^ skipped for event in self._events[:prepared]):
+                        return None
+                    last = [event for event in self._events[prepared:] if _place(event) not in skipped_now]
+                    await replacement.add(last)
+                    try:
+                        await replacement.write(conn)
+                    except REFUSALS as refusal:
+                        reason = f"PostgreSQL refuses a row: {reason_of(refusal)}"
+                        raise NotSeparable(self._projection, reason) from refusal
+                    # What is cached of the build is of the former rows; its writer opens it again.
+                    await builds.renew_identity(conn, self._build)
+        except TimeoutError:
+            # Those of an interrupted read are read again.
+            del self._events[prepared:]
+            self._position = before
+            raise
         return RebuiltKey(
             projection=self._projection.name,
             version=self._projection.version,
             build=self._build.build,
             key=self._key,
             rows=len(self._rows),
-            events=len(events),
+            events=replacement.events,
             position=dict(position.sequences),
         )
 
@@ -216,8 +267,15 @@ class _KeyRebuild:
         return events
 
     def _add_rows(self, message: Message) -> None:
+        """Adds the rows that the event changes, if its subject has the key.
+
+        Raises:
+            NotSeparable: there are too many.
+        """
         if self._has_key(message):
             self._rows |= self._changed.of(message)
+            if len(self._rows) > _MOST_ROWS:
+                raise NotSeparable(self._projection, f"its events change more than {_MOST_ROWS:,} rows")
 
     def _take(self, message: Message) -> None:
         """Adds the event if it changes one of the rows, whatever its key.
@@ -231,4 +289,9 @@ class _KeyRebuild:
                 raise NotSeparable(self._projection, f"more than {_MOST_EVENTS:,} events change its rows")
 
     def _has_key(self, message: Message) -> bool:
-        return self._key in message.subject.split(".")
+        """Whether the key is one of the subject's ids; the tokens before them name the service and what it is."""
+        return self._key in message.subject.split(".")[_TOKENS_BEFORE_IDS:]
+
+
+def _place(message: Message) -> tuple[str, int]:
+    return message.stream, message.sequence

@@ -6,6 +6,7 @@ from collections.abc import Callable
 
 import msgspec
 
+from projections.engine.projection import Projection
 from projections.engine.storage.builds import Build, Connection
 
 # The rate is measured over the last seconds, so that it does not include the time before an interruption.
@@ -19,6 +20,11 @@ INSERT INTO projection_progress (projection, version, build, events, total, even
 VALUES (%s, %s, %s, %s, %s, %s)
 ON CONFLICT (projection, version, build) DO UPDATE SET
     events = EXCLUDED.events, total = EXCLUDED.total, events_per_second = EXCLUDED.events_per_second, updated_at = now()
+"""
+_OF_A_BUILD = """
+SELECT round(100.0 * p.events / greatest(p.total, 1)) FROM projection_progress AS p
+JOIN projection_builds AS b USING (projection, version, build)
+WHERE projection = %s AND version = %s AND b.state = 'building' ORDER BY build DESC LIMIT 1
 """
 
 
@@ -104,6 +110,13 @@ class ProgressTracker:
         await self._conn.execute(
             _RECORD, (*self._build.id, progress.events, progress.total, progress.events_per_second)
         )
+
+
+async def described(conn: Connection, projection: type[Projection]) -> str:
+    """The work that holds the projection's rebuild lock, in a few words."""
+    cursor = await conn.execute(_OF_A_BUILD, (projection.name, projection.version))
+    row = await cursor.fetchone()
+    return "a rebuild or a reset" if row is None else f"a rebuild, which has applied {row[0]} % of its events"
 
 
 async def forget(conn: Connection, build: Build) -> None:

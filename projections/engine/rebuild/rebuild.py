@@ -21,7 +21,7 @@ from projections.engine.apply.build_writer import BuildSuperseded, BuildWriter
 from projections.engine.dead_letters import discards
 from projections.engine.projection import Projection
 from projections.engine.reading import begin
-from projections.engine.rebuild import cutover
+from projections.engine.rebuild import cutover, kept_builds
 from projections.engine.rebuild.catch_up import CatchUp
 from projections.engine.rebuild.progress import Progress, ProgressTracker, Report, ignore_progress
 from projections.engine.rebuild.rate_limit import RateLimit
@@ -181,8 +181,8 @@ class _Rebuild:
         return self._build is not None and live is not None and live.identity == self._build.identity
 
     async def _kept(self, conn: Connection) -> Build:
-        """The last retired build."""
-        kept = await builds.retired(conn, self._projection.name, self._projection.version)
+        """The last complete build that was replaced."""
+        kept = await kept_builds.kept(conn, self._projection)
         if self._replaced is None or not kept:
             raise NothingKept(self._projection)
         return kept[0]
@@ -193,7 +193,7 @@ class _Rebuild:
             paused = await pauses.get(conn, self._projection.name, self._projection.version) is not None
             raise RebuildUnderWay(self._projection.name, "its service, which is paused" if paused else "its service")
         after = await begin.required(self._nc, self._projection)
-        await cutover.drop_retired_builds(conn, self._projection)
+        await kept_builds.drop_superseded(conn, self._projection)
         return await cutover.resume_or_start(conn, self._projection, after)
 
     async def _may_fill(self, conn: Connection) -> bool:
@@ -226,7 +226,7 @@ class _Rebuild:
 
     async def _result(self, conn: Connection) -> Rebuilt:
         assert self._build is not None
-        await cutover.drop_retired_builds(conn, self._projection)
+        await kept_builds.drop_superseded(conn, self._projection)
         position: Position = await builds.checkpoints(conn, self._build)
         live = msgspec.structs.replace(self._build, state=BuildState.LIVE)
         seconds = time.monotonic() - self._begun

@@ -134,3 +134,14 @@ async def try_lock(conn: Connection, lock: str) -> bool:
     """Acquires the lock until the connection is closed; False if another connection holds it."""
     cursor = await conn.execute("SELECT pg_try_advisory_lock(hashtextextended(%s, 0))", (lock,))
     return await cursor.fetchone() == (True,)
+
+
+async def is_locked(conn: Connection, lock: str) -> bool:
+    """Whether another connection holds the lock."""
+    cursor = await conn.execute(
+        "SELECT EXISTS (SELECT FROM pg_locks, hashtextextended(%s, 0) AS key WHERE locktype = 'advisory' AND granted"
+        " AND database = (SELECT oid FROM pg_database WHERE datname = current_database()) AND pid <> pg_backend_pid()"
+        " AND objsubid = 1 AND (classid::bigint << 32 | objid::bigint) = key)",
+        (lock,),
+    )
+    return await cursor.fetchone() == (True,)

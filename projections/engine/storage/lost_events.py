@@ -10,11 +10,13 @@ from nats.aio.client import Client as NATS
 
 from contracts.errors import Unavailable
 from infra.operator_errors import OperatorError
+from projections.engine.projection import Projection
 from projections.engine.storage.builds import Build, Connection
 from projections.engine.storage.pg_text import array
 from streams.jetstream.api import JetStream, Refused
 from streams.jetstream.requests import RequestFailed
-from streams.loss.missing_events import Gap, named, still_unaccepted
+from streams.loss.missing_events import Gap, by_stream, missing, named, still_unaccepted
+from streams.loss.watch import undecided
 
 # Maximum gaps in the command that the error suggests.
 _OFFERED = 3
@@ -76,6 +78,34 @@ async def unaccepted(nc: NATS, gaps: Sequence[Gap]) -> list[Gap]:
         return await still_unaccepted(JetStream(nc), gaps)
     except (RequestFailed, Refused) as failure:
         raise Unavailable(f"cannot read from NATS which losses are accepted: {failure}") from failure
+
+
+async def known(conn: Connection, nc: NATS, projection: type[Projection]) -> list[Gap]:
+    """The losses in the projection's streams that are known without reading them, and that no operator has accepted.
+
+    That is: those that a build of any projection has found and no repair has undone, and those that the server counts.
+
+    Raises:
+        Unavailable: NATS does not answer.
+    """
+    jetstream = JetStream(nc)
+    streams = list(projection.filters())
+    cursor = await conn.execute(
+        "SELECT DISTINCT stream, first, last FROM projection_lost_events WHERE stream = ANY(%s)", (streams,)
+    )
+    recorded = [Gap(str(stream), int(str(first)), int(str(last))) for stream, first, last in await cursor.fetchall()]
+    gaps: list[Gap] = []
+    try:
+        for stream in streams:
+            info = await jetstream.info(stream)
+            if info.state.messages != info.state.last_seq:
+                info = await jetstream.info(stream, deleted=True)
+            gaps += undecided(stream, info, 0)
+        for gap in await still_unaccepted(jetstream, recorded):
+            gaps += (await missing(jetstream, gap.stream, gap.first, gap.last))[1]
+    except (RequestFailed, Refused) as failure:
+        raise Unavailable(f"cannot read from NATS which events are lost: {failure}") from failure
+    return [gap for of_stream in by_stream(gaps).values() for gap in of_stream]
 
 
 async def are_back(nc: NATS, gaps: Sequence[Gap]) -> bool:

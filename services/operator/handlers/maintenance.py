@@ -5,7 +5,7 @@ from typing import Annotated
 import msgspec
 from msgspec import Meta
 
-from contracts.errors import Invalid, NotFound
+from contracts.errors import Invalid, MaintenanceUnderWay, NotFound, Unavailable
 from contracts.rpc.vestnik.operator.v1 import (
     CancelMaintenanceRequest,
     ControlProjectionRequest,
@@ -14,6 +14,8 @@ from contracts.rpc.vestnik.operator.v1 import (
 )
 from contracts.values.validation import validated
 from infra.operator_errors import OperatorError
+from projections.engine.controls.waiting import Busy
+from projections.engine.rebuild.rebuild import RebuildUnderWay
 from projections.registry import UnknownProjection, choose
 from services.operator.actions.domain import Actor
 from services.operator.actions.recorder import Recorder
@@ -64,8 +66,12 @@ class MaintenanceHandlers:
         except UnknownProjection as error:
             raise NotFound(str(error)) from error
         action = f"read_model.{request.control}"
-        async with self._recorder.acting(actor, action, target=projection.name, reason=request.reason) as act:
-            try:
+        try:
+            async with self._recorder.acting(actor, action, target=projection.name, reason=request.reason) as act:
                 return document(await self._controls.run(request.control, projection, request.reason, act))
-            except OperatorError as failure:
-                raise Invalid(str(failure)) from failure
+        except RebuildUnderWay as failure:
+            raise MaintenanceUnderWay(str(failure)) from failure
+        except Busy as failure:
+            raise Unavailable(str(failure), retry_after=1) from failure
+        except OperatorError as failure:
+            raise Invalid(str(failure)) from failure

@@ -14,9 +14,10 @@ from contracts.subjects import MESSAGING
 from projections.engine import Projection, ReadModel, RowChanges, handles
 from projections.engine.inspection.verify import verify
 from projections.engine.rebuild import one_key
-from projections.engine.rebuild.changed_rows import CannotApply
 from projections.engine.rebuild.one_key import BuildReplaced, NoSuchKey, NotSeparable, RebuiltKey, rebuild_key
 from projections.engine.rebuild.rebuild import rebuild
+from projections.engine.rebuild.row_replacement import CannotApply, RowReplacement
+from projections.engine.storage.builds import Connection
 from tests.fix_postgres import Pool
 from tests.integration.projections import sample_folds
 from tests.integration.projections.event_writer import (
@@ -36,6 +37,7 @@ from tests.integration.projections.test_pauses import operator, paused
 from tests.integration.projections.test_rows_that_expire import SHOWN, Notes
 from tests.integration.projections.test_rows_that_expire import one as one_row
 from tests.integration.projections.test_views_and_functions import Talks
+from tests.integration.projections.writer_lock import growing, held_up
 
 
 class Totals(Projection):
@@ -102,6 +104,10 @@ async def test_the_rows_of_an_aggregate_are_rebuilt_while_its_events_and_others_
         return last
 
     writing = asyncio.create_task(write())
+    # Each subject has this word, but not among its ids.
+    for word in ("vestnik", "messaging", "conversation"):
+        with pytest.raises(NoSuchKey, match="no event that changes rows has it in its subject"):
+            await rebuilt(database_url, streams, Letters, word)
     for _ in range(3):
         await damage(
             pool,
@@ -150,6 +156,40 @@ async def test_a_folded_row_is_rebuilt_by_its_key_while_it_is_folded(
     assert (await verify(Tallies, streams, database_url)).equal
 
 
+async def test_the_service_is_held_up_for_a_limited_time_however_fast_the_stream_grows(
+    streams: Client, writer: Writer, run: Opened, pool: Pool, database_url: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(one_key, "_HOLD_SECONDS", 1.0)
+    monkeypatch.setattr(one_key, "_ATTEMPTS", 10)
+    runners = await run(Letters)
+    mine, other = conversation_ids(2)
+    last = await writer.fill([mine, other], 50)
+    await runners.waiting.wait(Letters, Position.at(MESSAGING, last), PATIENCE)
+    await damage(pool, b"UPDATE letters_v1 SET messages = 7")
+    write, tried = RowReplacement.write, 0
+
+    async def write_slowly(replacement: RowReplacement, conn: Connection) -> None:
+        nonlocal tried
+        tried += 1
+        await write(replacement, conn)
+        if tried == 1:
+            await conn.execute("SELECT pg_sleep(60)")
+
+    monkeypatch.setattr(RowReplacement, "write", write_slowly)
+    async with growing(writer, [mine, other]) as growth, held_up(database_url) as longest:
+        assert (await rebuilt(database_url, streams, Letters, mine)).rows > 50
+        assert tried > 1
+    # The limit, and some time of a machine with much else to do.
+    assert 0.9 < longest() < 4.0
+    await runners.waiting.wait(Letters, Position.at(MESSAGING, growth.last), PATIENCE)
+    assert (await verify(Letters, streams, database_url)).changed == 1  # of the other conversation
+
+    tried = 1
+    monkeypatch.setattr(one_key, "_HOLD_SECONDS", 0.0)
+    with pytest.raises(NotSeparable, match="to replace them would hold up its service for more than 0 s"):
+        await rebuilt(database_url, streams, Letters, mine)
+
+
 async def test_rows_that_keys_share_are_rebuilt_from_the_events_of_all_of_them(
     streams: Client, writer: Writer, run: Opened, pool: Pool, database_url: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -175,9 +215,13 @@ async def test_rows_that_keys_share_are_rebuilt_from_the_events_of_all_of_them(
     assert (done.rows, done.events) == (1, 3)
     assert (await verify(Totals, streams, database_url)).equal
     assert (await verify(Tallies, streams, database_url)).changed == 1
-    monkeypatch.setattr(one_key, "_MOST_EVENTS", 2)
-    with pytest.raises(NotSeparable, match="more than 2 events change its rows"):
-        await rebuilt(database_url, streams, Totals, one)
+    with monkeypatch.context() as patch:
+        patch.setattr(one_key, "_MOST_EVENTS", 2)
+        with pytest.raises(NotSeparable, match="more than 2 events change its rows"):
+            await rebuilt(database_url, streams, Totals, one)
+    monkeypatch.setattr(one_key, "_MOST_ROWS", 1)
+    with pytest.raises(NotSeparable, match="its events change more than 1 rows"):
+        await rebuilt(database_url, streams, Tallies, one)
 
 
 @pytest.mark.parametrize("projection", [Cleared, Mutuals, Talks])

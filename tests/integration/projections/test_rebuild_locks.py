@@ -4,16 +4,22 @@ import asyncio
 from collections.abc import AsyncIterator
 
 import psycopg
+import pytest
 import pytest_asyncio
 from nats.aio.client import Client
 
 from contracts.positions import Position
 from contracts.subjects import MESSAGING
+from projections.engine.apply.batch import Batch
+from projections.engine.apply.build_writer import BuildWriter
 from projections.engine.inspection.verify import verify
+from projections.engine.rebuild import catch_up
 from projections.engine.rebuild.progress import Progress
 from projections.engine.rebuild.rebuild import rebuild
+from projections.engine.storage import builds
 from tests.integration.projections.event_writer import Opened, Writer, conversation_ids
 from tests.integration.projections.sample_projection import Letters
+from tests.integration.projections.writer_lock import growing, held_up
 
 # The server itself measures how long a lock is waited for, and refuses the reader that would wait longer. Ours are held
 # for milliseconds; on a machine with much else to do a moment of the processor may be long in coming.
@@ -88,6 +94,42 @@ async def test_readers_of_moments_are_never_held_up(
         await rebuild(Letters, streams, database_url, back=back)
     stop.set()
     assert min(await asyncio.gather(*reading)) > 0
+    assert (await verify(Letters, streams, database_url)).equal
+
+
+async def test_the_service_is_held_up_for_a_limited_time_however_fast_the_stream_grows(
+    streams: Client, writer: Writer, run: Opened, database_url: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(catch_up, "_HOLD_SECONDS", 0.5)
+    monkeypatch.setattr(catch_up, "_EVENTS_AT_CUTOVER", 50)
+    runners = await run(Letters)
+    conversations = conversation_ids(3)
+    last = await writer.fill(conversations, 100)
+    await runners.waiting.wait(Letters, Position.at(MESSAGING, last), 60)
+    commit, lock_build, slow, attempts = BuildWriter.commit, builds.lock_build, 0, 0
+
+    async def locking(conn: builds.Connection, build: builds.Build) -> bool:
+        """The first attempts meet a write that takes much longer than the live build may be locked."""
+        nonlocal slow, attempts
+        attempts += 1
+        slow = attempts if attempts <= 2 else 0
+        return await lock_build(conn, build)
+
+    async def slowly(filling: BuildWriter, batch: Batch) -> None:
+        nonlocal slow
+        if slow and filling.build.state is builds.BuildState.BUILDING:
+            slow = 0
+            await asyncio.sleep(5)
+        await commit(filling, batch)
+
+    monkeypatch.setattr(builds, "lock_build", locking)
+    monkeypatch.setattr(BuildWriter, "commit", slowly)
+    async with growing(writer, conversations) as growth, held_up(database_url) as longest:
+        async with asyncio.timeout(120):
+            assert (await rebuild(Letters, streams, database_url)).build == 2
+        assert attempts > 2
+        assert longest() < 4.0
+    await runners.waiting.wait(Letters, Position.at(MESSAGING, growth.last), 60)
     assert (await verify(Letters, streams, database_url)).equal
 
 

@@ -1,6 +1,7 @@
 """A projection begins again in place, or passes over the event that it stops at; the others of its service go on."""
 
 import asyncio
+from pathlib import Path
 
 import msgspec
 import pytest
@@ -11,21 +12,31 @@ from contracts.errors import ReadModelBehind
 from contracts.events.message import MessageSent
 from contracts.positions import Position
 from contracts.subjects import MESSAGING
+from infra.embedded.nats_server import NatsServer
 from projections.engine import Projection, ReadModel, folds
-from projections.engine.controls.reset import NothingToReset, Reset, reset
+from projections.engine.controls.pause import pause
+from projections.engine.controls.reset import NothingToReset, ReadersBusy, Reset, reset
 from projections.engine.controls.skip import NotStopped, skip
+from projections.engine.controls.waiting import WriterBusy
 from projections.engine.dead_letters import discards
 from projections.engine.dead_letters.discards import Discarded
 from projections.engine.dead_letters.resolution import AlreadyDiscarded
 from projections.engine.inspection.verify import verify
+from projections.engine.rebuild.build_cleanup import SkippedBuild, drop_unused_builds
 from projections.engine.rebuild.rebuild import RebuildUnderWay, Rebuilt, rebuild
 from projections.engine.running import last_errors
+from projections.engine.storage import builds, lost_events
 from projections.engine.storage.connections import rebuild_lock, try_lock
+from projections.engine.storage.lost_events import EventsLost
+from streams.jetstream.api import JetStream
 from streams.log import Log
+from streams.loss.missing_events import Gap, accept
+from tests.damage import cut_the_end
 from tests.fix_postgres import Pool
 from tests.integration.projections.event_writer import PATIENCE, Opened, Writer, conversation_ids, until_ready
 from tests.integration.projections.sample_projection import Letters
 from tests.integration.projections.test_failing import Refused, until_state
+from tests.integration.projections.test_lost_events import damage
 from tests.integration.projections.test_pauses import operator, paused, resumed, rows_of, status_of, until_paused
 
 NOBODY = "nobody knows whose"
@@ -55,6 +66,11 @@ def sender_of(event: Recorded[MessageSent]) -> str:
 async def skipped(database_url: str, nc: Client, projection: type[Projection] = Keyed) -> Discarded:
     async with operator(database_url) as conn:
         return await skip(conn, nc, Log(nc), projection, reason="a test", by="anna")
+
+
+async def builds_in(pool: Pool) -> list[tuple[object, ...]]:
+    async with pool.connection() as conn:
+        return await (await conn.execute("SELECT build, state FROM projection_builds ORDER BY build")).fetchall()
 
 
 async def test_what_a_projection_stops_at_is_skipped_in_every_build_and_others_go_on(
@@ -144,6 +160,130 @@ async def test_a_reset_begins_again_from_the_first_event_and_can_be_undone(
     back = await rebuild(Letters, streams, database_url, back=True)
     assert (back.build, back.replaced) == (1, 2)
     assert (await rows_of(model))[0] == 0
+
+
+async def test_the_last_complete_build_is_kept_over_several_resets(
+    streams: Client, writer: Writer, run: Opened, pool: Pool, database_url: str
+) -> None:
+    runners = await run(Letters)
+    model = ReadModel(Letters, pool, runners.waiting)
+    last = await writer.fill(conversation_ids(3), 20)
+    await model.wait_for(Position.at(MESSAGING, last), PATIENCE)
+    # So that no build is filled in between.
+    await paused(database_url)
+    for number in (2, 3, 4):
+        done = await reset(Letters, streams, database_url)
+        assert (done.build, done.replaced, done.kept) == (number, number - 1, 1)
+    assert await builds_in(pool) == [(1, "retired"), (4, "live")]
+    # It is all that there is, so it is not dropped on command either.
+    incomplete = "the live build was reset and has not applied as many events yet"
+    assert await drop_unused_builds("letters", 1, database_url) == ([], [SkippedBuild("letters", 1, 1, incomplete)])
+    back = await rebuild(Letters, streams, database_url, back=True)
+    assert (back.build, await rows_of(model)) == (1, (last, last))
+
+    # A complete one replaces it.
+    await reset(Letters, streams, database_url)
+    await resumed(database_url)
+    await model.wait_for(Position.at(MESSAGING, last), PATIENCE)
+    assert (await reset(Letters, streams, database_url)).kept == 5
+    assert await builds_in(pool) == [(5, "retired"), (6, "live")]
+
+
+async def test_a_rebuild_after_a_reset_keeps_the_build_before_the_reset(
+    streams: Client, writer: Writer, run: Opened, pool: Pool, database_url: str
+) -> None:
+    runners = await run(Letters)
+    last = await writer.fill(conversation_ids(1), 20)
+    await runners.waiting.wait(Letters, Position.at(MESSAGING, last), PATIENCE)
+    await paused(database_url)
+    await reset(Letters, streams, database_url)
+    await rebuild(Letters, streams, database_url)
+    assert await builds_in(pool) == [(1, "retired"), (3, "live")]
+
+
+async def test_a_reset_is_refused_while_a_loss_is_not_accepted(
+    nats_server: NatsServer,
+    streams: Client,
+    writer: Writer,
+    run: Opened,
+    pool: Pool,
+    database_url: str,
+    tmp_path: Path,
+) -> None:
+    runners = await run(Letters)
+    (conversation,) = conversation_ids(1)
+    last = await writer.say(conversation, *(f"text {number}" for number in range(100, 105)))
+    await runners.waiting.wait(Letters, Position.at(MESSAGING, last), PATIENCE)
+    # The server notices that its last message is gone.
+    await nats_server.stop()
+    cut_the_end(tmp_path / "nats", MESSAGING, 100)
+    await nats_server.start()
+    with pytest.raises(EventsLost, match=r"1 event is lost, MESSAGING:5\."):
+        await reset(Letters, streams, database_url)
+    assert await builds_in(pool) == [(1, "live")]
+    await accept(JetStream(streams), [Gap(MESSAGING, 5, 5)], "an operator")
+    assert (await reset(Letters, streams, database_url)).build == 2
+    await runners.waiting.wait(Letters, Position.at(MESSAGING, last - 1), PATIENCE)
+
+
+async def test_a_reset_is_refused_while_a_build_has_found_a_loss_that_is_neither_accepted_nor_repaired(
+    nats_server: NatsServer,
+    streams: Client,
+    writer: Writer,
+    run: Opened,
+    pool: Pool,
+    database_url: str,
+    tmp_path: Path,
+) -> None:
+    (conversation,) = conversation_ids(1)
+    last = await writer.say(conversation, *(f"text {number}" for number in range(100, 105)))
+    await damage(nats_server, tmp_path / "nats", ["text 101"])
+    # It goes live once the loss is accepted; the second loss is found later.
+    await accept(JetStream(streams), [Gap(MESSAGING, 2, 2)], "an operator")
+    runners = await run(Letters)
+    await runners.waiting.wait(Letters, Position.at(MESSAGING, last), PATIENCE)
+    async with pool.connection() as conn:
+        (build,) = await builds.builds_of(conn, "letters", 1)
+        await lost_events.add(conn, build, [Gap(MESSAGING, 3, 5)])
+    await damage(nats_server, tmp_path / "nats", ["text 103"])
+    # 3 and 5 are there.
+    with pytest.raises(EventsLost, match=r"1 event is lost, MESSAGING:4\."):
+        await reset(Letters, streams, database_url)
+    assert await builds_in(pool) == [(1, "live")]
+    await damage(nats_server, tmp_path / "nats", ["uext 103"])
+    assert (await reset(Letters, streams, database_url)).build == 2
+
+
+async def test_a_control_that_waits_for_too_long_names_what_it_waits_for(
+    streams: Client, writer: Writer, run: Opened, pool: Pool, database_url: str
+) -> None:
+    runners = await run(Letters)
+    last = await writer.fill(conversation_ids(1), 2)
+    await runners.waiting.wait(Letters, Position.at(MESSAGING, last), PATIENCE)
+    async with operator(database_url) as other, operator(database_url) as conn, pool.connection() as reader:
+        async with other.transaction():
+            # As a writer does during a batch.
+            await other.execute("SELECT FROM projection_builds FOR SHARE")
+            with pytest.raises(WriterBusy, match="its service writes a large batch"):
+                await pause(conn, Letters, reason="a test", by="anna", patience=0.1)
+            assert await try_lock(other, rebuild_lock(Letters))
+            with pytest.raises(WriterBusy, match="a rebuild of it is running and writes"):
+                await pause(conn, Letters, reason="a test", by="anna", patience=0.1)
+            await other.execute(
+                "INSERT INTO projection_builds (projection, version, build, state) VALUES ('letters', 1, 2, 'building')"
+            )
+            await other.execute(
+                "INSERT INTO projection_progress (projection, version, build, events, total, events_per_second)"
+                " VALUES ('letters', 1, 2, 45, 100, 10)"
+            )
+        with pytest.raises(RebuildUnderWay, match=r"by a rebuild, which has applied 45 % of its events"):
+            await reset(Letters, streams, database_url)
+        await other.execute("SELECT pg_advisory_unlock_all()")
+        async with reader.transaction():
+            await reader.execute("SELECT FROM letters_v1")
+            with pytest.raises(ReadersBusy, match=r"after 0 s of waiting for a reader of its views|its readers"):
+                await reset(Letters, streams, database_url, patience=0.3)
+    assert await builds_in(pool) == [(1, "live")]
 
 
 async def test_a_reset_while_events_arrive_loses_none_and_one_of_two_waits(

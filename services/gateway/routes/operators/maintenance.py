@@ -99,7 +99,8 @@ class Controlled(msgspec.Struct, frozen=True, kw_only=True):
     control: str
     position: Annotated[dict[str, int], Meta(description="Where it is paused, or was before a reset.")]
     build: Annotated[int | None, Meta(description="Of a reset: the empty build.")]
-    replaced: Annotated[int | None, Meta(description="Of a reset: the build that is kept.")]
+    replaced: Annotated[int | None, Meta(description="Of a reset: the build that it has replaced.")]
+    kept: Annotated[int | None, Meta(description="Of a reset: the build that is kept to go back to.")]
     event: Annotated[str | None, Meta(description="The skipped event, such as `MESSAGING 17`.")]
 
 
@@ -170,6 +171,8 @@ ROUTES: tuple[AnyEndpoint, ...] = (
         Controlling,
         Controlled,
         "Pauses, resumes or resets a read model, or skips the event that it stops at, as `vestnik projections` does. "
-        "Recorded with the reason and the operator's name.",
+        "Recorded with the reason and the operator's name. It answers within the time of a request: a reset during a "
+        "rebuild is refused at once with its progress, and one that has to wait for too long with 503.",
+        (MaintenanceUnderWay,),
     ),
 )

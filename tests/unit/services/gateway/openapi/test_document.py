@@ -124,7 +124,7 @@ ROUTES: dict[str, tuple[set[int], set[str]]] = {
     "GET /v1/ops/maintenance": ({200}, OPERATORS),
     "POST /v1/ops/maintenance": ({200}, OPERATORS | {"maintenance_under_way"}),
     "POST /v1/ops/maintenance/cancel": ({200}, OPERATORS),
-    "POST /v1/ops/projections": ({200}, OPERATORS),
+    "POST /v1/ops/projections": ({200}, OPERATORS | {"maintenance_under_way"}),
     "GET /healthz": ({200}, set()),
     "GET /readyz": ({200, 503}, set()),
     "GET /metrics": ({200}, set()),
