@@ -24,7 +24,7 @@ FOLDS = ROOT / "docs" / "howto" / "fold-events-into-rows.md"
 SERVICE = ROOT / "docs" / "howto" / "add-a-service.md"
 EVENT = ROOT / "docs" / "howto" / "add-an-event.md"
 ROUTE = ROOT / "docs" / "howto" / "add-a-route.md"
-_BLOCK = re.compile(r"^```(sh|python)\n(.*?)^```", re.DOTALL | re.MULTILINE)
+BLOCK = re.compile(r"^```(sh|python)\n(.*?)^```", re.DOTALL | re.MULTILINE)
 # In a list: a whole file, what is inserted into one after one of its lines, or what replaces some of its lines.
 _FILE_BLOCK = re.compile(
     r"^   ```(?:python|proto|js)\n   (?:#|//) (\S+?)"
@@ -71,7 +71,7 @@ def run(system: System, commands: str) -> str:
 
 def test_the_tutorial_on_a_first_projection_works_as_it_is_shown(copied: System) -> None:
     shown: list[str] = []
-    for kind, block in _BLOCK.findall(TUTORIAL.read_text(encoding="utf-8")):
+    for kind, block in BLOCK.findall(TUTORIAL.read_text(encoding="utf-8")):
         if kind == "python":
             found = _FILE.match(block)
             assert found, "a block of code begins with the name of its file"
@@ -99,7 +99,7 @@ def test_the_tutorial_on_a_first_projection_works_as_it_is_shown(copied: System)
 def test_the_code_of_the_howtos_runs_as_it_is_shown(copied: System) -> None:
     names = []
     for page in (HOWTO, FOLDS):
-        for kind, block in _BLOCK.findall(page.read_text(encoding="utf-8")):
+        for kind, block in BLOCK.findall(page.read_text(encoding="utf-8")):
             if kind == "python":
                 found = _FILE.match(block)
                 assert found, "a block of code begins with the name of its file"
@@ -134,7 +134,7 @@ def write_files(system: System, page: Path) -> set[str]:
 
 
 async def test_a_read_model_is_shown_to_clients_as_it_is_made_and_as_the_page_changes_it(copied: System) -> None:
-    make, test, read = (block for kind, block in _BLOCK.findall(SHOWN.read_text(encoding="utf-8")) if kind == "sh")
+    make, test, read = (block for kind, block in BLOCK.findall(SHOWN.read_text(encoding="utf-8")) if kind == "sh")
     made = run(copied, make)
     checks = ("./just gen", "mypy", "ruff check", "ruff format --check")
     assert "3 passed" in run(copied, f"{test.strip()} -n 0 -q")

@@ -1,0 +1,83 @@
+"""Shows the read model `streaks` to clients: a row by its key, and pages of rows."""
+
+from typing import ClassVar
+
+import msgspec
+
+from contracts.errors import NotFound
+from contracts.reads.streaks import StreaksCursor, StreaksItem, StreaksKey
+from contracts.rpc.vestnik.messaging.v1 import (
+    StreaksPageRequest,
+    StreaksPageResponse,
+    StreaksRowRequest,
+    StreaksRowResponse,
+    StreaksServiceBase,
+)
+from contracts.values.cursors import decode_cursor, encode_cursor
+from contracts.values.field_types import PAGE_LIMIT, Id, PageLimit
+from contracts.values.validation import validated
+from infra.rpc.call_context import current
+from projections.engine.read_model import ReadModel
+
+# In both, `%(caller)s` is the user who asks.
+_ROW = """
+    SELECT conversation_id, CASE WHEN one_id = %(caller)s THEN other_id ELSE one_id END AS user_id, longest,
+        longest > 0 AND longest = (SELECT max(longest) FROM {streaks}) AS holds_record
+    FROM {streaks}
+    WHERE conversation_id = %(conversation_id)s AND (one_id = %(caller)s OR other_id = %(caller)s)
+"""
+# The longest first.
+_PAGE = """
+    SELECT conversation_id, CASE WHEN one_id = %(caller)s THEN other_id ELSE one_id END AS user_id, longest,
+        longest = (SELECT max(longest) FROM {streaks}) AS holds_record
+    FROM {streaks}
+    WHERE (one_id = %(caller)s OR other_id = %(caller)s) AND longest > 0
+        AND (%(conversation_id)s::uuid IS NULL
+            OR (longest, conversation_id) < (%(longest)s::bigint, %(conversation_id)s::uuid))
+    ORDER BY longest DESC, conversation_id DESC LIMIT %(limit)s
+"""
+
+
+class _Row(StreaksKey, frozen=True):
+    # The user who asks.
+    caller: Id
+
+
+class _Page(msgspec.Struct, frozen=True):
+    caller: Id
+    limit: PageLimit
+
+
+_FIRST_PAGE = dict.fromkeys(StreaksCursor.__struct_fields__)
+
+
+class StreaksReads(StreaksServiceBase):
+    READ_MODEL: ClassVar[str] = "streaks"
+
+    def __init__(self, model: ReadModel) -> None:
+        self._model = model
+
+    async def get_row(self, message: StreaksRowRequest) -> StreaksRowResponse:
+        values = dict(zip(StreaksKey.__struct_fields__, message.key, strict=False))
+        row = validated(_Row, {**values, "caller": message.user_id}, strict=False)
+        await self._model.wait_for(current().position)
+        rows, position = await self._model.select(StreaksItem, _ROW, msgspec.structs.asdict(row))
+        if not rows:
+            raise NotFound
+        return StreaksRowResponse(item=msgspec.json.encode(rows[0]), position=position.encode())
+
+    async def list_rows(self, message: StreaksPageRequest) -> StreaksPageResponse:
+        page = validated(_Page, {"caller": message.user_id, "limit": message.limit or PAGE_LIMIT})
+        after = decode_cursor(message.cursor, StreaksCursor)
+        await self._model.wait_for(current().position)
+        values = msgspec.structs.asdict(after) if after else _FIRST_PAGE
+        values = {**values, "caller": page.caller, "limit": page.limit + 1}
+        rows, position = await self._model.select(StreaksItem, _PAGE, values)
+        items = rows[: page.limit]
+        is_last = len(rows) == len(items)
+        following = None if is_last else msgspec.convert(items[-1], StreaksCursor, from_attributes=True)
+        return StreaksPageResponse(
+            items=msgspec.json.encode(items),
+            next=encode_cursor(following) if following else "",
+            position=position.encode(),
+        )
