@@ -100,8 +100,9 @@ class Controlled(msgspec.Struct, frozen=True, kw_only=True):
     position: Annotated[dict[str, int], Meta(description="Where it is paused, or was before a reset.")]
     build: Annotated[int | None, Meta(description="Of a reset: the empty build.")]
     replaced: Annotated[int | None, Meta(description="Of a reset: the build that it has replaced.")]
-    kept: Annotated[int | None, Meta(description="Of a reset: the build that is kept to go back to.")]
     event: Annotated[str | None, Meta(description="The skipped event, such as `MESSAGING 17`.")]
+    # Not from an operator process of an earlier release.
+    kept: Annotated[int | None, Meta(description="Of a reset: the build that is kept to go back to.")] = None
 
 
 async def maintenance(incoming: Request[NoQuery, NoBody]) -> Response:
