@@ -1,7 +1,10 @@
 """Loads the fixtures, which are in small plug-in modules, and gives each test worker its own ports."""
 
+import logging
 import os
+from collections.abc import Generator
 
+import pytest
 from hypothesis import HealthCheck, settings
 
 from infra.embedded import ports
@@ -23,6 +26,7 @@ settings.load_profile("patient")
 
 # Below the ports that the processes under test choose themselves.
 LOWEST, HIGHEST = 12_000, ports.LOWEST
+_PACKAGES = ("contracts", "infra", "projections", "services", "streams", "vestnik")
 
 
 def pytest_configure() -> None:
@@ -36,3 +40,23 @@ def pytest_configure() -> None:
     share = (HIGHEST - LOWEST) // workers
     ports.LOWEST = LOWEST + number * share
     ports.HIGHEST = ports.LOWEST + share
+
+
+@pytest.hookimpl(wrapper=True)
+def pytest_runtest_call() -> Generator[None]:
+    """Restores the levels of loggers: a command that a test runs in this process sets them for the rest of its life."""
+    before = _levels()
+    try:
+        return (yield)
+    finally:
+        for name, level in _levels().items():
+            if level != before.get(name, logging.NOTSET):
+                logging.getLogger(name).setLevel(before.get(name, logging.NOTSET))
+
+
+def _levels() -> dict[str | None, int]:
+    """By name: of the root logger, and of those of this project."""
+    ours = {name: logger for name, logger in logging.root.manager.loggerDict.items() if name.startswith(_PACKAGES)}
+    return {None: logging.root.level} | {
+        name: logger.level for name, logger in ours.items() if isinstance(logger, logging.Logger)
+    }

@@ -5,6 +5,7 @@ leaves all nodes running.
 """
 
 import asyncio
+import contextlib
 import os
 import signal
 from collections.abc import AsyncIterator, Callable
@@ -139,7 +140,9 @@ class Cluster:
 
     async def _prefer(self, stream: str, name: str) -> None:
         request = msgspec.json.encode({"placement": {"preferred": name}})
-        await self.client.request(f"$JS.API.STREAM.LEADER.STEPDOWN.{stream}", request, timeout=60)
+        # Between two leaders nobody answers; the caller tries again.
+        with contextlib.suppress(NatsError):
+            await self.client.request(f"$JS.API.STREAM.LEADER.STEPDOWN.{stream}", request, timeout=5)
 
     def _chief(self) -> str:
         """The node that leads JetStream's metadata, found in the servers' logs."""

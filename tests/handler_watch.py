@@ -5,6 +5,7 @@ calls no clock, random number, environment, file or network, and keeps nothing b
 in its class or module (a cache of a pure function is `functools.lru_cache`).
 """
 
+import gc
 import importlib.util
 import os
 import pickle
@@ -15,7 +16,7 @@ import time
 import uuid
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
-from functools import wraps
+from functools import partial, wraps
 from pathlib import Path
 from types import CodeType, FrameType, FunctionType, ModuleType
 from typing import Any
@@ -93,12 +94,11 @@ class HandlerWatch:
 
         @wraps(method)
         def watched(instance: Projection, *arguments: object, **named: object) -> object:
-            before, previous = _state(instance, method), sys.getprofile()
-            sys.setprofile(lambda frame, event, argument: self._called(handler, method, frame, event, argument))
+            before = _state(instance, method)
             try:
-                return method(instance, *arguments, **named)
+                with _profiling(partial(self._called, handler, method)):
+                    return method(instance, *arguments, **named)
             finally:
-                sys.setprofile(previous)
                 after = _state(instance, method)
                 if method.__name__ != "__init__":
                     for name in before.keys() | after.keys():
@@ -119,12 +119,8 @@ class HandlerWatch:
         """Watches the function that computes a key of the handler."""
 
         def watched(event: object) -> Any:  # noqa: ANN401 - what the function returns
-            previous = sys.getprofile()
-            sys.setprofile(lambda frame, kind, argument: self._called(f"{handler}'s key", key, frame, kind, argument))
-            try:
+            with _profiling(partial(self._called, f"{handler}'s key", key)):
                 return key(event)
-            finally:
-                sys.setprofile(previous)
 
         return watched
 
@@ -143,6 +139,20 @@ class HandlerWatch:
         line = _line_of(method, frame)
         if line is not None:
             self._findings.setdefault((handler, line), f"{handler} calls {call} ({line})")
+
+
+@contextmanager
+def _profiling(called: Callable[[FrameType, str, object], None]) -> Iterator[None]:
+    """Reports each call to the function. The garbage collector rests: it calls what other tests have left to it."""
+    previous, collects = sys.getprofile(), gc.isenabled()
+    gc.disable()
+    sys.setprofile(called)
+    try:
+        yield
+    finally:
+        sys.setprofile(previous)
+        if collects:
+            gc.enable()
 
 
 def _line_of(method: Callable[..., Any], frame: FrameType | None) -> str | None:

@@ -14,31 +14,27 @@ from tests.e2e.people import PASSWORD, Api, Person, eventually
 pytestmark = pytest.mark.asyncio(loop_scope="session")
 
 HIDDEN = "Object.defineProperty(document, 'hidden', { get: () => true, configurable: true })"
-# The page has asked for the notification; the browser lists it once it is shown.
 CLICK = """
 (async () => {
-  for (let tries = 0; tries < 1000; tries += 1) {
-    const [notification] = await self.registration.getNotifications();
-    if (notification) {
-      self.dispatchEvent(new NotificationEvent("notificationclick", { notification }));
-      return;
-    }
-    await new Promise((resolve) => setTimeout(resolve, 20));
-  }
-  throw new Error("no notification is shown");
+  const [notification] = await self.registration.getNotifications();
+  self.dispatchEvent(new NotificationEvent("notificationclick", { notification }));
 })()
 """
-# What the page does, kept in it: tones, and notifications shown and closed.
+# What the page does, kept in it: tones, and notifications that it begins to show, shows, and closes. Between the first
+# two it waits for `hold`.
 RECORD = """() => {
   window.tones = 0;
+  window.begun = [];
   window.shown = [];
   window.withdrawn = [];
   const make = AudioContext.prototype.createOscillator;
   AudioContext.prototype.createOscillator = function () { window.tones += 1; return make.call(this); };
   const show = ServiceWorkerRegistration.prototype.showNotification;
-  ServiceWorkerRegistration.prototype.showNotification = function (title, options) {
+  ServiceWorkerRegistration.prototype.showNotification = async function (title, options) {
+    window.begun.push(title);
+    await window.hold;
+    await show.call(this, title, options);
     window.shown.push([title, options.body]);
-    return show.call(this, title, options);
   };
   const close = Notification.prototype.close;
   Notification.prototype.close = function () { window.withdrawn.push(this.title); close.call(this); };
@@ -154,11 +150,8 @@ async def test_a_message_is_notified_once_while_no_tab_is_visible(devices: Devic
     await api.befriend(anna, vera)
     await boris.sends(anna, "from before")
     page = await devices.log_in(anna)
-    await page.context.grant_permissions(["notifications"])
-    await page.evaluate("navigator.serviceWorker.ready")
-    await page.get_by_role("link", name="Settings").click()
+    await allow_notifications(page)
     await page.get_by_label("Play a sound").check()
-    await page.get_by_label("Show a notification").check()
     await expect(page.get_by_label("With the text of the message")).to_be_checked()
     other = await page.context.new_page()
     await other.goto("/")
@@ -208,6 +201,38 @@ async def test_a_message_is_notified_once_while_no_tab_is_visible(devices: Devic
         return any(each.url.endswith(f"#/chat/{vera.user_id}") for each in pages)
 
     await eventually(opened, "the conversation of the notification")
+
+
+async def test_a_message_read_elsewhere_while_its_notification_is_being_shown_has_none_afterwards(
+    devices: Devices, api: Api
+) -> None:
+    anna, boris = await api.friends()
+    page = await devices.log_in(anna)
+    await allow_notifications(page)
+    await page.evaluate(RECORD)
+    await page.evaluate("() => { window.hold = new Promise((resolve) => { window.release = resolve; }); }")
+    await page.evaluate(HIDDEN)
+    await boris.sends(anna, "read on the phone")
+    [sender] = await in_list(page, "begun")
+    await anna.sees(boris, 1)
+    await expect(page).to_have_title("Vestnik")
+    assert await page.evaluate("window.withdrawn") == []
+    await page.evaluate("window.release()")
+    assert await in_list(page, "withdrawn") == [sender]
+
+
+async def in_list(page: Page, what: str) -> list[Any]:
+    """The list, once it is not empty: the page allows no `wait_for_function`."""
+    await eventually(lambda: page.evaluate(f"window.{what}.length > 0"), f"something {what}")
+    found: list[Any] = await page.evaluate(f"window.{what}")
+    return found
+
+
+async def allow_notifications(page: Page) -> None:
+    await page.context.grant_permissions(["notifications"])
+    await page.evaluate("navigator.serviceWorker.ready")
+    await page.get_by_role("link", name="Settings").click()
+    await page.get_by_label("Show a notification").check()
 
 
 async def recorded(pages: list[Page], what: str, wanted: list[Any]) -> None:

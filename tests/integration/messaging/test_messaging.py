@@ -124,10 +124,10 @@ async def messages(
     return msgspec.json.decode(page.items, type=list[MessageItem]), page.more
 
 
-async def mark(client: Client, user_id: str, peer_id: str, sequence: int) -> str:
+async def mark(client: Client, user_id: str, peer_id: str, sequence: int, position: str = "") -> str:
     stub = client.stub(MessagingServiceStub)
     request = MarkSeenRequest(user_id=user_id, peer_id=peer_id, sequence=sequence)
-    return (await client.call(stub.mark_seen, request)).position
+    return (await client.call(stub.mark_seen, request, context=seen(position))).position
 
 
 async def conversations(client: Client, user_id: str, position: str) -> list[ConversationItem]:
@@ -438,7 +438,7 @@ async def test_access_ends_with_the_friendship_and_comes_back_with_the_history(h
                 await messages(client, user_id, peer_id, removed)
             assert await conversations(client, user_id, removed) == []
         with pytest.raises(NotFriends):
-            await mark(client, anna, ben, 1)
+            await mark(client, anna, ben, 1, removed)
     accepted = await befriend(house, anna, ben)
     page, _ = await messages(clients[0], ben, anna, accepted)
     assert [message.text for message in page] == ["before", "before"]
@@ -806,11 +806,11 @@ async def test_only_the_sender_changes_a_message_and_only_among_friends(house: H
     for text in ("", "x" * 4001, "a\x00b", " \u3000\n"):
         with pytest.raises(Invalid):
             await edit(client, anna, ben, here, text)
-    await unfriend(house, anna, ben)
+    removed = await unfriend(house, anna, ben)
     with pytest.raises(NotFriends):
-        await edit(client, anna, ben, here, "x")
+        await edit(client, anna, ben, here, "x", removed)
     with pytest.raises(NotFriends):
-        await delete(client, anna, ben, here)
+        await delete(client, anna, ben, here, removed)
     assert await changes(house, here) == []
     await befriend(house, ben, anna)
     await delete(client, anna, ben, here)
@@ -917,12 +917,12 @@ async def test_a_repeat_gets_the_message_as_it_is_now(house: House) -> None:
         await send(other, anna, ben, "second", "c1")
     await delete(other, anna, ben, first.message_id)
     deleted = msgspec.structs.replace(first, text="", deleted=True)
-    await unfriend(house, anna, ben)
+    removed = await unfriend(house, anna, ben)
     for replica, text in ((client, "first"), (other, "whatever")):
-        again = await send(replica, anna, ben, text, "c1")
+        again = await send(replica, anna, ben, text, "c1", removed)
         assert (again.created, message_of(again)) == (False, deleted)
     with pytest.raises(NotFriends):
-        await send(client, anna, ben, "first", "c2")
+        await send(client, anna, ben, "first", "c2", removed)
 
 
 async def test_who_was_away_gets_each_change_once_and_the_message_as_it_is_now(house: House) -> None:

@@ -13,10 +13,13 @@ from streams.jetstream.api import JetStream
 from streams.jetstream.key_value import MOST_KEYS, KeyValue
 from streams.topology import ensure_bucket, ensure_stream, prepare_bucket, settings_of_bucket
 
+# Seconds; a request may wait behind a thousand writes to a busy disk.
+PATIENCE = 60.0
+
 
 async def test_the_last_value_of_a_key_is_kept_and_a_deleted_one_is_gone(nats: Client) -> None:
     await ensure_bucket(nats, LAST_SEEN, replicas=1)
-    values = KeyValue(nats, LAST_SEEN)
+    values = KeyValue(nats, LAST_SEEN, patience=PATIENCE)
     for key, value in (("a", b"1"), ("b", b"2"), ("a", b"3"), ("c", b"4")):
         await values.put(key, value)
     await values.delete("b")
@@ -31,7 +34,7 @@ async def test_a_bucket_in_which_deletions_stayed_is_set_right_and_a_deletion_le
     await ensure_stream(nats, required | {"allow_msg_ttl": False, "max_age": 2 * required["max_age"]})
     await ensure_bucket(nats, DATA_EXPORTS, replicas=1)
     assert (config := (await JetStream(nats).info(stream)).config) | required == config
-    values = KeyValue(nats, DATA_EXPORTS)
+    values = KeyValue(nats, DATA_EXPORTS, patience=PATIENCE)
     await values.put("a", b"1")
     await values.delete("a", seconds=1)
     assert await values.get_many(["a"]) == {}
@@ -42,7 +45,7 @@ async def test_a_bucket_in_which_deletions_stayed_is_set_right_and_a_deletion_le
 
 async def test_more_keys_than_fit_into_a_request_are_read(nats: Client) -> None:
     await ensure_bucket(nats, LAST_SEEN, replicas=1)
-    values = KeyValue(nats, LAST_SEEN)
+    values = KeyValue(nats, LAST_SEEN, patience=PATIENCE)
     keys = [str(number) for number in range(MOST_KEYS + 2)]
     for key in keys:
         await nats.publish(key_of(LAST_SEEN, key), key.encode())
@@ -53,10 +56,10 @@ async def test_more_keys_than_fit_into_a_request_are_read(nats: Client) -> None:
 async def test_other_clients_of_buckets_read_and_write_the_same_values(nats: Client) -> None:
     await ensure_bucket(nats, LAST_SEEN, replicas=1)
     bucket = await nats.jetstream().key_value(LAST_SEEN)
-    await KeyValue(nats, LAST_SEEN).put("a", b"1")
+    await KeyValue(nats, LAST_SEEN, patience=PATIENCE).put("a", b"1")
     assert (await bucket.get("a")).value == b"1"
     await bucket.purge("a")
-    assert await KeyValue(nats, LAST_SEEN).get_many(["a"]) == {}
+    assert await KeyValue(nats, LAST_SEEN, patience=PATIENCE).get_many(["a"]) == {}
 
 
 async def test_a_bucket_that_is_missing_or_away_is_unavailable(nats: Client, nats_server: NatsServer) -> None:
@@ -74,7 +77,7 @@ async def test_a_request_that_the_server_refuses_is_no_answer_without_values(
     nats: Client, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     await ensure_bucket(nats, LAST_SEEN, replicas=1)
-    values = KeyValue(nats, LAST_SEEN)
+    values = KeyValue(nats, LAST_SEEN, patience=PATIENCE)
     keys = [str(number) for number in range(1_100)]
     for key in keys:
         await nats.publish(key_of(LAST_SEEN, key), b"1")
@@ -105,6 +108,6 @@ async def test_a_bucket_that_cannot_be_prepared_is_prepared_later(
 async def test_making_a_bucket_again_changes_nothing(nats: Client) -> None:
     for _ in range(2):
         await ensure_bucket(nats, LAST_SEEN, replicas=1)
-        await KeyValue(nats, LAST_SEEN).put("a", b"1")
+        await KeyValue(nats, LAST_SEEN, patience=PATIENCE).put("a", b"1")
     config = (await JetStream(nats).info(stream_of_bucket(LAST_SEEN))).config
     assert config | settings_of_bucket(LAST_SEEN, replicas=1) == config

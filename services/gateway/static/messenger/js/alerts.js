@@ -157,15 +157,20 @@ function looks() {
   return { icon: "/web/icon.svg", lang: document.documentElement.lang };
 }
 
-async function show(title, options) {
-  if (!canNotify() || Notification.permission !== "granted") return;
-  const worker = await navigator.serviceWorker.getRegistration().catch(() => null);
-  await worker?.showNotification(title, options).catch(() => {});
+// One call at a time. What is read while its notification is being shown is withdrawn after it; and Chromium forgets a
+// notification, so that a click on it does nothing, if notifications are listed while it is being shown.
+let turn = Promise.resolve();
+
+function inTurn(act) {
+  turn = turn.then(() => navigator.serviceWorker.getRegistration()).then((worker) => worker && act(worker)).catch(() => {});
 }
 
-async function withdraw(tag) {
-  const worker = await navigator.serviceWorker.getRegistration().catch(() => null);
-  for (const one of await worker?.getNotifications({ tag }) ?? []) one.close();
+function show(title, options) {
+  if (canNotify() && Notification.permission === "granted") inTurn((worker) => worker.showNotification(title, options));
+}
+
+function withdraw(tag) {
+  if (canNotify()) inTurn(async (worker) => { for (const one of await worker.getNotifications({ tag })) one.close(); });
 }
 
 /** Two short notes. Silent where nobody has touched the page yet: browsers want it so. */
