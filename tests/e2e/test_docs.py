@@ -11,6 +11,8 @@ import pytest
 
 from tests.fix_system import ROOT, System
 
+# Seconds for all commands of a page: each starts an interpreter, on a machine that may be busy with other tests.
+WITHIN = 300
 _LINK = re.compile(r"\]\(([^)#]+)(?:#[^)]*)?\)")
 
 
@@ -40,7 +42,7 @@ def typed(system: System, text: str, folder: Path = ROOT) -> str:
         stdin=subprocess.DEVNULL,
         capture_output=True,
         text=True,
-        timeout=120,
+        timeout=WITHIN,
         check=False,
     )
     assert done.returncode == 0, f"{done.stdout}\n{done.stderr}"

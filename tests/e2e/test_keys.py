@@ -19,7 +19,7 @@ from infra.runtime.run_file import find
 from streams.reader import Reader
 from tests.e2e.conftest import client
 from tests.e2e.people import PASSWORD, Api, Json, Person, assert_problem, eventually
-from tests.e2e.test_docs import commands
+from tests.e2e.test_docs import WITHIN, commands
 from tests.fix_system import ROOT, System
 
 
@@ -131,7 +131,7 @@ async def test_the_howto_works_as_it_is_shown(api: Api, page: str) -> None:
         stdin=subprocess.DEVNULL,
         capture_output=True,
         text=True,
-        timeout=120,
+        timeout=WITHIN,
         check=False,
     )
     assert done.returncode == 0, f"{done.stdout}\n{done.stderr}"

@@ -103,7 +103,9 @@ class Stage:
     def replica(self, *, most_bytes: int = 1024**2) -> tuple[DataExportCommands, DataExportMaking]:
         """The commands and the reaction of another process."""
         aggregates = Aggregates(Log(self.nats))
-        store = FileStore(KeyValue(self.nats, DATA_EXPORTS, patience=2.0), self.secrets.mail_key, most_bytes=most_bytes)
+        store = FileStore(
+            KeyValue(self.nats, DATA_EXPORTS, patience=60.0), self.secrets.mail_key, most_bytes=most_bytes
+        )
 
         async def own_user(user_id: str, position: Position) -> object:
             return SimpleNamespace(

@@ -27,7 +27,7 @@ class Kept:
     def __init__(self, nats: NATS) -> None:
         self.nats = nats
         self.now = 1_000.0
-        self.values = KeyValue(nats, LAST_SEEN, patience=1.0)
+        self.values = KeyValue(nats, LAST_SEEN, patience=60.0)
         self.hidden: set[str] = set()
         self.seen = self.gateway()
 

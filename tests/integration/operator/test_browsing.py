@@ -79,7 +79,7 @@ async def test_what_has_come_since_is_shown_and_of_very_much_only_the_newest(str
 async def test_nothing_personal_is_shown_and_garbage_is_counted(streams: Client) -> None:
     log = Log(streams)
     await fill(log, 2)
-    await streams.request(conversation("b"), b"no event", timeout=5)
+    await streams.request(conversation("b"), b"no event", timeout=60)
     found = await latest_events(streams, EVERYTHING, limit=10)
     assert [b"hello" in bytes(event.data) for event in found.items] == [False, False]
     assert found.unreadable == 1

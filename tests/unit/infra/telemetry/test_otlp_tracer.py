@@ -1,5 +1,6 @@
 """The tracer: the sampler's decisions, and the spans as a collector receives them."""
 
+import threading
 import time
 from collections.abc import Callable, Iterator
 
@@ -26,13 +27,20 @@ def collector() -> Iterator[OtlpReceiver]:
 
 
 @pytest.fixture
-def start(collector: OtlpReceiver, monkeypatch: pytest.MonkeyPatch) -> Start:
+def start(collector: OtlpReceiver, monkeypatch: pytest.MonkeyPatch) -> Iterator[Start]:
+    # On a busy machine the last export takes longer than a process waits for it.
+    monkeypatch.setattr(otlp_tracer, "_LAST_EXPORT", 60.0)
+    before = set(threading.enumerate())
+
     def start(**variables: str) -> OtlpTracer:
         for name, value in {"OTEL_EXPORTER_OTLP_ENDPOINT": collector.url, **variables}.items():
             monkeypatch.setenv(name, value)
         return OtlpTracer("messaging")
 
-    return start
+    yield start
+    # What an exporter logs at its end is of this test, and of no later one.
+    for thread in set(threading.enumerate()) - before:
+        thread.join(60)
 
 
 def test_without_a_sampler_every_trace_is_sampled_that_a_client_does_not_exclude(start: Start) -> None:
