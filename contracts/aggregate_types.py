@@ -11,6 +11,7 @@ import msgspec
 from contracts import subjects
 from contracts.events import (
     data_export,
+    data_keys,
     dead_letter,
     friendship,
     login_failure,
@@ -117,6 +118,7 @@ AGGREGATE_TYPES = (
     AggregateType(subjects.login_failures, (login_failure.LoginFailed,)),
     AggregateType(subjects.second_factor, second_factor.SECOND_FACTOR_EVENTS),
     AggregateType(subjects.data_export, data_export.DATA_EXPORT_EVENTS),
+    AggregateType(subjects.data_keys, data_keys.DATA_KEY_EVENTS),
     AggregateType(subjects.session, (session.SessionCreated, session.SessionRefreshed, session.SessionRevoked)),
     AggregateType(subjects.alerts, (session.AccountAlerted,)),
     AggregateType(subjects.profile, (profile.ProfileCreated, profile.ProfileUpdated)),

@@ -95,6 +95,13 @@ DATA_EXPORT_ALERTS = Durable(
     most_pending=100_000,
     max_age=ALERT_MAX_AGE,
 )
+DATA_KEY_DESTRUCTION = Durable(
+    name="auth-data-key-destruction",
+    service="auth",
+    stream=AUTH,
+    subject_filter="vestnik.auth.data_keys.*",
+    most_pending=100_000,
+)
 PROFILE_CREATION = Durable(name="profile-creation", service="profile", stream=AUTH, subject_filter=PUBLIC_FILTERS[AUTH])
 
 DURABLES = (
@@ -108,6 +115,7 @@ DURABLES = (
     DATA_EXPORT_MAKING,
     DATA_EXPORT_MAILS,
     DATA_EXPORT_ALERTS,
+    DATA_KEY_DESTRUCTION,
     PROFILE_CREATION,
 )
 

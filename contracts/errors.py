@@ -193,6 +193,12 @@ class DataExportNotMade(VestnikError):
     code, status, grpc = "data_export_failed", 410, "FAILED_PRECONDITION"
 
 
+class LegalHold(VestnikError):
+    """There is a legal hold on this person's data; it cannot be erased until that is released."""
+
+    code, status, grpc = "legal_hold", 409, "FAILED_PRECONDITION"
+
+
 class EmailNotVerified(VestnikError):
     """The e-mail address has not been verified yet."""
 

@@ -230,6 +230,11 @@ def data_export(user_id: str) -> str:
     return f"vestnik.auth.data_export.{user_id}"
 
 
+def data_keys(user_id: str) -> str:
+    """Private: which keys of a person's data exist, and which were destroyed; not the keys."""
+    return f"vestnik.auth.data_keys.{user_id}"
+
+
 def session(session_id: str) -> str:
     return f"vestnik.session.session.{session_id}"
 

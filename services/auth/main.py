@@ -30,6 +30,8 @@ from services.auth.data_export.commands import DataExportCommands
 from services.auth.data_export.reactions import DataExportMails, DataExportMaking
 from services.auth.data_export.store import FileStore
 from services.auth.data_keys.creation import DataKeyCreation
+from services.auth.data_keys.reactions import KeyDestructions
+from services.auth.data_keys.rings import RecordedKeys
 from services.auth.email_change.change import EmailChanges
 from services.auth.email_change.mails import EmailChangeMails
 from services.auth.email_change.undo import EmailChangeUndoing
@@ -55,6 +57,7 @@ from services.auth.tokens.not_me import NotMeTokens
 from services.auth.tokens.password_reset import ResetTokens
 from streams.jetstream.key_value import KeyValue
 from streams.personal_data.key_creation import KeyCreation
+from streams.personal_data.key_destruction import KeyDestruction
 from streams.personal_data.key_store import KeyStore
 from streams.reactions.reactor import EventReactor
 
@@ -128,6 +131,10 @@ async def main(settings: Settings) -> None:
         process.spawn(making.run(process.nats), "copies of users' data")
         export_mails = DataExportMails(aggregates, recipients, delivery, page=settings.issuer)
         process.spawn(export_mails.run(process.nats), "mails about copies of users' data")
+        key_store = KeyStore(process.nats)
+        key_creation = KeyCreation(key_store, master_keys, RecordedKeys(process.log))
+        destructions = KeyDestructions(KeyDestruction(key_store))
+        process.spawn(destructions.run(process.nats), "destruction of keys")
         for durable in (SESSION_ALERTS, PASSWORD_ALERTS, SECOND_FACTOR_ALERTS, EMAIL_ALERTS, DATA_EXPORT_ALERTS):
             reactor = EventReactor(process.nats, durable, alerts.alert, at_once=2, retries=MAIL_RETRIES)
             process.spawn(reactor.run(), durable.name)
@@ -142,7 +149,7 @@ async def main(settings: Settings) -> None:
                 queries,
                 recorded,
                 reports,
-                DataKeyCreation(aggregates.users, KeyCreation(KeyStore(process.nats), master_keys)),
+                DataKeyCreation(aggregates.users, key_creation),
                 DataExportCommands(aggregates, files),
             )
             shown = read_servers(reads, lambda name: ReadModel(find(name), process.pool, runners.waiting))

@@ -5,6 +5,7 @@ from contracts.events.second_factor import SecondFactorState
 from contracts.events.user import AddressState
 from services.auth import domain
 from services.auth.data_export import domain as data_export
+from services.auth.data_keys.rings import key_rings
 from services.auth.failures import domain as failures
 from services.auth.mail import mailbox_budgets
 from services.auth.registration import decisions
@@ -48,6 +49,7 @@ class Aggregates:
         self.data_exports = Repository(
             log, subject=subjects.data_export, initial=data_export.DataExports(), evolve=data_export.evolve
         )
+        self.data_keys = key_rings(log)
         # Keyed by mailbox.
         self.mails = Repository(
             log, subject=subjects.mail, initial=mailbox_budgets.Mailbox(), evolve=mailbox_budgets.evolve_mailbox

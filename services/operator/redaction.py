@@ -35,7 +35,7 @@ def redact_state(kind: AggregateKind, state: object, *, redacted: bool) -> dict[
     """
     events = kind.aggregate_type.events if redacted else ()
     hidden = kind.secrets.union(*(_personal(event.TYPE) for event in events))
-    masked = _masked(msgspec.to_builtins(state), hidden)
+    masked = _masked(msgspec.to_builtins(state, order="deterministic"), hidden)
     assert isinstance(masked, dict)
     return masked
 

@@ -2,11 +2,13 @@
 
 import asyncio
 
+import msgspec
+
 from contracts.personal_data.key_ids import wrapped_by
 from streams.jetstream.key_value import Changed
 from streams.personal_data import cipher
 from streams.personal_data.data_keys import MasterKey, MasterKeys, unwrap_person
-from streams.personal_data.key_store import KeyRecord, KeyStore
+from streams.personal_data.key_store import KeyStore
 
 
 class KeyRewrapping:
@@ -47,7 +49,8 @@ class KeyRewrapping:
                 await self._store.erase(version.revision)
             if latest.record.kek == tag:
                 return True
-            record = KeyRecord.of(kek=tag, wrapped=cipher.wrap(master.cipher, tag, key_id, key))
+            wrapped = cipher.wrap(master.cipher, tag, key_id, key)
+            record = msgspec.structs.replace(latest.record, kek=tag, wrapped=wrapped)
             try:
                 await self._store.put(key_id, record, revision=latest.revision)
             except Changed:

@@ -35,10 +35,12 @@ class KeyRecord(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True, g
     wrapped: str = ""
     # A key was destroyed only if this is set. A key without a record is lost.
     destroyed_at: datetime | None = None
+    # Whether nothing is to be sealed with it yet (key_creation.py).
+    staged: bool = False
 
     @classmethod
-    def of(cls, *, kek: str, wrapped: str) -> "KeyRecord":
-        return cls(v=_VERSION, kek=kek, wrapped=wrapped)
+    def of(cls, *, kek: str, wrapped: str, staged: bool = False) -> "KeyRecord":
+        return cls(v=_VERSION, kek=kek, wrapped=wrapped, staged=staged)
 
     @classmethod
     def tombstone(cls, destroyed_at: datetime) -> "KeyRecord":

@@ -5,7 +5,8 @@ import time
 
 from prometheus_client import Counter
 
-from contracts.errors import KeysUnavailable
+from contracts.errors import KeysUnavailable, MessageNotFound, UserNotFound, VestnikError
+from contracts.personal_data.key_ids import wrapped_by
 from streams.lru_cache import LruCache
 from streams.personal_data.cipher import Undecipherable
 
@@ -47,3 +48,9 @@ def undecipherable(explanation: str) -> Undecipherable:
     """The error to raise where a retry makes no sense. Counts and logs it as `unavailable`."""
     unavailable(UNREADABLE, explanation)
     return Undecipherable(explanation)
+
+
+def destroyed(key_id: str) -> VestnikError:
+    """The error to raise where something would be sealed with a destroyed key: the person, or the month's texts, were
+    erased."""
+    return UserNotFound() if wrapped_by(key_id) is None else MessageNotFound()

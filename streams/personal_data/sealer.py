@@ -12,7 +12,7 @@ from contracts.personal_data.keys_of_fields import KEY_OF
 from contracts.values.personal_data import Sealed
 from streams.personal_data import cipher
 from streams.personal_data.fields import PersonalField, changed
-from streams.personal_data.key_creation import KeyDestroyed
+from streams.personal_data.metrics import destroyed
 
 E = TypeVar("E", bound=Event)
 
@@ -38,7 +38,8 @@ class Sealer:
         belongs to no user, stays as it is.
 
         Raises:
-            KeyDestroyed: the data is that of a person who was erased.
+            UserNotFound: the data is that of a person who was erased.
+            MessageNotFound: it is about a message whose text was erased.
             KeysUnavailable: a key cannot be had or created now.
         """
         wanted: dict[str, None] = {}
@@ -65,7 +66,7 @@ class Sealer:
                 return value
             key = keys[key_id]
             if key is None:
-                raise KeyDestroyed(key_id)
+                raise destroyed(key_id)
             return cipher.seal(key, key_id, field.name, value)
 
         return [changed(event, sealed) for event in events]

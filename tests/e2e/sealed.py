@@ -18,6 +18,7 @@ from contracts.values.ids import pair_id
 from infra.security.key_lifecycle import KeyTerms
 from infra.security.secrets import Secrets
 from infra.settings import Settings
+from services.auth.data_keys.rings import RecordedKeys
 from streams.log import Append, Log
 from streams.message import Message
 from streams.personal_data import cipher
@@ -39,7 +40,8 @@ class Keys:
         self._master_keys = Secrets.load(api.system.data_dir / "secrets").personal_data_keys(KeyTerms.of(Settings()))
         self._store = KeyStore(auth)
         self.data_keys = DataKeys(self._store, self._master_keys)
-        self._sealer = Sealer(self.data_keys, KeyCreation(self._store, self._master_keys).create)
+        creation = KeyCreation(self._store, self._master_keys, RecordedKeys(Log(auth)))
+        self._sealer = Sealer(self.data_keys, creation.create)
 
     async def append(self, subject: str, aggregate_id: str, event: Event) -> Message:
         """Appends the event sealed; returns it as it is stored."""

@@ -130,7 +130,7 @@ async def test_an_aggregate_is_shown_with_its_state_after_each_event(api: Api) -
         (("user", "\udcff"), 1, "there is no user \\udcff"),
         (("user", "anna", "--version", "0"), 2, "0 is not in the range"),
         (("user", "anna", "--version", "1", "--at", "1h"), 2, "cannot be combined"),
-        (("email", "anna"), 2, "'user', 'credential', 'login_failures', 'data_export', 'session'"),
+        (("email", "anna"), 2, "'user', 'credential', 'login_failures', 'data_export', 'data_keys', 'session'"),
     ],
 )
 async def test_what_names_no_aggregate_is_refused_in_a_line(

@@ -35,6 +35,7 @@ from services.auth.commands import Commands as AuthCommands
 from services.auth.data_export.commands import DataExportCommands
 from services.auth.data_export.store import FileStore
 from services.auth.data_keys.creation import DataKeyCreation
+from services.auth.data_keys.rings import RecordedKeys
 from services.auth.email_change.change import EmailChanges
 from services.auth.email_change.mails import EmailChangeMails
 from services.auth.email_change.undo import EmailChangeUndoing
@@ -162,7 +163,10 @@ class Auth:
         )
 
     def data_keys(self, nats: NATS) -> DataKeyCreation:
-        return DataKeyCreation(self.aggregates.users, KeyCreation(KeyStore(nats), self.master_keys), clock=self.clock)
+        return DataKeyCreation(self.aggregates.users, self.key_creation(nats), clock=self.clock)
+
+    def key_creation(self, nats: NATS) -> KeyCreation:
+        return KeyCreation(KeyStore(nats), self.master_keys, RecordedKeys(self.aggregates.log))
 
     def login(
         self, sessions: SessionClient, addresses: Addresses = nowhere, *, passwords: Passwords | None = None

@@ -8,7 +8,7 @@ from contracts.errors import Invalid, UserNotFound, Violation
 from contracts.personal_data.key_ids import month_of, owner_of
 from infra.security.key_ring import NoKey
 from services.auth.domain import User
-from streams.personal_data.key_creation import KeyCreation, KeyDestroyed
+from streams.personal_data.key_creation import KeyCreation
 from streams.personal_data.metrics import MASTER_KEY, unavailable
 from streams.repository import Repository
 
@@ -29,8 +29,9 @@ class DataKeyCreation:
 
         Raises:
             UserNotFound: one of them is for a user who does not exist, or was erased; others may have been created.
+            MessageNotFound: one of them is for a month whose texts were erased.
             Invalid: one of them is for a month to come; nothing was created.
-            KeysUnavailable: the store does not answer, or there is no master key.
+            KeysUnavailable: the store does not answer or has lost one of them, or there is no master key.
         """
         latest = f"{self._clock() + _MARGIN:%Y-%m}"
         if any((month := month_of(key_id)) is not None and month > latest for key_id in key_ids):
@@ -40,7 +41,5 @@ class DataKeyCreation:
                 raise UserNotFound
         try:
             await self._keys.create(key_ids)
-        except KeyDestroyed as error:
-            raise UserNotFound from error
         except NoKey as error:
             raise unavailable(MASTER_KEY, str(error)) from error

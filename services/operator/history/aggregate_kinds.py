@@ -15,6 +15,7 @@ from contracts.aggregate_types import AGGREGATE_TYPES, AggregateType
 from contracts.events.event import Event
 from services.auth import domain as auth
 from services.auth.data_export import domain as data_export
+from services.auth.data_keys import domain as data_keys
 from services.auth.failures import domain as failures
 from services.contact import domain as contact
 from services.messaging import domain as messaging
@@ -73,6 +74,7 @@ _ROWS = (
         tail_only=True,
     ),
     AggregateKind(subject=subjects.data_export, initial=data_export.DataExports(), evolve=data_export.evolve),
+    AggregateKind(subject=subjects.data_keys, initial=data_keys.KeyRing(), evolve=data_keys.evolve),
     AggregateKind(subject=subjects.session, initial=session.Session(), evolve=session.evolve, tail_only=True),
     AggregateKind(subject=subjects.alerts, initial=alerts.Alerts(), evolve=alerts.evolve_alerts, tail_only=True),
     AggregateKind(subject=subjects.profile, initial=profile.Profile(), evolve=profile.evolve),

@@ -29,6 +29,7 @@ from streams.personal_data.key_destruction import KeyDestruction
 from streams.personal_data.key_store import KeyStore
 from streams.topology import ensure_bucket
 from tests.integration.archive.conftest import Deployment
+from tests.integration.recorded_keys import Recorded
 from tests.unit.infra.archive.conftest import export
 
 AT = datetime(2026, 12, 1, tzinfo=UTC)
@@ -46,7 +47,7 @@ class Keys:
     async def person(self) -> str:
         """A person with a key of texts; its id."""
         user_id = new_id()
-        await KeyCreation(self.store, self.ring).create([text_key(new_id(), user_id, AT)])
+        await KeyCreation(self.store, self.ring, Recorded()).create([text_key(new_id(), user_id, AT)])
         return user_id
 
     async def has(self, user_id: str) -> bool:
@@ -121,7 +122,7 @@ async def test_keys_that_differ_stay_and_are_named(keys: Keys, target: Deploymen
     assert (await keys.run("back-up", str(path))).exit_code == 0
     [stored] = await keys.store.versions(person_key(user_id))
     await keys.store.erase(stored.revision)
-    await KeyCreation(keys.store, keys.ring).create([person_key(user_id)])
+    await KeyCreation(keys.store, keys.ring, Recorded()).create([person_key(user_id)])
     done = await keys.run("restore", str(path), "--reason", "a test")
     assert isinstance(done.exception, KeysDiffer)
     assert person_key(user_id) in str(done.exception)

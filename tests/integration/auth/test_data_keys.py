@@ -9,13 +9,16 @@ import pytest
 from nats.aio.client import Client as NATS
 
 from contracts.envelope import Provenance
-from contracts.errors import Invalid, KeysUnavailable, UserNotFound
+from contracts.errors import Invalid, KeysUnavailable, LegalHold, MessageNotFound, UserNotFound
 from contracts.personal_data.key_ids import person_key, text_key
 from contracts.rpc.vestnik.auth.v1 import CreateDataKeysRequest
-from contracts.subjects import DATA_KEYS
+from contracts.subjects import DATA_KEYS, stream_of_bucket
 from contracts.values.ids import new_id
 from infra.embedded.nats_server import NatsServer
 from infra.security.secrets import Secrets
+from services.auth.data_keys.domain import ERASURE, RETENTION, decide_destroy, decide_hold, decide_release
+from services.auth.data_keys.reactions import KeyDestructions
+from services.auth.data_keys.rings import RecordedKeys
 from services.auth.data_keys.server import DataKeyServer
 from streams.personal_data.data_keys import DataKeys
 from streams.personal_data.key_creation import KeyCreation
@@ -23,6 +26,7 @@ from streams.personal_data.key_destruction import KeyDestruction
 from streams.personal_data.key_store import KeyRecord, KeyStore
 from streams.topology import ensure_bucket
 from tests.integration.auth_and_session import PASSWORD, TERMS, Auth, Clock
+from tests.integration.recorded_keys import Recorded
 
 Work = Callable[[], Coroutine[None, None, None]]
 USER = "0000000a-0000-7000-8000-000000000000"
@@ -99,6 +103,97 @@ async def test_an_unknown_user_and_an_erased_one_get_no_key(
     assert (await store.find([person_key(unknown), person_key(user)])).keys() == {person_key(user)}
 
 
+async def test_a_key_that_was_created_and_is_not_in_the_store_is_lost_and_no_other_one_takes_its_place(
+    store: KeyStore, streams: NATS, replicas: tuple[Auth, Auth], clock: Clock
+) -> None:
+    user = await registered(replicas[0])
+    text, other = text_key(new_id(), user, clock()), text_key(new_id(), user, clock())
+    await replicas[0].data_keys(streams).create([text])
+    lost = (await store.versions(text))[0]
+    await store.erase(lost.revision)
+    for auth in replicas:
+        with pytest.raises(KeysUnavailable):
+            await auth.data_keys(streams).create([other, text])
+    assert await store.find([text]) == {}
+    # What a backup has of it is used again.
+    await store.put(text, lost.record, revision=0)
+    await replicas[1].data_keys(streams).create([other, text])
+    assert (await store.find([text]))[text] == lost.record
+    # The whole bucket.
+    await streams.jetstream().delete_stream(stream_of_bucket(DATA_KEYS))
+    await ensure_bucket(streams, DATA_KEYS, replicas=1)
+    for key_id in (text, text_key(new_id(), user, clock())):
+        with pytest.raises(KeysUnavailable):
+            await replicas[1].data_keys(streams).create([key_id])
+    assert await store.find([person_key(user)]) == {}
+
+
+@pytest.mark.parametrize("before", [True, False], ids=["before", "after"])
+@pytest.mark.parametrize("request_number", range(1, 7))
+async def test_a_creation_that_was_cut_off_is_completed_by_another_one(
+    store: KeyStore, streams: NATS, replicas: tuple[Auth, Auth], clock: Clock, request_number: int, before: bool
+) -> None:
+    auth, user = replicas[0], await registered(replicas[0])
+    ids = [person_key(user), text_key(new_id(), user, clock())]
+    recorded = RecordedKeys(auth.aggregates.log)
+    cut_off = KeyCreation(StopsAt(streams, request_number, before=before), auth.master_keys, recorded)
+    with pytest.raises(Stopped):
+        await cut_off.create(ids[1:])
+    usable = await DataKeys(store, auth.master_keys).look_up(ids)
+    # What may have sealed something is recorded.
+    assert usable.keys() <= await recorded.known(ids)
+    staged = {key_id: record.wrapped for key_id, record in (await store.find(ids)).items()}
+    await replicas[1].data_keys(streams).create(ids)
+    keys = await DataKeys(store, auth.master_keys).look_up(ids)
+    assert keys.keys() == set(ids)
+    assert None not in keys.values()
+    wrapped = {key_id: record.wrapped for key_id, record in (await store.find(ids)).items()}
+    assert staged.items() <= wrapped.items()
+    assert await recorded.known(ids) == set(ids)
+
+
+async def test_what_the_ring_says_is_destroyed_is_destroyed_in_the_store_and_is_not_created_again(
+    store: KeyStore, streams: NATS, replicas: tuple[Auth, Auth], clock: Clock
+) -> None:
+    auth, user = replicas[0], await registered(replicas[0])
+    month, other = text_key(new_id(), user, clock()), text_key(new_id(), user, clock())
+    await auth.data_keys(streams).create([month, other])
+    rings = auth.aggregates.data_keys
+    reaction = asyncio.create_task(KeyDestructions(KeyDestruction(store)).run(streams))
+    try:
+        await rings.execute(user, lambda ring: decide_destroy(ring, [month], RETENTION), Provenance())
+        await until(lambda: is_destroyed(store, month))
+        keys = await DataKeys(store, auth.master_keys).find([person_key(user), month, other])
+        assert [key is None for key in keys.values()] == [False, True, False]
+        with pytest.raises(MessageNotFound):
+            await auth.data_keys(streams).create([month])
+        await rings.execute(user, lambda ring: decide_hold(ring, "a court's order"), Provenance())
+        with pytest.raises(LegalHold):
+            await rings.execute(user, lambda ring: decide_destroy(ring, [], ERASURE), Provenance())
+        await rings.execute(user, decide_release, Provenance())
+        await rings.execute(user, lambda ring: decide_destroy(ring, [], ERASURE), Provenance())
+        # Before the store knows it.
+        with pytest.raises(UserNotFound):
+            await auth.data_keys(streams).create([text_key(new_id(), user, clock())])
+        await until(lambda: is_destroyed(store, person_key(user)))
+        for key_id in (other, text_key(new_id(), user, clock())):
+            with pytest.raises(UserNotFound):
+                await replicas[1].data_keys(streams).create([key_id])
+    finally:
+        reaction.cancel()
+        await asyncio.wait({reaction})
+
+
+async def is_destroyed(store: KeyStore, key_id: str) -> bool:
+    return all(version.record.destroyed_at is not None for version in await store.versions(key_id))
+
+
+async def until(condition: Callable[[], Coroutine[None, None, bool]]) -> None:
+    async with asyncio.timeout(60):
+        while not await condition():
+            await asyncio.sleep(0.01)
+
+
 async def test_a_key_of_a_month_to_come_is_refused(
     store: KeyStore, streams: NATS, replicas: tuple[Auth, Auth], clock: Clock
 ) -> None:
@@ -132,7 +227,7 @@ async def test_a_destruction_that_was_cut_off_is_completed_by_another_one(
     store: KeyStore, streams: NATS, secrets: Secrets, request_number: int, before: bool
 ) -> None:
     master_keys = secrets.personal_data_keys(TERMS)
-    await KeyCreation(store, master_keys).create([person_key(USER)])
+    await KeyCreation(store, master_keys, Recorded()).create([person_key(USER)])
     with pytest.raises(Stopped):
         await KeyDestruction(StopsAt(streams, request_number, before=before)).destroy_person(USER)
     for _ in range(2):
@@ -144,14 +239,15 @@ async def test_a_destruction_that_was_cut_off_is_completed_by_another_one(
 async def test_a_key_that_is_created_during_its_destruction_is_destroyed(
     store: KeyStore, streams: NATS, secrets: Secrets
 ) -> None:
-    creation = KeyCreation(store, secrets.personal_data_keys(TERMS))
+    master_keys = secrets.personal_data_keys(TERMS)
     created: list[str] = []
-    await creation.create([person_key(USER)])
+    await KeyCreation(store, master_keys, Recorded()).create([person_key(USER)])
 
     class CreatesBetween(KeyStore):
         async def put(self, key_id: str, record: KeyRecord, *, revision: int) -> None:
             if not created:
-                await creation.create([person_key(USER)])
+                # It read the record before the key was in it.
+                await KeyCreation(store, master_keys, Recorded()).create([person_key(USER)])
                 created.append(key_id)
             await super().put(key_id, record, revision=revision)
 
@@ -165,7 +261,7 @@ async def test_of_a_destroyed_key_no_file_of_the_server_has_a_byte(
     store: KeyStore, secrets: Secrets, nats_server: NatsServer, tmp_path: Path
 ) -> None:
     master_keys, users = secrets.personal_data_keys(TERMS), [new_id() for _ in range(20)]
-    await KeyCreation(store, master_keys).create([person_key(user) for user in users])
+    await KeyCreation(store, master_keys, Recorded()).create([person_key(user) for user in users])
     records = await store.find([person_key(user) for user in users])
     wrapped = {key_id: record.wrapped for key_id, record in records.items()}
     await nats_server.stop()

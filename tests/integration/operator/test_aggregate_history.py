@@ -12,6 +12,7 @@ from nats.aio.client import Client
 
 from contracts.envelope import Provenance, seal
 from contracts.events.data_export import DataExportFailed, DataExportRequested
+from contracts.events.data_keys import DataKeysCreated, DataKeysDestroyed
 from contracts.events.event import Event
 from contracts.events.friendship import FriendshipAccepted, FriendshipCreated, FriendshipRemoved
 from contracts.events.login_failure import LoginFailed
@@ -28,6 +29,7 @@ from contracts.events.message import (
 from contracts.events.profile import ProfileCreated, ProfileUpdated
 from contracts.events.session import AccountAlerted, SessionCreated, SessionRefreshed
 from contracts.events.user import CredentialSet, PasswordChanged, UserCreated, UserEmailVerified
+from contracts.personal_data.key_ids import person_key
 from contracts.subjects import MESSAGING
 from contracts.values.ids import new_id
 from infra.history.event_history import SKEW
@@ -118,6 +120,16 @@ EACH: dict[str, tuple[list[Event], list[dict[str, object]]]] = {
         [
             {"recent": (DATA_EXPORT,)},
             {"recent": (DATA_EXPORT | {"failure": "too_large"},)},
+        ],
+    ),
+    "data_keys": (
+        [
+            DataKeysCreated(key_ids=(person_key(BORIS), person_key(ANNA))),
+            DataKeysDestroyed(key_ids=(person_key(ANNA),), reason="loss_accepted"),
+        ],
+        [
+            {"created": [person_key(ANNA), person_key(BORIS)], "destroyed": []},
+            {"destroyed": [person_key(ANNA)], "all_destroyed": False},
         ],
     ),
     "session": (

@@ -22,6 +22,7 @@ from streams.personal_data.key_destruction import KeyDestruction
 from streams.personal_data.key_rewrapping import KeyRewrapping
 from streams.personal_data.key_store import KeyRecord, KeyStore
 from streams.topology import ensure_bucket
+from tests.integration.recorded_keys import Recorded
 
 AT = datetime(2026, 12, 1, tzinfo=UTC)
 
@@ -63,7 +64,7 @@ async def store(nats: Client) -> KeyStore:
 async def created(store: KeyStore, ring: Ring, count: int) -> list[str]:
     """Persons' keys, each with a key of texts."""
     users = [new_id() for _ in range(count)]
-    await KeyCreation(store, ring).create([text_key(new_id(), user, AT) for user in users])
+    await KeyCreation(store, ring, Recorded()).create([text_key(new_id(), user, AT) for user in users])
     return [person_key(user) for user in users]
 
 

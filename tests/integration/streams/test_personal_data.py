@@ -8,7 +8,7 @@ import pytest
 from cryptography.hazmat.primitives.ciphers.aead import AESGCM
 from nats.aio.client import Client
 
-from contracts.errors import KeysUnavailable
+from contracts.errors import KeysUnavailable, UserNotFound
 from contracts.events.message import MessageSent
 from contracts.events.profile import ProfileUpdated
 from contracts.personal_data.key_ids import person_key, text_key
@@ -22,12 +22,13 @@ from streams.jetstream.key_value import KeyValue
 from streams.message import Message
 from streams.personal_data import cipher
 from streams.personal_data.data_keys import DataKeys
-from streams.personal_data.key_creation import KeyCreation, KeyDestroyed
+from streams.personal_data.key_creation import KeyCreation
 from streams.personal_data.key_store import KeyRecord, KeyStore, StoredKey
 from streams.personal_data.metrics import FAILURES, LOST
 from streams.personal_data.sealer import Sealer
 from streams.personal_data.unsealer import Unsealer
 from streams.topology import DangerousStream, differences, ensure_bucket, settings_of_bucket
+from tests.integration.recorded_keys import Recorded
 
 AT = datetime(2026, 12, 1, tzinfo=UTC)
 
@@ -62,7 +63,7 @@ def message(sender_id: str, text: str) -> MessageSent:
 
 async def test_what_is_sealed_with_new_keys_is_read_by_another_process(store: KeyStore) -> None:
     anna, conversation = new_id(), new_id()
-    sealer = Sealer(DataKeys(store, RING), KeyCreation(store, RING).create)
+    sealer = Sealer(DataKeys(store, RING), KeyCreation(store, RING, Recorded()).create)
     profile = ProfileUpdated(display_name="Anna", bio="", avatar_url="https://example.org/a.png")
     sealed_profile = await sealer.seal([profile], aggregate_id=anna, at=AT)
     sealed_message = await sealer.seal([message(anna, "hello")], aggregate_id=conversation, at=AT)
@@ -81,10 +82,10 @@ async def test_what_is_sealed_with_new_keys_is_read_by_another_process(store: Ke
 async def test_of_several_that_create_a_key_at_once_all_use_the_same_one(store: KeyStore) -> None:
     users, conversation = [new_id() for _ in range(5)], new_id()
     ids = [text_key(conversation, user, AT) for user in users]
-    await asyncio.gather(*(KeyCreation(store, RING).create(ids) for _ in range(8)))
+    await asyncio.gather(*(KeyCreation(store, RING, Recorded()).create(ids) for _ in range(8)))
     records = await store.find(ids + [person_key(user) for user in users])
     assert len(records) == 10
-    await KeyCreation(store, RING).create(ids)
+    await KeyCreation(store, RING, Recorded()).create(ids)
     assert await store.find(list(records)) == records
     assert None not in (await DataKeys(store, RING).find(ids)).values()
 
@@ -94,11 +95,11 @@ async def test_a_destroyed_key_is_never_created_again(store: KeyStore) -> None:
     text = text_key(new_id(), user, AT)
     await store.put(person_key(user), KeyRecord.tombstone(AT), revision=0)
     for key_id in (person_key(user), text):
-        with pytest.raises(KeyDestroyed):
-            await KeyCreation(store, RING).create([key_id])
+        with pytest.raises(UserNotFound):
+            await KeyCreation(store, RING, Recorded()).create([key_id])
     assert await DataKeys(store, RING).find([person_key(user), text]) == {person_key(user): None, text: None}
-    sealer = Sealer(DataKeys(store, RING), KeyCreation(store, RING).create)
-    with pytest.raises(KeyDestroyed):
+    sealer = Sealer(DataKeys(store, RING), KeyCreation(store, RING, Recorded()).create)
+    with pytest.raises(UserNotFound):
         await sealer.seal([ProfileUpdated(display_name="Anna")], aggregate_id=user, at=AT)
 
 
@@ -108,7 +109,7 @@ async def test_a_key_that_the_store_has_lost_is_unavailable_and_not_erased(
 ) -> None:
     user = new_id()
     text = text_key(new_id(), user, AT)
-    await KeyCreation(store, RING).create([text])
+    await KeyCreation(store, RING, Recorded()).create([text])
     key_id = person_key(user) if lost == "person" else text
     stored = await store.latest(key_id)
     assert stored is not None
@@ -148,7 +149,7 @@ async def test_a_key_that_is_gone_right_after_its_creation_is_unavailable(nats: 
             """Stores nothing."""
 
     with pytest.raises(KeysUnavailable):
-        await KeyCreation(Forgets(nats), RING).create([text_key(new_id(), new_id(), AT)])
+        await KeyCreation(Forgets(nats), RING, Recorded()).create([text_key(new_id(), new_id(), AT)])
 
 
 async def test_all_keys_are_read_though_the_last_one_goes_meanwhile(
@@ -156,7 +157,7 @@ async def test_all_keys_are_read_though_the_last_one_goes_meanwhile(
 ) -> None:
     users = [new_id() for _ in range(3)]
     for user in users:
-        await KeyCreation(store, RING).create([person_key(user)])
+        await KeyCreation(store, RING, Recorded()).create([person_key(user)])
     many = JetStream.many
 
     async def behind(jetstream: JetStream, stream: str, subject: str, after: int) -> tuple[list[Message], bool]:
@@ -176,7 +177,7 @@ async def test_a_key_that_a_replica_does_not_have_yet_is_read_from_the_leader(
     store: KeyStore, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     key_id = person_key(new_id())
-    await KeyCreation(store, RING).create([key_id])
+    await KeyCreation(store, RING, Recorded()).create([key_id])
 
     async def nothing(values: KeyValue, keys: Iterable[str]) -> dict[str, bytes]:
         return {}
@@ -189,7 +190,7 @@ async def test_a_store_that_is_away_is_unavailable_and_cached_keys_last_a_while(
     store: KeyStore, nats: Client, nats_server: NatsServer
 ) -> None:
     user, other = new_id(), new_id()
-    await KeyCreation(store, RING).create([person_key(user), person_key(other)])
+    await KeyCreation(store, RING, Recorded()).create([person_key(user), person_key(other)])
     now = 0.0
     keys = DataKeys(KeyStore(nats, patience=0.5), RING, clock=lambda: now)
     known = await keys.find([person_key(user)])

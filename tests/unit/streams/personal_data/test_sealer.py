@@ -9,6 +9,7 @@ from cryptography.hazmat.primitives.ciphers.aead import AESGCM
 
 from contracts.aggregate_types import AGGREGATE_TYPE_OF
 from contracts.catalogue import EVENTS
+from contracts.errors import UserNotFound
 from contracts.events.event import Event
 from contracts.events.login_failure import LoginFailed
 from contracts.events.profile import ProfileUpdated
@@ -19,7 +20,6 @@ from infra.devtools.event_schemas.event_contract import Contract
 from infra.devtools.event_schemas.sample_data import samples
 from streams.personal_data import cipher
 from streams.personal_data.fields import PersonalField, changed, fields_of
-from streams.personal_data.key_creation import KeyDestroyed
 from streams.personal_data.sealer import Sealer
 from streams.personal_data.unsealer import Unsealer
 
@@ -83,7 +83,7 @@ async def test_missing_keys_are_created_once_and_a_repeat_creates_none() -> None
 async def test_nothing_is_sealed_for_a_person_whose_key_was_destroyed() -> None:
     keys = Keys()
     keys.keys[person_key(USER)] = None
-    with pytest.raises(KeyDestroyed):
+    with pytest.raises(UserNotFound):
         await Sealer(keys, keys.create).seal([ProfileUpdated(display_name="Anna")], aggregate_id=USER, at=AT)
 
 

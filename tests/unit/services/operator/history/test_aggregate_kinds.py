@@ -64,6 +64,7 @@ def test_what_states_show_of_private_events_was_decided_field_by_field() -> None
     assert shown == {
         "credential": {"hashed", "scheme", "key_id", "generation", "changed_by", "reset_generation", "reported_at"},
         "data_export": {"recent"},
+        "data_keys": {"created", "destroyed", "all_destroyed", "held"},
         "login_failures": {"last_at", "number"},
     }
 
