@@ -76,7 +76,7 @@ class DataKeys:
         return await self._find(key_ids, required=True)
 
     async def look_up(self, key_ids: Collection[str]) -> dict[str, AESGCM | None]:
-        """As `find`, without the keys that the store does not have, or that are not to be used for sealing yet.
+        """As `find`, without the keys that the store does not have.
 
         Raises:
             KeysUnavailable: also where `find` raises Undecipherable: nothing can be sealed with such a key.
@@ -125,9 +125,7 @@ class DataKeys:
         wrapping = [wrapper for key_id in key_ids if (wrapper := wrapped_by(key_id)) is not None]
         records = await self._store.find(list(dict.fromkeys([*wrapping, *key_ids])), required=required)
         persons = {key_id: self._person(key_id, records[key_id]) for key_id in records if wrapped_by(key_id) is None}
-        if not required:
-            records = {key_id: record for key_id, record in records.items() if not record.staged}
-        keys = {key_id: person for key_id, person in persons.items() if key_id in records}
+        keys = dict(persons)
         for key_id in key_ids:
             wrapper = wrapped_by(key_id)
             if wrapper is None:

@@ -1,15 +1,14 @@
 """Creates data keys in the store. For auth, which alone may write there.
 
-A key is stored in three steps: as *staged*, with which nothing is sealed; then it is recorded for good; then it is
-released for use. So whatever a crash leaves, a key that sealed anything was recorded, and a recorded key that the store
-does not have is lost: another one must not take its place.
+First a *mark* takes the key's place in the store, then the key is recorded for good, then it replaces the mark. So a
+key that sealed anything was recorded, whatever a crash leaves; and a recorded key of which the store has neither the
+mark nor the key is lost: another one must not take its place.
 """
 
 import asyncio
-from collections.abc import Collection, Mapping
+from collections.abc import Awaitable, Callable, Collection, Sequence
 from typing import Protocol
 
-import msgspec
 from cryptography.hazmat.primitives.ciphers.aead import AESGCM
 
 from contracts.personal_data.key_ids import wrapped_by
@@ -18,6 +17,9 @@ from streams.personal_data import cipher
 from streams.personal_data.data_keys import DataKeys, MasterKeys
 from streams.personal_data.key_store import KeyRecord, KeyStore
 from streams.personal_data.metrics import LOST, destroyed, unavailable
+
+# Keys that are written at once.
+_AT_ONCE = 100
 
 
 class RecordedKeys(Protocol):
@@ -55,62 +57,57 @@ class KeyCreation:
         for key_id in (*persons, *wrappers):
             if key_id in records and records[key_id].destroyed_at is not None:
                 raise destroyed(key_id)
-        new = [key_id for key_id in (*persons, *wrappers) if key_id not in records or records[key_id].staged]
-        if not new:
+        absent = [key_id for key_id in (*persons, *wrappers) if key_id not in records]
+        if not absent:
             return
-        absent = [key_id for key_id in new if key_id not in records]
-        for key_id in await self._recorded.known(new):
-            if key_id in absent:
-                raise unavailable(LOST, f"the key {key_id} was created, and the store of data keys does not have it")
-        await self._stage(absent, wrappers)
-        await self._recorded.record(new)
-        # A key of texts after the key that wraps it.
-        for kind in (persons, wrappers.keys()):
-            await asyncio.gather(*(self._release(key_id) for key_id in new if key_id in kind))
-
-    async def _stage(self, absent: Collection[str], wrappers: Mapping[str, str]) -> None:
-        master = self._master_keys.current()
-        await self._put({key_id: (master.tag.hex(), master.cipher) for key_id in absent if key_id not in wrappers})
+        known = await self._recorded.known(absent)
+        await _each(absent, lambda key_id: self._mark(key_id, is_recorded=key_id in known))
+        await self._recorded.record(absent)
+        if new_persons := [key_id for key_id in absent if key_id in persons]:
+            master = self._master_keys.current()
+            await _each(new_persons, lambda key_id: self._put(key_id, master.tag.hex(), master.cipher))
         if texts := [key_id for key_id in absent if key_id in wrappers]:
-            wrapping = _not_destroyed(await self._keys.find({wrappers[key_id] for key_id in texts}))
-            await self._put({key_id: (wrappers[key_id], wrapping[wrappers[key_id]]) for key_id in texts})
+            wrapping = await self._keys.find({wrappers[key_id] for key_id in texts})
+            await _each(texts, lambda key_id: self._put(key_id, wrappers[key_id], wrapping[wrappers[key_id]]))
 
-    async def _put(self, wrapping_keys: Mapping[str, tuple[str, AESGCM]]) -> None:
-        """Stores a new key for each id, staged, wrapped by a key with an id of its own."""
+    async def _mark(self, key_id: str, *, is_recorded: bool) -> None:
+        """Puts the mark in the key's place, if there is nothing.
 
-        async def put(key_id: str, kek: str, wrapping_key: AESGCM) -> None:
-            wrapped = cipher.wrap(wrapping_key, kek, key_id, cipher.new_key())
+        Raises:
+            KeysUnavailable: the key was recorded, and there is nothing: it is lost.
+        """
+        if not is_recorded:
             try:
-                await self._store.put(key_id, KeyRecord.of(kek=kek, wrapped=wrapped, staged=True), revision=0)
+                await self._store.put(key_id, KeyRecord.mark(), revision=0)
             except Changed:
-                # Another process has staged it, or an attempt of this one whose answer was lost.
+                # Another process has created it or begun to, or an attempt of this one whose answer was lost.
                 return
+        elif await self._store.latest(key_id) is None:
+            raise unavailable(LOST, f"the key {key_id} was created, and the store of data keys does not have it")
 
-        await asyncio.gather(*(put(key_id, *wrapping) for key_id, wrapping in wrapping_keys.items()))
-
-    async def _release(self, key_id: str) -> None:
-        """Replaces the staged key by the same one for use. Repeatable."""
+    async def _put(self, key_id: str, kek: str, wrapping_key: AESGCM | None) -> None:
+        """Stores a new key in place of the mark, wrapped by a key with an id of its own. Repeatable."""
+        if wrapping_key is None:
+            raise destroyed(kek)
         while True:
             stored = await self._store.latest(key_id)
             if stored is None:
                 raise unavailable(LOST, f"the key {key_id} is gone from the store of data keys")
             if stored.record.destroyed_at is not None:
                 raise destroyed(key_id)
-            if not stored.record.staged:
+            if not stored.record.is_mark:
                 return
-            record = msgspec.structs.replace(stored.record, staged=False)
+            record = KeyRecord.of(kek=kek, wrapped=cipher.wrap(wrapping_key, kek, key_id, cipher.new_key()))
             try:
                 await self._store.put(key_id, record, revision=stored.revision)
             except Changed:
                 continue
-            await self._store.erase(stored.revision)
+            # The mark is no secret. What a crash leaves of it goes with the key.
+            await self._store.remove(stored.revision)
             return
 
 
-def _not_destroyed(keys: Mapping[str, AESGCM | None]) -> dict[str, AESGCM]:
-    existing = {}
-    for key_id, key in keys.items():
-        if key is None:
-            raise destroyed(key_id)
-        existing[key_id] = key
-    return existing
+async def _each(key_ids: Sequence[str], work: Callable[[str], Awaitable[None]]) -> None:
+    """Does the work for some keys at a time: each writes to the disk, and waits for those before it."""
+    for first in range(0, len(key_ids), _AT_ONCE):
+        await asyncio.gather(*map(work, key_ids[first : first + _AT_ONCE]))

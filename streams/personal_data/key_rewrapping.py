@@ -2,13 +2,11 @@
 
 import asyncio
 
-import msgspec
-
 from contracts.personal_data.key_ids import wrapped_by
 from streams.jetstream.key_value import Changed
 from streams.personal_data import cipher
 from streams.personal_data.data_keys import MasterKey, MasterKeys, unwrap_person
-from streams.personal_data.key_store import KeyStore
+from streams.personal_data.key_store import KeyRecord, KeyStore
 
 
 class KeyRewrapping:
@@ -39,7 +37,7 @@ class KeyRewrapping:
         tag = master.tag.hex()
         while True:
             versions = await self._store.versions(key_id)
-            if not versions or versions[-1].record.destroyed_at is not None:
+            if not versions or versions[-1].record.destroyed_at is not None or versions[-1].record.is_mark:
                 return False
             latest = versions[-1]
             key = unwrap_person(key_id, latest.record, self._master_keys)
@@ -49,8 +47,7 @@ class KeyRewrapping:
                 await self._store.erase(version.revision)
             if latest.record.kek == tag:
                 return True
-            wrapped = cipher.wrap(master.cipher, tag, key_id, key)
-            record = msgspec.structs.replace(latest.record, kek=tag, wrapped=wrapped)
+            record = KeyRecord.of(kek=tag, wrapped=cipher.wrap(master.cipher, tag, key_id, key))
             try:
                 await self._store.put(key_id, record, revision=latest.revision)
             except Changed:

@@ -35,12 +35,16 @@ class KeyRecord(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True, g
     wrapped: str = ""
     # A key was destroyed only if this is set. A key without a record is lost.
     destroyed_at: datetime | None = None
-    # Whether nothing is to be sealed with it yet (key_creation.py).
-    staged: bool = False
+    # Whether there is no key yet: it is being created (key_creation.py).
+    is_mark: bool = False
 
     @classmethod
-    def of(cls, *, kek: str, wrapped: str, staged: bool = False) -> "KeyRecord":
-        return cls(v=_VERSION, kek=kek, wrapped=wrapped, staged=staged)
+    def mark(cls) -> "KeyRecord":
+        return cls(v=_VERSION, is_mark=True)
+
+    @classmethod
+    def of(cls, *, kek: str, wrapped: str) -> "KeyRecord":
+        return cls(v=_VERSION, kek=kek, wrapped=wrapped)
 
     @classmethod
     def tombstone(cls, destroyed_at: datetime) -> "KeyRecord":
@@ -81,7 +85,8 @@ class KeyStore:
         self._jetstream = JetStream(nc, patience=patience)
 
     async def find(self, key_ids: Collection[str], *, required: bool = False) -> dict[str, KeyRecord]:
-        """The records by key id: from any replica, and from the leader those that the replica does not have.
+        """The records by key id, without marks: from any replica, and from the leader those that the replica does not
+        have.
 
         With `required` the first record that the leader does not have either ends it, unless the key that wraps it
         was destroyed: an emptied store gets one request of its own, not one for each key. Keys that wrap others come
@@ -94,12 +99,14 @@ class KeyStore:
             values = await self._values.get_many(key_ids)
         except Unavailable as error:
             raise unavailable(UNREACHABLE, "the store of data keys does not answer") from error
-        records = {key_id: _decoded(key_id, value) for key_id, value in values.items()}
+        records = {
+            key_id: record for key_id, value in values.items() if not (record := _decoded(key_id, value)).is_mark
+        }
         for key_id in key_ids:
             if key_id in records or _is_destroyed(records, wrapped_by(key_id)):
                 continue
             stored = await self.latest(key_id)
-            if stored is not None:
+            if stored is not None and not stored.record.is_mark:
                 records[key_id] = stored.record
             elif required:
                 raise unavailable(LOST, f"the store of data keys has no key {key_id}, and no sign of its destruction")
@@ -118,8 +125,8 @@ class KeyStore:
         return None if message is None else StoredKey(_decoded(key_id, message.payload), message.sequence)
 
     async def pages(self) -> AsyncIterator[list[tuple[str, KeyRecord]]]:
-        """All records that were stored when the call began, in the order of their writing. Of a key that is being
-        replaced both.
+        """All records that were stored when the call began, in the order of their writing, without marks. Of a key that
+        is being replaced both.
 
         Raises:
             KeysUnavailable: the store does not answer.
@@ -141,7 +148,11 @@ class KeyStore:
                     continue
                 deadline = asyncio.get_running_loop().time() + _LAG_SECONDS
                 after = messages[-1].sequence
-                yield [(key_id := message.subject[prefix:], _decoded(key_id, message.payload)) for message in messages]
+                yield [
+                    (key_id, record)
+                    for message in messages
+                    if not (record := _decoded(key_id := message.subject[prefix:], message.payload)).is_mark
+                ]
         except (Refused, RequestFailed) as error:
             raise unavailable(UNREACHABLE, "the store of data keys does not answer") from error
 
@@ -175,8 +186,15 @@ class KeyStore:
         Raises:
             KeysUnavailable: it is unknown whether it was removed.
         """
+        await self._delete({"seq": revision})
+
+    async def remove(self, revision: int) -> None:
+        """As `erase`, without overwriting, which takes longer: for a mark."""
+        await self._delete({"seq": revision, "no_erase": True})
+
+    async def _delete(self, request: dict[str, object]) -> None:
         try:
-            await self._jetstream.ask(f"STREAM.MSG.DELETE.{_STREAM}", {"seq": revision}, _ANYTHING)
+            await self._jetstream.ask(f"STREAM.MSG.DELETE.{_STREAM}", request, _ANYTHING)
         except Refused as refused:
             if refused.error.err_code not in _NOT_THERE:
                 raise unavailable(UNREACHABLE, f"a data key cannot be erased: {refused}") from refused

@@ -47,12 +47,16 @@ class StopsAt(KeyStore):
     async def erase(self, revision: int) -> None:
         await self._stopping(lambda: super(StopsAt, self).erase(revision))
 
+    async def remove(self, revision: int) -> None:
+        await self._stopping(lambda: super(StopsAt, self).remove(revision))
+
     async def put(self, key_id: str, record: KeyRecord, *, revision: int) -> None:
         await self._stopping(lambda: super(StopsAt, self).put(key_id, record, revision=revision))
 
     async def _stopping(self, work: Work) -> None:
         self._left -= 1
-        if self._left == 0 and self._before:
+        # Nor does it do anything afterwards.
+        if self._left < 0 or (self._left == 0 and self._before):
             raise Stopped
         await work()
         if self._left == 0:
