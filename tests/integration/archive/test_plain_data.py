@@ -26,6 +26,7 @@ from streams.personal_data.key_store import KeyStore
 from streams.personal_data.sealer import Sealer
 from streams.topology import ensure_bucket
 from tests.integration.archive.conftest import Deployment
+from tests.integration.recorded_keys import Recorded
 
 NOVEMBER, DECEMBER = datetime(2026, 11, 30, 23, 59, tzinfo=UTC), datetime(2026, 12, 1, tzinfo=UTC)
 
@@ -34,7 +35,7 @@ async def sealer_of(deployment: Deployment) -> Sealer:
     await ensure_bucket((await deployment.nats_parties.party(TOPOLOGY)).nats, DATA_KEYS, replicas=1)
     store = KeyStore((await deployment.nats_parties.party("auth")).nats)
     master_keys = Secrets.load(deployment.folder / "secrets").personal_data_keys(KeyTerms.of(Settings()))
-    return Sealer(DataKeys(store, master_keys), KeyCreation(store, master_keys).create)
+    return Sealer(DataKeys(store, master_keys), KeyCreation(store, master_keys, Recorded()).create)
 
 
 async def plain(deployment: Deployment, *arguments: str) -> Result:
