@@ -88,6 +88,8 @@ _SERVICES = (
             "ListFailedLogins": _FOR_USER,
             # Of users in whose name the caller need not act: those whom it reports, or whose sessions end.
             "CreateDataKeys": dict.fromkeys(("session", "profile", "contact", "messaging", OPERATOR)),
+            "PlaceHold": {OPERATOR: None},
+            "ReleaseHold": {OPERATOR: None},
             "RequestDataExport": _FOR_USER,
             "ListDataExports": _FOR_USER,
             "OpenDataExport": _FOR_USER,

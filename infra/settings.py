@@ -149,7 +149,8 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
         Doc(
             ge=0,
             le=36_500,
-            description="How many days messages are kept; older ones are deleted. 0: for ever.",
+            description="How many days messages are kept: older ones are deleted, and the keys of their texts are "
+            "destroyed once the month in which they were sent is as old; 0: for ever.",
         ),
     ] = 0.0
     pending_friend_requests: Annotated[

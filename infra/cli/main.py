@@ -31,6 +31,7 @@ COMMANDS = {
     "accounts": ("infra.cli.accounts.accounts", "Help users who have lost what they log in with."),
     "operators": ("infra.cli.accounts.operators", "Manage the accounts that may open the operators' page."),
     "keys": ("infra.cli.accounts.keys", "Show and replace the keys of access tokens."),
+    "hold": ("infra.cli.personal_data.hold", "Keep a person's data from erasure, for the law."),
     "personal-data": ("infra.cli.personal_data.personal_data", "Show what of the personal data is not sealed."),
     "streams": ("infra.cli.system.streams", "Create the streams, for a deployment."),
     "deployment-secrets": (

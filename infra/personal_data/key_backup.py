@@ -42,6 +42,8 @@ class KeyRestore(msgspec.Struct, kw_only=True):
     destroyed_here: int = 0
     # Keys here whose tombstone is in the file: destroyed now.
     destroyed_now: int = 0
+    # Keys without a tombstone that the streams call destroyed: destroyed again, before the file was read.
+    destroyed_again: int = 0
     # Keys here that differ from those of the file, and stay; what the file's keys sealed cannot be read.
     different: list[str] = msgspec.field(default_factory=list)
 

@@ -30,7 +30,9 @@ from services.auth.data_export.commands import DataExportCommands
 from services.auth.data_export.reactions import DataExportMails, DataExportMaking
 from services.auth.data_export.store import FileStore
 from services.auth.data_keys.creation import DataKeyCreation
+from services.auth.data_keys.holds import Holds
 from services.auth.data_keys.reactions import KeyDestructions
+from services.auth.data_keys.retention import KeyRetention
 from services.auth.data_keys.rings import RecordedKeys
 from services.auth.email_change.change import EmailChanges
 from services.auth.email_change.mails import EmailChangeMails
@@ -135,6 +137,10 @@ async def main(settings: Settings) -> None:
         key_creation = KeyCreation(key_store, master_keys, RecordedKeys(process.log))
         destructions = KeyDestructions(KeyDestruction(key_store))
         process.spawn(destructions.run(process.nats), "destruction of keys")
+        if settings.message_retention_days:
+            keep = timedelta(days=settings.message_retention_days)
+            retention = KeyRetention(key_store, aggregates.data_keys, keep)
+            process.spawn(retention.run(), "retention of keys")
         for durable in (SESSION_ALERTS, PASSWORD_ALERTS, SECOND_FACTOR_ALERTS, EMAIL_ALERTS, DATA_EXPORT_ALERTS):
             reactor = EventReactor(process.nats, durable, alerts.alert, at_once=2, retries=MAIL_RETRIES)
             process.spawn(reactor.run(), durable.name)
@@ -150,6 +156,7 @@ async def main(settings: Settings) -> None:
                 recorded,
                 reports,
                 DataKeyCreation(aggregates.users, key_creation),
+                Holds(aggregates.users, aggregates.data_keys),
                 DataExportCommands(aggregates, files),
             )
             shown = read_servers(reads, lambda name: ReadModel(find(name), process.pool, runners.waiting))

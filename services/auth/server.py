@@ -63,6 +63,7 @@ from services.auth.commands import Commands
 from services.auth.data_export.commands import DataExportCommands
 from services.auth.data_export.server import DataExportServer
 from services.auth.data_keys.creation import DataKeyCreation
+from services.auth.data_keys.holds import Holds
 from services.auth.data_keys.server import DataKeyServer
 from services.auth.email_change.change import EmailChanges
 from services.auth.email_change.undo import EmailChangeUndoing
@@ -152,10 +153,11 @@ class AuthServer(SecondFactorServer, DataKeyServer, DataExportServer):
         failures: FailureQueries,
         reports: NotMeReports,
         data_keys: DataKeyCreation,
+        holds: Holds,
         data_exports: DataExportCommands,
     ) -> None:
         SecondFactorServer.__init__(self, second_factors)
-        DataKeyServer.__init__(self, data_keys)
+        DataKeyServer.__init__(self, data_keys, holds)
         DataExportServer.__init__(self, data_exports)
         self._commands = commands
         self._login = login

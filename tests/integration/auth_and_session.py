@@ -35,6 +35,7 @@ from services.auth.commands import Commands as AuthCommands
 from services.auth.data_export.commands import DataExportCommands
 from services.auth.data_export.store import FileStore
 from services.auth.data_keys.creation import DataKeyCreation
+from services.auth.data_keys.holds import Holds
 from services.auth.data_keys.rings import RecordedKeys
 from services.auth.email_change.change import EmailChanges
 from services.auth.email_change.mails import EmailChangeMails
@@ -165,6 +166,9 @@ class Auth:
     def data_keys(self, nats: NATS) -> DataKeyCreation:
         return DataKeyCreation(self.aggregates.users, self.key_creation(nats), clock=self.clock)
 
+    def holds(self) -> Holds:
+        return Holds(self.aggregates.users, self.aggregates.data_keys)
+
     def key_creation(self, nats: NATS) -> KeyCreation:
         return KeyCreation(KeyStore(nats), self.master_keys, RecordedKeys(self.aggregates.log))
 
@@ -286,6 +290,7 @@ async def running(nats: NATS, database_url: str, secrets: Secrets) -> AsyncItera
                         recorded,
                         reports,
                         auth.data_keys(nats),
+                        auth.holds(),
                         DataExportCommands(auth.aggregates, files, clock=auth.clock),
                     )
                 ],

@@ -23,6 +23,7 @@ from infra.personal_data import key_backup
 from infra.personal_data.key_overview import KeyOverview
 from infra.personal_data.key_overview import overview as overview_of
 from infra.personal_data.lost_keys import lost_keys
+from infra.personal_data.recorded_destructions import destroy_again
 from infra.runtime.connections import connect_nats
 from infra.security.key_lifecycle import KeyTerms
 from infra.security.sealing_keys import PERSONAL_DATA, SealingKeys
@@ -108,7 +109,7 @@ def back_up(file: Path, force: bool, reason: str | None) -> None:
 @click.option("--reason", type=Reason(), required=True, help="The reason; recorded permanently.")
 @click.option("--json", "as_json", is_flag=True, help="Print the result as one JSON object.")
 def restore(file: Path, reason: str, as_json: bool) -> None:
-    """Stores the keys of FILE that are missing. What was destroyed, here or in FILE, is and stays destroyed.
+    """Stores the keys of FILE that are missing. What was destroyed, by the streams, here or in FILE, stays destroyed.
 
     The system may be running or stopped. Exit code 1 if keys differ: those in the store stay.
     """
@@ -118,7 +119,8 @@ def restore(file: Path, reason: str, as_json: bool) -> None:
     else:
         click.echo(
             f"{result.restored:,} keys restored, {result.present:,} were there; {result.destroyed_here:,} were "
-            f"destroyed here and stay so, {result.destroyed_now:,} were destroyed now, as in the file"
+            f"destroyed here and stay so, {result.destroyed_now:,} were destroyed now, as in the file; "
+            f"{result.destroyed_again:,} that the streams call destroyed were destroyed again"
         )
     if result.different:
         names = ", ".join(result.different[:10])
@@ -208,7 +210,10 @@ async def _back_up(settings: Settings, path: Path, force: bool, reason: str | No
 async def _restore(settings: Settings, path: Path, reason: str) -> key_backup.KeyRestore:
     key_backup.check(path)
     async with _system(settings, make=True) as system, system.acting("keys.restore", str(path), reason):
-        return await key_backup.restore(path, system.store, system.master_keys)
+        # First, so that no key of the file is in the store that was destroyed since.
+        recorded = await destroy_again(system.operator, system.store)
+        result = await key_backup.restore(path, system.store, system.master_keys)
+        return msgspec.structs.replace(result, destroyed_again=recorded)
 
 
 @asynccontextmanager

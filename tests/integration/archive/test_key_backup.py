@@ -11,10 +11,11 @@ import pytest
 from click.testing import CliRunner, Result
 
 from contracts.errors import KeysUnavailable
+from contracts.events.data_keys import DataKeysDestroyed, DataKeysHoldPlaced
 from contracts.events.profile import ProfileUpdated
 from contracts.events.user import UserCreated
 from contracts.personal_data.key_ids import person_key, text_key
-from contracts.subjects import DATA_KEYS, profile, user
+from contracts.subjects import DATA_KEYS, data_keys, profile, user
 from contracts.values.ids import new_id
 from contracts.values.personal_data import Sealed
 from infra.cli.accounts.data_keys import KeyNotLost, KeysDiffer
@@ -26,7 +27,7 @@ from infra.security.secrets import TOPOLOGY, Secrets
 from streams.personal_data.data_keys import DataKeys
 from streams.personal_data.key_creation import KeyCreation
 from streams.personal_data.key_destruction import KeyDestruction
-from streams.personal_data.key_store import KeyStore
+from streams.personal_data.key_store import KeyRecord, KeyStore
 from streams.topology import ensure_bucket
 from tests.integration.archive.conftest import Deployment
 from tests.integration.recorded_keys import Recorded
@@ -95,6 +96,7 @@ async def test_lost_keys_come_back_and_destroyed_ones_do_not(keys: Keys, tmp_pat
         "present": 8,
         "destroyed_here": 1,
         "destroyed_now": 0,
+        "destroyed_again": 0,
         "different": [],
     }
     assert [await keys.has(user_id) for user_id in (lost, destroyed, *kept)] == [True, False, True, True, True]
@@ -115,6 +117,51 @@ async def test_an_erasure_that_the_file_knows_is_done_again(keys: Keys, tmp_path
     done = await keys.run("restore", str(path), "--reason", "a test", "--json")
     assert json.loads(done.stdout)["destroyed_now"] == 1
     assert not await keys.has(user_id)
+
+
+async def test_what_the_streams_call_destroyed_is_destroyed_before_an_older_backup_is_stored(
+    keys: Keys, tmp_path: Path
+) -> None:
+    """Erased after the backup, and then the bucket was lost: of a key in the file, and of one that is younger."""
+    path, erased, kept = tmp_path / "keys", await keys.person(), await keys.person()
+    conversation = new_id()
+    months = [text_key(conversation, kept, AT - timedelta(days=days)) for days in (0, 60)]
+    await KeyCreation(keys.store, keys.ring, Recorded()).create(months)
+    assert (await keys.run("back-up", str(path))).exit_code == 0
+    younger = await keys.person()
+    everyone = [person_key(user_id) for user_id in (erased, kept, younger)]
+    for key_id in (*everyone, *months):
+        for version in await keys.store.versions(key_id):
+            await keys.store.erase(version.revision)
+    for user_id in (erased, younger):
+        await keys.deployment.append(data_keys(user_id), DataKeysDestroyed(reason="erasure"))
+    # A hold's reason is sealed with a key that is lost now.
+    reason: Any = Sealed(key=person_key(kept), ciphertext="x")
+    held = await keys.deployment.append(data_keys(kept), DataKeysHoldPlaced(reason=reason))
+    ended = DataKeysDestroyed(key_ids=(months[1],), reason="retention")
+    await keys.deployment.append(data_keys(kept), ended, expected=held, version=2)
+
+    stored: list[str] = []
+    put = KeyStore.put
+
+    async def noted(store: KeyStore, key_id: str, record: KeyRecord, *, revision: int) -> None:
+        if record.destroyed_at is None:
+            stored.append(key_id)
+        await put(store, key_id, record, revision=revision)
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(KeyStore, "put", noted)
+        done = await keys.run("restore", str(path), "--reason", "a test", "--json")
+    assert done.exit_code == 0, done.output
+    result = json.loads(done.stdout)
+    assert (result["destroyed_again"], result["destroyed_here"]) == (3, 2)
+    # Not for a moment.
+    assert not {*everyone[::2], months[1]} & set(stored)
+    assert [await keys.has(user_id) for user_id in (erased, kept, younger)] == [False, True, False]
+    found = await DataKeys(keys.store, keys.ring).find(months)
+    assert [found[key_id] is None for key_id in months] == [False, True]
+    again = await keys.run("restore", str(path), "--reason", "a test", "--json")
+    assert json.loads(again.stdout)["destroyed_again"] == 0
 
 
 async def test_keys_that_differ_stay_and_are_named(keys: Keys, target: Deployment, tmp_path: Path) -> None:

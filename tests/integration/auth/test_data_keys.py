@@ -210,7 +210,7 @@ async def test_a_key_of_a_month_to_come_is_refused(
 
 
 async def test_a_request_for_anything_but_some_keys_is_invalid(streams: NATS, replicas: tuple[Auth, Auth]) -> None:
-    server = DataKeyServer(replicas[0].data_keys(streams))
+    server = DataKeyServer(replicas[0].data_keys(streams), replicas[0].holds())
     valid = person_key(USER)
     requests = [[], [""], [">"], ["person.>"], ["person.x"], ["x" * 10_000], [valid, f"{valid}\n"], [valid] * 101]
     for key_ids in requests:

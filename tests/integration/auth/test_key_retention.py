@@ -1,0 +1,109 @@
+"""The keys of months that are over for long are destroyed, but not those of a person whose data is held."""
+
+import asyncio
+from datetime import timedelta
+from functools import partial
+
+import pytest
+from nats.aio.client import Client as NATS
+
+from contracts.envelope import Provenance
+from contracts.errors import Invalid, UserNotFound
+from contracts.events.data_keys import DataKeysDestroyed, DataKeysHoldPlaced
+from contracts.personal_data.key_ids import person_key, text_key
+from contracts.rpc.vestnik.auth.v1 import PlaceHoldRequest, ReleaseHoldRequest
+from contracts.subjects import DATA_KEYS, data_keys
+from contracts.values.ids import new_id
+from services.auth.data_keys.domain import ERASURE, decide_destroy
+from services.auth.data_keys.reactions import KeyDestructions
+from services.auth.data_keys.retention import KeyRetention, Swept
+from services.auth.data_keys.server import DataKeyServer
+from streams.personal_data.key_destruction import KeyDestruction
+from streams.personal_data.key_store import KeyStore
+from streams.topology import ensure_bucket
+from tests.integration.auth.test_data_keys import is_destroyed, until
+from tests.integration.auth_and_session import PASSWORD, Auth, Clock
+
+KEEP = timedelta(days=60)
+
+
+@pytest.fixture
+async def store(streams: NATS) -> KeyStore:
+    await ensure_bucket(streams, DATA_KEYS, replicas=1)
+    return KeyStore(streams)
+
+
+async def registered(auth: Auth, name: str) -> str:
+    user = await auth.commands.register(
+        email=f"{name}@example.org", username=name, password=PASSWORD, display_name=None, provenance=Provenance()
+    )
+    return user.user_id
+
+
+def retention(auth: Auth, store: KeyStore, clock: Clock) -> KeyRetention:
+    return KeyRetention(store, auth.aggregates.data_keys, KEEP, clock=clock)
+
+
+async def destroyed(auth: Auth, user_id: str) -> list[DataKeysDestroyed]:
+    events = [message.open().data for message in await auth.aggregates.log.read(data_keys(user_id))]
+    return [event for event in events if isinstance(event, DataKeysDestroyed)]
+
+
+async def test_old_months_end_once_and_those_of_held_people_when_the_hold_is_released(
+    store: KeyStore, streams: NATS, replicas: tuple[Auth, Auth], clock: Clock
+) -> None:
+    auth, other = replicas
+    anna, held = await registered(auth, "anna"), await registered(auth, "held")
+    conversation = new_id()
+    # The month in which the time to keep begins is not over for so long.
+    youngest = text_key(conversation, anna, clock() - KEEP)
+    old = [text_key(conversation, anna, clock() - KEEP - timedelta(days=32 * months)) for months in (1, 2, 12)]
+    of_held = text_key(conversation, held, clock() - KEEP - timedelta(days=400))
+    await auth.data_keys(streams).create([youngest, *old, of_held])
+    assert await auth.holds().place(held, "a court's order", Provenance())
+    reaction = asyncio.create_task(KeyDestructions(KeyDestruction(store)).run(streams))
+    try:
+        sweeps = await asyncio.gather(*(retention(one, store, clock).sweep() for one in (auth, other, auth)))
+        assert {swept.held for swept in sweeps} == {1}
+        [event] = await destroyed(auth, anna)
+        assert (sorted(event.key_ids), event.reason) == (sorted(old), "retention")
+        for key_id in old:
+            await until(partial(is_destroyed, store, key_id))
+        assert await retention(auth, store, clock).sweep() == Swept(0, 1)
+        for key_id in (youngest, of_held, person_key(anna), person_key(held)):
+            assert not await is_destroyed(store, key_id)
+        assert await destroyed(auth, held) == []
+        # Released by another replica.
+        assert await other.holds().release(held, Provenance())
+        assert await retention(auth, store, clock).sweep() == Swept(1, 0)
+        await until(lambda: is_destroyed(store, of_held))
+        clock.forward(timedelta(days=32))
+        assert await retention(auth, store, clock).sweep() == Swept(1, 0)
+        await until(lambda: is_destroyed(store, youngest))
+        assert not await is_destroyed(store, person_key(anna))
+    finally:
+        reaction.cancel()
+        await asyncio.wait({reaction})
+
+
+async def test_a_hold_is_placed_once_on_a_user_who_exists_and_is_not_erased(
+    store: KeyStore, streams: NATS, replicas: tuple[Auth, Auth]
+) -> None:
+    auth = replicas[0]
+    user = await registered(auth, "anna")
+    server = DataKeyServer(auth.data_keys(streams), auth.holds())
+    for reason in ("", "x" * 1_001):
+        with pytest.raises(Invalid):
+            await server.place_hold(PlaceHoldRequest(user_id=user, reason=reason))
+    for placed in (True, False):
+        answer = await server.place_hold(PlaceHoldRequest(user_id=user, reason="a court's order"))
+        assert answer.placed is placed
+    for released in (True, False):
+        assert (await server.release_hold(ReleaseHoldRequest(user_id=user))).released is released
+    events = [message.open().data for message in await auth.aggregates.log.read(data_keys(user))]
+    assert [event.reason for event in events if isinstance(event, DataKeysHoldPlaced)] == ["a court's order"]
+    with pytest.raises(UserNotFound):
+        await server.place_hold(PlaceHoldRequest(user_id=new_id(), reason="nobody"))
+    await auth.aggregates.data_keys.execute(user, lambda ring: decide_destroy(ring, [], ERASURE), Provenance())
+    with pytest.raises(UserNotFound):
+        await server.place_hold(PlaceHoldRequest(user_id=user, reason="too late"))
