@@ -11,8 +11,8 @@ from contracts.errors import KeysUnavailable
 from contracts.personal_data.key_ids import owner_of, wrapped_by
 from streams.lru_cache import LruCache
 from streams.personal_data import cipher
-from streams.personal_data.key_store import KeyRecord, KeyRecords
-from streams.personal_data.metrics import MASTER_KEY, UNREADABLE, unavailable, undecipherable
+from streams.personal_data.key_store import UNREADABLE_RECORD, KeyRecord, KeyRecords
+from streams.personal_data.metrics import MASTER_KEY, unavailable, undecipherable
 
 # Seconds for which a cached key is used. So long after a key's destruction a process may still read with it, and so
 # long a process reads without the store. It leaves the cache within as many seconds more.
@@ -71,7 +71,7 @@ class DataKeys:
 
         Raises:
             KeysUnavailable: the store does not answer, or a key or its master key is missing. A retry makes sense.
-            Undecipherable: one of the ids is no key id, or what is stored of a key cannot be unwrapped.
+            Undecipherable: one of the ids is no key id, or what is stored of a key is malformed or cannot be unwrapped.
         """
         return await self._find(key_ids, required=True)
 
@@ -156,11 +156,12 @@ def unwrap_person(key_id: str, record: KeyRecord, master_keys: MasterKeys) -> by
 
 
 def _unwrapped_person(key_id: str, record: KeyRecord, master_keys: MasterKeys) -> bytes:
-    """As `unwrap_person`, but raises Undecipherable where another master key wrapped the key."""
+    """As `unwrap_person`, but raises Undecipherable where another master key wrapped the key, or the record is none."""
+    _assert_readable(key_id, record)
     try:
         tag = bytes.fromhex(record.kek)
     except ValueError as error:
-        raise unavailable(UNREADABLE, f"the record of the key {key_id} names no master key") from error
+        raise undecipherable(f"the record of the key {key_id} names no master key") from error
     master = master_keys.find(tag)
     if master is None:
         raise unavailable(MASTER_KEY, f"the master key with the tag {record.kek}, which wraps {key_id}, is missing")
@@ -168,7 +169,13 @@ def _unwrapped_person(key_id: str, record: KeyRecord, master_keys: MasterKeys) -
 
 
 def _unwrapped(wrapping_key: AESGCM, record: KeyRecord, key_id: str) -> bytes:
+    _assert_readable(key_id, record)
     try:
         return cipher.unwrap(wrapping_key, record.kek, key_id, record.wrapped)
     except cipher.Undecipherable as error:
         raise undecipherable(f"the key {key_id} was not wrapped by {record.kek}") from error
+
+
+def _assert_readable(key_id: str, record: KeyRecord) -> None:
+    if record is UNREADABLE_RECORD:
+        raise undecipherable(f"the record of the key {key_id} is malformed")

@@ -90,7 +90,7 @@ class KeyStore:
 
         With `required` the first record that the leader does not have either ends it, unless the key that wraps it
         was destroyed: an emptied store gets one request of its own, not one for each key. Keys that wrap others come
-        before them.
+        before them. A malformed record is `UNREADABLE_RECORD`.
 
         Raises:
             KeysUnavailable: the store does not answer, or a required record is missing.
@@ -100,7 +100,7 @@ class KeyStore:
         except Unavailable as error:
             raise unavailable(UNREACHABLE, "the store of data keys does not answer") from error
         records = {
-            key_id: record for key_id, value in values.items() if not (record := _decoded(key_id, value)).is_mark
+            key_id: record for key_id, value in values.items() if not (record := _readable(key_id, value)).is_mark
         }
         for key_id in key_ids:
             if key_id in records or _is_destroyed(records, wrapped_by(key_id)):
@@ -217,6 +217,15 @@ class KeyStore:
 def _is_destroyed(records: dict[str, KeyRecord], key_id: str | None) -> bool:
     record = None if key_id is None else records.get(key_id)
     return record is not None and record.destroyed_at is not None
+
+
+def _readable(key_id: str, value: bytes) -> KeyRecord:
+    """The record; `UNREADABLE_RECORD` if it is malformed, which no retry changes."""
+    try:
+        _DECODER.decode(value)
+    except msgspec.DecodeError:
+        return UNREADABLE_RECORD
+    return _decoded(key_id, value)
 
 
 def _decoded(key_id: str, value: bytes) -> KeyRecord:

@@ -203,14 +203,26 @@ async def test_a_store_that_is_away_is_unavailable_and_cached_keys_last_a_while(
         await keys.find([person_key(user)])
 
 
-@pytest.mark.parametrize("value", [b"", b"{}", b"?", b'{"v":2}', b'{"v":1,"kek":1}', b'{"v":1,"kek":"x"}'])
-async def test_a_record_that_is_malformed_or_of_a_later_release_is_unavailable(
-    store: KeyStore, nats: Client, value: bytes
-) -> None:
+async def test_a_record_of_a_later_release_is_waited_for(store: KeyStore, nats: Client) -> None:
     key_id = person_key(new_id())
-    await nats.request(key_of(DATA_KEYS, key_id), value, timeout=60)
+    await nats.request(key_of(DATA_KEYS, key_id), b'{"v":2}', timeout=60)
     with pytest.raises(KeysUnavailable):
         await DataKeys(store, RING).find([key_id])
+
+
+@pytest.mark.parametrize("value", [b"", b"{}", b"?", b'{"v":1,"kek":1}', b'{"v":1,"kek":"x"}'])
+async def test_a_malformed_record_stops_its_events_alone_and_nothing_is_sealed_with_its_key(
+    store: KeyStore, nats: Client, value: bytes
+) -> None:
+    user = new_id()
+    text = text_key(new_id(), user, datetime.now(UTC))
+    for key_id in (person_key(user), text):
+        await nats.request(key_of(DATA_KEYS, key_id), value, timeout=60)
+    for key_id in (person_key(user), text):
+        with pytest.raises(cipher.Undecipherable):
+            await DataKeys(store, RING).find([key_id])
+        with pytest.raises(KeysUnavailable):
+            await DataKeys(store, RING).look_up([key_id])
 
 
 def test_no_setting_that_would_end_keys_is_changed() -> None:
