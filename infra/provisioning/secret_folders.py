@@ -29,6 +29,8 @@ SOURCE = "secrets"
 # Where each party finds its folder; the URLs of databases name the authority there.
 MOUNTED = Path("/run/vestnik/secrets")
 NATS, POSTGRES, EDGE, GRAFANA = "nats", "postgres", "edge", "grafana"
+# Not a secret: where the notary writes its signed heads, as long as they have no better place.
+HEADS = "heads"
 # Users of the containers that read the folders; given by root alone, since no one else can.
 _SERVICE_USER = 10001
 _USERS = {NATS: 0, POSTGRES: 999, EDGE: 101, GRAFANA: 472}
@@ -96,10 +98,11 @@ def make(folder: Path, servers: Servers) -> list[str]:
     contents = _contents(source, secrets, servers)
     for name, files in contents.items():
         _fill(folder / name, files)
+    (folder / HEADS).mkdir(exist_ok=True, mode=0o700)
     if os.geteuid() == 0:
         # Users of the folders in it may enter it, whatever the umask.
         folder.chmod(0o711)
-        for name in (SOURCE, *contents):
+        for name in (SOURCE, HEADS, *contents):
             _give(folder / name, _USERS.get(name, _SERVICE_USER))
     return list(contents)
 

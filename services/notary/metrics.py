@@ -20,5 +20,7 @@ HEADS = Counter("vestnik_notary_heads", "Tree heads signed and stored.", ("strea
 ENDS = Counter("vestnik_notary_tree_ends", "Ends of trees signed and stored.", ("stream", "reason"))
 PUBLISHED = Counter("vestnik_notary_records_published", "Signed records written to the folder of heads.")
 PUBLICATION_UP = Gauge(
-    "vestnik_notary_publication_up", "1 while signed records are written to the folder of heads, 0 otherwise."
+    "vestnik_notary_publication_up",
+    "0 while signed records cannot be written to the folder of heads, 1 otherwise, also without such a folder.",
 )
+PUBLICATION_UP.set(1)

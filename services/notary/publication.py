@@ -70,7 +70,10 @@ class Publication:
             await asyncio.sleep(_PAUSE)
 
     async def _follow(self) -> None:
+        # Whether it can be written to shows before there is a new record.
+        await asyncio.to_thread(self._write, [])
         after = await self._published()
+        self._report_up()
         reader = Reader(
             self._nc,
             NOTARY,
@@ -82,8 +85,11 @@ class Publication:
         async with reader:
             async for batch in reader.batches(limit=_BATCH):
                 await asyncio.to_thread(self._write, batch.messages)
-                PUBLICATION_UP.set(0 if self._left_out else 1)
+                self._report_up()
                 PUBLISHED.inc(len(batch.messages))
+
+    def _report_up(self) -> None:
+        PUBLICATION_UP.set(0 if self._left_out else 1)
 
     async def _published(self) -> int:
         """The sequence of the last record in the folder; 0 if NOTARY has another there, as after a restored copy."""

@@ -10,7 +10,7 @@ import msgspec
 import yaml
 
 COMPOSE = Path(__file__).parents[2] / "infra" / "deployment" / "compose" / "compose.yaml"
-# `${NAME:-default}`; `$$` is a dollar sign.
+# `${NAME:-default}`, where the default may have a variable; `$$` is a dollar sign.
 _VARIABLE = re.compile(r"\$(?:(\$)|\{(\w+)(?::-((?:[^{}]|\{[^{}]*\})*))?\})")
 _SECONDS = re.compile(r"(\d+)s\Z")
 
@@ -96,7 +96,7 @@ def _value(match: re.Match[str], variables: Mapping[str, str]) -> str:
         return "$"
     if default is None:
         return variables[name]
-    return variables.get(name) or default
+    return variables.get(name) or str(_substituted(default, variables))
 
 
 def _service(name: str, raw: Mapping[str, Any]) -> Service:

@@ -20,6 +20,8 @@ from tests.rehearsal.compose_file import COMPOSE, Service, read
 FILE = read()
 VARIABLES = {setting.name for setting in describe()}
 OURS = {name: service for name, service in FILE.services.items() if service.image.startswith("vestnik:")}
+# Where the notary writes.
+HEADS_FOLDER = "/var/lib/vestnik/heads"
 SERVING = {name: service for name, service in OURS.items() if service.command[:1] == ("serve",)}
 
 
@@ -109,19 +111,21 @@ def test_every_mounted_file_exists(deployment: Path) -> None:
 
 def test_a_service_sees_its_own_secrets_alone() -> None:
     for name, service in SERVING.items():
-        [volume] = service.volumes
+        [volume] = [volume for volume in service.volumes if volume.target != HEADS_FOLDER]
         assert volume.source == f"./deployment/{service.command[1]}", name
         assert (volume.target, volume.read_only) == ("/run/vestnik/secrets", True)
 
 
 def test_no_container_may_write_secrets_but_the_operators_tools() -> None:
     writing = {
-        name
+        (name, volume.source)
         for name, service in FILE.services.items()
         for volume in service.volumes
         if volume.source.startswith("./deployment") and not volume.read_only
     }
-    assert writing == {"operator-tools"}
+    # The notary writes into a folder of its own, which is no secret.
+    assert writing == {("operator-tools", "./deployment"), ("notary-1", "./deployment/heads")}
+    assert FILE.services["notary-1"].environment["VESTNIK_HEADS_FOLDER"] == HEADS_FOLDER
     secrets = {volume.source.rpartition("/")[2] for volume in FILE.services["streams"].volumes}
     assert secrets == {"topology", "nats-operator.password"}
 

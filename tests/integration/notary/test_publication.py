@@ -155,3 +155,18 @@ async def test_a_folder_that_cannot_be_written_to_is_tried_again(
                 await asyncio.sleep(0.02)
         folder.unlink()
         await written(folder, 1)
+
+
+async def test_whether_the_folder_can_be_written_to_shows_before_there_is_a_record(
+    streams: Client, keys: NotaryKeys, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("services.notary.publication._PAUSE", 0.05)
+    folder = tmp_path / "heads"
+    folder.write_text("a file is in its place")
+    PUBLICATION_UP.set(1)
+    async with published(streams, folder, keys), asyncio.timeout(PATIENCE):
+        while PUBLICATION_UP._value.get() != 0:
+            await asyncio.sleep(0.02)
+        folder.unlink()
+        while PUBLICATION_UP._value.get() != 1:
+            await asyncio.sleep(0.02)

@@ -90,6 +90,8 @@ def _references(manifest: Manifest) -> Iterator[tuple[str, str]]:
             for volume in pod.get("volumes", []):
                 if "secret" in volume:
                     yield "Secret", volume["secret"]["secretName"]
+                if "persistentVolumeClaim" in volume:
+                    yield "PersistentVolumeClaim", volume["persistentVolumeClaim"]["claimName"]
             for container in containers_of(manifest):
                 for source in container.get("envFrom", []):
                     yield "ConfigMap", source["configMapRef"]["name"]

@@ -3,6 +3,7 @@
 import copy
 import functools
 import json
+import os
 import shutil
 import subprocess
 from pathlib import Path
@@ -47,7 +48,10 @@ def _base() -> list[Manifest]:
 
 @functools.cache
 def _built(overlay: str) -> list[Manifest]:
-    folder = KUBERNETES / "overlays" / overlay
+    return _kustomized(KUBERNETES / "overlays" / overlay)
+
+
+def _kustomized(folder: Path) -> list[Manifest]:
     command = ["kubectl", "kustomize", str(folder)]
     return documents(subprocess.run(command, check=True, capture_output=True, text=True).stdout)
 
@@ -57,6 +61,17 @@ def built(overlay: str) -> list[Manifest]:
     if not has_kustomize():
         pytest.skip("needs a kubectl with Kustomize 5")
     return copy.deepcopy(_built(overlay))
+
+
+def built_with(overlay: str, component: str, folder: Path) -> list[Manifest]:
+    """What an overlay becomes in an overlay of one's own that adds a component; `folder`: an empty one."""
+    if not has_kustomize():
+        pytest.skip("needs a kubectl with Kustomize 5")
+    paths = (KUBERNETES / "overlays" / overlay, KUBERNETES / "components" / component)
+    resource, added = (os.path.relpath(path, folder.resolve()) for path in paths)
+    own = {"kind": "Kustomization", "resources": [resource], "components": [added]}
+    (folder / "kustomization.yaml").write_text(yaml.safe_dump(own))
+    return _kustomized(folder)
 
 
 @functools.cache

@@ -2,13 +2,14 @@
 
 import tomllib
 from collections.abc import Callable
+from pathlib import Path
 from typing import Any
 
 import pytest
 import yaml
 
 from contracts import deadlines
-from contracts.services import GATEWAY, REGISTRY
+from contracts.services import GATEWAY, NOTARY, REGISTRY
 from infra.devtools.kubernetes.workloads import USER
 from tests.unit.infra.devtools.kubernetes.manifest_checks import all_errors
 from tests.unit.infra.devtools.kubernetes.manifests import (
@@ -18,9 +19,11 @@ from tests.unit.infra.devtools.kubernetes.manifests import (
     Manifest,
     base,
     built,
+    built_with,
     named,
     of_kind,
     pod_of,
+    title,
 )
 
 
@@ -96,6 +99,19 @@ def test_a_small_deployment_has_one_replica_of_everything() -> None:
 def test_to_delete_an_overlay_deletes_no_event(overlay: str) -> None:
     """NATS's volumes are its chart's, in the namespace."""
     assert of_kind(built(overlay), "Namespace", "PersistentVolumeClaim", "StatefulSet") == []
+
+
+@pytest.mark.parametrize("overlay", OVERLAYS)
+def test_the_component_of_heads_gives_the_notary_a_volume_and_nothing_else(overlay: str, tmp_path: Path) -> None:
+    manifests = built_with(overlay, "heads", tmp_path)
+    assert all_errors(manifests) == []
+    (own,) = pod_of(named(manifests, "Deployment", NOTARY))["containers"]
+    environ = {variable["name"]: variable["value"] for variable in own["env"]}
+    mounts = {mount["name"]: mount["mountPath"] for mount in own["volumeMounts"]}
+    assert environ["VESTNIK_HEADS_FOLDER"] == mounts["heads"]
+    before = built(overlay)
+    changed = [manifest for manifest in manifests if manifest not in before]
+    assert [title(manifest) for manifest in changed] == ["PersistentVolumeClaim/notary-heads", "Deployment/notary"]
 
 
 def test_the_image_is_that_of_this_release() -> None:
