@@ -14,6 +14,7 @@ from tests.simulation.worlds.commands import Commands
 from tests.simulation.worlds.live import Live
 from tests.simulation.worlds.projections import Projections
 from tests.simulation.worlds.reading import ReaderWorld
+from tests.simulation.worlds.rebuilds import Rebuilds
 
 WORLDS: dict[str, type[World]] = {
     "appends": Appends,
@@ -22,6 +23,7 @@ WORLDS: dict[str, type[World]] = {
     "live": Live,
     "projections": Projections,
     "reading": ReaderWorld,
+    "rebuilds": Rebuilds,
 }
 
 

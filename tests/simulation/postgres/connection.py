@@ -49,14 +49,17 @@ class Connection:
 
     @asynccontextmanager
     async def transaction(self) -> AsyncIterator[None]:
-        await self.execute("BEGIN")
+        """A transaction, or a savepoint within one."""
+        is_outer = self._status is TransactionStatus.IDLE
+        begin, undo, end = ("BEGIN", "ROLLBACK", "COMMIT") if is_outer else ("SAVEPOINT", "ROLLBACK TO", "RELEASE")
+        await self.execute(begin)
         try:
             yield
         except BaseException:
             with suppress(Error):  # psycopg reports the first error
-                await self.execute("ROLLBACK")
+                await self.execute(undo)
             raise
-        await self.execute("COMMIT")
+        await self.execute(end)
 
     @asynccontextmanager
     async def pipeline(self) -> AsyncIterator["Connection"]:

@@ -5,6 +5,7 @@ transaction, as the row locks of PostgreSQL do; another one waits, and then sees
 """
 
 import asyncio
+import itertools
 from collections import deque
 from collections.abc import Callable, Mapping
 from uuid import UUID
@@ -19,16 +20,35 @@ Row = dict[str, str]
 Effect = Callable[[], None]
 
 
-class BuildRow:
-    """A build with its checkpoints by stream, its tables by name, and the losses that it has found."""
+class Letter:
+    """A dead letter: `failed`, or `parked` behind one of its subject."""
 
-    def __init__(self, identity: str, checkpoints: Mapping[str, int], tables: Mapping[str, dict[Key, Row]]) -> None:
-        self.state = "live"
+    def __init__(self, subject: str, kind: str, state: str) -> None:
+        self.subject = subject
+        self.kind = kind
+        self.state = state
+
+
+class BuildRow:
+    """A build with its checkpoints by stream, its tables by name, the losses that it has found and its dead letters."""
+
+    def __init__(
+        self,
+        identity: str,
+        checkpoints: Mapping[str, int],
+        tables: Mapping[str, dict[Key, Row]],
+        state: str = "live",
+    ) -> None:
+        self.state = state
         self.identity = identity
         self.revision = 0
         self.checkpoints = dict(checkpoints)
         self.tables = {name: {key: dict(row) for key, row in rows.items()} for name, rows in tables.items()}
         self.lost: set[tuple[str, int, int]] = set()
+        # By stream and sequence.
+        self.letters: dict[tuple[str, int], Letter] = {}
+        # Higher the later the build was retired.
+        self.retired = 0
 
 
 class Locks:
@@ -76,10 +96,24 @@ class Database:
         self.pauses: dict[tuple[str, int], Pause] = {}
         # Held until the end of a session, and until the end of a transaction.
         self.session_locks, self.row_locks = Locks(), Locks()
+        self.numbers = itertools.count(1)
+        # By version the checkpoints of the build that was live last, and of each cutover those before and after it.
+        self.replaced: dict[tuple[str, int], dict[str, int]] = {}
+        self.cutovers: list[tuple[dict[str, int], dict[str, int]]] = []
+        # By view the table that it shows.
+        self.shown: dict[str, str] = {}
         for projection in projections:
-            tables: dict[str, dict[Key, Row]] = {f"{projection.view(name)}_b1": {} for name in projection.table_names()}
-            build = projection.name, projection.version, 1
-            self.builds[build] = BuildRow(_identity(1), dict.fromkeys(projection.filters(), 0), tables)
+            build = self.empty_build(projection, 1, "live")
+            build.checkpoints = dict.fromkeys(projection.filters(), 0)
+            self.builds[projection.name, projection.version, 1] = build
+            self.shown |= {name.rpartition("_b")[0]: name for name in build.tables}
+
+    def empty_build(self, projection: type[Projection], number: int, state: str) -> BuildRow:
+        """A build without checkpoints."""
+        tables: dict[str, dict[Key, Row]] = {
+            f"{projection.view(name)}_b{number}": {} for name in projection.table_names()
+        }
+        return BuildRow(str(UUID(int=next(self.numbers))), {}, tables, state)
 
     def live(self, projection: type[Projection]) -> BuildRow:
         return next(build for key, build in self.builds.items() if key[0] == projection.name and build.state == "live")
@@ -91,7 +125,7 @@ class Database:
         holder = object()
         await self.row_locks.acquire((projection.name, projection.version, number), holder)
         tables = {f"{name.rpartition('_')[0]}_b{number + 1}": rows for name, rows in old.tables.items()}
-        new = BuildRow(_identity(number + 1), old.checkpoints, tables)
+        new = BuildRow(str(UUID(int=next(self.numbers))), old.checkpoints, tables)
         new.lost = set(old.lost)
         old.state = "retired"
         self.builds[projection.name, projection.version, number + 1] = new
@@ -100,7 +134,3 @@ class Database:
 
     def table(self, name: str) -> dict[Key, Row]:
         return next(build.tables[name] for build in self.builds.values() if name in build.tables)
-
-
-def _identity(number: int) -> str:
-    return str(UUID(int=number))

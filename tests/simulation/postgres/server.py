@@ -9,6 +9,7 @@ from typing import Any
 from psycopg import Error, OperationalError, errors
 from psycopg.pq import TransactionStatus
 
+from tests.simulation.postgres.build_statements import BuildStatements
 from tests.simulation.postgres.database import Database
 from tests.simulation.postgres.statements import Answer, Catalog, Statements, Transaction
 from tests.simulation.virtual_loop import VirtualLoop
@@ -16,6 +17,7 @@ from tests.simulation.virtual_loop import VirtualLoop
 Statement = tuple[str, Sequence[Any]]
 # Seconds that one statement takes, and until one end notices that the other is gone, at most.
 _WORK, _NOTICED = 0.002, 3.0
+_LOCK_TIMEOUT = re.compile(r"SET LOCAL lock_timeout = '(\d+)(ms|s)'")
 _IDLE_TIMEOUT = re.compile(r"SET idle_session_timeout = (\d+)")
 
 
@@ -25,6 +27,8 @@ class PostgresServer:
         self.rng = rng
         self.database = database
         self.statements = Statements(database, catalog)
+        self.builds = BuildStatements(database)
+        self.statements.known = (*self.builds.known, *self.statements.known)
         self.sessions: dict[Session, None] = {}
         self.running = True
         # Statements that are not simulated.
@@ -155,17 +159,27 @@ class Session:
             answers.set_result(results)
 
     async def _execute(self, text: str, values: Sequence[Any]) -> Answer:
-        database = self._server.database
+        database, builds = self._server.database, self._server.builds
         if text == "BEGIN":
             self._transaction, self._failed = Transaction(), False
             return []
         if text in ("COMMIT", "ROLLBACK"):
             self._end_transaction(commits=text == "COMMIT")
             return []
+        if text == "ROLLBACK TO" and self._transaction is not None:
+            del self._transaction.effects[self._transaction.savepoints.pop() :]
+            self._failed = False
+            return []
         if self._failed and self._transaction is not None:
             raise errors.InFailedSqlTransaction("current transaction is aborted")
         if (timeout := _IDLE_TIMEOUT.match(text)) is not None:
             self._idle_seconds = int(timeout[1]) / 1_000
+        if (timeout := _LOCK_TIMEOUT.match(text)) is not None and self._transaction is not None:
+            self._transaction.lock_timeout = int(timeout[1]) * (0.001 if timeout[2] == "ms" else 1.0)
+        if text in ("SAVEPOINT", "RELEASE") and self._transaction is not None:
+            savepoints = self._transaction.savepoints
+            savepoints.append(len(self._transaction.effects)) if text == "SAVEPOINT" else savepoints.pop()
+            return []
         if not text or text.startswith("SET "):
             return []
         if text.startswith("SELECT pg_try_advisory_lock"):
@@ -179,6 +193,15 @@ class Session:
             answer = await self._server.statements.hold(self, values, transaction)
         elif text.startswith("WITH held AS"):
             answer = await self._server.statements.move(self, values, transaction)
+        elif text.startswith("SELECT pg_advisory_xact_lock"):
+            await builds.acquire(text, self, transaction)
+            answer = []
+        elif text.startswith("SELECT 1 FROM projection_builds"):
+            answer = await builds.lock(self, values, transaction)
+        elif text.startswith("UPDATE projection_builds SET state"):
+            answer = await builds.set_state(self, dict(values), transaction)
+        elif builds.show(text, transaction):
+            answer = []
         else:
             answer = self._server.statements.run(text, values, transaction)
         if self._transaction is None:

@@ -11,7 +11,7 @@ from typing import Any
 
 from projections.engine.storage.pauses import Pause
 from projections.engine.storage.schema import STEPS
-from tests.simulation.postgres.database import BuildId, Database, Effect, Key, Row
+from tests.simulation.postgres.database import BuildId, BuildRow, Database, Effect, Key, Row
 
 Answer = list[tuple[object, ...]]
 _UPSERT = re.compile(
@@ -31,13 +31,20 @@ class Transaction:
     def __init__(self) -> None:
         self.effects: list[Effect] = []
         self.moved: bool | None = None
+        # By savepoint how many effects came before it.
+        self.savepoints: list[int] = []
+        # Seconds; None: there is no limit.
+        self.lock_timeout: float | None = None
+        # Builds that it adds, and their tables.
+        self.builds: dict[BuildId, BuildRow] = {}
+        self.created: set[str] = set()
 
 
 class Statements:
     def __init__(self, database: Database, catalog: Catalog) -> None:
         self._database = database
         self._catalog = catalog
-        self._known: tuple[tuple[str, Callable[..., Answer]], ...] = (
+        self.known: tuple[tuple[str, Callable[..., Answer]], ...] = (
             ("SELECT to_regclass('projection_schema')", self._yes),
             ("SELECT coalesce(max(version), 0) FROM projection_schema", lambda *_: [(len(STEPS),)]),
             ("SELECT projection, version, build, state, identity::text FROM projection_builds", self._builds),
@@ -58,7 +65,7 @@ class Statements:
         )
 
     def run(self, text: str, values: Sequence[Any], transaction: Transaction) -> Answer:
-        for beginning, act in self._known:
+        for beginning, act in self.known:
             if text.startswith(beginning):
                 return act(values, transaction)
         if (upsert := _UPSERT.fullmatch(text)) is not None:
@@ -72,7 +79,10 @@ class Statements:
         *build_id, state, identity, revision, after, _rate = values[:8]
         stream, before = values[11:]
         key: BuildId = (build_id[0], build_id[1], build_id[2])
-        build = self._database.builds[key]
+        build = self._database.builds.get(key)
+        if build is None:
+            transaction.moved = False
+            return [("0",)]
         expected = state, identity, revision, before
         if (build.state, build.identity, build.revision) == expected[:3]:
             await self._database.row_locks.acquire(key, owner)
@@ -122,34 +132,46 @@ class Statements:
         return self._pause(values, transaction)
 
     def _revise(self, values: Sequence[Any], transaction: Transaction) -> Answer:
-        build = self._database.builds[tuple(values)]
+        build = self._database.builds.get(tuple(values))
 
         def revise() -> None:
-            build.revision += 1
+            if build is not None:
+                build.revision += 1
 
         transaction.effects.append(revise)
         return []
 
     def _checkpoints(self, values: Sequence[Any], _: Transaction) -> Answer:
-        return list(self._database.builds[tuple(values)].checkpoints.items())
+        build = self._database.builds.get(tuple(values))
+        return [] if build is None else list(build.checkpoints.items())
 
     def _revision(self, values: Sequence[Any], _: Transaction) -> Answer:
-        build = self._database.builds[tuple(values[:3])]
-        return [(build.revision,)] if (build.state, build.identity) == tuple(values[3:]) else []
+        build = self._database.builds.get(tuple(values[:3]))
+        return [(build.revision,)] if build and (build.state, build.identity) == tuple(values[3:]) else []
 
     def _standing(self, values: Sequence[Any], transaction: Transaction) -> Answer:
-        return [(*row, [], 0, 0, []) for row in self._revision(values, transaction)]
+        revision = self._revision(values, transaction)
+        if not revision:
+            return []
+        letters = self._database.builds[tuple(values[:3])].letters.values()
+        failed = sum(letter.state == "failed" for letter in letters)
+        blocked = sorted({letter.subject for letter in letters})
+        return [(*revision[0], blocked, failed, len(letters) - failed, [])]
 
-    def _columns(self, values: Sequence[Any], _: Transaction) -> Answer:
+    def _columns(self, values: Sequence[Any], transaction: Transaction) -> Answer:
+        tables = {name for build in self._database.builds.values() for name in build.tables}
+        if values[0] not in tables | transaction.created:
+            return []
         # No column has a default or rounds its values.
         return [(*column, None, False) for column in self._catalog[values[0].rpartition("_v")[0]]]
 
     def _lost(self, values: Sequence[Any], _: Transaction) -> Answer:
-        return sorted(self._database.builds[tuple(values)].lost)
+        build = self._database.builds.get(tuple(values))
+        return [] if build is None else sorted(build.lost)
 
     def _lose(self, values: Sequence[Any], transaction: Transaction) -> Answer:
         build = self._database.builds[tuple(values[:3])]
-        streams, firsts, lasts = map(_elements, values[3:])
+        streams, firsts, lasts = map(elements, values[3:])
         gaps = list(zip(streams, map(int, firsts), map(int, lasts), strict=True))
         transaction.effects.append(lambda: build.lost.update(gaps))
         return []
@@ -158,7 +180,7 @@ class Statements:
         columns, key_columns = _names(upsert["columns"]), _names(upsert["key"])
         rows = self._database.table(upsert["table"])
         effects = dict(_ASSIGNMENT.findall(upsert["action"]))
-        for texts in zip(*map(_elements, values), strict=True):
+        for texts in zip(*map(elements, values), strict=True):
             new = dict(zip(columns, texts, strict=True))
             key: Key = tuple(new[column] for column in key_columns)
             row: Row | None = rows.get(key)
@@ -174,7 +196,7 @@ def _names(columns: str) -> list[str]:
     return [column.strip(' "') for column in columns.split(",")]
 
 
-def _elements(array: str) -> list[str]:
+def elements(array: str) -> list[str]:
     """The elements of an array literal, each of which is quoted."""
     elements: list[str] = json.loads(f"[{array[1:-1]}]")
     return elements

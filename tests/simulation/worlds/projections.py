@@ -20,7 +20,7 @@ from contracts.subjects import CONTACT, OPERATOR, PROFILE
 from projections.engine.apply import loop_slices
 from projections.engine.apply.build_writer import BuildSuperseded, BuildWriter, ProjectionPaused
 from projections.engine.apply.pipeline import Pipeline
-from projections.engine.controls.pause import AlreadyPaused, NotPaused, pause, resume
+from projections.engine.controls.pause import AlreadyPaused, NotPaused, WriterBusy, pause, resume
 from projections.engine.projection import Projection
 from projections.engine.reading.shared_reader import SharedReaders
 from projections.engine.reading.stream_sources import Sources
@@ -28,6 +28,7 @@ from projections.engine.rebuild import cutover
 from projections.engine.running import runner
 from projections.engine.running.runner import Runner
 from projections.engine.storage import connections
+from projections.engine.storage.tables import BadTables
 from projections.engine.waiting.position_waiter import PositionWaiter
 from streams.jetstream.client import Client
 from tests.simulation.nats.clients import connect
@@ -41,9 +42,9 @@ from tests.simulation.world import Weighted, World
 from tests.simulation.worlds.read_models import CATALOG, READ_MODELS, check
 
 _STREAMS = {CONTACT: "vestnik.contact.", PROFILE: "vestnik.profile.", OPERATOR: "vestnik.operator."}
-_PEOPLE = ("anna", "ben", "cleo")
+PEOPLE = ("anna", "ben", "cleo")
 # Seconds after which the effects of every fault are over, and within which the read models are then at the end.
-_HEALED, _BACK = 25.0, 15.0
+HEALED, _BACK = 25.0, 15.0
 # What the clock of slices of the event loop advances with each look at it.
 _LOOK = 0.0004
 
@@ -124,7 +125,7 @@ class Projections(World):
             self._write()
 
     def _write(self) -> None:
-        one, other = self._rng.sample(_PEOPLE, 2)
+        one, other = self._rng.sample(PEOPLE, 2)
         choice = self._rng.random()
         if choice < 0.7:
             event: Event = FriendshipCreated(requester_id=one, addressee_id=other)
@@ -154,7 +155,7 @@ class Projections(World):
     async def _rival(self) -> None:
         projection, process = self._rng.choice(READ_MODELS), self._rng.choice(self._processes)
         until = self._loop.now + self._rng.random() * 5.0
-        with suppress(BuildSuperseded, ProjectionPaused, DatabaseError, VestnikError, TimeoutError):
+        with suppress(BuildSuperseded, ProjectionPaused, BadTables, DatabaseError, VestnikError, TimeoutError):
             conn = await connections.connect("postgresql://db", "rival")
             try:
                 async with asyncio.timeout(20):
@@ -174,12 +175,14 @@ class Projections(World):
 
     async def _pause(self) -> None:
         projection = self._rng.choice(READ_MODELS)
-        with suppress(AlreadyPaused, DatabaseError, VestnikError, TimeoutError):
+        with suppress(AlreadyPaused, WriterBusy, DatabaseError, VestnikError, TimeoutError):
             await self._by_operator(projection, partial(pause, reason="a test", by="anna"))
-            paused = dict(self.database.live(projection).checkpoints)
+            build = self.database.live(projection)
+            paused = dict(build.checkpoints)
             await asyncio.sleep(self._rng.random() * 5.0)
             if (projection.name, projection.version) in self.database.pauses:
-                now = self.database.live(projection).checkpoints
+                # A rebuild may have replaced it, which goes on.
+                now = build.checkpoints
                 assert now == paused, f"{projection.name} went on from {paused} to {now} while it was paused"
         while (projection.name, projection.version) in self.database.pauses:
             with suppress(NotPaused, DatabaseError, VestnikError, TimeoutError):
@@ -237,7 +240,7 @@ class Projections(World):
 
     async def check(self) -> None:
         """After all faults the read models are at the ends of the streams, and every build is what it should be."""
-        await asyncio.sleep(_HEALED)
+        await asyncio.sleep(HEALED)
         for task in self._others:
             assert task.done(), "a rival or a restart does not end"
             task.result()

@@ -8,15 +8,19 @@ from contracts.events.friendship import FriendshipCreated
 from contracts.events.profile import ProfileCreated
 from contracts.subjects import CONTACT, PROFILE
 from projections.engine import Projection, RowChanges, handles
-from tests.simulation.nats.store import Stream, matches
+from tests.simulation.nats.store import Stored, Stream, matches
 from tests.simulation.postgres.database import BuildRow, Row
 from tests.simulation.postgres.statements import Catalog
+
+UNREADABLE = "nobody"
 
 
 class Tallies(Projection):
     """For each aggregate the number of its events and the last one; how often each event was applied."""
 
     version = 1
+    # Whether the code fails at some events.
+    broken = False
     streams: ClassVar[Sequence[str]] = (CONTACT,)
     service = "contact"
     tables = """
@@ -26,6 +30,8 @@ class Tallies(Projection):
 
     @handles(FriendshipCreated)
     def friendship(self, event: Recorded[FriendshipCreated], write: RowChanges) -> None:
+        if event.data.addressee_id == UNREADABLE and Tallies.broken:
+            raise ValueError(UNREADABLE)
         self._count(event.stream, event.sequence, event.aggregate_id, write)
 
     def _count(self, stream: str, sequence: int, aggregate: str, write: RowChanges) -> None:
@@ -65,6 +71,7 @@ def check(projection: type[Tallies], build: BuildRow, streams: Mapping[str, Stre
             for stored in streams[stream].messages[: build.checkpoints[stream]]
             if matches(pattern or ">", stored.subject) and stored.sequence not in lost
         }
+    wanted -= {f"{stream} {sequence}" for stream, sequence in build.letters}
     times = {key[0]: int(row["times"]) for key, row in applied.items()}
     assert times == dict.fromkeys(wanted, 1), (
         f"{projection.name}: twice {sorted(event for event, count in times.items() if count > 1)}, "
@@ -76,4 +83,19 @@ def check(projection: type[Tallies], build: BuildRow, streams: Mapping[str, Stre
             if f"{stream} {stored.sequence}" in wanted:
                 row = expected.setdefault((stored.subject.rpartition(".")[2],), {"events": "0"})
                 row["events"], row["last"] = str(int(row["events"]) + 1), str(stored.sequence)
+        _check_letters(
+            build, stream, [stored for stored in streams[stream].messages if f"{stream} {stored.sequence}" in wanted]
+        )
     assert tallies == expected, f"{projection.name}: {tallies} instead of {expected}"
+
+
+def _check_letters(build: BuildRow, stream: str, applied: Sequence[Stored]) -> None:
+    """No event was applied after a dead letter of its aggregate; the first of these failed, all others are parked."""
+    first: dict[str, int] = {}
+    for (of, sequence), letter in sorted(build.letters.items()):
+        if of == stream:
+            state = "parked" if letter.subject in first else "failed"
+            assert letter.state == state, f"{stream} {sequence} is {letter.state} instead of {state}"
+            first.setdefault(letter.subject, sequence)
+    for stored in applied:
+        assert stored.sequence < first.get(stored.subject, stored.sequence + 1), f"{stored.sequence} overtook a letter"
