@@ -4,10 +4,13 @@ from collections.abc import Sequence
 
 import pytest
 
-from streams import log
+from streams.appending import appender
+from streams.appending.append import Append
+from streams.appending.appender import Appender
+from streams.appending.outcomes import Outcomes
+from streams.appending.sender import Sender
 from streams.batching.group_commit import Attempt, GroupCommit
 from streams.jetstream.requests import NoAnswer
-from streams.log import Append, Log
 from tests.simulation.mutations import Mutation, caught, replaced
 from tests.simulation.world import machine, play
 from tests.simulation.worlds.appends import Appends
@@ -22,10 +25,10 @@ def test_answers_are_true_under_faults() -> None:
         play(Appends, seed)
 
 
-_send_batch = Log._try_together
+_send_batch = Appender._try_together
 
 
-async def _certain(self: Log, appends: list[Sequence[Append]]) -> list[Attempt]:
+async def _certain(self: Appender, appends: list[Sequence[Append]]) -> list[Attempt]:
     return [Attempt(attempt.sequence) for attempt in await _send_batch(self, appends)]
 
 
@@ -33,17 +36,17 @@ async def _unknown(*_: object) -> None:
     return None
 
 
-def _unconditional(_: Log, append: Append, *, conditional: bool = True) -> dict[str, str]:
+def _unconditional(_: Sender, append: Append, *, conditional: bool = True) -> dict[str, str]:
     return {"Nats-Msg-Id": append.envelope.id}
 
 
 _MUTATIONS: dict[str, Mutation] = {
     "no answer counts as not stored": replaced(NoAnswer, "uncertain", False),
-    "a conflict is not looked up": replaced(log, "needs_lookup", lambda _: False),
-    "an outcome is not looked up": replaced(Log, "_resolve_outcome_by", _unknown),
-    "a batch without an answer counts as not stored": replaced(Log, "_try_together", _certain),
+    "a conflict is not looked up": replaced(appender, "needs_lookup", lambda _: False),
+    "an outcome is not looked up": replaced(Outcomes, "resolve_by", _unknown),
+    "a batch without an answer counts as not stored": replaced(Appender, "_try_together", _certain),
     "a batch has a subject twice": replaced(GroupCommit, "_group", lambda self: list(self._waiting)),
-    "appends have no condition": replaced(Log, "_headers", _unconditional),
+    "appends have no condition": replaced(Sender, "headers", _unconditional),
     "waiting for a place has no end": replaced(GroupCommit, "_expire", lambda _: None),
     "a place is not given back": replaced(GroupCommit, "release", lambda *_: None),
 }

@@ -15,7 +15,11 @@ MUTATIONS = (
     Mutation(
         name="append-without-condition",
         fault="an append names no expected sequence, so that of two writers both are right",
-        edits=(Edit("streams/log.py", "        if conditional:\n", "        if conditional and not append:\n"),),
+        edits=(
+            Edit(
+                "streams/appending/sender.py", "        if conditional:\n", "        if conditional and not append:\n"
+            ),
+        ),
         scenario=scenarios.QUIET_REGISTRATIONS,
         caught_by=("accounts.shared_usernames",),
     ),

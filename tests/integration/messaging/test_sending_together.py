@@ -137,7 +137,7 @@ async def test_with_lost_answers_each_message_is_stored_once_and_each_sender_get
 ) -> None:
     """Two replicas, few conversations, acknowledgements that are lost, callers that give up, everything asked twice."""
     chance, take, patience = random.Random(7), Answer.take, 60
-    monkeypatch.setattr("streams.log._ATTEMPT", 0.5)
+    monkeypatch.setattr("streams.appending.appender._ATTEMPT", 0.5)
 
     def lose_some(answer: Answer, message: Delivered) -> None:
         is_acknowledgement = b'"seq"' in message.data and b'"message"' not in message.data

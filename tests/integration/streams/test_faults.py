@@ -132,7 +132,7 @@ async def test_while_the_server_is_away_an_append_waits_and_is_then_stored(
 @pytest.fixture
 def losing(streams: Client, monkeypatch: pytest.MonkeyPatch) -> Log:
     """A log to which the first acknowledgement of an append gets lost on its way."""
-    monkeypatch.setattr("streams.log._ATTEMPT", 0.3)
+    monkeypatch.setattr("streams.appending.appender._ATTEMPT", 0.3)
     log = Log(streams)
     lost: list[Delivered] = []
     take = Answer.take
@@ -191,8 +191,8 @@ async def test_an_attempt_that_lands_between_two_looks_is_no_conflict(
             await log.append_together(appends)
         return found
 
-    monkeypatch.setattr(slow, "_send_one", unanswered)
-    monkeypatch.setattr(slow, "_send_batch", unanswered)
+    monkeypatch.setattr(slow._appender._sender, "one", unanswered)
+    monkeypatch.setattr(slow._appender._sender, "batch", unanswered)
     monkeypatch.setattr(slow._jetstream, "next", land_after_the_first)
     assert await slow.append_together(appends) == list(range(1, count + 1))
 
@@ -211,7 +211,7 @@ async def test_an_attempt_that_may_have_been_stored_is_not_called_refused_since_
         await log.append(one)
         raise Overloaded
 
-    monkeypatch.setattr(slow, "_send_one", send)
+    monkeypatch.setattr(slow._appender._sender, "one", send)
     with pytest.raises(DeadlineExceeded):
         await slow.append(one)
     assert await log.append(one) == 1
@@ -229,7 +229,7 @@ async def test_events_of_which_only_the_first_stand_are_not_called_stored(
     async def unanswered(appends: Sequence[Append], timeout: float) -> Ack:
         raise NoAnswer
 
-    monkeypatch.setattr(surviving, "_send_batch", unanswered)
+    monkeypatch.setattr(surviving._appender._sender, "batch", unanswered)
     with pytest.raises(DeadlineExceeded):
         await surviving.append_together(appends)
     # Nor once they cannot be stored any more.
@@ -276,7 +276,7 @@ async def test_finding_out_what_became_of_an_append_stays_within_its_patience(
 
 async def test_reading_waits_while_a_cluster_has_no_leader(log: Log, monkeypatch: pytest.MonkeyPatch) -> None:
     await log.append(append_to("a"))
-    request, refusals = log._inbox.request, 2
+    request, refusals = log._jetstream.inbox.request, 2
 
     async def leaderless(subject: str, payload: bytes, *, timeout: float) -> Delivered:
         nonlocal refusals
@@ -285,12 +285,12 @@ async def test_reading_waits_while_a_cluster_has_no_leader(log: Log, monkeypatch
             return Delivered(subject, "", b'{"error":{"code":503,"err_code":10008,"description":"no leader"}}')
         return await request(subject, payload, timeout=timeout)
 
-    monkeypatch.setattr(log._inbox, "request", leaderless)
+    monkeypatch.setattr(log._jetstream.inbox, "request", leaderless)
     assert await log.last_sequence(conversation("a")) == 1
     assert refusals == 0
     refusals = 1_000_000
-    impatient = Log(log._inbox._nc, patience=0.2)
-    monkeypatch.setattr(impatient._inbox, "request", leaderless)
+    impatient = Log(log._jetstream.inbox._nc, patience=0.2)
+    monkeypatch.setattr(impatient._jetstream.inbox, "request", leaderless)
     with pytest.raises(Unavailable):
         await impatient.read(conversation("a"))
 

@@ -10,6 +10,8 @@ from contracts.envelope import Provenance
 from contracts.errors import VestnikError
 from contracts.events.event import Event
 from contracts.subjects import MESSAGING
+from streams.appending.outcomes import Outcomes
+from streams.appending.sender import Sender
 from streams.jetstream.publish_ack import Ack
 from streams.jetstream.raw_message import Delivered
 from streams.jetstream.requests import Answer
@@ -24,7 +26,7 @@ EACH = 10
 
 async def exercise(nc: Client, monkeypatch: pytest.MonkeyPatch) -> list[str]:
     """Two replicas with stale caches, batches with one stale condition, and one answer in ten lost on its way."""
-    monkeypatch.setattr("streams.log._ATTEMPT", 0.2)
+    monkeypatch.setattr("streams.appending.appender._ATTEMPT", 0.2)
     _lose_answers(monkeypatch)
     history = History()
     logs = [RecordingLog(nc, history, patience=5), RecordingLog(nc, history, patience=5)]
@@ -74,20 +76,20 @@ async def test_the_log_as_it_is_contradicts_nothing(streams: Client, monkeypatch
 
 
 async def test_a_log_without_its_condition_is_caught(streams: Client, monkeypatch: pytest.MonkeyPatch) -> None:
-    headers = Log._headers
+    headers = Sender.headers
     monkeypatch.setattr(
-        Log, "_headers", lambda self, append, *, conditional=True: headers(self, append, conditional=False)
+        Sender, "headers", lambda self, append, *, conditional=True: headers(self, append, conditional=False)
     )
     found = await exercise(streams, monkeypatch)
     assert any("stands where" in each for each in found)
 
 
 async def test_a_batch_sent_one_by_one_is_caught(streams: Client, monkeypatch: pytest.MonkeyPatch) -> None:
-    async def send_singly(log: Log, appends: Sequence[Append], timeout: float) -> Ack:
-        acks = [await log._send_one([append], timeout) for append in appends]
+    async def send_singly(sender: Sender, appends: Sequence[Append], timeout: float) -> Ack:
+        acks = [await sender.one([append], timeout) for append in appends]
         return next((ack for ack in acks if ack.error is not None), acks[-1])
 
-    monkeypatch.setattr(Log, "_send_batch", send_singly)
+    monkeypatch.setattr(Sender, "batch", send_singly)
     found = await exercise(streams, monkeypatch)
     assert any("1 of 2 events of one append are stored" in each for each in found)
 
@@ -98,13 +100,13 @@ async def test_a_log_that_does_not_look_after_a_time_out_is_caught(
     """It sends again, and takes the refusal caused by its own first attempt for another writer's event."""
     looks = 0
 
-    async def believe(log: Log, deadline: float, appends: Sequence[Append]) -> list[int] | None:
+    async def believe(_: Outcomes, deadline: float, appends: Sequence[Append]) -> list[int] | None:
         nonlocal looks
         looks += 1
         if looks % 2 == 1:
             return None
         raise Conflict(appends[0].subject, appends[0].expected)
 
-    monkeypatch.setattr(Log, "_resolve_outcome_by", believe)
+    monkeypatch.setattr(Outcomes, "resolve_by", believe)
     found = await exercise(streams, monkeypatch)
     assert any("was refused and is stored" in each for each in found)

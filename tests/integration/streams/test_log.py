@@ -12,6 +12,7 @@ from prometheus_client import REGISTRY
 from contracts.errors import Unavailable
 from contracts.subjects import MESSAGING, conversation
 from infra.embedded.nats_server import NatsServer
+from streams.appending.sender import Sender
 from streams.jetstream.api import ApiError, JetStream, Refused
 from streams.jetstream.client import Client as DirectClient
 from streams.jetstream.publish_ack import Ack
@@ -143,13 +144,13 @@ async def test_a_batch_with_one_stale_condition_stores_nothing(log: Log) -> None
 
 async def test_it_is_heard_why_a_message_of_a_batch_is_refused(log: Log, monkeypatch: pytest.MonkeyPatch) -> None:
     batch = [append_to("a"), append_to("b"), append_to("c")]
-    headers = Log._headers
+    headers = Sender.headers
 
-    def misled(self: Log, append: Append, *, conditional: bool = True) -> dict[str, str]:
+    def misled(self: Sender, append: Append, *, conditional: bool = True) -> dict[str, str]:
         named = headers(self, append, conditional=conditional)
         return named | ({"Nats-Expected-Stream": "ANOTHER"} if append is batch[1] else {})
 
-    monkeypatch.setattr(Log, "_headers", misled)
+    monkeypatch.setattr(Sender, "headers", misled)
     with pytest.raises(Refused, match="expected stream does not match"):
         await log.append_together(batch)
     assert await log.end_of(MESSAGING) == 0
@@ -165,12 +166,13 @@ async def test_a_refused_batch_that_is_sent_again_to_hear_why_takes_no_longer_fo
         await asyncio.sleep(0.2)
         return Ack(error=ApiError(400, 10176, "batch publish is incomplete and was abandoned"))
 
-    monkeypatch.setattr(log, "_send_batch", slow)
-    await log._send_together([append_to("a"), append_to("b")], 60.0)
+    sender = log._appender._sender
+    monkeypatch.setattr(sender, "batch", slow)
+    await sender.together([append_to("a"), append_to("b")], 60.0)
     first, again = given
     assert first == 60.0
     assert again <= 60.0 - 0.2
-    await log._send_together([append_to("c"), append_to("d")], 0.1)
+    await sender.together([append_to("c"), append_to("d")], 0.1)
     assert given[2:] == [0.1], "and there is none where no time is left"
 
 

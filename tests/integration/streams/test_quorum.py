@@ -88,7 +88,7 @@ async def test_what_a_deposed_leader_says_counts_only_until_its_evidence_has_age
         first = await new.log.append(append_to(name))
 
         async def replace() -> tuple[int, float]:
-            second = await Log(new.log._inbox._nc, patience=WITHIN).append(append_to(name, expected=first, version=2))
+            second = await Log(new.log._nc, patience=WITHIN).append(append_to(name, expected=first, version=2))
             return second, time.monotonic()
 
         async with cut_off(linked_cluster, leader):
@@ -163,7 +163,7 @@ async def test_a_connection_leaves_a_node_that_is_cut_off_and_what_was_under_way
     linked_cluster: Cluster,
 ) -> None:
     async with side(linked_cluster, *linked_cluster.nodes) as process:
-        client = process.log._inbox._nc
+        client = process.log._nc
         node = linked_cluster.node_of(client)
         await linked_cluster.lead(MESSAGING, node)
         names = [new_id() for _ in range(20)]
