@@ -29,6 +29,7 @@ class BuildStatements:
             ("SELECT events FROM projection_progress", self._nothing),
             ("INSERT INTO projection_progress", self._nothing),
             ("DELETE FROM projection_progress", self._nothing),
+            ("SELECT EXISTS (SELECT FROM pg_locks", lambda values, _: [(self._database.session_locks.has(values[0]),)]),
             ("SELECT EXISTS ( SELECT FROM pg_stat_activity", lambda *_: [(False,)]),
             ("SELECT EXISTS ( SELECT FROM pg_index", lambda *_: [(False,)]),
             ("SELECT l.pid", self._nothing),

@@ -61,6 +61,10 @@ class Locks:
     def try_acquire(self, name: object, owner: object) -> bool:
         return self._owners.setdefault(name, owner) is owner
 
+    def has(self, name: object) -> bool:
+        """Whether anybody has the lock."""
+        return name in self._owners
+
     async def acquire(self, name: object, owner: object) -> None:
         if self.try_acquire(name, owner):
             return

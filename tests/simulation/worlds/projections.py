@@ -20,7 +20,8 @@ from contracts.subjects import CONTACT, OPERATOR, PROFILE
 from projections.engine.apply import loop_slices
 from projections.engine.apply.build_writer import BuildSuperseded, BuildWriter, ProjectionPaused
 from projections.engine.apply.pipeline import Pipeline
-from projections.engine.controls.pause import AlreadyPaused, NotPaused, WriterBusy, pause, resume
+from projections.engine.controls.pause import AlreadyPaused, NotPaused, pause, resume
+from projections.engine.controls.waiting import Busy
 from projections.engine.projection import Projection
 from projections.engine.reading.shared_reader import SharedReaders
 from projections.engine.reading.stream_sources import Sources
@@ -175,7 +176,7 @@ class Projections(World):
 
     async def _pause(self) -> None:
         projection = self._rng.choice(READ_MODELS)
-        with suppress(AlreadyPaused, WriterBusy, DatabaseError, VestnikError, TimeoutError):
+        with suppress(AlreadyPaused, Busy, DatabaseError, VestnikError, TimeoutError):
             await self._by_operator(projection, partial(pause, reason="a test", by="anna"))
             build = self.database.live(projection)
             paused = dict(build.checkpoints)
