@@ -172,10 +172,16 @@ class Shapes:
             else:
                 if None not in resolved:
                     return resolved  # type: ignore[return-value]  # none of them is None
-        forms = self._usual[kind] = [self._form_of(change) for change in changes]
-        return [
-            form.resolve_fast(*change) or form.resolve_slow(change) for form, change in zip(forms, changes, strict=True)
-        ]
+        forms: list[CallPlan] = []
+        plain: list[Resolved] = []
+        for change in changes:
+            # An event that is fanned out has many changes of one form, or of a few that take turns.
+            fast = _resolved(forms[-1:] + forms[-2:-1], change)
+            form = fast[0] if fast is not None else self._form_of(change)
+            forms.append(form)
+            plain.append(fast[1] if fast is not None else form.resolve_fast(*change) or form.resolve_slow(change))
+        self._usual[kind] = forms
+        return plain
 
     def _form_of(self, change: Change) -> CallPlan:
         action, table, key, set_, add, greatest, least, first, rarer = change
@@ -259,6 +265,18 @@ class Shapes:
         )
         _check_conditions(table, conditions)
         return CallPlan(self.shape(table, action, tuple(columns), key_columns, conditions))
+
+
+def _resolved(forms: Sequence[CallPlan], change: Change) -> tuple[CallPlan, Resolved] | None:
+    """The change, resolved by the first of the forms that it has; None: it has none of them, or needs more checks."""
+    for form in forms:
+        try:
+            resolved = form.resolve_fast(*change)
+        except KeyError:
+            continue
+        if resolved is not None:
+            return form, resolved
+    return None
 
 
 def _words_of_rarer(change: Change) -> Iterator[object]:

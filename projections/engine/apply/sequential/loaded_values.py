@@ -72,8 +72,8 @@ def as_loaded(value: object, kind: str) -> object:
     Raises:
         UnsupportedValue: it does not fit, or the database might change it.
     """
-    if value is None:
-        return None
+    if value is None or (kind == "uuid" and type(value) is str and _UUID.fullmatch(value)):
+        return value
     is_list = isinstance(value, list | tuple)
     if kind.endswith("[]") and is_list:
         return [as_loaded(item, kind.removesuffix("[]")) for item in value]  # type: ignore[attr-defined]  # a list

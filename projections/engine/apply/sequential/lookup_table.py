@@ -28,6 +28,7 @@ SELECT a.attname, pg_get_expr(d.adbin, d.adrelid), a.attgenerated <> '',
 FROM pg_attribute AS a LEFT JOIN pg_attrdef AS d ON d.adrelid = a.attrelid AND d.adnum = a.attnum
 WHERE a.attrelid = to_regclass(%s) AND a.attnum > 0 AND NOT a.attisdropped
 """
+_PLAIN = frozenset({"bigint", "character varying", "integer", "smallint", "text", "uuid"})
 _FROM_KEY = {"date": date.fromisoformat, MOMENTS: datetime.fromisoformat}
 _ADD, _GREATEST, _LEAST, _FIRST = MergeRule.ADD, MergeRule.GREATEST, MergeRule.LEAST, MergeRule.FIRST
 
@@ -69,6 +70,9 @@ class LookupTable:
                     f"projection {projection}: {table.name}.{column} is of type {kind}, which cannot be looked up"
                     + (" as a key" if is_known(kind) else "")
                 )
+        self._has_moments = any("timestamp" in table.types[column] for column in self.columns)
+        # Whether keys are loaded in the form in which equal keys are equal.
+        self._has_plain_key = _PLAIN.issuperset(table.types[column] for column in table.key)
         # The types of rows that a handler cannot change.
         self.immutable = {
             lookup.row
@@ -110,11 +114,19 @@ class LookupTable:
             while found := await cursor.fetchmany(_FETCHED_TOGETHER):
                 for number, *values in found:
                     assert isinstance(number, int)
-                    row = dict(zip(self.columns, map(_in_utc, values), strict=True))
-                    key = key_of(self.table, self.table.key, {name: row[name] for name in self.table.key})
-                    rows.append((prefixes[number - 1], key, row))
+                    if self._has_moments:
+                        values = list(map(_in_utc, values))
+                    row = dict(zip(self.columns, values, strict=True))
+                    rows.append((prefixes[number - 1], self._key_of_loaded(row, values), row))
                 await asyncio.sleep(0)
         return rows
+
+    def _key_of_loaded(self, row: Looked, values: Sequence[object]) -> Key:
+        """The row's key; `values`: its columns, of which those of the key are the first."""
+        key = self.table.key
+        if self._has_plain_key:
+            return tuple(values[: len(key)])
+        return key_of(self.table, key, {name: row[name] for name in key})
 
     async def read_defaults(self, conn: Connection) -> None:
         """Reads the defaults of the columns.

@@ -2,11 +2,14 @@
 
 from bisect import bisect_left
 from collections.abc import Iterator
+from typing import Any, TypeVar
 
 import msgspec
 
 from projections.engine.apply.change_plans import Key
 from projections.engine.apply.sequential.lookup_table import Looked
+
+S = TypeVar("S", bound=msgspec.Struct)
 
 
 class PrefixRows:
@@ -19,7 +22,7 @@ class PrefixRows:
         # In order; None as long as no rows were asked for.
         self._keys: list[Key] | None = None
         # By type: the rows in the order of the keys, and the keys of those that are to be converted again.
-        self._shared: dict[type[msgspec.Struct], list[object]] = {}
+        self._shared: dict[type[msgspec.Struct], list[Any]] = {}
         self._stale: dict[type[msgspec.Struct], set[Key]] = {}
 
     def __iter__(self) -> Iterator[Key]:
@@ -64,8 +67,8 @@ class PrefixRows:
             return [_converted(self._rows[key], row_type) for key in keys]
         rows = self._shared.get(row_type)
         if rows is None:
-            rows = self._shared[row_type] = [None] * len(keys)
-            self._stale[row_type] = set(keys)
+            rows = self._shared[row_type] = _all_converted([self._rows[key] for key in keys], row_type)
+            self._stale[row_type] = set()
         stale = self._stale[row_type]
         while stale:
             key = next(iter(stale))
@@ -75,5 +78,14 @@ class PrefixRows:
 
 
 def _converted(row: Looked, row_type: type[msgspec.Struct]) -> msgspec.Struct:
-    names = zip(row_type.__struct_fields__, row_type.__struct_encode_fields__, strict=True)
-    return msgspec.convert({name: row[field] for field, name in names}, row_type, strict=False)
+    (converted,) = _all_converted([row], row_type)
+    return converted
+
+
+def _all_converted(rows: list[Looked], row_type: type[S]) -> list[S]:
+    """The rows as structs, in one call: there may be thousands for one event."""
+    names, config = row_type.__struct_encode_fields__, row_type.__struct_config__
+    if config.forbid_unknown_fields or names != row_type.__struct_fields__:
+        fields = list(zip(row_type.__struct_fields__, names, strict=True))
+        rows = [{name: row[field] for field, name in fields} for row in rows]
+    return msgspec.convert(rows, list[row_type], strict=False)  # type: ignore[valid-type]  # known when it runs
