@@ -4,7 +4,7 @@ import msgspec
 from rich.console import Console
 from rich.markup import escape
 
-from projections.engine.dead_letters.resolution import Retried
+from projections.engine.dead_letters.outcomes import Retried
 from services.operator.dead_letters.views import Letter, LetterWithEvent
 
 _SHORT = 200

@@ -1,143 +1,22 @@
 """Plans for row changes, computed once per shape, since a projection's changes have only a few shapes.
 
-A change is reduced to its values, in the order of its shape's columns; the shape determines the lookups, checks and
-combinations. Two changes of one row are merged by a `MergePlan` (`merge_plans`), one per pair of shapes.
+The form of a change (`call_plans`) determines its shape, and the shape the checks and combinations. Two changes of one
+row are merged by a `MergePlan` (`merge_plans`), one per pair of shapes.
 """
 
-from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
-from datetime import datetime
-from functools import lru_cache
-from types import NoneType
+from collections.abc import Collection, Iterator, Mapping, Sequence
 
+from projections.engine.apply.call_plans import CallPlan, Resolved, as_compared, together
 from projections.engine.apply.merge_plans import By, ChangePlan, Columns, Conditions, MergePlan, Rule, merged
-from projections.engine.changes import Change, Compared, Deciding, MergeRule, Operator, RowAction, Values
-from projections.engine.storage.pg_order import (
-    SUMMED,
-    decides,
-    deciding_types,
-    has_equality,
-    has_order,
-    is_ordered,
-    ordered_types,
-)
-from projections.engine.storage.pg_text import MOMENTS, UnsupportedValue, to_pg_text
+from projections.engine.changes import Change, MergeRule, Operator, RowAction
+from projections.engine.storage.pg_order import has_equality, has_order
+from projections.engine.storage.pg_text import UnsupportedValue
 from projections.engine.storage.tables import Table
-
-Key = tuple[object, ...]
 
 # Separators between the column names in the key of a change's form. They are not strings, since a column may be called
 # `add`.
 _NOW_SET, _NOW_ADD, _NOW_GREATEST, _NOW_LEAST, _NOW_FIRST = range(len(MergeRule))
 _NOW_GREATEST_BY, _NOW_LEAST_BY, _NOW_WITH, _NOW_WHERE = range(len(MergeRule), len(MergeRule) + 4)
-_WHOLE_NUMBERS = {"smallint", "integer", "bigint"}
-# The rules that write columns together, in the order of the rarer arguments.
-_TOGETHER = (MergeRule.GREATEST, MergeRule.LEAST)
-
-
-# A resolved change: its shape, its key in the table's order, and the values in the order of the shape's columns and
-# conditions.
-Resolved = tuple[ChangePlan, Key, Sequence[object]]
-
-
-class CallPlan:
-    """Resolves the changes of one form: one way in which handlers name table, key and columns."""
-
-    __slots__ = ("_key_types", "resolve_fast", "shape")
-
-    def __init__(self, shape: ChangePlan) -> None:
-        self.shape = shape
-        types = shape.table.types
-        self._key_types = tuple([int if types[column] in _WHOLE_NUMBERS else str for column in shape.key])
-        # Resolves a change of this form whose values need no further check; None, or a KeyError, for any other.
-        # Compiled, since it runs several times per event.
-        self.resolve_fast: Callable[..., Resolved | None] = _compiled(shape, self._key_types)
-
-    def resolve_slow(self, change: Change) -> Resolved:
-        """Resolves any change of this form.
-
-        Raises:
-            UnsupportedValue: as `Shapes.resolve`.
-        """
-        _, _, key_values, *effects, rarer = change
-        types = self.shape.table.types
-        by_rule: dict[Rule, Values | None] = dict(zip(MergeRule, effects, strict=True))
-        by_rule |= {rule: {**deciding, **others} for rule, (deciding, others) in _together(change)}
-        values = tuple([(by_rule[rule] or {})[column] for column, rule in self.shape.columns])
-        for (column, rule), value in zip(self.shape.columns, values, strict=True):
-            _check(column, rule, value, types[column])
-        conditions = (rarer and rarer[2]) or {}
-        compared = tuple([_compared(conditions[column]).value for column, _ in self.shape.conditions])
-        for (column, operator), value in zip(self.shape.conditions, compared, strict=True):
-            _check_condition(column, operator, value, types[column])
-        return self.shape, _key(self.shape.key, key_values, self._key_types), (*values, *compared)
-
-
-def _compiled(shape: ChangePlan, key_types: Sequence[type]) -> "Callable[..., Resolved | None]":
-    """Compiles `resolve_fast`; the source consists of indexes and quoted names only."""
-    names: dict[str, object] = {"shape": shape, "upon": shape.action, "name": shape.name, "datetime": datetime}
-    names |= {"text": _text_of_moment, "Compared": Compared}
-    types = shape.table.types
-    tests = ["action is upon", "table == name", f"type(given) is dict and len(given) == {len(key_types)}"]
-    rules = [rule for _, rule in shape.columns]
-    for argument in MergeRule:
-        count = rules.count(argument)
-        # Only dicts, since other mappings may have a value for every name.
-        tests.append(f"type({argument}) is dict and len({argument}) == {count}" if count else f"not {argument}")
-    for index, (column, kind) in enumerate(zip(shape.key, key_types, strict=True)):
-        if types[column] == MOMENTS:
-            tests.append(f"type(given[{column!r}]) is datetime and (key{index} := text(given[{column!r}]))")
-        else:
-            tests.append(f"type(key{index} := given[{column!r}]) is {kind.__name__}")
-    tests += _tests_of_rarer(shape)
-    values = []
-    for index, (column, how) in enumerate(shape.columns):
-        source = f"{how}[{column!r}]"
-        if isinstance(how, By):
-            source = f"{how.rule}_by[{int(column not in how.deciding)}][{column!r}]"
-        plain = _plain_types(column, how, types[column])
-        if plain is None:
-            values.append(source)
-            continue
-        names[f"plain{index}"] = plain
-        tests.append(f"type(value{index} := {source}) in plain{index}")
-        values.append(f"value{index}")
-    for index, (column, operator) in enumerate(shape.conditions, len(values)):
-        names |= {f"plain{index}": _plain_conditions(operator, types[column]), f"operator{index}": operator}
-        source = f"where[{column!r}]"
-        if operator is not Operator.EQUAL:
-            tests.append(f"type({source}) is Compared and {source}.operator is operator{index}")
-            source += ".value"
-        tests.append(f"type(value{index} := {source}) in plain{index}")
-        values.append(f"value{index}")
-    key = "".join(f"key{index}, " for index in range(len(key_types)))
-    compiled: Callable[..., Resolved | None] = eval(  # noqa: S307 - see above
-        f"lambda action, table, given, {', '.join(MergeRule)}, rarer:"
-        f" (shape, ({key}), ({''.join(f'{value}, ' for value in values)})) if {' and '.join(tests)} else None",
-        names,
-    )
-    return compiled
-
-
-def _tests_of_rarer(shape: ChangePlan) -> Iterator[str]:
-    """The tests that a change has the shape's rarer arguments, and no others."""
-    by = {how.rule: how for _, how in shape.columns if isinstance(how, By)}
-    if not by and not shape.conditions:
-        yield "not rarer"
-        return
-    yield "rarer"
-    for index, rule in enumerate(_TOGETHER):
-        how = by.get(rule)
-        if how is None:
-            yield f"not rarer[{index}]"
-            continue
-        others = [effect for _, effect in shape.columns].count(how) - len(how.deciding)
-        yield f"({rule}_by := rarer[{index}])"
-        yield f"type({rule}_by[0]) is dict and tuple({rule}_by[0]) == {how.deciding!r}"
-        yield f"type({rule}_by[1]) is dict and len({rule}_by[1]) == {others}"
-    if shape.conditions:
-        yield f"type(where := rarer[2]) is dict and len(where) == {len(shape.conditions)}"
-    else:
-        yield "not rarer[2]"
 
 
 class Shapes:
@@ -223,15 +102,15 @@ class Shapes:
             plan = self._shapes[kind] = ChangePlan(table, action, columns, key, conditions)
         return plan
 
-    def fold(self, earlier: ChangePlan, later: ChangePlan) -> "MergePlan | None":
+    def merge_plan(self, earlier: ChangePlan, later: ChangePlan) -> "MergePlan | None":
         """The plan that merges the later change into the earlier one; None if they cannot become one change."""
         try:
-            return earlier.folds[later]
+            return earlier.merge_plans[later]
         except KeyError:
-            plan = merged(earlier, later)
-            fold = plan and MergePlan(self.shape(earlier.table, plan.action, plan.columns), plan.combine)
-            earlier.folds[later] = fold
-            return fold
+            found = merged(earlier, later)
+            plan = found and MergePlan(self.shape(earlier.table, found.action, found.columns), found.combine)
+            earlier.merge_plans[later] = plan
+            return plan
 
     def _form(self, change: Change) -> CallPlan:
         action, name, key, *effects, rarer = change
@@ -251,7 +130,7 @@ class Shapes:
         columns: list[tuple[str, Rule]] = [
             (column, rule) for rule, values in zip(MergeRule, effects, strict=True) for column in values or ()
         ]
-        for by, (deciding, others) in _together(change):
+        for by, (deciding, others) in together(change):
             columns += [(column, by) for column in (*deciding, *others)]
         names = [column for column, _ in columns]
         for column in names:
@@ -261,7 +140,7 @@ class Shapes:
             raise UnsupportedValue(f"{name}: a column is written twice by one call")
         _check_order(table, columns)
         conditions = tuple(
-            [(column, _compared(value).operator) for column, value in ((rarer and rarer[2]) or {}).items()]
+            [(column, as_compared(value).operator) for column, value in ((rarer and rarer[2]) or {}).items()]
         )
         _check_conditions(table, conditions)
         return CallPlan(self.shape(table, action, tuple(columns), key_columns, conditions))
@@ -287,80 +166,7 @@ def _words_of_rarer(change: Change) -> Iterator[object]:
         yield from (separator, *deciding, _NOW_WITH, *others)
     yield _NOW_WHERE
     for column, value in (rarer[2] or {}).items():
-        yield from (column, _compared(value).operator)
-
-
-def _together(change: Change) -> list[tuple[By, Deciding]]:
-    """The columns that a change writes together, by their rule."""
-    rarer = change[-1]
-    if rarer is None:
-        return []
-    written = zip(_TOGETHER, rarer[:2], strict=True)
-    return [(By(rule, tuple(columns[0])), columns) for rule, columns in written if columns is not None]
-
-
-def _compared(value: object) -> Compared:
-    return value if isinstance(value, Compared) else Compared(Operator.EQUAL, value)
-
-
-def _key(columns: Sequence[str], values: Values, types: Sequence[type]) -> Key:
-    return tuple(
-        [_key_value(column, values[column], column_type) for column, column_type in zip(columns, types, strict=True)]
-    )
-
-
-def _key_value(column: str, value: object, column_type: type) -> object:
-    text = to_pg_text(value)
-    if text is None:
-        raise UnsupportedValue(f"{column} is null in a key")
-    if column_type is str:
-        return text
-    try:
-        return int(text)
-    except ValueError as error:
-        raise UnsupportedValue(f"{column}: {value!r} is not an integer") from error
-
-
-# Cached, since many rows share a time in their keys: an hour, a day.
-@lru_cache(maxsize=1_000)
-def _text_of_moment(moment: datetime) -> str | None:
-    return to_pg_text(moment)
-
-
-def _plain_types(column: str, rule: Rule, kind: str) -> frozenset[type] | None:
-    """Types of values that need no further check; None: all of them."""
-    if isinstance(rule, By):
-        return deciding_types(kind) if column in rule.deciding else None
-    if rule in (MergeRule.GREATEST, MergeRule.LEAST):
-        return ordered_types(kind) | {NoneType}
-    return SUMMED if rule is MergeRule.ADD else None
-
-
-def _plain_conditions(operator: Operator, kind: str) -> frozenset[type]:
-    """Types of a condition's values that need no further check."""
-    plain = ordered_types(kind) if has_order(kind) else frozenset({str, bool})
-    return plain | {NoneType} if operator in (Operator.EQUAL, Operator.OTHER) else plain
-
-
-def _check(column: str, rule: Rule, value: object, kind: str) -> None:
-    if rule is MergeRule.ADD and (isinstance(value, bool) or not isinstance(value, tuple(SUMMED))):
-        raise UnsupportedValue(
-            f"{column}: {value!r} cannot be added; only integers, decimals and intervals can be added"
-        )
-    if isinstance(rule, By):
-        is_refused = column in rule.deciding and not decides(value, kind)
-    else:
-        compares = value is not None and rule in (MergeRule.GREATEST, MergeRule.LEAST)
-        is_refused = compares and not is_ordered(value, kind)
-    if is_refused:
-        raise UnsupportedValue(f"{column}: {value!r} is not ordered as in the database")
-
-
-def _check_condition(column: str, operator: Operator, value: object, kind: str) -> None:
-    if value is None and operator in (Operator.EQUAL, Operator.OTHER):
-        return
-    if value is None or (has_order(kind) and not is_ordered(value, kind)):
-        raise UnsupportedValue(f"{column}: {value!r} cannot be compared as in the database")
+        yield from (column, as_compared(value).operator)
 
 
 def _check_order(table: Table, columns: Sequence[tuple[str, Rule]]) -> None:

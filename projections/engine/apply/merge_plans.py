@@ -37,7 +37,7 @@ _DELETIONS = (RowAction.DELETE, RowAction.DELETE_ALL, RowAction.DELETE_ENDED)
 class ChangePlan:
     """The shape of a change: table, action, the written columns with their merge rules, and the conditions."""
 
-    __slots__ = ("action", "columns", "conditions", "folds", "is_timed", "key", "name", "table")
+    __slots__ = ("action", "columns", "conditions", "is_timed", "key", "merge_plans", "name", "table")
 
     def __init__(
         self, table: Table, action: RowAction, columns: Columns, key: tuple[str, ...], conditions: Conditions
@@ -53,7 +53,7 @@ class ChangePlan:
         # time is then the last of the values.
         self.is_timed = table.ends is not None and (bool(conditions) or action not in _DELETIONS)
         # Merge plans by the later change's shape; None if the two cannot be merged into one change.
-        self.folds: dict[ChangePlan, MergePlan | None] = {}
+        self.merge_plans: dict[ChangePlan, MergePlan | None] = {}
 
 
 class MergePlan(NamedTuple):

@@ -17,7 +17,8 @@ from itertools import chain
 
 import msgspec
 
-from projections.engine.apply.change_plans import Key, Resolved, Shapes
+from projections.engine.apply.call_plans import Key, Resolved
+from projections.engine.apply.change_plans import Shapes
 from projections.engine.apply.merge_plans import ChangePlan
 from projections.engine.changes import Change, MergeRule, RowAction
 
@@ -71,17 +72,17 @@ class MergedRows:
             if row is None:
                 latest[key] = Row(0, shape, values)
                 continue
-            fold = self._shapes.fold(row.shape, shape)
+            plan = self._shapes.merge_plan(row.shape, shape)
             try:
-                folded = None if fold is None else fold.combine(row.values, values)
+                combined = None if plan is None else plan.combine(row.values, values)
             except (TypeError, ArithmeticError):
                 # Incompatible types, a decimal NaN, or a sum too large for Python: leave it to PostgreSQL.
-                folded = None
-            if fold is None or folded is None:
+                combined = None
+            if plan is None or combined is None:
                 self._overtaken.append((key, row))
                 latest[key] = Row(row.wave + 1, shape, values)
             else:
-                row.shape, row.values = fold.shape, folded
+                row.shape, row.values = plan.shape, combined
 
     def _prepared(self, resolved: Iterable[Resolved], at: datetime | None) -> Iterator[Resolved]:
         """Yields the changes with their times; applies a deletion by a part of the key after the changes before it."""

@@ -17,7 +17,7 @@ from projections.engine.apply.sequential.events import KeyUnknown
 from projections.engine.controls.waiting import PATIENCE, set_lock_timeout, writer_busy
 from projections.engine.dead_letters import discards
 from projections.engine.dead_letters.discards import Discarded
-from projections.engine.dead_letters.resolution import AlreadyDiscarded, AppliedElsewhere
+from projections.engine.dead_letters.outcomes import AlreadyDiscarded, AppliedElsewhere
 from projections.engine.projection import Projection
 from projections.engine.reading.stream_sources import Sources
 from projections.engine.running import last_errors

@@ -10,8 +10,9 @@ from psycopg import Error as DatabaseError
 
 from contracts.errors import VestnikError
 from infra.operator_errors import OperatorError
+from projections.engine.dead_letters.outcomes import Interrupted, Retried, first_line
 from projections.engine.dead_letters.queries import DeadLetterRow
-from projections.engine.dead_letters.resolution import Interrupted, Retried, first_line, retry
+from projections.engine.dead_letters.resolution import retry
 from projections.engine.projection import Projection
 from projections.engine.storage.builds import Connection
 from streams.log import Log

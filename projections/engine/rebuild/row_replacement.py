@@ -5,7 +5,7 @@ from collections.abc import Sequence
 import msgspec
 
 from infra.operator_errors import OperatorError
-from projections.engine.apply.change_plans import Key
+from projections.engine.apply.call_plans import Key
 from projections.engine.apply.loop_slices import in_slices
 from projections.engine.apply.row_merging import MergedRows, RowGroup
 from projections.engine.apply.sequential.events import FoldEvent

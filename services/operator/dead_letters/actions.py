@@ -13,8 +13,8 @@ from infra.operator_errors import OperatorError
 from infra.security.service_schemas import CachedSchemas
 from projections.engine.dead_letters import discards, queries, resolution
 from projections.engine.dead_letters.discards import Discarded
+from projections.engine.dead_letters.outcomes import Retried
 from projections.engine.dead_letters.queries import DeadLetterFilter
-from projections.engine.dead_letters.resolution import Retried
 from projections.engine.dead_letters.retry import retry_all, retry_behind
 from projections.engine.projection import Projection
 from projections.engine.storage.builds import Connection

@@ -11,7 +11,7 @@ from contracts.durable_consumers import DURABLES
 from contracts.errors import Unavailable
 from contracts.subjects import REACTING_SERVICES
 from infra.operator_errors import OperatorError
-from projections.engine.dead_letters.resolution import Retried
+from projections.engine.dead_letters.outcomes import Retried
 from projections.engine.storage.dead_letters import aggregate_of
 from services.operator.dead_letters.views import Discard, Letter, LetterWithEvent, event_of
 from streams.jetstream.api import JetStream

@@ -16,8 +16,8 @@ from contracts.rpc.vestnik.operator.v1 import (
 )
 from contracts.values.validation import validated
 from infra.operator_errors import OperatorError
+from projections.engine.dead_letters.outcomes import Retried
 from projections.engine.dead_letters.queries import NoSuchLetter
-from projections.engine.dead_letters.resolution import Retried
 from projections.engine.storage.dead_letters import LetterId
 from projections.registry import UnknownProjection
 from services.operator.actions.domain import Actor

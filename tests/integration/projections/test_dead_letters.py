@@ -24,8 +24,7 @@ from projections.engine import Projection, ReadModel, RowChanges, Runners, handl
 from projections.engine.apply.build_writer import BuildWriter
 from projections.engine.dead_letters import discards, queries, resolution
 from projections.engine.dead_letters.discards import Discarded
-from projections.engine.dead_letters.queries import DeadLetterFilter, DeadLetterRow, NoSuchLetter
-from projections.engine.dead_letters.resolution import (
+from projections.engine.dead_letters.outcomes import (
     AlreadyDiscarded,
     AppliedElsewhere,
     BlockedByEarlier,
@@ -34,6 +33,7 @@ from projections.engine.dead_letters.resolution import (
     OtherVersion,
     Retried,
 )
+from projections.engine.dead_letters.queries import DeadLetterFilter, DeadLetterRow, NoSuchLetter
 from projections.engine.dead_letters.retry import retry_all, retry_behind
 from projections.engine.inspection.verify import Verdict, verify
 from projections.engine.rebuild.cutover import start_build

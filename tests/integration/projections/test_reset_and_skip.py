@@ -20,7 +20,7 @@ from projections.engine.controls.skip import NotStopped, skip
 from projections.engine.controls.waiting import WriterBusy
 from projections.engine.dead_letters import discards
 from projections.engine.dead_letters.discards import Discarded
-from projections.engine.dead_letters.resolution import AlreadyDiscarded
+from projections.engine.dead_letters.outcomes import AlreadyDiscarded
 from projections.engine.inspection.verify import verify
 from projections.engine.rebuild.build_cleanup import SkippedBuild, drop_unused_builds
 from projections.engine.rebuild.rebuild import RebuildUnderWay, Rebuilt, rebuild

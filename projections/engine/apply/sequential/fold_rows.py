@@ -7,7 +7,7 @@ from datetime import UTC, datetime
 import msgspec
 from psycopg.types.string import TextLoader
 
-from projections.engine.apply.change_plans import Key
+from projections.engine.apply.call_plans import Key
 from projections.engine.apply.loop_slices import in_slices
 from projections.engine.apply.merge_plans import ChangePlan
 from projections.engine.apply.row_merging import RowGroup

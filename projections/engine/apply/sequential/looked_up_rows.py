@@ -8,8 +8,8 @@ from typing import NamedTuple
 
 import msgspec
 
-from projections.engine.apply.change_plans import Key
-from projections.engine.apply.sequential.lookup_table import Looked, LookupTable
+from projections.engine.apply.call_plans import Key
+from projections.engine.apply.sequential.lookup_table import LookedUpRow, LookupTable
 from projections.engine.apply.sequential.prefix_rows import PrefixRows
 from projections.engine.changes import Change, RowAction
 from projections.engine.lookups import Lookup
@@ -32,7 +32,7 @@ class LookedUp:
         self._rows: dict[str, dict[int, dict[Key, PrefixRows]]] = {name: {} for name in tables}
         self.refused: dict[tuple[str, Key], Exception] = {}
 
-    def add(self, table: str, prefixes: Iterable[Key], rows: Iterable[tuple[Key, Key, Looked]]) -> None:
+    def add(self, table: str, prefixes: Iterable[Key], rows: Iterable[tuple[Key, Key, LookedUpRow]]) -> None:
         """Adds what was loaded for prefixes of one length."""
         for prefix in prefixes:
             self._rows[table].setdefault(len(prefix), {})[prefix] = PrefixRows()
@@ -54,13 +54,13 @@ class LookedUp:
             found[name] = given if lookup.is_many else given[0] if given else None
         return found
 
-    def after(self, changes: Sequence[Change]) -> dict[tuple[str, Key], Looked | None]:
+    def after(self, changes: Sequence[Change]) -> dict[tuple[str, Key], LookedUpRow | None]:
         """The looked-up rows that one event changes, as they are after it; nothing is kept yet.
 
         Raises:
             UnsupportedValue: as `LookupTable.changed`, or a key does not fit.
         """
-        staged: dict[tuple[str, Key], Looked | None] = {}
+        staged: dict[tuple[str, Key], LookedUpRow | None] = {}
         for change in changes:
             action, name, key = change[:3]
             table = self._tables.get(name)
@@ -81,7 +81,7 @@ class LookedUp:
             staged[name, whole] = table.changed(staged[name, whole], change)
         return staged
 
-    def keep(self, staged: Mapping[tuple[str, Key], Looked | None]) -> None:
+    def keep(self, staged: Mapping[tuple[str, Key], LookedUpRow | None]) -> None:
         """Keeps what `after` returned."""
         for (name, key), row in staged.items():
             for length, under in self._rows[name].items():
@@ -102,7 +102,7 @@ class LookedUp:
     def _all(self, name: str) -> Iterable[PrefixRows]:
         return (rows for under in self._rows[name].values() for rows in under.values())
 
-    def _kept(self, name: str, key: Key) -> tuple[Looked | None, bool]:
+    def _kept(self, name: str, key: Key) -> tuple[LookedUpRow | None, bool]:
         """The row, and whether it is under a prefix that is looked up."""
         for length, under in self._rows[name].items():
             rows = under.get(key[:length])

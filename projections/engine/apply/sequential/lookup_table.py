@@ -8,7 +8,7 @@ import msgspec
 from psycopg import sql
 from psycopg.types.string import TextLoader
 
-from projections.engine.apply.change_plans import Key
+from projections.engine.apply.call_plans import Key
 from projections.engine.apply.sequential.keys import key_of, select_by_keys
 from projections.engine.apply.sequential.loaded_values import KEY_TYPES, as_loaded, is_immutable, is_known
 from projections.engine.changes import Change, MergeRule, RowAction, Values
@@ -18,7 +18,7 @@ from projections.engine.storage.pg_text import MOMENTS, UnsupportedValue, array,
 from projections.engine.storage.tables import BadTables, Table
 
 # A looked-up row: the columns that lookups name, and those of the key.
-Looked = dict[str, object]
+LookedUpRow = dict[str, object]
 
 _FETCHED_TOGETHER = 250
 # Beside the defaults: whether a column is generated, and whether it rounds or pads its values.
@@ -81,7 +81,7 @@ class LookupTable:
             and all(is_immutable(table.types[column]) for column in lookup.row.__struct_fields__)
         }
         # The values of new rows in columns that a change does not name; None: not read yet.
-        self.defaults: Looked | None = None
+        self.defaults: LookedUpRow | None = None
 
     def prefix(self, lookup: Lookup, values: Values) -> Key:
         """The key, or its first columns.
@@ -102,12 +102,12 @@ class LookupTable:
         """
         return self._key(self.table.key[: len(values)], values)
 
-    async def load(self, conn: Connection, prefixes: Sequence[Key]) -> list[tuple[Key, Key, Looked]]:
+    async def load(self, conn: Connection, prefixes: Sequence[Key]) -> list[tuple[Key, Key, LookedUpRow]]:
         """The rows under the prefixes, which are of one length: prefix, key and columns of each."""
         columns = self.table.key[: len(prefixes[0])]
         query = select_by_keys(self.table, columns, self.columns)
         texts = [array([to_pg_text(prefix[index]) for prefix in prefixes]) for index in range(len(columns))]
-        rows: list[tuple[Key, Key, Looked]] = []
+        rows: list[tuple[Key, Key, LookedUpRow]] = []
         async with conn.cursor() as cursor:
             cursor.adapters.register_loader("uuid", TextLoader)
             await cursor.execute(query, texts)
@@ -121,7 +121,7 @@ class LookupTable:
                 await asyncio.sleep(0)
         return rows
 
-    def _key_of_loaded(self, row: Looked, values: Sequence[object]) -> Key:
+    def _key_of_loaded(self, row: LookedUpRow, values: Sequence[object]) -> Key:
         """The row's key; `values`: its columns, of which those of the key are the first."""
         key = self.table.key
         if self._has_plain_key:
@@ -146,7 +146,7 @@ class LookupTable:
                 )
             if expression is not None:
                 expressions[str(column)] = f"({expression})::{self.table.types[str(column)]}"
-        defaults: Looked = dict.fromkeys(self.columns)
+        defaults: LookedUpRow = dict.fromkeys(self.columns)
         named = [column for column in self.columns if column in expressions]
         if named:
             query = sql.SQL("SELECT {}").format(sql.SQL(", ").join(sql.SQL(expressions[name]) for name in named))
@@ -165,7 +165,7 @@ class LookupTable:
         """
         return self._key(self.table.key, values)
 
-    def changed(self, row: Looked | None, change: Change) -> Looked | None:
+    def changed(self, row: LookedUpRow | None, change: Change) -> LookedUpRow | None:
         """The row after the change; None: it does not exist.
 
         Raises:
@@ -188,9 +188,9 @@ class LookupTable:
                     after[column] = stored if is_new else _merged(rule, after[column], stored)
         return after
 
-    def folded(self, key: Key, row: msgspec.Struct) -> Looked:
+    def folded(self, key: Key, row: msgspec.Struct) -> LookedUpRow:
         """The looked-up columns of a row that events are folded into."""
-        values: Looked = {}
+        values: LookedUpRow = {}
         for column, part in zip(self.table.key, key, strict=True):
             read = _FROM_KEY.get(self.table.types[column])
             values[column] = part if read is None else read(str(part))
@@ -201,7 +201,7 @@ class LookupTable:
     def _key(self, columns: Sequence[str], values: Values) -> Key:
         return key_of(self.table, columns, self._loaded(values))
 
-    def _loaded(self, values: Values) -> Looked:
+    def _loaded(self, values: Values) -> LookedUpRow:
         """The values as they would be loaded; those of unknown columns as they are."""
         types = self.table.types
         return {

@@ -6,8 +6,8 @@ from typing import Any, TypeVar
 
 import msgspec
 
-from projections.engine.apply.change_plans import Key
-from projections.engine.apply.sequential.lookup_table import Looked
+from projections.engine.apply.call_plans import Key
+from projections.engine.apply.sequential.lookup_table import LookedUpRow
 
 S = TypeVar("S", bound=msgspec.Struct)
 
@@ -18,7 +18,7 @@ class PrefixRows:
     __slots__ = ("_keys", "_rows", "_shared", "_stale")
 
     def __init__(self) -> None:
-        self._rows: dict[Key, Looked] = {}
+        self._rows: dict[Key, LookedUpRow] = {}
         # In order; None as long as no rows were asked for.
         self._keys: list[Key] | None = None
         # By type: the rows in the order of the keys, and the keys of those that are to be converted again.
@@ -28,10 +28,10 @@ class PrefixRows:
     def __iter__(self) -> Iterator[Key]:
         return iter(self._rows)
 
-    def get(self, key: Key) -> Looked | None:
+    def get(self, key: Key) -> LookedUpRow | None:
         return self._rows.get(key)
 
-    def put(self, key: Key, row: Looked) -> None:
+    def put(self, key: Key, row: LookedUpRow) -> None:
         """Adds or replaces a row."""
         is_new = key not in self._rows
         self._rows[key] = row
@@ -77,12 +77,12 @@ class PrefixRows:
         return rows.copy()
 
 
-def _converted(row: Looked, row_type: type[msgspec.Struct]) -> msgspec.Struct:
+def _converted(row: LookedUpRow, row_type: type[msgspec.Struct]) -> msgspec.Struct:
     (converted,) = _all_converted([row], row_type)
     return converted
 
 
-def _all_converted(rows: list[Looked], row_type: type[S]) -> list[S]:
+def _all_converted(rows: list[LookedUpRow], row_type: type[S]) -> list[S]:
     """The rows as structs, in one call: there may be thousands for one event."""
     names, config = row_type.__struct_encode_fields__, row_type.__struct_config__
     if config.forbid_unknown_fields or names != row_type.__struct_fields__:

@@ -9,7 +9,8 @@ from typing import Any, NamedTuple
 from contracts.aggregate_types import AGGREGATE_TYPE_OF
 from contracts.envelope import Envelope, Recorded
 from contracts.subjects import passes
-from projections.engine.apply.change_plans import Key, Shapes
+from projections.engine.apply.call_plans import Key
+from projections.engine.apply.change_plans import Shapes
 from projections.engine.apply.loop_slices import in_slices
 from projections.engine.apply.row_merging import MergedRows, RowGroup
 from projections.engine.apply.sequential.events import (

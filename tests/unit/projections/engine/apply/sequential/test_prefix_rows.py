@@ -1,4 +1,4 @@
-"""Looked-up rows are given in the order of their keys, and as the last change left them."""
+"""LookedUpRow-up rows are given in the order of their keys, and as the last change left them."""
 
 import msgspec
 from hypothesis import given
