@@ -16,10 +16,12 @@ from contracts.events.user import PasswordChanged
 from contracts.services import OPERATOR as OPERATOR_SERVICE
 from contracts.subjects import AUTH, OPERATOR, SESSION
 from contracts.values.addresses import Network, parse_network
-from projections.engine import Projection, RowChanges, handles
+from projections.engine import RowChanges, handles
+from projections.engine.erasing import ERASED_USERS, ErasingProjection
 
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 _HOUR = timedelta(hours=1)
+NO_USER = "00000000-0000-0000-0000-000000000000"
 LOOK, EXPORT = "look", "export"
 # A step of a login that may yet succeed.
 _NO_FAILURE = "code_required"
@@ -30,15 +32,16 @@ _NETWORK_BITS = {4: 24, 6: 48}
 _IPV6_ADDRESS_BITS = 64
 
 
-class Anomalies(Projection):
+class Anomalies(ErasingProjection):
     """An hour is a clock hour (UTC). Addresses that are sealed, absent or invalid leave no row."""
 
-    version = 2
+    version = 3
     service = OPERATOR_SERVICE
     streams = (AUTH, SESSION, OPERATOR)
     # Anomalies are counted over hours.
     rest_seconds = 0.5
-    tables = """
+    tables = (
+        """
         CREATE TABLE {account_hours} (
             hour timestamptz,
             user_id uuid,
@@ -52,12 +55,14 @@ class Anomalies(Projection):
             hour timestamptz,
             -- an address of IPv4, a /64 of IPv6, or the network that was recorded
             address text,
+            -- whose account the logins were for, so that the address goes with the user; zeros: of none
+            user_id uuid,
             failures bigint NOT NULL,
             first_at timestamptz NOT NULL,
             last_at timestamptz NOT NULL,
-            PRIMARY KEY (hour, address)
+            PRIMARY KEY (hour, address, user_id)
         );
-        CREATE INDEX ON {address_hours} (last_at, failures);
+        CREATE INDEX ON {address_hours} (user_id);
         CREATE TABLE {operator_hours} (
             hour timestamptz,
             -- `look` or `export`
@@ -90,7 +95,23 @@ class Anomalies(Projection):
             PRIMARY KEY (user_id, sequence)
         );
         CREATE INDEX ON {password_changes} (at);
-    """
+        """
+        + ERASED_USERS
+    )
+    erasures = (
+        "DELETE FROM {address_hours} WHERE user_id = ANY(%(users)s)",
+        "DELETE FROM {networks} WHERE user_id = ANY(%(users)s)",
+        """
+        WITH named AS (
+            DELETE FROM {operator_hours} WHERE operator = ANY(%(users)s::text[]) AND name <> '' RETURNING *
+        )
+        INSERT INTO {operator_hours} AS h (hour, kind, operator, name, events, first_at, last_at)
+        SELECT hour, kind, operator, '', sum(events), min(first_at), max(last_at)
+        FROM named GROUP BY hour, kind, operator
+        ON CONFLICT (hour, kind, operator, name) DO UPDATE SET events = h.events + EXCLUDED.events,
+            first_at = least(h.first_at, EXCLUDED.first_at), last_at = greatest(h.last_at, EXCLUDED.last_at)
+        """,
+    )
 
     @handles(LoginFailed)
     def login_failed(self, event: Recorded[LoginFailed], write: RowChanges) -> None:
@@ -103,7 +124,8 @@ class Anomalies(Projection):
             _count(write, "account_hours", {"user_id": data.user_id}, first, event.at, failures=data.count)
         address = _address(data.address)
         if address is not None:
-            _count(write, "address_hours", {"address": address}, first, event.at, failures=data.count)
+            key = {"address": address, "user_id": data.user_id or NO_USER}
+            _count(write, "address_hours", key, first, event.at, failures=data.count)
 
     @handles(OperatorLooked)
     def looked(self, event: Recorded[OperatorLooked], write: RowChanges) -> None:

@@ -21,15 +21,17 @@ from contracts.events.message import (
     MessageSent,
     ReactionChanged,
 )
-from contracts.subjects import CONTACT, MESSAGING
+from contracts.subjects import AUTH, CONTACT, MESSAGING
 from contracts.values.ids import pair_id
-from projections.engine import Projection, RowChanges, handles
+from projections.engine import RowChanges, handles
+from projections.engine.erasing import ERASED_USERS, ErasingProjection
 
 
-class Conversations(Projection):
-    version = 4
-    streams = (MESSAGING, CONTACT)
-    tables = """
+class Conversations(ErasingProjection):
+    version = 5
+    streams = (MESSAGING, CONTACT, AUTH)
+    tables = (
+        """
         CREATE TABLE {conversations} (
             user_id uuid,
             -- the other person
@@ -106,7 +108,22 @@ class Conversations(Projection):
             stream_sequence bigint,
             PRIMARY KEY (conversation_id, reader_id, sequence)
         );
-    """
+        """
+        + ERASED_USERS
+    )
+    # Through the user's conversations, since no index begins with the author.
+    erasures = (
+        """
+        UPDATE {messages} SET text = '', deleted = true, edited_at = NULL
+        WHERE conversation_id IN (SELECT conversation_id FROM {conversations} WHERE user_id = ANY(%(users)s))
+            AND sender_id = ANY(%(users)s) AND deleted IS NOT true
+        """,
+        """
+        UPDATE {reactions} SET emoji = NULL
+        WHERE conversation_id IN (SELECT conversation_id FROM {conversations} WHERE user_id = ANY(%(users)s))
+            AND user_id = ANY(%(users)s) AND emoji IS NOT NULL
+        """,
+    )
 
     @handles(FriendshipAccepted)
     def opened(self, event: Recorded[FriendshipAccepted], write: RowChanges) -> None:
@@ -144,7 +161,7 @@ class Conversations(Projection):
                 "reply_to_sequence": message.reply_to.sequence if message.reply_to is not None else None,
             },
             # Later texts and the deletion may have been applied already.
-            first={"text": message.text},
+            first={"text": message.text} if message.text else _DELETED,
         )
         # Sending a message counts as having seen the earlier ones.
         for user_id, peer_id, seen in (
@@ -165,11 +182,14 @@ class Conversations(Projection):
 
     @handles(MessageEdited)
     def edited(self, event: Recorded[MessageEdited], write: RowChanges) -> None:
-        _rewrite(event, write, text=event.data.text, edited_at=event.at)
+        if event.data.text:
+            _rewrite(event, write, text=event.data.text, edited_at=event.at)
+        else:
+            _rewrite(event, write, edited_at=None, **_DELETED)
 
     @handles(MessageDeleted)
     def deleted(self, event: Recorded[MessageDeleted], write: RowChanges) -> None:
-        _rewrite(event, write, text="", edited_at=None, deleted=True)
+        _rewrite(event, write, edited_at=None, **_DELETED)
         message = event.data
         for user_id in message.members:
             # Events of one message are applied in their order, so the row is there if there is a reaction.
@@ -183,7 +203,7 @@ class Conversations(Projection):
         write.upsert(
             "reactions",
             key={**message, "user_id": change.user_id},
-            set={"emoji": change.emoji, "stream_sequence": event.sequence},
+            set={"emoji": change.emoji or None, "stream_sequence": event.sequence},
         )
         write.upsert("messages", key=message, set={"reacted": True})
         _changed(change, event.sequence, write)
@@ -230,6 +250,10 @@ class Conversations(Projection):
                     "settings_sequence": event.sequence,
                 },
             )
+
+
+# Of a message that was deleted, or whose text was erased.
+_DELETED = {"text": "", "deleted": True}
 
 
 def _rewrite(event: Recorded[MessageEdited] | Recorded[MessageDeleted], write: RowChanges, **values: object) -> None:

@@ -5,16 +5,18 @@ The terms are settings and not in the rows, so other terms need no rebuild.
 
 from contracts.envelope import Recorded
 from contracts.events.friendship import FriendshipAccepted, FriendshipCreated, FriendshipRemoved
-from contracts.subjects import CONTACT
-from projections.engine import Projection, RowChanges, handles
+from contracts.subjects import AUTH, CONTACT
+from projections.engine import RowChanges, handles
+from projections.engine.erasing import ERASED_USERS, ErasingProjection
 
 
-class FriendRequestDeadlines(Projection):
-    version = 1
-    streams = (CONTACT,)
+class FriendRequestDeadlines(ErasingProjection):
+    version = 2
+    streams = (CONTACT, AUTH)
     # Only the sweep reads it, and days pass until a deadline.
     rest_seconds = 1.0
-    tables = """
+    tables = (
+        """
         CREATE TABLE {friend_request_deadlines} (
             -- the friendship
             pair_id uuid PRIMARY KEY,
@@ -26,7 +28,14 @@ class FriendRequestDeadlines(Projection):
         );
         CREATE INDEX ON {friend_request_deadlines} (requested_at);
         CREATE INDEX ON {friend_request_deadlines} (reminded_at) WHERE reminded_at IS NOT NULL;
-    """
+        -- The requests from and to users who are erased.
+        CREATE INDEX ON {friend_request_deadlines} (requester_id);
+        CREATE INDEX ON {friend_request_deadlines} (addressee_id);
+        """
+        + ERASED_USERS
+    )
+    # No row has a text; the process ends the requests of erased users.
+    erasures = ()
 
     @handles(FriendshipCreated)
     def requested(self, event: Recorded[FriendshipCreated], write: RowChanges) -> None:

@@ -14,13 +14,15 @@ from contracts.events.friendship import (
 )
 from contracts.events.user import UserCreated, UserEmailVerified
 from contracts.subjects import AUTH, CONTACT
-from projections.engine import Projection, RowChanges, handles
+from projections.engine import RowChanges, handles
+from projections.engine.erasing import ERASED_USERS, ErasingProjection
 
 
-class Friends(Projection):
-    version = 5
+class Friends(ErasingProjection):
+    version = 6
     streams = (CONTACT, AUTH)
-    tables = """
+    tables = (
+        """
         CREATE TABLE {contacts} (
             user_id uuid PRIMARY KEY,
             username text,
@@ -59,7 +61,10 @@ class Friends(Projection):
             PRIMARY KEY (user_id, blocked_id)
         );
         CREATE INDEX ON {blocks} (user_id, since DESC, blocked_id DESC);
-    """
+        """
+        + ERASED_USERS
+    )
+    erasures = ("UPDATE {contacts} SET username = left(username, 0) WHERE user_id = ANY(%(users)s)",)
 
     @handles(UserCreated)
     def registered(self, event: Recorded[UserCreated], write: RowChanges) -> None:

@@ -1,21 +1,20 @@
 """Failed logins, for the account's owner and for operators; run by auth, whose private events it reads."""
 
-from collections.abc import Mapping
-from typing import ClassVar
-
 from contracts.envelope import Recorded
 from contracts.events.login_failure import LoginFailed
-from contracts.subjects import AUTH, login_failures
+from contracts.subjects import AUTH
 from contracts.values.addresses import network_of
-from projections.engine import Projection, RowChanges, handles
+from projections.engine import RowChanges, handles
+from projections.engine.erasing import ERASED_USERS, ErasingProjection
 
 
-class LoginFailures(Projection):
-    version = 1
-    streams: ClassVar[Mapping[str, str | None]] = {AUTH: login_failures("*")}
+class LoginFailures(ErasingProjection):
+    version = 2
+    streams = (AUTH,)
     # Nobody waits for it.
     rest_seconds = 0.5
-    tables = """
+    tables = (
+        """
         CREATE TABLE {login_failures} (
             sequence bigint PRIMARY KEY,
             at timestamptz NOT NULL,
@@ -32,8 +31,11 @@ class LoginFailures(Projection):
         );
         -- Pages are read backwards in time: of one user, or of all.
         CREATE INDEX ON {login_failures} (user_id, at, sequence);
-        CREATE INDEX ON {login_failures} (at, sequence)
-    """
+        CREATE INDEX ON {login_failures} (at, sequence);
+        """
+        + ERASED_USERS
+    )
+    erasures = ("UPDATE {login_failures} SET address = '', network = NULL, device = '' WHERE user_id = ANY(%(users)s)",)
 
     @handles(LoginFailed)
     def failed(self, event: Recorded[LoginFailed], write: RowChanges) -> None:

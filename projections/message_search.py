@@ -8,17 +8,20 @@ determines who may search a conversation, MESSAGING alone its messages, so the t
 from contracts.envelope import Recorded
 from contracts.events.friendship import FriendshipAccepted, FriendshipRemoved
 from contracts.events.message import MessageChange, MessageDeleted, MessageEdited, MessageSent
-from contracts.subjects import CONTACT, MESSAGING
+from contracts.subjects import AUTH, CONTACT, MESSAGING
 from contracts.values.ids import pair_id
 from contracts.values.text_words import index_words
-from projections.engine import Projection, RowChanges, handles
+from projections.engine import RowChanges, handles
+from projections.engine.erasing import ERASED_USERS, ErasingProjection
 
 
-class MessageSearch(Projection):
-    streams = (MESSAGING, CONTACT)
+class MessageSearch(ErasingProjection):
+    version = 2
+    streams = (MESSAGING, CONTACT, AUTH)
     # A search waits for the position of its caller. Larger batches cost a send less.
     rest_seconds = 1.0
-    tables = """
+    tables = (
+        """
         CREATE TABLE {members} (
             user_id uuid,
             conversation_id uuid,
@@ -50,7 +53,10 @@ class MessageSearch(Projection):
         CREATE INDEX ON {message_search} USING gin ((ARRAY[conversation_id, sender_id, recipient_id]), words)
             -- every search reads the pending list
             WITH (gin_pending_list_limit = 256);
-    """
+        """
+        + ERASED_USERS
+    )
+    erasures = ("UPDATE {message_search} SET folded = '' WHERE sender_id = ANY(%(users)s) AND folded <> ''",)
 
     @handles(FriendshipAccepted)
     def opened(self, event: Recorded[FriendshipAccepted], write: RowChanges) -> None:
@@ -93,6 +99,7 @@ def _replace_words(write: RowChanges, message: MessageChange, folded: str) -> No
         "message_search",
         key={"conversation_id": message.conversation_id, "sequence": message.sequence},
         set={"folded": folded},
+        first={"sender_id": message.sender_id},
     )
 
 

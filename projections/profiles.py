@@ -9,13 +9,15 @@ from contracts.events.profile import ProfileCreated, ProfileUpdated
 from contracts.events.user import UserCreated, UserEmailVerified
 from contracts.subjects import AUTH, PROFILE
 from contracts.values.name_matching import index_keys, normalize, pad_words
-from projections.engine import Projection, RowChanges, handles
+from projections.engine import RowChanges, handles
+from projections.engine.erasing import ERASED_USERS, ErasingProjection
 
 
-class Profiles(Projection):
-    version = 5
+class Profiles(ErasingProjection):
+    version = 6
     streams = (PROFILE, AUTH)
-    tables = """
+    tables = (
+        """
         CREATE TABLE {profiles} (
             user_id uuid PRIMARY KEY,
             -- from AUTH
@@ -48,7 +50,21 @@ class Profiles(Projection):
         CREATE INDEX ON {profiles} USING gin (string_to_array(username_forms || ' ' || COALESCE(name_forms, ''), ' '))
             -- registrations are rarer than searches, and a search scans the whole pending list
             WITH (fastupdate = off) WHERE verified;
-    """
+        """
+        + ERASED_USERS
+    )
+    # `left(…, 0)`: a null stays null.
+    erasures = (
+        """
+        UPDATE {profiles} SET
+            registered_username = left(registered_username, 0), registered_name = NULL,
+            username = left(username, 0), display_name = left(display_name, 0),
+            bio = left(bio, 0), avatar_url = left(avatar_url, 0),
+            username_term = NULL, username_words = NULL, username_forms = NULL,
+            name_term = NULL, name_words = NULL, name_forms = NULL
+        WHERE user_id = ANY(%(users)s)
+        """,
+    )
 
     @handles(UserCreated)
     def registered(self, event: Recorded[UserCreated], write: RowChanges) -> None:
@@ -58,7 +74,7 @@ class Profiles(Projection):
             set={
                 "registration_id": event.id,
                 "registered_username": event.data.username,
-                "registered_name": event.data.display_name,
+                "registered_name": event.data.display_name or None,
             },
         )
 
@@ -79,12 +95,10 @@ class Profiles(Projection):
                 "bio": "",
                 "avatar_url": "",
                 "updated_at": event.at,
-                "username_term": username_term,
-                "username_words": pad_words(username_term),
-                "username_forms": index_keys(username_term),
                 "sequence": event.sequence,
             }
-            | (_NO_NAME if normalize(name) == username_term else _name_terms(name)),
+            | _terms("username", username_term)
+            | _terms("name", "" if normalize(name) == username_term else normalize(name)),
         )
 
     @handles(ProfileUpdated)
@@ -103,13 +117,12 @@ class Profiles(Projection):
                 "sequence": event.sequence,
             }
             | shown
-            | _name_terms(name),
+            | _terms("name", normalize(name)),
         )
 
 
-_NO_NAME: dict[str, object] = {"name_term": None, "name_words": None, "name_forms": None}
-
-
-def _name_terms(name: str) -> dict[str, object]:
-    term = normalize(name)
-    return {"name_term": term, "name_words": pad_words(term), "name_forms": index_keys(term)}
+def _terms(of: str, term: str) -> dict[str, object]:
+    """The match keys of a name; of an empty one there are none."""
+    if not term:
+        return {f"{of}_term": None, f"{of}_words": None, f"{of}_forms": None}
+    return {f"{of}_term": term, f"{of}_words": pad_words(term), f"{of}_forms": index_keys(term)}

@@ -2,16 +2,18 @@
 
 from contracts.envelope import Recorded
 from contracts.events.report import ReportExpired, ReportFiled, ReportSettled
-from contracts.subjects import CONTACT
-from projections.engine import Projection, RowChanges, handles
+from contracts.subjects import AUTH, CONTACT
+from projections.engine import RowChanges, handles
+from projections.engine.erasing import ERASED_USERS, ErasingProjection
 
 
-class Reports(Projection):
-    version = 1
-    streams = (CONTACT,)
+class Reports(ErasingProjection):
+    version = 2
+    streams = (CONTACT, AUTH)
     # Operators read it, and they wait for what they changed.
     rest_seconds = 0.1
-    tables = """
+    tables = (
+        """
         CREATE TABLE {reports} (
             report_id uuid PRIMARY KEY,
             reporter_id uuid,
@@ -23,15 +25,19 @@ class Reports(Projection):
             -- null: the report is open
             settled_at timestamptz,
             outcome text,
-            -- the operator's name
+            -- the operator's name, and account if not on the command line
             settled_by text,
+            settled_by_id uuid,
             -- since then its texts are shown to no one
             expired_at timestamptz
         );
         CREATE INDEX ON {reports} (filed_at DESC, report_id DESC) WHERE settled_at IS NULL;
         CREATE INDEX ON {reports} (filed_at DESC, report_id DESC) WHERE settled_at IS NOT NULL;
         CREATE INDEX ON {reports} (settled_at) WHERE settled_at IS NOT NULL AND expired_at IS NULL;
-    """
+        """
+        + ERASED_USERS
+    )
+    erasures = ("UPDATE {reports} SET settled_by = '' WHERE settled_by_id = ANY(%(users)s)",)
 
     @handles(ReportFiled)
     def filed(self, event: Recorded[ReportFiled], write: RowChanges) -> None:
@@ -56,6 +62,7 @@ class Reports(Projection):
                 "settled_at": event.at,
                 "outcome": event.data.outcome,
                 "settled_by": event.data.operator,
+                "settled_by_id": event.data.operator_id,
             },
         )
 

@@ -5,15 +5,17 @@ An expired session has no event for its expiry; `expires_at` of its login gives 
 
 from contracts.envelope import Recorded
 from contracts.events.session import SessionCreated, SessionRefreshed, SessionRevoked
-from contracts.subjects import SESSION
+from contracts.subjects import AUTH, SESSION
 from contracts.values.addresses import network_of
-from projections.engine import Projection, RowChanges, handles
+from projections.engine import RowChanges, handles
+from projections.engine.erasing import ERASED_USERS, ErasingProjection
 
 
-class SessionAudit(Projection):
-    version = 4
-    streams = (SESSION,)
-    tables = """
+class SessionAudit(ErasingProjection):
+    version = 5
+    streams = (SESSION, AUTH)
+    tables = (
+        """
         CREATE TABLE {session_audit} (
             sequence bigint PRIMARY KEY,
             at timestamptz NOT NULL,
@@ -51,8 +53,15 @@ class SessionAudit(Projection):
         CREATE INDEX ON {session_audit_logins} (username);
         CREATE INDEX ON {session_audit_logins} (user_id, expires_at);
         CREATE INDEX ON {session_audit_logins} (expires_at, sequence)
-            WHERE revoked_at IS NULL OR revoked_at >= expires_at
-    """
+            WHERE revoked_at IS NULL OR revoked_at >= expires_at;
+        """
+        + ERASED_USERS
+    )
+    erasures = (
+        "UPDATE {session_audit} SET note = NULL WHERE user_id = ANY(%(users)s) AND note IS NOT NULL",
+        "UPDATE {session_audit_logins} SET username = '', device = '', address = '', network = NULL"
+        " WHERE user_id = ANY(%(users)s)",
+    )
 
     @handles(SessionCreated)
     def created(self, event: Recorded[SessionCreated], write: RowChanges) -> None:
@@ -85,7 +94,7 @@ class SessionAudit(Projection):
 
     @handles(SessionRevoked)
     def revoked(self, event: Recorded[SessionRevoked], write: RowChanges) -> None:
-        _happened(event, write, reason=event.data.reason, note=event.data.note)
+        _happened(event, write, reason=event.data.reason, note=event.data.note or None)
         write.update("session_audit_logins", key={"session_id": event.aggregate_id}, set={"revoked_at": event.at})
 
 

@@ -2,14 +2,16 @@
 
 from contracts.envelope import Recorded
 from contracts.events.session import SessionCreated, SessionRefreshed, SessionRevoked
-from contracts.subjects import SESSION
-from projections.engine import Projection, RowChanges, handles
+from contracts.subjects import AUTH, SESSION
+from projections.engine import RowChanges, handles
+from projections.engine.erasing import ERASED_USERS, ErasingProjection
 
 
-class Sessions(Projection):
-    version = 2
-    streams = (SESSION,)
-    tables = """
+class Sessions(ErasingProjection):
+    version = 3
+    streams = (SESSION, AUTH)
+    tables = (
+        """
         CREATE TABLE {sessions} (
             session_id uuid PRIMARY KEY,
             user_id uuid NOT NULL,
@@ -28,8 +30,11 @@ class Sessions(Projection):
         );
         CREATE INDEX ON {sessions} (user_id, created_at DESC, session_id DESC);
         CREATE INDEX ON {sessions} (username);
-        CREATE INDEX ON {sessions} (user_id, sequence) WHERE revoked_at IS NOT NULL
-    """
+        CREATE INDEX ON {sessions} (user_id, sequence) WHERE revoked_at IS NOT NULL;
+        """
+        + ERASED_USERS
+    )
+    erasures = ("UPDATE {sessions} SET username = '', device = '', address = '' WHERE user_id = ANY(%(users)s)",)
 
     @handles(SessionCreated)
     def created(self, event: Recorded[SessionCreated], write: RowChanges) -> None:

@@ -12,14 +12,16 @@ from contracts.events.user import (
     UserEmailVerified,
 )
 from contracts.subjects import AUTH
-from projections.engine import Projection, RowChanges, handles
+from projections.engine import RowChanges, handles
+from projections.engine.erasing import ERASED_USERS, ErasingProjection
 
 
-class Users(Projection):
-    version = 4
+class Users(ErasingProjection):
+    version = 5
     streams = (AUTH,)
     # A batch may end between the events of one registration: a row without `created_at` is not a user yet.
-    tables = """
+    tables = (
+        """
         CREATE TABLE {users} (
             user_id uuid PRIMARY KEY,
             username text,
@@ -29,15 +31,18 @@ class Users(Projection):
             totp boolean NOT NULL DEFAULT false,
             created_at timestamptz,
             sequence bigint NOT NULL
-        )
-    """
+        );
+        """
+        + ERASED_USERS
+    )
+    erasures = ("UPDATE {users} SET username = NULL, email = NULL WHERE user_id = ANY(%(users)s)",)
 
     @handles(EmailClaimed)
     def claimed(self, event: Recorded[EmailClaimed], write: RowChanges) -> None:
         write.upsert(
             "users",
             key={"user_id": event.data.user_id},
-            set={"email": event.data.email},
+            set={"email": event.data.email or None},
             greatest={"sequence": event.sequence},
         )
 
@@ -51,7 +56,7 @@ class Users(Projection):
         write.upsert(
             "users",
             key={"user_id": event.data.user_id},
-            set={"email": email},
+            set={"email": email or None},
             greatest={"sequence": event.sequence},
         )
 
@@ -70,7 +75,7 @@ class Users(Projection):
         write.upsert(
             "users",
             key={"user_id": event.aggregate_id},
-            set={"username": event.data.username, "created_at": event.at},
+            set={"username": event.data.username or None, "created_at": event.at},
             greatest={"sequence": event.sequence},
         )
 
@@ -98,6 +103,6 @@ class Users(Projection):
         write.upsert(
             "users",
             key={"user_id": user_id},
-            set={"email": address.email},
+            set={"email": address.email or None},
             greatest={"sequence": sequence},
         )

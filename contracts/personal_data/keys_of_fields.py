@@ -1,47 +1,67 @@
-"""Which data key seals each field of personal data."""
+"""Whose data each field of personal data is, and which data key seals it."""
 
 from collections.abc import Callable, Mapping
 from datetime import datetime
+from operator import attrgetter
+from typing import NamedTuple
 
 import msgspec
 
-from contracts.events.message import MessageChange, MessageSent
+from contracts.events.message import MessageChange
 from contracts.personal_data.key_ids import person_key, text_key
 
-# The key of a field, from the struct that contains it, the event's aggregate id and the event's time; None: the field
-# stays as it is, because the event names no user whose data it is.
-KeyOf = Callable[[msgspec.Struct, str, datetime], str | None]
+# The user whose data a field is, from the struct that contains it and the event's aggregate id; None: no user's.
+OwnerOf = Callable[[msgspec.Struct, str], str | None]
+
+
+class KeyOf(NamedTuple):
+    """The key of a field, from the struct that contains it, the event's aggregate id and the event's time; None: the
+    field stays as it is, because the event names no user whose data it is."""
+
+    owner: OwnerOf
+    # From the same, and the owner.
+    key: Callable[[str, msgspec.Struct, str, datetime], str]
+
+    def __call__(self, container: msgspec.Struct, aggregate_id: str, at: datetime) -> str | None:
+        user_id = self.owner(container, aggregate_id)
+        return None if user_id is None else self.key(user_id, container, aggregate_id, at)
+
+
+def _person(user_id: str, container: msgspec.Struct, aggregate_id: str, at: datetime) -> str:
+    return person_key(user_id)
+
+
+def _text(user_id: str, container: msgspec.Struct, aggregate_id: str, at: datetime) -> str:
+    return text_key(aggregate_id, user_id, at)
+
+
+def _text_of_change(user_id: str, container: msgspec.Struct, aggregate_id: str, at: datetime) -> str:
+    assert isinstance(container, MessageChange)
+    # The month of the message, so that a change ends with it.
+    return text_key(container.conversation_id, user_id, container.sent_at)
 
 
 def _of(field: str) -> KeyOf:
-    def key(container: msgspec.Struct, aggregate_id: str, at: datetime) -> str | None:
-        user_id: str | None = getattr(container, field)
-        return None if user_id is None else person_key(user_id)
-
-    return key
-
-
-def _of_aggregate(container: msgspec.Struct, aggregate_id: str, at: datetime) -> str | None:
-    return person_key(aggregate_id)
-
-
-def _not_sealed(container: msgspec.Struct, aggregate_id: str, at: datetime) -> str | None:
-    return None
-
-
-def _of_text(container: msgspec.Struct, aggregate_id: str, at: datetime) -> str | None:
-    assert isinstance(container, MessageSent)
-    return text_key(aggregate_id, container.sender_id, at)
+    return KeyOf(_named(field), _person)
 
 
 def _of_change(author: str) -> KeyOf:
-    # The month of the message, so that a change ends with it.
-    def key(container: msgspec.Struct, aggregate_id: str, at: datetime) -> str | None:
-        assert isinstance(container, MessageChange)
-        return text_key(container.conversation_id, getattr(container, author), container.sent_at)
+    return KeyOf(_named(author), _text_of_change)
 
-    return key
 
+def _named(field: str) -> OwnerOf:
+    value = attrgetter(field)
+
+    def owner(container: msgspec.Struct, aggregate_id: str) -> str | None:
+        user_id: str | None = value(container)
+        return user_id
+
+    return owner
+
+
+_OF_AGGREGATE = KeyOf(lambda container, aggregate_id: aggregate_id, _person)
+_NOT_SEALED = KeyOf(lambda container, aggregate_id: None, _person)
+_OF_TEXT = KeyOf(_named("sender_id"), _text)
 
 # The events that contain the state of an e-mail address.
 _WITH_ADDRESS = (
@@ -60,8 +80,8 @@ _OF_ACCOUNT = ("email", "username")
 
 # By field of personal data, `<event type>/<path>`.
 KEY_OF: Mapping[str, KeyOf] = {
-    "user.created/username": _of_aggregate,
-    "user.created/display_name": _of_aggregate,
+    "user.created/username": _OF_AGGREGATE,
+    "user.created/display_name": _OF_AGGREGATE,
     **{f"{event_type}/address.{name}": _of("owner") for event_type in _WITH_ADDRESS for name in _OF_ACCOUNT},
     **{f"{event_type}/address.pending.{name}": _of("user_id") for event_type in _WITH_ADDRESS for name in _OF_ACCOUNT},
     **{
@@ -76,12 +96,12 @@ KEY_OF: Mapping[str, KeyOf] = {
     "session.created/device": _of("user_id"),
     "session.created/address": _of("user_id"),
     "session.revoked/note": _of("user_id"),
-    "profile.created/username": _of_aggregate,
-    "profile.created/display_name": _of_aggregate,
-    "profile.updated/display_name": _of_aggregate,
-    "profile.updated/bio": _of_aggregate,
-    "profile.updated/avatar_url": _of_aggregate,
-    "message.sent/text": _of_text,
+    "profile.created/username": _OF_AGGREGATE,
+    "profile.created/display_name": _OF_AGGREGATE,
+    "profile.updated/display_name": _OF_AGGREGATE,
+    "profile.updated/bio": _OF_AGGREGATE,
+    "profile.updated/avatar_url": _OF_AGGREGATE,
+    "message.sent/text": _OF_TEXT,
     "message.edited/text": _of_change("sender_id"),
     "reaction.changed/emoji": _of_change("user_id"),
     # A copy for operators stays when its month ends, and goes with its author.
@@ -97,8 +117,8 @@ KEY_OF: Mapping[str, KeyOf] = {
     "operator.looked/operator": _of("operator_id"),
     "operator.looked/address": _of("operator_id"),
     "operator.looked/filter": _of("operator_id"),
-    "operator.action_ended/error": _not_sealed,
-    "dead_letter.discarded/error": _not_sealed,
-    "dead_letter.discarded/reason": _not_sealed,
-    "dead_letter.discarded/by": _not_sealed,
+    "operator.action_ended/error": _NOT_SEALED,
+    "dead_letter.discarded/error": _NOT_SEALED,
+    "dead_letter.discarded/reason": _NOT_SEALED,
+    "dead_letter.discarded/by": _NOT_SEALED,
 }

@@ -43,6 +43,8 @@ class Batch:
         self.sequential: list[SequentialEvent] = []
         self.applied: list[RowGroup] = []
         self.letters: list[DeadLetter] = []
+        # Users whose erasure is among the events; a dict as a set that keeps the order.
+        self.erased: dict[str, None] = {}
 
     def take(self, event: SequentialEvent | DeadLetter) -> None:
         """Adds an event to apply after those before it, or one that waits."""
@@ -57,6 +59,7 @@ class Batch:
         self.rows = rows
         self.sequential, self.applied = [], []
         self.letters = []
+        self.erased = {}
 
     def move(self, stream: str, before: int, after: int, messages: list[Message]) -> None:
         self.before.setdefault(stream, before)

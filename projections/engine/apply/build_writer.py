@@ -20,6 +20,7 @@ from contracts.events.event import Event
 from contracts.positions import Position
 from projections.engine.apply.batch import Batch, Step
 from projections.engine.apply.change_plans import Shapes
+from projections.engine.apply.erasures import ERASES, Erasures
 from projections.engine.apply.loop_slices import in_slices
 from projections.engine.apply.row_merging import MergedRows, RowGroup
 from projections.engine.apply.sequential.events import KeyUnknown, SequentialEvent, unreadable
@@ -85,6 +86,7 @@ class BuildWriter:
         # Of the events that are only merged.
         self._handlers = {} if sequential.has_lookups else projection().handlers()
         self._shapes = Shapes(known_tables, sequential.tables)
+        self._erasures = Erasures(projection, known_tables)
         self._written = {stream: position.sequence(stream) for stream in projection.filters()}
         # The checkpoints once all batches taken so far are written.
         self._taken = dict(self._written)
@@ -114,6 +116,7 @@ class BuildWriter:
         position = await builds.checkpoints(conn, build)
         standing = await dead_letters.load_state(conn, build)
         writer = cls(conn, projection, build, known, position, standing, discards, obeys_pauses=obeys_pauses)
+        await writer._erasures.load(conn)
         await writer._assert_not_paused()
         return writer
 
@@ -216,9 +219,11 @@ class BuildWriter:
         """
         for group in before:
             await self._conn.execute(*statement(group))
+        await self._erasures.load(self._conn)
         batch, steps = self.batch(), list[Step]()
         await self._run_handlers(batch, messages, steps)
         await self._write_in_pieces(steps, batch.sequential, batch.letters)
+        await self._erasures.write(self._conn, batch.erased)
         return keep_first_reason(batch.letters)
 
     async def _reload_dead_letters(self) -> bool:
@@ -269,6 +274,7 @@ class BuildWriter:
             KeyUnknown: the row that an event is folded into cannot be determined.
         """
         handlers_of, merge, sequential = self._handlers.get, batch.rows.merge, self._sequential
+        erasures, erased = self._erasures, self._erasures.users
         for message in messages:
             kind = "?"
             try:
@@ -283,10 +289,15 @@ class BuildWriter:
                     batch.letters.append(DeadLetter(message=message, type=kind, reason=None))
                     continue
                 event = envelope if isinstance(envelope, Recorded) else _open(envelope, message)
+                if erased:
+                    event = erasures.emptied(event)
                 write = RowChanges()
                 for handler in handlers:
                     handler(event, write)
                 merge(write.changes, kind, event.at)
+                if kind == ERASES and erasures.are_kept:
+                    erased.add(event.aggregate_id)
+                    batch.erased[event.aggregate_id] = None
             except KeyUnknown:
                 raise
             except Exception as error:  # an error in one event must not stop the others
@@ -348,7 +359,7 @@ class BuildWriter:
             BuildSuperseded: nothing was written.
         """
         is_large = any(len(group.keys) >= _COPIED_FROM for group in groups)
-        if is_large or len(moves) > 1 or batch.letters or batch.gaps:
+        if is_large or len(moves) > 1 or batch.letters or batch.gaps or batch.erased:
             await self._write_in_steps(batch, moves, groups, copied)
             return
         statements = [statement(group) for group in groups]
@@ -385,6 +396,7 @@ class BuildWriter:
                     # Encoding thousands of values blocks the event loop: let other tasks run first.
                     await asyncio.sleep(0)
                     await self._conn.execute(*statement(group))
+            await self._erasures.write(self._conn, batch.erased)
             await dead_letters.add(self._conn, self.build, batch.letters)
             await lost_events.add(self._conn, self.build, batch.gaps)
 
@@ -412,6 +424,7 @@ class BuildWriter:
         async with self._conn.transaction():
             await self._move(moves)
             await self._write_in_pieces(steps, batch.sequential, batch.letters)
+            await self._erasures.write(self._conn, batch.erased)
             batch.letters = keep_first_reason(batch.letters)
             await dead_letters.add(self._conn, self.build, batch.letters)
             await lost_events.add(self._conn, self.build, batch.gaps)

@@ -19,7 +19,12 @@ FROM {account_hours} WHERE failures >= nullif(%(account_failures)s, 0)
 UNION ALL
 SELECT 'address_failures', concat_ws(' ', 'b', address, extract(epoch FROM hour)),
     last_at, first_at, NULL, address, NULL, NULL, failures, NULL
-FROM {address_hours} WHERE failures >= nullif(%(address_failures)s, 0)
+FROM (
+    SELECT hour, address, sum(failures)::bigint AS failures, min(first_at) AS first_at, max(last_at) AS last_at
+    -- An hour's failures may be recorded at the beginning of the next.
+    FROM {address_hours} WHERE hour >= %(since)s::timestamptz - interval '2 hours' GROUP BY hour, address
+) AS addresses
+WHERE failures >= nullif(%(address_failures)s, 0)
 UNION ALL
 SELECT 'new_network', concat_ws(' ', 'c', user_id, network),
     greatest(first_at, at), least(first_at, at), user_id, network, NULL, NULL, 1, reason

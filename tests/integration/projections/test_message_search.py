@@ -84,7 +84,7 @@ async def test_a_message_that_is_applied_after_its_changes_does_not_bring_its_te
     first, second = message(1, "one"), message(2, "two")
     await model.when(edited(first, "three"), of=first.message_id)
     await model.when(deleted(second), of=second.message_id)
-    assert await model.rows(WORDS) == [(1, None, ["three"]), (2, None, [])]
+    assert await model.rows(WORDS) == [(1, ANNA, ["three"]), (2, ANNA, [])]
     await model.when(first, second)
     assert await model.rows(WORDS) == [(1, ANNA, ["three"]), (2, ANNA, [])]
 
