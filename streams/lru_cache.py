@@ -66,6 +66,10 @@ class LruCache(Generic[K, V]):
         for key in [key for key, value in self._values.items() if condition(value)]:
             self.discard(key)
 
+    def values(self) -> list[V]:
+        """All values, the least recently used one first; this does not count as a use."""
+        return list(self._values.values())
+
     def clear(self) -> None:
         self._values.clear()
         self._weight = 0

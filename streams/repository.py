@@ -166,6 +166,9 @@ class Repository(Generic[S]):
     def forget(self, aggregate_id: str) -> None:
         self._cache.discard(aggregate_id)
 
+    def forget_all(self) -> None:
+        self._cache.clear()
+
     async def _store(
         self, aggregate_id: str, ahead: LoadedAggregate[S], staged: Sequence[tuple[Append, Event]]
     ) -> tuple[LoadedAggregate[S], tuple[Recorded[Event], ...]]:

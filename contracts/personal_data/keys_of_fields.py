@@ -89,7 +89,7 @@ KEY_OF: Mapping[str, KeyOf] = {
         for event_type in ("email.released", "email.claimed")
         for name in _OF_ACCOUNT
     },
-    "data_keys.hold_placed/reason": _of_aggregate,
+    "data_keys.hold_placed/reason": _OF_AGGREGATE,
     "login.failed/address": _of("user_id"),
     "login.failed/device": _of("user_id"),
     "session.created/username": _of("user_id"),

@@ -30,6 +30,8 @@ ERASED_USERS = """
             -- of `user.erased`, in AUTH
             sequence bigint
         );
+        -- The last erasure, which ends the validity of cached pages.
+        CREATE INDEX ON {erased} (sequence);
 """
 
 

@@ -1,5 +1,6 @@
-"""Checks that a user exists with a verified address. A positive result is final; only auth can give a negative one."""
+"""Checks that a user exists with a verified address. A yes holds until the user is erased; only auth can say no."""
 
+from collections.abc import Container
 from typing import Protocol
 
 from contracts.errors import UserNotFound
@@ -18,14 +19,21 @@ class Contacts(Protocol):
 
 
 class People:
-    def __init__(self, contacts: Contacts, auth: Client) -> None:
+    def __init__(self, contacts: Contacts, auth: Client, erased: Container[str] = frozenset()) -> None:
+        """`erased`: the users who were erased, whom the read model may still have."""
         self._contacts = contacts
+        self._erased = erased
         self._auth = auth
         self._stub = auth.stub(AuthServiceStub)
         self._known: LruCache[str, bool] = LruCache(_REMEMBERED)
 
+    def is_erased(self, user_id: str) -> bool:
+        return user_id in self._erased
+
     async def known(self, user_id: str) -> bool:
         """Whether the user exists with a verified address, from the cache, the read model, or auth."""
+        if user_id in self._erased:
+            return False
         if self._known.get(user_id):
             return True
         if not (await self._contacts.is_verified(user_id) or await self._ask(user_id)):

@@ -119,13 +119,14 @@ class ContactCommands:
         return outcome.sequence
 
     async def unblock(self, user_id: str, blocked_id: str, call: Call) -> int:
-        """Ends the block. Returns the sequence in CONTACT; 0 if the pair has no events.
+        """Ends the block, also of a user who was erased. Returns the sequence in CONTACT; 0 if the pair has no events.
 
         Raises: as `block` does.
         """
         if user_id == blocked_id:
             raise SelfBlock
-        await self._require_people(user_id, blocked_id)
+        if not self._people.is_erased(blocked_id):
+            await self._require_people(user_id, blocked_id)
         outcome = await self._repository.execute(
             pair_id(user_id, blocked_id),
             lambda state: decide_unblock(state, user_id, blocked_id, self._clock()),

@@ -5,6 +5,7 @@ from datetime import timedelta
 from infra.runtime.service_process import service_process
 from infra.settings import Settings
 from projections.engine import ReadModel, Runners
+from projections.engine.erased_users import ErasedUsers
 from projections.engine.read_servers import read_servers
 from projections.registry import find, owned_by
 from services.contact import reads
@@ -28,7 +29,8 @@ async def main(settings: Settings) -> None:
         try:
             queries = FriendQueries(ReadModel(find("friends"), process.pool, runners.waiting))
             reports = ReportQueries(ReadModel(find("reports"), process.pool, runners.waiting))
-            people = People(queries, process.client("auth"))
+            erased = ErasedUsers(process.nats, ReadModel(find("friends"), process.pool, runners.waiting))
+            people = People(queries, process.client("auth"), erased)
             commands = ContactCommands(process.log, people, queries, most_pending=settings.pending_friend_requests)
             keep = timedelta(days=settings.report_days)
             conversations = MessagingConversations(process.client("messaging"))
@@ -37,6 +39,7 @@ async def main(settings: Settings) -> None:
             deadlines = DeadlineQueries(ReadModel(find("friend_request_deadlines"), process.pool, runners.waiting))
             requests = FriendRequestProcess(process.log, deadlines, terms)
             process.spawn(runners.watch(), "projections")
+            process.spawn(erased.follow(), "erased users")
             process.spawn(requests.run(), "deadlines of friend requests")
             process.spawn(expire_reports(reporting, reports, keep), "expiry of reports")
             process.ready_when(runners.ready)

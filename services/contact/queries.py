@@ -113,6 +113,8 @@ class FriendQueries:
             f"""
             SELECT friend_id, state, since, sequence FROM {{friends}}
             WHERE user_id = %(user_id)s AND {which} AND (since, friend_id) < (%(since)s, %(friend_id)s::uuid)
+              -- Requests from and to erased users are ended soon.
+              AND (state = 'accepted' OR NOT EXISTS (SELECT FROM {{erased}} AS e WHERE e.user_id = friend_id))
             ORDER BY since DESC, friend_id DESC LIMIT %(limit)s
             """,  # noqa: S608
             {

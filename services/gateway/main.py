@@ -240,6 +240,9 @@ async def gateway(
                 metrics=metrics,
             )
 
+            news.when_erased(live.forget_texts)
+            news.when_erased(parts.pages.clear)
+
             @asynccontextmanager
             async def lifespan(app: Starlette) -> AsyncIterator[None]:
                 # Before the first request: positions from before an accepted loss must be refused.

@@ -7,6 +7,7 @@ stream's leader, since a consumer on a lagging replica sends heartbeats like any
 """
 
 import time
+from collections.abc import Container
 
 from contracts.errors import NotFriends, Unavailable, UserNotFound
 from contracts.positions import Position
@@ -100,10 +101,20 @@ class FriendshipCache:
 
 
 class Friendships:
-    def __init__(self, contact: Client, remembered: FriendshipCache) -> None:
+    def __init__(self, contact: Client, remembered: FriendshipCache, erased: Container[str] = frozenset()) -> None:
+        """`erased`: the users who were erased; their friends keep the friendship and its conversation."""
         self._contact = contact
+        self._erased = erased
         self._stub = contact.stub(ContactServiceStub)
         self._remembered = remembered
+
+    def require_present(self, user_id: str) -> None:
+        """
+        Raises:
+            UserNotFound: the user was erased.
+        """
+        if user_id in self._erased:
+            raise UserNotFound
 
     async def require_friends(self, user_id: str, peer_id: str, position: Position) -> None:
         """

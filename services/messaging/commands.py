@@ -87,9 +87,10 @@ class SendCommands:
             raise NotFriends
         conversation_id = pair_id(command.sender_id, command.recipient_id)
         try:
+            self._friendships.require_present(command.recipient_id)
             await self._friendships.require_friends(command.sender_id, command.recipient_id, call.position)
-        except NotFriends:
-            # A duplicate gets the original response, even if the friendship has ended since.
+        except (NotFriends, UserNotFound):
+            # A duplicate gets the original response, even if the friendship or the account has ended since.
             if (repeat := await self._sent_before(conversation_id, command, call, reply_to)) is None:
                 raise
             return repeat
@@ -209,6 +210,10 @@ class SendCommands:
             reply_to=None if quote is None else msgspec.structs.replace(quote, text=UNSET, deleted=UNSET),
             changes=msgspec.structs.replace(repeat.changes, reactions={}),
         )
+
+    def erase(self, sender_id: str) -> None:
+        """Forgets the texts of a user who was erased."""
+        self._repeats.erase(sender_id)
 
     async def last_sequence(self, conversation_id: str, at_least: int) -> int:
         """Returns the last message's sequence: from the cache if that is `at_least`, else from the stream."""

@@ -5,6 +5,7 @@ from datetime import timedelta
 from infra.runtime.service_process import service_process
 from infra.settings import Settings
 from projections.engine import ReadModel, Runners
+from projections.engine.erased_users import ErasedUsers
 from projections.engine.read_servers import read_servers
 from projections.registry import find, owned_by
 from services.messaging import reads
@@ -41,9 +42,14 @@ async def main(settings: Settings) -> None:
             )
             remembered = FriendshipCache(process.quorum)
             drafts = Drafts(process.nats)
-            friendships = Friendships(process.client("contact"), remembered)
+            erased = ErasedUsers(process.nats, conversations)
+            friendships = Friendships(process.client("contact"), remembered, erased)
             lookup, changed = MessageLookup(process.log, messages), message_repository(process.log)
+            # Its states have texts. Whose they are it does not say, and erasures are rare.
+            erased.listen(lambda user_id: changed.forget_all())
+            erased.listen(lambda user_id: pages.pages.clear())
             sending = SendCommands(process.log, friendships, messages, lookup, changed)
+            erased.listen(sending.erase)
             server = MessagingServer(
                 sending=sending,
                 seeing=SeenCommands(process.log, friendships, sending),
@@ -71,6 +77,7 @@ async def main(settings: Settings) -> None:
                 keep = timedelta(days=settings.message_retention_days)
                 retention = MessageRetention(last_changes(process.log), AgedMessageQueries(conversations), keep)
                 process.spawn(retention.run(), "retention of messages")
+            process.spawn(erased.follow(), "erased users")
             process.spawn(runners.watch(), "projections")
             process.ready_when(runners.ready)
             try:

@@ -12,6 +12,7 @@ from services.profile.domain import (
     PublicProfile,
     UpdateProfile,
     decide_create,
+    decide_erase,
     decide_update,
     evolve,
     to_own,
@@ -35,6 +36,10 @@ class ProfileCommands:
         """Creates the profile unless it exists. Returns the stream sequence of its last event."""
         outcome = await self._repository.execute(user_id, lambda state: decide_create(state, command), provenance)
         return outcome.sequence
+
+    async def erase(self, user_id: str, provenance: Provenance) -> None:
+        """Empties the profile of a user who was erased."""
+        await self._repository.execute(user_id, decide_erase, provenance)
 
     async def update(self, user_id: str, command: UpdateProfile, call: Call) -> tuple[OwnProfile, Position]:
         """Updates the profile and returns it.

@@ -41,6 +41,8 @@ class PublicProfile(msgspec.Struct, frozen=True, kw_only=True):
     avatar_url: str
     verified: bool
     updated_at: datetime
+    # The account was erased: there are no names.
+    deleted: bool = False
 
     @property
     def etag(self) -> str:
@@ -53,7 +55,7 @@ class PublicProfile(msgspec.Struct, frozen=True, kw_only=True):
 
     def fields(self) -> dict[str, object]:
         """What clients receive, by name."""
-        return {
+        shown: dict[str, object] = {
             "user_id": self.user_id,
             "username": self.username,
             "display_name": self.display_name,
@@ -62,6 +64,9 @@ class PublicProfile(msgspec.Struct, frozen=True, kw_only=True):
             "verified": self.verified,
             "updated_at": rfc3339(self.updated_at),
         }
+        if self.deleted:
+            shown["deleted"] = True
+        return shown
 
 
 class OwnProfile(PublicProfile, frozen=True, kw_only=True):
@@ -104,6 +109,8 @@ def evolve(state: Profile, event: Event, at: datetime) -> Profile:
                 display_name=event.display_name or event.username,
                 updated_at=at,
             )
+        case ProfileUpdated(display_name=""):
+            return Profile(presence=event.presence, language=event.language, updated_at=at)
         case ProfileUpdated():
             return msgspec.structs.replace(
                 state,
@@ -149,6 +156,16 @@ def decide_update(user_id: str, state: Profile, command: UpdateProfile, *, verif
         settings_only=(display_name, bio, avatar_url) == (state.display_name, state.bio, state.avatar_url),
     )
     return () if evolve(state, updated, state.updated_at) == state else (updated,)
+
+
+def decide_erase(state: Profile) -> tuple[Event, ...]:
+    """Empties the profile of a user who was erased; no event if that was done, or there is no profile.
+
+    What is left is no personal data, so that the event needs no key. Clients learn of the erasure by it.
+    """
+    if state.updated_at is None or not (state.username or state.display_name):
+        return ()
+    return (ProfileUpdated(display_name=""),)
 
 
 def to_own(user_id: str, state: Profile, *, verified: bool) -> OwnProfile:

@@ -19,6 +19,8 @@ _LAST = "\U0010ffff"
 _NOBODY = "00000000-0000-0000-0000-000000000000"
 
 _SHOWN = "user_id, username, display_name, bio, avatar_url, verified, updated_at"
+# Of a row `p`. No search finds it.
+_DELETED = "EXISTS (SELECT FROM {erased} AS e WHERE e.user_id = p.user_id) AS deleted"
 _OWN = f"{_SHOWN}, presence, language"
 
 
@@ -73,6 +75,7 @@ class ProfileRow(msgspec.Struct, frozen=True, kw_only=True):
     avatar_url: str
     verified: bool
     updated_at: datetime
+    deleted: bool = False
 
     def shown(self) -> PublicProfile:
         return PublicProfile(
@@ -83,6 +86,7 @@ class ProfileRow(msgspec.Struct, frozen=True, kw_only=True):
             avatar_url=self.avatar_url,
             verified=self.verified,
             updated_at=self.updated_at,
+            deleted=self.deleted,
         )
 
 
@@ -144,7 +148,7 @@ class ProfileQueries:
         rows, reached = await self._model.select(
             OwnRow,
             f"""
-            SELECT {_OWN} FROM {{profiles}}
+            SELECT {_OWN}, {_DELETED} FROM {{profiles}} AS p
             WHERE user_id = %(user_id)s AND sequence IS NOT NULL AND (verified OR %(unverified)s)
             """,  # noqa: S608
             {"user_id": user_id, "unverified": unverified},
@@ -212,7 +216,7 @@ class ProfileQueries:
         rows, _ = await self._model.select(
             Updated,
             f"""
-            SELECT {_SHOWN}, updated_sequence FROM {{profiles}}
+            SELECT {_SHOWN}, updated_sequence, {_DELETED} FROM {{profiles}} AS p
             WHERE user_id = ANY(%(user_ids)s::uuid[]) AND updated_sequence > %(after)s
             ORDER BY updated_sequence LIMIT %(limit)s
             """,  # noqa: S608

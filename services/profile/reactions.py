@@ -1,8 +1,8 @@
-"""Creates a profile for every new user. Idempotent, so a redelivery is harmless."""
+"""Creates a profile for every new user, and empties it when the user is erased. A redelivery has no effect."""
 
 from contracts.durable_consumers import PROFILE_CREATION
 from contracts.envelope import Provenance, Recorded
-from contracts.events.user import UserCreated
+from contracts.events.user import UserCreated, UserErased
 from services.profile.commands import ProfileCommands
 from services.profile.domain import CreateProfile
 from streams.reactions.reaction import Reaction, reacts_to
@@ -19,3 +19,7 @@ class ProfileCreation(Reaction):
     async def create(self, event: Recorded[UserCreated]) -> None:
         command = CreateProfile(username=event.data.username, display_name=event.data.display_name)
         await self._commands.create(event.aggregate_id, command, Provenance.caused_by(event))
+
+    @reacts_to(UserErased)
+    async def erase(self, event: Recorded[UserErased]) -> None:
+        await self._commands.erase(event.aggregate_id, Provenance.caused_by(event))

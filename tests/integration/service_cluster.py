@@ -13,7 +13,7 @@ from nats.aio.client import Client as NATS
 
 from contracts.envelope import Provenance, seal
 from contracts.events.event import Event
-from contracts.events.user import UserCreated, UserEmailVerified
+from contracts.events.user import UserCreated, UserEmailVerified, UserErased
 from contracts.positions import Position
 from contracts.subjects import AUTH, user
 from contracts.values.ids import new_id
@@ -160,6 +160,12 @@ class House:
         """Appends the verification of the user's address; returns its position."""
         last = await self.log.last_sequence(user(user_id))
         return await self._append(user_id, last, 2, UserEmailVerified())
+
+    async def erase(self, user_id: str) -> str:
+        """Appends the erasure of a user as auth would; returns its position."""
+        last = await self.log.last_stored(user(user_id))
+        assert last is not None
+        return await self._append(user_id, last.sequence, last.envelope().version + 1, UserErased(reason="requested"))
 
     async def _append(self, user_id: str, expected: int, version: int, event: Event) -> str:
         envelope = seal(event, aggregate_id=user_id, version=version, provenance=Provenance())

@@ -91,5 +91,20 @@ def decide_cancel(state: Friendship, addressee_id: str, terms: RequestTerms, now
     )
 
 
+def decide_cancel_of_erased(state: Friendship, addressee_id: str) -> tuple[Event, ...]:
+    """Ends a pending request of which one user was erased, as if it had been withdrawn, and at no one's cost."""
+    if not _is_pending_to(addressee_id, state):
+        return ()
+    return (
+        FriendshipRemoved(
+            remover_id=state.requester_id,
+            other_id=addressee_id,
+            remover_setbacks=state.setbacks.get(state.requester_id, 0),
+            other_setbacks=state.setbacks.get(addressee_id, 0),
+            blocked_by=state.blocked_by,
+        ),
+    )
+
+
 def _is_pending_to(addressee_id: str, state: Friendship) -> bool:
     return state.status is Status.REQUESTED and state.requester_id != addressee_id

@@ -1,4 +1,4 @@
-"""Reminds of friend requests and cancels them when their time is over, while the service runs.
+"""Reminds of friend requests and cancels them when their time is over or a user is erased, while the service runs.
 
 A process manager: its state is the friendship's stream, its timers are a read model, and each act is a command whose
 condition is the stream's. So replicas may act at the same time, and a crash at any moment repeats nothing.
@@ -14,7 +14,7 @@ from contracts.envelope import Provenance
 from contracts.events.friendship import FriendshipCreated
 from contracts.subjects import friendship
 from services.contact.domain import Friendship, evolve
-from services.contact.requests.domain import RequestTerms, decide_cancel, decide_remind
+from services.contact.requests.domain import RequestTerms, decide_cancel, decide_cancel_of_erased, decide_remind
 from services.contact.requests.queries import PendingRequest
 from streams.log import Log
 from streams.reactions.sweeps import sweep
@@ -80,7 +80,9 @@ class FriendRequestProcess:
         outcome = await self._repository.execute(
             request.pair_id,
             lambda state: (
-                decide_cancel(state, request.addressee_id, self._terms, now)
+                decide_cancel_of_erased(state, request.addressee_id)
+                if request.erased
+                else decide_cancel(state, request.addressee_id, self._terms, now)
                 or decide_remind(state, request.addressee_id, self._terms, now)
             ),
             Provenance(),

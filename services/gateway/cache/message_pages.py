@@ -43,6 +43,9 @@ class KnownPages:
     def put(self, one: str, other: str, limit: int, page: KnownPage) -> None:
         self._pages.put(_key(one, other, limit), page)
 
+    def clear(self) -> None:
+        self._pages.clear()
+
 
 def _key(one: str, other: str, limit: int) -> tuple[str, str, int]:
     return (one, other, limit) if one < other else (other, one, limit)

@@ -1,9 +1,12 @@
-"""Follows the events that change profiles, so that the profile cache is invalidated within moments."""
+"""Follows the events that change profiles, so that the profile cache is invalidated within moments; and erasures."""
 
 import asyncio
+from collections.abc import Callable
 
+import msgspec
 from nats.aio.client import Client as NATS
 
+from contracts.events.user import UserErased, UserErasureCompleted
 from contracts.positions import Position
 from contracts.subjects import AUTH, PROFILE
 from services.gateway.cache.profile_cache import ProfileCache
@@ -13,10 +16,12 @@ from streams.personal_data.reading import PersonalData
 
 
 class ProfileInvalidation:
-    """Follows profile events, and users' events for the verification of their e-mail, from the streams' end."""
+    """Follows profile events, and users' events for the verification of their e-mail and the erasure of the account,
+    from the streams' end."""
 
     def __init__(self, nats: NATS, cache: ProfileCache, *, name: str) -> None:
         self._cache = cache
+        self._forgetting: list[Callable[[], None]] = []
         self._followers = tuple(
             StreamFollower(
                 nats,
@@ -44,6 +49,10 @@ class ProfileInvalidation:
         for follower in self._followers:
             follower.listener = listener
 
+    def when_erased(self, forget: Callable[[], None]) -> None:
+        """`forget`: called when a user was erased, and again once no process can read the user's texts any more."""
+        self._forgetting.append(forget)
+
     async def run(self) -> None:
         """Follows until cancelled."""
         async with asyncio.TaskGroup() as group:
@@ -59,3 +68,13 @@ class ProfileInvalidation:
     def _handle(self, message: Message) -> None:
         user_id = message.subject.rpartition(".")[2]
         self._cache.changed(user_id, message.stream, message.sequence)
+        if message.stream == AUTH and _is_erasure(message):
+            for forget in self._forgetting:
+                forget()
+
+
+def _is_erasure(message: Message) -> bool:
+    try:
+        return message.envelope().type in (UserErased.TYPE, UserErasureCompleted.TYPE)
+    except msgspec.DecodeError:
+        return False

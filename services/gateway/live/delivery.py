@@ -252,6 +252,10 @@ class LiveDelivery:
         index.release(user_id, friend_set)
         return friend_set.friends
 
+    def forget_texts(self) -> None:
+        """Drops the texts of messages and profiles that are kept for clients who resume: a user was erased."""
+        self._hub.forget_texts()
+
     # StreamListener
 
     def on_start(self, stream: str, sequence: int) -> None:

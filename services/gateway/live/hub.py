@@ -118,6 +118,12 @@ class Hub:
         self.start_stream(stream, sequence)
         self.advance(stream, sequence)
 
+    def forget_texts(self) -> None:
+        """Empties the buffers of messages and profiles: a client that resumes gets them from the read models."""
+        for channel in (MESSAGING, PROFILE):
+            if channel in self._positions:
+                self._recent[channel].begin(self._positions[channel])
+
     def advance(self, stream: str, sequence: int) -> None:
         """Marks everything up to the sequence as published, and wakes waiting clients."""
         if sequence > self._positions.get(stream, 0):

@@ -34,6 +34,8 @@ class _Unchanged(msgspec.Struct, frozen=True):
 
     username: str
     verified: bool
+    # The account was erased.
+    deleted: bool = False
 
 
 _DECODER = msgspec.json.Decoder(_Unchanged)
@@ -111,14 +113,15 @@ class ProfileUpdates:
 def _completed(event: Recorded[Event], unchanged: _Unchanged) -> bytes:
     updated = event.data
     assert isinstance(updated, ProfileUpdated)
-    return msgspec.json.encode(
-        {
-            "user_id": event.aggregate_id,
-            "username": unchanged.username,
-            "display_name": updated.display_name or unchanged.username,
-            "bio": updated.bio,
-            "avatar_url": updated.avatar_url or None,
-            "verified": unchanged.verified,
-            "updated_at": rfc3339(event.at),
-        }
-    )
+    shown: dict[str, object] = {
+        "user_id": event.aggregate_id,
+        "username": unchanged.username,
+        "display_name": updated.display_name or unchanged.username,
+        "bio": updated.bio,
+        "avatar_url": updated.avatar_url or None,
+        "verified": unchanged.verified,
+        "updated_at": rfc3339(event.at),
+    }
+    if unchanged.deleted:
+        shown |= {"display_name": "", "bio": "", "avatar_url": None, "deleted": True}
+    return msgspec.json.encode(shown)

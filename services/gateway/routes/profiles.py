@@ -53,9 +53,13 @@ class ProfileBody(msgspec.Struct, frozen=True):
     avatar_url: Annotated[str | None, Meta(description="null if there is none.")]
     verified: Annotated[bool, Meta(description="Whether the e-mail address is verified.")]
     updated_at: Time
+    deleted: (
+        Annotated[bool, Meta(description="true if the account was deleted; there are no names and texts then.")]
+        | UnsetType
+    ) = UNSET
 
 
-class OwnProfileBody(ProfileBody, frozen=True):
+class OwnProfileBody(ProfileBody, frozen=True, kw_only=True):
     """The user's own profile: as others see it, and settings that nobody else sees."""
 
     presence: Presence

@@ -116,8 +116,10 @@ class ChangeCommands:
 
         Raises:
             MessageHasBeenDeleted, TooManyChanges: the decision's refusals.
+            UserNotFound: the other user was erased.
             Errors of `_change`.
         """
+        self._friendships.require_present(target.peer_id)
         return await self._change(
             self._messages, target, call, lambda state, sent: decide_react(state, sent, target.user_id, emoji)
         )

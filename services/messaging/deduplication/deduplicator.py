@@ -45,6 +45,10 @@ class Deduplicator:
         self._tails.add(conversation_id, after, message_sent, message.data.client_message_id)
         return message_sent
 
+    def erase(self, sender_id: str) -> None:
+        """Forgets the texts of a sender's messages."""
+        self._tails.erase(sender_id)
+
     def is_certainly_new(self, conversation_id: str, until: int, command: SendMessage) -> bool:
         """Whether memory alone rules out a message with the sender's id up to the stream sequence `until`."""
         if not until:

@@ -8,6 +8,8 @@ covered from its first message a new id needs no query at all, however long the 
 from collections import OrderedDict
 from collections.abc import Iterable
 
+import msgspec
+
 from services.messaging.deduplication.digest_set import DigestSet, digest
 from services.messaging.domain import Sent
 from streams.lru_cache import LruCache
@@ -73,6 +75,12 @@ class ConversationTail:
             self._digests = DigestSet()
             self.from_sequence = oldest.stream_sequence
 
+    def erase(self, sender_id: str) -> None:
+        """Forgets the texts of the sender's messages, and keeps their ids."""
+        for key, message in self._sent.items():
+            if key[0] == sender_id:
+                self._sent[key] = msgspec.structs.replace(message, text=None)
+
 
 class RecentMessages:
     """LRU cache of conversation tails, bounded in messages."""
@@ -82,6 +90,11 @@ class RecentMessages:
 
     def get(self, conversation_id: str) -> ConversationTail | None:
         return self._tails.get(conversation_id)
+
+    def erase(self, sender_id: str) -> None:
+        """Forgets the texts of a sender's messages in all conversations."""
+        for tail in self._tails.values():
+            tail.erase(sender_id)
 
     def put(self, conversation_id: str, tail: ConversationTail) -> None:
         """Stores the tail, or updates its size after it has grown."""

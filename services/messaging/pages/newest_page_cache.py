@@ -1,8 +1,8 @@
 """Cache of conversations' newest pages as ready JSON, each valid until the conversation's next event.
 
 Every use is validated: a snapshot taken for the same request must show the same build of the read model and the same
-last event of the conversation. A page that may lack an event is never cached, since an event applied late does not
-change the last event.
+last event of the conversation, and the same last erasure of a user. A page that may lack an event is never cached,
+since an event applied late does not change the last event.
 """
 
 from array import array
@@ -82,10 +82,13 @@ class NewestPages:
 
     def put(self, identity: str, conversation_id: str, page: NewestPage) -> None:
         if identity != self._identity:
-            # After a cutover to another build, which may contain what this one lacked.
+            # After a cutover to another build, which may contain what this one lacked, or after an erasure.
             self._pages.clear()
             self._identity = identity
         self._pages.put(conversation_id, page)
 
     def drop(self, conversation_id: str) -> None:
         self._pages.discard(conversation_id)
+
+    def clear(self) -> None:
+        self._pages.clear()

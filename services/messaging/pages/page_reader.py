@@ -130,7 +130,8 @@ class PageReader:
         for standing in standings:
             page, turn = None, standing.turn - 1
             if standing.open and not _may_lack(snapshot, lacking, standing.conversation_id, requests[turn]):
-                page = self.pages.get(snapshot.identity, standing.conversation_id, standing.changed)
+                edition = _edition(snapshot, standing.erased)
+                page = self.pages.get(edition, standing.conversation_id, standing.changed)
             results[turn] = (standing.open, page, snapshot.position)
         return results
 
@@ -147,8 +148,9 @@ class PageReader:
     def _keep(self, user: PageRequest, row: NewestRow, snapshot: Snapshot, lacking: Lacking) -> NewestPage:
         if _may_lack(snapshot, lacking, row.conversation_id, user):
             return NewestPage(row)
-        page = NewestPage(row, snapshot.identity)
-        self.pages.put(snapshot.identity, row.conversation_id, page)
+        edition = _edition(snapshot, row.erased)
+        page = NewestPage(row, edition)
+        self.pages.put(edition, row.conversation_id, page)
         metrics.KEPT_BYTES.set(self.pages.bytes)
         return page
 
@@ -171,6 +173,11 @@ class PageReader:
                 page = ConversationsPage(row.items.split(SEPARATOR), row.conversation_ids.split(), following)
                 results[row.turn - 1] = (page, reached)
         return results
+
+
+def _edition(snapshot: Snapshot, erased: int) -> str:
+    """The build as it is between two erasures, which change rows without an event of their conversation."""
+    return f"{snapshot.identity}.{erased}"
 
 
 def _array(items: str | None) -> bytes:

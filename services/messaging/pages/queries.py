@@ -30,6 +30,8 @@ class ConversationState(msgspec.Struct, frozen=True):
     conversation_id: str
     # Sequence in MESSAGING of its last event in the rows; events applied late do not count.
     changed: int
+    # Sequence in AUTH of the last erasure of any user that the rows reflect; 0: there is none.
+    erased: int
 
 
 class NewestRow(msgspec.Struct, frozen=True):
@@ -39,6 +41,7 @@ class NewestRow(msgspec.Struct, frozen=True):
     open: bool
     conversation_id: str
     changed: int
+    erased: int
     items: str | None
     sequences: str | None
 
@@ -101,7 +104,8 @@ class PageQueries:
         return await self._model.select_snapshot(
             ConversationState,
             """
-            SELECT asked.turn, c.open, c.conversation_id, c.stream_sequence AS changed
+            SELECT asked.turn, c.open, c.conversation_id, c.stream_sequence AS changed,
+                (SELECT COALESCE(max(sequence), 0) FROM {erased}) AS erased
             FROM unnest(%(users)s::uuid[], %(peers)s::uuid[]) WITH ORDINALITY AS asked (user_id, peer_id, turn)
             JOIN {conversations} AS c USING (user_id, peer_id)
             """,
@@ -113,7 +117,8 @@ class PageQueries:
         return await self._model.select_snapshot(
             NewestRow,
             f"""
-            SELECT asked.turn, c.open, c.conversation_id, c.stream_sequence AS changed, page.items, page.sequences
+            SELECT asked.turn, c.open, c.conversation_id, c.stream_sequence AS changed,
+                (SELECT COALESCE(max(sequence), 0) FROM {{erased}}) AS erased, page.items, page.sequences
             FROM unnest(%(users)s::uuid[], %(peers)s::uuid[]) WITH ORDINALITY AS asked (user_id, peer_id, turn)
             JOIN {{conversations}} AS c USING (user_id, peer_id)
             CROSS JOIN LATERAL (

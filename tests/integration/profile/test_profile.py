@@ -8,7 +8,7 @@ import msgspec
 import pytest
 
 from contracts.errors import Invalid, ProfileNotFound, StaleProfile
-from contracts.events.profile import ProfileCreated
+from contracts.events.profile import ProfileCreated, ProfileUpdated
 from contracts.positions import Position
 from contracts.rpc.vestnik.profile.v1 import (
     BackfillRequest,
@@ -389,3 +389,48 @@ async def test_an_unverified_account_has_no_profile_for_others_until_it_is_verif
     shown = await get(client, user_id, seen(verified))
     assert (shown.username, shown.bio, shown.verified) == (username, "Hello", True)
     assert await search(client, username, verified) == [user_id]
+
+
+async def test_an_erased_user_has_an_empty_profile_that_friends_are_told_of_and_no_search_finds(house: House) -> None:
+    client, username = house.client("profile"), name()
+    user_id, registered = await house.register(username, "Anna the First")
+    await get(client, user_id, seen(registered))
+    await update(client, user_id, bio="her secret")
+    erased = await house.erase(user_id)
+    for number in (0, 1):
+        replica = house.client("profile", number)
+        found = await get(replica, user_id, seen(erased))
+        assert (found.username, found.display_name, found.bio, found.avatar_url) == ("", "", "", "")
+        stub = replica.stub(ProfileServiceStub)
+        for query in (username, "Anna the First"):
+            page = await replica.call(
+                stub.search_profiles, SearchProfilesRequest(query=query, limit=50), context=seen(erased)
+            )
+            assert user_id not in [match.user_id for match in page.profiles]
+    # The reaction's event, which live clients get, too, and those who were away.
+    async with asyncio.timeout(60):
+        while len(events := await house.log.read(profile(user_id))) < 3:
+            await asyncio.sleep(0.01)
+    assert events[-1].open().data == ProfileUpdated(display_name="")
+    position = Position.at(PROFILE, events[-1].sequence).encode()
+    await get(client, user_id, seen(position))
+    request = BackfillRequest(user_ids=[user_id], after=events[-2].sequence, limit=10)
+    [told] = [event async for event in client.stream(client.stub(ProfileServiceStub).backfill, request)]
+    assert msgspec.json.decode(told.data)["deleted"] is True
+    issuer = Issuer("gateway", house.secrets)
+    host, port = house.settings.addresses_of("profile_rest")[0]
+    async with httpx.AsyncClient() as http:
+        shown = await http.get(
+            f"http://{host}:{port}/profiles/{user_id}",
+            headers={"authorization": f"Bearer {issuer.token('profile', None)}"},
+        )
+    assert shown.json() == {
+        "user_id": user_id,
+        "username": "",
+        "display_name": "",
+        "bio": "",
+        "avatar_url": None,
+        "verified": True,
+        "updated_at": shown.json()["updated_at"],
+        "deleted": True,
+    }

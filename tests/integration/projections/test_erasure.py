@@ -10,6 +10,7 @@ from cryptography.hazmat.primitives.ciphers.aead import AESGCM
 from nats.aio.client import Client
 
 from contracts import subjects
+from contracts.errors import UserNotFound
 from contracts.events.event import Event
 from contracts.events.friendship import FriendshipAccepted, FriendshipCreated
 from contracts.events.login_failure import LoginFailed
@@ -41,7 +42,7 @@ from projections.registry import catalogue
 from streams.personal_data import cipher
 from streams.personal_data.data_keys import DataKeys
 from streams.personal_data.fields import PersonalField, changed
-from streams.personal_data.key_creation import KeyCreation, KeyDestroyed
+from streams.personal_data.key_creation import KeyCreation
 from streams.personal_data.key_destruction import KeyDestruction
 from streams.personal_data.key_store import KeyStore
 from streams.personal_data.reading import unseal_with
@@ -51,6 +52,7 @@ from streams.topology import ensure_bucket
 from tests.fix_postgres import Pool
 from tests.fix_read_models import aggregate_id_of, opened, subject_of
 from tests.integration.projections.event_writer import PATIENCE, Opened, Writer
+from tests.integration.recorded_keys import Recorded
 
 SOON = datetime(2027, 1, 1, tzinfo=UTC)
 ANNA, BORIS, CLARA = new_id(), new_id(), new_id()
@@ -225,7 +227,7 @@ async def test_sealed_events_lead_to_the_same_rows_live_and_rebuilt_once_the_key
 ) -> None:
     await ensure_bucket(streams, DATA_KEYS, replicas=1)
     store, ring = KeyStore(streams), Ring()
-    sealer = Sealer(DataKeys(store, ring), KeyCreation(store, ring).create)
+    sealer = Sealer(DataKeys(store, ring), KeyCreation(store, ring, Recorded()).create)
     unseal_with(streams, Unsealer(DataKeys(store, ring)))
     runners = await run(*ERASING)
     ends: dict[str, int] = {}
@@ -235,7 +237,7 @@ async def test_sealed_events_lead_to_the_same_rows_live_and_rebuilt_once_the_key
             subject = subject_of(event, of)
             aggregate_id = aggregate_id_of(event, subject)
             # A destroyed key seals nothing: the services refuse, and old events in plain form stay.
-            with suppress(KeyDestroyed):
+            with suppress(UserNotFound):
                 [event] = await sealer.seal([event], aggregate_id=aggregate_id, at=datetime.now(UTC))
             ends[subjects.stream_of(subject)] = await writer.append(subject, event)
         for projection in ERASING:

@@ -15,6 +15,7 @@ from services.profile.domain import (
     Profile,
     UpdateProfile,
     decide_create,
+    decide_erase,
     decide_update,
     evolve,
     to_own,
@@ -94,7 +95,21 @@ def test_verification_changes_the_tag() -> None:
 
 def test_erased_data_shows_as_nothing() -> None:
     state = given_events(CREATED, ProfileUpdated(display_name="", bio="", avatar_url=""))
-    assert (state.display_name, state.bio, state.avatar_url) == ("anna", "", "")
+    assert (state.username, state.display_name, state.bio, state.avatar_url) == ("", "", "", "")
+
+
+def test_the_profile_of_an_erased_user_is_emptied_once() -> None:
+    assert decide_erase(given_events(CREATED, NAMED)) == (ProfileUpdated(display_name=""),)
+    assert decide_erase(given_events(CREATED, NAMED, ProfileUpdated(display_name=""))) == ()
+    assert decide_erase(Profile()) == ()
+
+
+def test_clients_are_shown_that_an_account_is_deleted() -> None:
+    profile = to_own(ANNA, given_events(CREATED), verified=True).public()
+    assert "deleted" not in profile.fields()
+    deleted = msgspec.structs.replace(profile, deleted=True)
+    assert deleted.fields()["deleted"] is True
+    assert deleted.etag != profile.etag
 
 
 def test_clients_see_null_where_there_is_no_picture() -> None:

@@ -16,6 +16,7 @@ def page(sequences: list[int], changed: int = 1, text: str = "x") -> NewestPage:
             open=True,
             conversation_id="c",
             changed=changed,
+            erased=0,
             items=items or None,
             sequences=" ".join(map(str, sequences)) or None,
         )

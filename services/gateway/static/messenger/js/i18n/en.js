@@ -81,6 +81,8 @@ export default {
   decline: "Decline",
   delete: "Delete",
   delete_sure: "Delete this message for both of you?",
+  deleted_account: "Deleted account",
+  deleted_account_hint: "This account was deleted. What you wrote stays, and no one can answer any more.",
   device_web: "{browser} on {system}",
   discard: "Discard",
   display_name: "Name",

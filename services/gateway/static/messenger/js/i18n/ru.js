@@ -81,6 +81,8 @@ export default {
   decline: "Отклонить",
   delete: "Удалить",
   delete_sure: "Удалить это сообщение у вас обоих?",
+  deleted_account: "Удалённый аккаунт",
+  deleted_account_hint: "Этот аккаунт удалён. Ваши сообщения остаются, но ответить больше некому.",
   device_web: "{browser}, {system}",
   discard: "Удалить",
   display_name: "Имя",

@@ -123,6 +123,12 @@ export class Conversations {
     this.store.changed("conversations");
   }
 
+  /** Updates the last message, when the other person's account was deleted. */
+  applyAllChanges(peer) {
+    const last = this.get(peer)?.last_message;
+    if (last) this.applyChanges(peer, last.message_id);
+  }
+
   /** Updates what depends on how far a conversation was read. */
   readChanged(conversation) {
     countUnread(conversation);

@@ -35,7 +35,7 @@ export class Friends {
     if (!this.known) return startedOffline || conversations.has(userId) ? "accepted" : null;
     if (blocks.has(userId)) return "blocked";
     const state = STATES.find((state) => this[state].some((friendship) => friendship.user_id === userId));
-    return state ?? (profiles.unknown.has(userId) ? "unknown" : "none");
+    return state ?? (profiles.unknown.has(userId) || profiles.isDeleted(userId) ? "unknown" : "none");
   }
 
   async add(userId) {

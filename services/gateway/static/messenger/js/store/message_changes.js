@@ -54,9 +54,13 @@ export class MessageChanges {
   applyTo(data) {
     let message = messageOf(data);
     const { deleted, text, edited_at, reactions = [] } = this.byId.get(message.message_id) ?? {};
-    if (deleted || message.deleted) return withoutText(message);
+    const { profiles } = this.store;
+    if (deleted || message.deleted || profiles.isDeleted(message.sender_id)) return withoutText(message);
     if (edited_at && !isOlder(edited_at, message.edited_at)) message = { ...message, text, edited_at };
     for (const [userId, emoji] of reactions) message = { ...message, reactions: withReaction(message.reactions, userId, emoji) };
+    for (const userId of (message.reactions ?? []).flatMap((reaction) => reaction.user_ids).filter((id) => profiles.isDeleted(id))) {
+      message = { ...message, reactions: withReaction(message.reactions, userId, null) };
+    }
     return message;
   }
 
@@ -68,7 +72,7 @@ export class MessageChanges {
   /** The text of a quoted message after the changes. */
   applyToQuote(quote) {
     const { deleted, text } = this.byId.get(quote.message_id) ?? {};
-    return deleted || quote.deleted ? { ...quote, text: "", deleted: true } : { ...quote, text: text ?? quote.text };
+    return deleted || quote.deleted || this.store.profiles.isDeleted(quote.sender_id) ? { ...quote, text: "", deleted: true } : { ...quote, text: text ?? quote.text };
   }
 
   #change(peer, id, change) {

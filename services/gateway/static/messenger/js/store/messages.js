@@ -132,6 +132,12 @@ export class Messages {
     });
   }
 
+  /** Updates all loaded messages of a conversation, when the other person's account was deleted. */
+  applyAllChanges(peer) {
+    const part = this.byPeer.get(peer), { messageChanges } = this.store;
+    if (part) part.items = part.items.map((message) => messageChanges.applyTo(message));
+  }
+
   /** The loaded messages that are as they are now. */
   #current(peer) {
     return this.byPeer.get(peer)?.restored ? [] : this.of(peer);

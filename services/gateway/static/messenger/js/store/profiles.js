@@ -1,7 +1,7 @@
 // Profiles of people, fetched when a view first asks for one.
 
 import * as api from "../api.js";
-import { currentLanguage } from "../i18n.js";
+import { currentLanguage, t } from "../i18n.js";
 import { Pauses } from "../pauses.js";
 import { choose, chosen, keep } from "../preferences.js";
 
@@ -54,7 +54,19 @@ export class Profiles {
 
   nameOf(userId) {
     const profile = this.get(userId);
+    if (profile?.deleted) return t("deleted_account");
     return profile ? profile.display_name || profile.username : "…";
+  }
+
+  /** A user's username with its sign; empty while it is not known, and of a deleted account. */
+  handleOf(userId) {
+    const profile = this.get(userId);
+    return profile && !profile.deleted ? `@${profile.username}` : "";
+  }
+
+  /** Whether the account is known to be deleted. */
+  isDeleted(userId) {
+    return this.byId.get(userId)?.deleted ?? false;
   }
 
   remember(...profiles) {
@@ -63,6 +75,7 @@ export class Profiles {
       const own = profile.user_id === this.store.me.user_id ? this.byId.get(profile.user_id) : {};
       this.byId.set(profile.user_id, { ...own, ...profile });
       this.wanted.delete(profile.user_id);
+      if (profile.deleted) this.#erase(profile.user_id);
     }
     this.store.changed("profile");
   }
@@ -109,6 +122,7 @@ export class Profiles {
     try {
       this.byId.set(userId, await api.profile(userId));
       this.wanted.delete(userId);
+      if (this.isDeleted(userId)) this.#erase(userId);
       this.pauses.reset();
       this.#notifySoon();
     } catch (error) {
@@ -124,6 +138,14 @@ export class Profiles {
       this.fetching.delete(userId);
     }
     this.#fetchWanted();
+  }
+
+  /** Drops what is loaded of what a person has written. */
+  #erase(userId) {
+    const { messages, conversations } = this.store;
+    messages.applyAllChanges(userId);
+    conversations.applyAllChanges(userId);
+    this.store.changed("messages", userId);
   }
 
   #notifySoon() {

@@ -98,7 +98,7 @@ export function openPalette(store, { peer } = {}) {
   function person(id) {
     const profile = store.profiles.get(id), unread = store.conversations.get(id)?.unread_count ?? 0;
     return { key: id, hash: `#/chat/${id}`, parts: [
-      avatar(profile ?? { user_id: id }), el("span", { class: "who" }, store.profiles.nameOf(id)), profile && el("span", { class: "soft" }, `@${profile.username}`),
+      avatar(profile ?? { user_id: id }), el("span", { class: "who" }, store.profiles.nameOf(id)), profile && el("span", { class: "soft" }, store.profiles.handleOf(id)),
       unread > 0 && el("span", { class: "badge", role: "img", aria: { label: t("unread", { n: unread }) } }, unread > 99 ? "99+" : String(unread)),
     ] };
   }

@@ -42,7 +42,7 @@ export function peopleView(store) {
   function row(id, ...actions) {
     const profile = store.profiles.get(id);
     return el("li", { class: "person" }, avatar(profile ?? { user_id: id }),
-      el("div", {}, el("span", { class: "who" }, store.profiles.nameOf(id)), profile && el("span", { class: "soft" }, `@${profile.username}`)),
+      el("div", {}, el("span", { class: "who" }, store.profiles.nameOf(id)), profile && el("span", { class: "soft" }, store.profiles.handleOf(id))),
       el("div", { class: "actions" }, actions), el("p", { class: "problem", role: "alert" }));
   }
 

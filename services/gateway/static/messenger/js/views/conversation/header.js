@@ -31,7 +31,7 @@ export class Header {
   draw() {
     const { store, peer } = this, profile = store.profiles.get(peer), conversation = store.conversations.get(peer);
     const name = store.profiles.nameOf(peer), typing = store.presence.isTyping(peer);
-    const line = standingOf(store, peer) || (profile ? `@${profile.username}${profile.bio ? ` · ${profile.bio}` : ""}` : "");
+    const line = standingOf(store, peer) || [store.profiles.handleOf(peer), profile?.bio].filter(Boolean).join(" · ");
     const state = JSON.stringify([name, line, typing, Boolean(profile), Boolean(conversation), Boolean(conversation && isMuted(conversation))]);
     if (state === this.state) return;
     this.state = state;

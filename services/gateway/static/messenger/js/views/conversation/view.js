@@ -18,11 +18,13 @@ export class ConversationView {
     this.header = new Header(store, peer, { failed: (text) => { this.problem.textContent = text; } });
     this.actions = new MessageActions(this);
     this.messages = new MessageList(store, peer, { actions: this.actions, failed: (error) => { this.problem.textContent = reason(error); } });
+    // In place of the composer where the other account was deleted.
+    this.gone = el("p", { class: "soft gone-account", hidden: true }, t("deleted_account_hint"));
     // In place of the messages where the two are no friends.
     this.stranger = new StrangerView(store, peer);
     this.composer = new Composer(store, peer, { sent: () => this.messages.showNewest(), editLast: () => this.actions.editLast() });
     this.node = el("section", { class: "thread", onkeydown: (event) => this.#key(event) },
-      this.header.node, this.messages.node, this.stranger.node, this.problem, this.composer.nodes);
+      this.header.node, this.messages.node, this.stranger.node, this.problem, this.gone, this.composer.nodes);
   }
 
   shown() {
@@ -54,10 +56,12 @@ export class ConversationView {
   /** Shows the conversation to friends, and the other person to others. */
   #showStanding() {
     const standing = this.store.friends.standing(this.peer), isOpen = standing === "accepted";
-    if (!this.stranger.draw(standing)) return;
+    const isGone = isOpen && this.store.profiles.isDeleted(this.peer);
+    if (!this.stranger.draw(standing) && this.gone.hidden === !isGone) return;
+    this.gone.hidden = !isGone;
     this.problem.textContent = "";
     // What is typed is kept as a draft; the messages are not shown any more.
-    this.composer.setHidden(!isOpen);
+    this.composer.setHidden(!isOpen || isGone);
     this.messages.setHidden(!isOpen);
   }
 

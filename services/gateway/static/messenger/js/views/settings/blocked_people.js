@@ -14,7 +14,7 @@ export function blockedPeopleCard(store) {
     const unblock = acting(t("unblock"), async () => { await store.blocks.remove(id); heading.focus(); });
     unblock.setAttribute("aria-label", `${t("unblock")}: ${name}`);
     return el("li", { class: "person" }, avatar(profile ?? { user_id: id }),
-      el("div", {}, el("span", { class: "who" }, name), profile && el("span", { class: "soft" }, `@${profile.username}`)),
+      el("div", {}, el("span", { class: "who" }, name), el("span", { class: "soft" }, store.profiles.handleOf(id))),
       el("div", { class: "actions" }, unblock), el("p", { class: "problem", role: "alert" }));
   }
 

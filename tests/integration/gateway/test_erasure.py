@@ -1,0 +1,64 @@
+"""What a gateway keeps in memory of others is dropped when a user is erased, and again when the keys are gone."""
+
+import pytest
+
+from contracts import subjects
+from contracts.events.event import Event
+from contracts.events.profile import ProfileUpdated
+from contracts.events.user import UserErased, UserErasureCompleted
+from contracts.positions import Position
+from contracts.rpc.vestnik.contact.v1 import Friend, FriendState, GetFriendsResponse
+from services.gateway.cache.message_pages import KnownPage
+from tests.integration.gateway.conftest import Stage, until
+from tests.integration.gateway.test_live import FRIENDS, PEER, address, write
+from tests.integration.gateway.test_profiles import served
+from tests.sse_client import listening
+
+
+@pytest.mark.parametrize("event", [UserErased(reason="requested"), UserErasureCompleted()])
+async def test_texts_in_memory_are_dropped(event: Event, stage: Stage) -> None:
+    stage.script.answers = {"get_friends": FRIENDS}
+    hub, pages = stage.context.live._hub, stage.context.pages
+    async with listening(address(stage), stage.token()) as stream:
+        await write(stage, 1, "a secret")
+        await stream.until(lambda found: bool(found.events))
+    pages.put(PEER, stage.user_id, 50, KnownPage(version="1", body=b"a secret"))
+    assert hub._recent["MESSAGING"].since(0)
+    await stage.append(subjects.user(PEER), PEER, event)
+    await until(lambda: not hub._recent["MESSAGING"].since(0))
+    assert len(pages) == 0
+    # Who resumes from before gets it from the read model, as it is now.
+    assert hub._recent["MESSAGING"].oldest_sequence == hub.position("MESSAGING")
+
+
+async def test_friends_who_are_connected_are_told_and_the_profile_is_fetched_again(stage: Stage) -> None:
+    since = Friend(user_id=PEER, state=FriendState.ACCEPTED)
+    stage.script.answers = {"get_friends": GetFriendsResponse(friends=[since])}
+    shown = b'{"user_id":"%s","username":"anna","display_name":"Anna","verified":true}' % PEER.encode()
+    stage.rest.answer = served(shown, "one", profile=0)
+    path = f"/v1/profiles/{PEER}"
+    assert (await stage.client.get(path)).json()["username"] == "anna"
+    async with listening(address(stage), stage.token()) as stream:
+        # From then on the client has its friends.
+        await write(stage, 1, "hello")
+        await stream.until(lambda found: bool(found.events))
+        gone = b'{"user_id":"%s","username":"","display_name":"","verified":true,"deleted":true}' % PEER.encode()
+        stage.rest.answer = served(gone, "two", profile=1, auth=1)
+        erased = await stage.append(subjects.user(PEER), PEER, UserErased(reason="operator"))
+        emptied = await stage.append(subjects.profile(PEER), PEER, ProfileUpdated(display_name=""))
+        assert (erased, emptied) == (1, 1)
+        await stream.until(lambda found: len(found.events) == 2)
+        _, event = stream.events
+        assert event.type == "profile.updated"
+        assert event.data == {
+            "user_id": PEER,
+            "username": "",
+            "display_name": "",
+            "bio": "",
+            "avatar_url": None,
+            "verified": True,
+            "updated_at": event.data["updated_at"],
+            "deleted": True,
+        }
+    position = stage.sealed.seal(Position({"PROFILE": emptied, "AUTH": erased}))
+    assert (await stage.client.get(path, headers={"vestnik-position": position})).json()["deleted"] is True
