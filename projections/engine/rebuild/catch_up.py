@@ -59,7 +59,7 @@ class CatchUp:
         self._report = report
         # Number of events read so far.
         self.events = 0
-        # A step that has outlasted an attempt of the cutover.
+        # A step of the cutover, which may outlast its attempt.
         self._unfinished: asyncio.Task[bool] | None = None
         self._heard = time.monotonic()
         # Whether fewer events were left at each check than at the previous one; time and result of the last check.
@@ -160,6 +160,9 @@ class CatchUp:
         if self._unfinished is not None:
             unfinished, self._unfinished = self._unfinished, None
             return await unfinished
+        return await self._advance(pipeline, seconds, waits_for)
+
+    async def _advance(self, pipeline: Pipeline, seconds: float, waits_for: str | None = None) -> bool:
         if self._limit is not None:
             await self._limit.wait()
         batch = await pipeline.step(seconds)
@@ -191,11 +194,12 @@ class CatchUp:
             left = deadline - time.monotonic()
             if left <= 0:
                 return False
-            step = asyncio.create_task(self._step(pipeline, left))
+            # Known to `aclose` before anything is waited for: this attempt may be cancelled.
+            step = self._unfinished = self._unfinished or asyncio.create_task(self._advance(pipeline, left))
             await asyncio.wait([step], timeout=left)
             if not step.done():
-                self._unfinished = step
                 return False
+            self._unfinished = None
             if not step.result():
                 return False
         return True

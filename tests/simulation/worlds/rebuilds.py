@@ -1,6 +1,7 @@
 """Operators rebuild read models and retry dead letters, while two processes keep the read models up to date."""
 
 import asyncio
+import random
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from datetime import UTC, datetime
@@ -17,11 +18,13 @@ from infra.operator_errors import OperatorError
 from projections.engine.dead_letters.queries import DeadLetterRow
 from projections.engine.dead_letters.resolution import retry
 from projections.engine.projection import Projection
+from projections.engine.rebuild.catch_up import CatchUp
 from projections.engine.rebuild.rebuild import Rebuilt, rebuild
 from projections.engine.storage import connections
 from projections.engine.storage.builds import BuildState
 from streams.log import Log
 from tests.simulation.postgres.database import BuildId, BuildRow
+from tests.simulation.virtual_loop import VirtualLoop
 from tests.simulation.world import Weighted
 from tests.simulation.worlds import projections
 from tests.simulation.worlds.projections import Projections
@@ -36,6 +39,12 @@ _PATIENCE = 20.0
 
 
 class Rebuilds(Projections):
+    def __init__(self, loop: VirtualLoop, rng: random.Random) -> None:
+        super().__init__(loop, rng)
+        self._rebuilding = 0
+        # Tasks of rebuilds that had ended.
+        self._left: list[asyncio.Task[object]] = []
+
     @contextmanager
     def patched(self) -> Iterator[None]:
         with super().patched(), patch.object(Tallies, "broken", True):
@@ -89,7 +98,13 @@ class Rebuilds(Projections):
                 await self._rebuild(self._rng.choice(READ_MODELS))
 
     async def _rebuild(self, projection: type[Projection]) -> Rebuilt:
-        return await rebuild(projection, self._rng.choice(self._processes).client, _URL)
+        self._rebuilding += 1
+        try:
+            return await rebuild(projection, self._rng.choice(self._processes).client, _URL)
+        finally:
+            self._rebuilding -= 1
+            if not self._rebuilding:
+                self._left += [task for task in asyncio.all_tasks() if _belongs_to_a_rebuild(task)]
 
     async def check(self) -> None:
         """Afterwards a rebuild and a retry of all dead letters succeed, and nothing is missing."""
@@ -111,6 +126,7 @@ class Rebuilds(Projections):
                 for head in heads:
                     await self._retry(head)
         await super().check()
+        assert not self._left, f"a rebuild has left {self._left}"
         for before, after in self.database.cutovers:
             assert all(after[stream] >= sequence for stream, sequence in before.items()), (
                 f"back from {before} to {after}"
@@ -144,6 +160,10 @@ class Rebuilds(Projections):
         (0.7, Projections.silence_database),
         (0.7, Projections.crash_database),
     )
+
+
+def _belongs_to_a_rebuild(task: "asyncio.Task[object]") -> bool:
+    return getattr(task.get_coro(), "__qualname__", "").startswith(CatchUp.__name__)
 
 
 def _heads(key: BuildId, build: BuildRow) -> list[DeadLetterRow]:
