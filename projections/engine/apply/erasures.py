@@ -1,6 +1,7 @@
 """The erasure of users in a build: empties what is read of them, and removes what was written before."""
 
 from collections.abc import Collection, Mapping, Sequence
+from functools import cache
 from typing import Self
 
 import msgspec
@@ -9,7 +10,7 @@ from psycopg import sql
 from contracts.envelope import Recorded
 from contracts.events.event import Event
 from contracts.events.user import UserErased
-from contracts.personal_data.keys_of_fields import KEY_OF
+from contracts.personal_data.keys_of_fields import KEY_OF, OwnerOf
 from contracts.values.personal_data import Sealed
 from projections.engine.erasing import ERASED, ErasingProjection
 from projections.engine.projection import Projection
@@ -46,18 +47,29 @@ class Erasures:
 
     def emptied(self, event: Recorded[Event]) -> Recorded[Event]:
         """The event without the texts of users who are erased; the same object if it has none."""
-        if not fields_of(type(event.data)):
+        users, data = self.users, event.data
+        owners = _owners_in(type(data))
+        if owners is not None and not any(owner(data, event.aggregate_id) in users for owner in owners):
             return event
 
         def kept(value: str | Sealed, field: PersonalField, container: msgspec.Struct) -> str | Sealed | None:
-            if KEY_OF[field.name].owner(container, event.aggregate_id) not in self.users:
+            if KEY_OF[field.name].owner(container, event.aggregate_id) not in users:
                 return value
             return None if field.optional else ""
 
-        data = changed(event.data, kept)
-        return event if data is event.data else msgspec.structs.replace(event, data=data)
+        emptied = changed(data, kept)
+        return event if emptied is data else msgspec.structs.replace(event, data=emptied)
 
     async def write(self, conn: Connection, users: Collection[str]) -> None:
         """Removes the data of users from the rows."""
         for statement in self._statements if users else ():
             await conn.execute(statement, {"users": list(users)})
+
+
+@cache
+def _owners_in(kind: type[Event]) -> tuple[OwnerOf, ...] | None:
+    """Finds in an event of this type the users whose data it has; None if some are within its members."""
+    fields = fields_of(kind)
+    if any("." in field.name.partition("/")[2] for field in fields):
+        return None
+    return tuple({KEY_OF[field.name].owner: None for field in fields})

@@ -2,7 +2,7 @@
 
 import msgspec
 
-from contracts.errors import MessageHasBeenDeleted, MessageNotFound, NotFriends, TooManyChanges
+from contracts.errors import MessageHasBeenDeleted, MessageNotFound, NotFriends, TooManyChanges, UserNotFound
 from contracts.rpc.vestnik.messaging.v1 import ReactRequest
 from contracts.values.field_types import EmojiText
 from services.gateway.http.endpoint import (
@@ -59,7 +59,7 @@ ROUTES: tuple[AnyEndpoint, ...] = (
         query=NoQuery,
         body=NewReaction,
         answers={204: DocumentedResponse(description="Set, or set already.")},
-        errors=(*_ERRORS, TooManyChanges),
+        errors=(*_ERRORS, UserNotFound, TooManyChanges),
         limits=(AppliedLimit(limit=policies.REACT_ADDRESS), AppliedLimit(limit=policies.REACT)),
         writes=True,
         command="react",

@@ -116,10 +116,11 @@ class ChangeCommands:
 
         Raises:
             MessageHasBeenDeleted, TooManyChanges: the decision's refusals.
-            UserNotFound: the other user was erased.
+            UserNotFound: the other user was erased; a reaction can still be removed.
             Errors of `_change`.
         """
-        self._friendships.require_present(target.peer_id)
+        if emoji is not None:
+            self._friendships.require_present(target.peer_id)
         return await self._change(
             self._messages, target, call, lambda state, sent: decide_react(state, sent, target.user_id, emoji)
         )
