@@ -40,11 +40,21 @@ class FailoverClient(NATS):
             else:
                 return
 
+    async def close(self) -> None:
+        """As the library's, which leaves the socket open if it was interrupted when it began to close it."""
+        await super().close()
+        writer = self._writer()
+        if writer is not None and not writer.is_closing():
+            writer.close()
+
     def _abort(self) -> None:
         """Ends the connection without sending what is pending: a server that reads nothing would never get it."""
-        transport = self._transport
-        if isinstance(transport, TcpTransport) and transport._io_writer is not None:
-            transport._io_writer.transport.abort()
+        writer = self._writer()
+        if writer is not None:
+            writer.transport.abort()
+
+    def _writer(self) -> asyncio.StreamWriter | None:
+        return self._transport._io_writer if isinstance(self._transport, TcpTransport) else None
 
     async def _process_err(self, err_msg: str) -> None:
         """Reconnects after an error that ends the connection; the library would close it for good."""

@@ -157,8 +157,8 @@ async def test_settings_are_ones_own_and_reach_ones_devices_live_and_after_an_ab
     await anna.sends(boris, "before")
     before = anna.position
     async with (
-        listening(api.system.url, anna.access_token) as phone,
-        listening(api.system.url, boris.access_token) as others,
+        listening(api.system.url, anna.access_token, since=before) as phone,
+        listening(api.system.url, boris.access_token, since=before) as others,
     ):
         assert (await change(anna, boris, muted_until="forever", pinned=True)).status_code == 204
         assert (await change(anna, boris, muted_until="forever", pinned=True)).status_code == 204

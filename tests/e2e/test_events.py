@@ -35,7 +35,7 @@ async def test_a_message_comes_to_both_and_to_every_device_of_theirs(api: Api) -
     async with (
         listening(api.system.url, anna.access_token, since=anna.position) as annas,
         listening(api.system.url, boris.access_token, since=boris.position) as boriss,
-        listening(api.system.url, phone.access_token) as phones,
+        listening(api.system.url, phone.access_token, since=boris.position) as phones,
     ):
         [sent] = await anna.sends(boris, "Hello")
         await boris.sees(anna, 1)
@@ -154,7 +154,7 @@ async def test_a_third_person_sees_nothing(api: Api) -> None:
 
 async def test_nothing_is_missed_and_nothing_comes_twice_over_reconnects(api: Api) -> None:
     anna, boris = await api.friends()
-    async with listening(api.system.url, boris.access_token) as stream:
+    async with listening(api.system.url, boris.access_token, since=boris.position) as stream:
         position, got = stream.id, list[str]()
     for number in range(12):
         await anna.sends(boris, f"{number} away")
@@ -169,7 +169,7 @@ async def test_nothing_is_missed_and_nothing_comes_twice_over_reconnects(api: Ap
 
 async def test_any_position_of_an_event_is_a_place_to_go_on_from(api: Api) -> None:
     anna, boris = await api.friends()
-    async with listening(api.system.url, boris.access_token) as stream:
+    async with listening(api.system.url, boris.access_token, since=boris.position) as stream:
         start = stream.id
         await asyncio.gather(anna.sends(boris, *"abcde"), boris.sends(anna, *"fghij"))
         await stream.until(enough(10))

@@ -92,7 +92,7 @@ async def following(api: Api, one: Person, other: Person) -> AsyncIterator[None]
     """The other is connected and has caught up: what happens from now on comes live, and not from a read model."""
     async with listening(api.system.url, other.access_token) as stream:
         await one.sends(other, TEXT)
-        await stream.until(lambda stream: bool(stream.events))
+        await stream.until(lambda stream: any(event.type == "message.sent" for event in stream.events))
         yield
 
 

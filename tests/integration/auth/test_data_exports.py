@@ -194,12 +194,12 @@ async def test_the_store_holds_no_part_in_plain_form(stage: Stage) -> None:
     await stage.making.make(requested)
     (made,) = await stage.made()
     key = f"{made.file_id}.0"
-    stored = (await KeyValue(stage.nats, DATA_EXPORTS).get_many([key]))[key]
+    stored = (await KeyValue(stage.nats, DATA_EXPORTS, patience=60.0).get_many([key]))[key]
     assert not stored.startswith(b"PK")
     assert b"index.html" not in stored
     # Nor is it a part of another user's file.
     with pytest.raises(DataExportExpired):
-        await FileStore(KeyValue(stage.nats, DATA_EXPORTS), stage.secrets.mail_key, most_bytes=1).read(
+        await FileStore(KeyValue(stage.nats, DATA_EXPORTS, patience=60.0), stage.secrets.mail_key, most_bytes=1).read(
             new_id(), made.file_id, 0
         )
 
@@ -250,7 +250,7 @@ async def test_of_two_attempts_at_once_one_file_counts_and_the_other_is_removed(
     await asyncio.gather(*(making.make(requested) for making in both))
     (made,) = await stage.made()
     assert (await stage.file(requested.data.export_id)).testzip() is None
-    kept = await KeyValue(stage.nats, DATA_EXPORTS).get_many([">"])
+    kept = await KeyValue(stage.nats, DATA_EXPORTS, patience=60.0).get_many([">"])
     assert set(kept) == {f"{made.file_id}.{part}" for part in range(made.parts)}
 
 
@@ -378,7 +378,7 @@ async def test_without_the_store_nothing_is_made_and_nothing_is_read(stage: Stag
 async def test_a_file_that_was_encrypted_with_a_key_that_is_replaced_is_lost(stage: Stage) -> None:
     requested = await stage.request()
     await stage.making.make(requested)
-    store = FileStore(KeyValue(stage.nats, DATA_EXPORTS), b"another key" * 3, most_bytes=1)
+    store = FileStore(KeyValue(stage.nats, DATA_EXPORTS, patience=60.0), b"another key" * 3, most_bytes=1)
     commands = DataExportCommands(Aggregates(Log(stage.nats)), store, clock=stage.clock)
     with pytest.raises(DataExportExpired, match="lost"):
         await stage.file(requested.data.export_id, commands)

@@ -65,7 +65,7 @@ async def test_who_asked_hears_of_friends_at_any_gateway_until_their_last_device
         assert asked.id == silent.id
         assert silent.events == []
         # Stored by whichever gateway was the last, in the bucket and nowhere else.
-        values = KeyValue(streams, LAST_SEEN)
+        values = KeyValue(streams, LAST_SEEN, patience=60.0)
         while len(stored := await values.get_many([anna, boris, carl])) < 2:
             pass
         assert stored == {user_id: event["last_seen_at"].encode() for user_id, event in ((carl, carls), (boris, last))}
@@ -98,7 +98,7 @@ async def test_only_current_friends_receive_presence(gateways: Gateways) -> None
 
 async def test_who_hides_is_seen_by_nobody_and_sees_nobody(gateways: Gateways, streams: NATS) -> None:
     one, other, anna, boris = gateways.one, gateways.other, gateways.anna, gateways.boris
-    values = KeyValue(streams, LAST_SEEN)
+    values = KeyValue(streams, LAST_SEEN, patience=60.0)
     async with gateways.listening(one, boris):
         await seen(gateways, boris, True)
     await seen(gateways, boris, False)

@@ -8,6 +8,7 @@ from pathlib import Path
 
 import psycopg
 import pytest
+from nats.aio.transport import TcpTransport
 
 from contracts.errors import Unavailable
 from contracts.subjects import AUTH
@@ -16,14 +17,37 @@ from infra.embedded.nats_server import NatsServer
 from infra.runtime.connections import Pool, connect_nats, open_pool
 from infra.security.secrets import NATS_PARTIES
 from infra.settings import Settings
+from streams.jetstream.client import Client
+from tests.integration.infra.failed_connections import failure_of
 
 
 async def test_a_login_that_nats_refuses_is_given_up_in_time(tmp_path: Path) -> None:
     server = NatsServer(tmp_path / "nats", passwords=dict.fromkeys(NATS_PARTIES, "right"))
     await server.start()
     url = server.url_of("auth")
-    with pytest.raises(Unavailable, match="refuses the login"):
-        await connect_nats(Settings(nats_url=url.replace("right", "wrong")), "test", patience=3.0)
+    assert "refuses the login" in await failure_of(Settings(nats_url=url.replace("right", "wrong")))
+    await server.stop()
+
+
+async def test_a_connection_is_closed_whose_time_is_over_while_the_library_closes_it(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    server = NatsServer(tmp_path / "nats", passwords=dict.fromkeys(NATS_PARTIES, "right"))
+    await server.start()
+    begun: list[Client] = []
+
+    async def interrupted(client: Client, force_flush: bool = False) -> None:
+        if client.is_closed:
+            begun.append(client)
+            await asyncio.Event().wait()
+
+    monkeypatch.setattr(Client, "_flush_pending", interrupted)
+    assert "refuses the login" in await failure_of(Settings(nats_url=server.url_of("auth").replace("right", "wrong")))
+    for client in begun:
+        assert isinstance(client._transport, TcpTransport)
+        assert client._transport._io_writer is not None
+        assert client._transport._io_writer.transport.is_closing()
+    assert begun
     await server.stop()
 
 

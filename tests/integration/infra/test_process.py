@@ -128,7 +128,7 @@ async def test_a_service_starts_without_the_bucket_that_it_uses(tmp_path: Path, 
             secrets_dir=str(tmp_path / "secrets"),
         )
         async with service_process("messaging", settings) as process:
-            drafts = KeyValue(process.nats, DRAFTS)
+            drafts = KeyValue(process.nats, DRAFTS, patience=60.0)
             with pytest.raises(Unavailable):
                 await drafts.put("a", b"1")
             await ensure_bucket((await nats_parties.party(TOPOLOGY)).nats, DRAFTS, replicas=1)

@@ -303,11 +303,11 @@ async def test_a_bucket_s_owner_and_its_readers_use_it_with_the_rights_that_they
         await ensure_bucket((await nats_parties.party(TOPOLOGY)).nats, bucket, replicas=1)
         owner = (await nats_parties.party(settings.owner)).nats
         await ensure_bucket(owner, bucket, replicas=1)
-        values = KeyValue(owner, bucket)
+        values = KeyValue(owner, bucket, patience=60.0)
         await values.put("u", b"1")
         for name in (settings.owner, *settings.readers):
             party = (await nats_parties.party(name)).nats
-            assert await KeyValue(party, bucket).get_many(["u", "v"]) == {"u": b"1"}
+            assert await KeyValue(party, bucket, patience=60.0).get_many(["u", "v"]) == {"u": b"1"}
             if settings.is_kept:
                 assert await JetStream(party).last(stream_of_bucket(bucket), key_of(bucket, "u")) is not None
         await values.delete("u")

@@ -21,6 +21,7 @@ from infra.security.service_schemas import ServiceSchemas
 from infra.settings import Settings
 from infra.supervisor.readiness_probes import given_database_answers
 from projections.engine.storage.connections import connect
+from tests.integration.infra.failed_connections import failure_of
 
 PATIENCE = 60.0
 
@@ -57,8 +58,7 @@ async def test_a_nats_password_changed_in_the_file_is_used_for_the_next_connecti
             await nc.flush()
         finally:
             await nc.close()
-        with pytest.raises(Unavailable, match="refuses the login"):
-            await connect_nats(Settings(nats_url=server.url_of("auth")), "auth-test", patience=2.0)
+        assert "refuses the login" in await failure_of(Settings(nats_url=server.url_of("auth")))
     finally:
         await server.stop()
 

@@ -25,6 +25,8 @@ from streams.topology import ensure_bucket
 from tests.integration.recorded_keys import Recorded
 
 AT = datetime(2026, 12, 1, tzinfo=UTC)
+# Seconds; a request may wait behind hundreds of writes to a busy disk.
+PATIENCE = 60.0
 
 
 class Ring:
@@ -58,8 +60,7 @@ class StopsAfterPut(KeyStore):
 @pytest.fixture
 async def store(nats: Client) -> KeyStore:
     await ensure_bucket(nats, DATA_KEYS, replicas=1)
-    # Its disk is shared with other tests.
-    return KeyStore(nats, patience=60)
+    return KeyStore(nats, patience=PATIENCE)
 
 
 async def created(store: KeyStore, ring: Ring, count: int) -> list[str]:
@@ -92,7 +93,7 @@ async def test_a_rewrapping_that_was_cut_off_twice_is_completed_and_leaves_no_ol
         older.append(latest.record.wrapped)
         ring.rotate()
         with pytest.raises(ConnectionAbortedError):
-            await KeyRewrapping(StopsAfterPut(nats), ring).run()
+            await KeyRewrapping(StopsAfterPut(nats, patience=PATIENCE), ring).run()
         assert len(await store.versions(person)) == 2
     assert await KeyRewrapping(store, ring).run() == 1
     assert len(await store.versions(person)) == 1
@@ -110,7 +111,7 @@ async def test_keys_are_read_created_and_destroyed_meanwhile(store: KeyStore, na
     persons = await created(store, ring, 200)
     destroyed = persons[::7]
     ring.rotate()
-    keys = DataKeys(KeyStore(nats), ring, seconds=0)
+    keys = DataKeys(KeyStore(nats, patience=PATIENCE), ring, seconds=0)
 
     async def read() -> None:
         for _ in range(5):

@@ -52,7 +52,7 @@ RING = Ring()
 @pytest.fixture
 async def store(nats: Client) -> KeyStore:
     await ensure_bucket(nats, DATA_KEYS, replicas=1)
-    return KeyStore(nats)
+    return KeyStore(nats, patience=60.0)
 
 
 def message(sender_id: str, text: str) -> MessageSent:
