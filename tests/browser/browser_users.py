@@ -72,6 +72,17 @@ async def recognise_device(page: Page, person: Person) -> None:
     await page.context.add_cookies([cookie])  # type: ignore[list-item]  # a mapping of the names that it wants
 
 
+async def disconnect(page: Page) -> None:
+    """Takes the network away. With nothing but a loopback the machine has none: its browser notices no change."""
+    await page.context.set_offline(True)
+    await page.evaluate("dispatchEvent(new Event('offline'))")
+
+
+async def reconnect(page: Page) -> None:
+    await page.context.set_offline(False)
+    await page.evaluate("dispatchEvent(new Event('online'))")
+
+
 async def open_chat(page: Page, person: Person) -> None:
     await page.locator(f".chat[href='#/chat/{person.user_id}']").click()
     await page.locator(".composer textarea").wait_for()

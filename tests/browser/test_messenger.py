@@ -8,7 +8,7 @@ import httpx
 import pytest
 from playwright.async_api import expect
 
-from tests.browser.browser_users import PHONE, Devices, message, open_chat, write
+from tests.browser.browser_users import PHONE, Devices, disconnect, message, open_chat, reconnect, write
 from tests.e2e.people import PASSWORD, Api, eventually
 
 pytestmark = pytest.mark.asyncio(loop_scope="session")
@@ -85,12 +85,12 @@ async def test_what_is_written_without_a_connection_goes_out_once_and_in_order(d
     await open_chat(page, boris)
     await write(page, "before")
     await expect(page.locator(".messages:not(.waiting) .message")).to_have_count(1)
-    await page.context.set_offline(True)
+    await disconnect(page)
     for number in range(5):
         await write(page, f"offline {number}")
     await expect(page.locator(".waiting .message")).to_have_count(5)
     await expect(page.locator(".connection")).to_be_visible()
-    await page.context.set_offline(False)
+    await reconnect(page)
     await expect(page.locator(".waiting .message")).to_have_count(0)
     found = await boris.messages(anna)
     assert [each["text"] for each in reversed(found)] == ["before", *(f"offline {number}" for number in range(5))]
@@ -103,12 +103,12 @@ async def test_unsent_messages_outlive_the_page(devices: Devices, api: Api) -> N
     await open_chat(page, boris)
     # The worker has the page's files then: it opens without a connection.
     await page.evaluate("navigator.serviceWorker.ready")
-    await page.context.set_offline(True)
+    await disconnect(page)
     await write(page, "kept on disk")
     await expect(page.locator(".waiting .message")).to_have_count(1)
     await page.reload()
     await expect(page.locator(".waiting .message")).to_have_count(1)
-    await page.context.set_offline(False)
+    await reconnect(page)
     await expect(page.locator(".waiting .message")).to_have_count(0)
     assert [each["text"] for each in await boris.messages(anna)] == ["kept on disk"]
 
@@ -119,10 +119,10 @@ async def test_everything_that_came_while_the_line_was_down_is_there_afterwards(
     page = await devices.log_in(anna)
     await open_chat(page, boris)
     await expect(message(page, "first")).to_be_visible()
-    await page.context.set_offline(True)
+    await disconnect(page)
     await expect(page.locator(".connection")).to_be_visible()
     await boris.sends(anna, *(f"missed {number}" for number in range(70)))
-    await page.context.set_offline(False)
+    await reconnect(page)
     await expect(message(page, "missed 69")).to_be_visible()
     await expect(page.locator(".message")).to_have_count(71)
 
