@@ -1,3 +1,6 @@
+import subprocess
+import sys
+
 import pytest
 
 from tests.faults import checker
@@ -16,6 +19,10 @@ def test_a_mutation_replaces_what_is_in_the_tree_by_code_that_can_be_compiled(mu
         texts[edit.path] = replaced(text, edit)
     for path, text in texts.items():
         compile(text, path, "exec")
+        # Names that the product no longer has, which would show when the code runs.
+        command = [sys.executable, "-m", "ruff", "check", "--select=F821,F823", f"--stdin-filename={path}", "-"]
+        done = subprocess.run(command, input=text, cwd=ROOT, capture_output=True, text=True, check=False)
+        assert done.returncode == 0, done.stdout + done.stderr
 
 
 @pytest.mark.parametrize("mutation", MUTATIONS, ids=lambda mutation: mutation.name)
