@@ -4,6 +4,7 @@ import { ago, t } from "../i18n.js";
 
 /** In words; empty where nothing is known. */
 export function standingOf(store, person) {
+  if (store.profiles.isDeleted(person)) return "";
   const { presence } = store, { online, last_seen_at: seen } = presence.of(person) ?? {};
   if (presence.isTyping(person)) return t("typing");
   if (online) return t("online");
