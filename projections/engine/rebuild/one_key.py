@@ -23,6 +23,7 @@ from psycopg import errors
 from contracts.errors import Unavailable
 from contracts.positions import Position
 from infra.operator_errors import OperatorError
+from projections.engine.apply.erasures import Erasures
 from projections.engine.apply.loop_slices import in_slices
 from projections.engine.dead_letters import discards
 from projections.engine.definitions import Kind
@@ -134,6 +135,7 @@ class _KeyRebuild:
         self._key = key
         if any(definition.kind is Kind.TRIGGER for definition in projection.definitions()):
             raise NotSeparable(projection, "triggers change rows as well")
+        self._tables = known
         self._changed = ChangedRows(projection, known)
         if self._changed.looks_up_rows:
             raise NotSeparable(projection, "its handlers look up other rows, which are no longer what they were")
@@ -221,6 +223,7 @@ class _KeyRebuild:
                     await replacement.add(last)
                     try:
                         await replacement.write(conn)
+                        await self._erase(conn)
                     except REFUSALS as refusal:
                         reason = f"PostgreSQL refuses a row: {reason_of(refusal)}"
                         raise NotSeparable(self._projection, reason) from refusal
@@ -240,6 +243,11 @@ class _KeyRebuild:
             events=replacement.events,
             position=dict(position.sequences),
         )
+
+    async def _erase(self, conn: Connection) -> None:
+        """Removes from the rows what older events still contain of users who have been erased since."""
+        erasures = await Erasures(self._projection, self._tables).load(conn)
+        await erasures.write(conn, erasures.users)
 
     async def _read(self, after: Position, until: Position, take: Callable[[Message], None]) -> int:
         """Passes the events between the two positions to `take`; returns their number."""

@@ -9,9 +9,11 @@ from nats.aio.client import Client
 from contracts import subjects
 from contracts.envelope import Recorded
 from contracts.events.message import MessageSent
+from contracts.events.user import UserErased
 from contracts.positions import Position
-from contracts.subjects import MESSAGING
+from contracts.subjects import AUTH, MESSAGING
 from projections.engine import Projection, ReadModel, RowChanges, handles
+from projections.engine.erasing import ERASED_USERS, ErasingProjection
 from projections.engine.inspection.verify import verify
 from projections.engine.rebuild import one_key
 from projections.engine.rebuild.one_key import BuildReplaced, NoSuchKey, NotSeparable, RebuiltKey, rebuild_key
@@ -23,6 +25,7 @@ from tests.integration.projections import sample_folds
 from tests.integration.projections.event_writer import (
     PATIENCE,
     RECIPIENT,
+    SENDER,
     Opened,
     Writer,
     conversation_ids,
@@ -65,6 +68,25 @@ class Cleared(Projection):
         if event.data.sequence == 2:
             write.delete_all("cleared", key=key)
         write.upsert("cleared", key={**key, "sequence": event.data.sequence})
+
+
+class Quotes(ErasingProjection):
+    """Has personal data."""
+
+    streams = (MESSAGING, AUTH)
+    tables = (
+        ERASED_USERS
+        + """
+        CREATE TABLE {quotes} (message_id uuid PRIMARY KEY, sequence bigint, sender_id uuid, text text)
+    """
+    )
+    erasures = ("UPDATE {quotes} SET text = '' WHERE sender_id = ANY(%(users)s) AND text <> ''",)
+
+    @handles(MessageSent)
+    def sent(self, event: Recorded[MessageSent], write: RowChanges) -> None:
+        message = event.data
+        values = {"sequence": message.sequence, "sender_id": message.sender_id, "text": message.text}
+        write.upsert("quotes", key={"message_id": message.message_id}, set=values)
 
 
 class Named(msgspec.Struct):
@@ -267,6 +289,24 @@ async def test_what_is_no_key_is_refused(
     await runners.waiting.wait(Tallies, Position.at(MESSAGING, last), PATIENCE)
     with pytest.raises(NoSuchKey, match=reason):
         await rebuilt(database_url, streams, Tallies, key)
+
+
+async def test_the_texts_of_a_user_who_was_erased_do_not_come_back(
+    streams: Client, writer: Writer, run: Opened, pool: Pool, database_url: str
+) -> None:
+    runners = await run(Quotes)
+    (conversation,) = conversation_ids(1)
+    last = await writer.say(conversation, "a secret", "another one")
+    await runners.waiting.wait(Quotes, Position.at(MESSAGING, last), PATIENCE)
+    erased = await writer.append(subjects.user(SENDER), UserErased(reason="requested"))
+    await runners.waiting.wait(Quotes, Position.at(AUTH, erased), PATIENCE)
+    await damage(pool, b"UPDATE quotes_v1 SET sequence = 7")
+    # The stream has the texts in plain form, as those of earlier releases are.
+    assert (await rebuilt(database_url, streams, Quotes, conversation)).rows == 2
+    async with pool.connection() as conn:
+        rows = await (await conn.execute("SELECT sequence, text FROM quotes_v1 ORDER BY sequence")).fetchall()
+    assert rows == [(1, ""), (2, "")]
+    assert (await verify(Quotes, streams, database_url)).equal
 
 
 async def test_rows_begin_where_the_projection_has_begun(
