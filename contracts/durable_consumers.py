@@ -102,6 +102,16 @@ DATA_KEY_DESTRUCTION = Durable(
     subject_filter="vestnik.auth.data_keys.*",
     most_pending=100_000,
 )
+# Of what users request for the whole account.
+ACCOUNT_ALERTS = Durable(
+    name="auth-account-alerts",
+    service="auth",
+    stream=AUTH,
+    subject_filter=PUBLIC_FILTERS[AUTH],
+    most_pending=100_000,
+    max_age=ALERT_MAX_AGE,
+)
+ERASURES = Durable(name="auth-erasures", service="auth", stream=AUTH, subject_filter=PUBLIC_FILTERS[AUTH])
 PROFILE_CREATION = Durable(name="profile-creation", service="profile", stream=AUTH, subject_filter=PUBLIC_FILTERS[AUTH])
 
 DURABLES = (
@@ -116,6 +126,8 @@ DURABLES = (
     DATA_EXPORT_MAILS,
     DATA_EXPORT_ALERTS,
     DATA_KEY_DESTRUCTION,
+    ACCOUNT_ALERTS,
+    ERASURES,
     PROFILE_CREATION,
 )
 

@@ -43,6 +43,7 @@ REFRESH_TOKEN_REUSED = "refresh_token_reused"  # noqa: S105  # a kind, not a tok
 TWO_FACTOR_ON = "two_factor_on"
 TWO_FACTOR_OFF = "two_factor_off"
 DATA_EXPORT = "data_export"
+ERASURE_REQUESTED = "erasure_requested"
 ALERT_KINDS = (
     NEW_DEVICE,
     PASSWORD_CHANGED,
@@ -52,6 +53,7 @@ ALERT_KINDS = (
     TWO_FACTOR_ON,
     TWO_FACTOR_OFF,
     DATA_EXPORT,
+    ERASURE_REQUESTED,
 )
 # An older event causes no alert: after an import, or a long outage, its owner knows or cannot act any more.
 ALERT_MAX_AGE = timedelta(days=3)
@@ -161,7 +163,8 @@ NotificationKind = Annotated[
             "`friend_expired` (this user's request was not answered and is cancelled), `message`; of the account: "
             "`new_device` (a login from one), `password_changed`, `password_reset`, `email_changed`, "
             "`refresh_token_reused`, `two_factor_on`, "
-            "`two_factor_off`, `data_export` (a copy of all their data was requested); more may be added."
+            "`two_factor_off`, `data_export` (a copy of all their data was requested), `erasure_requested` (the "
+            "account is to be erased); more may be added."
         )
     ),
 ]

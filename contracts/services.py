@@ -83,6 +83,8 @@ _SERVICES = (
             "ReportNotMe": _FOR_NOBODY,
             "RequestEmailChange": _FOR_USER,
             "UndoEmailChange": _FOR_NOBODY,
+            "DeleteAccount": _FOR_USER,
+            "EraseAccount": {OPERATOR: None},
             # Contact asks whether there is such a user; it is shown no e-mail address.
             "GetUser": {GATEWAY: "user_id", "contact": None},
             "ListFailedLogins": _FOR_USER,
@@ -173,6 +175,7 @@ _SERVICES = (
             "CopyMessages": {"contact": "user_id"},
             # For live events of several users; the gateway reads all messages in the stream anyway.
             "GetQuotes": _FOR_NOBODY,
+            "DeleteDrafts": {"auth": "user_id"},
         },
     ),
     # Behind the page at /ops, with an operator's rights. It checks itself whether the user is an operator.

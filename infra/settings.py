@@ -310,6 +310,23 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
         int,
         Doc(ge=1, le=720, description="How long a registration can be verified and reserves its username."),
     ] = 24
+    erasure_grace_days: Annotated[
+        float,
+        Doc(
+            ge=0,
+            le=365,
+            description="How many days after its user's request an account is erased; a login until then cancels it. "
+            "0: at once.",
+        ),
+    ] = 14.0
+    name_reuse_days: Annotated[
+        float,
+        Doc(
+            ge=0,
+            le=3650,
+            description="How many days after the erasure of an account another one can use its name and addresses.",
+        ),
+    ] = 30.0
     head_seconds: Annotated[
         float,
         Doc(

@@ -9,6 +9,7 @@ Outcome = Literal["done", "failed", "cancelled"]
 
 # By name: what it is, for people.
 ACTIONS: Mapping[str, str] = {
+    "accounts.erase": "erases an account and its personal data",
     "accounts.reset_totp": "turns off the two-step verification of an account",
     "archive.export": "writes all streams to a file",
     "archive.import": "restores all streams from a file",

@@ -39,7 +39,8 @@ class SessionRefreshed(Event, frozen=True, kw_only=True):
 class SessionRevoked(Event, frozen=True, kw_only=True):
     TYPE: ClassVar[str] = "session.revoked"
     user_id: str
-    # `logout`, `revoked_elsewhere`, `refresh_token_reused`, `password_changed`, `password_reset`, `not_me`, `operator`
+    # `logout`, `revoked_elsewhere`, `refresh_token_reused`, `password_changed`, `password_reset`, `not_me`, `operator`,
+    # `erasure_requested`, `account_erased`
     reason: str
     # The operator's note; the envelope's actor names the operator.
     note: Personal[str] | None = None

@@ -29,6 +29,7 @@ COMMANDS = {
     "audit": ("infra.cli.accounts.audit", "Show who logged in, and what operators did and looked at."),
     "sessions": ("infra.cli.accounts.sessions", "End sessions of users."),
     "accounts": ("infra.cli.accounts.accounts", "Help users who have lost what they log in with."),
+    "erase": ("infra.cli.personal_data.erase", "Erase an account and its personal data, at once and for ever."),
     "operators": ("infra.cli.accounts.operators", "Manage the accounts that may open the operators' page."),
     "keys": ("infra.cli.accounts.keys", "Show and replace the keys of access tokens."),
     "hold": ("infra.cli.personal_data.hold", "Keep a person's data from erasure, for the law."),

@@ -1,4 +1,4 @@
-"""Client of the session service: creates a session after a login, ends those opened with an older password."""
+"""Clients of other services: session, for a login and the end of sessions, and messaging, for users' drafts."""
 
 from datetime import datetime
 
@@ -7,6 +7,7 @@ import msgspec
 from contracts.envelope import Provenance
 from contracts.events.user import PasswordChanged, PasswordVoided
 from contracts.positions import Position
+from contracts.rpc.vestnik.messaging.v1 import DeleteDraftsRequest, MessagingServiceStub
 from contracts.rpc.vestnik.session.v1 import (
     CreateSessionRequest,
     EndSessionsRequest,
@@ -36,6 +37,26 @@ class Alerted(msgspec.Struct, frozen=True, kw_only=True):
     # Of the session that it is about, as recorded; empty if there is none.
     device: str = ""
     address: str = ""
+
+
+class Drafts:
+    def __init__(self, client: Client) -> None:
+        self._client = client
+        self._stub = client.stub(MessagingServiceStub)
+
+    async def remove_of(self, user_id: str) -> None:
+        """Removes all drafts of the user. Repeatable.
+
+        Raises:
+            Unavailable, DeadlineExceeded: some may be left.
+        """
+        await self._client.call(
+            self._stub.delete_drafts,
+            DeleteDraftsRequest(user_id=user_id),
+            timeout=_TIMEOUT,
+            idempotent=True,
+            context=Call(request_id=new_id(), actor=user_id),
+        )
 
 
 class Sessions:
@@ -89,20 +110,32 @@ class Sessions:
             Unavailable, DeadlineExceeded, ReadModelBehind: some of the sessions may not have ended.
         """
         change = event if isinstance(event, PasswordChanged) else None
+        request = EndSessionsRequest(
+            user_id=user_id,
+            kept_session_id=(change and change.kept_session_id) or "",
+            below_credential=event.generation,
+            reason=change.reason if change is not None else NOT_ME,
+        )
+        return await self._end(request, provenance)
+
+    async def end_all(self, *, user_id: str, reason: str, provenance: Provenance) -> Position:
+        """Ends all sessions of the user; returns the position of the last end. Idempotent.
+
+        Raises:
+            Unavailable, DeadlineExceeded, ReadModelBehind: some of the sessions may not have ended.
+        """
+        return await self._end(EndSessionsRequest(user_id=user_id, reason=reason), provenance)
+
+    async def _end(self, request: EndSessionsRequest, provenance: Provenance) -> Position:
         response = await self._client.call(
             self._stub.end_sessions,
-            EndSessionsRequest(
-                user_id=user_id,
-                kept_session_id=(change and change.kept_session_id) or "",
-                below_credential=event.generation,
-                reason=change.reason if change is not None else NOT_ME,
-            ),
+            request,
             timeout=_ENDING_TIMEOUT,
             idempotent=True,
             context=Call(
                 request_id=provenance.correlation_id or new_id(),
                 traceparent=provenance.traceparent,
-                actor=user_id,
+                actor=request.user_id,
                 deadline=current().deadline,
             ),
         )

@@ -12,7 +12,7 @@ import msgspec
 
 from contracts import envelope
 from contracts.envelope import Provenance
-from contracts.errors import PasswordRequired
+from contracts.errors import PasswordRequired, TokenExpired
 from contracts.values.field_types import LanguageCode
 from contracts.values.ids import new_id
 from services.auth import domain
@@ -126,7 +126,8 @@ class Commands:
 
         Raises:
             InvalidToken: the signature is not ours.
-            TokenExpired: it has expired, or the registration or change has ended, or the address has another owner.
+            TokenExpired: it has expired, or the registration or change has ended, or the address has another owner, or
+                the account is gone.
             PasswordRequired: several registrations are pending, and the password is not that of this one; or a change
                 comes without a password.
             InvalidCredentials: a change comes with a wrong password.
@@ -220,12 +221,13 @@ class Commands:
         self, verification: Verification, password: str | None, address: str, provenance: Provenance
     ) -> Verified:
         aggregates, user_id, key = self._aggregates, verification.user_id, verification.claim_key
-        now, claim = self._clock(), await aggregates.addresses.load(key)
+        now, claim, user = self._clock(), await aggregates.addresses.load(key), await aggregates.users.load(user_id)
+        if user.state.is_gone(now):
+            raise TokenExpired
         if change_of(claim.state, user_id, now) is not None:
             sequence = await self._email_changes.confirm(verification, password, provenance, address=address)
             return Verified(user_id=user_id, sequence=sequence)
         verified = decisions.decide_verify(claim.state, user_id, verification.expires_at, now)
-        user = await aggregates.users.load(user_id)
         if not verified:
             return Verified(user_id=user_id, sequence=user.sequence)
         name_key = self._keys.of_username(user.state.username)

@@ -19,10 +19,16 @@ from contracts.events.user import (
     PasswordVoided,
     UserCreated,
     UserEmailVerified,
+    UserErased,
+    UserErasureCancelled,
+    UserErasureCompleted,
+    UserErasureRequested,
 )
 from services.auth.registration.decisions import Register, as_of
 
 CHANGED, RESET, NOT_ME = "password_changed", "password_reset", "not_me"
+# Why all sessions of an account end.
+ERASURE_REQUESTED, ACCOUNT_ERASED = "erasure_requested", "account_erased"
 # User id used for an unknown login: it has no user and no credential, and costs the same look-ups.
 NOBODY = "00000000-0000-0000-0000-000000000000"
 # Hash schemes.
@@ -58,8 +64,17 @@ class Credential(msgspec.Struct, frozen=True, kw_only=True):
 class User(msgspec.Struct, frozen=True, kw_only=True):
     username: str = ""
     email_verified: bool = False
-    # None: no such user.
+    # None: no such user, or one who was erased.
     created_at: datetime | None = None
+    # When the account is to be erased; None: it is not.
+    erase_at: datetime | None = None
+    erased: bool = False
+    # Whether the keys of the erased user's data are in no process any more.
+    erasure_completed: bool = False
+
+    def is_gone(self, now: datetime) -> bool:
+        """Whether the account counts as an unknown one: it was erased, or the time to cancel that is over."""
+        return self.erased or (self.erase_at is not None and now >= self.erase_at)
 
 
 def evolve_credential(state: Credential, event: Event, at: datetime) -> Credential:
@@ -102,6 +117,14 @@ def evolve_user(state: User, event: Event, at: datetime) -> User:
             return User(username=event.username, created_at=at)
         case UserEmailVerified():
             return msgspec.structs.replace(state, email_verified=True)
+        case UserErasureRequested():
+            return msgspec.structs.replace(state, erase_at=event.erase_at)
+        case UserErasureCancelled():
+            return msgspec.structs.replace(state, erase_at=None)
+        case UserErased():
+            return User(erased=True)
+        case UserErasureCompleted():
+            return User(erased=True, erasure_completed=True)
         case _:
             return state
 
@@ -280,6 +303,17 @@ def decide_create_user(command: Register) -> tuple[Event, ...]:
 
 def decide_user_verified(state: User) -> tuple[Event, ...]:
     return () if state.email_verified else (UserEmailVerified(),)
+
+
+def decide_cancel_erasure(state: User, now: datetime) -> tuple[UserErasureCancelled, ...]:
+    """Cancels the erasure; no event if none was requested.
+
+    Raises:
+        InvalidCredentials: the account is gone, or the time to cancel is over.
+    """
+    if state.is_gone(now):
+        raise InvalidCredentials
+    return () if state.erase_at is None else (UserErasureCancelled(),)
 
 
 def decide_record_not_due(kind: str) -> tuple[Event, ...]:

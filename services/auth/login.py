@@ -2,7 +2,8 @@
 
 It bypasses the read model, so a login right after registration and verification works however far the read model lags.
 An unknown login takes the same steps as a known one, including a bcrypt check, and gets the same response: a caller
-cannot find out who has an account. Failures are recorded in the background (failures/failed_logins.py).
+cannot find out who has an account. A login cancels an erasure that was requested (erasure/commands.py). Failures are
+recorded in the background (failures/failed_logins.py).
 """
 
 import logging
@@ -22,6 +23,7 @@ from contracts.errors import (
     RateLimited,
     SessionNotFound,
     TotpRequired,
+    UserNotFound,
     VestnikError,
 )
 from contracts.events.login_failure import FailureReason
@@ -31,7 +33,7 @@ from infra.rpc.call_context import current
 from services.auth import domain
 from services.auth.claim_keys import ClaimKeys
 from services.auth.clients import Sessions
-from services.auth.domain import NOBODY, Credential
+from services.auth.domain import ACCOUNT_ERASED, NOBODY, Credential, User
 from services.auth.failures.failed_logins import FailedLogins
 from services.auth.passwords.change import Addresses
 from services.auth.passwords.hashing import Passwords
@@ -54,6 +56,8 @@ class LoggedIn(msgspec.Struct, frozen=True):
     tokens: Tokens
     # Identifies the device at its next login.
     device_token: str
+    # Whether an erasure of the account had been requested, which this login has cancelled.
+    erasure_cancelled: bool
 
 
 class Login:
@@ -116,9 +120,8 @@ class Login:
             Overloaded: too many passwords are waiting to be checked.
         """
         reason: FailureReason
-        holder = await self._holder(login)
+        holder, user = await self._account(login)
         user_id = holder or NOBODY
-        user = (await self._aggregates.users.load(user_id)).state
         credential = (await self._aggregates.credentials.load(user_id)).state
         factor = (await self._aggregates.second_factors.load(user_id)).state
         known = self._devices.find(device_token, user_id, credential.generation) if device_token else None
@@ -139,24 +142,29 @@ class Login:
             self._failures.record(holder, _REASONS[type(error)], address=address, device=device)
             raise
         await self._rehash(user_id, credential, password)
-        tokens = await self._sessions.create(
-            user_id=user_id,
-            username=user.username,
-            device=device,
-            address=address,
-            credential=credential.generation,
-            new_device=known is None,
-            second_factor=second_factor.is_on(factor),
-            session_id=session_id,
-        )
+        try:
+            tokens = await self._sessions.create(
+                user_id=user_id,
+                username=user.username,
+                device=device,
+                address=address,
+                credential=credential.generation,
+                new_device=known is None,
+                second_factor=second_factor.is_on(factor),
+                session_id=session_id,
+            )
+        except UserNotFound as error:
+            # Erased since the password was checked: there is no key for the session's data any more.
+            raise InvalidCredentials from error
         generation = await self._confirm(tokens, credential)
+        erasure_cancelled = await self._cancel_erasure(tokens)
         if proved:
             device_token = self._devices.make(
                 user_id, generation, second_factor=factor.generation, proved_at=self._clock()
             )
         elif known is None or generation != credential.generation:
             device_token = self._devices.make(user_id, generation)
-        return LoggedIn(tokens, device_token)
+        return LoggedIn(tokens, device_token, erasure_cancelled)
 
     async def _prove(
         self, user_id: str, factor: SecondFactorState, device: Device | None, totp: str, *, proved_device_only: bool
@@ -205,6 +213,27 @@ class Login:
             await self._sessions.end(user_id=tokens.user_id, session_id=tokens.session_id, reason=now.changed_by)
         raise InvalidCredentials
 
+    async def _cancel_erasure(self, tokens: Tokens) -> bool:
+        """Cancels an erasure that was requested, after creating the session; returns whether there was one.
+
+        A concurrent request either is in the stream by now and is cancelled here, or comes later and ends this session.
+
+        Raises:
+            InvalidCredentials: the account was erased meanwhile; the session has ended.
+        """
+        user_id = tokens.user_id
+        try:
+            outcome = await self._aggregates.users.execute(
+                user_id,
+                lambda user: domain.decide_cancel_erasure(user, self._clock()),
+                msgspec.structs.replace(current().provenance(), actor=user_id),
+            )
+        except InvalidCredentials:
+            with suppress(SessionNotFound):
+                await self._sessions.end(user_id=user_id, session_id=tokens.session_id, reason=ACCOUNT_ERASED)
+            raise
+        return bool(outcome.events)
+
     async def _rehash(self, user_id: str, credential: Credential, password: str) -> None:
         """Upgrades an outdated hash; skipped while the hashing queue is full."""
         if credential.hashed is None or not self._passwords.is_outdated(credential.hashed):
@@ -217,6 +246,12 @@ class Login:
         await self._aggregates.credentials.execute(
             user_id, lambda state: domain.decide_rehash(state, credential, hashed), current().provenance()
         )
+
+    async def _account(self, login: str) -> tuple[str | None, User]:
+        """Returns the account's user; no one where there is none, or one that is gone."""
+        holder = await self._holder(login)
+        user = (await self._aggregates.users.load(holder or NOBODY)).state
+        return (None, User()) if user.is_gone(self._clock()) else (holder, user)
 
     async def _holder(self, login: str) -> str | None:
         if "@" in login:

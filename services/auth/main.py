@@ -4,6 +4,7 @@ from datetime import timedelta
 from urllib.parse import urlsplit
 
 from contracts.durable_consumers import (
+    ACCOUNT_ALERTS,
     DATA_EXPORT_ALERTS,
     EMAIL_ALERTS,
     PASSWORD_ALERTS,
@@ -23,7 +24,7 @@ from services.auth.alerts.not_me import NotMeReports
 from services.auth.alerts.reaction import AccountAlerts
 from services.auth.alerts.recipients import Recipients
 from services.auth.claim_keys import ClaimKeys
-from services.auth.clients import Sessions
+from services.auth.clients import Drafts, Sessions
 from services.auth.commands import Commands
 from services.auth.data_export.clients import Services
 from services.auth.data_export.commands import DataExportCommands
@@ -37,11 +38,16 @@ from services.auth.data_keys.rings import RecordedKeys
 from services.auth.email_change.change import EmailChanges
 from services.auth.email_change.mails import EmailChangeMails
 from services.auth.email_change.undo import EmailChangeUndoing
+from services.auth.erasure.commands import Erasures
+from services.auth.erasure.decisions import ErasureTerms
+from services.auth.erasure.process import ErasureProcess
+from services.auth.erasure.queries import ErasureQueries
+from services.auth.erasure.reactions import AccountEndings
 from services.auth.failures.failed_logins import FailedLogins
 from services.auth.failures.queries import FailureQueries
 from services.auth.login import Login
 from services.auth.mail.delivery import Delivery
-from services.auth.mail.transport import outbox
+from services.auth.mail.transport import FolderTransport, outbox
 from services.auth.passwords.change import PasswordChanges
 from services.auth.passwords.hashing import Passwords
 from services.auth.passwords.weak_passwords import WeakPasswords, common_passwords
@@ -141,7 +147,30 @@ async def main(settings: Settings) -> None:
             keep = timedelta(days=settings.message_retention_days)
             retention = KeyRetention(key_store, aggregates.data_keys, keep)
             process.spawn(retention.run(), "retention of keys")
-        for durable in (SESSION_ALERTS, PASSWORD_ALERTS, SECOND_FACTOR_ALERTS, EMAIL_ALERTS, DATA_EXPORT_ALERTS):
+        erasures = Erasures(
+            aggregates,
+            passwords,
+            keys,
+            sessions,
+            queries.own_address,
+            failures,
+            ErasureTerms(
+                grace=timedelta(days=settings.erasure_grace_days), name_reuse=timedelta(days=settings.name_reuse_days)
+            ),
+        )
+        written = transport if isinstance(transport, FolderTransport) else None
+        account_endings = AccountEndings(aggregates, sessions, Drafts(process.client("messaging")), files, written)
+        process.spawn(account_endings.run(process.nats), "what follows the erasure of an account")
+        timers = ErasureQueries(ReadModel(find("erasures"), process.pool, runners.waiting))
+        process.spawn(ErasureProcess(erasures, timers, key_store, written).run(), "erasures")
+        for durable in (
+            SESSION_ALERTS,
+            PASSWORD_ALERTS,
+            SECOND_FACTOR_ALERTS,
+            EMAIL_ALERTS,
+            DATA_EXPORT_ALERTS,
+            ACCOUNT_ALERTS,
+        ):
             reactor = EventReactor(process.nats, durable, alerts.alert, at_once=2, retries=MAIL_RETRIES)
             process.spawn(reactor.run(), durable.name)
         try:
@@ -158,6 +187,7 @@ async def main(settings: Settings) -> None:
                 DataKeyCreation(aggregates.users, key_creation),
                 Holds(aggregates.users, aggregates.data_keys),
                 DataExportCommands(aggregates, files),
+                erasures,
             )
             shown = read_servers(reads, lambda name: ReadModel(find(name), process.pool, runners.waiting))
             await process.serve([server, *shown])

@@ -15,7 +15,7 @@ log = logging.getLogger(__name__)
 _USER = """
 SELECT username, email, email_verified, created_at, totp
 FROM {users}
-WHERE user_id = %(user_id)s AND created_at IS NOT NULL
+WHERE user_id = %(user_id)s AND created_at IS NOT NULL AND username IS NOT NULL
 """
 
 
@@ -64,20 +64,17 @@ class Queries:
         return user
 
     async def other_user(self, user_id: str) -> FoundUser:
-        """Returns the user without their address, as soon as its verification is acknowledged.
+        """Returns the user without their address, as soon as its verification is acknowledged, and until an erasure is.
 
-        Does not wait for the read model, since a verified user stays verified. A user that it does not show as
-        verified is read from the stream.
+        Read from the stream: the read model may lag behind both.
 
         Raises:
             UserNotFound: there is no such user, or none with a verified address.
         """
-        user = await self._from_read_model(user_id)
-        if user is None or not user.email_verified:
-            user = await self._from_stream(user_id)
+        user = await self._from_stream(user_id)
         if not user.email_verified:
             raise UserNotFound
-        return msgspec.structs.replace(user, email="", totp=False)
+        return user
 
     async def own_address(self, user_id: str, position: Position) -> str:
         """Returns the user's address, at least as of the position.

@@ -136,6 +136,7 @@ class AccountMails(Reaction):
                 recipient=pending[0][0],
                 username=pending[0][1].username,
                 kind=kind,
+                user_ids=tuple(registration.user_id for _, registration in pending),
                 language=pending[0][1].language,
                 offers=tuple(
                     confirmation(self._tokens, event.aggregate_id, registration, event.at, self._page)
@@ -166,6 +167,7 @@ class AccountMails(Reaction):
             recipient=recipient,
             username=address.username,
             kind=mailbox_budgets.RESET_MAIL,
+            user_ids=(request.user_id,),
             language=address.language,
             offers=(offer,),
         )
@@ -222,7 +224,12 @@ class SecurityNotices(Reaction):
         address = as_of((await self._aggregates.addresses.load(event.aggregate_id)).state, now)
         recipient = address.email
         pending = [waiting.user_id for waiting in decisions.waiting(address, now)]
-        if address.owner in (None, request.user_id) or recipient is None or request.user_id not in pending:
+        if (
+            address.owner is None
+            or address.owner == request.user_id
+            or recipient is None
+            or request.user_id not in pending
+        ):
             return
         mailbox = await self._delivery.mailbox(recipient)
         if mailbox.told_since(event.at, mailbox_budgets.ADDRESS_TAKEN_NOTICE, event.aggregate_id):
@@ -233,6 +240,7 @@ class SecurityNotices(Reaction):
             recipient=recipient,
             username=address.username,
             kind=mailbox_budgets.ADDRESS_TAKEN_NOTICE,
+            user_ids=(address.owner,),
             language=address.language,
             link=f"{self._page}/",
             about=event.aggregate_id,

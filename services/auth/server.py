@@ -67,6 +67,8 @@ from services.auth.data_keys.holds import Holds
 from services.auth.data_keys.server import DataKeyServer
 from services.auth.email_change.change import EmailChanges
 from services.auth.email_change.undo import EmailChangeUndoing
+from services.auth.erasure.commands import Erasures
+from services.auth.erasure.server import ErasureServer
 from services.auth.failures.queries import FailureQueries
 from services.auth.login import Login
 from services.auth.mail.templates import address_of
@@ -140,7 +142,7 @@ class _FailureListing(msgspec.Struct, frozen=True):
     limit: PageLimit
 
 
-class AuthServer(SecondFactorServer, DataKeyServer, DataExportServer):
+class AuthServer(SecondFactorServer, DataKeyServer, DataExportServer, ErasureServer):
     def __init__(
         self,
         commands: Commands,
@@ -155,10 +157,12 @@ class AuthServer(SecondFactorServer, DataKeyServer, DataExportServer):
         data_keys: DataKeyCreation,
         holds: Holds,
         data_exports: DataExportCommands,
+        erasures: Erasures,
     ) -> None:
         SecondFactorServer.__init__(self, second_factors)
         DataKeyServer.__init__(self, data_keys, holds)
         DataExportServer.__init__(self, data_exports)
+        ErasureServer.__init__(self, erasures)
         self._commands = commands
         self._login = login
         self._changes = changes
@@ -224,7 +228,11 @@ class AuthServer(SecondFactorServer, DataKeyServer, DataExportServer):
             proved_device_only=message.proved_device_only,
             session_id=request.session_id or "",
         )
-        return LoginResponse(tokens=logged_in.tokens, device_token=logged_in.device_token)
+        return LoginResponse(
+            tokens=logged_in.tokens,
+            device_token=logged_in.device_token,
+            erasure_cancelled=logged_in.erasure_cancelled,
+        )
 
     async def verify_email(self, message: VerifyEmailRequest) -> VerifyEmailResponse:
         request = validated(

@@ -31,6 +31,7 @@ from services.gateway.routes import (
     tree_heads,
 )
 from services.gateway.routes.accounts import (
+    account_deletion,
     browser_sessions,
     data_exports,
     email_change,
@@ -74,6 +75,7 @@ def _limited(endpoint: AnyEndpoint) -> AnyEndpoint:
 
 _DECLARED: tuple[AnyEndpoint, ...] = (
     *users.ROUTES,
+    *account_deletion.ROUTES,
     *email_change.ROUTES,
     *data_exports.ROUTES,
     *passwords.ROUTES,

@@ -12,7 +12,7 @@ from nats.aio.client import Client
 from contracts.errors import Unavailable
 from contracts.subjects import key_of, stream_of_bucket
 from streams.jetstream import publish_ack
-from streams.jetstream.api import Refused
+from streams.jetstream.api import JetStream, Refused
 from streams.jetstream.raw_message import Delivered
 from streams.jetstream.requests import Inbox, RequestFailed
 
@@ -38,6 +38,7 @@ class KeyValue:
         self._bucket = bucket
         self._patience = patience
         self._inbox = Inbox.of(nc)
+        self._jetstream = JetStream(nc, patience=patience)
 
     async def put(self, key: str, value: bytes) -> None:
         """Replaces the key's value.
@@ -96,6 +97,26 @@ class KeyValue:
                 if _OPERATION not in headers:
                     values[headers["Nats-Subject"][prefix:]] = message.data
         return values
+
+    async def keys(self, pattern: str) -> list[str]:
+        """The keys that match the pattern and have a value, up to some hundreds in a request.
+
+        Raises:
+            Unavailable: as `get_many`.
+        """
+        keys: list[str] = []
+        after, more, prefix = 0, True, len(key_of(self._bucket, ""))
+        while more:
+            try:
+                messages, more = await self._jetstream.many(
+                    stream_of_bucket(self._bucket), key_of(self._bucket, pattern), after
+                )
+            except (Refused, RequestFailed) as failure:
+                raise Unavailable from failure
+            # A deletion is empty.
+            keys += [message.subject[prefix:] for message in messages if message.payload]
+            after = messages[-1].sequence if messages else after
+        return keys
 
     async def _last_of(self, subjects: list[str]) -> list[Delivered]:
         request = msgspec.json.encode({"multi_last": subjects})

@@ -28,6 +28,7 @@ ACCOUNT_KINDS = {
     "two_factor_on": ("Two-step verification was turned on.", "проверка включена"),
     "two_factor_off": ("Two-step verification was turned off.", "проверка выключена"),
     "data_export": ("A copy of all your data was requested.", "копия всех ваших данных"),
+    "erasure_requested": ("The deletion of your account was requested.", "Запрошено удаление"),
 }
 
 AT = "2026-11-30T09:00:00.000Z"

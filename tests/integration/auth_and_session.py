@@ -37,9 +37,12 @@ from services.auth.data_export.store import FileStore
 from services.auth.data_keys.creation import DataKeyCreation
 from services.auth.data_keys.holds import Holds
 from services.auth.data_keys.rings import RecordedKeys
+from services.auth.email_change.chain import OwnAddress
 from services.auth.email_change.change import EmailChanges
 from services.auth.email_change.mails import EmailChangeMails
 from services.auth.email_change.undo import EmailChangeUndoing
+from services.auth.erasure.commands import Erasures
+from services.auth.erasure.decisions import ErasureTerms
 from services.auth.failures.failed_logins import FailedLogins
 from services.auth.failures.queries import FailureQueries
 from services.auth.login import Login
@@ -76,6 +79,7 @@ from tests.integration.authorized_client import ActingClient
 DAY = timedelta(days=1)
 HOUR = timedelta(hours=1)
 TERMS = KeyTerms(lead=timedelta(seconds=600), life=timedelta(seconds=900))
+ERASURE = ErasureTerms(grace=14 * DAY, name_reuse=30 * DAY)
 PASSWORD = "correct horse"
 
 
@@ -187,6 +191,18 @@ class Auth:
             clock=self.clock,
         )
 
+    def erasures(self, sessions: SessionClient, own_address: OwnAddress, terms: ErasureTerms = ERASURE) -> Erasures:
+        return Erasures(
+            self.aggregates,
+            self.passwords,
+            self.keys,
+            sessions,
+            own_address,
+            self.failures,
+            terms,
+            clock=self.clock,
+        )
+
     def email_change_mails(self, page: str = "https://chat.example.org") -> EmailChangeMails:
         return EmailChangeMails(self.aggregates, self.tokens, self.undos, self.reported, page=page, clock=self.clock)
 
@@ -292,6 +308,7 @@ async def running(nats: NATS, database_url: str, secrets: Secrets) -> AsyncItera
                         auth.data_keys(nats),
                         auth.holds(),
                         DataExportCommands(auth.aggregates, files, clock=auth.clock),
+                        auth.erasures(sessions, queries.own_address),
                     )
                 ],
                 secrets=secrets,

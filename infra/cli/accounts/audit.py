@@ -96,13 +96,14 @@ def sessions(
     """Shows every login and every end of a session, in order of time.
 
     The reason of an end is logout, revoked_elsewhere, refresh_token_reused, password_changed, password_reset, not_me,
-    expired, or `operator NAME: NOTE`, which `--reason operator` finds. Device and address are those of the login.
+    erasure_requested, account_erased, expired, or `operator NAME: NOTE`, which `--reason operator` finds. Device and
+    address are those of the login.
 
     The reason of a failed login is wrong_password, unknown_login, email_not_verified, wrong_code, code_required or
     rate_limited. A failed login has no session; after many in an hour a line stands for several.
 
     The reason of an alert is its kind: new_device, password_changed, password_reset, email_changed,
-    refresh_token_reused, two_factor_on, two_factor_off or data_export.
+    refresh_token_reused, two_factor_on, two_factor_off, data_export or erasure_requested.
     """
     if as_json and as_csv:
         raise click.UsageError("--json and --csv cannot be combined")

@@ -9,10 +9,11 @@ from contracts.events.data_export import DataExportRequested
 from contracts.events.event import Event
 from contracts.events.second_factor import TotpConfirmed, TotpRemoved
 from contracts.events.session import SessionCreated, SessionRevoked
-from contracts.events.user import EmailReplaced, EmailRestored, PasswordChanged
+from contracts.events.user import EmailReplaced, EmailRestored, PasswordChanged, UserErasureRequested
 from contracts.notification_kinds import (
     DATA_EXPORT,
     EMAIL_CHANGED,
+    ERASURE_REQUESTED,
     NEW_DEVICE,
     PASSWORD_CHANGED,
     PASSWORD_RESET,
@@ -36,6 +37,8 @@ class Cause(msgspec.Struct, frozen=True, kw_only=True):
     generation: int | None = None
     # When it happened; None: the event's time.
     at: datetime | None = None
+    # Until when the owner can prevent it; None: it has happened.
+    until: datetime | None = None
 
 
 def cause_of(event: Recorded[Event]) -> Cause | None:
@@ -60,5 +63,7 @@ def cause_of(event: Recorded[Event]) -> Cause | None:
             return Cause(kind=TWO_FACTOR_OFF, user_id=event.aggregate_id, session_id=session_id)
         case DataExportRequested(session_id=session_id):
             return Cause(kind=DATA_EXPORT, user_id=event.aggregate_id, session_id=session_id)
+        case UserErasureRequested(erase_at=erase_at):
+            return Cause(kind=ERASURE_REQUESTED, user_id=event.aggregate_id, until=erase_at)
         case _:
             return None

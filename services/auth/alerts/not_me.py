@@ -1,4 +1,4 @@
-"""Command "this was not me": ends all sessions and voids the password, and goes on to a reset.
+"""Command "this was not me": ends all sessions, voids the password, cancels an erasure, and goes on to a reset.
 
 The token is from the mail of an alert, so its bearer reads the account's mail; that is also all that a reset of the
 password needs. If the account has left that mail's address since, the address is restored, as by an undo of the change:
@@ -66,7 +66,7 @@ class NotMeReports:
         Raises:
             InvalidToken: the signature is not ours, or is for another purpose.
             TokenExpired: it has expired, or the password was reset by mail since, or the address to which it was mailed
-                is no longer the account's.
+                is no longer the account's, or the account is gone.
             Unavailable: there were too many concurrent changes of the account.
         """
         report = self._tokens.read(token)
@@ -91,7 +91,7 @@ class NotMeReports:
         return Reported(user_id=report.user_id, reset_token=self._resets.sign(reset), position=position)
 
     async def _void(self, report: NotMe, provenance: Provenance) -> tuple[int, int]:
-        """Voids the password, and restores the address if the account has left it.
+        """Voids the password, restores the address if the account has left it, and cancels an erasure of the account.
 
         Returns:
             The credential's generation, and the stream sequence that covers both.
@@ -103,7 +103,8 @@ class NotMeReports:
         # Before the address: what frees an address begins a generation, so that the reset token is void then.
         credential = await aggregates.credentials.load(user_id)
         chain = await follow(aggregates, report.claim_key, user_id, now)
-        if not chain:
+        user = await aggregates.users.load(user_id)
+        if not chain or user.state.is_gone(now):
             raise TokenExpired
         is_left = not decisions.is_present(as_of(chain[0].loaded.state, now), user_id)
         factor = (await aggregates.second_factors.load(user_id)).state
@@ -122,6 +123,7 @@ class NotMeReports:
             for append in aggregates.addresses.appends(link.key, link.loaded, (event,), provenance)
         ]
         appends += aggregates.credentials.appends(user_id, credential, voided, provenance)
-        if not appends:
-            return credential.state.generation, credential.sequence
-        return voided[0].generation, (await aggregates.log.append_together(appends))[-1]
+        appends += aggregates.users.appends(user_id, user, domain.decide_cancel_erasure(user.state, now), provenance)
+        generation = voided[0].generation if voided else credential.state.generation
+        sequence = (await aggregates.log.append_together(appends))[-1] if appends else credential.sequence
+        return generation, sequence

@@ -66,6 +66,10 @@ class AccountAlerts:
         cause = cause_of(event)
         if cause is None or self._clock() - event.at > ALERT_MAX_AGE:
             return
+        user = (await self._aggregates.users.load(cause.user_id)).state
+        if user.is_gone(self._clock()) or cause.until not in (None, user.erase_at):
+            # There is no owner any more, or a login has cancelled the erasure.
+            return
         position = Position.at(event.stream, event.sequence)
         alerted = await self._sessions.record_alert(
             user_id=cause.user_id,
@@ -132,9 +136,11 @@ class AccountAlerts:
             recipient=recipient.email,
             username=recipient.username,
             kind=ALERT_MAILS[cause.kind],
+            user_ids=(cause.user_id,),
             language=recipient.language,
             link=page_link(self._page, "not-me", token),
             about=cause.user_id,
+            good_for=None if cause.until is None else cause.until - event.at,
             circumstances=Circumstances(at=event.at, device=alerted.device, address=alerted.address),
         )
 

@@ -6,7 +6,6 @@ from datetime import datetime
 import msgspec
 
 from contracts import envelope
-from contracts.events.user import AddressState
 from contracts.positions import Position
 from services.auth.claim_keys import ClaimKeys
 from services.auth.email_change.chain import earlier, follow
@@ -55,19 +54,14 @@ class Recipients:
             raise RetryLater("the read model does not have the account's address yet")
         present = chain[-1]
         left = await earlier(self._aggregates, present.loaded.state, user_id, now)
-        addresses = [(present.key, present.loaded.state), *left]
         return [
             Recipient(
-                email=email,
+                email=state.email,
                 username=state.username,
                 language=state.language,
-                claim_key=key,
+                claim_key=address.key,
                 until=state.owner_until,
             )
-            for key, state in addresses
-            if (email := _email(state))
+            for address in (present, *left)
+            if (state := address.loaded.state).email
         ]
-
-
-def _email(state: AddressState) -> str:
-    return state.email or ""

@@ -54,6 +54,7 @@ class DataExportMaking(Reaction):
         clock: Callable[[], datetime] = envelope.now,
     ) -> None:
         self._exports = aggregates.data_exports
+        self._accounts = aggregates.users
         self._store = store
         self._services = services
         self._users = users
@@ -84,7 +85,8 @@ class DataExportMaking(Reaction):
         outcome = await self._exports.execute(
             user_id, lambda state: domain.decide_made(state, made, self._clock()), provenance
         )
-        if not outcome.events:
+        # Of an account that was erased meanwhile no one else removes it.
+        if not outcome.events or (await self._accounts.load(user_id)).state.is_gone(self._clock()):
             await _discard(file)
 
     async def _write(self, file: FileWriter, event: Recorded[DataExportRequested]) -> None:
@@ -145,6 +147,7 @@ class DataExportMails(Reaction):
     ) -> None:
         """`page`: URL of the messenger's page."""
         self._exports = aggregates.data_exports
+        self._accounts = aggregates.users
         self._recipients = recipients
         self._delivery = delivery
         self._page = page.rstrip("/")
@@ -162,7 +165,7 @@ class DataExportMails(Reaction):
         state = next(
             (export.state_at(self._clock()) for export in exports if export.export_id == event.data.export_id), ""
         )
-        if state != "ready":
+        if state != "ready" or (await self._accounts.load(event.aggregate_id)).state.is_gone(self._clock()):
             return
         recipient, *_ = await self._recipients.of(event.aggregate_id, Position.at(event.stream, event.sequence))
         letter = Mail(
@@ -171,6 +174,7 @@ class DataExportMails(Reaction):
             recipient=recipient.email,
             username=recipient.username,
             kind=DATA_EXPORT_MAIL,
+            user_ids=(event.aggregate_id,),
             language=recipient.language,
             link=f"{self._page}/#/settings/data",
         )

@@ -4,21 +4,20 @@ Confirming appends one batch under the conditions of both addresses. So of a con
 address, and of two changes of one account, exactly one succeeds.
 """
 
-from collections.abc import Awaitable, Callable, Sequence
+from collections.abc import Callable, Sequence
 from datetime import datetime, timedelta
 
 from contracts import envelope
 from contracts.envelope import Provenance
-from contracts.errors import InvalidCredentials, PasswordRequired, TokenExpired, Unavailable
+from contracts.errors import InvalidCredentials, PasswordRequired, TokenExpired
 from contracts.events.event import Event
 from contracts.events.user import PendingRegistration
 from contracts.positions import Position
-from contracts.subjects import AUTH
 from services.auth import domain
 from services.auth.claim_keys import ClaimKeys
 from services.auth.conflicts import retry_on_conflict
 from services.auth.email_change import decisions
-from services.auth.email_change.chain import Address, follow
+from services.auth.email_change.chain import Address, OwnAddress, follow, present_address
 from services.auth.failures.failed_logins import FailedLogins
 from services.auth.passwords.hashing import Passwords
 from services.auth.registration.decisions import as_of
@@ -26,9 +25,6 @@ from services.auth.registration.email_lookup import email_key
 from services.auth.repositories import Aggregates
 from services.auth.tokens.email_verification import Verification
 from streams.log import Conflict
-
-# Looks up a user's address in the read model, at least as of the position; raises if that is not possible now.
-OwnAddress = Callable[[str, Position], Awaitable[str]]
 
 
 class EmailChanges:
@@ -84,7 +80,7 @@ class EmailChanges:
         async def attempt() -> int:
             nonlocal generation
             now = self._clock()
-            present = await self._present(user_id, own_address, position, now)
+            present = await present_address(self._aggregates, self._keys, own_address, user_id, position, self._clock)
             state = present.loaded.state
             decisions.check_changes_left(state, now)
             change = PendingRegistration(
@@ -175,18 +171,3 @@ class EmailChanges:
         if held.owner == user_id:
             return chain, decisions.decide_restore([link.loaded.state for link in chain], user_id, now)
         return chain, decisions.decide_replace(present.loaded.state, change, new.key, now)
-
-    async def _present(self, user_id: str, own_address: OwnAddress, position: Position, now: datetime) -> Address:
-        """Returns the account's present address, from the read model's one and the changes that followed.
-
-        Raises:
-            UserNotFound, ReadModelBehind, Unavailable: it cannot be looked up.
-        """
-        for _ in range(2):
-            key = await email_key(self._aggregates.addresses, self._keys, await own_address(user_id, position))
-            chain = await follow(self._aggregates, key, user_id, now)
-            if chain and decisions.is_present(chain[-1].loaded.state, user_id):
-                return chain[-1]
-            # The read model has an address whose change was undone: wait until it has the end of that one.
-            position = position.merge(Position.at(AUTH, (await self._aggregates.addresses.load(key)).sequence))
-        raise Unavailable(retry_after=1)

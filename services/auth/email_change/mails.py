@@ -71,6 +71,7 @@ class EmailChangeMails:
                     recipient=email,
                     username=change.username,
                     kind=mailbox_budgets.EMAIL_CHANGE_MAIL,
+                    user_ids=(user_id,),
                     language=change.language,
                     offers=(confirmation(self._tokens, event.aggregate_id, change, event.at, self._page),),
                 )
@@ -92,6 +93,7 @@ class EmailChangeMails:
                     recipient=recipient,
                     username=present.username,
                     kind=mailbox_budgets.EMAIL_CHANGE_REQUESTED_MAIL,
+                    user_ids=(user_id,),
                     language=present.language,
                     link=page_link(self._page, "not-me", self._reports.sign(report)),
                 )
@@ -117,6 +119,7 @@ class EmailChangeMails:
             recipient=recipient,
             username=replaced.address.username,
             kind=mailbox_budgets.EMAIL_CHANGED_MAIL,
+            user_ids=(replaced.user_id,),
             language=replaced.address.language,
             offers=(offer,),
         )
@@ -136,6 +139,7 @@ class EmailChangeMails:
             recipient=recipient,
             username=released.username,
             kind=mailbox_budgets.EMAIL_CHANGE_UNDONE_MAIL,
+            user_ids=(released.user_id,),
             language=released.language,
             link=f"{self._page}/",
         )

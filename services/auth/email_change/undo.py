@@ -1,8 +1,8 @@
 """Undoes a change of an account's address, with the token from the mail to the earlier address.
 
-The account may have been taken over. So in the same batch the password becomes void, which ends every session, and a
-reset mail is requested to the restored address. If the process dies before the sessions have ended, a reaction ends
-them (reactions.py).
+The account may have been taken over. So in the same batch the password becomes void, which ends every session, a reset
+mail is requested to the restored address, and an erasure of the account is cancelled. If the process dies before the
+sessions have ended, a reaction ends them (reactions.py).
 """
 
 import logging
@@ -13,7 +13,7 @@ import msgspec
 
 from contracts import envelope
 from contracts.envelope import Provenance
-from contracts.errors import VestnikError
+from contracts.errors import TokenExpired, VestnikError
 from contracts.events.user import EmailRestored
 from contracts.positions import Position
 from contracts.subjects import AUTH
@@ -56,7 +56,8 @@ class EmailChangeUndoing:
 
         Raises:
             InvalidToken: the signature is not ours.
-            TokenExpired: the address is no longer the account's, or the token is of another change.
+            TokenExpired: the address is no longer the account's, or the token is of another change, or the account is
+                gone.
         """
         undo = self._tokens.read(token)
         provenance = msgspec.structs.replace(provenance, actor=undo.user_id)
@@ -71,6 +72,9 @@ class EmailChangeUndoing:
         restored, *released = decisions.decide_restore([address.loaded.state for address in chain], user_id, now)
         assert isinstance(restored, EmailRestored)
         credential = await aggregates.credentials.load(user_id)
+        user = await aggregates.users.load(user_id)
+        if user.state.is_gone(now):
+            raise TokenExpired
         unpaused = msgspec.structs.replace(restored.address, reset_requested_at=None)
         reset = domain.decide_request_reset(
             unpaused, user_id, credential.state.generation + 1, now, self._reset_lifetime
@@ -82,6 +86,7 @@ class EmailChangeUndoing:
         ]
         (voided,) = domain.decide_void_after_undo(credential.state, appends[0].envelope.id, undo.until - decisions.HELD)
         appends += aggregates.credentials.appends(user_id, credential, (voided,), provenance)
+        appends += aggregates.users.appends(user_id, user, domain.decide_cancel_erasure(user.state, now), provenance)
         position = Position.at(AUTH, (await aggregates.log.append_together(appends))[-1])
         try:
             ended = await self._sessions.end_older(user_id=user_id, event=voided, provenance=provenance)

@@ -2,9 +2,12 @@
 
 from collections.abc import Mapping
 
+import msgspec
+
 from contracts.notification_kinds import (
     ALERTS_AN_HOUR,
     DATA_EXPORT,
+    ERASURE_REQUESTED,
     NEW_DEVICE,
     PASSWORD_CHANGED,
     PASSWORD_RESET,
@@ -74,6 +77,17 @@ _ENGLISH = {
         "Someone who is logged in to your account requested a copy of all its data, with your messages. It can be "
         "downloaded for a day by a logged-in device once it is ready:",
     ),
+    ERASURE_REQUESTED: msgspec.structs.replace(
+        _english("Your account is to be deleted", ""),
+        opening=(
+            "Hello {username},",
+            "Someone who knows your password has requested the deletion of your account {username}. All devices are "
+            "logged out. In {good_for} the account and all of its data are erased for ever:",
+            CIRCUMSTANCES,
+            "If it was you, you need not do anything. To keep the account, log in before then.",
+            "If it was not you, end all sessions and set another password; that also cancels the deletion:",
+        ),
+    ),
 }
 _RUSSIAN = {
     NEW_DEVICE: _russian("Вход с нового устройства", "В вашу учётную запись вошли по паролю с нового устройства:"),
@@ -95,6 +109,18 @@ _RUSSIAN = {
         "Запрошена копия ваших данных",
         "С устройства, где выполнен вход в вашу учётную запись, запросили копию всех её данных, вместе с сообщениями. "
         "Когда она будет готова, её можно будет сутки скачивать после входа:",
+    ),
+    ERASURE_REQUESTED: msgspec.structs.replace(
+        _russian("Ваша учётная запись будет удалена", ""),
+        opening=(
+            "Здравствуйте, {username}!",
+            "Кто-то, кто знает ваш пароль, запросил удаление вашей учётной записи {username}. На всех устройствах "
+            "выполнен выход. До удаления осталось {good_for}: потом учётная запись и все её данные будут стёрты "
+            "навсегда:",
+            CIRCUMSTANCES,
+            "Если это были вы, делать ничего не нужно. Чтобы сохранить учётную запись, войдите в неё до этого.",
+            "Если это были не вы, завершите все сеансы и задайте новый пароль: это отменит и удаление:",
+        ),
     ),
 }
 # By kind of mail.

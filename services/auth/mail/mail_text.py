@@ -8,7 +8,8 @@ CIRCUMSTANCES = "{circumstances}"
 class MailText(msgspec.Struct, frozen=True, kw_only=True):
     """The text of one kind of mail, in paragraphs.
 
-    `{username}` and `{good_for}` are replaced by the account's username and its token's lifetime.
+    `{username}` and `{good_for}` are replaced by the account's username and its token's lifetime; in an alert about
+    what is to happen, by the time until then.
     """
 
     subject: str

@@ -54,8 +54,11 @@ class Mail(msgspec.Struct, frozen=True, kw_only=True):
     # Of a notice or an alert: the page that it links to, and the claim key of the address or the user it is about.
     link: str = ""
     about: str = ""
-    # Of an alert.
+    # Of an alert: when it happened and from where, and for how long what it is about can be prevented.
     circumstances: Circumstances | None = None
+    good_for: timedelta | None = None
+    # Whose personal data it has: the accounts and registrations that it is about.
+    user_ids: tuple[str, ...] = ()
 
 
 def address_of(email: str) -> Address:
@@ -109,7 +112,8 @@ def _body(letter: Mail) -> Body:
     actions = [_action(text, offer, language) for offer in letter.offers]
     if not actions:
         actions = [Action(heading="", link=letter.link, label=text.link, hint="", token="")]
-    good_for = in_words(letter.offers[0].good_for, language) if letter.offers else ""
+    span = letter.offers[0].good_for if letter.offers else letter.good_for
+    good_for = "" if span is None else in_words(span, language)
     return Body(
         language=language,
         subject=text.subject,

@@ -4,9 +4,11 @@ import asyncio
 import logging
 import os
 import re
+from contextlib import suppress
 from datetime import UTC
 from email.headerregistry import Address
 from email.message import EmailMessage
+from email.parser import BytesHeaderParser
 from email.policy import SMTP, default
 from ipaddress import ip_address
 from pathlib import Path
@@ -17,6 +19,7 @@ import aiosmtplib
 import msgspec
 
 from contracts.envelope import now
+from contracts.errors import Unavailable
 from infra import url_files
 from infra.operator_errors import OperatorError
 from infra.settings import BadSetting
@@ -26,6 +29,8 @@ from streams.reactions.retries import RetryLater
 _LOG = logging.getLogger(__name__)
 
 _SMTP_TIMEOUT = 20.0
+# Header of a mail in the folder: the users whose personal data it has.
+_USERS = "Vestnik-Users"
 _ADDRESS = re.compile(r"[^\s<>]+@[^\s<>]+")
 # Values of `?tls=`, mapped to aiosmtplib's `start_tls`.
 _STARTTLS = {"required": True, "opportunistic": None, "off": False}
@@ -164,12 +169,34 @@ class FolderTransport:
 
     async def send(self, letter: Mail) -> None:
         message = render(letter, self._sender, now())
+        if letter.user_ids:
+            message[_USERS] = " ".join(letter.user_ids)
         content = message.as_bytes(policy=default.clone(utf8=_is_wide(message)))
         name = f"{letter.asked_at.astimezone(UTC):%Y%m%dT%H%M%S.%f}"[:-3] + f"Z-{letter.event_id}.eml"
         try:
             await asyncio.to_thread(_write, self._folder / name, content)
         except OSError as error:
             raise DeliveryFailed(str(error)) from error
+
+    async def remove_of(self, user_id: str) -> None:
+        """Removes the mails that were written for the user. Repeatable.
+
+        Raises:
+            Unavailable: the folder cannot be read, or a file cannot be removed.
+        """
+        try:
+            await asyncio.to_thread(_remove_of, self._folder, user_id)
+        except OSError as error:
+            raise Unavailable(str(error)) from error
+
+
+def _remove_of(folder: Path, user_id: str) -> None:
+    for path in folder.glob("*.eml"):
+        with suppress(FileNotFoundError):
+            with path.open("rb") as file:
+                header = BytesHeaderParser(policy=default).parse(file)
+            if user_id in str(header[_USERS] or "").split():
+                path.unlink()
 
 
 def _is_this_machine(host: str) -> bool:

@@ -140,6 +140,9 @@ class PasswordChanges:
         """Requests a reset mail if the address has an owner; the response does not reveal whether it has."""
         key = await email_key(self._aggregates.addresses, self._keys, email)
         owner = as_of((await self._aggregates.addresses.load(key)).state, self._clock()).owner
+        user = (await self._aggregates.users.load(owner or domain.NOBODY)).state
+        if user.is_gone(self._clock()):
+            owner = None
         credential = (await self._aggregates.credentials.load(owner or domain.NOBODY)).state
         outcome = await self._aggregates.addresses.execute(
             key,
@@ -156,7 +159,8 @@ class PasswordChanges:
 
         Raises:
             InvalidToken: the signature is not ours.
-            TokenExpired: it has expired or been used, or the password was changed since it was requested.
+            TokenExpired: it has expired or been used, or the password was changed since it was requested, or the
+                account is gone.
             Invalid: the password is too short, too long, or weak.
             Overloaded: too many passwords are waiting.
         """
@@ -165,6 +169,8 @@ class PasswordChanges:
         credential = (await self._aggregates.credentials.load(reset.user_id)).state
         # Before the hash, so that a used token does not cost a fifth of a second.
         if self._clock() >= reset.expires_at or credential.generation != reset.credential:
+            raise TokenExpired
+        if (await self._aggregates.users.load(reset.user_id)).state.is_gone(self._clock()):
             raise TokenExpired
         await self._refuse_weak(reset.user_id, new)
         new_hash = await self._passwords.hash(new, NEW_PASSWORD)

@@ -59,3 +59,11 @@ class SettingsCommands:
         if draft is not None:
             await self._drafts.save(user_id, conversation_id, draft)
         return outcome.sequence
+
+    async def remove_drafts(self, user_id: str) -> None:
+        """Removes all drafts of the user. Repeatable.
+
+        Raises:
+            Unavailable: some may be left.
+        """
+        await self._drafts.remove_of(user_id)

@@ -34,6 +34,15 @@ class Drafts:
         else:
             await self._written.delete(key)
 
+    async def remove_of(self, user_id: str) -> None:
+        """Removes all drafts of the user. Repeatable.
+
+        Raises:
+            Unavailable: some may be left.
+        """
+        for key in await self._written.keys(f"{user_id}.*"):
+            await self._written.delete(key)
+
     async def of(self, user_id: str, conversation_ids: Sequence[str]) -> dict[str, str] | None:
         """The user's drafts by conversation, in one request for a page; None if they cannot be read now."""
         keys = {_key(user_id, conversation_id): conversation_id for conversation_id in conversation_ids}

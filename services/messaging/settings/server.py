@@ -8,6 +8,8 @@ from msgspec import UNSET, Meta
 from contracts.events.message import FOREVER
 from contracts.notification_kinds import LiveConversation
 from contracts.rpc.vestnik.messaging.v1 import (
+    DeleteDraftsRequest,
+    DeleteDraftsResponse,
     ListMutesRequest,
     ListMutesResponse,
     MessagingServiceBase,
@@ -66,6 +68,11 @@ class SettingsServer(MessagingServiceBase):
             draft=request.draft,
         )
         return UpdateConversationResponse(position=encoded_position(sequence), live=msgspec.json.encode(live))
+
+    async def delete_drafts(self, message: DeleteDraftsRequest) -> DeleteDraftsResponse:
+        request = validated(UserRequest, {"user_id": message.user_id})
+        await self._settings.remove_drafts(request.user_id)
+        return DeleteDraftsResponse()
 
     async def list_mutes(self, message: ListMutesRequest) -> ListMutesResponse:
         request = validated(UserRequest, {"user_id": message.user_id})

@@ -75,6 +75,9 @@ class NoSessions(Sessions):
     ) -> Tokens:
         return Tokens(user_id=user_id, session_id="session")
 
+    async def end(self, *, user_id: str, session_id: str, reason: str) -> None:
+        pass
+
 
 @pytest.mark.parametrize("owned", [False, True])
 async def test_a_registration_is_the_same_batch_whether_the_address_has_an_owner_or_not(

@@ -71,6 +71,9 @@ class Auth(auth.AuthServiceBase):
     async def request_email_change(self, message: auth.RequestEmailChangeRequest) -> auth.RequestEmailChangeResponse:
         return await self.script.play("request_email_change", message, auth.RequestEmailChangeResponse)
 
+    async def delete_account(self, message: auth.DeleteAccountRequest) -> auth.DeleteAccountResponse:
+        return await self.script.play("delete_account", message, auth.DeleteAccountResponse)
+
     async def begin_totp(self, message: auth.BeginTotpRequest) -> auth.BeginTotpResponse:
         return await self.script.play("begin_totp", message, auth.BeginTotpResponse)
 

@@ -198,18 +198,25 @@ async def test_codes_that_turn_two_step_verification_on_or_off_are_guessed_no_mo
     assert [answer.json()["code"] for answer in refused] == ["rate_limited"] * 2
 
 
-async def test_passwords_for_a_change_of_the_address_are_guessed_no_more_often_either(stage: Stage) -> None:
+async def test_passwords_of_a_changed_address_or_a_deletion_are_guessed_no_more_often_either(
+    stage: Stage,
+) -> None:
     stop_the_clock(stage)
     stage.script.answers = {
         "get_registration": GetRegistrationResponse(username="anna", changes_user_id=stage.user_id),
         "verify_email": InvalidCredentials(),
         "request_email_change": InvalidCredentials(),
+        "delete_account": InvalidCredentials(),
     }
     wanted = {"email": "new@example.org", "password": "wrong horse"}
     answers = [
         (await stage.client.put("/v1/users/me/email", json=wanted, headers=stage.signed_in)).status_code
-        for _ in range(4)
+        for _ in range(3)
     ]
+    deletion = {"password": "wrong horse"}
+    answers.append(
+        (await stage.client.request("DELETE", "/v1/users/me", json=deletion, headers=stage.signed_in)).status_code
+    )
     confirm = {"token": "t", "password": "wrong horse"}
     answers += [(await stage.client.post("/v1/users/verify-email", json=confirm)).status_code for _ in range(7)]
     assert answers == [401] * 10 + [429]

@@ -200,6 +200,14 @@ CASES = {
         body={"refresh_token": "r"},
         public=True,
     ),
+    "account deleted": Case(
+        "DELETE",
+        "/v1/users/me",
+        {"delete_account": auth.DeleteAccountResponse(erased_at=AT, position=WROTE)},
+        202,
+        {"erased_at": SHOWN},
+        body={"password": "correct horse"},
+    ),
     "data export requested": Case(
         "POST",
         "/v1/users/me/exports",

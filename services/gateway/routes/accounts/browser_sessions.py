@@ -8,7 +8,7 @@ another origin of the same site, whose requests for a refresh are refused.
 from typing import Annotated, Literal
 
 import msgspec
-from msgspec import Meta
+from msgspec import UNSET, Meta
 from starlette.datastructures import Headers
 
 from contracts.errors import (
@@ -37,7 +37,7 @@ from services.gateway.http.endpoint import (
 )
 from services.gateway.limits import policies
 from services.gateway.routes.accounts import sessions
-from services.gateway.routes.accounts.sessions import PasswordLogin
+from services.gateway.routes.accounts.sessions import ErasureCancelled, PasswordLogin
 from services.gateway.security import origins
 
 _PATH = "/v1/browser/sessions"
@@ -54,13 +54,20 @@ class BrowserTokens(msgspec.Struct, frozen=True, kw_only=True):
     access_token: str
     token_type: Literal["Bearer"] = "Bearer"  # noqa: S105  # the kind of a token, not one
     expires_in: Annotated[int, Meta(description="Seconds until the access token expires.")]
+    erasure_cancelled: ErasureCancelled = UNSET
 
 
 async def log_in(incoming: Request[NoQuery, PasswordLogin]) -> Response:
     token = _cookie(incoming.headers.getlist("cookie"), _DEVICE) or ""
     answer = await sessions.begin(incoming, token if len(token) <= sessions.DEVICE_TOKEN_LENGTH else "")
     settings = incoming.context.settings
-    return _tokens(settings, required(answer.tokens), 201, (device_cookie(settings, answer.device_token),))
+    return _tokens(
+        settings,
+        required(answer.tokens),
+        201,
+        (device_cookie(settings, answer.device_token),),
+        erasure_cancelled=answer.erasure_cancelled,
+    )
 
 
 async def refresh(incoming: Request[NoQuery, NoBody]) -> Response:
@@ -86,12 +93,20 @@ def device_cookie(settings: Settings, token: str) -> str:
     return _set(settings, _DEVICE, token, seconds=_DEVICE_SECONDS)
 
 
-def _tokens(settings: Settings, tokens: Tokens, status: int, more_cookies: tuple[str, ...] = ()) -> Response:
+def _tokens(
+    settings: Settings,
+    tokens: Tokens,
+    status: int,
+    more_cookies: tuple[str, ...] = (),
+    *,
+    erasure_cancelled: bool = False,
+) -> Response:
     body = BrowserTokens(
         user_id=tokens.user_id,
         session_id=tokens.session_id,
         access_token=tokens.access_token,
         expires_in=tokens.expires_in,
+        erasure_cancelled=erasure_cancelled or UNSET,
     )
     cookie = _set(settings, _REFRESH, tokens.refresh_token, seconds=settings.session_days * _DAY)
     return Response(

@@ -55,6 +55,10 @@ TotpCode = Annotated[
         description="Six digits of the authenticator app, or a recovery code; spaces and hyphens are ignored.",
     ),
 ]
+ErasureCancelled = (
+    Annotated[bool, Meta(description="true: the account was to be deleted, and this login has cancelled that.")]
+    | UnsetType
+)
 
 
 class PasswordLogin(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
@@ -103,6 +107,7 @@ class NewSession(SessionTokens, frozen=True, kw_only=True):
             "further codes for 30 days."
         ),
     ]
+    erasure_cancelled: ErasureCancelled = UNSET
 
 
 class RefreshToken(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
@@ -124,7 +129,11 @@ class SessionItem(msgspec.Struct, frozen=True):
 async def log_in(incoming: Request[NoQuery, Login]) -> Response:
     answer = await begin(incoming, incoming.body.device_token)
     tokens = required(answer.tokens)
-    body = NewSession(**msgspec.structs.asdict(_session_tokens(tokens)), device_token=answer.device_token)
+    body = NewSession(
+        **msgspec.structs.asdict(_session_tokens(tokens)),
+        device_token=answer.device_token,
+        erasure_cancelled=answer.erasure_cancelled or UNSET,
+    )
     return Response(status=201, body=body, position=tokens.position, written_by=tokens.user_id)
 
 
@@ -270,7 +279,8 @@ ROUTES: tuple[AnyEndpoint, ...] = (
             "Wrong passwords are counted per login, and per device if the request has the token of an earlier "
             "login: after ten in a row further attempts have to wait, each longer than the last. If two-step "
             "verification is on, the right password alone is answered with `totp_required`: repeat the request with "
-            "`totp`. A wrong code, or one that was used, is `invalid_totp` and counts as a wrong password. Failed "
+            "`totp`. A wrong code, or one that was used, is `invalid_totp` and counts as a wrong password. A login "
+            "cancels the deletion of the account, if that was requested. Failed "
             "logins are recorded for the owner, but not those without a device token that are refused for the login's "
             "limit."
         ),

@@ -15,10 +15,14 @@ __all__ = (
     "CreateDataKeysRequest",
     "CreateDataKeysResponse",
     "DataExport",
+    "DeleteAccountRequest",
+    "DeleteAccountResponse",
     "EndRegistrationRequest",
     "EndRegistrationResponse",
     "EndTotpRequest",
     "EndTotpResponse",
+    "EraseAccountRequest",
+    "EraseAccountResponse",
     "FailedLogin",
     "GetRegistrationRequest",
     "GetRegistrationResponse",
@@ -329,6 +333,52 @@ default_message_pool.register_message("vestnik.auth.v1", "DataExport", DataExpor
 
 
 @dataclass(eq=False, repr=False)
+class DeleteAccountRequest(betterproto2.Message):
+    @betterproto2.staticproperty
+    @staticmethod
+    def DESCRIPTOR() -> Descriptor:
+        return VESTNIK_AUTH_V1_AUTH_PROTO_DESCRIPTOR.message_types_by_name[
+            "DeleteAccountRequest"
+        ]
+
+    user_id: "str" = betterproto2.field(1, betterproto2.TYPE_STRING)
+
+    password: "str" = betterproto2.field(2, betterproto2.TYPE_STRING)
+
+    address: "str" = betterproto2.field(3, betterproto2.TYPE_STRING)
+    """
+    The client's network address, recorded if the password is wrong.
+    """
+
+
+default_message_pool.register_message(
+    "vestnik.auth.v1", "DeleteAccountRequest", DeleteAccountRequest
+)
+
+
+@dataclass(eq=False, repr=False)
+class DeleteAccountResponse(betterproto2.Message):
+    @betterproto2.staticproperty
+    @staticmethod
+    def DESCRIPTOR() -> Descriptor:
+        return VESTNIK_AUTH_V1_AUTH_PROTO_DESCRIPTOR.message_types_by_name[
+            "DeleteAccountResponse"
+        ]
+
+    erased_at: "int" = betterproto2.field(1, betterproto2.TYPE_INT64)
+    """
+    Until then a login cancels it.
+    """
+
+    position: "str" = betterproto2.field(2, betterproto2.TYPE_STRING)
+
+
+default_message_pool.register_message(
+    "vestnik.auth.v1", "DeleteAccountResponse", DeleteAccountResponse
+)
+
+
+@dataclass(eq=False, repr=False)
 class EndRegistrationRequest(betterproto2.Message):
     @betterproto2.staticproperty
     @staticmethod
@@ -410,6 +460,52 @@ class EndTotpResponse(betterproto2.Message):
 
 default_message_pool.register_message(
     "vestnik.auth.v1", "EndTotpResponse", EndTotpResponse
+)
+
+
+@dataclass(eq=False, repr=False)
+class EraseAccountRequest(betterproto2.Message):
+    @betterproto2.staticproperty
+    @staticmethod
+    def DESCRIPTOR() -> Descriptor:
+        return VESTNIK_AUTH_V1_AUTH_PROTO_DESCRIPTOR.message_types_by_name[
+            "EraseAccountRequest"
+        ]
+
+    user_id: "str" = betterproto2.field(1, betterproto2.TYPE_STRING)
+
+
+default_message_pool.register_message(
+    "vestnik.auth.v1", "EraseAccountRequest", EraseAccountRequest
+)
+
+
+@dataclass(eq=False, repr=False)
+class EraseAccountResponse(betterproto2.Message):
+    @betterproto2.staticproperty
+    @staticmethod
+    def DESCRIPTOR() -> Descriptor:
+        return VESTNIK_AUTH_V1_AUTH_PROTO_DESCRIPTOR.message_types_by_name[
+            "EraseAccountResponse"
+        ]
+
+    erased: "bool" = betterproto2.field(1, betterproto2.TYPE_BOOL)
+    """
+    False: the account had been erased before.
+    """
+
+    free_at: "int | None" = betterproto2.field(
+        2, betterproto2.TYPE_INT64, optional=True
+    )
+    """
+    When another account can use the name and the addresses; left out if that is unknown, or they are free at once.
+    """
+
+    position: "str" = betterproto2.field(3, betterproto2.TYPE_STRING)
+
+
+default_message_pool.register_message(
+    "vestnik.auth.v1", "EraseAccountResponse", EraseAccountResponse
 )
 
 
@@ -683,6 +779,11 @@ class LoginResponse(betterproto2.Message):
     )
 
     device_token: "str" = betterproto2.field(2, betterproto2.TYPE_STRING)
+
+    erasure_cancelled: "bool" = betterproto2.field(3, betterproto2.TYPE_BOOL)
+    """
+    An erasure of the account had been requested, which this login has cancelled.
+    """
 
 
 default_message_pool.register_message("vestnik.auth.v1", "LoginResponse", LoginResponse)
@@ -1626,6 +1727,49 @@ class AuthServiceStub(betterproto2_grpclib.ServiceStub):
             metadata=metadata,
         )
 
+    async def delete_account(
+        self,
+        message: "DeleteAccountRequest",
+        *,
+        timeout: "float | None" = None,
+        deadline: "Deadline | None" = None,
+        metadata: "MetadataLike | None" = None,
+    ) -> "DeleteAccountResponse":
+        """
+        Requests that the account be erased, and ends its sessions; a login cancels it. InvalidCredentials if the password
+        is wrong.
+        """
+
+        return await self._unary_unary(
+            "/vestnik.auth.v1.AuthService/DeleteAccount",
+            message,
+            DeleteAccountResponse,
+            timeout=timeout,
+            deadline=deadline,
+            metadata=metadata,
+        )
+
+    async def erase_account(
+        self,
+        message: "EraseAccountRequest",
+        *,
+        timeout: "float | None" = None,
+        deadline: "Deadline | None" = None,
+        metadata: "MetadataLike | None" = None,
+    ) -> "EraseAccountResponse":
+        """
+        For operators: erases an account at once.
+        """
+
+        return await self._unary_unary(
+            "/vestnik.auth.v1.AuthService/EraseAccount",
+            message,
+            EraseAccountResponse,
+            timeout=timeout,
+            deadline=deadline,
+            metadata=metadata,
+        )
+
     async def get_user(
         self,
         message: "GetUserRequest",
@@ -1811,7 +1955,7 @@ class AuthServiceStub(betterproto2_grpclib.ServiceStub):
 from ...session import v1 as __session__v1__
 
 VESTNIK_AUTH_V1_AUTH_PROTO_DESCRIPTOR = default_google_proto_descriptor_pool.AddSerializedFile(
-    b'\n\x1avestnik/auth/v1/auth.proto\x12\x0fvestnik.auth.v1\x1a vestnik/session/v1/session.proto"\xab\x01\n\x04User\x12\x17\n\x07user_id\x18\x01 \x01(\tR\x06userId\x12\x1a\n\x08username\x18\x02 \x01(\tR\x08username\x12\x14\n\x05email\x18\x03 \x01(\tR\x05email\x12%\n\x0eemail_verified\x18\x04 \x01(\x08R\remailVerified\x12\x1d\n\ncreated_at\x18\x05 \x01(\x03R\tcreatedAt\x12\x12\n\x04totp\x18\x06 \x01(\x08R\x04totp"\xb4\x01\n\x0fRegisterRequest\x12\x14\n\x05email\x18\x01 \x01(\tR\x05email\x12\x1a\n\x08username\x18\x02 \x01(\tR\x08username\x12\x1a\n\x08password\x18\x03 \x01(\tR\x08password\x12&\n\x0cdisplay_name\x18\x04 \x01(\tH\x00R\x0bdisplayName\x88\x01\x01\x12\x1a\n\x08language\x18\x05 \x01(\tR\x08languageB\x0f\n\r_display_name"Y\n\x10RegisterResponse\x12)\n\x04user\x18\x01 \x01(\x0b2\x15.vestnik.auth.v1.UserR\x04user\x12\x1a\n\x08position\x18\x02 \x01(\tR\x08position"\xa2\x02\n\x0cLoginRequest\x12\x14\n\x05login\x18\x01 \x01(\tR\x05login\x12\x1a\n\x08password\x18\x02 \x01(\tR\x08password\x12\x16\n\x06device\x18\x03 \x01(\tR\x06device\x12\x18\n\x07address\x18\x04 \x01(\tR\x07address\x12!\n\x0cdevice_token\x18\x05 \x01(\tR\x0bdeviceToken\x12*\n\x11known_device_only\x18\x06 \x01(\x08R\x0fknownDeviceOnly\x12\x12\n\x04totp\x18\x07 \x01(\tR\x04totp\x12,\n\x12proved_device_only\x18\x08 \x01(\x08R\x10provedDeviceOnly\x12\x1d\n\nsession_id\x18\t \x01(\tR\tsessionId"f\n\rLoginResponse\x122\n\x06tokens\x18\x01 \x01(\x0b2\x1a.vestnik.session.v1.TokensR\x06tokens\x12!\n\x0cdevice_token\x18\x02 \x01(\tR\x0bdeviceToken"r\n\x12VerifyEmailRequest\x12\x14\n\x05token\x18\x01 \x01(\tR\x05token\x12\x1f\n\x08password\x18\x02 \x01(\tH\x00R\x08password\x88\x01\x01\x12\x18\n\x07address\x18\x03 \x01(\tR\x07addressB\x0b\n\t_password"J\n\x13VerifyEmailResponse\x12\x17\n\x07user_id\x18\x01 \x01(\tR\x06userId\x12\x1a\n\x08position\x18\x02 \x01(\tR\x08position".\n\x16GetRegistrationRequest\x12\x14\n\x05token\x18\x01 \x01(\tR\x05token"\xa0\x01\n\x17GetRegistrationResponse\x12\x1a\n\x08username\x18\x01 \x01(\tR\x08username\x12\x1a\n\x08verified\x18\x02 \x01(\x08R\x08verified\x12%\n\x0eneeds_password\x18\x03 \x01(\x08R\rneedsPassword\x12&\n\x0fchanges_user_id\x18\x04 \x01(\tR\rchangesUserId".\n\x16EndRegistrationRequest\x12\x14\n\x05token\x18\x01 \x01(\tR\x05token"\x19\n\x17EndRegistrationResponse"1\n\x19ResendVerificationRequest\x12\x14\n\x05email\x18\x01 \x01(\tR\x05email"\x1c\n\x1aResendVerificationResponse"\xb7\x01\n\x15ChangePasswordRequest\x12\x17\n\x07user_id\x18\x01 \x01(\tR\x06userId\x12)\n\x10current_password\x18\x02 \x01(\tR\x0fcurrentPassword\x12!\n\x0cnew_password\x18\x03 \x01(\tR\x0bnewPassword\x12\x1d\n\nsession_id\x18\x04 \x01(\tR\tsessionId\x12\x18\n\x07address\x18\x05 \x01(\tR\x07address"W\n\x16ChangePasswordResponse\x12\x1a\n\x08position\x18\x01 \x01(\tR\x08position\x12!\n\x0cdevice_token\x18\x02 \x01(\tR\x0bdeviceToken"3\n\x1bRequestPasswordResetRequest\x12\x14\n\x05email\x18\x01 \x01(\tR\x05email"\x1e\n\x1cRequestPasswordResetResponse"O\n\x14ResetPasswordRequest\x12\x14\n\x05token\x18\x01 \x01(\tR\x05token\x12!\n\x0cnew_password\x18\x02 \x01(\tR\x0bnewPassword"o\n\x15ResetPasswordResponse\x12\x17\n\x07user_id\x18\x01 \x01(\tR\x06userId\x12\x1a\n\x08position\x18\x02 \x01(\tR\x08position\x12!\n\x0cdevice_token\x18\x03 \x01(\tR\x0bdeviceToken"a\n\x10BeginTotpRequest\x12\x17\n\x07user_id\x18\x01 \x01(\tR\x06userId\x12\x1a\n\x08password\x18\x02 \x01(\tR\x08password\x12\x18\n\x07address\x18\x03 \x01(\tR\x07address"e\n\x11BeginTotpResponse\x12\x16\n\x06secret\x18\x01 \x01(\tR\x06secret\x12\x1f\n\x0botpauth_uri\x18\x02 \x01(\tR\notpauthUri\x12\x17\n\x07qr_code\x18\x03 \x03(\tR\x06qrCode"z\n\x12ConfirmTotpRequest\x12\x17\n\x07user_id\x18\x01 \x01(\tR\x06userId\x12\x12\n\x04code\x18\x02 \x01(\tR\x04code\x12\x1d\n\nsession_id\x18\x03 \x01(\tR\tsessionId\x12\x18\n\x07address\x18\x04 \x01(\tR\x07address"{\n\x13ConfirmTotpResponse\x12%\n\x0erecovery_codes\x18\x01 \x03(\tR\rrecoveryCodes\x12!\n\x0cdevice_token\x18\x02 \x01(\tR\x0bdeviceToken\x12\x1a\n\x08position\x18\x03 \x01(\tR\x08position"\x92\x01\n\x0eEndTotpRequest\x12\x17\n\x07user_id\x18\x01 \x01(\tR\x06userId\x12\x1a\n\x08password\x18\x02 \x01(\tR\x08password\x12\x12\n\x04code\x18\x03 \x01(\tR\x04code\x12\x1d\n\nsession_id\x18\x04 \x01(\tR\tsessionId\x12\x18\n\x07address\x18\x05 \x01(\tR\x07address"-\n\x0fEndTotpResponse\x12\x1a\n\x08position\x18\x01 \x01(\tR\x08position"+\n\x10ResetTotpRequest\x12\x17\n\x07user_id\x18\x01 \x01(\tR\x06userId"I\n\x11ResetTotpResponse\x12\x18\n\x07removed\x18\x01 \x01(\x08R\x07removed\x12\x1a\n\x08position\x18\x02 \x01(\tR\x08position"*\n\x12ReportNotMeRequest\x12\x14\n\x05token\x18\x01 \x01(\tR\x05token"k\n\x13ReportNotMeResponse\x12\x17\n\x07user_id\x18\x01 \x01(\tR\x06userId\x12\x1f\n\x0breset_token\x18\x02 \x01(\tR\nresetToken\x12\x1a\n\x08position\x18\x03 \x01(\tR\x08position"\x80\x01\n\x19RequestEmailChangeRequest\x12\x17\n\x07user_id\x18\x01 \x01(\tR\x06userId\x12\x14\n\x05email\x18\x02 \x01(\tR\x05email\x12\x1a\n\x08password\x18\x03 \x01(\tR\x08password\x12\x18\n\x07address\x18\x04 \x01(\tR\x07address"8\n\x1aRequestEmailChangeResponse\x12\x1a\n\x08position\x18\x01 \x01(\tR\x08position".\n\x16UndoEmailChangeRequest\x12\x14\n\x05token\x18\x01 \x01(\tR\x05token"N\n\x17UndoEmailChangeResponse\x12\x17\n\x07user_id\x18\x01 \x01(\tR\x06userId\x12\x1a\n\x08position\x18\x02 \x01(\tR\x08position")\n\x0eGetUserRequest\x12\x17\n\x07user_id\x18\x01 \x01(\tR\x06userId"X\n\x0fGetUserResponse\x12)\n\x04user\x18\x01 \x01(\x0b2\x15.vestnik.auth.v1.UserR\x04user\x12\x1a\n\x08position\x18\x02 \x01(\tR\x08position"\x95\x01\n\x17ListFailedLoginsRequest\x12\x17\n\x07user_id\x18\x01 \x01(\tR\x06userId\x12\x19\n\x05since\x18\x02 \x01(\x03H\x00R\x05since\x88\x01\x01\x12\x1b\n\x06before\x18\x03 \x01(\x03H\x01R\x06before\x88\x01\x01\x12\x14\n\x05limit\x18\x04 \x01(\x05R\x05limitB\x08\n\x06_sinceB\t\n\x07_before"\x93\x01\n\x0bFailedLogin\x12\x0e\n\x02at\x18\x01 \x01(\x03R\x02at\x12\x16\n\x06reason\x18\x02 \x01(\tR\x06reason\x12\x16\n\x06device\x18\x03 \x01(\tR\x06device\x12\x18\n\x07address\x18\x04 \x01(\tR\x07address\x12\x14\n\x05count\x18\x05 \x01(\x05R\x05count\x12\x14\n\x05since\x18\x06 \x01(\x03R\x05since"T\n\x18ListFailedLoginsResponse\x128\n\x08failures\x18\x01 \x03(\x0b2\x1c.vestnik.auth.v1.FailedLoginR\x08failures"C\n\x10PlaceHoldRequest\x12\x17\n\x07user_id\x18\x01 \x01(\tR\x06userId\x12\x16\n\x06reason\x18\x02 \x01(\tR\x06reason"+\n\x11PlaceHoldResponse\x12\x16\n\x06placed\x18\x01 \x01(\x08R\x06placed"-\n\x12ReleaseHoldRequest\x12\x17\n\x07user_id\x18\x01 \x01(\tR\x06userId"1\n\x13ReleaseHoldResponse\x12\x1a\n\x08released\x18\x01 \x01(\x08R\x08released"0\n\x15CreateDataKeysRequest\x12\x17\n\x07key_ids\x18\x01 \x03(\tR\x06keyIds"\x18\n\x16CreateDataKeysResponse"R\n\x18RequestDataExportRequest\x12\x17\n\x07user_id\x18\x01 \x01(\tR\x06userId\x12\x1d\n\nsession_id\x18\x02 \x01(\tR\tsessionId"T\n\x19RequestDataExportResponse\x12\x1b\n\texport_id\x18\x01 \x01(\tR\x08exportId\x12\x1a\n\x08position\x18\x02 \x01(\tR\x08position"\xbf\x01\n\nDataExport\x12\x1b\n\texport_id\x18\x01 \x01(\tR\x08exportId\x12\x14\n\x05state\x18\x02 \x01(\tR\x05state\x12!\n\x0crequested_at\x18\x03 \x01(\x03R\x0brequestedAt\x12"\n\nexpires_at\x18\x04 \x01(\x03H\x00R\texpiresAt\x88\x01\x01\x12\x12\n\x04size\x18\x05 \x01(\x03R\x04size\x12\x14\n\x05parts\x18\x06 \x01(\x05R\x05partsB\r\n\x0b_expires_at"1\n\x16ListDataExportsRequest\x12\x17\n\x07user_id\x18\x01 \x01(\tR\x06userId"l\n\x17ListDataExportsResponse\x125\n\x07exports\x18\x01 \x03(\x0b2\x1b.vestnik.auth.v1.DataExportR\x07exports\x12\x1a\n\x08position\x18\x02 \x01(\tR\x08position"l\n\x15OpenDataExportRequest\x12\x17\n\x07user_id\x18\x01 \x01(\tR\x06userId\x12\x1b\n\texport_id\x18\x02 \x01(\tR\x08exportId\x12\x1d\n\nsession_id\x18\x03 \x01(\tR\tsessionId"i\n\x16OpenDataExportResponse\x123\n\x06export\x18\x01 \x01(\x0b2\x1b.vestnik.auth.v1.DataExportR\x06export\x12\x1a\n\x08position\x18\x02 \x01(\tR\x08position"a\n\x15ReadDataExportRequest\x12\x17\n\x07user_id\x18\x01 \x01(\tR\x06userId\x12\x1b\n\texport_id\x18\x02 \x01(\tR\x08exportId\x12\x12\n\x04part\x18\x03 \x01(\x05R\x04part"2\n\x16ReadDataExportResponse\x12\x18\n\x07content\x18\x01 \x01(\x0cR\x07content2\xd2\x12\n\x0bAuthService\x12O\n\x08Register\x12 .vestnik.auth.v1.RegisterRequest\x1a!.vestnik.auth.v1.RegisterResponse\x12F\n\x05Login\x12\x1d.vestnik.auth.v1.LoginRequest\x1a\x1e.vestnik.auth.v1.LoginResponse\x12X\n\x0bVerifyEmail\x12#.vestnik.auth.v1.VerifyEmailRequest\x1a$.vestnik.auth.v1.VerifyEmailResponse\x12d\n\x0fGetRegistration\x12\'.vestnik.auth.v1.GetRegistrationRequest\x1a(.vestnik.auth.v1.GetRegistrationResponse\x12d\n\x0fEndRegistration\x12\'.vestnik.auth.v1.EndRegistrationRequest\x1a(.vestnik.auth.v1.EndRegistrationResponse\x12m\n\x12ResendVerification\x12*.vestnik.auth.v1.ResendVerificationRequest\x1a+.vestnik.auth.v1.ResendVerificationResponse\x12a\n\x0eChangePassword\x12&.vestnik.auth.v1.ChangePasswordRequest\x1a\'.vestnik.auth.v1.ChangePasswordResponse\x12s\n\x14RequestPasswordReset\x12,.vestnik.auth.v1.RequestPasswordResetRequest\x1a-.vestnik.auth.v1.RequestPasswordResetResponse\x12^\n\rResetPassword\x12%.vestnik.auth.v1.ResetPasswordRequest\x1a&.vestnik.auth.v1.ResetPasswordResponse\x12R\n\tBeginTotp\x12!.vestnik.auth.v1.BeginTotpRequest\x1a".vestnik.auth.v1.BeginTotpResponse\x12X\n\x0bConfirmTotp\x12#.vestnik.auth.v1.ConfirmTotpRequest\x1a$.vestnik.auth.v1.ConfirmTotpResponse\x12L\n\x07EndTotp\x12\x1f.vestnik.auth.v1.EndTotpRequest\x1a .vestnik.auth.v1.EndTotpResponse\x12R\n\tResetTotp\x12!.vestnik.auth.v1.ResetTotpRequest\x1a".vestnik.auth.v1.ResetTotpResponse\x12X\n\x0bReportNotMe\x12#.vestnik.auth.v1.ReportNotMeRequest\x1a$.vestnik.auth.v1.ReportNotMeResponse\x12m\n\x12RequestEmailChange\x12*.vestnik.auth.v1.RequestEmailChangeRequest\x1a+.vestnik.auth.v1.RequestEmailChangeResponse\x12d\n\x0fUndoEmailChange\x12\'.vestnik.auth.v1.UndoEmailChangeRequest\x1a(.vestnik.auth.v1.UndoEmailChangeResponse\x12L\n\x07GetUser\x12\x1f.vestnik.auth.v1.GetUserRequest\x1a .vestnik.auth.v1.GetUserResponse\x12g\n\x10ListFailedLogins\x12(.vestnik.auth.v1.ListFailedLoginsRequest\x1a).vestnik.auth.v1.ListFailedLoginsResponse\x12R\n\tPlaceHold\x12!.vestnik.auth.v1.PlaceHoldRequest\x1a".vestnik.auth.v1.PlaceHoldResponse\x12X\n\x0bReleaseHold\x12#.vestnik.auth.v1.ReleaseHoldRequest\x1a$.vestnik.auth.v1.ReleaseHoldResponse\x12a\n\x0eCreateDataKeys\x12&.vestnik.auth.v1.CreateDataKeysRequest\x1a\'.vestnik.auth.v1.CreateDataKeysResponse\x12j\n\x11RequestDataExport\x12).vestnik.auth.v1.RequestDataExportRequest\x1a*.vestnik.auth.v1.RequestDataExportResponse\x12d\n\x0fListDataExports\x12\'.vestnik.auth.v1.ListDataExportsRequest\x1a(.vestnik.auth.v1.ListDataExportsResponse\x12a\n\x0eOpenDataExport\x12&.vestnik.auth.v1.OpenDataExportRequest\x1a\'.vestnik.auth.v1.OpenDataExportResponse\x12a\n\x0eReadDataExport\x12&.vestnik.auth.v1.ReadDataExportRequest\x1a\'.vestnik.auth.v1.ReadDataExportResponseb\x06proto3'
+    b'\n\x1avestnik/auth/v1/auth.proto\x12\x0fvestnik.auth.v1\x1a vestnik/session/v1/session.proto"\xab\x01\n\x04User\x12\x17\n\x07user_id\x18\x01 \x01(\tR\x06userId\x12\x1a\n\x08username\x18\x02 \x01(\tR\x08username\x12\x14\n\x05email\x18\x03 \x01(\tR\x05email\x12%\n\x0eemail_verified\x18\x04 \x01(\x08R\remailVerified\x12\x1d\n\ncreated_at\x18\x05 \x01(\x03R\tcreatedAt\x12\x12\n\x04totp\x18\x06 \x01(\x08R\x04totp"\xb4\x01\n\x0fRegisterRequest\x12\x14\n\x05email\x18\x01 \x01(\tR\x05email\x12\x1a\n\x08username\x18\x02 \x01(\tR\x08username\x12\x1a\n\x08password\x18\x03 \x01(\tR\x08password\x12&\n\x0cdisplay_name\x18\x04 \x01(\tH\x00R\x0bdisplayName\x88\x01\x01\x12\x1a\n\x08language\x18\x05 \x01(\tR\x08languageB\x0f\n\r_display_name"Y\n\x10RegisterResponse\x12)\n\x04user\x18\x01 \x01(\x0b2\x15.vestnik.auth.v1.UserR\x04user\x12\x1a\n\x08position\x18\x02 \x01(\tR\x08position"\xa2\x02\n\x0cLoginRequest\x12\x14\n\x05login\x18\x01 \x01(\tR\x05login\x12\x1a\n\x08password\x18\x02 \x01(\tR\x08password\x12\x16\n\x06device\x18\x03 \x01(\tR\x06device\x12\x18\n\x07address\x18\x04 \x01(\tR\x07address\x12!\n\x0cdevice_token\x18\x05 \x01(\tR\x0bdeviceToken\x12*\n\x11known_device_only\x18\x06 \x01(\x08R\x0fknownDeviceOnly\x12\x12\n\x04totp\x18\x07 \x01(\tR\x04totp\x12,\n\x12proved_device_only\x18\x08 \x01(\x08R\x10provedDeviceOnly\x12\x1d\n\nsession_id\x18\t \x01(\tR\tsessionId"\x93\x01\n\rLoginResponse\x122\n\x06tokens\x18\x01 \x01(\x0b2\x1a.vestnik.session.v1.TokensR\x06tokens\x12!\n\x0cdevice_token\x18\x02 \x01(\tR\x0bdeviceToken\x12+\n\x11erasure_cancelled\x18\x03 \x01(\x08R\x10erasureCancelled"r\n\x12VerifyEmailRequest\x12\x14\n\x05token\x18\x01 \x01(\tR\x05token\x12\x1f\n\x08password\x18\x02 \x01(\tH\x00R\x08password\x88\x01\x01\x12\x18\n\x07address\x18\x03 \x01(\tR\x07addressB\x0b\n\t_password"J\n\x13VerifyEmailResponse\x12\x17\n\x07user_id\x18\x01 \x01(\tR\x06userId\x12\x1a\n\x08position\x18\x02 \x01(\tR\x08position".\n\x16GetRegistrationRequest\x12\x14\n\x05token\x18\x01 \x01(\tR\x05token"\xa0\x01\n\x17GetRegistrationResponse\x12\x1a\n\x08username\x18\x01 \x01(\tR\x08username\x12\x1a\n\x08verified\x18\x02 \x01(\x08R\x08verified\x12%\n\x0eneeds_password\x18\x03 \x01(\x08R\rneedsPassword\x12&\n\x0fchanges_user_id\x18\x04 \x01(\tR\rchangesUserId".\n\x16EndRegistrationRequest\x12\x14\n\x05token\x18\x01 \x01(\tR\x05token"\x19\n\x17EndRegistrationResponse"1\n\x19ResendVerificationRequest\x12\x14\n\x05email\x18\x01 \x01(\tR\x05email"\x1c\n\x1aResendVerificationResponse"\xb7\x01\n\x15ChangePasswordRequest\x12\x17\n\x07user_id\x18\x01 \x01(\tR\x06userId\x12)\n\x10current_password\x18\x02 \x01(\tR\x0fcurrentPassword\x12!\n\x0cnew_password\x18\x03 \x01(\tR\x0bnewPassword\x12\x1d\n\nsession_id\x18\x04 \x01(\tR\tsessionId\x12\x18\n\x07address\x18\x05 \x01(\tR\x07address"W\n\x16ChangePasswordResponse\x12\x1a\n\x08position\x18\x01 \x01(\tR\x08position\x12!\n\x0cdevice_token\x18\x02 \x01(\tR\x0bdeviceToken"3\n\x1bRequestPasswordResetRequest\x12\x14\n\x05email\x18\x01 \x01(\tR\x05email"\x1e\n\x1cRequestPasswordResetResponse"O\n\x14ResetPasswordRequest\x12\x14\n\x05token\x18\x01 \x01(\tR\x05token\x12!\n\x0cnew_password\x18\x02 \x01(\tR\x0bnewPassword"o\n\x15ResetPasswordResponse\x12\x17\n\x07user_id\x18\x01 \x01(\tR\x06userId\x12\x1a\n\x08position\x18\x02 \x01(\tR\x08position\x12!\n\x0cdevice_token\x18\x03 \x01(\tR\x0bdeviceToken"a\n\x10BeginTotpRequest\x12\x17\n\x07user_id\x18\x01 \x01(\tR\x06userId\x12\x1a\n\x08password\x18\x02 \x01(\tR\x08password\x12\x18\n\x07address\x18\x03 \x01(\tR\x07address"e\n\x11BeginTotpResponse\x12\x16\n\x06secret\x18\x01 \x01(\tR\x06secret\x12\x1f\n\x0botpauth_uri\x18\x02 \x01(\tR\notpauthUri\x12\x17\n\x07qr_code\x18\x03 \x03(\tR\x06qrCode"z\n\x12ConfirmTotpRequest\x12\x17\n\x07user_id\x18\x01 \x01(\tR\x06userId\x12\x12\n\x04code\x18\x02 \x01(\tR\x04code\x12\x1d\n\nsession_id\x18\x03 \x01(\tR\tsessionId\x12\x18\n\x07address\x18\x04 \x01(\tR\x07address"{\n\x13ConfirmTotpResponse\x12%\n\x0erecovery_codes\x18\x01 \x03(\tR\rrecoveryCodes\x12!\n\x0cdevice_token\x18\x02 \x01(\tR\x0bdeviceToken\x12\x1a\n\x08position\x18\x03 \x01(\tR\x08position"\x92\x01\n\x0eEndTotpRequest\x12\x17\n\x07user_id\x18\x01 \x01(\tR\x06userId\x12\x1a\n\x08password\x18\x02 \x01(\tR\x08password\x12\x12\n\x04code\x18\x03 \x01(\tR\x04code\x12\x1d\n\nsession_id\x18\x04 \x01(\tR\tsessionId\x12\x18\n\x07address\x18\x05 \x01(\tR\x07address"-\n\x0fEndTotpResponse\x12\x1a\n\x08position\x18\x01 \x01(\tR\x08position"+\n\x10ResetTotpRequest\x12\x17\n\x07user_id\x18\x01 \x01(\tR\x06userId"I\n\x11ResetTotpResponse\x12\x18\n\x07removed\x18\x01 \x01(\x08R\x07removed\x12\x1a\n\x08position\x18\x02 \x01(\tR\x08position"*\n\x12ReportNotMeRequest\x12\x14\n\x05token\x18\x01 \x01(\tR\x05token"k\n\x13ReportNotMeResponse\x12\x17\n\x07user_id\x18\x01 \x01(\tR\x06userId\x12\x1f\n\x0breset_token\x18\x02 \x01(\tR\nresetToken\x12\x1a\n\x08position\x18\x03 \x01(\tR\x08position"\x80\x01\n\x19RequestEmailChangeRequest\x12\x17\n\x07user_id\x18\x01 \x01(\tR\x06userId\x12\x14\n\x05email\x18\x02 \x01(\tR\x05email\x12\x1a\n\x08password\x18\x03 \x01(\tR\x08password\x12\x18\n\x07address\x18\x04 \x01(\tR\x07address"8\n\x1aRequestEmailChangeResponse\x12\x1a\n\x08position\x18\x01 \x01(\tR\x08position".\n\x16UndoEmailChangeRequest\x12\x14\n\x05token\x18\x01 \x01(\tR\x05token"N\n\x17UndoEmailChangeResponse\x12\x17\n\x07user_id\x18\x01 \x01(\tR\x06userId\x12\x1a\n\x08position\x18\x02 \x01(\tR\x08position"e\n\x14DeleteAccountRequest\x12\x17\n\x07user_id\x18\x01 \x01(\tR\x06userId\x12\x1a\n\x08password\x18\x02 \x01(\tR\x08password\x12\x18\n\x07address\x18\x03 \x01(\tR\x07address"P\n\x15DeleteAccountResponse\x12\x1b\n\terased_at\x18\x01 \x01(\x03R\x08erasedAt\x12\x1a\n\x08position\x18\x02 \x01(\tR\x08position".\n\x13EraseAccountRequest\x12\x17\n\x07user_id\x18\x01 \x01(\tR\x06userId"t\n\x14EraseAccountResponse\x12\x16\n\x06erased\x18\x01 \x01(\x08R\x06erased\x12\x1c\n\x07free_at\x18\x02 \x01(\x03H\x00R\x06freeAt\x88\x01\x01\x12\x1a\n\x08position\x18\x03 \x01(\tR\x08positionB\n\n\x08_free_at")\n\x0eGetUserRequest\x12\x17\n\x07user_id\x18\x01 \x01(\tR\x06userId"X\n\x0fGetUserResponse\x12)\n\x04user\x18\x01 \x01(\x0b2\x15.vestnik.auth.v1.UserR\x04user\x12\x1a\n\x08position\x18\x02 \x01(\tR\x08position"\x95\x01\n\x17ListFailedLoginsRequest\x12\x17\n\x07user_id\x18\x01 \x01(\tR\x06userId\x12\x19\n\x05since\x18\x02 \x01(\x03H\x00R\x05since\x88\x01\x01\x12\x1b\n\x06before\x18\x03 \x01(\x03H\x01R\x06before\x88\x01\x01\x12\x14\n\x05limit\x18\x04 \x01(\x05R\x05limitB\x08\n\x06_sinceB\t\n\x07_before"\x93\x01\n\x0bFailedLogin\x12\x0e\n\x02at\x18\x01 \x01(\x03R\x02at\x12\x16\n\x06reason\x18\x02 \x01(\tR\x06reason\x12\x16\n\x06device\x18\x03 \x01(\tR\x06device\x12\x18\n\x07address\x18\x04 \x01(\tR\x07address\x12\x14\n\x05count\x18\x05 \x01(\x05R\x05count\x12\x14\n\x05since\x18\x06 \x01(\x03R\x05since"T\n\x18ListFailedLoginsResponse\x128\n\x08failures\x18\x01 \x03(\x0b2\x1c.vestnik.auth.v1.FailedLoginR\x08failures"C\n\x10PlaceHoldRequest\x12\x17\n\x07user_id\x18\x01 \x01(\tR\x06userId\x12\x16\n\x06reason\x18\x02 \x01(\tR\x06reason"+\n\x11PlaceHoldResponse\x12\x16\n\x06placed\x18\x01 \x01(\x08R\x06placed"-\n\x12ReleaseHoldRequest\x12\x17\n\x07user_id\x18\x01 \x01(\tR\x06userId"1\n\x13ReleaseHoldResponse\x12\x1a\n\x08released\x18\x01 \x01(\x08R\x08released"0\n\x15CreateDataKeysRequest\x12\x17\n\x07key_ids\x18\x01 \x03(\tR\x06keyIds"\x18\n\x16CreateDataKeysResponse"R\n\x18RequestDataExportRequest\x12\x17\n\x07user_id\x18\x01 \x01(\tR\x06userId\x12\x1d\n\nsession_id\x18\x02 \x01(\tR\tsessionId"T\n\x19RequestDataExportResponse\x12\x1b\n\texport_id\x18\x01 \x01(\tR\x08exportId\x12\x1a\n\x08position\x18\x02 \x01(\tR\x08position"\xbf\x01\n\nDataExport\x12\x1b\n\texport_id\x18\x01 \x01(\tR\x08exportId\x12\x14\n\x05state\x18\x02 \x01(\tR\x05state\x12!\n\x0crequested_at\x18\x03 \x01(\x03R\x0brequestedAt\x12"\n\nexpires_at\x18\x04 \x01(\x03H\x00R\texpiresAt\x88\x01\x01\x12\x12\n\x04size\x18\x05 \x01(\x03R\x04size\x12\x14\n\x05parts\x18\x06 \x01(\x05R\x05partsB\r\n\x0b_expires_at"1\n\x16ListDataExportsRequest\x12\x17\n\x07user_id\x18\x01 \x01(\tR\x06userId"l\n\x17ListDataExportsResponse\x125\n\x07exports\x18\x01 \x03(\x0b2\x1b.vestnik.auth.v1.DataExportR\x07exports\x12\x1a\n\x08position\x18\x02 \x01(\tR\x08position"l\n\x15OpenDataExportRequest\x12\x17\n\x07user_id\x18\x01 \x01(\tR\x06userId\x12\x1b\n\texport_id\x18\x02 \x01(\tR\x08exportId\x12\x1d\n\nsession_id\x18\x03 \x01(\tR\tsessionId"i\n\x16OpenDataExportResponse\x123\n\x06export\x18\x01 \x01(\x0b2\x1b.vestnik.auth.v1.DataExportR\x06export\x12\x1a\n\x08position\x18\x02 \x01(\tR\x08position"a\n\x15ReadDataExportRequest\x12\x17\n\x07user_id\x18\x01 \x01(\tR\x06userId\x12\x1b\n\texport_id\x18\x02 \x01(\tR\x08exportId\x12\x12\n\x04part\x18\x03 \x01(\x05R\x04part"2\n\x16ReadDataExportResponse\x12\x18\n\x07content\x18\x01 \x01(\x0cR\x07content2\x8f\x14\n\x0bAuthService\x12O\n\x08Register\x12 .vestnik.auth.v1.RegisterRequest\x1a!.vestnik.auth.v1.RegisterResponse\x12F\n\x05Login\x12\x1d.vestnik.auth.v1.LoginRequest\x1a\x1e.vestnik.auth.v1.LoginResponse\x12X\n\x0bVerifyEmail\x12#.vestnik.auth.v1.VerifyEmailRequest\x1a$.vestnik.auth.v1.VerifyEmailResponse\x12d\n\x0fGetRegistration\x12\'.vestnik.auth.v1.GetRegistrationRequest\x1a(.vestnik.auth.v1.GetRegistrationResponse\x12d\n\x0fEndRegistration\x12\'.vestnik.auth.v1.EndRegistrationRequest\x1a(.vestnik.auth.v1.EndRegistrationResponse\x12m\n\x12ResendVerification\x12*.vestnik.auth.v1.ResendVerificationRequest\x1a+.vestnik.auth.v1.ResendVerificationResponse\x12a\n\x0eChangePassword\x12&.vestnik.auth.v1.ChangePasswordRequest\x1a\'.vestnik.auth.v1.ChangePasswordResponse\x12s\n\x14RequestPasswordReset\x12,.vestnik.auth.v1.RequestPasswordResetRequest\x1a-.vestnik.auth.v1.RequestPasswordResetResponse\x12^\n\rResetPassword\x12%.vestnik.auth.v1.ResetPasswordRequest\x1a&.vestnik.auth.v1.ResetPasswordResponse\x12R\n\tBeginTotp\x12!.vestnik.auth.v1.BeginTotpRequest\x1a".vestnik.auth.v1.BeginTotpResponse\x12X\n\x0bConfirmTotp\x12#.vestnik.auth.v1.ConfirmTotpRequest\x1a$.vestnik.auth.v1.ConfirmTotpResponse\x12L\n\x07EndTotp\x12\x1f.vestnik.auth.v1.EndTotpRequest\x1a .vestnik.auth.v1.EndTotpResponse\x12R\n\tResetTotp\x12!.vestnik.auth.v1.ResetTotpRequest\x1a".vestnik.auth.v1.ResetTotpResponse\x12X\n\x0bReportNotMe\x12#.vestnik.auth.v1.ReportNotMeRequest\x1a$.vestnik.auth.v1.ReportNotMeResponse\x12m\n\x12RequestEmailChange\x12*.vestnik.auth.v1.RequestEmailChangeRequest\x1a+.vestnik.auth.v1.RequestEmailChangeResponse\x12d\n\x0fUndoEmailChange\x12\'.vestnik.auth.v1.UndoEmailChangeRequest\x1a(.vestnik.auth.v1.UndoEmailChangeResponse\x12^\n\rDeleteAccount\x12%.vestnik.auth.v1.DeleteAccountRequest\x1a&.vestnik.auth.v1.DeleteAccountResponse\x12[\n\x0cEraseAccount\x12$.vestnik.auth.v1.EraseAccountRequest\x1a%.vestnik.auth.v1.EraseAccountResponse\x12L\n\x07GetUser\x12\x1f.vestnik.auth.v1.GetUserRequest\x1a .vestnik.auth.v1.GetUserResponse\x12g\n\x10ListFailedLogins\x12(.vestnik.auth.v1.ListFailedLoginsRequest\x1a).vestnik.auth.v1.ListFailedLoginsResponse\x12R\n\tPlaceHold\x12!.vestnik.auth.v1.PlaceHoldRequest\x1a".vestnik.auth.v1.PlaceHoldResponse\x12X\n\x0bReleaseHold\x12#.vestnik.auth.v1.ReleaseHoldRequest\x1a$.vestnik.auth.v1.ReleaseHoldResponse\x12a\n\x0eCreateDataKeys\x12&.vestnik.auth.v1.CreateDataKeysRequest\x1a\'.vestnik.auth.v1.CreateDataKeysResponse\x12j\n\x11RequestDataExport\x12).vestnik.auth.v1.RequestDataExportRequest\x1a*.vestnik.auth.v1.RequestDataExportResponse\x12d\n\x0fListDataExports\x12\'.vestnik.auth.v1.ListDataExportsRequest\x1a(.vestnik.auth.v1.ListDataExportsResponse\x12a\n\x0eOpenDataExport\x12&.vestnik.auth.v1.OpenDataExportRequest\x1a\'.vestnik.auth.v1.OpenDataExportResponse\x12a\n\x0eReadDataExport\x12&.vestnik.auth.v1.ReadDataExportRequest\x1a\'.vestnik.auth.v1.ReadDataExportResponseb\x06proto3'
 )
 
 
@@ -1926,6 +2070,25 @@ class AuthServiceBase(betterproto2_grpclib.ServiceBase):
     ) -> "UndoEmailChangeResponse":
         """
         Restores the earlier address, makes the password void and ends every session of the user.
+        """
+
+        raise grpclib.GRPCError(grpclib.const.Status.UNIMPLEMENTED)
+
+    async def delete_account(
+        self, message: "DeleteAccountRequest"
+    ) -> "DeleteAccountResponse":
+        """
+        Requests that the account be erased, and ends its sessions; a login cancels it. InvalidCredentials if the password
+        is wrong.
+        """
+
+        raise grpclib.GRPCError(grpclib.const.Status.UNIMPLEMENTED)
+
+    async def erase_account(
+        self, message: "EraseAccountRequest"
+    ) -> "EraseAccountResponse":
+        """
+        For operators: erases an account at once.
         """
 
         raise grpclib.GRPCError(grpclib.const.Status.UNIMPLEMENTED)
@@ -2135,6 +2298,23 @@ class AuthServiceBase(betterproto2_grpclib.ServiceBase):
         response = await self.undo_email_change(request)
         await stream.send_message(response)
 
+    async def __rpc_delete_account(
+        self,
+        stream: "grpclib.server.Stream[DeleteAccountRequest, DeleteAccountResponse]",
+    ) -> None:
+        request = await stream.recv_message()
+        assert request is not None
+        response = await self.delete_account(request)
+        await stream.send_message(response)
+
+    async def __rpc_erase_account(
+        self, stream: "grpclib.server.Stream[EraseAccountRequest, EraseAccountResponse]"
+    ) -> None:
+        request = await stream.recv_message()
+        assert request is not None
+        response = await self.erase_account(request)
+        await stream.send_message(response)
+
     async def __rpc_get_user(
         self, stream: "grpclib.server.Stream[GetUserRequest, GetUserResponse]"
     ) -> None:
@@ -2310,6 +2490,18 @@ class AuthServiceBase(betterproto2_grpclib.ServiceBase):
                 grpclib.const.Cardinality.UNARY_UNARY,
                 UndoEmailChangeRequest,
                 UndoEmailChangeResponse,
+            ),
+            "/vestnik.auth.v1.AuthService/DeleteAccount": grpclib.const.Handler(
+                self.__rpc_delete_account,
+                grpclib.const.Cardinality.UNARY_UNARY,
+                DeleteAccountRequest,
+                DeleteAccountResponse,
+            ),
+            "/vestnik.auth.v1.AuthService/EraseAccount": grpclib.const.Handler(
+                self.__rpc_erase_account,
+                grpclib.const.Cardinality.UNARY_UNARY,
+                EraseAccountRequest,
+                EraseAccountResponse,
             ),
             "/vestnik.auth.v1.AuthService/GetUser": grpclib.const.Handler(
                 self.__rpc_get_user,

@@ -392,7 +392,7 @@ class PastSession(betterproto2.Message):
 
     reason: "str" = betterproto2.field(7, betterproto2.TYPE_STRING)
     """
-    `logout`, `revoked_elsewhere`, `refresh_token_reused`, `password_changed`, `password_reset`, `expired`, `operator`.
+    `logout`, `revoked_elsewhere`, `refresh_token_reused`, `password_changed`, `password_reset`, `expired`, `operator`, …
     """
 
 

@@ -44,6 +44,11 @@ export function who() {
   return access && { user_id: access.user_id, session_id: access.session_id };
 }
 
+/** Whether the login of this page has cancelled a deletion of the account. */
+export function hasKeptAccount() {
+  return access?.erasure_cancelled === true;
+}
+
 /** `totp`: the code of an account with two-step verification; without it such a login is refused with `totp_required`. */
 export async function logIn(login, password, totp) {
   keep(await ask("POST", SESSIONS, { body: { login, password, device: device(), totp }, open: true }));
@@ -148,8 +153,9 @@ async function send(method, path, body, headers, open, type, cache, timeout = TI
 }
 
 async function read(answer) {
-  if (answer.ok) return answer.status === 204 || answer.status === 202 ? null : answer.json();
-  throw await refusal(answer);
+  if (!answer.ok) throw await refusal(answer);
+  const body = answer.status === 204 ? "" : await answer.text();
+  return body ? JSON.parse(body) : null;
 }
 
 /** What an answer that is not a success refuses. */

@@ -4,7 +4,7 @@ import * as api from "./api.js";
 import { forgetAllOf, forgetSeenOf } from "./storage.js";
 import { chosen, choose, me, rememberMe } from "./preferences.js";
 import { Store } from "./store/store.js";
-import { chooseLanguage, t } from "./i18n.js";
+import { chooseLanguage, full, t } from "./i18n.js";
 import { Shell } from "./views/layout.js";
 import { welcome } from "./views/welcome.js";
 
@@ -16,6 +16,10 @@ let shell = null;
 // Whose session ended in this page: they find the view that they were at after their next login, another person does not.
 let before = null;
 const REASON_MS = 1_500;
+// Ends after which nothing of the user stays in this browser.
+const FINAL = new Set(["logout", "erasure_requested", "account_erased"]);
+// Whether a deletion of the account is on its way.
+let deleting = false;
 // How long the page waits for a session before it shows what was kept; its requests go on.
 const SESSION_MS = 3_000;
 // What the links in mails begin with, and the page that each opens.
@@ -48,29 +52,46 @@ function enter(who) {
   rememberMe(who);
   api.expect(who.user_id);
   const store = new Store(who);
-  store.addEventListener("ended", ({ detail }) => leave(detail.reason));
-  shell = new Shell(app, store, { logOut });
+  store.addEventListener("ended", ({ detail }) => { if (!deleting) leave(detail.reason); });
+  shell = new Shell(app, store, { logOut, deleteAccount });
   shell.open();
 }
 
-async function leave(reason) {
+/** `at`: when the account is erased. */
+async function leave(reason, at = null) {
   if (!shell) return;
   shell.close();
   const { user_id: owner } = shell.store.me;
   shell = null;
   api.forget();
   if (me()?.user_id === owner) rememberMe(null);
-  // Who logs out leaves nothing here; whose session was ended finds what they wrote after the next login.
-  await (reason === "logout" ? forgetAllOf(owner) : forgetSeenOf(owner));
-  if (reason === "logout") location.hash = "";
+  // Who logs out leaves nothing here, nor does a deleted account; whose session was ended otherwise finds what they wrote
+  // after the next login.
+  const final = FINAL.has(reason);
+  await (final ? forgetAllOf(owner) : forgetSeenOf(owner));
+  if (final) location.hash = "";
   else before = owner;
-  const known = { logout: "ended_logout", revoked_elsewhere: "ended_elsewhere", password_changed: "ended_password", password_reset: "ended_password" };
-  welcome(app, { entered, note: reason ? t(known[reason] ?? "ended") : "" });
+  const known = {
+    logout: "ended_logout", revoked_elsewhere: "ended_elsewhere", password_changed: "ended_password", password_reset: "ended_password",
+    erasure_requested: at ? "ended_deletion_until" : "ended_deletion", account_erased: "ended_erased",
+  };
+  welcome(app, { entered, note: reason ? t(known[reason] ?? "ended", { when: at && full(at) }) : "" });
 }
 
 async function logOut() {
   await api.logOut().catch(() => {});
   await leave("logout");
+}
+
+/** Requests the deletion of the account, which ends this session: the answer says until when a login cancels it. */
+async function deleteAccount(password) {
+  deleting = true;
+  try {
+    const { erased_at: at } = await api.ask("DELETE", "/v1/users/me", { body: { password } });
+    await leave("erasure_requested", at);
+  } finally {
+    deleting = false;
+  }
 }
 
 function entered() {
@@ -79,6 +100,7 @@ function entered() {
   before = null;
   enter(who);
   shell.store.notifications.causing("new_device");
+  if (api.hasKeptAccount()) shell.notices.add({ kind: "erasure_cancelled" });
 }
 
 /** After a change of language everything is said anew. */
@@ -96,7 +118,7 @@ async function begin() {
   api.whenEnded(() => {
     // The live stream says in a moment why, where it still stands.
     const over = shell;
-    if (over) setTimeout(() => shell === over && leave("ended"), REASON_MS);
+    if (over) setTimeout(() => shell === over && !deleting && leave("ended"), REASON_MS);
   });
   if ("serviceWorker" in navigator) {
     navigator.serviceWorker.register("/sw.js").catch(() => {});

@@ -20,6 +20,9 @@ from contracts.events.user import (
     EmailVerified,
     PasswordChanged,
     PasswordVoided,
+    UserErased,
+    UserErasureCancelled,
+    UserErasureRequested,
 )
 from services.auth.alerts.causes import Cause, cause_of
 
@@ -53,6 +56,9 @@ CASES: list[tuple[Event, Cause | None]] = [
         DataExportRequested(export_id="one", session_id="here"),
         Cause(kind="data_export", user_id=OF, session_id="here"),
     ),
+    (UserErasureRequested(erase_at=AT), Cause(kind="erasure_requested", user_id=OF, until=AT)),
+    (UserErasureCancelled(), None),
+    (UserErased(reason="requested"), None),
     (DataExportMade(export_id="one", file_id="file", parts=1, size=1), None),
     (AccountAlerted(user_id=ANNA, kind="new_device", about="id"), None),
     (CredentialSet(password_hash=""), None),

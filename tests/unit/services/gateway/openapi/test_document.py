@@ -32,6 +32,7 @@ ROUTES: dict[str, tuple[set[int], set[str]]] = {
     "POST /v1/users/verify-email/not-me": ({204}, {"token_expired", "invalid_token"}),
     "POST /v1/users/resend-verification": ({202}, set()),
     "GET /v1/users/me": ({200}, set()),
+    "DELETE /v1/users/me": ({202}, {"invalid_credentials"}),
     "POST /v1/users/me/exports": ({202}, set()),
     "GET /v1/users/me/exports": ({200}, set()),
     "GET /v1/users/me/exports/{export_id}": (

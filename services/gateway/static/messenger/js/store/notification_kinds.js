@@ -2,7 +2,7 @@
 
 import { word } from "../i18n.js";
 
-const ACCOUNT = new Set(["data_export", "new_device", "password_changed", "password_reset", "email_changed", "refresh_token_reused", "two_factor_on", "two_factor_off"]);
+const ACCOUNT = new Set(["data_export", "erasure_cancelled", "erasure_requested", "new_device", "password_changed", "password_reset", "email_changed", "refresh_token_reused", "two_factor_on", "two_factor_off"]);
 const PEOPLE = new Set(["friend_accepted", "friend_expired", "friend_reminder", "friend_request", "message"]);
 const REQUESTS = new Set(["friend_expired", "friend_reminder", "friend_request"]);
 

@@ -23,7 +23,7 @@ export class AccountNotices {
   /** Removes what was read, here or on another device. */
   update() {
     const unread = new Set(this.store.notifications.items.filter((item) => !item.read).map((item) => item.notification_id));
-    const left = this.items.filter((item) => unread.has(item.notification_id));
+    const left = this.items.filter((item) => !item.notification_id || unread.has(item.notification_id));
     if (left.length === this.items.length) return;
     this.items = left;
     this.draw();
@@ -38,9 +38,10 @@ export class AccountNotices {
     return this.node;
   }
 
-  #read({ notification_id: id }) {
-    this.items = this.items.filter((item) => item.notification_id !== id);
+  #read(read) {
+    this.items = this.items.filter((item) => item !== read);
     this.draw();
-    this.store.notifications.read(id).catch(() => {});
+    // What this page alone knows is no notification.
+    if (read.notification_id) this.store.notifications.read(read.notification_id).catch(() => {});
   }
 }

@@ -17,10 +17,11 @@ const VIEWS = ["chats", "people", "notifications", "settings"];
 const ICONS = { chats: "chats", people: "people", notifications: "bell", settings: "gear" };
 
 export class Shell {
-  constructor(app, store, { logOut }) {
+  constructor(app, store, leaving) {
     this.app = app;
     this.store = store;
-    this.logOut = logOut;
+    // `logOut` and `deleteAccount`.
+    this.leaving = leaving;
     this.view = null;
     this.notices = new AccountNotices(store);
     this.listening = new AbortController();
@@ -91,7 +92,7 @@ export class Shell {
     else if (view === "people") this.view = peopleView(store);
     else if (view === "notifications") this.view = notificationsView(store);
     else if (view === "settings" && id === "sessions") this.view = loginHistoryView(store);
-    else if (view === "settings") this.view = settingsView(store, this.logOut, id);
+    else if (view === "settings") this.view = settingsView(store, this.leaving, id);
     else this.view = { node: el("div", { class: "nothing" }, icon("chats"), el("p", {}, t("pick_chat")), el("p", { class: "soft keys" }, t("shortcut"))) };
     fill(this.main, this.view.node);
     this.view.shown?.();

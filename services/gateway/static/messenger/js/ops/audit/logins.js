@@ -8,7 +8,7 @@ import { AuditList } from "./audit_list.js";
 
 const LONGEST_REASON = 200;
 const NO_FILTER = { user: "", address: "", device: "", reason: "", session: "", refreshes: false, failures: false };
-const ENDS = ["expired", "logout", "not_me", "operator", "password_changed", "password_reset", "refresh_token_reused", "revoked_elsewhere"];
+const ENDS = ["account_erased", "erasure_requested", "expired", "logout", "not_me", "operator", "password_changed", "password_reset", "refresh_token_reused", "revoked_elsewhere"];
 const FAILURES = ["code_required", "email_not_verified", "rate_limited", "unknown_login", "wrong_code", "wrong_password"];
 const ENDED = new Set(["session.expired", "session.revoked"]);
 

@@ -2,6 +2,7 @@
 
 export default {
   accepted_loss: "Accepted as lost: {places}. Events of this aggregate may have been there.",
+  act_accounts_erase: "erases an account and its personal data",
   act_accounts_reset_totp: "turns off two-step verification",
   act_archive_export: "exports all streams",
   act_archive_import: "imports all streams",
@@ -283,8 +284,10 @@ export default {
   private: "private: its data is never shown here",
   progress: "{percent}, {left} left",
   progress_open: "{percent}",
+  r_account_erased: "the account was erased",
   r_code_required: "code missing",
   r_email_not_verified: "address not verified",
+  r_erasure_requested: "deletion of the account requested",
   r_expired: "ran out",
   r_logout: "logged out",
   r_not_me: "reported by the owner",

@@ -2,6 +2,7 @@
 
 export default {
   accepted_loss: "Потеря принята: {places}. Там могли быть события этого агрегата.",
+  act_accounts_erase: "стирает учётную запись и её личные данные",
   act_accounts_reset_totp: "выключает двухэтапную проверку",
   act_archive_export: "выгружает все потоки",
   act_archive_import: "загружает все потоки",
@@ -283,8 +284,10 @@ export default {
   private: "закрытое: его данные здесь не показываются",
   progress: "{percent}, осталось {left}",
   progress_open: "{percent}",
+  r_account_erased: "учётная запись стёрта",
   r_code_required: "не было кода",
   r_email_not_verified: "адрес не подтверждён",
+  r_erasure_requested: "запрошено удаление учётной записи",
   r_expired: "истёк срок",
   r_logout: "выход",
   r_not_me: "по сообщению владельца",

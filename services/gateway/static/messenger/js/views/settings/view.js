@@ -2,6 +2,7 @@
 
 import { el } from "../../dom.js";
 import { t } from "../../i18n.js";
+import { deletionCard } from "../account/deletion.js";
 import { emailCard } from "../account/email.js";
 import { passwordCard } from "../account/password.js";
 import { sessionsCard } from "../account/sessions.js";
@@ -14,10 +15,10 @@ import { presenceCard } from "./presence.js";
 import { profileCard } from "./profile.js";
 
 /** `part`: `password` or `data`, where the address leads to that card. */
-export function settingsView(store, logOut, part) {
+export function settingsView(store, { logOut, deleteAccount }, part) {
   const profile = profileCard(store), presence = presenceCard(store), sessions = sessionsCard(), blocked = blockedPeopleCard(store), email = emailCard(store), twoStep = twoStepCard(store), data = dataCopiesCard(store);
   const node = el("section", { class: "page" }, el("div", { class: "title" }, el("h2", {}, t("settings")), el("button", { type: "button", onclick: logOut }, t("log_out"))),
-    profile.node, appearanceCard(store), presence.node, alertsCard(), sessions.node, email.node, passwordCard(store, sessions.draw), twoStep.node, blocked.node, data.node);
+    profile.node, appearanceCard(store), presence.node, alertsCard(), sessions.node, email.node, passwordCard(store, sessions.draw), twoStep.node, blocked.node, data.node, deletionCard(deleteAccount).node);
   sessions.node.append(el("p", { class: "further" }, el("a", { href: "#/settings/sessions" }, t("logins_all"))));
   store.account.load();
 

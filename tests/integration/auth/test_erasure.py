@@ -1,0 +1,424 @@
+"""The erasure of an account over real streams, with any replica and at any moment."""
+
+import asyncio
+from collections.abc import AsyncIterator
+from datetime import datetime, timedelta
+
+import nats as nats_py
+import pytest
+import pytest_asyncio
+from nats.aio.client import Client as NATS
+
+from contracts import subjects
+from contracts.envelope import Provenance
+from contracts.errors import InvalidCredentials, LegalHold, TokenExpired, UserNotFound, VestnikError
+from contracts.events.data_keys import DataKeysDestroyed, DataKeysHoldPlaced, DataKeysHoldReleased
+from contracts.events.event import Event
+from contracts.events.user import (
+    EmailReleased,
+    PasswordVoided,
+    UserErased,
+    UserErasureCancelled,
+    UserErasureCompleted,
+    UserErasureRequested,
+    UsernameClaimed,
+)
+from contracts.personal_data.key_ids import person_key
+from contracts.positions import Position
+from contracts.values.ids import new_id
+from infra.embedded.nats_server import NatsServer
+from infra.security.secrets import Secrets
+from services.auth.alerts.not_me import NotMeReports
+from services.auth.domain import Hashed
+from services.auth.email_change.decisions import HELD
+from services.auth.erasure.commands import Erasures
+from services.auth.erasure.decisions import ErasureTerms
+from services.auth.erasure.process import ErasureProcess
+from services.auth.erasure.queries import DueErasure
+from services.auth.tokens.email_verification import Verification
+from services.auth.tokens.not_me import NotMe
+from streams.personal_data.key_destruction import KeyDestruction
+from streams.personal_data.key_store import KeyStore
+from streams.topology import ensure_bucket
+from tests.integration.auth.test_email_change import Account, account, change, request, undo, undo_token
+from tests.integration.auth.test_registration import NoSessions, log_in, register
+from tests.integration.auth.test_verification_mail import Nobody
+from tests.integration.auth_and_session import DAY, ERASURE, HOUR, PASSWORD, Auth, Clock
+
+BY_NOBODY = Provenance(correlation_id="request")
+GRACE, REUSE = ERASURE.grace, ERASURE.name_reuse
+
+
+class NoSessionsEnd(Nobody):
+    async def end_all(self, *, user_id: str, reason: str, provenance: Provenance) -> Position:
+        return Position()
+
+    async def end(self, *, user_id: str, session_id: str, reason: str) -> None:
+        pass
+
+
+def erasures(auth: Auth, who: Account, terms: ErasureTerms = ERASURE) -> Erasures:
+    return auth.erasures(NoSessionsEnd(), who.own_address, terms)
+
+
+async def delete(auth: Auth, who: Account, password: str = PASSWORD, terms: ErasureTerms = ERASURE) -> datetime:
+    """Requests the erasure; returns when it is due."""
+    requested = await erasures(auth, who, terms).request(user_id=who.user_id, password=password, provenance=BY_NOBODY)
+    return requested.erase_at
+
+
+async def erase(auth: Auth, who: Account) -> bool:
+    return (await erasures(auth, who).erase(who.user_id, "requested", BY_NOBODY)).erased
+
+
+async def events(auth: Auth, user_id: str) -> list[type[Event]]:
+    """The events of the user, after those of the registration."""
+    messages = await auth.aggregates.log.read(subjects.user(user_id))
+    return [type(message.open().data) for message in messages][2:]
+
+
+async def last(auth: Auth, subject: str) -> Event:
+    message = await auth.aggregates.log.last(subject)
+    assert message is not None
+    return message.open().data
+
+
+@pytest_asyncio.fixture
+async def late(nats_server: NatsServer, streams: NATS, secrets: Secrets) -> AsyncIterator[tuple[Auth, Clock]]:
+    """A third replica, with a clock of its own."""
+    nats, clock = await nats_py.connect(nats_server.url), Clock()
+    auth = Auth(nats, secrets, clock)
+    try:
+        yield auth, clock
+    finally:
+        auth.passwords.close()
+        await nats.close()
+
+
+async def test_a_request_needs_the_password_and_is_answered_the_same_when_it_is_repeated(
+    replicas: tuple[Auth, Auth], clock: Clock
+) -> None:
+    one, other = replicas
+    anna = await account(one, "anna")
+    with pytest.raises(InvalidCredentials):
+        await delete(one, anna, "wrong")
+    assert await events(one, anna.user_id) == []
+    await one.failures.flush(final=True)
+    assert (await one.aggregates.login_failures.load(anna.user_id)).version == 1
+    first, second = await asyncio.gather(delete(one, anna), delete(other, anna))
+    clock.forward(DAY)
+    assert first == second == await delete(other, anna)
+    assert abs(first - clock() - GRACE + DAY) < timedelta(minutes=5)
+    assert await events(one, anna.user_id) == [UserErasureRequested]
+
+
+async def test_a_login_cancels_it_until_it_is_due_and_then_it_is_that_of_an_unknown_account(
+    replicas: tuple[Auth, Auth], clock: Clock
+) -> None:
+    one, other = replicas
+    anna = await account(one, "anna")
+    await delete(one, anna)
+    assert not await erase(other, anna)
+    assert await log_in(other, "anna", "wrong") == "invalid_credentials"
+    clock.forward(GRACE - HOUR)
+    assert await log_in(other, "anna@example.org") == anna.user_id
+    assert await events(one, anna.user_id) == [UserErasureRequested, UserErasureCancelled]
+    clock.forward(HOUR)
+    assert not await erase(one, anna)
+    await delete(other, anna)
+    clock.forward(GRACE)
+    for auth in replicas:
+        assert await log_in(auth, "anna") == "invalid_credentials"
+    assert await erase(one, anna)
+    assert not await erase(other, anna)
+    for auth in replicas:
+        for login in ("anna", "anna@example.org"):
+            assert await log_in(auth, login) == "invalid_credentials"
+    assert (await events(one, anna.user_id))[2:] == [UserErasureRequested, UserErased]
+
+
+async def test_the_batch_ends_keys_name_and_every_address_of_the_account(
+    replicas: tuple[Auth, Auth], clock: Clock
+) -> None:
+    one, other = replicas
+    anna = await account(one, "anna")
+    await change(other, anna, "new@example.org")
+    await delete(one, anna)
+    clock.forward(HELD - DAY)
+    await delete(one, anna)
+    # The read model still has the first address.
+    erased = await erasures(other, anna).erase(anna.user_id, "operator", BY_NOBODY)
+    assert erased.erased
+    assert await last(one, subjects.data_keys(anna.user_id)) == DataKeysDestroyed(reason="erasure")
+    claimed = await last(one, subjects.username_claim(one.keys.of_username("anna")))
+    assert claimed == UsernameClaimed(user_id=anna.user_id, expires_at=erased.free_at)
+    for email in ("anna@example.org", "new@example.org"):
+        released = await last(one, subjects.email_claim(one.keys.of_email(email)))
+        assert isinstance(released, EmailReleased)
+        assert (released.email, released.username) == (None, "")
+        assert (released.address.owner, released.address.owner_until) == (anna.user_id, erased.free_at)
+        assert (released.address.email, released.address.username) == (None, "")
+
+
+async def test_name_and_address_are_free_after_their_time_and_one_of_two_gets_the_name(
+    replicas: tuple[Auth, Auth], clock: Clock
+) -> None:
+    one, other = replicas
+    anna = await account(one, "anna")
+    await erasures(one, anna).erase(anna.user_id, "operator", BY_NOBODY)
+    clock.forward(REUSE - HOUR)
+    with pytest.raises(VestnikError, match="username"):
+        await register(other, "anna@example.org", "anna")
+    await register(other, "anna@example.org", "other_name")
+    with pytest.raises(TokenExpired):
+        await other.commands.verify_email(await other.token("anna@example.org"), BY_NOBODY)
+    clock.forward(HOUR)
+    outcomes = await asyncio.gather(
+        register(one, "first@example.org", "anna"),
+        register(other, "second@example.org", "anna"),
+        return_exceptions=True,
+    )
+    refused = [outcome for outcome in outcomes if isinstance(outcome, VestnikError)]
+    assert [error.code for error in refused] == ["username_taken"]
+    boris = await register(one, "anna@example.org", "boris")
+    await other.commands.verify_email(await other.token("anna@example.org"), BY_NOBODY, password=PASSWORD)
+    assert await log_in(one, "anna@example.org") == boris.user_id
+
+
+async def test_a_login_and_an_erasure_at_the_same_moment_have_one_order(
+    replicas: tuple[Auth, Auth], late: tuple[Auth, Clock]
+) -> None:
+    one, other = replicas
+    sweeping, clock = late
+    clock.forward(GRACE)
+    for number in range(12):
+        anna = await account(one, f"anna{number}")
+        await delete(other, anna)
+
+        async def sweep(who: Account = anna, begins_after: float = number / 2_000) -> bool:
+            # At another point of the login each time.
+            await asyncio.sleep(begins_after)
+            return await erase(sweeping, who)
+
+        # The clocks differ: to one replica the time is over, to the other it is not.
+        login, erased = await asyncio.gather(log_in(one, f"anna{number}"), sweep())
+        happened = await events(other, anna.user_id)
+        if login == anna.user_id:
+            assert not erased
+            assert happened == [UserErasureRequested, UserErasureCancelled]
+        else:
+            assert (login, erased) == ("invalid_credentials", True)
+            assert happened == [UserErasureRequested, UserErased]
+            assert await log_in(other, f"anna{number}") == "invalid_credentials"
+
+
+async def test_a_login_whose_account_is_erased_while_its_session_begins_ends_that_session(
+    replicas: tuple[Auth, Auth], clock: Clock
+) -> None:
+    one, other = replicas
+    anna = await account(one, "anna")
+    ended = []
+
+    class Slow(NoSessionsEnd):
+        async def create(self, **of: object) -> object:  # type: ignore[override]  # only what the test needs
+            await erasures(other, anna).erase(anna.user_id, "operator", BY_NOBODY)
+            return await NoSessions().create(**of)  # type: ignore[arg-type]
+
+        async def end(self, *, user_id: str, session_id: str, reason: str) -> None:
+            ended.append((user_id, session_id, reason))
+
+    with pytest.raises(InvalidCredentials):
+        await one.login(Slow()).login(login="anna", password=PASSWORD, device="", address="")
+    assert ended == [(anna.user_id, "session", "account_erased")]
+
+
+async def test_sweeps_of_two_replicas_erase_once(replicas: tuple[Auth, Auth], clock: Clock) -> None:
+    people = [await account(replicas[0], f"user{number}") for number in range(5)]
+    for who in people:
+        await delete(replicas[0], who)
+    clock.forward(GRACE)
+    outcomes = await asyncio.gather(*(erase(auth, who) for who in people for auth in replicas for _ in range(3)))
+    assert sum(outcomes) == len(people)
+    for who in people:
+        assert await events(replicas[1], who.user_id) == [UserErasureRequested, UserErased]
+        ring = await replicas[0].aggregates.log.read(subjects.data_keys(who.user_id))
+        assert sum(isinstance(message.open().data, DataKeysDestroyed) for message in ring) == 1
+
+
+async def test_a_change_of_the_address_and_an_erasure_at_the_same_moment_leave_no_address_behind(
+    replicas: tuple[Auth, Auth], clock: Clock
+) -> None:
+    one, other = replicas
+    for number in range(8):
+        anna = await account(one, f"anna{number}")
+        token = await request(one, anna, f"new{number}@example.org")
+        await asyncio.gather(
+            other.commands.verify_email(token, BY_NOBODY, password=PASSWORD),
+            erasures(one, anna).erase(anna.user_id, "operator", BY_NOBODY),
+            return_exceptions=True,
+        )
+        for email in (f"anna{number}@example.org", f"new{number}@example.org"):
+            state = (await one.aggregates.addresses.load(one.keys.of_email(email))).state
+            assert state.email is None
+        assert (await events(one, anna.user_id))[-1] is UserErased
+
+
+async def test_an_operator_erases_somebody_whose_erasure_is_due_later_and_an_account_without_a_verified_address(
+    replicas: tuple[Auth, Auth], clock: Clock
+) -> None:
+    one, other = replicas
+    anna = await account(one, "anna")
+    await delete(one, anna)
+    assert (await erasures(other, anna).erase(anna.user_id, "operator", BY_NOBODY)).erased
+    assert not (await erasures(one, anna).erase(anna.user_id, "operator", BY_NOBODY)).erased
+    boris = Account((await register(one, "boris@example.org", "boris")).user_id, "boris@example.org")
+    token = await other.token("boris@example.org")
+    assert (await erasures(other, boris).erase(boris.user_id, "operator", BY_NOBODY)).erased
+    with pytest.raises(TokenExpired):
+        await one.commands.verify_email(token, BY_NOBODY)
+    # No one else knew the name.
+    await register(one, "carl@example.org", "boris")
+    with pytest.raises(UserNotFound):
+        await erasures(one, anna).erase(new_id(), "operator", BY_NOBODY)
+
+
+async def test_a_legal_hold_holds_an_erasure_up_and_the_person_is_not_told(
+    replicas: tuple[Auth, Auth], clock: Clock
+) -> None:
+    one, other = replicas
+    anna = await account(one, "anna")
+    await one.aggregates.data_keys.execute(anna.user_id, lambda _: (DataKeysHoldPlaced(reason="a case"),), BY_NOBODY)
+    await delete(other, anna)
+    clock.forward(GRACE)
+    for reason in ("requested", "operator"):
+        with pytest.raises(LegalHold):
+            await erasures(other, anna).erase(anna.user_id, reason, BY_NOBODY)
+    assert await log_in(one, "anna") == "invalid_credentials"
+    reset = one.changes(NoSessionsEnd()).reset(
+        token=await one.reset_token("anna@example.org"), new="another horse", provenance=BY_NOBODY
+    )
+    with pytest.raises(TokenExpired):
+        await reset
+    assert await events(one, anna.user_id) == [UserErasureRequested]
+    await one.aggregates.data_keys.execute(anna.user_id, lambda _: (DataKeysHoldReleased(),), BY_NOBODY)
+    assert await erase(other, anna)
+
+
+async def test_at_once_means_that_the_request_erases(replicas: tuple[Auth, Auth]) -> None:
+    one, other = replicas
+    anna = await account(one, "anna")
+    await delete(one, anna, terms=ErasureTerms(grace=timedelta(), name_reuse=timedelta()))
+    assert await events(one, anna.user_id) == [UserErasureRequested, UserErased]
+    await register(other, "boris@example.org", "anna")
+
+
+async def test_tokens_from_before_the_erasure_are_void(replicas: tuple[Auth, Auth], clock: Clock) -> None:
+    one, other = replicas
+    anna = await account(one, "anna")
+    await change(one, anna, "new@example.org")
+    pending = await request(one, anna, "third@example.org")
+    undoing = await undo_token(one, anna, "anna@example.org")
+    resetting = await one.reset_token("new@example.org")
+    key = one.keys.of_email("new@example.org")
+    verifying = one.tokens.sign(Verification(user_id=anna.user_id, claim_key=key, expires_at=clock() + HOUR))
+    report = NotMe(user_id=anna.user_id, credential=1, event_id=new_id(), event_at=clock(), claim_key=key)
+    await erasures(other, anna).erase(anna.user_id, "operator", BY_NOBODY)
+    reports = NotMeReports(one.aggregates, one.reported, one.resets, NoSessionsEnd(), lifetime=HOUR, clock=one.clock)
+    for attempt in (
+        one.commands.verify_email(pending, BY_NOBODY, password=PASSWORD),
+        one.commands.verify_email(verifying, BY_NOBODY),
+        undo(one, undoing),
+        one.changes(NoSessionsEnd()).reset(token=resetting, new="another horse", provenance=BY_NOBODY),
+        reports.report(one.reported.sign(report), BY_NOBODY),
+    ):
+        with pytest.raises(TokenExpired):
+            await attempt
+    before = await one.aggregates.log.last_sequence(subjects.email_claim(key))
+    await one.changes(NoSessionsEnd()).request_reset("new@example.org", BY_NOBODY)
+    assert await one.aggregates.log.last_sequence(subjects.email_claim(key)) == before
+
+
+async def test_a_report_of_the_owner_and_an_undone_change_of_the_address_cancel_it(
+    replicas: tuple[Auth, Auth], clock: Clock
+) -> None:
+    one, other = replicas
+    anna = await account(one, "anna")
+    await delete(one, anna)
+    report = NotMe(
+        user_id=anna.user_id,
+        credential=1,
+        event_id=new_id(),
+        event_at=clock(),
+        claim_key=one.keys.of_email("anna@example.org"),
+    )
+    reports = NotMeReports(
+        other.aggregates, other.reported, other.resets, NoSessionsEnd(), lifetime=HOUR, clock=other.clock
+    )
+    await reports.report(one.reported.sign(report), BY_NOBODY)
+    assert await events(one, anna.user_id) == [UserErasureRequested, UserErasureCancelled]
+    assert isinstance(await last(one, subjects.credential(anna.user_id)), PasswordVoided)
+    boris = await account(one, "boris")
+    await change(one, boris, "thief@example.org")
+    await delete(one, boris)
+    await undo(other, await undo_token(one, boris, "boris@example.org"))
+    assert (await events(one, boris.user_id))[-1] is UserErasureCancelled
+
+
+async def test_a_request_with_a_password_that_was_changed_meanwhile_does_not_count(
+    replicas: tuple[Auth, Auth],
+) -> None:
+    one, other = replicas
+    anna = await account(one, "anna")
+    matches = one.passwords.matches
+
+    async def slow(password: str, hashed: Hashed | None) -> bool:
+        found = await matches(password, hashed)
+        await other.changes(NoSessionsEnd()).change(
+            user_id=anna.user_id,
+            current=PASSWORD,
+            new="another horse",
+            session_id=new_id(),
+            provenance=BY_NOBODY,
+        )
+        return found
+
+    one.passwords.matches = slow  # type: ignore[method-assign]  # the moment in between
+    with pytest.raises(InvalidCredentials):
+        await delete(one, anna)
+    assert UserErased not in await events(one, anna.user_id)
+    assert (await one.aggregates.users.load(anna.user_id)).state.erase_at is None
+
+
+class Due:
+    """Timers of one person."""
+
+    def __init__(self, due: DueErasure) -> None:
+        self._due = due
+
+    async def due(self, now: datetime, complete: datetime, limit: int, *, after: DueErasure | None) -> list[DueErasure]:
+        return [self._due]
+
+
+async def test_an_erasure_is_complete_when_no_process_can_have_the_key(
+    replicas: tuple[Auth, Auth], streams: NATS, clock: Clock
+) -> None:
+    one, other = replicas
+    await ensure_bucket(streams, subjects.DATA_KEYS, replicas=1)
+    anna = await account(one, "anna")
+    await one.data_keys(streams).create([person_key(anna.user_id)])
+    await erasures(one, anna).erase(anna.user_id, "operator", BY_NOBODY)
+    due = DueErasure(anna.user_id, clock(), erased=True)
+    processes = [
+        ErasureProcess(erasures(auth, anna), Due(due), KeyStore(streams), None, clock=clock) for auth in replicas
+    ]
+    clock.forward(timedelta(seconds=100))
+    # The reaction that destroys the key has not run yet.
+    await processes[0].act(due)
+    assert (await events(one, anna.user_id))[-1] is UserErased
+    await KeyDestruction(KeyStore(streams), clock=clock).destroy_person(anna.user_id)
+    clock.forward(timedelta(seconds=89))
+    await processes[0].act(due)
+    assert (await events(one, anna.user_id))[-1] is UserErased
+    clock.forward(timedelta(seconds=1))
+    await asyncio.gather(*(process.act(due) for process in processes))
+    assert (await events(other, anna.user_id))[1:] == [UserErasureCompleted]

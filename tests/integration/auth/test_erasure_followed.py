@@ -1,0 +1,196 @@
+"""What follows a request and an erasure: sessions end, and files, mails and drafts are removed."""
+
+import asyncio
+from collections.abc import AsyncIterator
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+
+import pytest
+import pytest_asyncio
+from nats.aio.client import Client as NATS
+
+from contracts.envelope import Provenance, Recorded
+from contracts.errors import Unavailable
+from contracts.events.data_export import DataExportMade, DataExportRequested
+from contracts.events.event import Event
+from contracts.events.session import SessionRevoked
+from contracts.events.user import UserErased, UserErasureRequested
+from contracts.rpc.vestnik.auth.v1 import (
+    AuthServiceStub,
+    DeleteAccountRequest,
+    EraseAccountRequest,
+    LoginRequest,
+    LoginResponse,
+    RegisterRequest,
+    VerifyEmailRequest,
+)
+from contracts.subjects import DATA_EXPORTS, DRAFTS, session, user
+from contracts.values.ids import new_id
+from contracts.values.timestamps import from_unix_ms
+from infra.rpc.call_context import Call
+from infra.rpc.client import Client
+from infra.security.secrets import Secrets
+from services.auth.data_export.store import FileStore
+from services.auth.erasure.reactions import AccountEndings
+from services.auth.mail.templates import Mail
+from services.auth.mail.transport import FolderTransport
+from services.messaging.settings.drafts import Drafts
+from streams.jetstream.key_value import KeyValue
+from streams.topology import ensure_bucket
+from tests.integration.auth_and_session import DAY, PASSWORD, Services, mails, running
+
+BY_NOBODY = Provenance(correlation_id="request")
+
+
+class Removals:
+    """Counts what is removed of users; fails first."""
+
+    def __init__(self, failures: int = 0) -> None:
+        self.of: list[str] = []
+        self._failures = failures
+
+    async def remove_of(self, user_id: str) -> None:
+        if self._failures:
+            self._failures -= 1
+            raise Unavailable
+        self.of.append(user_id)
+
+
+@pytest_asyncio.fixture
+async def services(streams: NATS, database_url: str, secrets: Secrets) -> AsyncIterator[Services]:
+    async with running(streams, database_url, secrets) as made:
+        yield made
+
+
+@pytest_asyncio.fixture
+async def anna(services: Services) -> str:
+    """A registered and verified user; returns the id."""
+    answer = await services.to_auth.call(
+        services.auth.register, RegisterRequest(email="anna@example.org", username="anna", password=PASSWORD)
+    )
+    assert answer.user is not None
+    token = await services.auth_replica.token("anna@example.org")
+    await services.to_auth.call(services.auth.verify_email, VerifyEmailRequest(token=token))
+    return answer.user.user_id
+
+
+async def log_in(services: Services) -> LoginResponse:
+    request = LoginRequest(login="anna", password=PASSWORD, device="phone", address="192.0.2.1")
+    return await services.to_auth.call(services.auth.login, request)
+
+
+async def delete(services: Services, user_id: str) -> datetime:
+    request = DeleteAccountRequest(user_id=user_id, password=PASSWORD)
+    answer = await services.to_auth.call(
+        services.auth.delete_account, request, context=Call(request_id="request", actor=user_id)
+    )
+    return from_unix_ms(answer.erased_at)
+
+
+async def end_of(services: Services, logged_in: LoginResponse) -> str | None:
+    """The reason of the session's end."""
+    assert logged_in.tokens is not None
+    last = await services.log.last(session(logged_in.tokens.session_id))
+    assert last is not None
+    event = last.open().data
+    return event.reason if isinstance(event, SessionRevoked) else None
+
+
+async def last_event(services: Services, user_id: str) -> Recorded[Event]:
+    message = await services.log.last(user(user_id))
+    assert message is not None
+    return message.open()
+
+
+def endings(services: Services, nats: NATS, secrets: Secrets, drafts: Removals, mails: Removals) -> AccountEndings:
+    files = FileStore(KeyValue(nats, DATA_EXPORTS), secrets.mail_key, most_bytes=1024)
+    return AccountEndings(services.auth_replica.aggregates, services.sessions, drafts, files, mails)
+
+
+async def test_all_sessions_end_with_the_request_and_a_login_says_that_it_has_cancelled_it(
+    services: Services, anna: str
+) -> None:
+    phone, laptop = await log_in(services), await log_in(services)
+    first, second = await asyncio.gather(delete(services, anna), delete(services, anna))
+    assert first == second
+    assert abs(first - datetime.now(UTC) - 14 * DAY) < timedelta(minutes=5)
+    assert [await end_of(services, each) for each in (phone, laptop)] == ["erasure_requested"] * 2
+    again = await log_in(services)
+    assert (again.erasure_cancelled, await end_of(services, again)) == (True, None)
+    assert not (await log_in(services)).erasure_cancelled
+
+
+async def test_sessions_that_could_not_end_with_the_request_end_later_but_not_that_of_a_login_that_cancelled_it(
+    services: Services, anna: str, streams: NATS, secrets: Secrets
+) -> None:
+    before = await log_in(services)
+    request = UserErasureRequested(erase_at=datetime.now(UTC) + DAY)
+    await services.auth_replica.aggregates.users.execute(anna, lambda _: (request,), BY_NOBODY)
+    event = await last_event(services, anna)
+    reaction = endings(services, streams, secrets, Removals(), Removals())
+    await reaction.effects()[event.type](event)
+    assert await end_of(services, before) == "erasure_requested"
+    after = await log_in(services)
+    await reaction.effects()[event.type](event)
+    assert (after.erasure_cancelled, await end_of(services, after)) == (True, None)
+
+
+async def test_what_an_erasure_leaves_outside_of_the_streams_is_removed_until_that_is_done(
+    services: Services, anna: str, streams: NATS, secrets: Secrets
+) -> None:
+    await ensure_bucket(streams, DATA_EXPORTS, replicas=1)
+    logged_in = await log_in(services)
+    files = FileStore(KeyValue(streams, DATA_EXPORTS), secrets.mail_key, most_bytes=1024**2)
+    file = files.new_file(anna)
+    file.write(b"x" * 1_000)
+    await file.flush_parts(last=True)
+    export_id = new_id()
+    made = DataExportMade(export_id=export_id, file_id=file.file_id, parts=file.parts, size=file.size)
+    exports = services.auth_replica.aggregates.data_exports
+    await exports.execute(anna, lambda _: (DataExportRequested(export_id=export_id), made), BY_NOBODY)
+    operator = Client("auth", me="operator", settings=services.settings, secrets=services.secrets)
+    try:
+        request, erase = EraseAccountRequest(user_id=anna), operator.stub(AuthServiceStub).erase_account
+        first, second = [await operator.call(erase, request, timeout=10.0, idempotent=True) for _ in range(2)]
+    finally:
+        operator.close()
+    assert (first.erased, second.erased) == (True, False)
+    assert first.free_at is not None
+    event = await last_event(services, anna)
+    assert event.data == UserErased(reason="operator")
+    drafts, written = Removals(failures=1), Removals()
+    reaction = endings(services, streams, secrets, drafts, written)
+    with pytest.raises(Unavailable):
+        await reaction.erased(event)  # type: ignore[arg-type]  # it is one of an erasure
+    assert await end_of(services, logged_in) == "account_erased"
+    for _ in range(2):
+        await reaction.erased(event)  # type: ignore[arg-type]  # as above
+    assert (drafts.of, written.of) == ([anna] * 2, [anna] * 2)
+    assert await files.read(anna, file.file_id, 0) is None
+
+
+async def test_mails_that_were_written_for_the_user_are_removed_from_the_folder(tmp_path: Path) -> None:
+    outbox, anna, boris = FolderTransport(tmp_path / "mail", "Vestnik <no-reply@localhost>"), new_id(), new_id()
+    await outbox.remove_of(anna)
+    at = datetime(2026, 1, 1, tzinfo=UTC)
+    for number, users in enumerate(((anna,), (boris, anna), (boris,), ())):
+        letter = Mail(
+            event_id=f"{number}", asked_at=at, recipient="a@example.org", username="anna", kind="data_export_ready",
+            user_ids=users,
+        )  # fmt: skip
+        await outbox.send(letter)
+    await outbox.remove_of(anna)
+    assert [path.name[-5] for path in mails(tmp_path / "mail")] == ["2", "3"]
+
+
+async def test_all_drafts_of_a_user_are_removed_and_no_one_elses(streams: NATS) -> None:
+    await ensure_bucket(streams, DRAFTS, replicas=1)
+    drafts, anna, boris = Drafts(streams), new_id(), new_id()
+    conversations = [new_id() for _ in range(300)]
+    for conversation in conversations:
+        await drafts.save(anna, conversation, "unsent")
+    await drafts.save(boris, conversations[0], "kept")
+    for _ in range(2):
+        await drafts.remove_of(anna)
+    assert await drafts.of(anna, conversations) == {}
+    assert await drafts.of(boris, conversations) == {conversations[0]: "kept"}
