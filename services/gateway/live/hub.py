@@ -120,9 +120,10 @@ class Hub:
 
     def forget_texts(self) -> None:
         """Empties the buffers of messages and profiles: a client that resumes gets them from the read models."""
-        for channel in (MESSAGING, PROFILE):
-            if channel in self._positions:
-                self._recent[channel].begin(self._positions[channel])
+        # A notification keeps the event of its message.
+        for channel in (MESSAGING, NOTIFIED_MESSAGING, PROFILE):
+            if (stream := stream_of(channel)) in self._positions:
+                self._recent[channel].begin(self._positions[stream])
 
     def advance(self, stream: str, sequence: int) -> None:
         """Marks everything up to the sequence as published, and wakes waiting clients."""

@@ -6,8 +6,10 @@ from contracts import subjects
 from contracts.events.event import Event
 from contracts.events.profile import ProfileUpdated
 from contracts.events.user import UserErased, UserErasureCompleted
+from contracts.notification_kinds import NOTIFIED_MESSAGING
 from contracts.positions import Position
 from contracts.rpc.vestnik.contact.v1 import Friend, FriendState, GetFriendsResponse
+from contracts.subjects import MESSAGING
 from services.gateway.cache.message_pages import KnownPage
 from tests.integration.gateway.conftest import Stage, until
 from tests.integration.gateway.test_live import FRIENDS, PEER, address, write
@@ -23,12 +25,14 @@ async def test_texts_in_memory_are_dropped(event: Event, stage: Stage) -> None:
         await write(stage, 1, "a secret")
         await stream.until(lambda found: bool(found.events))
     pages.put(PEER, stage.user_id, 50, KnownPage(version="1", body=b"a secret"))
-    assert hub._recent["MESSAGING"].since(0)
+    for channel in (MESSAGING, NOTIFIED_MESSAGING):
+        assert hub._recent[channel].since(0)
     await stage.append(subjects.user(PEER), PEER, event)
-    await until(lambda: not hub._recent["MESSAGING"].since(0))
+    await until(lambda: not hub._recent[MESSAGING].since(0))
+    assert not hub._recent[NOTIFIED_MESSAGING].since(0)
     assert len(pages) == 0
     # Who resumes from before gets it from the read model, as it is now.
-    assert hub._recent["MESSAGING"].oldest_sequence == hub.position("MESSAGING")
+    assert hub._recent[MESSAGING].oldest_sequence == hub.position(MESSAGING)
 
 
 async def test_friends_who_are_connected_are_told_and_the_profile_is_fetched_again(stage: Stage) -> None:

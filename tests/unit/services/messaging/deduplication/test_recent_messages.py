@@ -2,6 +2,7 @@
 
 from datetime import UTC, datetime
 
+import msgspec
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -116,3 +117,18 @@ def test_a_tail_that_comes_back_after_it_was_evicted_counts_whole() -> None:
     tails._tails.clear()
     tails.put("c", tail)
     assert tails._tails.weight == 2
+
+
+def test_the_texts_of_an_erased_sender_are_forgotten_and_the_ids_still_known() -> None:
+    tails = RecentMessages()
+    tails.add("c", 0, message(1), "id1")
+    bens = msgspec.structs.replace(message(2), sender_id="ben")
+    tails.add("c", 10, bens, "id2")
+    tails.add("other", 0, message(3), "id3")
+    tails.erase("anna")
+    tail, other = tails.get("c"), tails.get("other")
+    assert tail is not None
+    assert other is not None
+    assert tail.find("anna", "id1") == msgspec.structs.replace(message(1), text=None)
+    assert tail.find("ben", "id2") == bens
+    assert other.find("anna", "id3") == msgspec.structs.replace(message(3), text=None)
