@@ -43,7 +43,7 @@ class UserErased(Event, frozen=True, kw_only=True):
     """On the user's subject: the account is gone for ever, and the keys of its personal data are destroyed next."""
 
     TYPE: ClassVar[str] = "user.erased"
-    # `requested`: by the user; `operator`
+    # `requested`: by the user; `operator`; `registration_ended`: its address was never verified
     reason: str
 
 

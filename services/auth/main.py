@@ -43,6 +43,7 @@ from services.auth.erasure.decisions import ErasureTerms
 from services.auth.erasure.process import ErasureProcess
 from services.auth.erasure.queries import ErasureQueries
 from services.auth.erasure.reactions import AccountEndings
+from services.auth.erasure.registrations import EndedRegistrations
 from services.auth.failures.failed_logins import FailedLogins
 from services.auth.failures.queries import FailureQueries
 from services.auth.login import Login
@@ -163,6 +164,8 @@ async def main(settings: Settings) -> None:
         process.spawn(account_endings.run(process.nats), "what follows the erasure of an account")
         timers = ErasureQueries(ReadModel(find("erasures"), process.pool, runners.waiting))
         process.spawn(ErasureProcess(erasures, timers, key_store, written).run(), "erasures")
+        registrations = EndedRegistrations(key_store, aggregates.users, erasures, lifetime)
+        process.spawn(registrations.run(), "registrations that have ended")
         for durable in (
             SESSION_ALERTS,
             PASSWORD_ALERTS,

@@ -18,7 +18,7 @@ from contracts.personal_data.key_ids import wrapped_by
 # Why keys are destroyed.
 ERASURE, RETENTION, REGISTRATION_ENDED, LOSS_ACCEPTED = "erasure", "retention", "registration_ended", "loss_accepted"
 # What a legal hold forbids.
-_HELD_UP = (ERASURE, RETENTION)
+_HELD_UP = (ERASURE, RETENTION, REGISTRATION_ENDED)
 
 
 class KeyRing(msgspec.Struct, frozen=True):
@@ -71,7 +71,7 @@ def decide_destroy(ring: KeyRing, key_ids: Collection[str], reason: str) -> tupl
     """Destroys the keys, or with no ids all keys of the person; nothing if they were destroyed.
 
     Raises:
-        LegalHold: there is one, and the reason is an erasure or the retention.
+        LegalHold: there is one, and the reason is no accepted loss.
     """
     present = tuple(sorted(key_id for key_id in key_ids if not ring.is_destroyed(key_id)))
     if ring.all_destroyed or (key_ids and not present):

@@ -107,7 +107,8 @@ class Erasures:
         return ErasureRequest(erase_at=erase_at, position=position)
 
     async def erase(self, user_id: str, reason: Reason, provenance: Provenance) -> Erasure:
-        """Erases the account: for `requested` once it is due, for `operator` at once. Idempotent.
+        """Erases the account: for `requested` once it is due, for `operator` at once, for `registration_ended` if its
+        address was never verified. Idempotent.
 
         Raises:
             UserNotFound: there is no such user.
@@ -139,7 +140,7 @@ class Erasures:
             return Erasure(erased=False, position=Position.at(AUTH, user.sequence))
         free_at = now + self._terms.name_reuse
         ring = await aggregates.data_keys.load(user_id)
-        destroyed = data_keys.decide_destroy(ring.state, (), data_keys.ERASURE)
+        destroyed = data_keys.decide_destroy(ring.state, (), _reason_of_keys(reason))
         try:
             claims = await self._claims(user_id, user, now, free_at, provenance)
         except (Unavailable, UserNotFound) as error:
@@ -212,3 +213,7 @@ class Erasures:
         for append in appends:
             for repository in (self._aggregates.users, self._aggregates.usernames, self._aggregates.addresses):
                 repository.forget(append.envelope.aggregate_id)
+
+
+def _reason_of_keys(reason: Reason) -> str:
+    return data_keys.REGISTRATION_ENDED if reason == "registration_ended" else data_keys.ERASURE

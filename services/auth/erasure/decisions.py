@@ -23,7 +23,7 @@ from contracts.events.user import (
 from services.auth.domain import User
 from services.auth.registration.decisions import Username, as_of
 
-Reason: TypeAlias = Literal["requested", "operator"]
+Reason: TypeAlias = Literal["requested", "operator", "registration_ended"]
 
 
 class ErasureTerms(msgspec.Struct, frozen=True, kw_only=True):
@@ -45,7 +45,8 @@ def decide_request(state: User, now: datetime, terms: ErasureTerms) -> tuple[Use
 
 
 def decide_erase(state: User, reason: Reason, now: datetime) -> tuple[UserErased, ...]:
-    """Ends the account; no event if it has ended, or if a requested erasure was cancelled or is not due yet.
+    """Ends the account; no event if it has ended, if a requested erasure was cancelled or is not due yet, or if the
+    registration led to an account.
 
     Raises:
         UserNotFound: there is no such user.
@@ -55,6 +56,8 @@ def decide_erase(state: User, reason: Reason, now: datetime) -> tuple[UserErased
     if state.created_at is None:
         raise UserNotFound
     if reason == "requested" and (state.erase_at is None or now < state.erase_at):
+        return ()
+    if reason == "registration_ended" and state.email_verified:
         return ()
     return (UserErased(reason=reason),)
 
