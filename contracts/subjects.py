@@ -104,7 +104,8 @@ class Bucket(msgspec.Struct, frozen=True, kw_only=True):
 
 # When each user was last online, by user id.
 LAST_SEEN = "last_seen"
-# What users have begun to write and not sent: `<user_id>.<conversation_id>`, the text in UTF-8.
+# What users have begun to write and not sent: `<user_id>.<conversation_id>.sealed`; plain, as releases until 0.3 wrote
+# it, `<user_id>.<conversation_id>`.
 DRAFTS = "drafts"
 # Files with all data of a user, encrypted and in parts: `<file_id>.<number>`.
 DATA_EXPORTS = "data_exports"

@@ -24,6 +24,7 @@ from streams.loss.watch import LossWatch
 from streams.message import Message
 from streams.metrics import Measured
 from streams.personal_data.reading import readable
+from streams.personal_data.writing import PERSONAL_TYPES, sealed
 from streams.quorum import Quorum
 
 __all__ = ["Append", "Conflict", "Log"]
@@ -80,8 +81,13 @@ class Log:
             DeadlineExceeded: whether it was stored could not be determined in time.
             PermissionError: this service may not append there; raised immediately.
             ValueError: the event is larger than the server accepts.
+            UserNotFound, MessageNotFound: not stored; the event has personal data of a person who was erased, or is
+                about a message whose text was.
+            KeysUnavailable: not stored; its personal data cannot be sealed now.
         """
         stream = self._stream_of(append.subject)
+        if append.envelope.type in PERSONAL_TYPES:
+            (append,) = await self._sealed([append])
         span = self._spans.begin(stream, [append.envelope]) if spans.is_on() else None
         with Measured(stream, 1, span, conflict=Conflict):
             return (await self._appender.append(stream, (append,)))[0]
@@ -106,6 +112,7 @@ class Log:
         stream, *others = {self._stream_of(subject) for subject in subjects}
         if len(appends) > _LARGEST_BATCH or others:
             raise ValueError(f"a batch is up to {_LARGEST_BATCH} events of one stream")
+        appends = await self._sealed(appends)
         span = self._spans.begin(stream, [append.envelope for append in appends]) if spans.is_on() else None
         with Measured(stream, len(appends), span, conflict=Conflict):
             if len(subjects) == 1 and len(appends) <= _SHARES:
@@ -188,6 +195,16 @@ class Log:
             first = await reachable(self._jetstream.first_since(stream, moment))
         return first.sequence - 1 if first else await self.end_of(stream)
 
+    async def _sealed(self, appends: Sequence[Append]) -> Sequence[Append]:
+        """The appends as they are to be stored, in the same order; their callers keep the plain ones."""
+        personal = [append.envelope for append in appends if append.envelope.type in PERSONAL_TYPES]
+        if not personal:
+            return appends
+        stored = iter(await sealed(self._nc, personal))
+        return [
+            msgspec.structs.replace(append, envelope=next(stored)) if append.envelope.type in PERSONAL_TYPES else append
+            for append in appends
+        ]
 
 def _part(messages: list[Message], first: int, last: int | None, at: datetime | None) -> list[Message]:
     part: list[Message] = []

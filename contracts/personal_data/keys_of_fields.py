@@ -78,6 +78,13 @@ _WITH_ADDRESS = (
 
 _OF_ACCOUNT = ("email", "username")
 
+
+def is_copied(field: str) -> bool:
+    """Whether the field is part of a state that each event of its aggregate carries along: it may be that of another
+    person than those whom the event is about, who was erased since."""
+    return field.partition("/")[2].startswith("address.")
+
+
 # By field of personal data, `<event type>/<path>`.
 KEY_OF: Mapping[str, KeyOf] = {
     "user.created/username": _OF_AGGREGATE,

@@ -13,9 +13,10 @@ from contextlib import asynccontextmanager
 from nats.aio.client import Client as NATS
 from prometheus_client import Gauge
 
-from contracts.services import SERVICES
+from contracts.services import SERVICES, permitted_callers
 from contracts.subjects import BUCKETS, OPERATOR, STREAMS
 from infra.checkpoints import Checkpoints
+from infra.personal_data.data_key_client import DataKeyClient
 from infra.rpc.client import Client
 from infra.rpc.server import RpcServer, Servable
 from infra.rpc.tls import server_side
@@ -35,12 +36,16 @@ from streams.loss.watch import Checkpoint, LossWatch
 from streams.personal_data.data_keys import DataKeys
 from streams.personal_data.key_store import KeyStore
 from streams.personal_data.reading import unseal_with
+from streams.personal_data.sealer import CreateKeys, Sealer
 from streams.personal_data.unsealer import Unsealer
+from streams.personal_data.writing import seal_with
 from streams.quorum import Quorum
 from streams.topology import Placement, prepare_bucket
 
 log = logging.getLogger(__name__)
 _READINESS_STEP = 0.2
+# Auth itself needs no call.
+_CREATE_KEYS = "/vestnik.auth.v1.AuthService/CreateDataKeys"
 _CANCEL_INTERVAL = 0.5
 DEPENDENCY_UP = Gauge(
     "vestnik_dependency_up", "1 while a part that this process depends on answers, 0 otherwise.", ("dependency",)
@@ -83,6 +88,7 @@ class ServiceProcess:
         # For what this process reads from the streams.
         self.unsealer = Unsealer(self.data_keys)
         unseal_with(nats, self.unsealer)
+        self._sealer: Sealer | None = None
         self._stop = stop or stop_at_signals()
         self._failed = False
         self._ready = False
@@ -93,6 +99,17 @@ class ServiceProcess:
         self._conditions: list[Callable[[], bool]] = []
         # Whether the database is not known to be silent.
         self.database_answers: Callable[[], bool] = lambda: True
+
+    def seal(self, create: CreateKeys) -> None:
+        """Has the process seal what it appends. `create`: creates keys of personal data."""
+        self._sealer = Sealer(self.data_keys, create)
+        seal_with(self.nats, self._sealer)
+
+    @property
+    def sealer(self) -> Sealer:
+        """The sealer of a service that appends personal data."""
+        assert self._sealer is not None
+        return self._sealer
 
     @property
     def pool(self) -> Pool:
@@ -278,6 +295,8 @@ async def _opened(
         raise SystemExit(0) from None
     pool = await open_pool(database_url, name) if name in SERVICES else None
     process = ServiceProcess(name, settings, secrets, nats, pool, quorum, stop=stop)
+    if name in permitted_callers(_CREATE_KEYS):
+        process.seal(DataKeyClient(process.client("auth")).create)
     _report_dependency("nats", lambda: nats.is_connected)
     report_expiry(settings, name)
     process.spawn(process.stop_for_import(), "watch for imports")

@@ -76,8 +76,11 @@ async def main(settings: Settings) -> None:
     weak = WeakPasswords(common_passwords())
     async with service_process("auth", settings) as process:
         aggregates = Aggregates(process.log)
-        passwords = Passwords(settings.bcrypt_cost, process.secrets.password_key)
+        key_store = KeyStore(process.nats)
         master_keys = process.secrets.personal_data_keys(KeyTerms.of(settings))
+        data_keys = DataKeyCreation(aggregates.users, KeyCreation(key_store, master_keys, RecordedKeys(process.log)))
+        process.seal(data_keys.create_own)
+        passwords = Passwords(settings.bcrypt_cost, process.secrets.password_key)
         keys = ClaimKeys(process.secrets.claims_key)
         tokens = VerificationTokens(process.secrets.mail_key)
         lifetime = timedelta(hours=settings.verification_hours)
@@ -140,8 +143,6 @@ async def main(settings: Settings) -> None:
         process.spawn(making.run(process.nats), "copies of users' data")
         export_mails = DataExportMails(aggregates, recipients, delivery, page=settings.issuer)
         process.spawn(export_mails.run(process.nats), "mails about copies of users' data")
-        key_store = KeyStore(process.nats)
-        key_creation = KeyCreation(key_store, master_keys, RecordedKeys(process.log))
         destructions = KeyDestructions(KeyDestruction(key_store))
         process.spawn(destructions.run(process.nats), "destruction of keys")
         if settings.message_retention_days:
@@ -187,7 +188,7 @@ async def main(settings: Settings) -> None:
                 queries,
                 recorded,
                 reports,
-                DataKeyCreation(aggregates.users, key_creation),
+                data_keys,
                 Holds(aggregates.users, aggregates.data_keys),
                 DataExportCommands(aggregates, files),
                 erasures,

@@ -41,7 +41,7 @@ async def main(settings: Settings) -> None:
                 SearchQueries(ReadModel(find("message_search"), process.pool, runners.waiting), conversations)
             )
             remembered = FriendshipCache(process.quorum)
-            drafts = Drafts(process.nats)
+            drafts = Drafts(process.nats, process.sealer, process.unsealer)
             erased = ErasedUsers(process.nats, conversations)
             friendships = Friendships(process.client("contact"), remembered, erased)
             lookup, changed = MessageLookup(process.log, messages), message_repository(process.log)

@@ -1,14 +1,18 @@
 """Sealing of new events: each field of personal data with the key of the person whose data it is."""
 
-from collections.abc import Awaitable, Callable, Collection, Sequence
+from collections.abc import Awaitable, Callable, Collection, Mapping, Sequence
 from datetime import datetime
 from typing import Protocol, TypeVar
 
 import msgspec
 from cryptography.hazmat.primitives.ciphers.aead import AESGCM
 
+from contracts import catalogue
+from contracts.envelope import Envelope
+from contracts.errors import VestnikError
 from contracts.events.event import Event
-from contracts.personal_data.keys_of_fields import KEY_OF
+from contracts.personal_data.key_ids import wrapped_by
+from contracts.personal_data.keys_of_fields import KEY_OF, is_copied
 from contracts.values.personal_data import Sealed
 from streams.personal_data import cipher
 from streams.personal_data.fields import PersonalField, changed
@@ -17,6 +21,7 @@ from streams.personal_data.metrics import destroyed
 E = TypeVar("E", bound=Event)
 
 CreateKeys = Callable[[Collection[str]], Awaitable[None]]
+_Keys = Mapping[str, AESGCM | None]
 
 
 class LookedUpKeys(Protocol):
@@ -35,7 +40,7 @@ class Sealer:
 
     async def seal(self, events: Sequence[E], *, aggregate_id: str, at: datetime) -> list[E]:
         """New events of one aggregate, decided at a time, with their personal data sealed. A field that is empty, or
-        belongs to no user, stays as it is.
+        belongs to no user, stays as it is. What a state carries along of a person who was erased becomes empty.
 
         Raises:
             UserNotFound: the data is that of a person who was erased.
@@ -43,30 +48,91 @@ class Sealer:
             KeysUnavailable: a key cannot be had or created now.
         """
         wanted: dict[str, None] = {}
-
-        def collect(value: str | Sealed, field: PersonalField, container: msgspec.Struct) -> str | Sealed:
-            if value and isinstance(value, str) and (key_id := KEY_OF[field.name](container, aggregate_id, at)):
-                wanted[key_id] = None
-            return value
-
         for event in events:
-            changed(event, collect)
+            _collect(event, aggregate_id, at, wanted)
+        keys = await self._find(wanted)
+        try:
+            return [_sealed(event, aggregate_id, at, keys) for event in events]
+        except _Destroyed as error:
+            raise await self._refusal(error.key_id) from error
+
+    async def seal_envelopes(self, envelopes: Sequence[Envelope]) -> list[Envelope]:
+        """As `seal`, for events in envelopes, of any aggregates; all keys are looked up, and created, together."""
+        opened = [(each, catalogue.decode(each.type, each.schema, each.data, may_be_sealed=True)) for each in envelopes]
+        wanted: dict[str, None] = {}
+        for each, event in opened:
+            _collect(event, each.aggregate_id, each.at, wanted)
         if not wanted:
-            return list(events)
+            return list(envelopes)
+        keys = await self._find(wanted)
+        try:
+            return [_in_envelope(each, event, keys) for each, event in opened]
+        except _Destroyed as error:
+            raise await self._refusal(error.key_id) from error
+
+    async def seal_text(self, key_id: str, field: str, text: str) -> Sealed:
+        """Seals a text that is in no event, under the name of a field.
+
+        Raises: as `seal`.
+        """
+        key = (await self._find([key_id]))[key_id]
+        if key is None:
+            raise await self._refusal(key_id)
+        return cipher.seal(key, key_id, field, text)
+
+    async def _refusal(self, key_id: str) -> VestnikError:
+        """The error of what needs a destroyed key: that of the person, if the person's key was destroyed too."""
+        person = wrapped_by(key_id) or key_id
+        gone = (await self._keys.look_up([person])).get(person, ...) is None
+        return destroyed(person if gone else key_id)
+
+    async def _find(self, wanted: Collection[str]) -> _Keys:
+        if not wanted:
+            return {}
         keys = await self._keys.look_up(wanted)
         if missing := [key_id for key_id in wanted if key_id not in keys]:
             await self._create(missing)
             keys |= await self._keys.find(missing)
+        return keys
 
-        def sealed(value: str | Sealed, field: PersonalField, container: msgspec.Struct) -> str | Sealed:
-            if not value or not isinstance(value, str):
-                return value
-            key_id = KEY_OF[field.name](container, aggregate_id, at)
-            if key_id is None:
-                return value
-            key = keys[key_id]
-            if key is None:
-                raise destroyed(key_id)
+
+class _Destroyed(Exception):
+    def __init__(self, key_id: str) -> None:
+        self.key_id = key_id
+        super().__init__(key_id)
+
+
+def _collect(event: Event, aggregate_id: str, at: datetime, wanted: dict[str, None]) -> None:
+    """Adds the ids of the keys that the event's personal data needs."""
+
+    def collect(value: str | Sealed, field: PersonalField, container: msgspec.Struct) -> str | Sealed:
+        if value and isinstance(value, str) and (key_id := KEY_OF[field.name](container, aggregate_id, at)):
+            wanted[key_id] = None
+        return value
+
+    changed(event, collect)
+
+
+def _sealed(event: E, aggregate_id: str, at: datetime, keys: _Keys) -> E:
+    def seal(value: str | Sealed, field: PersonalField, container: msgspec.Struct) -> str | Sealed | None:
+        if not value or not isinstance(value, str):
+            return value
+        key_id = KEY_OF[field.name](container, aggregate_id, at)
+        if key_id is None:
+            return value
+        key = keys[key_id]
+        if key is not None:
             return cipher.seal(key, key_id, field.name, value)
+        if is_copied(field.name):
+            return None if field.optional else ""
+        raise _Destroyed(key_id)
 
-        return [changed(event, sealed) for event in events]
+    return changed(event, seal)
+
+
+def _in_envelope(stored: Envelope, event: Event, keys: _Keys) -> Envelope:
+    after = _sealed(event, stored.aggregate_id, stored.at, keys)
+    return stored if after is event else msgspec.structs.replace(stored, data=msgspec.Raw(_ENCODER.encode(after)))
+
+
+_ENCODER = msgspec.json.Encoder()

@@ -1,6 +1,7 @@
 """Reading of events with sealed fields: each field gets its plain text back, or what an erasure leaves."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from contextlib import suppress
 from typing import Protocol, TypeVar
 
 import msgspec
@@ -49,6 +50,22 @@ class Unsealer:
             return value if isinstance(value, str) else _plain_text(keys[value.key], value, field)
 
         return [changed(event, plain) for event in events]
+
+    async def unseal_texts(self, sealed: Mapping[str, Sealed], field: str) -> dict[str, str]:
+        """The texts that `Sealer.seal_text` sealed under the field; without those that cannot be read any more.
+
+        Raises:
+            KeysUnavailable: a key cannot be had now.
+        """
+        texts: dict[str, str] = {}
+        if not sealed:
+            return texts
+        keys = await self._keys.find({each.key for each in sealed.values()})
+        for name, each in sealed.items():
+            with suppress(cipher.Undecipherable):
+                if text := _plain_text(keys[each.key], each, PersonalField(field, optional=False)):
+                    texts[name] = text
+        return texts
 
     async def unseal_recorded(self, events: Sequence[Recorded[E]]) -> list[Recorded[E]]:
         """As `unseal`, for events with their envelopes' fields."""

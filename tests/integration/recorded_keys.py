@@ -1,6 +1,11 @@
-"""A record of keys in the test's memory, for tests of the store alone."""
+"""A record of keys and a master key in the test's memory, for tests of the store alone."""
 
 from collections.abc import Collection
+
+from cryptography.hazmat.primitives.ciphers.aead import AESGCM
+
+from infra.security.key_ring import Key
+from streams.personal_data import cipher
 
 
 class Recorded:
@@ -14,3 +19,19 @@ class Recorded:
 
     async def record(self, key_ids: Collection[str]) -> None:
         self.keys.update(key_ids)
+
+
+class Ring:
+    """A ring with one master key."""
+
+    def __init__(self) -> None:
+        self.key = Key(b"tag1", AESGCM(cipher.new_key()))
+
+    def current(self) -> Key[AESGCM]:
+        return self.key
+
+    def find(self, tag: bytes) -> Key[AESGCM] | None:
+        return self.key if tag == self.key.tag else None
+
+
+RING = Ring()

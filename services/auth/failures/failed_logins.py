@@ -15,7 +15,7 @@ import msgspec
 
 from contracts import envelope
 from contracts.envelope import Provenance
-from contracts.errors import VestnikError
+from contracts.errors import KeysUnavailable, UserNotFound, VestnikError
 from contracts.events.login_failure import UNKNOWN, FailureReason, LoginFailed
 from contracts.values.addresses import Keeps, truncate_address
 from services.auth.failures import domain
@@ -89,6 +89,12 @@ class FailedLogins:
                     continue
                 try:
                     await self._append(account, pending, final=final)
+                except UserNotFound:
+                    # Erased since.
+                    self._pending.pop(account, None)
+                except KeysUnavailable:
+                    # Of one account: others' are not held up.
+                    pending.resumes_at = now + domain.PAUSE
                 except VestnikError as error:
                     log.warning("failed logins cannot be recorded yet: %s", error)
                     return

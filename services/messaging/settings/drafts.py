@@ -1,24 +1,35 @@
 """Drafts: what users have begun to write, in a key-value bucket. Not events: an unsent text leaves no history.
 
-The last writer wins. A value expires 30 days after it was written, and is lost with the bucket.
+The last writer wins. A value expires 30 days after it was written, and is lost with the bucket. It is sealed with its
+author's key, so that it ends with the author. Releases until 0.3 write plain text under a key of its own, also beside
+this one: the last writer removes the other's value.
 """
 
 import logging
 from collections.abc import Sequence
 
+import msgspec
 from nats.aio.client import Client as NATS
 
 from contracts.errors import Unavailable
+from contracts.personal_data.key_ids import person_key
 from contracts.subjects import DRAFTS
+from contracts.values.personal_data import Sealed
 from streams.jetstream.key_value import KeyValue
+from streams.personal_data.sealer import Sealer
+from streams.personal_data.unsealer import Unsealer
 
 log = logging.getLogger(__name__)
 # Seconds for which a list of conversations waits for its drafts.
 _PATIENCE = 1.0
+_FIELD = "draft/text"
+_SEALED = msgspec.json.Decoder(Sealed)
 
 
 class Drafts:
-    def __init__(self, nats: NATS) -> None:
+    def __init__(self, nats: NATS, sealer: Sealer, unsealer: Unsealer) -> None:
+        self._sealer = sealer
+        self._unsealer = unsealer
         self._written = KeyValue(nats, DRAFTS)
         self._read = KeyValue(nats, DRAFTS, patience=_PATIENCE)
 
@@ -27,12 +38,15 @@ class Drafts:
 
         Raises:
             Unavailable: it is unknown whether the draft was saved.
+            UserNotFound: the user was erased.
         """
         key = _key(user_id, conversation_id)
         if text:
-            await self._written.put(key, text.encode())
+            sealed = await self._sealer.seal_text(person_key(user_id), _FIELD, text)
+            await self._written.put(_sealed(key), msgspec.json.encode(sealed))
         else:
-            await self._written.delete(key)
+            await self._written.delete(_sealed(key))
+        await self._written.delete(key)
 
     async def remove_of(self, user_id: str) -> None:
         """Removes all drafts of the user. Repeatable.
@@ -47,11 +61,17 @@ class Drafts:
         """The user's drafts by conversation, in one request for a page; None if they cannot be read now."""
         keys = {_key(user_id, conversation_id): conversation_id for conversation_id in conversation_ids}
         try:
-            values = await self._read.get_many(keys)
+            values = await self._read.get_many([*keys, *map(_sealed, keys)])
+            sealed = {keys[key]: _SEALED.decode(values[_sealed(key)]) for key in keys if _sealed(key) in values}
+            texts = await self._unsealer.unseal_texts(sealed, _FIELD)
         except Unavailable as error:
             log.warning("drafts cannot be read: %s", error.__cause__ or error)
             return None
-        return {keys[key]: value.decode(errors="replace") for key, value in values.items()}
+        return texts | {keys[key]: values[key].decode(errors="replace") for key in keys if key in values}
+
+
+def _sealed(key: str) -> str:
+    return f"{key}.sealed"
 
 
 def _key(user_id: str, conversation_id: str) -> str:

@@ -5,7 +5,6 @@ from collections.abc import Iterable
 from datetime import UTC, datetime
 
 import pytest
-from cryptography.hazmat.primitives.ciphers.aead import AESGCM
 from nats.aio.client import Client
 
 from contracts.errors import KeysUnavailable, UserNotFound
@@ -16,11 +15,9 @@ from contracts.subjects import DATA_KEYS, key_of
 from contracts.values.ids import new_id
 from contracts.values.personal_data import Sealed
 from infra.embedded.nats_server import NatsServer
-from infra.security.key_ring import Key
 from streams.jetstream.api import JetStream
 from streams.jetstream.key_value import KeyValue
 from streams.message import Message
-from streams.personal_data import cipher
 from streams.personal_data.data_keys import DataKeys
 from streams.personal_data.key_creation import KeyCreation
 from streams.personal_data.key_store import KeyRecord, KeyStore, StoredKey
@@ -28,25 +25,9 @@ from streams.personal_data.metrics import FAILURES, LOST
 from streams.personal_data.sealer import Sealer
 from streams.personal_data.unsealer import Unsealer
 from streams.topology import DangerousStream, differences, ensure_bucket, settings_of_bucket
-from tests.integration.recorded_keys import Recorded
+from tests.integration.recorded_keys import RING, Recorded
 
 AT = datetime(2026, 12, 1, tzinfo=UTC)
-
-
-class Ring:
-    """A ring with one master key."""
-
-    def __init__(self) -> None:
-        self.key = Key(b"tag1", AESGCM(cipher.new_key()))
-
-    def current(self) -> Key[AESGCM]:
-        return self.key
-
-    def find(self, tag: bytes) -> Key[AESGCM] | None:
-        return self.key if tag == self.key.tag else None
-
-
-RING = Ring()
 
 
 @pytest.fixture
