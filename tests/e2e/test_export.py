@@ -140,11 +140,14 @@ async def test_a_system_that_was_made_out_of_an_export_is_the_system_that_was_ex
     # It contains its own record.
     at["OPERATOR"] += 1
     assert ends(exported) == at
+    keys = str(tmp_path / "keys")
+    assert first.vestnik("keys", "back-up", keys).returncode == 0
     first.stop()
 
     shutil.copytree(first.data_dir / "secrets", second.data_dir / "secrets")
     (second.data_dir / "secrets" / _OF_ITS_OWN).unlink()
     second.start()
+    assert said(second, "keys", "restore", keys, "--reason", "a test")["restored"]
     imported = said(second, "import", str(file), "--reason", "a test")
     assert imported["events"] == exported["events"]
     assert [note for note in imported["notes"] if _OF_ITS_OWN not in note] == []
@@ -152,6 +155,7 @@ async def test_a_system_that_was_made_out_of_an_export_is_the_system_that_was_ex
     acts = second.vestnik("audit", "operators", "--acts", "--json").stdout.splitlines()
     assert [(act["action"], act["reason"], act["outcome"]) for act in map(json.loads, acts)] == [
         ("archive.export", "", None),
+        ("keys.restore", "a test", "done"),
         ("archive.import", "a test", "done"),
     ]
     at["OPERATOR"] += 1
@@ -160,8 +164,8 @@ async def test_a_system_that_was_made_out_of_an_export_is_the_system_that_was_ex
     await caught_up(second)
     async with client(second) as http:
         api = Api(second, http)
-        # The import, and its end.
-        at["OPERATOR"] += 2
+        # The restore of the keys, the import, and their ends.
+        at["OPERATOR"] += 4
         assert ends(said(second, "status")) == at, "a reaction did something for a second time"
         assert api.mails() == []
         assert rows(second) == as_stored
