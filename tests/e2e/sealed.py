@@ -1,4 +1,4 @@
-"""Sealed events, as the release that seals personal data will store them, written with the rights of their owners."""
+"""Sealed events, written with the rights of their owners."""
 
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager
@@ -54,19 +54,15 @@ class Keys:
         """Appends the message sealed with a key that the store does not have; returns what stores the key."""
         at, conversation_id = now(), pair_id(sent.sender_id, sent.recipient_id)
         person_id, text_id = person_key(sent.sender_id), text_key(conversation_id, sent.sender_id, at)
-        person, text, master = cipher.new_key(), cipher.new_key(), self._master_keys.current()
-        master_id = master.tag.hex()
-        records = {
-            person_id: KeyRecord.of(kek=master_id, wrapped=cipher.wrap(master.cipher, master_id, person_id, person)),
-            text_id: KeyRecord.of(kek=person_id, wrapped=cipher.wrap(AESGCM(person), person_id, text_id, text)),
-        }
+        person, text = (await self.data_keys.find([person_id]))[person_id], cipher.new_key()
+        assert person is not None
+        record = KeyRecord.of(kek=person_id, wrapped=cipher.wrap(person, person_id, text_id, text))
         field: Any = cipher.seal(AESGCM(text), text_id, f"{sent.TYPE}/text", sent.text)
         sealed = msgspec.structs.replace(sent, text=field)
         await _append(self._api, conversation(conversation_id), conversation_id, sealed, at)
 
         async def store() -> None:
-            for key_id, record in records.items():
-                await self._store.put(key_id, record, revision=0)
+            await self._store.put(text_id, record, revision=0)
 
         return store
 
