@@ -9,6 +9,7 @@ from collections.abc import Callable, Mapping, Sequence
 from contextlib import AbstractContextManager, nullcontext
 from datetime import datetime
 
+import msgspec
 from nats.aio.client import Client
 
 from contracts import subjects
@@ -205,6 +206,7 @@ class Log:
             msgspec.structs.replace(append, envelope=next(stored)) if append.envelope.type in PERSONAL_TYPES else append
             for append in appends
         ]
+
 
 def _part(messages: list[Message], first: int, last: int | None, at: datetime | None) -> list[Message]:
     part: list[Message] = []

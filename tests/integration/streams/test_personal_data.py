@@ -18,6 +18,7 @@ from infra.embedded.nats_server import NatsServer
 from streams.jetstream.api import JetStream
 from streams.jetstream.key_value import KeyValue
 from streams.message import Message
+from streams.personal_data import cipher
 from streams.personal_data.data_keys import DataKeys
 from streams.personal_data.key_creation import KeyCreation
 from streams.personal_data.key_store import KeyRecord, KeyStore, StoredKey
