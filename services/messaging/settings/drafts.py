@@ -54,7 +54,7 @@ class Drafts:
         Raises:
             Unavailable: some may be left.
         """
-        for key in await self._written.keys(f"{user_id}.*"):
+        for key in await self._written.keys(f"{user_id}.>"):
             await self._written.delete(key)
 
     async def of(self, user_id: str, conversation_ids: Sequence[str]) -> dict[str, str] | None:

@@ -24,7 +24,7 @@ from contracts.rpc.vestnik.auth.v1 import (
     RegisterRequest,
     VerifyEmailRequest,
 )
-from contracts.subjects import DATA_EXPORTS, DRAFTS, session, user
+from contracts.subjects import DATA_EXPORTS, DATA_KEYS, DRAFTS, session, user
 from contracts.values.ids import new_id
 from contracts.values.timestamps import from_unix_ms
 from infra.rpc.call_context import Call
@@ -36,8 +36,14 @@ from services.auth.mail.templates import Mail
 from services.auth.mail.transport import FolderTransport
 from services.messaging.settings.drafts import Drafts
 from streams.jetstream.key_value import KeyValue
+from streams.personal_data.data_keys import DataKeys
+from streams.personal_data.key_creation import KeyCreation
+from streams.personal_data.key_store import KeyStore
+from streams.personal_data.sealer import Sealer
+from streams.personal_data.unsealer import Unsealer
 from streams.topology import ensure_bucket
 from tests.integration.auth_and_session import DAY, PASSWORD, Services, mails, running
+from tests.integration.recorded_keys import RING, Recorded
 
 BY_NOBODY = Provenance(correlation_id="request")
 
@@ -184,8 +190,12 @@ async def test_mails_that_were_written_for_the_user_are_removed_from_the_folder(
 
 
 async def test_all_drafts_of_a_user_are_removed_and_no_one_elses(streams: NATS) -> None:
-    await ensure_bucket(streams, DRAFTS, replicas=1)
-    drafts, anna, boris = Drafts(streams), new_id(), new_id()
+    for bucket in (DRAFTS, DATA_KEYS):
+        await ensure_bucket(streams, bucket, replicas=1)
+    store = KeyStore(streams, patience=60)
+    keys = DataKeys(store, RING)
+    drafts = Drafts(streams, Sealer(keys, KeyCreation(store, RING, Recorded()).create), Unsealer(keys))
+    anna, boris = new_id(), new_id()
     conversations = [new_id() for _ in range(300)]
     for conversation in conversations:
         await drafts.save(anna, conversation, "unsent")
