@@ -42,8 +42,9 @@ from streams.personal_data.key_store import KeyStore
 from streams.personal_data.sealer import Sealer
 from streams.personal_data.unsealer import Unsealer
 from streams.topology import ensure_bucket
+from tests.integration import recorded_keys
 from tests.integration.auth_and_session import DAY, PASSWORD, Services, mails, running
-from tests.integration.recorded_keys import RING, Recorded
+from tests.integration.recorded_keys import RING
 
 BY_NOBODY = Provenance(correlation_id="request")
 
@@ -194,7 +195,7 @@ async def test_all_drafts_of_a_user_are_removed_and_no_one_elses(streams: NATS) 
         await ensure_bucket(streams, bucket, replicas=1)
     store = KeyStore(streams, patience=60)
     keys = DataKeys(store, RING)
-    drafts = Drafts(streams, Sealer(keys, KeyCreation(store, RING, Recorded()).create), Unsealer(keys))
+    drafts = Drafts(streams, Sealer(keys, KeyCreation(store, RING, recorded_keys.Recorded()).create), Unsealer(keys))
     anna, boris = new_id(), new_id()
     conversations = [new_id() for _ in range(300)]
     for conversation in conversations:
