@@ -5,7 +5,6 @@ field, and a wrapped key to its id and to the key that wraps it: none can be mov
 random bits, which is good for 2^32 texts of one key.
 """
 
-import base64
 import binascii
 import secrets
 
@@ -59,14 +58,14 @@ def unwrap(wrapping_key: AESGCM, wrapping_id: str, key_id: str, wrapped: str) ->
 
 def _encrypt(key: AESGCM, content: bytes, about: bytes) -> str:
     nonce = secrets.token_bytes(_NONCE_BYTES)
-    return base64.b64encode(nonce + key.encrypt(nonce, content, about)).decode()
+    return binascii.b2a_base64(nonce + key.encrypt(nonce, content, about), newline=False).decode()
 
 
 def _decrypt(key: AESGCM, ciphertext: str, about: bytes) -> bytes:
     try:
-        raw = base64.b64decode(ciphertext, validate=True)
+        raw = binascii.a2b_base64(ciphertext, strict_mode=True)
         return key.decrypt(raw[:_NONCE_BYTES], raw[_NONCE_BYTES:], about)
-    except (InvalidTag, ValueError, binascii.Error) as error:
+    except (InvalidTag, ValueError) as error:
         # ValueError: fewer bytes than a nonce and a tag.
         raise Undecipherable from error
 

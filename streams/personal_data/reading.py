@@ -5,6 +5,7 @@ plain text. A connection without keys returns what is stored, for those who copy
 """
 
 import asyncio
+from contextlib import suppress
 from enum import Enum
 
 import msgspec
@@ -67,25 +68,32 @@ async def readable(nc: Client, messages: list[Message], form: PersonalData = Per
         ]
         events = [event for _, _, event in stored]
         if form is PersonalData.EMPTY or unsealer is None:
-            unsealed = [changed(event, _nothing) for event in events]
+            empty = [changed(event, _nothing) for event in events]
+            unsealed = [number for number, event in enumerate(events) if empty[number] is not event]
+            events = empty
         else:
             unsealed = await _unsealed(unsealer, events)
-        for (index, stored_envelope, before), after in zip(stored, unsealed, strict=True):
-            if after is not before:
-                plain[index] = _opened(messages[index], stored_envelope, after)
+        for number in unsealed:
+            index, stored_envelope, _ = stored[number]
+            plain[index] = _opened(messages[index], stored_envelope, events[number])
         if start + _TOGETHER < len(marked):
             await asyncio.sleep(0)
     return plain
 
 
-async def _unsealed(unsealer: Unsealer, events: list[Event]) -> list[Event]:
-    """The events with plain text; as stored where that cannot be deciphered."""
+async def _unsealed(unsealer: Unsealer, events: list[Event]) -> list[int]:
+    """Unseals the events in place; the indices of those that were sealed and could be deciphered."""
     try:
-        return await unsealer.unseal(events)
+        return await unsealer.unseal_decoded(events)
     except Undecipherable:
-        if len(events) == 1:
-            return events
-    return [unsealed for event in events for unsealed in await _unsealed(unsealer, [event])]
+        found = []
+    for index, event in enumerate(events):
+        alone = [event]
+        with suppress(Undecipherable):
+            if await unsealer.unseal_decoded(alone):
+                events[index] = alone[0]
+                found.append(index)
+    return found
 
 
 def _stored(message: Message) -> tuple[Envelope, Event] | None:
@@ -99,7 +107,15 @@ def _stored(message: Message) -> tuple[Envelope, Event] | None:
 
 def _opened(message: Message, stored: Envelope, data: Event) -> Message:
     event = envelope.recorded(stored, data, stream=message.stream, sequence=message.sequence, subject=message.subject)
-    return msgspec.structs.replace(message, opened=event)
+    return Message(
+        message.stream,
+        message.sequence,
+        message.subject,
+        message.payload,
+        message.stored_ns,
+        message.headers,
+        event,
+    )
 
 
 def _nothing(value: str | Sealed, field: PersonalField, container: msgspec.Struct) -> str | Sealed | None:

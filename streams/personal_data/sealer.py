@@ -2,10 +2,11 @@
 
 from collections.abc import Awaitable, Callable, Collection, Mapping, Sequence
 from datetime import datetime
-from typing import Protocol, TypeVar
+from typing import NamedTuple, Protocol, TypeVar
 
 import msgspec
 from cryptography.hazmat.primitives.ciphers.aead import AESGCM
+from msgspec.structs import force_setattr
 
 from contracts import catalogue
 from contracts.envelope import Envelope
@@ -15,7 +16,7 @@ from contracts.personal_data.key_ids import wrapped_by
 from contracts.personal_data.keys_of_fields import KEY_OF, is_copied
 from contracts.values.personal_data import Sealed
 from streams.personal_data import cipher
-from streams.personal_data.fields import PersonalField, changed
+from streams.personal_data.fields import PersonalField, changed, own_fields
 from streams.personal_data.metrics import destroyed
 
 E = TypeVar("E", bound=Event)
@@ -60,12 +61,23 @@ class Sealer:
         """As `seal`, for events in envelopes, of any aggregates; all keys are looked up, and created, together."""
         opened = [(each, catalogue.decode(each.type, each.schema, each.data, may_be_sealed=True)) for each in envelopes]
         wanted: dict[str, None] = {}
+        places: list[_Place] = []
         for each, event in opened:
-            _collect(event, each.aggregate_id, each.at, wanted)
+            own = own_fields(type(event))
+            if own is None:
+                _collect(event, each.aggregate_id, each.at, wanted)
+                continue
+            for name, field in own:
+                text = getattr(event, name)
+                if text and type(text) is str and (key_id := KEY_OF[field.name](event, each.aggregate_id, each.at)):
+                    wanted[key_id] = None
+                    places.append(_Place(event, name, field.name, text, key_id))
         if not wanted:
             return list(envelopes)
         keys = await self._find(wanted)
         try:
+            for place in places:
+                place.seal(keys)
             return [_in_envelope(each, event, keys) for each, event in opened]
         except _Destroyed as error:
             raise await self._refusal(error.key_id) from error
@@ -94,6 +106,22 @@ class Sealer:
             await self._create(missing)
             keys |= await self._keys.find(missing)
         return keys
+
+
+class _Place(NamedTuple):
+    """A text in an event that nobody else has, and the key that is to seal it."""
+
+    event: Event
+    member: str
+    field: str
+    text: str
+    key_id: str
+
+    def seal(self, keys: _Keys) -> None:
+        key = keys[self.key_id]
+        if key is None:
+            raise _Destroyed(self.key_id)
+        force_setattr(self.event, self.member, cipher.seal(key, self.key_id, self.field, self.text))
 
 
 class _Destroyed(Exception):
@@ -130,9 +158,11 @@ def _sealed(event: E, aggregate_id: str, at: datetime, keys: _Keys) -> E:
     return changed(event, seal)
 
 
-def _in_envelope(stored: Envelope, event: Event, keys: _Keys) -> Envelope:
-    after = _sealed(event, stored.aggregate_id, stored.at, keys)
-    return stored if after is event else msgspec.structs.replace(stored, data=msgspec.Raw(_ENCODER.encode(after)))
+def _in_envelope(plain: Envelope, event: Event, keys: _Keys) -> Envelope:
+    """The envelope with the event, whose own fields are sealed already."""
+    if own_fields(type(event)) is None:
+        event = _sealed(event, plain.aggregate_id, plain.at, keys)
+    return msgspec.structs.replace(plain, data=msgspec.Raw(_ENCODER.encode(event)))
 
 
 _ENCODER = msgspec.json.Encoder()

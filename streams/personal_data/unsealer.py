@@ -6,12 +6,12 @@ from typing import Protocol, TypeVar
 
 import msgspec
 from cryptography.hazmat.primitives.ciphers.aead import AESGCM
+from msgspec.structs import force_setattr
 
-from contracts.envelope import Recorded
 from contracts.events.event import Event
 from contracts.values.personal_data import Sealed
 from streams.personal_data import cipher
-from streams.personal_data.fields import PersonalField, changed, sealed_keys
+from streams.personal_data.fields import Change, PersonalField, changed, own_fields, sealed_keys
 from streams.personal_data.metrics import undecipherable
 
 E = TypeVar("E", bound=Event)
@@ -46,10 +46,40 @@ class Unsealer:
             return list(events)
         keys = await self._keys.find(key_ids)
 
-        def plain(value: str | Sealed, field: PersonalField, container: msgspec.Struct) -> str | None:
-            return value if isinstance(value, str) else _plain_text(keys[value.key], value, field)
-
+        plain = _with(keys)
         return [changed(event, plain) for event in events]
+
+    async def unseal_decoded(self, events: list[Event]) -> list[int]:
+        """As `unseal`, for events that nobody else has: in place, which is faster. Returns the indices of those that
+        had sealed fields. After Undecipherable some of them are unsealed, and those that cannot be are not.
+        """
+        sealed: list[tuple[int, Event, str, PersonalField, Sealed]] = []
+        deeper: list[int] = []
+        for index, event in enumerate(events):
+            own = own_fields(type(event))
+            if own is None:
+                deeper.append(index)
+                continue
+            for name, field in own:
+                value = getattr(event, name)
+                if type(value) is Sealed:
+                    sealed.append((index, event, name, field, value))
+        key_ids = {value.key for *_, value in sealed}
+        if deeper:
+            key_ids |= sealed_keys(events[index] for index in deeper)
+        if not key_ids:
+            return []
+        keys = await self._keys.find(key_ids)
+        texts = [_plain_text(keys[value.key], value, field) for _, _, _, field, value in sealed]
+        for (_, event, name, _, _), text in zip(sealed, texts, strict=True):
+            force_setattr(event, name, text)
+        found = dict.fromkeys(index for index, *_ in sealed)
+        for index in deeper:
+            before = events[index]
+            events[index] = changed(before, _with(keys))
+            if events[index] is not before:
+                found[index] = None
+        return list(found)
 
     async def unseal_texts(self, sealed: Mapping[str, Sealed], field: str) -> dict[str, str]:
         """The texts that `Sealer.seal_text` sealed under the field; without those that cannot be read any more.
@@ -67,13 +97,14 @@ class Unsealer:
                     texts[name] = text
         return texts
 
-    async def unseal_recorded(self, events: Sequence[Recorded[E]]) -> list[Recorded[E]]:
-        """As `unseal`, for events with their envelopes' fields."""
-        unsealed = await self.unseal([event.data for event in events])
-        return [
-            event if event.data is data else msgspec.structs.replace(event, data=data)
-            for event, data in zip(events, unsealed, strict=True)
-        ]
+
+def _with(keys: Mapping[str, AESGCM | None]) -> Change:
+    """Unseals with the keys."""
+
+    def plain(value: str | Sealed, field: PersonalField, container: msgspec.Struct) -> str | None:
+        return value if isinstance(value, str) else _plain_text(keys[value.key], value, field)
+
+    return plain
 
 
 def _plain_text(key: AESGCM | None, sealed: Sealed, field: PersonalField) -> str | None:

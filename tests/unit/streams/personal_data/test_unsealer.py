@@ -5,7 +5,6 @@ from typing import Any
 import pytest
 from cryptography.hazmat.primitives.ciphers.aead import AESGCM
 
-from contracts.envelope import Recorded
 from contracts.errors import KeysUnavailable
 from contracts.events.event import Event
 from contracts.events.message import MessageDeleted
@@ -90,29 +89,3 @@ async def test_a_text_that_was_moved_from_another_field_is_not_read() -> None:
     moved = sealed(key, "k", "profile.updated/bio", "secret")
     with pytest.raises(cipher.Undecipherable):
         await Unsealer(Keys(k=key)).unseal([ProfileUpdated(display_name=moved)])
-
-
-async def test_recorded_events_keep_their_place_and_the_plain_ones_are_the_same_objects() -> None:
-    key = AESGCM(cipher.new_key())
-    sealed, plain = (recorded(1, updated(key, "k", "Anna", "hi")), recorded(2, ProfileUpdated(display_name="Ben")))
-    first, second = await Unsealer(Keys(k=key)).unseal_recorded([sealed, plain])
-    assert first.data == ProfileUpdated(display_name="Anna", bio="hi", avatar_url="plain")
-    assert (first.sequence, first.id) == (1, sealed.id)
-    assert second is plain
-
-
-def recorded(sequence: int, event: ProfileUpdated) -> Recorded[ProfileUpdated]:
-    return Recorded(
-        stream="PROFILE",
-        sequence=sequence,
-        subject="vestnik.profile.profile.u",
-        id=f"id-{sequence}",
-        type=event.TYPE,
-        aggregate_id="u",
-        version=sequence,
-        at=AT,
-        actor=None,
-        correlation_id=None,
-        causation_id=None,
-        data=event,
-    )
