@@ -3,7 +3,7 @@
 import pytest
 
 from projections.engine.rebuild.catch_up import CatchUp
-from projections.engine.storage import dead_letters
+from projections.engine.storage import builds, dead_letters
 from projections.engine.storage.builds import Build, Connection
 from projections.engine.storage.dead_letters import DeadLetterState
 from tests.simulation.mutations import Mutation, caught, replaced
@@ -39,12 +39,16 @@ async def _unaware(conn: Connection, build: Build) -> DeadLetterState:
 
 _MUTATIONS: dict[str, Mutation] = {
     "a cutover does not wait for the last events": replaced(CatchUp, "_catch_up_to", _done),
+    "a retry or a cutover does not lock the build": replaced(builds, "lock_build", _done),
     "a retry does not change what batches assert": replaced(dead_letters, "revise", _nothing),
     "a writer that opens a build does not know of its dead letters": replaced(dead_letters, "load_state", _unaware),
     "a dead letter that was applied stays": replaced(dead_letters, "remove", _nothing),
 }
 # Seeds known to notice what few runs do.
-_NOTICED_BY = {"a retry does not change what batches assert": 7}
+_NOTICED_BY = {
+    "a retry or a cutover does not lock the build": 51,
+    "a retry does not change what batches assert": 7,
+}
 
 
 @pytest.mark.parametrize("name", _MUTATIONS)
