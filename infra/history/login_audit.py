@@ -24,6 +24,19 @@ from streams.reader import Reader
 
 EXPIRED_EVENT, EXPIRED = "session.expired", "expired"
 OPERATOR = "operator"
+# Why sessions end, as `Query.reason` names it.
+ENDS = (
+    "account_erased",
+    "erasure_requested",
+    EXPIRED,
+    "logout",
+    "not_me",
+    OPERATOR,
+    "password_changed",
+    "password_reset",
+    "refresh_token_reused",
+    "revoked_elsewhere",
+)
 _TOLD = 5
 
 

@@ -153,6 +153,27 @@ async def test_two_people_react_to_a_message(devices: Devices, api: Api) -> None
     await expect(chip).to_have_text(["👍1"])
 
 
+async def test_screen_readers_hear_what_others_do(devices: Devices, api: Api) -> None:
+    anna, boris = await api.friends()
+    vera = await api.person(display_name="Vera")
+    await api.befriend(anna, vera)
+    (mine,) = await anna.sends(boris, "are you there?")
+    page = await devices.log_in(anna)
+    await open_chat(page, boris)
+    await message(page, "are you there?").wait_for()
+    notes = page.locator("#notes p")
+    await boris.sends(anna, "I am here")
+    await expect(notes).to_have_text([f"{boris.username}: I am here"])
+    path = f"/v1/conversations/{anna.user_id}/messages/{mine['message_id']}/reaction"
+    assert (await boris.ask("PUT", path, json={"emoji": "👍"})).status_code == 204
+    await expect(notes.last).to_have_text(f"{boris.username} reacted with 👍")
+    # Of another chat only that there is something new: once, until it is read.
+    await vera.sends(anna, "one", "two")
+    await expect(page.locator(f".chat[href='#/chat/{vera.user_id}'] .badge")).to_have_text("2")
+    await expect(notes.filter(has_text="New message from Vera")).to_have_count(1)
+    await expect(notes.filter(has_text="two")).to_have_count(0)
+
+
 async def test_the_keyboard_alone_edits_answers_and_reacts(devices: Devices, api: Api) -> None:
     anna, boris = await api.friends()
     await anna.sends(boris, "mine")

@@ -113,5 +113,32 @@ async def test_a_list_of_notifications_that_arrives_late_undoes_nothing_that_hap
     await expect(fresh).to_have_count(1)
     async with page.expect_response("**/v1/notifications?*"):
         answered.set()
-    await expect(page.locator(".person")).to_have_count(3)
+    # The acceptance, and the newest message of the conversation.
+    await expect(page.locator(".person")).to_have_count(2)
     await expect(fresh).to_have_count(1)
+
+
+async def test_a_conversation_is_one_notification_however_much_is_written_in_it(devices: Devices, api: Api) -> None:
+    anna, boris = await api.friends()
+    vera = await api.person(display_name="Vera")
+    await vera.add(anna)
+    *_, last = await boris.sends(anna, *(f"message {number}" for number in range(110)))
+    page = await devices.log_in(anna)
+    await page.get_by_role("link", name="Notifications").click()
+    written, asked = page.locator(".person", has_text="wrote to you"), page.locator(".person", has_text="Vera")
+    await expect(written.locator(".badge")).to_have_text(["110 unread messages"])
+    # It has not pushed out what else there is.
+    await expect(asked.get_by_role("button", name="Accept")).to_be_visible()
+    await boris.sends(anna, "one more")
+    await expect(written.locator(".badge")).to_have_text(["111 unread messages"])
+    # After a deletion of the newest, an earlier one stands for the conversation.
+    *_, gone = await boris.sends(anna, "a slip")
+    assert (await boris.delete(anna, gone["message_id"])).status_code == 204
+    await expect(written).to_have_count(1)
+    await expect(page.locator(".person.fresh", has_text="wrote to you")).to_have_count(1)
+    await anna.sees(boris, last["sequence"] + 2)
+    await expect(written).to_have_count(1)
+    await expect(page.locator(".person.fresh", has_text="wrote to you")).to_have_count(0)
+    await page.reload()
+    await expect(written).to_have_count(1)
+    await expect(page.locator(".person.fresh", has_text="Vera")).to_have_count(1)

@@ -151,3 +151,7 @@ async def test_every_step_is_found_again_by_the_commands_as_the_page_shows_it(ap
     assert columns(seen, "channel", "action", "what", "outcome") == columns(
         [row for row in on_page[4] if row["what"] != "anomalies"], "channel", "action", "what", "outcome"
     )
+    # What the auditor, the owner and the rules of anomalies see follows from the events alone.
+    read_models = ("anomalies", "login_failures", "notifications", "session_audit", "sessions", "users")
+    verified = await asyncio.to_thread(api.system.vestnik, "verify", *read_models, within=300)
+    assert verified.returncode == 0, verified.stdout + verified.stderr

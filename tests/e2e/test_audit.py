@@ -181,6 +181,8 @@ def test_what_an_operator_asks_for_and_cannot_have_is_refused_in_one_line(system
         (("audit", "sessions", "--session", new_id(), "--failures"), "no session"),
         (("audit", "sessions", "--session", new_id(), "--alerts"), "about an account"),
         (("audit", "sessions", "--reason", "wrong_password"), "add --failures"),
+        (("audit", "sessions", "--reason", "new_device"), "add --alerts"),
+        (("audit", "sessions", "--reason", "wrong-password"), "is not one of"),
         (("audit", "sessions", "--address", "192.0.2.300"), "neither an IP address nor a network"),
         (("audit", "sessions", "--user", "nobody.at.all", "--failures"), "there is no user nobody.at.all"),
         (("audit", "sessions", "--user", "nobody.at.all", "--summary"), "there is no user nobody.at.all"),

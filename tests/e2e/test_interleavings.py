@@ -2,7 +2,7 @@
 
 Each device works off its own commands while it follows the live events over either gateway, and is away now and then.
 The model is a fold of the conversation's events in the order of the stream. At the end the gateways are killed, and
-with them what they remember, and the read model is rebuilt.
+with them what they remember, the read model is rebuilt, and all read models are compared with the streams.
 """
 
 import asyncio
@@ -271,3 +271,5 @@ async def test_all_devices_of_two_people_see_what_the_events_say(fragile_api: Ap
             await device.sees(model)
         finally:
             await device.leave()
+    verified = await asyncio.to_thread(system.vestnik, "verify", within=300)
+    assert verified.returncode == 0, verified.stdout + verified.stderr

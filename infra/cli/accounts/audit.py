@@ -15,6 +15,7 @@ from nats.aio.client import Client as NATS
 from contracts import catalogue
 from contracts.envelope import now
 from contracts.events.login_failure import FailureReason
+from contracts.notification_kinds import ALERT_KINDS
 from contracts.values.addresses import Network, parse_network
 from contracts.values.ids import is_id
 from contracts.values.timestamps import rfc3339
@@ -29,7 +30,7 @@ from infra.cli.params import Moment
 from infra.cli.reader_connection import connect_reader
 from infra.history.account_alerts import alert_rows
 from infra.history.failed_logins import failure_rows, merged
-from infra.history.login_audit import LoginAudit, Query, Row, Unreadable, audit_rows
+from infra.history.login_audit import ENDS, LoginAudit, Query, Row, Unreadable, audit_rows
 from infra.history.login_summary import LoginSummary
 from infra.runtime.run_file import find
 from infra.settings import Settings
@@ -39,6 +40,9 @@ from streams.log import Log
 
 _PATIENCE = 5.0
 _FAILURES: tuple[str, ...] = get_args(FailureReason)
+# Some alerts are about ends, with the same reason.
+_ONLY_ALERTS = tuple(kind for kind in ALERT_KINDS if kind not in ENDS)
+_REASONS = sorted((*ENDS, *_FAILURES, *_ONLY_ALERTS))
 
 
 class _Network(click.ParamType[Network]):
@@ -71,7 +75,12 @@ audit.add_command(verify)
 @click.option("--until", type=Moment(), help="Before this time.")
 @click.option("--address", "network", type=_Network(), help="Only from this address, or network: `192.0.2.0/24`.")
 @click.option("--device", metavar="TEXT", help="Only devices whose description contains this, in any case.")
-@click.option("--reason", metavar="REASON", help="Only ends, and failed logins, for this reason.")
+@click.option(
+    "--reason",
+    type=click.Choice(_REASONS, case_sensitive=False),
+    metavar="REASON",
+    help="Only ends, failed logins and alerts for this reason.",
+)
 @click.option("--refreshes", is_flag=True, help="Show refreshes too, not only logins and ends.")
 @click.option("--failures", is_flag=True, help="Show failed logins too.")
 @click.option("--alerts", is_flag=True, help="Show what the owners of the accounts were alerted to, too.")
@@ -117,6 +126,8 @@ def sessions(
     failures = failures or (summary and session_id is None)
     if reason in _FAILURES and not failures:
         raise click.UsageError(f"{reason} is the reason of a failed login: add --failures")
+    if reason in _ONLY_ALERTS and not alerts:
+        raise click.UsageError(f"{reason} is the kind of an alert: add --alerts")
     query = Query(
         user=None if user is None else user.strip().lower(),
         since=since,

@@ -30,6 +30,11 @@ class Outcome(msgspec.Struct, frozen=True, kw_only=True):
     delivery_p99: float | None = None
 
     @property
+    def servers_cpu(self) -> float:
+        """Microseconds a request, of all processes but the load generator."""
+        return sum(spent for part, spent in self.cpu.items() if part != "client")
+
+    @property
     def client_share(self) -> float:
         """Of all processor time, what the load generator itself has used."""
         spent = sum(self.cpu.values())

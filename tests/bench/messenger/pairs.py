@@ -36,16 +36,12 @@ class Ratio(msgspec.Struct, frozen=True):
     highest: float
 
 
-def _servers(outcome: Outcome) -> float:
-    return sum(spent for part, spent in outcome.cpu.items() if part != "client")
-
-
 FIGURES: dict[str, Callable[[Outcome], float | None]] = {
     "a second": lambda outcome: outcome.per_second,
     "p50 ms": lambda outcome: outcome.p50,
     "p99 ms": lambda outcome: outcome.p99,
     "delivery p99 ms": lambda outcome: outcome.delivery_p99,
-    "servers' CPU µs": _servers,
+    "servers' CPU µs": lambda outcome: outcome.servers_cpu,
 }
 
 

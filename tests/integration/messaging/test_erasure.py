@@ -20,7 +20,7 @@ from contracts.rpc.vestnik.messaging.v1 import (
 from contracts.subjects import conversation
 from contracts.values.ids import pair_id
 from infra.rpc.client import Client
-from tests.integration.messaging.test_messaging import conversations, friends, mark, message_of, messages, send
+from tests.integration.messaging.messaging_calls import conversations, friends, mark, message_of, messages, send
 from tests.integration.service_cluster import House, seen
 
 pytestmark = pytest.mark.asyncio(loop_scope="module")

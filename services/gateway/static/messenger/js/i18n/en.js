@@ -13,6 +13,7 @@ export default {
   all_chats: "All chats",
   announce_deleted: "{name} deleted a message",
   announce_edited: "{name} changed a message: {text}",
+  announce_elsewhere: "New message from {name}",
   announce_reacted: "{name} reacted with {emoji}",
   announce_sent: "{name}: {text}",
   announce_typing: "{name} is typing.",

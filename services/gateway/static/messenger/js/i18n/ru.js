@@ -13,6 +13,7 @@ export default {
   all_chats: "Все чаты",
   announce_deleted: "{name}: сообщение удалено",
   announce_edited: "{name}: сообщение изменено: {text}",
+  announce_elsewhere: "Новое сообщение: {name}",
   announce_reacted: "{name}: реакция {emoji}",
   announce_sent: "{name}: {text}",
   announce_typing: "{name} печатает.",

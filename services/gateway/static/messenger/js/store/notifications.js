@@ -1,14 +1,31 @@
-// Notifications, newest first.
+// Notifications, newest first; of a conversation only that of its newest message.
 
 import * as api from "../api.js";
 import { isAboutAccount } from "./notification_kinds.js";
 
 const MOST = 100;
+const LIST = `/v1/notifications?limit=${MOST}`;
 // How long after an act in this page its notification may arrive.
 const OWN_ACT_MS = 60_000;
 
 function newestFirst(first, second) {
   return second.at.localeCompare(first.at) || second.notification_id.localeCompare(first.notification_id);
+}
+
+const isMessage = ({ kind }) => kind === "message";
+
+/** Of each person's messages the first in the list: that of the newest. */
+function oncePerConversation(items) {
+  const people = new Set();
+  return items.filter((item) => !isMessage(item) || (!people.has(item.from_user_id) && people.add(item.from_user_id)));
+}
+
+/** The list by conversation; one that has every message where the former was asked for too often. */
+function loadList() {
+  return api.get(`${LIST}&group=conversation`).catch((error) => {
+    if (error.status !== 429) throw error;
+    return api.get(LIST);
+  });
 }
 
 export class Notifications {
@@ -33,11 +50,11 @@ export class Notifications {
     const load = { number: ++this.loadsBegun, changes: [] };
     this.loads.add(load);
     try {
-      const { items } = await api.get(`/v1/notifications?limit=${MOST}`);
+      const { items } = await loadList();
       // The answer of a load that began later is newer.
       if (load.number < this.loadApplied) return;
       this.loadApplied = load.number;
-      this.items = items;
+      this.items = oncePerConversation(items);
     } finally {
       this.loads.delete(load);
     }
@@ -46,8 +63,10 @@ export class Notifications {
     this.store.changed("notifications");
   }
 
+  /** That of a message is read with those of all earlier messages of its conversation. */
   async read(id) {
-    await api.post("/v1/notifications/read", { notification_ids: [id] });
+    const isOfMessage = this.items.some((item) => item.notification_id === id && isMessage(item));
+    await api.post("/v1/notifications/read", { notification_ids: [id], ...(isOfMessage && { group: "conversation" }) });
     this.#markRead({ notification_ids: [id] });
   }
 
@@ -87,14 +106,15 @@ export class Notifications {
   readUpTo({ user_id: peer, seen_sequence: seen, unread_count: unread, last_message: last }) {
     // A notification may be here before its message.
     const until = unread ? this.store.messages.find(peer, seen)?.sent_at : last?.sent_at;
-    const read = this.items.filter((item) => !item.read && item.kind === "message" && item.from_user_id === peer && item.at <= (until ?? ""));
+    const read = this.items.filter((item) => !item.read && isMessage(item) && item.from_user_id === peer && item.at <= (until ?? ""));
     for (const item of read) item.read = true;
     if (read.length) this.store.changed("notifications");
   }
 
-  /** The notification of a message that was deleted is read. */
+  /** The notification of a message that was deleted is read, unless it stands for other unread ones of its conversation. */
   messageDeleted({ sender_id, sent_at }) {
-    const isOfMessage = (item) => item.kind === "message" && item.from_user_id === sender_id && item.at === sent_at;
+    if (this.store.conversations.get(sender_id)?.unread_count > 1) return;
+    const isOfMessage = (item) => isMessage(item) && item.from_user_id === sender_id && item.at === sent_at;
     this.#change(() => { for (const item of this.items.filter(isOfMessage)) item.read = true; });
   }
 
@@ -109,7 +129,7 @@ export class Notifications {
     const isNew = !notification.read && !this.items.some((item) => item.notification_id === notification.notification_id);
     this.#change(() => {
       if (this.items.some((item) => item.notification_id === notification.notification_id)) return;
-      this.items = [notification, ...this.items].sort(newestFirst).slice(0, MOST);
+      this.items = oncePerConversation([notification, ...this.items].sort(newestFirst)).slice(0, MOST);
     });
     if (isNew && isAboutAccount(notification) && !this.#isOwnAct(notification)) this.store.changed("account_notification", notification);
     const conversation = this.store.conversations.get(notification.from_user_id);

@@ -1,8 +1,10 @@
 // The frame of the messenger once somebody is logged in: navigation, the list on the left, the view of the address.
 
 import { Alerts } from "../alerts.js";
+import { announce } from "../announce.js";
 import { el, fill, icon } from "../dom.js";
 import { t } from "../i18n.js";
+import { isMuted } from "../store/conversation_settings.js";
 import { AccountNotices } from "./account_notices.js";
 import { ChatList } from "./conversations.js";
 import { notificationsView } from "./notifications.js";
@@ -35,6 +37,7 @@ export class Shell {
     for (const kind of ["conversations", "friends", "blocks", "presence", "notifications", "account_notification", "profile", "account", "sessions", "messages", "message_event", "drafts", "connection"]) {
       on(kind, ({ detail }) => { this.list?.update(); this.view?.update?.(kind, detail); });
     }
+    on("message_event", ({ detail }) => this.#announceElsewhere(detail));
     on("account_notification", ({ detail }) => this.notices.add(detail));
     on("notifications", () => this.notices.update());
     window.addEventListener("hashchange", () => this.#show(), { signal });
@@ -98,6 +101,13 @@ export class Shell {
     this.view.shown?.();
     if (peer && Number(message)) this.view.jumpTo(Number(message));
     this.#badges();
+  }
+
+  /** Says to screen readers that a conversation which is not shown has its first unread message. */
+  #announceElsewhere({ peer, kind, by }) {
+    const { store } = this, conversation = store.conversations.get(peer);
+    if (kind !== "sent" || by === store.me.user_id || this.view?.peer === peer || isMuted(conversation) || conversation.unread_count !== 1) return;
+    announce(t("announce_elsewhere", { name: store.profiles.nameOf(peer) }));
   }
 
   #badges() {

@@ -21,6 +21,12 @@ export function notificationsView(store) {
       : el("span", { class: "soft" }, t(standing === "accepted" ? "request_accepted" : "request_over")));
   }
 
+  /** Of a conversation how many messages are new. */
+  function badge({ kind, from_user_id: peer }) {
+    const unread = kind === "message" ? store.conversations.get(peer)?.unread_count ?? 0 : 0;
+    return el("span", { class: "badge" }, unread > 1 ? t("unread", { n: unread }) : t("new"));
+  }
+
   function draw() {
     all.hidden = !store.notifications.items.some((one) => !one.read);
     fill(list, store.notifications.items.map((one) => {
@@ -28,12 +34,12 @@ export function notificationsView(store) {
       return el("li", { class: one.read ? "person" : "person fresh" }, el("a", { href: notificationHash(one), class: "row", onclick: () => { if (!one.read) store.notifications.read(one.notification_id).catch(() => {}); } },
         isAboutPerson(one) ? avatar(store.profiles.get(one.from_user_id) ?? { user_id: one.from_user_id }) : el("span", { class: "avatar sign" }, icon(isAboutAccount(one) ? "shield" : "bell")),
         el("div", {}, el("span", {}, notificationText(one, name)), el("time", { class: "soft", datetime: one.at }, full(one.at))),
-        !one.read && el("span", { class: "badge" }, t("new"))),
+        !one.read && badge(one)),
       asksForAnswer(one) && answer(one), el("p", { class: "problem", role: "alert" }));
     }), !store.notifications.items.length && el("li", { class: "soft" }, t("no_notifications")));
   }
 
   draw();
   store.notifications.load().catch(() => {});
-  return { node, update: (kind) => ["notifications", "profile", "friends"].includes(kind) && draw() };
+  return { node, update: (kind) => ["notifications", "conversations", "profile", "friends"].includes(kind) && draw() };
 }
