@@ -7,13 +7,16 @@ import msgspec
 from click.testing import CliRunner
 
 from contracts.envelope import now
+from contracts.personal_data.key_ids import person_key
 from contracts.values.ids import new_id
 from contracts.values.timestamps import rfc3339
 from infra.archive.stream_access import Store
 from infra.cli.main import cli
+from infra.runtime.connections import connect_nats
 from infra.runtime.run_file import find
 from infra.security.secrets import TOPOLOGY
 from infra.settings import Settings
+from streams.personal_data.key_store import KeyStore
 from tests.e2e.people import Api, Json, Person
 from tests.e2e.test_audit import lines
 from tests.e2e.test_operators import operator
@@ -39,7 +42,6 @@ ACTS = {
     "keys.rewrap": ("keys", "rewrap", *WHY),
     "keys.back_up": ("keys", "back-up", "{folder}/keys", *WHY),
     "keys.restore": ("keys", "restore", "{folder}/keys", *WHY),
-    "keys.accept_loss": ("keys", "accept-loss", "person.{user_id}", *WHY),
     "read_model.pause": ("projections", "pause", "analytics", *WHY),
     "read_model.resume": ("projections", "resume", "analytics", *WHY),
     "read_model.reset": ("projections", "reset", "analytics", "--yes", *WHY),
@@ -56,6 +58,7 @@ ACTS = {
     "streams.restored": ("streams", "restored", *WHY),
     "nats.accounts": ("nats-config",),
     "postgres.logins": ("postgres-logins",),
+    "keys.accept_loss": ("keys", "accept-loss", "person.{lost}", *WHY),
 }
 ACTS_ON_PAGE = {"maintenance.cancel", "report.settle"}
 # They need a system in a state of its own, and tests of their own show that they are recorded.
@@ -88,6 +91,17 @@ def run(system: System, *arguments: str, **more: str) -> int:
     return CliRunner(env={**system.environment, **more}).invoke(cli, arguments).exit_code
 
 
+async def lose_key(settings: Settings, user_id: str) -> None:
+    """The store loses the key of the person's data."""
+    nc = await connect_nats(Store(settings, alone=False).as_party("auth"), "loses-a-key", patience=5.0)
+    try:
+        store = KeyStore(nc)
+        for version in await store.versions(person_key(user_id)):
+            await store.erase(version.revision)
+    finally:
+        await nc.close()
+
+
 def act_and_look_by_command(system: System, values: dict[str, str]) -> None:
     settings = Settings(data_dir=system.data_dir, nats_url=find(system.data_dir).nats_url)
     # The streams are there; this login may create them.
@@ -95,6 +109,8 @@ def act_and_look_by_command(system: System, values: dict[str, str]) -> None:
     for name, words in {**ACTS, **LOOKS_BY_COMMAND}.items():
         command = [word.format_map(values) for word in words]
         more = {"VESTNIK_NATS_URL": topology} if name == "streams.create" else {}
+        if name == "keys.accept_loss":
+            asyncio.run(lose_key(settings, values["lost"]))
         assert run(system, *command, **more) == (1 if name in FAILING else 0), command
 
 
@@ -116,9 +132,9 @@ def names(rows: list[Json]) -> set[str]:
 
 async def test_every_act_and_look_of_the_tables_is_recorded(fresh_api: Api, tmp_path: Path) -> None:
     api, system = fresh_api, fresh_api.system
-    olga, person = await operator(api), await api.person()
+    olga, person, lost = await operator(api), await api.person(), await api.person()
     since = rfc3339(now())
-    values = {"user": person.username, "user_id": person.user_id, "folder": str(tmp_path)}
+    values = {"user": person.username, "user_id": person.user_id, "lost": lost.user_id, "folder": str(tmp_path)}
     values |= {"now": since, "new_id": new_id()}
     await asyncio.to_thread(act_and_look_by_command, system, values)
     await act_and_look_on_the_page(olga)

@@ -22,10 +22,15 @@ from infra.embedded.ports import free_port
 from infra.embedded.postgres_server import PostgresServer
 from infra.rpc.call_context import Call
 from infra.rpc.client import Client
+from infra.security.key_lifecycle import KeyTerms
 from infra.security.secrets import Secrets
 from infra.settings import Settings
 from infra.supervisor.readiness_probes import grpc_health
 from streams.log import Append, Log
+from streams.personal_data.data_keys import DataKeys
+from streams.personal_data.key_store import KeyStore
+from streams.personal_data.reading import unseal_with
+from streams.personal_data.unsealer import Unsealer
 from streams.topology import ensure_streams
 from tests.fix_cluster import SIZE, Cluster
 from tests.integration.authorized_client import ActingClient
@@ -71,6 +76,8 @@ class House:
             **self._own_settings,
         ).with_addresses(addresses)
         self.nats = await nats_py.connect(nats_url.split(","))
+        master_keys = self.secrets.personal_data_keys(KeyTerms.of(self.settings))
+        unseal_with(self.nats, Unsealer(DataKeys(KeyStore(self.nats), master_keys)))
         await ensure_streams(self.nats, replicas=self.settings.stream_replicas)
         self.log = Log(self.nats)
         settings = own(self.settings)
