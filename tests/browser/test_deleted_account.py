@@ -38,7 +38,9 @@ async def test_a_deleted_account_has_no_name_no_texts_and_no_field_to_write_in(d
     field, name = page.locator(".composer textarea"), page.locator(".thread h2 .name")
     await expect(field).to_be_visible()
 
-    await erase(api, boris)
+    async with page.expect_response(lambda response: response.url.endswith(f"/v1/profiles/{boris.user_id}")) as cached:
+        await erase(api, boris)
+    await (await cached.value).finished()
     await expect(name).to_have_text("Deleted account")
     for _ in range(2):
         await expect(page.get_by_text("This account was deleted.")).to_be_visible()

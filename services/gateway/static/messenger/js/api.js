@@ -117,9 +117,9 @@ export async function file(path) {
   }
 }
 
-/** A profile, which needs nobody logged in and may come from the browser's cache. */
-export async function profile(userId) {
-  return ask("GET", `/v1/profiles/${userId}`, { open: true, cache: "default" });
+/** A profile, which needs nobody logged in and may come from the browser's cache; with `cache: "reload"` it replaces the one there. */
+export async function profile(userId, { cache = "default" } = {}) {
+  return ask("GET", `/v1/profiles/${userId}`, { open: true, cache });
 }
 
 /** All items of a list, page by page, and what else its pages have, with all that has happened up to `since` at least, and the position behind which the live stream has what is not among them. */

@@ -21,7 +21,7 @@ export class Profiles {
     // A promise while a failure delays further requests.
     this.delay = null;
     this.pauses = new Pauses(FIRST_PAUSE_MS, LONGEST_PAUSE_MS);
-    this.events = { "profile.updated": (profile) => this.remember(profile) };
+    this.events = { "profile.updated": (profile) => this.#updated(profile) };
   }
 
   onConnected() {
@@ -78,6 +78,12 @@ export class Profiles {
       if (profile.deleted) this.#erase(profile.user_id);
     }
     this.store.changed("profile");
+  }
+
+  #updated(profile) {
+    this.remember(profile);
+    // Otherwise the page has the name again when it is loaded from the browser's cache, for some minutes.
+    if (profile.deleted) api.profile(profile.user_id, { cache: "reload" }).catch(() => {});
   }
 
   /** The user's own profile and settings; `language` is that of the pages on all devices. */
