@@ -28,6 +28,7 @@ from streams.log import Conflict
 from streams.loss.missing_events import Accepted, Gap, accepted, named, unaccepted
 from streams.merkle.leaf import has_leaf
 from streams.merkle.signatures import Signed
+from streams.personal_data.reading import PersonalData
 from streams.reader import Reader, StreamWentBack
 from streams.topology import StreamMissing
 
@@ -252,6 +253,8 @@ class StreamNotary:
             patience=math.inf,
             outlasts_refusals=True,
             report_gaps=True,
+            # What is signed is what is stored, and the notary has no keys.
+            personal_data=PersonalData.STORED,
         )
 
     def _until_due(self, record: Signed | None) -> float:

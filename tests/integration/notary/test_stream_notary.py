@@ -4,14 +4,21 @@ import asyncio
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from pathlib import Path
+from typing import Any
 
 import msgspec
 import pytest
+from cryptography.hazmat.primitives.ciphers.aead import AESGCM
 from nats.aio.client import Client
 
-from contracts.envelope import Provenance, seal
+from contracts.envelope import Provenance, now, seal
+from contracts.errors import KeysUnavailable
+from contracts.events.message import MessageSent
 from contracts.events.notary import EndReason, TreeClosed, TreeHeadSigned
+from contracts.personal_data.key_ids import text_key
 from contracts.subjects import MESSAGING, NOTARY, conversation, tree_head
+from contracts.values.ids import new_id
+from contracts.values.personal_data import Sealed
 from infra.embedded.nats_server import NatsServer
 from infra.security.notary.keys import NotaryKeys
 from infra.security.secrets import Secrets
@@ -25,6 +32,8 @@ from streams.loss.replaced_history import record_replaced
 from streams.merkle.frontier import TILE, Frontier
 from streams.merkle.hashing import leaf_hash
 from streams.merkle.signatures import Signed, has_valid_signature
+from streams.personal_data.reading import unseal_with
+from streams.personal_data.unsealer import Unsealer
 from streams.restore import ArchivedMessage, StreamRestorer
 from streams.topology import settings_of
 from tests.integration.streams.conftest import append_to, fill
@@ -401,3 +410,26 @@ async def test_a_restored_copy_ends_the_tree_at_the_last_head_that_it_has(stream
     end = (await records(streams))[-1]
     assert (end.size, end.last_sequence) == (8, 8)
     assert end.root == await root_of(streams, 1, 8)
+
+
+class NoKeys:
+    """The notary may not read keys."""
+
+    async def find(self, key_ids: set[str]) -> dict[str, AESGCM | None]:
+        raise KeysUnavailable
+
+
+async def test_sealed_events_are_signed_as_they_are_stored_without_their_keys(
+    streams: Client, log: Log, keys: NotaryKeys
+) -> None:
+    unseal_with(streams, Unsealer(NoKeys()))
+    conversation_id, sender = new_id(), new_id()
+    text: Any = Sealed(key=text_key(conversation_id, sender, now()), ciphertext="x")
+    sent = MessageSent(
+        message_id=new_id(), sender_id=sender, recipient_id=new_id(), sequence=1, text=text, client_message_id="1"
+    )
+    envelope = seal(sent, aggregate_id=conversation_id, version=1, provenance=Provenance())
+    sequence = await log.append(Append(subject=conversation(conversation_id), expected=0, envelope=envelope))
+    async with notary(streams, keys):
+        head = await last_record(streams, sequence=sequence)
+    assert head.size == 1
