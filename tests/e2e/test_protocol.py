@@ -28,7 +28,7 @@ async def test_an_unknown_path_is_not_found(api: Api, path: str) -> None:
     ("method", "path"),
     [
         ("GET", "/v1/users"),
-        ("DELETE", "/v1/users/me"),
+        ("PUT", "/v1/users/me"),
         ("PUT", "/v1/sessions"),
         ("POST", "/v1/profiles/me"),
         ("POST", "/v1/friends"),
