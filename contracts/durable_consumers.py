@@ -111,7 +111,11 @@ ACCOUNT_ALERTS = Durable(
     most_pending=100_000,
     max_age=ALERT_MAX_AGE,
 )
-ERASURES = Durable(name="auth-erasures", service="auth", stream=AUTH, subject_filter=PUBLIC_FILTERS[AUTH])
+# No event from before can be of interest: the release that creates the consumer is the first with erasures. What is
+# erased before the consumer exists is found by the sweep that completes erasures.
+ERASURES = Durable(
+    name="auth-erasures", service="auth", stream=AUTH, subject_filter=PUBLIC_FILTERS[AUTH], begin="now"
+)
 PROFILE_CREATION = Durable(name="profile-creation", service="profile", stream=AUTH, subject_filter=PUBLIC_FILTERS[AUTH])
 
 DURABLES = (

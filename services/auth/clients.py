@@ -11,6 +11,7 @@ from contracts.rpc.vestnik.messaging.v1 import DeleteDraftsRequest, MessagingSer
 from contracts.rpc.vestnik.session.v1 import (
     CreateSessionRequest,
     EndSessionsRequest,
+    ListHistoryRequest,
     RecordAlertRequest,
     RevokeSessionRequest,
     SessionServiceStub,
@@ -20,11 +21,13 @@ from contracts.values.ids import new_id
 from contracts.values.timestamps import to_unix_ms
 from infra.rpc.call_context import Call, current
 from infra.rpc.client import Client
-from services.auth.domain import NOT_ME
+from services.auth.domain import ERASURE_REQUESTED, NOT_ME
 
 _TIMEOUT = 5.0
 # end_sessions waits for a read model that may be up to 5 s behind.
 _ENDING_TIMEOUT = 8.0
+# The newest sessions of a user.
+_NEWEST = 200
 
 
 class Alerted(msgspec.Struct, frozen=True, kw_only=True):
@@ -140,6 +143,25 @@ class Sessions:
             ),
         )
         return Position.decode(response.position)
+
+    async def logged_in_between(self, user_id: str, after: datetime, before: datetime, position: Position) -> bool:
+        """Whether the user has logged in after one moment and before another, as far as sessions that the request to
+        erase the account has ended do not count: their clock may be ahead. At least as of the position.
+
+        Raises:
+            Unavailable, DeadlineExceeded, ReadModelBehind: it is not known now.
+        """
+        answer = await self._client.call(
+            self._stub.list_history,
+            ListHistoryRequest(user_id=user_id, limit=_NEWEST),
+            timeout=_ENDING_TIMEOUT,
+            idempotent=True,
+            context=Call(request_id=new_id(), actor=user_id, position=position),
+        )
+        return any(
+            to_unix_ms(after) < session.created_at < to_unix_ms(before) and session.reason != ERASURE_REQUESTED
+            for session in answer.sessions
+        )
 
     async def record_alert(
         self,

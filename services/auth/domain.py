@@ -66,7 +66,8 @@ class User(msgspec.Struct, frozen=True, kw_only=True):
     email_verified: bool = False
     # None: no such user, or one who was erased.
     created_at: datetime | None = None
-    # When the account is to be erased; None: it is not.
+    # When the erasure of the account was requested, and when it is due; None: it is not requested.
+    requested_at: datetime | None = None
     erase_at: datetime | None = None
     erased: bool = False
     # Whether the keys of the erased user's data are in no process any more.
@@ -118,9 +119,9 @@ def evolve_user(state: User, event: Event, at: datetime) -> User:
         case UserEmailVerified():
             return msgspec.structs.replace(state, email_verified=True)
         case UserErasureRequested():
-            return msgspec.structs.replace(state, erase_at=event.erase_at)
+            return msgspec.structs.replace(state, requested_at=at, erase_at=event.erase_at)
         case UserErasureCancelled():
-            return msgspec.structs.replace(state, erase_at=None)
+            return msgspec.structs.replace(state, requested_at=None, erase_at=None)
         case UserErased():
             return User(erased=True)
         case UserErasureCompleted():

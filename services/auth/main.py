@@ -44,6 +44,7 @@ from services.auth.erasure.process import ErasureProcess
 from services.auth.erasure.queries import ErasureQueries
 from services.auth.erasure.reactions import AccountEndings
 from services.auth.erasure.registrations import EndedRegistrations
+from services.auth.erasure.removal import Removal
 from services.auth.failures.failed_logins import FailedLogins
 from services.auth.failures.queries import FailureQueries
 from services.auth.login import Login
@@ -143,8 +144,8 @@ async def main(settings: Settings) -> None:
         process.spawn(making.run(process.nats), "copies of users' data")
         export_mails = DataExportMails(aggregates, recipients, delivery, page=settings.issuer)
         process.spawn(export_mails.run(process.nats), "mails about copies of users' data")
-        destructions = KeyDestructions(KeyDestruction(key_store))
-        process.spawn(destructions.run(process.nats), "destruction of keys")
+        destruction = KeyDestruction(key_store)
+        process.spawn(KeyDestructions(destruction).run(process.nats), "destruction of keys")
         if settings.message_retention_days:
             keep = timedelta(days=settings.message_retention_days)
             retention = KeyRetention(key_store, aggregates.data_keys, keep)
@@ -161,10 +162,10 @@ async def main(settings: Settings) -> None:
             ),
         )
         written = transport if isinstance(transport, FolderTransport) else None
-        account_endings = AccountEndings(aggregates, sessions, Drafts(process.client("messaging")), files, written)
-        process.spawn(account_endings.run(process.nats), "what follows the erasure of an account")
+        removal = Removal(aggregates, destruction, sessions, Drafts(process.client("messaging")), files, written)
+        process.spawn(AccountEndings(aggregates.users, sessions, removal).run(process.nats), "what follows the erasure of an account")
         timers = ErasureQueries(ReadModel(find("erasures"), process.pool, runners.waiting))
-        process.spawn(ErasureProcess(erasures, timers, key_store, written).run(), "erasures")
+        process.spawn(ErasureProcess(erasures, timers, key_store, removal).run(), "erasures")
         registrations = EndedRegistrations(key_store, aggregates.users, erasures, lifetime)
         process.spawn(registrations.run(), "registrations that have ended")
         for durable in (

@@ -15,12 +15,12 @@ from contracts import envelope, subjects
 from contracts.envelope import Provenance
 from contracts.errors import InvalidCredentials, Unavailable, UserNotFound, VestnikError
 from contracts.positions import Position
-from contracts.subjects import AUTH
+from contracts.subjects import AUTH, SESSION
 from services.auth.claim_keys import ClaimKeys
 from services.auth.clients import Sessions
 from services.auth.conflicts import retry_on_conflict
 from services.auth.data_keys import domain as data_keys
-from services.auth.domain import ERASURE_REQUESTED, User, decide_cancel_erasure
+from services.auth.domain import ACCOUNT_ERASED, ERASURE_REQUESTED, User
 from services.auth.email_change.chain import OwnAddress, earlier, present_address
 from services.auth.erasure import decisions
 from services.auth.erasure.decisions import ErasureTerms, Reason
@@ -44,9 +44,14 @@ class ErasureRequest(msgspec.Struct, frozen=True, kw_only=True):
 class Erasure(msgspec.Struct, frozen=True, kw_only=True):
     # False: the account had been erased before, or its erasure is not due.
     erased: bool
-    # When another account can use the name and the addresses, of an erasure by this call; None: at once, or unknown.
+    # When another account can use the name and the addresses, of an erasure by this call. None: at once, without a
+    # verified address; or never, where they cannot be read.
     free_at: datetime | None = None
     position: Position
+
+
+class _Unreadable(UserNotFound):
+    """The account's address cannot be read: the loss of its key was accepted."""
 
 
 class Erasures:
@@ -89,33 +94,53 @@ class Erasures:
         outcome = await self._aggregates.users.execute(
             user_id, lambda user: decisions.decide_request(user, self._clock(), self._terms), provenance
         )
-        if (await self._aggregates.credentials.load(user_id)).state.hashed != credential.hashed:
-            # Another password may be the owner's answer to someone who has this one.
-            await self._cancel(user_id, provenance)
-            raise InvalidCredentials
         erase_at = outcome.state.erase_at
         assert erase_at is not None
-        position = Position.at(AUTH, outcome.sequence)
-        try:
-            ended = await self._sessions.end_all(user_id=user_id, reason=ERASURE_REQUESTED, provenance=provenance)
-            position = position.merge(ended)
-        except VestnikError as error:
-            # The reaction ends them as soon as it can.
-            log.warning("the sessions of a user will be ended later: %s", error)
+        now = (await self._aggregates.credentials.load(user_id)).state
+        # The same password may have another hash, or another generation.
+        if now.generation != credential.generation and now.hashed != credential.hashed:
+            # Another password may be the owner's answer to someone who has this one.
+            if outcome.events:
+                await self._withdraw(user_id, erase_at, provenance)
+            raise InvalidCredentials
+        ended = await self._end_sessions(user_id, ERASURE_REQUESTED, provenance)
+        position = Position.at(AUTH, outcome.sequence).merge(ended)
         if erase_at <= self._clock():
             await self._erase_now(user_id, provenance)
         return ErasureRequest(erase_at=erase_at, position=position)
 
     async def erase(self, user_id: str, reason: Reason, provenance: Provenance) -> Erasure:
         """Erases the account: for `requested` once it is due, for `operator` at once, for `registration_ended` if its
-        address was never verified. Idempotent.
+        address was never verified. Idempotent. Its sessions end with it, or soon after.
 
         Raises:
             UserNotFound: there is no such user.
             LegalHold: there is one on the user's data.
             ReadModelBehind, Unavailable: the account's address cannot be looked up now.
         """
-        return await retry_on_conflict(lambda: self._erase(user_id, reason, provenance))
+        erasure = await retry_on_conflict(lambda: self._erase(user_id, reason, provenance))
+        # Without a verified address there was no session.
+        if not erasure.erased or reason == "registration_ended":
+            return erasure
+        ended = await self._end_sessions(user_id, ACCOUNT_ERASED, provenance)
+        return msgspec.structs.replace(erasure, position=erasure.position.merge(ended))
+
+    async def cancel_after_login(self, user_id: str) -> bool:
+        """Cancels a requested erasure if the user has logged in before it was due; returns whether that was so.
+
+        A login cancels it by itself, but not at a replica of a release that does not know of erasures.
+
+        Raises:
+            ReadModelBehind, Unavailable, DeadlineExceeded: it is not known now whether the user has.
+        """
+        user = (await self._aggregates.users.load(user_id)).state
+        requested_at, erase_at = user.requested_at, user.erase_at
+        if user.erased or requested_at is None or erase_at is None:
+            return False
+        everything = Position.at(SESSION, await self._aggregates.log.end_of(SESSION))
+        if not await self._sessions.logged_in_between(user_id, requested_at, erase_at, everything):
+            return False
+        return await self._withdraw(user_id, erase_at, Provenance(actor=user_id))
 
     async def complete(self, user_id: str) -> None:
         """Records that nothing holds the keys of the erased user's data any more. Idempotent."""
@@ -127,10 +152,19 @@ class Erasures:
         except VestnikError as error:
             log.warning("an account that is to be erased at once is erased by the next sweep: %s", error)
 
-    async def _cancel(self, user_id: str, provenance: Provenance) -> None:
-        await self._aggregates.users.execute(
-            user_id, lambda user: decide_cancel_erasure(user, self._clock()), provenance
+    async def _withdraw(self, user_id: str, erase_at: datetime, provenance: Provenance) -> bool:
+        outcome = await self._aggregates.users.execute(
+            user_id, lambda user: decisions.decide_withdraw(user, erase_at), provenance
         )
+        return bool(outcome.events)
+
+    async def _end_sessions(self, user_id: str, reason: str, provenance: Provenance) -> Position:
+        try:
+            return await self._sessions.end_all(user_id=user_id, reason=reason, provenance=provenance)
+        except VestnikError as error:
+            # The reaction ends them as soon as it can.
+            log.warning("the sessions of a user will be ended later: %s", error)
+            return Position()
 
     async def _erase(self, user_id: str, reason: Reason, provenance: Provenance) -> Erasure:
         aggregates, now = self._aggregates, self._clock()
@@ -142,7 +176,7 @@ class Erasures:
         ring = await aggregates.data_keys.load(user_id)
         destroyed = data_keys.decide_destroy(ring.state, (), _reason_of_keys(reason))
         try:
-            claims = await self._claims(user_id, user, now, free_at, provenance)
+            claims, known = await self._claims(user_id, user, now, free_at, provenance)
         except (Unavailable, UserNotFound) as error:
             if (await aggregates.users.load(user_id)).sequence == user.sequence:
                 raise
@@ -158,7 +192,7 @@ class Erasures:
         self._forget(appends)
         return Erasure(
             erased=True,
-            free_at=free_at if user.state.email_verified else None,
+            free_at=free_at if user.state.email_verified and known else None,
             position=Position.at(AUTH, sequences[-1]),
         )
 
@@ -169,12 +203,23 @@ class Erasures:
         now: datetime,
         free_at: datetime,
         provenance: Provenance,
-    ) -> list[Append]:
-        """What becomes of the name and the addresses."""
-        return [
-            *await self._name(user_id, user.state, free_at, provenance),
-            *await self._addresses(user_id, user.state, user.sequence, now, free_at, provenance),
-        ]
+    ) -> tuple[list[Append], bool]:
+        """What becomes of the name and the addresses, and whether all of them are known.
+
+        Their claims are found by what they claim. That cannot be read once the loss of the person's key was accepted:
+        then the claims stay, and no one else gets the name and the addresses.
+        """
+        is_lost = not user.state.username
+        claims = [] if is_lost else await self._name(user_id, user.state, free_at, provenance)
+        try:
+            claims += await self._addresses(user_id, user.state, user.sequence, now, free_at, provenance)
+        except UserNotFound as error:
+            if not is_lost and not isinstance(error, _Unreadable):
+                raise
+            is_lost = True
+        if is_lost:
+            log.warning("the name or addresses of an account that is erased cannot be read, and stay taken")
+        return claims, not is_lost
 
     async def _name(self, user_id: str, user: User, free_at: datetime, provenance: Provenance) -> list[Append]:
         key = self._keys.of_username(user.username)
@@ -190,12 +235,12 @@ class Erasures:
     ) -> list[Append]:
         aggregates, registered = self._aggregates, Position.at(AUTH, sequence)
         if not user.email_verified:
-            email = await self._own_address(user_id, registered)
+            email = await self._address(user_id, registered)
             key = await email_key(aggregates.addresses, self._keys, email)
             address = await aggregates.addresses.load(key)
             ended = registration.decide_end(address.state, user_id, now)
             return aggregates.addresses.appends(key, address, ended, provenance)
-        present = await present_address(aggregates, self._keys, self._own_address, user_id, registered, self._clock)
+        present = await present_address(aggregates, self._keys, self._address, user_id, registered, self._clock)
         left = await earlier(aggregates, present.loaded.state, user_id, now)
         return [
             append
@@ -208,11 +253,21 @@ class Erasures:
             )
         ]
 
+    async def _address(self, user_id: str, position: Position) -> str:
+        email = await self._own_address(user_id, position)
+        if not email:
+            raise _Unreadable
+        return email
+
     def _forget(self, appends: list[Append]) -> None:
         """Drops the cached states from before the erasure, which have personal data."""
+        aggregates = self._aggregates
         for append in appends:
-            for repository in (self._aggregates.users, self._aggregates.usernames, self._aggregates.addresses):
-                repository.forget(append.envelope.aggregate_id)
+            aggregate_id = append.envelope.aggregate_id
+            for repository in (aggregates.users, aggregates.usernames, aggregates.addresses):
+                repository.forget(aggregate_id)
+            aggregates.credentials.forget(aggregate_id)
+            aggregates.second_factors.forget(aggregate_id)
 
 
 def _reason_of_keys(reason: Reason) -> str:

@@ -16,6 +16,7 @@ from contracts.events.user import (
     AddressState,
     EmailReleased,
     UserErased,
+    UserErasureCancelled,
     UserErasureCompleted,
     UserErasureRequested,
     UsernameClaimed,
@@ -60,6 +61,11 @@ def decide_erase(state: User, reason: Reason, now: datetime) -> tuple[UserErased
     if reason == "registration_ended" and state.email_verified:
         return ()
     return (UserErased(reason=reason),)
+
+
+def decide_withdraw(state: User, erase_at: datetime) -> tuple[UserErasureCancelled, ...]:
+    """Cancels the request that is due then, also when its time is over; no event if it is another one, or done."""
+    return (UserErasureCancelled(),) if not state.erased and state.erase_at == erase_at else ()
 
 
 def decide_complete(state: User) -> tuple[UserErasureCompleted, ...]:

@@ -15,7 +15,7 @@ from contracts.errors import LegalHold
 from contracts.personal_data.key_ids import person_key
 from services.auth.erasure.commands import Erasures
 from services.auth.erasure.queries import DueErasure
-from services.auth.erasure.reactions import WrittenMails
+from services.auth.erasure.removal import Removal
 from streams.personal_data.data_keys import CACHE_SECONDS
 from streams.personal_data.key_store import StoredKey
 from streams.reactions.sweeps import sweep
@@ -47,15 +47,14 @@ class ErasureProcess:
         erasures: Erasures,
         timers: Timers,
         keys: StoredKeys,
-        mails: WrittenMails | None,
+        removal: Removal,
         *,
         clock: Callable[[], datetime] = envelope.now,
     ) -> None:
-        """`mails`: None if mails are not written to a folder."""
         self._erasures = erasures
         self._timers = timers
         self._keys = keys
-        self._mails = mails
+        self._removal = removal
         self._clock = clock
         # Whose erasures wait for the end of a legal hold.
         self._held: set[str] = set()
@@ -86,13 +85,15 @@ class ErasureProcess:
         if not due.erased:
             await self._erase(due.user_id)
         elif await self._keys_are_over(due.user_id):
-            if self._mails is not None:
-                # What was being written when the account was erased.
-                await self._mails.remove_of(due.user_id)
+            # The reaction may have failed, and something may have been written since.
+            await self._removal.remove(due.user_id, Provenance())
             await self._erasures.complete(due.user_id)
             log.info("the erasure of an account is complete")
 
     async def _erase(self, user_id: str) -> None:
+        if await self._erasures.cancel_after_login(user_id):
+            log.info("cancelled an erasure that was due: the user had logged in since the request")
+            return
         try:
             erasure = await self._erasures.erase(user_id, "requested", Provenance())
         except LegalHold:

@@ -4,6 +4,7 @@ import asyncio
 from collections.abc import AsyncIterator
 from datetime import datetime, timedelta
 
+import msgspec
 import nats as nats_py
 import pytest
 import pytest_asyncio
@@ -11,7 +12,14 @@ from nats.aio.client import Client as NATS
 
 from contracts import subjects
 from contracts.envelope import Provenance
-from contracts.errors import InvalidCredentials, LegalHold, TokenExpired, UserNotFound, VestnikError
+from contracts.errors import (
+    InvalidCredentials,
+    LegalHold,
+    TokenExpired,
+    Unavailable,
+    UserNotFound,
+    VestnikError,
+)
 from contracts.events.data_keys import DataKeysDestroyed, DataKeysHoldPlaced, DataKeysHoldReleased
 from contracts.events.event import Event
 from contracts.events.user import (
@@ -29,12 +37,13 @@ from contracts.values.ids import new_id
 from infra.embedded.nats_server import NatsServer
 from infra.security.secrets import Secrets
 from services.auth.alerts.not_me import NotMeReports
-from services.auth.domain import Hashed
+from services.auth.domain import Hashed, decide_change_password, decide_rehash, evolve_user
 from services.auth.email_change.decisions import HELD
 from services.auth.erasure.commands import Erasures
 from services.auth.erasure.decisions import ErasureTerms
 from services.auth.erasure.process import ErasureProcess
 from services.auth.erasure.queries import DueErasure
+from services.auth.erasure.removal import Removal
 from services.auth.tokens.email_verification import Verification
 from services.auth.tokens.not_me import NotMe
 from streams.personal_data.key_destruction import KeyDestruction
@@ -55,6 +64,23 @@ class NoSessionsEnd(Nobody):
 
     async def end(self, *, user_id: str, session_id: str, reason: str) -> None:
         pass
+
+    async def logged_in_between(self, user_id: str, after: datetime, before: datetime, position: Position) -> bool:
+        return False
+
+
+class Removals(Removal):
+    """Counts whose leftovers are removed; fails first."""
+
+    def __init__(self, failures: int = 0) -> None:
+        self.of: list[str] = []
+        self._failures = failures
+
+    async def remove(self, user_id: str, provenance: Provenance) -> None:
+        if self._failures:
+            self._failures -= 1
+            raise Unavailable
+        self.of.append(user_id)
 
 
 def erasures(auth: Auth, who: Account, terms: ErasureTerms = ERASURE) -> Erasures:
@@ -389,6 +415,86 @@ async def test_a_request_with_a_password_that_was_changed_meanwhile_does_not_cou
     assert (await one.aggregates.users.load(anna.user_id)).state.erase_at is None
 
 
+async def test_a_password_that_is_hashed_anew_at_that_moment_stays_right(replicas: tuple[Auth, Auth]) -> None:
+    one, other = replicas
+    anna = await account(one, "anna")
+    matches = one.passwords.matches
+
+    async def slow(password: str, hashed: Hashed | None) -> bool:
+        found = await matches(password, hashed)
+        anew = await other.passwords.hash(PASSWORD)
+        await other.aggregates.credentials.execute(
+            anna.user_id, lambda state: decide_rehash(state, state, anew), BY_NOBODY
+        )
+        return found
+
+    one.passwords.matches = slow  # type: ignore[method-assign]  # the moment in between
+    await delete(one, anna)
+    assert await events(one, anna.user_id) == [UserErasureRequested]
+
+
+@pytest.mark.parametrize("grace", [timedelta(), GRACE])
+async def test_a_request_that_does_not_count_leaves_an_earlier_one_and_is_cancelled_even_if_it_is_due(
+    replicas: tuple[Auth, Auth], grace: timedelta
+) -> None:
+    one, other = replicas
+    terms = ErasureTerms(grace=grace, name_reuse=REUSE)
+    anna, boris = await account(one, "anna"), await account(one, "boris")
+    await delete(other, boris)
+    matches, asking = one.passwords.matches, anna
+
+    async def slow(password: str, hashed: Hashed | None) -> bool:
+        found = await matches(password, hashed)
+        anew = await other.passwords.hash("another horse")
+        await other.aggregates.credentials.execute(
+            asking.user_id, lambda state: decide_change_password(state, state.generation, anew, ""), BY_NOBODY
+        )
+        return found
+
+    one.passwords.matches = slow  # type: ignore[method-assign]  # the moment in between
+    with pytest.raises(InvalidCredentials):
+        await delete(one, anna, terms=terms)
+    assert await events(one, anna.user_id) == [UserErasureRequested, UserErasureCancelled]
+    asking = boris
+    with pytest.raises(InvalidCredentials):
+        await delete(one, boris, terms=terms)
+    assert await events(one, boris.user_id) == [UserErasureRequested]
+
+
+async def test_an_account_is_erased_whose_name_and_address_cannot_be_read_and_these_stay_taken(
+    replicas: tuple[Auth, Auth], streams: NATS
+) -> None:
+    one, other = replicas
+    anna = await account(one, "anna")
+    user = (await one.aggregates.users.load(anna.user_id)).state
+    # As every reader finds it once the loss of the person's key was accepted.
+    one.aggregates.users._evolve = lambda state, event, at: msgspec.structs.replace(
+        evolve_user(state, event, at), username=""
+    )
+    one.aggregates.users.forget_all()
+    assert user.username
+
+    async def unknown(user_id: str, position: Position) -> str:
+        raise UserNotFound
+
+    async def unreadable(user_id: str, position: Position) -> str:
+        return ""
+
+    with pytest.raises(UserNotFound):
+        # Elsewhere it can be read: something else is wrong, and the erasure waits.
+        await other.erasures(NoSessionsEnd(), unknown).erase(anna.user_id, "operator", BY_NOBODY)
+    erased = await one.erasures(NoSessionsEnd(), unknown).erase(anna.user_id, "operator", BY_NOBODY)
+    assert (erased.erased, erased.free_at) == (True, None)
+    assert await last(other, subjects.data_keys(anna.user_id)) == DataKeysDestroyed(reason="erasure")
+    with pytest.raises(VestnikError, match="username"):
+        await register(other, "someone@example.org", "anna")
+    boris = await account(other, "boris")
+    erased = await other.erasures(NoSessionsEnd(), unreadable).erase(boris.user_id, "operator", BY_NOBODY)
+    assert (erased.erased, erased.free_at) == (True, None)
+    claimed = await last(one, subjects.username_claim(one.keys.of_username("boris")))
+    assert isinstance(claimed, UsernameClaimed)
+
+
 class Due:
     """Timers of one person."""
 
@@ -399,7 +505,7 @@ class Due:
         return [self._due]
 
 
-async def test_an_erasure_is_complete_when_no_process_can_have_the_key(
+async def test_an_erasure_is_complete_when_no_process_can_have_the_key_and_nothing_else_is_left(
     replicas: tuple[Auth, Auth], streams: NATS, clock: Clock
 ) -> None:
     one, other = replicas
@@ -408,8 +514,9 @@ async def test_an_erasure_is_complete_when_no_process_can_have_the_key(
     await one.data_keys(streams).create([person_key(anna.user_id)])
     await erasures(one, anna).erase(anna.user_id, "operator", BY_NOBODY)
     due = DueErasure(anna.user_id, clock(), erased=True)
+    removals = Removals(failures=1)
     processes = [
-        ErasureProcess(erasures(auth, anna), Due(due), KeyStore(streams), None, clock=clock) for auth in replicas
+        ErasureProcess(erasures(auth, anna), Due(due), KeyStore(streams), removals, clock=clock) for auth in replicas
     ]
     clock.forward(timedelta(seconds=100))
     # The reaction that destroys the key has not run yet.
@@ -420,5 +527,9 @@ async def test_an_erasure_is_complete_when_no_process_can_have_the_key(
     await processes[0].act(due)
     assert (await events(one, anna.user_id))[-1] is UserErased
     clock.forward(timedelta(seconds=1))
+    with pytest.raises(Unavailable):
+        await processes[0].act(due)
+    assert (await events(one, anna.user_id))[-1] is UserErased
     await asyncio.gather(*(process.act(due) for process in processes))
+    assert set(removals.of) == {anna.user_id}
     assert (await events(other, anna.user_id))[1:] == [UserErasureCompleted]

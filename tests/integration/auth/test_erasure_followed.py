@@ -14,7 +14,8 @@ from contracts.errors import Unavailable
 from contracts.events.data_export import DataExportMade, DataExportRequested
 from contracts.events.event import Event
 from contracts.events.session import SessionRevoked
-from contracts.events.user import UserErased, UserErasureRequested
+from contracts.events.user import UserErased, UserErasureCancelled, UserErasureRequested
+from contracts.personal_data.key_ids import person_key
 from contracts.rpc.vestnik.auth.v1 import (
     AuthServiceStub,
     DeleteAccountRequest,
@@ -31,19 +32,24 @@ from infra.rpc.call_context import Call
 from infra.rpc.client import Client
 from infra.security.secrets import Secrets
 from services.auth.data_export.store import FileStore
+from services.auth.erasure.commands import Erasures
+from services.auth.erasure.process import ErasureProcess
+from services.auth.erasure.queries import DueErasure
 from services.auth.erasure.reactions import AccountEndings
+from services.auth.erasure.removal import Removal
 from services.auth.mail.templates import Mail
 from services.auth.mail.transport import FolderTransport
 from services.messaging.settings.drafts import Drafts
 from streams.jetstream.key_value import KeyValue
 from streams.personal_data.data_keys import DataKeys
 from streams.personal_data.key_creation import KeyCreation
+from streams.personal_data.key_destruction import KeyDestruction
 from streams.personal_data.key_store import KeyStore
 from streams.personal_data.sealer import Sealer
 from streams.personal_data.unsealer import Unsealer
 from streams.topology import ensure_bucket
 from tests.integration import recorded_keys
-from tests.integration.auth_and_session import DAY, PASSWORD, Services, mails, running
+from tests.integration.auth_and_session import DAY, ERASURE, PASSWORD, Clock, Services, mails, running
 from tests.integration.recorded_keys import RING
 
 BY_NOBODY = Provenance(correlation_id="request")
@@ -109,9 +115,15 @@ async def last_event(services: Services, user_id: str) -> Recorded[Event]:
     return message.open()
 
 
-def endings(services: Services, nats: NATS, secrets: Secrets, drafts: Removals, mails: Removals) -> AccountEndings:
+def removal(services: Services, nats: NATS, secrets: Secrets, drafts: Removals, mails: Removals) -> Removal:
     files = FileStore(KeyValue(nats, DATA_EXPORTS), secrets.mail_key, most_bytes=1024)
-    return AccountEndings(services.auth_replica.aggregates, services.sessions, drafts, files, mails)
+    keys = KeyDestruction(KeyStore(nats))
+    return Removal(services.auth_replica.aggregates, keys, services.sessions, drafts, files, mails)
+
+
+def endings(services: Services, nats: NATS, secrets: Secrets, drafts: Removals, mails: Removals) -> AccountEndings:
+    left = removal(services, nats, secrets, drafts, mails)
+    return AccountEndings(services.auth_replica.aggregates.users, services.sessions, left)
 
 
 async def test_all_sessions_end_with_the_request_and_a_login_says_that_it_has_cancelled_it(
@@ -145,7 +157,9 @@ async def test_sessions_that_could_not_end_with_the_request_end_later_but_not_th
 async def test_what_an_erasure_leaves_outside_of_the_streams_is_removed_until_that_is_done(
     services: Services, anna: str, streams: NATS, secrets: Secrets
 ) -> None:
-    await ensure_bucket(streams, DATA_EXPORTS, replicas=1)
+    for bucket in (DATA_EXPORTS, DATA_KEYS):
+        await ensure_bucket(streams, bucket, replicas=1)
+    await services.auth_replica.data_keys(streams).create([person_key(anna)])
     logged_in = await log_in(services)
     files = FileStore(KeyValue(streams, DATA_EXPORTS), secrets.mail_key, most_bytes=1024**2)
     file = files.new_file(anna)
@@ -161,6 +175,8 @@ async def test_what_an_erasure_leaves_outside_of_the_streams_is_removed_until_th
         first, second = [await operator.call(erase, request, timeout=10.0, idempotent=True) for _ in range(2)]
     finally:
         operator.close()
+    # The command itself ends the sessions.
+    assert await end_of(services, logged_in) == "account_erased"
     assert (first.erased, second.erased) == (True, False)
     assert first.free_at is not None
     event = await last_event(services, anna)
@@ -169,11 +185,52 @@ async def test_what_an_erasure_leaves_outside_of_the_streams_is_removed_until_th
     reaction = endings(services, streams, secrets, drafts, written)
     with pytest.raises(Unavailable):
         await reaction.erased(event)  # type: ignore[arg-type]  # it is one of an erasure
-    assert await end_of(services, logged_in) == "account_erased"
+    # What failed has held up nothing else.
+    assert (drafts.of, written.of) == ([], [anna])
+    assert await files.read(anna, file.file_id, 0) is None
+    [key] = await KeyStore(streams).versions(person_key(anna))
+    assert key.record.destroyed_at is not None
     for _ in range(2):
         await reaction.erased(event)  # type: ignore[arg-type]  # as above
-    assert (drafts.of, written.of) == ([anna] * 2, [anna] * 2)
-    assert await files.read(anna, file.file_id, 0) is None
+    assert drafts.of == [anna] * 2
+
+
+class NoTimers:
+    async def due(self, now: datetime, complete: datetime, limit: int, *, after: DueErasure | None) -> list[DueErasure]:
+        return []
+
+
+async def test_a_login_that_has_not_cancelled_an_erasure_does_so_when_it_is_due(
+    services: Services, anna: str, streams: NATS, secrets: Secrets
+) -> None:
+    auth = services.auth_replica
+    before = await log_in(services)
+    await delete(services, anna)
+    assert await end_of(services, before) == "erasure_requested"
+
+    def process(clock: Clock) -> ErasureProcess:
+        erasures = Erasures(
+            auth.aggregates, auth.passwords, auth.keys, services.sessions, services.auth_queries.own_address,
+            auth.failures, ERASURE, clock=clock,
+        )  # fmt: skip
+        left = removal(services, streams, secrets, Removals(), Removals())
+        return ErasureProcess(erasures, NoTimers(), KeyStore(streams), left, clock=clock)
+
+    due = Clock()
+    due.forward(ERASURE.grace + DAY)
+    # As a release does that does not know of erasures.
+    tokens = await services.sessions.create(
+        user_id=anna, username="anna", device="", address="", credential=1, new_device=False, second_factor=False
+    )
+    await process(due).act(DueErasure(anna, due(), erased=False))
+    assert isinstance((await last_event(services, anna)).data, UserErasureCancelled)
+    last = await services.log.last(session(tokens.session_id))
+    assert last is not None
+    assert not isinstance(last.open().data, SessionRevoked)
+    # Of the next request that login is older.
+    await delete(services, anna)
+    await process(due).act(DueErasure(anna, due(), erased=False))
+    assert isinstance((await last_event(services, anna)).data, UserErased)
 
 
 async def test_mails_that_were_written_for_the_user_are_removed_from_the_folder(tmp_path: Path) -> None:
