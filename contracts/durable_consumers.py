@@ -113,9 +113,7 @@ ACCOUNT_ALERTS = Durable(
 )
 # No event from before can be of interest: the release that creates the consumer is the first with erasures. What is
 # erased before the consumer exists is found by the sweep that completes erasures.
-ERASURES = Durable(
-    name="auth-erasures", service="auth", stream=AUTH, subject_filter=PUBLIC_FILTERS[AUTH], begin="now"
-)
+ERASURES = Durable(name="auth-erasures", service="auth", stream=AUTH, subject_filter=PUBLIC_FILTERS[AUTH], begin="now")
 PROFILE_CREATION = Durable(name="profile-creation", service="profile", stream=AUTH, subject_filter=PUBLIC_FILTERS[AUTH])
 
 DURABLES = (

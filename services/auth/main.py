@@ -163,7 +163,8 @@ async def main(settings: Settings) -> None:
         )
         written = transport if isinstance(transport, FolderTransport) else None
         removal = Removal(aggregates, destruction, sessions, Drafts(process.client("messaging")), files, written)
-        process.spawn(AccountEndings(aggregates.users, sessions, removal).run(process.nats), "what follows the erasure of an account")
+        account_endings = AccountEndings(aggregates.users, sessions, removal)
+        process.spawn(account_endings.run(process.nats), "what follows the erasure of an account")
         timers = ErasureQueries(ReadModel(find("erasures"), process.pool, runners.waiting))
         process.spawn(ErasureProcess(erasures, timers, key_store, removal).run(), "erasures")
         registrations = EndedRegistrations(key_store, aggregates.users, erasures, lifetime)

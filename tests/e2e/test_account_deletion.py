@@ -48,6 +48,12 @@ async def test_an_operator_erases_an_account_at_once_and_is_recorded(api: Api) -
     command = ("erase", anna.username, "--by", "alice", "--reason", "a letter", "--json")
     asked = await asyncio.to_thread(api.system.vestnik, *command)
     assert (asked.returncode, asked.stdout) == (130, "")
+    assert f"Erase {anna.username} ({anna.user_id}, registered 20" in asked.stderr
+    assert "with a verified address" in asked.stderr
+    # A name may be another person's by now: without the question only an id is accepted.
+    refused = await asyncio.to_thread(api.system.vestnik, *command, "--yes")
+    assert (refused.returncode, "needs the id" in refused.stderr) == (2, True)
+    command = ("erase", anna.user_id, *command[2:])
     for erased in (True, False):
         done = await asyncio.to_thread(api.system.vestnik, *command, "--yes")
         assert done.returncode == 0, done.stderr
@@ -61,7 +67,7 @@ async def test_an_operator_erases_an_account_at_once_and_is_recorded(api: Api) -
     shown = await asyncio.to_thread(api.system.vestnik, "audit", "operators", "--action", "accounts.erase", "--json")
     acts = [json.loads(line) for line in shown.stdout.splitlines()]
     assert [act["reason"] for act in acts if act["target"] == anna.user_id] == ["a letter"] * 2
-    nobody = await asyncio.to_thread(api.system.vestnik, "erase", "nobody.at.all", "--reason", "a test", "--yes")
+    nobody = await asyncio.to_thread(api.system.vestnik, "erase", "nobody.at.all", "--reason", "a test")
     assert (nobody.returncode, "there is no user nobody.at.all" in nobody.stderr) == (1, True)
 
 

@@ -31,6 +31,10 @@ async def test_a_hold_is_placed_listed_and_released_and_its_person_is_not_notifi
         assert await shown(api, *place, "--reason", REASON) == [{"user_id": anna.user_id, "changed": changed}]
     [held] = [row for row in await shown(api, "hold", "list") if row["user_id"] == anna.user_id]
     assert (held["username"], held["reason"], held["by"]) == (anna.username, REASON, "alice")
+    # Another operator who finds it placed does not become the one who placed it.
+    await shown(api, "hold", "place", anna.user_id, "--by", "bob", "--reason", "another case")
+    [held] = [row for row in await shown(api, "hold", "list") if row["user_id"] == anna.user_id]
+    assert (held["reason"], held["by"]) == (REASON, "alice")
     table = (await run(api, "hold", "list")).stdout
     assert anna.username in table
     assert REASON in table
@@ -45,7 +49,12 @@ async def test_a_hold_is_placed_listed_and_released_and_its_person_is_not_notifi
     await shown(api, *release)
 
     acts = await shown(api, "audit", "operators", "--action", "hold.place")
-    assert [act["reason"] for act in acts if act["target"] == anna.user_id] == [REASON, REASON, "another order"]
+    assert [act["reason"] for act in acts if act["target"] == anna.user_id] == [
+        REASON,
+        REASON,
+        "another case",
+        "another order",
+    ]
     assert await shown(api, "audit", "operators", "--action", "holds")
     assert len(api.mails_to(anna.email)) == mails
     assert items(await anna.get("/v1/notifications")) == notified

@@ -11,6 +11,7 @@ import uvloop
 from nats.aio.client import Client as NATS
 
 from contracts import envelope
+from contracts.envelope import Provenance
 from contracts.personal_data.key_ids import owner_of
 from contracts.subjects import AUTH, BUCKETS, DATA_KEYS, user
 from infra.archive.output_file import target
@@ -29,12 +30,16 @@ from infra.security.key_lifecycle import KeyTerms
 from infra.security.sealing_keys import PERSONAL_DATA, SealingKeys
 from infra.security.secrets import TOPOLOGY, Secrets
 from infra.settings import Settings
+from services.auth.data_keys.domain import LOSS_ACCEPTED, KeyRing, decide_destroy
+from services.auth.data_keys.rings import key_rings
 from services.operator.actions.recorder import Act
 from streams.jetstream.api import JetStream, Refused
 from streams.jetstream.key_value import Changed
 from streams.jetstream.requests import RequestFailed
+from streams.log import Log
 from streams.personal_data.key_rewrapping import KeyRewrapping
 from streams.personal_data.key_store import KeyRecord, KeyStore
+from streams.repository import Repository
 from streams.topology import Placement, ensure_bucket
 
 _PATIENCE = 5.0
@@ -52,6 +57,8 @@ class KeysDiffer(OperatorError):
 class _Keys(msgspec.Struct, frozen=True):
     # With the login of the bucket's owner.
     store: KeyStore
+    # The connection of the bucket's owner, who also keeps the key rings.
+    owner: NATS
     master_keys: SealingKeys
     # An operator's connection, and the settings that go with it.
     operator: NATS
@@ -160,30 +167,39 @@ async def _lost(settings: Settings) -> list[str]:
 
 async def _accept_loss(settings: Settings, key_id: str, reason: str) -> None:
     async with _system(settings) as system:
-        await _assert_is_lost(system, key_id)
+        owner = owner_of(key_id)
+        assert owner is not None
+        rings = key_rings(Log(system.owner, patience=_PATIENCE))
+        has_tombstone = await _assert_is_lost(system, rings, key_id, owner)
         async with system.acting("keys.accept_loss", key_id, reason):
-            try:
-                # Only where there is no record: a key that was restored or created at this moment is kept.
-                await system.store.put(key_id, KeyRecord.tombstone(envelope.now()), revision=0)
-            except Changed as error:
-                raise KeyNotLost(f"{key_id} is not lost any more; nothing was changed") from error
+            if not has_tombstone:
+                try:
+                    # Only where there is no record: a key that was restored or created at this moment is kept.
+                    await system.store.put(key_id, KeyRecord.tombstone(envelope.now()), revision=0)
+                except Changed as error:
+                    raise KeyNotLost(f"{key_id} is not lost any more; nothing was changed") from error
+            # Of a backup that is found later, a restore does not take the key.
+            await rings.execute(owner, lambda ring: decide_destroy(ring, [key_id], LOSS_ACCEPTED), Provenance())
 
 
-async def _assert_is_lost(keys: _Keys, key_id: str) -> None:
-    """
+async def _assert_is_lost(keys: _Keys, rings: Repository[KeyRing], key_id: str, owner: str) -> bool:
+    """Returns whether its tombstone is there: an earlier attempt was interrupted before it recorded the key's end.
+
     Raises:
-        KeyNotLost: the key or its tombstone is in the store, or the person never existed.
+        KeyNotLost: the key is in the store, was destroyed, or the person never existed.
     """
-    owner = owner_of(key_id)
-    assert owner is not None
     try:
         account = await JetStream(keys.operator, patience=_PATIENCE).last(AUTH, user(owner))
     except (Refused, RequestFailed) as error:
         raise OperatorError("the streams do not answer; nothing was changed") from error
     if account is None:
         raise KeyNotLost(f"there is no user {owner}; nothing was changed")
-    if await keys.store.latest(key_id) is not None:
+    stored = await keys.store.latest(key_id)
+    if stored is None:
+        return False
+    if stored.record.destroyed_at is None or (await rings.load(owner)).state.is_destroyed(key_id):
         raise KeyNotLost(f"{key_id} is not lost; nothing was changed")
+    return True
 
 
 async def _overview(settings: Settings) -> KeyOverview:
@@ -232,7 +248,7 @@ async def _system(settings: Settings, *, make: bool = False) -> AsyncIterator[_K
             await ensure_bucket(topology, DATA_KEYS, replicas=settings.stream_replicas, placement=placement)
         owner = await connected(place.as_party(BUCKETS[DATA_KEYS].owner))
         master_keys = Secrets.load(settings.secrets_path).personal_data_keys(KeyTerms.of(settings))
-        yield _Keys(KeyStore(owner), master_keys, await connected(place.settings), place.settings)
+        yield _Keys(KeyStore(owner), owner, master_keys, await connected(place.settings), place.settings)
 
 
 def _state(present: bool, current: bool) -> str:

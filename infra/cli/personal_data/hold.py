@@ -2,6 +2,7 @@
 
 import asyncio
 import sys
+from collections import defaultdict
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from datetime import datetime
@@ -20,7 +21,7 @@ from infra.cli.accounts.user_lookup import NoSuchUser, events_of
 from infra.cli.actions.identity import Reason
 from infra.cli.actions.recording import acting, look
 from infra.cli.reader_connection import connect_reader
-from infra.history.operator_audit import Query, audit_rows
+from infra.history.operator_audit import Query, Row, audit_rows
 from infra.rpc.client import Client
 from infra.runtime.run_file import with_running_addresses
 from infra.security.secrets import Secrets
@@ -131,17 +132,18 @@ async def _list(settings: Settings) -> list[Held]:
     async with _system(settings) as system:
         await look(system.settings, system.nc, "holds")
         # Each act is recorded before the hold, so that those in force are among these.
-        acts = (await audit_rows(system.nc, Query(action=_PLACE, looks=False))).rows
-        operators = {row.target: row.operator for row in acts}
+        acts: dict[str, list[Row]] = defaultdict(list)
+        for row in (await audit_rows(system.nc, Query(action=_PLACE, looks=False))).rows:
+            acts[row.target].append(row)
         log, found = Log(system.nc, patience=_PATIENCE), []
-        for user_id, operator in operators.items():
-            if (held := await _hold_of(log, user_id, operator)) is not None:
+        for user_id, rows in acts.items():
+            if (held := await _hold_of(log, user_id, rows)) is not None:
                 found.append(held)
         return sorted(found, key=lambda held: held.placed_at)
 
 
-async def _hold_of(log: Log, user_id: str, operator: str) -> Held | None:
-    """The hold on the person's data, if it is in force."""
+async def _hold_of(log: Log, user_id: str, acts: list[Row]) -> Held | None:
+    """The hold on the person's data, if it is in force. `acts`: that were to place one, in order of time."""
     placed = None
     for message in await log.read(subjects.data_keys(user_id)):
         event = message.open()
@@ -153,7 +155,10 @@ async def _hold_of(log: Log, user_id: str, operator: str) -> Held | None:
         return None
     events = [message.open().data for message in await log.read(subjects.user(user_id))]
     username = next((event.username for event in events if isinstance(event, UserCreated)), "")
-    return Held(user_id, username, placed[0], operator, placed[1])
+    placed_at, reason = placed
+    # Acts that came later found it placed. Clocks may differ.
+    by = [row for row in acts if row.at <= placed_at] or acts[:1]
+    return Held(user_id, username, placed_at, by[-1].operator, reason)
 
 
 @asynccontextmanager

@@ -4,12 +4,13 @@ import asyncio
 import logging
 import os
 import re
+import time
 from contextlib import suppress
 from datetime import UTC
 from email.headerregistry import Address
 from email.message import EmailMessage
 from email.parser import BytesHeaderParser
-from email.policy import SMTP, default
+from email.policy import SMTP, compat32, default
 from ipaddress import ip_address
 from pathlib import Path
 from typing import Protocol
@@ -29,6 +30,8 @@ from streams.reactions.retries import RetryLater
 _LOG = logging.getLogger(__name__)
 
 _SMTP_TIMEOUT = 20.0
+# No mail takes longer to be written to the folder.
+_DRAFT_SECONDS = 3_600.0
 # Header of a mail in the folder: the users whose personal data it has.
 _USERS = "Vestnik-Users"
 _ADDRESS = re.compile(r"[^\s<>]+@[^\s<>]+")
@@ -194,9 +197,15 @@ def _remove_of(folder: Path, user_id: str) -> None:
     for path in folder.glob("*.eml"):
         with suppress(FileNotFoundError):
             with path.open("rb") as file:
-                header = BytesHeaderParser(policy=default).parse(file)
+                # This policy reads any header as it is.
+                header = BytesHeaderParser(policy=compat32).parse(file)
             if user_id in str(header[_USERS] or "").split():
                 path.unlink()
+    # What a crash has left while a mail was written; nobody knows for whom.
+    for draft in folder.glob(".*.eml.*"):
+        with suppress(FileNotFoundError):
+            if time.time() - draft.stat().st_mtime > _DRAFT_SECONDS:
+                draft.unlink()
 
 
 def _is_this_machine(host: str) -> bool:

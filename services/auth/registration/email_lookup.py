@@ -1,8 +1,10 @@
 """Finds the claim key of an e-mail address, including keys from before all spellings of a domain shared one."""
 
+from contracts.envelope import now
 from contracts.events.user import AddressState
 from contracts.values.field_types import folded_login
 from services.auth.claim_keys import ClaimKeys
+from services.auth.registration.decisions import as_of
 from streams.repository import Repository
 
 
@@ -18,8 +20,10 @@ async def email_key(addresses: Repository[AddressState], keys: ClaimKeys, email:
     states = [(key, (await addresses.load(key)).state) for key in candidates]
     # One spelling's key may hold another address: case folding before IDNA turned `ß` into `ss`.
     owned = [key for key, state in states if state.owner is not None and _is(state.email, folded)]
+    # What an erasure has reserved names no address any more.
+    reserved = [key for key, state in states if not state.email and as_of(state, now()).owner is not None]
     pending = [key for key, state in states if any(_is(registration.email, folded) for registration in state.pending)]
-    return next(iter(owned + pending), keys.of_email(email))
+    return next(iter(owned + reserved + pending), keys.of_email(email))
 
 
 def _is(email: str | None, folded: str) -> bool:

@@ -15,7 +15,7 @@ from contracts.events.data_keys import DataKeysDestroyed, DataKeysHoldPlaced
 from contracts.events.profile import ProfileUpdated
 from contracts.events.user import UserCreated
 from contracts.personal_data.key_ids import person_key, text_key
-from contracts.subjects import DATA_KEYS, data_keys, profile, user
+from contracts.subjects import AUTH, DATA_KEYS, data_keys, profile, user
 from contracts.values.ids import new_id
 from contracts.values.personal_data import Sealed
 from infra.cli.accounts.data_keys import KeyNotLost, KeysDiffer
@@ -176,8 +176,11 @@ async def test_keys_that_differ_stay_and_are_named(keys: Keys, target: Deploymen
     assert await keys.has(user_id)
 
 
-async def test_a_lost_key_counts_as_destroyed_once_its_loss_is_accepted_and_no_other_one(keys: Keys) -> None:
+async def test_a_lost_key_counts_as_destroyed_once_its_loss_is_accepted_and_no_other_one(
+    keys: Keys, tmp_path: Path
+) -> None:
     lost, kept = await keys.person(), await keys.person()
+    assert (await keys.run("back-up", str(tmp_path / "keys"))).exit_code == 0
     for user_id in (lost, kept):
         await keys.deployment.append(user(user_id), UserCreated(username="anna"))
     for version in await keys.store.versions(person_key(lost)):
@@ -197,6 +200,25 @@ async def test_a_lost_key_counts_as_destroyed_once_its_loss_is_accepted_and_no_o
     assert (await keys.run("accept-loss", person_key(lost), "--reason", "a test")).exit_code == 0
     assert [await keys.has(user_id) for user_id in (lost, kept)] == [False, True]
     assert (await keys.run("lost")).output == "no key is lost\n"
+    again = await keys.run("accept-loss", person_key(lost), "--reason", "a test")
+    assert isinstance(again.exception, KeyNotLost)
+    # A backup that is found later, when the bucket is lost: it brings the other key back, and not this one.
+    for key_id in (person_key(lost), person_key(kept)):
+        for version in await keys.store.versions(key_id):
+            await keys.store.erase(version.revision)
+    done = await keys.run("restore", str(tmp_path / "keys"), "--reason", "a test", "--json")
+    assert json.loads(done.stdout)["destroyed_again"] == 1
+    assert [await keys.has(user_id) for user_id in (lost, kept)] == [False, True]
+
+
+async def test_a_loss_whose_acceptance_was_interrupted_is_accepted_again(keys: Keys) -> None:
+    lost = await keys.person()
+    await keys.deployment.append(user(lost), UserCreated(username="anna"))
+    await KeyDestruction(keys.store).destroy_person(lost)
+    assert (await keys.run("accept-loss", person_key(lost), "--reason", "a test")).exit_code == 0
+    message = await (await keys.deployment.log_of(AUTH)).last(data_keys(lost))
+    assert message is not None
+    assert message.open().data == DataKeysDestroyed(key_ids=(person_key(lost),), reason="loss_accepted")
 
 
 async def test_a_key_that_is_back_before_its_loss_is_accepted_is_kept(

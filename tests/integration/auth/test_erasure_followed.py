@@ -1,6 +1,7 @@
 """What follows a request and an erasure: sessions end, and files, mails and drafts are removed."""
 
 import asyncio
+import os
 from collections.abc import AsyncIterator
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
@@ -243,8 +244,14 @@ async def test_mails_that_were_written_for_the_user_are_removed_from_the_folder(
             user_ids=users,
         )  # fmt: skip
         await outbox.send(letter)
+    drafts = [tmp_path / "mail" / f".{name}.eml.17" for name in ("crashed", "written")]
+    for draft in drafts:
+        draft.write_bytes(b"To: a@exa")
+    os.utime(drafts[0], (0, 0))
+    (tmp_path / "mail" / "broken.eml").write_bytes(b"Vestnik-Users: =?utf-8?q?=FF\xff\n\xff\n: <@\n\n")
     await outbox.remove_of(anna)
-    assert [path.name[-5] for path in mails(tmp_path / "mail")] == ["2", "3"]
+    assert [path.name[-5] for path in mails(tmp_path / "mail")] == ["2", "3", "n"]
+    assert [draft.exists() for draft in drafts] == [False, True]
 
 
 async def test_all_drafts_of_a_user_are_removed_and_no_one_elses(streams: NATS) -> None:

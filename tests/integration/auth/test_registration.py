@@ -15,6 +15,7 @@ from contracts.events.user import (
     AddressState,
     CredentialSet,
     EmailClaimed,
+    EmailReleased,
     EmailVerified,
     UserCreated,
     UserEmailVerified,
@@ -318,6 +319,19 @@ async def test_an_address_in_another_script_from_before_is_found_by_every_spelli
     await register(other, "a@exämple.org", "boris")
     state = (await other.aggregates.addresses.load(before)).state
     assert (state.owner, [each.username for each in state.pending]) == (owner, ["boris"])
+
+
+@pytest.mark.parametrize("spelled", ["a@exämple.org", "a@xn--exmple-cua.org"])
+async def test_an_address_in_another_script_from_before_stays_reserved_after_an_erasure(
+    replicas: tuple[Auth, Auth], spelled: str
+) -> None:
+    one, other = replicas
+    before = one.keys.of_text(spelled)
+    owner = await registered_before(one, spelled, before)
+    for free_at, found in ((one.clock() + DAY, before), (one.clock() - DAY, one.keys.of_email("a@exämple.org"))):
+        reserved = EmailReleased(user_id=owner, address=AddressState(owner=owner, owner_until=free_at))
+        await one.aggregates.addresses.execute(before, lambda _, event=reserved: (event,), BY_NOBODY)  # type: ignore[misc]  # mypy infers no type of a default
+        assert await email_key(other.aggregates.addresses, other.keys, "a@exämple.org") == found
 
 
 async def test_of_two_accounts_from_before_with_one_address_each_answers_to_its_own_spelling(
