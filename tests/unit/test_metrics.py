@@ -13,6 +13,7 @@ import infra.rpc.clock_skew
 import infra.runtime.service_process
 import infra.security.certificate_expiry
 import projections.engine.metrics
+import services.auth.erasure.metrics
 import services.messaging.pages.metrics
 import services.notary.metrics
 import services.operator.anomalies.metrics
@@ -40,6 +41,7 @@ def families() -> Iterator[tuple[Metric, tuple[str, ...]]]:
         streams.reactions.metrics,
         infra.runtime.service_process,
         infra.security.certificate_expiry,
+        services.auth.erasure.metrics,
         services.messaging.pages.metrics,
         services.notary.metrics,
         services.operator.anomalies.metrics,

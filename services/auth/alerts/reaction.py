@@ -140,7 +140,7 @@ class AccountAlerts:
             language=recipient.language,
             link=page_link(self._page, "not-me", token),
             about=cause.user_id,
-            good_for=None if cause.until is None else cause.until - event.at,
+            good_for=None if cause.until is None else cause.until - self._clock(),
             circumstances=Circumstances(at=event.at, device=alerted.device, address=alerted.address),
         )
 

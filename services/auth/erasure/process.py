@@ -14,6 +14,7 @@ from contracts.envelope import Provenance
 from contracts.errors import LegalHold
 from contracts.personal_data.key_ids import person_key
 from services.auth.erasure.commands import Erasures
+from services.auth.erasure.metrics import OVERDUE
 from services.auth.erasure.queries import DueErasure
 from services.auth.erasure.removal import Removal
 from streams.personal_data.data_keys import CACHE_SECONDS
@@ -73,6 +74,9 @@ class ErasureProcess:
         """
         now = self._clock()
         page = await self._timers.due(now, now - _CACHES_END, _BATCH, after=self._after)
+        if self._after is None:
+            waits = [now - each.since for each in page if each.user_id not in self._held]
+            OVERDUE.set(max(waits, default=timedelta()).total_seconds())
         self._after = page[-1] if len(page) == _BATCH else None
         return page
 
@@ -93,6 +97,7 @@ class ErasureProcess:
     async def _erase(self, user_id: str) -> None:
         if await self._erasures.cancel_after_login(user_id):
             log.info("cancelled an erasure that was due: the user had logged in since the request")
+            self._held.discard(user_id)
             return
         try:
             erasure = await self._erasures.erase(user_id, "requested", Provenance())

@@ -14,7 +14,13 @@ from nats.aio.client import Client as NATS
 from nats.js.errors import NotFoundError
 
 from contracts import envelope, subjects
-from contracts.durable_consumers import EMAIL_ALERTS, PASSWORD_ALERTS, SECOND_FACTOR_ALERTS, SESSION_ALERTS
+from contracts.durable_consumers import (
+    ACCOUNT_ALERTS,
+    EMAIL_ALERTS,
+    PASSWORD_ALERTS,
+    SECOND_FACTOR_ALERTS,
+    SESSION_ALERTS,
+)
 from contracts.envelope import Provenance
 from contracts.errors import (
     InvalidCredentials,
@@ -25,6 +31,7 @@ from contracts.errors import (
     VestnikError,
 )
 from contracts.events.session import AccountAlerted
+from contracts.events.user import UserErasureRequested
 from contracts.notification_kinds import ALERT_MAX_AGE, ALERTS_AN_HOUR
 from contracts.positions import Position
 from contracts.rpc.vestnik.auth.v1 import (
@@ -56,7 +63,7 @@ from streams.reactions.reactor import EventReactor
 from streams.reactions.retries import Retries
 from tests.integration.auth_and_session import PASSWORD, Clock, Services, eventually, running
 
-ALERTS = (SESSION_ALERTS, PASSWORD_ALERTS, EMAIL_ALERTS, SECOND_FACTOR_ALERTS)
+ALERTS = (SESSION_ALERTS, PASSWORD_ALERTS, EMAIL_ALERTS, SECOND_FACTOR_ALERTS, ACCOUNT_ALERTS)
 PAGE = "https://chat.example.org"
 
 
@@ -184,6 +191,21 @@ async def test_a_login_from_a_new_device_is_mailed_and_the_first_one_and_known_d
     assert letter.link.startswith(f"{PAGE}/#/not-me/")
     (alert,) = await alerts_about(services, anna)
     assert (alert.kind, alert.session_id) == ("new_device", tokens_of(new).session_id)
+
+
+async def test_a_mail_about_an_erasure_names_the_time_that_is_left_when_it_is_sent(
+    services: Services, streams: NATS, anna: str
+) -> None:
+    outbox, clock = Outbox(), Clock()
+    request = UserErasureRequested(erase_at=clock() + timedelta(days=5))
+    await services.auth_replica.aggregates.users.execute(anna, lambda _: (request,), Provenance())
+    clock.forward(timedelta(days=2))
+    async with reacting(services, outbox, streams, clock):
+        await eventually(lambda: bool(outbox.sent))
+    (letter,) = outbox.sent
+    assert letter.kind == "alert_erasure_requested"
+    assert letter.good_for is not None
+    assert timedelta(days=2, hours=23) < letter.good_for < timedelta(days=3)
 
 
 async def test_changes_and_resets_of_the_password_and_a_reused_token_are_mailed_in_the_owners_language(
