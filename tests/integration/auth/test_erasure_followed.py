@@ -9,7 +9,9 @@ from pathlib import Path
 import pytest
 import pytest_asyncio
 from nats.aio.client import Client as NATS
+from nats.js.errors import NotFoundError
 
+from contracts.durable_consumers import ERASURES
 from contracts.envelope import Provenance, Recorded
 from contracts.errors import Unavailable
 from contracts.events.data_export import DataExportMade, DataExportRequested
@@ -196,6 +198,40 @@ async def test_what_an_erasure_leaves_outside_of_the_streams_is_removed_until_th
     assert drafts.of == [anna] * 2
 
 
+class Noted(Removal):
+    def __init__(self) -> None:
+        self.of: list[str] = []
+
+    async def remove(self, user_id: str, provenance: Provenance) -> None:
+        self.of.append(user_id)
+
+
+async def test_a_new_consumer_does_not_read_what_was_before_it(services: Services, anna: str, streams: NATS) -> None:
+    users, noted = services.auth_replica.aggregates.users, Noted()
+    reaction = asyncio.create_task(AccountEndings(users, services.sessions, noted).run(streams))
+    try:
+        async with asyncio.timeout(60):
+            while not await is_made(streams):
+                await asyncio.sleep(0.01)
+            await users.execute(anna, lambda _: (UserErased(reason="operator"),), BY_NOBODY)
+            while not noted.of:
+                await asyncio.sleep(0.01)
+        info = await streams.jetstream().consumer_info(ERASURES.stream, ERASURES.name)
+        assert info.delivered is not None
+        assert (noted.of, info.delivered.consumer_seq) == ([anna], 1)
+    finally:
+        reaction.cancel()
+        await asyncio.wait({reaction})
+
+
+async def is_made(streams: NATS) -> bool:
+    try:
+        await streams.jetstream().consumer_info(ERASURES.stream, ERASURES.name)
+    except NotFoundError:
+        return False
+    return True
+
+
 class NoTimers:
     async def due(self, now: datetime, complete: datetime, limit: int, *, after: DueErasure | None) -> list[DueErasure]:
         return []
@@ -221,7 +257,7 @@ async def test_a_login_that_has_not_cancelled_an_erasure_does_so_when_it_is_due(
     due.forward(ERASURE.grace + DAY)
     # As a release does that does not know of erasures.
     tokens = await services.sessions.create(
-        user_id=anna, username="anna", device="", address="", credential=1, new_device=False, second_factor=False
+        user_id=anna, username="anna", device="phone", address="", credential=1, new_device=False, second_factor=False
     )
     await process(due).act(DueErasure(anna, due(), erased=False))
     assert isinstance((await last_event(services, anna)).data, UserErasureCancelled)
