@@ -51,7 +51,7 @@ class Unsealer:
 
     async def unseal_decoded(self, events: list[Event]) -> list[int]:
         """As `unseal`, for events that nobody else has: in place, which is faster. Returns the indices of those that
-        had sealed fields. After Undecipherable some of them are unsealed, and those that cannot be are not.
+        had sealed fields. After an error all of them are as they were.
         """
         sealed: list[tuple[int, Event, str, PersonalField, Sealed]] = []
         deeper: list[int] = []
@@ -70,16 +70,15 @@ class Unsealer:
         if not key_ids:
             return []
         keys = await self._keys.find(key_ids)
+        # All before the first one is changed: one that cannot be deciphered must not leave others half done.
         texts = [_plain_text(keys[value.key], value, field) for _, _, _, field, value in sealed]
+        plain = _with(keys)
+        opened = [(index, after) for index in deeper if (after := changed(events[index], plain)) is not events[index]]
         for (_, event, name, _, _), text in zip(sealed, texts, strict=True):
             force_setattr(event, name, text)
-        found = dict.fromkeys(index for index, *_ in sealed)
-        for index in deeper:
-            before = events[index]
-            events[index] = changed(before, _with(keys))
-            if events[index] is not before:
-                found[index] = None
-        return list(found)
+        for index, after in opened:
+            events[index] = after
+        return list(dict.fromkeys([*(index for index, *_ in sealed), *(index for index, _ in opened)]))
 
     async def unseal_texts(self, sealed: Mapping[str, Sealed], field: str) -> dict[str, str]:
         """The texts that `Sealer.seal_text` sealed under the field; without those that cannot be read any more.

@@ -14,6 +14,7 @@ from contracts.errors import KeysUnavailable
 from contracts.events.event import Event
 from contracts.events.message import MessageSent, ReactionChanged
 from contracts.events.second_factor import SealedSecret, SecondFactorState, TotpBegun
+from contracts.events.user import AddressState, EmailChangeRequested
 from contracts.values.timestamps import from_unix_ms
 from streams.message import Message
 from streams.personal_data import cipher, reading
@@ -136,6 +137,29 @@ async def test_an_event_that_cannot_be_deciphered_stays_sealed_and_the_others_ar
     # What waits for a key waits beside it, too.
     with pytest.raises(KeysUnavailable):
         await readable(connection(keys), [*batch, sealed_message(4, "away", "four")])
+
+
+async def test_an_event_that_cannot_be_deciphered_leaves_none_beside_it_half_read() -> None:
+    """Whether their personal data is their own or deeper in them."""
+
+    def requested(key_id: str) -> EmailChangeRequested:
+        return EmailChangeRequested(
+            user_id="u", address=AddressState(email=sealed(key_id, "email.change_requested/address.email", "a@b.c"))
+        )
+
+    keys = Keys(anna=KEY, ben=AESGCM(cipher.new_key()))
+    batch = [
+        sealed_message(1, "anna", "one"),
+        stored(2, requested("anna")),
+        stored(3, requested("ben")),
+        stored(4, requested("anna")),
+        sealed_message(5, "anna", "five"),
+    ]
+    messages = await readable(connection(keys), batch)
+    assert texts([messages[0], messages[4]]) == ["one", "five"]
+    plain = EmailChangeRequested(user_id="u", address=AddressState(email="a@b.c"))
+    assert [messages[index].open().data for index in (1, 3)] == [plain, plain]
+    assert messages[2] is batch[2]
 
 
 async def test_a_reader_without_use_for_personal_data_needs_no_key() -> None:
