@@ -1,5 +1,6 @@
 """Redacts personal fields of events and states, so that operators can watch the streams without reading them."""
 
+from collections.abc import Set
 from functools import cache
 from typing import Any
 
@@ -35,9 +36,16 @@ def redact_state(kind: AggregateKind, state: object, *, redacted: bool) -> dict[
     """
     events = kind.aggregate_type.events if redacted else ()
     hidden = kind.secrets.union(*(_personal(event.TYPE) for event in events))
-    masked = _masked(msgspec.to_builtins(state, order="deterministic"), hidden)
+    masked = _masked(msgspec.to_builtins(state, order="deterministic", enc_hook=plain), hidden)
     assert isinstance(masked, dict)
     return masked
+
+
+def plain(value: object) -> object:
+    """A domain's own kind of set as msgspec knows one."""
+    if isinstance(value, Set):
+        return frozenset(value)
+    raise NotImplementedError
 
 
 def _masked(value: object, hidden: frozenset[str]) -> object:

@@ -1,7 +1,8 @@
 """The key ring of a person: which keys of their data exist, and which were destroyed. Pure decisions."""
 
-from collections.abc import Collection
+from collections.abc import Collection, Iterator, Set
 from datetime import datetime
+from itertools import chain
 
 import msgspec
 
@@ -21,12 +22,41 @@ ERASURE, RETENTION, REGISTRATION_ENDED, LOSS_ACCEPTED = "erasure", "retention", 
 _HELD_UP = (ERASURE, RETENTION, REGISTRATION_ENDED)
 
 
+class KeyIds(Set[str]):
+    """An immutable set of ids that grows a little at a time: an addition copies some of them, and seldom all.
+
+    A person has a key for each conversation and month.
+    """
+
+    __slots__ = ("_parts",)
+
+    def __init__(self, *parts: frozenset[str]) -> None:
+        """`parts`: without ids in common, each larger than the one after it."""
+        self._parts = parts
+
+    def __contains__(self, key_id: object) -> bool:
+        return any(key_id in part for part in self._parts)
+
+    def __iter__(self) -> Iterator[str]:
+        return chain(*self._parts)
+
+    def __len__(self) -> int:
+        return sum(map(len, self._parts))
+
+    def with_(self, key_ids: Collection[str]) -> "KeyIds":
+        """The set with these ids too."""
+        parts, last = self._parts, frozenset(key_id for key_id in key_ids if key_id not in self)
+        while parts and len(parts[-1]) <= len(last):
+            parts, last = parts[:-1], last | parts[-1]
+        return KeyIds(*parts, last)
+
+
 class KeyRing(msgspec.Struct, frozen=True):
     """The keys of one person, by id."""
 
     # All that were ever made.
-    created: frozenset[str] = frozenset()
-    destroyed: frozenset[str] = frozenset()
+    created: KeyIds = KeyIds()
+    destroyed: KeyIds = KeyIds()
     # Whether all of them were, and each later one would be.
     all_destroyed: bool = False
     # Whether there is a legal hold.
@@ -39,11 +69,11 @@ class KeyRing(msgspec.Struct, frozen=True):
 def evolve(ring: KeyRing, event: Event, at: datetime) -> KeyRing:
     match event:
         case DataKeysCreated(key_ids=key_ids):
-            return msgspec.structs.replace(ring, created=ring.created.union(key_ids))
+            return msgspec.structs.replace(ring, created=ring.created.with_(key_ids))
         case DataKeysDestroyed(key_ids=()):
             return msgspec.structs.replace(ring, all_destroyed=True)
         case DataKeysDestroyed(key_ids=key_ids):
-            return msgspec.structs.replace(ring, destroyed=ring.destroyed.union(key_ids))
+            return msgspec.structs.replace(ring, destroyed=ring.destroyed.with_(key_ids))
         case DataKeysHoldPlaced():
             return msgspec.structs.replace(ring, held=True)
         case DataKeysHoldReleased():

@@ -1,11 +1,16 @@
 """Reaction to the end of keys: destroys them in the store, until that is done."""
 
+import asyncio
+
 from contracts.durable_consumers import DATA_KEY_DESTRUCTION
 from contracts.envelope import Recorded
 from contracts.events.data_keys import DataKeysDestroyed
 from streams.personal_data.key_destruction import KeyDestruction
 from streams.reactions.reaction import Reaction, reacts_to
 from streams.reactions.retries import Retries
+
+# Keys of a person that are destroyed at the same time.
+_AT_ONCE = 20
 
 
 class KeyDestructions(Reaction):
@@ -24,5 +29,6 @@ class KeyDestructions(Reaction):
         """
         if not event.data.key_ids:
             await self._destruction.destroy_person(event.aggregate_id)
-        for key_id in event.data.key_ids:
-            await self._destruction.destroy(key_id)
+        key_ids = event.data.key_ids
+        for first in range(0, len(key_ids), _AT_ONCE):
+            await asyncio.gather(*map(self._destruction.destroy, key_ids[first : first + _AT_ONCE]))

@@ -11,18 +11,18 @@ from services.auth.data_keys.domain import KeyRing
 from streams.log import Log
 from streams.repository import Repository
 
-# Rings that are cached; one is read again only when its person needs another key.
+# Rings that are cached: a long one has megabytes, and is read again only when its person needs another key.
 _CACHED = 1_000
 
 
-def key_rings(log: Log, *, capacity: int = 50_000) -> Repository[KeyRing]:
-    return Repository(log, subject=subjects.data_keys, initial=KeyRing(), evolve=domain.evolve, capacity=capacity)
+def key_rings(log: Log) -> Repository[KeyRing]:
+    return Repository(log, subject=subjects.data_keys, initial=KeyRing(), evolve=domain.evolve, capacity=_CACHED)
 
 
 class RecordedKeys:
     def __init__(self, log: Log) -> None:
         # Of its own: the append of another event to a ring, under its lock, may need a key to seal it.
-        self._rings = key_rings(log, capacity=_CACHED)
+        self._rings = key_rings(log)
 
     async def known(self, key_ids: Collection[str]) -> set[str]:
         """Those of the keys that were recorded.
@@ -34,7 +34,7 @@ class RecordedKeys:
         for user_id, ids in _by_owner(key_ids).items():
             ring = (await self._rings.load(user_id)).state
             domain.decide_create(ring, ids)
-            known |= ring.created.intersection(ids)
+            known |= {key_id for key_id in ids if key_id in ring.created}
         return known
 
     async def record(self, key_ids: Collection[str]) -> None:

@@ -1,5 +1,6 @@
 """Given a person's key ring, when keys are created, destroyed or held, then these events follow."""
 
+import time
 from datetime import UTC, datetime
 
 import pytest
@@ -13,6 +14,7 @@ from contracts.events.data_keys import (
 )
 from contracts.events.event import Event
 from contracts.personal_data.key_ids import person_key, text_key
+from contracts.values.ids import new_id
 from services.auth.data_keys import domain
 from services.auth.data_keys.domain import ERASURE, LOSS_ACCEPTED, REGISTRATION_ENDED, RETENTION, KeyRing
 
@@ -79,3 +81,14 @@ def test_a_legal_hold_keeps_the_keys_until_it_is_released() -> None:
 def test_of_an_erased_person_nothing_is_held() -> None:
     with pytest.raises(UserNotFound):
         domain.decide_hold(after(CREATED, DataKeysDestroyed(reason=ERASURE)), "too late")
+
+
+def test_a_ring_of_very_many_keys_is_read_in_a_moment() -> None:
+    """Of an account that writes in thousands of conversations for years, a key an event."""
+    key_ids = [text_key(new_id(), USER, NOW) for _ in range(50_000)]
+    started = time.process_time()
+    ring = after(*(DataKeysCreated(key_ids=(key_id,)) for key_id in key_ids))
+    assert time.process_time() - started < 3
+    assert all(key_id in ring.created for key_id in key_ids)
+    assert TEXT not in ring.created
+    assert domain.decide_create(ring, key_ids) == ()
