@@ -136,7 +136,7 @@ async def _restore(
 
 def _is_same(line: _Line, record: KeyRecord, master_keys: MasterKeys) -> bool:
     """Whether both are the same key, perhaps wrapped by different master keys."""
-    if line.record == record:
+    if (line.record.kek, line.record.wrapped) == (record.kek, record.wrapped):
         return True
     if wrapped_by(line.key_id) is not None:
         return False

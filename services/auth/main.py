@@ -35,6 +35,7 @@ from services.auth.data_keys.holds import Holds
 from services.auth.data_keys.reactions import KeyDestructions
 from services.auth.data_keys.retention import KeyRetention
 from services.auth.data_keys.rings import RecordedKeys
+from services.auth.data_keys.unrecorded import UnrecordedKeys
 from services.auth.email_change.change import EmailChanges
 from services.auth.email_change.mails import EmailChangeMails
 from services.auth.email_change.undo import EmailChangeUndoing
@@ -169,6 +170,7 @@ async def main(settings: Settings) -> None:
         process.spawn(ErasureProcess(erasures, timers, key_store, removal).run(), "erasures")
         registrations = EndedRegistrations(key_store, aggregates.users, erasures, lifetime)
         process.spawn(registrations.run(), "registrations that have ended")
+        process.spawn(UnrecordedKeys(key_store, aggregates.data_keys).run(), "keys without a record")
         for durable in (
             SESSION_ALERTS,
             PASSWORD_ALERTS,

@@ -97,7 +97,8 @@ class KeyCreation:
                 raise destroyed(key_id)
             if not stored.record.is_mark:
                 return
-            record = KeyRecord.of(kek=kek, wrapped=cipher.wrap(wrapping_key, kek, key_id, cipher.new_key()))
+            wrapped = cipher.wrap(wrapping_key, kek, key_id, cipher.new_key())
+            record = KeyRecord.of(kek=kek, wrapped=wrapped, is_recorded=True)
             try:
                 await self._store.put(key_id, record, revision=stored.revision)
             except Changed:

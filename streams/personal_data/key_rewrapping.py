@@ -47,7 +47,8 @@ class KeyRewrapping:
                 await self._store.erase(version.revision)
             if latest.record.kek == tag:
                 return True
-            record = KeyRecord.of(kek=tag, wrapped=cipher.wrap(master.cipher, tag, key_id, key))
+            wrapped = cipher.wrap(master.cipher, tag, key_id, key)
+            record = KeyRecord.of(kek=tag, wrapped=wrapped, is_recorded=latest.record.is_recorded)
             try:
                 await self._store.put(key_id, record, revision=latest.revision)
             except Changed:

@@ -37,14 +37,16 @@ class KeyRecord(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True, g
     destroyed_at: datetime | None = None
     # Whether there is no key yet: it is being created (key_creation.py).
     is_mark: bool = False
+    # Whether it was recorded before it was put here. The release before created keys without a record.
+    is_recorded: bool = False
 
     @classmethod
     def mark(cls) -> "KeyRecord":
         return cls(v=_VERSION, is_mark=True)
 
     @classmethod
-    def of(cls, *, kek: str, wrapped: str) -> "KeyRecord":
-        return cls(v=_VERSION, kek=kek, wrapped=wrapped)
+    def of(cls, *, kek: str, wrapped: str, is_recorded: bool = False) -> "KeyRecord":
+        return cls(v=_VERSION, kek=kek, wrapped=wrapped, is_recorded=is_recorded)
 
     @classmethod
     def tombstone(cls, destroyed_at: datetime) -> "KeyRecord":

@@ -7,6 +7,7 @@ from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
 
+import msgspec
 import pytest
 from click.testing import CliRunner, Result
 
@@ -162,6 +163,18 @@ async def test_what_the_streams_call_destroyed_is_destroyed_before_an_older_back
     assert [found[key_id] is None for key_id in months] == [False, True]
     again = await keys.run("restore", str(path), "--reason", "a test", "--json")
     assert json.loads(again.stdout)["destroyed_again"] == 0
+
+
+async def test_a_key_is_the_same_whether_a_release_says_that_it_is_recorded_or_not(keys: Keys, tmp_path: Path) -> None:
+    path, text = tmp_path / "keys", text_key(new_id(), await keys.person(), AT)
+    await KeyCreation(keys.store, keys.ring, Recorded()).create([text])
+    assert (await keys.run("back-up", str(path))).exit_code == 0
+    [stored] = await keys.store.versions(text)
+    await keys.store.erase(stored.revision)
+    await keys.store.put(text, msgspec.structs.replace(stored.record, is_recorded=False), revision=0)
+    done = await keys.run("restore", str(path), "--reason", "a test", "--json")
+    assert done.exit_code == 0, done.output
+    assert (json.loads(done.stdout)["present"], json.loads(done.stdout)["different"]) == (3, [])
 
 
 async def test_keys_that_differ_stay_and_are_named(keys: Keys, target: Deployment, tmp_path: Path) -> None:

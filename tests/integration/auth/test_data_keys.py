@@ -5,6 +5,7 @@ import base64
 from collections.abc import Callable, Coroutine
 from pathlib import Path
 
+import msgspec
 import pytest
 from nats.aio.client import Client as NATS
 
@@ -20,6 +21,7 @@ from services.auth.data_keys.domain import ERASURE, RETENTION, decide_destroy, d
 from services.auth.data_keys.reactions import KeyDestructions
 from services.auth.data_keys.rings import RecordedKeys
 from services.auth.data_keys.server import DataKeyServer
+from services.auth.data_keys.unrecorded import UnrecordedKeys
 from streams.personal_data.data_keys import DataKeys
 from streams.personal_data.key_creation import KeyCreation
 from streams.personal_data.key_destruction import KeyDestruction
@@ -130,6 +132,45 @@ async def test_a_key_that_was_created_and_is_not_in_the_store_is_lost_and_no_oth
         with pytest.raises(KeysUnavailable):
             await replicas[1].data_keys(streams).create([key_id])
     assert await store.find([person_key(user)]) == {}
+
+
+async def test_keys_that_the_release_before_has_created_without_a_record_are_recorded(
+    store: KeyStore, streams: NATS, replicas: tuple[Auth, Auth], clock: Clock
+) -> None:
+    one, other = replicas
+    anna, erased = await registered(one), new_id()
+    ids = [person_key(anna), *(text_key(new_id(), anna, clock()) for _ in range(3))]
+    await as_the_release_before(store, one, [*ids, person_key(erased)])
+    # Not destroyed in the store yet.
+    await one.aggregates.data_keys.execute(erased, lambda ring: decide_destroy(ring, [], ERASURE), Provenance())
+    recorded = RecordedKeys(one.aggregates.log)
+    assert await recorded.known(ids) == set()
+    sweeps = [UnrecordedKeys(store, auth.aggregates.data_keys) for auth in (one, other)]
+    assert sum(await asyncio.gather(*(sweep.sweep() for sweep in sweeps))) == len(ids)
+    assert await recorded.known(ids) == set(ids)
+    assert await sweeps[0].sweep() == 0
+    for version in await store.versions(ids[1]):
+        await store.erase(version.revision)
+    with pytest.raises(KeysUnavailable):
+        await one.data_keys(streams).create([ids[1]])
+
+
+async def test_what_this_release_has_recorded_is_not_looked_up_again(
+    store: KeyStore, streams: NATS, replicas: tuple[Auth, Auth], clock: Clock, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    auth = replicas[0]
+    await auth.data_keys(streams).create([text_key(new_id(), await registered(auth), clock())])
+    monkeypatch.setattr(auth.aggregates.data_keys, "execute", None)
+    assert await UnrecordedKeys(store, auth.aggregates.data_keys).sweep() == 0
+
+
+async def as_the_release_before(store: KeyStore, auth: Auth, key_ids: list[str]) -> None:
+    """Creates the keys as an auth of 0.3.0 does."""
+    await KeyCreation(store, auth.master_keys, Recorded()).create(key_ids)
+    for key_id in key_ids:
+        [version] = await store.versions(key_id)
+        await store.erase(version.revision)
+        await store.put(key_id, msgspec.structs.replace(version.record, is_recorded=False), revision=0)
 
 
 @pytest.mark.parametrize("before", [True, False], ids=["before", "after"])

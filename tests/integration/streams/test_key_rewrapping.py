@@ -79,6 +79,8 @@ async def test_after_a_rewrapping_the_older_master_key_is_not_needed(store: KeyS
     del ring.keys[0]
     assert None not in (await DataKeys(store, ring).find([*persons, *texts])).values()
     assert await KeyRewrapping(store, ring).run() == 0
+    records = [record async for page in store.pages() for _, record in page]
+    assert all(record.is_recorded for record in records)
 
 
 async def test_a_rewrapping_that_was_cut_off_twice_is_completed_and_leaves_no_older_record(
