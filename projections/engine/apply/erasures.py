@@ -66,6 +66,20 @@ class Erasures:
             await conn.execute(statement, {"users": list(users)})
 
 
+def owners_of(event: Recorded[Event]) -> set[str]:
+    """The users whose texts the event has."""
+    owners: set[str] = set()
+
+    def kept(value: str | Sealed, field: PersonalField, container: msgspec.Struct) -> str | Sealed:
+        owner = KEY_OF[field.name].owner(container, event.aggregate_id)
+        if owner is not None:
+            owners.add(owner)
+        return value
+
+    changed(event.data, kept)
+    return owners
+
+
 @cache
 def _owners_in(kind: type[Event]) -> tuple[OwnerOf, ...] | None:
     """Finds in an event of this type the users whose data it has; None if some are within its members."""

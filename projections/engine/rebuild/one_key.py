@@ -223,7 +223,7 @@ class _KeyRebuild:
                     await replacement.add(last)
                     try:
                         await replacement.write(conn)
-                        await self._erase(conn)
+                        await self._erase(conn, replacement.owners)
                     except REFUSALS as refusal:
                         reason = f"PostgreSQL refuses a row: {reason_of(refusal)}"
                         raise NotSeparable(self._projection, reason) from refusal
@@ -244,10 +244,13 @@ class _KeyRebuild:
             position=dict(position.sequences),
         )
 
-    async def _erase(self, conn: Connection) -> None:
-        """Removes from the rows what older events still contain of users who have been erased since."""
+    async def _erase(self, conn: Connection, owners: set[str]) -> None:
+        """Removes from the rows what older events still contain of users who have been erased since.
+
+        `owners`: the users whose texts the rows may have; there may be far more who were erased.
+        """
         erasures = await Erasures(self._projection, self._tables).load(conn)
-        await erasures.write(conn, erasures.users)
+        await erasures.write(conn, erasures.users & owners)
 
     async def _read(self, after: Position, until: Position, take: Callable[[Message], None]) -> int:
         """Passes the events between the two positions to `take`; returns their number."""

@@ -6,6 +6,7 @@ import msgspec
 
 from infra.operator_errors import OperatorError
 from projections.engine.apply.call_plans import Key
+from projections.engine.apply.erasures import owners_of
 from projections.engine.apply.loop_slices import in_slices
 from projections.engine.apply.row_merging import MergedRows, RowGroup
 from projections.engine.apply.sequential.events import FoldEvent
@@ -36,6 +37,8 @@ class RowReplacement:
         self._folded: dict[str, dict[Key, Row | None]] = {}
         # That were added.
         self.events = 0
+        # The users whose texts may be in the rows; folded ones have none.
+        self.owners: set[str] = set()
 
     async def add(self, messages: Sequence[Message]) -> None:
         """Applies events, in their order.
@@ -86,6 +89,8 @@ class RowReplacement:
             event, changes = changed.changes(message)
             chosen = [change for change in changes if changed.row_of(change) in self._rows]
             self._merged.merge(chosen, event.type, event.at)
+            if chosen:
+                self.owners |= owners_of(event)
 
 
 def _type_of(message: Message) -> str:
