@@ -8,8 +8,12 @@ from contracts.values.ids import pair_id
 from projections.engine.read_model import ReadModel
 from services.contact.requests.domain import RequestTerms
 
-_ERASED = "(requester_id IN (SELECT user_id FROM {erased}) OR addressee_id IN (SELECT user_id FROM {erased}))"
-_AFTER = "(requested_at, pair_id) > (%(after_at)s, %(after_pair)s)"
+_PART = """
+(SELECT r.pair_id, r.requester_id, r.addressee_id, r.requested_at, {erased} AS erased
+ FROM {{friend_request_deadlines}} AS r {joined}
+ WHERE {condition} AND {after}
+ ORDER BY r.requested_at, r.pair_id LIMIT %(limit)s)
+"""
 
 
 class PendingRequest(msgspec.Struct, frozen=True):
@@ -38,20 +42,31 @@ class DeadlineQueries:
 
         `after`: only those that come after this one in that order.
         """
-        conditions = [_ERASED]
+        due = []
         if terms.remind_after is not None:
-            conditions.append("reminded_at IS NULL AND requested_at <= %(remind)s")
+            due.append("reminded_at IS NULL AND requested_at <= %(remind)s")
         after_reminder = terms.cancel_after_reminder
         if after_reminder is not None:
-            conditions.append("reminded_at <= %(cancel_reminded)s")
+            due.append("reminded_at <= %(cancel_reminded)s")
         elif terms.cancel_after is not None:
-            conditions.append("requested_at <= %(cancel)s")
+            due.append("requested_at <= %(cancel)s")
+        # Each part by an index of its own, with an end of its own.
+        parts = [_PART.format(joined="", condition=condition, erased="false", after=_after(after)) for condition in due]
+        parts += [
+            _PART.format(
+                joined=f"JOIN {{erased}} AS e ON e.user_id = r.{column}",
+                condition="true",
+                erased="true",
+                after=_after(after),
+            )
+            for column in ("requester_id", "addressee_id")
+        ]
         rows, _ = await self._model.select(
             PendingRequest,
             f"""
-            SELECT requester_id, addressee_id, requested_at, {_ERASED} AS erased FROM {{friend_request_deadlines}}
-            WHERE ({" OR ".join(f"({condition})" for condition in conditions)})
-                AND {"true" if after is None else _AFTER}
+            SELECT requester_id, addressee_id, requested_at, bool_or(erased) AS erased
+            FROM ({" UNION ALL ".join(parts)}) AS found
+            GROUP BY pair_id, requester_id, addressee_id, requested_at
             ORDER BY requested_at, pair_id LIMIT %(limit)s
             """,  # noqa: S608
             {
@@ -64,3 +79,7 @@ class DeadlineQueries:
             },
         )
         return rows
+
+
+def _after(request: PendingRequest | None) -> str:
+    return "true" if request is None else "(r.requested_at, r.pair_id) > (%(after_at)s, %(after_pair)s)"

@@ -1,13 +1,17 @@
 """The timers of friend requests."""
 
+from collections.abc import Mapping
 from datetime import UTC, datetime, timedelta
+from typing import cast
 
+import msgspec
 from nats.aio.client import Client
 
 from contracts.envelope import Provenance, seal
 from contracts.events.friendship import FriendshipAccepted, FriendshipCreated, FriendshipRemoved
+from contracts.events.user import UserErased
 from contracts.positions import Position
-from contracts.subjects import CONTACT, friendship
+from contracts.subjects import AUTH, CONTACT, friendship, user
 from contracts.values.ids import new_id, pair_id
 from projections.engine import ReadModel
 from projections.friend_request_deadlines import FriendRequestDeadlines
@@ -17,12 +21,13 @@ from services.contact.requests.queries import DeadlineQueries
 from streams.log import Append, Log
 from tests.fix_postgres import Pool
 from tests.fix_read_models import OpenReadModel
-from tests.integration.projections.event_writer import PATIENCE, Opened
+from tests.integration.projections.event_writer import PATIENCE, Opened, until_ready
 
 ANNA, BORIS, CARL = new_id(), new_id(), new_id()
 ASKED = datetime(2026, 1, 31, 12, tzinfo=UTC)
 REMINDED = ASKED + timedelta(days=7)
 REMINDER = FriendshipCreated(requester_id=ANNA, addressee_id=BORIS, requested_at=ASKED)
+TABLES = ("friend_request_deadlines", "erased")
 ROWS = (
     "SELECT requester_id, addressee_id, requested_at, reminded_at FROM {friend_request_deadlines} ORDER BY requested_at"
 )
@@ -73,3 +78,52 @@ async def test_what_is_due_is_read_in_pages_the_oldest_first(streams: Client, ru
     for number in range(len(every) + 1):
         after = every[number - 1] if number else None
         assert await queries.due(terms, late, 2, after=after) == every[number : number + 2]
+    # One of an erased user is due at any time, and is one request however many reasons there are to find it.
+    gone = every[3].addressee_id
+    erased = await log.append(
+        Append(
+            subject=user(gone),
+            expected=0,
+            envelope=seal(UserErased(reason="requested"), aggregate_id=gone, version=1, provenance=Provenance()),
+        )
+    )
+    await model.wait_for(Position.at(AUTH, erased), PATIENCE)
+    expected = msgspec.structs.replace(every[3], erased=True)
+    assert await queries.due(terms, ASKED, 10, after=None) == [expected]
+    assert await queries.due(terms, ASKED, 10, after=expected) == []
+    assert await queries.due(terms, late, 10, after=None) == [*every[:3], expected, *every[4:]]
+
+
+async def test_what_is_due_is_found_by_indexes_among_many_requests(streams: Client, run: Opened, pool: Pool) -> None:
+    runners = await run(FriendRequestDeadlines)
+    await until_ready(runners)
+    plans: list[str] = []
+
+    class Explained:
+        async def select(
+            self, row_type: type[object], sql: str, params: Mapping[str, object]
+        ) -> tuple[list[object], Position]:
+            for table in TABLES:
+                sql = sql.replace(f"{{{table}}}", FriendRequestDeadlines.view(table))
+            async with pool.connection() as conn:
+                cursor = await conn.execute(f"EXPLAIN {sql}".encode(), params)
+                plans.extend(str(line) for (line,) in await cursor.fetchall())
+            return [], Position()
+
+    requests, erased = map(FriendRequestDeadlines.view, TABLES)
+    async with pool.connection() as conn:
+        await conn.execute(
+            f"""
+            INSERT INTO {requests} (pair_id, requester_id, addressee_id, requested_at)
+            SELECT gen_random_uuid(), gen_random_uuid(), gen_random_uuid(), now() - random() * interval '6 days'
+            FROM generate_series(1, 50000)
+            """.encode()
+        )
+        await conn.execute(
+            f"INSERT INTO {erased} (user_id) SELECT gen_random_uuid() FROM generate_series(1, 100)".encode()
+        )
+        await conn.execute(b"ANALYZE")
+    queries = DeadlineQueries(cast(ReadModel, Explained()))
+    await queries.due(RequestTerms.of_days(7, 14), datetime.now(UTC), 100, after=None)
+    assert plans
+    assert [line for line in plans if f"Seq Scan on {requests}" in line] == []
