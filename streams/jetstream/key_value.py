@@ -88,15 +88,23 @@ class KeyValue:
         Raises:
             Unavailable: the bucket does not answer, does not exist, or refuses the request.
         """
-        values: dict[str, bytes] = {}
+        found = await self.revisions(keys)
+        return {key: value for key, (_, value) in found.items() if value is not None}
+
+    async def revisions(self, keys: Iterable[str]) -> dict[str, tuple[int, bytes | None]]:
+        """The last revision of those keys that have one, with the value; None: it was removed. As `get_many`.
+
+        Later revisions of a bucket are greater, whatever their keys.
+        """
+        found: dict[str, tuple[int, bytes | None]] = {}
         subjects = [key_of(self._bucket, key) for key in keys]
         prefix = len(key_of(self._bucket, ""))
         for first in range(0, len(subjects), MOST_KEYS):
             for message in await self._last_of(subjects[first : first + MOST_KEYS]):
                 headers = message.headers or {}
-                if _OPERATION not in headers:
-                    values[headers["Nats-Subject"][prefix:]] = message.data
-        return values
+                value = None if _OPERATION in headers else message.data
+                found[headers["Nats-Subject"][prefix:]] = int(headers["Nats-Sequence"]), value
+        return found
 
     async def keys(self, pattern: str) -> list[str]:
         """The keys that match the pattern and have a value, up to some hundreds in a request.

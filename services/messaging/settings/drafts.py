@@ -1,8 +1,8 @@
 """Drafts: what users have begun to write, in a key-value bucket. Not events: an unsent text leaves no history.
 
 The last writer wins. A value expires 30 days after it was written, and is lost with the bucket. It is sealed with its
-author's key, so that it ends with the author. Releases until 0.3 write plain text under a key of its own, also beside
-this one: the last writer removes the other's value.
+author's key, so that it ends with the author. Releases until 0.3 write plain text under a key of its own, and remove it
+there: whichever of the two was written or removed last counts.
 """
 
 import logging
@@ -24,6 +24,7 @@ log = logging.getLogger(__name__)
 _PATIENCE = 1.0
 _FIELD = "draft/text"
 _SEALED = msgspec.json.Decoder(Sealed)
+_NONE: tuple[int, bytes | None] = (0, None)
 
 
 class Drafts:
@@ -41,12 +42,14 @@ class Drafts:
             UserNotFound: the user was erased.
         """
         key = _key(user_id, conversation_id)
-        if text:
-            sealed = await self._sealer.seal_text(person_key(user_id), _FIELD, text)
-            await self._written.put(_sealed(key), msgspec.json.encode(sealed))
-        else:
+        sealed = await self._sealer.seal_text(person_key(user_id), _FIELD, text) if text else None
+        # First, as the sealed value has to be the later one.
+        if await self._written.get_many([key]):
+            await self._written.delete(key)
+        if sealed is None:
             await self._written.delete(_sealed(key))
-        await self._written.delete(key)
+        else:
+            await self._written.put(_sealed(key), msgspec.json.encode(sealed))
 
     async def remove_of(self, user_id: str) -> None:
         """Removes all drafts of the user. Repeatable.
@@ -61,13 +64,21 @@ class Drafts:
         """The user's drafts by conversation, in one request for a page; None if they cannot be read now."""
         keys = {_key(user_id, conversation_id): conversation_id for conversation_id in conversation_ids}
         try:
-            values = await self._read.get_many([*keys, *map(_sealed, keys)])
-            sealed = {keys[key]: _SEALED.decode(values[_sealed(key)]) for key in keys if _sealed(key) in values}
+            found = await self._read.revisions([*keys, *map(_sealed, keys)])
+            plain: dict[str, str] = {}
+            sealed: dict[str, Sealed] = {}
+            for key, conversation_id in keys.items():
+                written, value = found.get(_sealed(key), _NONE)
+                written_plain, text = found.get(key, _NONE)
+                if written_plain > written and text is not None:
+                    plain[conversation_id] = text.decode(errors="replace")
+                elif written > written_plain and value is not None:
+                    sealed[conversation_id] = _SEALED.decode(value)
             texts = await self._unsealer.unseal_texts(sealed, _FIELD)
         except Unavailable as error:
             log.warning("drafts cannot be read: %s", error.__cause__ or error)
             return None
-        return texts | {keys[key]: values[key].decode(errors="replace") for key in keys if key in values}
+        return texts | plain
 
 
 def _sealed(key: str) -> str:

@@ -58,6 +58,10 @@ async def test_a_draft_is_stored_sealed_and_ends_with_its_author(nats: Client) -
     assert await drafts.of(user_id, [conversation_id]) == {conversation_id: "later, in plain form"}
     await drafts.save(user_id, conversation_id, "")
     assert await drafts.of(user_id, [conversation_id]) == {}
+    await drafts.save(user_id, conversation_id, "sent through the release before")
+    # Which removes what it knows of.
+    await plain.delete(f"{user_id}.{conversation_id}")
+    assert await drafts.of(user_id, [conversation_id]) == {}
     await drafts.save(user_id, conversation_id, "a secret")
     await KeyDestruction(store).destroy_person(user_id)
     later, _ = await opened(nats)
