@@ -2,7 +2,7 @@
 
 import * as api from "./api.js";
 import { forgetAllOf, forgetSeenOf } from "./storage.js";
-import { chosen, choose, me, rememberMe } from "./preferences.js";
+import { chosen, choose, erasures, me, rememberErasure, rememberMe } from "./preferences.js";
 import { Store } from "./store/store.js";
 import { chooseLanguage, full, t } from "./i18n.js";
 import { Shell } from "./views/layout.js";
@@ -17,7 +17,9 @@ let shell = null;
 let before = null;
 const REASON_MS = 1_500;
 // Ends after which nothing of the user stays in this browser.
-const FINAL = new Set(["logout", "erasure_requested", "account_erased"]);
+const FINAL = new Set(["logout", "account_erased"]);
+// Where the page was not told when an account is deleted.
+const LONGEST_GRACE_MS = 90 * 86_400_000;
 // Whether a deletion of the account is on its way.
 let deleting = false;
 // How long the page waits for a session before it shows what was kept; its requests go on.
@@ -50,6 +52,7 @@ function takePath() {
 
 function enter(who) {
   rememberMe(who);
+  rememberErasure(who.user_id, null);
   api.expect(who.user_id);
   const store = new Store(who);
   store.addEventListener("ended", ({ detail }) => { if (!deleting) leave(detail.reason); });
@@ -66,8 +69,9 @@ async function leave(reason, at = null) {
   api.forget();
   if (me()?.user_id === owner) rememberMe(null);
   // Who logs out leaves nothing here, nor does a deleted account; whose session was ended otherwise finds what they wrote
-  // after the next login.
+  // after the next login, which may take back a deletion.
   const final = FINAL.has(reason);
+  rememberErasure(owner, reason === "erasure_requested" ? at ?? new Date(Date.now() + LONGEST_GRACE_MS).toISOString() : null);
   await (final ? forgetAllOf(owner) : forgetSeenOf(owner));
   if (final) location.hash = "";
   else before = owner;
@@ -112,7 +116,17 @@ function redraw() {
 }
 
 
+/** Nothing is left here of accounts that are deleted by now. */
+async function forgetErased() {
+  for (const [owner, at] of Object.entries(erasures())) {
+    if (Date.parse(at) > Date.now()) continue;
+    await forgetAllOf(owner);
+    rememberErasure(owner, null);
+  }
+}
+
 async function begin() {
+  forgetErased();
   chooseLanguage(chosen("language"));
   document.documentElement.dataset.theme = chosen("theme") ?? "system";
   api.whenEnded(() => {

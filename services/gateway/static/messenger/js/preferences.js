@@ -52,3 +52,18 @@ export function me() {
 export function rememberMe(who) {
   storage((kept) => (who ? kept.setItem(`${PREFIX}me`, who.user_id) : kept.removeItem(`${PREFIX}me`)));
 }
+
+/** When the accounts are deleted whose deletion was requested, by user id. */
+export function erasures() {
+  try {
+    return JSON.parse(chosen("erasures")) ?? {};
+  } catch {
+    return {};
+  }
+}
+
+/** `at`: null where it is not to be deleted any more, or was. */
+export function rememberErasure(owner, at) {
+  const { [owner]: known, ...others } = erasures();
+  if (at || known) keep("erasures", JSON.stringify(at ? { ...others, [owner]: at } : others));
+}
