@@ -115,6 +115,14 @@ ACCOUNT_ALERTS = Durable(
 # erased before the consumer exists is found by the sweep that completes erasures.
 ERASURES = Durable(name="auth-erasures", service="auth", stream=AUTH, subject_filter=PUBLIC_FILTERS[AUTH], begin="now")
 PROFILE_CREATION = Durable(name="profile-creation", service="profile", stream=AUTH, subject_filter=PUBLIC_FILTERS[AUTH])
+# No release before this consumer's first has erased anybody.
+PROFILE_ERASURES = Durable(
+    name="profile-erasures",
+    service="profile",
+    stream=AUTH,
+    subject_filter=PUBLIC_FILTERS[AUTH],
+    max_age=timedelta(days=30),
+)
 
 DURABLES = (
     VERIFICATION_MAIL,
@@ -131,6 +139,7 @@ DURABLES = (
     ACCOUNT_ALERTS,
     ERASURES,
     PROFILE_CREATION,
+    PROFILE_ERASURES,
 )
 
 

@@ -38,8 +38,10 @@ class ProfileCommands:
         return outcome.sequence
 
     async def erase(self, user_id: str, provenance: Provenance) -> None:
-        """Empties the profile of a user who was erased."""
-        await self._repository.execute(user_id, decide_erase, provenance)
+        """Empties the profile of a user who was erased, once for the same cause."""
+        last = await self._log.last_stored(profile(user_id))
+        if last is not None and last.envelope().causation_id != provenance.causation_id:
+            await self._repository.execute(user_id, decide_erase, provenance)
 
     async def update(self, user_id: str, command: UpdateProfile, call: Call) -> tuple[OwnProfile, Position]:
         """Updates the profile and returns it.

@@ -159,13 +159,12 @@ def decide_update(user_id: str, state: Profile, command: UpdateProfile, *, verif
 
 
 def decide_erase(state: Profile) -> tuple[Event, ...]:
-    """Empties the profile of a user who was erased; no event if that was done, or there is no profile.
+    """Empties the profile of a user who was erased, and shows nobody when they were online; no event if there is none.
 
-    What is left is no personal data, so that the event needs no key. Clients learn of the erasure by it.
+    What is left is no personal data, so that the event needs no key. Clients learn of the erasure by it, even if what
+    it empties cannot be read any more.
     """
-    if state.updated_at is None or not (state.username or state.display_name):
-        return ()
-    return (ProfileUpdated(display_name=""),)
+    return () if state.updated_at is None else (ProfileUpdated(display_name="", presence="nobody"),)
 
 
 def to_own(user_id: str, state: Profile, *, verified: bool) -> OwnProfile:

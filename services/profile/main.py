@@ -13,7 +13,7 @@ from projections.registry import find, owned_by
 from services.profile import reads
 from services.profile.commands import ProfileCommands, profile_repository
 from services.profile.queries import ProfileQueries
-from services.profile.reactions import ProfileCreation
+from services.profile.reactions import ProfileCreation, ProfileErasures
 from services.profile.rest import profile_app, serve_rest
 from services.profile.server import ProfileServer
 
@@ -26,6 +26,7 @@ async def main(settings: Settings) -> None:
             queries = ProfileQueries(ReadModel(find("profiles"), process.pool, runners.waiting))
             commands = ProfileCommands(process.log, profile_repository(process.log), queries)
             process.spawn(ProfileCreation(commands).run(process.nats), "profile creation")
+            process.spawn(ProfileErasures(commands).run(process.nats), "profile erasures")
             process.spawn(runners.watch(), "projections")
             process.ready_when(runners.ready)
 

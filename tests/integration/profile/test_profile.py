@@ -2,11 +2,13 @@
 
 import asyncio
 import secrets
+from typing import cast
 
 import httpx
 import msgspec
 import pytest
 
+from contracts.envelope import Provenance
 from contracts.errors import Invalid, ProfileNotFound, StaleProfile
 from contracts.events.profile import ProfileCreated, ProfileUpdated
 from contracts.positions import Position
@@ -26,6 +28,8 @@ from contracts.values.ids import new_id
 from infra.rpc.call_context import Call
 from infra.rpc.client import Client
 from infra.rpc.service_tokens import Issuer
+from services.profile.commands import ProfileCommands, profile_repository
+from services.profile.queries import ProfileQueries
 from tests.integration.service_cluster import House, seen
 
 pytestmark = pytest.mark.asyncio(loop_scope="module")
@@ -411,9 +415,14 @@ async def test_an_erased_user_has_an_empty_profile_that_friends_are_told_of_and_
     async with asyncio.timeout(60):
         while len(events := await house.log.read(profile(user_id))) < 3:
             await asyncio.sleep(0.01)
-    assert events[-1].open().data == ProfileUpdated(display_name="")
+    assert events[-1].open().data == ProfileUpdated(display_name="", presence="nobody")
     position = Position.at(PROFILE, events[-1].sequence).encode()
     await get(client, user_id, seen(position))
+    # Nobody is shown when they were online.
+    hidden = await client.call(
+        client.stub(ProfileServiceStub).find_hidden, FindHiddenRequest(user_ids=[user_id]), context=seen(position)
+    )
+    assert hidden.user_ids == [user_id]
     request = BackfillRequest(user_ids=[user_id], after=events[-2].sequence, limit=10)
     [told] = [event async for event in client.stream(client.stub(ProfileServiceStub).backfill, request)]
     assert msgspec.json.decode(told.data)["deleted"] is True
@@ -434,3 +443,14 @@ async def test_an_erased_user_has_an_empty_profile_that_friends_are_told_of_and_
         "updated_at": shown.json()["updated_at"],
         "deleted": True,
     }
+
+
+async def test_the_profile_of_an_erased_user_is_emptied_once_even_if_nothing_of_it_can_be_read(house: House) -> None:
+    user_id, profiles = new_id(), profile_repository(house.log)
+    unreadable = (ProfileCreated(username="", display_name=""), ProfileUpdated(display_name="", presence="nobody"))
+    await profiles.execute(user_id, lambda state: unreadable, Provenance())
+    commands = ProfileCommands(house.log, profiles, cast(ProfileQueries, None))
+    cause = Provenance(causation_id=new_id())
+    for _ in range(2):
+        await commands.erase(user_id, cause)
+    assert len(await house.log.read(profile(user_id))) == 3

@@ -98,9 +98,10 @@ def test_erased_data_shows_as_nothing() -> None:
     assert (state.username, state.display_name, state.bio, state.avatar_url) == ("", "", "", "")
 
 
-def test_the_profile_of_an_erased_user_is_emptied_once() -> None:
-    assert decide_erase(given_events(CREATED, NAMED)) == (ProfileUpdated(display_name=""),)
-    assert decide_erase(given_events(CREATED, NAMED, ProfileUpdated(display_name=""))) == ()
+def test_the_profile_of_an_erased_user_is_emptied_even_if_its_texts_cannot_be_read_any_more() -> None:
+    unreadable = ProfileUpdated(display_name="", presence="nobody")
+    for events in ((CREATED, NAMED), (CREATED, unreadable)):
+        assert decide_erase(given_events(*events)) == (ProfileUpdated(display_name="", presence="nobody"),)
     assert decide_erase(Profile()) == ()
 
 
