@@ -46,6 +46,11 @@ class UserErased(Event, frozen=True, kw_only=True):
     # `requested`: by the user; `operator`; `registration_ended`: its address was never verified
     reason: str
 
+    @property
+    def ended_registration(self) -> bool:
+        """Whether nobody has ever had to do with the user."""
+        return self.reason == "registration_ended"
+
 
 class UserErasureCompleted(Event, frozen=True, kw_only=True):
     """On the user's subject: the keys are destroyed, and no process has one of them in its memory any more.

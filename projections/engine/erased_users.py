@@ -1,46 +1,66 @@
 """The users who were erased, in memory: read from a read model once, then followed in AUTH by every process for itself.
 
 So a service refuses what concerns them, and drops what it has cached of them, within moments, however far its read
-models are.
+models are. Registrations that ended without an account are left out: nobody has had to do with them.
 """
 
 import asyncio
 import logging
-from collections.abc import Callable, Container
+from collections.abc import Callable, Collection, Iterator
 
 import msgspec
 from nats.aio.client import Client as NATS
 
-from contracts.errors import VestnikError
+from contracts.errors import ReadModelBehind, Unavailable, VestnikError
 from contracts.events.user import UserErased, UserErasureCompleted
+from contracts.positions import Position
 from contracts.subjects import AUTH, PUBLIC_FILTERS
 from projections.engine.read_model import ReadModel
+from streams.batching.bursts import Bursts
+from streams.message import Message
 from streams.personal_data.reading import PersonalData
 from streams.reader import Reader, StreamWentBack
 from streams.topology import StreamMissing
 
 log = logging.getLogger(__name__)
 _RETRY = 1.0
+# Seconds that a caller waits for the users to be known.
+_PATIENCE = 2.0
 
 
 class _Erased(msgspec.Struct, frozen=True):
     user_id: str
 
 
-class ErasedUsers(Container[str]):
-    def __init__(self, nats: NATS, model: ReadModel) -> None:
+class ErasedUsers:
+    def __init__(self, nats: NATS, model: ReadModel, *, patience: float = _PATIENCE) -> None:
         """`model`: of an `ErasingProjection`."""
         self._nats = nats
         self._model = model
+        self._patience = patience
         self._users: set[str] = set()
-        self._listeners: list[Callable[[str], None]] = []
+        # Whether AUTH was read to its end once.
+        self._loaded = asyncio.Event()
+        self._listeners: list[Callable[[Collection[str]], None]] = []
+        self._dropping = Bursts(self._drop)
 
-    def __contains__(self, user_id: object) -> bool:
+    async def has(self, user_id: str) -> bool:
+        """Whether the user was erased.
+
+        Raises:
+            Unavailable: that is not known yet; the process has just begun.
+        """
+        if user_id not in self._users and not self._loaded.is_set():
+            try:
+                async with asyncio.timeout(self._patience):
+                    await self._loaded.wait()
+            except TimeoutError as error:
+                raise Unavailable(retry_after=1) from error
         return user_id in self._users
 
-    def listen(self, drop: Callable[[str], None]) -> None:
-        """`drop`: called with a user who was erased, and again once no process can read the user's texts any more, for
-        what was cached in between. A user erased before the process began is in no cache."""
+    def listen(self, drop: Callable[[Collection[str]], None]) -> None:
+        """`drop`: called with users who were erased, and again once no process can read their texts any more, for what
+        was cached in between; at most once a second. A user erased before the process began is in no cache."""
         self._listeners.append(drop)
 
     async def follow(self) -> None:
@@ -53,9 +73,8 @@ class ErasedUsers(Container[str]):
             await asyncio.sleep(_RETRY)
 
     async def _follow(self) -> None:
-        rows, position = await self._model.select(_Erased, "SELECT user_id FROM {erased}")
-        for user_id in {row.user_id for row in rows} - self._users:
-            self._erased(user_id)
+        known, position = await self._from_read_model()
+        self._erased(known - self._users)
         reader = Reader(
             self._nats,
             AUTH,
@@ -67,15 +86,39 @@ class ErasedUsers(Container[str]):
         )
         async with reader:
             async for batch in reader.batches():
-                for message in batch.messages:
-                    try:
-                        envelope = message.envelope()
-                    except msgspec.DecodeError:
-                        continue
-                    if envelope.type in (UserErased.TYPE, UserErasureCompleted.TYPE):
-                        self._erased(envelope.aggregate_id)
+                self._erased(list(self._in(batch.messages)))
+                if batch.pending == 0:
+                    self._loaded.set()
 
-    def _erased(self, user_id: str) -> None:
-        self._users.add(user_id)
+    async def _from_read_model(self) -> tuple[set[str], Position]:
+        try:
+            rows, position = await self._model.select(
+                _Erased, "SELECT user_id FROM {erased} WHERE sequence IS NOT NULL"
+            )
+        except ReadModelBehind:
+            # It is being built, which may wait for keys of personal data; AUTH is read without any.
+            return set(), Position()
+        return {row.user_id for row in rows}, position
+
+    def _in(self, messages: Collection[Message]) -> Iterator[str]:
+        """The users whom the events erase."""
+        for message in messages:
+            try:
+                envelope = message.envelope()
+                if envelope.type == UserErased.TYPE:
+                    data = message.open().data
+                    assert isinstance(data, UserErased)
+                    if not data.ended_registration:
+                        yield envelope.aggregate_id
+                elif envelope.type == UserErasureCompleted.TYPE and envelope.aggregate_id in self._users:
+                    yield envelope.aggregate_id
+            except msgspec.DecodeError:
+                continue
+
+    def _erased(self, users: Collection[str]) -> None:
+        self._users.update(users)
+        self._dropping.add(users)
+
+    def _drop(self, users: Collection[str]) -> None:
         for drop in self._listeners:
-            drop(user_id)
+            drop(users)

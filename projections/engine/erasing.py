@@ -27,7 +27,7 @@ ERASED_USERS = """
         CREATE TABLE {erased} (
             user_id uuid PRIMARY KEY,
             at timestamptz,
-            -- of `user.erased`, in AUTH
+            -- of `user.erased`, in AUTH; null for a registration that ended without an account
             sequence bigint
         );
         -- The last erasure, which ends the validity of cached pages.
@@ -50,7 +50,9 @@ class ErasingProjection(Projection):
 
     @handles(UserErased)
     def account_erased(self, event: Recorded[UserErased], write: RowChanges) -> None:
-        write.upsert(ERASED, key={"user_id": event.aggregate_id}, first={"at": event.at, "sequence": event.sequence})
+        # An ended registration is on no page, so that all pages stay valid.
+        sequence = None if event.data.ended_registration else event.sequence
+        write.upsert(ERASED, key={"user_id": event.aggregate_id}, first={"at": event.at, "sequence": sequence})
 
     @classmethod
     def check(cls) -> None:

@@ -1,11 +1,11 @@
 """Checks that a user exists with a verified address. A yes holds until the user is erased; only auth can say no."""
 
-from collections.abc import Container
 from typing import Protocol
 
 from contracts.errors import UserNotFound
 from contracts.rpc.vestnik.auth.v1 import AuthServiceStub, GetUserRequest
 from infra.rpc.client import Client
+from projections.engine.erased_users import ErasedUsers
 from streams.lru_cache import LruCache
 
 _REMEMBERED = 200_000
@@ -19,7 +19,7 @@ class Contacts(Protocol):
 
 
 class People:
-    def __init__(self, contacts: Contacts, auth: Client, erased: Container[str] = frozenset()) -> None:
+    def __init__(self, contacts: Contacts, auth: Client, erased: ErasedUsers) -> None:
         """`erased`: the users who were erased, whom the read model may still have."""
         self._contacts = contacts
         self._erased = erased
@@ -27,12 +27,16 @@ class People:
         self._stub = auth.stub(AuthServiceStub)
         self._known: LruCache[str, bool] = LruCache(_REMEMBERED)
 
-    def is_erased(self, user_id: str) -> bool:
-        return user_id in self._erased
+    async def is_erased(self, user_id: str) -> bool:
+        """
+        Raises:
+            Unavailable: that is not known yet.
+        """
+        return await self._erased.has(user_id)
 
     async def known(self, user_id: str) -> bool:
         """Whether the user exists with a verified address, from the cache, the read model, or auth."""
-        if user_id in self._erased:
+        if await self.is_erased(user_id):
             return False
         if self._known.get(user_id):
             return True

@@ -125,7 +125,7 @@ class ContactCommands:
         """
         if user_id == blocked_id:
             raise SelfBlock
-        if not self._people.is_erased(blocked_id):
+        if not await self._people.is_erased(blocked_id):
             await self._require_people(user_id, blocked_id)
         outcome = await self._repository.execute(
             pair_id(user_id, blocked_id),

@@ -7,7 +7,6 @@ stream's leader, since a consumer on a lagging replica sends heartbeats like any
 """
 
 import time
-from collections.abc import Container
 
 from contracts.errors import NotFriends, Unavailable, UserNotFound
 from contracts.positions import Position
@@ -15,6 +14,7 @@ from contracts.rpc.vestnik.contact.v1 import ContactServiceStub, IsFriendRequest
 from contracts.subjects import CONTACT
 from contracts.values.ids import pair_id
 from infra.rpc.client import Client
+from projections.engine.erased_users import ErasedUsers
 from streams.lru_cache import LruCache
 from streams.quorum import Quorum
 
@@ -101,19 +101,20 @@ class FriendshipCache:
 
 
 class Friendships:
-    def __init__(self, contact: Client, remembered: FriendshipCache, erased: Container[str] = frozenset()) -> None:
-        """`erased`: the users who were erased; their friends keep the friendship and its conversation."""
+    def __init__(self, contact: Client, remembered: FriendshipCache, erased: ErasedUsers | None = None) -> None:
+        """`erased`: the users who were erased, whose friends keep the friendship and its conversation; None: no one."""
         self._contact = contact
         self._erased = erased
         self._stub = contact.stub(ContactServiceStub)
         self._remembered = remembered
 
-    def require_present(self, user_id: str) -> None:
+    async def require_present(self, user_id: str) -> None:
         """
         Raises:
             UserNotFound: the user was erased.
+            Unavailable: that is not known yet.
         """
-        if user_id in self._erased:
+        if self._erased is not None and await self._erased.has(user_id):
             raise UserNotFound
 
     async def require_friends(self, user_id: str, peer_id: str, position: Position) -> None:

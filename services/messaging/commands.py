@@ -1,6 +1,6 @@
 """Load, decide, append: sends messages and marks them as seen."""
 
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 
 import msgspec
 from msgspec import UNSET
@@ -87,7 +87,7 @@ class SendCommands:
             raise NotFriends
         conversation_id = pair_id(command.sender_id, command.recipient_id)
         try:
-            self._friendships.require_present(command.recipient_id)
+            await self._friendships.require_present(command.recipient_id)
             await self._friendships.require_friends(command.sender_id, command.recipient_id, call.position)
         except (NotFriends, UserNotFound):
             # A duplicate gets the original response, even if the friendship or the account has ended since.
@@ -211,9 +211,9 @@ class SendCommands:
             changes=msgspec.structs.replace(repeat.changes, reactions={}),
         )
 
-    def erase(self, sender_id: str) -> None:
-        """Forgets the texts of a user who was erased."""
-        self._repeats.erase(sender_id)
+    def erase(self, users: Collection[str]) -> None:
+        """Forgets the texts of users who were erased."""
+        self._repeats.erase(users)
 
     async def last_sequence(self, conversation_id: str, at_least: int) -> int:
         """Returns the last message's sequence: from the cache if that is `at_least`, else from the stream."""

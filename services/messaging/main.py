@@ -45,9 +45,9 @@ async def main(settings: Settings) -> None:
             erased = ErasedUsers(process.nats, conversations)
             friendships = Friendships(process.client("contact"), remembered, erased)
             lookup, changed = MessageLookup(process.log, messages), message_repository(process.log)
-            # Its states have texts. Whose they are it does not say, and erasures are rare.
-            erased.listen(lambda user_id: changed.forget_all())
-            erased.listen(lambda user_id: pages.pages.clear())
+            # Its states have texts. Whose they are it does not say, and this is done once a second at most.
+            erased.listen(lambda users: changed.forget_all())
+            erased.listen(lambda users: pages.pages.clear())
             sending = SendCommands(process.log, friendships, messages, lookup, changed)
             erased.listen(sending.erase)
             server = MessagingServer(

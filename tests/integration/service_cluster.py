@@ -168,11 +168,11 @@ class House:
         last = await self.log.last_sequence(user(user_id))
         return await self._append(user_id, last, 2, UserEmailVerified())
 
-    async def erase(self, user_id: str) -> str:
+    async def erase(self, user_id: str, reason: str = "requested") -> str:
         """Appends the erasure of a user as auth would; returns its position."""
         last = await self.log.last_stored(user(user_id))
         assert last is not None
-        return await self._append(user_id, last.sequence, last.envelope().version + 1, UserErased(reason="requested"))
+        return await self._append(user_id, last.sequence, last.envelope().version + 1, UserErased(reason=reason))
 
     async def _append(self, user_id: str, expected: int, version: int, event: Event) -> str:
         envelope = seal(event, aggregate_id=user_id, version=version, provenance=Provenance())

@@ -1,7 +1,7 @@
 """Follows the events that change profiles, so that the profile cache is invalidated within moments; and erasures."""
 
 import asyncio
-from collections.abc import Callable
+from collections.abc import Callable, Collection
 
 import msgspec
 from nats.aio.client import Client as NATS
@@ -11,8 +11,13 @@ from contracts.positions import Position
 from contracts.subjects import AUTH, PROFILE
 from services.gateway.cache.profile_cache import ProfileCache
 from services.gateway.consistency.stream_follower import StreamFollower, StreamListener, from_end
+from streams.batching.bursts import Bursts
+from streams.lru_cache import LruCache
 from streams.message import Message
 from streams.personal_data.reading import PersonalData
+
+# An erasure is complete in about two minutes.
+_MOST_ENDED = 100_000
 
 
 class ProfileInvalidation:
@@ -22,6 +27,9 @@ class ProfileInvalidation:
     def __init__(self, nats: NATS, cache: ProfileCache, *, name: str) -> None:
         self._cache = cache
         self._forgetting: list[Callable[[], None]] = []
+        self._erased: Bursts[str] = Bursts(self._forget)
+        # Registrations that ended without an account, whose erasure is not complete.
+        self._ended: LruCache[str, bool] = LruCache(_MOST_ENDED)
         self._followers = tuple(
             StreamFollower(
                 nats,
@@ -50,7 +58,8 @@ class ProfileInvalidation:
             follower.listener = listener
 
     def when_erased(self, forget: Callable[[], None]) -> None:
-        """`forget`: called when a user was erased, and again once no process can read the user's texts any more."""
+        """`forget`: called when users were erased, and again once no process can read their texts any more; at most
+        once a second. Not for registrations that ended without an account."""
         self._forgetting.append(forget)
 
     async def run(self) -> None:
@@ -68,13 +77,22 @@ class ProfileInvalidation:
     def _handle(self, message: Message) -> None:
         user_id = message.subject.rpartition(".")[2]
         self._cache.changed(user_id, message.stream, message.sequence)
-        if message.stream == AUTH and _is_erasure(message):
-            for forget in self._forgetting:
-                forget()
+        if message.stream == AUTH and self._erases(message, user_id):
+            self._erased.add([user_id])
 
+    def _erases(self, message: Message, user_id: str) -> bool:
+        try:
+            kind = message.envelope().type
+            if kind == UserErased.TYPE:
+                data = message.open().data
+                assert isinstance(data, UserErased)
+                if data.ended_registration:
+                    self._ended.put(user_id, True)
+                return not data.ended_registration
+        except msgspec.DecodeError:
+            return False
+        return kind == UserErasureCompleted.TYPE and self._ended.discard(user_id) is None
 
-def _is_erasure(message: Message) -> bool:
-    try:
-        return message.envelope().type in (UserErased.TYPE, UserErasureCompleted.TYPE)
-    except msgspec.DecodeError:
-        return False
+    def _forget(self, users: Collection[str]) -> None:
+        for forget in self._forgetting:
+            forget()

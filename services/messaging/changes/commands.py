@@ -120,7 +120,7 @@ class ChangeCommands:
             Errors of `_change`.
         """
         if emoji is not None:
-            self._friendships.require_present(target.peer_id)
+            await self._friendships.require_present(target.peer_id)
         return await self._change(
             self._messages, target, call, lambda state, sent: decide_react(state, sent, target.user_id, emoji)
         )

@@ -6,6 +6,8 @@ about as much as loading all of them; then they are loaded too. So neither a qui
 costs more than twice what is needed.
 """
 
+from collections.abc import Collection
+
 import msgspec
 
 from contracts.envelope import Recorded
@@ -45,9 +47,9 @@ class Deduplicator:
         self._tails.add(conversation_id, after, message_sent, message.data.client_message_id)
         return message_sent
 
-    def erase(self, sender_id: str) -> None:
-        """Forgets the texts of a sender's messages."""
-        self._tails.erase(sender_id)
+    def erase(self, users: Collection[str]) -> None:
+        """Forgets the texts of the users' messages."""
+        self._tails.erase(users)
 
     def is_certainly_new(self, conversation_id: str, until: int, command: SendMessage) -> bool:
         """Whether memory alone rules out a message with the sender's id up to the stream sequence `until`."""

@@ -6,7 +6,7 @@ covered from its first message a new id needs no query at all, however long the 
 """
 
 from collections import OrderedDict
-from collections.abc import Iterable
+from collections.abc import Collection, Iterable
 
 import msgspec
 
@@ -75,10 +75,10 @@ class ConversationTail:
             self._digests = DigestSet()
             self.from_sequence = oldest.stream_sequence
 
-    def erase(self, sender_id: str) -> None:
-        """Forgets the texts of the sender's messages, and keeps their ids."""
+    def erase(self, users: Collection[str]) -> None:
+        """Forgets the texts of the users' messages, and keeps their ids."""
         for key, message in self._sent.items():
-            if key[0] == sender_id:
+            if key[0] in users:
                 self._sent[key] = msgspec.structs.replace(message, text=None)
 
 
@@ -91,10 +91,10 @@ class RecentMessages:
     def get(self, conversation_id: str) -> ConversationTail | None:
         return self._tails.get(conversation_id)
 
-    def erase(self, sender_id: str) -> None:
-        """Forgets the texts of a sender's messages in all conversations."""
+    def erase(self, users: Collection[str]) -> None:
+        """Forgets the texts of the users' messages in all conversations."""
         for tail in self._tails.values():
-            tail.erase(sender_id)
+            tail.erase(users)
 
     def put(self, conversation_id: str, tail: ConversationTail) -> None:
         """Stores the tail, or updates its size after it has grown."""

@@ -9,7 +9,8 @@ from contracts.events.user import UserErased, UserErasureCompleted
 from contracts.notification_kinds import NOTIFIED_MESSAGING
 from contracts.positions import Position
 from contracts.rpc.vestnik.contact.v1 import Friend, FriendState, GetFriendsResponse
-from contracts.subjects import MESSAGING
+from contracts.subjects import AUTH, MESSAGING
+from contracts.values.ids import new_id
 from services.gateway.cache.message_pages import KnownPage
 from tests.integration.gateway.conftest import Stage, until
 from tests.integration.gateway.test_live import FRIENDS, PEER, address, write
@@ -33,6 +34,15 @@ async def test_texts_in_memory_are_dropped(event: Event, stage: Stage) -> None:
     assert len(pages) == 0
     # Who resumes from before gets it from the read model, as it is now.
     assert hub._recent[MESSAGING].oldest_sequence == hub.position(MESSAGING)
+
+
+async def test_registrations_that_ended_drop_nothing(stage: Stage) -> None:
+    pages, other = stage.context.pages, new_id()
+    pages.put(PEER, stage.user_id, 50, KnownPage(version="1", body=b"a text"))
+    for event in (UserErased(reason="registration_ended"), UserErasureCompleted()):
+        last = await stage.append(subjects.user(other), other, event)
+    await until(lambda: stage.context.profiles._news.position.sequence(AUTH) >= last)
+    assert len(pages) == 1
 
 
 async def test_friends_who_are_connected_are_told_and_the_profile_is_fetched_again(stage: Stage) -> None:

@@ -74,6 +74,16 @@ async def test_the_erased_persons_messages_are_deleted_ones_and_the_conversation
     assert listed.last_message.text == "an answer"
 
 
+async def test_a_registration_that_ended_without_an_account_ends_no_page(house: House) -> None:
+    client = house.client("messaging")
+    anna, ben, _ = await friends(house)
+    sent = await send(client, anna, ben, "words")
+    page = await newest(client, ben, anna, sent.position)
+    unverified, _ = await house.register_unverified(f"u{secrets.token_hex(6)}")
+    ended = await house.erase(unverified, "registration_ended")
+    assert (await newest(client, ben, anna, ended, known=page.version)).unchanged
+
+
 async def test_no_one_writes_to_an_erased_person_at_any_replica_though_it_has_cached_the_friendship(
     house: House,
 ) -> None:

@@ -1,0 +1,37 @@
+"""The first of a burst is handled at once, and the others together."""
+
+import asyncio
+from collections.abc import Collection
+
+from streams.batching.bursts import Bursts
+
+
+async def test_the_first_is_handled_at_once_and_a_burst_together() -> None:
+    handled: list[list[int]] = []
+    again = asyncio.Event()
+
+    def handle(things: Collection[int]) -> None:
+        handled.append(sorted(things))
+        again.set()
+
+    bursts = Bursts(handle, pause=0.05)
+    bursts.add([])
+    assert handled == []
+    bursts.add([1])
+    assert handled == [[1]]
+    again.clear()
+    for number in range(2, 1_000):
+        bursts.add([number])
+    assert handled == [[1]]
+    await again.wait()
+    assert handled == [[1], list(range(2, 1_000))]
+
+
+async def test_after_a_pause_the_next_is_handled_at_once() -> None:
+    handled: list[list[int]] = []
+    bursts: Bursts[int] = Bursts(lambda things: handled.append(sorted(things)), pause=0)
+    bursts.add([1])
+    while bursts._pauses:
+        await asyncio.sleep(0)
+    bursts.add([2])
+    assert handled == [[1], [2]]
