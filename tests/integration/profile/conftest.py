@@ -10,7 +10,7 @@ from tests.integration.service_cluster import House
 
 @pytest_asyncio.fixture(scope="module", loop_scope="module")
 async def house(tmp_path_factory: pytest.TempPathFactory) -> AsyncIterator[House]:
-    house = House(tmp_path_factory.mktemp("profile"), ("profile",))
+    house = House(tmp_path_factory.mktemp("profile"), ("auth", "profile"))
     try:
         await house.start()
         yield house
