@@ -189,7 +189,9 @@ async def test_the_position_of_a_list_is_followed_without_a_gap(api: Api) -> Non
         async with listening(api.system.url, boris.access_token, since=listed.headers["Vestnik-Position"]) as stream:
             await stream.until(enough(1))
             assert [text for _, text in told(stream)][-1] == f"after {path}"
-            assert ("message.sent", "in the list") not in told(stream)
+            # The other lists have no messages, so their positions may be behind these.
+            if path.startswith("/v1/conversations"):
+                assert ("message.sent", "in the list") not in told(stream)
 
 
 async def test_a_long_absence_is_caught_up_completely_with_friendships(api: Api) -> None:
