@@ -201,7 +201,10 @@ class Log:
         personal = [append.envelope for append in appends if append.envelope.type in PERSONAL_TYPES]
         if not personal:
             return appends
-        stored = iter(await sealed(self._nc, personal))
+        envelopes = await sealed(self._nc, personal)
+        if envelopes is personal:
+            return appends
+        stored = iter(envelopes)
         return [
             msgspec.structs.replace(append, envelope=next(stored)) if append.envelope.type in PERSONAL_TYPES else append
             for append in appends

@@ -97,9 +97,9 @@ async def test_unknown_paths_and_unknown_methods_have_different_errors(stage: St
     for path in ("/nothing", "/v1", "/v1/nothing", "/v1/users/", "/v1/events/", "/v1/profiles/a/b"):
         assert_problem(await stage.client.get(path), 404, "not_found")
     assert (await stage.client.get(f"{MESSAGES}%0A")).json()["code"] == "not_found"
-    answer = await stage.client.delete("/v1/users/me")
+    answer = await stage.client.put("/v1/users/me")
     assert_problem(answer, 405, "method_not_allowed")
-    assert answer.headers["allow"] == "GET, HEAD"
+    assert answer.headers["allow"] == "DELETE, GET, HEAD"
     assert (await stage.client.post("/v1/sessions/current")).headers["allow"] == "DELETE"
 
 

@@ -328,7 +328,7 @@ async def test_an_append_on_what_the_stream_lost_fails_once(
     await repository.execute("a", lambda state: [sent(state + 1), sent(state + 2)], BY)
     await lose_everything(streams)
     with monkeypatch.context() as impatient:
-        impatient.setattr(log, "_patience", SHORT_PATIENCE)
+        impatient.setattr(log._appender, "_patience", SHORT_PATIENCE)
         with pytest.raises(Unavailable):
             await repository.execute("a", one_more, BY)
     assert (await repository.execute("a", one_more, BY)).version == 1
