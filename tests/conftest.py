@@ -35,10 +35,11 @@ def pytest_configure() -> None:
     A port is free until its server listens, and while the server restarts. Without separate ranges another worker, or
     a system that it has started, could choose the same port meanwhile.
     """
-    workers = int(os.environ.get("PYTEST_XDIST_WORKER_COUNT", "1"))
+    # Two more than there are workers: the replacement of one that crashed has the next number, and meets its servers.
+    ranges = int(os.environ.get("PYTEST_XDIST_WORKER_COUNT", "1")) + 2
     number = int(os.environ.get("PYTEST_XDIST_WORKER", "gw0").removeprefix("gw"))
-    share = (HIGHEST - LOWEST) // workers
-    ports.LOWEST = LOWEST + number * share
+    share = (HIGHEST - LOWEST) // ranges
+    ports.LOWEST = LOWEST + number % ranges * share
     ports.HIGHEST = ports.LOWEST + share
 
 

@@ -7,7 +7,6 @@ passes with at most `MOST_FLAKY` of them.
 import shutil
 import sys
 import tempfile
-import textwrap
 import time
 from collections import Counter
 from collections.abc import Sequence
@@ -27,7 +26,6 @@ ALONE = ("-n", "0")
 MOST_FLAKY = 3
 # More failures than this are a broken change, and repeating them would only take time.
 MOST_REPEATED = 20
-_LINES_SHOWN = 25
 
 
 class Suite:
@@ -54,7 +52,7 @@ class Suite:
             return 128 + self._runner.stopped_by
         for test in flaky:
             say(f"flaky: {test} passed alone. Its first failure:")
-            say(textwrap.indent("\n".join(record.failures[test].splitlines()[-_LINES_SHOWN:]), "    "))
+            say(recording.excerpt(record.failures[test]))
         for test in failed:
             say(f"FAILED {test}")
         too_many = len(flaky) > MOST_FLAKY

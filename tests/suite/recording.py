@@ -1,15 +1,18 @@
 """Pytest plug-in of `./just test`: writes what became of each test to a file, or runs one recorded test alone."""
 
+import textwrap
 from pathlib import Path
 from typing import Literal
 
 import msgspec
 import pytest
 
+from tests.suite.contained import say
 from tests.suite.scheduling import Scheduling
 
 NAME = "tests.suite.recording"
 Outcome = Literal["passed", "failed", "skipped", "xfailed", "xpassed"]
+_LINES_SHOWN = 25
 
 
 class Record(msgspec.Struct):
@@ -53,6 +56,8 @@ class _Recorder:
         if report.failed:  # in setup and teardown too, and when a worker crashed
             self._record.outcomes[test] = "failed"
             self._record.failures.setdefault(test, report.longreprtext)
+            # At once: pytest shows failures at its end, which a run that is cut off does not reach.
+            say(f"\nFAILED in its {report.when}: {test}\n{excerpt(report.longreprtext)}")
         elif report.skipped:
             self._record.outcomes.setdefault(test, "xfailed" if expected else "skipped")
         elif report.when == "call":
@@ -61,3 +66,8 @@ class _Recorder:
     @pytest.hookimpl(trylast=True)
     def pytest_sessionfinish(self) -> None:
         self._file.write_bytes(msgspec.json.encode(self._record))
+
+
+def excerpt(failure: str) -> str:
+    """The end of a failure as pytest shows it, indented."""
+    return textwrap.indent("\n".join(failure.splitlines()[-_LINES_SHOWN:]), "    ")
