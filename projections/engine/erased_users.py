@@ -92,13 +92,15 @@ class ErasedUsers:
 
     async def _from_read_model(self) -> tuple[set[str], Position]:
         try:
-            rows, position = await self._model.select(
-                _Erased, "SELECT user_id FROM {erased} WHERE sequence IS NOT NULL"
-            )
+            if await self._model.is_built():
+                rows, position = await self._model.select(
+                    _Erased, "SELECT user_id FROM {erased} WHERE sequence IS NOT NULL"
+                )
+                return {row.user_id for row in rows}, position
         except ReadModelBehind:
-            # It is being built, which may wait for keys of personal data; AUTH is read without any.
-            return set(), Position()
-        return {row.user_id for row in rows}, position
+            pass
+        # It is being built, which may wait for keys of personal data; AUTH is read without any.
+        return set(), Position()
 
     def _in(self, messages: Collection[Message]) -> Iterator[str]:
         """The users whom the events erase."""

@@ -59,6 +59,7 @@ SELECT at.identity, at.sequences, at.lacking, found.* FROM (
 ) AS at LEFT JOIN (SELECT row_number() OVER () AS place, row.* FROM ({query}) AS row) AS found ON true
 ORDER BY found.place
 """
+_IS_BUILT = b"SELECT to_regclass(%(view)s) IS NOT NULL"
 # Dead letters whose aggregates a snapshot names; with more of them, every aggregate may lack an event.
 _MOST_LACKING = 1_000
 # Seconds. With this value the RPC client does not retry by itself (infra/rpc/client.py).
@@ -166,12 +167,9 @@ class ReadModel:
     ) -> tuple[list[str], list[tuple[object, ...]]]:
         """Runs the statement; returns the column names and at least one row."""
         try:
-            names, rows = await self._fetch(self._statement(template, sql), params, prepare=prepare)
+            names, rows = await self._run(self._statement(template, sql), params, prepare=prepare)
         except errors.UndefinedTable as error:
             raise ReadModelBehind("The read model is being built.", retry_after=1) from error
-        except OperationalError as error:
-            wait = _SILENT_RETRY_AFTER if isinstance(error, DatabaseSilent) else 1
-            raise Unavailable("The read model cannot be read at the moment.", retry_after=wait) from error
         if not rows:
             raise ReadModelBehind("The read model is being built.", retry_after=1)
         return names, rows
@@ -182,6 +180,17 @@ class ReadModel:
         self._waiting.notify(self._projection, reached)
         return Position(reached.sequences)
 
+    async def is_built(self) -> bool:
+        """Whether a build was ever live. For a process that reads as it starts: PostgreSQL logs an error of a query of
+        tables that do not exist yet.
+
+        Raises:
+            Unavailable: the database does not answer.
+        """
+        view = next(iter(self._projection.reader_names().values()))
+        _, rows = await self._run(_IS_BUILT, {"view": view})
+        return bool(rows[0][0])
+
     async def wait_for(self, position: Position, timeout: float = 5.0) -> None:
         """Returns once the read model has reached the position; only the streams that it reads count.
 
@@ -189,6 +198,15 @@ class ReadModel:
             ReadModelBehind: the position was not reached within `timeout` seconds.
         """
         await self._waiting.wait(self._projection, position, timeout)
+
+    async def _run(
+        self, statement: bytes, params: Mapping[str, object], *, prepare: bool | None = None
+    ) -> tuple[list[str], list[tuple[object, ...]]]:
+        try:
+            return await self._fetch(statement, params, prepare=prepare)
+        except OperationalError as error:
+            wait = _SILENT_RETRY_AFTER if isinstance(error, DatabaseSilent) else 1
+            raise Unavailable("The read model cannot be read at the moment.", retry_after=wait) from error
 
     async def _fetch(
         self, statement: bytes, params: Mapping[str, object], *, prepare: bool | None

@@ -55,7 +55,8 @@ class KeyValue:
 
         Raises:
             Changed: the value has another revision, perhaps by an earlier attempt of this call without an answer.
-            Unavailable: it is unknown whether the value was stored, or the bucket is full.
+            OutOfSpace: not stored; the event store has no space, or the bucket is full.
+            Unavailable: it is unknown whether the value was stored.
         """
         headers = {_CONDITION: str(revision)} | ({} if days is None else {_TTL: f"{days * 24}h"})
         try:
@@ -66,7 +67,7 @@ class KeyValue:
             if publish_ack.is_conflict(ack):
                 raise Changed(key)
             if ack.error is not None:
-                raise Unavailable from Refused(ack.error)
+                raise publish_ack.failure_of(Refused(ack.error))
         except RequestFailed as failure:
             raise Unavailable from failure
         return ack.seq

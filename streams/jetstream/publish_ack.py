@@ -2,7 +2,7 @@
 
 import msgspec
 
-from contracts.errors import OutOfSpace
+from contracts.errors import OutOfSpace, Unavailable
 from streams.jetstream.api import ApiError, Refused
 
 # The condition did not hold; the second is usual under contention in a cluster.
@@ -69,7 +69,14 @@ def outcome_is_unknown(ack: Ack, uncertain: bool) -> bool:
         return True
     refused = Refused(ack.error)
     if refused.lacks_space:
-        raise OutOfSpace(retry_after=_SPACE_PAUSE)
+        raise failure_of(refused)
     if refused.may_pass:
         return uncertain
     raise refused
+
+
+def failure_of(refused: Refused) -> OutOfSpace | Unavailable:
+    """The error to raise where the refusal says that nothing was stored and what was sent may be sent again."""
+    error = OutOfSpace(retry_after=_SPACE_PAUSE) if refused.lacks_space else Unavailable()
+    error.__cause__ = refused
+    return error

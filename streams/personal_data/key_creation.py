@@ -48,6 +48,7 @@ class KeyCreation:
         Raises:
             UserNotFound, MessageNotFound: one of them, or the person's key that would wrap it, was destroyed, and no
                 other one takes its place; others may have been created.
+            OutOfSpace: the event store has no space; some may have been created.
             KeysUnavailable: the store does not answer, or has lost one of them; some may have been created.
             ValueError: one of them is no key id.
         """

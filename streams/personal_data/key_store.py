@@ -208,6 +208,7 @@ class KeyStore:
 
         Raises:
             Changed: the record has another revision, perhaps by an earlier attempt without an answer.
+            OutOfSpace: it was not stored; the event store has no space.
             KeysUnavailable: it is unknown whether the record was stored.
         """
         try:

@@ -174,7 +174,8 @@ class ParkedEvents:
 
         Raises:
             Changed: it was changed meanwhile.
-            Unavailable: it is unknown whether it is parked, or the bucket is full.
+            OutOfSpace: it is not parked; the bucket is full, or the event store has no space.
+            Unavailable: it is unknown whether it is parked.
         """
         at = now()
         event_type, event_id = _type_and_id(message)
@@ -205,6 +206,7 @@ class ParkedEvents:
 
         Raises:
             Changed: it was changed meanwhile.
+            OutOfSpace: it is not attempted; the event store has no space.
             Unavailable: it is unknown whether it is attempted.
         """
         return await self._put(msgspec.structs.replace(parked, state="retrying"))

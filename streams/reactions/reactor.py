@@ -18,7 +18,7 @@ from nats.errors import Error as NatsError
 
 from contracts.durable_consumers import Durable, retries_of
 from contracts.envelope import Recorded
-from contracts.errors import Unavailable, VestnikError
+from contracts.errors import OutOfSpace, Unavailable, VestnikError
 from contracts.events.event import Event
 from contracts.tracing.spans import Span, SpanKind, child
 from streams.jetstream.api import JetStream, Refused
@@ -175,7 +175,7 @@ class EventReactor:
         """Parks the event; false if that is not possible now."""
         try:
             await self._parked.park(self._durable, message, _described(error), attempts)
-        except (Changed, Unavailable) as refusal:
+        except (Changed, OutOfSpace, Unavailable) as refusal:
             _LOG.warning(
                 "%s cannot park event %d: %s", self._durable.name, message.sequence, refusal.__cause__ or refusal
             )
@@ -208,7 +208,7 @@ class EventReactor:
         except Changed:
             # By an operator, or by another replica that took this process for dead.
             pass
-        except Unavailable:
+        except (OutOfSpace, Unavailable):
             await delivered.nak(delay=self._retries.first_pause)
             return
         await delivered.ack()

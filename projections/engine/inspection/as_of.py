@@ -20,6 +20,7 @@ from contracts.positions import Position
 from contracts.values.timestamps import rfc3339
 from infra.operator_errors import OperatorError
 from projections.engine.dead_letters import discards
+from projections.engine.erasing import ERASED
 from projections.engine.inspection import isolated_build
 from projections.engine.projection import Projection
 from projections.engine.reading import begin
@@ -111,7 +112,7 @@ class AsOf:
         """
         begun = time.monotonic()
         published = {_LETTERS, *self._names.values(), *self._functions.values()}
-        clashes = [name for name in projection.reader_names() if name in published]
+        clashes = [name for name in _published_names(projection).values() if name in published]
         if clashes:
             raise BadSchema(f"{projection.name}: the schema gets another table {clashes[0]}")
         left_out = discards.of_version(await discards.recorded(self._nc), projection.name, projection.version)
@@ -123,10 +124,11 @@ class AsOf:
             filling = await isolated_build.create_isolated_build(conn, projection, left_out, after)
             physical = tables.physical_names(projection, filling.build)
             build = filling.build
+            shown = _published_names(projection)
             names = {name: build.table(readers) for name, readers in projection.reader_names().items()}
             functions = projection.function_names()
-            self._names |= {in_draft: name for name, in_draft in names.items() if name not in functions}
-            self._functions |= {in_draft: name for name, in_draft in names.items() if name in functions}
+            self._names |= {in_draft: shown[name] for name, in_draft in names.items() if name not in functions}
+            self._functions |= {in_draft: shown[name] for name, in_draft in names.items() if name in functions}
             self._projections.append(projection)
             counting = isolated_build.ProgressCounter(position, 1, report)
             events = await isolated_build.replay_into(
@@ -136,7 +138,7 @@ class AsOf:
                 if table.ends is not None:
                     await ended_rows.remove_until(conn, table, self._moment)
             await tables.add_indexes(conn, projection, filling.build)
-            rows = {table: await _count(conn, name) for table, name in physical.items()}
+            rows = {shown[table]: await _count(conn, name) for table, name in physical.items()}
         except DatabaseError as error:
             raise Unavailable(f"{projection.name}: {error}".partition("\n")[0]) from error
         finally:
@@ -191,7 +193,10 @@ class AsOf:
                         )
                 await self._conn.execute(sql.SQL("SET LOCAL search_path = {}").format(target))
                 for projection in self._projections:
-                    await tables.show_functions(self._conn, projection, self._published_names(projection))
+                    names = {
+                        name: f'"{self._schema}"."{shown}"' for name, shown in _published_names(projection).items()
+                    }
+                    await tables.show_functions(self._conn, projection, names)
                 await self._conn.execute(
                     sql.SQL(
                         "CREATE TABLE {}.{} AS SELECT projection, stream, sequence, subject, type, state, reason"
@@ -206,8 +211,11 @@ class AsOf:
         except errors.DependentObjectsStillExist as error:
             raise BadSchema(f"other objects depend on the schema {self._schema}, which was left unchanged") from error
 
-    def _published_names(self, projection: type[Projection]) -> dict[str, str]:
-        return {name: f'"{self._schema}"."{name}"' for name in projection.reader_names()}
+
+def _published_names(projection: type[Projection]) -> dict[str, str]:
+    """What the projection's tables, views and functions are called in the target, by the names inside the braces: the
+    same, except for the table that every projection with personal data has."""
+    return {name: f"{projection.name}_{name}" if name == ERASED else name for name in projection.reader_names()}
 
 
 @asynccontextmanager
