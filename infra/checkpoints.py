@@ -10,6 +10,7 @@ from psycopg_pool import PoolTimeout
 from contracts.errors import Unavailable
 from infra import url_files
 from infra.runtime.connections import Pool
+from streams.cancellation import stop_if_cancelled
 
 log = logging.getLogger(__name__)
 _HIGHEST = "SELECT coalesce(max(sequence), 0)::bigint FROM projection_checkpoints WHERE stream = %s"
@@ -62,10 +63,7 @@ class Checkpoints:
             async with asyncio.timeout(_PATIENCE_SECONDS), self._pool.connection() as conn:
                 self._known = await _highest(conn, self._stream)
         except (DatabaseError, PoolTimeout, TimeoutError) as error:
-            task = asyncio.current_task()
-            if task is not None and task.cancelling():
-                # The query ended with an error of its own when it was cancelled.
-                raise asyncio.CancelledError from error
+            stop_if_cancelled()
             log.debug("checkpoints of %s: %s", self._stream, error)
         if self._known is None:
             raise Unavailable("The database does not answer.", retry_after=_RETRY_AFTER)

@@ -16,6 +16,7 @@ pytest_plugins = [
     "tests.fix_postgres",
     "tests.fix_read_models",
     "tests.fix_system",
+    "tests.suite.deadlines",
 ]
 
 # No deadline: how long an example takes depends mostly on the machine.

@@ -14,6 +14,8 @@ from nats.errors import Error
 
 # Seconds before another attempt after an unexpected failure.
 _PAUSE = 1.0
+# Seconds that a server has to read what is pending when the connection is closed.
+_CLOSE_SECONDS = 5.0
 _PERMISSIONS = "permissions violation"
 
 
@@ -41,8 +43,18 @@ class FailoverClient(NATS):
                 return
 
     async def close(self) -> None:
-        """As the library's, which leaves the socket open if it was interrupted when it began to close it."""
-        await super().close()
+        """As the library's, which leaves the socket open if it was interrupted when it began to close it.
+
+        It would also wait for ever until a server that reads nothing has read what is pending; that is dropped here.
+        """
+        try:
+            async with asyncio.timeout(_CLOSE_SECONDS):
+                await super().close()
+        except TimeoutError:
+            self._abort()
+            # The library does what is still to be done, such as calling the callbacks, with an open connection only.
+            self._status = NATS.DISCONNECTED
+            await super().close()
         writer = self._writer()
         if writer is not None and not writer.is_closing():
             writer.close()

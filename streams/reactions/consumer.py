@@ -12,6 +12,7 @@ from nats.js.errors import NotFoundError
 
 from contracts.durable_consumers import Durable
 from contracts.envelope import now
+from streams.cancellation import stop_if_cancelled
 
 # Seconds.
 _FETCH_WAIT = 2.0
@@ -52,7 +53,7 @@ class DurableConsumer:
         subscription = await self._jetstream.pull_subscribe_bind(durable.name, durable.stream)
         try:
             while True:
-                _stop_if_cancelled()
+                stop_if_cancelled()
                 try:
                     fetched = await subscription.fetch(1, timeout=_FETCH_WAIT)
                 except NatsTimeout:
@@ -84,13 +85,3 @@ class DurableConsumer:
             start = (now() - durable.max_age).replace(second=0, microsecond=0)
             return DeliverPolicy.BY_START_TIME, start
         return existing.deliver_policy, existing.opt_start_time
-
-
-def _stop_if_cancelled() -> None:
-    """Repeats a cancellation that was lost: `asyncio.wait_for` of Python 3.11 drops one that arrives with a result.
-
-    nats-py fetches with it, so a worker would go on, and its process never stop.
-    """
-    task = asyncio.current_task()
-    if task is not None and task.cancelling():
-        raise asyncio.CancelledError

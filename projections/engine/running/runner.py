@@ -38,6 +38,7 @@ from projections.engine.storage.connections import close_and_unlock, connect, ru
 from projections.engine.storage.lost_events import EventsLost
 from projections.engine.storage.schema import ensure_schema
 from projections.engine.waiting.position_waiter import CheckpointNotice, PositionWaiter, subject_of
+from streams.cancellation import stop_if_cancelled
 from streams.jetstream.api import JetStream, Refused
 from streams.jetstream.requests import RequestFailed
 from streams.log import Conflict
@@ -121,6 +122,7 @@ class Runner:
             try:
                 await self._take_part()
             except Exception as error:
+                stop_if_cancelled()
                 self._note(error)
             await asyncio.sleep(self._backoff)
             self._backoff = min(self._backoff * 2, _BACKOFF_SECONDS[1])

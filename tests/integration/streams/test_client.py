@@ -1,6 +1,8 @@
 """Messages published on the fast path arrive like those of the client library, and are refused alike."""
 
 import asyncio
+import os
+import signal
 import time
 from itertools import product
 
@@ -103,6 +105,30 @@ async def test_a_connection_whose_server_has_gone_is_closed_like_any(nats_server
         await until_noticed(client)
     await client.publish("subject", b"nobody gets it")
     await client.close()
+    assert client.is_closed
+    assert over.is_set()
+
+
+async def test_a_connection_whose_server_reads_nothing_is_closed_like_any(
+    nats_server: NatsServer, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("streams.jetstream.failover._CLOSE_SECONDS", 0.2)
+    over = asyncio.Event()
+
+    async def closed() -> None:
+        over.set()
+
+    client = Client()
+    await client.connect(nats_server.url, closed_cb=closed)
+    os.kill(nats_server.pid, signal.SIGSTOP)
+    try:
+        assert client._transport is not None
+        # More than the sockets' buffers hold.
+        client._transport.write(bytes(64 * 1024 * 1024))
+        async with asyncio.timeout(60):
+            await client.close()
+    finally:
+        os.kill(nats_server.pid, signal.SIGCONT)
     assert client.is_closed
     assert over.is_set()
 
