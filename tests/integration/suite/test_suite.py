@@ -13,7 +13,6 @@ from tests.suite.scheduling import unit_of
 
 WITHIN = 400.0
 AGAIN = "again, alone"
-EXIT_ON_TIMEOUT = "faulthandler_exit_on_timeout=true"
 # `first(name)` is true once in each suite.
 HEADER = """
 import os, pathlib, pytest
@@ -112,24 +111,6 @@ def test_what_passes_alone_is_flaky_whichever_way_it_failed(tmp_path: Path) -> N
         assert f"flaky: test_small.py::{test} passed alone. Its first failure:" in output
     assert "first time in setup" in output.partition("flaky: ")[2]
     assert output.count(AGAIN) == 3
-
-
-def test_a_test_that_hangs_fails_with_its_stack_and_the_others_run(tmp_path: Path) -> None:
-    hanging = """
-def test_hangs():
-    import threading
-    threading.Event().wait()  # for ever
-"""
-    code, output, last = run(tmp_path, hanging + GOOD, "-o", "faulthandler_timeout=3", "-o", EXIT_ON_TIMEOUT)
-    assert re.fullmatch(r"=+ 1 failed, 1 passed in [\d.]+s =+", last), output
-    assert code == 1
-    assert "Timeout (0:00:03)!" in output
-    assert re.search(r'File ".*test_small.py", line \d+ in test_hangs', output), output
-
-
-def test_the_suite_of_this_project_ends_tests_that_hang(pytestconfig: pytest.Config) -> None:
-    assert 0 < float(pytestconfig.getini("faulthandler_timeout")) <= 600
-    assert pytestconfig.getini("faulthandler_exit_on_timeout") is True
 
 
 def test_a_failure_is_shown_when_it_happens(tmp_path: Path) -> None:
