@@ -22,6 +22,7 @@ _ENDS_THE_SESSION = ("sessions_end_current", "sessions_end_one", "users_change_p
 _OPAQUE = "positive_data_acceptance"
 
 
+@pytest.mark.within(1_000)
 async def test_every_answer_to_requests_out_of_the_document_is_as_the_document_says(api: Api) -> None:
     if api.system.replicas != 1:
         pytest.skip("the document is the same with two replicas")

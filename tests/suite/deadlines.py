@@ -1,9 +1,9 @@
 """Pytest plug-in that ends tests which wait for ever: a run always comes to its end, and says which test waited where.
 
-Setup, call and teardown of a test each have `WITHIN` seconds. After that a signal makes the test fail in the main
-thread, with the stacks of all asyncio tasks and threads. A process that does not heed even that, or that does not end
-after its last test, writes its stacks to stderr and exits; a run with several workers counts its test as failed and
-goes on with another worker.
+Setup, call and teardown of a test each have `WITHIN` seconds, or what `@pytest.mark.within(SECONDS)` says. After that a
+signal makes the test fail in the main thread, with the stacks of all asyncio tasks and threads. A process that does not
+heed even that, or that does not end after its last test, writes its stacks to stderr and exits; a run with several
+workers counts its test as failed and goes on with another worker.
 """
 
 import asyncio
@@ -14,7 +14,7 @@ import sys
 import threading
 import traceback
 from collections.abc import Generator, Iterator
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, contextmanager
 from types import CodeType, FrameType
 
 import pytest
@@ -32,25 +32,26 @@ _stderr = pytest.StashKey[int]()
 
 
 def pytest_configure(config: pytest.Config) -> None:
+    config.addinivalue_line("markers", "within(seconds): how long setup, call and teardown may each take")
     # A test's output is captured at the level of file descriptors, so stderr is another file meanwhile.
     config.stash[_stderr] = os.dup(2)
 
 
 @pytest.hookimpl(wrapper=True, tryfirst=True)
 def pytest_runtest_setup(item: pytest.Item) -> Generator[None]:
-    with bounded(f"the setup of {item.nodeid}", stderr=item.config.stash[_stderr]):
+    with _bounded(f"the setup of {item.nodeid}", item):
         return (yield)
 
 
 @pytest.hookimpl(wrapper=True, tryfirst=True)
 def pytest_runtest_call(item: pytest.Item) -> Generator[None]:
-    with bounded(item.nodeid, stderr=item.config.stash[_stderr]):
+    with _bounded(item.nodeid, item):
         return (yield)
 
 
 @pytest.hookimpl(wrapper=True, tryfirst=True)
 def pytest_runtest_teardown(item: pytest.Item) -> Generator[None]:
-    with bounded(f"the teardown of {item.nodeid}", stderr=item.config.stash[_stderr]):
+    with _bounded(f"the teardown of {item.nodeid}", item):
         return (yield)
 
 
@@ -64,21 +65,26 @@ def pytest_sessionfinish(session: pytest.Session) -> None:
         faulthandler.dump_traceback_later(EXIT_WITHIN, exit=True, file=session.config.stash[_stderr])
 
 
+def _bounded(what: str, item: pytest.Item) -> AbstractContextManager[None]:
+    marker = item.get_closest_marker("within")
+    within = WITHIN if marker is None else float(marker.args[0])
+    return bounded(what, within=within, stderr=item.config.stash[_stderr])
+
+
 @contextmanager
-def bounded(what: str, *, within: float | None = None, stderr: int = 2) -> Iterator[None]:
-    """Fails in the main thread once the block takes longer than `within` seconds, by default `WITHIN`.
+def bounded(what: str, *, within: float, stderr: int = 2) -> Iterator[None]:
+    """Fails in the main thread once the block takes longer than `within` seconds.
 
     Raises:
         pytest.fail.Exception: with the stacks of all asyncio tasks and threads.
     """
-    seconds = WITHIN if within is None else within
 
     def overdue(_: int, frame: FrameType | None) -> None:
-        pytest.fail(f"{what} did not end within {seconds:.0f} s.\n{stacks(frame)}")
+        pytest.fail(f"{what} did not end within {within:.0f} s.\n{stacks(frame)}")
 
     handler = signal.signal(signal.SIGALRM, overdue)
-    timer = signal.setitimer(signal.ITIMER_REAL, seconds, AGAIN)
-    faulthandler.dump_traceback_later(seconds + GRACE, exit=True, file=stderr)
+    timer = signal.setitimer(signal.ITIMER_REAL, within, AGAIN)
+    faulthandler.dump_traceback_later(within + GRACE, exit=True, file=stderr)
     try:
         yield
     finally:

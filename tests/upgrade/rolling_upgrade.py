@@ -13,6 +13,8 @@ import time
 from collections import Counter
 from pathlib import Path
 
+import pytest
+
 from infra.load.mail_folder import Mailbox
 from tests.upgrade.deployment import Deployment
 from tests.upgrade.followers import Follower, SseFollower, WebSocketFollower, following
@@ -25,6 +27,7 @@ _DELIVERED_WITHIN = 300.0
 _POLL = 0.05
 
 
+@pytest.mark.within(1_800)
 async def test_upgrade_rollback_and_upgrade_under_traffic_without_a_failed_request(tmp_path: Path) -> None:
     seed = int(os.environ.get("UPGRADE_SEED", random.randrange(1_000_000)))
     chance = random.Random(seed)
