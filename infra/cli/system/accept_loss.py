@@ -21,6 +21,7 @@ from infra.cli.actions.recording import flush, recorder
 from infra.cli.output import tables
 from infra.cli.output.projection_progress import Bars
 from infra.cli.parallel import run_each
+from infra.cli.reader_connection import connect_reader
 from infra.operator_errors import OperatorError
 from infra.runtime.connections import connect_nats
 from infra.runtime.run_file import with_running_addresses
@@ -115,7 +116,7 @@ def accept_loss(stream: str, path: Path | None, reason: str, yes: bool) -> None:
 async def _run(settings: Settings, stream: str, path: Path, reason: str, console: Console, *, ask: bool) -> None:
     owners = await ServiceSchemas.discover(settings.database_url)
     who = actor()
-    nc = await connect_nats(settings, "operator-accept-loss", patience=5.0)
+    nc = await connect_reader(settings, "operator-accept-loss", patience=5.0)
     try:
         loss = await find(nc, stream, owners)
         if ask:
