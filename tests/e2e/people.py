@@ -7,6 +7,7 @@ from datetime import timedelta
 from email import message_from_bytes
 from email.message import EmailMessage
 from email.policy import default
+from functools import cache
 from itertools import count
 from pathlib import Path
 from typing import Any, TypeVar
@@ -144,7 +145,7 @@ class Api:
     def __init__(self, system: System, http: httpx.AsyncClient) -> None:
         self.system = system
         self.http = http
-        self._mailbox = Mailbox(system.data_dir / "mail")
+        self._mailbox = _mailbox(system.data_dir / "mail")
 
     @property
     def sealed(self) -> SealedPositions:
@@ -175,13 +176,11 @@ class Api:
 
     def mails_to(self, email: str) -> list[str]:
         """The texts of the mails to the address, the oldest first."""
-        texts = [path.read_text() for path in self.mails()]
-        return [text for text in texts if f"To: {email}\n" in text]
+        return [text for text in map(_text, self.mails()) if f"To: {email}\n" in text]
 
     def messages_to(self, email: str) -> list[EmailMessage]:
         """The mails to the address as a mail program reads them, the oldest first."""
-        messages = [message_from_bytes(path.read_bytes(), policy=default) for path in self.mails()]
-        return [message for message in messages if message["To"] == email]
+        return [_message(path) for path in self.mails() if _recipient(path) == email]
 
     async def mail_to(self, email: str, subject: str) -> str:
         """The newest mail to the address with such a subject; empty while there is none."""
@@ -244,3 +243,26 @@ class Api:
         # The first hears of it from the other: another person's write is visible at once only to who knows of it.
         one.written = one.written.merge(other.written)
         assert response.json() == {"user_id": one.user_id, "state": "accepted"}
+
+
+# A shared system has mails by the thousand, and a mail is written once: each is read once.
+
+
+@cache
+def _mailbox(folder: Path) -> Mailbox:
+    return Mailbox(folder)
+
+
+@cache
+def _text(mail: Path) -> str:
+    return mail.read_text()
+
+
+@cache
+def _message(mail: Path) -> EmailMessage:
+    return message_from_bytes(mail.read_bytes(), policy=default)
+
+
+@cache
+def _recipient(mail: Path) -> str:
+    return str(_message(mail)["To"])
