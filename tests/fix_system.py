@@ -257,7 +257,8 @@ def system(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFact
         yield system
 
 
-# For a test of a command that asks only NATS and PostgreSQL, or refuses: the number of replicas changes nothing for it.
+# For a test of a command that asks only NATS and PostgreSQL, or of what a gateway answers by itself or refuses: the
+# number of replicas changes nothing for it.
 one_replica = pytest.mark.parametrize("system", [1], ids=["one-replica"], indirect=True)
 
 

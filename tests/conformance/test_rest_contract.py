@@ -10,7 +10,9 @@ import pytest
 import pytest_asyncio
 
 from tests.e2e.people import assert_problem
-from tests.fix_system import System
+from tests.fix_system import System, one_replica
+
+pytestmark = one_replica
 
 ID = "01890a5d-ac96-774b-bcce-b302099a8057"
 

@@ -10,6 +10,9 @@ import pytest
 
 from contracts.values.ids import is_id
 from tests.e2e.people import Api, assert_problem
+from tests.fix_system import one_replica
+
+pytestmark = one_replica
 
 JSON = {"Content-Type": "application/json"}
 

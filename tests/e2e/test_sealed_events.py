@@ -100,7 +100,11 @@ async def test_sealed_and_plain_messages_of_a_conversation_are_the_same_to_every
             return [reaction["emoji"] for reaction in (await anna.messages(boris))[1].get("reactions", [])] == ["👍"]
 
         await eventually(reacted, "the sealed reaction")
-        assert await found(anna, "word") == ["an edited [word]", "a plain [word]"]
+
+        async def searched() -> bool:
+            return await found(anna, "word") == ["an edited [word]", "a plain [word]"]
+
+        await eventually(searched, "the sealed texts in the search")
         row = await anna.conversation(boris)
         assert row is not None
         assert row["last_message"]["text"] == "another one"

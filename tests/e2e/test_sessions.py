@@ -9,6 +9,7 @@ import pytest
 
 from contracts.values.ids import is_id, new_id
 from tests.e2e.people import PASSWORD, Api, Json, Person, assert_problem, items
+from tests.fix_system import one_replica
 
 SESSION_FIELDS = {"user_id", "session_id", "access_token", "token_type", "expires_in", "refresh_token"}
 
@@ -75,6 +76,7 @@ async def test_nobody_logs_in_before_the_address_is_verified(api: Api) -> None:
     assert (await api.log_in(account["email"])).status_code == 201
 
 
+@one_replica
 @pytest.mark.parametrize(
     "changed", [{"login": 5}, {"password": None}, {"device": "x" * 101}, {"device": "nul\x00"}, {"remember": True}]
 )

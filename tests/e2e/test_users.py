@@ -6,6 +6,7 @@ import pytest
 
 from contracts.values.ids import is_id
 from tests.e2e.people import PASSWORD, Api, assert_problem, eventually, items
+from tests.fix_system import one_replica
 
 
 async def test_a_registration_answers_the_account(api: Api) -> None:
@@ -120,6 +121,7 @@ async def test_an_address_in_another_script_is_one_account_however_it_is_spelled
         assert (answer.status_code, answer.json()["user_id"]) == (201, account["user_id"])
 
 
+@one_replica
 @pytest.mark.parametrize(
     ("field", "value"),
     [
@@ -174,6 +176,7 @@ async def test_every_byte_of_a_long_password_counts(api: Api) -> None:
     assert_problem(await api.log_in(person.email, password[:72]), 401, "invalid_credentials")
 
 
+@one_replica
 @pytest.mark.parametrize("field", ["email", "username", "password"])
 async def test_a_missing_field_is_named(api: Api, field: str) -> None:
     form = api.registration()
@@ -182,6 +185,7 @@ async def test_a_missing_field_is_named(api: Api, field: str) -> None:
     assert any(field in error["path"] + error["message"] for error in found["errors"])
 
 
+@one_replica
 @pytest.mark.parametrize("password", ["8 bytes.", "x" * 72, "ä" * 36, "Пароль-秘密-🔑"])
 async def test_any_password_of_8_to_72_bytes_serves(api: Api, password: str) -> None:
     account = await api.register(password=password)
@@ -199,6 +203,7 @@ async def test_a_verification_token_serves_and_serves_again(api: Api) -> None:
         assert response.content == b""
 
 
+@one_replica
 async def test_a_token_that_is_not_ours_is_refused(api: Api) -> None:
     account = await api.register()
     token = await api.mailed_token(account["email"])
