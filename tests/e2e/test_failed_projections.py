@@ -14,7 +14,7 @@ from infra.runtime.run_file import find
 from tests.e2e.people import Api, Json, assert_problem, eventually
 from tests.fix_system import ROOT, System
 
-_NOT_COPIED = shutil.ignore_patterns(".*", "__pycache__", "*.egg-info", "dist", "build", "docs")
+_NOT_COPIED = shutil.ignore_patterns(".*", "*.egg-info", "dist", "build", "docs")
 _PROJECTION = '''
 from contracts.subjects import CONTACT
 from projections.engine import Projection
