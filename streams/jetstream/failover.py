@@ -47,14 +47,11 @@ class FailoverClient(NATS):
 
         It would also wait for ever until a server that reads nothing has read what is pending; that is dropped here.
         """
+        overdue = asyncio.get_running_loop().call_later(_CLOSE_SECONDS, self._abort)
         try:
-            async with asyncio.timeout(_CLOSE_SECONDS):
-                await super().close()
-        except TimeoutError:
-            self._abort()
-            # The library does what is still to be done, such as calling the callbacks, with an open connection only.
-            self._status = NATS.DISCONNECTED
             await super().close()
+        finally:
+            overdue.cancel()
         writer = self._writer()
         if writer is not None and not writer.is_closing():
             writer.close()
