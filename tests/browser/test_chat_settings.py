@@ -4,7 +4,7 @@ import pytest
 from playwright.async_api import Page, expect
 
 from tests.browser.browser_users import Devices, open_chat
-from tests.e2e.people import Api, Person
+from tests.e2e.people import Api, Person, eventually
 
 pytestmark = pytest.mark.asyncio(loop_scope="session")
 
@@ -84,6 +84,12 @@ async def test_a_chat_is_muted_pinned_and_archived_on_all_devices_of_its_reader(
 async def test_a_message_is_found_by_its_words_and_shown_in_its_chat(devices: Devices, api: Api) -> None:
     anna, boris = await api.friends()
     await boris.sends(anna, "the key is under the <b>flowerpot</b>", *(f"line {number}" for number in range(150)))
+
+    async def searchable() -> bool:
+        """The page asks once; the search has others' messages a moment after they are shown."""
+        return bool((await anna.get("/v1/messages", params={"query": "flowerp"})).json()["items"])
+
+    await eventually(searchable, "the message in the search")
     page = await devices.log_in(anna)
     await expect(page.locator(".chat")).to_have_count(1)
     await page.locator("body").press("/")

@@ -30,10 +30,14 @@ _NUMBERS = count(1)
 Json = dict[str, Any]
 
 
+# Seconds between two checks of what takes long.
+_LONGEST_PAUSE = 0.25
+
+
 async def eventually(
     condition: Callable[[], Awaitable[T]], what: str, *, within: float = 60.0, every: float = 0.02
 ) -> T:
-    """Repeats a check every `every` seconds until it returns a true value; returns that value."""
+    """Repeats a check until it returns a true value, after `every` seconds first and ever later; returns that value."""
     deadline = time.monotonic() + within
     while True:
         found = await condition()
@@ -41,6 +45,8 @@ async def eventually(
             return found
         assert time.monotonic() < deadline, f"{what}: not within {within:.0f} s"
         await asyncio.sleep(every)
+        # What takes longer is slow because the processors are busy; checks would keep them busier.
+        every = max(every, min(1.5 * every, _LONGEST_PAUSE))
 
 
 def assert_problem(response: httpx.Response, status: int, code: str) -> Json:

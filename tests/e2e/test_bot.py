@@ -65,7 +65,11 @@ async def test_the_bot_of_the_howto_answers_each_message_once_whatever_ends(own_
         async def accepted() -> bool:
             return bot.user_id in await anna.friends()
 
+        async def noted() -> bool:
+            return position.exists()
+
         await eventually(accepted, "the request that waited, accepted")
+        await eventually(noted, "how far it is, written down")
         before = position.read_text()
         await anna.sends(bot, "one", "two")
         await answered(anna, bot, "one", "two")
