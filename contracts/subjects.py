@@ -112,6 +112,15 @@ DATA_EXPORTS = "data_exports"
 
 # The keys of personal data, by key id (contracts/personal_data/key_ids.py), each wrapped by another key.
 DATA_KEYS = "data_keys"
+# The services that read personal data, besides the owner of its keys.
+KEY_READERS = (
+    "session",
+    "profile",
+    "contact",
+    "messaging",
+    OPERATOR_SERVICE,
+    GATEWAY,
+)
 
 # The services with reactions (contracts/durable_consumers.py).
 REACTING_SERVICES = ("auth", "profile")
@@ -133,7 +142,7 @@ BUCKETS: Mapping[str, Bucket] = {
         hours=0,
         description="Wrapped keys of personal data",
         holds_keys=True,
-        readers=("session", "profile", "contact", "messaging", OPERATOR_SERVICE, GATEWAY),
+        readers=KEY_READERS,
     ),
     # A file is made within 3 hours, and can be downloaded for a day then. With parts of 256 KiB all files have 2 GiB.
     DATA_EXPORTS: Bucket(owner="auth", hours=27, description="Copies of their data for users", most_keys=8_192),
