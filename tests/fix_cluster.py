@@ -8,6 +8,7 @@ import asyncio
 import contextlib
 import os
 import signal
+import time
 from collections.abc import AsyncIterator, Callable
 from pathlib import Path
 from urllib.parse import urlsplit
@@ -94,7 +95,13 @@ class Cluster:
 
     def freeze(self, name: str) -> None:
         """Suspends the node's process: its connections stay open, and nothing is answered."""
-        os.kill(self.nodes[name].pid, signal.SIGSTOP)
+        pid = self.nodes[name].pid
+        os.kill(pid, signal.SIGSTOP)
+        # A thread that is running on another processor goes on for a moment.
+        deadline = time.monotonic() + _WITHIN
+        while not _is_suspended(pid):
+            assert time.monotonic() < deadline, f"{name} goes on"
+            time.sleep(0.001)
 
     def thaw(self, name: str) -> None:
         os.kill(self.nodes[name].pid, signal.SIGCONT)
@@ -213,3 +220,12 @@ async def linked_cluster(tmp_path_factory: pytest.TempPathFactory) -> AsyncItera
 
 async def _expected(error: Exception) -> None:
     """Ignores errors: killed servers break connections, and the client reconnects."""
+
+
+def _is_suspended(pid: int) -> bool:
+    """Whether all threads of the process are; see proc(5)."""
+    try:
+        states = [task.read_text().rpartition(")")[2].split()[0] for task in Path(f"/proc/{pid}/task").glob("*/stat")]
+    except (FileNotFoundError, ProcessLookupError):
+        return False  # a thread has just ended
+    return set(states) == {"T"}

@@ -343,7 +343,7 @@ async def test_no_rows_of_lost_events_are_written_before_the_act_is_recorded(
     write_rows = AsyncMock()
     for name, value in (
         ("ServiceSchemas", AsyncMock()),
-        ("connect_nats", AsyncMock()),
+        ("connect_reader", AsyncMock()),
         ("find", AsyncMock(return_value=loss)),
         ("write_rows", write_rows),
         ("recorder", AsyncMock(side_effect=NotRecorded(Unavailable()))),
