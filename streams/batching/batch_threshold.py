@@ -1,8 +1,12 @@
-"""Adaptive threshold: the number of events from which a batch is faster than single appends, by recent durations.
+"""Adaptive thresholds by recent durations: the number of events from which a batch is faster than single appends, and
+the number of single appends that may be in flight at once.
 
 A batch has a fixed cost: that of about ten single events where the server stages a batch in files, as a single server
 does, and of about three where it stages it in memory, as in a cluster. The minimum of the recent durations counts as
 the cost, since anything above it is caused by other work.
+
+An event in a batch costs the server a third of a single one. So where batches are cheap, few single appends are sent at
+once, and the others wait for one of them or for enough others to fill a batch.
 """
 
 import math
@@ -12,6 +16,10 @@ from collections import deque
 MOST = 10
 # Two events that arrive together by chance need no batch.
 LEAST = 3
+# Up to this many single appends' time, a batch is cheap.
+CHEAP = 5
+# Single appends in flight where batches are cheap: the server stores one, and receives the next.
+FEW = 2
 _REMEMBERED = 64
 
 
@@ -19,7 +27,10 @@ class BatchThreshold:
     def __init__(self) -> None:
         self._batches: deque[float] = deque(maxlen=_REMEMBERED)
         self._singles: deque[float] = deque(maxlen=_REMEMBERED)
+        # The number of events from which a batch is faster.
         self.minimum = MOST
+        # The number of single appends that may be in flight at once.
+        self.singles = MOST
 
     def batch(self, seconds: float) -> None:
         """Records a batch that was stored within `seconds`."""
@@ -34,3 +45,4 @@ class BatchThreshold:
     def _compare(self) -> None:
         if self._batches and self._singles and (single := min(self._singles)) > 0:
             self.minimum = max(LEAST, min(MOST, math.ceil(min(self._batches) / single)))
+            self.singles = FEW if self.minimum <= CHEAP else self.minimum

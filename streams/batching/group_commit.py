@@ -2,7 +2,8 @@
 
 A server that syncs to disk before it acknowledges does so once per single message, and also only once per batch. A
 batch has a cost of its own, so a few appends are faster singly: the choice is made when the next can be sent, by the
-number of waiting events and the measured durations of both (batch_threshold.py). An append is one event or several on
+number of waiting events and the measured durations of both (batch_threshold.py). Where batches are cheap, only a few
+single appends are sent at once, so that the others gather. An append is one event or several on
 one subject, all or none of them. In a batch each append keeps its own condition on its own subject. If a batch is not
 plainly stored, each of its appends is settled separately afterwards.
 """
@@ -73,7 +74,7 @@ class GroupCommit(Generic[T]):
         Raises:
             TimeoutError: its turn did not come in time; nothing was sent.
         """
-        if self._singles_in_flight < self._price.minimum and not (self._waiting or self._batch or self._flushing):
+        if self._singles_in_flight < self._price.singles and not (self._waiting or self._batch or self._flushing):
             self._singles_in_flight += 1
             return _ALONE
         outcome: asyncio.Future[Attempt] = self._loop.create_future()
@@ -124,7 +125,7 @@ class GroupCommit(Generic[T]):
             self._in_batch = group
             self._batch = self._loop.create_task(self._send(group))
             return
-        room = max(0, self._price.minimum - self._singles_in_flight)
+        room = max(0, self._price.singles - self._singles_in_flight)
         for turn in self._waiting[:room]:
             self._singles_in_flight += 1
             turn.outcome.set_result(_ALONE)

@@ -2,7 +2,7 @@
 
 import pytest
 
-from streams.batching.batch_threshold import LEAST, MOST, BatchThreshold
+from streams.batching.batch_threshold import CHEAP, FEW, LEAST, MOST, BatchThreshold
 
 
 def priced(batches: list[float], singles: list[float]) -> BatchThreshold:
@@ -25,6 +25,15 @@ def test_as_long_as_one_of_them_is_not_known_batches_are_large(batches: list[flo
 )
 def test_it_is_as_many_as_cost_the_same_one_by_one_within_bounds(batch: float, single: float, fewest: int) -> None:
     assert priced([batch], [single]).minimum == fewest
+
+
+@pytest.mark.parametrize(
+    ("batch", "single", "at_once"),
+    [(0.0003, 0.0003, FEW), (0.0004 * CHEAP, 0.0004, FEW), (0.0021, 0.0004, CHEAP + 1), (0.003, 0.0001, MOST)],
+)
+def test_where_batches_are_cheap_few_single_appends_are_sent_at_once(batch: float, single: float, at_once: int) -> None:
+    assert priced([], []).singles == MOST
+    assert priced([batch], [single]).singles == at_once
 
 
 def test_what_else_there_was_to_do_does_not_count() -> None:

@@ -76,6 +76,24 @@ async def test_what_waits_goes_out_as_one_batch_and_each_learns_its_sequence() -
     assert store.batches == [names]
 
 
+async def test_where_batches_are_cheap_a_few_go_alone_and_the_others_gather() -> None:
+    store = Store()
+    store.open.set()
+    commit = group(store)
+    commit._price.single(0.001)
+    commit._price.batch(0.003)
+    await alone(commit, 2)
+    (third, fourth) = begin(commit, ["a/1", "b/2"])
+    await settled(lambda: len(commit._waiting) == 2)
+    commit.release()
+    assert await outcome(third) == [Attempt()]
+    assert store.batches == []
+    # With enough others it does not wait for one of those alone.
+    others = begin(commit, ["c/3", "d/4"])
+    assert await outcome(fourth, *others) == [Attempt(2), Attempt(3), Attempt(4)]
+    assert store.batches == [["b/2", "c/3", "d/4"]]
+
+
 async def test_fewer_than_a_batch_is_worth_wait_for_room_and_go_alone() -> None:
     store = Store()
     commit = group(store)
