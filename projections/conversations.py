@@ -8,9 +8,11 @@ or an edit or deletion is applied, the row of a message with a reaction has no `
 columns of their own, which each event of theirs sets whole.
 """
 
+from datetime import datetime
 from itertools import permutations
 
 from contracts.envelope import Recorded
+from contracts.events.event import Event
 from contracts.events.friendship import FriendshipAccepted, FriendshipRemoved
 from contracts.events.message import (
     ConversationUpdated,
@@ -163,22 +165,10 @@ class Conversations(ErasingProjection):
             # Later texts and the deletion may have been applied already.
             first={"text": message.text} if message.text else _DELETED,
         )
+        sender, recipient, sequence = message.sender_id, message.recipient_id, message.sequence
         # Sending a message counts as having seen the earlier ones.
-        for user_id, peer_id, seen in (
-            (message.sender_id, message.recipient_id, "seen_sequence"),
-            (message.recipient_id, message.sender_id, "peer_seen_sequence"),
-        ):
-            write.upsert(
-                "conversations",
-                key={"user_id": user_id, "peer_id": peer_id},
-                set={"conversation_id": event.aggregate_id},
-                greatest={
-                    "stream_sequence": event.sequence,
-                    "last_sent_at": event.at,
-                    "last_sequence": message.sequence,
-                    seen: message.sequence,
-                },
-            )
+        _reach(event, write, event.aggregate_id, sender, recipient, last=sequence, seen=sequence, sent_at=event.at)
+        _reach(event, write, event.aggregate_id, recipient, sender, last=sequence, peer_seen=sequence, sent_at=event.at)
 
     @handles(MessageEdited)
     def edited(self, event: Recorded[MessageEdited], write: RowChanges) -> None:
@@ -206,7 +196,7 @@ class Conversations(ErasingProjection):
             set={"emoji": change.emoji or None, "stream_sequence": event.sequence},
         )
         write.upsert("messages", key=message, set={"reacted": True})
-        _changed(change, event.sequence, write)
+        _changed(event, write)
 
     @handles(MessageSeen)
     def seen(self, event: Recorded[MessageSeen], write: RowChanges) -> None:
@@ -220,18 +210,8 @@ class Conversations(ErasingProjection):
             },
             set={"seen_at": event.at, "stream_sequence": event.sequence},
         )
-        write.upsert(
-            "conversations",
-            key={"user_id": mark.reader_id, "peer_id": mark.peer_id},
-            set={"conversation_id": mark.conversation_id},
-            greatest={"seen_sequence": mark.sequence, "stream_sequence": event.sequence},
-        )
-        write.upsert(
-            "conversations",
-            key={"user_id": mark.peer_id, "peer_id": mark.reader_id},
-            set={"conversation_id": mark.conversation_id},
-            greatest={"peer_seen_sequence": mark.sequence, "stream_sequence": event.sequence},
-        )
+        _reach(event, write, mark.conversation_id, mark.reader_id, mark.peer_id, seen=mark.sequence)
+        _reach(event, write, mark.conversation_id, mark.peer_id, mark.reader_id, peer_seen=mark.sequence)
 
     @handles(ConversationUpdated)
     def updated(self, event: Recorded[ConversationUpdated], write: RowChanges) -> None:
@@ -252,6 +232,36 @@ class Conversations(ErasingProjection):
             )
 
 
+def _reach(
+    event: Recorded[Event],
+    write: RowChanges,
+    conversation_id: str,
+    user_id: str,
+    peer_id: str,
+    *,
+    last: int = 0,
+    seen: int = 0,
+    peer_seen: int = 0,
+    sent_at: datetime | None = None,
+) -> None:
+    """Moves a conversation forward, as one of its users sees it; 0 and None change nothing.
+
+    All columns in every change: the changes of a row in one batch become one, and all rows are one statement.
+    """
+    write.upsert(
+        "conversations",
+        key={"user_id": user_id, "peer_id": peer_id},
+        set={"conversation_id": conversation_id},
+        greatest={
+            "stream_sequence": event.sequence,
+            "last_sent_at": sent_at,
+            "last_sequence": last,
+            "seen_sequence": seen,
+            "peer_seen_sequence": peer_seen,
+        },
+    )
+
+
 # Of a message that was deleted, or whose text was erased.
 _DELETED = {"text": "", "deleted": True}
 
@@ -264,15 +274,11 @@ def _rewrite(event: Recorded[MessageEdited] | Recorded[MessageDeleted], write: R
         set={"changed_sequence": event.sequence, **values},
         first={"message_id": message.message_id, "sender_id": message.sender_id, "sent_at": message.sent_at},
     )
-    _changed(message, event.sequence, write)
+    _changed(event, write)
 
 
-def _changed(change: MessageChange, stream_sequence: int, write: RowChanges) -> None:
+def _changed(event: Recorded[MessageChange], write: RowChanges) -> None:
     """Marks the conversation as changed, for both members: cached pages are valid until then."""
+    change = event.data
     for user_id, peer_id in permutations(change.members, 2):
-        write.upsert(
-            "conversations",
-            key={"user_id": user_id, "peer_id": peer_id},
-            set={"conversation_id": change.conversation_id},
-            greatest={"stream_sequence": stream_sequence},
-        )
+        _reach(event, write, change.conversation_id, user_id, peer_id)
