@@ -51,7 +51,7 @@ def decode(kind: str, schema: int, data: bytes | msgspec.Raw, *, may_be_sealed: 
     except (*UNDECODABLE, AttributeError, TypeError, ValueError) as error:
         # The last three come from an upcast step that received data of an unexpected shape.
         raise msgspec.DecodeError(f"{kind}: {error}") from error
-    if SEALED_MARK in bytes(data) and not may_be_sealed and _has_sealed(event):
+    if not may_be_sealed and SEALED_MARK in bytes(data) and _has_sealed(event):
         raise StillSealed(kind)
     return event
 
