@@ -320,7 +320,7 @@ class AtOnce:
         self._sequence += len(appends)
         return list(range(first, self._sequence + 1))
 
-    async def last(self, subject: str) -> None:
+    async def last_stored(self, subject: str) -> None:
         return None
 
     async def read(self, subject: str, **_: object) -> list[object]:
@@ -334,7 +334,10 @@ class Friends:
         for friend in friends:
             self._remembered.remember(pair_id(ANNA, friend), 0)
 
-    async def require(self, user_id: str, peer_id: str, position: Position) -> None:
+    async def require_present(self, user_id: str) -> None:
+        pass
+
+    async def require_friends(self, user_id: str, peer_id: str, position: Position) -> None:
         self._remembered.reached(1 << 40)
         assert self._remembered.contains(pair_id(user_id, peer_id), position)
 
