@@ -92,9 +92,9 @@ class GroupCommit(Generic[T]):
 
     def release(self, seconds: float | None = None) -> None:
         """Ends a single append; `seconds`: how long it took, if it was stored."""
-        self._singles_in_flight -= 1
         if seconds is not None:
-            self._price.single(seconds)
+            self._price.single(seconds, self._singles_in_flight)
+        self._singles_in_flight -= 1
         self._flush_soon()
 
     def _flush_soon(self) -> None:

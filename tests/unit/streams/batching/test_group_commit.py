@@ -6,6 +6,7 @@ from collections.abc import Awaitable, Callable, Sequence
 
 import pytest
 
+from streams.batching.batch_threshold import FEW, FIRST
 from streams.batching.group_commit import Attempt, GroupCommit
 
 _TOGETHER_FROM = 10
@@ -30,7 +31,10 @@ def subject(append: str) -> str:
 
 
 def group(store: Store) -> GroupCommit[str]:
-    return GroupCommit(store.together, subject)
+    """A group commit to which a batch costs as much as ten single appends."""
+    commit = GroupCommit(store.together, subject)
+    commit._price.minimum = commit._price.singles = _TOGETHER_FROM
+    return commit
 
 
 async def alone(commit: GroupCommit[str], count: int) -> None:
@@ -79,9 +83,8 @@ async def test_what_waits_goes_out_as_one_batch_and_each_learns_its_sequence() -
 async def test_where_batches_are_cheap_a_few_go_alone_and_the_others_gather() -> None:
     store = Store()
     store.open.set()
-    commit = group(store)
-    commit._price.single(0.001)
-    commit._price.batch(0.003)
+    commit = GroupCommit(store.together, subject)
+    commit._price.minimum, commit._price.singles = 3, 2
     await alone(commit, 2)
     (third, fourth) = begin(commit, ["a/1", "b/2"])
     await settled(lambda: len(commit._waiting) == 2)
@@ -92,6 +95,16 @@ async def test_where_batches_are_cheap_a_few_go_alone_and_the_others_gather() ->
     others = begin(commit, ["c/3", "d/4"])
     assert await outcome(fourth, *others) == [Attempt(2), Attempt(3), Attempt(4)]
     assert store.batches == [["b/2", "c/3", "d/4"]]
+
+
+async def test_a_batch_is_tried_before_its_cost_is_known() -> None:
+    store = Store()
+    store.open.set()
+    commit = GroupCommit(store.together, subject)
+    await alone(commit, FEW)
+    names = [f"{number}/{number}" for number in range(FIRST)]
+    assert await outcome(*begin(commit, names)) == [Attempt(number) for number in range(FIRST)]
+    assert store.batches == [names]
 
 
 async def test_fewer_than_a_batch_is_worth_wait_for_room_and_go_alone() -> None:
@@ -190,7 +203,7 @@ async def test_a_batch_that_is_cut_off_leaves_everyone_uncertain() -> None:
         raise asyncio.CancelledError
 
     commit: GroupCommit[str] = GroupCommit(together, subject)
-    await alone(commit, _TOGETHER_FROM)
+    await alone(commit, FEW)
     told = await outcome(*begin(commit, [f"{number}/0" for number in range(_TOGETHER_FROM)]))
     assert told == [Attempt(uncertain=True)] * _TOGETHER_FROM
 
