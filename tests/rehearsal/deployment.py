@@ -28,6 +28,7 @@ class Deployment:
                 "DEPLOYMENT_DIR": str(self.secrets),
                 "VESTNIK_PUBLIC_URL": f"https://{PUBLIC}:{HTTPS_PORT}",
                 "NATS_MAX_FILE_STORE": "2GB",
+                "POSTGRES_1_FIRST": "yes",
             }
         )
         self.cluster = Cluster(compose, folder, tree, without)

@@ -2,8 +2,11 @@
 
 import asyncio
 import os
+import shutil
 from collections.abc import Awaitable, Callable
 from pathlib import Path
+
+import msgspec
 
 from tests.integration.faults.own_namespaces import in_own_namespaces
 from tests.rehearsal.compose_file import read
@@ -12,6 +15,9 @@ from tests.rehearsal.deployment import Deployment
 ONE, OTHER = "postgres-1", "postgres-2"
 WITHIN = 120.0
 WAITING = b"may have been promoted"
+UNKNOWN_COPY = b"does not know yet that this server is a copy"
+EMPTY = b"the volume is empty"
+NOTED = "SELECT count(*) FROM pg_replication_slots WHERE slot_name = 'copied'"
 
 
 class TwoServers:
@@ -38,14 +44,25 @@ class TwoServers:
             while await self.role(name) != role:
                 assert [await self.role(other) for other in (ONE, OTHER)] != ["primary", "primary"]
 
-    async def until_waiting(self, name: str) -> None:
-        """Waits until the log of the server says once more that it waits for the other one."""
+    async def until_waiting(self, name: str, why: bytes = WAITING) -> None:
+        """Starts the server, and waits until its log says once more that it waits for the other one."""
         log = self.deployment.cluster.hosts[name].log_file
-        before = log.read_bytes().count(WAITING) if log.exists() else 0
+        before = log.read_bytes().count(why) if log.exists() else 0
         await self.start(name)
         async with asyncio.timeout(WITHIN):
-            while log.read_bytes().count(WAITING) == before:
+            while log.read_bytes().count(why) == before:
                 await asyncio.sleep(0.1)
+
+    def give_word(self, name: str, word: str) -> Path:
+        """What an operator does with `docker compose exec`."""
+        host = self.deployment.cluster.hosts[name]
+        file = Path(f"/proc/{host.pid}/root/tmp") / word
+        file.touch()
+        os.chown(file, host.program.user, host.program.group)
+        return file
+
+    def volume(self, name: str) -> Path:
+        return self.deployment.folder / "volumes" / name
 
     async def fail_over(self) -> None:
         """The first server is the primary until it dies; then the other one is, with a change of its own."""
@@ -132,14 +149,79 @@ def test_a_primary_waits_for_its_standby_or_for_the_word_of_an_operator(tmp_path
         await servers.deployment.until_standby(OTHER)
         await servers.kill(ONE, OTHER)
         await servers.until_waiting(ONE)
-        host = servers.deployment.cluster.hosts[ONE]
         # As it stops, so that nothing hangs that an operator wants to stop.
-        assert await host.stop() == 0
+        assert await servers.deployment.cluster.hosts[ONE].stop() == 0
         await servers.until_waiting(ONE)
-        word = Path(f"/proc/{host.pid}/root/tmp/start-as-primary")
-        word.touch()
-        os.chown(word, host.program.user, host.program.group)
+        word = servers.give_word(ONE, "start-as-primary")
         await servers.until(ONE, "primary")
         assert not word.exists()
+
+    on_two_servers(act, tmp_path)
+
+
+def test_a_standby_of_which_the_primary_does_not_know_waits_until_it_does(tmp_path: Path) -> None:
+    async def act(servers: TwoServers) -> None:
+        await servers.both()
+        # As with servers of a release that did not know of their copies.
+        await servers.change(ONE, "SELECT pg_drop_replication_slot('copied')")
+        await servers.kill(ONE, OTHER)
+        (servers.volume(OTHER) / "cluster.noted").unlink()
+        await servers.until_waiting(OTHER, UNKNOWN_COPY)
+        assert await servers.role(OTHER) == ""
+        await servers.start(ONE)
+        await servers.until(ONE, "primary")
+        await servers.deployment.until_standby(OTHER)
+        assert (await servers.deployment.psql(ONE, NOTED))[1].strip() == "1"
+        # Known to the primary, it starts without it from now on, and can be promoted.
+        await servers.kill(ONE, OTHER)
+        await servers.start(OTHER)
+        await servers.until(OTHER, "standby")
+        await servers.deployment.promote(OTHER)
+        await servers.change(OTHER, "CREATE TABLE after_the_promotion ()")
+        await servers.start(ONE)
+        await servers.assert_followed()
+
+    on_two_servers(act, tmp_path)
+
+
+def test_a_standby_whose_primary_never_runs_again_starts_by_the_word_of_an_operator(tmp_path: Path) -> None:
+    async def act(servers: TwoServers) -> None:
+        await servers.both()
+        await servers.kill(ONE, OTHER)
+        (servers.volume(OTHER) / "cluster.noted").unlink()
+        await servers.until_waiting(OTHER, UNKNOWN_COPY)
+        word = servers.give_word(OTHER, "start-as-standby")
+        await servers.until(OTHER, "standby")
+        assert not word.exists()
+
+    on_two_servers(act, tmp_path)
+
+
+def test_a_server_that_has_lost_its_volume_makes_no_new_database(tmp_path: Path) -> None:
+    async def act(servers: TwoServers) -> None:
+        await servers.fail_over()
+        await servers.kill(OTHER)
+        shutil.rmtree(servers.volume(ONE) / "cluster")
+        host = servers.deployment.cluster.hosts[ONE]
+        first = host.program
+        # After the first start of all.
+        host.program = msgspec.structs.replace(first, environment={**first.environment, "FIRST": "no"})
+        await servers.until_waiting(ONE, EMPTY)
+        assert await servers.role(ONE) == ""
+        await servers.start(OTHER)
+        await servers.assert_followed()
+        # Even if the first start is still allowed: a standby has what the lost volume had.
+        await servers.kill(ONE, OTHER)
+        await servers.start(ONE)
+        await servers.until(ONE, "standby")
+        shutil.rmtree(servers.volume(OTHER) / "cluster")
+        other = servers.deployment.cluster.hosts[OTHER]
+        other.program = msgspec.structs.replace(
+            other.program, environment={**other.program.environment, "FIRST": "yes"}
+        )
+        await servers.until_waiting(OTHER, EMPTY)
+        assert await servers.role(OTHER) == ""
+        await servers.deployment.promote(ONE)
+        await servers.until(OTHER, "standby")
 
     on_two_servers(act, tmp_path)

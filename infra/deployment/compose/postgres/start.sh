@@ -1,10 +1,12 @@
 # Starts this PostgreSQL as what it has to be: as the primary, or as a standby of the other server if that is the
-# primary. An empty volume is filled first: of the server with FIRST=yes by initdb, of any other by a copy. A server that
-# was the primary and comes back after the other one was promoted follows that one, by pg_rewind.
+# primary. An empty volume is filled first by a copy, or by initdb if an operator says that this is the first start of
+# all (FIRST=yes) and the other server does not answer. A server that was the primary and comes back after the other one
+# was promoted follows that one, by pg_rewind.
 #
 # Two servers never both become the primary, in whichever order they start: one that was the primary, and of which the
 # other one has a copy, starts as the primary only if the other one answers that it is a standby, or if an operator says
-# so. One that has not been copied since it became the primary cannot have been replaced, and starts alone.
+# so. One that has not been copied since it became the primary cannot have been replaced, and starts alone. So a standby
+# does not start, and cannot be promoted, before the other one knows of it.
 set -eu
 umask 077
 config=/run/vestnik/config
@@ -14,8 +16,11 @@ rewinding=$PGDATA.rewinding
 # A slot for replication is kept by its server alone: neither a copy of the server nor one that was rewound has it. This
 # one is never used, so it keeps no changes.
 copied=$PGDATA/pg_replslot/copied
-# In memory: it is good for one start.
+# Of a standby: the other server knows of it. Beside the cluster, so that no copy has it.
+noted=$PGDATA.noted
+# In memory: each is good for one start.
 word=/tmp/start-as-primary
+word_of_standby=/tmp/start-as-standby
 PGPASSWORD=$(cat $secrets/postgres.password)
 export PGPASSWORD PGUSER=postgres PGDATABASE=postgres PGCONNECT_TIMEOUT=5
 export PGSSLMODE=verify-full PGSSLROOTCERT=$secrets/tls-ca.pem
@@ -33,7 +38,7 @@ role_of_other() {
 # The other server has to know before there is a copy that can be promoted.
 note_copy() {
     ask_other "SELECT pg_create_physical_replication_slot('copied')
-        WHERE NOT EXISTS (SELECT FROM pg_replication_slots WHERE slot_name = 'copied')" >/dev/null
+        WHERE NOT EXISTS (SELECT FROM pg_replication_slots WHERE slot_name = 'copied')" >/dev/null && touch "$noted"
 }
 
 rewind() {
@@ -51,13 +56,19 @@ may_start_alone() {
 }
 
 if [ ! -e "$PGDATA" ]; then
-    rm -rf "$copy"
-    if [ "$FIRST" = yes ] && [ "$(role_of_other)" != primary ]; then
+    rm -rf "$copy" "$noted"
+    if [ "$FIRST" = yes ] && [ -z "$(role_of_other)" ]; then
+        echo "the first start of all: making a new database"
         initdb --pgdata "$copy" --username postgres --pwfile $secrets/postgres.password --auth scram-sha-256 \
             --encoding UTF8 --locale C --data-checksums
     else
+        waited=no
         until [ "$(role_of_other)" = primary ]; do
-            echo "waiting for the primary at $OTHER"
+            if [ $waited = no ]; then
+                waited=yes
+                echo "the volume is empty: waiting for $OTHER to be the primary, to copy it; only the first start of" \
+                    "all makes a new database (POSTGRES_1_FIRST=yes)"
+            fi
             sleep 1
         done
         note_copy
@@ -66,8 +77,17 @@ if [ ! -e "$PGDATA" ]; then
     rm -f "$rewinding"
     mv "$copy" "$PGDATA"
 elif [ -e "$PGDATA/standby.signal" ]; then
-    # Of a standby from before servers knew of their copies.
-    note_copy || true
+    # Each time, as the other one may have been copied or promoted meanwhile, or be from before servers knew of copies.
+    waited=no
+    until note_copy || [ -e "$noted" ] || [ -e $word_of_standby ]; do
+        if [ $waited = no ]; then
+            waited=yes
+            echo "waiting for $OTHER, which does not know yet that this server is a copy of it, and could start as a" \
+                "second primary; if it never runs again: touch $word_of_standby"
+        fi
+        sleep 1
+    done
+    rm -f $word_of_standby || true
 else
     waited=no
     until role=$(role_of_other) && [ "$role" = standby ]; do
