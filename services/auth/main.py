@@ -163,6 +163,8 @@ async def main(settings: Settings) -> None:
             ),
         )
         written = transport if isinstance(transport, FolderTransport) else None
+        if written is not None:
+            process.spawn(written.remove_nameless(), "old mails that name no user")
         removal = Removal(aggregates, destruction, sessions, Drafts(process.client("messaging")), files, written)
         account_endings = AccountEndings(aggregates.users, sessions, removal)
         process.spawn(account_endings.run(process.nats), "what follows the erasure of an account")

@@ -13,6 +13,7 @@ from projections.registry import find, owned_by
 from services.session import domain, reads
 from services.session.commands import Commands
 from services.session.key_cleanup import remove_retired_keys
+from services.session.late_sessions import LateSessions
 from services.session.queries import Queries
 from services.session.server import SessionServer
 from services.session.tokens import AccessTokens, RefreshTokens
@@ -35,6 +36,7 @@ async def main(settings: Settings) -> None:
         process.ready_when(runners.ready)
         process.spawn(runners.watch(), "projections")
         process.spawn(remove_retired_keys(AccessKeys(settings.secrets_path, terms)), "retired keys")
+        process.spawn(LateSessions(commands, queries).run(), "sessions of erased users")
         try:
             shown = read_servers(reads, lambda name: ReadModel(find(name), process.pool, runners.waiting))
             await process.serve([SessionServer(commands, queries, process.log), *shown])

@@ -61,6 +61,13 @@ ORDER BY sequence
 LIMIT %(limit)s
 """
 
+# An ended registration never had a session.
+_OF_ERASED = """
+SELECT s.session_id, s.user_id FROM {erased} AS e JOIN {sessions} AS s ON s.user_id = e.user_id
+WHERE e.sequence IS NOT NULL AND s.revoked_at IS NULL AND s.expires_at > %(now)s
+LIMIT %(limit)s
+"""
+
 _PAGE = 500
 _ALL = 1 << 62
 
@@ -98,6 +105,13 @@ class RevokedRow(msgspec.Struct, frozen=True, kw_only=True):
     session_id: str
     reason: str
     sequence: int
+
+
+class SessionOfErased(msgspec.Struct, frozen=True):
+    """An active session of a user who was erased."""
+
+    session_id: str
+    user_id: str
 
 
 class LoginRow(msgspec.Struct, frozen=True, kw_only=True):
@@ -204,6 +218,14 @@ class Queries:
             {"user_id": user_id, "now": now, "only": only, "kept": kept, "below": below_credential},
         )
         return [row.session_id for row in rows]
+
+    async def of_erased_users(self, now: datetime) -> list[SessionOfErased]:
+        """Returns active sessions of users who were erased, at most a page. The read model may lag.
+
+        Raises:
+            ReadModelBehind, Unavailable: it cannot be read.
+        """
+        return (await self._sessions.select(SessionOfErased, _OF_ERASED, {"now": now, "limit": _PAGE}))[0]
 
     async def is_first(self, user_id: str, session_id: str, position: Position) -> bool:
         """Whether the user never had a session before this one.

@@ -32,6 +32,10 @@ _LOG = logging.getLogger(__name__)
 _SMTP_TIMEOUT = 20.0
 # No mail takes longer to be written to the folder.
 _DRAFT_SECONDS = 3_600.0
+# Releases until 0.3 wrote mails that name no user, which an erasure cannot find. No token in a mail is valid for so long.
+_NAMELESS_SECONDS = 30 * 86_400.0
+# Seconds between two searches for them.
+_EVERY = 86_400.0
 # Header of a mail in the folder: the users whose personal data it has.
 _USERS = "Vestnik-Users"
 _ADDRESS = re.compile(r"[^\s<>]+@[^\s<>]+")
@@ -192,14 +196,35 @@ class FolderTransport:
         except OSError as error:
             raise Unavailable(str(error)) from error
 
+    async def remove_nameless(self) -> None:
+        """Removes mails older than 30 days that do not say whose data they have, now and once a day until cancelled."""
+        while True:
+            try:
+                await asyncio.to_thread(_remove_nameless, self._folder)
+            except OSError as error:
+                _LOG.warning("old mails without a user are not removed: %s", error)
+            await asyncio.sleep(_EVERY)
+
+
+def _users_of(path: Path) -> list[str]:
+    """The users whose personal data the mail has, as its header says."""
+    with path.open("rb") as file:
+        # This policy reads any header as it is.
+        header = BytesHeaderParser(policy=compat32).parse(file)
+    return str(header[_USERS] or "").split()
+
+
+def _remove_nameless(folder: Path) -> None:
+    for path in folder.glob("*.eml"):
+        with suppress(FileNotFoundError):
+            if time.time() - path.stat().st_mtime > _NAMELESS_SECONDS and not _users_of(path):
+                path.unlink()
+
 
 def _remove_of(folder: Path, user_id: str) -> None:
     for path in folder.glob("*.eml"):
         with suppress(FileNotFoundError):
-            with path.open("rb") as file:
-                # This policy reads any header as it is.
-                header = BytesHeaderParser(policy=compat32).parse(file)
-            if user_id in str(header[_USERS] or "").split():
+            if user_id in _users_of(path):
                 path.unlink()
     # What a crash has left while a mail was written; nobody knows for whom.
     for draft in folder.glob(".*.eml.*"):

@@ -2,6 +2,7 @@
 
 import asyncio
 import os
+import time
 from collections.abc import AsyncIterator
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
@@ -288,6 +289,24 @@ async def test_mails_that_were_written_for_the_user_are_removed_from_the_folder(
     await outbox.remove_of(anna)
     assert [path.name[-5] for path in mails(tmp_path / "mail")] == ["2", "3", "n"]
     assert [draft.exists() for draft in drafts] == [False, True]
+
+
+async def test_mails_of_earlier_releases_which_name_no_user_go_after_thirty_days(tmp_path: Path) -> None:
+    folder, anna = tmp_path / "mail", new_id()
+    folder.mkdir()
+    for name, user, days in (("old", None, 31), ("young", None, 29), ("named", anna, 31)):
+        mail = folder / f"{name}.eml"
+        mail.write_text(f"To: a@example.org\n{f'Vestnik-Users: {user}' if user else 'Subject: a'}\n\ntext\n")
+        os.utime(mail, (time.time() - days * 86_400,) * 2)
+    removing = asyncio.create_task(FolderTransport(folder, "Vestnik <no-reply@localhost>").remove_nameless())
+    try:
+        async with asyncio.timeout(60):
+            while (folder / "old.eml").exists():
+                await asyncio.sleep(0.01)
+    finally:
+        removing.cancel()
+        await asyncio.wait({removing})
+    assert [path.name for path in mails(folder)] == ["named.eml", "young.eml"]
 
 
 async def test_all_drafts_of_a_user_are_removed_and_no_one_elses(streams: NATS) -> None:

@@ -1,0 +1,91 @@
+"""A session that an erased user gets all the same ends by itself."""
+
+import asyncio
+from collections.abc import AsyncIterator
+
+import pytest
+import pytest_asyncio
+from nats.aio.client import Client as NATS
+
+from contracts import subjects
+from contracts.envelope import Provenance, seal
+from contracts.events.session import SessionRevoked
+from contracts.events.user import UserErased
+from contracts.rpc.vestnik.session.v1 import CreateSessionRequest
+from contracts.values.ids import new_id
+from infra.rpc.call_context import Call
+from infra.security.secrets import Secrets
+from services.session import late_sessions
+from services.session.late_sessions import LateSessions
+from streams.log import Append
+from tests.integration.auth_and_session import Clock, Services, running, session_commands
+
+ANNA, BORIS = new_id(), new_id()
+PATIENCE = 60.0
+
+
+@pytest_asyncio.fixture
+async def services(streams: NATS, database_url: str, secrets: Secrets) -> AsyncIterator[Services]:
+    async with running(streams, database_url, secrets) as made:
+        yield made
+
+
+async def create(services: Services, user_id: str) -> str:
+    request = CreateSessionRequest(user_id=user_id, username="", device="", address="", credential=1)
+    answer = await services.from_auth.call(
+        services.session.create_session, request, context=Call(request_id="request", actor=user_id)
+    )
+    assert answer.tokens is not None
+    return answer.tokens.session_id
+
+
+async def erase(services: Services, user_id: str) -> None:
+    erased = seal(UserErased(reason="requested"), aggregate_id=user_id, version=1, provenance=Provenance())
+    await services.log.append(Append(subject=subjects.user(user_id), expected=0, envelope=erased))
+
+
+async def end_of(services: Services, session_id: str) -> str | None:
+    """The reason of the session's end."""
+    last = await services.log.last(subjects.session(session_id))
+    assert last is not None
+    event = last.open().data
+    return event.reason if isinstance(event, SessionRevoked) else None
+
+
+async def test_a_session_that_begins_after_the_erasure_is_ended_by_the_sweep(
+    services: Services, streams: NATS, secrets: Secrets, clock: Clock, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(late_sessions, "_EVERY", 0.05)
+    await erase(services, ANNA)
+    late, others = await create(services, ANNA), await create(services, BORIS)
+    sweeping = LateSessions(session_commands(streams, secrets, clock), services.session_queries, clock=clock)
+    task = asyncio.create_task(sweeping.run())
+    try:
+        async with asyncio.timeout(PATIENCE):
+            while await end_of(services, late) is None:
+                await asyncio.sleep(0.02)
+    finally:
+        task.cancel()
+        await asyncio.wait({task})
+    assert (await end_of(services, late), await end_of(services, others)) == ("account_erased", None)
+
+
+async def test_replicas_that_find_the_same_session_end_it_once(
+    services: Services, streams: NATS, secrets: Secrets, clock: Clock
+) -> None:
+    await erase(services, ANNA)
+    late = await create(services, ANNA)
+    replicas = [
+        LateSessions(session_commands(streams, secrets, clock), services.session_queries, clock=clock) for _ in range(2)
+    ]
+    async with asyncio.timeout(PATIENCE):
+        while not (found := await replicas[0].due()):
+            await asyncio.sleep(0.02)
+    assert [each.session_id for each in found] == [late]
+    await asyncio.gather(*(replica.end(each) for replica in replicas for each in found))
+    end = await services.log.last(subjects.session(late))
+    assert end is not None
+    assert (await end_of(services, late), end.envelope().version) == ("account_erased", 2)
+    async with asyncio.timeout(PATIENCE):
+        while await replicas[0].due():
+            await asyncio.sleep(0.02)
