@@ -64,7 +64,8 @@ class Friends(ErasingProjection):
         """
         + ERASED_USERS
     )
-    erasures = ("UPDATE {contacts} SET username = left(username, 0) WHERE user_id = ANY(%(users)s)",)
+    # A null stays null.
+    erasures = ("UPDATE {contacts} SET username = '' WHERE user_id = ANY(%(users)s) AND username <> ''",)
 
     @handles(UserCreated)
     def registered(self, event: Recorded[UserCreated], write: RowChanges) -> None:

@@ -35,7 +35,12 @@ class LoginFailures(ErasingProjection):
         """
         + ERASED_USERS
     )
-    erasures = ("UPDATE {login_failures} SET address = '', network = NULL, device = '' WHERE user_id = ANY(%(users)s)",)
+    erasures = (
+        """
+        UPDATE {login_failures} SET address = '', network = NULL, device = ''
+        WHERE user_id = ANY(%(users)s) AND ((address, device) IS DISTINCT FROM ('', '') OR network IS NOT NULL)
+        """,
+    )
 
     @handles(LoginFailed)
     def failed(self, event: Recorded[LoginFailed], write: RowChanges) -> None:

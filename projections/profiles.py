@@ -62,7 +62,12 @@ class Profiles(ErasingProjection):
             bio = left(bio, 0), avatar_url = left(avatar_url, 0),
             username_term = NULL, username_words = NULL, username_forms = NULL,
             name_term = NULL, name_words = NULL, name_forms = NULL
-        WHERE user_id = ANY(%(users)s)
+        WHERE user_id = ANY(%(users)s) AND (
+            concat(registered_username, username, display_name, bio, avatar_url) <> ''
+            OR num_nonnulls(
+                registered_name, username_term, username_words, username_forms, name_term, name_words, name_forms
+            ) > 0
+        )
         """,
     )
 

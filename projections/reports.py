@@ -37,7 +37,7 @@ class Reports(ErasingProjection):
         """
         + ERASED_USERS
     )
-    erasures = ("UPDATE {reports} SET settled_by = '' WHERE settled_by_id = ANY(%(users)s)",)
+    erasures = ("UPDATE {reports} SET settled_by = '' WHERE settled_by_id = ANY(%(users)s) AND settled_by <> ''",)
 
     @handles(ReportFiled)
     def filed(self, event: Recorded[ReportFiled], write: RowChanges) -> None:

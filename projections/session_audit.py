@@ -59,8 +59,11 @@ class SessionAudit(ErasingProjection):
     )
     erasures = (
         "UPDATE {session_audit} SET note = NULL WHERE user_id = ANY(%(users)s) AND note IS NOT NULL",
-        "UPDATE {session_audit_logins} SET username = '', device = '', address = '', network = NULL"
-        " WHERE user_id = ANY(%(users)s)",
+        """
+        UPDATE {session_audit_logins} SET username = '', device = '', address = '', network = NULL
+        WHERE user_id = ANY(%(users)s)
+            AND ((username, device, address) IS DISTINCT FROM ('', '', '') OR network IS NOT NULL)
+        """,
     )
 
     @handles(SessionCreated)

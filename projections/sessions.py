@@ -34,7 +34,12 @@ class Sessions(ErasingProjection):
         """
         + ERASED_USERS
     )
-    erasures = ("UPDATE {sessions} SET username = '', device = '', address = '' WHERE user_id = ANY(%(users)s)",)
+    erasures = (
+        """
+        UPDATE {sessions} SET username = '', device = '', address = ''
+        WHERE user_id = ANY(%(users)s) AND (username, device, address) IS DISTINCT FROM ('', '', '')
+        """,
+    )
 
     @handles(SessionCreated)
     def created(self, event: Recorded[SessionCreated], write: RowChanges) -> None:

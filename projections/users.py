@@ -35,7 +35,12 @@ class Users(ErasingProjection):
         """
         + ERASED_USERS
     )
-    erasures = ("UPDATE {users} SET username = NULL, email = NULL WHERE user_id = ANY(%(users)s)",)
+    erasures = (
+        """
+        UPDATE {users} SET username = NULL, email = NULL
+        WHERE user_id = ANY(%(users)s) AND num_nonnulls(username, email) > 0
+        """,
+    )
 
     @handles(EmailClaimed)
     def claimed(self, event: Recorded[EmailClaimed], write: RowChanges) -> None:

@@ -92,15 +92,13 @@ class ErasedUsers:
 
     async def _from_read_model(self) -> tuple[set[str], Position]:
         try:
-            if await self._model.is_built():
-                rows, position = await self._model.select(
-                    _Erased, "SELECT user_id FROM {erased} WHERE sequence IS NOT NULL"
-                )
-                return {row.user_id for row in rows}, position
+            rows, position = await self._model.select(
+                _Erased, "SELECT user_id FROM {erased} WHERE sequence IS NOT NULL"
+            )
         except ReadModelBehind:
-            pass
-        # It is being built, which may wait for keys of personal data; AUTH is read without any.
-        return set(), Position()
+            # It is being built, which may wait for keys of personal data; AUTH is read without any.
+            return set(), Position()
+        return {row.user_id for row in rows}, position
 
     def _in(self, messages: Collection[Message]) -> Iterator[str]:
         """The users whom the events erase."""

@@ -43,7 +43,7 @@ class ErasingProjection(Projection):
     Attributes:
         erasures: SQL statements that remove the data of the users `%(users)s` (an array of ids) from the rows. They run
             after the other changes of a batch, in its transaction. Repeated, and after any event with empty texts of
-            these users, they change nothing.
+            these users, they write no row.
     """
 
     erasures: ClassVar[Sequence[str]]

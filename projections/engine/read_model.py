@@ -16,6 +16,7 @@ from contracts.positions import Position
 from infra.runtime.connections import DatabaseSilent, Pool
 from projections.engine.broken_projection import Broken
 from projections.engine.projection import Projection
+from projections.engine.storage.builds import Connection
 from projections.engine.waiting.position_waiter import CheckpointNotice, PositionWaiter
 
 R = TypeVar("R", bound=msgspec.Struct)
@@ -59,9 +60,11 @@ SELECT at.identity, at.sequences, at.lacking, found.* FROM (
 ) AS at LEFT JOIN (SELECT row_number() OVER () AS place, row.* FROM ({query}) AS row) AS found ON true
 ORDER BY found.place
 """
-_IS_BUILT = b"SELECT to_regclass(%(view)s) IS NOT NULL"
+# Readers find a version's tables and views from the moment on that its first build goes live.
+_EXISTS = "SELECT to_regclass(%s) IS NOT NULL"
 # Dead letters whose aggregates a snapshot names; with more of them, every aggregate may lack an event.
 _MOST_LACKING = 1_000
+_BEING_BUILT = "The read model is being built."
 # Seconds. With this value the RPC client does not retry by itself (infra/rpc/client.py).
 _SILENT_RETRY_AFTER = 2
 # Seconds. A broken projection is fixed by a deploy.
@@ -110,6 +113,8 @@ class ReadModel:
         self._pool = pool
         self._waiting = waiting
         self._statements: dict[tuple[str, str], bytes] = {}
+        # Whether the read model has been there once.
+        self._exists = False
 
     async def select(
         self,
@@ -167,11 +172,16 @@ class ReadModel:
     ) -> tuple[list[str], list[tuple[object, ...]]]:
         """Runs the statement; returns the column names and at least one row."""
         try:
-            names, rows = await self._run(self._statement(template, sql), params, prepare=prepare)
+            names, rows = await self._fetch(self._statement(template, sql), params, prepare=prepare)
         except errors.UndefinedTable as error:
-            raise ReadModelBehind("The read model is being built.", retry_after=1) from error
+            # It was there, and is being built once more.
+            self._exists = False
+            raise ReadModelBehind(_BEING_BUILT, retry_after=1) from error
+        except OperationalError as error:
+            wait = _SILENT_RETRY_AFTER if isinstance(error, DatabaseSilent) else 1
+            raise Unavailable("The read model cannot be read at the moment.", retry_after=wait) from error
         if not rows:
-            raise ReadModelBehind("The read model is being built.", retry_after=1)
+            raise ReadModelBehind(_BEING_BUILT, retry_after=1)
         return names, rows
 
     def _learned(self, row: tuple[object, ...]) -> Position:
@@ -179,17 +189,6 @@ class ReadModel:
         reached = msgspec.convert({"identity": row[0], "sequences": row[1]}, CheckpointNotice)
         self._waiting.notify(self._projection, reached)
         return Position(reached.sequences)
-
-    async def is_built(self) -> bool:
-        """Whether a build was ever live. For a process that reads as it starts: PostgreSQL logs an error of a query of
-        tables that do not exist yet.
-
-        Raises:
-            Unavailable: the database does not answer.
-        """
-        view = next(iter(self._projection.reader_names().values()))
-        _, rows = await self._run(_IS_BUILT, {"view": view})
-        return bool(rows[0][0])
 
     async def wait_for(self, position: Position, timeout: float = 5.0) -> None:
         """Returns once the read model has reached the position; only the streams that it reads count.
@@ -199,23 +198,26 @@ class ReadModel:
         """
         await self._waiting.wait(self._projection, position, timeout)
 
-    async def _run(
-        self, statement: bytes, params: Mapping[str, object], *, prepare: bool | None = None
-    ) -> tuple[list[str], list[tuple[object, ...]]]:
-        try:
-            return await self._fetch(statement, params, prepare=prepare)
-        except OperationalError as error:
-            wait = _SILENT_RETRY_AFTER if isinstance(error, DatabaseSilent) else 1
-            raise Unavailable("The read model cannot be read at the moment.", retry_after=wait) from error
-
     async def _fetch(
         self, statement: bytes, params: Mapping[str, object], *, prepare: bool | None
     ) -> tuple[list[str], list[tuple[object, ...]]]:
         async with self._pool.connection() as conn, conn.cursor() as cursor:
+            if not self._exists:
+                await self._assert_exists(conn)
             cursor.adapters.register_loader("uuid", TextLoader)
             # None: once it has been run often enough.
             await cursor.execute(statement, params, prepare=prepare)
             return [column.name for column in cursor.description or ()], await cursor.fetchall()
+
+    async def _assert_exists(self, conn: Connection) -> None:
+        """
+        Raises:
+            ReadModelBehind: it has not been built yet; PostgreSQL would record a query of it as an error.
+        """
+        cursor = await conn.execute(_EXISTS, (self._projection.view(self._projection.table_names()[0]),))
+        self._exists = await cursor.fetchone() == (True,)
+        if not self._exists:
+            raise ReadModelBehind(_BEING_BUILT, retry_after=1)
 
     @property
     def _projection(self) -> type[Projection]:

@@ -5,11 +5,13 @@ needed: a build's tables are recorded with it.
 """
 
 import asyncio
+from collections.abc import Collection
 
 import msgspec
 from psycopg import Error as DatabaseError
 from psycopg import errors
 
+from infra.url_files import DatabaseUrl
 from projections.engine.storage import build_objects, builds
 from projections.engine.storage.builds import BuildState, Connection
 from projections.engine.storage.connections import (
@@ -37,6 +39,10 @@ SELECT b.version, b.build, b.state, b.tables, b.objects,
     (SELECT coalesce(sum(pg_total_relation_size(to_regclass(name))), 0)::bigint FROM unnest(b.tables) AS name)
 FROM projection_builds AS b WHERE b.projection = %s ORDER BY b.version, b.build
 """
+
+
+# Version and number.
+BuildId = tuple[int, int]
 
 
 class DroppedBuild(msgspec.Struct, frozen=True):
@@ -82,11 +88,11 @@ class _Kept(msgspec.Struct, frozen=True):
 
 
 async def drop_unused_builds(
-    projection: str, current: int | None, database_url: str
+    projection: str, current: int | None, database_url: DatabaseUrl, *, only: Collection[BuildId] | None = None
 ) -> tuple[list[DroppedBuild], list[SkippedBuild]]:
     """Drops all builds of the projection that are not in use; keeps the live one of the current version.
 
-    `current`: the current version; None: the projection no longer exists.
+    `current`: the current version; None: the projection no longer exists. `only`: leaves all other builds alone.
 
     Raises:
         Unavailable: the database does not answer.
@@ -97,15 +103,15 @@ async def drop_unused_builds(
     try:
         await ensure_schema(conn)
         locked: set[int] = set()
-        for version in sorted({build.version for build in await _kept(conn, projection) if build.droppable(current)}):
+        for version in sorted({build.version for build in await _droppable(conn, projection, current, only)}):
             if await _lock(conn, projection, version, current):
                 locked.add(version)
             else:
                 busy = "it is being rebuilt" if version == current else "a service runs it, or it is rebuilt"
                 in_use.append(SkippedBuild(projection, version, None, busy))
         # Read again under the locks: a rebuild may have ended meanwhile.
-        for build in await _kept(conn, projection):
-            if build.version not in locked or not build.droppable(current):
+        for build in await _droppable(conn, projection, current, only):
+            if build.version not in locked:
                 continue
             if build.version == current and build.state is BuildState.RETIRED and build.is_ahead:
                 reason = "the live build was reset and has not applied as many events yet"
@@ -136,12 +142,17 @@ async def known_projections(database_url: str) -> list[str]:
         await close_and_unlock(conn)
 
 
-async def _kept(conn: Connection, projection: str) -> list[_Kept]:
+async def _droppable(
+    conn: Connection, projection: str, current: int | None, only: Collection[BuildId] | None
+) -> list[_Kept]:
     cursor = await conn.execute(_BUILDS, (projection,))
     names = _Kept.__struct_fields__[1:]
-    return [
+    kept = [
         msgspec.convert({"projection": projection, **dict(zip(names, row, strict=True))}, _Kept)
         for row in await cursor.fetchall()
+    ]
+    return [
+        build for build in kept if build.droppable(current) and (only is None or (build.version, build.build) in only)
     ]
 
 

@@ -6,6 +6,7 @@ and was retired later or has applied more.
 """
 
 import logging
+from datetime import timedelta
 
 from psycopg import errors
 
@@ -16,6 +17,8 @@ from projections.engine.storage import builds
 from projections.engine.storage.builds import Build, Connection
 
 log = logging.getLogger(__name__)
+# How long after the erasure of a user a build is kept that does not have it (running/unerased_builds.py).
+KEPT_AFTER_ERASURE = timedelta(days=3)
 _LOCK_TIMEOUT = "SET LOCAL lock_timeout = '50ms'"
 
 

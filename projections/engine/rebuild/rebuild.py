@@ -19,6 +19,7 @@ from contracts.positions import Position
 from infra.operator_errors import OperatorError
 from projections.engine.apply.build_writer import BuildSuperseded, BuildWriter
 from projections.engine.dead_letters import discards
+from projections.engine.erasing import ErasingProjection
 from projections.engine.projection import Projection
 from projections.engine.reading import begin
 from projections.engine.rebuild import cutover, kept_builds
@@ -51,7 +52,11 @@ class NothingKept(OperatorError):
     """There is no build to roll back to."""
 
     def __init__(self, projection: type[Projection]) -> None:
-        super().__init__(f"no previous build of {projection.name} version {projection.version} is kept")
+        kept = f"no previous build of {projection.name} version {projection.version} is kept"
+        if issubclass(projection, ErasingProjection) and projection.erasures:
+            days = kept_builds.KEPT_AFTER_ERASURE.days
+            kept += f"; one that has data of a user who was erased is dropped {days} days after the erasure"
+        super().__init__(kept)
 
 
 class Rebuilt(msgspec.Struct, frozen=True, kw_only=True):

@@ -7,8 +7,10 @@ from nats.aio.client import Client as NATS
 
 from infra.runtime.connections import Pool
 from infra.url_files import DatabaseUrl
+from projections.engine.erasing import ErasingProjection
 from projections.engine.projection import Projection
 from projections.engine.reading.shared_reader import SharedReaders
+from projections.engine.running import unerased_builds
 from projections.engine.running.runner import Runner
 from projections.engine.waiting.position_waiter import PositionWaiter
 
@@ -24,6 +26,9 @@ class Runners:
         self._runners = {
             projection.name: Runner(projection, nc, database_url, self.waiting, sharing) for projection in projections
         }
+        self._database_url = database_url
+        # Those with texts of users.
+        self._erasing = [each for each in projections if issubclass(each, ErasingProjection) and each.erasures]
         self._tasks: list[asyncio.Task[None]] = []
 
     async def start(self) -> None:
@@ -31,6 +36,9 @@ class Runners:
         self._tasks = [
             asyncio.create_task(runner.run(), name=f"projection {name}") for name, runner in self._runners.items()
         ]
+        if self._erasing:
+            sweep = unerased_builds.run(self._erasing, self._database_url)
+            self._tasks.append(asyncio.create_task(sweep, name="unerased builds"))
 
     def ready(self) -> bool:
         """Whether every read model has caught up once, in any replica.

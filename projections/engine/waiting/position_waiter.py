@@ -18,7 +18,6 @@ from nats.aio.subscription import Subscription
 from nats.errors import Error as NatsError
 from prometheus_client import Gauge
 from psycopg import Error as DatabaseError
-from psycopg.errors import UndefinedTable
 
 from contracts.errors import ReadModelBehind
 from contracts.positions import Position
@@ -40,6 +39,7 @@ SELECT b.identity::text, c.stream, c.sequence FROM projection_builds AS b
 JOIN projection_checkpoints AS c USING (projection, version, build)
 WHERE b.projection = %s AND b.version = %s AND b.state = 'live'
 """
+_HAS_BUILDS = "SELECT to_regclass('projection_builds') IS NOT NULL"
 _DECODER = msgspec.json.Decoder(CheckpointNotice)
 
 
@@ -57,6 +57,8 @@ class PositionWaiter:
     def __init__(self, projections: Sequence[type[Projection]], nc: NATS, pool: Pool) -> None:
         self._nc = nc
         self._pool = pool
+        # Whether the database has had builds once; a query before that would be an error.
+        self._has_builds = False
         self._subscriptions: list[Subscription] = []
         self._rooms = {projection.name: WaitQueue(projection) for projection in projections}
         self._hastes = {projection.name: BatchPacing(projection.rest_seconds) for projection in projections}
@@ -161,11 +163,12 @@ class PositionWaiter:
     async def _read(self, room: WaitQueue) -> None:
         try:
             async with self._pool.connection() as conn:
+                if not self._has_builds:
+                    self._has_builds = await (await conn.execute(_HAS_BUILDS)).fetchone() == (True,)
+                if not self._has_builds:
+                    return
                 cursor = await conn.execute(_LIVE, (room.projection.name, room.projection.version))
                 rows = await cursor.fetchall()
-        except UndefinedTable:
-            # The database has no builds yet.
-            return
         except (DatabaseError, OSError) as error:
             log.warning("checkpoint of %s cannot be read: %s", room.projection.name, error)
             return

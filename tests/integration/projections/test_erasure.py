@@ -203,6 +203,18 @@ async def test_nothing_is_left_of_an_erased_user_at_whatever_time_the_other_even
         assert _without_times(live) == _without_times(unreadable), f"erased after {before} events"
 
 
+@pytest.mark.parametrize("projection", ERASING, ids=lambda projection: projection.name)
+async def test_an_erasure_that_is_repeated_writes_no_row(
+    projection: type[ErasingProjection], database_url: str
+) -> None:
+    async with opened(projection, database_url) as model:
+        for event, of in (*seen_by(projection, STORY), ERASURE[0]):
+            await model.when(event, of=of)
+        for statement in projection.erasures:
+            repeated = statement.replace("%(users)s", f"ARRAY['{ANNA}']::uuid[]")
+            assert await model.rows(f"{repeated} RETURNING *") == []
+
+
 def _without_times(rows: dict[str, list[str]]) -> dict[str, list[str]]:
     """The rows without times and sequences, which the events of the erasure have moved."""
     return {name: sorted(_TIME.sub("", row) for row in found) for name, found in rows.items()}
