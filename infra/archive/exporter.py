@@ -22,7 +22,7 @@ from contracts.values.ids import new_id
 from infra.archive.format.archive_writer import Writer
 from infra.archive.format.layout import FULL, MOST_EVENTS, End, Header, StreamInFile
 from infra.archive.format.unreadable_events import Accepted, CannotBeImported, UnreadableEvent
-from infra.archive.key_fingerprint import fingerprints
+from infra.archive.key_fingerprint import CLAIMS, fingerprint, fingerprints
 from infra.operator_errors import OperatorError
 from infra.runtime.import_marker import ImportUnderWay, get_import_marker
 from infra.security.secrets import Secrets
@@ -129,8 +129,8 @@ async def export(
         created_at=now(),
         streams=[StreamInFile(stream, end, end) for stream, end in ends.items()],
         compression="zlib",
-        claims_key=secrets.claims_key,
-        fingerprints=fingerprints(secrets),
+        # No import without this one, so it is required here, too.
+        fingerprints={CLAIMS: fingerprint(secrets.claims_key)} | fingerprints(secrets),
     )
     writer = Writer(file, header)
     writing = _Writing(writer, header.events, progress)

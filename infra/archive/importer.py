@@ -92,16 +92,19 @@ async def import_file(
     target: AbstractAsyncContextManager[Store],
     steps: Steps,
     *,
+    claims_key: bytes | None = None,
     passwords_lost: bool = False,
     allow_unreadable: bool = False,
 ) -> Imported:
     """Stores the file's events in the streams; after an interruption, the same call resumes.
 
-    `place`: the system; entered once the file is known to be good. `passwords_lost`: the key that the passwords were
-    hashed with may be missing or another one. `allow_unreadable`: events that this release cannot read are stored
+    `target`: the system; entered once the file is known to be good. `claims_key`: from a backup of the keys; without it
+    the folder of secrets needs the right one. `passwords_lost`: the key that the passwords were hashed with may be
+    missing or another one. `allow_unreadable`: events that this release cannot read are stored
     unchanged, even if the file does not accept them.
 
     Raises:
+        ClaimsKeyMissing: the export's key of claims is not there; nothing was changed.
         PasswordsLost: that key is missing or another one, and `passwords_lost` is not set; nothing was changed.
         OperatorError: the file is damaged, the system is not empty, or services are at work; nothing was changed.
         Interfered: another writer appended; the marker stays.
@@ -110,8 +113,12 @@ async def import_file(
     header, end, unreadable = await _checked(path, steps.checking, allow_unreadable)
     async with AsyncExitStack() as stack:
         store = await stack.enter_async_context(target)
+        secrets_path = store.settings.secrets_path
+        found = key_fingerprint.find_claims_key(
+            secrets_path, header.fingerprints, in_file=header.claims_key, given=claims_key
+        )
         if not passwords_lost:
-            key_fingerprint.check_passwords(store.settings.secrets_path, header.fingerprints)
+            key_fingerprint.check_passwords(secrets_path, header.fingerprints)
 
         async def connection(party: str) -> Client:
             client = await connect_nats(store.as_party(party), f"import-{party}", patience=_PATIENCE)
@@ -140,7 +147,7 @@ async def import_file(
             if own_mark and await get_import_marker(jetstream) == own_mark:
                 await set_import_marker(jetstream, None)
             raise
-        notes = key_fingerprint.take_over(settings.secrets_path, header.claims_key, header.fingerprints)
+        notes = key_fingerprint.take_over(secrets_path, found, header.fingerprints)
         if unreadable.count:
             notes.append(note(unreadable))
         begun = time.monotonic()

@@ -1,10 +1,9 @@
-"""The keys that an export depends on.
+"""The keys that an export depends on. None of them is in the file, which has a fingerprint of each.
 
 Subjects of claims are keyed by a secret of the deployment. Under another key no one could log in, and every address
-and name could be claimed again. That key is in the file, where it reveals nothing that the file does not contain
-anyway. The keys that sign refresh tokens and mails are not in the file: with them sessions could be forged. Nor is the
-password key: with it the hashes in the file could be guessed; nor are the keys that seal the secrets of authenticator
-apps. The file has a fingerprint of each of these.
+and name could be claimed again; with this one and the file, addresses could be tested, also of erased users. With the
+keys that sign refresh tokens and mails sessions could be forged, and with the password key the hashes in the file be
+guessed.
 """
 
 import hashlib
@@ -18,6 +17,7 @@ from infra.security.secrets import MissingSecret, Secrets, replace_claims_key
 
 CLAIMS, REFRESH, MAIL, PASSWORD = "claims.key", "refresh.key", "mail.key", "password.key"
 _OF: dict[str, Callable[[Secrets], bytes]] = {
+    CLAIMS: lambda secrets: secrets.claims_key,
     REFRESH: lambda secrets: secrets.refresh_key,
     MAIL: lambda secrets: secrets.mail_key,
     PASSWORD: lambda secrets: secrets.password_key,
@@ -27,6 +27,18 @@ _WITHOUT = {
     MAIL: "tokens in earlier verification mails are no longer valid; users have to request new ones",
     PASSWORD: "no password is valid any more; all users have to reset theirs by mail",
 }
+
+
+class ClaimsKeyMissing(OperatorError):
+    """The key of the claims on addresses and names is not there."""
+
+    def __init__(self, folder: Path, is_given: bool) -> None:
+        given = "; nor does the backup of the keys have it" if is_given else ""
+        super().__init__(
+            f"{folder / CLAIMS} is not the key with which the export's addresses and names are claimed{given}: with "
+            "another one no one could log in. Restore it from the copy of the secrets folder, or import with --keys "
+            "FILE, a backup of the keys from the time of the export (`vestnik keys back-up`). No event was imported"
+        )
 
 
 class PasswordsLost(OperatorError):
@@ -67,17 +79,34 @@ def check_passwords(folder: Path, of_file: Mapping[str, str]) -> None:
         raise PasswordsLost(folder)
 
 
+def find_claims_key(folder: Path, of_file: Mapping[str, str], *, in_file: bytes | None, given: bytes | None) -> bytes:
+    """Returns the export's claims key: from the file, if it is of a release until 0.3, as given, or from the folder.
+
+    Raises:
+        ClaimsKeyMissing: none of them is the right one.
+    """
+    expected = of_file.get(CLAIMS)
+    for key in (in_file, given, claims_key_of(folder)):
+        if key is not None and expected in (None, fingerprint(key)):
+            return key
+    raise ClaimsKeyMissing(folder, given is not None)
+
+
+def claims_key_of(folder: Path) -> bytes | None:
+    """The key of claims in the folder of secrets."""
+    try:
+        return Secrets.load(folder).claims_key
+    except MissingSecret:
+        return None
+
+
 def take_over(folder: Path, claims_key: bytes, of_file: Mapping[str, str]) -> list[str]:
     """Installs the export's claims key in the folder of secrets, where another one protects nothing yet.
 
     Returns remarks on the keys, in sentences.
     """
     notes: list[str] = []
-    try:
-        here: bytes | None = Secrets.load(folder).claims_key
-    except MissingSecret:
-        here = None
-    if here != claims_key:
+    if claims_key_of(folder) != claims_key:
         replace_claims_key(folder, claims_key)
         notes.append(f"{folder / CLAIMS} is now the export's key: every process of auth needs it")
     present = fingerprints(Secrets.load(folder))

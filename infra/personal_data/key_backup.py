@@ -1,7 +1,8 @@
 """Backup of the data keys on their own: apart from the events, or a restore would undo erasures.
 
 The file is JSON, one object a line: a header, one record a key as stored (wrapped, so of no use without the master
-keys), and an end with a checksum of all lines before it.
+keys), and an end with a checksum of all lines before it. The header has the key of the claims on addresses and names,
+as it is: with it and the streams, addresses can be tested.
 """
 
 import hashlib
@@ -51,6 +52,8 @@ class KeyRestore(msgspec.Struct, kw_only=True):
 class _Header(msgspec.Struct, frozen=True):
     format: str
     created_at: datetime
+    # In Base64; None in files of releases until 0.3.
+    claims_key: bytes | None = None
 
 
 class _Line(msgspec.Struct, frozen=True):
@@ -63,8 +66,8 @@ class _End(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     sha256: str
 
 
-async def back_up(store: KeyStore, file: IO[bytes]) -> KeyBackup:
-    """Writes all keys of the store.
+async def back_up(store: KeyStore, claims_key: bytes, file: IO[bytes]) -> KeyBackup:
+    """Writes all keys of the store, and the key of claims.
 
     Raises:
         KeysUnavailable: the store does not answer.
@@ -76,7 +79,7 @@ async def back_up(store: KeyStore, file: IO[bytes]) -> KeyBackup:
         digest.update(line)
         file.write(line)
 
-    write(_Header(_FORMAT, envelope.now()))
+    write(_Header(_FORMAT, envelope.now(), claims_key))
     async for page in store.pages():
         for key_id, record in page:
             write(_Line(key_id, record))
@@ -94,6 +97,17 @@ def check(path: Path) -> None:
     """
     for _ in _lines(path):
         pass
+
+
+def claims_key(path: Path) -> bytes | None:
+    """Returns the key of claims in the file; None: it is of a release until 0.3.
+
+    Raises:
+        BadKeyBackup: the file is damaged, cut off, or something else.
+    """
+    check(path)
+    with path.open("rb") as file:
+        return _header(file.readline(), path).claims_key
 
 
 async def restore(path: Path, store: KeyStore, master_keys: MasterKeys) -> KeyRestore:
@@ -153,8 +167,7 @@ def _lines(path: Path) -> Iterator[_Line]:
     try:
         with path.open("rb") as file:
             header = file.readline()
-            if msgspec.json.decode(header, type=_Header).format != _FORMAT:
-                raise BadKeyBackup(f"{path} is no backup of data keys of a release that this one knows")
+            _header(header, path)
             digest.update(header)
             for line in file:
                 if previous:
@@ -169,6 +182,13 @@ def _lines(path: Path) -> Iterator[_Line]:
         raise BadKeyBackup(f"{path} cannot be read: {error.strerror}") from error
     if (end.lines, end.sha256) != (count, digest.hexdigest()):
         raise BadKeyBackup(f"{path} is damaged: its checksum differs")
+
+
+def _header(line: bytes, path: Path) -> _Header:
+    header = msgspec.json.decode(line, type=_Header)
+    if header.format != _FORMAT:
+        raise BadKeyBackup(f"{path} is no backup of data keys of a release that this one knows")
+    return header
 
 
 def _checked(line: _Line, path: Path) -> _Line:

@@ -148,7 +148,7 @@ async def test_a_system_that_was_made_out_of_an_export_is_the_system_that_was_ex
     (second.data_dir / "secrets" / _OF_ITS_OWN).unlink()
     second.start()
     assert said(second, "keys", "restore", keys, "--reason", "a test")["restored"]
-    imported = said(second, "import", str(file), "--reason", "a test")
+    imported = said(second, "import", str(file), "--keys", keys, "--reason", "a test")
     assert imported["events"] == exported["events"]
     assert [note for note in imported["notes"] if _OF_ITS_OWN not in note] == []
 

@@ -16,7 +16,8 @@ import msgspec
 from infra.archive.format.unreadable_events import Runs
 
 MAGIC = b"\x89VESTNIK\r\n\x1a\n"
-VERSION = 1
+# From 2 on the key of claims is not in the header.
+VERSION = 2
 BLOCK_MARK = b"VNBK"
 # Events per block. An import appends a block in one batch, and this is the server's limit for a batch.
 MOST_EVENTS = 1_000
@@ -60,8 +61,8 @@ class Header(msgspec.Struct, frozen=True, kw_only=True):
     # In the order of their events in the file.
     streams: list[StreamInFile]
     compression: str
-    # Key of the claims on addresses and names, in Base64; the file contains what it hides anyway.
-    claims_key: bytes
+    # Key of the claims on addresses and names, in Base64, in files of format 1.
+    claims_key: bytes | None = None
     # By name, of the keys that are not in the file and must be kept beside it.
     fingerprints: dict[str, str]
 

@@ -14,6 +14,7 @@ from contracts import envelope
 from contracts.envelope import Provenance
 from contracts.personal_data.key_ids import owner_of
 from contracts.subjects import AUTH, BUCKETS, DATA_KEYS, user
+from infra.archive.key_fingerprint import claims_key_of
 from infra.archive.output_file import target
 from infra.archive.stream_access import reach
 from infra.cli.actions.identity import Reason
@@ -102,7 +103,7 @@ def rewrap(reason: str) -> None:
 @click.option("--force", is_flag=True, help="Replace an existing file.")
 @click.option("--reason", type=Reason(), help="The reason; recorded permanently.")
 def back_up(file: Path, force: bool, reason: str | None) -> None:
-    """Writes the keys of personal data to FILE, wrapped as they are stored.
+    """Writes the keys of personal data to FILE, wrapped as they are stored, and `claims.key`.
 
     Keep it apart from the exports, and no longer than an erasure may take: together with an export and the master keys
     it brings back what was erased after it was made.
@@ -120,7 +121,11 @@ def restore(file: Path, reason: str, as_json: bool) -> None:
 
     The system may be running or stopped. Exit code 1 if keys differ: those in the store stay.
     """
-    result = uvloop.run(_restore(Settings.load(), file, reason))
+    settings = Settings.load()
+    result = uvloop.run(_restore(settings, file, reason))
+    if key_backup.claims_key(file) not in (None, claims_key_of(settings.secrets_path)):
+        # The claims in the streams may be made with either.
+        click.echo(f"note: claims.key of {file} is not the one in the secrets folder, which stays", err=True)
     if as_json:
         _print_json(result)
     else:
@@ -220,7 +225,7 @@ async def _back_up(settings: Settings, path: Path, force: bool, reason: str | No
         # The file first: what cannot be written is no backup.
         with target(path, force=force) as file:
             async with system.acting("keys.back_up", str(path), reason):
-                return await key_backup.back_up(system.store, file)
+                return await key_backup.back_up(system.store, Secrets.load(settings.secrets_path).claims_key, file)
 
 
 async def _restore(settings: Settings, path: Path, reason: str) -> key_backup.KeyRestore:

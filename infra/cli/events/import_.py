@@ -18,6 +18,7 @@ from infra.cli.actions.identity import Reason, actor
 from infra.cli.actions.recording import flush, recorder
 from infra.cli.output import tables
 from infra.cli.output.progress_bar import Bar
+from infra.personal_data import key_backup
 from infra.settings import Settings
 
 
@@ -29,17 +30,28 @@ from infra.settings import Settings
     is_flag=True,
     help="Import without the export's password.key: all users have to reset their password by mail.",
 )
+@click.option(
+    "--keys",
+    type=click.Path(path_type=Path),
+    help="A backup of the keys (`vestnik keys back-up`), for the claims.key that the secrets folder lacks.",
+)
 @click.option("--allow-unreadable", is_flag=True, help="Also import events that this release cannot read, unchanged.")
 @click.option("--reason", type=Reason(), help="The reason, recorded permanently; needed unless with --check.")
 @click.option("--json", "as_json", is_flag=True, help="Print the result as one JSON object.")
 def import_(
-    file: Path, check_only: bool, passwords_lost: bool, allow_unreadable: bool, reason: str | None, as_json: bool
+    file: Path,
+    check_only: bool,
+    passwords_lost: bool,
+    keys: Path | None,
+    allow_unreadable: bool,
+    reason: str | None,
+    as_json: bool,
 ) -> None:
     """Imports an export into an empty system: each event at its original sequence, byte for byte.
 
     The whole FILE is checked before the first event is appended. The system may be stopped, or running: then its
     services pause during the import and restart by themselves. After any interruption the same command resumes. The
-    secrets folder needs the `password.key` that the export was made with.
+    secrets folder needs the `password.key` and the `claims.key` that the export was made with.
 
     A FILE with events that this release cannot read is refused, except for those that its export has accepted.
     """
@@ -56,6 +68,7 @@ def import_(
             Settings.load(),
             file,
             console,
+            claims_key=None if keys is None else key_backup.claims_key(keys),
             passwords_lost=passwords_lost,
             allow_unreadable=allow_unreadable,
             reason=reason,
@@ -74,7 +87,14 @@ def import_(
 
 
 async def _run(
-    settings: Settings, file: Path, console: Console, *, passwords_lost: bool, allow_unreadable: bool, reason: str
+    settings: Settings,
+    file: Path,
+    console: Console,
+    *,
+    claims_key: bytes | None,
+    passwords_lost: bool,
+    allow_unreadable: bool,
+    reason: str,
 ) -> Imported:
     details = {"passwords_lost": "yes" if passwords_lost else "", "unreadable": "yes" if allow_unreadable else ""}
     with Bar(console, "check", "MiB") as checking, Bar(console, "import", "events") as appending:
@@ -83,6 +103,7 @@ async def _run(
             file,
             _recorded(settings, file, details, reason),
             steps,
+            claims_key=claims_key,
             passwords_lost=passwords_lost,
             allow_unreadable=allow_unreadable,
         )

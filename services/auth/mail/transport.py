@@ -32,7 +32,7 @@ _LOG = logging.getLogger(__name__)
 _SMTP_TIMEOUT = 20.0
 # No mail takes longer to be written to the folder.
 _DRAFT_SECONDS = 3_600.0
-# Releases until 0.3 wrote mails that name no user, which an erasure cannot find. No token in a mail is valid for so long.
+# Releases until 0.3 wrote mails that name no user, which an erasure cannot find. No token in them is valid for so long.
 _NAMELESS_SECONDS = 30 * 86_400.0
 # Seconds between two searches for them.
 _EVERY = 86_400.0

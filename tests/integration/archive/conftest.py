@@ -1,5 +1,6 @@
 """Two systems with the permissions of a deployment: the source of an export, and the target of its import."""
 
+import shutil
 from collections.abc import AsyncIterator
 from contextlib import nullcontext
 from pathlib import Path
@@ -21,6 +22,7 @@ from contracts.subjects import STREAMS, stream_of
 from contracts.values.ids import new_id
 from infra.archive.exporter import Discarded, Exported, export
 from infra.archive.importer import Imported, Steps, import_file
+from infra.archive.key_fingerprint import CLAIMS
 from infra.archive.stream_access import Store
 from infra.security.secrets import Secrets
 from infra.settings import Settings
@@ -74,6 +76,7 @@ class Deployment:
         *,
         alone: bool = True,
         steps: Steps | None = None,
+        claims_key: bytes | None = None,
         passwords_lost: bool = True,
         allow_unreadable: bool = False,
     ) -> Imported:
@@ -82,6 +85,7 @@ class Deployment:
             path,
             nullcontext(Store(self.settings, alone=alone)),
             steps or Steps(silent, silent, unheard),
+            claims_key=claims_key,
             passwords_lost=passwords_lost,
             allow_unreadable=allow_unreadable,
         )
@@ -139,9 +143,11 @@ async def source(tmp_path: Path) -> AsyncIterator[Deployment]:
 
 
 @pytest_asyncio.fixture
-async def target(tmp_path: Path) -> AsyncIterator[Deployment]:
+async def target(source: Deployment, tmp_path: Path) -> AsyncIterator[Deployment]:
+    """An empty system with the source's key of claims."""
     folder = tmp_path / "target"
     async with parties(folder) as nats_parties:
+        shutil.copy(source.folder / "secrets" / CLAIMS, folder / "secrets" / CLAIMS)
         yield Deployment(folder, nats_parties)
 
 

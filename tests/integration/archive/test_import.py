@@ -2,7 +2,9 @@
 
 import asyncio
 import shutil
+from base64 import b64encode
 from pathlib import Path
+from typing import Any
 
 import pytest
 from nats.aio.client import Client
@@ -13,8 +15,10 @@ from contracts.events.user import UserCreated
 from contracts.subjects import AUTH, CONTACT, MESSAGING, NOTARY, OPERATOR, STREAMS
 from contracts.values.ids import new_id
 from infra.archive import exporter, quiesce
+from infra.archive.format import layout
+from infra.archive.format.layout import Header
 from infra.archive.importer import Interfered, NotEmpty, Steps
-from infra.archive.key_fingerprint import PasswordsLost
+from infra.archive.key_fingerprint import CLAIMS, ClaimsKeyMissing, PasswordsLost
 from infra.archive.quiesce import ServicesAtWork
 from infra.operator_errors import OperatorError
 from infra.runtime.import_marker import ImportUnderWay, get_import_marker
@@ -83,16 +87,14 @@ async def test_the_system_goes_on_behind_the_last_event(filled: Deployment, targ
     assert await target.append(subjects.user(user), changed, expected=before, version=2) == before + 1
 
 
-async def test_the_key_of_the_claims_comes_with_it_and_other_keys_are_spoken_of(
+async def test_no_key_is_in_it_and_those_that_differ_are_spoken_of(
     filled: Deployment, target: Deployment, path: Path
 ) -> None:
     await filled.export(path)
     notes = (await target.import_(path)).notes
     of_source, of_target = (Secrets.load(each.folder / "secrets") for each in (filled, target))
-    assert of_target.claims_key == of_source.claims_key
     assert of_target.refresh_key != of_source.refresh_key
     assert [note.split()[0].rsplit("/")[-1] for note in notes] == [
-        "claims.key",
         "refresh.key",
         "mail.key",
         "password.key",
@@ -101,6 +103,8 @@ async def test_the_key_of_the_claims_comes_with_it_and_other_keys_are_spoken_of(
     ]
     data = path.read_bytes()
     for key in (
+        of_source.claims_key,
+        b64encode(of_source.claims_key),
         of_source.refresh_key,
         of_source.mail_key,
         of_source.password_key,
@@ -108,6 +112,54 @@ async def test_the_key_of_the_claims_comes_with_it_and_other_keys_are_spoken_of(
         of_source.nats_password("auth").encode(),
     ):
         assert key not in data
+
+
+def lose_claims_key(deployment: Deployment) -> None:
+    (deployment.folder / "secrets" / CLAIMS).write_bytes(b"of another deployment, it is 32 long")
+
+
+async def test_without_the_key_of_claims_nothing_is_imported(
+    filled: Deployment, target: Deployment, path: Path
+) -> None:
+    await filled.export(path)
+    lose_claims_key(target)
+    with pytest.raises(ClaimsKeyMissing, match=r"claims\.key is not the key .* with --keys FILE"):
+        await target.import_(path)
+    with pytest.raises(ClaimsKeyMissing, match="nor does the backup of the keys have it"):
+        await target.import_(path, claims_key=b"neither")
+    (target.folder / "secrets" / CLAIMS).unlink()
+    with pytest.raises(ClaimsKeyMissing):
+        await target.import_(path)
+    assert set((await target.ends()).values()) == {0}
+    assert await get_import_marker(await target.jetstream()) is None
+
+
+async def test_the_key_of_claims_may_be_given_with_it(filled: Deployment, target: Deployment, path: Path) -> None:
+    await filled.export(path)
+    lose_claims_key(target)
+    key = Secrets.load(filled.folder / "secrets").claims_key
+    notes = (await target.import_(path, claims_key=key)).notes
+    assert Secrets.load(target.folder / "secrets").claims_key == key
+    assert any("claims.key is now the export's key" in note for note in notes)
+
+
+async def test_an_export_of_a_release_that_had_the_key_of_claims_in_it_brings_it_along(
+    filled: Deployment, target: Deployment, path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    key = Secrets.load(filled.folder / "secrets").claims_key
+
+    def of_before(**fields: Any) -> Header:  # noqa: ANN401 - of the header
+        del fields["fingerprints"]["claims.key"]
+        return Header(**fields, claims_key=key)
+
+    monkeypatch.setattr(exporter, "Header", of_before)
+    monkeypatch.setattr(layout, "VERSION", 1)
+    await filled.export(path)
+    monkeypatch.undo()
+    lose_claims_key(target)
+    await target.import_(path)
+    assert Secrets.load(target.folder / "secrets").claims_key == key
+    assert await target.everything() == await filled.everything()
 
 
 async def test_without_the_key_of_the_passwords_nothing_is_imported_unless_they_are_given_up(

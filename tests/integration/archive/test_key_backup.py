@@ -1,6 +1,7 @@
 """The keys of personal data have a backup of their own; no restore brings back what was destroyed."""
 
 import asyncio
+import hashlib
 import json
 import stat
 from datetime import UTC, datetime, timedelta
@@ -21,7 +22,7 @@ from contracts.values.ids import new_id
 from contracts.values.personal_data import Sealed
 from infra.cli.accounts.data_keys import KeyNotLost, KeysDiffer
 from infra.cli.main import cli
-from infra.personal_data.key_backup import BadKeyBackup
+from infra.personal_data.key_backup import BadKeyBackup, claims_key
 from infra.security.key_lifecycle import KeyTerms
 from infra.security.sealing_keys import PERSONAL_DATA
 from infra.security.secrets import TOPOLOGY, Secrets
@@ -85,6 +86,7 @@ async def test_lost_keys_come_back_and_destroyed_ones_do_not(keys: Keys, tmp_pat
     before = tmp_path / "before"
     assert (await keys.run("back-up", str(before))).exit_code == 0
     assert stat.S_IMODE(before.stat().st_mode) == 0o600
+    assert claims_key(before) == Secrets.load(keys.deployment.folder / "secrets").claims_key
     await KeyDestruction(keys.store).destroy_person(destroyed)
     assert (await keys.run("back-up", str(path))).output.split(": ")[1] == "9 keys, 1 destroyed ones\n"
     for version in await keys.store.versions(person_key(lost)):
@@ -342,3 +344,31 @@ async def test_a_rewrapping_before_the_lead_of_the_new_master_key_is_over_says_s
     coming = PERSONAL_DATA.make(keys.deployment.folder / "secrets", datetime.now(UTC) + timedelta(hours=1))
     done = await keys.run("rewrap", "--reason", "a test")
     assert f"the key {coming} wraps nothing before its lead is over" in done.output
+
+
+async def test_a_restore_says_that_the_key_of_claims_differs_and_leaves_it(keys: Keys, tmp_path: Path) -> None:
+    path, folder = tmp_path / "keys", keys.deployment.folder / "secrets"
+    await keys.person()
+    assert (await keys.run("back-up", str(path))).exit_code == 0
+    same = await keys.run("restore", str(path), "--reason", "a test")
+    assert (same.exit_code, same.stderr) == (0, "")
+    (folder / "claims.key").write_bytes(b"another")
+    differs = await keys.run("restore", str(path), "--reason", "a test")
+    assert differs.exit_code == 0, differs.output
+    assert "is not the one in the secrets folder" in differs.stderr
+    assert (folder / "claims.key").read_bytes() == b"another"
+
+
+async def test_a_file_of_a_release_that_had_no_key_of_claims_in_it_is_restored(keys: Keys, tmp_path: Path) -> None:
+    path, before, user_id = tmp_path / "keys", tmp_path / "before", await keys.person()
+    assert (await keys.run("back-up", str(path))).exit_code == 0
+    header, *lines, _ = path.read_bytes().splitlines(keepends=True)
+    old = {name: value for name, value in json.loads(header).items() if name != "claims_key"}
+    content = [json.dumps(old).encode() + b"\n", *lines]
+    end = {"lines": len(lines), "sha256": hashlib.sha256(b"".join(content)).hexdigest()}
+    before.write_bytes(b"".join([*content, json.dumps(end).encode() + b"\n"]))
+    for version in await keys.store.versions(person_key(user_id)):
+        await keys.store.erase(version.revision)
+    done = await keys.run("restore", str(before), "--reason", "a test")
+    assert (done.exit_code, done.stderr, claims_key(before)) == (0, "", None)
+    assert await keys.has(user_id)

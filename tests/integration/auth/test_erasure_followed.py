@@ -294,9 +294,9 @@ async def test_mails_that_were_written_for_the_user_are_removed_from_the_folder(
 async def test_mails_of_earlier_releases_which_name_no_user_go_after_thirty_days(tmp_path: Path) -> None:
     folder, anna = tmp_path / "mail", new_id()
     folder.mkdir()
-    for name, user, days in (("old", None, 31), ("young", None, 29), ("named", anna, 31)):
+    for name, whose, days in (("old", None, 31), ("young", None, 29), ("named", anna, 31)):
         mail = folder / f"{name}.eml"
-        mail.write_text(f"To: a@example.org\n{f'Vestnik-Users: {user}' if user else 'Subject: a'}\n\ntext\n")
+        mail.write_text(f"To: a@example.org\n{f'Vestnik-Users: {whose}' if whose else 'Subject: a'}\n\ntext\n")
         os.utime(mail, (time.time() - days * 86_400,) * 2)
     removing = asyncio.create_task(FolderTransport(folder, "Vestnik <no-reply@localhost>").remove_nameless())
     try:

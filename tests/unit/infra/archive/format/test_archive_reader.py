@@ -202,11 +202,11 @@ def test_a_damaged_header_is_named_with_the_file(path: Path) -> None:
 
 def test_a_newer_format_is_refused_as_such(path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     with monkeypatch.context() as later:
-        later.setattr("infra.archive.format.layout.VERSION", 2)
+        later.setattr("infra.archive.format.layout.VERSION", 3)
         newer = export()
     assert newer[: len(MAGIC)] == MAGIC
     path.write_bytes(newer)
-    with pytest.raises(NewerFormat, match="format 2, and this release reads up to 1"):
+    with pytest.raises(NewerFormat, match="format 3, and this release reads up to 2"):
         require_valid(path, silent)
 
 
