@@ -2,6 +2,9 @@
 
 A person has one key. What a person writes in a conversation has a key for each month, which the person's key wraps. So
 the end of the person's key makes unreadable all that the person wrote, and the end of a month's key one month of it.
+
+Keys of a person's network addresses, one per month, are read like these. No event is sealed with one before the release
+after this one, which this one then reads.
 """
 
 import re
@@ -11,11 +14,12 @@ _UUID = r"[0-9a-f]{8}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{12}"
 _MONTH = r"\d{4}-(?:0[1-9]|1[0-2])"
 _PERSON = re.compile(rf"person\.(?P<user>{_UUID})")
 _TEXT = re.compile(rf"text\.{_UUID}\.(?P<user>{_UUID})\.(?P<month>{_MONTH})", re.ASCII)
+_ADDRESS = re.compile(rf"address\.(?P<user>{_UUID})\.(?P<month>{_MONTH})", re.ASCII)
 # Pattern of every key id.
-KEY_ID = rf"^(person\.{_UUID}|text\.{_UUID}\.{_UUID}\.[0-9]{{4}}-(0[1-9]|1[0-2]))\Z"
+KEY_ID = rf"^(person\.{_UUID}|(text\.{_UUID}|address)\.{_UUID}\.[0-9]{{4}}-(0[1-9]|1[0-2]))\Z"
 
 # The ids of keys within a text, up to the user whose data they seal.
-KEYS_IN_TEXT = re.compile(rf"\b(?P<kind>person|text\.{_UUID})\.(?P<user>{_UUID})")
+KEYS_IN_TEXT = re.compile(rf"\b(?P<kind>person|address|text\.{_UUID})\.(?P<user>{_UUID})")
 
 
 def person_key(user_id: str) -> str:
@@ -32,14 +36,19 @@ def text_key(conversation_id: str, author_id: str, sent_at: datetime) -> str:
 
 def owner_of(key_id: str) -> str | None:
     """The id of the user whose data the key seals; None if this is no key id."""
-    match = _PERSON.fullmatch(key_id) or _TEXT.fullmatch(key_id)
+    match = _PERSON.fullmatch(key_id) or _of_month(key_id)
     return match["user"] if match else None
 
 
 def month_of(key_id: str) -> str | None:
-    """The month of the texts that the key seals, `YYYY-MM`; None for a person's key."""
-    match = _TEXT.fullmatch(key_id)
+    """The month of the data that the key seals, `YYYY-MM`; None for a person's key."""
+    match = _of_month(key_id)
     return match["month"] if match else None
+
+
+def seals_texts(key_id: str) -> bool:
+    """Whether the key seals what somebody wrote in a conversation."""
+    return _TEXT.fullmatch(key_id) is not None
 
 
 def wrapped_by(key_id: str) -> str | None:
@@ -50,6 +59,10 @@ def wrapped_by(key_id: str) -> str | None:
     """
     if _PERSON.fullmatch(key_id):
         return None
-    if match := _TEXT.fullmatch(key_id):
+    if match := _of_month(key_id):
         return person_key(match["user"])
     raise ValueError(f"{key_id!r} is not the id of a data key")
+
+
+def _of_month(key_id: str) -> re.Match[str] | None:
+    return _TEXT.fullmatch(key_id) or _ADDRESS.fullmatch(key_id)

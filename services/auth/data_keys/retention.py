@@ -17,7 +17,7 @@ from msgspec import DecodeError
 from contracts import envelope
 from contracts.envelope import Provenance
 from contracts.errors import LegalHold, VestnikError
-from contracts.personal_data.key_ids import month_of, owner_of
+from contracts.personal_data.key_ids import month_of, owner_of, seals_texts
 from services.auth.data_keys.domain import RETENTION, KeyRing, decide_destroy
 from streams.personal_data.key_store import KeyRecord
 from streams.repository import BrokenHistory, Repository
@@ -78,6 +78,8 @@ class KeyRetention:
         async for page in self._store.pages():
             due: dict[str, list[str]] = defaultdict(list)
             for key_id, record in page:
+                if not seals_texts(key_id):
+                    continue
                 month, owner = month_of(key_id), owner_of(key_id)
                 if record.destroyed_at is None and owner is not None and month is not None and month < present:
                     due[owner].append(key_id)

@@ -59,7 +59,9 @@ async def test_old_months_end_once_and_those_of_held_people_when_the_hold_is_rel
     youngest = text_key(conversation, anna, clock() - KEEP)
     old = [text_key(conversation, anna, clock() - KEEP - timedelta(days=32 * months)) for months in (1, 2, 12)]
     of_held = text_key(conversation, held, clock() - KEEP - timedelta(days=400))
-    await auth.data_keys(streams).create([youngest, *old, of_held])
+    # Not what the time for messages is about.
+    of_addresses = f"address.{anna}.{clock() - KEEP - timedelta(days=400):%Y-%m}"
+    await auth.data_keys(streams).create([youngest, *old, of_held, of_addresses])
     assert await auth.holds().place(held, "a court's order", Provenance())
     reaction = asyncio.create_task(KeyDestructions(KeyDestruction(store)).run(streams))
     try:
@@ -81,6 +83,7 @@ async def test_old_months_end_once_and_those_of_held_people_when_the_hold_is_rel
         assert await retention(auth, store, clock).sweep() == Swept(1, 0)
         await until(lambda: is_destroyed(store, youngest))
         assert not await is_destroyed(store, person_key(anna))
+        assert not await is_destroyed(store, of_addresses)
     finally:
         reaction.cancel()
         await asyncio.wait({reaction})

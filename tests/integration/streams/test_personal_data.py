@@ -3,6 +3,7 @@
 import asyncio
 from collections.abc import Iterable
 from datetime import UTC, datetime
+from typing import Any
 
 import pytest
 from nats.aio.client import Client
@@ -10,6 +11,7 @@ from nats.aio.client import Client
 from contracts.errors import KeysUnavailable, UserNotFound
 from contracts.events.message import MessageSent
 from contracts.events.profile import ProfileUpdated
+from contracts.events.session import SessionCreated
 from contracts.personal_data.key_ids import person_key, text_key
 from contracts.subjects import DATA_KEYS, key_of
 from contracts.values.ids import new_id
@@ -21,6 +23,7 @@ from streams.message import Message
 from streams.personal_data import cipher
 from streams.personal_data.data_keys import DataKeys
 from streams.personal_data.key_creation import KeyCreation
+from streams.personal_data.key_destruction import KeyDestruction
 from streams.personal_data.key_store import KeyRecord, KeyStore, StoredKey
 from streams.personal_data.metrics import FAILURES, LOST
 from streams.personal_data.sealer import Sealer
@@ -59,6 +62,33 @@ async def test_what_is_sealed_with_new_keys_is_read_by_another_process(store: Ke
     unsealer = Unsealer(DataKeys(store, RING))
     assert await unsealer.unseal(sealed_profile) == [profile]
     assert [event.text for event in await unsealer.unseal(sealed_message)] == ["hello"]
+
+
+async def test_what_the_next_release_seals_with_a_key_of_addresses_is_read_and_goes_with_its_month_and_its_person(
+    store: KeyStore,
+) -> None:
+    anna, ben = new_id(), new_id()
+    key_ids = [f"address.{user}.2026-12" for user in (anna, ben)]
+    await KeyCreation(store, RING, Recorded()).create(key_ids)
+    keys = await DataKeys(store, RING).find(key_ids)
+
+    def logged_in(user_id: str, key_id: str) -> SessionCreated:
+        key = keys[key_id]
+        assert key is not None
+        address: Any = cipher.seal(key, key_id, "session.created/address", "192.0.2.1")
+        return SessionCreated(user_id=user_id, username="", device="", address=address, expires_at=AT)
+
+    logins = [logged_in(user_id, key_id) for user_id, key_id in zip((anna, ben), key_ids, strict=True)]
+
+    async def addresses() -> list[Any]:
+        return [login.address for login in await Unsealer(DataKeys(store, RING)).unseal(logins)]
+
+    assert await addresses() == ["192.0.2.1", "192.0.2.1"]
+    await KeyDestruction(store).destroy(key_ids[0])
+    assert await addresses() == ["", "192.0.2.1"]
+    assert None not in (await DataKeys(store, RING).find([person_key(anna)])).values()
+    await KeyDestruction(store).destroy_person(ben)
+    assert await addresses() == ["", ""]
 
 
 async def test_of_several_that_create_a_key_at_once_all_use_the_same_one(store: KeyStore) -> None:

@@ -99,11 +99,12 @@ def test_a_digest_with_the_key_of_all_processes_stands_for_the_user(call: Call) 
 
 def test_ids_of_keys_name_no_user_and_no_conversation() -> None:
     user, conversation = new_id(), new_id()
-    message = f"no key {person_key(user)}, none {text_key(conversation, user, datetime(2026, 12, 1, tzinfo=UTC))}"
+    text = text_key(conversation, user, datetime(2026, 12, 1, tzinfo=UTC))
+    message = f"no key {person_key(user)}, none {text}, none address.{user}.2026-12"
     error = ValueError(message)
     line = json.loads(JsonFormatter("auth", b"key").format(record("%s", message, error=error)))
     digest = user_digest(b"key", user)
-    assert line["message"] == f"no key person.{digest}, none text.{digest}.2026-12"
+    assert line["message"] == f"no key person.{digest}, none text.{digest}.2026-12, none address.{digest}.2026-12"
     assert line["exception"].endswith(line["message"])
     for formatter in (TextFormatter(), JsonFormatter("auth")):
         text = formatter.format(record("%s", message, error=error))
