@@ -25,9 +25,15 @@ from projections.engine.storage.tables import physical_names
 log = logging.getLogger(__name__)
 # Seconds from the start to the first sweep, and between two.
 _FIRST, _EVERY = 600.0, 3600.0
+# Builds that were written to of late are left alone: a rebuild that goes on soon, or a version whose service restarts,
+# may not have come to the erasure yet.
 _OTHERS = """
-SELECT version, build, coalesce(tables, '{}') FROM projection_builds
-WHERE projection = %s AND (version, build) <> (%s, %s)
+SELECT b.version, b.build, coalesce(b.tables, '{}') FROM projection_builds AS b
+WHERE b.projection = %s AND (b.version, b.build) <> (%s, %s) AND NOT EXISTS (
+    SELECT FROM projection_checkpoints AS c
+    WHERE (c.projection, c.version, c.build) = (b.projection, b.version, b.build)
+        AND c.updated_at > now() - %s::interval
+)
 """
 _ERASED_LONG_AGO = "SELECT EXISTS (SELECT FROM {live} AS e WHERE e.at <= now() - %s::interval)"
 _LACKS_ONE = """
@@ -55,7 +61,7 @@ async def drop_unerased_builds(
 ) -> list[DroppedBuild]:
     """Drops the builds that are not in use and lack an erasure that the live build applied.
 
-    `kept_for`: how long since the erasure.
+    `kept_for`: how long since the erasure, and since the last event that the build applied.
 
     Raises:
         Unavailable: the database does not answer.
@@ -85,12 +91,12 @@ async def drop_unerased_builds(
 
 
 async def _unerased(conn: Connection, projection: type[ErasingProjection], kept_for: timedelta) -> set[BuildId]:
-    """The builds, in use or not, that lack an erasure of the live one; none without a live build."""
+    """The builds, in use or not, that lack an old erasure of the live one; none without a live build."""
     live = await cutover.live_build(conn, projection)
     if live is None:
         return set()
     name = physical_names(projection, live)[ERASED]
-    cursor = await conn.execute(_OTHERS, (projection.name, live.version, live.build))
+    cursor = await conn.execute(_OTHERS, (projection.name, live.version, live.build, kept_for))
     found: set[BuildId] = set()
     for row in await cursor.fetchall():
         version, build, tables = msgspec.convert(row, tuple[int, int, list[str]])

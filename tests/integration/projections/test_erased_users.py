@@ -31,9 +31,6 @@ class Silent:
     def __init__(self, error: Exception) -> None:
         self.error: Exception = error
 
-    async def is_built(self) -> bool:
-        return True
-
     async def select(self, *_: object) -> None:
         raise self.error
 

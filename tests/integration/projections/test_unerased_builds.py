@@ -13,6 +13,7 @@ from contracts.positions import Position
 from contracts.subjects import AUTH
 from contracts.values.ids import new_id
 from projections.engine import Projection, RowChanges, handles
+from projections.engine.erasing import ERASED
 from projections.engine.rebuild import kept_builds
 from projections.engine.rebuild.build_cleanup import DroppedBuild
 from projections.engine.rebuild.cutover import start_build
@@ -69,6 +70,11 @@ async def builds(pool: Pool) -> list[tuple[object, ...]]:
         return await (await conn.execute(BUILDS)).fetchall()
 
 
+async def make_older(pool: Pool, table: str, column: str) -> None:
+    async with pool.connection() as conn:
+        await conn.execute(f"UPDATE {table} SET {column} = {column} - interval '4 days'".encode())
+
+
 def ids(dropped: list[DroppedBuild]) -> list[tuple[int, int]]:
     return [(build.version, build.build) for build in dropped]
 
@@ -110,6 +116,20 @@ async def test_an_interrupted_rebuild_goes(writer: Writer, run: Opened, pool: Po
         await start_build(conn, Users)
     await runners.waiting.wait(Users, Position.at(AUTH, await erased(writer, anna)), PATIENCE)
     assert ids(await drop_unerased_builds(Users, database_url, NOW)) == [(VERSION, 2)]
+
+
+async def test_an_interrupted_rebuild_that_has_not_come_to_old_erasures_may_go_on_for_three_days(
+    writer: Writer, run: Opened, pool: Pool, database_url: str
+) -> None:
+    anna, _ = await registered(writer)
+    await applied(run, await erased(writer, anna), Users)
+    conn = await connect(database_url, "rebuild users")
+    async with conn:
+        await start_build(conn, Users)
+    await make_older(pool, Users.view(ERASED), "at")
+    assert await drop_unerased_builds(Users, database_url, LATER) == []
+    await make_older(pool, "projection_checkpoints", "updated_at")
+    assert ids(await drop_unerased_builds(Users, database_url, LATER)) == [(VERSION, 2)]
 
 
 async def test_versions_that_no_service_runs_go_and_those_that_one_runs_stay(
