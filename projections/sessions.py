@@ -31,6 +31,8 @@ class Sessions(ErasingProjection):
         CREATE INDEX ON {sessions} (user_id, created_at DESC, session_id DESC);
         CREATE INDEX ON {sessions} (username);
         CREATE INDEX ON {sessions} (user_id, sequence) WHERE revoked_at IS NOT NULL;
+        -- those of erased users, which are few
+        CREATE INDEX ON {sessions} (user_id) WHERE username = '' AND revoked_at IS NULL;
         """
         + ERASED_USERS
     )

@@ -61,10 +61,10 @@ ORDER BY sequence
 LIMIT %(limit)s
 """
 
-# An ended registration never had a session.
+# By the index of sessions without a name: an erased user has none.
 _OF_ERASED = """
-SELECT s.session_id, s.user_id FROM {erased} AS e JOIN {sessions} AS s ON s.user_id = e.user_id
-WHERE e.sequence IS NOT NULL AND s.revoked_at IS NULL AND s.expires_at > %(now)s
+SELECT s.session_id, s.user_id FROM {sessions} AS s JOIN {erased} AS e ON e.user_id = s.user_id
+WHERE s.username = '' AND s.revoked_at IS NULL AND s.expires_at > %(now)s
 LIMIT %(limit)s
 """
 

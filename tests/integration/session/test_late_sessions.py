@@ -1,7 +1,9 @@
 """A session that an erased user gets all the same ends by itself."""
 
 import asyncio
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Mapping
+from datetime import UTC, datetime
+from typing import cast
 
 import pytest
 import pytest_asyncio
@@ -9,15 +11,21 @@ from nats.aio.client import Client as NATS
 
 from contracts import subjects
 from contracts.envelope import Provenance, seal
+from contracts.errors import ReadModelBehind
 from contracts.events.session import SessionRevoked
 from contracts.events.user import UserErased
+from contracts.positions import Position
 from contracts.rpc.vestnik.session.v1 import CreateSessionRequest
 from contracts.values.ids import new_id
 from infra.rpc.call_context import Call
 from infra.security.secrets import Secrets
+from projections.engine import ReadModel
+from projections.sessions import Sessions
 from services.session import late_sessions
 from services.session.late_sessions import LateSessions
+from services.session.queries import Queries
 from streams.log import Append
+from tests.fix_postgres import Pool
 from tests.integration.auth_and_session import Clock, Services, running, session_commands
 
 ANNA, BORIS = new_id(), new_id()
@@ -89,3 +97,44 @@ async def test_replicas_that_find_the_same_session_end_it_once(
     async with asyncio.timeout(PATIENCE):
         while await replicas[0].due():
             await asyncio.sleep(0.02)
+
+
+async def test_they_are_found_by_an_index_however_many_sessions_and_erased_users_there_are(
+    services: Services, pool: Pool
+) -> None:
+    plan: list[str] = []
+
+    class Explained:
+        async def select(
+            self, row_type: type[object], sql: str, params: Mapping[str, object]
+        ) -> tuple[list[object], Position]:
+            for table, view in Sessions.reader_names().items():
+                sql = sql.replace(f"{{{table}}}", view)
+            async with pool.connection() as conn:
+                cursor = await conn.execute(f"EXPLAIN {sql}".encode(), params)
+                plan.extend(str(line) for (line,) in await cursor.fetchall())
+            return [], Position()
+
+    async with asyncio.timeout(PATIENCE):
+        while True:
+            try:
+                await services.session_queries.of_erased_users(datetime.now(UTC))
+                break
+            except ReadModelBehind:
+                await asyncio.sleep(0.02)
+    sessions, erased = map(Sessions.view, ("sessions", "erased"))
+    async with pool.connection() as conn:
+        await conn.execute(
+            f"INSERT INTO {erased} (user_id) SELECT gen_random_uuid() FROM generate_series(1, 10000)".encode()
+        )
+        await conn.execute(
+            f"""
+            INSERT INTO {sessions} (session_id, user_id, username, expires_at, sequence)
+            SELECT gen_random_uuid(), gen_random_uuid(), 'anna', now() + interval '1 day', 1
+            FROM generate_series(1, 50000)
+            """.encode()
+        )
+        await conn.execute(b"ANALYZE")
+    await Queries(cast(ReadModel, Explained())).of_erased_users(datetime.now(UTC))
+    assert [line for line in plan if "Seq Scan" in line] == []
+    assert any("Index" in line and sessions in line for line in plan)
