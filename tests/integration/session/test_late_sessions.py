@@ -39,7 +39,9 @@ async def services(streams: NATS, database_url: str, secrets: Secrets) -> AsyncI
 
 
 async def create(services: Services, user_id: str) -> str:
-    request = CreateSessionRequest(user_id=user_id, username="", device="", address="", credential=1)
+    request = CreateSessionRequest(
+        user_id=user_id, username="anna", device="a phone", address="192.0.2.1", credential=1
+    )
     answer = await services.from_auth.call(
         services.session.create_session, request, context=Call(request_id="request", actor=user_id)
     )
