@@ -2,12 +2,14 @@
 
 import io
 import json
+import shutil
 from pathlib import Path
 
 from click.testing import CliRunner, Result
 from rich.console import Console
 
 from infra.archive.format.unreadable_events import CannotBeImported
+from infra.archive.key_fingerprint import CLAIMS
 from infra.archive.output_file import TargetExists
 from infra.cli.main import cli
 from infra.cli.output.progress_bar import Bar
@@ -100,7 +102,10 @@ def test_an_export_that_cannot_be_imported_fails_and_names_the_events(tmp_path: 
     assert all_the_same.exit_code == 0
     assert json.loads(all_the_same.stdout)["unreadable"] == 1
     assert run(data_dir, "import", "--check", str(again)).exit_code == 0
-    assert run(tmp_path / "other", "import", "--passwords-lost", str(again), "--reason", "a test").exit_code == 0
+    other = tmp_path / "other"
+    (other / "secrets").mkdir(parents=True)
+    shutil.copy(data_dir / "secrets" / CLAIMS, other / "secrets")
+    assert run(other, "import", "--passwords-lost", str(again), "--reason", "a test").exit_code == 0
 
 
 def test_json_and_a_pipe_do_not_go_together(tmp_path: Path) -> None:
