@@ -30,6 +30,8 @@ _FIRST_PAUSE, _LONGEST_PAUSE = 0.02, 1.0
 _CONFIRMED_AFTER = 10.0
 # Seconds after which a server that refuses to serve a stream for now ends a reading that does not outlast refusals.
 _SERVED_WITHIN = 10.0
+# A little less than the second within which an idle reader returns a batch.
+_SIGN_OF_LIFE = 0.9
 
 
 class ReadBatch(msgspec.Struct, frozen=True):
@@ -68,6 +70,7 @@ class Reader:
         patience: float = 60.0,
         outlasts_refusals: bool = False,
         report_gaps: bool = False,
+        sign_of_life: float = _SIGN_OF_LIFE,
         personal_data: PersonalData = PersonalData.PLAIN,
     ) -> None:
         """
@@ -78,6 +81,7 @@ class Reader:
         `outlasts_refusals`: whether to wait without end for a server that refuses for now, such as one without a leader
         or without space; otherwise such a refusal ends the reading after 10 seconds, or after `patience` if shorter.
         `report_gaps`: for a stream of events, without a filter: every sequence without an event is reported.
+        `sign_of_life`: seconds without a message after which an empty batch is returned if the server answers.
         `personal_data`: what is returned in place of sealed personal data.
         """
         assert not (report_gaps and subject_filter)
@@ -94,6 +98,7 @@ class Reader:
         # In seconds.
         self._longest_refusal = math.inf if outlasts_refusals else min(patience, _SERVED_WITHIN)
         self._report_gaps = report_gaps
+        self._sign_of_life = sign_of_life
         self._personal_data = personal_data
         self._in_turns = False
         self._consumer: Consumer | None = None
@@ -142,7 +147,7 @@ class Reader:
                     # Returned immediately instead of with the first heartbeat.
                     return ReadBatch([], self._position, 0)
             try:
-                messages = await consumer.receive(limit)
+                messages = await consumer.receive(limit, patience=self._sign_of_life)
                 if self._report_gaps:
                     return await self._whole_batch(messages, consumer)
             except Broken as broken:
@@ -263,6 +268,7 @@ class Reader:
             name=self._name,
             buffer=self._buffer,
             headers=self._headers,
+            passes_all=info.config.get("subjects") == [self._filter],
         )
         consumer.in_turns = self._in_turns
         self._consumer = consumer

@@ -17,8 +17,10 @@ _ANSWER_SECONDS = 2.0
 # For each host of the URL. Connecting may take longer than an answer, on a busy machine or with TLS.
 _CONNECT_SECONDS = 5
 _LOOK_SECONDS = 0.2
-# A longer gap between two checks means that this process was not scheduled.
-_STALL_SECONDS = 0.5
+# Before an answer is as old as this, nothing is concluded from its age.
+_USUAL_SECONDS = 1.5
+# A check that is late by more than this means that this process was not scheduled.
+_STALL_SECONDS = 0.3
 
 
 def _ignore(_: bool) -> None:
@@ -62,14 +64,15 @@ class DatabaseWatch:
             tasks.create_task(self._ask_on())
 
     async def _look(self) -> None:
-        looked = time.monotonic()
         while True:
-            await asyncio.sleep(_LOOK_SECONDS)
+            begun = time.monotonic()
+            pause = max(_LOOK_SECONDS, self._answered_at + _USUAL_SECONDS - begun)
+            await asyncio.sleep(pause)
             now = time.monotonic()
-            if now - looked > _STALL_SECONDS:
+            late = now - begun - pause
+            if late > _STALL_SECONDS:
                 # An answer may have arrived and not been read yet.
-                self._answered_at += now - looked
-            looked = now
+                self._answered_at += late
             self._settle(now - self._answered_at < self._silent_after)
 
     def _settle(self, answers: bool) -> None:

@@ -18,6 +18,8 @@ from streams.topology import StreamMissing
 log = logging.getLogger(__name__)
 _RETRY = 1.0
 _CONFIRM = 0.5
+# Well within the second for which the cache counts as live.
+_SIGN_OF_LIFE = 0.4
 
 
 async def follow_friendships(nats: NATS, event_log: Log, remembered: FriendshipCache) -> None:
@@ -47,7 +49,13 @@ async def _follow(nats: NATS, event_log: Log, remembered: FriendshipCache) -> No
     end = await event_log.end_of(CONTACT)
     remembered.follows(end)
     reader = Reader(
-        nats, CONTACT, after=end, subject_filter=PUBLIC_FILTERS[CONTACT], name="friendships", outlasts_refusals=True
+        nats,
+        CONTACT,
+        after=end,
+        subject_filter=PUBLIC_FILTERS[CONTACT],
+        name="friendships",
+        outlasts_refusals=True,
+        sign_of_life=_SIGN_OF_LIFE,
     )
     async with reader:
         async for batch in reader.batches():

@@ -21,7 +21,7 @@ from streams.message import Message
 
 _SECOND = 1_000_000_000
 _EXPIRES = 30 * _SECOND
-_HEARTBEAT = _SECOND // 2
+_HEARTBEAT = _SECOND * 3 // 4
 # Under a filter only the heartbeat reports how far the server has scanned without a match, so it is more frequent.
 _HEARTBEAT_UNDER_FILTER = _SECOND // 5
 # Seconds without a message or a heartbeat after which the consumer counts as lost.
@@ -65,11 +65,14 @@ class Consumer:
         name: str,
         buffer: int,
         headers: bool = False,
+        passes_all: bool = False,
     ) -> None:
+        """`passes_all`: whether the filter, if there is one, lets every message of the stream pass."""
         self._nc = nc
         self._jetstream = jetstream
         self._stream = stream
         self._filter = subject_filter
+        self._heartbeat = _HEARTBEAT if subject_filter is None or passes_all else _HEARTBEAT_UNDER_FILTER
         # Unguessable: only a client that has a consumer's name can pull from it.
         self._name = f"{name}-{uuid4().hex}"
         self._headers = headers
@@ -79,6 +82,8 @@ class Consumer:
         self._reconnects = nc.stats["reconnects"]
         self._arrived: deque[Delivered] = deque()
         self._wake = asyncio.Event()
+        # Loop time of the last heartbeat that reported nothing new.
+        self._heard = float("-inf")
         self._subscription: Subscription | None = None
         # Messages requested and not yet received.
         self._asked = 0
@@ -122,15 +127,17 @@ class Consumer:
             if self._nc.is_connected:
                 await self._nc.publish(f"$JS.API.CONSUMER.DELETE.{self._stream}.{self._name}", b"")
 
-    async def receive(self, limit: int) -> list[Message]:
-        """The next messages, up to `limit`; an empty list is a sign of life from the server.
+    async def receive(self, limit: int, *, patience: float) -> list[Message]:
+        """The next messages, up to `limit`; an empty list is a sign of life from the server, or a new position.
+
+        `patience`: seconds without a message after which it returns, if the server has given a sign of life meanwhile.
 
         Raises:
             Broken: start another consumer after the last message received.
         """
         await self._pull()
         if not self._arrived:
-            await self._wait()
+            await self._wait(patience)
         if self._reconnects != self._nc.stats["reconnects"]:
             raise Broken("the connection was lost")
         # No await from here on: a cancelled caller has received either all of it or nothing.
@@ -179,7 +186,7 @@ class Consumer:
                 "batch": size,
                 "max_bytes": max(_BYTES, 2 * self._nc.max_payload),
                 "expires": _EXPIRES,
-                "idle_heartbeat": _HEARTBEAT if self._filter is None else _HEARTBEAT_UNDER_FILTER,
+                "idle_heartbeat": self._heartbeat,
             }
             call = f"$JS.API.CONSUMER.MSG.NEXT.{self._stream}.{self._name}"
             await self._nc.publish(call, msgspec.json.encode(request), reply=self._inbox)
@@ -193,17 +200,21 @@ class Consumer:
             return False
         return self._asked <= 0 or self.pending > coming
 
-    async def _wait(self) -> None:
+    async def _wait(self, patience: float) -> None:
         loop = asyncio.get_running_loop()
-        deadline = loop.time() + _SILENCE
+        begun = loop.time()
+        due = begun + patience
         while not self._arrived:
             if self._nc.is_closed:
                 raise Closed
-            if loop.time() >= deadline:
+            now = loop.time()
+            if now >= max(begun, self._heard) + _SILENCE:
                 raise Broken("no heartbeat came")
+            if now >= due and self._heard >= begun:
+                return
             self._wake.clear()
             try:
-                async with asyncio.timeout(_LOOK):
+                async with asyncio.timeout(due - now if now < due else _LOOK):
                     await self._wake.wait()
             except TimeoutError:
                 continue
@@ -211,5 +222,18 @@ class Consumer:
     def _take(self, message: Delivered) -> None:
         if message.reply.startswith(_DELIVERED):
             self._asked -= 1
+        elif self._is_nothing_new(message):
+            # Most heartbeats: several a second, of every consumer of a process. None of them wakes the reader.
+            self._heard = asyncio.get_running_loop().time()
+            return
         self._arrived.append(message)
         self._wake.set()
+
+    def _is_nothing_new(self, message: Delivered) -> bool:
+        """Whether this is a heartbeat that reports what is known already."""
+        if message.status != _HEARTBEAT_STATUS or self._arrived or self.pending:
+            return False
+        headers = message.headers or {}
+        return (
+            int(headers["Nats-Last-Consumer"]) == self._sequence and int(headers["Nats-Last-Stream"]) <= self.position
+        )

@@ -1,7 +1,7 @@
 """A durable consumer: its creation, and the delivery of its messages one by one."""
 
 import asyncio
-from collections.abc import AsyncIterator
+from collections.abc import AsyncGenerator
 from datetime import datetime
 
 from nats.aio.client import Client
@@ -14,21 +14,27 @@ from contracts.durable_consumers import Durable
 from contracts.envelope import now
 from streams.cancellation import stop_if_cancelled
 
-# Seconds.
-_FETCH_WAIT = 2.0
-# Between two requests when the first was refused immediately.
+# Seconds that a request waits at the server; one that is lost is repeated after as long.
+_REQUEST_SECONDS = 2.0
+# At least, between two requests: the first may be refused immediately.
 _BREATH = 0.05
 
 
 class DurableConsumer:
-    def __init__(self, nc: Client, durable: Durable, *, ack_wait: float) -> None:
-        """`ack_wait`: seconds after which a message of a failed process is redelivered to another."""
+    def __init__(
+        self, nc: Client, durable: Durable, *, ack_wait: float, request_seconds: float = _REQUEST_SECONDS
+    ) -> None:
+        """
+        `ack_wait`: seconds after which a message of a failed process is redelivered to another.
+        `request_seconds`: how long a request waits at the server.
+        """
         self._jetstream = nc.jetstream()
         self._durable = durable
         self._ack_wait = ack_wait
+        self._request_seconds = request_seconds
 
-    async def messages(self) -> AsyncIterator[Msg]:
-        """The consumer's messages without end: each caller fetches for itself, one message at a time.
+    async def messages(self) -> AsyncGenerator[Msg, None]:
+        """The consumer's messages without end; each is requested only when the caller asks for it.
 
         Raises:
             nats.errors.Error: the stream does not exist, or the server refuses or does not answer.
@@ -51,14 +57,16 @@ class DurableConsumer:
             ),
         )
         subscription = await self._jetstream.pull_subscribe_bind(durable.name, durable.stream)
+        loop = asyncio.get_running_loop()
         try:
             while True:
                 stop_if_cancelled()
+                earliest = loop.time() + _BREATH
                 try:
-                    fetched = await subscription.fetch(1, timeout=_FETCH_WAIT)
+                    fetched = await subscription.fetch(1, timeout=self._request_seconds)
                 except NatsTimeout:
                     # No message. Any other time-out means that no consumer answered: it is created again.
-                    await asyncio.sleep(_BREATH)
+                    await asyncio.sleep(max(earliest - loop.time(), 0.0))
                     continue
                 for message in fetched:
                     yield message

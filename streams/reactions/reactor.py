@@ -9,7 +9,7 @@ import asyncio
 import logging
 import time
 from collections.abc import Awaitable, Callable
-from contextlib import suppress
+from contextlib import aclosing, suppress
 
 import msgspec
 from nats.aio.client import Client
@@ -39,6 +39,8 @@ _LOG = logging.getLogger(__name__)
 _LONGEST_PAUSE = 300.0
 # Seconds for an effect in progress when the process stops.
 _LAST_WAIT = 5.0
+# Seconds that a request for a retry waits at the server: operators rarely request one.
+_RETRY_REQUEST_SECONDS = 10.0
 # Seconds to read the event of a retry.
 _READ_WITHIN = 10.0
 # Seconds between two reports of the reaction's figures.
@@ -74,14 +76,15 @@ class EventReactor:
         self._retries = retries
         self._parked = ParkedEvents.of(nc, durable.service)
         self._events = DurableConsumer(nc, durable, ack_wait=ack_wait)
-        self._requested = DurableConsumer(nc, retries_of(durable), ack_wait=ack_wait)
+        self._requested = DurableConsumer(
+            nc, retries_of(durable), ack_wait=ack_wait, request_seconds=_RETRY_REQUEST_SECONDS
+        )
 
     async def run(self) -> None:
         """Handles events until cancelled; requests that NATS refuses or loses are retried."""
         async with asyncio.TaskGroup() as workers:
-            for _ in range(self._at_once):
-                workers.create_task(self._work(self._durable.name, self._events, self._settle))
-            workers.create_task(self._work(retries_of(self._durable).name, self._requested, self._retry))
+            workers.create_task(self._work(self._durable.name, self._events, self._settle, self._at_once))
+            workers.create_task(self._work(retries_of(self._durable).name, self._requested, self._retry, 1))
             workers.create_task(self._report())
 
     async def _report(self) -> None:
@@ -96,18 +99,35 @@ class EventReactor:
                 PARKED.labels(name).set((await self._parked.counts())[name])
             await asyncio.sleep(_REPORTS_EVERY)
 
-    async def _work(self, name: str, consumer: DurableConsumer, handle: Callable[[Msg], Awaitable[None]]) -> None:
+    async def _work(
+        self, name: str, consumer: DurableConsumer, handle: Callable[[Msg], Awaitable[None]], at_once: int
+    ) -> None:
+        """Handles the consumer's messages, up to `at_once` of them concurrently; requests none that would wait here."""
         pause = self._retries.first_pause
-        while True:
-            try:
-                async for message in consumer.messages():
-                    await _shielded(self._kept(consumer, message, handle))
-                    pause = self._retries.first_pause
-            except (NatsError, VestnikError, OSError) as error:
-                # The stream does not exist yet, its leader is changing, or the connection is down.
-                _LOG.info("%s waits %.0f s: %s", name, pause, error or type(error).__name__)
-                await asyncio.sleep(pause)
-                pause = min(pause * 2, _LONGEST_PAUSE)
+        handling: set[asyncio.Task[None]] = set()
+        async with asyncio.TaskGroup() as tasks:
+            while True:
+                try:
+                    async with aclosing(consumer.messages()) as messages:
+                        async for message in messages:
+                            pause = self._retries.first_pause
+                            task = tasks.create_task(self._handle(name, consumer, message, handle))
+                            handling.add(task)
+                            task.add_done_callback(handling.discard)
+                            await _until_fewer(handling, at_once)
+                except (NatsError, VestnikError, OSError) as error:
+                    # The stream does not exist yet, its leader is changing, or the connection is down.
+                    _LOG.info("%s waits %.0f s: %s", name, pause, error or type(error).__name__)
+                    await asyncio.sleep(pause)
+                    pause = min(pause * 2, _LONGEST_PAUSE)
+
+    async def _handle(
+        self, name: str, consumer: DurableConsumer, message: Msg, handle: Callable[[Msg], Awaitable[None]]
+    ) -> None:
+        try:
+            await _shielded(self._kept(consumer, message, handle))
+        except (NatsError, VestnikError, OSError) as error:
+            _LOG.info("%s could not settle an event, which is delivered again: %s", name, error or type(error).__name__)
 
     async def _kept(self, consumer: DurableConsumer, message: Msg, handle: Callable[[Msg], Awaitable[None]]) -> None:
         sign_of_life = asyncio.create_task(consumer.keep(message))
@@ -257,6 +277,12 @@ class EventReactor:
             span.set("messaging.consumer.group.name", self._durable.name)
             span.set("vestnik.event.type", event.type)
         return span
+
+
+async def _until_fewer(handling: set[asyncio.Task[None]], count: int) -> None:
+    """Waits until fewer than `count` are left in the set, from which each removes itself at its end."""
+    while len(handling) >= count:
+        await asyncio.wait(handling, return_when=asyncio.FIRST_COMPLETED)
 
 
 async def _shielded(handling: Awaitable[None]) -> None:

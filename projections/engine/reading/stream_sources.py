@@ -22,6 +22,8 @@ from streams.reader import ReadBatch, Reader
 LIMIT = 1_000
 # A command fails after this long without a message or heartbeat.
 SILENCE_SECONDS = 60.0
+# Seconds between two batches of a projection while nothing happens, whatever the number of its streams.
+_SIGN_OF_LIFE = 0.9
 
 
 class Sources:
@@ -64,6 +66,8 @@ class Sources:
         self._tasks: list[asyncio.Task[None]] = []
         self._readers: list[Reader] = []
         self._in_turns = False
+        # Loop time of the last batch, of whichever stream.
+        self._last = float("-inf")
         # Events left to read in each stream; None until its first batch was taken.
         self.pending: dict[str, int | None] = dict.fromkeys(filters)
         # Unix time at which the read of each stream's last batch began; `pending` is at least as recent.
@@ -127,11 +131,18 @@ class Sources:
     async def _read(self, stream: str) -> None:
         end = None if self._until is None else self._until.sequence(stream)
         subject_filter = self._filters[stream] if self._reads_all else None
+        loop, position = asyncio.get_running_loop(), -1
         try:
             async with self._reader(stream) as reader:
                 while True:
                     begun = time.time()
                     batch = await reader.next(self._limit)
+                    is_news = batch.position > position or batch.pending != self.pending[stream]
+                    if not is_news and loop.time() < self._last + _SIGN_OF_LIFE:
+                        # An empty batch that says again what another stream's has just said: the system is idle.
+                        self.read_at[stream] = begun
+                        continue
+                    self._last, position = loop.time(), batch.position
                     if subject_filter is not None:
                         batch = _passing(batch, subject_filter)
                     await self._batches.put((stream, batch if end is None else _up_to(batch, end), begun))

@@ -275,16 +275,13 @@ class Runner:
         sweeper = await Sweeper.open(conn, self._projection, build) if is_live else None
         async with Pipeline(sources, filling, most=most, haste=haste) as pipeline:
             self._figures.attach(pipeline, filling, is_live=is_live)
-            heard_of = looked = time.monotonic()
+            looked = time.monotonic()
             while True:
                 batch = await pipeline.step(_SIGN_SECONDS)
                 if batch is not None and batch.moves:
                     await self._announce(filling)
-                    heard_of = time.monotonic()
-                # Streams send heartbeats more often than the database needs one.
-                elif time.monotonic() - heard_of >= _SIGN_SECONDS:
+                else:
                     await filling.check()
-                    heard_of = time.monotonic()
                 if batch is None:
                     continue
                 await self._recover(conn)

@@ -143,6 +143,36 @@ async def test_a_reaction_that_begins_now_leaves_out_the_past_and_goes_on_where_
         assert await reaction.next() == third
 
 
+async def test_events_are_handled_concurrently_and_no_further_one_is_requested(
+    streams: Client, reaction: Reaction
+) -> None:
+    for _ in range(5):
+        await reaction.user_created()
+    begun, may_end = asyncio.Semaphore(0), asyncio.Event()
+
+    async def react(_: Recorded[Event]) -> None:
+        begun.release()
+        await may_end.wait()
+
+    async def state() -> tuple[int | None, int | None, int | None]:
+        info = await streams.jetstream().consumer_info(AUTH, EVERYTHING.name)
+        return info.num_ack_pending, info.num_pending, info.num_waiting
+
+    running = asyncio.create_task(EventReactor(streams, EVERYTHING, react, at_once=3).run())
+    try:
+        async with asyncio.timeout(PATIENCE):
+            for _ in range(3):
+                await begun.acquire()
+            assert await state() == (3, 2, 0)
+            may_end.set()
+            # When it is idle, one request waits for all of them.
+            while await state() != (0, 0, 1):
+                await asyncio.sleep(0.02)
+    finally:
+        running.cancel()
+        await asyncio.wait({running})
+
+
 class Failing:
     """A reaction whose effect fails for some users, and what it has parked."""
 

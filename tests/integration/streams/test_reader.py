@@ -127,6 +127,18 @@ async def test_an_idle_reader_gives_a_sign_of_life_each_second(streams: Client, 
                 seconds = time.monotonic() - begin
 
 
+async def test_an_idle_reader_is_not_woken_by_heartbeats_that_report_nothing_new(streams: Client, log: Log) -> None:
+    """Under a filter there are five a second."""
+    await fill(log, 1)
+    async with Reader(streams, MESSAGING, name="test", subject_filter=conversation("none")) as reader:
+        batches = reader.batches()
+        await until(batches, 1)
+        begin = time.monotonic()
+        for _ in range(2):
+            assert await anext(batches) == ReadBatch([], 1, 0)
+        assert time.monotonic() - begin >= 1.5
+
+
 async def test_under_a_filter_the_position_reaches_the_streams_end(streams: Client, log: Log) -> None:
     for number in range(10):
         await fill(log, 3, "wanted")
@@ -345,8 +357,9 @@ async def test_what_a_reader_did_not_get_and_the_leader_has_is_no_loss(
 ) -> None:
     receive = Consumer.receive
 
-    async def forgetful(self: Consumer, limit: int) -> list[Message]:
-        return [message for message in await receive(self, limit) if message.sequence not in (1, 5, 6, 10)]
+    async def forgetful(self: Consumer, limit: int, *, patience: float) -> list[Message]:
+        received = await receive(self, limit, patience=patience)
+        return [message for message in received if message.sequence not in (1, 5, 6, 10)]
 
     monkeypatch.setattr(Consumer, "receive", forgetful)
     await fill(log, 10)

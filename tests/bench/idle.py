@@ -1,0 +1,47 @@
+"""What a system costs at which nothing happens: processor time and wake-ups a second, by part."""
+
+import argparse
+import asyncio
+import time
+from collections import Counter
+from pathlib import Path
+
+from tests.bench import people
+from tests.bench.messenger.gauges import costs, part_of
+from tests.bench.report import Row, main
+from tests.fix_system import System
+
+# Seconds until nothing of the start is under way any more.
+_SETTLING = 15
+
+
+async def measure(arguments: argparse.Namespace) -> list[Row]:
+    with people.started({}, replicas=arguments.replicas) as system:
+        await asyncio.sleep(_SETTLING)
+        spent, woken, begun = costs(system), _wake_ups(system), time.perf_counter()
+        await asyncio.sleep(arguments.seconds)
+        seconds = time.perf_counter() - begun
+        processor = costs(system).since(spent)
+        wake_ups = _wake_ups(system)
+    del processor["client"]
+    wake_ups.subtract(woken)
+    return [
+        *(Row(f"processor, {part}", processor[part] * 1_000 / seconds, "ms/s") for part in sorted(processor)),
+        Row("processor, all", sum(processor.values()) * 1_000 / seconds, "ms/s"),
+        *(Row(f"wake-ups, {part}", wake_ups[part] / seconds, "a second") for part in sorted(wake_ups)),
+        Row("wake-ups, all", wake_ups.total() / seconds, "a second"),
+    ]
+
+
+def _wake_ups(system: System) -> Counter[str]:
+    """How often all threads of each part have waited and gone on."""
+    found: Counter[str] = Counter()
+    for process in system.processes():
+        for status in Path(f"/proc/{process.pid}/task").glob("*/status"):
+            lines = dict(line.split(":", 1) for line in status.read_text().splitlines())
+            found[part_of(process)] += int(lines["voluntary_ctxt_switches"])
+    return found
+
+
+if __name__ == "__main__":
+    main(measure, seconds=60, replicas=1)
