@@ -6,8 +6,8 @@ from typing import Any
 
 from hypothesis import strategies as st
 
-from projections.engine.apply.merge_plans import By
-from projections.engine.apply.row_merging import RowGroup
+from projections.engine.apply.merging.merge_plans import By
+from projections.engine.apply.merging.row_merging import RowGroup
 from projections.engine.changes import Compared, MergeRule, Operator, RowAction, RowChanges
 from projections.engine.storage.tables import Table
 

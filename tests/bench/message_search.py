@@ -27,9 +27,9 @@ from contracts.values.ids import new_id, pair_id
 from infra.runtime.connections import open_pool
 from projections.conversations import Conversations
 from projections.engine import PositionWaiter, ReadModel, RowChanges
-from projections.engine.apply.change_plans import Shapes
-from projections.engine.apply.row_merging import MergedRows
-from projections.engine.apply.statements import copy_statement, lines_to_copy, statement
+from projections.engine.apply.merging.change_plans import Shapes
+from projections.engine.apply.merging.row_merging import MergedRows
+from projections.engine.apply.writing.statements import copy_statement, lines_to_copy, statement
 from projections.engine.changes import RowAction
 from projections.engine.rebuild.cutover import start_build
 from projections.engine.storage import tables

@@ -13,9 +13,9 @@ from contracts.positions import Position
 from contracts.values.ids import new_id
 from infra.runtime.connections import open_pool
 from projections.engine import PositionWaiter, ReadModel, RowChanges
-from projections.engine.apply.change_plans import Shapes
-from projections.engine.apply.row_merging import MergedRows
-from projections.engine.apply.statements import statement
+from projections.engine.apply.merging.change_plans import Shapes
+from projections.engine.apply.merging.row_merging import MergedRows
+from projections.engine.apply.writing.statements import statement
 from projections.engine.rebuild.cutover import start_build
 from projections.engine.storage import tables
 from projections.engine.storage.builds import BuildState, set_state

@@ -4,11 +4,11 @@ from collections.abc import Sequence
 
 import pytest
 
-from projections.engine.apply import build_writer
 from projections.engine.apply.batch import Batch
-from projections.engine.apply.build_writer import BuildWriter
-from projections.engine.apply.row_merging import RowGroup
-from projections.engine.apply.statements import Statement, statement
+from projections.engine.apply.merging.row_merging import RowGroup
+from projections.engine.apply.writing import batch_transaction
+from projections.engine.apply.writing.batch_transaction import BatchTransaction, Move
+from projections.engine.apply.writing.statements import Statement, statement
 from projections.engine.reading.message_window import Window
 from projections.engine.reading.shared_reader import SharedReader
 from projections.engine.storage import dead_letters, lost_events
@@ -35,13 +35,13 @@ def _unconditional(group: RowGroup) -> Statement:
 
 
 async def _in_two_transactions(
-    self: BuildWriter, batch: Batch, moves: Sequence[tuple[object, ...]], groups: Sequence[RowGroup], _: object
+    self: BatchTransaction, batch: Batch, moves: Sequence[Move], groups: Sequence[RowGroup], _: object
 ) -> None:
     await self._move(moves)
     async with self._conn.transaction():
         for group in groups:
             await self._conn.execute(*statement(group))
-        await lost_events.add(self._conn, self.build, batch.gaps)
+        await lost_events.add(self._conn, self._build, batch.gaps)
 
 
 async def _nothing(*_: object) -> None:
@@ -49,9 +49,9 @@ async def _nothing(*_: object) -> None:
 
 
 _MUTATIONS: dict[str, Mutation] = {
-    "rows are written although the checkpoint did not move": replaced(build_writer, "statement", _unconditional),
-    "the checkpoint moves in a transaction of its own": replaced(BuildWriter, "_write", _in_two_transactions),
-    "a checkpoint that did not move counts as moved": replaced(build_writer, "_check_moved", lambda _: None),
+    "rows are written although the checkpoint did not move": replaced(batch_transaction, "statement", _unconditional),
+    "the checkpoint moves in a transaction of its own": replaced(BatchTransaction, "_write", _in_two_transactions),
+    "a checkpoint that did not move counts as moved": replaced(batch_transaction, "_check_moved", lambda _: None),
     "losses are not recorded with the build": replaced(lost_events, "add", _nothing),
     "a pause does not change what batches assert": replaced(dead_letters, "revise", _nothing),
     "a window is believed to hold what it has dropped": replaced(

@@ -3,7 +3,7 @@
 from datetime import datetime
 from typing import NamedTuple
 
-from projections.engine.apply.row_merging import MergedRows, RowGroup
+from projections.engine.apply.merging.row_merging import MergedRows, RowGroup
 from projections.engine.apply.sequential.events import SequentialEvent
 from projections.engine.changes import Change
 from projections.engine.storage.dead_letters import DeadLetter

@@ -9,7 +9,7 @@ import msgspec
 
 from contracts.subjects import passes
 from infra.operator_errors import OperatorError
-from projections.engine.apply.row_merging import RowGroup
+from projections.engine.apply.merging.row_merging import RowGroup
 from projections.engine.apply.sequential.events import FoldEvent, SequentialEvent, key_of_lane
 from projections.engine.apply.sequential.sequential_events import SequentialEvents
 from projections.engine.dead_letters.queries import DeadLetterRow

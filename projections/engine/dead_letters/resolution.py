@@ -18,7 +18,7 @@ from contracts.errors import VestnikError
 from contracts.positions import Position
 from infra.operator_errors import OperatorError
 from projections.engine.apply.build_writer import BuildWriter
-from projections.engine.apply.row_merging import RowGroup
+from projections.engine.apply.merging.row_merging import RowGroup
 from projections.engine.dead_letters import discards, queries
 from projections.engine.dead_letters.discards import Discarded
 from projections.engine.dead_letters.fold_retry import CannotFoldAgain, RowFromStream

@@ -4,8 +4,8 @@ from collections.abc import Mapping
 
 from contracts.envelope import Recorded
 from contracts.events.event import Event
-from projections.engine.apply.call_plans import Key
-from projections.engine.apply.change_plans import Shapes
+from projections.engine.apply.merging.call_plans import Key
+from projections.engine.apply.merging.change_plans import Shapes
 from projections.engine.apply.sequential.events import FoldEvent, KeyUnknown
 from projections.engine.apply.sequential.keys import key_of
 from projections.engine.apply.sequential.sequential_events import SequentialEvents

@@ -17,7 +17,8 @@ from psycopg import errors
 from contracts.errors import Unavailable
 from contracts.positions import Position
 from infra.operator_errors import OperatorError
-from projections.engine.apply.build_writer import BuildSuperseded, BuildWriter
+from projections.engine.apply.build_writer import BuildWriter
+from projections.engine.apply.errors import BuildSuperseded
 from projections.engine.dead_letters import discards
 from projections.engine.erasing import ErasingProjection
 from projections.engine.projection import Projection

@@ -5,12 +5,12 @@ from collections.abc import Sequence
 import msgspec
 
 from infra.operator_errors import OperatorError
-from projections.engine.apply.call_plans import Key
 from projections.engine.apply.erasures import owners_of
 from projections.engine.apply.loop_slices import in_slices
-from projections.engine.apply.row_merging import MergedRows, RowGroup
+from projections.engine.apply.merging.call_plans import Key
+from projections.engine.apply.merging.row_merging import MergedRows, RowGroup
 from projections.engine.apply.sequential.events import FoldEvent
-from projections.engine.apply.statements import statement
+from projections.engine.apply.writing.statements import statement
 from projections.engine.changes import RowAction
 from projections.engine.folds import Row
 from projections.engine.rebuild.changed_rows import ChangedRows, RowId

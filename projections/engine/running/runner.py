@@ -17,7 +17,8 @@ from psycopg import InterfaceError, OperationalError
 from contracts.errors import KeysUnavailable, VestnikError
 from contracts.positions import Position
 from infra.url_files import DatabaseUrl
-from projections.engine.apply.build_writer import BuildSuperseded, BuildWriter, ProjectionPaused
+from projections.engine.apply.build_writer import BuildWriter
+from projections.engine.apply.errors import BuildSuperseded, ProjectionPaused
 from projections.engine.apply.event_spans import record_spans
 from projections.engine.apply.pipeline import Pipeline
 from projections.engine.dead_letters import discards

@@ -128,7 +128,13 @@ MUTATIONS = (
     Mutation(
         name="checkpoint-outside-transaction",
         fault="the checkpoint is committed before the rows",
-        edits=(Edit("projections/engine/apply/build_writer.py", _MOVE_CHECKPOINT, _MOVE_CHECKPOINT + _THEN_COMMIT),),
+        edits=(
+            Edit(
+                "projections/engine/apply/writing/batch_transaction.py",
+                _MOVE_CHECKPOINT,
+                _MOVE_CHECKPOINT + _THEN_COMMIT,
+            ),
+        ),
         scenario=scenarios.MESSAGING_KILLED,
         caught_by=("read_models.unequal", "messages.lost"),
     ),

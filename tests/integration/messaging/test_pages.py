@@ -36,7 +36,7 @@ from contracts.values.ids import new_id, pair_id
 from contracts.values.timestamps import rfc3339
 from projections.conversations import Conversations
 from projections.engine import ReadModel
-from projections.engine.apply import build_writer
+from projections.engine.apply import event_handlers
 from projections.engine.dead_letters import resolution
 from projections.engine.rebuild.rebuild import rebuild
 from projections.engine.storage.connections import connect
@@ -431,7 +431,7 @@ async def test_what_is_applied_late_is_there_at_once_and_no_page_without_it_is_k
     late = await late_event(writer, 1)
     # A later event of another aggregate: the late one leaves no trace in the conversation's last.
     position = position.merge(await say(writer, 3, "you", sender=BEN))
-    monkeypatch.setattr(build_writer, "open_event", refusing({(MESSAGING, late.sequence(MESSAGING))}))
+    monkeypatch.setattr(event_handlers, "open_event", refusing({(MESSAGING, late.sequence(MESSAGING))}))
     found = await both(run, pool)
     await found.agree(position, 50)
     cut, _ = await found.pages.messages(PageRequest(ANNA, BEN), position, before=None, after=None, limit=50)
@@ -467,7 +467,7 @@ async def test_a_message_that_is_applied_after_its_changes_is_shown_as_they_left
     late = {(MESSAGING, (await say(writer, sequence, "a secret")).sequence(MESSAGING)) for sequence in (2, 3)}
     position = position.merge(await react(writer, 2, "👍")).merge(await react(writer, 3, "👍"))
     position = position.merge(await edit(writer, 3, None))
-    monkeypatch.setattr(build_writer, "open_event", refusing(late))
+    monkeypatch.setattr(event_handlers, "open_event", refusing(late))
     found = await both(run, pool)
     items = await items_of(found.pages, PageRequest(BEN, ANNA), position, 50)
     assert [(item["sequence"], item.get("deleted")) for item in items] == [(3, True), (1, None)]

@@ -19,11 +19,13 @@ from contracts.positions import Position
 from contracts.subjects import CONTACT, MESSAGING
 from contracts.values.ids import new_id, pair_id
 from projections.engine import Projection, RowChanges, handles
-from projections.engine.apply import build_writer, loop_slices, pipeline, statements
+from projections.engine.apply import loop_slices, pipeline
 from projections.engine.apply.batch import Batch
-from projections.engine.apply.build_writer import BuildSuperseded, BuildWriter
+from projections.engine.apply.build_writer import BuildWriter
+from projections.engine.apply.errors import BuildSuperseded
+from projections.engine.apply.merging.row_merging import RowGroup
 from projections.engine.apply.pipeline import Pipeline
-from projections.engine.apply.row_merging import RowGroup
+from projections.engine.apply.writing import batch_transaction, statements
 from projections.engine.reading.stream_sources import LIMIT, Sources
 from projections.engine.rebuild.cutover import start_build
 from projections.engine.rebuild.rebuild import rebuild
@@ -103,7 +105,7 @@ class Values(Projection):
 async def test_whatever_an_event_makes_of_a_value_it_ends_as_a_dead_letter(
     streams: Client, writer: Writer, conn: Connection, copied_from: int, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(build_writer, "_COPIED_FROM", copied_from)
+    monkeypatch.setattr(batch_transaction, "_COPIED_FROM", copied_from)
     build = await start_build(conn, Values)
     conversations = conversation_ids(len(NO_TEXT))
     for conversation, poison in zip(conversations, NO_TEXT, strict=True):
@@ -153,7 +155,7 @@ async def test_of_two_writers_the_one_that_comes_second_writes_nothing(
     copied_from: int,
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    monkeypatch.setattr(build_writer, "_COPIED_FROM", copied_from)
+    monkeypatch.setattr(batch_transaction, "_COPIED_FROM", copied_from)
     await writer.fill(conversation_ids(3), 10)
     messages = await stored(streams)
     one, other = await BuildWriter.open(conn, Letters, build), await BuildWriter.open(conn, Letters, build)
@@ -237,7 +239,7 @@ async def test_a_batch_taken_before_the_one_before_it_failed_lets_its_aggregate_
 def short_slices(monkeypatch: pytest.MonkeyPatch) -> None:
     """Other tasks run after each event, and after each part of the rows to copy."""
     monkeypatch.setattr(loop_slices, "SLICE_SECONDS", 0.0)
-    monkeypatch.setattr(build_writer, "_ENCODED_TOGETHER", 10)
+    monkeypatch.setattr(batch_transaction, "_ENCODED_TOGETHER", 10)
 
 
 async def turns_during(work: Coroutine[None, None, None]) -> int:
@@ -344,8 +346,8 @@ def copied(monkeypatch: pytest.MonkeyPatch) -> list[tuple[str, int]]:
         groups.append((group.shape.name, len(group.keys)))
         return statements.copy_statement(group)
 
-    monkeypatch.setattr(build_writer, "_COPIED_FROM", 2)
-    monkeypatch.setattr(build_writer, "copy_statement", copy_statement)
+    monkeypatch.setattr(batch_transaction, "_COPIED_FROM", 2)
+    monkeypatch.setattr(batch_transaction, "copy_statement", copy_statement)
     return groups
 
 

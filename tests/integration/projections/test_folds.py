@@ -23,9 +23,10 @@ from contracts.subjects import MESSAGING
 from contracts.values.ids import new_id
 from infra.embedded.nats_server import NatsServer
 from projections.engine import Projection, RowChanges, folds, handles
-from projections.engine.apply import build_writer
-from projections.engine.apply.build_writer import BuildSuperseded, BuildWriter
+from projections.engine.apply.build_writer import BuildWriter
+from projections.engine.apply.errors import BuildSuperseded
 from projections.engine.apply.sequential.events import KeyUnknown
+from projections.engine.apply.writing import batch_transaction
 from projections.engine.dead_letters import queries, resolution
 from projections.engine.dead_letters.fold_retry import CannotFoldAgain
 from projections.engine.inspection import as_of
@@ -182,7 +183,7 @@ async def test_a_batch_filled_while_the_one_before_it_is_written_is_folded_onto_
 async def test_an_event_whose_row_the_table_refuses_makes_its_row_wait_and_no_other(
     conn: Connection, copied_from: int, together: int, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(build_writer, "_COPIED_FROM", copied_from)
+    monkeypatch.setattr(batch_transaction, "_COPIED_FROM", copied_from)
     bad, good, other = CONVERSATIONS
     messages = said((good, "a"), (bad, "b"), (bad, REFUSED), (other, POISON), (good, "c"), (bad, "d"), (other, "e"))
     build = await start_build(conn, Tallies)

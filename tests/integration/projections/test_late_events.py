@@ -28,7 +28,7 @@ from contracts.events.session import SessionCreated, SessionRefreshed, SessionRe
 from contracts.events.user import EmailClaimed, EmailVerified, UserCreated, UserEmailVerified, UsernameClaimed
 from contracts.positions import Position
 from contracts.values.ids import new_id, pair_id
-from projections.engine.apply import build_writer
+from projections.engine.apply import event_handlers
 from projections.engine.dead_letters import resolution
 from projections.engine.inspection.verify import verify
 from projections.engine.storage.connections import connect
@@ -135,7 +135,7 @@ async def test_events_that_are_applied_late_make_no_difference(
     for subject, event in interleaved(chance, stories):
         ends[subjects.stream_of(subject)] = await writer.append(subject, event)
     places = [(stream, sequence) for stream, end in ends.items() for sequence in range(1, end + 1)]
-    monkeypatch.setattr(build_writer, "open_event", refusing(set(chance.sample(places, len(places) // 3))))
+    monkeypatch.setattr(event_handlers, "open_event", refusing(set(chance.sample(places, len(places) // 3))))
     projections = choose([])
     runners = await run(*projections)
     for projection in projections:

@@ -16,7 +16,7 @@ from contracts.positions import Position
 from contracts.subjects import MESSAGING
 from infra.embedded.nats_server import NatsServer
 from projections.engine import Projection, ReadModel, Runners
-from projections.engine.apply import build_writer
+from projections.engine.apply.build_writer import BuildWriter
 from projections.engine.controls.pause import AlreadyPaused, NotPaused, Paused, pause, resume
 from projections.engine.inspection.verify import verify
 from projections.engine.rebuild.progress import Progress
@@ -237,9 +237,9 @@ async def test_a_writer_that_does_not_know_of_the_pause_writes_nothing(
 ) -> None:
     """The batch is ready when the pause is committed."""
     reached, go_on = asyncio.Event(), asyncio.Event()
-    original = build_writer.BuildWriter._commit
+    original = BuildWriter._commit
 
-    async def delayed(self: build_writer.BuildWriter, *arguments: object) -> None:
+    async def delayed(self: BuildWriter, *arguments: object) -> None:
         reached.set()
         await go_on.wait()
         await original(self, *arguments)  # type: ignore[arg-type]
@@ -248,7 +248,7 @@ async def test_a_writer_that_does_not_know_of_the_pause_writes_nothing(
     model = ReadModel(Letters, pool, runners.waiting)
     first = await writer.say(conversation_ids(1)[0], "a")
     await model.wait_for(Position.at(MESSAGING, first), PATIENCE)
-    monkeypatch.setattr(build_writer.BuildWriter, "_commit", delayed)
+    monkeypatch.setattr(BuildWriter, "_commit", delayed)
     await writer.say(conversation_ids(1)[0], "b")
     async with asyncio.timeout(PATIENCE):
         await reached.wait()

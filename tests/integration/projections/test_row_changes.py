@@ -14,9 +14,9 @@ from hypothesis import strategies as st
 
 from contracts.subjects import MESSAGING
 from projections.engine import Projection, RowChanges
-from projections.engine.apply.change_plans import Shapes
-from projections.engine.apply.row_merging import MergedRows
-from projections.engine.apply.statements import statement
+from projections.engine.apply.merging.change_plans import Shapes
+from projections.engine.apply.merging.row_merging import MergedRows
+from projections.engine.apply.writing.statements import statement
 from projections.engine.rebuild.cutover import start_build
 from projections.engine.storage import tables
 from projections.engine.storage.builds import Connection

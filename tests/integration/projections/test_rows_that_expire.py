@@ -22,9 +22,9 @@ from contracts.subjects import MESSAGING
 from contracts.values.ids import new_id
 from projections.engine import Projection, RowChanges, folds, handles, row_of
 from projections.engine.apply.build_writer import BuildWriter
-from projections.engine.apply.change_plans import Shapes
-from projections.engine.apply.row_merging import MergedRows
-from projections.engine.apply.statements import statement
+from projections.engine.apply.merging.change_plans import Shapes
+from projections.engine.apply.merging.row_merging import MergedRows
+from projections.engine.apply.writing.statements import statement
 from projections.engine.inspection import as_of
 from projections.engine.inspection.verify import verify
 from projections.engine.reading.stream_sources import Sources

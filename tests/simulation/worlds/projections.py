@@ -18,7 +18,8 @@ from contracts.events.friendship import FriendshipCreated
 from contracts.events.profile import ProfileCreated
 from contracts.subjects import CONTACT, OPERATOR, PROFILE
 from projections.engine.apply import loop_slices
-from projections.engine.apply.build_writer import BuildSuperseded, BuildWriter, ProjectionPaused
+from projections.engine.apply.build_writer import BuildWriter
+from projections.engine.apply.errors import BuildSuperseded, ProjectionPaused
 from projections.engine.apply.pipeline import Pipeline
 from projections.engine.controls.pause import AlreadyPaused, NotPaused, pause, resume
 from projections.engine.controls.waiting import Busy

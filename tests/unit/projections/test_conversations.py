@@ -8,8 +8,8 @@ from contracts.events.message import MessageSeen, MessageSent, ReactionChanged
 from contracts.values.ids import new_id, pair_id
 from projections.conversations import Conversations
 from projections.engine import RowChanges
-from projections.engine.apply.change_plans import Shapes
-from projections.engine.apply.row_merging import MergedRows
+from projections.engine.apply.merging.change_plans import Shapes
+from projections.engine.apply.merging.row_merging import MergedRows
 from projections.engine.storage.tables import Table
 
 SEQUENCES = frozenset({"last_sequence", "seen_sequence", "peer_seen_sequence", "stream_sequence"})

@@ -5,7 +5,7 @@ from typing import Any, NamedTuple
 
 from contracts.envelope import Envelope, Recorded, open_event
 from infra.operator_errors import OperatorError
-from projections.engine.apply.call_plans import Key
+from projections.engine.apply.merging.call_plans import Key
 from projections.engine.apply.sequential.looked_up_rows import Wanted
 from projections.engine.folds import Fold
 from projections.engine.projection import Handler

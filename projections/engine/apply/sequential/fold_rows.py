@@ -7,10 +7,10 @@ from datetime import UTC, datetime
 import msgspec
 from psycopg.types.string import TextLoader
 
-from projections.engine.apply.call_plans import Key
 from projections.engine.apply.loop_slices import in_slices
-from projections.engine.apply.merge_plans import ChangePlan
-from projections.engine.apply.row_merging import RowGroup
+from projections.engine.apply.merging.call_plans import Key
+from projections.engine.apply.merging.merge_plans import ChangePlan
+from projections.engine.apply.merging.row_merging import RowGroup
 from projections.engine.apply.sequential.keys import key_of, select_by_keys
 from projections.engine.changes import MergeRule, RowAction, Values
 from projections.engine.folds import Row

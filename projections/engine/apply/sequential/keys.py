@@ -9,7 +9,7 @@ from typing import TypeVar
 from psycopg import sql
 from psycopg.pq import TransactionStatus
 
-from projections.engine.apply.call_plans import Key
+from projections.engine.apply.merging.call_plans import Key
 from projections.engine.changes import Values
 from projections.engine.storage.builds import Connection
 from projections.engine.storage.pg_text import REFUSALS, UnsupportedValue, to_pg_text

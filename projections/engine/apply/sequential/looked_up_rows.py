@@ -8,7 +8,7 @@ from typing import NamedTuple
 
 import msgspec
 
-from projections.engine.apply.call_plans import Key
+from projections.engine.apply.merging.call_plans import Key
 from projections.engine.apply.sequential.lookup_table import LookedUpRow, LookupTable
 from projections.engine.apply.sequential.prefix_rows import PrefixRows
 from projections.engine.changes import Change, RowAction

@@ -8,7 +8,7 @@ import msgspec
 from psycopg import sql
 from psycopg.types.string import TextLoader
 
-from projections.engine.apply.call_plans import Key
+from projections.engine.apply.merging.call_plans import Key
 from projections.engine.apply.sequential.keys import key_of, select_by_keys
 from projections.engine.apply.sequential.loaded_values import KEY_TYPES, as_loaded, is_immutable, is_known
 from projections.engine.changes import Change, MergeRule, RowAction, Values

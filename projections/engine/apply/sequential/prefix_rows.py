@@ -6,7 +6,7 @@ from typing import Any, TypeVar
 
 import msgspec
 
-from projections.engine.apply.call_plans import Key
+from projections.engine.apply.merging.call_plans import Key
 from projections.engine.apply.sequential.lookup_table import LookedUpRow
 
 S = TypeVar("S", bound=msgspec.Struct)

@@ -9,10 +9,10 @@ from typing import Any, NamedTuple
 from contracts.aggregate_types import AGGREGATE_TYPE_OF
 from contracts.envelope import Envelope, Recorded
 from contracts.subjects import passes
-from projections.engine.apply.call_plans import Key
-from projections.engine.apply.change_plans import Shapes
 from projections.engine.apply.loop_slices import in_slices
-from projections.engine.apply.row_merging import MergedRows, RowGroup
+from projections.engine.apply.merging.call_plans import Key
+from projections.engine.apply.merging.change_plans import Shapes
+from projections.engine.apply.merging.row_merging import MergedRows, RowGroup
 from projections.engine.apply.sequential.events import (
     FoldEvent,
     HandledEvent,
@@ -28,14 +28,13 @@ from projections.engine.apply.sequential.fold_rows import FoldRows, Stored
 from projections.engine.apply.sequential.keys import load_by_keys
 from projections.engine.apply.sequential.looked_up_rows import LookedUp, Wanted
 from projections.engine.apply.sequential.lookup_table import LookupTable
-from projections.engine.apply.statements import statement
 from projections.engine.changes import RowChanges
 from projections.engine.folds import FoldedTable, Row, folded_tables
 from projections.engine.lookups import Lookup, lookups_of
 from projections.engine.projection import Handler, Projection
 from projections.engine.storage.builds import Connection
 from projections.engine.storage.dead_letters import DeadLetter, aggregate_of, reason_of
-from projections.engine.storage.pg_text import REFUSALS, UnsupportedValue
+from projections.engine.storage.pg_text import UnsupportedValue
 from projections.engine.storage.tables import Table
 from streams.message import Message
 
@@ -169,36 +168,6 @@ class SequentialEvents:
         """The row groups that write the rows of a folded table; one that is None is deleted if it exists."""
         return await self._rows[table].groups(rows, existing)
 
-    async def write_in_pieces(
-        self, conn: Connection, events: Sequence[SequentialEvent], letters: list[DeadLetter]
-    ) -> None:
-        """Finds the events whose rows PostgreSQL refuses by bisection, and writes the rows of all others.
-
-        Runs in the caller's transaction; `letters` gets the events that wait.
-        """
-        blocked: set[str] = set()
-        pending = [events]
-        while pending:
-            piece: list[SequentialEvent] = []
-            for event in pending.pop():
-                if event.lane in blocked:
-                    letters.append(event.letter(None))
-                else:
-                    piece.append(event)
-            if not piece:
-                continue
-            applied = await self.apply(conn, piece)
-            refusal = await _try(conn, applied.groups)
-            if refusal is None:
-                letters += applied.letters
-                blocked.update(letter.lane for letter in applied.letters)
-            elif len(piece) == 1:
-                letters.append(piece[0].letter(reason_of(refusal, piece[0].event.type)))
-                blocked.add(piece[0].lane)
-            else:
-                half = len(piece) // 2
-                pending += [piece[half:], piece[:half]]
-
     def _take_handled(
         self, message: Message, envelope: Envelope | Recorded[Any], blocked: set[str]
     ) -> HandledEvent | DeadLetter:
@@ -315,14 +284,3 @@ def _letters(events: Iterable[SequentialEvent], stops: Mapping[Unit, Stop]) -> l
             letters.append(event.letter(stops[unit][1]))
             over.add(unit)
     return letters
-
-
-async def _try(conn: Connection, groups: Iterable[RowGroup]) -> Exception | None:
-    """Writes all groups, or none; returns the refusal, if any."""
-    try:
-        async with conn.transaction():
-            for group in groups:
-                await conn.execute(*statement(group))
-    except REFUSALS as refusal:
-        return refusal
-    return None

@@ -6,9 +6,9 @@ from contracts.envelope import Envelope, encode, now, open_event
 from contracts.events.message import MessageSent
 from contracts.subjects import MESSAGING
 from projections.engine.apply.batch import Batch
-from projections.engine.apply.change_plans import Shapes
 from projections.engine.apply.event_spans import record_spans
-from projections.engine.apply.row_merging import MergedRows
+from projections.engine.apply.merging.change_plans import Shapes
+from projections.engine.apply.merging.row_merging import MergedRows
 from projections.engine.storage.dead_letters import DeadLetter
 from streams.message import Message
 from tests.recording_tracer import SAMPLED, UNSAMPLED, recording

@@ -6,8 +6,8 @@ row are merged by a `MergePlan` (`merge_plans`), one per pair of shapes.
 
 from collections.abc import Collection, Iterator, Mapping, Sequence
 
-from projections.engine.apply.call_plans import CallPlan, Resolved, as_compared, together
-from projections.engine.apply.merge_plans import By, ChangePlan, Columns, Conditions, MergePlan, Rule, merged
+from projections.engine.apply.merging.call_plans import CallPlan, Resolved, as_compared, together
+from projections.engine.apply.merging.merge_plans import By, ChangePlan, Columns, Conditions, MergePlan, Rule, merged
 from projections.engine.changes import Change, MergeRule, Operator, RowAction
 from projections.engine.storage.pg_order import has_equality, has_order
 from projections.engine.storage.pg_text import UnsupportedValue

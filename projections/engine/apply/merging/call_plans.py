@@ -9,7 +9,7 @@ from datetime import datetime
 from functools import lru_cache
 from types import NoneType
 
-from projections.engine.apply.merge_plans import By, ChangePlan, Rule
+from projections.engine.apply.merging.merge_plans import By, ChangePlan, Rule
 from projections.engine.changes import Change, Compared, Deciding, MergeRule, Operator, Values
 from projections.engine.storage.pg_order import SUMMED, decides, deciding_types, has_order, is_ordered, ordered_types
 from projections.engine.storage.pg_text import MOMENTS, UnsupportedValue, to_pg_text

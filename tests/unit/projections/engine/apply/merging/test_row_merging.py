@@ -9,9 +9,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from projections.engine.apply.call_plans import Resolved
-from projections.engine.apply.change_plans import Shapes
-from projections.engine.apply.row_merging import MergedRows
+from projections.engine.apply.merging.call_plans import Resolved
+from projections.engine.apply.merging.change_plans import Shapes
+from projections.engine.apply.merging.row_merging import MergedRows
 from projections.engine.changes import MergeRule, RowAction, RowChanges, less_than
 from projections.engine.storage.pg_text import UnsupportedValue
 from projections.engine.storage.tables import Table

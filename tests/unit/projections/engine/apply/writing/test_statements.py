@@ -2,9 +2,9 @@
 
 import pytest
 
-from projections.engine.apply.change_plans import Shapes
-from projections.engine.apply.row_merging import MergedRows
-from projections.engine.apply.statements import statement
+from projections.engine.apply.merging.change_plans import Shapes
+from projections.engine.apply.merging.row_merging import MergedRows
+from projections.engine.apply.writing.statements import statement
 from projections.engine.changes import RowChanges, less_than
 from tests.row_model import TABLE
 

@@ -17,9 +17,9 @@ from itertools import chain
 
 import msgspec
 
-from projections.engine.apply.call_plans import Key, Resolved
-from projections.engine.apply.change_plans import Shapes
-from projections.engine.apply.merge_plans import ChangePlan
+from projections.engine.apply.merging.call_plans import Key, Resolved
+from projections.engine.apply.merging.change_plans import Shapes
+from projections.engine.apply.merging.merge_plans import ChangePlan
 from projections.engine.changes import Change, MergeRule, RowAction
 
 

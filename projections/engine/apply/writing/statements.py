@@ -10,8 +10,8 @@ from operator import itemgetter
 
 from psycopg import sql
 
-from projections.engine.apply.merge_plans import By, Columns, Conditions, Rule
-from projections.engine.apply.row_merging import RowGroup
+from projections.engine.apply.merging.merge_plans import By, Columns, Conditions, Rule
+from projections.engine.apply.merging.row_merging import RowGroup
 from projections.engine.changes import MergeRule, Operator, RowAction
 from projections.engine.storage.builds import MOVED
 from projections.engine.storage.pg_order import TEXTS

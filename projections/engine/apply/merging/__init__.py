@@ -1,0 +1,1 @@
+"""Merges the row changes of a batch into one change per row."""
