@@ -10,11 +10,8 @@ import time
 
 import msgspec
 from nats.aio.client import Client as NATS
-from nats.errors import Error as NatsError
-from psycopg import Error as DatabaseError
-from psycopg import InterfaceError, OperationalError
 
-from contracts.errors import KeysUnavailable, VestnikError
+from contracts.errors import KeysUnavailable
 from contracts.positions import Position
 from infra.url_files import DatabaseUrl
 from projections.engine.apply.build_writer import BuildWriter
@@ -30,6 +27,8 @@ from projections.engine.rebuild import cutover
 from projections.engine.rebuild.progress import ProgressTracker
 from projections.engine.running import last_errors
 from projections.engine.running.backlog import backlog_after
+from projections.engine.running.catch_up_goal import CatchUpGoal
+from projections.engine.running.faults import is_fault
 from projections.engine.running.first_start import begin_with_first_event, settle_begin
 from projections.engine.running.last_errors import LastError
 from projections.engine.running.sweeper import Sweeper
@@ -40,11 +39,7 @@ from projections.engine.storage.lost_events import EventsLost
 from projections.engine.storage.schema import ensure_schema
 from projections.engine.waiting.position_waiter import CheckpointNotice, PositionWaiter, subject_of
 from streams.cancellation import stop_if_cancelled
-from streams.jetstream.api import JetStream, Refused
-from streams.jetstream.requests import RequestFailed
-from streams.log import Conflict
 from streams.reader import StreamWentBack
-from streams.topology import StreamMissing
 
 log = logging.getLogger(__name__)
 _STANDBY_SECONDS = 0.5
@@ -62,19 +57,6 @@ _LOSSES_SECONDS = 10.0
 _COUNT_SECONDS = 10.0
 # Consecutive faults after which a projection has failed. A single one may be caused by a wipe of the database.
 _FAULTS_OF_A_FAILURE = 3
-# Errors of a lost connection, a restarted server or a missing stream. Any other error is a fault of the projection, and
-# so are the database's errors about its statements.
-_PASSING = (
-    StreamWentBack,
-    Conflict,
-    NatsError,
-    OSError,
-    Refused,
-    RequestFailed,
-    StreamMissing,
-    TimeoutError,
-    VestnikError,
-)
 
 
 class Runner:
@@ -95,8 +77,7 @@ class Runner:
         self._figures = ProjectionMetrics(projection)
         # The last error, until it is recorded in the database.
         self._error: LastError | None = None
-        # The ends of the streams when this process first checked whether a build had caught up; None until then.
-        self._goal: Position | None = None
+        self._goal = CatchUpGoal(nc, projection)
         # Whether this process can serve reads: the version has a live build that has caught up, here or in the active
         # replica.
         self.ready = False
@@ -129,7 +110,7 @@ class Runner:
             self._backoff = min(self._backoff * 2, _BACKOFF_SECONDS[1])
 
     def _note(self, error: Exception) -> None:
-        if _is_fault(error):
+        if is_fault(error):
             self._faults += 1
             self._is_recovered = False
         first = self._faults == _FAULTS_OF_A_FAILURE
@@ -202,7 +183,7 @@ class Runner:
             self.ready = await self._is_caught_up(conn)
             if time.monotonic() - counted >= _COUNT_SECONDS:
                 known = await builds.builds_of(conn, self._projection.name, self._projection.version)
-                position = self._goal or (await builds.checkpoints(conn, known[-1]) if known else Position())
+                position = self._goal.position or (await builds.checkpoints(conn, known[-1]) if known else Position())
                 self._figures.count_paused(await backlog_after(self._nc, self._projection, position))
                 counted = time.monotonic()
             await asyncio.sleep(_SIGN_SECONDS)
@@ -212,7 +193,7 @@ class Runner:
         paused = await pauses.get(conn, self._projection.name, self._projection.version) is not None
         if paused:
             live = await cutover.live_build(conn, self._projection)
-            self._goal = None if live is None else await builds.checkpoints(conn, live)
+            self._goal.position = None if live is None else await builds.checkpoints(conn, live)
         if paused != self.paused:
             log.info("%s is %s", self._projection.name, "paused" if paused else "resumed")
         self.paused = paused
@@ -227,19 +208,8 @@ class Runner:
         if self.ready:
             # Also if the live build was reset since.
             return True
-        if self._goal is None:
-            self._goal = await self._ends()
-        return self._goal is not None and (await builds.checkpoints(conn, live)).covers(self._goal)
-
-    async def _ends(self) -> Position | None:
-        """The current ends of the streams; None while one of them does not exist."""
-        ends: dict[str, int] = {}
-        for stream in self._projection.filters():
-            end = await JetStream(self._nc).last_sequence(stream)
-            if end is None:
-                return None
-            ends[stream] = end
-        return Position(ends)
+        goal = await self._goal.determine()
+        return goal is not None and (await builds.checkpoints(conn, live)).covers(goal)
 
     async def _tell_error(self, conn: Connection) -> None:
         """Records the last error in the database, for the status."""
@@ -334,9 +304,8 @@ class Runner:
         """Whether the pipeline is at the end, or near it and past the goal: the ends when it first came near."""
         if pipeline.at_end or not pipeline.is_near_end:
             return pipeline.at_end
-        if self._goal is None:
-            self._goal = await self._ends()
-        return self._goal is None or filling.position.covers(self._goal)
+        goal = await self._goal.determine()
+        return goal is None or filling.position.covers(goal)
 
     async def _build(self, conn: Connection) -> tuple[Build, bool]:
         """The live build; without one, the first build, resumed or new. Also whether it is known where it begins."""
@@ -366,12 +335,6 @@ class Runner:
         self._waiting.notify(self._projection, reached)
         if self._nc.is_connected:
             await self._nc.publish(subject_of(self._projection), msgspec.json.encode(reached))
-
-
-def _is_fault(error: Exception) -> bool:
-    if isinstance(error, DatabaseError):
-        return not isinstance(error, OperationalError | InterfaceError)
-    return not isinstance(error, _PASSING)
 
 
 async def _nothing_to_catch_up(position: Position) -> bool:

@@ -27,7 +27,7 @@ from projections.engine.projection import Projection
 from projections.engine.reading.shared_reader import SharedReaders
 from projections.engine.reading.stream_sources import Sources
 from projections.engine.rebuild import cutover
-from projections.engine.running import runner
+from projections.engine.running.faults import is_fault
 from projections.engine.running.runner import Runner
 from projections.engine.storage import connections
 from projections.engine.storage.tables import BadTables
@@ -100,7 +100,7 @@ class Projections(World):
         looks, note = count(), Runner._note
 
         def noted(of: Runner, error: Exception) -> None:
-            if runner._is_fault(error):
+            if is_fault(error):
                 self._faults.append(error)
             note(of, error)
 
