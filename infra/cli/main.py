@@ -23,7 +23,7 @@ COMMANDS = {
     "projections": ("infra.cli.projections.projections", "Pause, resume or reset what services apply."),
     "rebuild": ("infra.cli.projections.rebuild", "Rebuild read models from the streams."),
     "verify": ("infra.cli.projections.verify", "Compare read models with the streams, row for row."),
-    "dead-letters": ("infra.cli.projections.dead_letters", "Events that a projection could not apply."),
+    "dead-letters": ("infra.cli.dead_letters.dead_letters", "Events that a projection could not apply."),
     "export": ("infra.cli.events.export", "Write all streams to one file."),
     "import": ("infra.cli.events.import_", "Import an export into an empty system."),
     "audit": ("infra.cli.accounts.audit", "Show who logged in, and what operators did and looked at."),
