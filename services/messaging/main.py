@@ -9,6 +9,7 @@ from projections.engine.erased_users import ErasedUsers
 from projections.engine.read_servers import read_servers
 from projections.registry import find, owned_by
 from services.messaging import reads
+from services.messaging.backfill.queries import BackfillQueries
 from services.messaging.changes.commands import ChangeCommands, last_changes, message_repository
 from services.messaging.clients import FriendshipCache, Friendships
 from services.messaging.commands import SeenCommands, SendCommands
@@ -69,6 +70,7 @@ async def main(settings: Settings) -> None:
                 drafts=drafts,
                 search=search,
                 copies=MessageCopies(messages, lookup),
+                missed=BackfillQueries(conversations),
             )
             process.spawn(follow_friendships(process.nats, process.log, remembered), "friendship follower")
             if process.quorum is not None:

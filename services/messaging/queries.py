@@ -5,12 +5,11 @@ from datetime import UTC, datetime
 
 import msgspec
 
-from contracts.events.message import MessageDeleted, MessageEdited, MessageSent
 from contracts.positions import Position
 from contracts.subjects import MESSAGING, conversation
 from contracts.values.field_types import Id
 from projections.engine.read_model import MissingEvents, ReadModel
-from services.messaging.message_json import LIVE_CONVERSATION, LIVE_MESSAGE, QUOTE
+from services.messaging.message_json import QUOTE
 
 # Cursor of the first page of a newest-first listing: later than everything.
 END_OF_TIME = datetime(9999, 1, 1, tzinfo=UTC)
@@ -35,50 +34,6 @@ class ConversationsCursor(msgspec.Struct, frozen=True):
     activity_at: datetime
     peer_id: Id
     pinned: bool = False
-
-
-class MissedMessage(msgspec.Struct, frozen=True):
-    """A missed message or change of a message, for backfill."""
-
-    # The event's type.
-    type: str
-    # A `LiveMessage` as JSON: the message as it is now.
-    data: str
-    # Bytes of its text.
-    text_size: int
-    # Of the event.
-    stream_sequence: int
-
-
-class SeenRow(msgspec.Struct, frozen=True):
-    """A reader's latest mark, for backfill."""
-
-    conversation_id: str
-    reader_id: str
-    sequence: int
-    seen_at: datetime
-    stream_sequence: int
-
-
-class SettingsRow(msgspec.Struct, frozen=True):
-    """A conversation whose settings were changed, for backfill."""
-
-    # A `LiveConversation` as JSON.
-    data: str
-    stream_sequence: int
-
-
-class ReactionRow(msgspec.Struct, frozen=True):
-    """A user's present reaction to a message, for backfill."""
-
-    peer_id: str
-    message_id: str
-    conversation_id: str
-    sequence: int
-    user_id: str
-    # None: it was removed.
-    emoji: str | None
-    stream_sequence: int
 
 
 class Coverage(msgspec.Struct, frozen=True, kw_only=True):
@@ -286,97 +241,6 @@ class MessageQueries:
         # Ids contain no spaces.
         ids = [(row.sender_id, client_id) for row in rows for client_id in (row.ids or "").split()]
         return ClientIdPage(ids, _seen(reached, gaps))
-
-    async def backfill_messages(self, user_id: str, after: int, limit: int, most_bytes: int) -> list[MissedMessage]:
-        """Returns messages of the user's open conversations sent or changed after the stream sequence, oldest first.
-
-        Of several changes of a message only the last is returned. Ends with the event with which the texts reach
-        `most_bytes`.
-        """
-        rows, _ = await self._model.select(
-            MissedMessage,
-            f"""
-            SELECT m.type, {LIVE_MESSAGE} AS data, octet_length(m.text) AS text_size, m.event AS stream_sequence FROM (
-                SELECT *, sum(octet_length(text)) OVER (ORDER BY event) - octet_length(text) AS before FROM (
-                    SELECT m.*, c.peer_id
-                    FROM {{conversations}} AS c CROSS JOIN LATERAL (
-                        (
-                            SELECT *, '{MessageSent.TYPE}' AS type, stream_sequence AS event FROM {{messages}} AS m
-                            WHERE m.conversation_id = c.conversation_id AND m.stream_sequence > %(after)s
-                            ORDER BY m.stream_sequence LIMIT %(limit)s
-                        ) UNION ALL (
-                            SELECT *, CASE WHEN deleted THEN '{MessageDeleted.TYPE}' ELSE '{MessageEdited.TYPE}' END,
-                                   changed_sequence
-                            FROM {{messages}} AS m
-                            WHERE m.conversation_id = c.conversation_id AND m.changed_sequence > %(after)s
-                            ORDER BY m.changed_sequence LIMIT %(limit)s
-                        )
-                    ) AS m
-                    WHERE c.user_id = %(user_id)s AND c.open AND c.stream_sequence > %(after)s
-                    ORDER BY m.event LIMIT %(limit)s
-                ) AS missed
-            ) AS m
-            WHERE m.before < %(most_bytes)s
-            ORDER BY m.event
-            """,  # noqa: S608
-            {"user_id": user_id, "after": after, "limit": limit, "most_bytes": most_bytes},
-        )
-        return rows
-
-    async def backfill_reactions(self, user_id: str, after: int, limit: int) -> list[ReactionRow]:
-        """Returns the reactions in the user's open conversations that changed after the stream sequence, in order."""
-        rows, _ = await self._model.select(
-            ReactionRow,
-            """
-            SELECT c.peer_id, m.message_id, r.conversation_id, r.sequence, r.user_id, r.emoji, r.stream_sequence
-            FROM {conversations} AS c
-            CROSS JOIN LATERAL (
-                SELECT * FROM {reactions} AS r
-                WHERE r.conversation_id = c.conversation_id AND r.stream_sequence > %(after)s
-                ORDER BY r.stream_sequence LIMIT %(limit)s
-            ) AS r
-            JOIN {messages} AS m ON m.conversation_id = r.conversation_id AND m.sequence = r.sequence
-            WHERE c.user_id = %(user_id)s AND c.open AND c.stream_sequence > %(after)s AND m.message_id IS NOT NULL
-              AND m.deleted IS NOT TRUE
-            ORDER BY r.stream_sequence LIMIT %(limit)s
-            """,
-            {"user_id": user_id, "after": after, "limit": limit},
-        )
-        return rows
-
-    async def backfill_marks(self, user_id: str, after: int) -> list[SeenRow]:
-        """Returns the latest mark of each reader of the user's open conversations, if after the stream sequence."""
-        rows, _ = await self._model.select(
-            SeenRow,
-            """
-            SELECT s.conversation_id, s.reader_id, s.sequence, s.seen_at, s.stream_sequence
-            FROM {conversations} AS c
-            CROSS JOIN LATERAL (VALUES (c.user_id), (c.peer_id)) AS reader (id)
-            CROSS JOIN LATERAL (
-                SELECT * FROM {seen_marks} AS s
-                WHERE s.conversation_id = c.conversation_id AND s.reader_id = reader.id
-                ORDER BY s.sequence DESC LIMIT 1
-            ) AS s
-            WHERE c.user_id = %(user_id)s AND c.open AND c.stream_sequence > %(after)s
-              AND s.stream_sequence > %(after)s
-            ORDER BY s.stream_sequence
-            """,
-            {"user_id": user_id, "after": after},
-        )
-        return rows
-
-    async def backfill_settings(self, user_id: str, after: int) -> list[SettingsRow]:
-        """Returns the user's settings of open conversations, if changed after the stream sequence."""
-        rows, _ = await self._model.select(
-            SettingsRow,
-            f"""
-            SELECT {LIVE_CONVERSATION} AS data, c.settings_sequence AS stream_sequence FROM {{conversations}} AS c
-            WHERE c.user_id = %(user_id)s AND c.open AND c.settings_sequence > %(after)s
-            ORDER BY c.settings_sequence
-            """,  # noqa: S608
-            {"user_id": user_id, "after": after},
-        )
-        return rows
 
 
 def _seen(reached: Position, gaps: MissingEvents) -> Coverage:

@@ -1,14 +1,11 @@
 """gRPC server of messaging: validates requests and maps messages; `infra.rpc` maps the errors."""
 
-from collections.abc import AsyncIterator
 from typing import Annotated
 
 import msgspec
 from msgspec import Meta
 
 from contracts.rpc.vestnik.messaging.v1 import (
-    BackfillRequest,
-    ClientEvent,
     CopyMessagesRequest,
     CopyMessagesResponse,
     CountUnreadConversationsRequest,
@@ -34,7 +31,8 @@ from contracts.values.ids import new_id, pair_id
 from contracts.values.timestamps import to_unix_ms
 from contracts.values.validation import validated
 from infra.rpc.call_context import current
-from services.messaging.backfill import backfill
+from services.messaging.backfill.queries import BackfillQueries
+from services.messaging.backfill.server import BackfillServer
 from services.messaging.changes.commands import ChangeCommands
 from services.messaging.changes.server import ChangeServer
 from services.messaging.commands import SeenCommands, SendCommands
@@ -83,14 +81,7 @@ class _Quotes(msgspec.Struct, frozen=True):
     messages: Annotated[tuple[_Quoted, ...], Meta(max_length=MOST_QUOTES)]
 
 
-class _Backfill(msgspec.Struct, frozen=True):
-    user_id: Id
-    after: Annotated[int, Meta(ge=0, le=2**63 - 1)]
-    limit: Annotated[int, Meta(ge=0)]
-    most_bytes: Annotated[int, Meta(ge=0)]
-
-
-class MessagingServer(ChangeServer, PageServer, SettingsServer, SearchServer, NotificationServer):
+class MessagingServer(ChangeServer, PageServer, SettingsServer, SearchServer, NotificationServer, BackfillServer):
     def __init__(
         self,
         *,
@@ -105,12 +96,14 @@ class MessagingServer(ChangeServer, PageServer, SettingsServer, SearchServer, No
         drafts: Drafts,
         search: MessageSearch,
         copies: MessageCopies,
+        missed: BackfillQueries,
     ) -> None:
         ChangeServer.__init__(self, changing)
         PageServer.__init__(self, pages, drafts)
         SettingsServer.__init__(self, settings, messages)
         SearchServer.__init__(self, search)
         NotificationServer.__init__(self, reading, notifications)
+        BackfillServer.__init__(self, missed)
         self._sending = sending
         self._seeing = seeing
         self._messages = messages
@@ -195,17 +188,3 @@ class MessagingServer(ChangeServer, PageServer, SettingsServer, SearchServer, No
         return GetQuotesResponse(
             quotes=[QuotedText(message_id=row.message_id, text=row.text, deleted=row.deleted) for row in rows]
         )
-
-    async def backfill(self, message: BackfillRequest) -> AsyncIterator[ClientEvent]:
-        request = validated(
-            _Backfill,
-            {
-                "user_id": message.user_id,
-                "after": message.after,
-                "limit": message.limit,
-                "most_bytes": message.most_bytes,
-            },
-        )
-        await self._messages.wait_for(current().position)
-        async for event in backfill(self._messages, request.user_id, request.after, request.limit, request.most_bytes):
-            yield event

@@ -360,6 +360,7 @@ async def command() -> AsyncIterator[Step]:
         drafts=nothing,
         search=nothing,
         copies=nothing,
+        missed=nothing,
     )
     turns = cycle(friends)
 

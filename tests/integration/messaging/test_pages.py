@@ -42,7 +42,8 @@ from projections.engine.rebuild.rebuild import rebuild
 from projections.engine.storage.connections import connect
 from services.gateway.live.fanout import fan_out, with_quote
 from services.gateway.live.replay_buffer import ReplayBuffer
-from services.messaging.backfill import backfill
+from services.messaging.backfill.backfill import backfill
+from services.messaging.backfill.queries import BackfillQueries
 from services.messaging.pages.newest_page_cache import PageSlice
 from services.messaging.pages.page_reader import PageReader
 from services.messaging.pages.queries import ListRequest, PageQueries, PageRequest
@@ -213,6 +214,7 @@ class Both:
 
     def __init__(self, model: ReadModel) -> None:
         self.rows, self.pages, self.queries = Rows(model), PageReader(PageQueries(model)), MessageQueries(model)
+        self.missed = BackfillQueries(model)
         self._versions: dict[tuple[str, int], PageSlice] = {}
 
     async def agree(
@@ -590,7 +592,7 @@ async def test_a_missed_message_has_the_bytes_that_it_had_live(
     live = recent.since(0)
     assert len(live) == len(TEXTS)
     for user_id in (ANNA, BEN):
-        missed = await found.queries.backfill_messages(user_id, 0, 100, 1_000_000)
+        missed = await found.missed.messages(user_id, 0, 100, 1_000_000)
         assert [(row.stream_sequence, row.data.encode()) for row in missed] == [
             (event.sequence, event.payload_by_user[user_id]) for event in live
         ]
@@ -619,7 +621,7 @@ async def test_a_missed_change_is_sent_as_the_last_one_was_live(
         for event in fan_out(message.open())
     }
     for user_id in (ANNA, BEN):
-        missed = await found.queries.backfill_messages(user_id, begin, 100, 1_000_000)
+        missed = await found.missed.messages(user_id, begin, 100, 1_000_000)
         assert [row.stream_sequence - begin for row in missed] == [2, 3, 4]
         for row, at in zip(missed, (sent_at[1], sent_at[2], sent_at[0]), strict=True):
             event = live[row.stream_sequence]
@@ -647,7 +649,7 @@ async def test_missed_reactions_come_in_order_with_the_bytes_that_they_had_live(
         for message in await Log(streams).read(subjects.message(message_id(sequence)))
     ]
     for user_id in (ANNA, BEN):
-        missed = [event async for event in backfill(found.queries, user_id, 0)]
+        missed = [event async for event in backfill(found.missed, user_id, 0)]
         kinds = ["message.sent", "reaction.changed", "reaction.changed"]
         assert [event.type for event in missed] == [*kinds, "message.sent", "message.seen", "reaction.changed"]
         assert [event.sequence for event in missed] == sorted(event.sequence for event in missed)
@@ -656,6 +658,6 @@ async def test_missed_reactions_come_in_order_with_the_bytes_that_they_had_live(
         ]
         # In parts, each from the last event of the one before.
         parts, after = list[ClientEvent](), 0
-        while part := [event async for event in backfill(found.queries, user_id, after, limit=2)]:
+        while part := [event async for event in backfill(found.missed, user_id, after, limit=2)]:
             parts, after = [*parts, *part], part[-1].sequence
         assert parts == missed

@@ -9,7 +9,7 @@ from contracts.messages import LiveReaction
 from contracts.notification_kinds import LiveSeen
 from contracts.rpc.vestnik.messaging.v1 import ClientEvent
 from contracts.values.timestamps import rfc3339
-from services.messaging.queries import MessageQueries, ReactionRow, SeenRow
+from services.messaging.backfill.queries import BackfillQueries, ReactionRow, SeenRow
 
 # Messages or reactions, and bytes of texts, per database query.
 _PAGE = 2_000
@@ -18,7 +18,7 @@ _ALL = 1 << 62
 
 
 async def backfill(
-    queries: MessageQueries, user_id: str, after: int, limit: int = 0, most_bytes: int = 0
+    queries: BackfillQueries, user_id: str, after: int, limit: int = 0, most_bytes: int = 0
 ) -> AsyncIterator[ClientEvent]:
     """Yields what happened in the user's open conversations after the stream sequence, in stream order.
 
@@ -36,7 +36,7 @@ async def backfill(
             return
 
 
-async def _all(queries: MessageQueries, user_id: str, after: int, size: int) -> AsyncIterator[ClientEvent]:
+async def _all(queries: BackfillQueries, user_id: str, after: int, size: int) -> AsyncIterator[ClientEvent]:
     sources = (
         _messages(queries, user_id, after, size),
         _reactions(queries, user_id, after, size),
@@ -52,8 +52,8 @@ async def _all(queries: MessageQueries, user_id: str, after: int, size: int) -> 
         heads[turn] = await anext(sources[turn], None)
 
 
-async def _messages(queries: MessageQueries, user_id: str, after: int, size: int) -> AsyncGenerator[ClientEvent, None]:
-    while page := await queries.backfill_messages(user_id, after, size, _PAGE_BYTES):
+async def _messages(queries: BackfillQueries, user_id: str, after: int, size: int) -> AsyncGenerator[ClientEvent, None]:
+    while page := await queries.messages(user_id, after, size, _PAGE_BYTES):
         for row in page:
             yield ClientEvent(type=row.type, sequence=row.stream_sequence, data=row.data.encode())
         after = page[-1].stream_sequence
@@ -61,8 +61,10 @@ async def _messages(queries: MessageQueries, user_id: str, after: int, size: int
             break
 
 
-async def _reactions(queries: MessageQueries, user_id: str, after: int, size: int) -> AsyncGenerator[ClientEvent, None]:
-    while page := await queries.backfill_reactions(user_id, after, size):
+async def _reactions(
+    queries: BackfillQueries, user_id: str, after: int, size: int
+) -> AsyncGenerator[ClientEvent, None]:
+    while page := await queries.reactions(user_id, after, size):
         for row in page:
             yield ClientEvent(type=ReactionChanged.TYPE, sequence=row.stream_sequence, data=_reaction(row))
         after = page[-1].stream_sequence
@@ -70,13 +72,13 @@ async def _reactions(queries: MessageQueries, user_id: str, after: int, size: in
             break
 
 
-async def _marks(queries: MessageQueries, user_id: str, after: int) -> AsyncGenerator[ClientEvent, None]:
-    for row in await queries.backfill_marks(user_id, after):
+async def _marks(queries: BackfillQueries, user_id: str, after: int) -> AsyncGenerator[ClientEvent, None]:
+    for row in await queries.marks(user_id, after):
         yield ClientEvent(type=MessageSeen.TYPE, sequence=row.stream_sequence, data=_seen(row))
 
 
-async def _settings(queries: MessageQueries, user_id: str, after: int) -> AsyncGenerator[ClientEvent, None]:
-    for row in await queries.backfill_settings(user_id, after):
+async def _settings(queries: BackfillQueries, user_id: str, after: int) -> AsyncGenerator[ClientEvent, None]:
+    for row in await queries.settings(user_id, after):
         yield ClientEvent(type=ConversationUpdated.TYPE, sequence=row.stream_sequence, data=row.data.encode())
 
 

@@ -1,0 +1,1 @@
+"""Backfill of conversations for reconnecting clients."""
