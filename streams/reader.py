@@ -71,6 +71,7 @@ class Reader:
         outlasts_refusals: bool = False,
         report_gaps: bool = False,
         sign_of_life: float = _SIGN_OF_LIFE,
+        prompt: bool = True,
         personal_data: PersonalData = PersonalData.PLAIN,
     ) -> None:
         """
@@ -82,6 +83,7 @@ class Reader:
         or without space; otherwise such a refusal ends the reading after 10 seconds, or after `patience` if shorter.
         `report_gaps`: for a stream of events, without a filter: every sequence without an event is reported.
         `sign_of_life`: seconds without a message after which an empty batch is returned if the server answers.
+        `prompt`: whether the position follows promptly where a filter leaves out the stream's last events.
         `personal_data`: what is returned in place of sealed personal data.
         """
         assert not (report_gaps and subject_filter)
@@ -99,6 +101,7 @@ class Reader:
         self._longest_refusal = math.inf if outlasts_refusals else min(patience, _SERVED_WITHIN)
         self._report_gaps = report_gaps
         self._sign_of_life = sign_of_life
+        self._prompt = prompt
         self._personal_data = personal_data
         self._in_turns = False
         self._consumer: Consumer | None = None
@@ -268,7 +271,7 @@ class Reader:
             name=self._name,
             buffer=self._buffer,
             headers=self._headers,
-            passes_all=info.config.get("subjects") == [self._filter],
+            prompt=self._prompt and self._filter is not None and info.config.get("subjects") != [self._filter],
         )
         consumer.in_turns = self._in_turns
         self._consumer = consumer

@@ -82,6 +82,7 @@ class ErasedUsers:
             subject_filter=PUBLIC_FILTERS[AUTH],
             name="erasures",
             outlasts_refusals=True,
+            prompt=False,
             personal_data=PersonalData.EMPTY,
         )
         async with reader:

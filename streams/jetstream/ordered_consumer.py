@@ -65,14 +65,14 @@ class Consumer:
         name: str,
         buffer: int,
         headers: bool = False,
-        passes_all: bool = False,
+        prompt: bool = False,
     ) -> None:
-        """`passes_all`: whether the filter, if there is one, lets every message of the stream pass."""
+        """`prompt`: whether a position that has moved without a message is reported within 0.2 s."""
         self._nc = nc
         self._jetstream = jetstream
         self._stream = stream
         self._filter = subject_filter
-        self._heartbeat = _HEARTBEAT if subject_filter is None or passes_all else _HEARTBEAT_UNDER_FILTER
+        self._heartbeat = _HEARTBEAT_UNDER_FILTER if prompt else _HEARTBEAT
         # Unguessable: only a client that has a consumer's name can pull from it.
         self._name = f"{name}-{uuid4().hex}"
         self._headers = headers

@@ -42,7 +42,8 @@ from streams.cancellation import stop_if_cancelled
 from streams.reader import StreamWentBack
 
 log = logging.getLogger(__name__)
-_STANDBY_SECONDS = 0.5
+# Between two attempts of a standby to get the lock, and between two checks of the rest once it is ready.
+_STANDBY_SECONDS, _STANDBY_CHECK_SECONDS = 0.5, 2.0
 # How often the active runner shows the database that it is alive.
 _SIGN_SECONDS = 1.0
 # Maximum events in a batch of a live build: requests share the processor with it. A build that is not live yet is
@@ -151,14 +152,12 @@ class Runner:
         try:
             await ensure_schema(conn)
             await self._tell_error(conn)
+            checked = float("-inf")
             while not await try_lock(conn, runner_lock(self._projection)):
-                self._figures.set_standby()
-                await self._notice_pause(conn)
-                self.ready = await self._is_caught_up(conn)
-                self.waits_for_keys = not self.ready and await self._leader_waits_for_keys(conn)
-                if self.ready:
-                    self._recovered()
-                self._backoff = _BACKOFF_SECONDS[0]
+                # Only the lock is urgent for a standby that is ready.
+                if not self.ready or time.monotonic() - checked >= _STANDBY_CHECK_SECONDS:
+                    await self._stand_by(conn)
+                    checked = time.monotonic()
                 await asyncio.sleep(_STANDBY_SECONDS)
             await set_idle_timeouts(conn)
             await discards.catch_up(conn, self._nc, self._projection.name)
@@ -175,6 +174,16 @@ class Runner:
         finally:
             self._lead(False)
             await close_and_unlock(conn)
+
+    async def _stand_by(self, conn: Connection) -> None:
+        """Notices what the active replica and operators have done."""
+        self._figures.set_standby()
+        await self._notice_pause(conn)
+        self.ready = await self._is_caught_up(conn)
+        self.waits_for_keys = not self.ready and await self._leader_waits_for_keys(conn)
+        if self.ready:
+            self._recovered()
+        self._backoff = _BACKOFF_SECONDS[0]
 
     async def _wait_while_paused(self, conn: Connection) -> None:
         """Returns when no pause is left; reports meanwhile what is not applied."""

@@ -3,6 +3,7 @@
 import asyncio
 from typing import cast
 
+import pytest
 from cryptography.hazmat.primitives.ciphers.aead import AESGCM
 from nats.aio.client import Client
 
@@ -13,6 +14,8 @@ from contracts.subjects import MESSAGING, conversation
 from projections.analytics import Analytics
 from projections.engine.reading.time_position import position_at
 from projections.engine.running.backlog import backlog_after
+from projections.engine.running.runner import Runner
+from projections.engine.storage.builds import Connection
 from projections.engine.storage.connections import connect, runner_lock, try_lock
 from streams.personal_data import cipher
 from streams.personal_data.reading import unseal_with
@@ -66,6 +69,33 @@ async def test_a_replica_that_stands_by_is_ready_when_the_build_is_there(
     second = await run(Letters, Analytics)
     await until_ready(first)
     await until_ready(second)
+
+
+async def test_a_ready_standby_asks_for_little_more_than_the_lock(
+    writer: Writer, run: Opened, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    await writer.fill(conversation_ids(2), 10)
+    await until_ready(await run(Letters))
+    asked: list[str] = []
+    check = Runner._stand_by
+
+    async def counted_lock(conn: Connection, name: str) -> bool:
+        asked.append("lock")
+        return await try_lock(conn, name)
+
+    async def counted_check(self: Runner, conn: Connection) -> None:
+        asked.append("all")
+        await check(self, conn)
+
+    monkeypatch.setattr("projections.engine.running.runner.try_lock", counted_lock)
+    monkeypatch.setattr(Runner, "_stand_by", counted_check)
+    await until_ready(await run(Letters))
+    begin = len(asked)
+    async with asyncio.timeout(PATIENCE):
+        while asked[begin:].count("all") < 2:
+            await asyncio.sleep(0.01)
+    first = asked.index("all", begin)
+    assert asked[first + 1 : asked.index("all", first + 1)].count("lock") >= 3
 
 
 async def test_a_projection_that_waits_for_a_key_keeps_no_replica_from_being_ready(

@@ -139,6 +139,21 @@ async def test_an_idle_reader_is_not_woken_by_heartbeats_that_report_nothing_new
         assert time.monotonic() - begin >= 1.5
 
 
+async def test_a_reader_to_whom_the_position_is_not_urgent_gets_few_heartbeats(streams: Client, log: Log) -> None:
+    await fill(log, 1)
+    nobody = conversation("none")
+    async with Reader(streams, MESSAGING, name="test", subject_filter=nobody, prompt=False) as reader:
+        batches = reader.batches()
+        await until(batches, 1)
+        begin, received = time.monotonic(), streams.stats["in_msgs"]
+        for _ in range(3):
+            await anext(batches)
+        # With urgency there would be five a second.
+        assert streams.stats["in_msgs"] - received <= 2 * (time.monotonic() - begin) + 1
+        await fill(log, 1)
+        assert await until(batches, 2) == []
+
+
 async def test_under_a_filter_the_position_reaches_the_streams_end(streams: Client, log: Log) -> None:
     for number in range(10):
         await fill(log, 3, "wanted")
