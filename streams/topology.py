@@ -216,6 +216,8 @@ def settings_of_bucket(bucket: str, *, replicas: int, placement: Placement = ANY
         "num_replicas": replicas,
         "duplicate_window": _DUPLICATE_WINDOW,
         "allow_direct": True,
+        # Many keys may be created at once.
+        "allow_atomic": kept.holds_keys,
         "allow_rollup_hdrs": not kept.holds_keys,
         "allow_msg_ttl": kept.has_lifetimes,
         "deny_delete": not kept.holds_keys,

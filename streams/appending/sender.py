@@ -2,13 +2,12 @@
 
 import time
 from collections.abc import Callable, Sequence
-from uuid import uuid4
 
 from contracts import envelope
 from streams.appending.append import Append
 from streams.jetstream import publish_ack
+from streams.jetstream.atomic_batch import publish_batch
 from streams.jetstream.publish_ack import Ack, is_incomplete
-from streams.jetstream.raw_message import Delivered
 from streams.jetstream.requests import Inbox
 
 
@@ -33,26 +32,14 @@ class Sender:
         return ack
 
     async def batch(self, appends: Sequence[Append], timeout: float, *, answered: bool = False) -> Ack:
-        """Requests a reply to the last message only: a reply to each costs a sixth of the server's work, for nothing.
-
-        `answered`: requests a reply to each message, to get the reason of a refusal.
-        """
-        batch_id, deadline = uuid4().hex, time.monotonic() + timeout
+        """Sends one batch; `answered`: as of `publish_batch`."""
         seen: set[str] = set()
-        async with self._inbox.open_reply(_speaks) as (reply, answer):
-            for number, append in enumerate(appends, 1):
-                headers = self.headers(append, conditional=append.subject not in seen)
-                headers |= {"Nats-Batch-Id": batch_id, "Nats-Batch-Sequence": str(number)}
-                is_last = number == len(appends)
-                if is_last:
-                    headers["Nats-Batch-Commit"] = "1"
-                seen.add(append.subject)
-                payload, to = envelope.encode(append.envelope), reply if is_last or answered else ""
-                # Each publish may wait for a connection.
-                left = max(deadline - time.monotonic(), 0.0)
-                await self._inbox.publish(append.subject, payload, reply=to, headers=headers, timeout=left)
-            await self._inbox.wait(answer, appends[-1].subject, max(deadline - time.monotonic(), 0.0))
-        return publish_ack.decode(answer.messages[-1].data)
+        messages = []
+        for append in appends:
+            headers = self.headers(append, conditional=append.subject not in seen)
+            seen.add(append.subject)
+            messages.append((append.subject, envelope.encode(append.envelope), headers))
+        return await publish_batch(self._inbox, messages, timeout, answered=answered)
 
     def headers(self, append: Append, *, conditional: bool = True) -> dict[str, str]:
         headers = {"Nats-Msg-Id": append.envelope.id, "Nats-Expected-Stream": self._stream_of(append.subject)}
@@ -60,7 +47,3 @@ class Sender:
             headers["Nats-Expected-Last-Subject-Sequence"] = str(append.expected)
         return headers
 
-
-def _speaks(message: Delivered) -> bool:
-    # Messages of a batch before the commit get an empty reply, unless they are refused.
-    return bool(message.data)

@@ -4,7 +4,8 @@ A value is a message on `$KV.<bucket>.<key>`; a deletion is an empty message wit
 client of such buckets writes it.
 """
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
+from typing import NamedTuple
 
 import msgspec
 from nats.aio.client import Client
@@ -13,6 +14,8 @@ from contracts.errors import Unavailable
 from contracts.subjects import key_of, stream_of_bucket
 from streams.jetstream import publish_ack
 from streams.jetstream.api import JetStream, Refused
+from streams.jetstream.atomic_batch import publish_batch
+from streams.jetstream.publish_ack import Ack
 from streams.jetstream.raw_message import Delivered
 from streams.jetstream.requests import Inbox, RequestFailed
 
@@ -24,6 +27,14 @@ _DELETED = {_OPERATION: "DEL"}
 _END = {"204", "404"}
 # Most keys of one request for several; the server accepts 1,024.
 MOST_KEYS = 500
+
+
+class Put(NamedTuple):
+    """A value to be stored in place of the one with the revision, 0 for none."""
+
+    key: str
+    value: bytes
+    revision: int
 
 
 class Changed(Exception):
@@ -63,14 +74,21 @@ class KeyValue:
             answer = await self._inbox.request(
                 key_of(self._bucket, key), value, timeout=self._patience, headers=headers
             )
-            ack = publish_ack.decode(answer.data)
-            if publish_ack.is_conflict(ack):
-                raise Changed(key)
-            if ack.error is not None:
-                raise publish_ack.failure_of(Refused(ack.error))
         except RequestFailed as failure:
             raise Unavailable from failure
-        return ack.seq
+        return _stored(publish_ack.decode(answer.data))
+
+    async def put_all_if(self, values: Sequence[Put]) -> int:
+        """Replaces the values of different keys, all or none, in a bucket that allows it; returns the new revision of
+        the last one, and those before it have the revisions before it.
+
+        Raises: as `put_if`.
+        """
+        parts = [(key_of(self._bucket, key), value, {_CONDITION: str(revision)}) for key, value, revision in values]
+        try:
+            return _stored(await publish_batch(self._inbox, parts, self._patience))
+        except RequestFailed as failure:
+            raise Unavailable from failure
 
     async def delete(self, key: str, *, seconds: int | None = None) -> None:
         """Removes the key's value.
@@ -150,3 +168,16 @@ class KeyValue:
             raise Unavailable from failure
         if b'"error"' in answer.data:
             raise Unavailable
+
+
+def _stored(ack: Ack) -> int:
+    """The revision of what was stored.
+
+    Raises:
+        Changed, OutOfSpace, Unavailable: it was not.
+    """
+    if publish_ack.is_conflict(ack):
+        raise Changed
+    if ack.error is not None:
+        raise publish_ack.failure_of(Refused(ack.error))
+    return ack.seq

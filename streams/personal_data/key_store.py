@@ -1,18 +1,20 @@
 """The store of data keys: a JetStream key-value bucket, apart from the streams whose events the keys seal."""
 
 import asyncio
-from collections.abc import AsyncIterator, Collection
+import time
+from collections.abc import AsyncIterator, Collection, Sequence
 from datetime import datetime
 from typing import Protocol
 
 import msgspec
 from nats.aio.client import Client
 
-from contracts.errors import Unavailable
+from contracts.errors import OutOfSpace, Unavailable
 from contracts.personal_data.key_ids import wrapped_by
 from contracts.subjects import DATA_KEYS, key_of, stream_of_bucket
+from streams.batching.group_commit import Attempt, GroupCommit
 from streams.jetstream.api import JetStream, Refused
-from streams.jetstream.key_value import KeyValue
+from streams.jetstream.key_value import Changed, KeyValue, Put
 from streams.jetstream.requests import RequestFailed
 from streams.personal_data.metrics import LOST, UNREACHABLE, UNREADABLE, unavailable
 
@@ -85,14 +87,16 @@ class KeyStore:
         """`patience`: seconds until a request without an answer fails."""
         self._values = KeyValue(nc, DATA_KEYS, patience=patience)
         self._jetstream = JetStream(nc, patience=patience)
+        self._patience = patience
+        # Keys that are created at the same time are stored together.
+        self._puts: GroupCommit[Put] | None = None
 
     async def find(self, key_ids: Collection[str], *, required: bool = False) -> dict[str, KeyRecord]:
-        """The records by key id, without marks: from any replica, and from the leader those that the replica does not
-        have.
+        """The records by key id, without marks, from any replica. A malformed record is `UNREADABLE_RECORD`.
 
-        With `required` the first record that the leader does not have either ends it, unless the key that wraps it
-        was destroyed: an emptied store gets one request of its own, not one for each key. Keys that wrap others come
-        before them. A malformed record is `UNREADABLE_RECORD`.
+        With `required` those that the replica does not have are from the leader, unless the key that wraps them was
+        destroyed, and the first one that the leader does not have either ends it: an emptied store gets one request of
+        its own, not one for each key. Keys that wrap others come before them.
 
         Raises:
             KeysUnavailable: the store does not answer, or a required record is missing.
@@ -104,13 +108,13 @@ class KeyStore:
         records = {
             key_id: record for key_id, value in values.items() if not (record := _readable(key_id, value)).is_mark
         }
-        for key_id in key_ids:
+        for key_id in key_ids if required else ():
             if key_id in records or _is_destroyed(records, wrapped_by(key_id)):
                 continue
             stored = await self.latest(key_id)
             if stored is not None and not stored.record.is_mark:
                 records[key_id] = stored.record
-            elif required:
+            else:
                 raise unavailable(LOST, f"the store of data keys has no key {key_id}, and no sign of its destruction")
         return records
 
@@ -203,18 +207,47 @@ class KeyStore:
         except RequestFailed as error:
             raise unavailable(UNREACHABLE, "the store of data keys does not answer") from error
 
-    async def put(self, key_id: str, record: KeyRecord, *, revision: int) -> None:
-        """Stores the record in place of the one with this revision, 0 for none. For auth alone.
+    async def put(self, key_id: str, record: KeyRecord, *, revision: int) -> int:
+        """Stores the record in place of the one with this revision, 0 for none; returns its own. For auth alone.
 
         Raises:
             Changed: the record has another revision, perhaps by an earlier attempt without an answer.
             OutOfSpace: it was not stored; the event store has no space.
             KeysUnavailable: it is unknown whether the record was stored.
         """
+        if self._puts is None:
+            self._puts = GroupCommit(self._put_together, _key)
+        put = Put(key_id, record.encode(), revision)
         try:
-            await self._values.put_if(key_id, record.encode(), revision=revision)
+            attempt = await self._puts.acquire([put], time.monotonic() + self._patience)
+        except TimeoutError as error:
+            raise unavailable(UNREACHABLE, "the store of data keys does not answer") from error
+        if attempt.sequence is not None:
+            return attempt.sequence
+        begun, took = time.monotonic(), None
+        try:
+            stored = await self._values.put_if(key_id, put.value, revision=revision)
+            took = time.monotonic() - begun
+            return stored
         except Unavailable as error:
             raise unavailable(UNREACHABLE, "the store of data keys does not answer") from error
+        finally:
+            self._puts.release(took)
+
+    async def _put_together(self, puts: list[Sequence[Put]]) -> list[Attempt]:
+        """Makes one attempt to put all of them; what it does not store is put singly afterwards.
+
+        One that was stored without an answer is found changed then, as one that was put singly.
+        """
+        try:
+            last = await self._values.put_all_if([put for (put,) in puts])
+        except (Changed, Unavailable, OutOfSpace):
+            return [Attempt()] * len(puts)
+        return [Attempt(last - len(puts) + number) for number in range(1, len(puts) + 1)]
+
+
+def _key(put: Put) -> str:
+    return put.key
 
 
 def _is_destroyed(records: dict[str, KeyRecord], key_id: str | None) -> bool:

@@ -52,8 +52,14 @@ class StopsAt(KeyStore):
     async def remove(self, revision: int) -> None:
         await self._stopping(lambda: super(StopsAt, self).remove(revision))
 
-    async def put(self, key_id: str, record: KeyRecord, *, revision: int) -> None:
-        await self._stopping(lambda: super(StopsAt, self).put(key_id, record, revision=revision))
+    async def put(self, key_id: str, record: KeyRecord, *, revision: int) -> int:
+        stored: list[int] = []
+
+        async def put() -> None:
+            stored.append(await super(StopsAt, self).put(key_id, record, revision=revision))
+
+        await self._stopping(put)
+        return stored[0]
 
     async def _stopping(self, work: Work) -> None:
         self._left -= 1
@@ -289,12 +295,12 @@ async def test_a_key_that_is_created_during_its_destruction_is_destroyed(
     await KeyCreation(store, master_keys, Recorded()).create([person_key(USER)])
 
     class CreatesBetween(KeyStore):
-        async def put(self, key_id: str, record: KeyRecord, *, revision: int) -> None:
+        async def put(self, key_id: str, record: KeyRecord, *, revision: int) -> int:
             if not created:
                 # It read the record before the key was in it.
                 await KeyCreation(store, master_keys, Recorded()).create([person_key(USER)])
                 created.append(key_id)
-            await super().put(key_id, record, revision=revision)
+            return await super().put(key_id, record, revision=revision)
 
     await KeyDestruction(CreatesBetween(streams)).destroy_person(USER)
     assert created

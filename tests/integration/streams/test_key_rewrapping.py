@@ -52,7 +52,7 @@ def new_master_key() -> Key[AESGCM]:
 class StopsAfterPut(KeyStore):
     """Ends after the first record that it has stored."""
 
-    async def put(self, key_id: str, record: KeyRecord, *, revision: int) -> None:
+    async def put(self, key_id: str, record: KeyRecord, *, revision: int) -> int:
         await super().put(key_id, record, revision=revision)
         raise ConnectionAbortedError
 

@@ -1,7 +1,7 @@
 """Data keys in their bucket: created once, read together, and what is sealed with them is read back."""
 
 import asyncio
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from datetime import UTC, datetime
 from typing import Any
 
@@ -13,12 +13,12 @@ from contracts.events.message import MessageSent
 from contracts.events.profile import ProfileUpdated
 from contracts.events.session import SessionCreated
 from contracts.personal_data.key_ids import person_key, text_key
-from contracts.subjects import DATA_KEYS, key_of
+from contracts.subjects import DATA_KEYS, key_of, stream_of_bucket
 from contracts.values.ids import new_id
 from contracts.values.personal_data import Sealed
 from infra.embedded.nats_server import NatsServer
 from streams.jetstream.api import JetStream
-from streams.jetstream.key_value import KeyValue
+from streams.jetstream.key_value import Changed, KeyValue, Put
 from streams.message import Message
 from streams.personal_data import cipher
 from streams.personal_data.data_keys import DataKeys
@@ -102,6 +102,41 @@ async def test_of_several_that_create_a_key_at_once_all_use_the_same_one(store: 
     assert None not in (await DataKeys(store, RING).find(ids)).values()
 
 
+async def test_keys_that_are_created_at_once_are_stored_together(
+    nats: Client, store: KeyStore, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    batches: list[int] = []
+    together = KeyValue.put_all_if
+
+    async def recorded(values: KeyValue, puts: Sequence[Put]) -> int:
+        batches.append(len(puts))
+        return await together(values, puts)
+
+    monkeypatch.setattr(KeyValue, "put_all_if", recorded)
+    ids = [text_key(new_id(), new_id(), AT) for _ in range(60)]
+    creation = KeyCreation(store, RING, Recorded())
+    await asyncio.gather(*(creation.create([key_id]) for key_id in ids))
+    # A mark and a key, of each person and of each text.
+    assert sum(batches) > 4 * len(ids) / 2
+    assert len(batches) < len(ids)
+    assert len(await store.find(ids)) == len(ids)
+    assert None not in (await DataKeys(store, RING).find(ids)).values()
+    # No mark is left.
+    assert (await JetStream(nats).info(stream_of_bucket(DATA_KEYS))).state.messages == 2 * len(ids)
+
+
+async def test_of_keys_that_are_stored_together_one_that_changed_does_not_stop_the_others(store: KeyStore) -> None:
+    ids = [person_key(new_id()) for _ in range(20)]
+    await store.put(ids[7], KeyRecord.tombstone(AT), revision=0)
+    record = KeyRecord.of(kek="00", wrapped="")
+    outcomes = await asyncio.gather(*(store.put(key_id, record, revision=0) for key_id in ids), return_exceptions=True)
+    assert isinstance(outcomes[7], Changed)
+    for key_id, outcome in zip(ids, outcomes, strict=True):
+        [version] = await store.versions(key_id)
+        assert version.record == (KeyRecord.tombstone(AT) if key_id == ids[7] else record)
+        assert outcome == version.revision or key_id == ids[7]
+
+
 async def test_a_destroyed_key_is_never_created_again(store: KeyStore) -> None:
     user = new_id()
     text = text_key(new_id(), user, AT)
@@ -157,8 +192,9 @@ async def test_of_an_emptied_store_one_key_is_asked_for_and_of_a_destroyed_perso
 
 async def test_a_key_that_is_gone_right_after_its_creation_is_unavailable(nats: Client, store: KeyStore) -> None:
     class Forgets(KeyStore):
-        async def put(self, key_id: str, record: KeyRecord, *, revision: int) -> None:
+        async def put(self, key_id: str, record: KeyRecord, *, revision: int) -> int:
             """Stores nothing."""
+            return 1
 
     with pytest.raises(KeysUnavailable):
         await KeyCreation(Forgets(nats), RING, Recorded()).create([text_key(new_id(), new_id(), AT)])
