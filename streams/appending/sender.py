@@ -46,4 +46,3 @@ class Sender:
         if conditional:
             headers["Nats-Expected-Last-Subject-Sequence"] = str(append.expected)
         return headers
-
