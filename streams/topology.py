@@ -199,35 +199,31 @@ def settings_of_quorum(*, replicas: int, placement: Placement = ANYWHERE) -> dic
 def settings_of_bucket(bucket: str, *, replicas: int, placement: Placement = ANYWHERE) -> dict[str, Any]:
     """The settings of a bucket's stream, as clients of JetStream's key-value buckets expect them."""
     kept = BUCKETS[bucket]
-    # Many keys may be created at once. The server does not say that it is off.
-    many = {"allow_atomic": True} if kept.holds_keys else {}
-    return (
-        {
-            "name": stream_of_bucket(bucket),
-            "description": kept.description,
-            "subjects": [key_of(bucket, ">")],
-            "storage": "file",
-            "compression": "none",
-            "retention": "limits",
-            "discard": "new" if kept.most_bytes < 0 else "old",
-            "max_msgs": kept.most_keys,
-            "max_bytes": kept.most_bytes,
-            "max_age": kept.hours * _HOUR,
-            # A key that takes another one's place is stored before the other one is overwritten.
-            "max_msgs_per_subject": 2 if kept.holds_keys else 1,
-            "max_msg_size": -1,
-            "num_replicas": replicas,
-            "duplicate_window": _DUPLICATE_WINDOW,
-            "allow_direct": True,
-            "allow_rollup_hdrs": not kept.holds_keys,
-            "allow_msg_ttl": kept.has_lifetimes,
-            "deny_delete": not kept.holds_keys,
-            "deny_purge": kept.holds_keys,
-            "sealed": False,
-        }
-        | many
-        | ({"placement": placement.settings()} if placement != ANYWHERE else {})
-    )
+    return {
+        "name": stream_of_bucket(bucket),
+        "description": kept.description,
+        "subjects": [key_of(bucket, ">")],
+        "storage": "file",
+        "compression": "none",
+        "retention": "limits",
+        "discard": "new" if kept.most_bytes < 0 else "old",
+        "max_msgs": kept.most_keys,
+        "max_bytes": kept.most_bytes,
+        "max_age": kept.hours * _HOUR,
+        # A key that takes another one's place is stored before the other one is overwritten.
+        "max_msgs_per_subject": 2 if kept.holds_keys else 1,
+        "max_msg_size": -1,
+        "num_replicas": replicas,
+        "duplicate_window": _DUPLICATE_WINDOW,
+        "allow_direct": True,
+        # Many keys may be created at once. The server does not say of others that it is off.
+        **({"allow_atomic": True} if kept.holds_keys else {}),
+        "allow_rollup_hdrs": not kept.holds_keys,
+        "allow_msg_ttl": kept.has_lifetimes,
+        "deny_delete": not kept.holds_keys,
+        "deny_purge": kept.holds_keys,
+        "sealed": False,
+    } | ({"placement": placement.settings()} if placement != ANYWHERE else {})
 
 
 async def ensure_bucket(
