@@ -30,7 +30,8 @@ class Shapes:
         self.needs_preparation = any(table.ends is not None for table in tables.values())
         self._shapes: dict[tuple[object, ...], ChangePlan] = {}
         self._forms: dict[tuple[object, ...], CallPlan] = {}
-        # Forms of the last event's changes, by event type; the next event usually has the same.
+        # Forms of an event's changes, by event type. The next event usually has the same, or fewer of them if events of
+        # the type are fanned out.
         self._usual: dict[str, list[CallPlan]] = {}
 
     def resolve(self, changes: Sequence[Change], kind: str = "") -> Sequence[Resolved]:
@@ -43,9 +44,9 @@ class Shapes:
             UnsupportedValue: a change does not fit its table.
         """
         usual = self._usual.get(kind)
-        if usual is not None and len(usual) == len(changes):
+        if usual is not None and len(usual) >= len(changes):
             try:
-                resolved = [form.resolve_fast(*change) for form, change in zip(usual, changes, strict=True)]
+                resolved = [form.resolve_fast(*change) for form, change in zip(usual, changes, strict=False)]
             except KeyError:
                 pass
             else:

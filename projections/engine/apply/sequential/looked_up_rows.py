@@ -32,12 +32,10 @@ class LookedUp:
         self._rows: dict[str, dict[int, dict[Key, PrefixRows]]] = {name: {} for name in tables}
         self.refused: dict[tuple[str, Key], Exception] = {}
 
-    def add(self, table: str, prefixes: Iterable[Key], rows: Iterable[tuple[Key, Key, LookedUpRow]]) -> None:
-        """Adds what was loaded for prefixes of one length."""
-        for prefix in prefixes:
-            self._rows[table].setdefault(len(prefix), {})[prefix] = PrefixRows()
-        for prefix, key, row in rows:
-            self._rows[table][len(prefix)][prefix].put(key, row)
+    def add(self, table: str, prefixes: Iterable[Key], rows: Iterable[dict[Key, LookedUpRow]]) -> None:
+        """Adds what was loaded for each of the prefixes."""
+        for prefix, under in zip(prefixes, rows, strict=True):
+            self._rows[table].setdefault(len(prefix), {})[prefix] = PrefixRows(under)
 
     def found(self, wanted: Iterable[Wanted]) -> dict[str, object]:
         """The rows by the names of the parameters.
@@ -62,23 +60,23 @@ class LookedUp:
         """
         staged: dict[tuple[str, Key], LookedUpRow | None] = {}
         for change in changes:
-            action, name, key = change[:3]
-            table = self._tables.get(name)
+            table = self._tables.get(change[1])
             if table is None:
                 continue
+            action, name, key = change[:3]
             if action is RowAction.DELETE_ALL:
                 prefix = table.beginning(key)
                 known = {each for (of, each), row in staged.items() if of == name and row is not None}
                 known.update(each for rows in self._all(name) for each in rows)
                 staged |= {(name, each): None for each in known if each[: len(prefix)] == prefix}
                 continue
-            whole = table.key(key)
+            whole, columns = table.key(key)
             if (name, whole) not in staged:
                 row, is_kept = self._kept(name, whole)
                 if not is_kept:
                     continue
                 staged[name, whole] = row
-            staged[name, whole] = table.changed(staged[name, whole], change)
+            staged[name, whole] = table.changed(staged[name, whole], columns, change)
         return staged
 
     def keep(self, staged: Mapping[tuple[str, Key], LookedUpRow | None]) -> None:

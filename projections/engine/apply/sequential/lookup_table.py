@@ -30,7 +30,7 @@ WHERE a.attrelid = to_regclass(%s) AND a.attnum > 0 AND NOT a.attisdropped
 """
 _PLAIN = frozenset({"bigint", "character varying", "integer", "smallint", "text", "uuid"})
 _FROM_KEY = {"date": date.fromisoformat, MOMENTS: datetime.fromisoformat}
-_ADD, _GREATEST, _LEAST, _FIRST = MergeRule.ADD, MergeRule.GREATEST, MergeRule.LEAST, MergeRule.FIRST
+_RULES = _SET, _ADD, _GREATEST, _LEAST, _FIRST = tuple(MergeRule)
 
 
 class LookupTable:
@@ -102,12 +102,12 @@ class LookupTable:
         """
         return self._key(self.table.key[: len(values)], values)
 
-    async def load(self, conn: Connection, prefixes: Sequence[Key]) -> list[tuple[Key, Key, LookedUpRow]]:
-        """The rows under the prefixes, which are of one length: prefix, key and columns of each."""
+    async def load(self, conn: Connection, prefixes: Sequence[Key]) -> list[dict[Key, LookedUpRow]]:
+        """The rows under each of the prefixes, which are of one length, by key."""
         columns = self.table.key[: len(prefixes[0])]
         query = select_by_keys(self.table, columns, self.columns)
         texts = [array([to_pg_text(prefix[index]) for prefix in prefixes]) for index in range(len(columns))]
-        rows: list[tuple[Key, Key, LookedUpRow]] = []
+        rows: list[dict[Key, LookedUpRow]] = [{} for _ in prefixes]
         async with conn.cursor() as cursor:
             cursor.adapters.register_loader("uuid", TextLoader)
             await cursor.execute(query, texts)
@@ -117,16 +117,9 @@ class LookupTable:
                     if self._has_moments:
                         values = list(map(_in_utc, values))
                     row = dict(zip(self.columns, values, strict=True))
-                    rows.append((prefixes[number - 1], self._key_of_loaded(row, values), row))
+                    rows[number - 1][self._key_of_loaded(row)] = row
                 await asyncio.sleep(0)
         return rows
-
-    def _key_of_loaded(self, row: LookedUpRow, values: Sequence[object]) -> Key:
-        """The row's key; `values`: its columns, of which those of the key are the first."""
-        key = self.table.key
-        if self._has_plain_key:
-            return tuple(values[: len(key)])
-        return key_of(self.table, key, {name: row[name] for name in key})
 
     async def read_defaults(self, conn: Connection) -> None:
         """Reads the defaults of the columns.
@@ -157,30 +150,31 @@ class LookupTable:
             defaults |= dict(zip(named, map(_in_utc, row), strict=True))
         self.defaults = defaults
 
-    def key(self, values: Values) -> Key:
-        """The whole key.
+    def key(self, values: Values) -> tuple[Key, LookedUpRow]:
+        """The whole key, and its columns as they would be loaded.
 
         Raises:
             UnsupportedValue: it is not one of the table.
         """
-        return self._key(self.table.key, values)
+        columns = self._loaded(values)
+        return self._key_of_columns(self.table.key, columns), columns
 
-    def changed(self, row: LookedUpRow | None, change: Change) -> LookedUpRow | None:
-        """The row after the change; None: it does not exist.
+    def changed(self, row: LookedUpRow | None, key: LookedUpRow, change: Change) -> LookedUpRow | None:
+        """The row after the change; None: it does not exist. `key`: the columns of its key, as loaded.
 
         Raises:
             UnsupportedValue: the change depends on the row in a way that is evaluated in the database only, or a value
                 is not of its column's type.
         """
-        action, name, key, set_, add, greatest, least, first, rarer = change
+        action, name, _, *effects, rarer = change
         if rarer is not None:
             raise UnsupportedValue(f"{name} is looked up: its changes have no conditions, `greatest_by` or `least_by`")
         if action in (RowAction.DELETE, RowAction.DELETE_ALL) or (row is None and action is RowAction.UPDATE):
             return None
         assert self.defaults is not None
         is_new = row is None
-        after = {**self.defaults, **self._loaded(key)} if row is None else dict(row)
-        for rule, values in zip(MergeRule, (set_, add, greatest, least, first), strict=True):
+        after = {**self.defaults, **key} if row is None else dict(row)
+        for rule, values in zip(_RULES, effects, strict=True):
             for column, value in (values or {}).items():
                 if column in after:
                     is_moved = rule is _ADD and isinstance(value, timedelta)
@@ -199,7 +193,20 @@ class LookupTable:
         return values
 
     def _key(self, columns: Sequence[str], values: Values) -> Key:
-        return key_of(self.table, columns, self._loaded(values))
+        return self._key_of_columns(columns, self._loaded(values))
+
+    def _key_of_loaded(self, row: LookedUpRow) -> Key:
+        key = self.table.key
+        if self._has_plain_key:
+            return tuple([row[name] for name in key])
+        return key_of(self.table, key, {name: row[name] for name in key})
+
+    def _key_of_columns(self, columns: Sequence[str], loaded: LookedUpRow) -> Key:
+        if self._has_plain_key and len(loaded) == len(columns):
+            key = tuple([loaded.get(column) for column in columns])
+            if None not in key:
+                return key
+        return key_of(self.table, columns, loaded)
 
     def _loaded(self, values: Values) -> LookedUpRow:
         """The values as they would be loaded; those of unknown columns as they are."""
@@ -211,7 +218,7 @@ class LookupTable:
 
 def _merged(rule: MergeRule, old: object, new: object) -> object:
     """Merges a value into a column, as PostgreSQL does."""
-    if rule is MergeRule.SET or old is None:
+    if rule is _SET or old is None:
         return new
     if new is None or rule is _FIRST:
         return old

@@ -17,8 +17,8 @@ class PrefixRows:
 
     __slots__ = ("_keys", "_rows", "_shared", "_stale")
 
-    def __init__(self) -> None:
-        self._rows: dict[Key, LookedUpRow] = {}
+    def __init__(self, rows: dict[Key, LookedUpRow]) -> None:
+        self._rows = rows
         # In order; None as long as no rows were asked for.
         self._keys: list[Key] | None = None
         # By type: the rows in the order of the keys, and the keys of those that are to be converted again.
@@ -78,14 +78,20 @@ class PrefixRows:
 
 
 def _converted(row: LookedUpRow, row_type: type[msgspec.Struct]) -> msgspec.Struct:
-    (converted,) = _all_converted([row], row_type)
-    return converted
+    (named,) = _named([row], row_type)
+    return msgspec.convert(named, row_type, strict=False)
 
 
 def _all_converted(rows: list[LookedUpRow], row_type: type[S]) -> list[S]:
     """The rows as structs, in one call: there may be thousands for one event."""
+    named = _named(rows, row_type)
+    return msgspec.convert(named, list[row_type], strict=False)  # type: ignore[valid-type]  # known when it runs
+
+
+def _named(rows: list[LookedUpRow], row_type: type[msgspec.Struct]) -> list[LookedUpRow]:
+    """The rows with the names by which the struct is converted."""
     names, config = row_type.__struct_encode_fields__, row_type.__struct_config__
-    if config.forbid_unknown_fields or names != row_type.__struct_fields__:
-        fields = list(zip(row_type.__struct_fields__, names, strict=True))
-        rows = [{name: row[field] for field, name in fields} for row in rows]
-    return msgspec.convert(rows, list[row_type], strict=False)  # type: ignore[valid-type]  # known when it runs
+    if not config.forbid_unknown_fields and names == row_type.__struct_fields__:
+        return rows
+    fields = list(zip(row_type.__struct_fields__, names, strict=True))
+    return [{name: row[field] for field, name in fields} for row in rows]

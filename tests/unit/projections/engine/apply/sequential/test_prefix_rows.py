@@ -1,4 +1,4 @@
-"""LookedUpRow-up rows are given in the order of their keys, and as the last change left them."""
+"""Looked-up rows are given in the order of their keys, and as the last change left them."""
 
 import msgspec
 from hypothesis import given
@@ -21,7 +21,7 @@ _step = st.tuples(st.sampled_from(["put", "put", "remove", "frozen", "open"]), s
 
 @given(st.lists(_step, max_size=40))
 def test_any_steps_give_the_rows_of_a_sorted_dict(steps: list[tuple[str, int, int]]) -> None:
-    rows, plain = PrefixRows(), dict[tuple[str, str], int]()
+    rows, plain = PrefixRows({}), dict[tuple[str, str], int]()
     for step, part, number in steps:
         key = ("a", str(part))
         if step == "put":
@@ -44,7 +44,7 @@ def test_any_steps_give_the_rows_of_a_sorted_dict(steps: list[tuple[str, int, in
 
 
 def test_only_a_changed_row_is_converted_again() -> None:
-    rows = PrefixRows()
+    rows = PrefixRows({})
     for number in range(3):
         rows.put((number,), {"number": number, "text": ""})
     before = rows.of_type(Frozen, is_immutable=True)
