@@ -26,8 +26,6 @@ from projections.engine.storage.tables import Table
 from streams.loss.missing_events import Gap
 from streams.message import Message
 
-_MOST_WITH_LOOKUPS = 2_000
-
 
 class BuildWriter:
     def __init__(
@@ -98,8 +96,8 @@ class BuildWriter:
 
     @property
     def largest_batch(self) -> int | None:
-        """Maximum events in a batch, if fewer than usual: what these look up is in memory together."""
-        return _MOST_WITH_LOOKUPS if self._sequential is not None and self._sequential.has_lookups else None
+        """Maximum events in the next batch, if fewer than usual."""
+        return None if self._sequential is None else self._sequential.largest_batch
 
     def batch(self) -> Batch:
         return Batch(MergedRows(self._shapes), self._knowledge)

@@ -51,7 +51,7 @@ class Pipeline:
         # Start and duration of the last write.
         self._begun = float("-inf")
         self._took = 0.0
-        self._usually = self._most = min(most or _EVENTS, filling.largest_batch or _EVENTS)
+        self._usually = self._most = most or _EVENTS
         self._sources = sources
         self._filling = filling
         self._next = filling.batch()
@@ -191,7 +191,8 @@ class Pipeline:
             await self._read(left)
 
     def _is_full(self) -> bool:
-        return self._next.events >= self._most or self._next.bytes >= _BYTES
+        most = min(self._most, self._filling.largest_batch or self._most)
+        return self._next.events >= most or self._next.bytes >= _BYTES
 
     async def _read(self, timeout: float | None, other: "asyncio.Task[None] | None" = None) -> bool:
         """Adds one more read to the next batch; False after the timeout, or if the other task ended first."""

@@ -31,10 +31,13 @@ class LookedUp:
         # By table and length of the prefix: the rows under each prefix that is looked up.
         self._rows: dict[str, dict[int, dict[Key, PrefixRows]]] = {name: {} for name in tables}
         self.refused: dict[tuple[str, Key], Exception] = {}
+        # Number of rows that were loaded.
+        self.loaded = 0
 
     def add(self, table: str, prefixes: Iterable[Key], rows: Iterable[dict[Key, LookedUpRow]]) -> None:
         """Adds what was loaded for each of the prefixes."""
         for prefix, under in zip(prefixes, rows, strict=True):
+            self.loaded += len(under)
             self._rows[table].setdefault(len(prefix), {})[prefix] = PrefixRows(under)
 
     def found(self, wanted: Iterable[Wanted]) -> dict[str, object]:

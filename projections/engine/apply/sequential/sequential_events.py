@@ -13,6 +13,7 @@ from projections.engine.apply.loop_slices import in_slices
 from projections.engine.apply.merging.call_plans import Key
 from projections.engine.apply.merging.change_plans import Shapes
 from projections.engine.apply.merging.row_merging import MergedRows, RowGroup
+from projections.engine.apply.sequential.batch_size import BatchSize
 from projections.engine.apply.sequential.events import (
     FoldEvent,
     HandledEvent,
@@ -89,10 +90,16 @@ class SequentialEvents:
         self.handlers: dict[str, tuple[Handler, ...]] = handlers if lookups else {}
         self.types = self.folds.keys() | self.handlers.keys()
         self._shapes = Shapes(known_tables, self.tables)
+        self._batch_size = BatchSize()
 
     @property
     def has_lookups(self) -> bool:
         return bool(self._lookup_tables)
+
+    @property
+    def largest_batch(self) -> int | None:
+        """Maximum events in a batch, if fewer than usual."""
+        return self._batch_size.events if self._lookup_tables else None
 
     def lane_of_unreadable(self, message: Message, error: Exception) -> str | None:
         """The lane of an event whose type is unknown, if it is that of a folded row; None: no such event is folded.
@@ -159,6 +166,7 @@ class SequentialEvents:
             # A fold may have changed its row in place, and later events have seen what has failed: all begins again,
             # without the events that failed.
             stops |= failed
+        self._batch_size.adapt(len(events), loaded.looked_up.loaded)
         groups = merged.groups()
         for name, rows in folded.items():
             groups += await self.groups(name, rows, loaded.stored[name])
