@@ -1,21 +1,25 @@
 """A durable consumer: its creation, and the delivery of its messages one by one."""
 
 import asyncio
-from collections.abc import AsyncGenerator
+from collections.abc import AsyncGenerator, Callable
 from datetime import datetime
+from itertools import count
 
+from msgspec import json
 from nats.aio.client import Client
 from nats.aio.msg import Msg
 from nats.errors import TimeoutError as NatsTimeout
-from nats.js.api import AckPolicy, ConsumerConfig, DeliverPolicy
-from nats.js.errors import NotFoundError
+from nats.js.api import AckPolicy, ConsumerConfig, DeliverPolicy, Header
+from nats.js.errors import APIError, NotFoundError
 
 from contracts.durable_consumers import Durable
 from contracts.envelope import now
 from streams.cancellation import stop_if_cancelled
 
-# Seconds that a request waits at the server; one that is lost is repeated after as long.
-_REQUEST_SECONDS = 2.0
+# Seconds that a request waits at the server, and after which it counts as lost if not even its end is reported.
+_REQUEST_SECONDS, _GRACE = 2.0, 0.5
+# Normal ends of a request: no messages, expired, or a conflict such as another leader.
+_ENDED = {"404", "408", "409"}
 # At least, between two requests: the first may be refused immediately.
 _BREATH = 0.05
 
@@ -28,13 +32,16 @@ class DurableConsumer:
         `ack_wait`: seconds after which a message of a failed process is redelivered to another.
         `request_seconds`: how long a request waits at the server.
         """
+        self._nc = nc
         self._jetstream = nc.jetstream()
         self._durable = durable
         self._ack_wait = ack_wait
         self._request_seconds = request_seconds
 
-    async def messages(self) -> AsyncGenerator[Msg, None]:
-        """The consumer's messages without end; each is requested only when the caller asks for it.
+    async def messages(self, free: Callable[[], int]) -> AsyncGenerator[Msg, None]:
+        """The consumer's messages without end.
+
+        `free`: how many the caller can take now, at least one; so many are requested together.
 
         Raises:
             nats.errors.Error: the stream does not exist, or the server refuses or does not answer.
@@ -56,22 +63,41 @@ class DurableConsumer:
                 max_ack_pending=durable.most_pending,
             ),
         )
-        subscription = await self._jetstream.pull_subscribe_bind(durable.name, durable.stream)
-        loop = asyncio.get_running_loop()
+        inbox, request = self._nc.new_inbox(), ""
+        subscription = await self._nc.subscribe(f"{inbox}.*")
+        loop, numbers = asyncio.get_running_loop(), count()
+        # Messages requested and not yet received.
+        asked, earliest = 0, 0.0
         try:
             while True:
                 stop_if_cancelled()
-                earliest = loop.time() + _BREATH
-                try:
-                    fetched = await subscription.fetch(1, timeout=self._request_seconds)
-                except NatsTimeout:
-                    # No message. Any other time-out means that no consumer answered: it is created again.
+                if asked <= 0:
                     await asyncio.sleep(max(earliest - loop.time(), 0.0))
+                    asked, earliest = free(), loop.time() + _BREATH
+                    request = f"{inbox}.{next(numbers)}"
+                    await self._request(asked, request)
+                try:
+                    message = await subscription.next_msg(timeout=self._request_seconds + _GRACE)
+                except NatsTimeout:
+                    # The request was lost, as when the server was started again.
+                    asked = 0
                     continue
-                for message in fetched:
+                status = (message.headers or {}).get(Header.STATUS)
+                if status is None:
+                    asked, earliest = asked - 1, 0.0
                     yield message
+                elif status not in _ENDED:
+                    APIError.from_msg(message)
+                elif message.subject == request:
+                    asked = 0
         finally:
             await subscription.unsubscribe()
+
+    async def _request(self, number: int, reply: str) -> None:
+        durable = self._durable
+        request = {"batch": number, "expires": round(self._request_seconds * 1e9)}
+        subject = f"$JS.API.CONSUMER.MSG.NEXT.{durable.stream}.{durable.name}"
+        await self._nc.publish(subject, json.encode(request), reply=reply)
 
     async def keep(self, message: Msg) -> None:
         """Reports work in progress until cancelled, so that the message is not redelivered meanwhile."""

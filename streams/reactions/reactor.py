@@ -108,7 +108,7 @@ class EventReactor:
         async with asyncio.TaskGroup() as tasks:
             while True:
                 try:
-                    async with aclosing(consumer.messages()) as messages:
+                    async with aclosing(consumer.messages(lambda: at_once - len(handling))) as messages:
                         async for message in messages:
                             pause = self._retries.first_pause
                             task = tasks.create_task(self._handle(name, consumer, message, handle))

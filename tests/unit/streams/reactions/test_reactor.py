@@ -6,6 +6,8 @@ from unittest.mock import AsyncMock
 
 import pytest
 from nats.aio.client import Client
+from nats.aio.msg import Msg
+from nats.errors import TimeoutError as NatsTimeout
 
 from contracts.durable_consumers import PASSWORD_ENDINGS
 from contracts.envelope import Recorded
@@ -19,8 +21,9 @@ class LossySubscription:
     def __init__(self) -> None:
         self.asked = asyncio.Event()
         self.left = False
+        self.subject = "inbox"
 
-    async def fetch(self, most: int, timeout: float) -> list[object]:
+    async def next_msg(self, timeout: float) -> Msg:
         self.asked.set()
         try:
             await asyncio.sleep(timeout)
@@ -28,7 +31,7 @@ class LossySubscription:
             if self.left:
                 raise
             self.left = True
-        return []
+        raise NatsTimeout
 
     async def unsubscribe(self) -> None:
         pass
@@ -44,8 +47,14 @@ class FakeNats:
     async def add_consumer(self, stream: str, config: object) -> None:
         pass
 
-    async def pull_subscribe_bind(self, durable: str, stream: str) -> LossySubscription:
+    def new_inbox(self) -> str:
+        return "inbox"
+
+    async def subscribe(self, subject: str) -> LossySubscription:
         return self._subscription
+
+    async def publish(self, subject: str, payload: bytes, reply: str) -> None:
+        pass
 
 
 async def ignore(event: Recorded[Event]) -> None:
