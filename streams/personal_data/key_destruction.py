@@ -1,7 +1,7 @@
 """Destroys data keys, so that what they sealed can never be read again. For auth, which alone may write the store.
 
-First the key's bytes are overwritten in the store, then a tombstone takes its place: only a tombstone says that a key
-was destroyed. In between the key is missing, and readers wait.
+First a tombstone follows the key, then the key's bytes are overwritten in the store. So a reader finds the key or its
+tombstone at every moment, and never nothing, which means that the key is lost.
 """
 
 from collections.abc import Callable
@@ -28,18 +28,19 @@ class KeyDestruction:
         A key that is created or wrapped again meanwhile is destroyed too. A key that never existed gets a tombstone.
 
         Raises:
-            KeysUnavailable: the store does not answer; the key may be destroyed, or missing.
+            KeysUnavailable: the store does not answer; the key may be destroyed.
         """
         while True:
             versions = await self._store.versions(key_id)
-            if present := [version for version in versions if version.record.destroyed_at is None]:
-                for version in present:
-                    await self._store.erase(version.revision)
-            elif versions:
+            # Before the tombstone, which would push the oldest of two records out of the store and leave its bytes.
+            for version in versions[:-1]:
+                await self._store.erase(version.revision)
+            if versions and versions[-1].record.destroyed_at is not None:
                 return
-            else:
-                try:
-                    await self._store.put(key_id, KeyRecord.tombstone(self._clock()), revision=0)
-                except Changed:
-                    # It was created at this moment, or another process has put the tombstone.
-                    continue
+            try:
+                await self._store.put(
+                    key_id, KeyRecord.tombstone(self._clock()), revision=versions[-1].revision if versions else 0
+                )
+            except Changed:
+                # It was created or wrapped again at this moment, or another process has put the tombstone.
+                continue

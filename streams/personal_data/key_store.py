@@ -132,7 +132,7 @@ class KeyStore:
 
     async def pages(self) -> AsyncIterator[list[tuple[str, KeyRecord]]]:
         """All records that were stored when the call began, in the order of their writing, without marks. Of a key that
-        is being replaced both.
+        is being replaced or destroyed both.
 
         Raises:
             KeysUnavailable: the store does not answer.

@@ -1,9 +1,7 @@
-"""Auth creates keys of personal data for users who exist, and destroys them so that no file has them any more."""
+"""Auth creates keys of personal data for users who exist, and puts none in the place of a lost or destroyed one."""
 
 import asyncio
-import base64
 from collections.abc import Callable, Coroutine
-from pathlib import Path
 
 import msgspec
 import pytest
@@ -15,8 +13,6 @@ from contracts.personal_data.key_ids import person_key, text_key
 from contracts.rpc.vestnik.auth.v1 import CreateDataKeysRequest
 from contracts.subjects import DATA_KEYS, stream_of_bucket
 from contracts.values.ids import new_id
-from infra.embedded.nats_server import NatsServer
-from infra.security.secrets import Secrets
 from services.auth.data_keys.domain import ERASURE, RETENTION, decide_destroy, decide_hold, decide_release
 from services.auth.data_keys.reactions import KeyDestructions
 from services.auth.data_keys.rings import RecordedKeys
@@ -27,7 +23,7 @@ from streams.personal_data.key_creation import KeyCreation
 from streams.personal_data.key_destruction import KeyDestruction
 from streams.personal_data.key_store import KeyRecord, KeyStore
 from streams.topology import ensure_bucket
-from tests.integration.auth_and_session import PASSWORD, TERMS, Auth, Clock
+from tests.integration.auth_and_session import PASSWORD, Auth, Clock
 from tests.integration.recorded_keys import Recorded
 
 Work = Callable[[], Coroutine[None, None, None]]
@@ -270,63 +266,3 @@ async def test_while_the_store_is_away_no_key_is_promised(streams: NATS, replica
     # There is no bucket.
     with pytest.raises(KeysUnavailable):
         await replicas[0].data_keys(streams).create([person_key(user)])
-
-
-@pytest.mark.parametrize("before", [True, False], ids=["before", "after"])
-@pytest.mark.parametrize("request_number", [1, 2])
-async def test_a_destruction_that_was_cut_off_is_completed_by_another_one(
-    store: KeyStore, streams: NATS, secrets: Secrets, request_number: int, before: bool
-) -> None:
-    master_keys = secrets.personal_data_keys(TERMS)
-    await KeyCreation(store, master_keys, Recorded()).create([person_key(USER)])
-    with pytest.raises(Stopped):
-        await KeyDestruction(StopsAt(streams, request_number, before=before)).destroy_person(USER)
-    for _ in range(2):
-        await KeyDestruction(store).destroy_person(USER)
-        assert await DataKeys(store, master_keys).find([person_key(USER)]) == {person_key(USER): None}
-        assert len(await store.versions(person_key(USER))) == 1
-
-
-async def test_a_key_that_is_created_during_its_destruction_is_destroyed(
-    store: KeyStore, streams: NATS, secrets: Secrets
-) -> None:
-    master_keys = secrets.personal_data_keys(TERMS)
-    created: list[str] = []
-    await KeyCreation(store, master_keys, Recorded()).create([person_key(USER)])
-
-    class CreatesBetween(KeyStore):
-        async def put(self, key_id: str, record: KeyRecord, *, revision: int) -> int:
-            if not created:
-                # It read the record before the key was in it.
-                await KeyCreation(store, master_keys, Recorded()).create([person_key(USER)])
-                created.append(key_id)
-            return await super().put(key_id, record, revision=revision)
-
-    await KeyDestruction(CreatesBetween(streams)).destroy_person(USER)
-    assert created
-    [version] = await store.versions(person_key(USER))
-    assert version.record.destroyed_at is not None
-
-
-async def test_of_a_destroyed_key_no_file_of_the_server_has_a_byte(
-    store: KeyStore, secrets: Secrets, nats_server: NatsServer, tmp_path: Path
-) -> None:
-    master_keys, users = secrets.personal_data_keys(TERMS), [new_id() for _ in range(20)]
-    await KeyCreation(store, master_keys, Recorded()).create([person_key(user) for user in users])
-    records = await store.find([person_key(user) for user in users])
-    wrapped = {key_id: record.wrapped for key_id, record in records.items()}
-    await nats_server.stop()
-    assert on_disk(tmp_path / "nats", wrapped) == wrapped.keys()
-    await nats_server.start()
-    # One in the middle of its file, and the last one.
-    erased = {person_key(users[7]), person_key(users[-1])}
-    for user in (users[7], users[-1]):
-        await KeyDestruction(store).destroy_person(user)
-    await nats_server.stop()
-    assert on_disk(tmp_path / "nats", wrapped) == wrapped.keys() - erased
-
-
-def on_disk(folder: Path, wrapped: dict[str, str]) -> set[str]:
-    """The keys whose wrapped bytes a file has, as stored or decoded."""
-    content = b"".join(path.read_bytes() for path in folder.rglob("*") if path.is_file())
-    return {key_id for key_id, text in wrapped.items() if text.encode() in content or base64.b64decode(text) in content}
