@@ -8,7 +8,10 @@ after this one, which this one then reads.
 """
 
 import re
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
+
+# How long before a month the keys of its texts are created, where an author writes in these days.
+MONTH_AHEAD = timedelta(days=3)
 
 _UUID = r"[0-9a-f]{8}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{12}"
 _MONTH = r"\d{4}-(?:0[1-9]|1[0-2])"

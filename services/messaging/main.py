@@ -28,6 +28,7 @@ from services.messaging.search.search import MessageSearch
 from services.messaging.server import MessagingServer
 from services.messaging.settings.commands import SettingsCommands
 from services.messaging.settings.drafts import Drafts
+from streams.personal_data.keys_ahead import KeysAhead
 
 
 async def main(settings: Settings) -> None:
@@ -79,6 +80,9 @@ async def main(settings: Settings) -> None:
                 keep = timedelta(days=settings.message_retention_days)
                 retention = MessageRetention(last_changes(process.log), AgedMessageQueries(conversations), keep)
                 process.spawn(retention.run(), "retention of messages")
+            ahead = KeysAhead(process.sealer.create)
+            process.sealer.listen(ahead.used)
+            process.spawn(ahead.run(), "keys of the next month")
             process.spawn(erased.follow(), "erased users")
             process.spawn(runners.watch(), "projections")
             process.ready_when(runners.ready)

@@ -22,6 +22,8 @@ from streams.personal_data.metrics import destroyed
 E = TypeVar("E", bound=Event)
 
 CreateKeys = Callable[[Collection[str]], Awaitable[None]]
+# Called with the keys that seal new events, and the time of these; it must not wait.
+Used = Callable[[Collection[str], datetime], None]
 _Keys = Mapping[str, AESGCM | None]
 
 
@@ -37,7 +39,12 @@ class Sealer:
     def __init__(self, keys: LookedUpKeys, create: CreateKeys) -> None:
         """`create`: creates keys that do not exist yet."""
         self._keys = keys
-        self._create = create
+        self.create = create
+        self._used: Used | None = None
+
+    def listen(self, used: Used) -> None:
+        """Notifies of the keys of all events that are sealed from now on."""
+        self._used = used
 
     async def seal(self, events: Sequence[E], *, aggregate_id: str, at: datetime) -> list[E]:
         """New events of one aggregate, decided at a time, with their personal data sealed. A field that is empty, or
@@ -75,6 +82,8 @@ class Sealer:
         if not wanted:
             return list(envelopes)
         keys = await self._find(wanted)
+        if self._used is not None:
+            self._used(wanted, envelopes[0].at)
         try:
             for place in places:
                 place.seal(keys)
@@ -103,7 +112,7 @@ class Sealer:
             return {}
         keys = await self._keys.look_up(wanted)
         if missing := [key_id for key_id in wanted if key_id not in keys]:
-            await self._create(missing)
+            await self.create(missing)
             keys |= await self._keys.find(missing)
         return keys
 

@@ -2,6 +2,7 @@
 
 import asyncio
 from collections.abc import Callable, Coroutine
+from datetime import timedelta
 
 import msgspec
 import pytest
@@ -9,7 +10,7 @@ from nats.aio.client import Client as NATS
 
 from contracts.envelope import Provenance
 from contracts.errors import Invalid, KeysUnavailable, LegalHold, MessageNotFound, UserNotFound
-from contracts.personal_data.key_ids import person_key, text_key
+from contracts.personal_data.key_ids import MONTH_AHEAD, person_key, text_key
 from contracts.rpc.vestnik.auth.v1 import CreateDataKeysRequest
 from contracts.subjects import DATA_KEYS, stream_of_bucket
 from contracts.values.ids import new_id
@@ -250,6 +251,21 @@ async def test_a_key_of_a_month_to_come_is_refused(
     with pytest.raises(Invalid):
         await replicas[0].data_keys(streams).create([present, to_come])
     assert await store.find([present, to_come]) == {}
+
+
+async def test_the_key_of_the_next_month_is_created_in_the_last_days_of_a_month(
+    store: KeyStore, streams: NATS, replicas: tuple[Auth, Auth], clock: Clock
+) -> None:
+    user, present = await registered(replicas[0]), clock().replace(day=1, hour=0, minute=0, second=0, microsecond=0)
+    turn = (present + timedelta(days=70)).replace(day=1)
+    key_id = text_key(new_id(), user, turn)
+    # The clock of a caller may be a day ahead.
+    clock.forward(turn - MONTH_AHEAD - timedelta(days=1, minutes=10) - clock())
+    with pytest.raises(Invalid):
+        await replicas[0].data_keys(streams).create([key_id])
+    clock.forward(timedelta(minutes=20))
+    await replicas[0].data_keys(streams).create([key_id])
+    assert (await store.find([key_id])).keys() == {key_id}
 
 
 async def test_a_request_for_anything_but_some_keys_is_invalid(streams: NATS, replicas: tuple[Auth, Auth]) -> None:

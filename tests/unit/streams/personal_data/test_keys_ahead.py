@@ -1,0 +1,116 @@
+"""In the last days of a month the keys that are in use are created for the next one, each once, and a few at a time."""
+
+import asyncio
+from collections.abc import AsyncIterator, Callable, Collection
+from contextlib import asynccontextmanager
+from datetime import UTC, datetime, timedelta
+
+import pytest
+
+from contracts.errors import Invalid
+from contracts.personal_data.key_ids import MONTH_AHEAD, person_key, text_key
+from contracts.values.ids import new_id
+from streams.personal_data import keys_ahead
+from streams.personal_data.keys_ahead import KeysAhead
+
+TURN = datetime(2027, 1, 1, tzinfo=UTC)
+LAST_DAYS = TURN - MONTH_AHEAD
+MOMENT = timedelta(milliseconds=1)
+USER, CONVERSATION = new_id(), new_id()
+
+
+def key(at: datetime, conversation: str = CONVERSATION) -> str:
+    return text_key(conversation, USER, at)
+
+
+class Created:
+    """Auth, in the test's memory."""
+
+    def __init__(self, *failures: Exception) -> None:
+        self.calls: list[list[str]] = []
+        self._failures = list(failures)
+
+    async def create(self, key_ids: Collection[str]) -> None:
+        self.calls.append(list(key_ids))
+        if self._failures:
+            raise self._failures.pop()
+
+
+@asynccontextmanager
+async def running(ahead: KeysAhead) -> AsyncIterator[None]:
+    task = asyncio.create_task(ahead.run())
+    try:
+        yield
+    finally:
+        task.cancel()
+        await asyncio.wait({task})
+
+
+async def until(condition: Callable[[], bool]) -> None:
+    async with asyncio.timeout(60):
+        while not condition():
+            await asyncio.sleep(0.001)
+
+
+async def test_only_keys_of_the_present_month_in_its_last_days_are_created_for_the_next_each_once() -> None:
+    auth = Created()
+    ahead = KeysAhead(auth.create, pause=0)
+    ahead.used([key(LAST_DAYS - MOMENT)], LAST_DAYS - MOMENT)
+    for at in (LAST_DAYS, LAST_DAYS, TURN - MOMENT):
+        ahead.used([person_key(USER), key(TURN - timedelta(days=40), new_id()), key(at)], at)
+    async with running(ahead):
+        await until(lambda: bool(auth.calls))
+        # What comes after it shows that there is nothing more in between.
+        other = new_id()
+        ahead.used([key(TURN - MOMENT), key(TURN - MOMENT, other)], TURN - MOMENT)
+        await until(lambda: len(auth.calls) == 2)
+    assert auth.calls == [[key(TURN)], [key(TURN, other)]]
+
+
+async def test_after_its_turn_the_next_month_has_last_days_too() -> None:
+    auth = Created()
+    ahead = KeysAhead(auth.create, pause=0)
+    february = datetime(2027, 2, 1, tzinfo=UTC)
+    async with running(ahead):
+        for at in (LAST_DAYS, TURN, february - MONTH_AHEAD - MOMENT, february - MONTH_AHEAD):
+            ahead.used([key(at)], at)
+        await until(lambda: bool(auth.calls))
+    assert auth.calls == [[key(TURN), key(february)]]
+
+
+async def test_many_keys_are_created_a_few_at_a_time(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(keys_ahead, "_BATCH", 3)
+    auth = Created()
+    ahead = KeysAhead(auth.create, pause=0)
+    conversations = [new_id() for _ in range(7)]
+    ahead.used([key(LAST_DAYS, each) for each in conversations], LAST_DAYS)
+    async with running(ahead):
+        await until(lambda: sum(map(len, auth.calls)) == len(conversations))
+    assert [len(call) for call in auth.calls] == [3, 3, 1]
+    assert [key_id for call in auth.calls for key_id in call] == [key(TURN, each) for each in conversations]
+
+
+async def test_what_fails_is_tried_again_when_its_author_writes_again() -> None:
+    # As an auth of the release before, to which the month is yet to come.
+    auth = Created(Invalid())
+    ahead = KeysAhead(auth.create, pause=0)
+    async with running(ahead):
+        ahead.used([key(LAST_DAYS)], LAST_DAYS)
+        await until(lambda: len(auth.calls) == 1)
+        ahead.used([key(LAST_DAYS)], LAST_DAYS)
+        await until(lambda: len(auth.calls) == 2)
+    assert auth.calls == [[key(TURN)], [key(TURN)]]
+
+
+async def test_the_memory_of_what_was_asked_for_is_bounded(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(keys_ahead, "_MOST", 2)
+    auth = Created()
+    ahead = KeysAhead(auth.create, pause=0)
+    conversations = [new_id() for _ in range(3)]
+    ahead.used([key(LAST_DAYS, each) for each in conversations], LAST_DAYS)
+    async with running(ahead):
+        await until(lambda: len(auth.calls) == 1)
+        # There is room again.
+        ahead.used([key(LAST_DAYS, conversations[2])], LAST_DAYS)
+        await until(lambda: len(auth.calls) == 2)
+    assert auth.calls == [[key(TURN, each) for each in conversations[:2]], [key(TURN, conversations[2])]]
