@@ -176,6 +176,8 @@ _SERVICES = (
             # For live events of several users; the gateway reads all messages in the stream anyway.
             "GetQuotes": _FOR_NOBODY,
             "DeleteDrafts": {"auth": "user_id"},
+            # A time, which tells auth which months' keys it may destroy.
+            "GetOldestMessage": {"auth": None},
         },
     ),
     # Behind the page at /ops, with an operator's rights. It checks itself whether the user is an operator.

@@ -85,6 +85,8 @@ class Conversations(ErasingProjection):
         );
         -- The ids are ordered by time, so new entries go to the index's right end.
         CREATE INDEX ON {messages} (message_id);
+        -- For retention: of the messages that are not deleted, the oldest first.
+        CREATE INDEX ON {messages} (message_id) WHERE deleted IS NULL;
         CREATE INDEX ON {messages} (conversation_id, changed_sequence) WHERE changed_sequence IS NOT NULL;
         CREATE INDEX ON {messages} (conversation_id, client_message_id);
         CREATE INDEX ON {messages} (conversation_id, sender_id, sequence);

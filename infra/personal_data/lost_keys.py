@@ -40,7 +40,12 @@ async def _lost(store: KeyStore, page: list[Message]) -> list[str]:
     if not key_ids:
         return []
     wrappers = {key_id: wrapped_by(key_id) or key_id for key_id in key_ids}
-    records = await store.find(list(dict.fromkeys([*wrappers.values(), *key_ids])))
+    wanted = list(dict.fromkeys([*wrappers.values(), *key_ids]))
+    records = await store.find(wanted)
+    for key_id in wanted:
+        # The replica that was asked may lag behind.
+        if key_id not in records and (stored := await store.latest(key_id)) is not None and not stored.record.is_mark:
+            records[key_id] = stored.record
     lost = []
     for key_id, wrapper in wrappers.items():
         if wrapper not in records:

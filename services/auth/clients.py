@@ -1,4 +1,5 @@
-"""Clients of other services: session, for a login and the end of sessions, and messaging, for users' drafts."""
+"""Clients of other services: session, for a login and the end of sessions, and messaging, for users' drafts and the age
+of messages."""
 
 from datetime import datetime
 
@@ -7,7 +8,7 @@ import msgspec
 from contracts.envelope import Provenance
 from contracts.events.user import PasswordChanged, PasswordVoided
 from contracts.positions import Position
-from contracts.rpc.vestnik.messaging.v1 import DeleteDraftsRequest, MessagingServiceStub
+from contracts.rpc.vestnik.messaging.v1 import DeleteDraftsRequest, GetOldestMessageRequest, MessagingServiceStub
 from contracts.rpc.vestnik.session.v1 import (
     CreateSessionRequest,
     EndSessionsRequest,
@@ -18,13 +19,13 @@ from contracts.rpc.vestnik.session.v1 import (
     Tokens,
 )
 from contracts.values.ids import new_id
-from contracts.values.timestamps import to_unix_ms
+from contracts.values.timestamps import from_unix_ms, to_unix_ms
 from infra.rpc.call_context import Call, current
 from infra.rpc.client import Client
 from services.auth.domain import ERASURE_REQUESTED, NOT_ME
 
 _TIMEOUT = 5.0
-# end_sessions waits for a read model that may be up to 5 s behind.
+# What waits for a read model that may be up to 5 s behind, as end_sessions does.
 _ENDING_TIMEOUT = 8.0
 # The newest sessions of a user.
 _NEWEST = 200
@@ -60,6 +61,23 @@ class Drafts:
             idempotent=True,
             context=Call(request_id=new_id(), actor=user_id),
         )
+
+
+class Messages:
+    def __init__(self, client: Client) -> None:
+        self._client = client
+        self._stub = client.stub(MessagingServiceStub)
+
+    async def oldest(self) -> datetime | None:
+        """When the oldest message was sent that is not deleted; None: there is none.
+
+        Raises:
+            Unavailable, DeadlineExceeded, ReadModelBehind: it is not known now.
+        """
+        answer = await self._client.call(
+            self._stub.get_oldest_message, GetOldestMessageRequest(), timeout=_ENDING_TIMEOUT, idempotent=True
+        )
+        return None if answer.sent_at is None else from_unix_ms(answer.sent_at)
 
 
 class Sessions:

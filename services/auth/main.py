@@ -24,7 +24,7 @@ from services.auth.alerts.not_me import NotMeReports
 from services.auth.alerts.reaction import AccountAlerts
 from services.auth.alerts.recipients import Recipients
 from services.auth.claim_keys import ClaimKeys
-from services.auth.clients import Drafts, Sessions
+from services.auth.clients import Drafts, Messages, Sessions
 from services.auth.commands import Commands
 from services.auth.data_export.clients import Services
 from services.auth.data_export.commands import DataExportCommands
@@ -149,7 +149,8 @@ async def main(settings: Settings) -> None:
         process.spawn(KeyDestructions(destruction).run(process.nats), "destruction of keys")
         if settings.message_retention_days:
             keep = timedelta(days=settings.message_retention_days)
-            retention = KeyRetention(key_store, aggregates.data_keys, keep)
+            messages = Messages(process.client("messaging"))
+            retention = KeyRetention(key_store, aggregates.data_keys, messages, keep)
             process.spawn(retention.run(), "retention of keys")
         erasures = Erasures(
             aggregates,

@@ -38,6 +38,7 @@ async def main(settings: Settings) -> None:
         try:
             conversations = ReadModel(find("conversations"), process.pool, runners.waiting)
             messages, pages = MessageQueries(conversations), PageReader(PageQueries(conversations))
+            aged = AgedMessageQueries(conversations)
             notifications = NotificationQueries(ReadModel(find("notifications"), process.pool, runners.waiting))
             search = MessageSearch(
                 SearchQueries(ReadModel(find("message_search"), process.pool, runners.waiting), conversations)
@@ -72,13 +73,15 @@ async def main(settings: Settings) -> None:
                 search=search,
                 copies=MessageCopies(messages, lookup),
                 missed=BackfillQueries(conversations),
+                log=process.log,
+                aged=aged,
             )
             process.spawn(follow_friendships(process.nats, process.log, remembered), "friendship follower")
             if process.quorum is not None:
                 process.spawn(confirm_end(process.log, remembered), "end of friendships")
             if settings.message_retention_days:
                 keep = timedelta(days=settings.message_retention_days)
-                retention = MessageRetention(last_changes(process.log), AgedMessageQueries(conversations), keep)
+                retention = MessageRetention(last_changes(process.log), aged, keep)
                 process.spawn(retention.run(), "retention of messages")
             ahead = KeysAhead(process.sealer.create)
             process.sealer.listen(ahead.used)

@@ -44,12 +44,15 @@ from services.messaging.notifications.server import NotificationServer
 from services.messaging.pages.page_reader import PageReader
 from services.messaging.pages.server import PageServer
 from services.messaging.queries import MessageQueries
+from services.messaging.retention.queries import AgedMessageQueries
+from services.messaging.retention.server import RetentionServer
 from services.messaging.rpc_messages import UserRequest, encoded_position, id_tuple, message_answer
 from services.messaging.search.search import MessageSearch
 from services.messaging.search.server import SearchServer
 from services.messaging.settings.commands import SettingsCommands
 from services.messaging.settings.drafts import Drafts
 from services.messaging.settings.server import SettingsServer
+from streams.log import Log
 
 
 class _Send(msgspec.Struct, frozen=True):
@@ -81,7 +84,9 @@ class _Quotes(msgspec.Struct, frozen=True):
     messages: Annotated[tuple[_Quoted, ...], Meta(max_length=MOST_QUOTES)]
 
 
-class MessagingServer(ChangeServer, PageServer, SettingsServer, SearchServer, NotificationServer, BackfillServer):
+class MessagingServer(
+    ChangeServer, PageServer, SettingsServer, SearchServer, NotificationServer, BackfillServer, RetentionServer
+):
     def __init__(
         self,
         *,
@@ -97,6 +102,8 @@ class MessagingServer(ChangeServer, PageServer, SettingsServer, SearchServer, No
         search: MessageSearch,
         copies: MessageCopies,
         missed: BackfillQueries,
+        log: Log,
+        aged: AgedMessageQueries,
     ) -> None:
         ChangeServer.__init__(self, changing)
         PageServer.__init__(self, pages, drafts)
@@ -104,6 +111,7 @@ class MessagingServer(ChangeServer, PageServer, SettingsServer, SearchServer, No
         SearchServer.__init__(self, search)
         NotificationServer.__init__(self, reading, notifications)
         BackfillServer.__init__(self, missed)
+        RetentionServer.__init__(self, log, aged)
         self._sending = sending
         self._seeing = seeing
         self._messages = messages

@@ -361,6 +361,8 @@ async def command() -> AsyncIterator[Step]:
         search=nothing,
         copies=nothing,
         missed=nothing,
+        log=nothing,
+        aged=nothing,
     )
     turns = cycle(friends)
 

@@ -1,7 +1,8 @@
 """Destroys the keys of texts of months that are older than messages are kept, while the service runs.
 
-Messaging deletes each message at its time; a month's keys end when all of its messages have been deleted. Which keys
-there are, the store of keys says; a key ring's condition lets one of several replicas be first.
+Messaging deletes each message at its time, and answers when the oldest one was sent that is not deleted: a month's
+keys end when all of its messages have been deleted. Which keys there are, the store of keys says; a key ring's
+condition lets one of several replicas be first.
 """
 
 import asyncio
@@ -23,14 +24,19 @@ from streams.personal_data.key_store import KeyRecord
 from streams.repository import BrokenHistory, Repository
 
 log = logging.getLogger(__name__)
-# Seconds from the start to the first sweep, and between two.
-_FIRST, _EVERY = 300.0, 86_400.0
-# For messaging to delete the messages of a month's last moment.
+# Seconds from the start to the first sweep, between two, and after one that failed.
+_FIRST, _EVERY, _AGAIN = 300.0, 86_400.0, 600.0
+# For clocks that differ: the oldest message is found by its id, and another one may have been sent earlier.
 _MARGIN = timedelta(days=1)
 
 
 class StoredKeys(Protocol):
     def pages(self) -> AsyncIterator[list[tuple[str, KeyRecord]]]: ...
+
+
+class Messages(Protocol):
+    async def oldest(self) -> datetime | None:
+        """When the oldest message was sent that is not deleted; None: there is none."""
 
 
 class Swept(msgspec.Struct, frozen=True):
@@ -44,6 +50,7 @@ class KeyRetention:
         self,
         store: StoredKeys,
         rings: Repository[KeyRing],
+        messages: Messages,
         keep: timedelta,
         *,
         clock: Callable[[], datetime] = envelope.now,
@@ -51,6 +58,7 @@ class KeyRetention:
         """`keep`: how long messages are kept."""
         self._store = store
         self._rings = rings
+        self._messages = messages
         self._keep = keep
         self._clock = clock
 
@@ -58,22 +66,30 @@ class KeyRetention:
         """Ends what is due until cancelled."""
         await asyncio.sleep(_FIRST)
         while True:
+            pause = _EVERY
             try:
                 swept = await self.sweep()
                 if swept.ended or swept.held:
                     log.info("retention: %d keys of texts have ended; %d are held", swept.ended, swept.held)
             except VestnikError as error:
-                log.warning("keys of texts that are due to end cannot be read: %s", error)
-            await asyncio.sleep(_EVERY)
+                log.warning("it is not known now which keys of texts are due to end: %s", error)
+                pause = _AGAIN
+            await asyncio.sleep(pause)
 
     async def sweep(self) -> Swept:
-        """Ends the keys of the months that are over for as long as messages are kept.
+        """Ends the keys of the months that are over for as long as messages are kept, and have no message any more.
 
         Raises:
             KeysUnavailable: the store does not answer.
+            Unavailable, DeadlineExceeded, ReadModelBehind: messaging does not say which messages there are.
         """
-        # A month ended so long ago if it is before the month of this moment.
-        present = f"{self._clock() - self._keep - _MARGIN:%Y-%m}"
+        oldest, until = await self._messages.oldest(), self._clock() - self._keep
+        if oldest is not None:
+            if oldest < until - _MARGIN:
+                log.warning("keys of texts wait for messages that are due to be deleted: the oldest is of %s", oldest)
+            until = min(until, oldest)
+        # A month ended before a moment if it is before the moment's month.
+        present = f"{until - _MARGIN:%Y-%m}"
         ended = held = 0
         async for page in self._store.pages():
             due: dict[str, list[str]] = defaultdict(list)

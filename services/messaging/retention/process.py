@@ -27,9 +27,6 @@ _SWEEPS_WITHIN = 20
 _PAGE = 1_000
 # Deletions under way at a time: the log appends those of a moment together.
 _AT_ONCE = 32
-# A sweep continues after the previous one, and begins with the oldest message this often: one whose deletion failed, or
-# whose row was written late, is found then.
-_AGAIN = timedelta(days=1)
 _FIRST = "00000000-0000-0000-0000-000000000000"
 
 
@@ -47,8 +44,6 @@ class MessageRetention:
         self._queries = queries
         self._keep = keep
         self._clock = clock
-        self._after = _FIRST
-        self._begun: datetime | None = None
 
     async def run(self) -> None:
         """Deletes what is due until cancelled."""
@@ -66,15 +61,12 @@ class MessageRetention:
         Raises:
             VestnikError: the read model cannot be read.
         """
-        now = self._clock()
-        if self._begun is None or now - self._begun >= _AGAIN:
-            self._after, self._begun = _FIRST, now
-        before, deleted = now - self._keep, 0
-        while page := await self._queries.page(self._after, first_id_at(before), _PAGE):
-            due = [message for message in page if not message.deleted]
-            for start in range(0, len(due), _AT_ONCE):
-                deleted += sum(await asyncio.gather(*map(self._expire, due[start : start + _AT_ONCE])))
-            self._after = page[-1].message_id
+        before, after, deleted = first_id_at(self._clock() - self._keep), _FIRST, 0
+        while page := await self._queries.page(after, before, _PAGE):
+            for start in range(0, len(page), _AT_ONCE):
+                deleted += sum(await asyncio.gather(*map(self._expire, page[start : start + _AT_ONCE])))
+            # One whose deletion failed is left for the next sweep.
+            after = page[-1].message_id
         return deleted
 
     async def _expire(self, message: AgedMessage) -> bool:

@@ -1,9 +1,11 @@
-"""The messages in the order of their ids, which is that of their times, in the read model `conversations`."""
+"""The messages that are not deleted, in the order of their ids, which is that of their times, in the read model
+`conversations`."""
 
 from datetime import datetime
 
 import msgspec
 
+from contracts.positions import Position
 from projections.engine.read_model import ReadModel
 
 
@@ -13,9 +15,12 @@ class AgedMessage(msgspec.Struct, frozen=True, kw_only=True):
     sequence: int
     sender_id: str
     sent_at: datetime
-    deleted: bool
-    # The other person; None of a deleted message.
+    # The other person.
     peer_id: str | None
+
+
+class _Oldest(msgspec.Struct, frozen=True):
+    sent_at: datetime
 
 
 class AgedMessageQueries:
@@ -23,8 +28,9 @@ class AgedMessageQueries:
         self._model = model
 
     async def page(self, after: str, before: str, limit: int) -> list[AgedMessage]:
-        """Messages with ids between these two, deleted ones too, so that a page costs the same however many were
-        deleted. The read model may lag.
+        """Messages with ids between these two that are not deleted. The read model may lag.
+
+        An index has these alone, so that a page costs the same however many were deleted.
 
         Raises:
             ReadModelBehind, Unavailable: the read model cannot be read.
@@ -33,15 +39,30 @@ class AgedMessageQueries:
             AgedMessage,
             """
             SELECT m.message_id, m.conversation_id, m.sequence, m.sender_id, m.sent_at,
-                   COALESCE(m.deleted, false) AS deleted,
-                   CASE WHEN m.deleted IS NOT TRUE THEN (
-                       SELECT c.peer_id FROM {conversations} AS c
-                       WHERE c.user_id = m.sender_id AND c.conversation_id = m.conversation_id
-                   ) END AS peer_id
+                   (SELECT c.peer_id FROM {conversations} AS c
+                    WHERE c.user_id = m.sender_id AND c.conversation_id = m.conversation_id) AS peer_id
             FROM {messages} AS m
-            WHERE m.message_id > %(after)s::uuid AND m.message_id < %(before)s::uuid AND m.sender_id IS NOT NULL
+            WHERE m.deleted IS NULL AND m.message_id > %(after)s::uuid AND m.message_id < %(before)s::uuid
+              AND m.sender_id IS NOT NULL
             ORDER BY m.message_id LIMIT %(limit)s
             """,
             {"after": after, "before": before, "limit": limit},
         )
         return rows
+
+    async def oldest(self, position: Position) -> datetime | None:
+        """When the oldest message that is not deleted was sent, at least as of the position; None: there is none.
+
+        Raises:
+            ReadModelBehind, Unavailable: the read model cannot be read, or has not reached the position.
+        """
+        await self._model.wait_for(position)
+        rows, _ = await self._model.select(
+            _Oldest,
+            """
+            SELECT m.sent_at FROM {messages} AS m
+            WHERE m.deleted IS NULL AND m.message_id IS NOT NULL AND m.sender_id IS NOT NULL
+            ORDER BY m.message_id LIMIT 1
+            """,
+        )
+        return rows[0].sent_at if rows else None

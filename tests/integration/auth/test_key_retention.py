@@ -1,14 +1,14 @@
-"""The keys of months that are over for long are destroyed, but not those of a person whose data is held."""
+"""The keys of months that are over for long and have no message are destroyed, but not those of held people."""
 
 import asyncio
-from datetime import timedelta
+from datetime import datetime, timedelta
 from functools import partial
 
 import pytest
 from nats.aio.client import Client as NATS
 
 from contracts.envelope import Provenance
-from contracts.errors import Invalid, UserNotFound
+from contracts.errors import Invalid, ReadModelBehind, UserNotFound
 from contracts.events.data_keys import DataKeysDestroyed, DataKeysHoldPlaced
 from contracts.personal_data.key_ids import person_key, text_key
 from contracts.rpc.vestnik.auth.v1 import PlaceHoldRequest, ReleaseHoldRequest
@@ -27,6 +27,20 @@ from tests.integration.auth_and_session import PASSWORD, Auth, Clock
 KEEP = timedelta(days=60)
 
 
+class Messages:
+    """Messaging, in the test's memory."""
+
+    def __init__(self) -> None:
+        # When the oldest message was sent that is not deleted.
+        self.oldest_sent: datetime | None = None
+        self.is_away = False
+
+    async def oldest(self) -> datetime | None:
+        if self.is_away:
+            raise ReadModelBehind
+        return self.oldest_sent
+
+
 @pytest.fixture
 async def store(streams: NATS) -> KeyStore:
     await ensure_bucket(streams, DATA_KEYS, replicas=1)
@@ -40,8 +54,9 @@ async def registered(auth: Auth, name: str) -> str:
     return user.user_id
 
 
-def retention(auth: Auth, store: KeyStore, clock: Clock) -> KeyRetention:
-    return KeyRetention(store, auth.aggregates.data_keys, KEEP, clock=clock)
+def retention(auth: Auth, store: KeyStore, clock: Clock, messages: Messages | None = None) -> KeyRetention:
+    """As a process would run it that has just been started."""
+    return KeyRetention(store, auth.aggregates.data_keys, messages or Messages(), KEEP, clock=clock)
 
 
 async def destroyed(auth: Auth, user_id: str) -> list[DataKeysDestroyed]:
@@ -87,6 +102,37 @@ async def test_old_months_end_once_and_those_of_held_people_when_the_hold_is_rel
     finally:
         reaction.cancel()
         await asyncio.wait({reaction})
+
+
+async def test_a_month_ends_only_after_the_last_of_its_messages_whatever_the_clock_says(
+    store: KeyStore, streams: NATS, replicas: tuple[Auth, Auth], clock: Clock
+) -> None:
+    auth, messages = replicas[0], Messages()
+    anna, conversation = await registered(auth, "anna"), new_id()
+    # Two months that are over for long.
+    later = (clock() - KEEP - timedelta(days=100)).replace(day=1, hour=0, minute=0, second=0, microsecond=0)
+    earlier = later - timedelta(days=1)
+    keys = [text_key(conversation, anna, month) for month in (earlier, later)]
+    await auth.data_keys(streams).create(keys)
+
+    async def sweep() -> list[str]:
+        """What it ends."""
+        before = len(await destroyed(auth, anna))
+        await retention(auth, store, clock, messages).sweep()
+        return [key_id for event in (await destroyed(auth, anna))[before:] for key_id in event.key_ids]
+
+    messages.oldest_sent = earlier
+    assert await sweep() == []
+    # One of the earlier month may have a later id.
+    messages.oldest_sent = later
+    assert await sweep() == []
+    messages.oldest_sent = later + timedelta(days=2)
+    assert await sweep() == [keys[0]]
+    messages.is_away = True
+    with pytest.raises(ReadModelBehind):
+        await sweep()
+    messages.is_away, messages.oldest_sent = False, None
+    assert await sweep() == [keys[1]]
 
 
 async def test_a_hold_is_placed_once_on_a_user_who_exists_and_is_not_erased(

@@ -6,10 +6,11 @@ import msgspec
 import pytest
 from msgspec import UNSET
 
-from contracts.errors import ClientMessageIdReused, Invalid, NotFriends, UserNotFound
+from contracts.errors import ClientMessageIdReused, Forbidden, Invalid, NotFriends, UserNotFound
 from contracts.messages import Quote, Reaction
 from contracts.rpc.vestnik.messaging.v1 import MessagingServiceStub, SendMessageRequest
 from contracts.values.ids import new_id, pair_id
+from services.auth.clients import Messages
 from tests.integration.messaging.messaging_calls import (
     befriend,
     conversations,
@@ -47,6 +48,16 @@ async def test_friends_write_to_each_other_and_read_it_back(house: House) -> Non
     # The answer shows that what came before it was seen.
     assert page[1].seen_at == page[0].sent_at
     assert page[0].seen_at is UNSET
+
+
+async def test_auth_learns_when_the_oldest_message_was_sent_and_no_one_else_does(house: House) -> None:
+    anna, ben, _ = await friends(house)
+    sent = message_of(await send(house.client("messaging"), anna, ben, "hello"))
+    oldest = await Messages(house.client("messaging", me="auth")).oldest()
+    assert oldest is not None
+    assert oldest <= sent.sent_at
+    with pytest.raises(Forbidden):
+        await Messages(house.client("messaging", me="contact")).oldest()
 
 
 async def test_one_message_however_often_and_wherever_it_is_sent(house: House) -> None:

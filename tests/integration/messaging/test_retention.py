@@ -1,29 +1,35 @@
-"""Messages that are older than they are kept are deleted, each once, and the read models are those of a rebuild."""
+"""Messages that are older than they are kept are deleted, each once, and auth learns which one is the oldest left."""
 
 import asyncio
+from collections.abc import Mapping
 from datetime import timedelta
+from typing import cast
 
 import pytest
 from nats.aio.client import Client
 
 from contracts import subjects
 from contracts.envelope import now
+from contracts.errors import ReadModelBehind
 from contracts.events.friendship import FriendshipAccepted
 from contracts.events.message import MessageDeleted, MessageSent
 from contracts.positions import Position
+from contracts.rpc.vestnik.messaging.v1 import GetOldestMessageRequest
 from contracts.subjects import CONTACT, MESSAGING
 from contracts.values.ids import new_id, pair_id
+from contracts.values.timestamps import to_unix_ms
 from projections.conversations import Conversations
 from projections.engine import ReadModel
 from services.messaging.changes.commands import last_changes
-from services.messaging.queries import MessageQueries
+from services.messaging.queries import LAST_ID, MessageQueries
 from services.messaging.retention import process
 from services.messaging.retention.process import MessageRetention
 from services.messaging.retention.queries import AgedMessageQueries
+from services.messaging.retention.server import RetentionServer
 from streams.log import Log
 from tests.fix_postgres import Pool
 from tests.integration.projections.conftest import run, writer
-from tests.integration.projections.event_writer import Opened, Writer
+from tests.integration.projections.event_writer import Opened, Writer, until_ready
 
 __all__ = ["run", "writer"]
 
@@ -40,6 +46,18 @@ def message(sequence: int) -> MessageSent:
         sequence=sequence,
         text=f"text {sequence}",
         client_message_id=str(sequence),
+    )
+
+
+def deletion(of: MessageSent) -> MessageDeleted:
+    """By its sender."""
+    return MessageDeleted(
+        message_id=of.message_id,
+        conversation_id=pair_id(ANNA, BEN),
+        sequence=of.sequence,
+        sender_id=of.sender_id,
+        sent_at=now(),
+        members=(ANNA, BEN),
     )
 
 
@@ -105,15 +123,76 @@ async def test_a_message_whose_sender_deleted_it_is_not_deleted_again(
     await MessageQueries(model).wait_for(Position.at(MESSAGING, last))
     await runners.stop()
     # The read model does not know of it yet.
-    deleted = MessageDeleted(
-        message_id=sent.message_id,
-        conversation_id=conversation_id,
-        sequence=1,
-        sender_id=ANNA,
-        sent_at=now(),
-        members=(ANNA, BEN),
-    )
+    deleted = deletion(sent)
     await writer.append(subjects.message(sent.message_id), deleted)
     assert await retention(streams, model, days_later=31).sweep() == 0
     [stored] = await Log(streams).read(subjects.message(sent.message_id))
     assert stored.open().data == deleted
+
+
+async def test_auth_learns_the_oldest_message_left_and_nothing_while_the_read_model_is_behind(
+    streams: Client, writer: Writer, run: Opened, pool: Pool
+) -> None:
+    subject = subjects.conversation(pair_id(ANNA, BEN))
+    messages = [message(sequence) for sequence in range(1, 4)]
+    await writer.append(subject, *messages)
+    runners = await run(Conversations)
+    await until_ready(runners)
+    model = ReadModel(Conversations, pool, runners.waiting)
+    server = RetentionServer(Log(streams), AgedMessageQueries(model))
+
+    async def oldest() -> int | None:
+        return (await server.get_oldest_message(GetOldestMessageRequest())).sent_at
+
+    sent = [to_unix_ms(stored.envelope().at) for stored in await Log(streams).read(subject)]
+    assert await oldest() == sent[0]
+    await writer.append(subjects.message(messages[0].message_id), deletion(messages[0]))
+    assert await oldest() == sent[1]
+    assert await retention(streams, model, days_later=31).sweep() == 2
+    assert await oldest() is None
+    await runners.stop()
+    await writer.append(subject, message(4))
+    with pytest.raises(ReadModelBehind):
+        await oldest()
+
+
+async def test_messages_that_were_deleted_cost_a_sweep_nothing(streams: Client, run: Opened, pool: Pool) -> None:
+    runners = await run(Conversations)
+    await until_ready(runners)
+    plans: list[str] = []
+
+    class Explained:
+        async def wait_for(self, position: Position) -> None:
+            """The rows are there."""
+
+        async def select(
+            self, row_type: type[object], sql: str, params: Mapping[str, object] | None = None
+        ) -> tuple[list[object], Position]:
+            for table in ("conversations", "messages"):
+                sql = sql.replace(f"{{{table}}}", Conversations.view(table))
+            async with pool.connection() as conn:
+                cursor = await conn.execute(f"EXPLAIN (ANALYZE) {sql}".encode(), params)
+                plans.append("\n".join(str(line) for (line,) in await cursor.fetchall()))
+            return [], Position()
+
+    # The oldest ones were deleted, and three are left.
+    async with pool.connection() as conn:
+        await conn.execute(
+            f"""
+            INSERT INTO {Conversations.view("messages")}
+                (conversation_id, sequence, message_id, sender_id, sent_at, text, deleted)
+            SELECT %(conversation_id)s, place, lpad(to_hex(place), 32, '0')::uuid, %(sender_id)s, now(), '',
+                CASE WHEN place <= 50000 THEN true END
+            FROM generate_series(1, 50003) AS place
+            """.encode(),
+            {"conversation_id": pair_id(ANNA, BEN), "sender_id": ANNA},
+        )
+        await conn.execute(b"ANALYZE")
+    queries = AgedMessageQueries(cast(ReadModel, Explained()))
+    await queries.page(process._FIRST, LAST_ID, 1_000)
+    await queries.oldest(Position())
+    for plan in plans:
+        assert "Removed by Filter" not in plan, plan
+        assert "Seq Scan on conversations_messages" not in plan, plan
+    assert "rows=3" in plans[0], plans[0]
+    assert len(plans) == 2
