@@ -135,12 +135,13 @@ async def _restore(
             except Changed:
                 continue
             result.restored += 1
-        elif stored.record.destroyed_at is not None:
-            result.destroyed_here += line.record.destroyed_at is None
-            result.present += line.record.destroyed_at is not None
         elif line.record.destroyed_at is not None:
-            await destruction.destroy(line.key_id)
-            result.destroyed_now += 1
+            # Also where the tombstone is: an interrupted destruction may have left the key beside it.
+            destroyed = await destruction.destroy(line.key_id)
+            result.destroyed_now += destroyed
+            result.present += not destroyed
+        elif stored.record.destroyed_at is not None:
+            result.destroyed_here += 1
         elif _is_same(line, stored.record, master_keys):
             result.present += 1
         else:

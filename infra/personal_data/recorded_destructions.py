@@ -23,8 +23,11 @@ _AT_ONCE = 64
 
 
 async def destroy_again(nc: Client, store: KeyStore) -> int:
-    """Puts a tombstone for each key that the streams call destroyed, and overwrites those that are there; returns how
-    many had none. Repeatable. `nc`: an operator's connection; `store`: with auth's rights.
+    """Puts a tombstone for each key that the streams call destroyed, and overwrites the keys that are there, also one
+    that an interrupted destruction left beside its tombstone. Repeatable. `nc`: an operator's connection; `store`: with
+    auth's rights.
+
+    Returns how many had no tombstone.
 
     Raises:
         KeysUnavailable: the store does not answer.
@@ -37,14 +40,6 @@ async def destroy_again(nc: Client, store: KeyStore) -> int:
     if not end:
         return 0
     destruction, done = KeyDestruction(store), 0
-
-    async def destroy(key_id: str) -> bool:
-        stored = await store.latest(key_id)
-        if stored is not None and stored.record.destroyed_at is not None:
-            return False
-        await destruction.destroy(key_id)
-        return True
-
     filter_ = data_keys("*")
     async with Reader(
         nc, AUTH, subject_filter=filter_, name="destroyed-keys", personal_data=PersonalData.EMPTY
@@ -53,7 +48,7 @@ async def destroy_again(nc: Client, store: KeyStore) -> int:
             batch = await reader.next(_BATCH)
             key_ids = list(dict.fromkeys(_destroyed(batch.messages)))
             for start in range(0, len(key_ids), _AT_ONCE):
-                done += sum(await asyncio.gather(*map(destroy, key_ids[start : start + _AT_ONCE])))
+                done += sum(await asyncio.gather(*map(destruction.destroy, key_ids[start : start + _AT_ONCE])))
             if not batch.pending:
                 return done
 

@@ -22,25 +22,28 @@ class KeyDestruction:
         """Destroys the key of a person, and with it the keys that it wraps: those of all that the person wrote."""
         await self.destroy(person_key(user_id))
 
-    async def destroy(self, key_id: str) -> None:
-        """Repeatable: after an error or a crash at any step, another call completes the destruction.
+    async def destroy(self, key_id: str) -> bool:
+        """Returns whether this call stored the tombstone. Repeatable: after an error or a crash at any step, another
+        call completes the destruction.
 
         A key that is created or wrapped again meanwhile is destroyed too. A key that never existed gets a tombstone.
 
         Raises:
+            OutOfSpace: the event store has no space for the tombstone; the key is there.
             KeysUnavailable: the store does not answer; the key may be destroyed.
         """
+        is_stored = False
         while True:
             versions = await self._store.versions(key_id)
             # Before the tombstone, which would push the oldest of two records out of the store and leave its bytes.
             for version in versions[:-1]:
                 await self._store.erase(version.revision)
             if versions and versions[-1].record.destroyed_at is not None:
-                return
+                return is_stored
+            revision = versions[-1].revision if versions else 0
             try:
-                await self._store.put(
-                    key_id, KeyRecord.tombstone(self._clock()), revision=versions[-1].revision if versions else 0
-                )
+                await self._store.put(key_id, KeyRecord.tombstone(self._clock()), revision=revision)
+                is_stored = True
             except Changed:
                 # It was created or wrapped again at this moment, or another process has put the tombstone.
                 continue

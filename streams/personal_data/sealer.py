@@ -43,7 +43,7 @@ class Sealer:
         self._used: Used | None = None
 
     def listen(self, used: Used) -> None:
-        """Notifies of the keys of all events that are sealed from now on."""
+        """Has `used` called with the keys of all events that are sealed in envelopes from now on."""
         self._used = used
 
     async def seal(self, events: Sequence[E], *, aggregate_id: str, at: datetime) -> list[E]:

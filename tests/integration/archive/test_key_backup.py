@@ -167,6 +167,27 @@ async def test_what_the_streams_call_destroyed_is_destroyed_before_an_older_back
     assert json.loads(again.stdout)["destroyed_again"] == 0
 
 
+@pytest.mark.parametrize("knows", ["streams", "file"])
+async def test_a_destruction_that_was_interrupted_after_the_tombstone_is_completed(
+    keys: Keys, tmp_path: Path, knows: str
+) -> None:
+    path, user_id = tmp_path / "keys", await keys.person()
+    [stored] = await keys.store.versions(person_key(user_id))
+    if knows == "streams":
+        assert (await keys.run("back-up", str(path))).exit_code == 0
+        await keys.deployment.append(data_keys(user_id), DataKeysDestroyed(reason="erasure"))
+    await keys.store.put(person_key(user_id), KeyRecord.tombstone(AT), revision=stored.revision)
+    if knows == "file":
+        assert (await keys.run("back-up", str(path))).exit_code == 0
+    assert len(await keys.store.versions(person_key(user_id))) == 2
+    done = await keys.run("restore", str(path), "--reason", "a test", "--json")
+    assert done.exit_code == 0, done.output
+    result = json.loads(done.stdout)
+    assert (result["restored"], result["destroyed_again"], result["destroyed_now"]) == (0, 0, 0)
+    [version] = await keys.store.versions(person_key(user_id))
+    assert version.record.destroyed_at == AT
+
+
 async def test_a_key_is_the_same_whether_a_release_says_that_it_is_recorded_or_not(keys: Keys, tmp_path: Path) -> None:
     path, text = tmp_path / "keys", text_key(new_id(), await keys.person(), AT)
     await KeyCreation(keys.store, keys.ring, Recorded()).create([text])
