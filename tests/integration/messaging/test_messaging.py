@@ -1,6 +1,7 @@
 """Sending over real gRPC, with two replicas that share only the stream."""
 
 import asyncio
+from datetime import datetime
 
 import msgspec
 import pytest
@@ -55,7 +56,7 @@ async def test_auth_learns_when_the_oldest_message_was_sent_and_no_one_else_does
     sent = message_of(await send(house.client("messaging"), anna, ben, "hello"))
     oldest = await Messages(house.client("messaging", me="auth")).oldest()
     assert oldest is not None
-    assert oldest <= sent.sent_at
+    assert oldest <= datetime.fromisoformat(sent.sent_at)
     with pytest.raises(Forbidden):
         await Messages(house.client("messaging", me="contact")).oldest()
 
