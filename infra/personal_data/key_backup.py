@@ -18,8 +18,8 @@ from contracts.personal_data.key_ids import owner_of, wrapped_by
 from infra.operator_errors import OperatorError
 from streams.jetstream.key_value import Changed
 from streams.personal_data.data_keys import MasterKeys, unwrap_person
-from streams.personal_data.key_destruction import KeyDestruction
 from streams.personal_data.key_store import KeyRecord, KeyStore
+from streams.personal_data.keys.destruction import KeyDestruction
 
 _FORMAT = "vestnik data keys 1"
 

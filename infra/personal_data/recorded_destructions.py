@@ -12,8 +12,8 @@ from contracts.subjects import AUTH, data_keys
 from streams.jetstream.api import JetStream, Refused
 from streams.jetstream.requests import RequestFailed
 from streams.message import Message
-from streams.personal_data.key_destruction import KeyDestruction
 from streams.personal_data.key_store import KeyStore
+from streams.personal_data.keys.destruction import KeyDestruction
 from streams.personal_data.reading import PersonalData
 from streams.reader import Reader
 

@@ -67,9 +67,9 @@ from services.auth.tokens.email_verification import VerificationTokens
 from services.auth.tokens.not_me import NotMeTokens
 from services.auth.tokens.password_reset import ResetTokens
 from streams.jetstream.key_value import KeyValue
-from streams.personal_data.key_creation import KeyCreation
-from streams.personal_data.key_destruction import KeyDestruction
 from streams.personal_data.key_store import KeyStore
+from streams.personal_data.keys.creation import KeyCreation
+from streams.personal_data.keys.destruction import KeyDestruction
 from streams.reactions.reactor import EventReactor
 
 

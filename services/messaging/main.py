@@ -28,7 +28,7 @@ from services.messaging.search.search import MessageSearch
 from services.messaging.server import MessagingServer
 from services.messaging.settings.commands import SettingsCommands
 from services.messaging.settings.drafts import Drafts
-from streams.personal_data.keys_ahead import KeysAhead
+from streams.personal_data.keys.ahead import KeysAhead
 
 
 async def main(settings: Settings) -> None:

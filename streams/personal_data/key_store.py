@@ -37,7 +37,7 @@ class KeyRecord(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True, g
     wrapped: str = ""
     # A key was destroyed only if this is set. A key without a record is lost.
     destroyed_at: datetime | None = None
-    # Whether there is no key yet: it is being created (key_creation.py).
+    # Whether there is no key yet: it is being created (keys/creation.py).
     is_mark: bool = False
     # Whether it was recorded before it was put here. The release before created keys without a record.
     is_recorded: bool = False

@@ -17,9 +17,9 @@ from services.auth.data_keys.rings import RecordedKeys, key_rings
 from streams.jetstream.client import Client
 from streams.log import Append, Log
 from streams.personal_data.data_keys import DataKeys
-from streams.personal_data.key_creation import KeyCreation
 from streams.personal_data.key_store import KeyStore
-from streams.personal_data.keys_ahead import KeysAhead
+from streams.personal_data.keys.ahead import KeysAhead
+from streams.personal_data.keys.creation import KeyCreation
 from streams.personal_data.sealer import Sealer
 from streams.topology import ensure_bucket
 from tests.bench import servers

@@ -15,8 +15,8 @@ from projections.engine.rebuild.rebuild import rebuild
 from streams.jetstream.client import Client
 from streams.message import Message
 from streams.personal_data.data_keys import DataKeys
-from streams.personal_data.key_creation import KeyCreation
 from streams.personal_data.key_store import KeyStore
+from streams.personal_data.keys.creation import KeyCreation
 from streams.personal_data.reading import readable, unseal_with
 from streams.personal_data.sealer import Sealer
 from streams.personal_data.unsealer import Unsealer

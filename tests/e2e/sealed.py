@@ -23,8 +23,8 @@ from streams.log import Append, Log
 from streams.message import Message
 from streams.personal_data import cipher
 from streams.personal_data.data_keys import DataKeys
-from streams.personal_data.key_creation import KeyCreation
 from streams.personal_data.key_store import KeyRecord, KeyStore
+from streams.personal_data.keys.creation import KeyCreation
 from streams.personal_data.reading import unseal_with
 from streams.personal_data.sealer import Sealer
 from streams.personal_data.unsealer import Unsealer

@@ -70,8 +70,8 @@ from services.session.server import SessionServer
 from services.session.tokens import AccessTokens, RefreshTokens
 from streams.jetstream.key_value import KeyValue
 from streams.log import Log
-from streams.personal_data.key_creation import KeyCreation
 from streams.personal_data.key_store import KeyStore
+from streams.personal_data.keys.creation import KeyCreation
 from streams.reactions.reactor import EventReactor
 from streams.reactions.retries import Retries
 from tests.integration.authorized_client import ActingClient

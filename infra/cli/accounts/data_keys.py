@@ -38,8 +38,8 @@ from streams.jetstream.api import JetStream, Refused
 from streams.jetstream.key_value import Changed
 from streams.jetstream.requests import RequestFailed
 from streams.log import Log
-from streams.personal_data.key_rewrapping import KeyRewrapping
 from streams.personal_data.key_store import KeyRecord, KeyStore
+from streams.personal_data.keys.rewrapping import KeyRewrapping
 from streams.repository import Repository
 from streams.topology import Placement, ensure_bucket
 

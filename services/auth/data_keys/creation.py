@@ -8,7 +8,7 @@ from contracts.errors import Invalid, UserNotFound, Violation
 from contracts.personal_data.key_ids import MONTH_AHEAD, month_of, owner_of
 from infra.security.key_ring import NoKey
 from services.auth.domain import User
-from streams.personal_data.key_creation import KeyCreation
+from streams.personal_data.keys.creation import KeyCreation
 from streams.personal_data.metrics import MASTER_KEY, unavailable
 from streams.repository import Repository
 

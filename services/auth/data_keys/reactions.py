@@ -5,7 +5,7 @@ import asyncio
 from contracts.durable_consumers import DATA_KEY_DESTRUCTION
 from contracts.envelope import Recorded
 from contracts.events.data_keys import DataKeysDestroyed
-from streams.personal_data.key_destruction import KeyDestruction
+from streams.personal_data.keys.destruction import KeyDestruction
 from streams.reactions.reaction import Reaction, reacts_to
 from streams.reactions.retries import Retries
 

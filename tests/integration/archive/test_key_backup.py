@@ -27,9 +27,9 @@ from infra.security.key_lifecycle import KeyTerms
 from infra.security.sealing_keys import PERSONAL_DATA
 from infra.security.secrets import TOPOLOGY, Secrets
 from streams.personal_data.data_keys import DataKeys
-from streams.personal_data.key_creation import KeyCreation
-from streams.personal_data.key_destruction import KeyDestruction
 from streams.personal_data.key_store import KeyRecord, KeyStore
+from streams.personal_data.keys.creation import KeyCreation
+from streams.personal_data.keys.destruction import KeyDestruction
 from streams.topology import ensure_bucket
 from tests.integration.archive.conftest import Deployment
 from tests.integration.recorded_keys import Recorded

@@ -21,8 +21,8 @@ from infra.security.secrets import TOPOLOGY, Secrets
 from infra.settings import Settings
 from streams.log import Append
 from streams.personal_data.data_keys import DataKeys
-from streams.personal_data.key_creation import KeyCreation
 from streams.personal_data.key_store import KeyStore
+from streams.personal_data.keys.creation import KeyCreation
 from streams.personal_data.sealer import Sealer
 from streams.topology import ensure_bucket
 from tests.integration.archive.conftest import Deployment

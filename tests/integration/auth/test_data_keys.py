@@ -20,9 +20,9 @@ from services.auth.data_keys.rings import RecordedKeys
 from services.auth.data_keys.server import DataKeyServer
 from services.auth.data_keys.unrecorded import UnrecordedKeys
 from streams.personal_data.data_keys import DataKeys
-from streams.personal_data.key_creation import KeyCreation
-from streams.personal_data.key_destruction import KeyDestruction
 from streams.personal_data.key_store import KeyRecord, KeyStore
+from streams.personal_data.keys.creation import KeyCreation
+from streams.personal_data.keys.destruction import KeyDestruction
 from streams.topology import ensure_bucket
 from tests.integration.auth_and_session import PASSWORD, Auth, Clock
 from tests.integration.recorded_keys import Recorded

@@ -46,8 +46,8 @@ from services.auth.erasure.queries import DueErasure
 from services.auth.erasure.removal import Removal
 from services.auth.tokens.email_verification import Verification
 from services.auth.tokens.not_me import NotMe
-from streams.personal_data.key_destruction import KeyDestruction
 from streams.personal_data.key_store import KeyStore
+from streams.personal_data.keys.destruction import KeyDestruction
 from streams.topology import ensure_bucket
 from tests.integration.auth.test_email_change import Account, account, change, request, undo, undo_token
 from tests.integration.auth.test_registration import NoSessions, log_in, register

@@ -46,9 +46,9 @@ from services.auth.mail.transport import FolderTransport
 from services.messaging.settings.drafts import Drafts
 from streams.jetstream.key_value import KeyValue
 from streams.personal_data.data_keys import DataKeys
-from streams.personal_data.key_creation import KeyCreation
-from streams.personal_data.key_destruction import KeyDestruction
 from streams.personal_data.key_store import KeyStore
+from streams.personal_data.keys.creation import KeyCreation
+from streams.personal_data.keys.destruction import KeyDestruction
 from streams.personal_data.sealer import Sealer
 from streams.personal_data.unsealer import Unsealer
 from streams.topology import ensure_bucket

@@ -14,9 +14,9 @@ from contracts.values.ids import new_id
 from infra.embedded.nats_server import NatsServer
 from infra.security.secrets import Secrets
 from streams.personal_data.data_keys import DataKeys
-from streams.personal_data.key_creation import KeyCreation
-from streams.personal_data.key_destruction import KeyDestruction
 from streams.personal_data.key_store import KeyRecord, KeyStore
+from streams.personal_data.keys.creation import KeyCreation
+from streams.personal_data.keys.destruction import KeyDestruction
 from streams.personal_data.sealer import Sealer
 from streams.personal_data.unsealer import Unsealer
 from streams.topology import ensure_bucket
@@ -53,12 +53,12 @@ async def test_a_key_that_is_created_during_its_destruction_is_destroyed(
     created: list[str] = []
 
     class CreatesBetween(KeyStore):
-        async def put(self, key_id: str, record: KeyRecord, *, revision: int) -> None:
+        async def put(self, key_id: str, record: KeyRecord, *, revision: int) -> int:
             if not created:
                 # It looked for a key before there was one.
                 await KeyCreation(store, master_keys, Recorded()).create([person_key(USER)])
                 created.append(key_id)
-            await super().put(key_id, record, revision=revision)
+            return await super().put(key_id, record, revision=revision)
 
     await KeyDestruction(CreatesBetween(streams)).destroy_person(USER)
     assert created
@@ -94,9 +94,10 @@ async def test_at_every_moment_of_a_destruction_a_text_is_readable_or_erased_and
             await super().erase(revision)
             await read()
 
-        async def put(self, key_id: str, record: KeyRecord, *, revision: int) -> None:
-            await super().put(key_id, record, revision=revision)
+        async def put(self, key_id: str, record: KeyRecord, *, revision: int) -> int:
+            stored = await super().put(key_id, record, revision=revision)
             await read()
+            return stored
 
     await KeyDestruction(ReadBetween(streams)).destroy(key_id)
     assert texts == ["hello"] * (records - 1) + ["", ""]

@@ -18,8 +18,8 @@ from services.auth.data_keys.domain import ERASURE, decide_destroy
 from services.auth.data_keys.reactions import KeyDestructions
 from services.auth.data_keys.retention import KeyRetention, Swept
 from services.auth.data_keys.server import DataKeyServer
-from streams.personal_data.key_destruction import KeyDestruction
 from streams.personal_data.key_store import KeyStore
+from streams.personal_data.keys.destruction import KeyDestruction
 from streams.topology import ensure_bucket
 from tests.integration.auth.test_data_keys import is_destroyed, until
 from tests.integration.auth_and_session import PASSWORD, Auth, Clock

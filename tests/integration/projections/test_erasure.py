@@ -42,9 +42,9 @@ from projections.registry import catalogue
 from streams.personal_data import cipher
 from streams.personal_data.data_keys import DataKeys
 from streams.personal_data.fields import PersonalField, changed
-from streams.personal_data.key_creation import KeyCreation
-from streams.personal_data.key_destruction import KeyDestruction
 from streams.personal_data.key_store import KeyStore
+from streams.personal_data.keys.creation import KeyCreation
+from streams.personal_data.keys.destruction import KeyDestruction
 from streams.personal_data.reading import unseal_with
 from streams.personal_data.sealer import Sealer
 from streams.personal_data.unsealer import Unsealer

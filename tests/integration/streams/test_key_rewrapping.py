@@ -17,10 +17,10 @@ from infra.embedded.nats_server import NatsServer
 from infra.security.key_ring import Key
 from streams.personal_data import cipher
 from streams.personal_data.data_keys import DataKeys
-from streams.personal_data.key_creation import KeyCreation
-from streams.personal_data.key_destruction import KeyDestruction
-from streams.personal_data.key_rewrapping import KeyRewrapping
 from streams.personal_data.key_store import KeyRecord, KeyStore
+from streams.personal_data.keys.creation import KeyCreation
+from streams.personal_data.keys.destruction import KeyDestruction
+from streams.personal_data.keys.rewrapping import KeyRewrapping
 from streams.topology import ensure_bucket
 from tests.integration.recorded_keys import Recorded
 

@@ -14,9 +14,9 @@ from contracts.subjects import DATA_KEYS, conversation
 from contracts.values.ids import new_id
 from streams.log import Append, Log
 from streams.personal_data.data_keys import DataKeys
-from streams.personal_data.key_creation import KeyCreation
 from streams.personal_data.key_store import KeyStore
-from streams.personal_data.keys_ahead import KeysAhead
+from streams.personal_data.keys.ahead import KeysAhead
+from streams.personal_data.keys.creation import KeyCreation
 from streams.personal_data.sealer import Sealer
 from streams.personal_data.writing import seal_with
 from streams.topology import ensure_bucket

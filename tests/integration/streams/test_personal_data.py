@@ -22,9 +22,9 @@ from streams.jetstream.key_value import Changed, KeyValue, Put
 from streams.message import Message
 from streams.personal_data import cipher
 from streams.personal_data.data_keys import DataKeys
-from streams.personal_data.key_creation import KeyCreation
-from streams.personal_data.key_destruction import KeyDestruction
 from streams.personal_data.key_store import KeyRecord, KeyStore, StoredKey
+from streams.personal_data.keys.creation import KeyCreation
+from streams.personal_data.keys.destruction import KeyDestruction
 from streams.personal_data.metrics import FAILURES, LOST
 from streams.personal_data.sealer import Sealer
 from streams.personal_data.unsealer import Unsealer

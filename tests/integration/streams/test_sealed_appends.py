@@ -21,9 +21,9 @@ from services.messaging.domain import Conversation, evolve_conversation
 from streams.jetstream.api import JetStream
 from streams.log import Append, Log
 from streams.personal_data.data_keys import DataKeys
-from streams.personal_data.key_creation import KeyCreation
-from streams.personal_data.key_destruction import KeyDestruction
 from streams.personal_data.key_store import KeyStore
+from streams.personal_data.keys.creation import KeyCreation
+from streams.personal_data.keys.destruction import KeyDestruction
 from streams.personal_data.reading import unseal_with
 from streams.personal_data.sealer import Sealer
 from streams.personal_data.unsealer import Unsealer

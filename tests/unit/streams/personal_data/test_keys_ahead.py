@@ -10,8 +10,8 @@ import pytest
 from contracts.errors import Invalid
 from contracts.personal_data.key_ids import MONTH_AHEAD, person_key, text_key
 from contracts.values.ids import new_id
-from streams.personal_data import keys_ahead
-from streams.personal_data.keys_ahead import KeysAhead
+from streams.personal_data.keys import ahead as keys_ahead
+from streams.personal_data.keys.ahead import KeysAhead
 
 TURN = datetime(2027, 1, 1, tzinfo=UTC)
 LAST_DAYS = TURN - MONTH_AHEAD

@@ -11,7 +11,7 @@ from contracts.values.ids import new_id
 from contracts.values.timestamps import from_unix_ms
 from services.auth.data_keys.reactions import KeyDestructions
 from streams.message import Message
-from streams.personal_data.key_destruction import KeyDestruction
+from streams.personal_data.keys.destruction import KeyDestruction
 
 USER = new_id()
 
