@@ -10,7 +10,7 @@ import pytest
 from contracts.errors import Invalid
 from contracts.personal_data.key_ids import MONTH_AHEAD, person_key, text_key
 from contracts.values.ids import new_id
-from streams.personal_data.keys import ahead
+from streams.personal_data.keys import ahead as module
 from streams.personal_data.keys.ahead import KeysAhead
 
 TURN = datetime(2027, 1, 1, tzinfo=UTC)
@@ -79,7 +79,7 @@ async def test_after_its_turn_the_next_month_has_last_days_too() -> None:
 
 
 async def test_many_keys_are_created_a_few_at_a_time(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(ahead, "_BATCH", 3)
+    monkeypatch.setattr(module, "_BATCH", 3)
     auth = Created()
     ahead = KeysAhead(auth.create, pause=0)
     conversations = [new_id() for _ in range(7)]
@@ -103,7 +103,7 @@ async def test_what_fails_is_tried_again_when_its_author_writes_again() -> None:
 
 
 async def test_the_memory_of_what_was_asked_for_is_bounded(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(ahead, "_MOST", 2)
+    monkeypatch.setattr(module, "_MOST", 2)
     auth = Created()
     ahead = KeysAhead(auth.create, pause=0)
     conversations = [new_id() for _ in range(3)]
