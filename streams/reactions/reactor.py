@@ -21,6 +21,7 @@ from contracts.envelope import Recorded
 from contracts.errors import OutOfSpace, Unavailable, VestnikError
 from contracts.events.event import Event
 from contracts.tracing.spans import Span, SpanKind, child
+from streams.cancellation import stop_if_cancelled
 from streams.jetstream.api import JetStream, Refused
 from streams.jetstream.key_value import Changed
 from streams.jetstream.requests import RequestFailed
@@ -116,6 +117,7 @@ class EventReactor:
                             task.add_done_callback(handling.discard)
                             await _until_fewer(handling, at_once)
                 except (NatsError, VestnikError, OSError) as error:
+                    stop_if_cancelled()
                     # The stream does not exist yet, its leader is changing, or the connection is down.
                     _LOG.info("%s waits %.0f s: %s", name, pause, error or type(error).__name__)
                     await asyncio.sleep(pause)

@@ -1,6 +1,7 @@
 """The loop of a reaction; its effects are tested with the real NATS in tests/integration."""
 
 import asyncio
+from contextlib import suppress
 from typing import cast
 from unittest.mock import AsyncMock
 
@@ -8,6 +9,7 @@ import pytest
 from nats.aio.client import Client
 from nats.aio.msg import Msg
 from nats.errors import TimeoutError as NatsTimeout
+from nats.js.errors import NotFoundError
 
 from contracts.durable_consumers import PASSWORD_ENDINGS
 from contracts.envelope import Recorded
@@ -76,3 +78,29 @@ async def test_a_reactor_stops_although_the_client_library_lost_the_cancellation
     assert subscription.left
     with pytest.raises(asyncio.CancelledError):
         running.result()
+
+
+class NoStream(FakeNats):
+    """The consumer cannot be created, and the cancellation arrives together with the refusal."""
+
+    def __init__(self) -> None:
+        super().__init__(LossySubscription())
+        self.asked = asyncio.Event()
+
+    async def add_consumer(self, stream: str, config: object) -> None:
+        self.asked.set()
+        with suppress(asyncio.CancelledError):
+            await asyncio.sleep(0.01)
+        raise NotFoundError
+
+
+async def test_a_reactor_without_a_stream_stops_although_the_cancellation_was_lost(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(EventReactor, "_report", AsyncMock())
+    nats = NoStream()
+    running = asyncio.create_task(EventReactor(cast("Client", nats), PASSWORD_ENDINGS, ignore).run())
+    await nats.asked.wait()
+    running.cancel()
+    done, _ = await asyncio.wait({running}, timeout=30)
+    assert done, "the reactor goes on"
