@@ -175,7 +175,9 @@ async def test_the_history_goes_back_page_by_page_and_names_what_it_does_not_kno
     devices: Devices, api: Api, language: str, scheme: str
 ) -> None:
     anna = await api.person()
-    page = await devices.log_in(anna, locale=language, color_scheme=scheme, size=PHONE)
+    # Requests of a page with a service worker may pass by `page.route`.
+    options = {"locale": language, "color_scheme": scheme, "size": PHONE, "service_workers": "block"}
+    page = await devices.log_in(anna, **options)
     day = "2026-11-{:02}T10:00:00.000Z".format
     many = attempt("wrong_password", day(26), since=day(25), count=14, address="198.51.100.0")
     pages: dict[str, Any] = {
