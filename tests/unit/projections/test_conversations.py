@@ -1,4 +1,4 @@
-"""What a batch of messages and marks writes of conversations is one statement, whoever writes and reads in it."""
+"""The conversations that a batch changes are one statement, whether a user wrote in them, read, or reacted."""
 
 import random
 
