@@ -3,8 +3,8 @@
     python -I -S enter_host.py SPECIFICATION PROGRAM [ARGUMENT...]
 
 SPECIFICATION is JSON: `network` (pid of a process in the host's network namespace; 0: a new one), `mounts` (source,
-target, whether read-only), `tmpfs` (folders), `resolv_conf`, `user` and `group` (0: as it is), `death_signal`. The
-host's mounts are seen by this process and its children alone.
+target, whether read-only), `tmpfs` (folders), `resolv_conf`, `user` and `group` (0: as it is), `death_signal`,
+`preload` (a library, may be left out). The host's mounts are seen by this process and its children alone.
 """
 
 import ctypes
@@ -130,6 +130,9 @@ def main(specification: "dict[str, object]", program: "list[str]") -> None:
         sys.exit(1)
     for ignored in (signal.SIGPIPE, signal.SIGXFSZ, signal.SIGINT):  # by Python, or by a shell's `&`
         signal.signal(ignored, signal.SIG_DFL)
+    if specification.get("preload"):
+        # Not earlier: what libfaketime creates as root, the program cannot open as its user.
+        os.environ["LD_PRELOAD"] = str(specification["preload"])
     os.execvp(program[0], program)
 
 

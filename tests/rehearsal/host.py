@@ -256,6 +256,7 @@ class Host:
         errors: int = asyncio.subprocess.STDOUT,
     ) -> asyncio.subprocess.Process:
         program = program or self.program
+        variables = {**program.environment, **environment}
         specification = {
             "network": self.network,
             "mounts": program.mounts,
@@ -264,6 +265,7 @@ class Host:
             "user": program.user,
             "group": program.group,
             "death_signal": signal.SIGKILL,
+            "preload": variables.pop("LD_PRELOAD", ""),
         }
         return await asyncio.create_subprocess_exec(
             *(sys.executable, "-I", "-S", str(ENTER), json.dumps(specification), *command),
@@ -271,7 +273,7 @@ class Host:
             stdout=output,
             stderr=errors,
             cwd="/",
-            env={**program.environment, **environment},
+            env=variables,
         )
 
     def _kill_all(self) -> None:
