@@ -90,7 +90,9 @@ class Inbox:
         self._tokens = count(1)
         self._open: dict[str, Answer] = {}
         self._starting = asyncio.Lock()
-        self._next_look: asyncio.TimerHandle | None = None
+        # The next check of the deadlines, and its loop time: uvloop's handle of one due at once does not tell it.
+        self._next_look: asyncio.Handle | None = None
+        self._next_look_at = float("inf")
 
     @classmethod
     def of(cls, nc: Client) -> Self:
@@ -163,7 +165,7 @@ class Inbox:
         answer.deadline = loop.time() + timeout
         answer.reconnects = self._nc.stats["reconnects"]
         # Nearly all replies arrive before the first check: one timer serves all waiters.
-        if self._next_look is None or self._next_look.when() > answer.deadline:
+        if self._next_look_at > answer.deadline:
             self._schedule_check(min(_LOOK, timeout), loop)
         await answer.done
 
@@ -171,10 +173,11 @@ class Inbox:
         if self._next_look is not None:
             self._next_look.cancel()
         self._next_look = loop.call_later(seconds, self._check_deadlines, loop)
+        self._next_look_at = loop.time() + seconds
 
     def _check_deadlines(self, loop: asyncio.AbstractEventLoop) -> None:
         """Fails the requests that can no longer be answered."""
-        self._next_look = None
+        self._next_look, self._next_look_at = None, float("inf")
         now, soonest = loop.time(), float("inf")
         for answer in self._open.values():
             if not answer.subject or answer.done.done():

@@ -166,8 +166,9 @@ class CallStream:
             waiting.answer.set_result(answer.response)
 
     def _expire(self, number: int) -> None:
-        waiting = self._waiting[number]
-        if waiting.answer.done():
+        # A call that was answered keeps its deadline until its caller goes on.
+        waiting = self._waiting.get(number)
+        if waiting is None or waiting.answer.done():
             return
         waiting.answer.set_exception(TimeoutError())
         if self._heard < waiting.asked:

@@ -8,11 +8,13 @@ from itertools import product
 
 import nats
 import pytest
+import uvloop
 from nats.aio.msg import Msg
 from nats.errors import BadSubjectError, ConnectionClosedError, MaxPayloadError
 
 from infra.embedded.nats_server import NatsServer
 from streams.jetstream.client import Client
+from streams.jetstream.requests import Inbox, RequestFailed
 from tests.integration.streams.conftest import until_noticed
 
 
@@ -199,3 +201,19 @@ async def test_an_unexpected_failure_to_reconnect_is_not_the_last_attempt(
         assert any(isinstance(error, ValueError) for error in errors)
     finally:
         await client.close()
+
+
+async def test_requests_that_have_no_time_left_fail_as_such_with_uvloop(nats_server: NatsServer) -> None:
+    async def ask() -> list[object]:
+        client = Client()
+        await client.connect(nats_server.url)
+        try:
+            inbox = Inbox.of(client)
+            return await asyncio.gather(
+                *(inbox.request("of.nobody", b"", timeout=0.0) for _ in range(3)), return_exceptions=True
+            )
+        finally:
+            await client.close()
+
+    failures = await asyncio.to_thread(lambda: uvloop.run(ask()))
+    assert [isinstance(failure, RequestFailed) for failure in failures] == [True] * 3, failures

@@ -13,6 +13,7 @@ from infra.rpc.error_mapping import from_grpc, to_grpc
 from infra.rpc.multiplex import messages, send_queue
 from infra.rpc.multiplex.deadlines import Deadlines
 from infra.rpc.multiplex.send_queue import SendQueue
+from infra.rpc.multiplex.stream import CallStream
 
 WITHIN = 60.0
 
@@ -106,6 +107,21 @@ async def test_calls_are_over_in_the_order_of_their_deadlines_and_those_that_hav
         while len(over) < 3:
             await asyncio.sleep(0.01)
     assert over == [2, 1, 5]
+
+
+async def test_an_answer_at_the_last_moment_leaves_the_other_calls_their_deadlines() -> None:
+    stream = CallStream(lambda _: None)
+    answered = asyncio.create_task(stream.ask("/p.S/M", b"", timeout=0.0, metadata={}))
+    unanswered = asyncio.create_task(stream.ask("/p.S/M", b"", timeout=0.1, metadata={}))
+    await asyncio.sleep(0)
+    (answer,), _ = messages.read_answers(messages.answer(1, b"a"))
+    stream._take(answer)
+    # The deadline comes before the caller's turn.
+    stream._deadlines._look()
+    async with asyncio.timeout(WITHIN):
+        assert await answered == b"a"
+        with pytest.raises(TimeoutError):
+            await unanswered
 
 
 def test_parts_in_a_row_are_read_as_one_message() -> None:
