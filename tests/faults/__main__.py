@@ -38,6 +38,8 @@ _SHORT_MINUTES, _SHORT_FAULT, _SHORT_WITHIN, _SHORT_SEED = 2.0, 6.0, 1080.0, 1
 _SHORT_PLAN = Plan(tried_for=25.0, delivered_within=180.0, mailed_within=180.0)
 # In a second, of the four writers of a conversation, where no other number of conversations is asked for.
 _MESSAGES_EACH = 8.0
+# Of the clients of a conversation. They may all be at one gateway at the end, and at the other one before.
+_CONNECTIONS_EACH = 8
 _SHORT_BOUNDS = Bounds(removal=20.0, revocation=20.0, friendship=60.0, answer=120.0, back=300.0)
 _SHORT = ("kill", "freeze", "step_down", "leader_dies", "cut", "one_way_cut", "node_apart")
 # Hosts that do not run in the smallest topology that has every kind of host.
@@ -126,8 +128,9 @@ async def _run(folder: Path, options: argparse.Namespace, faults: Sequence[type[
     seed = secrets.randbelow(1_000_000) if options.seed is None else options.seed
     print(f"seed {seed}", flush=True)  # noqa: T201
     deployment = Deployment(folder, without=_SMALL_WITHOUT if options.small else ())
-    plan, bounds, within = (_SHORT_PLAN, _SHORT_BOUNDS, _SHORT_WITHIN) if options.short else (Plan(), None, None)
+    plan, bounds, within = (_SHORT_PLAN, _SHORT_BOUNDS, _SHORT_WITHIN) if options.short else (Plan(), Bounds(), None)
     plan = _at_rate(plan, options.rate, options.conversations)
+    bounds = msgspec.structs.replace(bounds, files=bounds.files + _CONNECTIONS_EACH * plan.conversations)
     conditions = Conditions(seed=seed, conversations=plan.conversations, rate=plan.rate, small=options.small)
     laboratory = Laboratory(deployment, faults, conditions, plan, bounds)
     schedule = steps(seed, laboratory.hosts, faults, longest=options.longest)
