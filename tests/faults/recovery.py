@@ -78,16 +78,20 @@ class Recoveries:
             max([step.begun, *(fault.ended for fault in group if fault.is_outage)])
             for step, group in zip(self.steps, groups, strict=True)
         ]
-        begins = [*(step.begun for step in self.steps[1:]), float("inf")]
-        self._untils = [min(begin, step.ended + _AFTERMATH) for step, begin in zip(self.steps, begins, strict=False)]
+        self._next_begun = [*(step.begun for step in self.steps[1:]), float("inf")]
+        self._untils = [
+            min(begun, step.ended + _AFTERMATH) for step, begun in zip(self.steps, self._next_begun, strict=False)
+        ]
 
     def add(self, history: History, findings: Iterable[Finding] = ()) -> None:
         """Adds the messages of a part of the history, and what was found in it."""
         for message in _messages(history.requests(*_WRITES)):
             for index in self._during(message.begun, message.ended):
                 step, counts_from = self.steps[index], self._counts_from[index]
-                if message.ended > counts_from:
-                    step.seconds = max(step.seconds, message.ended - max(message.begun, counts_from))
+                # What it waits after the next step has begun is the next one's.
+                ended = min(message.ended, self._next_begun[index])
+                if ended > counts_from:
+                    step.seconds = max(step.seconds, ended - max(message.begun, counts_from))
                 step.acknowledged += message.is_acknowledged
                 step.failed += message.failed
         for finding in findings:

@@ -113,3 +113,12 @@ def test_what_was_found_about_a_moment_counts_for_the_fault_of_that_moment() -> 
     first, second = recoveries(fault("kill", 10.0, 12.0), fault("freeze", 50.0, 51.0, step=2), found=found)
     assert first.found == Tally(lost=1, doubled=1)
     assert second.found == Tally(wrong=1)
+
+
+def test_what_a_message_waits_after_the_next_fault_has_begun_is_the_next_ones() -> None:
+    first, second = recoveries(
+        fault("kill", 10.0, 12.0, step=1),
+        fault("freeze", 20.0, 40.0, step=2),
+        attempt("a", 19.0, 35.0),
+    )
+    assert [first.seconds, second.seconds] == pytest.approx([1.0, 15.0])
