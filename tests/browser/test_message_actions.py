@@ -108,6 +108,27 @@ async def test_a_reply_shows_what_it_answers_and_leads_there(devices: Devices, a
         await expect(row(shown, "a near answer").locator(".quote")).to_contain_text("Message deleted")
 
 
+async def test_what_is_answered_or_was_found_is_gone_once_it_is_deleted(devices: Devices, api: Api) -> None:
+    anna, boris = await api.friends()
+    asked, found = await boris.sends(anna, "a rash question", "a rash remark")
+    page = await devices.log_in(anna)
+    await open_chat(page, boris)
+    await choose(page, "a rash question", "Reply")
+    context = page.locator(".context")
+    await expect(context).to_contain_text("a rash question")
+    assert (await boris.edit(anna, asked["message_id"], "a calm question")).status_code == 200
+    await expect(context).to_contain_text("a calm question")
+    assert (await boris.delete(anna, asked["message_id"])).status_code == 204
+    await expect(context).to_contain_text("Message deleted")
+    await expect(page.get_by_text("calm question")).to_have_count(0)
+    await page.keyboard.press("Control+k")
+    await page.get_by_role("combobox").fill("rash rem")
+    option = page.get_by_role("option").filter(has_text="a rash remark")
+    await expect(option).to_have_count(1)
+    assert (await boris.delete(anna, found["message_id"])).status_code == 204
+    await expect(option).to_have_count(0)
+
+
 async def test_two_people_react_to_a_message(devices: Devices, api: Api) -> None:
     anna, boris = await api.friends()
     await boris.sends(anna, "we have a boat")

@@ -48,6 +48,22 @@ async def test_friends_see_who_is_online_unless_one_of_them_hides_it(devices: De
     await expect(shown).to_have_text("last seen just now")
 
 
+async def test_who_is_no_friend_any_more_is_not_shown_as_online_and_as_a_friend_again_is(
+    devices: Devices, api: Api
+) -> None:
+    anna, boris = await api.friends()
+    page = await devices.log_in(anna)
+    await devices.log_in(boris)
+    await open_chat(page, boris)
+    shown = page.locator(".head p")
+    await expect(shown).to_have_text("online")
+    assert (await boris.remove(anna)).status_code == 204
+    await expect(page.get_by_role("button", name="Add")).to_be_visible()
+    await expect(shown).to_have_text(f"@{boris.username}")
+    await api.befriend(anna, boris)
+    await expect(shown).to_have_text("online")
+
+
 async def test_the_language_that_is_chosen_holds_on_the_other_devices_of_its_owner(devices: Devices, api: Api) -> None:
     anna = await api.person()
     page, other = await devices.log_in(anna), await devices.log_in(anna)

@@ -7,6 +7,7 @@ export class Blocks {
     this.store = store;
     // {user_id, since}
     this.items = [];
+    this.known = false;
     // Counts the loads: only the last one's answer is used.
     this.loads = 0;
     this.events = { "block.changed": (_data, position) => this.load(position).catch(() => {}) };
@@ -17,6 +18,7 @@ export class Blocks {
     const { items } = await api.all("/v1/blocks", { since });
     if (load !== this.loads) return;
     this.items = items;
+    this.known = true;
     this.store.changed("blocks");
   }
 

@@ -64,6 +64,11 @@ export class MessageChanges {
     return message;
   }
 
+  /** Whether an event has deleted the message. */
+  isDeleted(id) {
+    return this.byId.get(id)?.deleted ?? false;
+  }
+
   /** Forgets the changes: everything is loaded again, from a state that has them. */
   clear() {
     this.byId.clear();

@@ -32,6 +32,9 @@ export class Notifications {
   constructor(store) {
     this.store = store;
     this.items = [];
+    this.loaded = false;
+    // Why the last load failed.
+    this.error = null;
     // Loads in progress, each with what the live stream and this page have changed since it began.
     this.loads = new Set();
     this.loadsBegun = 0;
@@ -45,6 +48,10 @@ export class Notifications {
     };
   }
 
+  onConnected() {
+    if (this.error) this.load().catch(() => {});
+  }
+
   /** Loads the newest; changes that happened in the meantime are applied to what was loaded. */
   async load() {
     const load = { number: ++this.loadsBegun, changes: [] };
@@ -55,6 +62,13 @@ export class Notifications {
       if (load.number < this.loadApplied) return;
       this.loadApplied = load.number;
       this.items = oncePerConversation(items);
+      this.loaded = true;
+      this.error = null;
+    } catch (error) {
+      if (load.number < this.loadApplied) return;
+      this.error = error;
+      this.store.changed("notifications");
+      throw error;
     } finally {
       this.loads.delete(load);
     }
@@ -99,7 +113,7 @@ export class Notifications {
     const up_to = this.items[0]?.notification_id;
     if (!up_to) return;
     await api.post("/v1/notifications/read", { up_to });
-    await this.load();
+    await this.load().catch(() => {});
   }
 
   /** The notifications of messages are read with them. */

@@ -29,6 +29,8 @@ export class Presence {
       presence: ({ user_id: person, ...state }) => this.#receive(person, state),
       typing: ({ user_id: person }) => this.#typingBegan(person),
       "message.sent": ({ sender_id: person }) => this.#typingEnded(person),
+      // The server says nothing more of who is no friend any more.
+      "friendship.removed": ({ user_id: person }) => this.#receive(person, null),
     };
   }
 
@@ -85,8 +87,9 @@ export class Presence {
     const { conversations, friends } = this.store;
     const people = conversations.ordered.map((conversation) => conversation.user_id).filter((id) => friends.standing(id) === "accepted").slice(0, MOST).sort();
     const query = people.map((id) => `user_id=${id}`).join("&");
-    if (!people.length || query === this.asked) return;
+    if (query === this.asked) return;
     this.asked = query;
+    if (!people.length) return;
     const newer = new Set();
     this.requests.add(newer);
     try {
@@ -102,7 +105,7 @@ export class Presence {
   #receive(person, state) {
     for (const newer of this.requests) newer.add(person);
     this.#set(person, state);
-    if (!state.online) this.#typingEnded(person);
+    if (!state?.online) this.#typingEnded(person);
     this.store.changed("presence");
   }
 

@@ -1,15 +1,16 @@
 // What happened while one looked elsewhere; a request can be answered here.
 
 import { avatar, el, fill, icon } from "../dom.js";
-import { full, t } from "../i18n.js";
+import { full, reason, t } from "../i18n.js";
 import { asksForAnswer, isAboutAccount, isAboutPerson, notificationHash, notificationText } from "../store/notification_kinds.js";
 import { acting, answering } from "./befriending.js";
 
 export function notificationsView(store) {
   const list = el("ul", { class: "persons" });
   const all = acting(t("mark_all_read"), () => store.notifications.readAll());
-  const problem = el("p", { class: "problem", role: "alert" });
-  const node = el("section", { class: "page" }, el("div", { class: "title" }, el("h2", {}, t("notifications")), all), problem, list);
+  // What went wrong with the button; and why the list could not be loaded.
+  const problem = el("p", { class: "problem", role: "alert" }), missing = el("p", { class: "problem", role: "alert" });
+  const node = el("section", { class: "page" }, el("div", { class: "title" }, el("h2", {}, t("notifications")), all), problem, missing, list);
 
   /** The buttons of a request that waits for an answer, else what became of it; only the newest of a person counts. */
   function answer(one) {
@@ -28,6 +29,8 @@ export function notificationsView(store) {
   }
 
   function draw() {
+    const { loaded, error } = store.notifications, why = error ? reason(error) : "";
+    if (missing.textContent !== why) missing.textContent = why;
     all.hidden = !store.notifications.items.some((one) => !one.read);
     fill(list, store.notifications.items.map((one) => {
       const name = isAboutPerson(one) ? store.profiles.nameOf(one.from_user_id) : "";
@@ -36,10 +39,11 @@ export function notificationsView(store) {
         el("div", {}, el("span", {}, notificationText(one, name)), el("time", { class: "soft", datetime: one.at }, full(one.at))),
         !one.read && badge(one)),
       asksForAnswer(one) && answer(one), el("p", { class: "problem", role: "alert" }));
-    }), !store.notifications.items.length && el("li", { class: "soft" }, t("no_notifications")));
+    }), !store.notifications.items.length && (loaded || !error) && el("li", { class: "soft" }, t(loaded ? "no_notifications" : "loading")));
   }
 
   draw();
+  // Its failure is drawn.
   store.notifications.load().catch(() => {});
   return { node, update: (kind) => ["notifications", "conversations", "profile", "friends"].includes(kind) && draw() };
 }

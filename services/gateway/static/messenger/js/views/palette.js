@@ -32,7 +32,7 @@ export function openPalette(store, { peer } = {}) {
     clearTimeout(timer);
     dialog.remove();
   });
-  for (const kind of ["conversations", "friends", "profile"]) store.addEventListener(kind, draw, { signal: listening.signal });
+  for (const kind of ["conversations", "friends", "messages", "profile"]) store.addEventListener(kind, draw, { signal: listening.signal });
   document.body.append(dialog);
   dialog.showModal();
   draw();
@@ -78,7 +78,8 @@ export function openPalette(store, { peer } = {}) {
     const chats = peer ? [] : store.conversations.ordered.map((conversation) => conversation.user_id).filter(fits).slice(0, MOST_CHATS);
     const friends = peer ? [] : store.friends.accepted.map((friend) => friend.user_id).filter(fits);
     const people = [...new Set([...friends, ...found])].filter((id) => !chats.includes(id) && id !== store.me.user_id).slice(0, MOST_PEOPLE);
-    const groups = { chats: chats.map(person), people: people.map(person), messages: messages.map(message) };
+    const left = messages.filter(({ message: { message_id: id } }) => !store.messageChanges.isDeleted(id));
+    const groups = { chats: chats.map(person), people: people.map(person), messages: left.map(message) };
     // What is chosen stays so where other rows come in before it.
     const before = shown[chosen]?.key;
     shown = Object.values(groups).flat();

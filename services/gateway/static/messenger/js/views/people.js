@@ -63,13 +63,13 @@ export function peopleView(store) {
 
   function draw() {
     if (search.value.trim()) fill(found, profiles.length ? el("ul", { class: "persons" }, profiles.map((one) => row(one.user_id, standing(one.user_id)))) : el("p", { class: "soft" }, t("found_none")));
-    const { accepted, incoming, outgoing } = store.friends;
+    const { accepted, incoming, outgoing, known } = store.friends;
     const part = (title, ids, actions) => ids.length > 0 && [el("h3", {}, title), el("ul", { class: "persons" }, ids.map(({ user_id: id }) => row(id, actions(id))))];
     fill(lists,
       part(t("requests"), incoming, (id) => answering(store, id)),
       part(t("sent_requests"), outgoing, (id) => [button(t("withdraw"), () => store.friends.remove(id))]),
       el("h3", {}, t("friends")),
-      accepted.length ? el("ul", { class: "persons" }, accepted.map(({ user_id: id }) => row(id, chat(id), removing(id)))) : el("p", { class: "soft" }, t("none")));
+      accepted.length ? el("ul", { class: "persons" }, accepted.map(({ user_id: id }) => row(id, chat(id), removing(id)))) : el("p", { class: "soft" }, t(known ? "none" : "loading")));
   }
 
   draw();

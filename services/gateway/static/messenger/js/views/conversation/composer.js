@@ -32,6 +32,7 @@ export class Composer {
       this.context.setEdit(edited, edited.target);
       this.#setText(text);
     }
+    this.messagesChanged();
     this.#restoreDraft();
     this.store.drafts.opened.then(() => this.#restoreDraft());
   }
@@ -138,6 +139,12 @@ export class Composer {
     this.tooLong.textContent = fits ? "" : t("too_long", { n });
     this.field.setAttribute("aria-invalid", String(!fits));
     return fits;
+  }
+
+  /** A message that is answered may be another one now. */
+  messagesChanged() {
+    this.context.update(this.peer);
+    this.#keepComposition();
   }
 
   #submit() {

@@ -11,7 +11,7 @@ export class ComposerContext {
     this.cancel = cancel;
     // The message that is edited: {text, target}.
     this.edited = null;
-    // The message that is answered, as a quote: {message_id, sequence, sender_id, text}.
+    // The message that is answered, as a quote: {message_id, sequence, sender_id, text, deleted?}.
     this.quoted = null;
     this.node = el("div", { class: "context", id: "composer-context", hidden: true });
   }
@@ -30,10 +30,20 @@ export class ComposerContext {
     this.#draw("edit", t("cancel_edit"), [el("strong", {}, t("editing")), el("span", { class: "excerpt", dir: "auto" }, text)]);
   }
 
-  setReply({ message_id, sequence, sender_id, text }) {
-    this.quoted = { message_id, sequence, sender_id, text };
+  setReply({ message_id, sequence, sender_id, text, deleted }) {
+    this.quoted = { message_id, sequence, sender_id, text, deleted };
     this.edited = null;
     this.#draw("reply", t("cancel_reply"), [el("span", { class: "hidden" }, `${t("reply")}: `), quoteParts(this.store, this.quoted)]);
+  }
+
+  /** Shows the answered message as it is now: it may have been edited or deleted. */
+  update(peer) {
+    if (!this.quoted) return;
+    const { reply_to: now } = this.store.quotes.applyTo(peer, { reply_to: this.quoted });
+    if (now.text === this.quoted.text && now.deleted === this.quoted.deleted) return;
+    const { hidden } = this.node;
+    this.setReply(now);
+    this.node.hidden = hidden;
   }
 
   clear() {

@@ -50,6 +50,7 @@ export class ConversationView {
     if (kind === "message_event") this.#announce(detail);
     if (kind === "drafts" && detail === this.peer) this.composer.draftChanged();
     if (kind === "messages" && detail !== this.peer) return;
+    if (kind === "messages") this.composer.messagesChanged();
     this.messages.update(kind);
   }
 

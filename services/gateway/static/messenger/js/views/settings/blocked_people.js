@@ -19,8 +19,8 @@ export function blockedPeopleCard(store) {
   }
 
   function draw() {
-    const { items } = store.blocks;
-    fill(list, items.length ? el("ul", { class: "persons" }, items.map(row)) : el("p", { class: "soft" }, t("none")));
+    const { items, known } = store.blocks;
+    fill(list, items.length ? el("ul", { class: "persons" }, items.map(row)) : el("p", { class: "soft" }, t(known ? "none" : "loading")));
   }
 
   draw();
