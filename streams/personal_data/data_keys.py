@@ -8,14 +8,15 @@ from typing import NamedTuple, Protocol
 from cryptography.hazmat.primitives.ciphers.aead import AESGCM
 
 from contracts.errors import KeysUnavailable
-from contracts.personal_data.key_ids import owner_of, wrapped_by
+from contracts.personal_data.key_ids import wrapped_by
 from streams.lru_cache import LruCache
 from streams.personal_data import cipher
 from streams.personal_data.key_store import UNREADABLE_RECORD, KeyRecord, KeyRecords
 from streams.personal_data.metrics import MASTER_KEY, unavailable, undecipherable
 
-# Seconds for which a cached key is used. So long after a key's destruction a process may still read with it, and so
-# long a process reads without the store. It leaves the cache within as many seconds more.
+# Seconds for which a cached key is used, with the keys that it has unwrapped. So long after a key's destruction a
+# process may still read with it, and so long a process reads without the store. It leaves the cache within as many
+# seconds more.
 CACHE_SECONDS = 30.0
 # A key takes about 2.7 KiB of memory.
 CACHED_KEYS = 10_000
@@ -88,23 +89,18 @@ class DataKeys:
 
     async def _find(self, key_ids: Collection[str], *, required: bool) -> dict[str, AESGCM | None]:
         begun = self._clock()
-        keys: dict[str, AESGCM | None] = {}
-        missing = []
-        for key_id in key_ids:
-            cached = self._cache.get(key_id)
-            if cached is not None and begun < cached.until:
-                keys[key_id] = cached.key
-            else:
-                missing.append(key_id)
-        if missing:
-            fresh = await self._read(missing, required=required)
-            # The time of the request counts: what was read may be as old.
-            until = begun + self._seconds
-            for key_id, key in fresh.items():
-                self._cache.put(key_id, _Cached(key, until))
+        known = {key_id: cached for key_id in key_ids if (cached := self._cached(key_id, begun)) is not None}
+        if missing := [key_id for key_id in key_ids if key_id not in known]:
+            fresh = await self._read(missing, begun, required=required)
+            for key_id, cached in fresh.items():
+                self._cache.put(key_id, cached)
             self._sweep_later()
-            keys |= {key_id: fresh[key_id] for key_id in missing if key_id in fresh}
-        return keys
+            known |= {key_id: fresh[key_id] for key_id in missing if key_id in fresh}
+        return {key_id: cached.key for key_id, cached in known.items()}
+
+    def _cached(self, key_id: str, now: float) -> _Cached | None:
+        cached = self._cache.get(key_id)
+        return cached if cached is not None and now < cached.until else None
 
     def _sweep_later(self) -> None:
         if self._sweep_timer is None and len(self._cache):
@@ -117,24 +113,35 @@ class DataKeys:
         self._cache.discard_if(lambda cached: cached.until <= now)
         self._sweep_later()
 
-    async def _read(self, key_ids: list[str], *, required: bool) -> dict[str, AESGCM | None]:
-        """The keys from the store, with those of persons that wrap them."""
-        for key_id in key_ids:
-            if owner_of(key_id) is None:
-                raise undecipherable(f"an event names a key {key_id!r}, which is no key id")
-        wrapping = [wrapper for key_id in key_ids if (wrapper := wrapped_by(key_id)) is not None]
-        records = await self._store.find(list(dict.fromkeys([*wrapping, *key_ids])), required=required)
-        persons = {key_id: self._person(key_id, records[key_id]) for key_id in records if wrapped_by(key_id) is None}
+    async def _read(self, key_ids: list[str], begun: float, *, required: bool) -> dict[str, _Cached]:
+        """The keys from the store, with those of persons that wrap them and are not cached."""
+        try:
+            wrappers = {key_id: wrapper for key_id in key_ids if (wrapper := wrapped_by(key_id)) is not None}
+        except ValueError as error:
+            raise undecipherable(f"an event names a key that is none: {error}") from error
+        persons = {
+            person: cached
+            for person in dict.fromkeys(wrappers.values())
+            if (cached := self._cached(person, begun)) is not None
+        }
+        destroyed = {person for person, cached in persons.items() if cached.key is None}
+        asked = [person for person in wrappers.values() if person not in persons]
+        asked += [key_id for key_id in key_ids if wrappers.get(key_id) not in destroyed]
+        records = await self._store.find(list(dict.fromkeys(asked)), required=required) if asked else {}
+        # The time of the request counts: what was read may be as old.
+        until = begun + self._seconds
+        for key_id, record in records.items():
+            # Also of a cached person, if the store lacks a key that this one wraps.
+            if key_id not in wrappers:
+                persons[key_id] = _Cached(self._person(key_id, record), until)
         keys = dict(persons)
-        for key_id in key_ids:
-            wrapper = wrapped_by(key_id)
-            if wrapper is None:
-                continue
-            record = records.get(key_id)
-            if (wrapper in persons and persons[wrapper] is None) or (record is not None and record.destroyed_at):
-                keys[key_id] = None
-            elif record is not None and (person := persons.get(wrapper)) is not None:
-                keys[key_id] = AESGCM(_unwrapped(person, record, key_id))
+        for key_id, wrapper in wrappers.items():
+            person, stored = persons.get(wrapper), records.get(key_id)
+            if (person is not None and person.key is None) or (stored is not None and stored.destroyed_at):
+                keys[key_id] = _Cached(None, until)
+            elif stored is not None and person is not None and person.key is not None:
+                # No longer than the person's key: its destruction is this one's.
+                keys[key_id] = _Cached(AESGCM(_unwrapped(person.key, stored, key_id)), person.until)
         return keys
 
     def _person(self, key_id: str, record: KeyRecord) -> AESGCM | None:

@@ -71,7 +71,8 @@ class KeyRecords(Protocol):
     """Where the records of keys are read."""
 
     async def find(self, key_ids: Collection[str], *, required: bool) -> dict[str, KeyRecord]:
-        """The records by key id. With `required` each has one, unless the key that wraps it was destroyed.
+        """The records by key id. With `required` each has one, unless the key that wraps it was destroyed, whose
+        tombstone is then among them, asked for or not.
 
         Keys that wrap others come before them.
 
@@ -95,8 +96,9 @@ class KeyStore:
         """The records by key id, without marks, from any replica. A malformed record is `UNREADABLE_RECORD`.
 
         With `required` those that the replica does not have are from the leader, unless the key that wraps them was
-        destroyed, and the first one that the leader does not have either ends it: an emptied store gets one request of
-        its own, not one for each key. Keys that wrap others come before them.
+        destroyed, whose tombstone is then among the records. The first one that the leader does not have either ends
+        it: an emptied store gets a request or two of its own, not one for each key. Keys that wrap others come before
+        them.
 
         Raises:
             KeysUnavailable: the store does not answer, or a required record is missing.
@@ -109,12 +111,16 @@ class KeyStore:
             key_id: record for key_id, value in values.items() if not (record := _readable(key_id, value)).is_mark
         }
         for key_id in key_ids if required else ():
-            if key_id in records or _is_destroyed(records, wrapped_by(key_id)):
+            if key_id in records or _is_destroyed(records, wrapper := wrapped_by(key_id)):
                 continue
             stored = await self.latest(key_id)
             if stored is not None and not stored.record.is_mark:
                 records[key_id] = stored.record
-            else:
+                continue
+            # The caller may have the key that wraps it from an earlier call, and not know of its end.
+            if wrapper is not None and (person := await self.latest(wrapper)) is not None:
+                records[wrapper] = person.record
+            if not _is_destroyed(records, wrapper):
                 raise unavailable(LOST, f"the store of data keys has no key {key_id}, and no sign of its destruction")
         return records
 
@@ -258,10 +264,10 @@ def _is_destroyed(records: dict[str, KeyRecord], key_id: str | None) -> bool:
 def _readable(key_id: str, value: bytes) -> KeyRecord:
     """The record; `UNREADABLE_RECORD` if it is malformed, which no retry changes."""
     try:
-        _DECODER.decode(value)
+        record = _DECODER.decode(value)
     except msgspec.DecodeError:
         return UNREADABLE_RECORD
-    return _decoded(key_id, value)
+    return _of_this_release(key_id, record)
 
 
 def _decoded(key_id: str, value: bytes) -> KeyRecord:
@@ -269,6 +275,10 @@ def _decoded(key_id: str, value: bytes) -> KeyRecord:
         record = _DECODER.decode(value)
     except msgspec.DecodeError as error:
         raise unavailable(UNREADABLE, f"the record of the key {key_id} is malformed") from error
+    return _of_this_release(key_id, record)
+
+
+def _of_this_release(key_id: str, record: KeyRecord) -> KeyRecord:
     if record.v > _VERSION:
         raise unavailable(UNREADABLE, f"the record of the key {key_id} is of a later release")
     return record
