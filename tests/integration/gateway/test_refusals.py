@@ -142,8 +142,10 @@ async def test_a_password_has_eight_characters_and_no_more_bytes_than_there_may_
 
 
 async def test_every_error_of_a_service_reaches_the_client_with_its_code(
-    stage: Stage, subtests: pytest.Subtests
+    stage: Stage, subtests: pytest.Subtests, monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    # What is unavailable is asked for again until then: right before another attempt, which could be cut off.
+    monkeypatch.setattr("services.gateway.clients.REQUEST", 1.1)
     for code, kind in errors.BY_CODE.items():
         if kind is errors.Unauthenticated:
             continue  # from a service it means the gateway's own token: clients get 503

@@ -6,15 +6,27 @@ from collections.abc import AsyncIterator
 import pytest
 import pytest_asyncio
 from nats.aio.client import Client
+from nats.js.api import PubAck
 
-from contracts.subjects import CONTACT, PROFILE, SESSION, friendship, profile, session
+from contracts.subjects import (
+    AUTH,
+    CONTACT,
+    MESSAGING,
+    PROFILE,
+    SESSION,
+    conversation,
+    friendship,
+    profile,
+    session,
+    user,
+)
 from streams.jetstream.api import JetStream
 from streams.reader import Reader
 from streams.restore import ArchivedMessage, SequenceMismatch, StreamRestorer, kept_headers
 from tests.fix_cluster import Cluster
 
 pytestmark = pytest.mark.asyncio(loop_scope="module")
-SUBJECT = {PROFILE: profile, CONTACT: friendship, SESSION: session}
+SUBJECT = {AUTH: user, SESSION: session, PROFILE: profile, CONTACT: friendship, MESSAGING: conversation}
 PATIENCE = 60.0
 A_BATCH = 200
 
@@ -76,26 +88,29 @@ async def test_two_that_put_the_same_events_store_each_once(cluster: Cluster, na
 
 
 async def test_who_else_appends_takes_no_place_unseen(cluster: Cluster, nats: Client) -> None:
-    """A stranger appends now and then without any condition: from then on nothing of ours is stored behind it."""
-    await cluster.whole(SESSION)
+    """A stranger appends now and then without any condition: from then on nothing of ours is stored behind it.
+
+    On several streams at the same time: where the stranger was first, a second passes until that is certain.
+    """
     rival = await cluster.connect()
-    restoring = StreamRestorer(nats, SESSION, patience=PATIENCE)
-    ours, rounds = 0, 0
 
-    async def stranger() -> None:
-        await rival.jetstream().publish(session("stranger"), f"{rounds}".encode(), timeout=60)
+    async def compete(stream: str) -> None:
+        await cluster.whole(stream)
+        restoring = StreamRestorer(nats, stream, patience=PATIENCE)
+        ours = 0
+        for rounds in range(1, 21):
+            first = ours + rounds
+            batch = events(stream, first, 5)
+            stranger = rival.jetstream().publish(SUBJECT[stream]("stranger"), f"{rounds}".encode(), timeout=60)
+            outcomes = await asyncio.gather(restoring.put(first, batch), stranger, return_exceptions=True)
+            assert isinstance(outcomes[1], PubAck), outcomes[1]
+            found = await stored(nats, stream)
+            if outcomes[0] is None:
+                ours += 5
+                assert found[first - 1 : first + 4] == batch
+            else:
+                assert isinstance(outcomes[0], SequenceMismatch), outcomes[0]
+            assert len(found) == ours + rounds
 
-    while rounds < 60:
-        rounds += 1
-        first = ours + rounds
-        batch = events(SESSION, first, 5)
-        outcomes = await asyncio.gather(restoring.put(first, batch), stranger(), return_exceptions=True)
-        assert outcomes[1] is None
-        found = await stored(nats, SESSION)
-        if outcomes[0] is None:
-            ours += 5
-            assert found[first - 1 : first + 4] == batch
-        else:
-            assert isinstance(outcomes[0], SequenceMismatch), outcomes[0]
-        assert len(found) == ours + rounds
+    await asyncio.gather(*(compete(stream) for stream in (AUTH, SESSION, MESSAGING)))
     await rival.close()
