@@ -19,6 +19,7 @@ from infra.embedded.ports import free_port
 from infra.embedded.postgres_server import USER
 from infra.runtime.run_file import NotRunning, find
 from infra.security.secrets import Secrets
+from tests.command_server import run_command
 from tests.processes import Process, family
 from tests.suite.scheduling import unit_of
 
@@ -27,16 +28,21 @@ ROOT = Path(__file__).parents[1]
 START_WITHIN = 120.0
 STOP_WITHIN = 60.0
 _CONNECTIONS = 16
+# Between two checks of a condition: at first, and of one that takes long.
+_PAUSE, _LONGEST_PAUSE = 0.05, 0.25
 SETTINGS = {"VESTNIK_BCRYPT_COST": "4", "VESTNIK_RATE_LIMITS": "off"}
 
 
 def wait_until(condition: Callable[[], bool], what: str, *, within: float = 60.0) -> None:
     """Polls until the condition holds; fails with `what` after `within` seconds."""
     deadline = time.monotonic() + within
+    pause = _PAUSE
     while not condition():
         if time.monotonic() > deadline:
             pytest.fail(f"{what}: not within {within:.0f} s")
-        time.sleep(0.05)
+        time.sleep(pause)
+        # What takes longer is slow because the processors are busy; checks would keep them busier.
+        pause = min(1.25 * pause, _LONGEST_PAUSE)
 
 
 class System:
@@ -179,6 +185,8 @@ class System:
 
     def vestnik(self, *arguments: str, within: float = 60.0) -> subprocess.CompletedProcess[str]:
         """Runs a `vestnik` command to its end."""
+        if self.root == ROOT:
+            return run_command(arguments, self.environment, within=within)
         return subprocess.run(
             [sys.executable, "-m", "infra.cli.main", *arguments],
             cwd=self.root,
