@@ -106,6 +106,8 @@ async def staged_with(
     addresses = {name: f"127.0.0.1:{free_port()}" for name in (*kinds, "profile_rest")}
     made = Settings(**{"data_dir": tmp_path, "port": 0, "addresses": addresses, **settings})  # type: ignore[arg-type]  # by name
     script, rest = Script(), ProfileRest()
+    # Of both servers, whose stops take a while: at the same time.
+    stop = asyncio.Event()
     async with AsyncExitStack() as stack:
         servers = {}
         for name, kind in kinds.items():
@@ -115,9 +117,9 @@ async def staged_with(
             stack.push_async_callback(server.drain, 0.1)
             servers[name] = server
         rest_settings = Settings(port=made.addresses_of("profile_rest")[0][1])
-        await stack.enter_async_context(_served(rest.app, rest_settings))
+        await stack.enter_async_context(_served(rest.app, rest_settings, stop))
         app = await stack.enter_async_context(gateway(made, secrets, nats, Metrics()))
-        url = await stack.enter_async_context(_served(app, made, app.state.context.live.stop))
+        url = await stack.enter_async_context(_served(app, made, stop, app.state.context.live.stop))
         client = await stack.enter_async_context(httpx.AsyncClient(base_url=url, timeout=60))
         stage = Stage(made, secrets, nats, app, client, script, rest, servers)
         await ready(client)
@@ -125,10 +127,12 @@ async def staged_with(
 
 
 @asynccontextmanager
-async def _served(app: object, settings: Settings, ending: Callable[[], None] = lambda: None) -> AsyncIterator[str]:
+async def _served(
+    app: object, settings: Settings, stop: asyncio.Event, ending: Callable[[], None] = lambda: None
+) -> AsyncIterator[str]:
+    """Serves at the URL until the end, or until `stop` is set."""
     sock = listening_socket(settings)
     port = sock.getsockname()[1]
-    stop = asyncio.Event()
     task = asyncio.create_task(serve(app, sock, stop, drain_seconds=1, ending=ending))  # type: ignore[arg-type]  # any ASGI app
     try:
         yield f"http://127.0.0.1:{port}"
