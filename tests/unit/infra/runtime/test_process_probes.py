@@ -39,7 +39,7 @@ class _Server(http.server.HTTPServer):
 def server() -> Iterator[_Server]:
     with _Server(("127.0.0.1", 0), _Answers) as server:
         server.answers = {}
-        thread = threading.Thread(target=server.serve_forever)
+        thread = threading.Thread(target=server.serve_forever, args=[0.02])
         thread.start()
         yield server
         server.shutdown()
