@@ -31,7 +31,7 @@ class VirtualSelector(selectors.SelectSelector):
     def select(self, timeout: float | None = None) -> list[tuple[selectors.SelectorKey, int]]:
         if timeout is None:
             raise Deadlock
-        self.loop.now += max(timeout, 0.0)
+        self.loop.now += max(timeout, 0.0) + self.loop.stall()
         return []
 
 
@@ -40,14 +40,23 @@ class VirtualLoop(asyncio.SelectorEventLoop):
         selector = VirtualSelector()
         selector.loop = self
         self.now = _BEGIN
+        # Seconds that the processor is away before the next turn of the loop.
+        self.stall: Callable[[], float] = lambda: 0.0
         # Set by the network: connects a client's protocol to a listening server.
         self.connector: Callable[[Callable[[], asyncio.BaseProtocol], str, int], Coroutine[Any, Any, Any]]
+        # What a callback has raised, which no one waits for: the first error.
+        self.failure: BaseException | None = None
         # Also set by the network: makes a host listen.
         self.listener: Callable[[str, int, Callable[[], asyncio.BaseProtocol]], None]
         super().__init__(selector)
 
     def time(self) -> float:
         return self.now
+
+    def call_exception_handler(self, context: dict[str, Any]) -> None:
+        if "handle" in context:
+            self.failure = self.failure or context["exception"]
+        super().call_exception_handler(context)
 
     async def create_connection(  # type: ignore[override]
         self, protocol_factory: Callable[[], asyncio.BaseProtocol], host: str = "", port: int = 0, **_: object
@@ -99,9 +108,15 @@ def virtual(loop: VirtualLoop, seed: int) -> Iterator[None]:
 
 
 def close(loop: VirtualLoop) -> None:
-    """Cancels what still runs, and closes the loop."""
+    """Cancels what still runs, and closes the loop.
+
+    Raises:
+        BaseException: what a callback has raised meanwhile, or before.
+    """
     while tasks := asyncio.all_tasks(loop):
         for task in tasks:
             task.cancel()
         loop.run_until_complete(asyncio.gather(*tasks, return_exceptions=True))
     loop.close()
+    if loop.failure is not None:
+        raise loop.failure

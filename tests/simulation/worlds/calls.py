@@ -30,8 +30,10 @@ from tests.simulation.virtual_loop import VirtualLoop
 from tests.simulation.world import Weighted, World
 
 _HOSTS, _PORT = ("auth-0", "auth-1", "auth-2"), 8081
-# What a call may take longer than its timeout: the interval of the look at deadlines.
-_GRACE = 0.05
+# What a call may take longer than its timeout: the interval of the look at deadlines, and stalls of the processor.
+_GRACE = 0.2
+# How often a turn of the loop stalls, and for how many seconds at most: so deadlines pass before a caller's turn.
+_STALLS, _LONGEST_STALL = 0.05, 0.05
 # Seconds after which the effects of every fault are over.
 _HEALED = 25.0
 # Seconds within which a repeatable call is answered by another replica if one of them is silent.
@@ -105,6 +107,8 @@ class Replica:
 class Calls(World):
     def __init__(self, loop: VirtualLoop, rng: random.Random) -> None:
         super().__init__(loop, rng)
+        stalls = random.Random(rng.random())
+        loop.stall = lambda: stalls.random() * _LONGEST_STALL if stalls.random() < _STALLS else 0.0
         self._network = Network(loop, rng)
         self._executed: Counter[str] = Counter()
         self._replicas = [Replica(loop, rng, self._network, host, self._executed) for host in _HOSTS]
