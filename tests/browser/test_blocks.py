@@ -1,12 +1,24 @@
 """Blocks and reports: who blocks sees it everywhere, who is blocked sees an ended friendship."""
 
+import asyncio
+
 import pytest
-from playwright.async_api import expect
+from playwright.async_api import Page, Route, expect
 
 from tests.browser.browser_users import Devices, open_chat
-from tests.e2e.people import Api
+from tests.e2e.people import Api, Person, eventually
 
 pytestmark = pytest.mark.asyncio(loop_scope="session")
+
+# The people with whom the person has a conversation, and messages, on this device's disk.
+KEPT = """(person) => new Promise((resolve) => {
+  indexedDB.open("vestnik").onsuccess = ({ target: { result: database } }) => {
+    database.transaction("seen").objectStore("seen").get(person).onsuccess = ({ target: { result: seen } }) => {
+      database.close();
+      resolve(seen ? [seen.conversations.map(({ user_id }) => user_id), seen.threads.map(([peer]) => peer)] : null);
+    };
+  };
+})"""
 
 
 async def test_a_person_is_blocked_from_the_chat_and_unblocked_in_the_settings(devices: Devices, api: Api) -> None:
@@ -68,3 +80,32 @@ async def test_a_message_is_reported_and_its_sender_blocked_in_one_step(devices:
     await dialog.get_by_role("button", name="Close").click()
     await expect(dialog).to_have_count(0)
     await expect(page.locator(".stranger")).to_contain_text(f"You have blocked {boris.username}.")
+
+
+async def test_messages_of_who_is_no_friend_any_more_leave_the_disk_however_late_that_is_known(
+    devices: Devices, api: Api
+) -> None:
+    anna, boris = await api.friends()
+    await boris.sends(anna, "for your eyes")
+    page = await devices.log_in(anna)
+    await open_chat(page, boris)
+    await expect(page.locator(".message")).to_have_count(1)
+    await kept(page, anna, [[boris.user_id], [boris.user_id]])
+    known = asyncio.Event()
+
+    async def late(route: Route) -> None:
+        await known.wait()
+        await route.continue_()
+
+    await page.route("**/v1/friends?*", late)
+    assert (await boris.remove(anna)).status_code == 204
+    await kept(page, anna, [[], [boris.user_id]])
+    known.set()
+    await kept(page, anna, [[], []])
+
+
+async def kept(page: Page, person: Person, expected: list[list[str]]) -> None:
+    async def is_kept() -> bool:
+        return bool(await page.evaluate(KEPT, person.user_id) == expected)
+
+    await eventually(is_kept, f"on the disk: {expected}", within=20)

@@ -8,7 +8,8 @@ const MOST_PROFILES = 500, MOST_CONVERSATIONS = 20, MOST_MESSAGES = 50;
 export class Cache {
   constructor(store) {
     this.store = store;
-    for (const kind of ["conversations", "profile", "messages"]) store.addEventListener(kind, () => this.#writeSoon());
+    // The list of friends decides whose messages are forgotten.
+    for (const kind of ["conversations", "friends", "profile", "messages"]) store.addEventListener(kind, () => this.#writeSoon());
   }
 
   stop() {
