@@ -176,6 +176,7 @@ def test_what_an_operator_asks_for_and_cannot_have_is_refused_in_one_line(system
     for arguments, word in (
         (("sessions", "revoke", "--user", "nobody.at.all", "--reason", "x"), "nobody.at.all"),
         (("sessions", "revoke", "--user", new_id(), "--session", new_id(), "--reason", "x"), "no such session"),
+        (("sessions", "revoke", "--user", new_id(), "--reason", "x"), "there is no user"),
         (("sessions", "revoke", "--user", "a b", "--reason", "x"), "there is no user a b"),
         (("audit", "sessions", "--json", "--csv"), "cannot be combined"),
         (("audit", "sessions", "--session", new_id(), "--failures"), "no session"),
@@ -239,6 +240,17 @@ async def test_what_an_operator_does_and_sees_on_the_page_is_recorded_with_the_a
     # Who is no operator leaves no trace here: nothing was shown.
     await anna.get(f"/v1/ops/person?user={person.username}")
     assert operator_rows(api.system, "--operator", anna.username) == []
+
+
+@one_replica
+async def test_a_look_by_command_is_recorded_with_all_that_it_selects_by(api: Api) -> None:
+    system, anna, since = api.system, await api.person(), rfc3339(now())
+    lines(system, "audit", "sessions", "--user", anna.user_id, "--refreshes")
+    operator_rows(system, "--acts", "--since", since)
+    looks = [row["filter"] for row in operator_rows(system, "--looks", "--since", since)]
+    assert {"user": anna.user_id, "refreshes": "yes"} in looks
+    assert {"only": "acts", "since": since} in looks
+    assert {"only": "looks", "since": since} in looks
 
 
 @one_replica

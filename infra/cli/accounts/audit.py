@@ -162,6 +162,7 @@ def _asked(selection: _Selection) -> dict[str, str]:
         "reason": query.reason or "",
         "failures": "yes" if selection.failures else "",
         "alerts": "yes" if selection.alerts else "",
+        "refreshes": "yes" if query.refreshes else "",
         "since": rfc3339(query.since) if query.since else "",
         "until": rfc3339(query.until) if query.until else "",
     }

@@ -93,6 +93,7 @@ async def _run(settings: Settings, query: Query) -> Audit:
     looked_for = {
         "operator": query.operator or "",
         "action": query.action or "",
+        "only": "" if query.acts and query.looks else "acts" if query.acts else "looks",
         "since": rfc3339(query.since) if query.since else "",
         "until": rfc3339(query.until) if query.until else "",
     }

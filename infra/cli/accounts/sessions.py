@@ -80,7 +80,10 @@ async def _end(settings: Settings, user: str, request: EndSessionsRequest, by: s
         request.user_id = user if is_id(user) else await _id_of(nc, settings, user)
         target, details = request.user_id, {"session": request.session_id}
         async with acting(settings, nc, "sessions.revoke", by=by, target=target, details=details, reason=request.note):
-            return await client.call(stub.end_sessions, request, timeout=_TIMEOUT, idempotent=True)
+            answer = await client.call(stub.end_sessions, request, timeout=_TIMEOUT, idempotent=True)
+            if not answer.ended and not (await events_of(Log(nc, patience=_PATIENCE), settings, target))[1]:
+                raise NoSuchUser(user)
+            return answer
     finally:
         client.close()
         await nc.close()

@@ -25,7 +25,7 @@ from services.operator.read_models import ReadModels
 class _Logins(msgspec.Struct, frozen=True):
     limit: Limit
     user: Annotated[str, Meta(max_length=64, pattern=r"^[^\x00]*\Z")]
-    session_id: Id | None
+    session: Id | None
     device: Annotated[str, Meta(max_length=100, pattern=r"^[^\x00]*\Z")]
     reason: Annotated[str, Meta(max_length=32, pattern=r"^[a-z_]*\Z")]
 
@@ -49,7 +49,7 @@ class SessionHandlers:
             {
                 "limit": message.limit,
                 "user": message.user,
-                "session_id": message.session_id.strip().lower() or None,
+                "session": message.session_id.strip().lower() or None,
                 "device": message.device,
                 "reason": message.reason,
             },
@@ -65,7 +65,7 @@ class SessionHandlers:
         )
         looked_for = {
             "user": query.user or "",
-            "session": request.session_id or "",
+            "session": request.session or "",
             "since": as_text(query.since),
             "until": as_text(query.until),
             "address": "" if query.network is None else str(query.network),
@@ -82,7 +82,7 @@ class SessionHandlers:
                 query,
                 limit=request.limit,
                 cursor=message.before,
-                session_id=request.session_id,
+                session_id=request.session,
                 failures=message.failures,
             )
         except OperatorError as failure:

@@ -39,7 +39,8 @@ class PastSessionItem(msgspec.Struct, frozen=True):
         str | None,
         Meta(
             description="Why it ended: `logout`, `revoked_elsewhere`, `refresh_token_reused`, `password_changed`, "
-            "`password_reset`, `not_me`, `expired`, `operator`; null while the session is active."
+            "`password_reset`, `not_me`, `erasure_requested`, `expired`, `operator`; null while the session is active. "
+            "More may be added."
         ),
     ]
     current: Annotated[bool, Meta(description="Whether this is the session of the request.")]
