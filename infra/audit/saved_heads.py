@@ -5,9 +5,11 @@ file of the folder of heads with the keys beside it.
 import os
 from collections.abc import Collection
 from pathlib import Path
+from typing import Annotated
 
 import msgspec
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PublicKey
+from msgspec import Meta
 
 from contracts.events.notary import Hash, TreeHeadSigned
 from infra.audit.published_keys import JwkSet, public_keys
@@ -20,7 +22,7 @@ class SavedHead(msgspec.Struct, frozen=True, kw_only=True):
 
     stream: str
     tree: int
-    size: int
+    size: Annotated[int, Meta(ge=1)]
     last_sequence: int
     root: Hash
     at: str

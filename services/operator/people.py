@@ -60,6 +60,15 @@ class People:
         self._queries = queries
         self._history = history
 
+    async def id_of(self, user: str) -> str | None:
+        """Returns the id of the person with this id or username; None: there is no such username.
+
+        Raises:
+            ReadModelBehind, Unavailable: the accounts cannot be read.
+        """
+        wanted = user.strip().lower()
+        return wanted if is_id(wanted) else await self._queries.user_called(wanted)
+
     async def find(self, user: str) -> Person:
         """Returns the person with this id or username.
 
@@ -67,8 +76,7 @@ class People:
             NotFound: there is none.
             ReadModelBehind, Unavailable: the accounts cannot be read.
         """
-        wanted = user.strip().lower()
-        user_id = wanted if is_id(wanted) else await self._queries.user_called(wanted)
+        user_id = await self.id_of(user)
         account = await self._queries.account(user_id) if user_id else None
         if account is None:
             raise NotFound("There is no person of this id or username.")

@@ -202,6 +202,14 @@ def operator_rows(system: System, *arguments: str) -> list[Json]:
     return lines(system, "audit", "operators", *arguments)
 
 
+async def test_a_look_for_a_name_is_recorded_with_the_id(api: Api) -> None:
+    anna, since = await api.person(), rfc3339(now())
+    assert lines(api.system, "audit", "sessions", "--user", anna.username)
+    assert api.system.vestnik("audit", "sessions", "--user", anna.email).returncode == 1
+    looks = [row["filter"] for row in operator_rows(api.system, "--since", since) if row.get("what") == "sessions"]
+    assert [look["user"] for look in looks if "user" in look] == [anna.user_id, "(unknown name)"]
+
+
 @one_replica
 async def test_what_an_operator_does_and_sees_on_the_page_is_recorded_with_the_address(api: Api) -> None:
     person, anna = await new_operator(api), await api.person()
@@ -218,7 +226,7 @@ async def test_what_an_operator_does_and_sees_on_the_page_is_recorded_with_the_a
         (person.user_id, "page", "127.0.0.1")
     }
     (look,) = [row for row in found if row.get("what") == "person"]
-    assert (look["filter"], look["outcome"]) == ({"user": anna.username}, None)
+    assert (look["filter"], look["outcome"]) == ({"user": anna.user_id}, None)
     (act,) = [row for row in found if row.get("action") == "dead_letter.discard"]
     assert (act["target"], act["reason"], act["outcome"]) == (letter, "=a test", "failed")
     # A made-up cursor is a look, too.
@@ -240,6 +248,10 @@ async def test_what_an_operator_does_and_sees_on_the_page_is_recorded_with_the_a
     # Who is no operator leaves no trace here: nothing was shown.
     await anna.get(f"/v1/ops/person?user={person.username}")
     assert operator_rows(api.system, "--operator", anna.username) == []
+    await person.get("/v1/ops/person?user=nobody.at.all")
+    await person.get(f"/v1/ops/session-events?user={anna.username}")
+    looks = [row["filter"] for row in operator_rows(api.system, "--operator", person.username) if "what" in row]
+    assert looks[-2:] == [{"user": "(unknown name)"}, {"user": anna.user_id}]
 
 
 @one_replica

@@ -103,6 +103,9 @@ async def write_everywhere(api: Api, anna: Person, friend: Person, written: Writ
         response = await reporter.ask("POST", "/v1/reports", json={**report, "comment": comment})
         assert response.status_code in {200, 201, 202}, response.text
 
+    # An operator looks for the person by name.
+    assert written.name in await run(api, "audit", "sessions", "--user", written.name)
+
     async def found() -> bool:
         hits = items(await friend.get("/v1/messages", params={"query": written.message}))
         return len(hits) == 1
@@ -196,6 +199,8 @@ async def test_of_an_erased_person_no_file_has_a_text(erasing: Api, tmp_path: Pa
     friends_copy = await download(friend, await ask(friend))
     for name in friends_copy.namelist():
         assert not traces.within(friends_copy.read(name)), name
+
+    assert written.name not in await run(api, "audit", "sessions", "--user", written.name)
 
     # Everything still holds: read models, the audit, and a proof from before.
     await run(api, "verify")

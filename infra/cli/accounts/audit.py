@@ -24,7 +24,7 @@ from infra.cli.accounts.audit_operators import operators
 from infra.cli.accounts.audit_prove import prove
 from infra.cli.accounts.audit_rows import Format, comma_separated, json_lines, table
 from infra.cli.accounts.audit_verify import verify
-from infra.cli.accounts.user_lookup import NoSuchUser, events_of
+from infra.cli.accounts.user_lookup import NoSuchUser, events_of, recorded_as
 from infra.cli.actions.recording import look
 from infra.cli.params import Moment
 from infra.cli.reader_connection import connect_reader
@@ -152,11 +152,11 @@ class _Selection(msgspec.Struct, frozen=True, kw_only=True):
     summary: bool
 
 
-def _asked(selection: _Selection) -> dict[str, str]:
+async def _asked(nc: NATS, settings: Settings, selection: _Selection) -> dict[str, str]:
     """What is asked for, as the look is recorded."""
     query = selection.query
     return {
-        "user": query.user or "",
+        "user": await recorded_as(Log(nc, patience=_PATIENCE), settings, query.user) if query.user else "",
         "address": str(query.network or ""),
         "device": query.device or "",
         "reason": query.reason or "",
@@ -174,7 +174,8 @@ async def _run(settings: Settings, selection: _Selection, output: TextIO, form: 
     nc = await connect_reader(settings, "operator-audit", patience=_PATIENCE)
     summary, header, any_rows = LoginSummary(), form.header, False
     try:
-        await look(settings, nc, "sessions", target=selection.session_id or "", filter_=_asked(selection))
+        looked_for = await _asked(nc, settings, selection)
+        await look(settings, nc, "sessions", target=selection.session_id or "", filter_=looked_for)
         async with aclosing(await _rows(nc, settings, selection)) as pages:
             async for page in pages:
                 any_rows = any_rows or bool(page)

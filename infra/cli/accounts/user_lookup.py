@@ -5,9 +5,10 @@ from contracts.events.event import Event
 from contracts.events.user import UsernameClaimed, UsernameConfirmed
 from contracts.values.ids import is_id
 from infra.operator_errors import OperatorError
-from infra.security.secrets import Secrets
+from infra.security.secrets import MissingSecret, Secrets
 from infra.settings import Settings
 from services.auth.claim_keys import ClaimKeys
+from services.operator.actions.domain import UNKNOWN_NAME
 from streams.log import Log
 
 
@@ -22,6 +23,16 @@ async def events_of(log: Log, settings: Settings, user: str) -> tuple[str, list[
     """Returns the id of the account with this username or id, and its events; no events if there is none."""
     user_id = user if is_id(user) else await _holder(log, settings, user)
     return user_id, [message.open().data for message in await log.read(subjects.user(user_id))] if user_id else []
+
+
+async def recorded_as(log: Log, settings: Settings, user: str) -> str:
+    """Returns how a look for a username or id is recorded: as the id, since an erasure does not reach the record."""
+    if is_id(user):
+        return user
+    try:
+        return await _holder(log, settings, user) or UNKNOWN_NAME
+    except MissingSecret:
+        return UNKNOWN_NAME
 
 
 async def _holder(log: Log, settings: Settings, username: str) -> str:

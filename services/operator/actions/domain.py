@@ -13,6 +13,9 @@ _LONGEST_TARGET, _LONGEST_VALUE = 300, 300
 _LONGEST_REASON, _LONGEST_ERROR = 1_000, 500
 # Most entries of details, or of a filter.
 _MOST_ENTRIES = 12
+# In a look for a person by a name that no account has. A name is recorded as the account's id: the record is sealed for
+# the operator, or not at all, so that the erasure of the person does not reach it.
+UNKNOWN_NAME = "(unknown name)"
 
 
 class Actor(msgspec.Struct, frozen=True, kw_only=True):

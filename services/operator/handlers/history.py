@@ -22,7 +22,7 @@ from contracts.subjects import STREAMS
 from contracts.values.validation import validated
 from infra.history import event_history
 from infra.operator_errors import OperatorError
-from services.operator.actions.domain import Actor
+from services.operator.actions.domain import UNKNOWN_NAME, Actor
 from services.operator.actions.recorder import Recorder
 from services.operator.handlers.documents import Limit, as_text, document, moment
 from services.operator.history import event_browser
@@ -96,7 +96,11 @@ class HistoryHandlers:
 
     async def person(self, message: GetPersonRequest, actor: Actor) -> Document:
         user = validated(_Person, {"user": message.user.strip()}).user
-        await self._recorder.look(actor, "person", filter_={"user": user.lower()})
+        try:
+            recorded = await self._people.id_of(user) or UNKNOWN_NAME
+        except OperatorError as failure:
+            raise Unavailable(str(failure)) from failure
+        await self._recorder.look(actor, "person", filter_={"user": recorded})
         try:
             return document(await self._people.find(user))
         except OperatorError as failure:

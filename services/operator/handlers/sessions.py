@@ -12,13 +12,15 @@ from contracts.values.field_types import Id
 from contracts.values.validation import validated
 from infra.history.login_audit import Query
 from infra.operator_errors import OperatorError
-from services.operator.actions.domain import Actor
+from services.operator.actions.domain import UNKNOWN_NAME, Actor
 from services.operator.actions.recorder import Recorder
 from services.operator.handlers.documents import Limit, as_text, document, moment
 from services.operator.history.queries import HistoryQueries
 from services.operator.logins.audit import newest
 from services.operator.logins.queries import LoginQueries
 from services.operator.logins.sessions import Sessions
+from services.operator.people import People
+from services.operator.queries import PersonQueries
 from services.operator.read_models import ReadModels
 
 
@@ -40,6 +42,7 @@ class SessionHandlers:
     def __init__(self, read_models: ReadModels, sessions: Sessions, recorder: Recorder) -> None:
         self._history = HistoryQueries(read_models)
         self._logins = LoginQueries(read_models)
+        self._people = People(PersonQueries(read_models), self._history)
         self._sessions = sessions
         self._recorder = recorder
 
@@ -64,7 +67,7 @@ class SessionHandlers:
             reason=request.reason or None,
         )
         looked_for = {
-            "user": query.user or "",
+            "user": await self._recorded_as(query.user) if query.user else "",
             "session": request.session or "",
             "since": as_text(query.since),
             "until": as_text(query.until),
@@ -88,6 +91,13 @@ class SessionHandlers:
         except OperatorError as failure:
             raise Unavailable(str(failure)) from failure
         return document(page)
+
+    async def _recorded_as(self, user: str) -> str:
+        """How a look for this username or id is recorded."""
+        try:
+            return await self._people.id_of(user) or UNKNOWN_NAME
+        except OperatorError as failure:
+            raise Unavailable(str(failure)) from failure
 
     async def end(self, message: EndSessionRequest, actor: Actor) -> Document:
         request = validated(_End, {"session_id": message.session_id, "reason": " ".join(message.reason.split())})

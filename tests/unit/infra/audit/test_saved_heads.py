@@ -21,6 +21,7 @@ JWK = Jwk(
 HEAD = TreeHeadSigned(
     stream="MESSAGING", tree=1, size=2, last_sequence=2, root="00" * 32, at="2026-12-01T12:00:00.000Z", key_id="key"
 )
+NO_SIZE = msgspec.structs.replace(HEAD, size=-1)
 SAVED = SavedHeads(items=[SavedHead.of(signed(HEAD, KEY))], keys=JwkSet([JWK]))
 
 
@@ -54,6 +55,11 @@ def test_verified_heads_of_streams_that_are_not_verified_now_are_kept() -> None:
         (b'{"items": []}', "is not a saved answer"),
         (msgspec.json.encode(SAVED).replace(b'"size":2', b'"size":3'), "is not signed with a key in that file"),
         (msgspec.json.encode(msgspec.structs.replace(SAVED, keys=JwkSet())), "is not signed with a key in that file"),
+        # A whole number that is no size would have the audit compare nothing, without an end.
+        (
+            msgspec.json.encode(msgspec.structs.replace(SAVED, items=[SavedHead.of(signed(NO_SIZE, KEY))])),
+            "is not a saved answer",
+        ),
         (msgspec.json.encode(SAVED).replace(b"00" * 32, b"0" * 63), "is not a saved answer"),
     ],
 )
