@@ -63,7 +63,26 @@ def _everything() -> dict[str, type[Projection] | Broken]:
             if isinstance(loaded, Broken):
                 metrics.FAILED.labels(name, "0").set(1)
             by_name[name] = loaded
-    return dict(sorted(by_name.items()))
+    return _with_names_of_their_own(dict(sorted(by_name.items())))
+
+
+def _with_names_of_their_own(by_name: dict[str, type[Projection] | Broken]) -> dict[str, type[Projection] | Broken]:
+    """Breaks a projection whose view an earlier one has too: `{messages}` of `chats` is `{chats_messages}` of another.
+    Each would replace what the other shows to its readers."""
+    owners: dict[str, str] = {}
+    for name, projection in by_name.items():
+        if isinstance(projection, Broken):
+            continue
+        shown = projection.reader_names()
+        taken = next((inner for inner, view in shown.items() if view in owners), None)
+        if taken is None:
+            owners |= dict.fromkeys(shown.values(), name)
+            continue
+        view = shown[taken]
+        error = f"projection {name}: {{{taken}}} is {view} for readers, which projection {owners[view]} has too"
+        by_name[name] = Broken.by(name, ValueError(f"{error}; rename it"))
+        metrics.FAILED.labels(name, "0").set(1)
+    return by_name
 
 
 def _loaded(name: str) -> Iterator[tuple[str, type[Projection] | Broken]]:

@@ -30,6 +30,7 @@ from projections.engine.lookups import LOOKUPS, lookups_of
 _C_CALLS = {
     "datetime.now",
     "datetime.utcnow",
+    "datetime.today",
     "date.today",
     "_io.open",
     "io.open",

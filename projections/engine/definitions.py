@@ -82,6 +82,10 @@ def parse(text: str) -> tuple[Definition, ...]:
     definitions = tuple([_definition(statement, line) for statement, line in _statements(text)])
     names: dict[str, Kind] = {}
     for definition in definitions:
+        if definition.name != definition.name.lower():
+            raise BadDefinition(
+                definition.line, f"{{{definition.name}}}: a name in braces has small letters only, as PostgreSQL has it"
+            )
         if definition.kind in (Kind.INDEX, Kind.UNIQUE_INDEX, Kind.TRIGGER):
             if names.get(definition.name) is not Kind.TABLE:
                 raise BadDefinition(definition.line, f"there is no table {{{definition.name}}} before")

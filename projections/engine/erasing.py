@@ -56,10 +56,10 @@ class ErasingProjection(Projection):
 
     @classmethod
     def check(cls) -> None:
-        super().check()
         tables = set(cls.table_names())
         if AUTH not in cls.streams or ERASED not in tables:
             raise ValueError(f"projection {cls.name}: {AUTH} and the table {ERASED} are required")
+        super().check()
         if cls().folds() or any(lookups_of(method) for methods in cls().handlers().values() for method in methods):
             raise ValueError(f"projection {cls.name}: it has personal data, so it has no folds and looks up no rows")
         for statement in cls.erasures:

@@ -13,6 +13,7 @@ from typing import ClassVar, TypeVar
 
 import msgspec
 
+from contracts.aggregate_types import AGGREGATE_TYPE_OF
 from contracts.events.event import Event, Moment
 from contracts.services import OPERATOR, SERVICES
 from contracts.subjects import PUBLIC_FILTERS, STREAMS
@@ -28,6 +29,10 @@ _EVENTS = "__handles__"
 # Where projections begin, and reactions too.
 FIRST = "first"
 NOW = "now"
+# Of PostgreSQL's names, in bytes; it cuts off the rest.
+_LONGEST_NAME = 63
+# Of the number of a build.
+_BUILD_DIGITS = 3
 
 
 def handles(*events: type[Event], **lookups: Lookup) -> Callable[[Marked], Marked]:
@@ -138,6 +143,7 @@ class Projection:
         cls.begin_moment()
         if not filters or not tables:
             raise ValueError(f"projection {cls.name}: a stream and a table are required")
+        cls._check_names()
         for definition in cls.definitions():
             if definition.kind is Kind.TRIGGER and definition.name in cls.expires:
                 raise ValueError(
@@ -159,8 +165,25 @@ class Projection:
             _check_unwritten(fold.method, fold.place, written)
         for handler in {handler for handlers in instance.handlers().values() for handler in handlers}:
             place = place_of(cls.name, handler)
+            _check_read(handler, place, filters)
             check_lookups(handler, place, tables)
             _check_unwritten(handler, place, written)
+
+    @classmethod
+    def _check_names(cls) -> None:
+        """
+        Raises:
+            ValueError: a name is not one of PostgreSQL, or too long for it.
+        """
+        if not re.fullmatch(r"[^\W\d]\w*", cls.name) or cls.name != cls.name.lower():
+            raise ValueError(f"projection {cls.name}: a name is of small letters, digits and _, such as hours_of_day")
+        for name, shown in cls.reader_names().items():
+            longest = f"{shown}_b{'9' * _BUILD_DIGITS}{'_current' if name in cls.expires else ''}"
+            if (excess := len(longest.encode()) - _LONGEST_NAME) > 0:
+                raise ValueError(
+                    f"projection {cls.name}: {{{name}}} is {shown} for readers and {longest} as a build, {excess} bytes"
+                    f" more than the {_LONGEST_NAME} of PostgreSQL's names; shorten {name} or the projection's name"
+                )
 
     @classmethod
     def table_names(cls) -> tuple[str, ...]:
@@ -262,6 +285,18 @@ class Projection:
                 assert method is not None
                 handlers[event.TYPE] = (*handlers.get(event.TYPE, ()), method)
         return handlers
+
+
+def _check_read(handler: Handler, place: str, streams: Collection[str]) -> None:
+    """
+    Raises:
+        ValueError: the handler would never get one of its events; `place` names it.
+    """
+    events: tuple[type[Event], ...] = getattr(handler, _EVENTS)
+    for event in events:
+        stream = AGGREGATE_TYPE_OF[event.TYPE].stream
+        if stream not in streams:
+            raise ValueError(f"{place}: {event.__name__} is not in the projection's streams, but in {stream}")
 
 
 def _check_unwritten(method: Callable[..., object], place: str, written: Collection[str]) -> None:

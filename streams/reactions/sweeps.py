@@ -44,3 +44,5 @@ async def sweep_once(what: str, due: Due[Item], act: Act[Item], *, name_of: Call
             await act(item)
         except (VestnikError, BrokenHistory, DecodeError, LookupError) as error:
             log.warning("%s: %s failed: %r", what, name_of(item), error)
+        except Exception:  # a fault in the code must not stop the other items
+            log.exception("%s: %s failed", what, name_of(item))

@@ -7,7 +7,7 @@ from collections.abc import Iterable, Sequence
 from datetime import UTC, date, datetime, timedelta
 from decimal import Decimal
 from types import NoneType
-from typing import Any
+from typing import Any, Literal
 from uuid import UUID
 
 import msgspec
@@ -81,14 +81,17 @@ def _times(column: Sequence[datetime]) -> list[str]:
     return msgspec.json.encode(column).decode()[2:-2].split('","')
 
 
-def json_of(value: object) -> str | None:
+def json_of(value: object, kind: str = "jsonb") -> str | None:
     """The value as text for a column of type json or jsonb; None for NULL.
+
+    In jsonb the members of a set are sorted, since their order differs between processes. (The text of json stays.)
 
     Raises:
         UnsupportedValue: the value cannot be encoded as JSON.
     """
     try:
-        return None if value is None else msgspec.json.encode(value).decode()
+        order: Literal["deterministic"] | None = "deterministic" if kind == "jsonb" else None
+        return None if value is None else msgspec.json.encode(value, order=order).decode()
     except (TypeError, *_NO_TEXT) as error:
         raise UnsupportedValue(f"a {type(value).__name__} is not JSON: {error}") from error
 
@@ -100,7 +103,7 @@ def column_to_pg_text(column: Sequence[Any], kind: str) -> Sequence[str | None]:
         UnsupportedValue: as `to_pg_text`.
     """
     if kind in ("json", "jsonb"):
-        return [json_of(value) for value in column]
+        return [json_of(value, kind) for value in column]
     types = set(map(type, column))
     if types <= {str, NoneType}:
         return column

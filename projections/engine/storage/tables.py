@@ -59,6 +59,8 @@ _OBJECTS = {
     Kind.FUNCTION: build_objects.FUNCTION,
     Kind.TRIGGER_FUNCTION: build_objects.FUNCTION,
 }
+# Types whose names without a length mean the length 1, and the names that leave a value as it is.
+_UNCUT = {"character": "bpchar", "bit": "bit varying"}
 # Defaults, as PostgreSQL prints them: NULL, and zeros such as `0`, `0.00`, `'0'::bigint` and `'00:00:00'::interval`.
 _TYPE = r"(?:::[a-z ]+(?:\([0-9,]+\))?)?"
 _NULL = re.compile(rf"NULL{_TYPE}")
@@ -85,6 +87,10 @@ class Table(NamedTuple):
     zero_defaults: frozenset[str] = frozenset()
     # The columns whose types round what is written, such as numeric(5, 2).
     rounded: frozenset[str] = frozenset()
+
+    def rounds(self, column: str) -> bool:
+        """Whether a sum depends on where it is rounded."""
+        return column in self.rounded or self.types[column] == "double precision"
 
 
 class BadTables(OperatorError):
@@ -243,7 +249,8 @@ async def inspect(conn: Connection, projection: type[Projection], build: Build) 
         zeros: set[str] = set()
         rounded: set[str] = set()
         for column, kind, rank, default, rounds in await cursor.fetchall():
-            types[str(column)] = str(kind)
+            item = str(kind).removesuffix("[]")
+            types[str(column)] = str(kind).replace(item, _UNCUT.get(item, item))
             if rounds:
                 rounded.add(str(column))
             if default is not None and not _NULL.fullmatch(str(default)):

@@ -78,6 +78,25 @@ def test_a_file_that_cannot_be_loaded_is_a_broken_projection_of_its_name_and_kee
         registry._everything.cache_clear()
 
 
+def test_of_two_projections_with_a_view_of_one_name_the_second_is_broken(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    text = "from projections.engine import Projection\nclass ConversationsMessages(Projection):\n    version = {}\n"
+    text += (
+        '    streams = ["MESSAGING"]\n    tables = "CREATE TABLE {{conversations_messages}} (id uuid PRIMARY KEY)"\n'
+    )
+    (tmp_path / "conversations_messages.py").write_text(text.format(catalogue()["conversations"].version))
+    before = catalogue()
+    monkeypatch.setattr(projections, "__path__", [*projections.__path__, str(tmp_path)])
+    registry._everything.cache_clear()
+    try:
+        assert catalogue() == before
+        error = broken()["conversations_messages"].last_error.error
+        assert "for readers, which projection conversations has too; rename it" in error
+    finally:
+        registry._everything.cache_clear()
+
+
 def test_what_services_read_is_found_by_its_name() -> None:
     for name, projection in catalogue().items():
         assert find(name) is projection

@@ -1,5 +1,6 @@
 """Shapes of row changes, and how two changes of one row are merged into one, computed once per pair of shapes."""
 
+import operator
 from collections.abc import Callable, Sequence
 from typing import NamedTuple
 
@@ -29,6 +30,8 @@ _COMBINED = {
     _LEAST: "({old} if (b := {new}) is None else b if (a := {old}) is None or b < a else a)",
     _FIRST: "({new} if (a := {old}) is None else a)",
 }
+# For a column that rounds each sum: whole numbers are combined, others are left to PostgreSQL by a TypeError.
+_ADDED_WHOLE = "({old} if (b := {new}) is None else b if (a := {old}) is None else index(a) + index(b))"
 
 
 _DELETIONS = (RowAction.DELETE, RowAction.DELETE_ALL, RowAction.DELETE_ENDED)
@@ -96,7 +99,8 @@ def merged(earlier: ChangePlan, later: ChangePlan) -> Merged | None:
     # Compiled, since it runs several times per event; the source consists of indexes only.
     values = [*terms.values(), "old[-1]"] if earlier.is_timed else terms.values()
     combine: Callable[[Values, Values], Values | None] = eval(  # noqa: S307 - see above
-        f"lambda old, new: ({''.join(f'{value}, ' for value in values)}){lasts}"
+        f"lambda old, new: ({''.join(f'{value}, ' for value in values)}){lasts}",
+        {"index": operator.index},
     )
     return Merged(earlier.action, tuple(columns.items()), combine)
 
@@ -122,7 +126,9 @@ def _terms(earlier: ChangePlan, later: ChangePlan) -> dict[str, str] | None:
         elif rule_before is None or rule is _SET:
             terms[column] = new[column]
         elif rule_before is _SET or rule_before is rule:
-            terms[column] = _COMBINED[rule].format(old=old[column], new=new[column])
+            is_rounded = rule is _ADD and earlier.table.rounds(column)
+            term = _ADDED_WHOLE if is_rounded else _COMBINED[rule]
+            terms[column] = term.format(old=old[column], new=new[column])
         else:
             return None
     return terms

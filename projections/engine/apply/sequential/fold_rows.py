@@ -3,6 +3,7 @@
 import asyncio
 from collections.abc import Iterable, Mapping, Sequence
 from datetime import UTC, datetime
+from decimal import Decimal
 
 import msgspec
 from psycopg.types.string import TextLoader
@@ -44,6 +45,7 @@ class FoldRows:
         self.table = table
         self._row = row
         self._columns = columns
+        self._numbers = [index for index, column in enumerate(columns) if table.types[column] == "numeric"]
         self._names = row.__struct_encode_fields__
         self._moments = [index for index, column in enumerate(columns) if table.types[column] == MOMENTS]
         written = tuple([(column, MergeRule.SET) for column in columns])
@@ -76,6 +78,8 @@ class FoldRows:
                     for index in self._moments:
                         if isinstance(moment := stored[index], datetime):
                             stored[index] = moment.replace(tzinfo=UTC)
+                    for index in self._numbers:
+                        stored[index] = _whole(stored[index])
                     assert isinstance(number, int)
                     rows[keys[number - 1]] = tuple(stored)
                 await asyncio.sleep(0)
@@ -108,3 +112,8 @@ class FoldRows:
                 group.keys.append(key)
                 group.values.append(msgspec.structs.astuple(row))
         return [group for group in (gone, changed, new) if group.keys]
+
+
+def _whole(value: object) -> object:
+    """A number without decimal places as an integer, which a field of either type accepts, of any size."""
+    return int(value) if isinstance(value, Decimal) and value.as_tuple().exponent == 0 else value

@@ -53,6 +53,7 @@ def test_each_statement_has_a_kind_a_name_and_a_line() -> None:
         ("CREATE TEMP TABLE {short} (id uuid)", "gone with its connection"),
         ("CREATE MATERIALIZED VIEW {counts} AS SELECT 1", "rows of the past"),
         ("CREATE VIEW counts AS SELECT 1", "named in braces"),
+        ("CREATE VIEW {perHour} AS SELECT 1", "{perHour}: a name in braces has small letters only"),
         ("CREATE INDEX people_ids ON {people} (id)", "an index has no name"),
         ("CREATE INDEX CONCURRENTLY ON {people} (id)", "before readers"),
         ("CREATE INDEX ON {strangers} (id)", "no table {strangers}"),

@@ -182,3 +182,37 @@ def test_any_other_begin_is_refused(text: str) -> None:
 
     with pytest.raises(ValueError, match='begin must be "first", "now" or a time with its zone'):
         Begun.check()
+
+
+def test_a_handler_of_an_event_in_another_stream_is_refused() -> None:
+    class Deaf(Projection):
+        streams = (CONTACT,)
+        tables = "CREATE TABLE {deaf} (id uuid PRIMARY KEY)"
+
+        @handles(UserCreated)
+        def created(self, event: Recorded[UserCreated], write: RowChanges) -> None: ...
+
+    with pytest.raises(ValueError, match=r"deaf, created in line \d+: UserCreated is not in .* streams, but in AUTH"):
+        Deaf.check()
+
+
+@pytest.mark.parametrize("name", ["Hours", "hours-of-day", "2nd", ""])
+def test_a_name_that_is_none_of_postgresql_is_refused(name: str) -> None:
+    class Named(Projection):
+        streams = (CONTACT,)
+        tables = "CREATE TABLE {rows} (id uuid PRIMARY KEY)"
+
+    Named.name = name
+    with pytest.raises(ValueError, match=f"projection {name}: a name is of small letters"):
+        Named.check()
+
+
+def test_a_name_that_postgresql_would_cut_off_is_refused() -> None:
+    class Long(Projection):
+        streams = (CONTACT,)
+
+    Long.tables = f"CREATE TABLE {{{'x' * 50}}} (id uuid PRIMARY KEY, at timestamptz)"
+    Long.check()
+    Long.expires = {"x" * 50: "at"}
+    with pytest.raises(ValueError, match=r"as a build, 8 bytes more than the 63 of PostgreSQL's names; shorten xx"):
+        Long.check()

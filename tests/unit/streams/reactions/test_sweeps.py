@@ -8,7 +8,8 @@ from contracts.errors import Unavailable
 from streams.reactions.sweeps import sweep, sweep_once
 
 
-async def test_an_item_that_fails_does_not_keep_the_others(caplog: pytest.LogCaptureFixture) -> None:
+@pytest.mark.parametrize("error", [Unavailable(), ZeroDivisionError()])
+async def test_an_item_that_fails_does_not_keep_the_others(caplog: pytest.LogCaptureFixture, error: Exception) -> None:
     done: list[str] = []
 
     async def due() -> list[str]:
@@ -16,7 +17,7 @@ async def test_an_item_that_fails_does_not_keep_the_others(caplog: pytest.LogCap
 
     async def act(item: str) -> None:
         if item == "bad":
-            raise Unavailable
+            raise error
         done.append(item)
 
     await sweep_once("things", due, act, name_of=str.upper)

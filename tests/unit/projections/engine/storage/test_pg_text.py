@@ -95,3 +95,9 @@ def test_nothing_in_a_line_is_syntax() -> None:
 
 def test_nothing_makes_an_empty_array() -> None:
     assert array([]) == "{}"
+
+
+def test_the_members_of_a_set_are_in_the_same_order_in_every_process() -> None:
+    words = {f"word {number}" for number in range(20)}
+    assert json_of({"words": words}) == json_of({"words": sorted(words)})
+    assert json_of({"b": 1, "a": 2}, "json") == '{"b":1,"a":2}'
