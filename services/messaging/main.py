@@ -76,16 +76,18 @@ async def main(settings: Settings) -> None:
                 log=process.log,
                 aged=aged,
             )
-            process.spawn(follow_friendships(process.nats, process.log, remembered), "friendship follower")
+            ahead = KeysAhead(process.sealer.create)
+            process.sealer.listen(ahead.used)
+            process.spawn(ahead.run(), "keys of new conversations and of the next month")
+            process.spawn(
+                follow_friendships(process.nats, process.log, remembered, ahead.opened), "friendship follower"
+            )
             if process.quorum is not None:
                 process.spawn(confirm_end(process.log, remembered), "end of friendships")
             if settings.message_retention_days:
                 keep = timedelta(days=settings.message_retention_days)
                 retention = MessageRetention(last_changes(process.log), aged, keep)
                 process.spawn(retention.run(), "retention of messages")
-            ahead = KeysAhead(process.sealer.create)
-            process.sealer.listen(ahead.used)
-            process.spawn(ahead.run(), "keys of the next month")
             process.spawn(erased.follow(), "erased users")
             process.spawn(runners.watch(), "projections")
             process.ready_when(runners.ready)

@@ -1,7 +1,8 @@
-"""Creates the keys of the next month's texts in the last days of a month, in the background.
+"""Creates keys of texts before their authors write, in the background: those of the next month in the last days of a
+month, and those of both people of a new friendship.
 
-Otherwise the first message of each author in each conversation would wait for auth to create its key, all of them in
-the first minutes of a month. An author who does not write in these days gets the key with the first message as before.
+Otherwise the first message of each author in each conversation and month would wait for auth to create its key, all of
+them in the first minutes of a month. No message depends on it: a key that is missing is created with the first message.
 """
 
 import asyncio
@@ -11,8 +12,9 @@ from collections import deque
 from collections.abc import Collection
 from datetime import UTC, datetime, timedelta
 
-from contracts.errors import VestnikError
-from contracts.personal_data.key_ids import MONTH_AHEAD
+from contracts import envelope
+from contracts.errors import MessageNotFound, UserNotFound, VestnikError
+from contracts.personal_data.key_ids import MONTH_AHEAD, text_key
 from streams.personal_data.sealer import CreateKeys
 
 log = logging.getLogger(__name__)
@@ -22,6 +24,9 @@ _BATCH, _PAUSE = 20, 1.0
 _AFTER_FAILURE = 30
 # Keys that are remembered as asked for: 25 MB.
 _MOST = 100_000
+# New friendships are left out while this many keys wait, which take a minute; and those that are older, such as all
+# those of an import.
+_BUSY, _NEW = 1_000, timedelta(minutes=1)
 _NEVER = datetime.min.replace(tzinfo=UTC)
 
 
@@ -49,6 +54,12 @@ class KeysAhead:
             # A person's key has no month, and what is written about an older message has the month of that.
             if key_id.endswith(self._present):
                 self._note(key_id.removesuffix(self._present) + self._next)
+
+    def opened(self, conversation_id: str, authors: Collection[str], at: datetime) -> None:
+        """Notes the keys of the present month for two who may write to each other since that time."""
+        if envelope.now() - at <= _NEW and len(self._waiting) < _BUSY:
+            for author_id in authors:
+                self._note(text_key(conversation_id, author_id, at))
 
     async def run(self) -> None:
         """Creates what was noted, until cancelled."""
@@ -82,10 +93,17 @@ class KeysAhead:
         if not self._waiting:
             self._noted.clear()
         try:
-            await self._create(batch)
+            await self._create_each(batch)
         except VestnikError as error:
-            # Auth is away, or of the release before; or one of the authors was erased at this moment. The next message
-            # of each author notes the key again.
-            log.info("%d keys of the next month cannot be created yet: %s", len(batch), error)
+            # Auth is away, or of the release before. The next message of each author notes the next month's key again.
+            log.info("%d keys cannot be created ahead yet: %s", len(batch), error)
             self._asked.difference_update(batch)
             await asyncio.sleep(self._pause * _AFTER_FAILURE)
+
+    async def _create_each(self, batch: list[str]) -> None:
+        """Creates the keys together, without those of authors who were erased."""
+        try:
+            await self._create(batch)
+        except (UserNotFound, MessageNotFound):
+            for key_id in batch if len(batch) > 1 else ():
+                await self._create_each([key_id])

@@ -1,4 +1,5 @@
-"""In the last days of a month the keys that are in use are created for the next one, each once, and a few at a time."""
+"""In the last days of a month the keys that are in use are created for the next one, and at a friendship those of both
+friends, each once, and a few at a time."""
 
 import asyncio
 from collections.abc import AsyncIterator, Callable, Collection
@@ -7,7 +8,8 @@ from datetime import UTC, datetime, timedelta
 
 import pytest
 
-from contracts.errors import Invalid
+from contracts.envelope import now
+from contracts.errors import Invalid, UserNotFound
 from contracts.personal_data.key_ids import MONTH_AHEAD, person_key, text_key
 from contracts.values.ids import new_id
 from streams.personal_data.keys import ahead as module
@@ -29,11 +31,14 @@ class Created:
     def __init__(self, *failures: Exception) -> None:
         self.calls: list[list[str]] = []
         self._failures = list(failures)
+        self.erased: set[str] = set()
 
     async def create(self, key_ids: Collection[str]) -> None:
         self.calls.append(list(key_ids))
         if self._failures:
             raise self._failures.pop()
+        if self.erased.intersection(key_ids):
+            raise UserNotFound
 
 
 @asynccontextmanager
@@ -114,3 +119,50 @@ async def test_the_memory_of_what_was_asked_for_is_bounded(monkeypatch: pytest.M
         ahead.used([key(LAST_DAYS, conversations[2])], LAST_DAYS)
         await until(lambda: len(auth.calls) == 2)
     assert auth.calls == [[key(TURN, each) for each in conversations[:2]], [key(TURN, conversations[2])]]
+
+
+async def test_for_two_new_friends_the_keys_of_the_present_month_are_created() -> None:
+    auth, at = Created(), now()
+    ahead = KeysAhead(auth.create, pause=0)
+    friends, other = [new_id(), new_id()], new_id()
+    # As an import has them.
+    ahead.opened(other, friends, at - timedelta(minutes=2))
+    ahead.opened(CONVERSATION, friends, at)
+    ahead.opened(CONVERSATION, friends, at)
+    async with running(ahead):
+        await until(lambda: bool(auth.calls))
+        ahead.opened(other, friends, at)
+        await until(lambda: len(auth.calls) == 2)
+    assert auth.calls == [[text_key(each, friend, at) for friend in friends] for each in (CONVERSATION, other)]
+
+
+async def test_of_more_new_friends_than_keys_are_created_for_in_a_minute_some_are_left_out(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(module, "_BUSY", 3)
+    auth, at = Created(), now()
+    ahead = KeysAhead(auth.create, pause=0)
+    conversations = [new_id() for _ in range(3)]
+    for each in conversations:
+        ahead.opened(each, [USER, new_id()], at)
+    async with running(ahead):
+        await until(lambda: bool(auth.calls))
+        ahead.opened(conversations[2], [USER], at)
+        await until(lambda: len(auth.calls) == 2)
+    assert [len(call) for call in auth.calls] == [4, 1]
+
+
+async def test_the_keys_of_others_are_created_although_one_author_was_erased() -> None:
+    auth = Created()
+    ahead = KeysAhead(auth.create, pause=0)
+    conversations = [new_id() for _ in range(3)]
+    first, erased, last = [key(TURN, each) for each in conversations]
+    auth.erased.add(erased)
+    async with running(ahead):
+        ahead.used([key(LAST_DAYS, each) for each in conversations], LAST_DAYS)
+        await until(lambda: len(auth.calls) == 4)
+        # The erased author is not asked for again.
+        ahead.used([key(LAST_DAYS, each) for each in conversations], LAST_DAYS)
+        ahead.used([key(LAST_DAYS, USER)], LAST_DAYS)
+        await until(lambda: len(auth.calls) == 5)
+    assert auth.calls == [[first, erased, last], [first], [erased], [last], [key(TURN, USER)]]
