@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 
-HOWTO = Path(__file__).parents[3] / "docs" / "howto" / "write-a-process-manager.md"
+HOWTO = Path(__file__).parents[2] / "docs" / "howto" / "write-a-process-manager.md"
 
 
 class OneReport:
