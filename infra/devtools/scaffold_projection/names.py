@@ -24,8 +24,9 @@ def class_of(name: str) -> str:
         raise CannotMake(f"{name!r} is no name: words of two or more of a-z 0-9, joined by _, such as hours_of_day")
     if len(name) > _LONGEST:
         raise CannotMake(f"a name has at most {_LONGEST} characters, this one has {len(name)}")
-    if keyword.iskeyword(name) or keyword.issoftkeyword(name) or name in _RESERVED:
+    class_name = "".join(word.capitalize() for word in name.split("_"))
+    if any(map(keyword.iskeyword, (name, class_name))) or keyword.issoftkeyword(name) or name in _RESERVED:
         raise CannotMake(f"{name} is reserved: name the projection after what it shows")
     if _VERSIONED.fullmatch(name):
         raise CannotMake(f"{name} ends as versions and builds of tables do; the version is an attribute of the class")
-    return "".join(word.capitalize() for word in name.split("_"))
+    return class_name

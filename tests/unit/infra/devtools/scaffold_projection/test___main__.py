@@ -67,7 +67,7 @@ NO_NAMES = (
     "../hours",
     "a" * 41,
 )
-RESERVED = ("class", "match", "engine", "registry", "utils", "users_v2", "users_b1")
+RESERVED = ("class", "match", "none", "true", "engine", "registry", "utils", "users_v2", "users_b1")
 
 
 @pytest.mark.parametrize("name", [*NO_NAMES, *RESERVED])
@@ -96,7 +96,7 @@ def test_a_class_of_another_file_is_not_declared_twice(root: Path) -> None:
         made("hours_of_day", [MessageSent], root)
 
 
-@pytest.mark.parametrize("name", ["projection", "recorded", "row_changes", "message_sent"])
+@pytest.mark.parametrize("name", ["open_read_model", "projection", "recorded", "row_changes", "message_sent"])
 def test_a_class_does_not_hide_what_its_module_needs(root: Path, name: str) -> None:
     with pytest.raises(CannotMake):
         made(name, [MessageSent], root)
