@@ -143,7 +143,7 @@ async def test_every_step_is_found_again_by_the_commands_as_the_page_shows_it(ap
         "replaced",
         "restored",
     ]
-    seen = [row for row in table(operators) if owner.username in row["filter"] or row["reason"] == REASON]
+    seen = [row for row in table(operators) if owner.user_id in row["filter"] or row["reason"] == REASON]
     assert columns(seen, "operator", "channel", "action", "what", "outcome") == [
         (olga.username, "page", "", "sessions", ""),
         (olga.username, "page", "sessions.revoke", "", "done"),
