@@ -29,8 +29,11 @@ export class Presence {
       presence: ({ user_id: person, ...state }) => this.#receive(person, state),
       typing: ({ user_id: person }) => this.#typingBegan(person),
       "message.sent": ({ sender_id: person }) => this.#typingEnded(person),
-      // The server says nothing more of who is no friend any more.
-      "friendship.removed": ({ user_id: person }) => this.#receive(person, null),
+      // The server says nothing more of who is no friend any more, and of a friend again only once it is asked again.
+      "friendship.removed": ({ user_id: person }) => {
+        this.asked = "";
+        this.#receive(person, null);
+      },
     };
   }
 
