@@ -7,37 +7,21 @@ environment takes precedence over it.
 import os
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
-from typing import Annotated, Any, Literal, Self, get_args, get_origin, get_type_hints
+from typing import Annotated, Literal, Self
 
 import msgspec
 from dotenv import dotenv_values
 from msgspec import Meta
 
 from contracts import deadlines
-from contracts.services import DEFAULT_ADDRESSES, REGISTRY, SERVICES, service_of
+from contracts.services import DEFAULT_ADDRESSES, REGISTRY, SERVICES
 from infra import url_files
-from infra.operator_errors import OperatorError
+from infra.settings.addresses import DNS, SCHEME, split_address
+from infra.settings.variables import FILE, PREFIX, URLS, BadSetting, address_field, convert, variable, with_references
 
-PREFIX = "VESTNIK_"
-_ADDRESSES = "addresses"
-# Settings that may contain a password: each may also be in a file, which a variable with this suffix names. The field
-# then holds a reference to the file.
-_URLS = ("nats_url", "database_url", "smtp_url")
-# What of their files is read again for each new connection.
-_READ_AGAIN = {
-    "nats_url": "of it user and password, but not the servers, are",
-    "database_url": "it is",
-    "smtp_url": "it is",
-}
-_FILE = "_file"
-# What begins a name that is looked up in DNS, in an address; the server to ask (`dns://server/name`) cannot be chosen.
-_SCHEME, _DNS = "dns://", "dns:///"
+ADDRESSES = "addresses"
 PortNumber = Annotated[int, Meta(ge=0, le=65535)]
 Doc = Meta  # `Doc(description=…)` reads better than `Meta` where a setting is declared
-
-
-class BadSetting(OperatorError):
-    """A setting has an invalid value."""
 
 
 class Settings(msgspec.Struct, frozen=True, kw_only=True):
@@ -88,7 +72,7 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
             description="Mail server: `smtp://user:password@host:587` (STARTTLS) or `smtps://…` (TLS from the "
             "start). With a login, or a host other than this machine, TLS is required; "
             "`?tls=opportunistic` uses it only if the server offers it, `?tls=off` never. The "
-            "certificate must be valid for the host; `SSL_CERT_FILE` names the trusted authorities. "
+            "certificate must be valid for the host; `SSL_CERTFILE` names the trusted authorities. "
             "Empty: each mail is written to an .eml file in `<data dir>/mail/`."
         ),
     ] = ""
@@ -421,7 +405,7 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
     ] = -1
 
     def __post_init__(self) -> None:
-        msgspec.structs.force_setattr(self, _ADDRESSES, {**DEFAULT_ADDRESSES, **self.addresses})
+        msgspec.structs.force_setattr(self, ADDRESSES, {**DEFAULT_ADDRESSES, **self.addresses})
 
     @classmethod
     def load(cls, environ: Mapping[str, str] | None = None, dotenv: Path | None = Path(".env")) -> Self:
@@ -448,17 +432,17 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
         Raises:
             BadSetting: a value is invalid.
         """
-        variables = _with_references(variables)
+        variables = with_references(variables)
         addresses = {
-            name: variables[field] for name in DEFAULT_ADDRESSES if (field := _address_field(name)) in variables
+            name: variables[field] for name in DEFAULT_ADDRESSES if (field := address_field(name)) in variables
         }
-        converted: dict[str, object] = {_ADDRESSES: addresses}
+        converted: dict[str, object] = {ADDRESSES: addresses}
         for declared in msgspec.structs.fields(cls):
             if declared.name not in variables:
                 continue
             text = variables[declared.name]
             try:
-                converted[declared.name] = _convert(text, declared.type)
+                converted[declared.name] = convert(text, declared.type)
             except (msgspec.ValidationError, ValueError) as error:
                 raise BadSetting(f"{variable(declared.name)}={text!r} is invalid: {error}") from error
         database_url = url_files.read(str(converted.get("database_url", "")))
@@ -472,7 +456,7 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
             try:
                 settings.addresses_of(name), settings.names_of(name)
             except BadSetting as error:
-                raise BadSetting(f"{variable(_address_field(name))}: {error}") from error
+                raise BadSetting(f"{variable(address_field(name))}: {error}") from error
         return settings
 
     def environment(self) -> dict[str, str]:
@@ -482,13 +466,13 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
     def values(self) -> Iterator[tuple[str, str]]:
         """Yields every setting and its value, in the order of declaration."""
         for name in self.__struct_fields__:
-            if name == _ADDRESSES:
-                yield from ((_address_field(service), address) for service, address in self.addresses.items())
-            elif name in _URLS:
+            if name == ADDRESSES:
+                yield from ((address_field(service), address) for service, address in self.addresses.items())
+            elif name in URLS:
                 url = getattr(self, name)
                 file = url_files.path_of(url)
                 yield name, url if file is None else ""
-                yield name + _FILE, "" if file is None else str(file)
+                yield name + FILE, "" if file is None else str(file)
             else:
                 yield name, str(getattr(self, name))
 
@@ -520,7 +504,7 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
         Raises:
             BadSetting: an address is not `host:port`.
         """
-        return [split_address(part) for part in self._parts(service) if not part.startswith(_SCHEME)]
+        return [split_address(part) for part in self._parts(service) if not part.startswith(SCHEME)]
 
     def names_of(self, service: str) -> list[tuple[str, int]]:
         """Names in DNS of which every address is a replica of the service, each with the port of all.
@@ -528,7 +512,7 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
         Raises:
             BadSetting: a name is not `dns:///name:port`.
         """
-        return [split_address(part, after=_DNS) for part in self._parts(service) if part.startswith(_SCHEME)]
+        return [split_address(part, after=DNS) for part in self._parts(service) if part.startswith(SCHEME)]
 
     def _parts(self, service: str) -> list[str]:
         return [part.strip() for part in self.addresses[service].split(",")]
@@ -547,94 +531,6 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
         if not addresses:
             raise BadSetting(
                 f"{variable(field)} must be set, as 0.0.0.0:{self.names_of(service)[0][1]}: "
-                f"{variable(_address_field(service))} is a name"
+                f"{variable(address_field(service))} is a name"
             )
         return addresses[0]
-
-
-def split_address(text: str, *, after: str = "") -> tuple[str, int]:
-    """`host:port`, after a prefix, as a pair.
-
-    Raises:
-        BadSetting: the text has another form.
-    """
-    host, _, port = text.strip().removeprefix(after).rpartition(":")
-    if not host or "/" in host or not port.isdecimal() or not 0 <= int(port) <= 65535:
-        raise BadSetting(f"{text!r} is not {after}host:port")
-    return host.strip("[]"), int(port)
-
-
-class Described(msgspec.Struct, frozen=True):
-    """One setting, for `vestnik settings`."""
-
-    name: str
-    default: str
-    description: str
-
-
-def describe() -> Iterator[Described]:
-    """Yields every setting in the order of declaration."""
-    hints = get_type_hints(Settings, include_extras=True)
-    for field in msgspec.structs.fields(Settings):
-        if field.name == _ADDRESSES:
-            for name, address in DEFAULT_ADDRESSES.items():
-                yield Described(variable(_address_field(name)), address, _address_description(name))
-        else:
-            yield Described(variable(field.name), str(field.default), _description(hints[field.name]))
-        if field.name in _URLS:
-            yield Described(
-                variable(field.name + _FILE),
-                "",
-                f"File that holds the value of {variable(field.name)} in its place; {_READ_AGAIN[field.name]} read "
-                "again for each new connection.",
-            )
-
-
-def variable(field: str) -> str:
-    return PREFIX + field.upper()
-
-
-def _address_field(name: str) -> str:
-    return f"{name}_address"
-
-
-def _address_description(name: str) -> str:
-    service = service_of(name)
-    empty = "; empty: it does not run" if REGISTRY[service].optional else ""
-    return (
-        f"Where {service} answers {'gRPC' if name == service else 'REST'}: `host:port` or `dns:///name:port` (every "
-        f"address of the name in DNS), comma-separated{empty}."
-    )
-
-
-def _description(hint: object) -> str:
-    if get_origin(hint) is Annotated:
-        for extra in get_args(hint)[1:]:
-            if isinstance(extra, Meta) and extra.description:
-                return extra.description
-    return ""
-
-
-def _with_references(variables: Mapping[str, str]) -> dict[str, str]:
-    """The variables, with a reference in place of each file that holds a URL.
-
-    Raises:
-        BadSetting: a URL is set both ways.
-    """
-    values = {name: value for name, value in variables.items() if name.removesuffix(_FILE) not in _URLS or value}
-    for name in _URLS:
-        path = values.pop(name + _FILE, "")
-        if path and name in values:
-            raise BadSetting(f"{variable(name)} and {variable(name + _FILE)} are both set; leave one empty")
-        if path:
-            values[name] = url_files.reference(path)
-    return values
-
-
-def _convert(text: str, kind: Any) -> object:  # noqa: ANN401 - any type that a field can have
-    bare = get_args(kind)[0] if get_origin(kind) is Annotated else kind
-    if bare is Path:
-        return Path(text)
-    if get_origin(bare) is Literal and all(isinstance(value, int) for value in get_args(bare)):
-        return msgspec.convert(int(text), kind)
-    return msgspec.convert(text, kind, strict=False)
