@@ -308,7 +308,7 @@ class EditWindowOver(VestnikError):
 
 
 class TooManyChanges(VestnikError):
-    """The message was edited, or reacted to, as often as is possible."""
+    """The message has reached the limit of edits or of reactions."""
 
     code, status, grpc = "too_many_changes", 409, "FAILED_PRECONDITION"
 

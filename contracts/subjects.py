@@ -250,7 +250,7 @@ def session(session_id: str) -> str:
 
 
 def alerts(user_id: str) -> str:
-    """What the owner of an account was notified of; the last event contains the whole state."""
+    """The alerts that the owner of an account received; the last event contains the whole state."""
     return f"vestnik.session.alerts.{user_id}"
 
 

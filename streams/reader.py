@@ -138,7 +138,7 @@ class Reader:
         Raises:
             StreamMissing: the stream did not appear in time.
             StreamWentBack: the stream is shorter than what was read of it.
-            Unavailable: the connection was closed for good, or the server refuses for too long.
+            Unavailable: the connection was closed permanently, or the server refuses for too long.
             KeysUnavailable: a key of personal data cannot be had now; the next call reads the same messages again.
             PermissionError: this service has no right to read this.
         """

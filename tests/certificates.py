@@ -33,7 +33,7 @@ class Authority:
         self.file.write_bytes(certificate.public_bytes(Encoding.PEM))
 
     def issue(self, name: str, address: str = LOOPBACK, *, expired: bool = False) -> Pair:
-        """Writes `<name>.pem` and `<name>.key`, over those of before."""
+        """Writes `<name>.pem` and `<name>.key`, replacing earlier ones."""
         key = ec.generate_private_key(ec.SECP256R1())
         names = x509.SubjectAlternativeName([x509.IPAddress(ip_address(address))])
         builder = self._build(name, key, is_authority=False, expired=expired).add_extension(names, critical=False)

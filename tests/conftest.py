@@ -57,7 +57,7 @@ def pytest_runtest_call() -> Generator[None]:
 
 
 def _levels() -> dict[str | None, int]:
-    """By name: of the root logger, and of those of this project."""
+    """Levels by name: of the root logger and of this project's loggers."""
     ours = {name: logger for name, logger in logging.root.manager.loggerDict.items() if name.startswith(_PACKAGES)}
     return {None: logging.root.level} | {
         name: logger.level for name, logger in ours.items() if isinstance(logger, logging.Logger)

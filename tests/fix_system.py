@@ -160,7 +160,7 @@ class System:
         return self.alive()
 
     def alive(self) -> list[Process]:
-        """Of the processes seen so far, those that have not ended."""
+        """The processes seen so far that have not ended."""
         return [process for process in self._known if process.alive]
 
     def serving(self, service: str) -> list[Process]:

@@ -40,7 +40,7 @@ class UserErasureCancelled(Event, frozen=True, kw_only=True):
 
 
 class UserErased(Event, frozen=True, kw_only=True):
-    """On the user's subject: the account is gone for ever, and the keys of its personal data are destroyed next."""
+    """On the user's subject: the account is gone forever, and the keys of its personal data are destroyed next."""
 
     TYPE: ClassVar[str] = "user.erased"
     # `requested`: by the user; `operator`; `registration_ended`: its address was never verified
@@ -48,7 +48,7 @@ class UserErased(Event, frozen=True, kw_only=True):
 
     @property
     def ended_registration(self) -> bool:
-        """Whether nobody has ever had to do with the user."""
+        """Whether a registration ended without an account: no other user ever saw this one."""
         return self.reason == "registration_ended"
 
 
@@ -145,7 +145,7 @@ class PendingRegistration(msgspec.Struct, frozen=True, kw_only=True, gc=False):
     expires_at: Moment
     # Language of its mails.
     language: str = "en"
-    # Of a change: claim key of the account's present address, which this one is to replace. None: a registration.
+    # Of a change: claim key of the account's current address, which this one is to replace. None: a registration.
     replaces: str | None = None
     # Of a change: generation of the account's credential at the request; another password ends the change.
     credential: int = 0
@@ -157,7 +157,7 @@ class AddressState(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True
     # The user who verified the address; None while it is unverified.
     owner: str | None = None
     # After a change of the account's address: end of the time in which this one is still the account's. None: it is
-    # the account's present address.
+    # the account's current address.
     owner_until: Moment | None = None
     # After a change: claim key of the address that replaced this one.
     replaced_by: str = ""
@@ -207,7 +207,7 @@ class EmailReplaced(Event, frozen=True, kw_only=True):
 
 
 class EmailRestored(Event, frozen=True, kw_only=True):
-    """On the subject of an earlier address: it is the account's present one again.
+    """On the subject of an earlier address: it is the account's current one again.
 
     In one batch with `email.released` of each address that had replaced it.
     """

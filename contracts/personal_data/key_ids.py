@@ -50,7 +50,7 @@ def month_of(key_id: str) -> str | None:
 
 
 def seals_texts(key_id: str) -> bool:
-    """Whether the key seals what somebody wrote in a conversation."""
+    """Whether the key seals texts that a user wrote in a conversation."""
     return _TEXT.fullmatch(key_id) is not None
 
 

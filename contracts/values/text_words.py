@@ -71,7 +71,7 @@ def _segment(word: re.Match[str]) -> Segment:
 
 
 def index_words(text: str) -> list[str]:
-    """What a text is indexed by, in order: its words, and the pairs of its runs."""
+    """The index terms of a text, in order: its words, and the pairs of its runs."""
     if text.isascii():
         return [word[:LONGEST_WORD] for word in _ASCII_WORD.findall(text.lower())]
     joined = "".join(_pieces(text))

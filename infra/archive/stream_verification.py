@@ -21,7 +21,7 @@ Progress = Callable[[int, int], None]
 
 
 class StreamVerdict(msgspec.Struct, frozen=True, kw_only=True):
-    """What a verification found."""
+    """The result of a verification."""
 
     stream: str
     sound: bool
@@ -41,7 +41,7 @@ class StreamVerdict(msgspec.Struct, frozen=True, kw_only=True):
 async def verify_stream(
     nc: Client, stream: str, progress: Progress, *, ids: set[int], known: int = 0, discarded: Accepted
 ) -> StreamVerdict:
-    """Reads the stream up to its present end.
+    """Reads the stream up to its current end.
 
     `ids`: as for `EventCheck`.
     `known`: a sequence that the stream is known to have had, read before this call.
@@ -49,7 +49,7 @@ async def verify_stream(
 
     Raises:
         StreamMissing: there is no such stream.
-        Unavailable: the connection was closed for good.
+        Unavailable: the connection was closed permanently.
     """
     begun = time.monotonic()
     try:

@@ -16,7 +16,7 @@ _LEAST_TOKENS = 3
 
 
 class ValidationReport(msgspec.Struct, frozen=True, kw_only=True):
-    """What the check of a file found."""
+    """The result of the check of a file."""
 
     file: str
     sound: bool

@@ -16,7 +16,7 @@ async def first_fault(nc: Client, stream: str, first: int, last: int) -> Fault |
     Reads the beginning of the range, and as many events before it: versions of earlier ones count as unknown.
 
     Raises:
-        Unavailable: the connection was closed for good.
+        Unavailable: the connection was closed permanently.
     """
     check = EventCheck(stream, set())
     position, last = max(0, first - 1 - _READ), min(last, first - 1 + _READ)

@@ -93,7 +93,7 @@ class HeadChain:
         return None
 
     def _add(self, record: SignedRecord) -> str | None:
-        """Adds the record to the present tree; returns what is wrong with it."""
+        """Adds the record to the current tree; returns what is wrong with it."""
         data = record.data
         if not self.trees:
             self.trees.append(Tree(number=FIRST_TREE, after=0))

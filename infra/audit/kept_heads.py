@@ -17,7 +17,7 @@ from streams.merkle.hashing import root_of_subtrees
 
 
 class Start(msgspec.Struct, frozen=True):
-    """Where an audit begins: a head whose events were verified before."""
+    """The start of an audit: a head whose events were verified before."""
 
     tree: int
     checkpoint: Checkpoint

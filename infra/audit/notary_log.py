@@ -40,7 +40,7 @@ class NotaryLog:
     async def read(
         cls, nc: Client, keys: Mapping[str, Ed25519PublicKey], streams: Collection[str] = NOTARIZED
     ) -> "NotaryLog":
-        """Reads NOTARY up to its present end, and keeps the heads of these streams.
+        """Reads NOTARY up to its current end, and keeps the heads of these streams.
 
         Raises:
             NoNotary: there is no such stream.

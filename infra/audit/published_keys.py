@@ -59,7 +59,7 @@ def load_published(secrets: Path) -> JwkSet:
 
 
 def changed_keys(kept: JwkSet, published: JwkSet) -> list[str]:
-    """What is wrong with the published keys, for one who has kept earlier ones: a key is published for ever."""
+    """Describes the saved keys that are published no longer, or changed: a published key must stay as it is."""
     present = {jwk.kid: jwk.x for jwk in published.keys}
     return [
         f"the key {jwk.kid} of the notary, which was kept, is {'another one now' if jwk.kid in present else 'gone'}"

@@ -45,7 +45,7 @@ async def audit_stream(
     accepted_ends: Collection[str] = (),
     records_lost: int = 0,
 ) -> StreamAudit:
-    """Reads the stream up to its present end.
+    """Reads the stream up to its current end.
 
     `saved`: heads that an auditor kept, whose signatures were verified. `continue_`: their events were verified before,
     and are not read again. `accepted_ends`: causes of ends of trees that may void saved heads. `records_lost`: the
@@ -53,7 +53,7 @@ async def audit_stream(
 
     Raises:
         StreamMissing: there is no such stream.
-        Unavailable: the connection was closed for good.
+        Unavailable: the connection was closed permanently.
     """
     begun = time.monotonic()
     try:

@@ -10,7 +10,7 @@ from streams.merkle.hashing import root_of_subtrees
 
 
 class Checkpoint(msgspec.Struct, frozen=True, kw_only=True, gc=False):
-    """What a signed record says of a tree."""
+    """A tree's size and root according to a signed record."""
 
     # Number of leaves.
     size: int
@@ -43,7 +43,7 @@ class TreeCheck:
     """One tree, from the leaf after `start` on. It ends at the first checkpoint that does not agree."""
 
     def __init__(self, checkpoints: Sequence[Checkpoint], start: Frontier, *, heads_lost: bool = False) -> None:
-        """`checkpoints`: by size, all after `start`, which is trusted. `heads_lost`: others may be lost for good."""
+        """`checkpoints`: by size, all after `start`, which is trusted. `heads_lost`: others may be lost permanently."""
         self._heads_lost = heads_lost
         self._checkpoints = checkpoints
         self._next = 0

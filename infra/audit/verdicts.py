@@ -1,4 +1,4 @@
-"""What an audit of a stream found, as it is printed."""
+"""The results of an audit of a stream, and how they are printed."""
 
 import msgspec
 
@@ -47,7 +47,7 @@ class ClosedTree(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class StreamAudit(msgspec.Struct, frozen=True, kw_only=True):
-    """What an audit of one stream found."""
+    """The results of an audit of one stream."""
 
     stream: str
     sound: bool

@@ -260,7 +260,7 @@ def _cores() -> int:
 
 
 def _room(store: Path) -> int:
-    """Bytes the store may take in total: a full disk stops a stream for good, a full store only refuses writes."""
+    """Bytes the store may take in total: a full disk stops a stream permanently, a full store only refuses writes."""
     store.mkdir(parents=True, exist_ok=True)
     used = sum(file.stat().st_size for file in store.rglob("*") if file.is_file())
     free = shutil.disk_usage(store).free

@@ -31,7 +31,7 @@ Report = Callable[[str, str], None]
 
 
 class _Room(NamedTuple):
-    """What is free of a resource of the disk, and how much of it is kept free."""
+    """How much of a resource of the disk is free, and how much of it is kept free."""
 
     free: int
     reserve: int

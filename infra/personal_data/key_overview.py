@@ -1,4 +1,4 @@
-"""What the store of data keys has: how many persons' keys each master key wraps, and how many keys were destroyed."""
+"""Counts of the store of data keys: how many persons' keys each master key wraps, and how many keys were destroyed."""
 
 from collections import Counter
 from collections.abc import Collection

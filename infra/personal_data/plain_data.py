@@ -131,7 +131,7 @@ def owners_of_plain_data(event: Event, envelope: Envelope) -> set[str]:
 
 
 async def find_plain(nc: Client, streams: Sequence[str], progress: Progress) -> PlainData:
-    """Reads the streams up to their present ends; one that does not exist has no events.
+    """Reads the streams up to their current ends; one that does not exist has no events.
 
     Raises:
         Unavailable: NATS does not answer.

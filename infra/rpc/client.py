@@ -125,7 +125,7 @@ class Client:
     def unary(
         self, name: str, request: object, reply_type: type[Any], timeout: float, metadata: Mapping[str, str]
     ) -> Awaitable[Any]:
-        """The channel interface for multiplexed stubs. Raises as `MultiplexedChannel.unary` does."""
+        """Makes a unary call, as multiplexed stubs expect of a channel. Raises as `MultiplexedChannel.unary` does."""
         replica = self._next()
         assert isinstance(replica, MultiplexedChannel)
         span = client_span(metadata, name)

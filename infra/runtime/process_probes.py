@@ -91,7 +91,7 @@ def _metrics_address(settings: Settings, service: str) -> tuple[str, int]:
 
 
 def _own_address(host: str, port: int) -> tuple[str, int]:
-    """Where this machine reaches what listens there."""
+    """The address at which this machine reaches a server that listens there."""
     return _WILDCARDS.get(host, host), port
 
 

@@ -1,6 +1,6 @@
 """Lifecycle of a service process: connections, its own stream, background tasks, the gRPC server, graceful shutdown.
 
-If a background task fails, or the NATS connection is closed for good, the process exits with code 1 and the supervisor
+If a background task fails, or the client gives up the NATS connection, the process exits with code 1 and the supervisor
 restarts it. A process that went on without its projection or its reaction would look healthy and be wrong.
 """
 
@@ -134,7 +134,7 @@ class ServiceProcess:
         self._conditions.append(condition)
 
     def is_ready(self) -> bool:
-        """What the health check of the process says."""
+        """Whether the health check of the process reports it as ready."""
         return self._ready and not self._stop.is_set()
 
     async def serve(self, handlers: Collection[Servable]) -> None:
@@ -144,7 +144,7 @@ class ServiceProcess:
         upgrade it may fill new read models for a long time. A replica alone listens at once and serves what it can.
 
         Raises:
-            SystemExit: a background task failed, or the NATS connection was closed for good.
+            SystemExit: a background task failed, or the NATS connection was closed permanently.
         """
         server = RpcServer(self.name, handlers, secrets=self.secrets)
         first_ready = asyncio.Event()

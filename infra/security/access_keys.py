@@ -50,7 +50,7 @@ class AccessKeys:
         return states
 
     def rotate(self, now: datetime, *, at_once: bool = False) -> list[AccessKey]:
-        """Adds a key that will succeed the present one; returns the new states.
+        """Adds a key that will succeed the current one; returns the new states.
 
         `at_once`: for a compromised key. The new key signs immediately and all others are deleted: clients have to
         refresh their access tokens, but no one has to log in again.

@@ -98,7 +98,7 @@ def inbox_of(party: str) -> str:
 
 
 def permissions_of(party: str) -> Rights:
-    """What the party may do; `topology` creates the streams and does nothing else."""
+    """The permissions of the party; `topology` creates the streams and does nothing else."""
     if party == TOPOLOGY:
         making = _each_stream(
             "STREAM.INFO", "STREAM.CREATE", "STREAM.UPDATE", also=(LIMITS, QUORUM, *map(stream_of_bucket, BUCKETS))

@@ -118,7 +118,7 @@ class CachedSchemas:
     """The services' schemas, queried again after 60 s, since they rarely change."""
 
     def __init__(self, database_url: str, *, is_silent: Callable[[], bool] = lambda: False) -> None:
-        """`is_silent`: whether the database is known not to answer, so that nobody waits for it."""
+        """`is_silent`: whether the database is known not to answer, so that calls fail without waiting for it."""
         self._database_url = database_url
         self._is_silent = is_silent
         self._known: tuple[float, ServiceSchemas] | None = None

@@ -24,7 +24,7 @@ _RUNNABLE, _DISK = "R", "D"
 
 
 class Reading(NamedTuple):
-    """What the kernel says about a process."""
+    """The state of a process according to the kernel."""
 
     # State letters of its threads, the main thread's first.
     states: str

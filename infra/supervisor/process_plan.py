@@ -112,7 +112,7 @@ def _show_mail(settings: Settings) -> str:
 
 
 def _operator_totp(settings: Settings) -> str:
-    """Resolves `auto`: off on this machine alone, where whoever reaches the page can also read the operators' list."""
+    """Resolves `auto`: off if the gateway serves this machine alone, whose users can read the operators' list."""
     if settings.operator_totp != "auto":
         return settings.operator_totp
     return "off" if _serves_this_machine_alone(settings) else "on"

@@ -121,7 +121,7 @@ def _span_context(traceparent: str) -> SpanContext:
 
 
 def _resource(service: str, version: str) -> Resource:
-    """What the environment says about the process; the service is `vestnik-<service>` unless it names it."""
+    """The process's attributes from the environment; the service is `vestnik-<service>` unless it names it."""
     resource = Resource.create()
     defaults = {SERVICE_VERSION: version}
     if str(resource.attributes.get(SERVICE_NAME, "unknown_service")).startswith("unknown_service"):

@@ -99,7 +99,7 @@ class RowChanges:
         set: Values | None = None,  # noqa: A002 - reads as SQL does
         first: Values | None = None,
     ) -> None:
-        """As `upsert`, for a row that no earlier event has written. Only a rebuild's cost depends on that.
+        """As `upsert`, for a row that is not there yet. Only the cost of a rebuild depends on that.
 
         A large batch copies such rows in, at a quarter of the cost of merging them. If one of them exists after all (an
         event was applied late), that batch is merged.

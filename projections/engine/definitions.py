@@ -116,7 +116,7 @@ def _statements(text: str) -> list[tuple[str, int]]:
 
 
 def _tokens(text: str) -> Iterator[slice]:
-    """Where the comments, the literals and the ends of statements are."""
+    """Yields the comments, the literals and the ends of statements, with their offsets."""
     end = 0
     while (token := _TOKEN.search(text, end)) is not None:
         end = _end_of_comment(text, token.end()) if token[0] == _COMMENT else token.end()

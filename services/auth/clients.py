@@ -32,7 +32,7 @@ _NEWEST = 200
 
 
 class Alerted(msgspec.Struct, frozen=True, kw_only=True):
-    """What the session service answers about an alert."""
+    """The session service's response about an alert."""
 
     # Whether the owner of the account is alerted of the event.
     due: bool

@@ -37,7 +37,7 @@ class Control(StrEnum):
 
 
 class Controlled(msgspec.Struct, frozen=True, kw_only=True):
-    """What a control has done."""
+    """The outcome of a control."""
 
     projection: str
     version: int

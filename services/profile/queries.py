@@ -202,7 +202,7 @@ class ProfileQueries:
         return [row.shown() for row in page], more, reached
 
     async def find_hidden(self, user_ids: Sequence[str], position: Position) -> list[str]:
-        """Those of the users who show nobody when they are online."""
+        """Returns which of the users hide when they are online."""
         await self._model.wait_for(position)
         rows, _ = await self._model.select(
             _User,

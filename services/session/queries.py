@@ -115,7 +115,7 @@ class SessionOfErased(msgspec.Struct, frozen=True):
 
 
 class LoginRow(msgspec.Struct, frozen=True, kw_only=True):
-    """From where a session was opened."""
+    """The login of a session: its address and device."""
 
     device: str | None
     address: str | None

@@ -1,6 +1,6 @@
 """A NATS connection that leaves a server for another one quickly, and is never closed by an error.
 
-The client library closes a connection for good after most errors that a server reports, waits for a server that accepts
+The client library gives up a connection after most errors that a server reports, waits for a server that accepts
 no data when it leaves it, and may choose the same server again. Each of these keeps a process from its event store
 while other servers of the cluster would answer.
 """
@@ -45,7 +45,7 @@ class FailoverClient(NATS):
     async def close(self) -> None:
         """As the library's, which leaves the socket open if it was interrupted when it began to close it.
 
-        It would also wait for ever until a server that reads nothing has read what is pending; that is dropped here.
+        It would also wait forever until a server that reads nothing has read what is pending; that is dropped here.
         """
         overdue = asyncio.get_running_loop().call_later(_CLOSE_SECONDS, self._abort)
         try:
@@ -66,7 +66,7 @@ class FailoverClient(NATS):
         return self._transport._io_writer if isinstance(self._transport, TcpTransport) else None
 
     async def _process_err(self, err_msg: str) -> None:
-        """Reconnects after an error that ends the connection; the library would close it for good."""
+        """Reconnects after an error that ends the connection; the library would close it permanently."""
         if _PERMISSIONS in err_msg.lower():
             await super()._process_err(err_msg)
             return

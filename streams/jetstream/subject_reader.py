@@ -126,7 +126,7 @@ async def reachable(reading: Awaitable[A]) -> A:
     Raises:
         PermissionError: this service may not read the stream.
         Unavailable: the event store did not answer, or refused for the moment.
-        Refused: it refused for good.
+        Refused: it refused permanently.
     """
     try:
         return await reading

@@ -37,7 +37,7 @@ class Gap(msgspec.Struct, frozen=True, order=True):
 
 
 class Accepted(msgspec.Struct, frozen=True):
-    """An operator's decision that events are lost for good."""
+    """An operator's decision that events are lost permanently."""
 
     first: int
     last: int
@@ -57,7 +57,7 @@ def accepted(config: dict[str, Any]) -> list[Accepted]:
 
 
 async def accept(jetstream: JetStream, gaps: Iterable[Gap], by: str, *, filled: bool = False) -> None:
-    """Records that the events of these gaps are lost for good; requires the right to change a stream.
+    """Records that the events of these gaps are lost permanently; requires the right to change a stream.
 
     `filled`: placeholders have their sequences.
 

@@ -36,7 +36,7 @@ _REPLACED = msgspec.json.Decoder(list[Replaced])
 
 
 def replaced(config: dict[str, Any]) -> list[Replaced]:
-    """What the settings of the stream NOTARY record, oldest first."""
+    """The replaced histories recorded in the settings of the stream NOTARY, oldest first."""
     metadata = (config.get("metadata") or {}).get(_KEY)
     return _REPLACED.decode(metadata) if metadata else []
 

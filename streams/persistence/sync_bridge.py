@@ -41,7 +41,7 @@ class Caller:
         self.client = client
 
     def stop(self) -> None:
-        """From now on calls are refused, so that a thread whose result is no longer wanted ends at its next call."""
+        """Refuses all further calls, so that a thread whose result is no longer wanted ends at its next call."""
         self._stopped = True
 
     def call(self, work: Coroutine[Any, Any, T]) -> T:

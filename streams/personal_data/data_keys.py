@@ -107,7 +107,7 @@ class DataKeys:
             self._sweep_timer = asyncio.get_running_loop().call_later(self._seconds, self._sweep)
 
     def _sweep(self) -> None:
-        """Drops keys that are not used any more, so that none stays in memory because nothing asks for it."""
+        """Drops expired keys, so that none stays in memory merely because nothing requests it."""
         self._sweep_timer = None
         now = self._clock()
         self._cache.discard_if(lambda cached: cached.until <= now)

@@ -28,7 +28,7 @@ _ANYTHING: msgspec.json.Decoder[object] = msgspec.json.Decoder()
 
 
 class KeyRecord(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True, gc=False):
-    """What is stored of one key: the key, encrypted with another one; after its destruction only when that was."""
+    """The record of one key: the key, encrypted with another one; after its destruction only the time of that."""
 
     v: int
     # The key that wraps it: the id of a person's key, or the tag of a master key in hex.
@@ -68,7 +68,7 @@ class StoredKey(msgspec.Struct, frozen=True):
 
 
 class KeyRecords(Protocol):
-    """Where the records of keys are read."""
+    """A source of key records."""
 
     async def find(self, key_ids: Collection[str], *, required: bool) -> dict[str, KeyRecord]:
         """The records by key id. With `required` each has one, unless the key that wraps it was destroyed, whose

@@ -27,7 +27,7 @@ _TOGETHER = 250
 
 
 class PersonalData(Enum):
-    """What a reader gets in place of sealed personal data."""
+    """The form in which a reader receives sealed personal data."""
 
     # Plain text, as far as the connection has keys.
     PLAIN = "plain"

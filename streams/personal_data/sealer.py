@@ -65,7 +65,7 @@ class Sealer:
             raise await self._refusal(error.key_id) from error
 
     async def seal_envelopes(self, envelopes: Sequence[Envelope]) -> list[Envelope]:
-        """As `seal`, for events in envelopes, of any aggregates; all keys are looked up, and created, together."""
+        """As `seal`, for envelopes of any aggregates; all keys are looked up, and created, together."""
         opened = [(each, catalogue.decode(each.type, each.schema, each.data, may_be_sealed=True)) for each in envelopes]
         wanted: dict[str, None] = {}
         places: list[_Place] = []
@@ -118,7 +118,7 @@ class Sealer:
 
 
 class _Place(NamedTuple):
-    """A text in an event that nobody else has, and the key that is to seal it."""
+    """A text in a private copy of an event, and the key that is to seal it."""
 
     event: Event
     member: str

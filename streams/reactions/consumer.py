@@ -106,7 +106,7 @@ class DurableConsumer:
             await message.in_progress()
 
     async def _start(self) -> tuple[DeliverPolicy | None, datetime | None]:
-        """Where the consumer begins; NATS accepts no other start for a consumer that exists."""
+        """The consumer's start position; NATS accepts no other one for a consumer that exists."""
         durable = self._durable
         if durable.begin == "first" and durable.max_age is None:
             return DeliverPolicy.ALL, None

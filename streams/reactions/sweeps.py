@@ -21,7 +21,7 @@ Act = Callable[[Item], Awaitable[None]]
 
 
 async def sweep(what: str, due: Due[Item], act: Act[Item], *, name_of: Callable[[Item], str], every: float) -> None:
-    """Sweeps every so many seconds until cancelled.
+    """Sweeps periodically until cancelled.
 
     `what`: the items, for the log. `name_of`: an item's name there, without the id of a user.
     """

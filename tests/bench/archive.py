@@ -87,7 +87,7 @@ def _unheard(text: str) -> None:
 
 
 def _peak() -> float:
-    """Of this process so far, in MiB."""
+    """Peak memory of this process so far, in MiB."""
     return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024
 
 

@@ -93,7 +93,7 @@ def _people(many: int) -> list[tuple[str, str, int]]:
 
 
 async def _fill(url: str, conversations: list[tuple[str, str, int]], messages: int) -> None:
-    """As the engine writes them, without the streams."""
+    """Fills the read models as the engine writes them, without the streams."""
     conn = await connect(url, "bench")
     try:
         await ensure_schema(conn)
@@ -232,7 +232,7 @@ async def _timed(search: MessageSearch, what: str, searches: list[_Search], in_f
 
 
 def _processor_seconds() -> float:
-    """Of this process and of the database."""
+    """Processor seconds of this process and of the database."""
     return sum(processor_seconds(process.pid) for process in family(os.getpid()))
 
 

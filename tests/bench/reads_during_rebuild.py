@@ -116,7 +116,7 @@ class _Readers:
 
 
 async def _rebuild(nats_url: str, database_url: str, folder: Path) -> float:
-    """`vestnik rebuild` in a session of its own, as in another terminal or under a timer: its events a second."""
+    """Runs `vestnik rebuild` in a session of its own, as in another terminal; returns its events per second."""
     process = await asyncio.create_subprocess_exec(
         *(sys.executable, "-m", "infra.cli.main", "rebuild", "conversations", "--json"),
         env={

@@ -58,7 +58,7 @@ def _name(chance: random.Random, number: int) -> tuple[str, str]:
 
 
 async def _fill(url: str, names: list[tuple[str, str]]) -> None:
-    """As the engine writes them, without the streams."""
+    """Fills the read models as the engine writes them, without the streams."""
     conn = await connect(url, "bench")
     try:
         await ensure_schema(conn)

@@ -377,7 +377,7 @@ async def command() -> AsyncIterator[Step]:
 
 
 class Quiet:
-    """What live delivery has around it: sessions that go on, friends that are none."""
+    """Stubs around live delivery: sessions that do not end, and no friends."""
 
     def __init__(self) -> None:
         self.friend_index = FriendIndex(self._friends)

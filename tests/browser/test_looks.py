@@ -16,7 +16,7 @@ from tests.fix_system import System
 pytestmark = pytest.mark.asyncio(loop_scope="session")
 
 AUDIT = (Path(__file__).parent / "audit.js").read_text()
-# What moves for ever is left to move.
+# What moves forever is left to move.
 SETTLED = """Promise.all(document.getAnimations()
   .filter((each) => each.effect.getComputedTiming().endTime !== Infinity)
   .map((each) => each.finished.catch(() => {})))"""

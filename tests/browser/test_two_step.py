@@ -83,7 +83,7 @@ class App:
         self._step = 0
 
     def code(self) -> str:
-        """Of the present time step, or of the next one, which the server takes too."""
+        """The code of the current time step, or of the next one, which the server accepts, too."""
         self._step = max(int(time.time()) // STEP, self._step + 1)
         code = self._totp.generate_otp(self._step)
         return f"{code[:3]} {code[3:]}"

@@ -53,7 +53,7 @@ class Keys:
     async def append_before_its_key(self, sent: MessageSent) -> Callable[[], Awaitable[None]]:
         """Appends the message sealed with a key that the store does not have; returns what stores the key."""
         at, conversation_id = now(), pair_id(sent.sender_id, sent.recipient_id)
-        # Of an earlier month: that of the present one is created when the two become friends.
+        # Of an earlier month: that of the current one is created when the two become friends.
         text_id = text_key(conversation_id, sent.sender_id, at - timedelta(days=62))
         person_id = person_key(sent.sender_id)
         person, text = (await self.data_keys.find([person_id]))[person_id], cipher.new_key()

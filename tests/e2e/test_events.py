@@ -15,7 +15,7 @@ PLAIN = Position.at("MESSAGING", 1).encode()
 
 
 def told(stream: Stream) -> list[tuple[str, object]]:
-    """Type and significant fields of each event."""
+    """Reduces each event to its type and significant fields."""
     return [(event.type, _telling(event)) for event in stream.events]
 
 

@@ -67,7 +67,7 @@ def said(system: System, *arguments: str) -> Json:
 
 
 def ends(report: Json) -> dict[str, int]:
-    """Where each stream ends; but for NOTARY, to which heads are appended while nothing happens."""
+    """The last sequence of each stream except NOTARY, to which heads are appended while nothing happens."""
     return {stream["name"]: stream["last_sequence"] for stream in report["streams"] if stream["name"] != NOTARY}
 
 

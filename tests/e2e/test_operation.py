@@ -90,7 +90,7 @@ async def test_every_process_tells_its_figures_at_the_place_that_the_status_name
 
 
 def read_until(terminal: int, text: str, times: int) -> str:
-    """What a program writes to the terminal until the text has come so often."""
+    """Reads a program's terminal output until the text has appeared `times` times."""
     seen, deadline = b"", time.monotonic() + 60
     while seen.decode(errors="replace").count(text) < times:
         assert time.monotonic() < deadline, seen.decode(errors="replace")

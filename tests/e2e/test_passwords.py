@@ -120,7 +120,7 @@ async def test_the_history_shows_failed_attempts_between_its_sessions_to_their_o
     person, other = await api.person(), await api.person()
 
     async def attempts(count: int, **params: str | int) -> list[dict[str, Any]]:
-        """The failed attempts of a page, once the history has so many."""
+        """The failed attempts of a page, once the history has `count` of them."""
 
         async def recorded() -> bool:
             whole = (await person.get("/v1/sessions/history")).json()["failed_attempts"] or []

@@ -33,7 +33,7 @@ class Line:
             self.events.append(found)
 
     async def events_until(self, number: int) -> list[Json]:
-        # Heartbeats would make a wait for each message one for ever.
+        # Heartbeats would make a wait for each message one forever.
         try:
             async with asyncio.timeout(60):
                 while len(self.events) < number:
@@ -62,7 +62,7 @@ class Line:
 
 @asynccontextmanager
 async def line(api: Api, person: Person, query: str = "", origin: str | None = None) -> AsyncIterator[Line]:
-    """As a browser does it: the token as a subprotocol."""
+    """Opens a WebSocket as a browser does: with the token as a subprotocol."""
     url = api.system.url.replace("http", "ws", 1) + "/v1/ws" + query
     protocols = ["vestnik.v1", f"bearer.{person.access_token}"]
     async with connect(url, subprotocols=protocols, origin=origin, proxy=None) as connection:  # type: ignore[arg-type]

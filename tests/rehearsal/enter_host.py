@@ -36,7 +36,7 @@ def enter_network(pid: int) -> None:
 
 
 def new_mounts() -> None:
-    """From here on this process has mounts of its own."""
+    """Moves this process into a mount namespace of its own."""
     checked(_LIBC.unshare(CLONE_NEWNS), "new mount namespace")
     mount("none", "/", "", MS_REC | MS_PRIVATE)
 

@@ -76,7 +76,7 @@ class Host:
 
     @property
     def pid(self) -> int:
-        """Of the program; it may have ended."""
+        """Pid of the program, which may have ended."""
         assert self._process is not None
         return self._process.pid
 

@@ -42,7 +42,7 @@ class Network:
             transport.cut()
 
     def silence(self, host: str, seconds: float) -> None:
-        """Holds back all data from and to the host for some time, also of new connections; nobody notices."""
+        """Holds back all data from and to the host for some time, also of new connections, without an error."""
         until = self._silent_until[host] = self.loop.now + seconds
         for transport in self._open:
             if host in transport.hosts:

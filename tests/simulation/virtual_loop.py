@@ -20,7 +20,7 @@ _BEGIN = 1_000.0
 
 
 class Deadlock(Exception):
-    """Nothing is ready, and no timer is set: whoever waits, waits forever."""
+    """Nothing is ready and no timer is set: the tasks would wait forever."""
 
 
 class VirtualSelector(selectors.SelectSelector):

@@ -1,4 +1,4 @@
-"""Pytest plug-in that ends tests which wait for ever: a run always comes to its end, and says which test waited where.
+"""Pytest plug-in that ends tests which wait forever: a run always comes to its end, and says which test waited where.
 
 Setup, call and teardown of a test each have `WITHIN` seconds, or what `@pytest.mark.within(SECONDS)` says. After that a
 signal makes the test fail in the main thread, with the stacks of all asyncio tasks and threads. A process that does not
@@ -57,7 +57,7 @@ def pytest_runtest_teardown(item: pytest.Item) -> Generator[None]:
 
 @pytest.hookimpl(trylast=True)
 def pytest_sessionfinish(session: pytest.Session) -> None:
-    """Bounds what follows: the interpreter waits for threads, which may wait for ever.
+    """Bounds what follows: the interpreter waits for threads, which may wait forever.
 
     A worker's process lives until the controller ends it, which has a bound of its own.
     """

@@ -46,7 +46,7 @@ class Person:
         await self.log_in()
 
     async def log_in(self) -> None:
-        """Starts a session, which replaces the present one here without ending it."""
+        """Starts a session, which replaces the current one here without ending it."""
         body = {"login": self.name, "password": PASSWORD}
         if self._device_token:
             body["device_token"] = self._device_token

@@ -1,4 +1,4 @@
-"""The trees that run beside each other: the last release, and the present one with changes that a release may bring."""
+"""The trees that run beside each other: the last release, and the current one with changes that a release may bring."""
 
 import os
 import re
@@ -13,7 +13,7 @@ import pytest
 
 from tests.worktrees import ROOT, git, worktree
 
-# A field that the last release does not know, in every event that the present tree writes.
+# A field that the last release does not know, in every event that the current tree writes.
 ADDED = "added"
 LAST_RELEASE = Path(__file__).with_name("last_release")
 _PACKAGES = ("contracts", "infra", "projections", "services", "streams")
@@ -72,7 +72,7 @@ def last_release(folder: Path) -> Iterator[Release]:
 
 
 def next_release(folder: Path) -> Release:
-    """A copy of the present tree with changes that docs/explanation/upgrades.md permits, whatever the tree has changed.
+    """A copy of the current tree with changes that docs/explanation/upgrades.md permits, whatever the tree has changed.
 
     Some read models have a higher version, as if their tables had changed, and take a while to be filled, as if they
     were large. The engine's tables have a column more, and every event that is written has a field more.

@@ -1,4 +1,4 @@
-"""A rolling upgrade from the last release to the present tree under traffic, back again, and forward once more.
+"""A rolling upgrade from the last release to the current tree under traffic, back again, and forward once more.
 
 `./just upgrade-test` runs it (docs/explanation/upgrades.md). Every process is replaced by itself, in random order; its
 seed is printed, and `UPGRADE_SEED` sets it.

@@ -1,4 +1,4 @@
-"""What the present tree must keep of the last release, so that processes of both can call each other."""
+"""What the current tree must keep of the last release, so that processes of both can call each other."""
 
 import re
 import subprocess

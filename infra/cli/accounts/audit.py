@@ -153,7 +153,7 @@ class _Selection(msgspec.Struct, frozen=True, kw_only=True):
 
 
 async def _asked(nc: NATS, settings: Settings, selection: _Selection) -> dict[str, str]:
-    """What is asked for, as the look is recorded."""
+    """The query in the form in which the look is recorded."""
     query = selection.query
     return {
         "user": await recorded_as(Log(nc, patience=_PATIENCE), settings, query.user) if query.user else "",

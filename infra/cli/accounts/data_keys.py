@@ -48,7 +48,7 @@ _COLUMNS = (Column("master key"), Column("state"), Column("persons", is_number=T
 
 
 class KeyNotLost(OperatorError):
-    """The key is in the store, or was destroyed already, or is the key of nobody."""
+    """The key is in the store, was destroyed already, or never existed."""
 
 
 class KeysDiffer(OperatorError):

@@ -10,7 +10,7 @@ from services.operator.actions.domain import Actor
 
 
 class Reason(click.ParamType[str]):
-    """Why something is done: bounded, since it is stored for good."""
+    """Why something is done: bounded, since it is stored permanently."""
 
     name = "text"
 

@@ -52,7 +52,7 @@ class _Account(msgspec.Struct, frozen=True):
 @click.option("--yes", is_flag=True, help="Do not ask.")
 @click.option("--json", "as_json", is_flag=True, help="Print one JSON object.")
 def erase(user: str, reason: str, by: str | None, yes: bool, as_json: bool) -> None:
-    """Erases the account of USER (a username or an id) at once, and for ever.
+    """Erases the account of USER (a username or an id) at once, and forever.
 
     It logs in no more, its sessions end, and the keys of its personal data are destroyed: in every stream, export and
     backup that data is unreadable afterwards. A legal hold forbids it. A name may belong to another person some time

@@ -29,11 +29,11 @@ class Rebuilds(msgspec.Struct, frozen=True):
 
 
 class Order(msgspec.Struct, frozen=True, kw_only=True):
-    """What is to be done, as it is recorded."""
+    """The operator's order, in the form in which it is recorded."""
 
     # Whether to go back to the previous build instead of rebuilding.
     back: bool
-    # Accepted as lost for good, first.
+    # Accepted as lost permanently, first.
     losses: Sequence[Gap]
     # Events a second of each read model; None: no limit.
     most_per_second: int | None
@@ -51,7 +51,7 @@ def run(
     console: Console,
     progress_json: bool,
 ) -> Rebuilds:
-    """Rebuilds the read models, after recording the order's losses as accepted for good."""
+    """Rebuilds the read models, after recording the order's losses as accepted permanently."""
     outcome = uvloop.run(_run(settings, projections, order, console, progress_json))
     for rebuilt in outcome.rebuilt:
         kept = "" if rebuilt.replaced is None else f", build {rebuilt.replaced} is kept"

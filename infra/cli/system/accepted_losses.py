@@ -50,7 +50,7 @@ class Loss(click.ParamType[Gap]):
 
 
 async def accept_losses(settings: Settings, nc: NATS, gaps: Sequence[Gap]) -> None:
-    """Records in the streams' settings that these events are lost for good.
+    """Records in the streams' settings that these events are lost permanently.
 
     `nc`: an operator's connection, which may read everything.
 

@@ -64,7 +64,7 @@ class Container:
 
     @property
     def pid(self) -> int:
-        """Of process 1, as this machine counts; 0: there is none yet."""
+        """Pid of the container's process 1 on this machine; 0: there is none yet."""
         children = Path(f"/proc/{self._process.pid}/task/{self._process.pid}/children")
         return int((children.read_text() or "0").split()[0]) if children.exists() else 0
 

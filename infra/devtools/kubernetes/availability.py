@@ -1,4 +1,4 @@
-"""What keeps replicas of the services when nodes go and load comes: a PodDisruptionBudget and an autoscaler each."""
+"""Keeps replicas of the services available: a PodDisruptionBudget and an autoscaler for each."""
 
 from collections.abc import Iterator
 

@@ -34,7 +34,7 @@ _FILLING_SECONDS = 3600
 
 
 class Resources(msgspec.Struct, frozen=True, kw_only=True):
-    """What a pod of a service uses, from docs/reference/performance.md."""
+    """Requests and limits of a pod of a service, from docs/reference/performance.md."""
 
     # Thousandths of a core, requested.
     cpu: int
@@ -67,7 +67,7 @@ def services_file() -> str:
 
 
 def addresses_file() -> str:
-    """Where the services answer, as environment variables of every process."""
+    """The addresses of the services, as environment variables of every process."""
     lines = "".join(f"{variable(f'{name}_address')}={_target(name)}\n" for name in DEFAULT_ADDRESSES)
     return f"# Written by `./just gen` out of contracts/services.py; edit there.\n{lines}"
 

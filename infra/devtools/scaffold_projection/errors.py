@@ -1,4 +1,4 @@
-"""The error of everything that cannot be created."""
+"""Error of the scaffold: a projection cannot be created."""
 
 from infra.operator_errors import OperatorError
 

@@ -42,7 +42,7 @@ class SilenceWatch:
             self._timer = self._loop.call_later(_LOOK, self._look)
 
     def heard(self) -> None:
-        """The replica has sent something."""
+        """Records that the replica has sent something."""
         self._since = self._loop.time()
         self._pinged = None
         self.silent = False

@@ -22,7 +22,7 @@ ERASES = UserErased.TYPE
 
 
 class Erasures:
-    """Of one build; knows the users that are erased as far as its events were read."""
+    """The erased users of one build, according to the events that it has read."""
 
     def __init__(self, projection: type[Projection], tables: Mapping[str, Table]) -> None:
         self.users: set[str] = set()

@@ -101,7 +101,7 @@ class DeadLetterRow(msgspec.Struct, frozen=True, kw_only=True):
 
     @property
     def lane(self) -> str:
-        """What waits with it: the events of its row, or else of its aggregate."""
+        """The events that wait behind it: those of its row, or else of its aggregate."""
         return self.subject if self.fold_key is None else self.fold_key
 
     def of_build(self) -> Build:

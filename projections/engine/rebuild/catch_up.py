@@ -143,7 +143,7 @@ class CatchUp:
             await self._report_progress(pipeline, 0, "NATS to answer")
 
     def _check_progress(self, pipeline: Pipeline) -> None:
-        """Stops throttling for good once the backlog no longer shrinks, since the build would never catch up."""
+        """Stops throttling permanently once the backlog no longer shrinks, since the build would never catch up."""
         now = time.monotonic()
         if pipeline.is_counted and now - self._looked >= _GAIN_SECONDS:
             self._gains = self._gains and pipeline.left < self._left_then

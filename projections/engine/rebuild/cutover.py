@@ -89,7 +89,7 @@ async def drop_build(conn: Connection, projection: type[Projection], build: Buil
 
 
 def _as_shown(item: BuildObject) -> tuple[bool, str]:
-    """What tells the object from others that readers see, who see a table and a view alike."""
+    """Whether the object is a function, and its name for readers, to whom a table and a view are alike."""
     return item.kind == build_objects.FUNCTION, item.reader_name
 
 

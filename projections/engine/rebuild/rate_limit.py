@@ -21,7 +21,7 @@ class RateLimit:
 
     @property
     def seconds_left(self) -> float:
-        """Until the bucket owes nothing."""
+        """Seconds until the bucket's debt is paid."""
         self._fill()
         return max(0.0, -self._tokens / self.per_second)
 

@@ -1,4 +1,4 @@
-"""What a process has to find applied before it serves reads of a projection."""
+"""The position that a projection must reach before a process serves reads of it."""
 
 from nats.aio.client import Client as NATS
 

@@ -166,7 +166,7 @@ async def source_digest(conn: Connection, build: Build) -> str | None:
 
 
 async def objects_of(conn: Connection, build: Build) -> list[BuildObject] | None:
-    """What the build was created with, which the current code may lack; None if that was not recorded."""
+    """The objects with which the build was created; the current code may lack some. None if that was not recorded."""
     cursor = await conn.execute(
         "SELECT tables, objects FROM projection_builds WHERE (projection, version, build) = (%s, %s, %s)", build.id
     )

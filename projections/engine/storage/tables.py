@@ -108,7 +108,7 @@ def _current(projection: type[Projection], build: Build, table: str) -> str:
 
 
 def _hides_ended(projection: type[Projection], build: Build, table: str) -> bool:
-    """Whether readers see a table through its view of current rows; nobody reads a build that is isolated."""
+    """Whether readers see a table through its view of current rows; an isolated build has no readers."""
     return table in projection.expires and build.state is not BuildState.SHADOW
 
 
@@ -161,7 +161,7 @@ async def create(conn: Connection, projection: type[Projection], build: Build) -
 
 
 async def _names_in_build(conn: Connection, projection: type[Projection], build: Build) -> dict[str, str]:
-    """What the names inside the braces stand for among the build's own objects."""
+    """Maps the names inside the braces to the build's own objects."""
     names = {
         definition.name: build.table(projection.reader_name(definition.name))
         for definition in projection.definitions()

@@ -27,13 +27,13 @@ _REUSED = "refresh_token_reused"  # a reason, not a token
 
 
 class Cause(msgspec.Struct, frozen=True, kw_only=True):
-    """What an alert is about."""
+    """The cause of an alert: what happened to the account, and when."""
 
     kind: str
     user_id: str
     # The session that was created or ended, or in which it was done; None if unknown.
     session_id: str | None = None
-    # The credential's generation after the event; None: the present one.
+    # The credential's generation after the event; None: the current one.
     generation: int | None = None
     # When it happened; None: the event's time.
     at: datetime | None = None

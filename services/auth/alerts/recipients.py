@@ -1,4 +1,4 @@
-"""Who gets the mail of an alert: the account's present address, and those that it has left in the last days."""
+"""Who gets the mail of an alert: the account's current address, and those that it has left in the last days."""
 
 from collections.abc import Callable
 from datetime import datetime
@@ -21,7 +21,7 @@ class Recipient(msgspec.Struct, frozen=True, kw_only=True):
     username: str
     language: str
     claim_key: str
-    # End of the time in which it is still the account's; None: it is the present one.
+    # End of the time in which it is still the account's; None: it is the current one.
     until: datetime | None = None
 
 
@@ -40,10 +40,10 @@ class Recipients:
         self._clock = clock
 
     async def of(self, user_id: str, position: Position) -> list[Recipient]:
-        """Returns the user's addresses, the present one first, as of the position or later.
+        """Returns the user's addresses, the current one first, as of the position or later.
 
         Raises:
-            RetryLater: the present address is not known yet.
+            RetryLater: the current address is not known yet.
             VestnikError: a read model does not answer, or has not reached the position.
         """
         email, now = await self._users.own_address(user_id, position), self._clock()

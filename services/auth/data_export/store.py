@@ -108,7 +108,7 @@ class FileWriter:
         """As of a file object; nothing is stored here."""
 
     def ignore(self) -> None:
-        """From now on bytes are dropped."""
+        """Drops all further bytes."""
         self._ignores = True
         self._pending.clear()
 

@@ -42,7 +42,7 @@ class DataKeyCreation:
         await self.create_own(key_ids)
 
     async def create_own(self, key_ids: Collection[str]) -> None:
-        """As `create`, for what auth itself appends: also for users who are about to exist."""
+        """As `create`, for auth's own events: also for users who are about to be created."""
         try:
             await self._keys.create(key_ids)
         except NoKey as error:

@@ -23,7 +23,7 @@ _HELD_UP = (ERASURE, RETENTION, REGISTRATION_ENDED)
 
 
 class KeyIds(Set[str]):
-    """An immutable set of ids that grows a little at a time: an addition copies some of them, and seldom all.
+    """An immutable set of ids that grows a little at a time: an addition copies some of them, and rarely all.
 
     A person has a key for each conversation and month.
     """

@@ -25,7 +25,7 @@ class RecordedKeys:
         self._rings = key_rings(log)
 
     async def known(self, key_ids: Collection[str]) -> set[str]:
-        """Those of the keys that were recorded.
+        """Returns which of the keys were recorded.
 
         Raises:
             UserNotFound, MessageNotFound: one of them was destroyed.

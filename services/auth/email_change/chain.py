@@ -1,4 +1,4 @@
-"""Loads the chain of an account's addresses: those that it has left, each with its successor, and the present one."""
+"""Loads the chain of an account's addresses: those that it has left, each with its successor, and the current one."""
 
 from collections.abc import Awaitable, Callable
 from datetime import datetime
@@ -61,7 +61,7 @@ async def present_address(
     position: Position,
     clock: Callable[[], datetime],
 ) -> Address:
-    """Returns the account's present address, from the read model's one and the changes that followed.
+    """Returns the account's current address, from the read model's one and the changes that followed.
 
     Raises:
         UserNotFound, ReadModelBehind, Unavailable: it cannot be looked up.

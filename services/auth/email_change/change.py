@@ -68,7 +68,7 @@ class EmailChanges:
             InvalidCredentials: the password is wrong, or was changed meanwhile.
             RateLimited: the account has changed its address too often.
             Overloaded: too many passwords are waiting to be checked.
-            UserNotFound, ReadModelBehind, Unavailable: the account's present address cannot be looked up.
+            UserNotFound, ReadModelBehind, Unavailable: the account's current address cannot be looked up.
         """
         credential = (await self._aggregates.credentials.load(user_id)).state
         if not await self._passwords.matches(password, credential.hashed):
@@ -94,12 +94,12 @@ class EmailChanges:
             )
             key = await email_key(self._aggregates.addresses, self._keys, email)
             wanted = await self._aggregates.addresses.load(key)
-            # After the present address was read: an undo, which changes both, is seen in both or in neither.
+            # After the current address was read: an undo, which changes both, is seen in both or in neither.
             current = (await self._aggregates.credentials.load(user_id)).state
             if current.generation != generation:
                 if current.hashed != credential.hashed:
                     raise InvalidCredentials
-                # A return to an earlier address keeps the password: the present address is another one.
+                # A return to an earlier address keeps the password: the current address is another one.
                 generation = current.generation
                 raise Conflict(present.key, present.loaded.sequence)
             requested = decisions.decide_request(wanted.state, change, now)
@@ -156,7 +156,7 @@ class EmailChanges:
         """Returns the addresses that the change concerns, and the event of each.
 
         Raises:
-            TokenExpired: the account's present address is no longer the one that was to be replaced.
+            TokenExpired: the account's current address is no longer the one that was to be replaced.
         """
         assert change.replaces is not None
         user_id, held = change.user_id, as_of(new.loaded.state, now)

@@ -2,7 +2,7 @@
 
 A change is pending on the new address, beside registrations, and is confirmed with the account's password. The replaced
 address stays the account's for `HELD`: it logs in, receives reset mails, and can undo the change. Its state names the
-address that replaced it, so that the addresses of several changes form a chain that ends at the present one. Undoing a
+address that replaced it, so that the addresses of several changes form a chain that ends at the current one. Undoing a
 change restores one address of the chain and frees all that follow it.
 """
 
@@ -51,7 +51,7 @@ def check_changes_left(present: AddressState, now: datetime) -> None:
 
 
 def change_of(address: AddressState, user_id: str, now: datetime) -> PendingRegistration | None:
-    """Returns the user's pending change to this address; None if it is the account's present address already."""
+    """Returns the user's pending change to this address; None if it is the account's current address already."""
     if is_present(as_of(address, now), user_id):
         return None
     return next(
@@ -91,10 +91,10 @@ def check_token(
 def decide_replace(
     present: AddressState, change: PendingRegistration, new_key: str, now: datetime
 ) -> tuple[EmailReplaced, EmailVerified]:
-    """Makes the new address the account's; the present one stays its for `HELD`.
+    """Makes the new address the account's; the current one stays its for `HELD`.
 
     Returns:
-        The event of the present address and that of the new one.
+        The event of the current address and that of the new one.
     """
     user_id = change.user_id
     left = msgspec.structs.replace(as_of(present, now), owner_until=now + HELD, replaced_by=new_key)
@@ -105,7 +105,7 @@ def decide_replace(
 
 
 def decide_restore(chain: Sequence[AddressState], user_id: str, now: datetime) -> tuple[Event, ...]:
-    """Makes the first address of the chain the account's present one, and frees those that replaced it.
+    """Makes the first address of the chain the account's current one, and frees those that replaced it.
 
     It counts as a change, and those of the whole chain still count.
 
@@ -132,7 +132,7 @@ def decide_restore(chain: Sequence[AddressState], user_id: str, now: datetime) -
 
 
 def may_undo(address: AddressState, user_id: str, until: datetime, now: datetime) -> bool:
-    """Whether a token undoes a change of this address; False if the address is the account's present one again.
+    """Whether a token undoes a change of this address; False if the address is the account's current one again.
 
     `until`: in the token: the end of the time in which the address is still the account's.
 

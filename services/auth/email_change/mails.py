@@ -1,4 +1,4 @@
-"""Mails about the change of an account's address: to the new one, to the present one, and to those that it leaves."""
+"""Mails about the change of an account's address: to the new one, to the current one, and to those that it leaves."""
 
 from collections.abc import Callable
 from datetime import datetime
@@ -52,7 +52,7 @@ class EmailChangeMails:
                 return []
 
     async def _requested(self, event: Recorded[Event], user_id: str) -> list[Mail]:
-        """Returns a mail with the token to the new address and one about the request to the account's present one.
+        """Returns a mail with the token to the new address and one about the request to the account's current one.
 
         None to a new address that is another account's, and none at all if it is the account's own already.
         """
@@ -128,7 +128,7 @@ class EmailChangeMails:
     def _undone(self, event: Recorded[Event], released: EmailReleased) -> list[Mail]:
         """Returns the notice to an address that is no longer the account's; none if that was long ago.
 
-        A mailbox's record of mails does not reach back for ever, so after an import an old one would be sent again.
+        A mailbox's record of mails does not reach back forever, so after an import an old one would be sent again.
         """
         recipient = released.email
         if recipient is None or self._clock() - event.at > ALERT_MAX_AGE:

@@ -80,7 +80,7 @@ def decide_reserve_name(name: Username, user_id: str, free_at: datetime) -> tupl
 def decide_release_address(
     address: AddressState, user_id: str, free_at: datetime, now: datetime
 ) -> tuple[EmailReleased, ...]:
-    """Keeps one of the erased user's addresses from others until `free_at`, without the address and the name."""
+    """Reserves one of the erased user's addresses until `free_at`; the event has neither the address nor the name."""
     address = as_of(address, now)
     if address.owner != user_id:
         return ()

@@ -14,7 +14,7 @@ from contracts.notification_kinds import ALERT_KINDS, ALERTS_AN_HOUR, EMAIL_CHAN
 
 VERIFICATION_MAIL, ANOTHER_VERIFICATION_MAIL = "verification", "verification_again"
 RESET_MAIL = "password_reset"
-# To the new address; to the present one at the request; to the earlier one after the change; to one that lost it.
+# To the new address; to the current one at the request; to the earlier one after the change; to one that lost it.
 EMAIL_CHANGE_MAIL, EMAIL_CHANGE_REQUESTED_MAIL = "email_change", "email_change_requested"
 EMAIL_CHANGED_MAIL, EMAIL_CHANGE_UNDONE_MAIL = "email_changed", "email_change_undone"
 ADDRESS_TAKEN_NOTICE = "address_taken"

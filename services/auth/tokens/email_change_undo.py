@@ -1,4 +1,4 @@
-"""Undo tokens: allow the reader of the mail to an account's earlier address to make it the present one again."""
+"""Undo tokens: allow the reader of the mail to an account's earlier address to make it the current one again."""
 
 from datetime import datetime
 from typing import Annotated

@@ -73,7 +73,7 @@ class ReportQueries:
     async def filed_by(
         self, user_id: str, *, limit: int, after: ReportsCursor | None
     ) -> tuple[list[FiledRow], ReportsCursor | None]:
-        """Returns a page of the user's reports, latest first. Reads the whole table, which is seldom and small."""
+        """Returns a page of the user's reports, latest first. Reads the whole small table; the call is rare."""
         rows, _ = await self._model.select(
             FiledRow,
             """

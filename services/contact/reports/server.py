@@ -193,7 +193,7 @@ def _item(row: ReportRow, names: dict[str, str]) -> ReportItem:
 
 
 def _filed(row: FiledRow, report: Report) -> FiledReport:
-    """What the reporter wrote and named; neither the outcome nor who settled it."""
+    """A report as its reporter sees it: without the outcome and the operator who settled it."""
     filed = report.filed
     return FiledReport(
         report_id=row.report_id,

@@ -38,7 +38,7 @@ class Quoted(msgspec.Struct, frozen=True):
 
 
 class QuotedText(msgspec.Struct, frozen=True):
-    """What a quote shows of its message; the text is empty if that was deleted."""
+    """The text of a quoted message; empty if that was deleted."""
 
     text: str
     deleted: bool

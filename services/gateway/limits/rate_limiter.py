@@ -27,7 +27,7 @@ _DIGESTS = 10_000
 
 
 class Subject(StrEnum):
-    """What a limit counts by."""
+    """The key by which a limit counts."""
 
     ADDRESS = "address"
     ACCOUNT = "account"

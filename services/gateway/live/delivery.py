@@ -75,7 +75,7 @@ class ConnectionListener(Protocol):
         """The client has caught up and receives live events."""
 
     def on_disconnect(self, client: ClientQueue) -> None:
-        """The client has gone."""
+        """Notes that a client has disconnected."""
 
     def on_settings(self, user_id: str, hidden: bool) -> None:
         """A user, connected here or not, has changed their profile. `hidden`: whether they hide their presence."""

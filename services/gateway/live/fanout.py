@@ -285,7 +285,7 @@ def _of_message(
 
 
 def text_of(event: OutboundEvent) -> QuotedText:
-    """What a quote shows of the event's message."""
+    """The text that a quote of the event's message shows."""
     message = _DECODE_MESSAGE(next(iter(event.payload_by_user.values())))
     return QuotedText(message.text, message.deleted is True)
 

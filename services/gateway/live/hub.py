@@ -78,7 +78,7 @@ class Hub:
     # Called by stream followers
 
     def start_stream(self, stream: str, sequence: int) -> None:
-        """What is published of the stream from now on comes after this sequence."""
+        """Sets the sequence after which events of the stream are published."""
         for channel in CHANNELS:
             if stream_of(channel) == stream:
                 self._recent[channel].begin(sequence)
@@ -166,7 +166,7 @@ class Hub:
         return events
 
     def attach(self, queue: ClientQueue) -> None:
-        """From now on the queue receives its user's events."""
+        """Delivers the user's further events to the queue."""
         self._queues.setdefault(queue.user_id, []).append(queue)
         queue.attached = True
         self._on_attach(queue)

@@ -12,7 +12,7 @@ from services.gateway.presence.gateway_bus import GatewayBus
 
 
 class DraftNotice(msgspec.Struct, frozen=True, array_like=True):
-    """From one gateway to all."""
+    """A notice from one gateway to all: the change of a user's draft."""
 
     user_id: str
     # A `LiveConversation` as JSON.

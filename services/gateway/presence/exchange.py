@@ -48,7 +48,7 @@ class PresenceListener(Protocol):
 
 
 class _Remote:
-    """What is known of another gateway."""
+    """The state of another gateway, as far as this one knows it."""
 
     __slots__ = ("asked_at", "heard_at", "number")
 

@@ -1,4 +1,4 @@
-"""Which users show nobody when they are online (`presence: nobody` in their profiles).
+"""The users who hide when they are online (`presence: nobody` in their profiles).
 
 Asked of the profile service once for a user and kept current by the events of PROFILE, which every gateway follows.
 """
@@ -36,7 +36,7 @@ class HiddenUsers:
             self._known.put(user_id, hidden)
 
     async def among(self, user_ids: Collection[str]) -> set[str]:
-        """Those of the users who hide.
+        """Returns which of the users hide.
 
         Raises:
             VestnikError: it is not known here, and the profile service does not answer.

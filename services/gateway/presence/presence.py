@@ -173,7 +173,7 @@ class Presence:
         self._wake.set()
 
     async def _decide_for_ever(self) -> None:
-        """Decides of users who came, went or changed their settings whether they are shown as online."""
+        """Decides, until cancelled, whether users who connected, left or changed their settings are shown as online."""
         while True:
             await self._wake.wait()
             self._wake.clear()

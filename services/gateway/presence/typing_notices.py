@@ -28,7 +28,7 @@ _MOST_REMEMBERED = 20_000
 
 
 class TypingNotice(msgspec.Struct, frozen=True, array_like=True):
-    """From one gateway to all."""
+    """A notice from one gateway to all: a user is typing."""
 
     sender_id: str
     recipient_id: str

@@ -85,7 +85,7 @@ class PresenceWatches:
                     self._send_if_new(client, last_sent, person)
 
     def changed_for(self, user_id: str) -> None:
-        """The user sees more or fewer people than before."""
+        """Sends the user's clients what is new after a change of the people whom the user sees."""
         for client in self._clients.get(user_id, ()):
             self.catch_up(client)
 

@@ -70,7 +70,7 @@ class Seen(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
 
 
 class _Edge(msgspec.Struct, frozen=True, omit_defaults=True, forbid_unknown_fields=True):
-    """Where the next page begins; the content of a cursor."""
+    """Content of a cursor: where the next page begins."""
 
     before: Sequence | None = None
     after: Sequence | None = None

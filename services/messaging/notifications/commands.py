@@ -87,7 +87,7 @@ class NotificationCommands:
 
 
 def _latest_of_each(messages: Iterable[MessageRow]) -> tuple[MessagesRead, ...]:
-    """Of each person the latest message whose notification is not read with those before it."""
+    """The latest message of each sender whose notification is not read together with earlier ones."""
     latest: dict[str, MessageRow] = {}
     for message in messages:
         known = latest.get(message.from_user_id)

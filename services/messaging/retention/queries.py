@@ -28,9 +28,9 @@ class AgedMessageQueries:
         self._model = model
 
     async def page(self, after: str, before: str, limit: int) -> list[AgedMessage]:
-        """Messages with ids between these two that are not deleted. The read model may lag.
+        """Returns a page of undeleted messages with ids between these two. The read model may lag.
 
-        An index has these alone, so that a page costs the same however many were deleted.
+        A partial index contains only these, so that a page costs the same however many were deleted.
 
         Raises:
             ReadModelBehind, Unavailable: the read model cannot be read.

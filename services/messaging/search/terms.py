@@ -106,7 +106,7 @@ def _condition(term: Term, stems: Stems) -> str:
 
 
 def _occurrences(text: str, segment: Segment, term: Term, stems: Stems) -> list[tuple[int, int]]:
-    """Where the term occurs in a segment of its own kind."""
+    """Offsets of the term in a segment of its own kind."""
     if term.spaceless:
         begins = [match.start() for match in re.finditer(re.escape(term.text), segment.text)]
         return [_extent(text, segment, begin, begin + len(term.text)) for begin in begins]

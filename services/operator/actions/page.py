@@ -42,7 +42,7 @@ class _Before(msgspec.Struct, frozen=True):
 
 
 class _Scan:
-    """What a scan has come to, going backwards."""
+    """The progress of a scan backwards through the stream."""
 
     def __init__(self, query: Query) -> None:
         self._query = query

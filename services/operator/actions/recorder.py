@@ -61,7 +61,7 @@ class Act:
         self.began_at = began_at or now()
         self.outcome: Outcome = "done"
         self.error = ""
-        # Whether it is done for good, whatever fails afterwards.
+        # Whether it is done permanently, whatever fails afterwards.
         self.is_final = False
 
     def ends(self, outcome: Outcome, error: str = "") -> None:

@@ -13,7 +13,7 @@ RULES: tuple[Rule, ...] = get_args(Rule)
 
 
 class Thresholds(msgspec.Struct, frozen=True, kw_only=True):
-    """From how many events in a clock hour on an hour is an anomaly; 0: never."""
+    """Numbers of events per clock hour from which the hour is an anomaly; 0: never."""
 
     account_failures: int
     address_failures: int

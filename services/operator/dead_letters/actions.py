@@ -141,7 +141,7 @@ class DeadLetters:
             return retried
 
     async def discard(self, letter_id: LetterId | ParkedId, reason: str, act: Act) -> Retried:
-        """Discards a dead letter for good, with the reason and the operator's name; then retries those behind it.
+        """Discards a dead letter permanently, with the reason and the operator's name; then retries those behind it.
 
         The act is final with the discard, whatever the outcome for those behind it.
 

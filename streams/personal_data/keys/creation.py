@@ -1,6 +1,6 @@
 """Creates data keys in the store. For auth, which alone may write there.
 
-First a *mark* takes the key's place in the store, then the key is recorded for good, then it replaces the mark. So a
+First a *mark* takes the key's place in the store, then the key is recorded permanently, then it replaces the mark. So a
 key that sealed anything was recorded, whatever a crash leaves; and a recorded key of which the store has neither the
 mark nor the key is lost: another one must not take its place.
 """
@@ -28,7 +28,7 @@ class RecordedKeys(Protocol):
     """The durable record of the keys, apart from the store."""
 
     async def known(self, key_ids: Collection[str], /) -> set[str]:
-        """Those of the keys that were recorded."""
+        """Returns which of the keys were recorded."""
 
     async def record(self, key_ids: Collection[str], /) -> None:
         """Records those of the keys that are not yet."""

@@ -114,7 +114,7 @@ def _messages(other: Person) -> str:
 
 
 def _lines() -> list[_Line]:
-    """Of the day with the most messages."""
+    """The lines of the day with the most messages."""
     days: defaultdict[str, list[_Line]] = defaultdict(list)
     with gzip.open(HISTORY, "rt", encoding="utf-8") as rows:
         next(rows)

@@ -36,7 +36,7 @@ class Outcome(msgspec.Struct, frozen=True, kw_only=True):
 
     @property
     def client_share(self) -> float:
-        """Of all processor time, what the load generator itself has used."""
+        """The load generator's share of all processor time."""
         spent = sum(self.cpu.values())
         return self.cpu.get("client", 0.0) / spent if spent else 0.0
 
@@ -94,7 +94,7 @@ async def drive_all(
     accepted: set[int] | None = None,
     good: int = 200,
 ) -> Outcome:
-    """As many requests in flight as there are workers."""
+    """Sends the requests, as many at a time as there are workers."""
     turns = itertools.count()
     taken: list[float] = []
     errors = 0

@@ -1,4 +1,4 @@
-"""Measures two trees in turns, each time on a fresh system: the present tree and that of another commit.
+"""Measures two trees in turns, each time on a fresh system: the current tree and that of another commit.
 
 Figures of one run mean little on a shared machine, and a system that has stored messages is dearer than a new one. Each
 round runs both trees, in alternating order, with the bench of each tree; the ratio of a round compares its two runs.

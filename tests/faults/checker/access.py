@@ -20,7 +20,7 @@ def after_removal(history: History, bounds: Bounds) -> Iterator[Finding]:
     for request in history.requests("send", "read"):
         pair = pair_of(request)
         removal = _last_acknowledged(removals[pair], request, bounds.removal)
-        # A repeated message is answered 200 for ever.
+        # A repeated message is answered 200 forever.
         is_access = request.outcome is Outcome.OK and (request.operation == "read" or request.status == _CREATED)
         if is_access and removal is not None and not _any_between(additions[pair], removal, request):
             yield Finding(

@@ -49,7 +49,7 @@ def growing(history: History, bounds: Bounds) -> Iterator[Finding]:
 
 
 def _growth(values: Sequence[int], factor: float, room: int) -> str:
-    """From what to what the median of the second and of the last third grew; empty if that is allowed.
+    """Describes how the median grew from the second to the last third; empty if that is allowed.
 
     The first third is left out: a process fills its caches then.
     """

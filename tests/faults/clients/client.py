@@ -37,7 +37,7 @@ class Session:
     """A session of an account, with its present tokens."""
 
     def __init__(self, body: Json) -> None:
-        """From the answer to a login."""
+        """Takes the session from the response to a login."""
         self.user_id: str = body["user_id"]
         self.session_id: str = body["session_id"]
         self.access_token: str = body["access_token"]
@@ -96,7 +96,7 @@ class Client:
         self._has_written = False
 
     async def insist(self, call: Call) -> Answer:
-        """Repeats the request until it succeeds or is refused for good; renews the session's tokens if necessary."""
+        """Repeats the request until it succeeds or is refused permanently; renews the session's tokens if necessary."""
         backoff = Backoff()
         while True:
             token = self.session.access_token if self.session else ""

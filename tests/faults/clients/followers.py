@@ -186,7 +186,7 @@ class WebSocketFollower(Follower):
         self._numbers = itertools.count(1)
 
     async def insist(self, call: Call, command: str) -> Answer:
-        """Repeats the command over the connections that there are until it succeeds or is refused for good."""
+        """Repeats the command over the connections that there are until it succeeds or is refused permanently."""
         backoff = Backoff()
         while True:
             if self._open is not None:

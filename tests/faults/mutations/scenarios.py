@@ -55,7 +55,7 @@ async def _kill_contact(system: System, traffic: Traffic) -> None:
 
 
 async def _lose_answers(system: System, traffic: Traffic) -> None:
-    """Messages are stored whose answers never arrive, and the process that knew of them is gone."""
+    """Has messages stored whose acknowledgements never arrive, then kills the processes that sent them."""
     for _ in range(2):
         await traffic.grows_by(_SOME)
         _signal(system, "nats", signal.SIGSTOP)

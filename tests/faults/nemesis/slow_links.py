@@ -22,7 +22,7 @@ _QUEUE = "tbf rate {kilobits}kbit burst 16kb latency 400ms"
 
 
 class Quality(msgspec.Struct, frozen=True, kw_only=True):
-    """Of a link in each direction; see `forwarder.Impairment`."""
+    """Quality of a link in each direction; see `forwarder.Impairment`."""
 
     delay: float = 0.0
     jitter: float = 0.0

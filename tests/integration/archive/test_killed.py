@@ -76,7 +76,7 @@ def outcome(data_dir: Path, *arguments: str) -> Any:  # noqa: ANN401 - JSON
 
 
 def size(folder: Path) -> int:
-    """Of the stored events, as far as they are written; files come and go meanwhile."""
+    """Size of the events written so far; files come and go meanwhile."""
     total = 0
     # `Path.rglob` fails at a folder that is gone when it gets there.
     for parent, _, names in os.walk(folder):

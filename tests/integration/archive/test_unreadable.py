@@ -17,7 +17,7 @@ from tests.integration.archive.conftest import Deployment, sent, silent
 
 
 async def store(deployment: Deployment, subject: str, payload: bytes) -> None:
-    """As the owner of the stream, whatever its code makes of it."""
+    """Appends the bytes with the rights of the stream's owner, even if no release can read them."""
     owner = (await deployment.nats_parties.party(subject.split(".")[1])).nats
     await owner.request(subject, payload, headers={"Nats-Msg-Id": new_id()})
 

@@ -39,7 +39,7 @@ class Frozen:
 class Pending(msgspec.Struct):
     user: str
     expires: datetime
-    # Of a change: the present address and the generation of the credential when it was requested.
+    # Of a change: the current address and the generation of the credential when it was requested.
     present: str | None = None
     generation: int = 0
 
@@ -276,7 +276,7 @@ class Play:
         self.model = model
 
     def shown(self, model: Model) -> dict[str, object]:
-        """By address: its owner, whether it is the present one, what is pending. By account: its credential."""
+        """The state by address (owner, whether it is the current one, what is pending) and by account (credential)."""
         addresses: dict[str, object] = {}
         for address in NAMES:
             owner = model.owner(address)

@@ -55,7 +55,7 @@ async def registered(auth: Auth, name: str) -> str:
 
 
 def retention(auth: Auth, store: KeyStore, clock: Clock, messages: Messages | None = None) -> KeyRetention:
-    """As a process would run it that has just been started."""
+    """The retention of a process that has just been started."""
     return KeyRetention(store, auth.aggregates.data_keys, messages or Messages(), KEEP, clock=clock)
 
 

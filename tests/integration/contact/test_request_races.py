@@ -24,7 +24,7 @@ DAY = timedelta(days=1)
 
 
 class Everybody:
-    """As if each id were a user's, with a verified address and no request that waits."""
+    """Treats each id as a user's with a verified address and no pending request."""
 
     async def known(self, user_id: str) -> bool:
         return True

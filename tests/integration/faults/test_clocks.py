@@ -34,7 +34,7 @@ def test_a_running_process_sees_its_clock_jump(tmp_path: Path) -> None:
         assert process.stdout is not None
 
         def ahead() -> tuple[float, float]:
-            """By how much the two clocks of the process are ahead of those of this one."""
+            """How far the process's two clocks are ahead of this process's."""
             assert process.stdin is not None
             assert process.stdout is not None
             process.stdin.write("\n")

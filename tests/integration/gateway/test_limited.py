@@ -51,7 +51,7 @@ WRONG = {"login": InvalidCredentials()}
 
 
 def stop_the_clock(*stages: Stage) -> None:
-    """From now on nothing comes back of what was used, however slow the machine is."""
+    """Freezes the limits' clock, so that nothing is refilled, however slow the machine is."""
     # A whole number, with which the sums come out exactly; time that goes on makes good for what they lack.
     at = float(round(time.monotonic()))
     for stage in stages:

@@ -34,7 +34,7 @@ async def test_one_node_alone_needs_no_evidence_and_no_stream_for_it(nats: NATS)
 
 @pytest.fixture
 def settings(tmp_path: Path, database_url: str) -> Settings:
-    """Of a process whose NATS server is away."""
+    """Settings of a process whose NATS server does not answer."""
     Secrets.create(tmp_path / "secrets")
     return Settings(
         nats_url=f"nats://127.0.0.1:{free_port()}",

@@ -48,7 +48,7 @@ async def append(nats_parties: Parties, name: str) -> None:
 
 
 async def applied(database_url: str, sequence: int) -> None:
-    """As if a read model had applied the stream up to here."""
+    """Pretends that a read model has applied the stream up to here."""
     conn = await connect(database_url, "test")
     try:
         await ensure_schema(conn)

@@ -65,7 +65,7 @@ class Held:
     holds = True
 
     def when_lost(self, call: Callable[[], None]) -> None:
-        """It never is."""
+        """Does nothing: the stream is never lost here."""
 
 
 async def test_in_a_cluster_what_the_leader_has_was_read_before_anything_is_remembered(streams: NATS) -> None:

@@ -50,7 +50,7 @@ def message(sequence: int) -> MessageSent:
 
 
 def deletion(of: MessageSent) -> MessageDeleted:
-    """By its sender."""
+    """The deletion of a message by its sender."""
     return MessageDeleted(
         message_id=of.message_id,
         conversation_id=pair_id(ANNA, BEN),
@@ -62,7 +62,7 @@ def deletion(of: MessageSent) -> MessageDeleted:
 
 
 def retention(nc: Client, model: ReadModel, *, days_later: float) -> MessageRetention:
-    """As a replica would run it some days from now."""
+    """The retention of a replica whose clock is some days ahead."""
     return MessageRetention(
         last_changes(Log(nc)),
         AgedMessageQueries(model),

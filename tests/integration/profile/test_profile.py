@@ -288,7 +288,7 @@ async def test_a_client_that_was_away_receives_the_latest_of_each_friend(house: 
 
 
 def rest(house: House, replica: int = 0, *, public: bool = False) -> httpx.AsyncClient:
-    """As the gateway calls it; `public`: as anybody may."""
+    """Calls the REST server as the gateway does; `public`: without a user."""
     host, port = house.settings.addresses_of("profile_rest")[replica]
     token = Issuer("gateway", house.secrets).token("profile")
     headers = {} if public else {"Authorization": f"Bearer {token}"}

@@ -59,7 +59,7 @@ class Commands:
 
 
 class NoNews:
-    """Nothing is kept, so that everything is asked for."""
+    """A source of profile changes that has none: nothing is cached."""
 
     alive = False
     position = Position()

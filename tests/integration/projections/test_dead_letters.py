@@ -110,7 +110,7 @@ async def operator(streams: Client, database_url: str) -> AsyncIterator[Operator
 
 @pytest.fixture
 def mend(monkeypatch: pytest.MonkeyPatch) -> Mend:
-    """What the handler refused before, it takes from now on."""
+    """Makes the handler accept the events that it refused before."""
     return lambda: monkeypatch.setattr(letters, "POISON", "no message says this")
 
 

@@ -158,7 +158,7 @@ STORY: Story = (*registered(ANNA, "anna"), *registered(BORIS, "boris"), *LOGINS,
 
 
 def without_keys(event: Event, of: str | None) -> Event:
-    """As it is read once Anna's keys are destroyed."""
+    """The event as a reader gets it once Anna's keys are destroyed."""
     aggregate_id = of if of is not None else aggregate_id_of(event, subject_of(event, of))
 
     def read(value: str | Sealed, field: PersonalField, container: object) -> str | Sealed | None:

@@ -63,7 +63,7 @@ class Reads:
 
 
 class Party:
-    """Those who follow MESSAGING in one process."""
+    """The projections that follow MESSAGING in one process."""
 
     def __init__(self, nc: Client, stack: AsyncExitStack) -> None:
         self.sharing = SharedReaders(nc)

@@ -36,7 +36,7 @@ class Older(Users):
 
 
 class OldestUsers(Projection):
-    """Of a release that knew no erasures."""
+    """The projection of users in a release without erasures."""
 
     name = "users"
     version = VERSION - 2

@@ -25,7 +25,7 @@ async def _strangers_come(log: Log) -> None:
 
 @pytest.fixture
 async def sequences(log: Log, streams: Client) -> list[int]:
-    """Where the events of `a` are: far apart and close together, several of one batch, one without a condition."""
+    """Sequences of the events of `a`: far apart and close together, several of one batch, one without a condition."""
     found = [await log.append(append_to("a"))]
     for version in (2, 3, 4):
         found.append(await log.append(append_to("a", expected=found[-1], version=version)))

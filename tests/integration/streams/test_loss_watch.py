@@ -23,7 +23,7 @@ A_BIT = 100
 
 
 class Checkpoint:
-    """How far a read model has come."""
+    """The checkpoint of a read model."""
 
     def __init__(self, sequence: int = 0) -> None:
         self.sequence = sequence

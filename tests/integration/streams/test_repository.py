@@ -25,7 +25,7 @@ def one_more(state: int) -> Sequence[Event]:
 
 
 def up_to(limit: int, state: int) -> Sequence[Event]:
-    """Nothing to do from the limit on."""
+    """Decides on one more event while the state is below the limit."""
     return [sent(state + 1)] if state < limit else []
 
 

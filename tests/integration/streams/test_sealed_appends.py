@@ -47,7 +47,7 @@ async def store(streams: Client) -> KeyStore:
 
 
 def wire(nats: Client, store: KeyStore, recorded: Recorded | None = None) -> None:
-    """As a process that has no key cached."""
+    """Wires sealing and unsealing as for a process without cached keys."""
     keys = DataKeys(store, RING)
     seal_with(nats, Sealer(keys, KeyCreation(store, RING, recorded or Recorded()).create))
     unseal_with(nats, Unsealer(keys))

@@ -1,4 +1,4 @@
-"""A test that waits for ever fails and says where it waits, and the run goes on."""
+"""A test that waits forever fails and says where it waits, and the run goes on."""
 
 import asyncio
 import os

@@ -36,7 +36,7 @@ class Appends:
         self._apply_at = max(self._apply_at, self._loop.now + seconds)
 
     def interrupt(self, late: float) -> None:
-        """Of the appends not applied yet, the first few are applied all the same; the batches under way are lost."""
+        """Crashes: applies the first few of the pending appends; the batches under way are lost."""
         self._batches.clear()
         waiting = [timer for timer in self._accepted if timer.when() >= self._loop.now and not timer.cancelled()]
         self._accepted.clear()

@@ -49,7 +49,7 @@ class Consumers:
         self._consumers.clear()
 
     def lose_some(self) -> None:
-        """Some consumers are gone without a word."""
+        """Removes some consumers without notice."""
         for name in [name for name in self._consumers if self._rng.random() < 0.5]:
             del self._consumers[name]
 

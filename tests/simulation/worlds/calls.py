@@ -143,7 +143,7 @@ class Calls(World):
             self._begin(5.0, repeatable=self._rng.random() < 0.5)
 
     def cancel(self) -> None:
-        """Some callers give up."""
+        """Cancels some of the calls."""
         for task in self._rng.sample(self._running, min(3, len(self._running))):
             task.cancel()
 

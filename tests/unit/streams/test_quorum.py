@@ -61,7 +61,7 @@ class Evidence:
         self.quorum._take(Delivered(reply, "", data, headers))
 
     async def silent_rounds(self, changes: int) -> int:
-        """Rounds without an acknowledgement until the server was changed so many times more."""
+        """Rounds without an acknowledgement until the server was changed that many more times."""
         goal, rounds = self.connection.changes + changes, 0
         while self.connection.changes < goal:
             await self.append()

@@ -41,7 +41,7 @@ class TotpSetUp(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
 
 
 class TotpSecret(msgspec.Struct, frozen=True, kw_only=True):
-    """What an authenticator app needs; the three members say the same."""
+    """The secret for an authenticator app, in three equivalent forms."""
 
     secret: Annotated[str, Meta(description="In Base32, to be typed.")]
     otpauth_uri: Annotated[str, Meta(description="For a link on the device of the app.")]

@@ -16,7 +16,7 @@ async def client(gateway: FakeGateway) -> AsyncIterator[Gateway]:
 
 
 class Script:
-    """Answers in turn, then the true one for ever."""
+    """Answers in turn, then the true one forever."""
 
     def __init__(self, *answers: Answer) -> None:
         self.answers = list(answers)

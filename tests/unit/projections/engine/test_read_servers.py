@@ -26,7 +26,7 @@ class _Cursor:
 
 
 class ImportedReads:
-    """Of another module, which imports it."""
+    """A class that its module only imports."""
 
     READ_MODEL = "imported"
 

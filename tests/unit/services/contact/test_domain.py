@@ -93,7 +93,7 @@ STEPS = st.lists(st.tuples(st.sampled_from(["anna", "ben"]), st.sampled_from(["a
 
 
 def moment(number: int) -> datetime:
-    """Of a step: behind the longest pause after the one before."""
+    """Time of a step: later than the longest pause after the previous step."""
     return AT + number * PAUSES[-1]
 
 

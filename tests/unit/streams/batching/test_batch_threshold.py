@@ -1,4 +1,4 @@
-"""From how many on a batch is worth its price follows from what it and single events have cost."""
+"""The minimum size of a batch follows from the measured costs of batches and of single events."""
 
 import pytest
 

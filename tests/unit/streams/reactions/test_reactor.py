@@ -18,7 +18,7 @@ from streams.reactions.reactor import EventReactor
 
 
 class LossySubscription:
-    """As nats-py in Python 3.11: a cancellation that arrives together with an answer is lost."""
+    """A subscription like nats-py's in Python 3.11, which loses a cancellation that arrives together with an answer."""
 
     def __init__(self) -> None:
         self.asked = asyncio.Event()

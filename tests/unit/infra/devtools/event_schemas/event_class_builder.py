@@ -24,12 +24,12 @@ def event(*fields: Field, schema: int = 1, private: bool = False, kind: str = KI
 
 
 def contract(made: type[Event], subject: str = SUBJECT) -> Contract:
-    """As it comes back from a released file."""
+    """The contract after a round trip through a released file."""
     return msgspec.json.decode(Contract.of(made, subject).text(), type=Contract)
 
 
 def told(released: type[Event] | list[type[Event]], now: type[Event]) -> list[str]:
-    """What breaks between a release and today, in words."""
+    """The breaking changes between a release and today, as text."""
     history = released if isinstance(released, list) else [released]
     found = breaking_changes([contract(each) for each in history], {now.TYPE: (now, contract(now))})
     return [str(each) for each in found]

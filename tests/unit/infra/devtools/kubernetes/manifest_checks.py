@@ -48,7 +48,7 @@ def schema_errors(manifests: list[Manifest]) -> Iterator[str]:
 
 @functools.cache
 def _schema_errors(text: str) -> list[str]:
-    """Of one object as JSON. Most objects are the same in each test, and loading the schemas takes time."""
+    """Errors of one object (JSON). Most objects are the same in each test, and loading the schemas takes time."""
     manifest = json.loads(text)
     errors = []
     for version in VERSIONS:

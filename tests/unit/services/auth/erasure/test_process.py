@@ -40,7 +40,7 @@ class Timers:
 
 
 class Keys(Removal):
-    """There are none, and nothing is left."""
+    """A store without keys."""
 
     def __init__(self) -> None:
         pass

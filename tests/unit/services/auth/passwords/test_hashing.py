@@ -31,7 +31,7 @@ async def test_without_a_hash_nothing_matches(passwords: Passwords) -> None:
 
 
 def from_before(password: str, cost: int = 4) -> Hashed:
-    """As passwords were hashed before there was a key."""
+    """A hash in the form from before there was a key."""
     return Hashed(password_hash=bcrypt.hashpw(password.encode(), bcrypt.gensalt(cost)).decode())
 
 

@@ -22,7 +22,7 @@ POSITIONS = st.dictionaries(st.sampled_from(sorted(PUBLIC_FILTERS)), SEQUENCES, 
 
 
 def sealed(folder: Path) -> SealedPositions:
-    """As another gateway of the deployment has it."""
+    """The encrypted positions of another gateway of the deployment."""
     return SealedPositions(PositionKeys(folder, KeyTerms(lead=timedelta(0), life=timedelta(minutes=15))))
 
 

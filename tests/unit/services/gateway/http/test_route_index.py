@@ -14,7 +14,7 @@ ID = "01890a5d-ac96-774b-bcce-b302099a8057"
 
 
 class Unlimited:
-    """As much of the gateway's context as a route needs before its first request."""
+    """The part of the gateway's context that a route needs before its first request."""
 
     limiter = None
     settings = Settings()

@@ -142,7 +142,7 @@ def quotes(recent: ReplayBuffer) -> list[Quote | UnsetType]:
 
 
 def reply(sequence: int) -> OutboundEvent:
-    """To MESSAGE."""
+    """A reply to MESSAGE."""
     event = of_message(sequence, "message.sent", "reply", new_id(), reply_to=QUOTE)
     return msgspec.structs.replace(event, quoted=Quoted(MESSAGE, pair_id(ANNA, BORIS), 3))
 

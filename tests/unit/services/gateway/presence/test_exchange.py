@@ -1,4 +1,4 @@
-"""What gateways tell each other: in batches, in order, and made good after a loss or a death."""
+"""Gateways exchange presence in batches and in order, and recover after a loss or a death."""
 
 import asyncio
 from typing import cast
@@ -40,7 +40,7 @@ class Network:
 
 
 class Gateway:
-    """One exchange, its bus, and what its listener heard."""
+    """One exchange, its bus, and the calls to its listener."""
 
     def __init__(self, network: Network) -> None:
         self.network = network

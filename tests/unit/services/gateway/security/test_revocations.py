@@ -12,7 +12,7 @@ from streams.quorum import Quorum
 
 
 class Evidence:
-    """Of an age that the test sets."""
+    """Evidence of an age that the test sets."""
 
     age = 0.0
 
