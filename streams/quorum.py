@@ -69,7 +69,7 @@ class Quorum:
         self._latest = self._since = float("-inf")
         # Until when decisions may rely on the evidence.
         self._until = float("-inf")
-        self._told = False
+        self._reported = False
         # Appends since the last acknowledgement or reconnect, and after how many the connection changes the server.
         self._unanswered = 0
         self._unanswered_on = -1
@@ -115,7 +115,7 @@ class Quorum:
             while True:
                 await self._append(inbox)
                 await asyncio.sleep(self._every)
-                self._tell()
+                self._report_change()
                 await self._change_server()
         finally:
             if self._nc.is_connected:
@@ -187,12 +187,12 @@ class Quorum:
         left = self._hold - (time.monotonic() - self._since) if self.seen_within(self._age) else self._hold
         return max(1, math.ceil(left))
 
-    def _tell(self) -> None:
+    def _report_change(self) -> None:
         holds = self.holds
         QUORUM_WAITING.set(not holds)
-        if holds == self._told:
+        if holds == self._reported:
             return
-        self._told = holds
+        self._reported = holds
         if holds:
             _LOG.info("the NATS node of this connection is part of a quorum")
         else:

@@ -11,7 +11,7 @@ T = TypeVar("T")
 
 
 class Sealed(msgspec.Struct, frozen=True):
-    """Encrypted personal data; once its key is destroyed it can never be read again."""
+    """Encrypted personal data; once its key is destroyed nobody can read it again."""
 
     # Names the key that decrypts it.
     key: str

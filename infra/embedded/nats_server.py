@@ -134,11 +134,11 @@ class NatsServer(EmbeddedServer):
         self._running().send(signal.SIGHUP)
 
     def _watching(self, on_line: OnLine) -> OnLine:
-        def heard(line: str) -> None:
+        def check(line: str) -> None:
             self.met_full_disk = self.met_full_disk or _FULL_DISK in line
             on_line(line)
 
-        return heard
+        return check
 
     async def stop(self) -> None:
         if self._child is not None:

@@ -256,10 +256,10 @@ class Client:
             # Among others, a new one gets calls once it can be reached.
             self._replicas[address] = replica or self._open(address, proven=first)
         for address, replica in before.items():
-            timer = asyncio.get_running_loop().call_later(_LEAVING, self._part_with, address)
+            timer = asyncio.get_running_loop().call_later(_LEAVING, self._retire, address)
             self._leaving[address] = replica, timer
 
-    def _part_with(self, address: Address) -> None:
+    def _retire(self, address: Address) -> None:
         replica, _ = self._leaving.pop(address)
         replica.close()
 

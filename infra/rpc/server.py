@@ -98,7 +98,7 @@ class RpcServer:
         self._at_work.stopping = True
         self._health.set(False)
         for stream in self._streams:
-            stream.tell_stop()
+            stream.announce_stop()
         try:
             async with asyncio.timeout(seconds):
                 await self._at_work.done()

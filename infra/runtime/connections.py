@@ -70,7 +70,7 @@ class WatchedPool(Pool):
         self._lent.discard(conn)
         await super().putconn(conn)
 
-    def hear(self, answers: bool) -> None:
+    def set_answering(self, answers: bool) -> None:
         """Records whether the database answers. If it does not, pending requests and queries fail immediately."""
         self._silent = not answers
         if answers:

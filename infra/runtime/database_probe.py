@@ -43,13 +43,13 @@ class DatabaseWatch:
         name: str,
         *,
         silent_after: float = 3.0,
-        tell: Callable[[bool], None] = _ignore,
+        on_change: Callable[[bool], None] = _ignore,
     ) -> None:
-        """`tell`: called when the database stops answering, and when it answers again."""
+        """`on_change`: called when the database stops answering, and when it answers again."""
         self._database_url = database_url
         self._name = name
         self._silent_after = silent_after
-        self._tell = tell
+        self._on_change = on_change
         # At the start it is not known yet; what needs the database waits for it.
         self._answered_at = time.monotonic()
         self._answers = True
@@ -78,7 +78,7 @@ class DatabaseWatch:
     def _settle(self, answers: bool) -> None:
         if answers != self._answers:
             self._answers = answers
-            self._tell(answers)
+            self._on_change(answers)
 
     async def _ask_on(self) -> None:
         while True:

@@ -309,7 +309,7 @@ async def _opened(
         process.ready_when(lambda: quorum.was_held)
         _report_dependency("quorum", lambda: quorum.holds)
     if pool is not None:
-        database = DatabaseWatch(database_url, name, tell=pool.hear)
+        database = DatabaseWatch(database_url, name, on_change=pool.set_answering)
         process.spawn(database.run(), "watch of the database")
         process.database_answers = database.answers
         process.ready_when(database.answers)

@@ -75,10 +75,10 @@ def statements(database: str, passwords: Mapping[str, str]) -> Iterator[str]:
     member = f"EXISTS (SELECT FROM pg_auth_members WHERE member = '{operator}'::regrole)"
     yield f"DO $$ BEGIN IF {member} THEN REVOKE {services} FROM {operator}; END IF; END $$"
     yield f"GRANT {services} TO {operator}"
-    everybody = ", ".join(map(role_of, DATABASE_PARTIES))
+    roles = ", ".join(map(role_of, DATABASE_PARTIES))
     yield f"REVOKE ALL ON DATABASE {name} FROM PUBLIC"
     # Verification builds its shadow in temporary tables.
-    yield f"GRANT CONNECT, TEMPORARY ON DATABASE {name} TO {everybody}"
+    yield f"GRANT CONNECT, TEMPORARY ON DATABASE {name} TO {roles}"
     # For the schemas in which read models as of a past moment are built.
     yield f"GRANT CREATE ON DATABASE {name} TO {role_of(OPERATOR)}"
     yield _OTHER_DATABASES

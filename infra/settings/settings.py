@@ -72,7 +72,7 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
             description="Mail server: `smtp://user:password@host:587` (STARTTLS) or `smtps://…` (TLS from the "
             "start). With a login, or a host other than this machine, TLS is required; "
             "`?tls=opportunistic` uses it only if the server offers it, `?tls=off` never. The "
-            "certificate must be valid for the host; `SSL_CERTFILE` names the trusted authorities. "
+            "certificate must be valid for the host; `SSL_CERT_FILE` names the trusted authorities. "
             "Empty: each mail is written to an .eml file in `<data dir>/mail/`."
         ),
     ] = ""

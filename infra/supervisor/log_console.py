@@ -31,13 +31,13 @@ class Console:
         """Writes a line of the supervisor's own."""
         self.line(OWN, text)
 
-    def line_writer(self, name: str, heard: Callable[[str], bool] = lambda _: True) -> Callable[[str], None]:
-        """A function that writes lines under the name, except those for which `heard` returns False."""
+    def line_writer(self, name: str, accepts: Callable[[str], bool] = lambda _: True) -> Callable[[str], None]:
+        """A function that writes lines under the name, except those for which `accepts` returns False."""
         self._colours.setdefault(name, COLOURS[(len(self._colours) - 1) % len(COLOURS)])
         self._width = max(self._width, len(name))
 
         def speak(text: str) -> None:
-            if heard(text):
+            if accepts(text):
                 self.line(name, text)
 
         return speak

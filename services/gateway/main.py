@@ -147,7 +147,7 @@ async def gateway(
         quorum=quorum,
         steady_time=steady_time,
     )
-    news = ProfileInvalidation(nats, cache, name="profiles")
+    invalidation = ProfileInvalidation(nats, cache, name="profiles")
     limiter = RateLimiter(secrets.limits_key, exhausted=metrics.limited) if settings.limited else None
     keys = VerifyingKeys(secrets.jwks_path)
     given_up = GivenUp(nats)
@@ -167,7 +167,7 @@ async def gateway(
         {
             "nats": lambda: nats.is_connected,
             "revocations": lambda: revocations.alive,
-            "profile news": lambda: news.alive,
+            "profile news": lambda: invalidation.alive,
             "live": lambda: live.alive,
             "quorum": lambda: quorum is None or quorum.was_held,
         },
@@ -178,7 +178,7 @@ async def gateway(
     async with ProfileReader(
         Replicas.of(settings, "profile_rest"),
         cache,
-        news,
+        invalidation,
         metrics,
         issuer=Issuer(GATEWAY, secrets),
         tls=client_side(settings, GATEWAY, "profile", HTTP),
@@ -198,7 +198,7 @@ async def gateway(
             presence_metrics = PresenceMetrics(metrics.registry)
             bus = GatewayBus(nats, presence_metrics)
             typing, drafts = TypingNotices(bus, live, presence_metrics), DraftNotices(bus, live)
-            hidden = HiddenUsers(_find_hidden(remotes), lambda: news.position.sequence(PROFILE))
+            hidden = HiddenUsers(_find_hidden(remotes), lambda: invalidation.position.sequence(PROFILE))
             last_seen = LastSeen(
                 KeyValue(nats, LAST_SEEN),
                 presence_metrics,
@@ -212,7 +212,7 @@ async def gateway(
             # Readiness asks whether there was a quorum once: reads go on without one.
             metrics.report_dependency("quorum", lambda: quorum is None or quorum.holds)
             revocations.listen(live)
-            news.listen(live)
+            invalidation.listen(live)
             parts = GatewayContext(
                 settings=settings,
                 keys=keys,
@@ -240,8 +240,8 @@ async def gateway(
                 metrics=metrics,
             )
 
-            news.when_erased(live.forget_texts)
-            news.when_erased(parts.pages.clear)
+            invalidation.when_erased(live.forget_texts)
+            invalidation.when_erased(parts.pages.clear)
 
             @asynccontextmanager
             async def lifespan(app: Starlette) -> AsyncIterator[None]:
@@ -251,7 +251,7 @@ async def gateway(
                 await drafts.start()
                 async with _shared(settings, nats, limiter), asyncio.TaskGroup() as group:
                     clustered = () if quorum is None else (quorum,)
-                    works = (revocations, news, live, presence, given_up, readiness, *clustered)
+                    works = (revocations, invalidation, live, presence, given_up, readiness, *clustered)
                     following = [group.create_task(work.run()) for work in works]
                     try:
                         yield

@@ -184,7 +184,7 @@ class Maintenance:
                 [sys.executable, "-m", "infra.cli.main", job.kind, job.projection, *_OPTIONS, "--action", act.id],
                 death_signal=signal.SIGTERM,
                 environ={**os.environ, **self._environ},
-                on_line=self._heard,
+                on_line=self._on_line,
             )
             try:
                 if self._cancelled:
@@ -200,7 +200,7 @@ class Maintenance:
             self._ended(act)
             await self._recorder.end(act)
 
-    def _heard(self, text: str) -> None:
+    def _on_line(self, text: str) -> None:
         """Updates the job from a line of the command's output."""
         try:
             line = msgspec.json.decode(text, type=_Line)

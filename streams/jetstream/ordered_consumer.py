@@ -83,7 +83,7 @@ class Consumer:
         self._arrived: deque[Delivered] = deque()
         self._wake = asyncio.Event()
         # Loop time of the last heartbeat that reported nothing new.
-        self._heard = float("-inf")
+        self._heard_at = float("-inf")
         self._subscription: Subscription | None = None
         # Messages requested and not yet received.
         self._asked = 0
@@ -208,9 +208,9 @@ class Consumer:
             if self._nc.is_closed:
                 raise Closed
             now = loop.time()
-            if now >= max(begun, self._heard) + _SILENCE:
+            if now >= max(begun, self._heard_at) + _SILENCE:
                 raise Broken("no heartbeat came")
-            if now >= due and self._heard >= begun:
+            if now >= due and self._heard_at >= begun:
                 return
             self._wake.clear()
             try:
@@ -224,7 +224,7 @@ class Consumer:
             self._asked -= 1
         elif self._is_nothing_new(message):
             # Most heartbeats: several a second, of every consumer of a process. None of them wakes the reader.
-            self._heard = asyncio.get_running_loop().time()
+            self._heard_at = asyncio.get_running_loop().time()
             return
         self._arrived.append(message)
         self._wake.set()

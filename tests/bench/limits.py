@@ -46,11 +46,11 @@ def _path(requests: int, people: int) -> list[float]:
     taken = []
     for number in range(requests):
         began = time.perf_counter()
-        standings = [
+        limit_states = [
             limiter.consume(policies.SEND_ADDRESS, counted_as("192.0.2.1")),
             limiter.consume(policies.SEND, keys[number % people]),
         ]
-        rate_limiter.headers(standings)
+        rate_limiter.headers(limit_states)
         taken.append((time.perf_counter() - began) * 1e6)
     return sorted(taken)
 

@@ -52,7 +52,7 @@ def add(user: str, by: str | None, reason: str | None, as_json: bool) -> None:
     """Makes the account USER (a username or an id) an operator; takes effect before the command returns."""
     settings = Settings.load()
     operator, has_totp = asyncio.run(_add(with_running_addresses(settings), user.strip().lower(), by, reason))
-    _tell(operator, f"{operator.username} is an operator", as_json)
+    _print_result(operator, f"{operator.username} is an operator", as_json)
     if not has_totp and settings.operator_totp != "off":
         click.echo(_NO_TOTP, err=True)
 
@@ -69,7 +69,7 @@ def remove(user: str, reason: str, as_json: bool) -> None:
     operator = asyncio.run(
         act_without_nats(settings, "operators.remove", lambda: accounts.remove(user_id), target=user_id, reason=reason)
     )
-    _tell(operator, f"{operator.username} is no longer an operator", as_json)
+    _print_result(operator, f"{operator.username} is no longer an operator", as_json)
 
 
 @operators.command("list")
@@ -84,7 +84,7 @@ def list_(as_json: bool) -> None:
         click.echo("no operators; `vestnik operators add USER` adds one", err=True)
 
 
-def _tell(operator: Operator, text: str, as_json: bool) -> None:
+def _print_result(operator: Operator, text: str, as_json: bool) -> None:
     if as_json:
         sys.stdout.write(msgspec.json.encode(operator).decode() + "\n")
     else:

@@ -83,7 +83,9 @@ def hold() -> None:
 def place(user: str, reason: str, by: str | None, as_json: bool) -> None:
     """Places a hold on the data of USER (a username or an id): no erasure and no retention destroys its keys."""
     placed = asyncio.run(_place(Settings.load(), user, reason, by))
-    _tell(placed, f"the data of {user} is held" if placed.changed else f"the data of {user} was held before", as_json)
+    _print_result(
+        placed, f"the data of {user} is held" if placed.changed else f"the data of {user} was held before", as_json
+    )
 
 
 @hold.command()
@@ -94,7 +96,7 @@ def place(user: str, reason: str, by: str | None, as_json: bool) -> None:
 def release(user: str, reason: str, by: str | None, as_json: bool) -> None:
     """Releases the hold on the data of USER (a username or an id). What waited for it is then erased."""
     released = asyncio.run(_release(Settings.load(), user, reason, by))
-    _tell(released, f"the hold on the data of {user} {'is' if released.changed else 'was'} released", as_json)
+    _print_result(released, f"the hold on the data of {user} {'is' if released.changed else 'was'} released", as_json)
 
 
 @hold.command("list")
@@ -173,7 +175,7 @@ async def _system(settings: Settings) -> AsyncIterator[_System]:
         await nc.close()
 
 
-def _tell(changed: HoldChanged, text: str, as_json: bool) -> None:
+def _print_result(changed: HoldChanged, text: str, as_json: bool) -> None:
     if as_json:
         sys.stdout.write(msgspec.json.encode(changed).decode() + "\n")
     else:

@@ -248,7 +248,7 @@ async def write_rows(
         for projection in projections:
             try:
                 url = owners.url(projection.run_by())
-                await verify(projection, nc, url, hear=writing(projection.name), ends=ends)
+                await verify(projection, nc, url, on_difference=writing(projection.name), ends=ends)
             except NotBuilt:
                 continue
     return count

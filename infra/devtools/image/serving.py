@@ -190,5 +190,5 @@ def _check_stop(containers: list[Container]) -> None:
         container.terminate()
     for container in containers:
         if (code := container.exit_code()) != 0:
-            said = "has not ended" if code is None else f"ended with {code}"
-            raise DoesNotServe(f"{container.service} {said} after SIGTERM:\n{container.last_words()}")
+            outcome = "has not ended" if code is None else f"ended with {code}"
+            raise DoesNotServe(f"{container.service} {outcome} after SIGTERM:\n{container.last_words()}")

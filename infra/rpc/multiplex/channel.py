@@ -134,7 +134,7 @@ class MultiplexedChannel:
 
     async def _keep(self, opening: "asyncio.Future[CallStream]") -> None:
         """Opens a stream and runs it until it ends."""
-        line = CallStream(self._part_with, self._fail_over)
+        line = CallStream(self._retire, self._fail_over)
         try:
             async with self.channel.request(
                 PATH, Cardinality.STREAM_STREAM, Calls, Answers, metadata={AUTHORIZATION: f"Bearer {self._token()}"}
@@ -177,7 +177,7 @@ class MultiplexedChannel:
         elif not isinstance(error, StreamTerminatedError | OSError):
             log.warning("a stream of calls was lost: %r", error)
 
-    def _part_with(self, line: CallStream) -> None:
+    def _retire(self, line: CallStream) -> None:
         """Takes the stream out of use for new calls: its replica is stopping or may be gone."""
         if self._line is line:
             self._line = None

@@ -94,7 +94,7 @@ class CallServer:
             await asyncio.gather(*ending, return_exceptions=True)
             self.ended.set()
 
-    def tell_stop(self) -> None:
+    def announce_stop(self) -> None:
         """Notifies the caller of the stop: it uses another replica, and ends this stream once it has all answers."""
         self._outbox.put(_NOTICE, messages.STOPPING)
 

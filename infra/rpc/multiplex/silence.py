@@ -41,7 +41,7 @@ class SilenceWatch:
             self._looked = self._since
             self._timer = self._loop.call_later(_LOOK, self._look)
 
-    def heard(self) -> None:
+    def on_received(self) -> None:
         """Records that the replica has sent something."""
         self._since = self._loop.time()
         self._pinged = None

@@ -35,23 +35,23 @@ class _Waiting(NamedTuple):
 
 class CallStream:
     def __init__(
-        self, part_with: "Callable[[CallStream], None]", silent: "Callable[[CallStream], None]" = lambda _: None
+        self, retire: "Callable[[CallStream], None]", silent: "Callable[[CallStream], None]" = lambda _: None
     ) -> None:
-        """`part_with`: called when the stream must take no new calls; those in flight go on.
+        """`retire`: called when the stream must take no new calls; those in flight go on.
 
         `silent`: called repeatedly while the replica is silent and calls wait.
         """
-        self._part_with = part_with
+        self._retire = retire
         self._loop = asyncio.get_running_loop()
         self._outbox = SendQueue()
         self._numbers = count(1)
         self._waiting: dict[int, _Waiting] = {}
         self._deadlines = Deadlines(self._expire)
         # Loop time of the last message received.
-        self._heard = 0.0
+        self._heard_at = 0.0
         self._pings: Pings | None = None
         self._silence = SilenceWatch(self._ping, lambda: silent(self), lambda: bool(self._waiting))
-        self._listener = PingListener(self._silence.heard)
+        self._listener = PingListener(self._silence.on_received)
 
     @property
     def silent(self) -> bool:
@@ -147,13 +147,13 @@ class CallStream:
                 message = await read_frame(stream._stream, _LARGEST_MESSAGE)
             if message is None:
                 raise StreamTerminatedError("the service ended the stream of calls")
-            self._heard = self._loop.time()
-            self._silence.heard()
+            self._heard_at = self._loop.time()
+            self._silence.on_received()
             answers, stopping = messages.read_answers(message)
             for answer in answers:
                 self._take(answer)
             if stopping:
-                self._part_with(self)
+                self._retire(self)
 
     def _take(self, answer: messages.Answer) -> None:
         waiting = self._waiting.get(answer.id)
@@ -171,9 +171,9 @@ class CallStream:
         if waiting is None or waiting.answer.done():
             return
         waiting.answer.set_exception(TimeoutError())
-        if self._heard < waiting.asked:
+        if self._heard_at < waiting.asked:
             # Either only this call is slow, or the replica is gone and TCP will take long to notice.
-            self._part_with(self)
+            self._retire(self)
 
     def _give_up(self, number: int) -> None:
         if not self._outbox.take_back(number):

@@ -146,7 +146,7 @@ class _Bounded(H2Protocol):
         self._calls = handler
         self._server = server
         self._admitted = False
-        self._heard = 0
+        self._received = 0
         self._greeting: asyncio.TimerHandle | None = None
         self._closing: asyncio.TimerHandle | None = None
         self._transport: asyncio.Transport | None = None
@@ -169,8 +169,8 @@ class _Bounded(H2Protocol):
         if not self._admitted or self._closing is not None:
             return
         if self._greeting is not None:
-            self._heard += len(data)
-            if self._heard >= _GREETING_BYTES:
+            self._received += len(data)
+            if self._received >= _GREETING_BYTES:
                 self._greeted()
         try:
             self.limits.check(data, self.connection.data_sent)

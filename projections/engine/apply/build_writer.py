@@ -35,7 +35,7 @@ class BuildWriter:
         build: Build,
         known_tables: dict[str, Table],
         position: Position,
-        standing: DeadLetterState,
+        letter_state: DeadLetterState,
         discards: Discards | None = None,
         *,
         obeys_pauses: bool = False,
@@ -55,7 +55,7 @@ class BuildWriter:
         self._written = {stream: position.sequence(stream) for stream in projection.filters()}
         # The checkpoints once all batches taken so far are written.
         self._taken = dict(self._written)
-        self._standing = standing
+        self._letter_state = letter_state
         # Incremented whenever the set of events to skip or park changes.
         self._knowledge = 0
         self._fixed_discards = discards
@@ -79,8 +79,8 @@ class BuildWriter:
         """
         known = await tables.inspect(conn, projection, build)
         position = await builds.checkpoints(conn, build)
-        standing = await dead_letters.load_state(conn, build)
-        writer = cls(conn, projection, build, known, position, standing, discards, obeys_pauses=obeys_pauses)
+        letter_state = await dead_letters.load_state(conn, build)
+        writer = cls(conn, projection, build, known, position, letter_state, discards, obeys_pauses=obeys_pauses)
         await writer._erasures.load(conn)
         await writer._assert_not_paused()
         return writer
@@ -92,7 +92,7 @@ class BuildWriter:
     @property
     def letters(self) -> Counts:
         """The numbers of failed and of parked events."""
-        return self._standing.counts
+        return self._letter_state.counts
 
     @property
     def largest_batch(self) -> int | None:
@@ -148,9 +148,9 @@ class BuildWriter:
                 # If dead letters were resolved meanwhile, other events have to be parked: try again.
                 if not await self._reload_dead_letters():
                     raise
-        known = len(self._standing.blocked)
-        self._standing.add(batch.letters)
-        self._knowledge += len(self._standing.blocked) != known
+        known = len(self._letter_state.blocked)
+        self._letter_state.add(batch.letters)
+        self._knowledge += len(self._letter_state.blocked) != known
         self._written.update(batch.after)
         batch.seconds = time.perf_counter() - begun
 
@@ -171,7 +171,7 @@ class BuildWriter:
             BuildSuperseded: the build is no longer in use.
             ProjectionPaused: the projection was paused, and the writer obeys that.
         """
-        if await dead_letters.revision(self._conn, self.build) != self._standing.revision:
+        if await dead_letters.revision(self._conn, self.build) != self._letter_state.revision:
             await self._reload_dead_letters()
 
     async def reapply(self, messages: Sequence[Message], before: Sequence[RowGroup] = ()) -> list[DeadLetter]:
@@ -198,14 +198,14 @@ class BuildWriter:
             BuildSuperseded: the build is no longer in use.
             ProjectionPaused: as `check`.
         """
-        standing = await dead_letters.load_state(self._conn, self.build)
-        if standing.revision is None:
+        letter_state = await dead_letters.load_state(self._conn, self.build)
+        if letter_state.revision is None:
             raise BuildSuperseded("the build is no longer in use")
         await self._assert_not_paused()
-        heard = standing.revision != self._standing.revision
-        self._standing = standing
-        self._knowledge += heard
-        return heard
+        changed = letter_state.revision != self._letter_state.revision
+        self._letter_state = letter_state
+        self._knowledge += changed
+        return changed
 
     async def _assert_not_paused(self) -> None:
         """Called after the revision was read: a later pause changes it, so that the next batch is refused."""
@@ -214,10 +214,10 @@ class BuildWriter:
 
     async def _run_handlers(self, batch: Batch, messages: Sequence[Message], steps: list[Step] | None = None) -> None:
         """Runs the handlers on the messages that are not discarded."""
-        discards = self._standing.discards if self._fixed_discards is None else self._fixed_discards
+        discards = self._letter_state.discards if self._fixed_discards is None else self._fixed_discards
         if discards:
             messages = [message for message in messages if (message.stream, message.sequence) not in discards]
-        await self._handlers.run(batch, messages, self._standing.blocked, steps)
+        await self._handlers.run(batch, messages, self._letter_state.blocked, steps)
 
     async def _run_handlers_again(self, batch: Batch, steps: list[Step] | None = None) -> None:
         """Runs the batch's handlers again with the current events to skip or park; possible since handlers are pure."""
@@ -228,7 +228,7 @@ class BuildWriter:
         batch.knowledge = knowledge
 
     async def _commit(self, batch: Batch, rates: Mapping[str, float]) -> None:
-        moves = moves_of(batch, self.build, self._standing.revision, rates)
+        moves = moves_of(batch, self.build, self._letter_state.revision, rates)
         try:
             await self._transaction.write(batch, moves, batch.rows.groups() + batch.applied)
         except REFUSALS:

@@ -36,13 +36,13 @@ class Pipeline:
     """Fills a build from its streams. After an error in a step the pipeline is unusable."""
 
     def __init__(
-        self, sources: Sources, filling: BuildWriter, *, most: int | None = None, haste: BatchPacing | None = None
+        self, sources: Sources, filling: BuildWriter, *, most: int | None = None, pacing: BatchPacing | None = None
     ) -> None:
         """
         `most`: maximum events in a batch, if fewer than usual.
-        `haste`: the pacing of batches; None: no pauses.
+        `pacing`: the pacing of batches; None: no pauses.
         """
-        self._haste = haste
+        self._pacing = pacing
         self._among_readers = False
         # Whether to wait for large batches far from the end.
         self._gathers = True
@@ -97,9 +97,9 @@ class Pipeline:
         if self._among_readers:
             await asyncio.sleep(min((time.monotonic() - self._stepped) * _REST, _LONGEST_REST))
             self._stepped = time.monotonic()
-        if self._haste is not None:
+        if self._pacing is not None:
             # Without reading: messages that arrive meanwhile are taken in one read.
-            await self._haste.pause(self._begun, self._took)
+            await self._pacing.pause(self._begun, self._took)
         if not self._next.reads and not await self._read(timeout):
             return None
         await self._gather()
@@ -109,7 +109,7 @@ class Pipeline:
         self._written = batch.events
         self._writing = asyncio.create_task(self._filling.commit(batch))
         while not self._writing.done():
-            if self._among_readers or self._is_full() or (self._haste is not None and self._written < _NEAR):
+            if self._among_readers or self._is_full() or (self._pacing is not None and self._written < _NEAR):
                 await asyncio.wait([self._writing])
             else:
                 await self._read(None, self._writing)

@@ -46,7 +46,7 @@ class Comparison(msgspec.Struct):
     extra: int = 0
     differences: list[Difference] = []
     # Called for every difference, including those that are not kept.
-    hear: Callable[[Difference], None] | None = None
+    on_difference: Callable[[Difference], None] | None = None
 
     @property
     def count(self) -> int:
@@ -59,8 +59,8 @@ class Comparison(msgspec.Struct):
             self.missing += 1
         else:
             self.extra += 1
-        if self.hear is not None:
-            self.hear(difference)
+        if self.on_difference is not None:
+            self.on_difference(difference)
         if len(self.differences) < NAMED_AT_MOST:
             self.differences.append(difference)
 

@@ -76,12 +76,12 @@ async def verify(
     database_url: str,
     report: Report = ignore_progress,
     *,
-    hear: Callable[[Difference], None] | None = None,
+    on_difference: Callable[[Difference], None] | None = None,
     ends: Mapping[str, int] | None = None,
 ) -> Verdict:
     """Compares the live read model with its streams up to its checkpoint.
 
-    `hear`: called for every row that differs; the verdict has the first few.
+    `on_difference`: called for every row that differs; the verdict has the first few.
     `ends`: by stream, an earlier sequence to stop at, for a stream that has lost its end.
 
     Raises:
@@ -116,7 +116,7 @@ async def verify(
             orders = _interleavings(projection)
             counting = isolated_build.ProgressCounter(position, len(orders), report)
             for order in orders:
-                comparison = Comparison(hear=hear)
+                comparison = Comparison(on_difference=on_difference)
                 shadow = await isolated_build.create_isolated_build(shadow_conn, projection, left_out, after)
                 events = await isolated_build.replay_into(shadow, projection, nc, position, order, counting)
                 await _compare(live_conn, known, shadow_conn, projection, shadow, comparison, moment)

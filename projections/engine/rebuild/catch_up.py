@@ -61,7 +61,7 @@ class CatchUp:
         self.events = 0
         # A step of the cutover, which may outlast its attempt.
         self._unfinished: asyncio.Task[bool] | None = None
-        self._heard = time.monotonic()
+        self._heard_at = time.monotonic()
         # Whether fewer events were left at each check than at the previous one; time and result of the last check.
         self._gains = True
         self._looked = time.monotonic()
@@ -167,14 +167,14 @@ class CatchUp:
             await self._limit.wait()
         batch = await pipeline.step(seconds)
         if batch is None:
-            if time.monotonic() - self._heard > SILENCE_SECONDS:
+            if time.monotonic() - self._heard_at > SILENCE_SECONDS:
                 raise Unavailable("NATS does not answer.")
             return False
         self.events += batch.events
         if self._limit is not None:
             self._limit.spend(batch.events)
         await self._report_progress(pipeline, batch.events, waits_for)
-        self._heard = time.monotonic()
+        self._heard_at = time.monotonic()
         return True
 
     async def _report_progress(self, pipeline: Pipeline, events: int, waits_for: str | None) -> None:

@@ -116,7 +116,7 @@ class _Rebuild:
         self._projection = projection
         self._nc = nc
         self._database_url = database_url
-        self._tell = report
+        self._on_progress = report
         self._back = back
         self._begun = time.monotonic()
         # Start of the current series of failures, and of the current attempt's work.
@@ -140,7 +140,7 @@ class _Rebuild:
                         raise Unavailable(f"{self._projection.name}: {error}".partition("\n")[0]) from error
                     raise
                 log.warning("%s: %s; retrying", self._projection.name, error)
-            self._tell(msgspec.structs.replace(self._progress, waits_for="the database to answer"))
+            self._on_progress(msgspec.structs.replace(self._progress, waits_for="the database to answer"))
             await asyncio.sleep(_PAUSE_SECONDS)
 
     def _is_over(self, error: Exception) -> bool:
@@ -228,7 +228,7 @@ class _Rebuild:
         if progress.events > self._progress.events:
             self._failing = None
         self._progress = progress
-        self._tell(progress)
+        self._on_progress(progress)
 
     async def _result(self, conn: Connection) -> Rebuilt:
         assert self._build is not None

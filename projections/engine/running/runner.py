@@ -250,10 +250,10 @@ class Runner:
         # A build that is being filled does not share a reader.
         sharing = self._sharing if is_live else None
         sources = Sources(self._nc, self._projection.filters(), filling.position, name=name, sharing=sharing)
-        most, haste = (_MOST_WHEN_LIVE, self._waiting.pacing(self._projection)) if is_live else (None, None)
+        most, pacing = (_MOST_WHEN_LIVE, self._waiting.pacing(self._projection)) if is_live else (None, None)
         lost = await self._look_for_losses(conn, build) if is_live else False
         sweeper = await Sweeper.open(conn, self._projection, build) if is_live else None
-        async with Pipeline(sources, filling, most=most, haste=haste) as pipeline:
+        async with Pipeline(sources, filling, most=most, pacing=pacing) as pipeline:
             self._figures.attach(pipeline, filling, is_live=is_live)
             looked = time.monotonic()
             while True:

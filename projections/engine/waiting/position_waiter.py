@@ -61,16 +61,16 @@ class PositionWaiter:
         self._has_builds = False
         self._subscriptions: list[Subscription] = []
         self._rooms = {projection.name: WaitQueue(projection) for projection in projections}
-        self._hastes = {projection.name: BatchPacing(projection.rest_seconds) for projection in projections}
+        self._pacings = {projection.name: BatchPacing(projection.rest_seconds) for projection in projections}
         # One task per queue with waiting callers.
         self._checks: dict[str, asyncio.Task[None]] = {}
 
     async def start(self) -> None:
         for room in self._rooms.values():
-            wish, haste = _wakeup_subject(room.projection), self._hastes[room.projection.name]
+            wish, pacing = _wakeup_subject(room.projection), self._pacings[room.projection.name]
             self._subscriptions += [
                 await self._nc.subscribe(subject_of(room.projection), cb=_listener(room)),
-                await self._nc.subscribe(wish, cb=_caller(haste)),
+                await self._nc.subscribe(wish, cb=_caller(pacing)),
             ]
         # No notice can be missed once the server has the subscriptions.
         await self._nc.flush()
@@ -95,7 +95,7 @@ class PositionWaiter:
 
     def pacing(self, projection: type[Projection]) -> BatchPacing:
         """The pacing of the projection's batches, which reflects waiting callers of all processes."""
-        return self._hastes[projection.name]
+        return self._pacings[projection.name]
 
     def reached(self, projection: type[Projection], position: Position) -> bool:
         """Whether the read model is known to have reached the position; without I/O."""
@@ -138,7 +138,7 @@ class PositionWaiter:
             waiting.set(len(room))
 
     async def _call(self, projection: type[Projection]) -> None:
-        self._hastes[projection.name].request_now()
+        self._pacings[projection.name].request_now()
         if self._nc.is_connected:
             await self._nc.publish(_wakeup_subject(projection))
 
@@ -179,17 +179,17 @@ class PositionWaiter:
 
 
 def _listener(room: WaitQueue) -> Callable[[Msg], Awaitable[None]]:
-    async def heard(message: Msg) -> None:
+    async def on_message(message: Msg) -> None:
         try:
             room.advance(_DECODER.decode(message.data))
         except msgspec.DecodeError:
             log.warning("not a notice of a projection on %s", message.subject)
 
-    return heard
+    return on_message
 
 
-def _caller(haste: BatchPacing) -> Callable[[Msg], Awaitable[None]]:
-    async def heard(message: Msg) -> None:
-        haste.request_now()
+def _caller(pacing: BatchPacing) -> Callable[[Msg], Awaitable[None]]:
+    async def on_message(message: Msg) -> None:
+        pacing.request_now()
 
-    return heard
+    return on_message

@@ -55,7 +55,7 @@ class ProfileReader:
         self,
         replicas: Replicas,
         cache: ProfileCache,
-        news: ProfileInvalidation,
+        invalidation: ProfileInvalidation,
         metrics: Metrics,
         *,
         issuer: Issuer,
@@ -69,7 +69,7 @@ class ProfileReader:
         # Until when a replica is asked last, on the monotonic clock.
         self._slow: dict[Address, float] = {}
         self._cache = cache
-        self._news = news
+        self._invalidation = invalidation
         self._outcomes = metrics.profile_cache
         self._session: aiohttp.ClientSession | None = None
 
@@ -102,14 +102,14 @@ class ProfileReader:
         required = Position(
             {stream: call.position.sequence(stream) for stream in (PROFILE, AUTH) if call.position.sequence(stream)}
         )
-        usable = self._news.alive
+        usable = self._invalidation.alive
         cached = self._cache.get(user_id) if usable else None
         # No event followed so far has evicted the entry: it is current up to that position.
-        if cached is not None and cached.position.merge(self._news.position).covers(required):
+        if cached is not None and cached.position.merge(self._invalidation.position).covers(required):
             self._outcomes.labels("hit").inc()
             return cached
         profile = await self._fetch(user_id, msgspec.structs.replace(call, position=required))
-        if usable and self._news.alive and profile.position.sequences:
+        if usable and self._invalidation.alive and profile.position.sequences:
             self._cache.put(user_id, profile)
         self._outcomes.labels("miss" if usable else "bypass").inc()
         return profile

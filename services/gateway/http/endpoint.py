@@ -50,7 +50,7 @@ class Request(msgspec.Struct, Generic[Q, B], kw_only=True):
     # None only on public routes.
     signed_in: Principal | None = None
     # The limits that the request was counted against; a handler that counts more appends to them.
-    standings: list[LimitState]
+    limit_states: list[LimitState]
 
     @property
     def caller(self) -> Principal:

@@ -100,10 +100,10 @@ class EndpointRoute(Route, Generic[Q, B]):
             VestnikError: the request is refused, or fails.
             ClientDisconnect: the client disconnected before its request had arrived.
         """
-        began, standings = time.perf_counter(), list[LimitState]()
-        scope["state"][LIMITS] = standings
-        reply = await self._reply(scope, receive, standings)
-        limits = rate_limiter.headers(standings)
+        began, limit_states = time.perf_counter(), list[LimitState]()
+        scope["state"][LIMITS] = limit_states
+        reply = await self._reply(scope, receive, limit_states)
+        limits = rate_limiter.headers(limit_states)
         if reply.stream is None:
             try:
                 body, headers = encoded(reply)
@@ -118,18 +118,18 @@ class EndpointRoute(Route, Generic[Q, B]):
         end_span(scope, self.path, reply.status)
         streaming = StreamingReply(reply.stream, {**problems.NOTHING_TO_RUN, **reply.headers, **limits})
         # A stream lasts, and needs nothing of its request.
-        del reply, standings, limits
+        del reply, limit_states, limits
         forget_headers(scope)
         await streaming(scope, receive, send)
 
-    async def _reply(self, scope: Scope, receive: Receive, standings: list[LimitState]) -> Response:
+    async def _reply(self, scope: Scope, receive: Receive, limit_states: list[LimitState]) -> Response:
         try:
             with self._context.load:
                 self._context.load.check()
                 enter(Call(request_id=scope["state"][REQUEST_ID], traceparent=scope["state"][TRACEPARENT]))
-                request_input = self._input(scope, standings)
+                request_input = self._input(scope, limit_states)
                 return await self.run(
-                    request_input, lambda: self._body(scope, receive, request_input, standings), standings
+                    request_input, lambda: self._body(scope, receive, request_input, limit_states), limit_states
                 )
         except (VestnikError, ClientDisconnect):
             raise
@@ -146,11 +146,11 @@ class EndpointRoute(Route, Generic[Q, B]):
         """Logs the error being handled at the edge; unexpected errors are never shown to clients."""
         log.exception("%s %s failed", scope["method"], self.path)
 
-    def _input(self, scope: Scope, standings: list[LimitState]) -> Input:
+    def _input(self, scope: Scope, limit_states: list[LimitState]) -> Input:
         headers, client = request_headers(scope), scope.get("client")
         address = client_address(client[0] if client else "", headers, trusted_hops=self._context.settings.trusted_hops)
         # Before the token: verifying one costs more than everything else.
-        self._count_address(address, standings)
+        self._count_address(address, limit_states)
         return Input(
             request_id=scope["state"][REQUEST_ID],
             traceparent=scope["state"][TRACEPARENT],
@@ -161,38 +161,38 @@ class EndpointRoute(Route, Generic[Q, B]):
             query=scope["query_string"],
         )
 
-    async def command(self, request_input: Input, body: bytes, standings: list[LimitState]) -> Response:
+    async def command(self, request_input: Input, body: bytes, limit_states: list[LimitState]) -> Response:
         """Serves a command that came in a message instead of a request; otherwise like a request."""
 
         async def decoded() -> B:
             request_body.check_size(body)
-            self._count_bytes(body, request_input.signed_in, standings)
+            self._count_bytes(body, request_input.signed_in, limit_states)
             return (
                 request_body.decode(body, self._decoder, self._names)
                 if self.declaration.takes_body
                 else self.declaration.body()
             )
 
-        self._count_address(request_input.address, standings)
-        return await self.run(request_input, decoded, standings)
+        self._count_address(request_input.address, limit_states)
+        return await self.run(request_input, decoded, limit_states)
 
     async def run(
-        self, request_input: Input, read_body: Callable[[], Awaitable[B]], standings: list[LimitState]
+        self, request_input: Input, read_body: Callable[[], Awaitable[B]], limit_states: list[LimitState]
     ) -> Response:
         """Counts, checks and handles every request and command, after its address was counted."""
         endpoint, signed_in, address = self.declaration, request_input.signed_in, request_input.address
         if signed_in is not None and self._of_account:
             for counted in self._of_account:
-                self._count(standings, counted, signed_in.user_id)
-            rate_limiter.check(standings)
+                self._count(limit_states, counted, signed_in.user_id)
+            rate_limiter.check(limit_states)
         position = self._required_position(request_input.headers.get(POSITION), signed_in)
         query = query_params.decode(request_input.query, endpoint.query) if self._queried else endpoint.query()
         body = await read_body()
         contents = self._contents(body, request_input.headers) if self._of_contents else ()
         if self._of_contents:
             for counted, key in contents:
-                self._count(standings, counted, key)
-            rate_limiter.check(standings)
+                self._count(limit_states, counted, key)
+            rate_limiter.check(limit_states)
         call = Call(
             request_id=request_input.request_id,
             correlation_id=correlation_id(request_input.headers.get("x-request-id"), request_input.request_id),
@@ -212,7 +212,7 @@ class EndpointRoute(Route, Generic[Q, B]):
             headers=request_input.headers,
             address=address,
             signed_in=signed_in,
-            standings=standings,
+            limit_states=limit_states,
         )
         before = START if endpoint.writes else self._context.live.positions()
         try:
@@ -224,10 +224,10 @@ class EndpointRoute(Route, Generic[Q, B]):
             raise
         return self._add_position_header(reply, call, before)
 
-    def _count_address(self, address: str, standings: list[LimitState]) -> None:
+    def _count_address(self, address: str, limit_states: list[LimitState]) -> None:
         for counted in self._of_address:
-            self._count(standings, counted, counted_as(address))
-        rate_limiter.check(standings)
+            self._count(limit_states, counted, counted_as(address))
+        rate_limiter.check(limit_states)
 
     def _authenticate(self, authorization: str | None) -> Principal | None:
         try:
@@ -251,7 +251,7 @@ class EndpointRoute(Route, Generic[Q, B]):
             raise Invalid(violations=(Violation("/header/Vestnik-Position", "Not a position"),)) from error
         return position.merge(self._context.positions.required_for(signed_in.user_id)) if signed_in else position
 
-    async def _body(self, scope: Scope, receive: Receive, request_input: Input, standings: list[LimitState]) -> B:
+    async def _body(self, scope: Scope, receive: Receive, request_input: Input, limit_states: list[LimitState]) -> B:
         request_body.check_length(request_input.headers.get("content-length"))
         if not self.declaration.takes_body:
             return self.declaration.body()
@@ -259,19 +259,19 @@ class EndpointRoute(Route, Generic[Q, B]):
         if body is None:
             body = await request_body.read(receive)
         request_body.check_size(body)
-        self._count_bytes(body, request_input.signed_in, standings)
+        self._count_bytes(body, request_input.signed_in, limit_states)
         request_body.check_media_type(request_input.headers.get("content-type"), self.declaration.media_types)
         return request_body.decode(body, self._decoder, self._names)
 
-    def _count_bytes(self, body: bytes, signed_in: Principal | None, standings: list[LimitState]) -> None:
+    def _count_bytes(self, body: bytes, signed_in: Principal | None, limit_states: list[LimitState]) -> None:
         if self._bytes is not None and signed_in is not None:
             assert self._context.limiter is not None
-            standings.append(self._context.limiter.consume(self._bytes, signed_in.user_id, len(body)))
-            rate_limiter.check(standings)
+            limit_states.append(self._context.limiter.consume(self._bytes, signed_in.user_id, len(body)))
+            rate_limiter.check(limit_states)
 
-    def _count(self, standings: list[LimitState], counted: AppliedLimit[B], key: str) -> None:
+    def _count(self, limit_states: list[LimitState], counted: AppliedLimit[B], key: str) -> None:
         if self._context.limiter is not None:
-            standings.append(self._context.limiter.consume(counted.limit, key))
+            limit_states.append(self._context.limiter.consume(counted.limit, key))
 
     def _contents(self, body: B, headers: Headers) -> list[tuple[AppliedLimit[B], str]]:
         """The limits on a request's contents, with their keys."""

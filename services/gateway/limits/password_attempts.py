@@ -31,11 +31,11 @@ class Guess:
         self._limiter = limiter
         self._counted = counted
         self._key = key
-        self.standings: list[LimitState] = limiter.take_all(counted, key) if limiter is not None else []
+        self.limit_states: list[LimitState] = limiter.take_all(counted, key) if limiter is not None else []
 
     @property
     def allowed(self) -> bool:
-        return all(standing.allowed for standing in self.standings)
+        return all(state.allowed for state in self.limit_states)
 
     def forgive(self) -> None:
         """Refunds the attempt if it was counted."""

@@ -126,5 +126,5 @@ def daily_bytes(quota: int) -> Limit:
         window=86_400,
         subject=Subject.ACCOUNT,
         unit="content-bytes",
-        told_from=64 * 1024,
+        publish_from=64 * 1024,
     )

@@ -50,7 +50,7 @@ class Limit(msgspec.Struct, frozen=True, kw_only=True):
     # Unit of the quota; empty for requests.
     unit: str = ""
     # Least use of a key that is published to the other gateways.
-    told_from: int = 1
+    publish_from: int = 1
     # Whether a request is refunded that the event store refused, so that nothing was stored: see policies.py.
     refunds_outages: bool = False
 
@@ -126,10 +126,10 @@ class RateLimiter:
 
     def take_all(self, limits: Sequence[Limit], key: str) -> list[LimitState]:
         """Counts one request against all limits, or against none if one of them is exhausted."""
-        standings = [self.consume(limit, key) for limit in limits]
-        if not all(standing.allowed for standing in standings):
-            self.give_back([standing.limit for standing in standings if standing.allowed], key)
-        return standings
+        limit_states = [self.consume(limit, key) for limit in limits]
+        if not all(state.allowed for state in limit_states):
+            self.give_back([state.limit for state in limit_states if state.allowed], key)
+        return limit_states
 
     def give_back(self, limits: Iterable[Limit], key: str) -> None:
         """Refunds a counted request, even if it was already published to other gateways."""
@@ -188,7 +188,7 @@ class _Table:
         self.rate = limit.per_second
         self.capacity = limit.capacity
         self.shared = limit.shared
-        self.told_from = limit.told_from
+        self.publish_from = limit.publish_from
         # Monotonic time at which the bucket is full again.
         self.full_at: OrderedDict[bytes, float] = OrderedDict()
         # Counts of this gateway since the last drain.
@@ -198,24 +198,22 @@ class _Table:
 
     def note(self, digest: bytes, cost: int) -> None:
         """Records use for publication."""
-        if self.told_from > 1:
+        if self.publish_from > 1:
             cost += self.small.pop(digest, 0)
-            if cost < self.told_from:
+            if cost < self.publish_from:
                 self.small[digest] = cost
                 return
         self.uses[digest] = self.uses.get(digest, 0) + cost
 
 
-def headers(standings: Iterable[LimitState]) -> dict[str, str]:
+def headers(limit_states: Iterable[LimitState]) -> dict[str, str]:
     """`RateLimit` headers for the limits that a request was counted against."""
-    known = list(standings)
+    known = list(limit_states)
     if not known:
         return {}
     return {
-        "ratelimit-policy": ", ".join([_policy(standing.limit) for standing in known]),
-        "ratelimit": ", ".join(
-            [f'"{standing.limit.name}";r={standing.remaining};t={standing.resets_in}' for standing in known]
-        ),
+        "ratelimit-policy": ", ".join([_policy(state.limit) for state in known]),
+        "ratelimit": ", ".join([f'"{state.limit.name}";r={state.remaining};t={state.resets_in}' for state in known]),
     }
 
 
@@ -225,12 +223,12 @@ def _policy(limit: Limit) -> str:
     return f'"{limit.name}";q={limit.quota};w={limit.window}{unit}'
 
 
-def check(standings: Iterable[LimitState]) -> None:
+def check(limit_states: Iterable[LimitState]) -> None:
     """Passes a request that is within all limits.
 
     Raises:
         RateLimited: a limit is exhausted; carries the seconds to wait.
     """
-    waits = [standing.resets_in for standing in standings if not standing.allowed]
+    waits = [state.resets_in for state in limit_states if not state.allowed]
     if waits:
         raise RateLimited(retry_after=max(waits))

@@ -227,9 +227,9 @@ class LiveDelivery:
                 del self._clients[caller.user_id]
             self._metrics.ended(kind, queue.end or CloseReason.DISCONNECTED)
 
-    def tell(self, user_id: str, type_: str, data: bytes) -> None:
+    def offer(self, user_id: str, type_: str, data: bytes) -> None:
         """Offers an ephemeral event to all clients of the user here."""
-        self._hub.tell(user_id, type_, data)
+        self._hub.offer(user_id, type_, data)
 
     def friends_here(self, user_id: str) -> Collection[str]:
         """The friends of the user who are known to this gateway, such as those who are connected to it."""
@@ -303,7 +303,7 @@ class LiveDelivery:
             clients += self._hub.publish(outbound)
             some = True
         if some:
-            self._metrics.told(time.time() - event.at.timestamp())
+            self._metrics.observe_lag(time.time() - event.at.timestamp())
         if clients and began is not None:
             record_delivery(event, clients, began)
 

@@ -143,10 +143,10 @@ def fan_out(event: Recorded[Event]) -> Iterator[OutboundEvent]:
             yield _changed(event, deleted, text="", deleted=True)
         case ReactionChanged() as changed:
             reactions = {one: _reaction(changed, other) for one, other in permutations(changed.members, 2)}
-            yield _told(event, MESSAGING, reactions)
+            yield _outbound(event, MESSAGING, reactions)
         case MessageSeen() as seen:
             shown = LiveSeen(seen.conversation_id, seen.reader_id, seen.sequence, rfc3339(event.at))
-            yield _told(event, MESSAGING, dict.fromkeys((seen.reader_id, seen.peer_id), shown))
+            yield _outbound(event, MESSAGING, dict.fromkeys((seen.reader_id, seen.peer_id), shown))
         case ConversationUpdated() as settings:
             yield _updated(event, settings)
         case NotificationRead() as read:
@@ -154,7 +154,7 @@ def fan_out(event: Recorded[Event]) -> Iterator[OutboundEvent]:
             ids = (*read.notification_ids, *(message.notification_id for message in read.messages))
             people = tuple(message.from_user_id for message in read.messages) or UNSET
             done = LiveNotificationsRead(ids, up_to, people)
-            yield _told(event, NOTIFIED_MESSAGING, {event.aggregate_id: done}, NOTIFICATION_READ)
+            yield _outbound(event, NOTIFIED_MESSAGING, {event.aggregate_id: done}, NOTIFICATION_READ)
         case FriendshipCreated() as request:
             if not request.is_reminder:
                 yield _befriended(event, request, request.requester_id, "outgoing", request.addressee_id, "incoming")
@@ -171,9 +171,9 @@ def fan_out(event: Recorded[Event]) -> Iterator[OutboundEvent]:
         case FriendshipBlocked() | FriendshipUnblocked() as block:
             is_blocked = isinstance(block, FriendshipBlocked)
             data = LiveBlock(block.blocked_id, is_blocked, rfc3339(event.at))
-            yield _told(event, CONTACT, {block.blocker_id: data}, BLOCK_CHANGED)
+            yield _outbound(event, CONTACT, {block.blocker_id: data}, BLOCK_CHANGED)
         case SessionRevoked() as revoked:
-            yield _told(event, SESSION, {revoked.user_id: LiveSessionEnd(event.aggregate_id, revoked.reason)})
+            yield _outbound(event, SESSION, {revoked.user_id: LiveSessionEnd(event.aggregate_id, revoked.reason)})
         case AccountAlerted() as alert:
             yield _notified(event, NOTIFIED_SESSION, alert.user_id, alert.kind, alert.user_id)
         case _:
@@ -228,7 +228,7 @@ def _updated(event: Recorded[Event], settings: ConversationUpdated) -> OutboundE
         pinned=settings.pinned,
         archived=settings.archived,
     )
-    return _told(event, MESSAGING, {settings.user_id: shown})
+    return _outbound(event, MESSAGING, {settings.user_id: shown})
 
 
 def _reaction(changed: ReactionChanged, other_id: str) -> LiveReaction:
@@ -314,7 +314,7 @@ def _befriended(
     """The new state of each; a user who blocks the other sees no change."""
     at = rfc3339(event.at)
     to = {one: LiveFriendship(other, ones, at), other: LiveFriendship(one, others, at)}
-    return _told(event, CONTACT, {user_id: to[user_id] for user_id in to if user_id not in friendship.blocked_by})
+    return _outbound(event, CONTACT, {user_id: to[user_id] for user_id in to if user_id not in friendship.blocked_by})
 
 
 def _notified(event: Recorded[Event], channel: str, user_id: str, kind: str, from_user_id: str) -> OutboundEvent:
@@ -327,7 +327,7 @@ def _notified(event: Recorded[Event], channel: str, user_id: str, kind: str, fro
     )
 
 
-def _told(event: Recorded[Event], channel: str, to: Mapping[str, msgspec.Struct], kind: str = "") -> OutboundEvent:
+def _outbound(event: Recorded[Event], channel: str, to: Mapping[str, msgspec.Struct], kind: str = "") -> OutboundEvent:
     return OutboundEvent(
         channel=channel,
         sequence=event.sequence,

@@ -140,7 +140,7 @@ class Hub:
             if queue.session_id == session_id:
                 queue.expires_at = max(queue.expires_at, expires_at)
 
-    def tell(self, user_id: str, type_: str, data: bytes) -> None:
+    def offer(self, user_id: str, type_: str, data: bytes) -> None:
         """Offers an ephemeral event to the user's clients; one that lags does not get it."""
         for queue in self._queues.get(user_id, ()):
             queue.offer(type_, data)

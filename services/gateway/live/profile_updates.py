@@ -68,12 +68,12 @@ class ProfileUpdates:
             await self._more.wait()
             while self._waiting:
                 next_ = self._waiting[0]
-                await self._tell(next_)
+                await self._publish(next_)
                 if self._is_next(next_):
                     self._waiting.popleft()
             self._more.clear()
 
-    async def _tell(self, next_: Recorded[Event] | int) -> None:
+    async def _publish(self, next_: Recorded[Event] | int) -> None:
         if isinstance(next_, int):
             self._hub.advance(PROFILE, next_)
         elif self._hub.friend_index.friends_of(next_.aggregate_id):

@@ -28,5 +28,5 @@ class LiveMetrics:
         self._open.labels(kind).dec()
         self._ended.labels(kind, reason).inc()
 
-    def told(self, lag: float) -> None:
+    def observe_lag(self, lag: float) -> None:
         self._lag.observe(max(lag, 0.0))

@@ -135,7 +135,7 @@ def document(endpoints: Iterable[AnyEndpoint]) -> Json:
                 f"{name}Command": {
                     **_operation("receive", "socket", [f"command.{name}"]),
                     "summary": f"{endpoint.summary}: as {endpoint.method} {endpoint.path}.",
-                    "reply": _told("socket", [f"answer.{name}", "answer.problem"]),
+                    "reply": _message_references("socket", [f"answer.{name}", "answer.problem"]),
                 }
                 for name, endpoint in commands.items()
             },
@@ -155,7 +155,7 @@ def _references(messages: Mapping[str, Json]) -> Json:
     return {name: {"$ref": f"#/components/messages/{name}"} for name in messages}
 
 
-def _told(channel: str, names: Iterable[str]) -> Json:
+def _message_references(channel: str, names: Iterable[str]) -> Json:
     return {
         "channel": {"$ref": f"#/channels/{channel}"},
         "messages": [{"$ref": f"#/channels/{channel}/messages/{name}"} for name in names],
@@ -165,7 +165,7 @@ def _told(channel: str, names: Iterable[str]) -> Json:
 def _operation(action: str, channel: str, names: Iterable[str]) -> Json:
     return {
         "action": action,
-        **_told(channel, names),
+        **_message_references(channel, names),
         "security": [{"$ref": "#/components/securitySchemes/bearerAuth"}],
     }
 

@@ -37,4 +37,4 @@ class DraftNotices:
 
     def _receive(self, payload: bytes) -> None:
         notice = _DECODER.decode(payload)
-        self._live.tell(notice.user_id, ConversationUpdated.TYPE, notice.data)
+        self._live.offer(notice.user_id, ConversationUpdated.TYPE, notice.data)

@@ -141,22 +141,22 @@ class PresenceExchange:
             case SnapshotRequest():
                 self._snapshot_wanted |= message.gateway in (self.me, ALL_GATEWAYS)
             case Heartbeat():
-                remote = self._heard(message.gateway)
+                remote = self._remote(message.gateway)
                 if remote.number != message.number:
                     remote.number = None
             case Changes():
-                remote = self._heard(message.gateway)
+                remote = self._remote(message.gateway)
                 if remote.number is not None and remote.number + 1 == message.number:
                     remote.number = message.number
                     self._apply(message)
                 else:
                     remote.number = None
             case Snapshot():
-                self._heard(message.gateway).number = message.number
+                self._remote(message.gateway).number = message.number
                 came, gone = self.online.replace(message.gateway, unpack(message.online))
                 self._notify_listener(message.gateway, came, gone, time.time() - self._grace)
 
-    def _heard(self, gateway: str) -> _Remote:
+    def _remote(self, gateway: str) -> _Remote:
         remote = self._others.setdefault(gateway, _Remote())
         remote.heard_at = self._clock()
         return remote

@@ -79,4 +79,4 @@ class TypingNotices:
         notice = _DECODER.decode(payload)
         # A friendship that has ended since: this gateway may have read that first.
         if notice.recipient_id in self._live.friends_here(notice.sender_id):
-            self._live.tell(notice.recipient_id, TYPING, msgspec.json.encode(LiveTyping(notice.sender_id)))
+            self._live.offer(notice.recipient_id, TYPING, msgspec.json.encode(LiveTyping(notice.sender_id)))

@@ -100,8 +100,8 @@ class ReadNotifications(msgspec.Struct, frozen=True, forbid_unknown_fields=True)
 async def list_notifications(incoming: Request[NotificationsQuery, NoBody]) -> Response:
     messaging, query, limiter = incoming.context.remotes.messaging, incoming.query, incoming.context.limiter
     if query.group is not None and limiter is not None:
-        incoming.standings.append(limiter.consume(policies.NOTIFICATION_GROUPS, incoming.caller.user_id))
-        rate_limiter.check(incoming.standings)
+        incoming.limit_states.append(limiter.consume(policies.NOTIFICATION_GROUPS, incoming.caller.user_id))
+        rate_limiter.check(incoming.limit_states)
     request = ListNotificationsRequest(
         user_id=incoming.caller.user_id,
         limit=query.limit,

@@ -121,32 +121,32 @@ class Revocations:
         self._ended.pop(session_id, None)
         self._ended[session_id] = _Ending(now + self._life, reason)
         self._forget(now)
-        self._tell(session_id, reason)
+        self._notify(session_id, reason)
 
     @contextmanager
-    def watch_session(self, session_id: str, tell: OnEnd) -> Iterator[None]:
-        """While open, calls `tell` once when the session ends; immediately if it has already ended.
+    def watch_session(self, session_id: str, on_end: OnEnd) -> Iterator[None]:
+        """While open, calls `on_end` once when the session ends; immediately if it has already ended.
 
-        `tell` gets None when the session stream is unreachable for too long: it is then unknown whether the session
+        `on_end` gets None when the session stream is unreachable for too long: it is then unknown whether the session
         still exists, and the caller must close what it holds open for it.
         """
         ending = self._ended.get(session_id)
         if ending is not None:
-            tell(ending.reason)
+            on_end(ending.reason)
             yield
             return
-        self._watchers.setdefault(session_id, set()).add(tell)
+        self._watchers.setdefault(session_id, set()).add(on_end)
         try:
             yield
         finally:
             watchers = self._watchers.get(session_id, set())
-            watchers.discard(tell)
+            watchers.discard(on_end)
             if not watchers:
                 self._watchers.pop(session_id, None)
 
-    def _tell(self, session_id: str, reason: str | None) -> None:
-        for tell in self._watchers.pop(session_id, set()):
-            tell(reason)
+    def _notify(self, session_id: str, reason: str | None) -> None:
+        for on_end in self._watchers.pop(session_id, set()):
+            on_end(reason)
 
     async def _watch_stream_lag(self) -> None:
         while True:
@@ -154,7 +154,7 @@ class Revocations:
             if self._watchers and not self.alive:
                 log.warning("the session stream is unreachable: closing %d live connections", len(self._watchers))
                 for session_id in list(self._watchers):
-                    self._tell(session_id, None)
+                    self._notify(session_id, None)
 
     async def watch_clock(self, every: float = 1.0) -> None:
         """Watches the clock until cancelled.

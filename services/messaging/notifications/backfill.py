@@ -29,13 +29,13 @@ async def backfill_notifications(
     left = limit or _ALL
     while page := await queries.backfill(user_id, stream, after, size := min(left, _PAGE)):
         for row in page:
-            yield _told(row)
+            yield _to_client_event(row)
         after, left = page[-1].stream_sequence, left - len(page)
         if len(page) < size:
             return
 
 
-def _told(row: NotifiedRow) -> ClientEvent:
+def _to_client_event(row: NotifiedRow) -> ClientEvent:
     if row.read_ids is None:
         return ClientEvent(
             type=NOTIFICATION_CREATED, sequence=row.stream_sequence, data=msgspec.json.encode(_created(row))

@@ -243,7 +243,7 @@ class NotificationQueries:
                  FROM {{read_through}} AS t
                  WHERE %(stream)s = 'MESSAGING' AND t.user_id = %(user_id)s AND t.stream_sequence > %(after)s
                  ORDER BY t.stream_sequence LIMIT %(limit)s)
-            ) AS told ORDER BY stream_sequence LIMIT %(limit)s
+            ) AS notified ORDER BY stream_sequence LIMIT %(limit)s
             """,  # noqa: S608
             {"user_id": user_id, "stream": stream, "after": after, "limit": limit},
         )

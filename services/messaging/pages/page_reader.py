@@ -124,15 +124,15 @@ class PageReader:
         return page, reached
 
     async def _validate_cached(self, requests: Sequence[PageRequest]) -> list[_Checked]:
-        standings, snapshot = await self._queries.standings(requests)
+        conversation_states, snapshot = await self._queries.conversation_states(requests)
         results: list[_Checked] = [(False, None, snapshot.position)] * len(requests)
         lacking = await self._changes.conversations(snapshot)
-        for standing in standings:
-            page, turn = None, standing.turn - 1
-            if standing.open and not _may_lack(snapshot, lacking, standing.conversation_id, requests[turn]):
-                edition = _edition(snapshot, standing.erased)
-                page = self.pages.get(edition, standing.conversation_id, standing.changed)
-            results[turn] = (standing.open, page, snapshot.position)
+        for state in conversation_states:
+            page, turn = None, state.turn - 1
+            if state.open and not _may_lack(snapshot, lacking, state.conversation_id, requests[turn]):
+                edition = _edition(snapshot, state.erased)
+                page = self.pages.get(edition, state.conversation_id, state.changed)
+            results[turn] = (state.open, page, snapshot.position)
         return results
 
     async def _build_pages(self, requests: Sequence[PageRequest]) -> list[_Newest]:

@@ -99,7 +99,7 @@ class PageQueries:
     async def wait_for(self, position: Position) -> None:
         await self._model.wait_for(position)
 
-    async def standings(self, requests: Sequence[PageRequest]) -> tuple[list[ConversationState], Snapshot]:
+    async def conversation_states(self, requests: Sequence[PageRequest]) -> tuple[list[ConversationState], Snapshot]:
         """Returns the state of each requested conversation; one that never existed has no row."""
         return await self._model.select_snapshot(
             ConversationState,

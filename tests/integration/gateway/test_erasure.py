@@ -41,7 +41,7 @@ async def test_registrations_that_ended_drop_nothing(stage: Stage) -> None:
     pages.put(PEER, stage.user_id, 50, KnownPage(version="1", body=b"a text"))
     for event in (UserErased(reason="registration_ended"), UserErasureCompleted()):
         last = await stage.append(subjects.user(other), other, event)
-    await until(lambda: stage.context.profiles._news.position.sequence(AUTH) >= last)
+    await until(lambda: stage.context.profiles._invalidation.position.sequence(AUTH) >= last)
     assert len(pages) == 1
 
 

@@ -91,7 +91,7 @@ async def test_only_current_friends_receive_presence(gateways: Gateways) -> None
                     assert not any(carl in watched for watched in stage.context.presence._watches._last_sent.values())
             await seen(gateways, carl, False)
             # A later event shows that none was sent about Carl.
-            one.context.live.tell(anna, "presence", b'{"user_id":"last"}')
+            one.context.live.offer(anna, "presence", b'{"user_id":"last"}')
             assert (await events(annas, "presence", 2))[1:] == [{"user_id": "last"}]
         assert strangers.events == []
 

@@ -81,7 +81,7 @@ async def test_an_event_renews_the_profile_and_a_read_model_behind_cannot_put_th
     await stage.client.get(PATH)
 
     sequence = await stage.append(subjects.profile(USER), USER, ProfileUpdated(display_name="Anna"))
-    await until(lambda: stage.context.profiles._news.position.sequence("PROFILE") >= sequence)
+    await until(lambda: stage.context.profiles._invalidation.position.sequence("PROFILE") >= sequence)
     stale = [await stage.client.get(PATH) for _ in range(2)]
     assert [answer.json() for answer in stale] == [{"a": 1}] * 2
     assert len(stage.rest.asked) == 3
@@ -97,7 +97,7 @@ async def test_a_kept_profile_does_for_a_position_that_was_followed_past(stage: 
     await stage.client.get(PATH)
     other = "01890a5d-ac96-774b-bcce-b302099a8058"
     sequence = await stage.append(subjects.profile(other), other, ProfileUpdated(display_name="Bo"))
-    await until(lambda: stage.context.profiles._news.position.sequence("PROFILE") >= sequence)
+    await until(lambda: stage.context.profiles._invalidation.position.sequence("PROFILE") >= sequence)
 
     await stage.client.get(PATH, headers={"vestnik-position": stage.sealed.seal(Position.at("PROFILE", sequence))})
 

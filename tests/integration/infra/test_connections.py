@@ -107,12 +107,12 @@ async def test_while_the_database_is_silent_whatever_needs_it_fails_at_once(data
     waiting = asyncio.create_task(_ask(pool, "SELECT 1"))
     while not pool.get_stats()["requests_waiting"]:
         await asyncio.sleep(0.01)
-    pool.hear(False)
+    pool.set_answering(False)
     async with asyncio.timeout(60):
         for each in (asking, waiting, asyncio.create_task(_ask(pool, "SELECT 1"))):
             with pytest.raises(psycopg.OperationalError):
                 await each
-    pool.hear(True)
+    pool.set_answering(True)
     assert await _ask(pool, "SELECT 2") == (2,)
     await pool.close()
 

@@ -100,7 +100,7 @@ async def all_connect(url: str) -> None:
 async def watching(url: str) -> AsyncIterator["asyncio.Queue[bool]"]:
     """The reports of a watch, in their order."""
     reports: asyncio.Queue[bool] = asyncio.Queue()
-    watch = DatabaseWatch(url, "test", tell=reports.put_nowait)
+    watch = DatabaseWatch(url, "test", on_change=reports.put_nowait)
     task = asyncio.create_task(watch.run())
     try:
         async with asyncio.timeout(PATIENCE):

@@ -15,8 +15,8 @@ LONG = 1_000.0
 
 async def test_a_dropped_database_is_noticed_and_so_is_another_in_its_place(database_url: str) -> None:
     admin_url, name = database_url.rsplit("/", 1)
-    told: list[bool] = []
-    watch = DatabaseWatch(database_url, "test", silent_after=3.0, tell=told.append)
+    reports: list[bool] = []
+    watch = DatabaseWatch(database_url, "test", silent_after=3.0, on_change=reports.append)
     admin = await psycopg.AsyncConnection.connect(f"{admin_url}/postgres", autocommit=True)
     async with watching(watch), admin:
         await until(watch.answers)
@@ -24,7 +24,7 @@ async def test_a_dropped_database_is_noticed_and_so_is_another_in_its_place(data
         await until(lambda: not watch.answers())
         await admin.execute(f"CREATE DATABASE {name} TEMPLATE template0".encode())
         await until(watch.answers)
-    assert told == [False, True]
+    assert reports == [False, True]
 
 
 async def test_a_broken_connection_is_replaced_and_takes_nothing_out(database_url: str) -> None:

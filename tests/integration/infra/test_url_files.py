@@ -86,7 +86,7 @@ async def test_a_database_password_changed_in_the_file_is_used_for_the_next_conn
             await set_password(admin, "old")
             pool = await open_pool(url, "test", max_size=1)
             reports: asyncio.Queue[bool] = asyncio.Queue()
-            watch = asyncio.create_task(DatabaseWatch(url, "test", tell=reports.put_nowait).run())
+            watch = asyncio.create_task(DatabaseWatch(url, "test", on_change=reports.put_nowait).run())
             try:
                 async with asyncio.timeout(PATIENCE):
                     # Of the pool and of the watch.

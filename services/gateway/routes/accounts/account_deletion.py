@@ -36,8 +36,8 @@ async def delete_account(incoming: Request[NoQuery, AccountDeletion]) -> Respons
     request = DeleteAccountRequest(user_id=caller.user_id, password=incoming.body.password, address=incoming.address)
     guess = password_attempts.of_user(incoming.context.limiter, caller.user_id)
     with password_attempts.judged(guess):
-        incoming.standings.extend(guess.standings)
-        rate_limiter.check(guess.standings)
+        incoming.limit_states.extend(guess.limit_states)
+        rate_limiter.check(guess.limit_states)
         answer = await auth.command(auth.stub.delete_account, request, repeatable=True)
     # The stream reports it too; on this gateway it takes effect before the response.
     incoming.context.revocations.add(caller.session_id, _REASON)

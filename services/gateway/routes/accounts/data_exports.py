@@ -93,8 +93,8 @@ async def download(incoming: Request[NoQuery, NoBody]) -> Response:
     if export.state != "ready":
         return Response(status=202, body=_item(export), position=answer.position)
     if incoming.context.limiter is not None:
-        incoming.standings.append(incoming.context.limiter.consume(policies.DATA_DOWNLOAD, caller.user_id))
-        rate_limiter.check(incoming.standings)
+        incoming.limit_states.append(incoming.context.limiter.consume(policies.DATA_DOWNLOAD, caller.user_id))
+        rate_limiter.check(incoming.limit_states)
     file = _File(remotes, export, incoming.call)
     # Before the response begins: while the store is unreachable it is 503.
     first = await file.part(0)

@@ -39,8 +39,8 @@ async def request_email_change(incoming: Request[NoQuery, NewEmail]) -> Response
     )
     guess = password_attempts.of_user(incoming.context.limiter, caller.user_id)
     with password_attempts.judged(guess):
-        incoming.standings.extend(guess.standings)
-        rate_limiter.check(guess.standings)
+        incoming.limit_states.extend(guess.limit_states)
+        rate_limiter.check(guess.limit_states)
         answer = await auth.command(auth.stub.request_email_change, request, repeatable=False)
     return Response(status=202, position=answer.position, written_by=caller.user_id)
 

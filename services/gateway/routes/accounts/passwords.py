@@ -49,8 +49,8 @@ async def change_password(incoming: Request[NoQuery, PasswordChange]) -> Respons
     )
     guess = password_attempts.of_user(incoming.context.limiter, caller.user_id)
     with password_attempts.judged(guess):
-        incoming.standings.extend(guess.standings)
-        rate_limiter.check(guess.standings)
+        incoming.limit_states.extend(guess.limit_states)
+        rate_limiter.check(guess.limit_states)
         answer = await auth.command(auth.stub.change_password, request, repeatable=False)
     return _changed(incoming.context.settings, answer.device_token, answer.position, caller.user_id)
 

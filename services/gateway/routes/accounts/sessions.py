@@ -181,8 +181,8 @@ def _check(incoming: Request[NoQuery, L], guesses: list[Guess]) -> None:
         RateLimited: one of the limits was reached.
     """
     for guess in guesses:
-        incoming.standings.extend(guess.standings)
-        rate_limiter.check(guess.standings)
+        incoming.limit_states.extend(guess.limit_states)
+        rate_limiter.check(guess.limit_states)
 
 
 async def renew(parts: GatewayContext, refresh_token: str) -> Tokens:

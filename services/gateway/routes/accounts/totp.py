@@ -74,8 +74,8 @@ async def begin(incoming: Request[NoQuery, TotpSetUp]) -> Response:
     request = BeginTotpRequest(user_id=user_id, password=incoming.body.password, address=incoming.address)
     guess = password_attempts.of_user(incoming.context.limiter, user_id)
     with password_attempts.judged(guess):
-        incoming.standings.extend(guess.standings)
-        rate_limiter.check(guess.standings)
+        incoming.limit_states.extend(guess.limit_states)
+        rate_limiter.check(guess.limit_states)
         answer = await auth.command(auth.stub.begin_totp, request, repeatable=False)
     return Response(body=TotpSecret(secret=answer.secret, otpauth_uri=answer.otpauth_uri, qr_code=list(answer.qr_code)))
 
@@ -90,8 +90,8 @@ async def confirm(incoming: Request[NoQuery, TotpConfirmation]) -> Response:
     )
     guess = password_attempts.of_code(incoming.context.limiter, caller.user_id)
     with password_attempts.judged(guess):
-        incoming.standings.extend(guess.standings)
-        rate_limiter.check(guess.standings)
+        incoming.limit_states.extend(guess.limit_states)
+        rate_limiter.check(guess.limit_states)
         answer = await auth.command(auth.stub.confirm_totp, request, repeatable=False)
     return Response(
         body=RecoveryCodes(list(answer.recovery_codes)),
@@ -117,8 +117,8 @@ async def end(incoming: Request[NoQuery, TotpEnd]) -> Response:
     )
     with password_attempts.judged(*guesses):
         for guess in guesses:
-            incoming.standings.extend(guess.standings)
-            rate_limiter.check(guess.standings)
+            incoming.limit_states.extend(guess.limit_states)
+            rate_limiter.check(guess.limit_states)
         answer = await auth.command(auth.stub.end_totp, request, repeatable=False)
     return Response(status=204, position=answer.position, written_by=caller.user_id)
 

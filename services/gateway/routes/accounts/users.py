@@ -140,8 +140,8 @@ async def verify_email(incoming: Request[NoQuery, EmailToken]) -> Response:
     guesses = [password_attempts.of_user(incoming.context.limiter, account)] if account else []
     with password_attempts.judged(*guesses):
         for guess in guesses:
-            incoming.standings.extend(guess.standings)
-            rate_limiter.check(guess.standings)
+            incoming.limit_states.extend(guess.limit_states)
+            rate_limiter.check(guess.limit_states)
         answer = await auth.command(auth.stub.verify_email, request, repeatable=True)
     return Response(status=204, position=answer.position, written_by=answer.user_id or None)
 

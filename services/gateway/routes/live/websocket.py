@@ -113,17 +113,17 @@ class WebSockets:
         if (await receive())["type"] != "websocket.connect":
             return
         enter(Call(request_id=scope["state"][REQUEST_ID]))
-        standings: list[LimitState] = []
-        scope["state"][LIMITS] = standings
+        limit_states: list[LimitState] = []
+        scope["state"][LIMITS] = limit_states
         try:
-            beginning, address = await self._check(scope, request_headers(scope), standings)
+            beginning, address = await self._check(scope, request_headers(scope), limit_states)
         except VestnikError:
             raise
         except Exception as error:
             # The edge: unexpected errors are logged here and never shown to clients.
             log.exception("the handshake of a WebSocket failed")
             raise VestnikError from error
-        more = {**rate_limiter.headers(standings), "x-request-id": scope["state"][REQUEST_ID]}
+        more = {**rate_limiter.headers(limit_states), "x-request-id": scope["state"][REQUEST_ID]}
         accept: dict[str, object] = {"type": "websocket.accept", "headers": _raw(more)}
         if SUBPROTOCOL in scope["subprotocols"]:
             accept["subprotocol"] = SUBPROTOCOL
@@ -136,9 +136,9 @@ class WebSockets:
             return
 
     async def _check(
-        self, scope: Scope, headers: Headers, standings: list[LimitState]
+        self, scope: Scope, headers: Headers, limit_states: list[LimitState]
     ) -> tuple[SubscriptionRequest, str]:
-        """Authenticates and rate-limits the handshake; appends the states of its limits to `standings`."""
+        """Authenticates and rate-limits the handshake; appends the states of its limits to `limit_states`."""
         if scope["path"] != PATH:
             # Starlette's pattern also matches the path with a line break behind it.
             raise NotFound
@@ -146,12 +146,12 @@ class WebSockets:
         context, peer = self._context, scope["client"][0] if scope["client"] else ""
         address = client_address(peer, headers, trusted_hops=context.settings.trusted_hops)
         if context.limiter is not None:
-            standings.append(context.limiter.consume(policies.LIVE_ADDRESS, counted_as(address)))
-            rate_limiter.check(standings)
+            limit_states.append(context.limiter.consume(policies.LIVE_ADDRESS, counted_as(address)))
+            rate_limiter.check(limit_states)
         caller = context.tokens.authenticate(_authorization(headers, scope["subprotocols"]))
         if context.limiter is not None:
-            standings.append(context.limiter.consume(policies.LIVE, caller.user_id))
-            rate_limiter.check(standings)
+            limit_states.append(context.limiter.consume(policies.LIVE, caller.user_id))
+            rate_limiter.check(limit_states)
         query = query_params.decode(scope["query_string"], EventsQuery)
         seen = context.positions.of(caller.user_id)
         return await context.live.prepare(caller, query.since, seen, notified=query.notifications), address
@@ -200,13 +200,13 @@ class WebSockets:
             path={"user_id": command.user_id, "message_id": command.message_id},
             query=b"",
         )
-        standings: list[LimitState] = []
+        limit_states: list[LimitState] = []
         began, endpoint = time.perf_counter(), route.declaration
         status = VestnikError.status
         try:
             with self._context.load:
                 self._context.load.check()
-                reply = await route.command(request_input, bytes(command.body), standings)
+                reply = await route.command(request_input, bytes(command.body), limit_states)
             status = reply.status
         except VestnikError as error:
             status = error.status
@@ -242,7 +242,7 @@ class _Connection:
     async def run(self, feed: Subscription) -> None:
         receiving = asyncio.create_task(self._listen(feed))
         try:
-            await self._tell(feed)
+            await self._deliver(feed)
             await self._close(feed)
         except TimeoutError:
             feed.give_up(CloseReason.SLOW)
@@ -260,7 +260,7 @@ class _Connection:
                 task.cancel()
             await asyncio.gather(*tasks, return_exceptions=True)
 
-    async def _tell(self, feed: Subscription) -> None:
+    async def _deliver(self, feed: Subscription) -> None:
         await self._pass_on(_heartbeat(feed))
         feed.try_write = lambda item: self._write(_event(item))
         while feed.end is None:

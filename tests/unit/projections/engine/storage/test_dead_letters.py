@@ -45,10 +45,10 @@ def test_of_an_aggregate_the_first_has_failed_and_all_others_wait() -> None:
 
 
 def test_a_writer_knows_of_the_letters_that_it_has_added() -> None:
-    standing = DeadLetterState(revision=1)
-    standing.add([letter(1, "a"), letter(2, "a", None), letter(3, "b")])
-    assert standing.counts == Counts(failed=2, parked=1)
-    assert standing.blocked == {"a", "b"}
+    state = DeadLetterState(revision=1)
+    state.add([letter(1, "a"), letter(2, "a", None), letter(3, "b")])
+    assert state.counts == Counts(failed=2, parked=1)
+    assert state.blocked == {"a", "b"}
 
 
 def test_two_standings_share_nothing() -> None:

@@ -40,9 +40,9 @@ def test_each_request_that_finds_a_limit_exhausted_is_reported_by_the_limits_nam
 
 
 def test_the_headers_say_what_is_left_and_when_there_is_more() -> None:
-    standing = RateLimiter(SECRET, clock=Clock()).consume(LIMIT, "a")
+    state = RateLimiter(SECRET, clock=Clock()).consume(LIMIT, "a")
 
-    assert rate_limiter.headers([standing]) == {"ratelimit-policy": '"send";q=10;w=5', "ratelimit": '"send";r=2;t=1'}
+    assert rate_limiter.headers([state]) == {"ratelimit-policy": '"send";q=10;w=5', "ratelimit": '"send";r=2;t=1'}
     assert rate_limiter.headers([]) == {}
 
 
@@ -115,7 +115,7 @@ def test_a_local_limit_is_counted_and_not_shared() -> None:
     assert limiter.drain_local_counts() == {}
 
 
-BYTES = Limit(name="bytes", quota=1_000, window=100, subject=Subject.ACCOUNT, unit="content-bytes", told_from=400)
+BYTES = Limit(name="bytes", quota=1_000, window=100, subject=Subject.ACCOUNT, unit="content-bytes", publish_from=400)
 
 
 def test_what_costs_more_is_counted_as_more() -> None:

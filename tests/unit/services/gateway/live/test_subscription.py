@@ -310,10 +310,10 @@ async def test_an_ephemeral_event_has_no_position_and_moves_none(direct: bool) -
 
     async with found:
         # Not yet attached.
-        hub.tell(ME, "typing", b"0")
+        hub.offer(ME, "typing", b"0")
         assert await found.next() == []
         found.try_write = write if direct else None
-        asyncio.get_running_loop().call_soon(hub.tell, ME, "typing", b"1")
+        asyncio.get_running_loop().call_soon(hub.offer, ME, "typing", b"1")
         while not written:
             written += await found.next()
         assert written == [ClientEvent("", "typing", b"1")]
