@@ -45,7 +45,6 @@ _SAFE_WHERE_EXPIRING = {"max_age", "max_bytes", "allow_msg_ttl"}
 _EXPIRING = {LIMITS, *(stream_of_bucket(bucket) for bucket, kept in BUCKETS.items() if not kept.holds_keys)}
 # Set when a stream is created; operators may change it.
 _FREE = {"compression"}
-_PAUSE = 0.1
 # Seconds between two attempts to prepare a bucket.
 _BUCKET_PAUSE = 1.0
 _INFO = msgspec.json.Decoder(StreamInfo)
@@ -313,21 +312,6 @@ async def _ensure(jetstream: JetStream, name: str, required: dict[str, Any]) -> 
         await jetstream.ask(f"STREAM.UPDATE.{name}", present | changed, _INFO)
 
 
-async def stream_exists(nc: Client, stream: str, timeout: float) -> None:
-    """Waits until the stream exists.
-
-    Raises:
-        StreamMissing: it was not created in time.
-    """
-    jetstream = JetStream(nc)
-    loop = asyncio.get_running_loop()
-    deadline = loop.time() + timeout
-    while not await _is_there(jetstream, stream):
-        if loop.time() >= deadline:
-            raise StreamMissing(stream)
-        await asyncio.sleep(_PAUSE)
-
-
 def differences(present: dict[str, Any], required: dict[str, Any]) -> dict[str, Any]:
     """The settings to change.
 
@@ -353,16 +337,4 @@ async def _create(jetstream: JetStream, config: dict[str, Any]) -> bool:
         if refused.error.err_code == STREAM_IN_USE:
             return False
         raise
-    return True
-
-
-async def _is_there(jetstream: JetStream, stream: str) -> bool:
-    try:
-        await jetstream.info(stream)
-    except Refused as refused:
-        if refused.error.err_code == STREAM_NOT_FOUND:
-            return False
-        raise
-    except RequestFailed:
-        return False
     return True

@@ -31,15 +31,6 @@ class Process(msgspec.Struct, frozen=True):
         # A process that has set its title has it as one text.
         return words if len(words) > 1 else words[0].split()
 
-    @property
-    def cpu_seconds(self) -> float:
-        """CPU time used so far, in user and kernel mode; 0 if the process has ended."""
-        try:
-            fields = Path(f"/proc/{self.pid}/stat").read_text().rpartition(")")[2].split()
-        except (FileNotFoundError, ProcessLookupError):
-            return 0.0
-        return (int(fields[11]) + int(fields[12])) / os.sysconf("SC_CLK_TCK")
-
     def send(self, number: signal.Signals) -> None:
         """Sends the signal if the process is still alive."""
         if self.alive:

@@ -70,10 +70,6 @@ class System:
             return
         self._stop.set()
 
-    def pid_of(self, name: str) -> int | None:
-        """The pid of the process with that name, if it is running."""
-        return next((process.pid for process in self._everything() if process.name == name), None)
-
     async def run(self) -> None:
         """Starts everything, reports when it is ready, and stops it again on request.
 

@@ -1,7 +1,6 @@
 """Prints a measurement: a table, or one JSON object with everything that it depends on."""
 
 import argparse
-import asyncio
 import os
 import platform
 import sys
@@ -52,8 +51,3 @@ def machine() -> dict[str, str]:
         "python": platform.python_version(),
         **{package: version(package) for package in _PACKAGES},
     }
-
-
-async def in_thread(work: Callable[[], float]) -> float:
-    """Runs a blocking baseline in a thread; this process does nothing else meanwhile."""
-    return await asyncio.to_thread(work)
