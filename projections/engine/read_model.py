@@ -26,8 +26,9 @@ SELECT at.identity, at.sequences, found.* FROM (
     SELECT b.identity::text, jsonb_object_agg(c.stream, c.sequence) AS sequences
     FROM projection_builds AS b JOIN projection_checkpoints AS c USING (projection, version, build)
     WHERE b.projection = '{projection}' AND b.version = {version} AND b.state = 'live' GROUP BY b.identity
-) AS at LEFT JOIN (SELECT row_number() OVER () AS place, row.* FROM ({query}) AS row) AS found ON true
-ORDER BY found.place
+) AS at LEFT JOIN (SELECT row_number() OVER () AS "number of the row", row.* FROM ({query}
+) AS row) AS found ON true
+ORDER BY found."number of the row"
 """
 # Also returns the gaps of one aggregate. One snapshot, since a dead letter may be resolved at any moment.
 _WITH_GAPS = """
@@ -43,8 +44,9 @@ SELECT at.identity, at.sequences, at.gaps, found.* FROM (
             WHERE (d.projection, d.version) = (b.projection, b.version) AND d.subject = %(subject)s)) AS gaps
     FROM projection_builds AS b
     WHERE b.projection = '{projection}' AND b.version = {version} AND b.state = 'live'
-) AS at LEFT JOIN (SELECT row_number() OVER () AS place, row.* FROM ({query}) AS row) AS found ON true
-ORDER BY found.place
+) AS at LEFT JOIN (SELECT row_number() OVER () AS "number of the row", row.* FROM ({query}
+) AS row) AS found ON true
+ORDER BY found."number of the row"
 """
 # Also returns the subjects of the aggregates whose rows lack an event.
 _WITH_LACKING = """
@@ -57,8 +59,9 @@ SELECT at.identity, at.sequences, at.lacking, found.* FROM (
               LIMIT {most_lacking} + 1) AS lacking
     FROM projection_builds AS b
     WHERE b.projection = '{projection}' AND b.version = {version} AND b.state = 'live'
-) AS at LEFT JOIN (SELECT row_number() OVER () AS place, row.* FROM ({query}) AS row) AS found ON true
-ORDER BY found.place
+) AS at LEFT JOIN (SELECT row_number() OVER () AS "number of the row", row.* FROM ({query}
+) AS row) AS found ON true
+ORDER BY found."number of the row"
 """
 # Readers find a version's tables and views from the moment on that its first build goes live.
 _EXISTS = "SELECT to_regclass(%s) IS NOT NULL"
@@ -126,7 +129,8 @@ class ReadModel:
     ) -> tuple[list[R], Position]:
         """Runs a query over the read model's `{table}`s; the rows keep its order.
 
-        Columns are matched to the fields of `row_type` by name; UUIDs come as text. Parameters are `%(name)s`.
+        Columns are matched to the fields of `row_type` by name; UUIDs come as text. Parameters are `%(name)s`, and any
+        other percent sign is written twice.
         `plan_each_time`: for a query whose best plan depends on its parameters; it is not prepared.
 
         Raises:

@@ -5,6 +5,7 @@ import typing
 from collections.abc import Mapping, Sequence
 from datetime import date, datetime, timedelta
 from decimal import Decimal
+from enum import Enum
 from uuid import UUID
 
 import msgspec
@@ -38,16 +39,18 @@ def table_of(
     """
     hints = typing.get_type_hints(row)
     given = columns or {}
-    lines = [f"{column} {kind}" for column, kind in key.items()]
+    lines = [f'"{column}" {kind}' for column, kind in key.items()]
     for field in row.__struct_fields__:
         kind, is_nullable = _split(hints[field])
         derived = given.get(field) or _column_type(kind)
         if derived is None:
             raise ValueError(f"table {name}: no column type follows from {row.__name__}.{field}: name it in `columns`")
-        lines.append(f"{field} {derived}{'' if is_nullable else ' NOT NULL'}")
+        lines.append(f'"{field}" {derived}{"" if is_nullable else " NOT NULL"}')
     if unknown := given.keys() - set(row.__struct_fields__):
         raise ValueError(f"table {name}: {row.__name__} has no field {', '.join(sorted(unknown))}")
-    return f"CREATE TABLE {{{name}}} ({', '.join(lines)}, PRIMARY KEY ({', '.join(key)}));\n"
+    # Quoted, since a field may have a name that SQL reserves, such as `order`.
+    names = ", ".join(f'"{column}"' for column in key)
+    return f"CREATE TABLE {{{name}}} ({', '.join(lines)}, PRIMARY KEY ({names}));\n"
 
 
 def _split(kind: object) -> tuple[object, bool]:
@@ -71,9 +74,7 @@ def _column_type(kind: object) -> str | None:
         return "jsonb" if item is None or item == "jsonb" or item.endswith("[]") else f"{item}[]"
     if isinstance(origin, type) and issubclass(origin, (msgspec.Struct, Mapping)):
         return "jsonb"
-    if isinstance(origin, type):
-        # An enumeration of texts or numbers.
-        return next(
-            (column for base, column in _COLUMN_TYPES.items() if issubclass(origin, typing.cast(type, base))), None
-        )
+    if isinstance(origin, type) and issubclass(origin, Enum):
+        values = {type(member.value) for member in origin}
+        return _COLUMN_TYPES.get(values.pop()) if len(values) == 1 else None
     return None

@@ -8,9 +8,11 @@ from typing import Any, ClassVar, TypeVar
 
 from nats.aio.client import Client
 
+from contracts.aggregate_types import AGGREGATE_TYPE_OF
 from contracts.durable_consumers import Durable
 from contracts.envelope import Recorded
 from contracts.events.event import Event
+from contracts.subjects import passes
 from streams.reactions.reactor import EventReactor
 from streams.reactions.retries import DEFAULT_RETRIES, Retries
 
@@ -57,13 +59,28 @@ class Reaction:
         ).run()
 
     def effects(self) -> dict[str, Callable[[Recorded[Any]], Awaitable[None]]]:
-        """Event types mapped to their effects."""
+        """Event types mapped to their effects.
+
+        Raises:
+            ValueError: an event has two effects, or the consumer never delivers it.
+        """
         effects: dict[str, Callable[[Recorded[Any]], Awaitable[None]]] = {}
         for name in dict.fromkeys(name for kind in reversed(type(self).__mro__) for name in vars(kind)):
             method = getattr(self, name, None)
             events: tuple[type[Event], ...] = getattr(method, _EVENTS, ())
             for event in events:
                 assert method is not None
-                assert event.TYPE not in effects, f"{event.TYPE} has two effects"
+                if event.TYPE in effects:
+                    raise ValueError(f"{type(self).__name__}.{name}: {event.TYPE} has two effects")
+                if not _is_delivered(event, self.durable):
+                    raise ValueError(
+                        f"{type(self).__name__}.{name}: {self.durable.name} does not deliver {event.TYPE}, since it"
+                        f" reads {self.durable.subject_filter} of {self.durable.stream}"
+                    )
                 effects[event.TYPE] = method
         return effects
+
+
+def _is_delivered(event: type[Event], durable: Durable) -> bool:
+    kind = AGGREGATE_TYPE_OF[event.TYPE]
+    return kind.stream == durable.stream and passes(kind.pattern, durable.subject_filter)

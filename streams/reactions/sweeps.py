@@ -31,6 +31,8 @@ async def sweep(what: str, due: Due[Item], act: Act[Item], *, name_of: Callable[
             await sweep_once(what, due, act, name_of=name_of)
         except VestnikError as error:
             log.warning("%s that are due cannot be read: %s", what, error)
+        except Exception:  # a fault in the code must not stop the service
+            log.exception("%s that are due cannot be read", what)
 
 
 async def sweep_once(what: str, due: Due[Item], act: Act[Item], *, name_of: Callable[[Item], str]) -> None:

@@ -53,7 +53,7 @@ def rows(name: str, table: str | None, limit: int, as_json: bool) -> None:
     printed = asyncio.run(_read(with_running_addresses(Settings.load()), projection, table or tables[0], limit))
     if as_json:
         for row in printed:
-            sys.stdout.write(msgspec.json.encode(row).decode() + "\n")
+            sys.stdout.write(to_json(row) + "\n")
     else:
         _print(table or tables[0], printed)
 
@@ -80,6 +80,11 @@ async def _read(settings: Settings, projection: type[Projection], table: str, li
         raise database_unavailable(error) from error
     finally:
         await conn.close()
+
+
+def to_json(row: Row) -> str:
+    """The row as one JSON object; values for which JSON has no form, such as ranges and addresses, are texts."""
+    return msgspec.json.encode(row, enc_hook=str).decode()
 
 
 def _print(title: str, rows: list[Row]) -> None:

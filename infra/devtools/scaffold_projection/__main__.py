@@ -18,7 +18,7 @@ from infra.devtools.scaffold_projection.events import chosen
 from infra.devtools.scaffold_projection.names import class_of
 
 ROOT = Path(__file__).resolve().parents[3]
-_USED_CLASSES = {"OpenReadModel", "Projection", "Recorded", "RowChanges"}
+_USED_CLASSES = {"OpenReadModel", "Projection", "Recorded", "RowChanges", "ShowReadModel"}
 _DECLARED = re.compile(r"^class (\w+)\(Projection\)", re.MULTILINE)
 
 

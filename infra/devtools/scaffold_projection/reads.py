@@ -13,6 +13,8 @@ from infra.devtools.scaffold_projection.events import column_of, samples_of
 from infra.devtools.scaffold_projection.names import class_of
 
 RIGHTS = "contracts/services.py"
+# A digit before a letter within a word: the gRPC compiler begins another word there, `P2PChats` for `P2pChats`.
+_SPLIT_WORD = re.compile(r"[0-9][a-z]")
 _TABLE = re.compile(r"^READS: Mapping\[str, Callers\] = \{", re.MULTILINE)
 
 
@@ -25,9 +27,11 @@ def files(name: str, events: Sequence[type[Event]], root: Path) -> dict[str, str
     """The text of each new file, by its path.
 
     Raises:
-        CannotMake: the service shows no read models to users, or something else has the name.
+        CannotMake: the service shows no read models to users, something else has the name, or gRPC would change it.
     """
     service, class_name, path = service_of(events), class_of(name), f"/v1/{name.replace('_', '-')}"
+    if _SPLIT_WORD.search(name):
+        raise CannotMake(f"{name} has a digit within a word; with --query a digit ends one, such as top10_chats")
     if not (root / "services" / service / "reads").is_dir():
         raise CannotMake(f"the service {service} shows no read models to users: there is no services/{service}/reads")
     _refuse_taken(

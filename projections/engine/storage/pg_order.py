@@ -3,6 +3,7 @@
 Texts are compared by code point: as Python does, and as PostgreSQL does with the collation "C" in a UTF-8 database.
 """
 
+import decimal
 import math
 from datetime import date, datetime, timedelta
 from decimal import Decimal
@@ -17,6 +18,9 @@ _UNROUNDED: dict[str, frozenset[type]] = {
 }
 # Compared for equality only.
 _OTHERS = frozenset({"boolean", "uuid"})
+
+# Adds decimals without rounding, as PostgreSQL does; where Python would round, it raises an ArithmeticError.
+exact_sum = decimal.Context(prec=1_000, traps=[decimal.Inexact, decimal.InvalidOperation, decimal.Overflow]).add
 
 SUMMED: frozenset[type] = frozenset({int, Decimal, timedelta})
 _ORDERED: frozenset[type] = frozenset({int, Decimal, date, datetime, timedelta})

@@ -6,6 +6,7 @@ This costs a fraction of adapting every value separately. The column's type refu
 from collections.abc import Iterable, Sequence
 from datetime import UTC, date, datetime, timedelta
 from decimal import Decimal
+from enum import Enum
 from types import NoneType
 from typing import Any, Literal
 from uuid import UUID
@@ -48,6 +49,8 @@ def to_pg_text(value: object) -> str | None:
     """
     if value is None or type(value) is str:
         return value
+    if isinstance(value, Enum):
+        return to_pg_text(value.value)
     if isinstance(value, bool):
         return "true" if value else "false"
     if isinstance(value, datetime):
@@ -74,6 +77,11 @@ def _time(value: datetime) -> str:
         return value.astimezone(UTC).isoformat()
     except OverflowError as error:
         raise UnsupportedValue(f"the time {value} is out of range in UTC") from error
+
+
+def date_in(text: str) -> str:
+    """What a column of type date makes of the text of a time in UTC."""
+    return text.partition("T")[0]
 
 
 def _times(column: Sequence[datetime]) -> list[str]:

@@ -251,6 +251,8 @@ async def inspect(conn: Connection, projection: type[Projection], build: Build) 
         for column, kind, rank, default, rounds in await cursor.fetchall():
             item = str(kind).removesuffix("[]")
             types[str(column)] = str(kind).replace(item, _UNCUT.get(item, item))
+            if "%" in str(column):
+                raise BadTables(f"projection {projection.name}: {name} has a column {column!r}: a name has no %")
             if rounds:
                 rounded.add(str(column))
             if default is not None and not _NULL.fullmatch(str(default)):

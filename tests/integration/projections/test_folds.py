@@ -3,7 +3,7 @@
 import asyncio
 import sys
 from collections.abc import AsyncIterator, Sequence
-from datetime import UTC, date, datetime, timedelta
+from datetime import UTC, date, datetime, timedelta, timezone
 from decimal import Decimal
 from typing import ClassVar
 
@@ -248,11 +248,15 @@ async def test_a_key_is_of_any_type(conn: Connection, kind: str) -> None:
     assert writer.letters == Counts()
 
 
+AT_NIGHT = datetime(2026, 1, 31, 23, 59, tzinfo=UTC)
+
+
 @pytest.mark.parametrize(
     ("kind", "spellings"),
     [
         ("uuid", [RECIPIENT, RECIPIENT.upper()]),
         ("numeric", [Decimal(1), Decimal("1.00"), 1, "1.0", Decimal("1E0")]),
+        ("date", [date(2026, 1, 31), AT_NIGHT, AT_NIGHT.astimezone(timezone(timedelta(hours=9))), "2026-01-31"]),
     ],
 )
 async def test_a_key_is_one_row_however_it_is_written(conn: Connection, kind: str, spellings: list[object]) -> None:
@@ -308,6 +312,24 @@ async def test_a_row_type_has_to_fit_its_table(conn: Connection) -> None:
     build = await start_build(conn, Unfit)
     with pytest.raises(BadTables, match=r"Number\.number is folded into unfit, but a part of its key"):
         await BuildWriter.open(conn, Unfit, build)
+
+
+class Clock(msgspec.Struct):
+    at: datetime
+
+
+async def test_a_time_is_folded_with_its_zone_only(conn: Connection) -> None:
+    class Clocks(Projection):
+        streams = (MESSAGING,)
+        tables = "CREATE TABLE {clocks} (id uuid PRIMARY KEY, at timestamp)"
+
+        @folds(MessageSent, table="clocks", key="id")
+        def sent(self, row: Clock | None, event: Recorded[MessageSent]) -> Clock:
+            return Clock(event.at)
+
+    build = await start_build(conn, Clocks)
+    with pytest.raises(BadTables, match=r"Clock\.at is folded into clocks .*use timestamptz"):
+        await BuildWriter.open(conn, Clocks, build)
 
 
 async def test_nothing_else_writes_a_folded_table(conn: Connection) -> None:

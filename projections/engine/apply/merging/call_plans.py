@@ -12,7 +12,7 @@ from types import NoneType
 from projections.engine.apply.merging.merge_plans import By, ChangePlan, Rule
 from projections.engine.changes import Change, Compared, Deciding, MergeRule, Operator, Values
 from projections.engine.storage.pg_order import SUMMED, decides, deciding_types, has_order, is_ordered, ordered_types
-from projections.engine.storage.pg_text import MOMENTS, UnsupportedValue, to_pg_text
+from projections.engine.storage.pg_text import MOMENTS, UnsupportedValue, date_in, to_pg_text
 
 Key = tuple[object, ...]
 
@@ -27,15 +27,15 @@ Resolved = tuple[ChangePlan, Key, Sequence[object]]
 class CallPlan:
     """Resolves the changes of one form: one way in which handlers name table, key and columns."""
 
-    __slots__ = ("_key_types", "resolve_fast", "shape")
+    __slots__ = ("resolve_fast", "shape")
 
     def __init__(self, shape: ChangePlan) -> None:
         self.shape = shape
         types = shape.table.types
-        self._key_types = tuple([int if types[column] in _WHOLE_NUMBERS else str for column in shape.key])
+        key_types = tuple([int if types[column] in _WHOLE_NUMBERS else str for column in shape.key])
         # Resolves a change of this form whose values need no further check; None, or a KeyError, for any other.
         # Compiled, since it runs several times per event.
-        self.resolve_fast: Callable[..., Resolved | None] = _compiled(shape, self._key_types)
+        self.resolve_fast: Callable[..., Resolved | None] = _compiled(shape, key_types)
 
     def resolve_slow(self, change: Change) -> Resolved:
         """Resolves any change of this form.
@@ -54,7 +54,7 @@ class CallPlan:
         compared = tuple([as_compared(conditions[column]).value for column, _ in self.shape.conditions])
         for (column, operator), value in zip(self.shape.conditions, compared, strict=True):
             _check_condition(column, operator, value, types[column])
-        return self.shape, _key(self.shape.key, key_values, self._key_types), (*values, *compared)
+        return self.shape, _key(self.shape, key_values), (*values, *compared)
 
 
 def _compiled(shape: ChangePlan, key_types: Sequence[type]) -> "Callable[..., Resolved | None]":
@@ -138,17 +138,17 @@ def as_compared(value: object) -> Compared:
     return value if isinstance(value, Compared) else Compared(Operator.EQUAL, value)
 
 
-def _key(columns: Sequence[str], values: Values, types: Sequence[type]) -> Key:
-    return tuple(
-        [_key_value(column, values[column], column_type) for column, column_type in zip(columns, types, strict=True)]
-    )
+def _key(plan: ChangePlan, values: Values) -> Key:
+    return tuple([_key_value(column, values[column], plan.table.types[column]) for column in plan.key])
 
 
-def _key_value(column: str, value: object, column_type: type) -> object:
+def _key_value(column: str, value: object, kind: str) -> object:
     text = to_pg_text(value)
     if text is None:
         raise UnsupportedValue(f"{column} is null in a key")
-    if column_type is str:
+    if kind == "date" and isinstance(value, datetime):
+        return date_in(text)
+    if kind not in _WHOLE_NUMBERS:
         return text
     try:
         return int(text)

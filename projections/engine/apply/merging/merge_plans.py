@@ -5,6 +5,7 @@ from collections.abc import Callable, Sequence
 from typing import NamedTuple
 
 from projections.engine.changes import MergeRule, Operator, RowAction
+from projections.engine.storage.pg_order import exact_sum
 from projections.engine.storage.tables import Table
 
 
@@ -32,6 +33,7 @@ _COMBINED = {
 }
 # For a column that rounds each sum: whole numbers are combined, others are left to PostgreSQL by a TypeError.
 _ADDED_WHOLE = "({old} if (b := {new}) is None else b if (a := {old}) is None else index(a) + index(b))"
+_ADDED_EXACTLY = "({old} if (b := {new}) is None else b if (a := {old}) is None else exact_sum(a, b))"
 
 
 _DELETIONS = (RowAction.DELETE, RowAction.DELETE_ALL, RowAction.DELETE_ENDED)
@@ -100,7 +102,7 @@ def merged(earlier: ChangePlan, later: ChangePlan) -> Merged | None:
     values = [*terms.values(), "old[-1]"] if earlier.is_timed else terms.values()
     combine: Callable[[Values, Values], Values | None] = eval(  # noqa: S307 - see above
         f"lambda old, new: ({''.join(f'{value}, ' for value in values)}){lasts}",
-        {"index": operator.index},
+        {"index": operator.index, "exact_sum": exact_sum},
     )
     return Merged(earlier.action, tuple(columns.items()), combine)
 
@@ -126,12 +128,17 @@ def _terms(earlier: ChangePlan, later: ChangePlan) -> dict[str, str] | None:
         elif rule_before is None or rule is _SET:
             terms[column] = new[column]
         elif rule_before is _SET or rule_before is rule:
-            is_rounded = rule is _ADD and earlier.table.rounds(column)
-            term = _ADDED_WHOLE if is_rounded else _COMBINED[rule]
+            term = _sum_of(earlier.table, column) if rule is _ADD else _COMBINED[rule]
             terms[column] = term.format(old=old[column], new=new[column])
         else:
             return None
     return terms
+
+
+def _sum_of(table: Table, column: str) -> str:
+    if table.rounds(column):
+        return _ADDED_WHOLE
+    return _ADDED_EXACTLY if table.types[column] == "numeric" else _COMBINED[_ADD]
 
 
 def _meets_default(table: Table, column: str, rule: Rule) -> bool:

@@ -42,6 +42,11 @@ class FoldRows:
                 raise BadTables(
                     f"projection {projection}: {row.__name__}.{column} is folded into {table.name}, but {why}"
                 )
+            if table.types[column].startswith("timestamp without"):
+                raise BadTables(
+                    f"projection {projection}: {row.__name__}.{column} is folded into {table.name} as a timestamp"
+                    " without a time zone, which no event has; use timestamptz"
+                )
         self.table = table
         self._row = row
         self._columns = columns

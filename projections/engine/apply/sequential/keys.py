@@ -2,6 +2,7 @@
 
 from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
 from contextlib import nullcontext
+from datetime import datetime
 from decimal import Decimal, InvalidOperation
 from functools import lru_cache
 from typing import TypeVar
@@ -12,7 +13,7 @@ from psycopg.pq import TransactionStatus
 from projections.engine.apply.merging.call_plans import Key
 from projections.engine.changes import Values
 from projections.engine.storage.builds import Connection
-from projections.engine.storage.pg_text import REFUSALS, UnsupportedValue, to_pg_text
+from projections.engine.storage.pg_text import REFUSALS, UnsupportedValue, date_in, to_pg_text
 from projections.engine.storage.tables import Table
 
 Rows = TypeVar("Rows")
@@ -94,6 +95,8 @@ def _key_value(column: str, value: object, kind: str) -> object:
         raise UnsupportedValue(f"{column} is null in a key")
     if kind == "uuid":
         return text.lower()
+    if kind == "date":
+        return date_in(text) if isinstance(value, datetime) else text
     try:
         if kind == "numeric":
             return _digits(Decimal(text))

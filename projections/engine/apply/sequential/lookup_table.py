@@ -3,6 +3,7 @@
 import asyncio
 from collections.abc import Collection, Sequence
 from datetime import UTC, date, datetime, timedelta
+from decimal import Decimal
 
 import msgspec
 from psycopg import sql
@@ -14,6 +15,7 @@ from projections.engine.apply.sequential.loaded_values import KEY_TYPES, as_load
 from projections.engine.changes import Change, MergeRule, RowAction, Values
 from projections.engine.lookups import Lookup
 from projections.engine.storage.builds import Connection
+from projections.engine.storage.pg_order import exact_sum
 from projections.engine.storage.pg_text import MOMENTS, UnsupportedValue, array, to_pg_text
 from projections.engine.storage.tables import BadTables, Table
 
@@ -222,6 +224,8 @@ def _merged(rule: MergeRule, old: object, new: object) -> object:
         return new
     if new is None or rule is _FIRST:
         return old
+    if rule is _ADD and isinstance(old, Decimal):
+        return exact_sum(old, new)  # type: ignore[arg-type]  # the column is numeric
     if rule is _ADD:
         return old + new  # type: ignore[operator]  # numbers or intervals: the change was checked
     return max(old, new) if rule is _GREATEST else min(old, new)  # type: ignore[call-overload]  # as above

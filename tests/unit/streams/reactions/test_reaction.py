@@ -7,7 +7,8 @@ import pytest
 from contracts.durable_consumers import PROFILE_CREATION, Durable
 from contracts.envelope import Recorded
 from contracts.events.event import Event
-from contracts.events.user import UserCreated, UserEmailVerified
+from contracts.events.message import MessageSent
+from contracts.events.user import CredentialSet, UserCreated, UserEmailVerified
 from streams.reactions.reaction import Reaction, reacts_to
 
 
@@ -29,5 +30,21 @@ def test_a_method_is_the_effect_of_the_events_that_it_is_marked_with() -> None:
 
 
 def test_an_event_has_one_effect() -> None:
-    with pytest.raises(AssertionError, match=r"user\.created has two effects"):
+    with pytest.raises(ValueError, match=r"Twice\.again: user\.created has two effects"):
         Twice().effects()
+
+
+class OfAnotherStream(Welcome):
+    @reacts_to(MessageSent)
+    async def sent(self, event: Recorded[MessageSent]) -> None: ...
+
+
+class OfAnotherSubject(Welcome):
+    @reacts_to(CredentialSet)
+    async def changed(self, event: Recorded[CredentialSet]) -> None: ...
+
+
+@pytest.mark.parametrize(("reaction", "event"), [(OfAnotherStream, "message.sent"), (OfAnotherSubject, "credential")])
+def test_an_event_that_the_consumer_never_delivers_has_no_effect(reaction: type[Reaction], event: str) -> None:
+    with pytest.raises(ValueError, match=f"profile-creation does not deliver {event}"):
+        reaction().effects()

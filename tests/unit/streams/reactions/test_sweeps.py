@@ -26,14 +26,15 @@ async def test_an_item_that_fails_does_not_keep_the_others(caplog: pytest.LogCap
     assert "bad" not in caplog.text
 
 
-async def test_a_sweep_that_cannot_read_what_is_due_is_followed_by_others() -> None:
+@pytest.mark.parametrize("error", [Unavailable(), ZeroDivisionError()])
+async def test_a_sweep_that_cannot_read_what_is_due_is_followed_by_others(error: Exception) -> None:
     sweeps, done = 0, asyncio.Event()
 
     async def due() -> list[str]:
         nonlocal sweeps
         sweeps += 1
         if sweeps == 1:
-            raise Unavailable
+            raise error
         return ["good"]
 
     async def act(item: str) -> None:

@@ -96,7 +96,9 @@ def test_a_class_of_another_file_is_not_declared_twice(root: Path) -> None:
         made("hours_of_day", [MessageSent], root)
 
 
-@pytest.mark.parametrize("name", ["open_read_model", "projection", "recorded", "row_changes", "message_sent"])
+@pytest.mark.parametrize(
+    "name", ["open_read_model", "projection", "recorded", "row_changes", "message_sent", "show_read_model"]
+)
 def test_a_class_does_not_hide_what_its_module_needs(root: Path, name: str) -> None:
     with pytest.raises(CannotMake):
         made(name, [MessageSent], root)
@@ -138,6 +140,8 @@ def test_what_shows_a_read_model_takes_no_name_and_overwrites_no_file(root: Path
         "hours": "routes/reads/hours.py exists",
         "presence": "presence.py has .*/v1/presence",
         "messaging": "service",
+        # The compiler would call its classes P2PChats.
+        "p2p_chats": "a digit within a word",
     }
     for name, reason in refused.items():
         with pytest.raises(CannotMake, match=reason):

@@ -2,6 +2,7 @@
 
 from datetime import UTC, date, datetime, timedelta, timezone
 from decimal import Decimal
+from enum import Enum, IntEnum, StrEnum
 from uuid import UUID
 
 import pytest
@@ -18,6 +19,26 @@ from projections.engine.storage.pg_text import (
 )
 
 
+class Colour(StrEnum):
+    RED = "red"
+
+
+class Old(str, Enum):  # noqa: UP042 - whose texts are not its values
+    RED = "red"
+
+
+class Plain(Enum):
+    RED = "red"
+
+
+class Level(int, Enum):
+    LOW = 1
+
+
+class Step(IntEnum):
+    FIRST = 1
+
+
 @pytest.mark.parametrize(
     ("value", "text"),
     [
@@ -32,6 +53,8 @@ from projections.engine.storage.pg_text import (
         (timedelta(days=1, microseconds=-1), "86399999999 microseconds"),
         (b"\x00\xff", "\\x00ff"),
         (["a", None, "b,c"], '{"a",NULL,"b,c"}'),
+        *((member, "red") for member in (Colour.RED, Old.RED, Plain.RED)),
+        *((member, "1") for member in (Level.LOW, Step.FIRST)),
     ],
 )
 def test_values_have_a_text(value: object, text: str | None) -> None:

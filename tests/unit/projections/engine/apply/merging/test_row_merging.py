@@ -1,8 +1,8 @@
 """Folding a batch gives the rows that its events give one by one."""
 
 from collections import Counter
-from datetime import UTC, datetime
-from decimal import Decimal
+from datetime import UTC, date, datetime
+from decimal import Decimal, localcontext
 from typing import Any
 
 import pytest
@@ -140,6 +140,29 @@ def test_keys_that_mean_the_same_are_one_row() -> None:
     rows.merge(write.changes)
     (group,) = rows.groups()
     assert group.values == [(2,)]
+
+
+def test_a_day_that_is_given_as_a_time_is_the_same_row() -> None:
+    days = {"days": Table("days", "days_v1_b1", ("day",), {"day": "date", "n": "bigint"})}
+    rows, write = MergedRows(Shapes(days)), RowChanges()
+    for moment in (datetime(2026, 1, 1, 12, tzinfo=UTC), datetime(2026, 1, 1, 23, tzinfo=UTC), date(2026, 1, 1)):
+        write.upsert("days", key={"day": moment}, add={"n": 1})
+    rows.merge(write.changes)
+    (group,) = rows.groups()
+    assert (group.keys, group.values) == ([("2026-01-01",)], [(3,)])
+
+
+def test_a_sum_of_many_digits_is_exact_or_is_left_to_the_database() -> None:
+    sums = {"sums": Table("sums", "sums_v1_b1", ("id",), {"id": "bigint", "n": "numeric"})}
+    for number in (Decimal(10**40), Decimal("1e2000")):
+        rows, write = MergedRows(Shapes(sums)), RowChanges()
+        for added in (number, 1, Decimal("0.1")):
+            write.upsert("sums", key={"id": 1}, add={"n": added})
+        rows.merge(write.changes)
+        written = [Decimal(str(value)) for group in rows.groups() for (value,) in group.values]
+        with localcontext(prec=3_000):
+            assert sum(written) == number + Decimal("1.1")
+    assert len(written) == 2
 
 
 @given(st.lists(st.tuples(st.sampled_from(["sent", "seen"]), st.lists(calls(), max_size=4)), max_size=8))

@@ -1,0 +1,27 @@
+"""Queries of a read model."""
+
+import msgspec
+
+from projections.engine import ReadModel
+from tests.fix_postgres import Pool
+from tests.integration.projections.event_writer import Opened
+from tests.integration.projections.sample_projection import Letters
+
+QUERY = """
+    SELECT place, identity FROM (VALUES (2, 'a'), (3, 'b'), (1, 'c')) AS ranks (place, identity)
+    WHERE place % %(number)s < 100 ORDER BY identity DESC -- the last line"""
+
+
+class Ranked(msgspec.Struct, frozen=True):
+    place: int
+    identity: str
+
+
+async def test_a_query_may_have_columns_of_any_name_and_end_with_a_comment(run: Opened, pool: Pool) -> None:
+    model = ReadModel(Letters, pool, (await run(Letters)).waiting)
+    expected = [Ranked(1, "c"), Ranked(3, "b"), Ranked(2, "a")]
+    query = QUERY.replace("place %", "place %%")
+    for _ in range(2):
+        assert (await model.select(Ranked, query, {"number": 4}))[0] == expected
+    assert (await model.select_with_gaps("none", Ranked, query, {"number": 4}))[0] == expected
+    assert (await model.select_snapshot(Ranked, query, {"number": 4}))[0] == expected
