@@ -1,6 +1,7 @@
 """Determines which rows an event changes."""
 
 from collections.abc import Mapping
+from datetime import datetime
 
 from contracts.envelope import Recorded
 from contracts.events.event import Event
@@ -11,6 +12,7 @@ from projections.engine.apply.sequential.keys import key_of
 from projections.engine.apply.sequential.sequential_events import SequentialEvents
 from projections.engine.changes import Change, RowAction, RowChanges
 from projections.engine.projection import Projection
+from projections.engine.storage.pg_text import MOMENTS, UnsupportedValue
 from projections.engine.storage.tables import Table
 from streams.message import Message
 
@@ -52,7 +54,8 @@ class ChangedRows:
             return None
         table = self.tables[name]
         parts = values.split(",", len(table.key) - 1)
-        return name, key_of(table, table.key, dict(zip(table.key, parts, strict=False)))
+        key = {column: _typed(part, table.types[column]) for column, part in zip(table.key, parts, strict=False)}
+        return name, key_of(table, table.key, key)
 
     def of(self, message: Message) -> set[RowId]:
         """The rows that the event changes; none if the current code cannot apply it, as a dead letter changes none.
@@ -94,3 +97,17 @@ class ChangedRows:
             raise DeletesByPart
         known = self.tables[table]
         return table, key_of(known, known.key, values)
+
+
+def _typed(text: str, kind: str) -> object:
+    """The value of a key's column as an operator writes it, or copies it from `vestnik rows` or `vestnik verify`.
+
+    Raises:
+        UnsupportedValue: it is not one of the type.
+    """
+    if kind == MOMENTS:
+        try:
+            return datetime.fromisoformat(text)
+        except ValueError as error:
+            raise UnsupportedValue(f"{text!r} is not a time") from error
+    return text.lower() if kind == "boolean" else text

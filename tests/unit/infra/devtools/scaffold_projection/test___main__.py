@@ -3,18 +3,21 @@
 import subprocess
 import sys
 from pathlib import Path
+from typing import Any
 
 import pytest
 
 from contracts.aggregate_types import AGGREGATE_TYPE_OF
 from contracts.catalogue import EVENTS
+from contracts.envelope import Provenance, decode, encode, open_event, seal
 from contracts.events.loss import EventsLost
 from contracts.events.message import MessageSent
 from contracts.subjects import PUBLIC_FILTERS, STREAMS
+from contracts.values.ids import new_id
 from infra.devtools.scaffold_projection import read_model, reads
 from infra.devtools.scaffold_projection.__main__ import ROOT, made, main
 from infra.devtools.scaffold_projection.errors import CannotMake
-from infra.devtools.scaffold_projection.events import chosen
+from infra.devtools.scaffold_projection.events import chosen, samples_of
 from infra.devtools.scaffold_projection.names import class_of
 from infra.devtools.scaffold_projection.reads import RIGHTS
 from projections.engine import Projection
@@ -121,6 +124,18 @@ def test_a_projection_of_any_event_is_made_with_its_tests(root: Path) -> None:
     subprocess.run([*ruff, "check", "--ignore", "INP001", *configured], cwd=root, check=True)
 
 
+@pytest.mark.parametrize("kind", [*COUNTED, "operator.acted", "projection.begun"])
+def test_the_sample_of_any_event_can_be_stored_and_read(kind: str) -> None:
+    (event,) = chosen([kind], [])
+    namespace: dict[str, Any] = {}
+    exec("\n".join(reversed(samples_of([event]))), namespace)
+    sample = namespace[kind.replace(".", "_")]()
+    assert type(sample) is event
+    envelope = seal(sample, aggregate_id=new_id(), version=1, provenance=Provenance())
+    stored = decode(encode(envelope))
+    assert open_event(stored, stream="", sequence=1, subject="").data == sample
+
+
 def test_a_read_model_is_shown_to_the_user_who_asks(root: Path) -> None:
     made("hours", chosen([], []), root, query=True)
     made("logins", chosen(["session.created"], []), root, query=True)
@@ -177,6 +192,7 @@ def test_a_stream_means_its_public_events() -> None:
         (["message.snet"], [], "no event message.snet; there are: .*message.sent"),
         ([], ["mesaging"], "no stream mesaging; there are: AUTH"),
         (["message.sent", "credential.set"], [], "credential.set is private"),
+        (["tree_head.signed"], [], "in NOTARY, which only a projection with service"),
     ],
 )
 def test_what_cannot_be_read_is_named(types: list[str], streams: list[str], says: str) -> None:
