@@ -5,10 +5,13 @@ data. This also holds during a cutover to another build, since readers lock the 
 """
 
 from collections.abc import Mapping
+from decimal import Decimal
 from typing import TypeVar
 
 import msgspec
 from psycopg import OperationalError, errors
+from psycopg.abc import Buffer
+from psycopg.adapt import Loader
 from psycopg.types.string import TextLoader
 
 from contracts.errors import ReadModelBehind, Unavailable
@@ -106,6 +109,14 @@ class Snapshot(msgspec.Struct, frozen=True):
         if not self.lacking:
             return self.lacking
         return frozenset(subject.removeprefix(prefix) for subject in self.lacking if subject.startswith(prefix))
+
+
+class _NumberLoader(Loader):
+    """Loads a `numeric` without decimal places, such as a sum, as an integer, which a field of any number accepts."""
+
+    def load(self, data: Buffer) -> int | Decimal:
+        text = bytes(data).decode()
+        return int(text) if text.removeprefix("-").isdigit() else Decimal(text)
 
 
 class ReadModel:
@@ -209,6 +220,7 @@ class ReadModel:
             if not self._exists:
                 await self._assert_exists(conn)
             cursor.adapters.register_loader("uuid", TextLoader)
+            cursor.adapters.register_loader("numeric", _NumberLoader)
             # None: once it has been run often enough.
             await cursor.execute(statement, params, prepare=prepare)
             return [column.name for column in cursor.description or ()], await cursor.fetchall()

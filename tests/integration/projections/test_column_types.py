@@ -142,6 +142,12 @@ class Everything(msgspec.Struct):
     before: list[str] | None = None
 
 
+def _as_text(row: Everything) -> list[str]:
+    # Times in lists have another object for UTC.
+    names = [name for name in row.__struct_fields__ if name not in ("moments", "before")]
+    return [repr(getattr(row, name)) for name in names] + list(map(str, row.moments))
+
+
 class Folded(Projection):
     """Each row says what its fields were when it was read, beside the new values."""
 
@@ -151,7 +157,7 @@ class Folded(Projection):
     @folds(MessageSent, table="folded", key=lambda event: {"table": event.data.text, "when": event.at})
     def sent(self, row: Everything | None, event: Recorded[MessageSent]) -> Everything:
         number = event.sequence if row is None else row.order + 1
-        before = None if row is None else [repr(getattr(row, name)) for name in row.__struct_fields__[:-2]]
+        before = None if row is None else _as_text(row)
         return Everything(
             order=number,
             user=(State.OPEN, State.SHUT)[number % 2],

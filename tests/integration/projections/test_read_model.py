@@ -1,5 +1,7 @@
 """Queries of a read model."""
 
+from decimal import Decimal
+
 import msgspec
 
 from projections.engine import ReadModel
@@ -25,3 +27,20 @@ async def test_a_query_may_have_columns_of_any_name_and_end_with_a_comment(run: 
         assert (await model.select(Ranked, query, {"number": 4}))[0] == expected
     assert (await model.select_with_gaps("none", Ranked, query, {"number": 4}))[0] == expected
     assert (await model.select_snapshot(Ranked, query, {"number": 4}))[0] == expected
+
+
+class Totals(msgspec.Struct, frozen=True):
+    whole: int
+    exact: Decimal
+    average: float
+    longest: int
+
+
+async def test_a_sum_is_a_number_of_the_fields_type(run: Opened, pool: Pool) -> None:
+    model = ReadModel(Letters, pool, (await run(Letters)).waiting)
+    query = """
+        SELECT sum(n) AS whole, sum(n) AS exact, avg(n) AS average, -sum(n * 10^20::numeric) AS longest
+        FROM generate_series(1::bigint, 4) AS n
+    """
+    rows, _ = await model.select(Totals, query)
+    assert rows == [Totals(10, Decimal(10), 2.5, -(10**21))]
