@@ -18,6 +18,7 @@ from datetime import UTC, datetime, timedelta
 from fnmatch import fnmatchcase
 from itertools import chain, zip_longest
 from typing import Protocol
+from unittest.mock import patch
 
 import pytest_asyncio
 
@@ -31,6 +32,7 @@ from projections.engine import Projection
 from projections.engine.apply.build_writer import BuildWriter
 from projections.engine.inspection.table_diff import Comparison, compare
 from projections.engine.rebuild.cutover import drop_build, start_build
+from projections.engine.storage import dead_letters
 from projections.engine.storage.builds import Build, Connection
 from projections.engine.storage.connections import connect
 from projections.engine.storage.schema import ensure_schema
@@ -127,7 +129,8 @@ class ReadModelUnderTest:
         await writer.commit(batch)
         self._watch.check()
         cursor = await conn.execute("SELECT type, reason FROM projection_dead_letters WHERE state = 'failed'")
-        assert await cursor.fetchall() == [], "an event could not be applied"
+        failed = [f"{kind}: {reason}" for kind, reason in await cursor.fetchall()]
+        assert not failed, "\n".join(["an event could not be applied", *failed])
 
     def _messages(self, events: Sequence[Event], of: str | None, at: datetime | str | None) -> list[Message]:
         if at is not None:
@@ -163,14 +166,17 @@ class OpenReadModel(Protocol):
 async def opened(projection: type[Projection], database_url: str) -> AsyncIterator[ReadModelUnderTest]:
     """Yields a projection on empty tables in the database, and checks its rebuild at the end."""
     conn, beside = [await connect(database_url, projection.name) for _ in range(2)]
+    # Whatever a test's event contains may be in the reason why it failed.
+    shows_reasons = patch.object(dead_letters, "_quotes_no_value", return_value=True)
     async with conn, beside:
         await ensure_schema(conn)
         build = await start_build(conn, projection)
         watch = HandlerWatch()
         writer = await BuildWriter.open(conn, watch.watched(projection), build)
         model = ReadModelUnderTest(projection, conn, beside, build, writer, watch)
-        yield model
-        await model.follows_from_the_events_alone()
+        with shows_reasons:
+            yield model
+            await model.follows_from_the_events_alone()
 
 
 @pytest_asyncio.fixture

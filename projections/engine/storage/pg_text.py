@@ -8,7 +8,7 @@ from datetime import UTC, date, datetime, timedelta
 from decimal import Decimal
 from enum import Enum
 from types import NoneType
-from typing import Any, Literal
+from typing import Any
 from uuid import UUID
 
 import msgspec
@@ -98,10 +98,18 @@ def json_of(value: object, kind: str = "jsonb") -> str | None:
         UnsupportedValue: the value cannot be encoded as JSON.
     """
     try:
-        order: Literal["deterministic"] | None = "deterministic" if kind == "jsonb" else None
-        return None if value is None else msgspec.json.encode(value, order=order).decode()
+        encoded = _ordered_json(value) if kind == "jsonb" else msgspec.json.encode(value)
+        return None if value is None else encoded.decode()
     except (TypeError, *_NO_TEXT) as error:
         raise UnsupportedValue(f"a {type(value).__name__} is not JSON: {error}") from error
+
+
+def _ordered_json(value: object) -> bytes:
+    try:
+        return msgspec.json.encode(value, order="deterministic")
+    except TypeError:
+        # A key that is no text, such as a number or an id.
+        return msgspec.json.encode(msgspec.to_builtins(value, str_keys=True, order="deterministic"))
 
 
 def column_to_pg_text(column: Sequence[Any], kind: str) -> Sequence[str | None]:

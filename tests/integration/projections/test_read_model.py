@@ -4,9 +4,11 @@ from decimal import Decimal
 
 import msgspec
 
+from contracts.positions import Position
+from contracts.subjects import MESSAGING
 from projections.engine import ReadModel
 from tests.fix_postgres import Pool
-from tests.integration.projections.event_writer import Opened
+from tests.integration.projections.event_writer import Opened, Writer, conversation_ids
 from tests.integration.projections.sample_projection import Letters
 
 QUERY = """
@@ -14,13 +16,21 @@ QUERY = """
     WHERE place % %(number)s < 100 ORDER BY identity DESC -- the last line"""
 
 
+async def opened(run: Opened, writer: Writer, pool: Pool) -> ReadModel:
+    model = ReadModel(Letters, pool, (await run(Letters)).waiting)
+    await model.wait_for(Position.at(MESSAGING, await writer.say(conversation_ids(1)[0], "a")), 60)
+    return model
+
+
 class Ranked(msgspec.Struct, frozen=True):
     place: int
     identity: str
 
 
-async def test_a_query_may_have_columns_of_any_name_and_end_with_a_comment(run: Opened, pool: Pool) -> None:
-    model = ReadModel(Letters, pool, (await run(Letters)).waiting)
+async def test_a_query_may_have_columns_of_any_name_and_end_with_a_comment(
+    run: Opened, writer: Writer, pool: Pool
+) -> None:
+    model = await opened(run, writer, pool)
     expected = [Ranked(1, "c"), Ranked(3, "b"), Ranked(2, "a")]
     query = QUERY.replace("place %", "place %%")
     for _ in range(2):
@@ -36,8 +46,8 @@ class Totals(msgspec.Struct, frozen=True):
     longest: int
 
 
-async def test_a_sum_is_a_number_of_the_fields_type(run: Opened, pool: Pool) -> None:
-    model = ReadModel(Letters, pool, (await run(Letters)).waiting)
+async def test_a_sum_is_a_number_of_the_fields_type(run: Opened, writer: Writer, pool: Pool) -> None:
+    model = await opened(run, writer, pool)
     query = """
         SELECT sum(n) AS whole, sum(n) AS exact, avg(n) AS average, -sum(n * 10^20::numeric) AS longest
         FROM generate_series(1::bigint, 4) AS n

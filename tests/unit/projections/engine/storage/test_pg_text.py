@@ -1,5 +1,6 @@
 """Values as PostgreSQL reads them out of an array."""
 
+import json
 from datetime import UTC, date, datetime, timedelta, timezone
 from decimal import Decimal
 from enum import Enum, IntEnum, StrEnum
@@ -124,3 +125,9 @@ def test_the_members_of_a_set_are_in_the_same_order_in_every_process() -> None:
     words = {f"word {number}" for number in range(20)}
     assert json_of({"words": words}) == json_of({"words": sorted(words)})
     assert json_of({"b": 1, "a": 2}, "json") == '{"b":1,"a":2}'
+
+
+def test_the_keys_in_json_may_be_numbers_and_ids() -> None:
+    counts = {"days": {2: {"b", "a"}, 1: None}, "people": {UUID(int=1): 1}}
+    expected = '{"days":{"1":null,"2":["a","b"]},"people":{"00000000-0000-0000-0000-000000000001":1}}'
+    assert json.loads(json_of(counts) or "") == json.loads(expected)
