@@ -63,12 +63,14 @@ def _everything() -> dict[str, type[Projection] | Broken]:
             if isinstance(loaded, Broken):
                 metrics.FAILED.labels(name, "0").set(1)
             by_name[name] = loaded
-    return _with_names_of_their_own(dict(sorted(by_name.items())))
+    return _refuse_shared_views(dict(sorted(by_name.items())))
 
 
-def _with_names_of_their_own(by_name: dict[str, type[Projection] | Broken]) -> dict[str, type[Projection] | Broken]:
-    """Breaks a projection whose view an earlier one has too: `{messages}` of `chats` is `{chats_messages}` of another.
-    Each would replace what the other shows to its readers."""
+def _refuse_shared_views(by_name: dict[str, type[Projection] | Broken]) -> dict[str, type[Projection] | Broken]:
+    """Marks a projection as broken if an earlier one has a view of the same name: readers would see either.
+
+    `{messages}` of `chats` is `{chats_messages}` of another one.
+    """
     owners: dict[str, str] = {}
     for name, projection in by_name.items():
         if isinstance(projection, Broken):

@@ -1,4 +1,4 @@
-"""The present addresses of a service's replicas: those that the settings list, and those that names have in DNS.
+"""The current addresses of a service's replicas: those that the settings list, and those that names have in DNS.
 
 A name is looked up again every few seconds, and at once after a failed call; never by a call itself. A lookup that
 fails or finds nothing changes nothing.

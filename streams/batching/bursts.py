@@ -1,4 +1,4 @@
-"""What comes in bursts, handled together: the first at once, and what follows within a second when that is over."""
+"""Handles bursts of items in batches: the first item immediately, the following ones at the end of the second."""
 
 import asyncio
 from collections.abc import Callable, Collection, Iterable

@@ -31,7 +31,7 @@ class Interfered(Exception):
 
 
 def kept(gap: Gap, version: int) -> ArchivedMessage:
-    """The placeholder for one event of a gap, for a stream that is rebuilt elsewhere."""
+    """The placeholder for one lost event, as a message to append when the stream is rebuilt elsewhere."""
     event = EVENTS_LOST[gap.stream](first=gap.first, last=gap.last)
     envelope = seal(event, aggregate_id="lost", version=version, provenance=Provenance())
     return ArchivedMessage(lost_in(gap.stream), encode(envelope), {"Nats-Msg-Id": envelope.id})

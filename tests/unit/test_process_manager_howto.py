@@ -12,7 +12,7 @@ HOWTO = Path(__file__).parents[2] / "docs" / "howto" / "write-a-process-manager.
 
 
 class OneReport:
-    """What the process reads; it is swept once when it is read for the second time."""
+    """Reads for the process manager: one report. The second read ends the first sweep."""
 
     def __init__(self) -> None:
         self._reads = 0

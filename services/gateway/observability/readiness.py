@@ -89,7 +89,7 @@ class Readiness:
         return {**self._conditions, **{service: partial(answered, service) for service in self._services}}
 
     async def warnings(self) -> list[str]:
-        """What does not work although this gateway is ready: reads are served while nothing can be written."""
+        """Outages in spite of which this gateway is ready: it serves reads while nothing can be written."""
         async with self._asking:
             if time.monotonic() - self._space_asked_at > _SPACE_FRESH:
                 try:

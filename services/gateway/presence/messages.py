@@ -43,7 +43,7 @@ class SnapshotRequest(msgspec.Struct, frozen=True, array_like=True, tag="r"):
 
 
 class Watch(msgspec.Struct, frozen=True, array_like=True):
-    """A session's clients, wherever they are connected, want to know of changes to what an answer said."""
+    """A session's clients, at any gateway, are to receive changes of the presence that a response contained."""
 
     # The gateway that answered.
     gateway: str

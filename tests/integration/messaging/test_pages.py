@@ -83,7 +83,7 @@ _OF_OTHER_ROWS = """
 
 
 class Rows:
-    """Messages and conversations row by row, encoded here: what the pages must say, byte for byte."""
+    """The reference for pages, byte for byte: messages and conversations read row by row and encoded here."""
 
     def __init__(self, model: ReadModel) -> None:
         self._model = model

@@ -98,7 +98,7 @@ async def test_a_runner_that_stops_is_replaced_by_another(writer: Writer, run: O
 
 @pytest_asyncio.fixture
 async def traffic(writer: Writer) -> AsyncIterator["asyncio.Task[int]"]:
-    """3,000 messages, written while the test does something else; their number."""
+    """Writes 3,000 messages in the background; returns their number."""
 
     async def write() -> int:
         conversations = conversation_ids(6)

@@ -127,7 +127,7 @@ def sample_events(kind: str) -> Iterator[Recorded[Event]]:
 
 
 def changes_of(projection: Projection, event: Recorded[Event]) -> object:
-    """What follows from the event in empty tables: the changes, and the row of a fold."""
+    """The changes, or the folded row, that the event causes in empty tables."""
     write, fold = RowChanges(), projection.folds().get(event.type)
     try:
         for handler in projection.handlers().get(event.type, ()):
