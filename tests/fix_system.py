@@ -265,8 +265,8 @@ def system(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFact
         yield system
 
 
-# For a test of a command that asks only NATS and PostgreSQL, or of what a gateway answers by itself or refuses: the
-# number of replicas changes nothing for it.
+# For a test to which a second replica can add nothing: of a command that asks only NATS and PostgreSQL, of input that
+# is refused for its form or its token, or of an answer that depends on nothing that another process has in memory.
 one_replica = pytest.mark.parametrize("system", [1], ids=["one-replica"], indirect=True)
 
 

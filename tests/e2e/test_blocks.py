@@ -7,6 +7,7 @@ import httpx
 
 from contracts.values.ids import new_id
 from tests.e2e.people import Api, Person, assert_problem, items
+from tests.fix_system import one_replica
 from tests.sse_client import Stream, listening
 
 # Headers whose values differ between two equal answers.
@@ -168,6 +169,7 @@ async def test_nothing_is_sent_after_a_block_that_raced_sending(api: Api) -> Non
     assert len(await anna.messages(boris)) == statuses.count(201)
 
 
+@one_replica
 async def test_nobody_blocks_themselves_or_nobody(api: Api) -> None:
     anna = await api.person()
     for method in ("PUT", "DELETE"):

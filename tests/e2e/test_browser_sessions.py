@@ -3,6 +3,7 @@
 import httpx
 
 from tests.e2e.people import PASSWORD, Api, Person, assert_problem
+from tests.fix_system import one_replica
 
 PATH = "/v1/browser/sessions"
 
@@ -46,6 +47,7 @@ async def test_the_refresh_token_is_in_the_cookie_alone_and_rotates(api: Api) ->
     assert_problem(await api.http.get("/v1/users/me", headers=headers), 401, "unauthenticated")
 
 
+@one_replica
 async def test_a_page_of_another_origin_of_the_same_site_spends_no_token(api: Api) -> None:
     token = cookie(await begin(api, await api.person()))
     for more in ({"Sec-Fetch-Site": "same-site"}, {"Origin": "https://other.example.org"}):
@@ -53,6 +55,7 @@ async def test_a_page_of_another_origin_of_the_same_site_spends_no_token(api: Ap
     assert (await refresh(api, token, **{"Sec-Fetch-Site": "same-origin"})).status_code == 200
 
 
+@one_replica
 async def test_the_cookie_alone_opens_nothing_but_the_next_tokens(api: Api) -> None:
     headers = {"Cookie": f"vestnik_refresh={cookie(await begin(api, await api.person()))}"}
     for method, path in (("GET", "/v1/users/me"), ("DELETE", f"{PATH}/current"), ("DELETE", "/v1/sessions/current")):
@@ -60,6 +63,7 @@ async def test_the_cookie_alone_opens_nothing_but_the_next_tokens(api: Api) -> N
     assert_problem(await api.http.post("/v1/sessions/refresh", headers=headers, json={}), 422, "invalid")
 
 
+@one_replica
 async def test_without_a_good_cookie_there_is_no_session(api: Api) -> None:
     for token in (None, "", "nonsense", "a.b.c", '"; Path=/; x="'):
         assert_problem(await refresh(api, token), 401, "invalid_refresh_token")
@@ -80,6 +84,7 @@ async def test_logging_out_ends_the_session_and_takes_the_cookie_away(api: Api) 
     assert_problem(await refresh(api, token), 401, "invalid_refresh_token")
 
 
+@one_replica
 async def test_the_files_of_the_messenger_are_answered_as_files_are(api: Api) -> None:
     page = await api.http.get("/")
     assert page.headers["Content-Type"] == "text/html; charset=utf-8"
@@ -101,6 +106,7 @@ async def test_the_files_of_the_messenger_are_answered_as_files_are(api: Api) ->
     assert_problem(await api.http.post("/"), 404, "not_found")
 
 
+@one_replica
 async def test_the_mails_of_a_development_system_are_shown_to_their_recipients(api: Api) -> None:
     account = await api.register()
     token = await api.mailed_token(account["email"])

@@ -5,6 +5,7 @@ import asyncio
 import httpx
 
 from tests.e2e.people import Api, Json, Person, assert_problem, eventually
+from tests.fix_system import one_replica
 from tests.sse_client import listening
 
 FIELDS = {
@@ -81,6 +82,7 @@ async def test_what_was_never_sent_cannot_be_seen(api: Api) -> None:
     assert_problem(await stranger.sees(anna, 1), 403, "not_friends")
 
 
+@one_replica
 async def test_what_is_no_sequence_of_a_message_cannot_be_seen(api: Api) -> None:
     anna, boris = await api.friends()
     path = f"/v1/conversations/{boris.user_id}/seen"
@@ -221,6 +223,7 @@ async def test_pinned_conversations_are_listed_first_page_by_page(api: Api) -> N
     assert (await anna.get("/v1/conversations", params={"archived": "maybe"})).status_code == 422
 
 
+@one_replica
 async def test_settings_that_make_no_sense_are_refused(api: Api) -> None:
     anna, boris = await api.friends()
     stranger = await api.person()

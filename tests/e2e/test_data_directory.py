@@ -8,9 +8,10 @@ from uuid import uuid4
 
 from tests.e2e.people import Api, eventually
 from tests.e2e.poison import poisoned
-from tests.fix_system import System, wait_until
+from tests.fix_system import System, one_replica, wait_until
 
 
+@one_replica
 async def test_two_cannot_have_the_same_data_directory(api: Api) -> None:
     second = api.system.vestnik("up", "--port", "0")
     assert second.returncode != 0

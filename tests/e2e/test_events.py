@@ -8,6 +8,7 @@ import pytest
 
 from contracts.positions import Position
 from tests.e2e.people import Api, Person, eventually
+from tests.fix_system import one_replica
 from tests.sse_client import Event, Refused, Stream, listening
 
 # One that the system itself might have written before positions were encrypted.
@@ -258,6 +259,7 @@ async def test_a_stream_ends_with_its_session_and_with_no_other(api: Api) -> Non
         assert (refused.value.status, refused.value.problem["code"]) == (401, "unauthenticated")
 
 
+@one_replica
 async def test_a_position_that_is_none_is_refused(api: Api) -> None:
     anna = await api.person()
     for wrong in ("nonsense", "e30x", PLAIN, "%00", "x" * 300):
@@ -270,6 +272,7 @@ async def test_a_position_that_is_none_is_refused(api: Api) -> None:
             assert error["path"] == ("/query/since" if since else "/header/Last-Event-ID")
 
 
+@one_replica
 async def test_who_has_no_token_gets_no_events(api: Api) -> None:
     for headers in ({}, {"Authorization": "Bearer nonsense"}):
         assert (await api.http.get("/v1/events", headers=headers)).status_code == 401

@@ -6,6 +6,7 @@ import httpx
 
 from contracts.values.ids import new_id
 from tests.e2e.people import Api, Person, assert_problem, eventually
+from tests.fix_system import one_replica
 
 
 async def ask(one: Person, other: Person) -> httpx.Response:
@@ -85,6 +86,7 @@ async def test_a_request_is_declined_or_withdrawn(api: Api) -> None:
     assert (await boris.add(anna)).status_code == 201
 
 
+@one_replica
 async def test_nobody_befriends_themselves_or_nobody(api: Api) -> None:
     anna = await api.person()
     assert_problem(await anna.add(anna), 422, "self_friendship")

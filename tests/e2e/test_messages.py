@@ -8,6 +8,7 @@ import pytest
 
 from contracts.values.ids import is_id, new_id, pair_id
 from tests.e2e.people import Api, Person, assert_problem, eventually, items
+from tests.fix_system import one_replica
 
 FIELDS = {"message_id", "conversation_id", "sequence", "sender_id", "text", "sent_at"}
 TEXTS = {
@@ -38,6 +39,7 @@ async def test_a_message_answers_what_was_stored(api: Api) -> None:
     assert response.headers["Vestnik-Position"]
 
 
+@one_replica
 async def test_a_text_is_kept_byte_for_byte(api: Api) -> None:
     anna, boris = await api.friends()
     for kind, text in TEXTS.items():
@@ -46,6 +48,7 @@ async def test_a_text_is_kept_byte_for_byte(api: Api) -> None:
         assert read.encode() == text.encode(), kind
 
 
+@one_replica
 async def test_what_is_no_text_is_refused(api: Api) -> None:
     anna, boris = await api.friends()
     for text in ("", "x" * 4001, "nul\x00inside", " ", "\t\r\n \u2028\u2029\u0085\u3000", None, 5):
@@ -55,6 +58,7 @@ async def test_what_is_no_text_is_refused(api: Api) -> None:
         assert [error["path"] for error in problem["errors"]] == ["/text"], text
 
 
+@one_replica
 async def test_a_lone_surrogate_is_no_text(api: Api) -> None:
     anna, boris = await api.friends()
     response = await anna.ask(
@@ -67,6 +71,7 @@ async def test_a_lone_surrogate_is_no_text(api: Api) -> None:
     assert response.json()["code"] in {"malformed_json", "invalid"}
 
 
+@one_replica
 async def test_what_is_no_client_message_id_is_refused(api: Api) -> None:
     anna, boris = await api.friends()
     for client_message_id in ("", "x" * 65, "with space", "ü", "a/b", 5):
@@ -372,6 +377,7 @@ async def test_the_next_page_is_where_the_cursor_says(api: Api, direction: str) 
     assert found == (list(range(1, 8)) if direction == "after" else list(range(7, 0, -1)))
 
 
+@one_replica
 async def test_a_page_that_cannot_be_is_refused(api: Api) -> None:
     anna, boris = await api.friends()
     for query in ("limit=0", "limit=201", "limit=x", "before=-1", "after=x", "before=1&after=1"):

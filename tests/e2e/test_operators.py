@@ -153,6 +153,7 @@ async def test_the_rates_of_a_day_are_those_of_the_streams(api: Api) -> None:
     assert_problem(await person.get("/v1/ops/rates?span=year"), 422, "invalid")
 
 
+@one_replica
 async def test_events_come_without_what_is_personal_or_private(api: Api) -> None:
     person = await operator(api)
     anna, boris = await api.friends()
@@ -180,6 +181,7 @@ async def test_events_come_without_what_is_personal_or_private(api: Api) -> None
     assert "$2b$" not in everything
 
 
+@one_replica
 async def test_a_question_that_makes_no_sense_is_refused(api: Api) -> None:
     person = await operator(api)
     for query in ("stream=NOBODY", "type=nothing", "before=!", "limit=0", "aggregate_id=*", "since=yesterday"):
@@ -190,6 +192,7 @@ async def test_a_question_that_makes_no_sense_is_refused(api: Api) -> None:
         assert [error["path"] for error in answer.json()["errors"]] == [f"/query/{logins.partition('=')[0]}"]
 
 
+@one_replica
 async def test_a_span_may_begin_and_end_with_the_calendar(api: Api) -> None:
     person = await operator(api)
     for span in ("since=0001-01-01T00:00:00Z", "until=9999-12-31T23:59:59Z", "until=9999-12-31T23:59:59-12:00"):
@@ -311,6 +314,7 @@ async def test_a_person_is_looked_up_without_what_is_personal(api: Api) -> None:
     assert_problem(await person.get("/v1/ops/person"), 422, "invalid")
 
 
+@one_replica
 async def test_an_aggregate_is_looked_at_in_time_without_what_is_personal_or_secret(api: Api) -> None:
     person = await operator(api)
     anna, boris = await api.friends()

@@ -8,6 +8,7 @@ from uuid import uuid4
 import httpx
 
 from tests.e2e.people import PASSWORD, Api, Person, assert_problem, eventually, items
+from tests.fix_system import one_replica
 from tests.sse_client import listening
 
 NEW = "another horse 🐎"
@@ -47,6 +48,7 @@ async def test_a_changed_password_logs_all_other_devices_out(api: Api) -> None:
     assert (await api.log_in(person.email, NEW)).status_code == 201
 
 
+@one_replica
 async def test_a_change_needs_the_present_password_and_a_possible_new_one(api: Api) -> None:
     person = await api.person()
     assert_problem(await change(person, "wrong password", NEW), 401, "invalid_credentials")

@@ -8,7 +8,7 @@ import pytest_asyncio
 
 from contracts.positions import Position
 from tests.e2e.people import Api, assert_problem
-from tests.fix_system import System
+from tests.fix_system import System, one_replica
 
 # One that the system itself might have written before positions were encrypted.
 PLAIN = Position.at("MESSAGING", 1).encode()
@@ -112,6 +112,7 @@ async def test_a_position_of_this_system_that_no_read_model_reaches_is_an_outage
     assert answer.headers["Retry-After"]
 
 
+@one_replica
 async def test_a_position_that_is_none_is_refused(api: Api) -> None:
     anna = await api.person()
     for wrong in ("nonsense", "e30x", "x" * 5000, PLAIN):

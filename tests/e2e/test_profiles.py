@@ -4,6 +4,7 @@ from uuid import uuid4
 
 from contracts.values.ids import new_id
 from tests.e2e.people import Api, Json, Person, assert_problem, eventually, items
+from tests.fix_system import one_replica
 
 FIELDS = {"user_id", "username", "display_name", "bio", "avatar_url", "verified", "updated_at"}
 
@@ -26,6 +27,7 @@ async def test_a_profile_is_public(api: Api) -> None:
     assert response.headers["Cache-Control"] == "public, max-age=60, stale-while-revalidate=300"
 
 
+@one_replica
 async def test_who_gives_no_display_name_has_the_username(api: Api) -> None:
     person = await api.person()
     assert (await person.get("/v1/profiles/me")).json()["display_name"] == person.username
@@ -56,6 +58,7 @@ async def test_ones_own_profile_is_not_for_shared_caches(api: Api) -> None:
     assert_problem(await api.http.get("/v1/profiles/me"), 401, "unauthenticated")
 
 
+@one_replica
 async def test_a_profile_of_nobody_is_not_found(api: Api) -> None:
     assert_problem(await api.http.get(f"/v1/profiles/{new_id()}"), 404, "profile_not_found")
 
@@ -70,6 +73,7 @@ async def test_a_change_is_merged(api: Api) -> None:
     assert (bare["display_name"], bare["avatar_url"]) == (person.username, None)
 
 
+@one_replica
 async def test_a_merge_patch_has_a_content_type_of_its_own(api: Api) -> None:
     person = await api.person()
     kind = {"Content-Type": "application/merge-patch+json"}
@@ -144,6 +148,7 @@ async def test_settings_are_one_s_own(api: Api) -> None:
     assert (reset["presence"], reset["language"], reset["bio"]) == ("friends", None, "Writes.")
 
 
+@one_replica
 async def test_a_change_that_is_not_valid_is_refused(api: Api) -> None:
     person = await api.person()
     for field, value in (
@@ -170,6 +175,7 @@ async def test_a_change_that_is_not_valid_is_refused(api: Api) -> None:
         assert [error["path"] for error in problem["errors"]] in ([f"/{field}"], [""]), (field, value)
 
 
+@one_replica
 async def test_names_and_descriptions_are_kept_in_one_spelling(api: Api) -> None:
     person = await api.person(display_name="Rene\u0301")
     assert (await person.get("/v1/profiles/me")).json()["display_name"] == "Ren\u00e9"
@@ -213,6 +219,7 @@ async def test_a_search_goes_on_page_by_page(api: Api) -> None:
     assert sorted(found) == sorted(person.user_id for person in people)
 
 
+@one_replica
 async def test_a_search_needs_a_token_and_a_query(api: Api) -> None:
     person = await api.person()
     assert_problem(await api.http.get("/v1/profiles", params={"query": "a"}), 401, "unauthenticated")

@@ -6,8 +6,10 @@ from contracts.subjects import STREAMS
 from tests.e2e.people import Api
 from tests.e2e.poison import connected
 from tests.e2e.test_keys import everything
+from tests.fix_system import one_replica
 
 
+@one_replica
 async def test_no_stream_has_a_text_or_a_name_in_plain_form(api: Api) -> None:
     anna, boris = await api.friends()
     marks = {name: f"{name}-{uuid4().hex}" for name in ("text", "edited", "bio", "name", "draft", "device", "report")}

@@ -96,6 +96,7 @@ async def test_the_keys_published_verify_an_access_token(api: Api) -> None:
     assert claims["exp"] - claims["iat"] == 900
 
 
+@one_replica
 async def test_a_token_of_other_hands_is_refused(api: Api) -> None:
     person = await api.person()
     claims = jwt.decode(person.access_token, options={"verify_signature": False})
@@ -116,6 +117,7 @@ async def test_a_token_of_other_hands_is_refused(api: Api) -> None:
         assert_problem(await person.get("/v1/users/me"), 401, "unauthenticated")
 
 
+@one_replica
 async def test_another_scheme_is_no_token(api: Api) -> None:
     person = await api.person()
     for value in (person.access_token, f"Basic {person.access_token}", "Bearer", f"Bearer {person.access_token} x"):
@@ -164,6 +166,7 @@ async def test_two_tabs_that_refresh_at_once_both_go_on(api: Api) -> None:
     assert (await refresh(api, answers[0].json()["refresh_token"])).status_code == 200
 
 
+@one_replica
 async def test_a_refresh_token_that_is_not_ours_is_refused(api: Api) -> None:
     person = await api.person()
     session_id, _, signature = person.refresh_token.split(".")

@@ -19,6 +19,7 @@ async def test_a_registration_answers_the_account(api: Api) -> None:
     assert response.headers["Vestnik-Position"]
 
 
+@one_replica
 async def test_a_username_is_kept_in_lower_case(api: Api) -> None:
     name = api.registration()["username"]
     assert (await api.register(username=name.upper()))["username"] == name
@@ -161,6 +162,7 @@ async def test_a_field_that_is_not_valid_is_named(api: Api, field: str, value: o
     assert all(error["message"] for error in found["errors"])
 
 
+@one_replica
 async def test_a_password_that_is_guessed_first_is_refused_with_a_code_of_its_own(api: Api) -> None:
     form = api.registration()
     for weak in ("Football", "password1", f"my name: {form['username']}", f"{form['email']}!"):
@@ -169,6 +171,7 @@ async def test_a_password_that_is_guessed_first_is_refused_with_a_code_of_its_ow
     assert (await api.http.post("/v1/users", json=form)).status_code == 201
 
 
+@one_replica
 async def test_every_byte_of_a_long_password_counts(api: Api) -> None:
     password = "ä" * 511 + "xy"
     person = await api.person(password=password)
@@ -231,6 +234,7 @@ async def test_another_verification_mail_can_be_asked_for(api: Api) -> None:
     assert (await api.http.post("/v1/users/verify-email", json={"token": token})).status_code == 204
 
 
+@one_replica
 @pytest.mark.parametrize(
     ("named", "accepted", "subjects"),
     [
@@ -295,6 +299,7 @@ async def test_one_sees_ones_own_account(api: Api) -> None:
     }
 
 
+@one_replica
 async def test_no_answer_shows_a_password(api: Api) -> None:
     response = await api.http.post("/v1/users", json=api.registration(email="nobody"))
     assert PASSWORD not in response.text

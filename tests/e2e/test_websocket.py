@@ -11,6 +11,7 @@ from websockets.asyncio.client import ClientConnection, connect
 from websockets.exceptions import ConnectionClosed, InvalidStatus
 
 from tests.e2e.people import Api, Json, Person, items
+from tests.fix_system import one_replica
 from tests.sse_client import listening
 
 
@@ -138,6 +139,7 @@ async def test_what_is_sent_comes_down_and_is_answered(api: Api) -> None:
             assert message["id"] != mark["id"]
 
 
+@one_replica
 async def test_a_command_is_refused_as_over_rest(api: Api) -> None:
     anna, boris = await api.friends()
     stranger = await api.person()
@@ -160,6 +162,7 @@ async def test_a_command_is_refused_as_over_rest(api: Api) -> None:
             assert {**answer["body"], "instance": path} == rest.json()
 
 
+@one_replica
 async def test_what_is_no_command_is_answered_and_the_line_goes_on(api: Api) -> None:
     anna, boris = await api.friends()
     async with line(api, anna) as found:
@@ -218,6 +221,7 @@ async def test_the_line_is_closed_when_the_session_ends(api: Api) -> None:
         assert closed.value.rcvd.code == 4401
 
 
+@one_replica
 async def test_the_handshake_is_refused_with_a_problem(api: Api) -> None:
     anna = await api.person()
     stranger = Person(
@@ -243,6 +247,7 @@ async def test_the_handshake_is_refused_with_a_problem(api: Api) -> None:
     assert (plain.status_code, plain.json()["code"], plain.headers["upgrade"]) == (426, "upgrade_required", "websocket")
 
 
+@one_replica
 async def test_what_is_too_large_or_no_text_closes_the_line(api: Api) -> None:
     anna = await api.person()
     for message, code in (("x" * 70_000, 1009), (b"bytes", 1003)):

@@ -19,8 +19,8 @@ from tests.suite import recording
 from tests.suite.contained import Runner, say
 from tests.suite.recording import Record
 
-# Three for two processors, since tests often wait. In the order of the folders: systems and servers first, and last the
-# unit tests, which fill the gaps at the end.
+# Three for two processors, since tests often wait. In the order of the folders, but for tests/suite/scheduling.py: the
+# unit tests come last and fill the gaps at the end.
 WORKERS = ("-n", "3", "--dist", "loadscope", "--no-loadscope-reorder")
 ALONE = ("-n", "0")
 MOST_FLAKY = 3

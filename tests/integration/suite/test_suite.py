@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 from tests.integration.suite.nested_run import ENVIRONMENT, INI
-from tests.suite.scheduling import unit_of
+from tests.suite.scheduling import next_unit, unit_of
 
 WITHIN = 400.0
 AGAIN = "again, alone"
@@ -81,6 +81,22 @@ def test_worker(number):
 )
 def test_tests_that_share_a_system_are_one_unit(test: str, unit: str) -> None:
     assert unit_of(test) == unit
+
+
+def test_two_units_keep_the_processors_busy_while_another_worker_runs_what_waits() -> None:
+    waits = ["tests/integration/test_a.py", "tests/unit/test_b.py"]
+    queue = ["tests/browser/", waits[0], "one-replica", "two-replicas", waits[1]]
+    order: list[str] = []
+    running: list[str] = []
+    # Three workers; the unit that was begun first ends first.
+    while queue:
+        running = running[-2:]
+        unit = next_unit(queue, running)
+        queue.remove(unit)
+        order.append(unit)
+        running.append(unit)
+    assert order == ["tests/browser/", "one-replica", waits[0], "two-replicas", waits[1]]
+    assert next_unit(["own-system"], ["one-replica", "two-replicas"]) == "own-system"
 
 
 def test_what_passes_alone_is_flaky_whichever_way_it_failed(tmp_path: Path) -> None:
