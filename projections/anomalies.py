@@ -2,11 +2,14 @@
 
 An anomaly is a query over these rows (services/operator/anomalies), so that a threshold can change without a rebuild.
 Rows hold sums, and the least and greatest of their events: they depend neither on the order of the events nor on the
-clock's. Rows are never removed; there are fewer of them than events.
+clock's. There are fewer of them than events. Rows with networks end where the origins of logins have a term: with the
+month in which that ends, so that all events of a row end with it.
 """
 
+from collections.abc import Mapping
 from datetime import UTC, datetime, timedelta
 from ipaddress import IPv6Network
+from typing import ClassVar
 
 from contracts.envelope import Recorded
 from contracts.events.login_failure import LoginFailed
@@ -35,7 +38,8 @@ _IPV6_ADDRESS_BITS = 64
 class Anomalies(ErasingProjection):
     """An hour is a clock hour (UTC). Addresses that are sealed, absent or invalid leave no row."""
 
-    version = 3
+    version = 4
+    expires: ClassVar[Mapping[str, str]] = {"address_hours": "ends_at", "networks": "ends_at"}
     service = OPERATOR_SERVICE
     streams = (AUTH, SESSION, OPERATOR)
     # Anomalies are counted over hours.
@@ -57,12 +61,17 @@ class Anomalies(ErasingProjection):
             address text,
             -- whose account the logins were for, so that the address goes with the user; zeros: of none
             user_id uuid,
+            -- in which the term of the address ends, `YYYY-MM`; empty: none
+            month text,
             failures bigint NOT NULL,
             first_at timestamptz NOT NULL,
             last_at timestamptz NOT NULL,
-            PRIMARY KEY (hour, address, user_id)
+            -- the end of the month
+            ends_at timestamptz,
+            PRIMARY KEY (hour, address, user_id, month)
         );
         CREATE INDEX ON {address_hours} (user_id);
+        CREATE INDEX ON {address_hours} (ends_at) WHERE ends_at IS NOT NULL;
         CREATE TABLE {operator_hours} (
             hour timestamptz,
             -- `look` or `export`
@@ -81,10 +90,14 @@ class Anomalies(ErasingProjection):
             user_id uuid,
             -- /24 of IPv4, /48 of IPv6
             network text,
-            -- of the first login from there
+            -- as above
+            month text,
+            -- of the first login from there, of those that end in the month
             first_at timestamptz NOT NULL,
-            PRIMARY KEY (user_id, network)
+            ends_at timestamptz,
+            PRIMARY KEY (user_id, network, month)
         );
+        CREATE INDEX ON {networks} (ends_at) WHERE ends_at IS NOT NULL;
         CREATE INDEX ON {networks} (first_at);
         CREATE TABLE {password_changes} (
             user_id uuid,
@@ -124,8 +137,9 @@ class Anomalies(ErasingProjection):
             _count(write, "account_hours", {"user_id": data.user_id}, first, event.at, failures=data.count)
         address = _address(data.address)
         if address is not None:
-            key = {"address": address, "user_id": data.user_id or NO_USER}
-            _count(write, "address_hours", key, first, event.at, failures=data.count)
+            month, ends_at = _month(data.origin_until)
+            key = {"address": address, "user_id": data.user_id or NO_USER, "month": month}
+            _count(write, "address_hours", key, first, event.at, ends={"ends_at": ends_at}, failures=data.count)
 
     @handles(OperatorLooked)
     def looked(self, event: Recorded[OperatorLooked], write: RowChanges) -> None:
@@ -140,9 +154,12 @@ class Anomalies(ErasingProjection):
     def logged_in(self, event: Recorded[SessionCreated], write: RowChanges) -> None:
         network = parse_network(event.data.address)
         if network is not None:
+            month, ends_at = _month(event.data.origin_until)
+            cut = _cut(network, _NETWORK_BITS[network.version])
             write.upsert(
                 "networks",
-                key={"user_id": event.data.user_id, "network": _cut(network, _NETWORK_BITS[network.version])},
+                key={"user_id": event.data.user_id, "network": cut, "month": month},
+                set={"ends_at": ends_at},
                 least={"first_at": event.at},
             )
 
@@ -161,10 +178,28 @@ def _count_operator(write: RowChanges, event: Recorded[OperatorLooked] | Recorde
     _count(write, "operator_hours", {"kind": kind, "operator": operator, "name": name}, event.at, event.at, events=1)
 
 
-def _count(write: RowChanges, table: str, key: dict[str, str], first: datetime, last: datetime, **counts: int) -> None:
+def _month(until: datetime | None) -> tuple[str, datetime | None]:
+    """The month in which a term ends, and the end of that month."""
+    if until is None:
+        return "", None
+    begin = until.astimezone(UTC).replace(day=1, hour=0, minute=0, second=0, microsecond=0)
+    return f"{begin:%Y-%m}", (begin + timedelta(days=32)).replace(day=1)
+
+
+def _count(
+    write: RowChanges,
+    table: str,
+    key: dict[str, str],
+    first: datetime,
+    last: datetime,
+    *,
+    ends: dict[str, datetime | None] | None = None,
+    **counts: int,
+) -> None:
     write.upsert(
         table,
         key={"hour": _EPOCH + (first - _EPOCH) // _HOUR * _HOUR, **key},
+        set=ends,
         add=counts,
         least={"first_at": first},
         greatest={"last_at": last},

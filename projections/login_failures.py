@@ -1,5 +1,8 @@
 """Failed logins, for the account's owner and for operators; run by auth, whose private events it reads."""
 
+from collections.abc import Mapping
+from typing import ClassVar
+
 from contracts.envelope import Recorded
 from contracts.events.login_failure import LoginFailed
 from contracts.subjects import AUTH
@@ -9,7 +12,8 @@ from projections.engine.erasing import ERASED_USERS, ErasingProjection
 
 
 class LoginFailures(ErasingProjection):
-    version = 2
+    version = 3
+    expires: ClassVar[Mapping[str, str]] = {"login_failures": "ends_at"}
     streams = (AUTH,)
     # Nobody waits for it.
     rest_seconds = 0.5
@@ -27,8 +31,11 @@ class LoginFailures(ErasingProjection):
             device text,
             -- failures that the row stands for, and when the first of them happened
             count int NOT NULL,
-            since timestamptz NOT NULL
+            since timestamptz NOT NULL,
+            -- as the term of the address and the device; null: none
+            ends_at timestamptz
         );
+        CREATE INDEX ON {login_failures} (ends_at) WHERE ends_at IS NOT NULL;
         -- Pages are read backwards in time: of one user, or of all.
         CREATE INDEX ON {login_failures} (user_id, at, sequence);
         CREATE INDEX ON {login_failures} (at, sequence);
@@ -57,5 +64,6 @@ class LoginFailures(ErasingProjection):
                 "device": event.data.device,
                 "count": event.data.count,
                 "since": event.data.since or event.at,
+                "ends_at": event.data.origin_until,
             },
         )

@@ -3,6 +3,9 @@
 An expired session has no event for its expiry; `expires_at` of its login gives the time.
 """
 
+from collections.abc import Mapping
+from typing import ClassVar
+
 from contracts.envelope import Recorded
 from contracts.events.session import SessionCreated, SessionRefreshed, SessionRevoked
 from contracts.subjects import AUTH, SESSION
@@ -10,9 +13,12 @@ from contracts.values.addresses import network_of
 from projections.engine import RowChanges, handles
 from projections.engine.erasing import ERASED_USERS, ErasingProjection
 
+_NO_ORIGIN = {"device": "", "address": "", "network": None}
+
 
 class SessionAudit(ErasingProjection):
-    version = 5
+    version = 6
+    expires: ClassVar[Mapping[str, str]] = {"session_audit_origins": "ends_at"}
     streams = (SESSION, AUTH)
     tables = (
         """
@@ -36,6 +42,7 @@ class SessionAudit(ErasingProjection):
             session_id uuid PRIMARY KEY,
             user_id uuid NOT NULL,
             username text,
+            -- Empty if they have a term.
             device text,
             address text,
             -- the address for comparisons; null if it is none of IP
@@ -54,6 +61,17 @@ class SessionAudit(ErasingProjection):
         CREATE INDEX ON {session_audit_logins} (user_id, expires_at);
         CREATE INDEX ON {session_audit_logins} (expires_at, sequence)
             WHERE revoked_at IS NULL OR revoked_at >= expires_at;
+        -- Devices and addresses with a term.
+        CREATE TABLE {session_audit_origins} (
+            session_id uuid PRIMARY KEY,
+            user_id uuid NOT NULL,
+            device text,
+            address text,
+            network inet,
+            ends_at timestamptz NOT NULL
+        );
+        CREATE INDEX ON {session_audit_origins} (user_id);
+        CREATE INDEX ON {session_audit_origins} (ends_at);
         """
         + ERASED_USERS
     )
@@ -64,27 +82,36 @@ class SessionAudit(ErasingProjection):
         WHERE user_id = ANY(%(users)s)
             AND ((username, device, address) IS DISTINCT FROM ('', '', '') OR network IS NOT NULL)
         """,
+        """
+        UPDATE {session_audit_origins} SET device = '', address = '', network = NULL
+        WHERE user_id = ANY(%(users)s) AND ((device, address) IS DISTINCT FROM ('', '') OR network IS NOT NULL)
+        """,
     )
 
     @handles(SessionCreated)
     def created(self, event: Recorded[SessionCreated], write: RowChanges) -> None:
         _happened(event, write)
-        address = event.data.address
+        until, address = event.data.origin_until, event.data.address
+        origin = {"device": event.data.device, "address": address, "network": network_of(address or "")}
         write.upsert(
             "session_audit_logins",
             key={"session_id": event.aggregate_id},
             set={
                 "user_id": event.data.user_id,
                 "username": event.data.username,
-                "device": event.data.device,
-                "address": address,
-                "network": network_of(address or ""),
+                **(origin if until is None else _NO_ORIGIN),
                 "new_device": event.data.new_device,
                 "second_factor": event.data.second_factor,
                 "expires_at": event.data.expires_at,
                 "sequence": event.sequence,
             },
         )
+        if until is not None:
+            write.insert(
+                "session_audit_origins",
+                key={"session_id": event.aggregate_id},
+                set={"user_id": event.data.user_id, **origin, "ends_at": until},
+            )
 
     @handles(SessionRefreshed)
     def refreshed(self, event: Recorded[SessionRefreshed], write: RowChanges) -> None:

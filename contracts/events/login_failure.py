@@ -32,3 +32,5 @@ class LoginFailed(Event, frozen=True, kw_only=True):
     count: int = 1
     # When the first of them happened, if that was noticeably before the event.
     since: Moment | None = None
+    # Until when the address and the device are kept; None: as long as the account.
+    origin_until: Moment | None = None

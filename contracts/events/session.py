@@ -24,6 +24,8 @@ class SessionCreated(Event, frozen=True, kw_only=True):
     new_device: bool = False
     # The login came with a code, with a recovery code, or from a device remembered after one.
     second_factor: bool = False
+    # Until when the device and the address are kept; None: as long as the account.
+    origin_until: Moment | None = None
 
 
 class SessionRefreshed(Event, frozen=True, kw_only=True):

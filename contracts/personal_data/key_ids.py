@@ -3,8 +3,8 @@
 A person has one key. What a person writes in a conversation has a key for each month, which the person's key wraps. So
 the end of the person's key makes unreadable all that the person wrote, and the end of a month's key one month of it.
 
-Keys of a person's network addresses, one per month, are read like these. No event is sealed with one before the release
-after this one, which this one then reads.
+The origins of logins (network addresses and devices), where these have a term, have a key for each month in which they
+end.
 """
 
 import re
@@ -37,6 +37,11 @@ def text_key(conversation_id: str, author_id: str, sent_at: datetime) -> str:
     return f"text.{conversation_id}.{author_id}.{utc.year:04}-{utc.month:02}"
 
 
+def address_key(user_id: str, until: datetime) -> str:
+    """The id of the key for the origins of a user's logins that end in the month (UTC) of this time."""
+    return f"address.{user_id}.{until.astimezone(UTC):%Y-%m}"
+
+
 def owner_of(key_id: str) -> str | None:
     """The id of the user whose data the key seals; None if this is no key id."""
     match = _PERSON.fullmatch(key_id) or _of_month(key_id)
@@ -44,7 +49,7 @@ def owner_of(key_id: str) -> str | None:
 
 
 def month_of(key_id: str) -> str | None:
-    """The month of the data that the key seals, `YYYY-MM`; None for a person's key."""
+    """The month of the texts that the key seals, or in which the origins end, `YYYY-MM`; None for a person's key."""
     match = _of_month(key_id)
     return match["month"] if match else None
 
@@ -52,6 +57,11 @@ def month_of(key_id: str) -> str | None:
 def seals_texts(key_id: str) -> bool:
     """Whether the key seals texts that a user wrote in a conversation."""
     return _TEXT.fullmatch(key_id) is not None
+
+
+def seals_origins(key_id: str) -> bool:
+    """Whether the key seals the origins of logins, whose term ends in the key's month."""
+    return _ADDRESS.fullmatch(key_id) is not None
 
 
 def wrapped_by(key_id: str) -> str | None:

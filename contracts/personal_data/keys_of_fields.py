@@ -7,8 +7,10 @@ from typing import NamedTuple
 
 import msgspec
 
+from contracts.events.login_failure import LoginFailed
 from contracts.events.message import MessageChange
-from contracts.personal_data.key_ids import person_key, text_key
+from contracts.events.session import SessionCreated
+from contracts.personal_data.key_ids import address_key, person_key, text_key
 
 # The user whose data a field is, from the struct that contains it and the event's aggregate id; None: no user's.
 OwnerOf = Callable[[msgspec.Struct, str], str | None]
@@ -41,6 +43,12 @@ def _text_of_change(user_id: str, container: msgspec.Struct, aggregate_id: str, 
     return text_key(container.conversation_id, user_id, container.sent_at)
 
 
+def _origin(user_id: str, container: msgspec.Struct, aggregate_id: str, at: datetime) -> str:
+    assert isinstance(container, (LoginFailed, SessionCreated))
+    until = container.origin_until
+    return person_key(user_id) if until is None else address_key(user_id, until)
+
+
 def _of(field: str) -> KeyOf:
     return KeyOf(_named(field), _person)
 
@@ -60,6 +68,7 @@ def _named(field: str) -> OwnerOf:
 
 
 _OF_AGGREGATE = KeyOf(lambda container, aggregate_id: aggregate_id, _person)
+_OF_ORIGIN = KeyOf(_named("user_id"), _origin)
 _NOT_SEALED = KeyOf(lambda container, aggregate_id: None, _person)
 _OF_TEXT = KeyOf(_named("sender_id"), _text)
 
@@ -97,11 +106,11 @@ KEY_OF: Mapping[str, KeyOf] = {
         for name in _OF_ACCOUNT
     },
     "data_keys.hold_placed/reason": _OF_AGGREGATE,
-    "login.failed/address": _of("user_id"),
-    "login.failed/device": _of("user_id"),
+    "login.failed/address": _OF_ORIGIN,
+    "login.failed/device": _OF_ORIGIN,
     "session.created/username": _of("user_id"),
-    "session.created/device": _of("user_id"),
-    "session.created/address": _of("user_id"),
+    "session.created/device": _OF_ORIGIN,
+    "session.created/address": _OF_ORIGIN,
     "session.revoked/note": _of("user_id"),
     "profile.created/username": _OF_AGGREGATE,
     "profile.created/display_name": _OF_AGGREGATE,

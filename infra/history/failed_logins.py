@@ -8,7 +8,7 @@ import msgspec
 from nats.aio.client import Client
 
 from contracts import catalogue
-from contracts.envelope import Envelope
+from contracts.envelope import Envelope, now
 from contracts.events.event import Event
 from contracts.events.login_failure import LoginFailed
 from contracts.events.user import UserCreated
@@ -116,14 +116,16 @@ def _opened(message: Message, row_of: Callable[[Envelope, Event], Row | None], u
 def _row(envelope: Envelope, event: Event) -> Row | None:
     if not isinstance(event, LoginFailed):
         return None
+    # The key may be there for weeks more.
+    is_kept = event.origin_until is None or now() < event.origin_until
     return Row(
         at=envelope.at,
         event=event.TYPE,
         user_id=event.user_id,
         username=None,
         session_id=None,
-        device=event.device,
-        address=event.address,
+        device=event.device if is_kept else "",
+        address=event.address if is_kept else "",
         reason=event.reason,
         count=event.count,
     )

@@ -111,8 +111,9 @@ class _Open(msgspec.Struct):
 class LoginAudit:
     """Turns the events of sessions, in order, into rows; keeps the open sessions in memory."""
 
-    def __init__(self, query: Query) -> None:
+    def __init__(self, query: Query, present: datetime) -> None:
         self._query = query
+        self._now = present
         self._open: dict[str, _Open] = {}
         # Heap of possible expiries, soonest first; an entry is updated when its time comes.
         self._expiries: list[tuple[datetime, str]] = []
@@ -122,13 +123,7 @@ class LoginAudit:
         yield from self.expired_rows(at)
         match event:
             case SessionCreated() if self._is_wanted(event):
-                session = _Open(
-                    event.user_id,
-                    event.username,
-                    event.device,
-                    event.address,
-                    event.expires_at,
-                )
+                session = _Open(event.user_id, event.username, *self._origin(event), event.expires_at)
                 self._open[session_id] = session
                 heapq.heappush(self._expiries, (event.expires_at, session_id))
                 yield _row(session_id, session, at, event.TYPE)
@@ -161,7 +156,12 @@ class LoginAudit:
         user, query = self._query.user, self._query
         if user is not None and user != login.user_id and user.lower() != login.username.lower():
             return False
-        return query.wants_origin(login.device, login.address)
+        return query.wants_origin(*self._origin(login))
+
+    def _origin(self, login: SessionCreated) -> tuple[str, str]:
+        """The device and the address, empty once their term has ended: their key may be there for weeks more."""
+        until = login.origin_until
+        return (login.device, login.address) if until is None or self._now < until else ("", "")
 
 
 async def audit_rows(nc: Client, query: Query) -> AsyncGenerator[list[Row], None]:
@@ -173,8 +173,8 @@ async def audit_rows(nc: Client, query: Query) -> AsyncGenerator[list[Row], None
         OperatorError: there is no stream of sessions.
         Unreadable: at the end, if events could not be read.
     """
-    trail, unreadable = LoginAudit(query), list[str]()
     present = now()
+    trail, unreadable = LoginAudit(query, present), list[str]()
     last = present if query.until is None else min(present, query.until)
     async for messages in messages_of(nc, SESSION, session("*"), query.until):
         page = [row for message in messages for row in _followed(trail, message, unreadable)]

@@ -137,6 +137,15 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
             "destroyed once the month in which they were sent is as old; 0: for ever.",
         ),
     ] = 0.0
+    address_retention_days: Annotated[
+        float,
+        Doc(
+            ge=0,
+            le=36_500,
+            description="How many days the network addresses and devices of new logins and failed logins are kept; 0: "
+            "as long as the account. Set it when no process of a release until 0.3 runs any more.",
+        ),
+    ] = 0.0
     pending_friend_requests: Annotated[
         int,
         Doc(ge=1, le=100_000, description="Maximum number of a user's friend requests that await an answer."),

@@ -86,7 +86,11 @@ async def main(settings: Settings) -> None:
         keys = ClaimKeys(process.secrets.claims_key)
         tokens = VerificationTokens(process.secrets.mail_key)
         lifetime = timedelta(hours=settings.verification_hours)
-        failures = FailedLogins(aggregates.login_failures, keeps_addresses=settings.audit_address)
+        failures = FailedLogins(
+            aggregates.login_failures,
+            keeps_addresses=settings.audit_address,
+            keep_origins=timedelta(days=settings.address_retention_days) or None,
+        )
         email_changes = EmailChanges(aggregates, passwords, keys, failures, lifetime=lifetime)
         commands = Commands(aggregates, passwords, weak, keys, tokens, email_changes, failures, lifetime=lifetime)
         runners = Runners(owned_by("auth"), process.nats, process.pool, settings.database_url)
@@ -147,11 +151,10 @@ async def main(settings: Settings) -> None:
         process.spawn(export_mails.run(process.nats), "mails about copies of users' data")
         destruction = KeyDestruction(key_store)
         process.spawn(KeyDestructions(destruction).run(process.nats), "destruction of keys")
-        if settings.message_retention_days:
-            keep = timedelta(days=settings.message_retention_days)
-            messages = Messages(process.client("messaging"))
-            retention = KeyRetention(key_store, aggregates.data_keys, messages, keep)
-            process.spawn(retention.run(), "retention of keys")
+        # Without a term of messages too: origins of logins may have had one.
+        keep = timedelta(days=settings.message_retention_days) or None
+        retention = KeyRetention(key_store, aggregates.data_keys, Messages(process.client("messaging")), keep)
+        process.spawn(retention.run(), "retention of keys")
         erasures = Erasures(
             aggregates,
             passwords,

@@ -74,12 +74,14 @@ class CreateSession(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class Terms(msgspec.Struct, frozen=True):
-    """Lifetimes of sessions."""
+    """Lifetimes of sessions, and of what is known of their logins."""
 
     # From the last refresh, or the login.
     idle: timedelta
     # From the login, however often the session is refreshed.
     longest: timedelta
+    # Of a login's device and address; None: as long as the account.
+    origin: timedelta | None = None
 
     def end(self, began: datetime, now: datetime) -> datetime:
         """Returns when a session created at `began` expires if it is refreshed now and not again."""
@@ -106,6 +108,7 @@ def decide_create(state: Session, command: CreateSession, now: datetime, terms: 
             credential=command.credential,
             new_device=command.new_device,
             second_factor=command.second_factor,
+            origin_until=None if terms.origin is None else now + terms.origin,
         ),
     )
 

@@ -27,7 +27,11 @@ async def main(settings: Settings) -> None:
             process.log,
             RefreshTokens(process.secrets.refresh_key),
             AccessTokens(keys, issuer=settings.issuer, seconds=settings.access_token_seconds),
-            terms=domain.Terms(timedelta(days=settings.session_days), timedelta(days=settings.session_longest_days)),
+            terms=domain.Terms(
+                timedelta(days=settings.session_days),
+                timedelta(days=settings.session_longest_days),
+                timedelta(days=settings.address_retention_days) or None,
+            ),
             keeps_addresses=settings.audit_address,
         )
         runners = Runners(owned_by("session"), process.nats, process.pool, settings.database_url)

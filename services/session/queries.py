@@ -1,4 +1,5 @@
-"""Queries on a user's sessions, all on the read model `sessions`."""
+"""Queries on a user's sessions, all on the read model `sessions`. A device and an address with a term are in
+`session_origins` until it ends."""
 
 from collections.abc import AsyncIterator
 from datetime import datetime
@@ -12,11 +13,12 @@ from contracts.values.cursors import decode_cursor, encode_cursor
 from projections.engine.read_model import ReadModel
 
 _ACTIVE = """
-SELECT session_id, device, address, created_at, last_refreshed_at
-FROM {sessions}
-WHERE user_id = %(user_id)s AND revoked_at IS NULL AND expires_at > %(now)s
-    AND (%(before_at)s::timestamptz IS NULL OR (created_at, session_id) < (%(before_at)s, %(before_id)s::uuid))
-ORDER BY created_at DESC, session_id DESC
+SELECT s.session_id, COALESCE(o.device, s.device) AS device, COALESCE(o.address, s.address) AS address,
+    s.created_at, s.last_refreshed_at
+FROM {sessions} AS s LEFT JOIN {session_origins} AS o ON o.session_id = s.session_id
+WHERE s.user_id = %(user_id)s AND s.revoked_at IS NULL AND s.expires_at > %(now)s
+    AND (%(before_at)s::timestamptz IS NULL OR (s.created_at, s.session_id) < (%(before_at)s, %(before_id)s::uuid))
+ORDER BY s.created_at DESC, s.session_id DESC
 LIMIT %(limit)s
 """
 
@@ -33,7 +35,9 @@ SELECT user_id FROM {sessions} WHERE username = %(username)s LIMIT 1
 """
 
 _LOGIN = """
-SELECT device, address FROM {sessions} WHERE user_id = %(user_id)s AND session_id = %(session_id)s
+SELECT COALESCE(o.device, s.device) AS device, COALESCE(o.address, s.address) AS address
+FROM {sessions} AS s LEFT JOIN {session_origins} AS o ON o.session_id = s.session_id
+WHERE s.user_id = %(user_id)s AND s.session_id = %(session_id)s
 """
 
 # Session ids are ordered by the time of the login.
@@ -43,13 +47,14 @@ SELECT session_id FROM {sessions} WHERE user_id = %(user_id)s AND session_id < %
 
 # A session that was neither refreshed nor revoked in time ended at its `expires_at`.
 _HISTORY = """
-SELECT session_id, device, address, created_at, last_refreshed_at,
-    COALESCE(revoked_at, CASE WHEN expires_at <= %(now)s THEN expires_at END) AS ended_at,
-    COALESCE(reason, CASE WHEN expires_at <= %(now)s THEN 'expired' END) AS reason
-FROM {sessions}
-WHERE user_id = %(user_id)s AND created_at IS NOT NULL
-    AND (%(before_at)s::timestamptz IS NULL OR (created_at, session_id) < (%(before_at)s, %(before_id)s::uuid))
-ORDER BY created_at DESC, session_id DESC
+SELECT s.session_id, COALESCE(o.device, s.device) AS device, COALESCE(o.address, s.address) AS address,
+    s.created_at, s.last_refreshed_at,
+    COALESCE(s.revoked_at, CASE WHEN s.expires_at <= %(now)s THEN s.expires_at END) AS ended_at,
+    COALESCE(s.reason, CASE WHEN s.expires_at <= %(now)s THEN 'expired' END) AS reason
+FROM {sessions} AS s LEFT JOIN {session_origins} AS o ON o.session_id = s.session_id
+WHERE s.user_id = %(user_id)s AND s.created_at IS NOT NULL
+    AND (%(before_at)s::timestamptz IS NULL OR (s.created_at, s.session_id) < (%(before_at)s, %(before_id)s::uuid))
+ORDER BY s.created_at DESC, s.session_id DESC
 LIMIT %(limit)s
 """
 

@@ -60,3 +60,44 @@ async def test_old_messages_vanish_once_and_a_rebuild_has_none_of_them(forgetful
             system.vestnik, "verify", "conversations", "message_search", "notifications", within=300
         )
         assert verified.returncode == 0, verified.stderr + verified.stdout
+
+
+@pytest.fixture
+def system_with_terms(tmp_path: Path) -> Iterator[System]:
+    """It keeps the addresses and devices of logins for some seconds."""
+    system = System(tmp_path / "data", settings={"VESTNIK_ADDRESS_RETENTION_DAYS": str(SECONDS / 86_400)})
+    try:
+        system.start()
+        yield system
+    finally:
+        system.stop()
+
+
+async def test_addresses_and_devices_of_logins_vanish_and_the_sessions_stay(system_with_terms: System) -> None:
+    system = system_with_terms
+    async with client(system) as http:
+        api = Api(system, http)
+        anna = await api.person()
+
+        async def origins(path: str) -> list[tuple[str | None, str | None]]:
+            answer = await anna.ask("GET", path)
+            assert answer.status_code == 200, answer.text
+            return [(row["device"], row["address"]) for row in answer.json()["items"]]
+
+        assert all(address for _, address in await origins("/v1/sessions"))
+
+        async def gone() -> bool:
+            listed = [*await origins("/v1/sessions"), *await origins("/v1/sessions/history")]
+            return bool(listed) and not any(device or address for device, address in listed)
+
+        await eventually(gone, "the addresses and devices are gone", within=60, every=0.5)
+        audited = await asyncio.to_thread(system.vestnik, "audit", "sessions", "--user", anna.user_id, "--json")
+        rows = [msgspec.json.decode(line) for line in audited.stdout.splitlines()]
+        assert rows
+        assert not any(row["address"] or row["device"] for row in rows)
+        keys = await asyncio.to_thread(system.vestnik, "aggregate", "data_keys", anna.user_id)
+        assert f"address.{anna.user_id}." in keys.stdout
+        verified = await asyncio.to_thread(
+            system.vestnik, "verify", "sessions", "session_audit", "login_failures", "anomalies", within=300
+        )
+        assert verified.returncode == 0, verified.stderr + verified.stdout

@@ -230,7 +230,7 @@ async def _session(nc: NATS, query: Query, session_id: str) -> AsyncGenerator[li
         Unreadable: at the end, if events could not be read.
     """
     history = AggregateHistory(KINDS["session"], session_id, nc, asyncio.get_running_loop())
-    trail, unreadable = LoginAudit(query), list[str]()
+    trail, unreadable = LoginAudit(query, now()), list[str]()
 
     def rows() -> list[Row]:
         shown: list[Row] = []

@@ -5,7 +5,7 @@ from datetime import datetime, timedelta
 
 from contracts import envelope
 from contracts.errors import Invalid, UserNotFound, Violation
-from contracts.personal_data.key_ids import MONTH_AHEAD, month_of, owner_of
+from contracts.personal_data.key_ids import MONTH_AHEAD, month_of, owner_of, seals_texts
 from infra.security.key_ring import NoKey
 from services.auth.domain import User
 from streams.personal_data.keys.creation import KeyCreation
@@ -30,11 +30,12 @@ class DataKeyCreation:
         Raises:
             UserNotFound: one of them is for a user who does not exist, or was erased; others may have been created.
             MessageNotFound: one of them is for a month whose texts were erased.
-            Invalid: one of them is for a month that begins later than in `MONTH_AHEAD`; nothing was created.
+            Invalid: one of them is for texts of a month that begins later than in `MONTH_AHEAD`; nothing was created.
             KeysUnavailable: the store does not answer or has lost one of them, or there is no master key.
         """
         latest = f"{self._clock() + MONTH_AHEAD + _MARGIN:%Y-%m}"
-        if any((month := month_of(key_id)) is not None and month > latest for key_id in key_ids):
+        # The month of a key of origins is that of their end.
+        if any(seals_texts(key_id) and (month_of(key_id) or "") > latest for key_id in key_ids):
             raise Invalid(violations=(Violation("/key_ids", "A month is too far ahead."),))
         for user_id in {owner_of(key_id) for key_id in key_ids}:
             if user_id is None or (await self._users.load(user_id)).state.created_at is None:

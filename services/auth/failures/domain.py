@@ -92,11 +92,18 @@ def evolve_login_failures(state: LoginFailures, event: Event, at: datetime) -> L
 
 
 def decide_record(
-    state: LoginFailures, user_id: str | None, pending: Pending, now: datetime, *, final: bool = False
+    state: LoginFailures,
+    user_id: str | None,
+    pending: Pending,
+    now: datetime,
+    *,
+    final: bool = False,
+    keep_origins: timedelta | None = None,
 ) -> tuple[tuple[LoginFailed, ...], Pending]:
     """Returns the events that are due, and the failures that have to wait for a later one.
 
     `user_id`: None for logins that no account has. `final`: counts do not wait, since the process ends.
+    `keep_origins`: how long the addresses and devices are kept; None: as long as the account.
     """
     number = state.number_at(now)
     room = max(SINGLES - number, 0)
@@ -108,6 +115,8 @@ def decide_record(
     if final or state.last_at is None or now - state.last_at >= PAUSE:
         events += _counts(rest, user_id, number + len(events))
         rest = Pending()
+    if keep_origins is not None:
+        events = [msgspec.structs.replace(event, origin_until=now + keep_origins) for event in events]
     if rest.counts:
         last_at = now if events or state.last_at is None else state.last_at
         rest.resumes_at = min(last_at + PAUSE, _hour(now) + timedelta(hours=1))

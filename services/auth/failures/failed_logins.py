@@ -9,7 +9,7 @@ import asyncio
 import logging
 from collections import deque
 from collections.abc import Callable
-from datetime import datetime
+from datetime import datetime, timedelta
 
 import msgspec
 
@@ -37,9 +37,12 @@ class FailedLogins:
         failures: Repository[LoginFailures],
         *,
         keeps_addresses: Keeps = "full",
+        keep_origins: timedelta | None = None,
         clock: Callable[[], datetime] = envelope.now,
     ) -> None:
+        """`keep_origins`: how long addresses and devices are kept; None: as long as the account."""
         self._failures = failures
+        self._keep_origins = keep_origins
         self._keeps_addresses = keeps_addresses
         self._clock = clock
         # User id (None: no account has the login), and the failure with its whole address.
@@ -111,7 +114,9 @@ class FailedLogins:
 
         def decide(state: LoginFailures) -> tuple[LoginFailed, ...]:
             nonlocal rest
-            events, rest = domain.decide_record(state, user_id, pending, self._clock(), final=final)
+            events, rest = domain.decide_record(
+                state, user_id, pending, self._clock(), final=final, keep_origins=self._keep_origins
+            )
             return events
 
         await self._failures.execute(account, decide, Provenance())

@@ -17,6 +17,7 @@ from contracts.errors import VestnikError
 from contracts.values.ids import first_id_at
 from services.messaging.changes.domain import Message, OriginalMessage, decide_expire
 from services.messaging.retention.queries import AgedMessage, AgedMessageQueries
+from streams.reactions.retention_progress import RetentionProgress
 from streams.repository import BrokenHistory, Repository
 
 log = logging.getLogger(__name__)
@@ -44,6 +45,9 @@ class MessageRetention:
         self._queries = queries
         self._keep = keep
         self._clock = clock
+        self._progress = RetentionProgress("messages")
+        # Of the present sweep.
+        self._failed = 0
 
     async def run(self) -> None:
         """Deletes what is due until cancelled."""
@@ -54,6 +58,7 @@ class MessageRetention:
                     log.info("%d messages were older than they are kept, and were deleted", deleted)
             except VestnikError as error:
                 log.warning("messages that are due to be deleted cannot be read: %s", error)
+                self._progress.swept(complete=False)
 
     async def sweep(self) -> int:
         """Deletes what is due now; returns how many messages.
@@ -61,12 +66,14 @@ class MessageRetention:
         Raises:
             VestnikError: the read model cannot be read.
         """
+        self._failed = 0
         before, after, deleted = first_id_at(self._clock() - self._keep), _FIRST, 0
         while page := await self._queries.page(after, before, _PAGE):
             for start in range(0, len(page), _AT_ONCE):
                 deleted += sum(await asyncio.gather(*map(self._expire, page[start : start + _AT_ONCE])))
             # One whose deletion failed is left for the next sweep.
             after = page[-1].message_id
+        self._progress.swept(complete=self._failed == 0)
         return deleted
 
     async def _expire(self, message: AgedMessage) -> bool:
@@ -87,5 +94,6 @@ class MessageRetention:
             )
         except (VestnikError, BrokenHistory, DecodeError, LookupError) as error:
             log.warning("the message %s was not deleted: %r", message.message_id, error)
+            self._failed += 1
             return False
         return bool(result.events)

@@ -35,6 +35,11 @@ FROM (
         AND p.at BETWEEN n.first_at - interval '1 hour' AND n.first_at + interval '1 hour'
     WHERE n.first_at >= %(since)s::timestamptz - interval '1 hour'
         AND EXISTS (SELECT FROM {networks} AS o WHERE o.user_id = n.user_id AND o.first_at < n.first_at)
+        -- A network has a row for each month in which logins from there end.
+        AND NOT EXISTS (
+            SELECT FROM {networks} AS e
+            WHERE e.user_id = n.user_id AND e.network = n.network AND e.first_at < n.first_at
+        )
     ORDER BY n.user_id, n.network, abs(extract(epoch FROM p.at - n.first_at)), p.sequence
 ) AS new_networks
 UNION ALL

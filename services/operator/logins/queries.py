@@ -1,6 +1,6 @@
 """SQL queries of the login audit: the read models `session_audit` and `login_failures`, and usernames from `users`."""
 
-from collections.abc import Collection
+from collections.abc import Collection, Mapping
 from datetime import datetime
 
 import msgspec
@@ -14,16 +14,19 @@ _AUDIT, _FAILURES, _USERS = "session_audit", "login_failures", "users"
 # counts as expired.
 _LOGINS = """
 SELECT * FROM (
-    (SELECT a.at, a.event, l.user_id, l.username, l.session_id, l.device, l.address, l.new_device,
+    (SELECT a.at, a.event, l.user_id, l.username, l.session_id, COALESCE(o.device, l.device) AS device,
+        COALESCE(o.address, l.address) AS address, l.new_device,
         l.second_factor, a.reason, a.note, a.actor, a.sequence
      FROM {session_audit} AS a JOIN {session_audit_logins} AS l USING (session_id)
+       LEFT JOIN {session_audit_origins} AS o USING (session_id)
      WHERE a.at >= %(since)s AND (a.at, a.sequence) < (%(before_at)s, %(before_sequence)s)
        AND (a.event <> 'session.revoked' OR a.at < l.expires_at) <events> <whose a> <origin>
      ORDER BY a.at DESC, a.sequence DESC LIMIT %(limit)s)
     UNION ALL
-    (SELECT l.expires_at, 'session.expired', l.user_id, l.username, l.session_id, l.device, l.address, l.new_device,
+    (SELECT l.expires_at, 'session.expired', l.user_id, l.username, l.session_id,
+        COALESCE(o.device, l.device), COALESCE(o.address, l.address), l.new_device,
         l.second_factor, 'expired', NULL, NULL, l.sequence
-     FROM {session_audit_logins} AS l
+     FROM {session_audit_logins} AS l LEFT JOIN {session_audit_origins} AS o USING (session_id)
      WHERE l.expires_at >= %(since)s AND (l.expires_at, l.sequence) < (%(before_at)s, %(before_sequence)s)
        AND l.expires_at <= %(now)s AND (l.revoked_at IS NULL OR l.revoked_at >= l.expires_at)
        <expiries> <whose l> <origin>
@@ -43,8 +46,11 @@ _OF_SESSION = """
 AND {table}.session_id = %(session_id)s
 AND {table}.user_id = (SELECT user_id FROM {session_audit_logins} WHERE session_id = %(session_id)s)
 """
-_FROM_DEVICE = "AND strpos(lower(l.device), lower(%(device)s)) > 0"
-_FROM_NETWORK = "AND l.network && %(network)s::inet"
+_FROM_DEVICE = "AND strpos(lower({device}), lower(%(device)s)) > 0"
+_FROM_NETWORK = "AND {network} && %(network)s::inet"
+# A device and a network with a term are in a table of their own until it ends.
+_OF_LOGIN = {"device": "COALESCE(o.device, l.device)", "network": "COALESCE(o.network, l.network)"}
+_OF_FAILURE = {"device": "l.device", "network": "l.network"}
 _USER = "SELECT user_id FROM {session_audit_logins} WHERE username = %(username)s LIMIT 1"
 _ACCOUNT = "SELECT user_id FROM {users} WHERE username = %(username)s ORDER BY created_at DESC LIMIT 1"
 _NAMES = "SELECT user_id, username FROM {users} WHERE user_id = ANY(%(user_ids)s::uuid[])"
@@ -114,7 +120,7 @@ class LoginQueries:
                 whose += _OF_SESSION.replace("{table}", table)
             sql = sql.replace(f"<whose {table}>", whose)
         params = _params(query, user_id, before, limit) | {"session_id": session_id, "now": now}
-        return await self._read_models.select(_AUDIT, LoginRow, _with_origin(sql, query), params)
+        return await self._read_models.select(_AUDIT, LoginRow, _with_origin(sql, query, _OF_LOGIN), params)
 
     async def failures(
         self, query: Query, *, user_id: str | None, before: tuple[datetime, int] | None, limit: int
@@ -123,7 +129,7 @@ class LoginQueries:
         sql = _FAILED.replace("<whose l>", "" if user_id is None else "AND l.user_id = %(user_id)s")
         sql = sql.replace("<reason>", "" if query.reason is None else "AND l.reason = %(reason)s")
         params = _params(query, user_id, before, limit)
-        return await self._read_models.select(_FAILURES, FailureRow, _with_origin(sql, query), params)
+        return await self._read_models.select(_FAILURES, FailureRow, _with_origin(sql, query, _OF_FAILURE), params)
 
     async def user_id_of(self, user: str) -> str | None:
         """Resolves an id or username to a user id; None if no user of that name has logged in or registered."""
@@ -142,9 +148,9 @@ class LoginQueries:
         return {name.user_id: name.username for name in names}
 
 
-def _with_origin(sql: str, query: Query) -> str:
-    device = "" if query.device is None else _FROM_DEVICE
-    network = "" if query.network is None else _FROM_NETWORK
+def _with_origin(sql: str, query: Query, columns: Mapping[str, str]) -> str:
+    device = "" if query.device is None else _FROM_DEVICE.replace("{device}", columns["device"])
+    network = "" if query.network is None else _FROM_NETWORK.replace("{network}", columns["network"])
     return sql.replace("<origin>", f"{device} {network}")
 
 

@@ -6,11 +6,12 @@ from functools import partial
 
 import pytest
 from nats.aio.client import Client as NATS
+from prometheus_client import REGISTRY
 
 from contracts.envelope import Provenance
 from contracts.errors import Invalid, ReadModelBehind, UserNotFound
 from contracts.events.data_keys import DataKeysDestroyed, DataKeysHoldPlaced
-from contracts.personal_data.key_ids import person_key, text_key
+from contracts.personal_data.key_ids import address_key, person_key, text_key
 from contracts.rpc.vestnik.auth.v1 import PlaceHoldRequest, ReleaseHoldRequest
 from contracts.subjects import DATA_KEYS, data_keys
 from contracts.values.ids import new_id
@@ -74,20 +75,24 @@ async def test_old_months_end_once_and_those_of_held_people_when_the_hold_is_rel
     youngest = text_key(conversation, anna, clock() - KEEP)
     old = [text_key(conversation, anna, clock() - KEEP - timedelta(days=32 * months)) for months in (1, 2, 12)]
     of_held = text_key(conversation, held, clock() - KEEP - timedelta(days=400))
-    # Not what the time for messages is about.
-    of_addresses = f"address.{anna}.{clock() - KEEP - timedelta(days=400):%Y-%m}"
-    await auth.data_keys(streams).create([youngest, *old, of_held, of_addresses])
+    # The time for messages is not about origins, whose keys name the month of their end.
+    last_month, present = (clock().replace(day=1) - timedelta(days=days) for days in (3, 0))
+    ended, of_origins = address_key(anna, last_month), [address_key(anna, at) for at in (present, clock() + KEEP)]
+    await auth.data_keys(streams).create([youngest, *old, of_held, ended, *of_origins])
     assert await auth.holds().place(held, "a court's order", Provenance())
     reaction = asyncio.create_task(KeyDestructions(KeyDestruction(store)).run(streams))
     try:
         sweeps = await asyncio.gather(*(retention(one, store, clock).sweep() for one in (auth, other, auth)))
         assert {swept.held for swept in sweeps} == {1}
-        [event] = await destroyed(auth, anna)
-        assert (sorted(event.key_ids), event.reason) == (sorted(old), "retention")
-        for key_id in old:
+        events = await destroyed(auth, anna)
+        assert [(sorted(event.key_ids), event.reason) for event in events] == [
+            ([ended], "retention"),
+            (sorted(old), "retention"),
+        ]
+        for key_id in (ended, *old):
             await until(partial(is_destroyed, store, key_id))
         assert await retention(auth, store, clock).sweep() == Swept(0, 1)
-        for key_id in (youngest, of_held, person_key(anna), person_key(held)):
+        for key_id in (*of_origins, youngest, of_held, person_key(anna), person_key(held)):
             assert not await is_destroyed(store, key_id)
         assert await destroyed(auth, held) == []
         # Released by another replica.
@@ -95,10 +100,11 @@ async def test_old_months_end_once_and_those_of_held_people_when_the_hold_is_rel
         assert await retention(auth, store, clock).sweep() == Swept(1, 0)
         await until(lambda: is_destroyed(store, of_held))
         clock.forward(timedelta(days=32))
-        assert await retention(auth, store, clock).sweep() == Swept(1, 0)
+        assert await retention(auth, store, clock).sweep() == Swept(2, 0)
         await until(lambda: is_destroyed(store, youngest))
+        await until(lambda: is_destroyed(store, of_origins[0]))
         assert not await is_destroyed(store, person_key(anna))
-        assert not await is_destroyed(store, of_addresses)
+        assert not await is_destroyed(store, of_origins[1])
     finally:
         reaction.cancel()
         await asyncio.wait({reaction})
@@ -129,8 +135,12 @@ async def test_a_month_ends_only_after_the_last_of_its_messages_whatever_the_clo
     messages.oldest_sent = later + timedelta(days=2)
     assert await sweep() == [keys[0]]
     messages.is_away = True
+    of_origins = address_key(anna, later)
+    await auth.data_keys(streams).create([of_origins])
     with pytest.raises(ReadModelBehind):
         await sweep()
+    # What is not about messages does not wait for them.
+    assert (await destroyed(auth, anna))[-1].key_ids == (of_origins,)
     messages.is_away, messages.oldest_sent = False, None
     assert await sweep() == [keys[1]]
 
@@ -156,3 +166,25 @@ async def test_a_hold_is_placed_once_on_a_user_who_exists_and_is_not_erased(
     await auth.aggregates.data_keys.execute(user, lambda ring: decide_destroy(ring, [], ERASURE), Provenance())
     with pytest.raises(UserNotFound):
         await server.place_hold(PlaceHoldRequest(user_id=user, reason="too late"))
+
+
+async def test_what_is_left_is_a_metric_and_what_a_hold_keeps_is_another(
+    store: KeyStore, streams: NATS, replicas: tuple[Auth, Auth], clock: Clock
+) -> None:
+    auth, messages = replicas[0], Messages()
+    anna, held = await registered(auth, "anna"), await registered(auth, "held")
+    old = clock() - KEEP - timedelta(days=100)
+    await auth.data_keys(streams).create([address_key(anna, old), *(address_key(held, old + KEEP * n) for n in (0, 1))])
+    await auth.holds().place(held, "a court's order", Provenance())
+    messages.oldest_sent = old
+    keys = retention(auth, store, clock, messages)
+    assert await keys.sweep() == Swept(1, 2, is_complete=False)
+    assert metric("vestnik_retention_held_keys") == 2
+    assert (metric("vestnik_retention_overdue_seconds", data="keys") or 0) > 0
+    messages.oldest_sent = None
+    assert await keys.sweep() == Swept(0, 2)
+    assert metric("vestnik_retention_overdue_seconds", data="keys") == 0
+
+
+def metric(name: str, **labels: str) -> float | None:
+    return REGISTRY.get_sample_value(name, labels)

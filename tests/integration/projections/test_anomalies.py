@@ -2,6 +2,9 @@
 
 from datetime import UTC, datetime, timedelta
 
+import msgspec
+
+from contracts.events.login_failure import LoginFailed
 from contracts.events.session import SessionCreated
 from contracts.events.user import PasswordChanged
 from contracts.values.ids import new_id
@@ -57,3 +60,20 @@ async def test_every_password_change_is_a_row(read_model: OpenReadModel) -> None
         (ANNA, NOON, "password_changed"),
         (ANNA, NOON + timedelta(seconds=1), "password_reset"),
     ]
+
+
+async def test_networks_end_with_the_month_in_which_the_term_of_their_logins_ends(read_model: OpenReadModel) -> None:
+    model = await read_model(Anomalies)
+    ended, kept = datetime(2026, 2, 27, tzinfo=UTC), datetime(2999, 12, 5, tzinfo=UTC)
+    for until in (ended, kept, kept + timedelta(days=26), None):
+        await model.given(msgspec.structs.replace(login("192.0.2.1"), origin_until=until), at=NOON)
+        failure = LoginFailed(
+            user_id=ANNA, reason="wrong_password", address="192.0.2.1", device="", number=1, origin_until=until
+        )
+        await model.when(failure, of=ANNA, at=NOON)
+    end = datetime(3000, 1, 1, tzinfo=UTC)
+    assert set(await model.rows("SELECT month, ends_at FROM {networks}")) == {("2999-12", end), ("", None)}
+    assert set(await model.rows("SELECT month, failures, ends_at FROM {address_hours}")) == {
+        ("2999-12", 2, end),
+        ("", 1, None),
+    }

@@ -3,8 +3,9 @@
 import re
 from collections.abc import Sequence
 from contextlib import suppress
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 
+import msgspec
 import pytest
 from cryptography.hazmat.primitives.ciphers.aead import AESGCM
 from nats.aio.client import Client
@@ -65,7 +66,7 @@ ERASURE: Story = ((UserErased(reason="requested"), ANNA), (UserErasureCompleted(
 
 _TIME = re.compile(r'"\d{4}-\d\d-\d\dT[^"]*"|"(stream_|updated_|changed_|settings_)?sequence": \d+')
 
-_session, _report, _other_session = new_id(), new_id(), new_id()
+_session, _report, _other_session, _third_session = new_id(), new_id(), new_id(), new_id()
 _message_ids = [new_id() for _ in range(6)]
 
 
@@ -130,6 +131,21 @@ def failed(user_id: str | None, address: str, device: str) -> LoginFailed:
 
 
 LOGINS: Story = (
+    (
+        SessionCreated(
+            user_id=ANNA,
+            username="anna",
+            device="her phone",
+            address="10.1.2.3",
+            expires_at=SOON,
+            origin_until=SOON + timedelta(days=400),
+        ),
+        _third_session,
+    ),
+    (
+        msgspec.structs.replace(failed(ANNA, "10.1.2.3", "her phone"), origin_until=SOON + timedelta(days=400)),
+        None,
+    ),
     (SessionCreated(user_id=ANNA, username="anna", device="her phone", address="10.1.2.3", expires_at=SOON), _session),
     (SessionCreated(user_id=BORIS, username="boris", device="", address="10.9.9.9", expires_at=SOON), _other_session),
     (SessionRefreshed(user_id=ANNA, generation=2, expires_at=SOON), _session),

@@ -30,3 +30,19 @@ async def test_every_failed_login_is_a_row(read_model: OpenReadModel) -> None:
         (None, "unknown_login", "2001:db8::/48", "2001:db8::", "", 300, since),
         (ANNA, "wrong_code", "a socket", None, "", 1, noon.replace(second=2)),
     ]
+
+
+async def test_a_failed_login_is_shown_until_the_term_of_its_address_ends(read_model: OpenReadModel) -> None:
+    model = await read_model(LoginFailures)
+    for number, end in enumerate((datetime(2026, 2, 1, tzinfo=UTC), datetime(2999, 1, 1, tzinfo=UTC), None), 1):
+        failure = LoginFailed(
+            user_id=ANNA,
+            reason="wrong_code",
+            address="192.0.2.1",
+            device="",
+            number=number,
+            count=number,
+            origin_until=end,
+        )
+        await model.given(failure, of=ANNA, at="2026-01-31T12:00:00Z")
+    assert await model.rows("SELECT count FROM {login_failures} ORDER BY sequence") == [(2,), (3,)]

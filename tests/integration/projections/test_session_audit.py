@@ -35,3 +35,23 @@ async def test_every_event_of_a_session_is_a_row_beside_its_login(read_model: Op
         " FROM {session_audit_logins}"
     )
     assert logins == [(SESSION, ANNA, "anna", "phone", "192.0.2.1", "192.0.2.1", True, False, renewed, end, 2)]
+
+
+async def test_the_device_and_the_address_are_shown_until_their_term_ends(read_model: OpenReadModel) -> None:
+    model = await read_model(SessionAudit)
+    until = {SESSION: datetime(2026, 2, 1, tzinfo=UTC), new_id(): datetime(2999, 1, 1, tzinfo=UTC), new_id(): None}
+    for session, end in until.items():
+        login = SessionCreated(
+            user_id=ANNA, username="anna", device="phone", address="192.0.2.1", expires_at=LATER, origin_until=end
+        )
+        await model.given(login, of=session, at="2026-01-31T12:00:00Z")
+    rows = await model.rows(
+        "SELECT l.session_id, COALESCE(o.device, l.device), COALESCE(o.address, l.address),"
+        " host(COALESCE(o.network, l.network))"
+        " FROM {session_audit_logins} AS l LEFT JOIN {session_audit_origins} AS o USING (session_id)"
+    )
+    ended, *kept = until
+    assert set(rows) == {
+        (ended, "", "", None),
+        *((session, "phone", "192.0.2.1", "192.0.2.1") for session in kept),
+    }

@@ -2,6 +2,7 @@
 
 from datetime import UTC, datetime, timedelta
 
+import msgspec
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -23,7 +24,7 @@ def revoked(user: str, reason: str, note: str | None = None) -> SessionRevoked:
 
 
 def followed(*events: tuple[str, Event, datetime], query: Query | None = None, actor: str | None = None) -> list[Row]:
-    trail = LoginAudit(query or Query())
+    trail = LoginAudit(query or Query(), START)
     return [row for session, event, at in events for row in trail.add(session, event, at, actor)]
 
 
@@ -59,7 +60,7 @@ def test_a_refresh_puts_the_end_off_and_shows_where_asked_for() -> None:
         ("1", created("anna", START + DAY), START),
         ("1", SessionRefreshed(user_id="anna", generation=2, expires_at=START + 2 * DAY), START + HOUR),
     )
-    trail = LoginAudit(Query())
+    trail = LoginAudit(Query(), START)
     rows = [row for session, event, at in events for row in trail.add(session, event, at, None)]
     assert told(rows) == [("1", "session.created", None)]
     assert list(trail.expired_rows(START + DAY)) == []
@@ -91,7 +92,7 @@ def test_every_session_ends_once_at_most_and_lines_are_in_the_order_of_time(
     steps: list[tuple[int, str, int]],
 ) -> None:
     """Whatever happens, in the order in which a service would let it happen."""
-    trail, rows, at, numbers = LoginAudit(Query()), list[Row](), START, 0
+    trail, rows, at, numbers = LoginAudit(Query(), START), list[Row](), START, 0
     current: dict[int, tuple[str, datetime]] = {}
     for who, what, minutes in steps:
         at += timedelta(minutes=minutes)
@@ -170,3 +171,14 @@ def test_a_reason_selects_ends_and_operators_by_their_kind() -> None:
     assert [row.reason for row in rows if Query(reason="operator").wants(row)] == ["operator alice: stolen"]
     assert [row.session_id for row in rows if Query(reason="logout").wants(row)] == ["2"]
     assert not any(Query(reason="operator alice").wants(row) for row in rows)
+
+
+def test_an_origin_is_shown_until_its_term_ends() -> None:
+    login = msgspec.structs.replace(created("anna", START + DAY), origin_until=START + HOUR)
+    origins = []
+    for present in (START, START + HOUR):
+        [row] = LoginAudit(Query(), present).add("1", login, START, None)
+        origins.append((row.device, row.address))
+    assert origins == [("phone", "192.0.2.1"), ("", "")]
+    network = Query(network=parse_network("192.0.2.0/24"))
+    assert list(LoginAudit(network, START + HOUR).add("1", login, START, None)) == []

@@ -178,3 +178,12 @@ def test_whatever_happens_one_generation_is_good_at_most_and_an_ended_session_st
             assert state == before
         if before.revoked:
             assert state.revoked
+
+
+def test_the_origin_of_a_login_has_a_term_where_the_installation_sets_one() -> None:
+    (created,) = domain.decide_create(Session(), CREATE, START, Terms(MONTH, 90 * DAY, DAY))
+    assert isinstance(created, SessionCreated)
+    assert created.origin_until == START + DAY
+    (created,) = domain.decide_create(Session(), CREATE, START, TERMS)
+    assert isinstance(created, SessionCreated)
+    assert created.origin_until is None

@@ -105,3 +105,11 @@ def test_a_flood_from_many_addresses_in_an_hour_causes_a_bounded_number_of_event
     assert len(recorded) <= SINGLES + 12 * (ORIGINS + 1)
     assert sum(event.count for event in recorded) + waiting.total == 10_000
     assert [event.number for event in recorded] == list(range(1, len(recorded) + 1))
+
+
+def test_every_recorded_failure_has_the_term_that_the_installation_sets() -> None:
+    state = LoginFailures(last_at=NOON, number=SINGLES - 1)
+    waiting = pending(failure(), failure(), failure(address="192.0.2.2"))
+    events, _ = decide_record(state, "anna", waiting, NOON + SECOND, final=True, keep_origins=PAUSE)
+    assert [event.count for event in events] == [1, 1, 1]
+    assert {event.origin_until for event in events} == {NOON + SECOND + PAUSE}
