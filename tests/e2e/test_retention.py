@@ -82,7 +82,7 @@ async def test_addresses_and_devices_of_logins_vanish_and_the_sessions_stay(syst
         async def origins(path: str) -> list[tuple[str | None, str | None]]:
             answer = await anna.ask("GET", path)
             assert answer.status_code == 200, answer.text
-            return [(row["device"], row["address"]) for row in answer.json()["items"]]
+            return [(row["device"], row.get("address")) for row in answer.json()["items"]]
 
         assert all(address for _, address in await origins("/v1/sessions"))
 

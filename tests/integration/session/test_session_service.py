@@ -184,7 +184,7 @@ async def test_the_audit_has_every_event_of_a_session(services: Services, databa
             while len(rows) < 3:
                 found = await connection.execute(
                     "SELECT event, username, device, address, reason"
-                    " FROM session_audit_v5 AS a JOIN session_audit_logins_v5 USING (session_id) ORDER BY a.sequence"
+                    " FROM session_audit_v6 AS a JOIN session_audit_logins_v6 USING (session_id) ORDER BY a.sequence"
                 )
                 rows = await found.fetchall()
     assert rows == [
