@@ -13,6 +13,7 @@ import infra.rpc.clock_skew
 import infra.runtime.service_process
 import infra.security.certificate_expiry
 import projections.engine.metrics
+import services.auth.data_keys.metrics
 import services.auth.erasure.metrics
 import services.messaging.pages.metrics
 import services.notary.metrics
@@ -20,6 +21,7 @@ import services.operator.anomalies.metrics
 import streams.metrics
 import streams.personal_data.metrics
 import streams.reactions.metrics
+import streams.reactions.retention_progress
 from infra.devtools.dashboards.catalogue import DASHBOARDS
 from services.gateway.observability.live_metrics import LiveMetrics
 from services.gateway.observability.metrics import Metrics
@@ -39,8 +41,10 @@ def families() -> Iterator[tuple[Metric, tuple[str, ...]]]:
         streams.metrics,
         streams.personal_data.metrics,
         streams.reactions.metrics,
+        streams.reactions.retention_progress,
         infra.runtime.service_process,
         infra.security.certificate_expiry,
+        services.auth.data_keys.metrics,
         services.auth.erasure.metrics,
         services.messaging.pages.metrics,
         services.notary.metrics,
@@ -71,7 +75,7 @@ def test_the_page_names_every_metric_with_its_kind_and_its_labels() -> None:
 
 
 def test_names_are_as_prometheus_wants_them() -> None:
-    counted = "anomalies|events|letters|clients|users|gateways|leading|failed|paused|running|waiting|up"
+    counted = "anomalies|events|keys|letters|clients|users|gateways|leading|failed|paused|running|waiting|up"
     units = re.compile(rf"_(seconds|bytes|total|ratio|{counted})$")
     assert [name for name in told() if not units.search(name)] == []
 
