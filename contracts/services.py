@@ -178,6 +178,7 @@ _SERVICES = (
             "DeleteDrafts": {"auth": "user_id"},
             # A time, which tells auth which months' keys it may destroy.
             "GetOldestMessage": {"auth": None},
+            "ListClosedMessages": {"auth": "user_id"},
         },
     ),
     # Behind the page at /ops, with an operator's rights. It checks itself whether the user is an operator.

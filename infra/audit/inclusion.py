@@ -2,12 +2,14 @@
 
 from bisect import bisect_left, bisect_right
 from collections.abc import Sequence
+from datetime import datetime
 from operator import itemgetter
 
 import msgspec
 from nats.aio.client import Client
 
 from contracts.events.notary import TreeHeadSigned
+from contracts.values.timestamps import rfc3339
 from infra.audit.head_chain import HeadChain, Tree
 from infra.audit.notary_log import record_at
 from infra.audit.saved_heads import SavedHead
@@ -44,6 +46,8 @@ class Proof(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
     # Hex.
     leaf: str
     path: list[str]
+    # When the head of that size was signed, for people; a verifier takes it from the auditor's heads.
+    signed_at: str
     # Where the auditor's own head is older than the event: the head of this proof, the size of the auditor's, and the
     # path from one to the other.
     head: SavedHead | None = None
@@ -55,8 +59,15 @@ class NotProved(OperatorError):
     """There is no proof of the event."""
 
 
-async def prove(nc: Client, chain: HeadChain, message: Message, saved: Sequence[SavedHead] | None = None) -> Proof:
-    """Proves an event in the newest head that covers it.
+async def prove(
+    nc: Client,
+    chain: HeadChain,
+    message: Message,
+    saved: Sequence[SavedHead] | None = None,
+    *,
+    at: datetime | None = None,
+) -> Proof:
+    """Proves an event in the newest head that covers it, or the newest one at a time.
 
     `message`: the event, with its headers. `saved`: the heads of an auditor. If none of them covers the event, the
     proof leads from the auditor's newest head of that tree to a newer one.
@@ -70,11 +81,19 @@ async def prove(nc: Client, chain: HeadChain, message: Message, saved: Sequence[
     if tree is None or not has_leaf(stream, message.subject):
         raise NotProved(f"no head covers {stream}:{sequence}")
     # Without the record that closed the tree, which is no head.
-    covering = [head for head in tree.checkpoints if head.last_sequence >= sequence and head.tiles is not None]
+    covering = [
+        head
+        for head in tree.checkpoints
+        if head.last_sequence >= sequence
+        and head.tiles is not None
+        and (at is None or datetime.fromisoformat(head.at) <= at)
+    ]
     kept = [head for head in saved or () if head.tree == tree.number]
     own = {(head.size, bytes.fromhex(head.root)) for head in kept}
     shared = [head for head in covering if (head.size, head.root) in own]
     checkpoint = next(iter((shared or covering)[::-1]), None)
+    if checkpoint is None and at is not None:
+        raise NotProved(f"{stream}:{sequence} is after the last head that was signed by {rfc3339(at)}")
     if checkpoint is None:
         raise NotProved(f"{stream}:{sequence} is after the last head: the notary has not signed it yet")
     continued = None if saved is None or shared else _newest(stream, tree, kept)
@@ -112,6 +131,7 @@ async def prove(nc: Client, chain: HeadChain, message: Message, saved: Sequence[
         payload=message.payload,
         leaf=own_leaf.hex(),
         path=[node.hex() for node in path],
+        signed_at=checkpoint.at,
         head=head if continued else None,
         continues=continued.size if continued else None,
         consistency=None if consistency is None else [node.hex() for node in consistency],

@@ -12,6 +12,7 @@ from services.messaging import reads
 from services.messaging.backfill.queries import BackfillQueries
 from services.messaging.changes.commands import ChangeCommands, last_changes, message_repository
 from services.messaging.clients import FriendshipCache, Friendships
+from services.messaging.closed.queries import ClosedMessageQueries
 from services.messaging.commands import SeenCommands, SendCommands
 from services.messaging.message_copies import MessageCopies
 from services.messaging.message_lookup import MessageLookup
@@ -75,6 +76,7 @@ async def main(settings: Settings) -> None:
                 missed=BackfillQueries(conversations),
                 log=process.log,
                 aged=aged,
+                closed=ClosedMessageQueries(conversations),
             )
             ahead = KeysAhead(process.sealer.create)
             process.sealer.listen(ahead.used)

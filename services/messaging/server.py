@@ -35,6 +35,8 @@ from services.messaging.backfill.queries import BackfillQueries
 from services.messaging.backfill.server import BackfillServer
 from services.messaging.changes.commands import ChangeCommands
 from services.messaging.changes.server import ChangeServer
+from services.messaging.closed.queries import ClosedMessageQueries
+from services.messaging.closed.server import ClosedMessageServer
 from services.messaging.commands import SeenCommands, SendCommands
 from services.messaging.domain import SendMessage
 from services.messaging.message_copies import MessageCopies
@@ -85,7 +87,14 @@ class _Quotes(msgspec.Struct, frozen=True):
 
 
 class MessagingServer(
-    ChangeServer, PageServer, SettingsServer, SearchServer, NotificationServer, BackfillServer, RetentionServer
+    ChangeServer,
+    PageServer,
+    SettingsServer,
+    SearchServer,
+    NotificationServer,
+    BackfillServer,
+    RetentionServer,
+    ClosedMessageServer,
 ):
     def __init__(
         self,
@@ -104,6 +113,7 @@ class MessagingServer(
         missed: BackfillQueries,
         log: Log,
         aged: AgedMessageQueries,
+        closed: ClosedMessageQueries,
     ) -> None:
         ChangeServer.__init__(self, changing)
         PageServer.__init__(self, pages, drafts)
@@ -112,6 +122,7 @@ class MessagingServer(
         NotificationServer.__init__(self, reading, notifications)
         BackfillServer.__init__(self, missed)
         RetentionServer.__init__(self, log, aged)
+        ClosedMessageServer.__init__(self, closed)
         self._sending = sending
         self._seeing = seeing
         self._messages = messages

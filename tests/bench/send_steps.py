@@ -363,6 +363,7 @@ async def command() -> AsyncIterator[Step]:
         missed=nothing,
         log=nothing,
         aged=nothing,
+        closed=nothing,
     )
     turns = cycle(friends)
 

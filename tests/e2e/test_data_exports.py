@@ -60,6 +60,7 @@ async def test_a_copy_has_what_the_api_shows_and_nothing_of_others_that_it_does_
     await anna.ask("PATCH", f"/v1/conversations/{boris.user_id}", json={"draft": f"a draft {HOSTILE}", "pinned": True})
     await anna.ask("PUT", f"/v1/blocks/{carl.user_id}")
     await anna.sends(dora, "to someone who blocks me later")
+    await dora.sends(anna, "an answer of dora")
     await dora.ask("PUT", f"/v1/blocks/{anna.user_id}")
     await dora.ask("POST", "/v1/reports", json={"user_id": anna.user_id, "reason": "spam", "comment": "dora's report"})
     report = {"user_id": boris.user_id, "reason": "spam", "message_ids": [answer["message_id"]], "comment": "my report"}
@@ -97,6 +98,8 @@ async def test_a_copy_has_what_the_api_shows_and_nothing_of_others_that_it_does_
     assert [message["text"] for message in messages] == [HOSTILE, "after the edit", "", "a friend's text", "a reply"]
     assert messages[-1]["reply_to"]["text"] == "a friend's text"
     assert messages[3]["reactions"] == [{"emoji": "👍", "user_ids": [anna.user_id]}]
+    (to_dora,) = read(archive, "closed_conversations.json")
+    assert (to_dora["user_id"], to_dora["text"]) == (dora.user_id, "to someone who blocks me later")
     (filed,) = read(archive, "reports.json")
     assert {name: filed[name] for name in report} == report
     contents = msgspec.json.decode(archive.read("contents.json"))
@@ -108,13 +111,7 @@ async def test_a_copy_has_what_the_api_shows_and_nothing_of_others_that_it_does_
     everything = "".join(archive.read(name).decode() for name in archive.namelist())
     for other in (boris, carl, dora, emil):
         assert other.email not in everything
-    for private in (
-        "before the edit",
-        "to be deleted",
-        "dora's report",
-        "to someone who blocks me later",
-        "bio of boris",
-    ):
+    for private in ("before the edit", "to be deleted", "dora's report", "an answer of dora", "bio of boris"):
         assert private not in everything
     pages = "".join(archive.read(name).decode() for name in archive.namelist() if name.endswith(".html"))
     for shown_text in ("Boris &lt;b&gt;", "after the edit", "a draft", "my report", "about me"):

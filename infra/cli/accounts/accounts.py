@@ -35,7 +35,7 @@ def accounts() -> None:
 
 @accounts.command("reset-totp")
 @click.argument("user", metavar="USER")
-@click.option("--reason", type=Reason(), required=True, help="The reason; recorded permanently.")
+@click.option("--reason", type=Reason(), required=True, help="The reason; recorded permanently, in plain form.")
 @click.option("--by", metavar="NAME", help="Who does it; default: the user logged in to this machine.")
 @click.option("--json", "as_json", is_flag=True, help="Print one JSON object.")
 def reset_totp(user: str, reason: str, by: str | None, as_json: bool) -> None:

@@ -84,7 +84,7 @@ def personal_data(as_json: bool) -> None:
 
 
 @click.command()
-@click.option("--reason", type=Reason(), required=True, help="The reason; recorded permanently.")
+@click.option("--reason", type=Reason(), required=True, help="The reason; recorded permanently, in plain form.")
 def rewrap(reason: str) -> None:
     """Wraps all persons' keys with the current master key, after `rotate-personal-data` and its lead.
 
@@ -101,7 +101,7 @@ def rewrap(reason: str) -> None:
 @click.command(name="back-up")
 @click.argument("file", type=click.Path(path_type=Path))
 @click.option("--force", is_flag=True, help="Replace an existing file.")
-@click.option("--reason", type=Reason(), help="The reason; recorded permanently.")
+@click.option("--reason", type=Reason(), help="The reason; recorded permanently, in plain form.")
 def back_up(file: Path, force: bool, reason: str | None) -> None:
     """Writes the keys of personal data to FILE, wrapped as they are stored, and `claims.key`.
 
@@ -114,7 +114,7 @@ def back_up(file: Path, force: bool, reason: str | None) -> None:
 
 @click.command()
 @click.argument("file", type=click.Path(path_type=Path))
-@click.option("--reason", type=Reason(), required=True, help="The reason; recorded permanently.")
+@click.option("--reason", type=Reason(), required=True, help="The reason; recorded permanently, in plain form.")
 @click.option("--json", "as_json", is_flag=True, help="Print the result as one JSON object.")
 def restore(file: Path, reason: str, as_json: bool) -> None:
     """Stores the keys of FILE that are missing. What was destroyed, by the streams, here or in FILE, stays destroyed.
@@ -153,7 +153,7 @@ def lost(as_json: bool) -> None:
 
 @click.command(name="accept-loss")
 @click.argument("key_id")
-@click.option("--reason", type=Reason(), required=True, help="The reason; recorded permanently.")
+@click.option("--reason", type=Reason(), required=True, help="The reason; recorded permanently, in plain form.")
 def accept_loss(key_id: str, reason: str) -> None:
     """Declares the lost key KEY_ID destroyed: what it sealed counts as erased, and projections go on.
 

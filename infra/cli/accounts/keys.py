@@ -45,7 +45,7 @@ def list_keys(as_json: bool) -> None:
     help="The current key is compromised: sign with the new one immediately and remove all others. Every access "
     "token has to be refreshed; no one has to log in again.",
 )
-@click.option("--reason", type=Reason(), required=True, help="The reason; recorded permanently.")
+@click.option("--reason", type=Reason(), required=True, help="The reason; recorded permanently, in plain form.")
 @click.option("--json", "as_json", is_flag=True, help="Print one JSON object per line.")
 def rotate(at_once: bool, reason: str, as_json: bool) -> None:
     """Adds a key that replaces the current one.
@@ -59,7 +59,7 @@ def rotate(at_once: bool, reason: str, as_json: bool) -> None:
 
 
 @keys.command(name="rotate-services")
-@click.option("--reason", type=Reason(), required=True, help="The reason; recorded permanently.")
+@click.option("--reason", type=Reason(), required=True, help="The reason; recorded permanently, in plain form.")
 def rotate_services(reason: str) -> None:
     """Gives each service a new key for its service tokens.
 
@@ -72,7 +72,7 @@ def rotate_services(reason: str) -> None:
 
 
 @keys.command(name="rotate-notary")
-@click.option("--reason", type=Reason(), required=True, help="The reason; recorded permanently.")
+@click.option("--reason", type=Reason(), required=True, help="The reason; recorded permanently, in plain form.")
 def rotate_notary(reason: str) -> None:
     """Gives the notary a new key, which signs tree heads immediately.
 
@@ -91,7 +91,7 @@ def rotate_notary(reason: str) -> None:
     help="Encrypt with the new key immediately and remove all others. Every position that clients hold is refused "
     "with 422; they reload their lists.",
 )
-@click.option("--reason", type=Reason(), required=True, help="The reason; recorded permanently.")
+@click.option("--reason", type=Reason(), required=True, help="The reason; recorded permanently, in plain form.")
 def rotate_positions(at_once: bool, reason: str) -> None:
     """Adds a key that encrypts clients' positions, or creates the first one.
 
@@ -111,7 +111,7 @@ def rotate_positions(at_once: bool, reason: str) -> None:
 
 
 @keys.command(name="rotate-totp")
-@click.option("--reason", type=Reason(), required=True, help="The reason; recorded permanently.")
+@click.option("--reason", type=Reason(), required=True, help="The reason; recorded permanently, in plain form.")
 def rotate_totp(reason: str) -> None:
     """Adds a key that seals the secrets of authenticator apps, or creates the first one.
 
@@ -124,7 +124,7 @@ def rotate_totp(reason: str) -> None:
 
 
 @keys.command(name="rotate-personal-data")
-@click.option("--reason", type=Reason(), required=True, help="The reason; recorded permanently.")
+@click.option("--reason", type=Reason(), required=True, help="The reason; recorded permanently, in plain form.")
 def rotate_personal_data(reason: str) -> None:
     """Adds a master key of personal data, or creates the first one.
 

@@ -46,7 +46,7 @@ def operators() -> None:
 @operators.command()
 @click.argument("user", metavar="USER")
 @click.option("--by", metavar="NAME", help="Who grants it; default: the user logged in to this machine.")
-@click.option("--reason", type=Reason(), help="The reason; recorded permanently.")
+@click.option("--reason", type=Reason(), help="The reason; recorded permanently, in plain form.")
 @click.option("--json", "as_json", is_flag=True, help="Print one JSON object.")
 def add(user: str, by: str | None, reason: str | None, as_json: bool) -> None:
     """Makes the account USER (a username or an id) an operator; takes effect before the command returns."""
@@ -59,7 +59,7 @@ def add(user: str, by: str | None, reason: str | None, as_json: bool) -> None:
 
 @operators.command()
 @click.argument("user", metavar="USER")
-@click.option("--reason", type=Reason(), required=True, help="The reason; recorded permanently.")
+@click.option("--reason", type=Reason(), required=True, help="The reason; recorded permanently, in plain form.")
 @click.option("--json", "as_json", is_flag=True, help="Print one JSON object.")
 def remove(user: str, reason: str, as_json: bool) -> None:
     """Removes the account USER from the operators, also while NATS is away; takes effect before the command returns."""

@@ -136,7 +136,7 @@ async def _show(settings: Settings, letter_id: AnyId) -> LetterWithEvent:
 @dead_letters.command()
 @click.argument("names", metavar="[PROJECTION|REACTION]...", nargs=-1)
 @click.option("--id", "letter_ids", type=Id(), multiple=True, help="Only this one and those that wait for it.")
-@click.option("--reason", type=Reason(), help="The reason; recorded permanently.")
+@click.option("--reason", type=Reason(), help="The reason; recorded permanently, in plain form.")
 @click.option("--json", "as_json", is_flag=True, help="Print the result as one JSON object.")
 def retry(names: tuple[str, ...], letter_ids: tuple[AnyId, ...], reason: str | None, as_json: bool) -> None:
     """Retries dead letters with the current code, and then those that wait for them; default: all.
@@ -171,7 +171,7 @@ def retry(names: tuple[str, ...], letter_ids: tuple[AnyId, ...], reason: str | N
 
 @dead_letters.command()
 @click.argument("letter_id", metavar="ID", type=Id())
-@click.option("--reason", type=Reason(), required=True, help="The reason; recorded permanently.")
+@click.option("--reason", type=Reason(), required=True, help="The reason; recorded permanently, in plain form.")
 @click.option("--by", help="Who decides it; default: the user logged in to this machine.")
 @click.option("--json", "as_json", is_flag=True, help="Print the result as one JSON object.")
 def discard(letter_id: AnyId, reason: str, by: str | None, as_json: bool) -> None:

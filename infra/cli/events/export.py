@@ -35,7 +35,7 @@ _STANDARD_OUTPUT = "-"
 @click.argument("file", type=click.Path(path_type=Path))
 @click.option("--force", is_flag=True, help="Replace an existing file.")
 @click.option("--allow-unreadable", is_flag=True, help="Also export events that this release cannot read, unchanged.")
-@click.option("--reason", type=Reason(), help="The reason; recorded permanently.")
+@click.option("--reason", type=Reason(), help="The reason; recorded permanently, in plain form.")
 @click.option("--json", "as_json", is_flag=True, help="Print the result as one JSON object.")
 def export(file: Path, force: bool, allow_unreadable: bool, reason: str | None, as_json: bool) -> None:
     """Writes the events of all streams, private ones too, to one compressed FILE with checksums; `-` for a pipe.

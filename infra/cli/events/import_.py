@@ -36,7 +36,9 @@ from infra.settings import Settings
     help="A backup of the keys (`vestnik keys back-up`), for the claims.key that the secrets folder lacks.",
 )
 @click.option("--allow-unreadable", is_flag=True, help="Also import events that this release cannot read, unchanged.")
-@click.option("--reason", type=Reason(), help="The reason, recorded permanently; needed unless with --check.")
+@click.option(
+    "--reason", type=Reason(), help="The reason, recorded permanently in plain form; needed unless with --check."
+)
 @click.option("--json", "as_json", is_flag=True, help="Print the result as one JSON object.")
 def import_(
     file: Path,

@@ -47,7 +47,7 @@ class _Account(msgspec.Struct, frozen=True):
 
 @click.command("erase")
 @click.argument("user", metavar="USER")
-@click.option("--reason", type=Reason(), required=True, help="The reason; recorded permanently.")
+@click.option("--reason", type=Reason(), required=True, help="The reason; recorded permanently, in plain form.")
 @click.option("--by", metavar="NAME", help="Who does it; default: the user logged in to this machine.")
 @click.option("--yes", is_flag=True, help="Do not ask.")
 @click.option("--json", "as_json", is_flag=True, help="Print one JSON object.")

@@ -71,7 +71,7 @@ def projections() -> None:
 
 @projections.command()
 @click.argument("name", metavar="PROJECTION")
-@click.option("--reason", type=Reason(), required=True, help="The reason; recorded permanently.")
+@click.option("--reason", type=Reason(), required=True, help="The reason; recorded permanently, in plain form.")
 @click.option("--json", "as_json", is_flag=True, help="Print the result as one JSON object.")
 def pause(name: str, reason: str, as_json: bool) -> None:
     """Stops applying events to a read model, in every replica, until `resume`.
@@ -91,7 +91,7 @@ async def _pause(projection: type[Projection], reason: str) -> Paused:
 
 @projections.command()
 @click.argument("name", metavar="PROJECTION")
-@click.option("--reason", type=Reason(), required=True, help="The reason; recorded permanently.")
+@click.option("--reason", type=Reason(), required=True, help="The reason; recorded permanently, in plain form.")
 @click.option("--json", "as_json", is_flag=True, help="Print the result as one JSON object.")
 def resume(name: str, reason: str, as_json: bool) -> None:
     """Ends a pause: services go on where the read model has stopped."""
@@ -108,7 +108,7 @@ async def _resume(projection: type[Projection], reason: str) -> Resumed:
 
 @projections.command()
 @click.argument("name", metavar="PROJECTION")
-@click.option("--reason", type=Reason(), required=True, help="The reason; recorded permanently.")
+@click.option("--reason", type=Reason(), required=True, help="The reason; recorded permanently, in plain form.")
 @click.option("--json", "as_json", is_flag=True, help="Print the result as one JSON object.")
 def skip(name: str, reason: str, as_json: bool) -> None:
     """Passes over the event that a failed projection stops at, as `dead-letters discard` does with a dead letter.
@@ -134,7 +134,7 @@ async def _skip(projection: type[Projection], reason: str) -> Discarded:
 @projections.command()
 @click.argument("name", metavar="PROJECTION")
 @click.option("--yes", is_flag=True, help="Confirm that the rows may be missing until all events are applied again.")
-@click.option("--reason", type=Reason(), required=True, help="The reason; recorded permanently.")
+@click.option("--reason", type=Reason(), required=True, help="The reason; recorded permanently, in plain form.")
 @click.option("--json", "as_json", is_flag=True, help="Print the result as one JSON object.")
 def reset(name: str, yes: bool, reason: str, as_json: bool) -> None:
     """Applies a read model's events again from where it begins, in place.

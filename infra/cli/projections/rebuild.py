@@ -50,7 +50,9 @@ from streams.loss.missing_events import Gap
     help="Continue without these lost events, such as MESSAGING:7 or MESSAGING:7-9; recorded permanently.",
 )
 @click.option(
-    "--reason", type=Reason(), help="The reason, recorded permanently; needed for --drop-old and --accept-loss."
+    "--reason",
+    type=Reason(),
+    help="The reason, recorded permanently in plain form; needed for --drop-old and --accept-loss.",
 )
 @click.option("--json", "as_json", is_flag=True, help="Print the result as one JSON object.")
 @click.option("--progress-json", is_flag=True, help="Print progress as JSON lines to standard error.")

@@ -96,7 +96,7 @@ class Lacking(msgspec.Struct, frozen=True):
     type=click.Path(path_type=Path, dir_okay=False),
     help="File for the rows that have no event left; default: a new file in the working directory.",
 )
-@click.option("--reason", type=Reason(), required=True, help="The reason; recorded permanently.")
+@click.option("--reason", type=Reason(), required=True, help="The reason; recorded permanently, in plain form.")
 @click.option("--yes", is_flag=True, help="Do not ask.")
 def accept_loss(stream: str, path: Path | None, reason: str, yes: bool) -> None:
     """Accepts the permanent loss of the events that a stream has lost; its service then appends again.

@@ -47,7 +47,7 @@ streams.add_command(accept_loss)
 
 
 @streams.command()
-@click.option("--reason", type=Reason(), required=True, help="The reason; recorded permanently.")
+@click.option("--reason", type=Reason(), required=True, help="The reason; recorded permanently, in plain form.")
 def restored(reason: str) -> None:
     """Records that the streams were restored from a copy of their files, so that they may lack events.
 

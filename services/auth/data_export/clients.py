@@ -19,6 +19,7 @@ from contracts.rpc.vestnik.contact.v1 import (
 )
 from contracts.rpc.vestnik.messaging.v1 import (
     GetMessagesRequest,
+    ListClosedMessagesRequest,
     ListConversationsRequest,
     ListNotificationsRequest,
     MessagingServiceStub,
@@ -216,6 +217,17 @@ class OwnData:
             if items := msgspec.json.decode(answer.items, type=list[Item]):
                 yield items
             after, more = answer.last, answer.more and answer.last > after
+
+    def closed_messages(self) -> Pages:
+        """The user's own messages in conversations that are closed, by the other person, oldest first."""
+
+        async def page(cursor: str) -> tuple[list[Item], str]:
+            services = self._services
+            request = ListClosedMessagesRequest(user_id=self._user_id, limit=_PAGE, cursor=cursor)
+            answer = await self._read(services.messaging, services.messages.list_closed_messages, request)
+            return msgspec.json.decode(answer.items, type=list[Item]), answer.next
+
+        return _pages(page)
 
     async def _shown_name(self, user_id: str) -> str | None:
         services, request = self._services, GetProfileRequest(user_id=user_id)

@@ -79,6 +79,7 @@ class Contents:
         await self._write_list("reports", data.reports())
         await self._write_list("notifications", data.notifications())
         await self._write_conversations(account["user_id"], friends)
+        await self._write_list("closed_conversations", data.closed_messages())
         contents = _Contents(
             format=_FORMAT,
             export_id=export_id,

@@ -67,6 +67,7 @@ class SignedHistory:
         since: int = 0,
         leaves: Sequence[bytes] | None = None,
         key: Key | None = None,
+        at: str = "2026-12-01T12:00:00.000Z",
     ) -> TreeHeadSigned:
         """A signed head of the first `size` events after a sequence.
 
@@ -82,10 +83,18 @@ class SignedHistory:
         frontier = Frontier()
         frontier.extend(leaves[:since])
         tiles = frontier.extend(leaves[since:size])
-        return self._signed(frontier, tiles, events[-1].sequence, stream=stream, tree=tree, key=key or self.key)
+        return self._signed(frontier, tiles, events[-1].sequence, stream=stream, tree=tree, key=key or self.key, at=at)
 
     def _signed(
-        self, frontier: Frontier, tiles: Sequence[bytes], last: int, *, stream: str, tree: int, key: Key
+        self,
+        frontier: Frontier,
+        tiles: Sequence[bytes],
+        last: int,
+        *,
+        stream: str,
+        tree: int,
+        key: Key,
+        at: str = "2026-12-01T12:00:00.000Z",
     ) -> TreeHeadSigned:
         head = TreeHeadSigned(
             stream=stream,
@@ -93,7 +102,7 @@ class SignedHistory:
             size=frontier.size,
             last_sequence=last,
             root=frontier.root.hex(),
-            at="2026-12-01T12:00:00.000Z",
+            at=at,
             key_id=key.id,
             frontier=tuple(root.hex() for root in frontier.subtrees),
             tiles=tuple(root.hex() for root in tiles),

@@ -2,6 +2,7 @@
 
 import importlib.util
 import json
+from datetime import UTC, datetime
 from pathlib import Path
 from types import ModuleType
 from typing import Any
@@ -44,9 +45,11 @@ def answer(history: SignedHistory, *heads: TreeHeadSigned) -> SavedHeads:
     return SavedHeads(items=[SavedHead.of(head) for head in heads], keys=history.key.jwks)
 
 
-async def proof_of(history: SignedHistory, message: Message, heads: SavedHeads | None = None) -> Json:
+async def proof_of(
+    history: SignedHistory, message: Message, heads: SavedHeads | None = None, *, at: datetime | None = None
+) -> Json:
     chain = await read_chain(history.nc, message.stream, public_keys(history.key.jwks))
-    proof = await prove(history.nc, chain, message, None if heads is None else heads.of_stream(message.stream))
+    proof = await prove(history.nc, chain, message, None if heads is None else heads.of_stream(message.stream), at=at)
     decoded: Json = json.loads(msgspec.json.encode(proof))
     return decoded
 
@@ -169,6 +172,27 @@ async def test_a_stream_that_was_cut_is_not_proved(streams: Client) -> None:
     for message in await history.messages():
         with pytest.raises(NotProved, match="is not as it was signed"):
             await proof_of(history, message)
+
+
+async def test_a_proof_leads_to_the_newest_head_of_the_time_at_which_the_auditor_fetched_the_heads(
+    streams: Client,
+) -> None:
+    history = SignedHistory(streams)
+    await fill(history.log, 12, "a")
+    heads = [
+        await history.head(size, since=since, at=f"2026-12-01T12:0{size}:00.000Z")
+        for since, size in ((0, 4), (4, 6), (6, 9))
+    ]
+    for head in heads:
+        await history.store(head)
+    messages = await history.messages()
+    fetched = datetime(2026, 12, 1, 12, 7, tzinfo=UTC)
+    proof = await proof_of(history, messages[2], at=fetched)
+    assert (proof["size"], proof["signed_at"]) == (6, heads[1].at)
+    assert "The proof holds." in verified(proof, answer(history, heads[1]))
+    assert (await proof_of(history, messages[2]))["signed_at"] == heads[2].at
+    with pytest.raises(NotProved, match="after the last head that was signed by 2026-12-01T12:07"):
+        await proof_of(history, messages[7], at=fetched)
 
 
 async def test_an_event_of_a_closed_tree_is_proved_by_a_head_of_that_time(streams: Client) -> None:

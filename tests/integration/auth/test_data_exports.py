@@ -98,6 +98,7 @@ class Stage:
             "list_notifications": messaging.ListNotificationsResponse(),
             "list_conversations": messaging.ListConversationsResponse(items=msgspec.json.encode([conversation])),
             "get_messages": messages(1, 3, more=False),
+            "list_closed_messages": messaging.ListClosedMessagesResponse(items=b"[]"),
         }
 
     def replica(self, *, most_bytes: int = 1024**2) -> tuple[DataExportCommands, DataExportMaking]:

@@ -232,6 +232,11 @@ class Messaging(messaging.MessagingServiceBase):
     ) -> messaging.ListNotificationsResponse:
         return await self.script.play("list_notifications", message, messaging.ListNotificationsResponse)
 
+    async def list_closed_messages(
+        self, message: messaging.ListClosedMessagesRequest
+    ) -> messaging.ListClosedMessagesResponse:
+        return await self.script.play("list_closed_messages", message, messaging.ListClosedMessagesResponse)
+
 
 class ProfileRest:
     """The profile service's REST edge: one scripted answer for every profile."""

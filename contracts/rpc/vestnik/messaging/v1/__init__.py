@@ -25,6 +25,8 @@ __all__ = (
     "GetOldestMessageResponse",
     "GetQuotesRequest",
     "GetQuotesResponse",
+    "ListClosedMessagesRequest",
+    "ListClosedMessagesResponse",
     "ListConversationsRequest",
     "ListConversationsResponse",
     "ListMutesRequest",
@@ -588,6 +590,52 @@ class GetQuotesResponse(betterproto2.Message):
 
 default_message_pool.register_message(
     "vestnik.messaging.v1", "GetQuotesResponse", GetQuotesResponse
+)
+
+
+@dataclass(eq=False, repr=False)
+class ListClosedMessagesRequest(betterproto2.Message):
+    @betterproto2.staticproperty
+    @staticmethod
+    def DESCRIPTOR() -> Descriptor:
+        return VESTNIK_MESSAGING_V1_MESSAGING_PROTO_DESCRIPTOR.message_types_by_name[
+            "ListClosedMessagesRequest"
+        ]
+
+    user_id: "str" = betterproto2.field(1, betterproto2.TYPE_STRING)
+
+    limit: "int" = betterproto2.field(2, betterproto2.TYPE_INT32)
+
+    cursor: "str" = betterproto2.field(3, betterproto2.TYPE_STRING)
+
+
+default_message_pool.register_message(
+    "vestnik.messaging.v1", "ListClosedMessagesRequest", ListClosedMessagesRequest
+)
+
+
+@dataclass(eq=False, repr=False)
+class ListClosedMessagesResponse(betterproto2.Message):
+    @betterproto2.staticproperty
+    @staticmethod
+    def DESCRIPTOR() -> Descriptor:
+        return VESTNIK_MESSAGING_V1_MESSAGING_PROTO_DESCRIPTOR.message_types_by_name[
+            "ListClosedMessagesResponse"
+        ]
+
+    items: "bytes" = betterproto2.field(1, betterproto2.TYPE_BYTES)
+    """
+    A JSON array, in UTF-8, in the order of the other people's ids and of the conversation.
+    """
+
+    next: "str" = betterproto2.field(2, betterproto2.TYPE_STRING)
+    """
+    Empty on the last page.
+    """
+
+
+default_message_pool.register_message(
+    "vestnik.messaging.v1", "ListClosedMessagesResponse", ListClosedMessagesResponse
 )
 
 
@@ -1578,9 +1626,30 @@ class MessagingServiceStub(betterproto2_grpclib.ServiceStub):
             metadata=metadata,
         )
 
+    async def list_closed_messages(
+        self,
+        message: "ListClosedMessagesRequest",
+        *,
+        timeout: "float | None" = None,
+        deadline: "Deadline | None" = None,
+        metadata: "MetadataLike | None" = None,
+    ) -> "ListClosedMessagesResponse":
+        """
+        For a copy of the user's data: their own messages in conversations that are closed.
+        """
+
+        return await self._unary_unary(
+            "/vestnik.messaging.v1.MessagingService/ListClosedMessages",
+            message,
+            ListClosedMessagesResponse,
+            timeout=timeout,
+            deadline=deadline,
+            metadata=metadata,
+        )
+
 
 VESTNIK_MESSAGING_V1_MESSAGING_PROTO_DESCRIPTOR = default_google_proto_descriptor_pool.AddSerializedFile(
-    b'\n$vestnik/messaging/v1/messaging.proto\x12\x14vestnik.messaging.v1"\xaf\x01\n\x12SendMessageRequest\x12\x1b\n\tsender_id\x18\x01 \x01(\tR\x08senderId\x12!\n\x0crecipient_id\x18\x02 \x01(\tR\x0brecipientId\x12\x12\n\x04text\x18\x03 \x01(\tR\x04text\x12*\n\x11client_message_id\x18\x04 \x01(\tR\x0fclientMessageId\x12\x19\n\x08reply_to\x18\x05 \x01(\tR\x07replyTo"e\n\x13SendMessageResponse\x12\x18\n\x07message\x18\x01 \x01(\x0cR\x07message\x12\x18\n\x07created\x18\x02 \x01(\x08R\x07created\x12\x1a\n\x08position\x18\x03 \x01(\tR\x08position"y\n\x12EditMessageRequest\x12\x17\n\x07user_id\x18\x01 \x01(\tR\x06userId\x12\x17\n\x07peer_id\x18\x02 \x01(\tR\x06peerId\x12\x1d\n\nmessage_id\x18\x03 \x01(\tR\tmessageId\x12\x12\n\x04text\x18\x04 \x01(\tR\x04text"K\n\x13EditMessageResponse\x12\x18\n\x07message\x18\x01 \x01(\x0cR\x07message\x12\x1a\n\x08position\x18\x02 \x01(\tR\x08position"g\n\x14DeleteMessageRequest\x12\x17\n\x07user_id\x18\x01 \x01(\tR\x06userId\x12\x17\n\x07peer_id\x18\x02 \x01(\tR\x06peerId\x12\x1d\n\nmessage_id\x18\x03 \x01(\tR\tmessageId"3\n\x15DeleteMessageResponse\x12\x1a\n\x08position\x18\x01 \x01(\tR\x08position"\xbf\x01\n\x12GetMessagesRequest\x12\x17\n\x07user_id\x18\x01 \x01(\tR\x06userId\x12\x17\n\x07peer_id\x18\x02 \x01(\tR\x06peerId\x12\x1b\n\x06before\x18\x03 \x01(\x03H\x00R\x06before\x88\x01\x01\x12\x19\n\x05after\x18\x04 \x01(\x03H\x01R\x05after\x88\x01\x01\x12\x14\n\x05limit\x18\x05 \x01(\x05R\x05limit\x12\x14\n\x05known\x18\x06 \x01(\tR\x05knownB\t\n\x07_beforeB\x08\n\x06_after"\xa7\x01\n\x13GetMessagesResponse\x12\x14\n\x05items\x18\x01 \x01(\x0cR\x05items\x12\x12\n\x04more\x18\x02 \x01(\x08R\x04more\x12\x1a\n\x08position\x18\x03 \x01(\tR\x08position\x12\x12\n\x04last\x18\x04 \x01(\x03R\x04last\x12\x18\n\x07version\x18\x05 \x01(\tR\x07version\x12\x1c\n\tunchanged\x18\x06 \x01(\x08R\tunchanged"_\n\x0fMarkSeenRequest\x12\x17\n\x07user_id\x18\x01 \x01(\tR\x06userId\x12\x17\n\x07peer_id\x18\x02 \x01(\tR\x06peerId\x12\x1a\n\x08sequence\x18\x03 \x01(\x03R\x08sequence".\n\x10MarkSeenResponse\x12\x1a\n\x08position\x18\x01 \x01(\tR\x08position"\xfe\x01\n\x19UpdateConversationRequest\x12\x17\n\x07user_id\x18\x01 \x01(\tR\x06userId\x12\x17\n\x07peer_id\x18\x02 \x01(\tR\x06peerId\x12$\n\x0bmuted_until\x18\x03 \x01(\x03H\x00R\nmutedUntil\x88\x01\x01\x12\x1b\n\x06pinned\x18\x04 \x01(\x08H\x01R\x06pinned\x88\x01\x01\x12\x1f\n\x08archived\x18\x05 \x01(\x08H\x02R\x08archived\x88\x01\x01\x12\x19\n\x05draft\x18\x06 \x01(\tH\x03R\x05draft\x88\x01\x01B\x0e\n\x0c_muted_untilB\t\n\x07_pinnedB\x0b\n\t_archivedB\x08\n\x06_draft"L\n\x1aUpdateConversationResponse\x12\x1a\n\x08position\x18\x01 \x01(\tR\x08position\x12\x12\n\x04live\x18\x02 \x01(\x0cR\x04live"u\n\x0cReactRequest\x12\x17\n\x07user_id\x18\x01 \x01(\tR\x06userId\x12\x17\n\x07peer_id\x18\x02 \x01(\tR\x06peerId\x12\x1d\n\nmessage_id\x18\x03 \x01(\tR\tmessageId\x12\x14\n\x05emoji\x18\x04 \x01(\tR\x05emoji"+\n\rReactResponse\x12\x1a\n\x08position\x18\x01 \x01(\tR\x08position"\x8f\x01\n\x18ListConversationsRequest\x12\x17\n\x07user_id\x18\x01 \x01(\tR\x06userId\x12\x14\n\x05limit\x18\x02 \x01(\x05R\x05limit\x12\x16\n\x06cursor\x18\x03 \x01(\tR\x06cursor\x12\x1f\n\x08archived\x18\x04 \x01(\x08H\x00R\x08archived\x88\x01\x01B\x0b\n\t_archived"\x90\x01\n\x19ListConversationsResponse\x12\x14\n\x05items\x18\x01 \x01(\x0cR\x05items\x12\x12\n\x04next\x18\x02 \x01(\tR\x04next\x12\x1a\n\x08position\x18\x03 \x01(\tR\x08position\x12-\n\x12drafts_unavailable\x18\x04 \x01(\x08R\x11draftsUnavailable"\xa1\x01\n\x15SearchMessagesRequest\x12\x17\n\x07user_id\x18\x01 \x01(\tR\x06userId\x12\x17\n\x07peer_id\x18\x02 \x01(\tR\x06peerId\x12\x14\n\x05query\x18\x03 \x01(\tR\x05query\x12\x14\n\x05limit\x18\x04 \x01(\x05R\x05limit\x12\x16\n\x06cursor\x18\x05 \x01(\tR\x06cursor\x12\x12\n\x04best\x18\x06 \x01(\x08R\x04best"^\n\x16SearchMessagesResponse\x12\x14\n\x05items\x18\x01 \x01(\x0cR\x05items\x12\x12\n\x04next\x18\x02 \x01(\tR\x04next\x12\x1a\n\x08position\x18\x03 \x01(\tR\x08position":\n\x1fCountUnreadConversationsRequest\x12\x17\n\x07user_id\x18\x01 \x01(\tR\x06userId"\x80\x01\n CountUnreadConversationsResponse\x12$\n\rconversations\x18\x01 \x01(\x03R\rconversations\x12\x1a\n\x08messages\x18\x02 \x01(\x03R\x08messages\x12\x1a\n\x08position\x18\x03 \x01(\tR\x08position"+\n\x10ListMutesRequest\x12\x17\n\x07user_id\x18\x01 \x01(\tR\x06userId"@\n\x04Mute\x12\x17\n\x07peer_id\x18\x01 \x01(\tR\x06peerId\x12\x1f\n\x0bmuted_until\x18\x02 \x01(\x03R\nmutedUntil"E\n\x11ListMutesResponse\x120\n\x05mutes\x18\x01 \x03(\x0b2\x1a.vestnik.messaging.v1.MuteR\x05mutes"\x8a\x01\n\x18ListNotificationsRequest\x12\x17\n\x07user_id\x18\x01 \x01(\tR\x06userId\x12\x14\n\x05limit\x18\x02 \x01(\x05R\x05limit\x12\x16\n\x06cursor\x18\x03 \x01(\tR\x06cursor\x12\'\n\x0fby_conversation\x18\x04 \x01(\x08R\x0ebyConversation"\x91\x01\n\x0cNotification\x12\'\n\x0fnotification_id\x18\x01 \x01(\tR\x0enotificationId\x12\x12\n\x04kind\x18\x02 \x01(\tR\x04kind\x12 \n\x0cfrom_user_id\x18\x03 \x01(\tR\nfromUserId\x12\x0e\n\x02at\x18\x04 \x01(\x03R\x02at\x12\x12\n\x04read\x18\x05 \x01(\x08R\x04read"\x95\x01\n\x19ListNotificationsResponse\x12H\n\rnotifications\x18\x01 \x03(\x0b2".vestnik.messaging.v1.NotificationR\rnotifications\x12\x12\n\x04next\x18\x02 \x01(\tR\x04next\x12\x1a\n\x08position\x18\x03 \x01(\tR\x08position"\xa0\x01\n\x1cMarkNotificationsReadRequest\x12\x17\n\x07user_id\x18\x01 \x01(\tR\x06userId\x12)\n\x10notification_ids\x18\x02 \x03(\tR\x0fnotificationIds\x12\x13\n\x05up_to\x18\x03 \x01(\tR\x04upTo\x12\'\n\x0fby_conversation\x18\x04 \x01(\x08R\x0ebyConversation";\n\x1dMarkNotificationsReadResponse\x12\x1a\n\x08position\x18\x01 \x01(\tR\x08position"c\n\x1fCountUnreadNotificationsRequest\x12\x17\n\x07user_id\x18\x01 \x01(\tR\x06userId\x12\'\n\x0fby_conversation\x18\x02 \x01(\x08R\x0ebyConversation"V\n CountUnreadNotificationsResponse\x12\x16\n\x06unread\x18\x01 \x01(\x03R\x06unread\x12\x1a\n\x08position\x18\x02 \x01(\tR\x08position"h\n\x13CopyMessagesRequest\x12\x17\n\x07user_id\x18\x01 \x01(\tR\x06userId\x12\x17\n\x07peer_id\x18\x02 \x01(\tR\x06peerId\x12\x1f\n\x0bmessage_ids\x18\x03 \x03(\tR\nmessageIds"\x92\x01\n\x0bMessageCopy\x12\x1d\n\nmessage_id\x18\x01 \x01(\tR\tmessageId\x12\x1a\n\x08sequence\x18\x02 \x01(\x03R\x08sequence\x12\x1b\n\tsender_id\x18\x03 \x01(\tR\x08senderId\x12\x17\n\x07sent_at\x18\x04 \x01(\x03R\x06sentAt\x12\x12\n\x04text\x18\x05 \x01(\tR\x04text"U\n\x14CopyMessagesResponse\x12=\n\x08messages\x18\x01 \x03(\x0b2!.vestnik.messaging.v1.MessageCopyR\x08messages"T\n\rQuotedMessage\x12\'\n\x0fconversation_id\x18\x01 \x01(\tR\x0econversationId\x12\x1a\n\x08sequence\x18\x02 \x01(\x03R\x08sequence"S\n\x10GetQuotesRequest\x12?\n\x08messages\x18\x01 \x03(\x0b2#.vestnik.messaging.v1.QuotedMessageR\x08messages"Y\n\nQuotedText\x12\x1d\n\nmessage_id\x18\x01 \x01(\tR\tmessageId\x12\x12\n\x04text\x18\x02 \x01(\tR\x04text\x12\x18\n\x07deleted\x18\x03 \x01(\x08R\x07deleted"M\n\x11GetQuotesResponse\x128\n\x06quotes\x18\x01 \x03(\x0b2 .vestnik.messaging.v1.QuotedTextR\x06quotes"{\n\x1cBackfillNotificationsRequest\x12\x17\n\x07user_id\x18\x01 \x01(\tR\x06userId\x12\x16\n\x06stream\x18\x02 \x01(\tR\x06stream\x12\x14\n\x05after\x18\x03 \x01(\x04R\x05after\x12\x14\n\x05limit\x18\x04 \x01(\x05R\x05limit"u\n\x0fBackfillRequest\x12\x17\n\x07user_id\x18\x01 \x01(\tR\x06userId\x12\x14\n\x05after\x18\x02 \x01(\x04R\x05after\x12\x14\n\x05limit\x18\x03 \x01(\x05R\x05limit\x12\x1d\n\nmost_bytes\x18\x04 \x01(\x03R\tmostBytes"Q\n\x0bClientEvent\x12\x12\n\x04type\x18\x01 \x01(\tR\x04type\x12\x1a\n\x08sequence\x18\x02 \x01(\x04R\x08sequence\x12\x12\n\x04data\x18\x03 \x01(\x0cR\x04data".\n\x13DeleteDraftsRequest\x12\x17\n\x07user_id\x18\x01 \x01(\tR\x06userId"\x16\n\x14DeleteDraftsResponse"\x19\n\x17GetOldestMessageRequest"D\n\x18GetOldestMessageResponse\x12\x1c\n\x07sent_at\x18\x01 \x01(\x03H\x00R\x06sentAt\x88\x01\x01B\n\n\x08_sent_at2\x89\x11\n\x10MessagingService\x12b\n\x0bSendMessage\x12(.vestnik.messaging.v1.SendMessageRequest\x1a).vestnik.messaging.v1.SendMessageResponse\x12b\n\x0bEditMessage\x12(.vestnik.messaging.v1.EditMessageRequest\x1a).vestnik.messaging.v1.EditMessageResponse\x12h\n\rDeleteMessage\x12*.vestnik.messaging.v1.DeleteMessageRequest\x1a+.vestnik.messaging.v1.DeleteMessageResponse\x12b\n\x0bGetMessages\x12(.vestnik.messaging.v1.GetMessagesRequest\x1a).vestnik.messaging.v1.GetMessagesResponse\x12Y\n\x08MarkSeen\x12%.vestnik.messaging.v1.MarkSeenRequest\x1a&.vestnik.messaging.v1.MarkSeenResponse\x12w\n\x12UpdateConversation\x12/.vestnik.messaging.v1.UpdateConversationRequest\x1a0.vestnik.messaging.v1.UpdateConversationResponse\x12P\n\x05React\x12".vestnik.messaging.v1.ReactRequest\x1a#.vestnik.messaging.v1.ReactResponse\x12t\n\x11ListConversations\x12..vestnik.messaging.v1.ListConversationsRequest\x1a/.vestnik.messaging.v1.ListConversationsResponse\x12k\n\x0eSearchMessages\x12+.vestnik.messaging.v1.SearchMessagesRequest\x1a,.vestnik.messaging.v1.SearchMessagesResponse\x12\x89\x01\n\x18CountUnreadConversations\x125.vestnik.messaging.v1.CountUnreadConversationsRequest\x1a6.vestnik.messaging.v1.CountUnreadConversationsResponse\x12\\\n\tListMutes\x12&.vestnik.messaging.v1.ListMutesRequest\x1a\'.vestnik.messaging.v1.ListMutesResponse\x12t\n\x11ListNotifications\x12..vestnik.messaging.v1.ListNotificationsRequest\x1a/.vestnik.messaging.v1.ListNotificationsResponse\x12\x80\x01\n\x15MarkNotificationsRead\x122.vestnik.messaging.v1.MarkNotificationsReadRequest\x1a3.vestnik.messaging.v1.MarkNotificationsReadResponse\x12\x89\x01\n\x18CountUnreadNotifications\x125.vestnik.messaging.v1.CountUnreadNotificationsRequest\x1a6.vestnik.messaging.v1.CountUnreadNotificationsResponse\x12V\n\x08Backfill\x12%.vestnik.messaging.v1.BackfillRequest\x1a!.vestnik.messaging.v1.ClientEvent0\x01\x12p\n\x15BackfillNotifications\x122.vestnik.messaging.v1.BackfillNotificationsRequest\x1a!.vestnik.messaging.v1.ClientEvent0\x01\x12e\n\x0cCopyMessages\x12).vestnik.messaging.v1.CopyMessagesRequest\x1a*.vestnik.messaging.v1.CopyMessagesResponse\x12\\\n\tGetQuotes\x12&.vestnik.messaging.v1.GetQuotesRequest\x1a\'.vestnik.messaging.v1.GetQuotesResponse\x12e\n\x0cDeleteDrafts\x12).vestnik.messaging.v1.DeleteDraftsRequest\x1a*.vestnik.messaging.v1.DeleteDraftsResponse\x12q\n\x10GetOldestMessage\x12-.vestnik.messaging.v1.GetOldestMessageRequest\x1a..vestnik.messaging.v1.GetOldestMessageResponseb\x06proto3'
+    b'\n$vestnik/messaging/v1/messaging.proto\x12\x14vestnik.messaging.v1"\xaf\x01\n\x12SendMessageRequest\x12\x1b\n\tsender_id\x18\x01 \x01(\tR\x08senderId\x12!\n\x0crecipient_id\x18\x02 \x01(\tR\x0brecipientId\x12\x12\n\x04text\x18\x03 \x01(\tR\x04text\x12*\n\x11client_message_id\x18\x04 \x01(\tR\x0fclientMessageId\x12\x19\n\x08reply_to\x18\x05 \x01(\tR\x07replyTo"e\n\x13SendMessageResponse\x12\x18\n\x07message\x18\x01 \x01(\x0cR\x07message\x12\x18\n\x07created\x18\x02 \x01(\x08R\x07created\x12\x1a\n\x08position\x18\x03 \x01(\tR\x08position"y\n\x12EditMessageRequest\x12\x17\n\x07user_id\x18\x01 \x01(\tR\x06userId\x12\x17\n\x07peer_id\x18\x02 \x01(\tR\x06peerId\x12\x1d\n\nmessage_id\x18\x03 \x01(\tR\tmessageId\x12\x12\n\x04text\x18\x04 \x01(\tR\x04text"K\n\x13EditMessageResponse\x12\x18\n\x07message\x18\x01 \x01(\x0cR\x07message\x12\x1a\n\x08position\x18\x02 \x01(\tR\x08position"g\n\x14DeleteMessageRequest\x12\x17\n\x07user_id\x18\x01 \x01(\tR\x06userId\x12\x17\n\x07peer_id\x18\x02 \x01(\tR\x06peerId\x12\x1d\n\nmessage_id\x18\x03 \x01(\tR\tmessageId"3\n\x15DeleteMessageResponse\x12\x1a\n\x08position\x18\x01 \x01(\tR\x08position"\xbf\x01\n\x12GetMessagesRequest\x12\x17\n\x07user_id\x18\x01 \x01(\tR\x06userId\x12\x17\n\x07peer_id\x18\x02 \x01(\tR\x06peerId\x12\x1b\n\x06before\x18\x03 \x01(\x03H\x00R\x06before\x88\x01\x01\x12\x19\n\x05after\x18\x04 \x01(\x03H\x01R\x05after\x88\x01\x01\x12\x14\n\x05limit\x18\x05 \x01(\x05R\x05limit\x12\x14\n\x05known\x18\x06 \x01(\tR\x05knownB\t\n\x07_beforeB\x08\n\x06_after"\xa7\x01\n\x13GetMessagesResponse\x12\x14\n\x05items\x18\x01 \x01(\x0cR\x05items\x12\x12\n\x04more\x18\x02 \x01(\x08R\x04more\x12\x1a\n\x08position\x18\x03 \x01(\tR\x08position\x12\x12\n\x04last\x18\x04 \x01(\x03R\x04last\x12\x18\n\x07version\x18\x05 \x01(\tR\x07version\x12\x1c\n\tunchanged\x18\x06 \x01(\x08R\tunchanged"_\n\x0fMarkSeenRequest\x12\x17\n\x07user_id\x18\x01 \x01(\tR\x06userId\x12\x17\n\x07peer_id\x18\x02 \x01(\tR\x06peerId\x12\x1a\n\x08sequence\x18\x03 \x01(\x03R\x08sequence".\n\x10MarkSeenResponse\x12\x1a\n\x08position\x18\x01 \x01(\tR\x08position"\xfe\x01\n\x19UpdateConversationRequest\x12\x17\n\x07user_id\x18\x01 \x01(\tR\x06userId\x12\x17\n\x07peer_id\x18\x02 \x01(\tR\x06peerId\x12$\n\x0bmuted_until\x18\x03 \x01(\x03H\x00R\nmutedUntil\x88\x01\x01\x12\x1b\n\x06pinned\x18\x04 \x01(\x08H\x01R\x06pinned\x88\x01\x01\x12\x1f\n\x08archived\x18\x05 \x01(\x08H\x02R\x08archived\x88\x01\x01\x12\x19\n\x05draft\x18\x06 \x01(\tH\x03R\x05draft\x88\x01\x01B\x0e\n\x0c_muted_untilB\t\n\x07_pinnedB\x0b\n\t_archivedB\x08\n\x06_draft"L\n\x1aUpdateConversationResponse\x12\x1a\n\x08position\x18\x01 \x01(\tR\x08position\x12\x12\n\x04live\x18\x02 \x01(\x0cR\x04live"u\n\x0cReactRequest\x12\x17\n\x07user_id\x18\x01 \x01(\tR\x06userId\x12\x17\n\x07peer_id\x18\x02 \x01(\tR\x06peerId\x12\x1d\n\nmessage_id\x18\x03 \x01(\tR\tmessageId\x12\x14\n\x05emoji\x18\x04 \x01(\tR\x05emoji"+\n\rReactResponse\x12\x1a\n\x08position\x18\x01 \x01(\tR\x08position"\x8f\x01\n\x18ListConversationsRequest\x12\x17\n\x07user_id\x18\x01 \x01(\tR\x06userId\x12\x14\n\x05limit\x18\x02 \x01(\x05R\x05limit\x12\x16\n\x06cursor\x18\x03 \x01(\tR\x06cursor\x12\x1f\n\x08archived\x18\x04 \x01(\x08H\x00R\x08archived\x88\x01\x01B\x0b\n\t_archived"\x90\x01\n\x19ListConversationsResponse\x12\x14\n\x05items\x18\x01 \x01(\x0cR\x05items\x12\x12\n\x04next\x18\x02 \x01(\tR\x04next\x12\x1a\n\x08position\x18\x03 \x01(\tR\x08position\x12-\n\x12drafts_unavailable\x18\x04 \x01(\x08R\x11draftsUnavailable"\xa1\x01\n\x15SearchMessagesRequest\x12\x17\n\x07user_id\x18\x01 \x01(\tR\x06userId\x12\x17\n\x07peer_id\x18\x02 \x01(\tR\x06peerId\x12\x14\n\x05query\x18\x03 \x01(\tR\x05query\x12\x14\n\x05limit\x18\x04 \x01(\x05R\x05limit\x12\x16\n\x06cursor\x18\x05 \x01(\tR\x06cursor\x12\x12\n\x04best\x18\x06 \x01(\x08R\x04best"^\n\x16SearchMessagesResponse\x12\x14\n\x05items\x18\x01 \x01(\x0cR\x05items\x12\x12\n\x04next\x18\x02 \x01(\tR\x04next\x12\x1a\n\x08position\x18\x03 \x01(\tR\x08position":\n\x1fCountUnreadConversationsRequest\x12\x17\n\x07user_id\x18\x01 \x01(\tR\x06userId"\x80\x01\n CountUnreadConversationsResponse\x12$\n\rconversations\x18\x01 \x01(\x03R\rconversations\x12\x1a\n\x08messages\x18\x02 \x01(\x03R\x08messages\x12\x1a\n\x08position\x18\x03 \x01(\tR\x08position"+\n\x10ListMutesRequest\x12\x17\n\x07user_id\x18\x01 \x01(\tR\x06userId"@\n\x04Mute\x12\x17\n\x07peer_id\x18\x01 \x01(\tR\x06peerId\x12\x1f\n\x0bmuted_until\x18\x02 \x01(\x03R\nmutedUntil"E\n\x11ListMutesResponse\x120\n\x05mutes\x18\x01 \x03(\x0b2\x1a.vestnik.messaging.v1.MuteR\x05mutes"\x8a\x01\n\x18ListNotificationsRequest\x12\x17\n\x07user_id\x18\x01 \x01(\tR\x06userId\x12\x14\n\x05limit\x18\x02 \x01(\x05R\x05limit\x12\x16\n\x06cursor\x18\x03 \x01(\tR\x06cursor\x12\'\n\x0fby_conversation\x18\x04 \x01(\x08R\x0ebyConversation"\x91\x01\n\x0cNotification\x12\'\n\x0fnotification_id\x18\x01 \x01(\tR\x0enotificationId\x12\x12\n\x04kind\x18\x02 \x01(\tR\x04kind\x12 \n\x0cfrom_user_id\x18\x03 \x01(\tR\nfromUserId\x12\x0e\n\x02at\x18\x04 \x01(\x03R\x02at\x12\x12\n\x04read\x18\x05 \x01(\x08R\x04read"\x95\x01\n\x19ListNotificationsResponse\x12H\n\rnotifications\x18\x01 \x03(\x0b2".vestnik.messaging.v1.NotificationR\rnotifications\x12\x12\n\x04next\x18\x02 \x01(\tR\x04next\x12\x1a\n\x08position\x18\x03 \x01(\tR\x08position"\xa0\x01\n\x1cMarkNotificationsReadRequest\x12\x17\n\x07user_id\x18\x01 \x01(\tR\x06userId\x12)\n\x10notification_ids\x18\x02 \x03(\tR\x0fnotificationIds\x12\x13\n\x05up_to\x18\x03 \x01(\tR\x04upTo\x12\'\n\x0fby_conversation\x18\x04 \x01(\x08R\x0ebyConversation";\n\x1dMarkNotificationsReadResponse\x12\x1a\n\x08position\x18\x01 \x01(\tR\x08position"c\n\x1fCountUnreadNotificationsRequest\x12\x17\n\x07user_id\x18\x01 \x01(\tR\x06userId\x12\'\n\x0fby_conversation\x18\x02 \x01(\x08R\x0ebyConversation"V\n CountUnreadNotificationsResponse\x12\x16\n\x06unread\x18\x01 \x01(\x03R\x06unread\x12\x1a\n\x08position\x18\x02 \x01(\tR\x08position"h\n\x13CopyMessagesRequest\x12\x17\n\x07user_id\x18\x01 \x01(\tR\x06userId\x12\x17\n\x07peer_id\x18\x02 \x01(\tR\x06peerId\x12\x1f\n\x0bmessage_ids\x18\x03 \x03(\tR\nmessageIds"\x92\x01\n\x0bMessageCopy\x12\x1d\n\nmessage_id\x18\x01 \x01(\tR\tmessageId\x12\x1a\n\x08sequence\x18\x02 \x01(\x03R\x08sequence\x12\x1b\n\tsender_id\x18\x03 \x01(\tR\x08senderId\x12\x17\n\x07sent_at\x18\x04 \x01(\x03R\x06sentAt\x12\x12\n\x04text\x18\x05 \x01(\tR\x04text"U\n\x14CopyMessagesResponse\x12=\n\x08messages\x18\x01 \x03(\x0b2!.vestnik.messaging.v1.MessageCopyR\x08messages"T\n\rQuotedMessage\x12\'\n\x0fconversation_id\x18\x01 \x01(\tR\x0econversationId\x12\x1a\n\x08sequence\x18\x02 \x01(\x03R\x08sequence"S\n\x10GetQuotesRequest\x12?\n\x08messages\x18\x01 \x03(\x0b2#.vestnik.messaging.v1.QuotedMessageR\x08messages"Y\n\nQuotedText\x12\x1d\n\nmessage_id\x18\x01 \x01(\tR\tmessageId\x12\x12\n\x04text\x18\x02 \x01(\tR\x04text\x12\x18\n\x07deleted\x18\x03 \x01(\x08R\x07deleted"M\n\x11GetQuotesResponse\x128\n\x06quotes\x18\x01 \x03(\x0b2 .vestnik.messaging.v1.QuotedTextR\x06quotes"{\n\x1cBackfillNotificationsRequest\x12\x17\n\x07user_id\x18\x01 \x01(\tR\x06userId\x12\x16\n\x06stream\x18\x02 \x01(\tR\x06stream\x12\x14\n\x05after\x18\x03 \x01(\x04R\x05after\x12\x14\n\x05limit\x18\x04 \x01(\x05R\x05limit"u\n\x0fBackfillRequest\x12\x17\n\x07user_id\x18\x01 \x01(\tR\x06userId\x12\x14\n\x05after\x18\x02 \x01(\x04R\x05after\x12\x14\n\x05limit\x18\x03 \x01(\x05R\x05limit\x12\x1d\n\nmost_bytes\x18\x04 \x01(\x03R\tmostBytes"Q\n\x0bClientEvent\x12\x12\n\x04type\x18\x01 \x01(\tR\x04type\x12\x1a\n\x08sequence\x18\x02 \x01(\x04R\x08sequence\x12\x12\n\x04data\x18\x03 \x01(\x0cR\x04data".\n\x13DeleteDraftsRequest\x12\x17\n\x07user_id\x18\x01 \x01(\tR\x06userId"\x16\n\x14DeleteDraftsResponse"\x19\n\x17GetOldestMessageRequest"D\n\x18GetOldestMessageResponse\x12\x1c\n\x07sent_at\x18\x01 \x01(\x03H\x00R\x06sentAt\x88\x01\x01B\n\n\x08_sent_at"b\n\x19ListClosedMessagesRequest\x12\x17\n\x07user_id\x18\x01 \x01(\tR\x06userId\x12\x14\n\x05limit\x18\x02 \x01(\x05R\x05limit\x12\x16\n\x06cursor\x18\x03 \x01(\tR\x06cursor"F\n\x1aListClosedMessagesResponse\x12\x14\n\x05items\x18\x01 \x01(\x0cR\x05items\x12\x12\n\x04next\x18\x02 \x01(\tR\x04next2\x82\x12\n\x10MessagingService\x12b\n\x0bSendMessage\x12(.vestnik.messaging.v1.SendMessageRequest\x1a).vestnik.messaging.v1.SendMessageResponse\x12b\n\x0bEditMessage\x12(.vestnik.messaging.v1.EditMessageRequest\x1a).vestnik.messaging.v1.EditMessageResponse\x12h\n\rDeleteMessage\x12*.vestnik.messaging.v1.DeleteMessageRequest\x1a+.vestnik.messaging.v1.DeleteMessageResponse\x12b\n\x0bGetMessages\x12(.vestnik.messaging.v1.GetMessagesRequest\x1a).vestnik.messaging.v1.GetMessagesResponse\x12Y\n\x08MarkSeen\x12%.vestnik.messaging.v1.MarkSeenRequest\x1a&.vestnik.messaging.v1.MarkSeenResponse\x12w\n\x12UpdateConversation\x12/.vestnik.messaging.v1.UpdateConversationRequest\x1a0.vestnik.messaging.v1.UpdateConversationResponse\x12P\n\x05React\x12".vestnik.messaging.v1.ReactRequest\x1a#.vestnik.messaging.v1.ReactResponse\x12t\n\x11ListConversations\x12..vestnik.messaging.v1.ListConversationsRequest\x1a/.vestnik.messaging.v1.ListConversationsResponse\x12k\n\x0eSearchMessages\x12+.vestnik.messaging.v1.SearchMessagesRequest\x1a,.vestnik.messaging.v1.SearchMessagesResponse\x12\x89\x01\n\x18CountUnreadConversations\x125.vestnik.messaging.v1.CountUnreadConversationsRequest\x1a6.vestnik.messaging.v1.CountUnreadConversationsResponse\x12\\\n\tListMutes\x12&.vestnik.messaging.v1.ListMutesRequest\x1a\'.vestnik.messaging.v1.ListMutesResponse\x12t\n\x11ListNotifications\x12..vestnik.messaging.v1.ListNotificationsRequest\x1a/.vestnik.messaging.v1.ListNotificationsResponse\x12\x80\x01\n\x15MarkNotificationsRead\x122.vestnik.messaging.v1.MarkNotificationsReadRequest\x1a3.vestnik.messaging.v1.MarkNotificationsReadResponse\x12\x89\x01\n\x18CountUnreadNotifications\x125.vestnik.messaging.v1.CountUnreadNotificationsRequest\x1a6.vestnik.messaging.v1.CountUnreadNotificationsResponse\x12V\n\x08Backfill\x12%.vestnik.messaging.v1.BackfillRequest\x1a!.vestnik.messaging.v1.ClientEvent0\x01\x12p\n\x15BackfillNotifications\x122.vestnik.messaging.v1.BackfillNotificationsRequest\x1a!.vestnik.messaging.v1.ClientEvent0\x01\x12e\n\x0cCopyMessages\x12).vestnik.messaging.v1.CopyMessagesRequest\x1a*.vestnik.messaging.v1.CopyMessagesResponse\x12\\\n\tGetQuotes\x12&.vestnik.messaging.v1.GetQuotesRequest\x1a\'.vestnik.messaging.v1.GetQuotesResponse\x12e\n\x0cDeleteDrafts\x12).vestnik.messaging.v1.DeleteDraftsRequest\x1a*.vestnik.messaging.v1.DeleteDraftsResponse\x12q\n\x10GetOldestMessage\x12-.vestnik.messaging.v1.GetOldestMessageRequest\x1a..vestnik.messaging.v1.GetOldestMessageResponse\x12w\n\x12ListClosedMessages\x12/.vestnik.messaging.v1.ListClosedMessagesRequest\x1a0.vestnik.messaging.v1.ListClosedMessagesResponseb\x06proto3'
 )
 
 
@@ -1719,6 +1788,15 @@ class MessagingServiceBase(betterproto2_grpclib.ServiceBase):
     ) -> "GetOldestMessageResponse":
         """
         For auth: when the oldest message was sent that is not deleted, of all that were sent before the call.
+        """
+
+        raise grpclib.GRPCError(grpclib.const.Status.UNIMPLEMENTED)
+
+    async def list_closed_messages(
+        self, message: "ListClosedMessagesRequest"
+    ) -> "ListClosedMessagesResponse":
+        """
+        For a copy of the user's data: their own messages in conversations that are closed.
         """
 
         raise grpclib.GRPCError(grpclib.const.Status.UNIMPLEMENTED)
@@ -1898,6 +1976,15 @@ class MessagingServiceBase(betterproto2_grpclib.ServiceBase):
         response = await self.get_oldest_message(request)
         await stream.send_message(response)
 
+    async def __rpc_list_closed_messages(
+        self,
+        stream: "grpclib.server.Stream[ListClosedMessagesRequest, ListClosedMessagesResponse]",
+    ) -> None:
+        request = await stream.recv_message()
+        assert request is not None
+        response = await self.list_closed_messages(request)
+        await stream.send_message(response)
+
     def __mapping__(self) -> "dict[str, grpclib.const.Handler]":
         return {
             "/vestnik.messaging.v1.MessagingService/SendMessage": grpclib.const.Handler(
@@ -2019,5 +2106,11 @@ class MessagingServiceBase(betterproto2_grpclib.ServiceBase):
                 grpclib.const.Cardinality.UNARY_UNARY,
                 GetOldestMessageRequest,
                 GetOldestMessageResponse,
+            ),
+            "/vestnik.messaging.v1.MessagingService/ListClosedMessages": grpclib.const.Handler(
+                self.__rpc_list_closed_messages,
+                grpclib.const.Cardinality.UNARY_UNARY,
+                ListClosedMessagesRequest,
+                ListClosedMessagesResponse,
             ),
         }
