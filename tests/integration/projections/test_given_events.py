@@ -75,6 +75,20 @@ async def test_an_event_that_cannot_be_applied_fails_the_test(database_url: str)
         await happened(database_url, SessionRevoked(user_id=SENDER, reason="impossible"))
 
 
+class Refusing(Projection):
+    streams = (MESSAGING,)
+    tables = "CREATE TABLE {refusing} (id uuid PRIMARY KEY)"
+
+    @handles(MessageSent)
+    def sent(self, event: Recorded[MessageSent], write: RowChanges) -> None:
+        raise ValueError(f"not {event.data.text}")
+
+
+async def test_the_reason_is_shown_whole_even_if_the_event_has_personal_data(database_url: str) -> None:
+    with pytest.raises(AssertionError, match=r"message\.sent: ValueError: not one"):
+        await happened(database_url, sent("one", 1), to=Refusing)
+
+
 class Keeping(Projection):
     """A table for the wrong projections below."""
 
