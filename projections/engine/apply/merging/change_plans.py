@@ -136,7 +136,8 @@ class Shapes:
         names = [column for column, _ in columns]
         for column in names:
             if column not in table.types or column in key:
-                raise UnsupportedValue(f"{name}: {column} cannot be written")
+                why = "a part of its key" if column in key else "not one of its columns"
+                raise UnsupportedValue(f"{name}: {column} cannot be written, since it is {why}")
         if len(set(names)) != len(names):
             raise UnsupportedValue(f"{name}: a column is written twice by one call")
         _check_order(table, columns)

@@ -101,6 +101,14 @@ def test_a_change_that_fits_no_table_leaves_nothing_behind(wrong: Any) -> None: 
     assert rows.groups() == []
 
 
+@pytest.mark.parametrize(("column", "why"), [("id", "a part of its key"), ("c", "not one of its columns")])
+def test_why_a_column_cannot_be_written_is_said(column: str, why: str) -> None:
+    write = RowChanges()
+    write.upsert("people", key={"id": 1}, set={column: 2})
+    with pytest.raises(UnsupportedValue, match=f"people: {column} cannot be written, since it is {why}"):
+        MergedRows(Shapes(TABLES)).merge(write.changes)
+
+
 def test_the_text_of_the_latest_message_takes_one_write_a_batch() -> None:
     rows, write = MergedRows(Shapes(TABLES)), RowChanges()
     for number in (1, 3, 2, 3):
