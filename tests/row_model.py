@@ -50,8 +50,9 @@ _COMPARES: dict[Operator, Callable[[Any, Any], bool]] = {
 class Model:
     """The rows by key."""
 
-    def __init__(self, columns: Sequence[str] = COLUMNS) -> None:
+    def __init__(self, columns: Sequence[str] = COLUMNS, defaults: Mapping[str, Any] = DEFAULTS) -> None:
         self._columns = columns
+        self._defaults = defaults
         self.rows: dict[Key, dict[str, Any]] = {}
 
     def apply(self, method: str, arguments: Mapping[str, Any]) -> None:
@@ -66,7 +67,7 @@ class Model:
         row = self.rows.get((key["a"], key["b"]))
         if row is None and method in ("insert", "upsert"):
             named = dict.fromkeys(_named(arguments))
-            row = self.rows[key["a"], key["b"]] = {**dict.fromkeys(self._columns), **DEFAULTS, **named}
+            row = self.rows[key["a"], key["b"]] = {**dict.fromkeys(self._columns), **self._defaults, **named}
         elif row is None or not _holds(row, arguments.get("where") or {}):
             return
         if method == "delete":

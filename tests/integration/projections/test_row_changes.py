@@ -4,16 +4,18 @@ import asyncio
 import re
 import textwrap
 from collections.abc import Iterator, Sequence
-from datetime import UTC, datetime
+from datetime import UTC, date, datetime, timedelta, timezone
+from decimal import Decimal, localcontext
 from pathlib import Path
 from types import SimpleNamespace
+from typing import Any
 
 import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from contracts.subjects import MESSAGING
-from projections.engine import Projection, RowChanges
+from projections.engine import Projection, RowChanges, at_least, less_than, other_than
 from projections.engine.apply.merging.change_plans import Shapes
 from projections.engine.apply.merging.row_merging import MergedRows
 from projections.engine.apply.writing.statements import statement
@@ -32,6 +34,16 @@ HOWTO = Path(__file__).parents[3] / "docs" / "howto" / "add-a-read-model.md"
 class Rows(Projection):
     streams = (MESSAGING,)
     tables = DDL
+
+
+class TypedRows(Projection):
+    streams = (MESSAGING,)
+    tables = """
+        CREATE TABLE {rows} (
+            a date, b boolean, amount numeric, at timestamptz, day date, span interval, flag boolean,
+            PRIMARY KEY (a, b)
+        )
+    """
 
 
 class Scores(Projection):
@@ -57,9 +69,12 @@ class Scores(Projection):
 class Database:
     """A table in PostgreSQL, and a loop for tests that Hypothesis calls many times."""
 
-    def __init__(self, database_url: str) -> None:
+    def __init__(
+        self, database_url: str, projection: type[Projection] = Rows, columns: Sequence[str] = COLUMNS
+    ) -> None:
+        self._columns = columns
         self._loop = asyncio.new_event_loop()
-        self._conn, self._tables = self._loop.run_until_complete(_opened(database_url))
+        self._conn, self._tables = self._loop.run_until_complete(_opened(database_url, projection))
         self._shapes = Shapes(self._tables)
 
     def rows_after(self, batches: Sequence[Sequence[Call]]) -> dict[tuple[object, ...], dict[str, object]]:
@@ -76,20 +91,20 @@ class Database:
                     merged.merge(write.changes)
                 for group in merged.groups():
                     await self._conn.execute(*statement(group))
-            names = ", ".join(COLUMNS)
+            names = ", ".join(self._columns)
             cursor = await self._conn.execute(f"SELECT a, b, {names} FROM {self._tables['rows'].physical}".encode())
-            return {row[:2]: dict(zip(COLUMNS, row[2:], strict=True)) for row in await cursor.fetchall()}
+            return {row[:2]: dict(zip(self._columns, row[2:], strict=True)) for row in await cursor.fetchall()}
 
     def close(self) -> None:
         self._loop.run_until_complete(self._conn.close())
         self._loop.close()
 
 
-async def _opened(database_url: str) -> tuple[Connection, dict[str, Table]]:
+async def _opened(database_url: str, projection: type[Projection]) -> tuple[Connection, dict[str, Table]]:
     conn = await connect(database_url, "row changes")
     await ensure_schema(conn)
-    build = await start_build(conn, Rows)
-    return conn, await tables.inspect(conn, Rows, build)
+    build = await start_build(conn, projection)
+    return conn, await tables.inspect(conn, projection, build)
 
 
 async def test_defaults_of_null_and_of_zero_are_told_from_others(database_url: str) -> None:
@@ -110,6 +125,13 @@ def database(database_url: str) -> Iterator[Database]:
     opened.close()
 
 
+@pytest.fixture
+def typed_database(database_url: str) -> Iterator[Database]:
+    opened = Database(database_url, TypedRows, TYPED)
+    yield opened
+    opened.close()
+
+
 @settings(max_examples=150, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(batches=st.lists(st.lists(calls(), min_size=1, max_size=6), max_size=4))
 def test_every_batching_gives_the_rows_of_the_model(database: Database, batches: list[list[Call]]) -> None:
@@ -119,6 +141,67 @@ def test_every_batching_gives_the_rows_of_the_model(database: Database, batches:
     assert database.rows_after(batches) == model.rows
     assert database.rows_after([said]) == model.rows
     assert database.rows_after([[call] for call in said]) == model.rows
+
+
+TYPED = ("amount", "at", "day", "span", "flag")
+_VALUES: dict[str, st.SearchStrategy[Any]] = {
+    # More digits than Python adds without rounding.
+    "amount": st.sampled_from([Decimal(0), Decimal("0.1"), Decimal("-2.50"), Decimal(10**40), Decimal("1e-30"), 7]),
+    "at": st.builds(
+        lambda minutes, hours: datetime(2026, 1, 31, 12, minutes, tzinfo=UTC).astimezone(
+            timezone(timedelta(hours=hours))
+        ),
+        st.integers(0, 3),
+        st.sampled_from([-9, 0, 5]),
+    ),
+    "day": st.dates(date(2026, 1, 30), date(2026, 2, 2)),
+    "span": st.sampled_from([timedelta(), timedelta(days=40), timedelta(microseconds=-1), timedelta(hours=30)]),
+    "flag": st.booleans(),
+}
+_ADDED = ("amount", "span")
+# A date as itself and as a time on it.
+_DAYS = st.sampled_from([date(2026, 1, 31), datetime(2026, 1, 31, 23, 59, tzinfo=UTC), date(2026, 2, 1)])
+
+
+@st.composite
+def _typed_calls(draw: st.DrawFn) -> Call:
+    method = draw(st.sampled_from(["insert", "upsert", "upsert", "update", "delete", "delete_all"]))
+    key = {"a": draw(_DAYS), "b": draw(st.booleans())}
+    if method == "delete_all":
+        return method, {"key": {"a": key["a"]}}
+    arguments: dict[str, Any] = {"key": key}
+    for column in () if method == "delete" else TYPED:
+        rules = ["set", "first"] if method == "insert" else ["set", "first", "greatest", "least"]
+        rule = draw(st.sampled_from([None, *rules, *["add"] * (column in _ADDED and method != "insert")]))
+        if rule is not None:
+            value = draw(_VALUES[column] if rule == "add" else st.none() | _VALUES[column])
+            arguments.setdefault(rule, {})[column] = value
+    if method != "insert" and draw(st.booleans()):
+        column = draw(st.sampled_from(TYPED))
+        how = draw(st.sampled_from([None, other_than] if column == "flag" else [None, other_than, less_than, at_least]))
+        value = draw(_VALUES[column])
+        arguments["where"] = {column: value if how is None else how(value)}
+    return method, arguments
+
+
+def _on_its_day(call: Call) -> Call:
+    """The call with its key as the database has it."""
+    method, arguments = call
+    day = arguments["key"]["a"]
+    return method, arguments | {"key": arguments["key"] | {"a": day.date() if isinstance(day, datetime) else day}}
+
+
+@settings(max_examples=150, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@given(batches=st.lists(st.lists(_typed_calls(), min_size=1, max_size=6), max_size=4))
+def test_every_batching_gives_the_rows_of_the_model_in_columns_of_other_types(
+    typed_database: Database, batches: list[list[Call]]
+) -> None:
+    model, said = Model(TYPED, {}), [call for batch in batches for call in batch]
+    with localcontext(prec=200):
+        for call in said:
+            model.apply(*_on_its_day(call))
+    for each in (batches, [said], [[call] for call in said]):
+        assert typed_database.rows_after(each) == model.rows
 
 
 _clock = st.tuples(st.integers(0, 3), st.sampled_from(["contact", "messaging"]), st.sampled_from(["x", "y", "z"]))
