@@ -60,11 +60,14 @@ class HeadChain:
         # Heads that an end has voided, by tree, size and root: the cause of that end.
         self.void: dict[tuple[int, int, bytes], str] = {}
         self.heads = 0
+        # Heads and ends, whether they count or not.
+        self.records = 0
         # What contradicts a signature or an earlier record.
         self.faults: list[str] = []
 
     def extend(self, records: Iterable[SignedRecord]) -> None:
         for record in records:
+            self.records += 1
             fault = self._fault_of(record.data) or self._add(record)
             if fault is not None:
                 self.faults.append(f"NOTARY:{record.sequence}: {described(record.data)} {fault}")

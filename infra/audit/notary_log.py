@@ -34,6 +34,9 @@ class NotaryLog:
         self._by_subject = {tree_head(stream): self.chains.get(stream) for stream in NOTARIZED}
         self.faults: list[str] = []
         self.records = 0
+        # By stream, as their subjects say.
+        self.records_of = dict.fromkeys(NOTARIZED, 0)
+        self._stream_of = {tree_head(stream): stream for stream in NOTARIZED}
         self.lost_accepted = 0
 
     @classmethod
@@ -79,7 +82,9 @@ class NotaryLog:
         data = _record_of(message)
         if message.subject not in self._by_subject or data is None:
             check.fault(message.sequence, message.subject, "is not a record of a stream")
-        elif (chain := self._by_subject[message.subject]) is not None:
+            return
+        self.records_of[self._stream_of[message.subject]] += 1
+        if (chain := self._by_subject[message.subject]) is not None:
             chain.extend([SignedRecord(message.sequence, data)])
 
 

@@ -15,7 +15,7 @@ from contracts.envelope import now
 from contracts.subjects import NOTARIZED
 from contracts.values.timestamps import rfc3339
 from infra.archive.stream_access import reach
-from infra.audit.notary_log import NotaryLog
+from infra.audit.notary_log import NotaryLog, read_chain
 from infra.audit.published_keys import JwkSet, changed_keys, load_published, public_keys
 from infra.audit.saved_heads import SavedHeads, heads_of_others, load, save
 from infra.audit.stream_audit import audit_stream
@@ -119,9 +119,10 @@ async def _run(
         nc = await connect_nats(store.settings, "operator-audit-verify", patience=5.0)
         try:
             async with acting(store.settings, nc, "audit.verify", target=",".join(streams)) as act:
-                log = await NotaryLog.read(nc, public_keys(keys), streams)
+                # The records alone: the heads of a stream are read before it, and are gone from memory after it.
+                log = await NotaryLog.read(nc, public_keys(keys), ())
                 faults = [*log.faults, *(changed_keys(saved.keys, keys) if saved is not None else ())]
-                audits = [await _audit(nc, log, stream, saved, accepted_ends, console) for stream in streams]
+                audits = [await _audit(nc, log, stream, keys, saved, accepted_ends, console) for stream in streams]
                 sound = not faults and all(audit.sound for audit in audits)
                 if not sound:
                     act.ends("failed", "the streams are not as they were signed")
@@ -135,14 +136,19 @@ async def _audit(
     nc: NATS,
     log: NotaryLog,
     stream: str,
+    keys: JwkSet,
     saved: SavedHeads | None,
     accepted_ends: Collection[str],
     console: Console,
 ) -> StreamAudit:
+    chain = await read_chain(nc, stream, public_keys(keys))
+    if chain.records < log.records_of[stream]:
+        # A server that is not to be trusted may answer differently the second time.
+        chain.faults.append(f"NOTARY had {log.records_of[stream]:,} records of {stream}, and now {chain.records:,}")
     with Bar(console, stream, "events") as bar:
         return await audit_stream(
             nc,
-            log.chains[stream],
+            chain,
             bar.move,
             saved=() if saved is None else saved.of_stream(stream),
             continue_=saved is not None and saved.verified_at is not None,

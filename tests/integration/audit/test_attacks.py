@@ -396,6 +396,8 @@ async def test_heads_count_only_with_a_signature_by_a_published_key_and_in_their
     # Heads of other streams than the chosen ones are not kept.
     chosen = await NotaryLog.read(streams, public_keys(history.key.jwks), [MESSAGING])
     assert (list(chosen.chains), chosen.records, chosen.faults) == ([MESSAGING], 5, [])
+    assert (chosen.records_of[MESSAGING], chosen.records_of[CONTACT]) == (4, 1)
+    assert (await read_chain(streams, MESSAGING, public_keys(history.key.jwks))).records == 4
 
 
 async def test_a_notary_s_stream_that_was_cut_or_changed_is_found(streams: Client) -> None:
