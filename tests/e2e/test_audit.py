@@ -373,7 +373,17 @@ async def test_a_head_and_one_file_are_enough_to_check_the_proof_of_a_message(ap
     whole = system.vestnik("audit", "verify", "--stream", "MESSAGING", "--from", str(heads))
     assert whole.returncode == 0, whole.stderr
     proved = system.vestnik("audit", "prove", sent["id"], "--heads", str(heads))
-    assert (proved.returncode, proved.stderr) == (0, ""), proved.stderr
+    assert proved.returncode == 0, proved.stderr
+    shown = msgspec.json.decode(proved.stdout)
+    [line] = proved.stderr.splitlines()
+    assert line == (
+        f"The proof leads to the head of {shown['size']:,} events of tree 1 of MESSAGING, signed at {shown['signed_at']}."
+    )
+    newest = system.vestnik("audit", "prove", sent["id"], "--at", shown["signed_at"])
+    assert (newest.returncode, "(--at)" in newest.stderr) == (0, True), newest.stderr
+    assert msgspec.json.decode(newest.stdout)["size"] == shown["size"]
+    both = system.vestnik("audit", "prove", sent["id"], "--at", shown["signed_at"], "--heads", str(heads))
+    assert (both.returncode, "exclude each other" in both.stderr) == (2, True), both.stderr
     proof.write_text(proved.stdout, encoding="utf-8")
     command = [sys.executable, "-I", str(ROOT / "docs/examples/verify_proof.py"), "proof.json", "heads.json"]
 

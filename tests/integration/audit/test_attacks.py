@@ -13,7 +13,7 @@ from contracts.events.notary import EndReason
 from contracts.subjects import CONTACT, MESSAGING, NOTARY, lost_in, tree_head
 from infra.archive.event_check import EventCheck
 from infra.audit import event_evidence
-from infra.audit.notary_log import NoNotary, NotaryLog
+from infra.audit.notary_log import NoNotary, NotaryLog, read_chain
 from infra.audit.published_keys import public_keys
 from infra.audit.saved_heads import SavedHead
 from infra.audit.verdicts import StreamAudit
