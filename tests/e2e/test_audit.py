@@ -376,9 +376,8 @@ async def test_a_head_and_one_file_are_enough_to_check_the_proof_of_a_message(ap
     assert proved.returncode == 0, proved.stderr
     shown = msgspec.json.decode(proved.stdout)
     [line] = proved.stderr.splitlines()
-    assert line == (
-        f"The proof leads to the head of {shown['size']:,} events of tree 1 of MESSAGING, signed at {shown['signed_at']}."
-    )
+    head = f"the head of {shown['size']:,} events of tree 1 of MESSAGING"
+    assert line == f"The proof leads to {head}, signed at {shown['signed_at']}."
     newest = system.vestnik("audit", "prove", sent["id"], "--at", shown["signed_at"])
     assert (newest.returncode, "(--at)" in newest.stderr) == (0, True), newest.stderr
     assert msgspec.json.decode(newest.stdout)["size"] == shown["size"]
