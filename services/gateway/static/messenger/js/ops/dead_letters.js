@@ -8,8 +8,8 @@ import { moment, say, word } from "./i18n.js";
 export class Letters {
   static every = 3_000;
 
-  constructor(tell, note) {
-    this.tell = tell;
+  constructor(showError, note) {
+    this.showError = showError;
     this.note = note;
     this.discarded = false;
     this.opened = new Map();
@@ -49,12 +49,12 @@ export class Letters {
     this.state = "";
     this.draw();
     this.choices.querySelector("[aria-pressed=true]").focus();
-    this.tick().catch((error) => this.tell(error));
+    this.tick().catch((error) => this.showError(error));
   }
 
   #letter(one) {
     const place = el("div", {}, this.opened.get(one.id) ?? []);
-    const show = el("button", { type: "button", aria: { expanded: String(this.opened.has(one.id)) }, onclick: () => this.#show(one, place, show).catch((error) => this.tell(error)) }, say(this.opened.has(one.id) ? "hide_event" : "show_event"));
+    const show = el("button", { type: "button", aria: { expanded: String(this.opened.has(one.id)) }, onclick: () => this.#show(one, place, show).catch((error) => this.showError(error)) }, say(this.opened.has(one.id) ? "hide_event" : "show_event"));
     const facts = [
       one.id, one.aggregate_id, one.row ? say("row_waits", { row: one.row }) : "", one.waiting ? say("behind_it", { n: one.waiting }) : "", one.attempts ? say("attempts", { n: one.attempts }) : "",
       one.tried_at ? say("last_tried", { when: moment(one.tried_at) }) : "", one.behind ? say("behind_letter", { id: one.behind }) : "",
@@ -84,7 +84,7 @@ export class Letters {
 
   async #retry(one) {
     const done = await post("/v1/ops/dead-letters/retry", { id: one.id });
-    return () => this.#told(done);
+    return () => this.#noteOutcome(done);
   }
 
   /** Does it, shows how things stand now, and only then says what came of it: nothing moves under a pointer later. */
@@ -94,14 +94,14 @@ export class Letters {
     try {
       say = await work();
     } catch (error) {
-      this.tell(error);
+      this.showError(error);
     }
     button.disabled = false;
-    await this.tick().catch((error) => this.tell(error));
+    await this.tick().catch((error) => this.showError(error));
     say();
   }
 
-  #told(done) {
+  #noteOutcome(done) {
     if (done.outcome === "failed") return this.note(say("still", { why: done.reason }));
     if (done.outcome === "requested") return this.note(say("requested"));
     if (done.outcome === "discarded") return this.note(say("given_up"));
@@ -118,7 +118,7 @@ export class Letters {
         this.#act(go, async () => {
           const done = await post("/v1/ops/dead-letters/discard", { id: one.id, reason: reason.value });
           dialog.close();
-          return () => (done.outcome === "applied" ? this.note(say("given_up")) : this.#told(done));
+          return () => (done.outcome === "applied" ? this.note(say("given_up")) : this.#noteOutcome(done));
         });
       } },
       el("h2", { id: "discard-title" }, say("discard_title")), el("p", {}, say(one.kind === "reaction" ? "discard_effect_hint" : "discard_hint", one)),

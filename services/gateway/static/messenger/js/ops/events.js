@@ -21,10 +21,10 @@ const PAGE = 50, MOST = 500;
 export class Events {
   static every = 1_000;
 
-  constructor(tell) {
-    this.tell = tell;
+  constructor(showError) {
+    this.showError = showError;
     this.filter = { stream: "", type: "", aggregate_id: "" };
-    this.period = new Period("event", 0, () => this.#start().catch((error) => this.tell(error)));
+    this.period = new Period("event", 0, () => this.#start().catch((error) => this.showError(error)));
     this.rows = new Map();
     this.asking = 0;
     this.list = el("ol", { class: "events panel-wide", hidden: true });
@@ -65,7 +65,7 @@ export class Events {
   draw() {
     this.period.draw();
     this.#drawFilters();
-    this.#start().catch((error) => this.tell(error));
+    this.#start().catch((error) => this.showError(error));
   }
 
   async #start() {
@@ -99,7 +99,7 @@ export class Events {
   #bounds() {
     this.list.hidden = !this.rows.size;
     this.end.replaceChildren(
-      this.older ? el("button", { type: "button", onclick: () => this.#more().catch((error) => this.tell(error)) }, say("older"))
+      this.older ? el("button", { type: "button", onclick: () => this.#more().catch((error) => this.showError(error)) }, say("older"))
         : this.rows.size ? el("p", { class: "soft" }, say("no_more")) : el("div", { class: "blank" }, icon("search"), el("strong", {}, say("no_events"))));
   }
 
@@ -169,7 +169,7 @@ export class Events {
           types.map(([name, own]) => el("optgroup", { label: name }, own.map((one) => el("option", { value: one, selected: one === type }, one)))))),
       el("div", { class: "field wide" }, el("label", { for: "event-aggregate" }, say("aggregate")),
         el("input", { id: "event-aggregate", type: "search", value: aggregate, placeholder: say("aggregate_hint"), maxlength: 128, spellcheck: "false", autocomplete: "off",
-          onchange: ({ target }) => { this.filter.aggregate_id = target.value.trim(); this.#start().catch((error) => this.tell(error)); } })),
+          onchange: ({ target }) => { this.filter.aggregate_id = target.value.trim(); this.#start().catch((error) => this.showError(error)); } })),
       this.period.node);
   }
 }

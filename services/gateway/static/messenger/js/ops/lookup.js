@@ -13,8 +13,8 @@ const GOOD = new Set(["applied", "ignored"]), WAITING = new Set(["waiting", "par
 export class Lookup {
   static every = 3_000;
 
-  constructor(tell) {
-    this.tell = tell;
+  constructor(showError) {
+    this.showError = showError;
     this.asked = "";
     this.found = null;
     this.whole = false;
@@ -48,7 +48,7 @@ export class Lookup {
   }
 
   #go(wanted) {
-    if (wanted === this.asked) this.#look(wanted).catch((error) => this.tell(error));
+    if (wanted === this.asked) this.#look(wanted).catch((error) => this.showError(error));
     else location.hash = `#/lookup?${new URLSearchParams({ q: wanted })}`;
   }
 

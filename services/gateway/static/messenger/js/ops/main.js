@@ -55,7 +55,7 @@ class Page {
   }
 
   view(name) {
-    this.views[name] ??= new SECTIONS[name][1](tell, note);
+    this.views[name] ??= new SECTIONS[name][1](showError, note);
     return this.views[name];
   }
 
@@ -66,7 +66,7 @@ class Page {
 
   route = () => {
     this.#marks();
-    this.#show().catch(tell);
+    this.#show().catch(showError);
     this.main.focus({ preventScroll: true });
     // On a phone the sections are wider than the screen.
     this.links.find((link) => link.ariaCurrent)?.scrollIntoView({ inline: "nearest", block: "nearest" });
@@ -100,7 +100,7 @@ class Page {
     for (const view of Object.values(this.views)) view.draw();
     this.#marks();
     this.#state();
-    this.#show().catch(tell);
+    this.#show().catch(showError);
   }
 
   async #show() {
@@ -178,7 +178,7 @@ class Page {
 }
 
 /** What went wrong, for a moment. */
-function tell(error) {
+function showError(error) {
   if (DENIED.has(error.code)) return denied(error);
   if (error.code === "not_found") return note(say("e_not_found"));
   if (error.code === "maintenance_under_way") return note(say("e_under_way"));
@@ -211,7 +211,7 @@ function welcome(said = "") {
 function denied(error) {
   if (error.code === "reauthentication_required") return welcome(say("log_in_again"));
   close();
-  showDenied(app, error, { again: () => enter().catch(tell), logOut });
+  showDenied(app, error, { again: () => enter().catch(showError), logOut });
 }
 
 async function logOut() {
@@ -238,7 +238,7 @@ function redraw() {
   chooseLanguage(chosen("language"));
   document.documentElement.dataset.theme = chosen("theme") ?? "system";
   if (page) page.draw();
-  else if (api.who()) enter().catch(tell);
+  else if (api.who()) enter().catch(showError);
   else welcome();
 }
 

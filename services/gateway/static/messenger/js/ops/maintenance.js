@@ -8,8 +8,8 @@ import { moment, number, percent, rate, say, span, word } from "./i18n.js";
 export class Maintenance {
   static every = 1_000;
 
-  constructor(tell, note) {
-    this.tell = tell;
+  constructor(showError, note) {
+    this.showError = showError;
     this.note = note;
     // By name: the state of each read model.
     this.states = new Map();
@@ -104,7 +104,7 @@ export class Maintenance {
           this.note(say(`control_${control}_done`, { name }));
         }).catch((error) => {
           go.disabled = false;
-          this.tell(error);
+          this.showError(error);
         });
       } },
       el("h2", { id: "control-title" }, say(`control_${control}_title`, { name })), el("p", {}, say(`control_${control}_hint`)),
@@ -135,12 +135,12 @@ export class Maintenance {
   }
 
   #start(kind, projection) {
-    return post("/v1/ops/maintenance", { kind, projection }).then(() => this.tick()).catch((error) => this.tell(error));
+    return post("/v1/ops/maintenance", { kind, projection }).then(() => this.tick()).catch((error) => this.showError(error));
   }
 
   #cancel(one, button) {
     button.disabled = true;
-    post("/v1/ops/maintenance/cancel", { id: one.id }).then(() => this.tick()).catch((error) => this.tell(error));
+    post("/v1/ops/maintenance/cancel", { id: one.id }).then(() => this.tick()).catch((error) => this.showError(error));
   }
 
   #ask(name) {

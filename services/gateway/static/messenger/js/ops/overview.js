@@ -15,11 +15,11 @@ const LATE = 5;
 export class Overview {
   static every = EVERY_MS;
 
-  constructor(tell) {
+  constructor(showError) {
     this.trends = new Trends(ROOM);
     this.last = null;
     this.live = el("div", {});
-    this.rates = new Rates(tell);
+    this.rates = new Rates(showError);
     this.node = el("div", {}, this.live, this.rates.node);
   }
 

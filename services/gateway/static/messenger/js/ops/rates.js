@@ -10,8 +10,8 @@ const SPANS = ["day", "week"];
 const FRESH_MS = 60_000;
 
 export class Rates {
-  constructor(tell) {
-    this.tell = tell;
+  constructor(showError) {
+    this.showError = showError;
     this.span = "day";
     this.asked = 0;
     this.found = null;
@@ -45,7 +45,7 @@ export class Rates {
       this.asked = 0;
       this.draw();
       this.choices.querySelector("[aria-pressed=true]").focus();
-      this.tick().catch((error) => this.tell(error));
+      this.tick().catch((error) => this.showError(error));
     } }, say(`last_${name}`))));
     if (this.found) this.#drawFound();
   }

@@ -9,8 +9,8 @@ const PAGE = 50;
 export class Reports {
   static every = 5_000;
 
-  constructor(tell, note) {
-    this.tell = tell;
+  constructor(showError, note) {
+    this.showError = showError;
     this.note = note;
     this.settled = false;
     this.rows = [];
@@ -57,7 +57,7 @@ export class Reports {
     const focused = document.activeElement?.closest?.("article")?.dataset.id;
     const which = [...(document.activeElement?.parentElement?.children ?? [])].indexOf(document.activeElement);
     this.list.replaceChildren(...(this.rows.length ? this.rows.map((row) => this.#report(row)) : this.state ? [blank] : []));
-    this.end.replaceChildren(this.older ? el("button", { type: "button", onclick: () => this.#more().catch((error) => this.tell(error)) }, say("older")) : "");
+    this.end.replaceChildren(this.older ? el("button", { type: "button", onclick: () => this.#more().catch((error) => this.showError(error)) }, say("older")) : "");
     if (focused && !document.activeElement?.closest?.("article")) this.list.querySelector(`[data-id="${focused}"] .row-actions`)?.children[which]?.focus();
   }
 
@@ -68,13 +68,13 @@ export class Reports {
     this.state = "";
     this.draw();
     this.choices.querySelector("[aria-pressed=true]").focus();
-    this.tick().catch((error) => this.tell(error));
+    this.tick().catch((error) => this.showError(error));
   }
 
   #report(row) {
     const texts = this.opened.get(row.report_id);
     const place = el("div", {}, texts ?? []);
-    const show = el("button", { type: "button", aria: { expanded: String(Boolean(texts)) }, onclick: () => this.#show(row, place, show).catch((error) => this.tell(error)) }, say(texts ? "hide_texts" : "show_texts"));
+    const show = el("button", { type: "button", aria: { expanded: String(Boolean(texts)) }, onclick: () => this.#show(row, place, show).catch((error) => this.showError(error)) }, say(texts ? "hide_texts" : "show_texts"));
     return el("article", { class: `letter report panel-wide ${row.settled_at ? "discarded" : ""}`, data: { id: row.report_id } },
       el("header", {}, el("h3", {}, word("reason", row.reason)),
         row.outcome && el("span", { class: `pill ${row.outcome === "upheld" ? "bad" : ""}` }, word("outcome", row.outcome)),
@@ -127,14 +127,14 @@ export class Reports {
       this.draw();
       this.note(say("report_settled"));
     } catch (error) {
-      if (error.code !== "report_settled") this.tell(error);
+      if (error.code !== "report_settled") this.showError(error);
       else {
         dialog.close();
         this.note(say("e_settled"));
       }
     }
     button.disabled = false;
-    await this.tick().catch((error) => this.tell(error));
+    await this.tick().catch((error) => this.showError(error));
   }
 }
 

@@ -55,7 +55,7 @@ export function mailedPages({ go, settled }) {
 
   /** Another address of an account, which its password confirms. */
   function change(token, { username: name, verified }) {
-    const changed = () => tell("change_email", "email_changed", { name });
+    const changed = () => showDone("change_email", "email_changed", { name });
     if (verified) return changed();
     const page = form({
       title: t("change_title", { name }), said: t("change_hint", { name }), action: t("confirm_yes"),
@@ -65,7 +65,7 @@ export function mailedPages({ go, settled }) {
         await post("/v1/users/verify-email", { token, password });
         changed();
       },
-      more: [refusal(token, () => tell("change_email", "change_cancelled", { name }), (error) => page.refuse(error))],
+      more: [refusal(token, () => showDone("change_email", "change_cancelled", { name }), (error) => page.refuse(error))],
     });
     return page;
   }
@@ -76,7 +76,7 @@ export function mailedPages({ go, settled }) {
       title: t("undo_title"), said: t("undo_hint"), action: t("undo_yes"), fields: token ? [] : [["token", t("token"), TOKEN]],
       async submit(values) {
         await post("/v1/users/undo-email-change", { token, ...values });
-        tell("undo_title", "undo_done");
+        showDone("undo_title", "undo_done");
       },
       more: [away()],
     });
@@ -99,7 +99,7 @@ export function mailedPages({ go, settled }) {
     return el("div", {}, el("h2", { tabindex: "-1" }, t(title)), el("p", { class: "said", role: "status" }, t(...text)), el("a", { class: "button primary", href: "/" }, t("to_messenger")));
   }
 
-  function tell(title, ...text) {
+  function showDone(title, ...text) {
     settled();
     go("told", { title, text });
   }

@@ -9,8 +9,8 @@ const RULES = ["account_failures", "address_failures", "new_network", "operator_
 export class Anomalies extends AuditList {
   static every = 10_000;
 
-  constructor(tell) {
-    super(tell, {
+  constructor(showError) {
+    super(showError, {
       section: "anomalies", path: "/v1/ops/anomalies", period: 604_800, filter: { rule: "" },
       heads: ["at", "rule", "whom", "address", "count", "more"], empty: ["check", "no_anomalies"],
     });

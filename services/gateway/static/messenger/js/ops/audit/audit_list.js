@@ -16,8 +16,8 @@ export class AuditList {
    * shows at first. `filter`: each filter with the value that does not filter. `heads`: of the columns. `empty`: the
    * icon and the text of a list without entries.
    */
-  constructor(tell, { section, path, period, filter, heads, empty }) {
-    this.tell = tell;
+  constructor(showError, { section, path, period, filter, heads, empty }) {
+    this.showError = showError;
     this.section = section;
     this.path = path;
     this.noFilter = filter;
@@ -78,7 +78,7 @@ export class AuditList {
     this.state = "";
     this.rows = [];
     this.older = null;
-    this.tick().catch((error) => this.tell(error));
+    this.tick().catch((error) => this.showError(error));
   }
 
   async #more() {
@@ -111,7 +111,7 @@ export class AuditList {
     this.place.replaceChildren(
       this.unreadable ? el("p", { class: "alarm" }, icon("warn"), say("not_whole")) : "",
       this.rows.length ? table : el("div", { class: "blank panel-wide" }, icon(picture), el("strong", {}, say(text))),
-      this.older ? el("div", { class: "more" }, el("button", { type: "button", onclick: () => this.#more().catch((error) => this.tell(error)) }, say("older"))) : "");
+      this.older ? el("div", { class: "more" }, el("button", { type: "button", onclick: () => this.#more().catch((error) => this.showError(error)) }, say("older"))) : "");
     if (focused && !document.activeElement?.closest?.("tr")) this.#focus(focused);
   }
 

@@ -13,8 +13,8 @@ const FAILURES = ["code_required", "email_not_verified", "rate_limited", "unknow
 const ENDED = new Set(["session.expired", "session.revoked"]);
 
 export class Logins extends AuditList {
-  constructor(tell, note) {
-    super(tell, {
+  constructor(showError, note) {
+    super(showError, {
       section: "logins", path: "/v1/ops/session-events", period: 86_400, filter: NO_FILTER,
       heads: ["at", "event", "user", "device", "address", "session"], empty: ["people", "no_logins"],
     });
@@ -96,10 +96,10 @@ export class Logins extends AuditList {
       if (error.code === "session_not_found") {
         dialog.close();
         this.note(say("already_ended"));
-      } else this.tell(error);
+      } else this.showError(error);
     }
     button.disabled = false;
-    await this.tick().catch((error) => this.tell(error));
+    await this.tick().catch((error) => this.showError(error));
   }
 }
 

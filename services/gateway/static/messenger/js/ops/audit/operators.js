@@ -7,8 +7,8 @@ import { AuditList } from "./audit_list.js";
 const NO_FILTER = { operator: "", action: "", only: "" };
 
 export class Operators extends AuditList {
-  constructor(tell) {
-    super(tell, {
+  constructor(showError) {
+    super(showError, {
       section: "operators", path: "/v1/ops/operators", period: 604_800, filter: NO_FILTER,
       heads: ["at", "operator", "event", "target", "reason", "address"], empty: ["shield", "no_operator_actions"],
     });
