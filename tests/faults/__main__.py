@@ -15,7 +15,8 @@ from pathlib import Path
 
 import msgspec
 
-from tests.faults import report
+from infra.operator_errors import OperatorError
+from tests.faults import report, result
 from tests.faults.checker.finding import Bounds
 from tests.faults.clients.traffic import Plan
 from tests.faults.missing import missing
@@ -26,6 +27,7 @@ from tests.faults.nemesis.catalogue import FAULTS
 from tests.faults.nemesis.clocks import LIBRARY
 from tests.faults.nemesis.fault import Fault
 from tests.faults.result import Conditions
+from tests.faults.runs import summary
 from tests.faults.schedule import steps
 from tests.rehearsal import enter_host
 from tests.rehearsal.cluster import ROOT
@@ -60,10 +62,11 @@ def main() -> None:
     parser.add_argument("--folder", type=Path, help="an empty folder to keep the result, history, logs and data in")
     parser.add_argument(
         "--report",
-        nargs="+",
+        nargs="*",
         type=Path,
         metavar="RESULT",
-        help=f"runs nothing: writes the tables of {report.PAGE.relative_to(ROOT)} from the results of runs",
+        help=f"runs nothing: keeps these results in {summary.FOLDER.relative_to(ROOT)}, and writes the tables of"
+        f" {report.PAGE.relative_to(ROOT)} from all that are kept",
     )
     parser.add_argument(
         "--mutations",
@@ -74,10 +77,14 @@ def main() -> None:
     )
     options = parser.parse_args()
     if options.report is not None:
-        report.write(options.report)
+        summary.keep(result.load(options.report))
+        report.write()
         return
     if options.mutations is not None:
-        sys.exit(asyncio.run(runs.run(options.mutations, options.folder)))
+        try:
+            sys.exit(asyncio.run(runs.run(options.mutations, options.folder)))
+        except OperatorError as error:
+            sys.exit(str(error))
     if options.short:
         options.only = options.only or _SHORT
         options.minutes = _SHORT_MINUTES if options.minutes is None else options.minutes

@@ -25,6 +25,7 @@ from tests.faults.processes import Processes, sampling
 from tests.faults.recording import Recorder
 from tests.faults.report import alone, pairs
 from tests.faults.result import Conditions
+from tests.faults.runs.summary import by_fault
 from tests.faults.schedule import Step
 from tests.rehearsal.deployment import MAIL_PORT, Deployment
 from tests.rehearsal.mail_sink import MailSink
@@ -178,7 +179,8 @@ class Laboratory:
         self._say(f"{run.acknowledged} messages acknowledged, {len(run.findings)} findings")
         for finding in run.findings[:_SHOWN]:
             self._say(f"  {finding}")
-        sys.stdout.write("".join(f"{line}\n" for line in (*alone(run.steps, self._faults), "", *pairs(run.steps))))
+        faults = by_fault(run.steps)
+        sys.stdout.write("".join(f"{line}\n" for line in (*alone(faults, self._faults), "", *pairs(faults))))
         self._say(f"checked in {run.checked_in:.0f} s; the result is {result.write(run, self.deployment.folder)}")
         return 1 if run.findings or failure else 0
 

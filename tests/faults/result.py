@@ -78,21 +78,29 @@ class Caught(msgspec.Struct, frozen=True, kw_only=True):
 
     name: str
     fault: str
+    tree: str = msgspec.field(default_factory=tree)
     is_caught: bool
     checks: list[str]
     # From the start of the system to the verdict.
     seconds: float
 
 
+class Unmutated(msgspec.Struct, frozen=True, kw_only=True):
+    """What came of a scenario in the tree without a mutation."""
+
+    # Of the first mutation that the scenario is for.
+    name: str
+    tree: str = msgspec.field(default_factory=tree)
+    is_sound: bool
+
+
 class Mutations(msgspec.Struct, frozen=True, kw_only=True, tag="mutations"):
     """A run of mutations."""
 
     date: str = msgspec.field(default_factory=_date)
-    tree: str = msgspec.field(default_factory=tree)
     machine: str = msgspec.field(default_factory=machine)
-    mutations: list[Caught]
-    # Scenarios in which something was found without a mutation.
-    unsound: list[str]
+    mutations: list[Caught] = []
+    unmutated: list[Unmutated] = []
 
 
 Result = Run | Mutations
@@ -135,9 +143,11 @@ def judged(folder: Path, conditions: Conditions, bounds: Bounds | None, failure:
 
 
 def write(result: Result, folder: Path) -> Path:
+    """Writes the file whole or not at all."""
     path = folder / FILE
-    path.write_bytes(msgspec.json.format(msgspec.json.encode(result), indent=1))
-    return path
+    partial = path.with_suffix(".partial")
+    partial.write_bytes(msgspec.json.format(msgspec.json.encode(result), indent=1))
+    return partial.replace(path)
 
 
 def load(paths: Sequence[Path]) -> list[Result]:
