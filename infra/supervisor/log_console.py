@@ -56,8 +56,10 @@ class Console:
         try:
             self._out.write(f"{line}\n")
             self._out.flush()
-        except (BrokenPipeError, ValueError):
-            return  # the reader is gone; the system goes on
+        except (OSError, ValueError):
+            # The reader is gone or the disk is full; the system goes on. A process whose output is no longer read would
+            # hang.
+            return
 
 
 def _json_line(name: str, text: str, level: str | None) -> str:

@@ -106,10 +106,11 @@ class Supervised:
         """Runs the program until it ends; returns a description of its end."""
         try:
             await self._program.start()
-        except OperatorError as failure:
+        except (OperatorError, OSError) as failure:
+            # Such as a full disk or a lack of descriptors, which may pass: the rest of the system runs on.
             if not self._was_ready:
                 raise
-            return str(failure)
+            return str(failure) or repr(failure)
         self._alive = True
         try:
             if self._stopping.is_set():
@@ -128,5 +129,9 @@ class Supervised:
 
 def describe_end(code: int) -> str:
     if code < 0:
-        return f"was ended by {signal.Signals(-code).name}"
+        try:
+            return f"was ended by {signal.Signals(-code).name}"
+        except ValueError:
+            # Most of the real-time signals have no name.
+            return f"was ended by signal {-code}"
     return f"ended with exit code {code}"

@@ -12,7 +12,7 @@ import msgspec
 from nats.aio.client import Client
 
 from streams.jetstream.raw_message import Delivered, read_headers
-from streams.jetstream.requests import Inbox, RequestFailed
+from streams.jetstream.requests import Inbox, NoAnswer, RequestFailed
 from streams.message import Message, nanoseconds_of
 
 NO_MESSAGE_FOUND = 10037
@@ -133,16 +133,19 @@ class JetStream:
 
         Raises:
             Refused: the server answered with an error.
-            RequestFailed: it did not answer.
+            RequestFailed: it did not answer, or with something that cannot be read.
         """
         payload = msgspec.json.encode(request) if request is not None else b""
         loop = asyncio.get_running_loop()
         deadline = loop.time() + self._patience
         while True:
             answer = await self._patiently(f"$JS.API.{call}", payload, deadline)
-            error = _PROBLEM.decode(answer.data).error
-            if error is None:
-                return decoder.decode(answer.data)
+            try:
+                error = _PROBLEM.decode(answer.data).error
+                if error is None:
+                    return decoder.decode(answer.data)
+            except (msgspec.DecodeError, UnicodeDecodeError) as unreadable:
+                raise NoAnswer from unreadable
             if error.err_code not in NO_LEADER or loop.time() + _PAUSE >= deadline:
                 raise Refused(error)
             await asyncio.sleep(_PAUSE)
@@ -201,8 +204,7 @@ class JetStream:
         headers = answer.headers or {}
         if answer.status is not None or headers.get("Nats-Sequence") != str(sequence):
             return None
-        stored = nanoseconds_of(headers["Nats-Time-Stamp"])
-        return Link(Message(stream, sequence, headers["Nats-Subject"], answer.data, stored), _previous(headers))
+        return Link(_got_directly(stream, answer), _previous(headers))
 
     async def next(self, stream: str, subject: str, after: int, *, headers: bool = False) -> Message | None:
         """The first message of the subject after a sequence, from the stream's leader."""
@@ -238,14 +240,12 @@ class JetStream:
         messages: list[Message] = []
         previous = 0
         for answer in answers[:-1]:
-            headers = answer.headers or {}
-            sequence = int(headers["Nats-Sequence"])
-            if messages and int(headers["Nats-Last-Sequence"]) != previous:
+            message = _got_directly(stream, answer)
+            if messages and (answer.headers or {}).get("Nats-Last-Sequence") != str(previous):
                 # A message was lost in transit; those before it are valid.
                 return messages, True
-            previous = sequence
-            stored = nanoseconds_of(headers["Nats-Time-Stamp"])
-            messages.append(Message(stream, sequence, headers["Nats-Subject"], answer.data, stored))
+            previous = message.sequence
+            messages.append(message)
         pending = (answers[-1].headers or {}).get("Nats-Num-Pending", "0")
         return messages, int(pending) > 0
 
@@ -259,6 +259,19 @@ class JetStream:
                 if failure.final or loop.time() + _PAUSE >= deadline:
                     raise
             await asyncio.sleep(_PAUSE)
+
+
+def _got_directly(stream: str, answer: Delivered) -> Message:
+    """
+    Raises:
+        NoAnswer: the answer is no message.
+    """
+    headers = answer.headers or {}
+    try:
+        sequence, stored = int(headers["Nats-Sequence"]), nanoseconds_of(headers["Nats-Time-Stamp"])
+        return Message(stream, sequence, headers["Nats-Subject"], answer.data, stored)
+    except (KeyError, ValueError) as error:
+        raise NoAnswer from error
 
 
 def _linked(message: Message | None) -> Link | None:

@@ -33,6 +33,7 @@ _UNFIT = re.compile(r"\s")
 _LONGEST_LINE = 1024 * 1024
 # Words of a message's first line when it has a reply subject; one fewer without.
 _WORDS = {b"MSG": 5, b"HMSG": 6}
+_FEWEST_WORDS = 4
 
 Take = Callable[[Delivered], None]
 
@@ -191,6 +192,8 @@ class DirectParser(Parser):
             body = end + 2
             if line.startswith((b"MSG ", b"HMSG ")):
                 words = line.split()
+                if len(words) < _FEWEST_WORDS:
+                    raise ProtocolError("nats: malformed message")
                 after = body + _number(words[-1])
                 if after + 2 > size:
                     break
@@ -199,10 +202,21 @@ class DirectParser(Parser):
                     await self._pass_on(words, data, body, after)
             else:
                 offset = body
-                await super().parse(line + _END)
+                await self._parse_line(line + _END)
             if self._resets != resets:
                 return
         self._left = data[offset:]
+
+    async def _parse_line(self, line: bytes) -> None:
+        """
+        Raises:
+            ProtocolError: the line cannot be read. Any other error would end the library's reading without a
+                reconnection.
+        """
+        try:
+            await super().parse(line)
+        except ValueError as error:
+            raise ProtocolError("nats: malformed line") from error
 
     def _hand_out(self, words: list[bytes], data: bytes, body: int, after: int) -> bool:
         """Delivers the message to its direct handler; False if there is none."""
@@ -216,12 +230,14 @@ class DirectParser(Parser):
             block = data[begin:body]
             if wants_headers or is_status(block):
                 headers = read_headers(block)
-        reply = words[3].decode() if len(words) == _WORDS[words[0]] else ""
+        # A publisher may have put any bytes into both.
+        subject = words[1].decode(errors="replace")
+        reply = words[3].decode(errors="replace") if len(words) == _WORDS[words[0]] else ""
         self._count(after - body)
         try:
-            take(Delivered(words[1].decode(), reply, data[body:after], headers))
+            take(Delivered(subject, reply, data[body:after], headers))
         except Exception:
-            _LOG.exception("the handler of a message on %s failed", words[1].decode())
+            _LOG.exception("the handler of a message on %s failed", subject)
         return True
 
     async def _pass_on(self, words: list[bytes], data: bytes, body: int, after: int) -> None:

@@ -144,10 +144,13 @@ class Consumer:
         messages: list[Message] = []
         while self._arrived and len(messages) < limit:
             message = self._arrived.popleft()
-            if message.reply.startswith(_DELIVERED):
-                messages.append(self._open(message))
-            else:
-                self._hear(message)
+            try:
+                if message.reply.startswith(_DELIVERED):
+                    messages.append(self._open(message))
+                else:
+                    self._hear(message)
+            except (KeyError, IndexError, ValueError) as error:
+                raise Broken(f"a message cannot be read: {error!r}") from error
         return messages
 
     def _open(self, message: Delivered) -> Message:
@@ -234,6 +237,9 @@ class Consumer:
         if message.status != _HEARTBEAT_STATUS or self._arrived or self.pending:
             return False
         headers = message.headers or {}
-        return (
-            int(headers["Nats-Last-Consumer"]) == self._sequence and int(headers["Nats-Last-Stream"]) <= self.position
-        )
+        try:
+            last_sent, last_stored = int(headers["Nats-Last-Consumer"]), int(headers["Nats-Last-Stream"])
+        except (KeyError, ValueError):
+            # The reader finds it unreadable.
+            return False
+        return last_sent == self._sequence and last_stored <= self.position

@@ -4,6 +4,7 @@ import msgspec
 
 from contracts.errors import OutOfSpace, Unavailable
 from streams.jetstream.api import ApiError, Refused
+from streams.jetstream.requests import NoAnswer
 
 # The condition did not hold; the second is usual under contention in a cluster.
 _CONFLICTS = {10071, 10164}
@@ -31,7 +32,17 @@ _ACK = msgspec.json.Decoder(Ack)
 
 
 def decode(payload: bytes) -> Ack:
-    return _ACK.decode(payload)
+    """
+    Raises:
+        NoAnswer: this is no reply to an append, such as an empty or a truncated one: the outcome is uncertain.
+    """
+    try:
+        ack = _ACK.decode(payload)
+    except (msgspec.DecodeError, UnicodeDecodeError) as error:
+        raise NoAnswer from error
+    if ack.error is None and ack.seq < 1:
+        raise NoAnswer
+    return ack
 
 
 def says_repeated(ack: Ack) -> bool:

@@ -1,4 +1,4 @@
-"""The report `docs/reference/faults.md`: its tables are made from the runs that are kept, the text around them by hand."""
+"""The report `docs/reference/faults.md`: its tables are made from the runs that are kept, the text is by hand."""
 
 from collections import defaultdict
 from collections.abc import Iterable, Iterator, Sequence

@@ -23,6 +23,10 @@ class SendQueue:
         self._room.set()
         self._closed = False
 
+    @property
+    def closed(self) -> bool:
+        return self._closed
+
     def put(self, key: int, part: bytes) -> None:
         """Queues the part for sending; `key` is unique among the queued parts."""
         self._parts[key] = part

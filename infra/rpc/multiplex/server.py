@@ -150,9 +150,11 @@ class CallServer:
             part = messages.answer(call.id, await self._perform(call, traceparent))
         except asyncio.CancelledError as cancelled:
             failure = cancelled
-            if call.id not in self._overdue:
+            task = asyncio.current_task()
+            if call.id not in self._overdue and task is not None and task.cancelling():
                 # The caller no longer waits for it.
                 raise
+            # Its time is over, or something that it waited for was cancelled: its caller would wait in vain.
             failure = refusal = to_grpc(DeadlineExceeded())
             part = messages.refusal(call.id, refusal)
         except Exception as error:

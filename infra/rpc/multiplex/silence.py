@@ -57,6 +57,8 @@ class SilenceWatch:
         if not self._waits():
             self._timer = None
             return
+        # First: the functions may end the last call, or raise an error.
+        self._timer = self._loop.call_later(_LOOK, self._look)
         now = self._loop.time()
         gap, self._looked = now - self._looked, now
         if gap > _STALL:
@@ -69,7 +71,5 @@ class SilenceWatch:
                 self._ping()
         elif now - self._pinged >= _ANSWER_WITHIN:
             self.silent = True
-        # First: the function may end the last call.
-        self._timer = self._loop.call_later(_LOOK, self._look)
         if self.silent:
             self._on_silent()

@@ -72,8 +72,11 @@ class CallStream:
             TimeoutError: no answer in time.
             GRPCError: what the service answered.
             StreamTerminatedError: the stream was lost; whether the call took effect is not known.
-            ConnectionError: the stream was lost before the call was sent.
+            ConnectionError: the stream was lost, or takes no new calls, before the call was sent.
         """
+        if self._outbox.closed:
+            # Between its opening and its first call.
+            raise ConnectionResetError("the stream takes no new calls")
         number = next(self._numbers)
         waiting: asyncio.Future[bytes] = self._loop.create_future()
         if not self._waiting:

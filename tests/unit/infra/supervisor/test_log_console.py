@@ -1,5 +1,6 @@
 """The one log of many processes."""
 
+import errno
 import io
 import json
 import re
@@ -64,3 +65,14 @@ def test_in_json_every_line_is_an_object_and_that_of_a_service_stays_as_it_is() 
         ("auth", "WARNING", "ended with exit code 1"),
         ("vestnik", "INFO", "stopping"),
     ]
+
+
+@pytest.mark.parametrize("number", [errno.EPIPE, errno.ENOSPC, errno.EIO])
+def test_a_log_that_cannot_be_written_ends_nothing(number: int) -> None:
+    """An error here would end the reading of a process's output, and it would hang when its pipe is full."""
+
+    class Full(io.StringIO):
+        def write(self, text: str) -> int:
+            raise OSError(number, "no")
+
+    Console(Full()).line_writer("auth")("hello")

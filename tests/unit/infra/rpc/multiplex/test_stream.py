@@ -10,7 +10,7 @@ from h2.exceptions import StreamClosedError
 
 from contracts.errors import Invalid, UserNotFound, Violation
 from infra.rpc.error_mapping import from_grpc, to_grpc
-from infra.rpc.multiplex import messages, send_queue
+from infra.rpc.multiplex import messages, send_queue, silence
 from infra.rpc.multiplex.deadlines import Deadlines
 from infra.rpc.multiplex.send_queue import SendQueue
 from infra.rpc.multiplex.stream import CallStream
@@ -167,3 +167,26 @@ def test_rubbish_is_no_message(rubbish: bytes) -> None:
         messages.read_calls(rubbish)
     with pytest.raises(Invalid):
         messages.read_answers(rubbish)
+
+
+async def test_a_stream_that_takes_no_new_calls_refuses_them_as_not_sent() -> None:
+    stream = CallStream(lambda _: None)
+    stream.end()
+    async with asyncio.timeout(WITHIN):
+        with pytest.raises(ConnectionResetError):
+            await stream.ask("/p.S/M", b"", timeout=2 * WITHIN, metadata={})
+
+
+async def test_a_ping_that_cannot_be_sent_ends_no_watch(monkeypatch: pytest.MonkeyPatch) -> None:
+    def fail() -> None:
+        raise OSError("closed")
+
+    monkeypatch.setattr(silence, "_PING_AFTER", 0.0)
+    monkeypatch.setattr(silence, "_ANSWER_WITHIN", 0.0)
+    silent = asyncio.Event()
+    watch = silence.SilenceWatch(fail, silent.set, lambda: True)
+    asyncio.get_running_loop().set_exception_handler(lambda *_: None)
+    watch.begin()
+    async with asyncio.timeout(WITHIN):
+        await silent.wait()
+    watch.stop()
