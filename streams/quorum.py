@@ -15,7 +15,6 @@ import time
 from collections.abc import Callable
 from types import TracebackType
 
-import msgspec
 from nats.aio.client import Client
 
 from contracts.errors import NoQuorum
@@ -23,6 +22,7 @@ from streams.jetstream import publish_ack
 from streams.jetstream.api import NO_LEADER
 from streams.jetstream.client import subscribe_direct
 from streams.jetstream.raw_message import Delivered
+from streams.jetstream.requests import NoAnswer
 from streams.metrics import QUORUM_WAITING
 
 _LOG = logging.getLogger(__name__)
@@ -138,7 +138,7 @@ class Quorum:
             return
         try:
             refused = publish_ack.decode(message.data).error
-        except msgspec.DecodeError:
+        except NoAnswer:
             return
         if refused is not None:
             if refused.err_code not in NO_LEADER:

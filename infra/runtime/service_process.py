@@ -91,6 +91,7 @@ class ServiceProcess:
         self._sealer: Sealer | None = None
         self._stop = stop or stop_at_signals()
         self._failed = False
+        self._closing = False
         self._ready = False
         # Set once the process accepts calls, or stops before that.
         self._accepting = asyncio.Event()
@@ -148,7 +149,8 @@ class ServiceProcess:
         """
         server = RpcServer(self.name, handlers, secrets=self.secrets)
         first_ready = asyncio.Event()
-        watch = asyncio.create_task(self._watch_readiness(server, first_ready))
+        watch = asyncio.create_task(self._watch_readiness(server, first_ready), name="watch of the readiness")
+        watch.add_done_callback(self._ended)
         listening = False
         try:
             if not self._has_alternatives() or await self._before_stop(first_ready):
@@ -158,6 +160,7 @@ class ServiceProcess:
             await self._stop.wait()
         finally:
             self._accepting.set()
+            watch.remove_done_callback(self._ended)
             watch.cancel()
             if listening:
                 await server.drain(self.settings.drain_seconds)
@@ -196,6 +199,7 @@ class ServiceProcess:
         await self._stop.wait()
 
     async def close(self) -> None:
+        self._closing = True
         while self._tasks:
             for task in self._tasks:
                 task.cancel()
@@ -239,9 +243,10 @@ class ServiceProcess:
 
     def _ended(self, task: asyncio.Task[None]) -> None:
         self._tasks.discard(task)
-        if task.cancelled():
+        if self._closing and task.cancelled():
             return
-        error = task.exception()
+        # It also ends as cancelled when something that it waited for was cancelled.
+        error = None if task.cancelled() else task.exception()
         if error is not None:
             log.critical("%s failed", task.get_name(), exc_info=error)
         elif not self._stop.is_set():

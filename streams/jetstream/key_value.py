@@ -74,9 +74,10 @@ class KeyValue:
             answer = await self._inbox.request(
                 key_of(self._bucket, key), value, timeout=self._patience, headers=headers
             )
+            ack = publish_ack.decode(answer.data)
         except RequestFailed as failure:
             raise Unavailable from failure
-        return _stored(publish_ack.decode(answer.data))
+        return _stored(ack)
 
     async def put_all_if(self, values: Sequence[Put]) -> int:
         """Replaces the values of different keys, all or none, in a bucket that allows it; returns the new revision of
@@ -122,7 +123,10 @@ class KeyValue:
             for message in await self._last_of(subjects[first : first + MOST_KEYS]):
                 headers = message.headers or {}
                 value = None if _OPERATION in headers else message.data
-                found[headers["Nats-Subject"][prefix:]] = int(headers["Nats-Sequence"]), value
+                try:
+                    found[headers["Nats-Subject"][prefix:]] = int(headers["Nats-Sequence"]), value
+                except (KeyError, ValueError) as error:
+                    raise Unavailable from error
         return found
 
     async def keys(self, pattern: str) -> list[str]:
@@ -164,9 +168,10 @@ class KeyValue:
         subject = key_of(self._bucket, key)
         try:
             answer = await self._inbox.request(subject, value, timeout=self._patience, headers=headers)
+            refused = publish_ack.decode(answer.data).error
         except RequestFailed as failure:
             raise Unavailable from failure
-        if b'"error"' in answer.data:
+        if refused is not None:
             raise Unavailable
 
 

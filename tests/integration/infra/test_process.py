@@ -55,6 +55,33 @@ async def test_a_background_task_that_fails_ends_the_process(process: ServicePro
     assert ended.value.code == 1
 
 
+async def test_a_background_task_that_ends_since_another_was_cancelled_ends_the_process(
+    process: ServiceProcess,
+) -> None:
+    other: asyncio.Future[None] = asyncio.get_running_loop().create_future()
+    other.cancel()
+
+    async def share() -> None:
+        await other
+
+    process.spawn(share(), "a task")
+    with pytest.raises(SystemExit) as ended:
+        async with asyncio.timeout(60):
+            await process.serve([])
+    assert ended.value.code == 1
+
+
+async def test_a_process_that_cannot_tell_whether_it_is_ready_ends(process: ServiceProcess) -> None:
+    def fail() -> bool:
+        raise ZeroDivisionError
+
+    process.ready_when(fail)
+    with pytest.raises(SystemExit) as ended:
+        async with asyncio.timeout(60):
+            await process.serve([])
+    assert ended.value.code == 1
+
+
 async def test_a_background_task_that_loses_a_cancellation_does_not_keep_the_process_from_ending(
     process: ServiceProcess,
 ) -> None:

@@ -256,3 +256,11 @@ async def test_a_lasting_refusal_does_not_change_the_server(evidence: Evidence) 
         await evidence.quorum._change_server()
     assert evidence.connection.changes == 0
     assert not evidence.quorum.holds
+
+
+@pytest.mark.parametrize("data", [b"", b'{"stream":"QUORUM","se', b"{}"], ids=["empty", "truncated", "no sequence"])
+async def test_an_answer_that_acknowledges_nothing_is_no_evidence(evidence: Evidence, data: bytes) -> None:
+    for _ in range(7):
+        evidence.answer(await evidence.append(), data)
+        evidence.clock.now += 1.0
+    assert not evidence.quorum.holds

@@ -6,8 +6,8 @@ import io
 
 import pytest
 
-from infra.supervisor import supervised_process
 from infra.supervisor.log_console import Console
+from infra.supervisor.restart_backoff import Backoff
 from infra.supervisor.supervised_process import Supervised, describe_end
 
 WITHIN = 60.0
@@ -49,7 +49,7 @@ async def ready() -> bool:
 
 
 async def test_a_lack_of_resources_at_a_restart_ends_no_supervision(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(supervised_process.Backoff, "after", lambda *_: 0.0)
+    monkeypatch.setattr(Backoff, "after", lambda *_: 0.0)
     program, out = Program([None, OSError(errno.ENOSPC, "No space left on device"), None]), io.StringIO()
     process = Supervised("nats", program, ready, Console(out))
     process.start()

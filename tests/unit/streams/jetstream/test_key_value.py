@@ -1,0 +1,49 @@
+"""Answers to a bucket's client that cannot be read."""
+
+from types import SimpleNamespace
+from typing import Any, cast
+
+import pytest
+
+from contracts.errors import Unavailable
+from streams.jetstream.key_value import KeyValue
+from streams.jetstream.raw_message import Delivered
+
+END = Delivered("r", "", b"", {"Status": "204", "Description": "EOB"})
+
+
+class Inbox:
+    """Answers each request with the same."""
+
+    def __init__(self, *answers: Delivered) -> None:
+        self._answers = answers
+
+    async def request(self, *_: object, **__: object) -> Delivered:
+        return self._answers[0]
+
+    async def request_many(self, *_: object, **__: object) -> list[Delivered]:
+        return list(self._answers)
+
+
+def bucket(*answers: Delivered) -> KeyValue:
+    values = KeyValue(cast(Any, SimpleNamespace()), "keys")
+    values._inbox = cast(Any, Inbox(*answers))
+    return values
+
+
+@pytest.mark.parametrize("data", [b"", b'{"stream":"KV_keys","se', b"{}"], ids=["empty", "truncated", "no sequence"])
+async def test_a_write_without_an_acknowledgement_may_not_be_stored(data: bytes) -> None:
+    values = bucket(Delivered("r", "", data))
+    with pytest.raises(Unavailable):
+        await values.put("a", b"value")
+    with pytest.raises(Unavailable):
+        await values.put_if("a", b"value", revision=0)
+    with pytest.raises(Unavailable):
+        await values.delete("a")
+
+
+async def test_a_value_without_its_headers_is_no_value() -> None:
+    with pytest.raises(Unavailable):
+        await bucket(Delivered("r", "", b"value", {"Nats-Sequence": "1"}), END).get_many(["a"])
+    with pytest.raises(Unavailable):
+        await bucket(Delivered("r", "", b"value"), END).get_many(["a"])
