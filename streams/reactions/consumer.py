@@ -104,6 +104,7 @@ class DurableConsumer:
         while True:
             await asyncio.sleep(self._ack_wait / 3)
             await message.in_progress()
+            stop_if_cancelled()
 
     async def _start(self) -> tuple[DeliverPolicy | None, datetime | None]:
         """The consumer's start position; NATS accepts no other one for a consumer that exists."""

@@ -116,9 +116,10 @@ class EventReactor:
                             handling.add(task)
                             task.add_done_callback(handling.discard)
                             await _until_fewer(handling, at_once)
-                except (NatsError, VestnikError, OSError) as error:
+                except (NatsError, VestnikError, OSError, ValueError, KeyError) as error:
                     stop_if_cancelled()
-                    # The stream does not exist yet, its leader is changing, or the connection is down.
+                    # The stream does not exist yet, its leader is changing, the connection is down, or what the server
+                    # answered cannot be read.
                     _LOG.info("%s waits %.0f s: %s", name, pause, error or type(error).__name__)
                     await asyncio.sleep(pause)
                     pause = min(pause * 2, _LONGEST_PAUSE)

@@ -16,6 +16,7 @@ from typing import Self
 from nats.aio.client import Client as NATS
 
 from projections.engine.reading.message_window import Window
+from streams.cancellation import stop_if_cancelled
 from streams.reader import ReadBatch, Reader
 
 # Messages per batch.
@@ -124,6 +125,8 @@ class SharedReader:
                 while True:
                     await self._wanted.wait()
                     batch = await reader.next(_LIMIT)
+                    # Whoever has cancelled it waits for its end.
+                    stop_if_cancelled()
                     self._wanted.clear()
                     self._look_at_connection()
                     self._window.add(batch)

@@ -152,6 +152,12 @@ MUTATIONS = (
             except Closed as closed:
 """,
             ),
+            # Otherwise a reader that has all events of the stream notices that it goes on after its end.
+            Edit(
+                "streams/reader.py",
+                "        if self._end < self._position:\n            raise StreamWentBack(",
+                "        if self._end + 1 < self._position:\n            raise StreamWentBack(",
+            ),
         ),
         scenario=scenarios.STORE_KILLED,
         caught_by=("read_models.unequal", "live.missed", "messages.lost"),

@@ -1,7 +1,9 @@
 """The loop of a reaction; its effects are tested with the real NATS in tests/integration."""
 
 import asyncio
+import json
 from contextlib import suppress
+from types import SimpleNamespace
 from typing import cast
 from unittest.mock import AsyncMock
 
@@ -14,7 +16,9 @@ from nats.js.errors import NotFoundError
 from contracts.durable_consumers import PASSWORD_ENDINGS
 from contracts.envelope import Recorded
 from contracts.events.event import Event
+from streams.reactions.consumer import DurableConsumer
 from streams.reactions.reactor import EventReactor
+from streams.reactions.retries import Retries
 
 
 class LossySubscription:
@@ -104,3 +108,45 @@ async def test_a_reactor_without_a_stream_stops_although_the_cancellation_was_lo
     running.cancel()
     done, _ = await asyncio.wait({running}, timeout=30)
     assert done, "the reactor goes on"
+
+
+class UnreadableAnswer(FakeNats):
+    """The first answer to the creation of the consumer is no JSON."""
+
+    def __init__(self) -> None:
+        super().__init__(LossySubscription())
+        self.attempts = 0
+
+    async def add_consumer(self, stream: str, config: object) -> None:
+        self.attempts += 1
+        if self.attempts == 1:
+            json.loads(b"")
+
+
+async def test_a_reactor_outlasts_an_answer_that_cannot_be_read(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(EventReactor, "_report", AsyncMock())
+    nats = UnreadableAnswer()
+    retries = Retries(first_pause=0.0)
+    running = asyncio.create_task(EventReactor(cast("Client", nats), PASSWORD_ENDINGS, ignore, retries=retries).run())
+    asked = asyncio.create_task(nats._subscription.asked.wait())
+    done, _ = await asyncio.wait({running, asked}, timeout=30, return_when=asyncio.FIRST_COMPLETED)
+    assert done == {asked}
+    running.cancel()
+    await asyncio.wait({running}, timeout=30)
+
+
+async def test_signs_of_life_end_although_the_cancellation_was_lost() -> None:
+    sent = asyncio.Event()
+
+    async def lose_one() -> None:
+        sent.set()
+        with suppress(asyncio.CancelledError):
+            await asyncio.sleep(30)
+
+    message = cast("Msg", SimpleNamespace(in_progress=lose_one))
+    consumer = DurableConsumer(cast("Client", FakeNats(LossySubscription())), PASSWORD_ENDINGS, ack_wait=0.03)
+    keeping = asyncio.create_task(consumer.keep(message))
+    await sent.wait()
+    keeping.cancel()
+    done, _ = await asyncio.wait({keeping}, timeout=10)
+    assert done, "it goes on"
