@@ -22,7 +22,7 @@ class Races(Activity):
         self._gateways = gateways
         self._mails = mails
         # Every address with a registration that was acknowledged.
-        self._registered: list[str] = []
+        self.registered: list[str] = []
 
     async def work(self) -> None:
         """Runs one race after the other until `stop`."""
@@ -33,7 +33,7 @@ class Races(Activity):
             await self.pause(_PAUSE)
 
     async def until_mailed(self) -> None:
-        for email in self._registered:
+        for email in self.registered:
             await self._mails.verification_tokens(email, 1)
 
     async def _race_for_name(self) -> None:
@@ -74,7 +74,7 @@ class Races(Activity):
         """Whether the registration was accepted."""
         answer = await visitor.insist(calls.register(email, username, PASSWORD))
         if answer.is_ok:
-            self._registered.append(email)
+            self.registered.append(email)
         return answer.is_ok
 
     def _visitors(self) -> list[Client]:

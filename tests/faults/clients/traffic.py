@@ -53,6 +53,7 @@ class Traffic:
             Friends(gateways.part(f"conversation-{number}"), number, self.plan.interval)
             for number in range(1, self.plan.conversations + 1)
         ]
+        self._races = [Races(gateways, mails)] if self.plan.races else []
         self._activities: list[Activity] = [
             *self.friends,
             *(
@@ -63,7 +64,7 @@ class Traffic:
                 Visits(gateways.part(f"visits-{number}"), number, self.plan.tried_for)
                 for number in range(1, self.plan.visits + 1)
             ),
-            *([Races(gateways, mails)] if self.plan.races else []),
+            *self._races,
         ]
         self._mails = mails
 
@@ -134,6 +135,21 @@ class Traffic:
         async with asyncio.timeout(within):
             while any(activity.rounds < goal for activity, goal in goals):
                 await asyncio.sleep(_POLL)
+
+    async def registers(self, within: float = 60.0) -> None:
+        """Waits until one more registration is acknowledged.
+
+        Raises:
+            TimeoutError: not in time.
+        """
+        before = self._registrations
+        async with asyncio.timeout(within):
+            while self._registrations == before:
+                await asyncio.sleep(_POLL)
+
+    @property
+    def _registrations(self) -> int:
+        return sum(len(races.registered) for races in self._races)
 
     async def read_whole(self) -> None:
         """Records each conversation as both of its people read it at the end."""

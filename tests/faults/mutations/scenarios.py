@@ -81,12 +81,13 @@ async def _hang_store(system: System, traffic: Traffic) -> None:
 
 
 async def _refuse_mails(system: System, traffic: Traffic) -> None:
-    """For some seconds no mail can be written."""
+    """For some seconds after a registration no mail can be written."""
     folder = system.data_dir / "mail"
     away = folder.with_name("mail.away")
     await traffic.goes_round()
     folder.rename(away)
     folder.touch()
+    await traffic.registers()
     await asyncio.sleep(_NOTICED)
     folder.unlink()
     away.rename(folder)
