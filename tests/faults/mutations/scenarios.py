@@ -3,8 +3,10 @@
 import asyncio
 import signal
 
+from contracts.deadlines import REQUEST
 from tests.faults.checker.finding import Bounds
 from tests.faults.clients.traffic import Plan, Traffic
+from tests.faults.history import now
 from tests.faults.mutations.single_machine import Scenario
 from tests.fix_system import System
 
@@ -46,10 +48,15 @@ async def _kill_store(system: System, traffic: Traffic) -> None:
 
 
 async def _kill_contact(system: System, traffic: Traffic) -> None:
+    """The service is away for longer than a request waits for it: killed as often as it is started again."""
     await traffic.goes_round()
-    _kill(system, "contact")
-    # As long as clients wait for it.
-    await asyncio.sleep(_NOTICED)
+    ends = now() + REQUEST + _NOTICED
+    while now() < ends:
+        _kill(system, "contact")
+        await asyncio.sleep(_ARRIVED)
+    ends = now() + _BACK_WITHIN
+    while now() < ends and not system.serving("contact"):
+        await asyncio.sleep(_ARRIVED)
     if system.serving("contact"):
         await traffic.goes_round()
 
@@ -94,8 +101,9 @@ async def _refuse_mails(system: System, traffic: Traffic) -> None:
     await traffic.goes_round()
 
 
-# Seconds in which what is on its way arrives, and in which clients notice that a part is away.
-_ARRIVED, _NOTICED = 0.7, 3.0
+# Seconds in which what is on its way arrives, in which clients notice that a part is away, and in which a process that
+# ended is started again.
+_ARRIVED, _NOTICED, _BACK_WITHIN = 0.7, 3.0, 15.0
 
 QUIET = Scenario(plan=Plan(interval=0.0), disturb=_nothing, verified=True)
 QUIET_CONVERSATION = Scenario(plan=_WRITERS, disturb=_nothing, part_of=QUIET)
