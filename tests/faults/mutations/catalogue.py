@@ -185,7 +185,7 @@ MUTATIONS = (
                 "            if event.sequence < sequence:\n",
             ),
         ),
-        scenario=scenarios.GATEWAYS_KILLED,
+        scenario=scenarios.GATEWAY_KILLED,
         caught_by=("live.doubled",),
     ),
     Mutation(

@@ -33,6 +33,15 @@ async def _kill_gateways(system: System, traffic: Traffic) -> None:
     await traffic.grows_by(_SOME)
 
 
+async def _kill_one_gateway(system: System, traffic: Traffic) -> None:
+    """Live connections go on at the other gateway, which has the last events that they had."""
+    for number in range(6):
+        await traffic.grows_by(_SOME)
+        gateways = system.serving("gateway")
+        gateways[number % len(gateways)].send(signal.SIGKILL)
+    await traffic.grows_by(_SOME)
+
+
 async def _kill_messaging(system: System, traffic: Traffic) -> None:
     for _ in range(4):
         await traffic.grows_by(_SOME)
@@ -112,6 +121,7 @@ QUIET_FRIENDSHIP = Scenario(plan=Plan(conversations=0, visits=0, races=False), d
 QUIET_SESSIONS = Scenario(plan=Plan(conversations=0, friendships=0, races=False), disturb=_nothing, part_of=QUIET)
 QUIET_REGISTRATIONS = Scenario(plan=Plan(conversations=0, friendships=0, visits=0), disturb=_nothing, part_of=QUIET)
 GATEWAYS_KILLED = Scenario(plan=_WRITERS, disturb=_kill_gateways)
+GATEWAY_KILLED = Scenario(plan=_WRITERS, disturb=_kill_one_gateway, replicas=2)
 MESSAGING_KILLED = Scenario(plan=_WRITERS, disturb=_kill_messaging, verified=True)
 STORE_KILLED = Scenario(plan=_WRITERS, disturb=_kill_store, verified=True)
 # The store is idle most of the time.
