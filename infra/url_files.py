@@ -31,8 +31,8 @@ def reference(path: str) -> str:
 
 def path_of(url: str) -> Path | None:
     """The file of a reference; None for a URL itself."""
-    parts = urlsplit(url)
-    return Path(unquote(parts.path)) if parts.scheme == _SCHEME else None
+    # What is not valid as a URL is no reference either.
+    return Path(unquote(urlsplit(url).path)) if url.startswith(f"{_SCHEME}:") else None
 
 
 def read(url: str) -> str:

@@ -32,6 +32,8 @@ _PENDING_BYTES = 8 * 1024 * 1024
 # seconds at most where there are other servers, and later where reconnecting could only lead to the same one.
 _PING_SECONDS, _PING_SECONDS_ALONE = 2, 5
 
+_NATS_SCHEMES = ("nats", "tls")
+
 
 class DatabaseSilent(OperationalError):
     """The database has not answered for seconds."""
@@ -86,7 +88,8 @@ async def connect_nats(settings: Settings, name: str, *, patience: float = 30.0)
     """Connects to NATS and reconnects after every loss for as long as the process lives.
 
     Raises:
-        BadSetting: a certificate or key file for NATS is missing or cannot be used.
+        BadSetting: the URL names no server or is not valid, or a certificate or key file for NATS is missing or cannot
+            be used.
         UnreadableUrl: the file that holds the URL cannot be read.
         Unavailable: no server answered and accepted the login within `patience` seconds.
     """
@@ -97,6 +100,7 @@ async def connect_nats(settings: Settings, name: str, *, patience: float = 30.0)
     except BadTlsFile as error:
         raise BadSetting(f"NATS with TLS: {error}") from error
     servers = _servers(settings.nats_url)
+    _check_servers(servers)
     failure, has_connected = "does not answer", False
 
     async def failed(error: Exception) -> None:
@@ -195,6 +199,27 @@ def _cut(connection: _Connection) -> None:
 
 def _servers(nats_url: str) -> list[str]:
     return [url.strip() for url in url_files.read(nats_url).split(",") if url.strip()]
+
+
+def _check_servers(servers: list[str]) -> None:
+    """
+    Raises:
+        BadSetting: there is no server, with which the client would try for ever, or a URL is not valid.
+    """
+    if not servers:
+        raise BadSetting("VESTNIK_NATS_URL names no server")
+    for url in servers:
+        try:
+            parts = urlsplit(url if "://" in url else f"nats://{url}")
+            valid = parts.scheme in _NATS_SCHEMES and parts.hostname and parts.port != 0
+        except ValueError:
+            valid = False
+        if not valid:
+            # The value is not shown: it may contain a password.
+            raise BadSetting(
+                "VESTNIK_NATS_URL must be nats://host:port or tls://host:port, comma-separated; special characters of "
+                "a password are percent-encoded"
+            )
 
 
 def _user(nats_url: str) -> str:

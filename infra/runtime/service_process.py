@@ -29,7 +29,7 @@ from infra.runtime.metrics_endpoint import metrics_endpoint
 from infra.security.certificate_expiry import report_expiry
 from infra.security.key_lifecycle import KeyTerms
 from infra.security.secrets import Secrets
-from infra.settings import Settings
+from infra.settings import BadSetting, Settings
 from infra.url_files import DatabaseUrl
 from streams.log import Log
 from streams.loss.watch import Checkpoint, LossWatch
@@ -270,6 +270,7 @@ async def service_process(
     `database_url`: if it is not the one in the settings.
 
     Raises:
+        BadSetting: the service needs a database, and the settings name none.
         SystemExit: the process was stopped before NATS answered.
     """
     stop = stop_at_signals()
@@ -291,6 +292,9 @@ async def service_process(
 async def _opened(
     name: str, settings: Settings, database_url: DatabaseUrl, stop: asyncio.Event
 ) -> AsyncIterator[ServiceProcess]:
+    if name in SERVICES and not settings.database_url:
+        # libpq would connect to a database of its own choice.
+        raise BadSetting("VESTNIK_DATABASE_URL names no database")
     secrets = Secrets.load(settings.secrets_path)
     own = [stream for stream, owner in STREAMS.items() if owner == name]
     try:

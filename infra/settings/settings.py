@@ -17,7 +17,17 @@ from contracts import deadlines
 from contracts.services import DEFAULT_ADDRESSES, REGISTRY, SERVICES
 from infra import url_files
 from infra.settings.addresses import DNS, SCHEME, split_address
-from infra.settings.variables import FILE, PREFIX, URLS, BadSetting, address_field, convert, variable, with_references
+from infra.settings.variables import (
+    FILE,
+    PREFIX,
+    URLS,
+    BadSetting,
+    address_field,
+    check_database_url,
+    convert,
+    variable,
+    with_references,
+)
 
 ADDRESSES = "addresses"
 PortNumber = Annotated[int, Meta(ge=0, le=65535)]
@@ -454,10 +464,7 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
                 converted[declared.name] = convert(text, declared.type)
             except (msgspec.ValidationError, ValueError) as error:
                 raise BadSetting(f"{variable(declared.name)}={text!r} is invalid: {error}") from error
-        database_url = url_files.read(str(converted.get("database_url", "")))
-        if not (database_url or "postgresql://").startswith(("postgresql://", "postgres://")):
-            # The value is not shown: it may contain a password.
-            raise BadSetting("VESTNIK_DATABASE_URL must be postgresql://…")
+        check_database_url(url_files.read(str(converted.get("database_url", ""))))
         settings = msgspec.structs.replace(cls(), **converted)
         for name in addresses:
             if not settings.addresses[name]:

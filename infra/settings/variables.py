@@ -5,6 +5,8 @@ from pathlib import Path
 from typing import Annotated, Any, Literal, get_args, get_origin
 
 import msgspec
+from psycopg import ProgrammingError
+from psycopg.conninfo import conninfo_to_dict
 
 from infra import url_files
 from infra.operator_errors import OperatorError
@@ -42,6 +44,22 @@ def with_references(variables: Mapping[str, str]) -> dict[str, str]:
         if path:
             values[name] = url_files.reference(path)
     return values
+
+
+def check_database_url(url: str) -> None:
+    """
+    Raises:
+        BadSetting: it is not a URL of PostgreSQL. The value is not shown: it may contain a password.
+    """
+    if not (url or "postgresql://").startswith(("postgresql://", "postgres://")):
+        raise BadSetting("VESTNIK_DATABASE_URL must be postgresql://…")
+    try:
+        conninfo_to_dict(url)
+    except ProgrammingError:
+        raise BadSetting(
+            "VESTNIK_DATABASE_URL is not valid: special characters of a password are percent-encoded, and parameters "
+            "are those of libpq"
+        ) from None
 
 
 def convert(text: str, kind: Any) -> object:  # noqa: ANN401 - any type that a field can have

@@ -43,6 +43,13 @@ def test_a_database_that_is_no_postgresql_is_refused_without_its_password() -> N
     assert "secret" not in str(refused.value)
 
 
+@pytest.mark.parametrize("url", ["postgresql://me:%secret@host/db", "postgresql://me:secret@host/db?no_such=1"])
+def test_a_database_url_that_libpq_cannot_read_is_refused_without_its_password(url: str) -> None:
+    with pytest.raises(BadSetting, match="VESTNIK_DATABASE_URL is not valid") as refused:
+        Settings.load({"VESTNIK_DATABASE_URL": url}, None)
+    assert "secret" not in str(refused.value)
+
+
 def test_a_setting_that_does_not_exist_is_named() -> None:
     with pytest.raises(BadSetting, match="VESTNIK_PROT"):
         Settings.load({"VESTNIK_PROT": "1"}, None)
