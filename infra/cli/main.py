@@ -1,5 +1,6 @@
 """The command `vestnik`. Each command is one module, imported only when it runs, so that --help is fast."""
 
+import errno
 import importlib
 import os
 import sys
@@ -50,6 +51,8 @@ COMMANDS = {
 # These read whole streams, so they run at a lower priority than the services on the same machine.
 _LONG = {"rebuild", "verify", "export"}
 INTERRUPTED = 130
+# The file, to which the output goes, cannot get more.
+_FULL = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
 
 
 class Commands(click.Group):
@@ -101,18 +104,31 @@ def main() -> None:
         lower_priority()
     try:
         code = cli.main(standalone_mode=False)
+        if sys.stdout is not None:  # None: it was closed
+            sys.stdout.flush()
     except click.ClickException as error:
         error.show()
         sys.exit(error.exit_code)
     except (KeyboardInterrupt, click.Abort):
         sys.exit(INTERRUPTED)
     except BrokenPipeError:
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())  # or the interpreter reports it again
+        _drop_output()
         sys.exit(1)
     except _mendable() as error:
         click.echo(f"vestnik: {error}{_details(error)}", err=True)
         sys.exit(1)
+    except OSError as error:
+        if error.errno not in _FULL:
+            raise
+        _drop_output()
+        click.echo(f"vestnik: the output cannot be written: {error.strerror}", err=True)
+        sys.exit(1)
     sys.exit(code if isinstance(code, int) else 0)
+
+
+def _drop_output() -> None:
+    """Discards what is left of the output; otherwise the interpreter reports the same error at its end."""
+    os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
 
 
 def _details(error: Exception) -> str:

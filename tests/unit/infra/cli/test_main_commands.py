@@ -48,6 +48,21 @@ def test_a_wrong_setting_is_one_line_and_a_failure() -> None:
     assert done.stderr.count("\n") == 1
 
 
+# One writes with a flush, the other is flushed at its end.
+@pytest.mark.parametrize("program", ["click.echo('x')", "sys.stdout.write('x')"])
+def test_output_that_the_disk_has_no_room_for_is_one_line_and_a_failure(program: str) -> None:
+    source = (
+        f"import click, sys, infra.cli.main as m; m.cli.main = lambda **_: {program} and None; sys.argv = ['vestnik'];"
+        "m.main()"
+    )
+    with open("/dev/full", "w") as full:
+        done = subprocess.run(
+            [sys.executable, "-c", source], stdout=full, stderr=subprocess.PIPE, text=True, check=False
+        )
+    assert done.returncode == 1
+    assert done.stderr == "vestnik: the output cannot be written: No space left on device\n"
+
+
 def test_settings_are_all_shown_with_their_meaning() -> None:
     found = shown(Settings(port=9000))
     assert [each.name for each in found] == [each.name for each in describe()]
