@@ -51,8 +51,8 @@ COMMANDS = {
 # These read whole streams, so they run at a lower priority than the services on the same machine.
 _LONG = {"rebuild", "verify", "export"}
 INTERRUPTED = 130
-# The file, to which the output goes, cannot get more.
-_FULL = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
+# A file or folder is full, or not this user's to read or write.
+_OF_THE_MACHINE = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EROFS, errno.EACCES, errno.EPERM)
 
 
 class Commands(click.Group):
@@ -118,10 +118,11 @@ def main() -> None:
         click.echo(f"vestnik: {error}{_details(error)}", err=True)
         sys.exit(1)
     except OSError as error:
-        if error.errno not in _FULL:
+        if error.errno not in _OF_THE_MACHINE:
             raise
-        _drop_output()
-        click.echo(f"vestnik: the output cannot be written: {error.strerror}", err=True)
+        if error.filename is None:
+            _drop_output()
+        click.echo(f"vestnik: {error.filename or 'the output'} cannot be used: {error.strerror}", err=True)
         sys.exit(1)
     sys.exit(code if isinstance(code, int) else 0)
 

@@ -95,15 +95,17 @@ def make(folder: Path, servers: Servers) -> list[str]:
         ):
             if not (source / name).exists():
                 replace(source / name, content.encode())
-    contents = _contents(source, secrets, servers)
-    for name, files in contents.items():
-        _fill(folder / name, files)
-    (folder / HEADS).mkdir(exist_ok=True, mode=0o700)
-    if os.geteuid() == 0:
-        # Users of the folders in it may enter it, whatever the umask.
-        folder.chmod(0o711)
-        for name in (SOURCE, HEADS, *contents):
-            _give(folder / name, _USERS.get(name, _SERVICE_USER))
+    # Of two runs at once the second fills the folders after the first.
+    with locked(source):
+        contents = _contents(source, secrets, servers)
+        for name, files in contents.items():
+            _fill(folder / name, files)
+        (folder / HEADS).mkdir(exist_ok=True, mode=0o700)
+        if os.geteuid() == 0:
+            # Users of the folders in it may enter it, whatever the umask.
+            folder.chmod(0o711)
+            for name in (SOURCE, HEADS, *contents):
+                _give(folder / name, _USERS.get(name, _SERVICE_USER))
     return list(contents)
 
 

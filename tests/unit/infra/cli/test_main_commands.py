@@ -60,7 +60,17 @@ def test_output_that_the_disk_has_no_room_for_is_one_line_and_a_failure(program:
             [sys.executable, "-c", source], stdout=full, stderr=subprocess.PIPE, text=True, check=False
         )
     assert done.returncode == 1
-    assert done.stderr == "vestnik: the output cannot be written: No space left on device\n"
+    assert done.stderr == "vestnik: the output cannot be used: No space left on device\n"
+
+
+def test_a_file_that_is_not_this_users_is_named_in_one_line() -> None:
+    source = (
+        "import sys, infra.cli.main as m\n"
+        "def run(**_): raise PermissionError(13, 'Permission denied', '/secrets/claims.key')\n"
+        "m.cli.main = run; sys.argv = ['vestnik']; m.main()"
+    )
+    done = subprocess.run([sys.executable, "-c", source], capture_output=True, text=True, check=False)
+    assert (done.returncode, done.stderr) == (1, "vestnik: /secrets/claims.key cannot be used: Permission denied\n")
 
 
 def test_settings_are_all_shown_with_their_meaning() -> None:

@@ -1,7 +1,9 @@
 """The secrets of a deployment: each party gets what it needs and no more, and nothing is overwritten."""
 
+import fcntl
 import os
 import stat
+from collections.abc import Mapping
 from datetime import UTC, datetime
 from pathlib import Path
 
@@ -14,6 +16,7 @@ from psycopg.conninfo import conninfo_to_dict
 from contracts.services import REGISTRY
 from contracts.subjects import BUCKETS, DATA_KEYS
 from infra.cli.system.deployment_secrets import deployment_secrets
+from infra.provisioning import secret_folders
 from infra.provisioning.secret_folders import BadHost, Servers, make
 from infra.security import position_keys
 from infra.security.access_keys import AccessKeys
@@ -33,6 +36,23 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
     made = tmp_path_factory.mktemp("deployment")
     make(made, SERVERS)
     return made
+
+
+def test_one_run_at_a_time_fills_the_folders(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    fill, free = secret_folders._fill, list[str]()
+
+    def filled(folder: Path, files: Mapping[str, bytes]) -> None:
+        with (tmp_path / "secrets" / ".lock").open("w") as lock:
+            try:
+                fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+                free.append(folder.name)
+            except BlockingIOError:
+                pass
+        fill(folder, files)
+
+    monkeypatch.setattr(secret_folders, "_fill", filled)
+    assert make(tmp_path, SERVERS)
+    assert free == []
 
 
 def test_the_certificate_that_browsers_see_ends_first(folder: Path) -> None:
