@@ -12,9 +12,9 @@ from urllib.parse import urlsplit, urlunsplit
 import msgspec
 
 from contracts.services import OPERATOR
-from infra import url_files
 from infra.embedded.nats_server import NatsServer
 from infra.runtime import data_dir
+from infra.runtime.connections import nats_servers
 from infra.runtime.run_file import NotRunning, find
 from infra.security.secrets import NATS_PARTIES, Secrets
 from infra.settings import Settings
@@ -35,9 +35,9 @@ class Store(msgspec.Struct, frozen=True):
 
         Raises:
             MissingSecret: its password is not in the folder of secrets.
+            BadSetting: a URL is not valid.
         """
-        urls = url_files.read(self.settings.nats_url).split(",")
-        servers = [_as_party(url.strip(), party, self.settings) for url in urls]
+        servers = [_as_party(url, party, self.settings) for url in nats_servers(self.settings.nats_url)]
         return msgspec.structs.replace(self.settings, nats_url=",".join(servers))
 
 

@@ -99,8 +99,7 @@ async def connect_nats(settings: Settings, name: str, *, patience: float = 30.0)
         tls.context()
     except BadTlsFile as error:
         raise BadSetting(f"NATS with TLS: {error}") from error
-    servers = _servers(settings.nats_url)
-    _check_servers(servers)
+    servers = nats_servers(settings.nats_url)
     failure, has_connected = "does not answer", False
 
     async def failed(error: Exception) -> None:
@@ -201,11 +200,14 @@ def _servers(nats_url: str) -> list[str]:
     return [url.strip() for url in url_files.read(nats_url).split(",") if url.strip()]
 
 
-def _check_servers(servers: list[str]) -> None:
-    """
+def nats_servers(nats_url: str) -> list[str]:
+    """The URLs of the servers that the setting names.
+
     Raises:
-        BadSetting: there is no server, with which the client would try for ever, or a URL is not valid.
+        BadSetting: there is none, with which the client would try for ever, or a URL is not valid.
+        UnreadableUrl: the file that holds the setting cannot be read.
     """
+    servers = _servers(nats_url)
     if not servers:
         raise BadSetting("VESTNIK_NATS_URL names no server")
     for url in servers:
@@ -220,6 +222,7 @@ def _check_servers(servers: list[str]) -> None:
                 "VESTNIK_NATS_URL must be nats://host:port or tls://host:port, comma-separated; special characters of "
                 "a password are percent-encoded"
             )
+    return servers
 
 
 def _user(nats_url: str) -> str:

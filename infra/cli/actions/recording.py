@@ -23,12 +23,12 @@ from contracts.services import OPERATOR
 from contracts.subjects import OPERATOR as OPERATOR_STREAM
 from contracts.subjects import operator_action
 from contracts.values.ids import is_id
-from infra import url_files
 from infra.archive.stream_access import Store
 from infra.checkpoints import highest_at
 from infra.cli.actions.identity import actor
 from infra.cli.reader_connection import connect_reader
 from infra.operator_errors import OperatorError
+from infra.runtime.connections import nats_servers
 from infra.runtime.run_file import NotRunning, find
 from infra.security.secrets import NATS_PARTIES, MissingSecret
 from infra.security.service_schemas import NoServiceSchema, ServiceSchemas
@@ -250,7 +250,7 @@ async def _connected(settings: Settings) -> NATS | None:
     try:
         url = settings.nats_url or find(settings.data_dir).nats_url
         settings = msgspec.structs.replace(settings, nats_url=url)
-        if urlsplit(url_files.read(url).split(",")[0]).username in NATS_PARTIES:
+        if urlsplit(nats_servers(url)[0]).username in NATS_PARTIES:
             settings = Store(settings, alone=False).as_party(OPERATOR)
         return await connect_reader(settings, "operator-actions", patience=_PATIENCE_WITHOUT_NATS)
     except (NotRunning, MissingSecret, VestnikError):
