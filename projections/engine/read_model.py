@@ -26,7 +26,7 @@ R = TypeVar("R", bound=msgspec.Struct)
 
 _WITH_POSITION = """
 SELECT at.identity, at.sequences, found.* FROM (
-    SELECT b.identity::text, jsonb_object_agg(c.stream, c.sequence) AS sequences
+    SELECT b.identity::text, jsonb_object_agg(c.stream, c.sequence)::text AS sequences
     FROM projection_builds AS b JOIN projection_checkpoints AS c USING (projection, version, build)
     WHERE b.projection = '{projection}' AND b.version = {version} AND b.state = 'live' GROUP BY b.identity
 ) AS at LEFT JOIN (SELECT row_number() OVER () AS "number of the row", row.* FROM ({query}
@@ -37,7 +37,7 @@ ORDER BY found."number of the row"
 _WITH_GAPS = """
 SELECT at.identity, at.sequences, at.gaps, found.* FROM (
     SELECT b.identity::text,
-        (SELECT jsonb_object_agg(c.stream, c.sequence) FROM projection_checkpoints AS c
+        (SELECT jsonb_object_agg(c.stream, c.sequence)::text FROM projection_checkpoints AS c
          WHERE (c.projection, c.version, c.build) = (b.projection, b.version, b.build)) AS sequences,
         (SELECT jsonb_build_object('first', min(l.sequence), 'waiting', count(*)) FROM projection_dead_letters AS l
          WHERE (l.projection, l.version, l.build) = (b.projection, b.version, b.build)
@@ -55,7 +55,7 @@ ORDER BY found."number of the row"
 _WITH_LACKING = """
 SELECT at.identity, at.sequences, at.lacking, found.* FROM (
     SELECT b.identity::text,
-        (SELECT jsonb_object_agg(c.stream, c.sequence) FROM projection_checkpoints AS c
+        (SELECT jsonb_object_agg(c.stream, c.sequence)::text FROM projection_checkpoints AS c
          WHERE (c.projection, c.version, c.build) = (b.projection, b.version, b.build)) AS sequences,
         ARRAY(SELECT l.subject FROM projection_dead_letters AS l
               WHERE (l.projection, l.version, l.build) = (b.projection, b.version, b.build)
@@ -66,6 +66,8 @@ SELECT at.identity, at.sequences, at.lacking, found.* FROM (
 ) AS row) AS found ON true
 ORDER BY found."number of the row"
 """
+# Decoded of the first row alone, although every row has it.
+_SEQUENCES = msgspec.json.Decoder(dict[str, int])
 # Readers find a version's tables and views from the moment on that its first build goes live.
 _EXISTS = "SELECT to_regclass(%s) IS NOT NULL"
 # Dead letters whose aggregates a snapshot names; with more of them, every aggregate may lack an event.
@@ -201,7 +203,7 @@ class ReadModel:
 
     def _learned(self, row: tuple[object, ...]) -> Position:
         """Returns the position in the row, and notifies the position waiter of it."""
-        reached = msgspec.convert({"identity": row[0], "sequences": row[1]}, CheckpointNotice)
+        reached = msgspec.convert({"identity": row[0], "sequences": _SEQUENCES.decode(str(row[1]))}, CheckpointNotice)
         self._waiting.notify(self._projection, reached)
         return Position(reached.sequences)
 

@@ -15,9 +15,9 @@ from services.messaging.queries import SEEN_AT
 from services.messaging.search.terms import LOOKED_UP, Stems, Term, index_query, run_patterns, whole_words
 from streams.lru_cache import LruCache
 
-# Newest messages that are compared one by one before the index is asked: the first number, and the second if a tenth of
-# the hits wanted are among the first, so that the second contains them all. The index finds the rarer words.
-_COMPARED, _COMPARED_IF_FREQUENT = 1_000, 10_000
+# Newest messages that are compared one by one before the index is asked: the first number, and the second if the first
+# has so many hits that the second contains about twice as many as are wanted. The index finds the rarer words.
+_COMPARED, _COMPARED_IF_FREQUENT = 300, 10_000
 _STEMS_KEPT = 16_384
 # Letters; too many different words share a shorter stem.
 _SHORTEST_STEM = 3
@@ -197,7 +197,7 @@ class SearchQueries:
             "patterns": run_patterns(terms),
             "whole": whole_words(terms, stems) if best else [],
             "candidates": candidates,
-            "frequent": candidates // 10 + 1,
+            "frequent": 2 * candidates * _COMPARED // _COMPARED_IF_FREQUENT + 1,
             "limit": limit,
             **_bounds(user_id, after, best=best),
         }
