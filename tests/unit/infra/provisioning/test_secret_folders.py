@@ -2,9 +2,11 @@
 
 import fcntl
 import os
+import re
 import stat
 from collections.abc import Mapping
 from datetime import UTC, datetime
+from fnmatch import fnmatch
 from pathlib import Path
 
 import msgspec
@@ -21,7 +23,7 @@ from infra.provisioning.secret_folders import BadHost, Servers, make
 from infra.security import position_keys
 from infra.security.access_keys import AccessKeys
 from infra.security.key_lifecycle import KeyTerms
-from infra.security.secrets import DATABASE_PARTIES, Secrets
+from infra.security.secrets import DATABASE_PARTIES, PARTIES, Secrets
 from infra.settings import Settings
 
 SERVERS = Servers(nats=("nats-1", "nats-2:4223"), postgres=("db-1", "db-2"), public="chat.example.org")
@@ -53,6 +55,24 @@ def test_one_run_at_a_time_fills_the_folders(tmp_path: Path, monkeypatch: pytest
     monkeypatch.setattr(secret_folders, "_fill", filled)
     assert make(tmp_path, SERVERS)
     assert free == []
+
+
+def test_the_guide_to_own_servers_gives_each_process_the_same_files(folder: Path) -> None:
+    page = (Path(__file__).parents[4] / "docs/howto/use-your-own-servers.md").read_text()
+    table = page.partition("| process | files")[2].partition("\n\n")[0]
+    rows = dict(line.strip("| ").split(" | ") for line in table.splitlines()[2:])
+    for party in PARTIES:
+        theirs = rows["every one"].replace("service-auth", f"service-{party}") + rows.get(party, "")
+        theirs += rows["every one but the notary"] if party != "notary" else ""
+        patterns = re.findall(r"`([^`]+\.[a-z]+)`", theirs.partition("(")[0] + theirs.partition(")")[2])
+        in_folder = {path.name for path in (folder / party).iterdir()}
+        given = {name for name in in_folder if any(fnmatch(name, pattern) for pattern in patterns)}
+        # The others are URLs and certificates.
+        assert all(name.startswith(("tls-", "edge.")) or name.endswith("-url") for name in in_folder - given)
+        assert [pattern for pattern in patterns if not any(fnmatch(name, pattern) for name in given)] in (
+            [],
+            ["operators.json"],  # before there is an operator
+        )
 
 
 def test_the_certificate_that_browsers_see_ends_first(folder: Path) -> None:
