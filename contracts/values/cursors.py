@@ -2,6 +2,7 @@
 
 import base64
 import binascii
+from datetime import UTC, datetime
 from typing import TypeVar
 
 import msgspec
@@ -29,7 +30,22 @@ def decode_cursor(text: str, kind: type[C]) -> C | None:
         if len(text) > _LONGEST:
             raise ValueError("too long")
         raw = base64.b64decode(text + "=" * (-len(text) % 4), altchars=b"-_", validate=True)
-        return msgspec.json.decode(raw, type=kind)
-    except (binascii.Error, msgspec.DecodeError, ValueError) as error:
+        return _in_utc(msgspec.json.decode(raw, type=kind))
+    except (binascii.Error, msgspec.DecodeError, ValueError, OverflowError) as error:
         violations = (Violation("/cursor", "Not a cursor of this list"),)
         raise Invalid("The cursor is not valid.", violations=violations) from error
+
+
+def _in_utc(cursor: C) -> C:
+    """The cursor with its times in UTC: PostgreSQL refuses offsets that Python accepts.
+
+    Raises:
+        ValueError, OverflowError: a time has no zone, or is outside of the years 1 to 9999 in UTC.
+    """
+    moments: dict[str, datetime] = {}
+    for name, value in msgspec.structs.asdict(cursor).items():
+        if isinstance(value, datetime):
+            if value.tzinfo is None:
+                raise ValueError("without a zone")
+            moments[name] = value.astimezone(UTC)
+    return msgspec.structs.replace(cursor, **moments) if moments else cursor

@@ -3,6 +3,7 @@
 import re
 
 import msgspec
+from starlette.datastructures import Headers
 
 _TAG = re.compile(r'(W/)?"([\x21\x23-\x7e\x80-\xff]*)"')
 # Elements of a list may be empty (RFC 9110, section 5.6.1).
@@ -15,6 +16,12 @@ class EntityTag(msgspec.Struct, frozen=True):
     # Without the quotes.
     opaque: str
     weak: bool = False
+
+
+def header_of(headers: Headers, name: str) -> str | None:
+    """A header that holds a list; several of one name are one list (RFC 9110, section 5.3). None if there is none."""
+    lines = headers.getlist(name)
+    return ", ".join(lines) if lines else None
 
 
 def parse(header: str) -> list[EntityTag]:

@@ -87,7 +87,8 @@ def decode(body: bytes, decoder: msgspec.json.Decoder[T], names: Collection[byte
 
     Raises:
         MalformedJson: it is not JSON in UTF-8.
-        Invalid: it is JSON of another shape, nested too deeply, holds half a surrogate pair, or has a name twice.
+        Invalid: it is JSON of another shape, nested too deeply, holds half a surrogate pair or a huge number, or has a
+            name twice.
     """
     try:
         body.decode("utf-8")
@@ -99,7 +100,7 @@ def decode(body: bytes, decoder: msgspec.json.Decoder[T], names: Collection[byte
         _check_json(body)
         raise Invalid(violations=(violation(error),)) from error
     except (msgspec.DecodeError, UnicodeDecodeError) as error:
-        strict_json.check_surrogates(body)
+        strict_json.check_values(body)
         raise MalformedJson from error
     except RecursionError as error:
         raise Invalid("The body is nested too deeply.") from error
@@ -111,5 +112,5 @@ def _check_json(body: bytes) -> None:
     except RecursionError:
         return
     except msgspec.DecodeError as error:
-        strict_json.check_surrogates(body)
+        strict_json.check_values(body)
         raise MalformedJson from error

@@ -1,4 +1,4 @@
-"""Rejects JSON that two parsers may read differently: half a surrogate pair, and a name given twice."""
+"""Rejects JSON that two parsers may read differently: half a surrogate pair, a huge number, and a name given twice."""
 
 import json
 import re
@@ -28,16 +28,19 @@ def check_names(body: bytes, names: Collection[bytes]) -> None:
     json.loads(body, object_pairs_hook=_once, parse_int=str)
 
 
-def check_surrogates(body: bytes) -> None:
-    """Distinguishes half a surrogate pair, which JSON permits, from what is not JSON; for bodies that failed to decode.
+def check_values(body: bytes) -> None:
+    """Distinguishes values that JSON permits from what is not JSON; for bodies that failed to decode.
 
     Raises:
-        Invalid: the body holds half a surrogate pair; with the path where known.
+        Invalid: the body holds half a surrogate pair, with the path where known, or a number that is too large.
     """
     try:
         document = json.loads(body.decode(), parse_constant=_no_number, parse_int=str)
+        has_halves = _SURROGATE.search(json.dumps(document, ensure_ascii=False)) is not None
     except (ValueError, RecursionError):
         return
+    if not has_halves:
+        raise Invalid(violations=(Violation("", "A number is too large"),))
     fields = document.items() if isinstance(document, dict) else ()
     wrong = [name for name, value in fields if isinstance(value, str) and _SURROGATE.search(value)]
     path = f"/{wrong[0]}" if wrong and not _SURROGATE.search(wrong[0]) else ""

@@ -23,7 +23,7 @@ from services.gateway.http.endpoint import (
     Response,
 )
 from services.gateway.http.endpoint_route import POSITION
-from services.gateway.http.etags import matches, parse
+from services.gateway.http.etags import header_of, matches, parse
 from services.gateway.http.query_params import PageQuery
 from services.gateway.limits import policies
 from services.gateway.routes.timestamps import Time, shown
@@ -106,7 +106,7 @@ async def get_me(incoming: Request[NoQuery, NoBody]) -> Response:
     found: Profile = required(answer.profile)
     etag = f'"{found.etag}"'
     headers = {"etag": etag, "cache-control": PRIVATE, "vary": VARY}
-    if matches(incoming.headers.get("if-none-match"), etag):
+    if matches(header_of(incoming.headers, "if-none-match"), etag):
         return Response(status=304, headers=headers)
     return Response(body=_own(found), headers=headers)
 
@@ -130,7 +130,7 @@ async def update_me(incoming: Request[NoQuery, ProfilePatch]) -> Response:
         avatar_url=_cleared(patch.avatar_url),
         presence=_cleared(patch.presence),
         language=_cleared(patch.language),
-        if_match=_if_match(incoming.headers.get("if-match")),
+        if_match=_if_match(header_of(incoming.headers, "if-match")),
     )
     answer = await profile.command(profile.stub.update_profile, request, repeatable=not request.if_match)
     changed: Profile = required(answer.profile)
@@ -145,7 +145,7 @@ async def update_me(incoming: Request[NoQuery, ProfilePatch]) -> Response:
 async def _get(incoming: Request[NoQuery, NoBody], user_id: str, cache_control: str) -> Response:
     profile = await incoming.context.profiles.get(user_id, incoming.call)
     headers = {"etag": profile.etag, "cache-control": cache_control, "vary": VARY}
-    if matches(incoming.headers.get("if-none-match"), profile.etag):
+    if matches(header_of(incoming.headers, "if-none-match"), profile.etag):
         return Response(status=304, headers=headers)
     return Response(body=profile.body, headers={"content-type": JSON, **headers})
 

@@ -14,7 +14,7 @@ from starlette.responses import Response
 from starlette.routing import BaseRoute, Match
 from starlette.types import Receive, Scope, Send
 
-from services.gateway.http.etags import matches
+from services.gateway.http.etags import header_of, matches
 from services.gateway.http.request_headers import request_headers
 from services.gateway.http.response import begin_response
 from services.gateway.http.route_index import has_encoded_slash
@@ -70,7 +70,7 @@ class WebFile:
         content, chosen = self._plain, self._plain_headers
         if _takes_gzip(headers.getlist("accept-encoding")):
             content, chosen = self._packed, self._packed_headers
-        if matches(headers.get("if-none-match"), chosen["etag"]):
+        if matches(header_of(headers, "if-none-match"), chosen["etag"]):
             # A 304 has no content, hence no content coding.
             return Response(
                 status_code=304, headers={name: value for name, value in chosen.items() if name != "content-encoding"}

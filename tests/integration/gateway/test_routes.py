@@ -621,7 +621,7 @@ async def test_a_search_that_is_no_search_asks_no_service(query_string: str, par
 @pytest.mark.parametrize("media_type", ["application/json", "application/merge-patch+json; charset=utf-8"])
 async def test_a_profile_is_patched_if_the_tag_still_holds(media_type: str, stage: Stage) -> None:
     stage.script.answers = {"update_profile": profile.UpdateProfileResponse(profile=OWN, position=WROTE)}
-    headers = {**stage.signed_in, "content-type": media_type, "if-match": '"e0", "e1"'}
+    headers = [*stage.signed_in.items(), ("content-type", media_type), ("if-match", '"e0"'), ("if-match", '"e1"')]
 
     answer = await stage.client.patch("/v1/profiles/me", content=b"{}", headers=headers)
 

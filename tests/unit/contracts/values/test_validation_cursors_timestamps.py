@@ -1,5 +1,6 @@
 """Values at the edges: timestamps, cursors, and violations of an input."""
 
+import base64
 from contextlib import suppress
 from datetime import UTC, datetime, timedelta, timezone
 from typing import Annotated
@@ -56,6 +57,21 @@ def test_any_other_text_is_refused_or_a_cursor(text: str) -> None:
 
 def test_the_first_page_has_no_cursor() -> None:
     assert decode_cursor("", Cursor) is None
+
+
+@pytest.mark.parametrize("offset", [timedelta(hours=-23, minutes=-59), timedelta(hours=2), timedelta(hours=23)])
+def test_the_time_of_a_cursor_is_in_utc(offset: timedelta) -> None:
+    at = datetime(2026, 1, 1, tzinfo=UTC)
+    cursor = decode_cursor(encode_cursor(Cursor(at.astimezone(timezone(offset)), "a")), Cursor)
+    assert cursor is not None
+    assert (cursor.at, cursor.at.tzinfo) == (at, UTC)
+
+
+@pytest.mark.parametrize("at", ["0001-01-01T00:00:00+23:59", "9999-12-31T23:59:59-23:59", "2026-01-01T00:00:00"])
+def test_a_time_that_no_cursor_can_have_is_refused(at: str) -> None:
+    made_up = base64.urlsafe_b64encode(msgspec.json.encode({"at": at, "name": "a"})).decode()
+    with pytest.raises(Invalid):
+        decode_cursor(made_up, Cursor)
 
 
 @pytest.mark.parametrize("text", ["x", "e30", "!!!!", "a" * 2000, encode_cursor(Command("anna"))])

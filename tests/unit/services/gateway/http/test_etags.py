@@ -3,8 +3,9 @@
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from starlette.datastructures import Headers
 
-from services.gateway.http.etags import EntityTag, matches, parse
+from services.gateway.http.etags import EntityTag, header_of, matches, parse
 
 
 def test_lists_weak_tags_and_the_star_are_read() -> None:
@@ -27,6 +28,12 @@ def test_a_tag_matches_whether_weak_or_not() -> None:
     assert matches("*", '"a"')
     assert not matches('"b"', '"a"')
     assert not matches(None, '"a"')
+
+
+def test_several_headers_of_one_name_are_one_list() -> None:
+    headers = Headers(raw=[(b"if-match", b'"a"'), (b"host", b"x"), (b"if-match", b'"b", "c"')])
+    assert header_of(headers, "If-Match") == '"a", "b", "c"'
+    assert header_of(headers, "if-none-match") is None
 
 
 @given(st.text(max_size=50))

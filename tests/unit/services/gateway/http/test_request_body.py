@@ -64,6 +64,19 @@ def test_half_a_surrogate_pair_is_json_and_no_text(escape: str) -> None:
     assert [found.path for found in refused.value.violations] == ["/text"]
 
 
+@pytest.mark.parametrize("number", ["1e999", "-1E400", "9" * 5_000])
+def test_a_number_that_is_too_large_is_called_that(number: str) -> None:
+    with pytest.raises(Invalid) as refused:
+        request_body.decode(f'{{"text": {number}}}'.encode(), DECODER)
+    assert refused.value.violations == (Violation("", "A number is too large"),)
+
+
+def test_a_half_within_a_list_is_no_number() -> None:
+    with pytest.raises(Invalid) as refused:
+        request_body.decode(b'{"text": "a", "inner": {"names": ["\\ud800"]}}', DECODER)
+    assert refused.value.violations == (Violation("", "Half a surrogate pair is not text"),)
+
+
 @pytest.mark.parametrize("rest", ["", '"', '"}x', '", "n": NaN}', '", }'])
 def test_half_a_surrogate_pair_in_what_is_not_json_is_malformed(rest: str) -> None:
     with pytest.raises(MalformedJson):
