@@ -153,6 +153,8 @@ class Endpoint(Generic[Q, B]):
     writes: bool = False
     # Whether it waits for the position in the request.
     reads: bool = False
+    # Whether it is about what no stream stores: its response then has no position.
+    ephemeral: bool = False
     media_types: tuple[str, ...] = (JSON,)
     request_headers: tuple[str, ...] = ()
     # The command's name on the WebSocket; empty if it is not available there.

@@ -195,7 +195,7 @@ def _answers(endpoint: AnyEndpoint, references: Mapping[object, Json]) -> Json:
 
 def _answer(endpoint: AnyEndpoint, answer: DocumentedResponse, references: Mapping[object, Json]) -> Json:
     names = ["X-Request-Id", *answer.headers]
-    if endpoint.writes or (endpoint.reads and "ETag" not in answer.headers):
+    if endpoint.writes or (endpoint.reads and not endpoint.ephemeral and "ETag" not in answer.headers):
         names.append("Vestnik-Position")
     if endpoint.limits:
         names += ["RateLimit-Policy", "RateLimit"]

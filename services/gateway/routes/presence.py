@@ -69,6 +69,7 @@ ROUTES: tuple[AnyEndpoint, ...] = (
         answers={200: DocumentedResponse(description="Those who may be shown, on one page.", body=Page[LivePresence])},
         limits=(AppliedLimit(limit=policies.READ_ADDRESS), AppliedLimit(limit=policies.PRESENCE)),
         reads=True,
+        ephemeral=True,
     ),
     Endpoint(
         method="PUT",
@@ -83,6 +84,7 @@ ROUTES: tuple[AnyEndpoint, ...] = (
         errors=(NotFriends,),
         limits=(AppliedLimit(limit=policies.WRITE_ADDRESS), AppliedLimit(limit=policies.TYPING)),
         reads=True,
+        ephemeral=True,
         command="typing",
     ),
 )

@@ -250,6 +250,21 @@ def test_a_route_is_described_with_its_statuses_and_codes(route: str) -> None:
         assert {"malformed_json", "body_too_large", "unsupported_media_type"} <= codes(described)
 
 
+@pytest.mark.parametrize(
+    ("path", "method", "status", "has_position"),
+    [
+        ("/v1/friends", "get", "200", True),
+        ("/v1/friends/{user_id}", "put", "201", True),
+        ("/v1/presence", "get", "200", False),
+        ("/v1/conversations/{user_id}/typing", "put", "204", False),
+    ],
+)
+def test_only_a_response_about_what_is_stored_has_a_position(
+    path: str, method: str, status: str, has_position: bool
+) -> None:
+    assert ("Vestnik-Position" in DOCUMENT["paths"][path][method]["responses"][status]["headers"]) is has_position
+
+
 def test_every_reference_leads_somewhere_and_every_pattern_is_portable() -> None:
     for key, value in walk(DOCUMENT):
         if key == "$ref":
