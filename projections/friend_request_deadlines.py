@@ -11,7 +11,7 @@ from projections.engine.erasing import ERASED_USERS, ErasingProjection
 
 
 class FriendRequestDeadlines(ErasingProjection):
-    version = 2
+    version = 3
     streams = (CONTACT, AUTH)
     # Only the sweep reads it, and days pass until a deadline.
     rest_seconds = 1.0
@@ -53,4 +53,6 @@ class FriendRequestDeadlines(ErasingProjection):
 
     @handles(FriendshipAccepted, FriendshipRemoved)
     def ended(self, event: Recorded[FriendshipAccepted | FriendshipRemoved], write: RowChanges) -> None:
+        if isinstance(event.data, FriendshipRemoved) and event.data.request_goes_on:
+            return
         write.delete("friend_request_deadlines", key={"pair_id": event.aggregate_id})

@@ -19,7 +19,7 @@ from projections.engine.erasing import ERASED_USERS, ErasingProjection
 
 
 class Friends(ErasingProjection):
-    version = 6
+    version = 7
     streams = (CONTACT, AUTH)
     tables = (
         """
@@ -98,7 +98,8 @@ class Friends(ErasingProjection):
     def removed(self, event: Recorded[FriendshipRemoved], write: RowChanges) -> None:
         remover, other = event.data.remover_id, event.data.other_id
         _see(event, write, remover, other, "removed")
-        _see(event, write, other, remover, "removed")
+        if not event.data.request_goes_on:
+            _see(event, write, other, remover, "removed")
 
     @handles(FriendshipBlocked)
     def blocked(self, event: Recorded[FriendshipBlocked], write: RowChanges) -> None:

@@ -46,7 +46,8 @@ class FriendshipAccepted(FriendshipEvent, frozen=True, kw_only=True):
 class FriendshipRemoved(FriendshipEvent, frozen=True, kw_only=True):
     """One of the two ended the friendship, or declined or withdrew the request: access to the chat ends.
 
-    A request that was not answered in time is withdrawn in the requester's name, with `expired`."""
+    A request that was not answered in time is withdrawn in the requester's name, with `expired`. One whose addressee
+    blocks the requester ends for the addressee alone, with `request_goes_on`: `friendship.blocked` follows and has it."""
 
     TYPE: ClassVar[str] = "friendship.removed"
     # The user who ended, declined or withdrew it, and the other one.
@@ -56,12 +57,13 @@ class FriendshipRemoved(FriendshipEvent, frozen=True, kw_only=True):
     remover_setbacks: int = 0
     other_setbacks: int = 0
     expired: bool = False
+    request_goes_on: bool = False
 
 
 class FriendshipBlocked(FriendshipEvent, frozen=True, kw_only=True):
     """One of the two blocked the other. A friendship or request between them has ended before, by an event of its own.
 
-    Appended together with that event."""
+    Appended together with that event. The blocked user's request goes on for that user alone."""
 
     TYPE: ClassVar[str] = "friendship.blocked"
     blocker_id: str
@@ -71,15 +73,19 @@ class FriendshipBlocked(FriendshipEvent, frozen=True, kw_only=True):
     blocked_setbacks: int = 0
     # When the last request or friendship ended; None if there was none.
     ended_at: Moment | None = None
+    # When the blocked user sent the request that goes on, and when the blocker was reminded of it; None: there is no
+    # such request, or no reminder yet.
+    requested_at: Moment | None = None
+    reminded_at: Moment | None = None
 
 
 class FriendshipUnblocked(FriendshipEvent, frozen=True, kw_only=True):
-    """The user ended the block. A request that the other made during it has ended before, by an event of its own."""
+    """The user ended the block. A request of the other has ended before, by an event of its own, and at no cost."""
 
     TYPE: ClassVar[str] = "friendship.unblocked"
     blocker_id: str
     blocked_id: str
-    # As in `friendship.blocked`.
+    # As in `friendship.blocked`; None also if a request was dropped.
     blocker_setbacks: int = 0
     blocked_setbacks: int = 0
     ended_at: Moment | None = None

@@ -1,8 +1,8 @@
 """The friendship aggregate: requested by one user, accepted by the other, ended by either; may be requested again.
 
-Either may block the other, which ends what there is between them. The blocked user's requests then stay outgoing for
-that user alone until they are withdrawn or the block ends, which declines them. So to that user a block looks like an
-ended friendship or a declined request, followed by requests that nobody answers.
+Either may block the other, which ends what there is between them. The blocked user's requests, also one from before,
+are then outgoing for that user alone until they are withdrawn, run out or are dropped, at no cost, when the block ends.
+So to that user a block looks like an ended friendship, followed by requests that nobody answers.
 
 A request that no one answers is cancelled after some days, after a reminder (requests/domain.py).
 
@@ -89,6 +89,17 @@ def evolve(state: Friendship, event: Event, at: datetime) -> Friendship:
                 ended_at=at,
                 blocked_by=event.blocked_by,
             )
+        case FriendshipBlocked(requested_at=datetime()):
+            return Friendship(
+                status=Status.REQUESTED,
+                requester_id=event.blocked_id,
+                requested_at=event.requested_at,
+                reminded_at=event.reminded_at,
+                setbacks=_setbacks(
+                    (event.blocker_id, event.blocker_setbacks), (event.blocked_id, event.blocked_setbacks)
+                ),
+                blocked_by=event.blocked_by,
+            )
         case FriendshipBlocked() | FriendshipUnblocked():
             return Friendship(
                 status=Status.REMOVED,
@@ -142,7 +153,9 @@ def decide_remove(state: Friendship, user_id: str, friend_id: str) -> tuple[Even
 
 
 def decide_block(state: Friendship, user_id: str, blocked_id: str, now: datetime) -> tuple[Event, ...]:
-    """Blocks the other, and ends a friendship or request as `decide_remove` does; no event if already blocked.
+    """Blocks the other, and ends a friendship or the user's request as `decide_remove` does; no event if blocked.
+
+    The other's request ends for the user alone.
 
     Raises:
         SelfBlock: both are the same person.
@@ -151,11 +164,28 @@ def decide_block(state: Friendship, user_id: str, blocked_id: str, now: datetime
         raise SelfBlock
     if user_id in state.blocked_by:
         return ()
-    return _set_block(FriendshipBlocked, state, user_id, blocked_id, (*state.blocked_by, user_id), now)
+    is_asked = relation(state, user_id) is Relation.INCOMING
+    ended = _drop(state, user_id, blocked_id, goes_on=True) if is_asked else _end(state, user_id, blocked_id)
+    after = state
+    for event in ended:
+        after = evolve(after, event, now)
+    return (
+        *ended,
+        FriendshipBlocked(
+            blocker_id=user_id,
+            blocked_id=blocked_id,
+            blocker_setbacks=after.setbacks.get(user_id, 0),
+            blocked_setbacks=after.setbacks.get(blocked_id, 0),
+            ended_at=None if is_asked else after.ended_at,
+            requested_at=state.requested_at if is_asked else None,
+            reminded_at=state.reminded_at if is_asked else None,
+            blocked_by=tuple(sorted((*state.blocked_by, user_id))),
+        ),
+    )
 
 
 def decide_unblock(state: Friendship, user_id: str, blocked_id: str, now: datetime) -> tuple[Event, ...]:
-    """Ends the user's block, and declines the other's request, if there is one; no event if there is no block.
+    """Ends the user's block, and drops the other's request, if there is one; no event if there is no block.
 
     Raises:
         SelfBlock: both are the same person.
@@ -164,30 +194,30 @@ def decide_unblock(state: Friendship, user_id: str, blocked_id: str, now: dateti
         raise SelfBlock
     if user_id not in state.blocked_by:
         return ()
-    blocked_by = tuple(blocker for blocker in state.blocked_by if blocker != user_id)
-    return _set_block(FriendshipUnblocked, state, user_id, blocked_id, blocked_by, now)
-
-
-def _set_block(
-    kind: type[FriendshipBlocked | FriendshipUnblocked],
-    state: Friendship,
-    user_id: str,
-    blocked_id: str,
-    blocked_by: tuple[str, ...],
-    now: datetime,
-) -> tuple[Event, ...]:
-    ended = _end(state, user_id, blocked_id)
-    for event in ended:
-        state = evolve(state, event, now)
+    is_asked = state.status is Status.REQUESTED
     return (
-        *ended,
-        kind(
+        *(_drop(state, user_id, blocked_id) if is_asked else ()),
+        FriendshipUnblocked(
             blocker_id=user_id,
             blocked_id=blocked_id,
             blocker_setbacks=state.setbacks.get(user_id, 0),
             blocked_setbacks=state.setbacks.get(blocked_id, 0),
             ended_at=state.ended_at,
-            blocked_by=tuple(sorted(blocked_by)),
+            blocked_by=tuple(blocker for blocker in state.blocked_by if blocker != user_id),
+        ),
+    )
+
+
+def _drop(state: Friendship, user_id: str, requester_id: str, *, goes_on: bool = False) -> tuple[Event, ...]:
+    """Ends the other's request at no cost; with `goes_on` for the user alone."""
+    return (
+        FriendshipRemoved(
+            remover_id=user_id,
+            other_id=requester_id,
+            remover_setbacks=state.setbacks.get(user_id, 0),
+            other_setbacks=state.setbacks.get(requester_id, 0),
+            request_goes_on=goes_on,
+            blocked_by=state.blocked_by,
         ),
     )
 

@@ -92,24 +92,40 @@ async def test_a_blocked_user_sees_the_same_as_one_whose_requests_are_ignored(ap
         assert statuses[4:9] == [403, 403, 403, 201, 200]
         assert statuses[-1] == 429
 
-        # A request that is pending when the block ends looks declined.
+        # A request from before a block stays as it is.
         assert (await block(anna, boris, "DELETE")).status_code == 204
         for one, other in ((anna, boris), (vera, gleb)):
             assert (await one.add(other)).status_code == 201
             assert (await other.add(one)).json()["state"] == "accepted"
             assert (await other.remove(one)).status_code == 204
-            assert (await other.add(one)).status_code == 201 if one is vera else True
+            assert (await other.add(one)).status_code == 201
+        pending = await boris.friends("outgoing")
         assert (await block(anna, boris)).status_code == 204
-        assert (await boris.add(anna)).status_code == 201
-        assert (await block(anna, boris, "DELETE")).status_code == 204
-        assert (await vera.remove(gleb)).status_code == 204
-        for one, other in ((anna, boris), (vera, gleb)):
-            other.written = other.written.merge(one.written)
-            assert await other.friends("outgoing") == {}
-            assert_problem(await other.add(one), 429, "request_too_soon")
+        boris.written = boris.written.merge(anna.written)
+        assert await boris.friends("outgoing") == pending != {}
+        for blocked_answer, ignored_answer in zip(await answers(boris, anna), await answers(gleb, vera), strict=True):
+            assert blocked_answer == ignored_answer
         for stream in (boriss, glebs):
-            await stream.until(lambda stream: [event.type for event in stream.events].count("friendship.removed") >= 6)
+            await stream.until(lambda stream: [event.type for event in stream.events].count("friendship.removed") >= 8)
         assert events(boriss, boris, anna) == events(glebs, gleb, vera)
+
+
+async def test_a_request_is_dropped_with_the_block_and_may_be_made_again_at_once(api: Api) -> None:
+    (anna, boris), clara = await api.friends(), await api.person()
+    assert (await clara.add(anna)).status_code == 201
+    for other in (boris, clara):
+        async with listening(api.system.url, other.access_token, since=other.position) as live:
+            assert (await block(anna, other)).status_code == 204
+            # As before the block, or made during it.
+            assert (await other.add(anna)).status_code == (201 if other is boris else 200)
+            assert list(await other.friends("outgoing")) == [anna.user_id]
+            assert await anna.friends("incoming") == {}
+            assert (await block(anna, other, "DELETE")).status_code == 204
+            other.written = other.written.merge(anna.written)
+            assert await other.friends("outgoing") == await anna.friends("incoming") == {}
+            await live.until(lambda stream: bool(stream.events) and stream.events[-1].data.get("state") == "removed")
+        assert (await other.add(anna)).status_code == 201
+        assert (await anna.add(other)).json()["state"] == "accepted"
 
 
 async def test_a_block_ends_everything_between_the_two_and_only_the_blocker_is_notified(api: Api) -> None:

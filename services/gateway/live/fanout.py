@@ -165,7 +165,7 @@ def fan_out(event: Recorded[Event]) -> Iterator[OutboundEvent]:
             yield _befriended(event, agreed, agreed.requester_id, "accepted", agreed.addressee_id, "accepted")
             yield _notified(event, NOTIFIED_CONTACT, agreed.requester_id, FRIEND_ACCEPTED, agreed.addressee_id)
         case FriendshipRemoved() as ended:
-            yield _befriended(event, ended, ended.remover_id, "removed", ended.other_id, "removed")
+            yield _removed(event, ended)
             if ended.expired:
                 yield _notified(event, NOTIFIED_CONTACT, ended.remover_id, FRIEND_EXPIRED, ended.other_id)
         case FriendshipBlocked() | FriendshipUnblocked() as block:
@@ -315,6 +315,13 @@ def _befriended(
     at = rfc3339(event.at)
     to = {one: LiveFriendship(other, ones, at), other: LiveFriendship(one, others, at)}
     return _outbound(event, CONTACT, {user_id: to[user_id] for user_id in to if user_id not in friendship.blocked_by})
+
+
+def _removed(event: Recorded[Event], ended: FriendshipRemoved) -> OutboundEvent:
+    if not ended.request_goes_on:
+        return _befriended(event, ended, ended.remover_id, "removed", ended.other_id, "removed")
+    shown = LiveFriendship(ended.other_id, "removed", rfc3339(event.at))
+    return _told(event, CONTACT, {ended.remover_id: shown})
 
 
 def _notified(event: Recorded[Event], channel: str, user_id: str, kind: str, from_user_id: str) -> OutboundEvent:

@@ -44,6 +44,8 @@ async def test_a_pending_request_has_a_row_until_it_is_answered_or_cancelled(rea
     await model.when(REMINDER, at=REMINDED)
     await model.when(FriendshipAccepted(requester_id=CARL, addressee_id=ANNA))
     assert await model.rows(ROWS) == [(ANNA, BORIS, ASKED, REMINDED)]
+    await model.when(FriendshipRemoved(remover_id=BORIS, other_id=ANNA, request_goes_on=True))
+    assert await model.rows(ROWS) == [(ANNA, BORIS, ASKED, REMINDED)]
     await model.when(FriendshipRemoved(remover_id=ANNA, other_id=BORIS, expired=True))
     assert await model.rows(ROWS) == []
     await model.when(FriendshipCreated(requester_id=BORIS, addressee_id=ANNA), at=REMINDED)

@@ -60,8 +60,8 @@ ROUTES: tuple[AnyEndpoint, ...] = (
         tag="Blocks",
         summary="Block a user",
         description=(
-            "Ends a friendship or a request of the two. The blocked user is not informed: to them a friendship has "
-            "ended, and their requests stay unanswered."
+            "Ends a friendship of the two, and a request of the user who blocks. The blocked user is not informed: to "
+            "them a friendship has ended, and their requests, also one from before, stay outgoing and unanswered."
         ),
         handler=block,
         query=NoQuery,
@@ -76,7 +76,9 @@ ROUTES: tuple[AnyEndpoint, ...] = (
         path="/v1/blocks/{user_id}",
         tag="Blocks",
         summary="Unblock a user",
-        description="A request that the user made during the block is declined. An ended friendship does not return.",
+        description=(
+            "A request of the user is dropped, who may send another one at once. An ended friendship does not return."
+        ),
         handler=unblock,
         query=NoQuery,
         body=NoBody,

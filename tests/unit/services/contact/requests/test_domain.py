@@ -2,6 +2,7 @@
 
 from datetime import UTC, datetime, timedelta
 
+import msgspec
 import pytest
 
 from contracts.events.event import Event
@@ -11,7 +12,16 @@ from contracts.events.friendship import (
     FriendshipCreated,
     FriendshipRemoved,
 )
-from services.contact.domain import WITHDRAWN, Friendship, Relation, decide_add, decide_remove, evolve, relation
+from services.contact.domain import (
+    WITHDRAWN,
+    Friendship,
+    Relation,
+    decide_add,
+    decide_block,
+    decide_remove,
+    evolve,
+    relation,
+)
 from services.contact.requests.domain import RequestTerms, decide_cancel, decide_remind
 
 AT = datetime(2026, 1, 1, tzinfo=UTC)
@@ -123,3 +133,15 @@ def test_a_request_to_someone_who_blocks_lasts_as_long_as_any_other() -> None:
     (cancelled,) = decide_cancel(state, "ben", TERMS, AT + 14 * DAY)
     assert isinstance(cancelled, FriendshipRemoved)
     assert cancelled.blocked_by == ("ben",)
+
+
+def test_a_block_changes_neither_when_a_pending_request_ends_nor_what_it_costs() -> None:
+    before = reminded()
+    (_, block) = decide_block(before, "ben", "anna", AT + 9 * DAY)
+    after = evolve(Friendship(), block, AT + 9 * DAY)
+    assert decide_cancel(after, "ben", TERMS, AT + 14 * DAY - timedelta.resolution) == ()
+    (cancelled,) = decide_cancel(before, "ben", TERMS, AT + 14 * DAY)
+    (held,) = decide_cancel(after, "ben", TERMS, AT + 14 * DAY)
+    assert isinstance(cancelled, FriendshipRemoved)
+    assert held == msgspec.structs.replace(cancelled, blocked_by=("ben",))
+    assert decide_remind(after, "ben", TERMS, AT + 9 * DAY) == ()

@@ -105,6 +105,10 @@ CASES: list[tuple[Event, list[tuple[str, str, set[str]]]]] = [
         [("CONTACT", "friendship.removed", {ANNA})],
     ),
     (
+        FriendshipRemoved(remover_id=BORIS, other_id=ANNA, request_goes_on=True),
+        [("CONTACT", "friendship.removed", {BORIS})],
+    ),
+    (
         FriendshipBlocked(blocker_id=BORIS, blocked_id=ANNA, blocked_by=(BORIS,)),
         [("CONTACT", "block.changed", {BORIS})],
     ),
