@@ -47,7 +47,7 @@ class FriendshipRemoved(FriendshipEvent, frozen=True, kw_only=True):
     """One of the two ended the friendship, or declined or withdrew the request: access to the chat ends.
 
     A request that was not answered in time is withdrawn in the requester's name, with `expired`. One whose addressee
-    blocks the requester ends for the addressee alone, with `request_goes_on`: `friendship.blocked` follows and has it."""
+    blocks the requester ends for the addressee alone, with `request_goes_on`: `friendship.blocked` follows with it."""
 
     TYPE: ClassVar[str] = "friendship.removed"
     # The user who ended, declined or withdrew it, and the other one.

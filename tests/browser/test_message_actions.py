@@ -420,6 +420,44 @@ async def test_changes_that_come_before_an_older_page_are_not_undone_by_it(devic
     await expect(page.locator(".message .text")).to_have_text(["first, changed", "Message deleted"])
 
 
+# The texts of a person's messages on this device's disk.
+KEPT_TEXTS = """(person) => new Promise((resolve) => {
+  indexedDB.open("vestnik").onsuccess = ({ target: { result: database } }) => {
+    database.transaction("seen").objectStore("seen").get(person).onsuccess = ({ target: { result: seen } }) => {
+      database.close();
+      resolve((seen?.threads ?? []).flatMap(([, items]) => items.map(({ text }) => text)));
+    };
+  };
+})"""
+
+
+async def test_what_was_deleted_or_edited_while_no_page_was_open_leaves_the_disk_without_its_chat_being_opened(
+    devices: Devices, api: Api
+) -> None:
+    anna, boris = await api.friends()
+    first, second, *_ = await boris.sends(anna, "a secret", "a slip", "the last one")
+    page = await devices.log_in(anna)
+    await open_chat(page, boris)
+
+    async def kept(*texts: str) -> None:
+        async def is_kept() -> bool:
+            return bool(await page.evaluate(KEPT_TEXTS, anna.user_id) == list(texts))
+
+        await eventually(is_kept, f"on the disk: {texts}", within=20)
+
+    await kept("a secret", "a slip", "the last one")
+    await page.goto("about:blank")
+    assert (await boris.delete(anna, first["message_id"])).status_code == 204
+    assert (await boris.edit(anna, second["message_id"], "corrected")).status_code == 200
+    await page.goto("/#/people")
+    await kept("", "corrected", "the last one")
+    # What cannot be checked is dropped.
+    await page.goto("about:blank")
+    await page.route("**/messages?*", lambda route: route.fulfill(status=503, json={"code": "unavailable"}))
+    await page.goto("/#/people")
+    await kept()
+
+
 @pytest.mark.parametrize("scheme", ["light", "dark"])
 async def test_on_a_small_phone_in_russian_a_long_press_opens_the_menu(devices: Devices, api: Api, scheme: str) -> None:
     anna, boris = await api.friends()

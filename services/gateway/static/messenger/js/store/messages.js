@@ -48,6 +48,31 @@ export class Messages {
     for (const peer of this.byPeer.keys()) if (!isReadable(peer)) this.byPeer.delete(peer);
   }
 
+  onConnected() {
+    return this.#reloadRestored();
+  }
+
+  /** Loads the messages of earlier visits again, which may have been edited or deleted while no page was open: no text
+      that is gone stays on this device's disk. Those that the gateway does not give are forgotten. */
+  async #reloadRestored() {
+    for (const [peer, part] of [...this.byPeer]) {
+      if (!part.restored || !part.items.length) continue;
+      if (this.store.closed) return;
+      let items = null;
+      try {
+        ({ items } = await this.#load(peer, `limit=${part.items.length}&after=${part.items[0].sequence - 1}`));
+      } catch (error) {
+        // The next connection checks the rest.
+        if (error.offline) return;
+      }
+      // It may have been opened meanwhile.
+      if (this.byPeer.get(peer) !== part) continue;
+      if (items) this.byPeer.set(peer, { items, start: part.start });
+      else this.byPeer.delete(peer);
+      this.store.changed("messages", peer);
+    }
+  }
+
   /** Loads the newest page, and joins it to what is loaded where the two meet. */
   async openNewest(peer) {
     const page = await this.#load(peer, `limit=${PAGE}`);
