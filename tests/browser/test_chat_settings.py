@@ -1,8 +1,11 @@
 """Mute, pin and archive: in the menus, in the list, and live on one's other devices."""
 
+from datetime import UTC, datetime, timedelta
+
 import pytest
 from playwright.async_api import Page, expect
 
+from contracts.values.timestamps import rfc3339
 from tests.browser.browser_users import Devices, open_chat
 from tests.e2e.people import Api, Person, eventually
 
@@ -112,3 +115,17 @@ async def test_a_message_is_found_by_its_words_and_shown_in_its_chat(devices: De
     await expect(page.get_by_role("option")).to_have_count(1)
     await page.keyboard.press("Enter")
     await expect(found).to_be_in_viewport()
+
+
+async def test_the_end_of_a_mute_is_shown_without_any_event(devices: Devices, api: Api) -> None:
+    anna, boris = await api.friends()
+    page = await devices.log_in(anna)
+    await page.locator("#app[data-line=up]").wait_for()
+    until = rfc3339(datetime.now(UTC) + timedelta(seconds=8))
+    patch = {"json": {"muted_until": until}, "headers": {"Content-Type": "application/merge-patch+json"}}
+    assert (await anna.ask("PATCH", f"/v1/conversations/{boris.user_id}", **patch)).status_code == 204
+    await expect(page.get_by_role("img", name="Muted")).to_be_visible()
+    await boris.sends(anna, "hush")
+    await expect(page.locator(".chat .badge.calm")).to_have_text("1")
+    await expect(page).to_have_title("(1) Vestnik")
+    await expect(page.get_by_role("img", name="Muted")).to_have_count(0)

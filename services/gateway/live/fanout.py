@@ -321,7 +321,7 @@ def _removed(event: Recorded[Event], ended: FriendshipRemoved) -> OutboundEvent:
     if not ended.request_goes_on:
         return _befriended(event, ended, ended.remover_id, "removed", ended.other_id, "removed")
     shown = LiveFriendship(ended.other_id, "removed", rfc3339(event.at))
-    return _told(event, CONTACT, {ended.remover_id: shown})
+    return _outbound(event, CONTACT, {ended.remover_id: shown})
 
 
 def _notified(event: Recorded[Event], channel: str, user_id: str, kind: str, from_user_id: str) -> OutboundEvent:

@@ -3,6 +3,8 @@
 import * as api from "../api.js";
 
 const FIELDS = ["muted_until", "pinned", "archived"];
+// A timer of a browser counts no further.
+const LONGEST_TIMER_MS = 2 ** 31 - 1;
 
 /** Whether a conversation is muted now. */
 export function isMuted({ muted_until: until }) {
@@ -15,7 +17,12 @@ export class ConversationSettings {
     // Loads in progress, each with what came by person since it began: that is newer than its answer.
     this.loads = new Set();
     // With a draft it is about that alone.
+    store.addEventListener("conversations", () => this.#awaitEndOfMute());
     this.events = { "conversation.updated": (data) => (data.draft === undefined ? this.#apply(data.user_id, data) : this.draftSaved(data.user_id, data.draft)) };
+  }
+
+  stop() {
+    clearTimeout(this.timer);
   }
 
   /** Changes settings of the conversation with a person: `{muted_until?, pinned?, archived?}`. Throws `Refused`. */
@@ -35,6 +42,15 @@ export class ConversationSettings {
     } finally {
       this.loads.delete(newer);
     }
+  }
+
+  /** The views show when the next mute is over: no event says so. */
+  #awaitEndOfMute() {
+    clearTimeout(this.timer);
+    const ends = [...this.store.conversations.values()].filter(isMuted).map(({ muted_until: until }) => Date.parse(until)).filter((end) => end);
+    if (!ends.length) return;
+    const wait = Math.min(Math.min(...ends) - Date.now(), LONGEST_TIMER_MS);
+    this.timer = setTimeout(() => this.store.changed("conversations"), Math.max(0, wait));
   }
 
   draftSaved(peer, draft) {
