@@ -152,6 +152,8 @@ async function begin() {
   } catch (error) {
     if (error.passing) return enter(known);
     rememberMe(null);
+    // The session was ended while no page was open.
+    await forgetSeenOf(known.user_id);
     welcome(app, { entered, note: "" });
   }
 }
