@@ -49,7 +49,11 @@ class Waiting:
         listener = await asyncio.start_server(accept, "127.0.0.1", 0)
         port = listener.sockets[0].getsockname()[1]
         reading_end, writing_end = os.pipe()
-        environment = {"VESTNIK_NATS_URL": f"nats://127.0.0.1:{port}", "VESTNIK_DATA_DIR": str(folder)}
+        environment = {
+            "VESTNIK_NATS_URL": f"nats://127.0.0.1:{port}",
+            "VESTNIK_DATABASE_URL": "postgresql://127.0.0.1:1/none",
+            "VESTNIK_DATA_DIR": str(folder),
+        }
         child = await forks.start_process("session", environment, {"VESTNIK_HEARTBEAT_FD": writing_end}, print)
         os.close(writing_end)
         async with asyncio.timeout(WITHIN):
