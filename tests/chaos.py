@@ -115,7 +115,7 @@ class _Writer:
             )
 
 
-async def ordeal(folder: Path, seconds: float, chance: random.Random) -> Outcome:
+async def run_chaos(folder: Path, seconds: float, chance: random.Random) -> Outcome:
     """Runs for `seconds`, then waits for the read models to catch up and verifies them."""
     folder.chmod(0o755)
     nats, postgres = NatsServer(folder / "nats", sync_always=True), PostgresServer(folder / "postgres")
@@ -179,7 +179,7 @@ async def _judge(nc: NATS, database_url: str, acknowledged: list[str], kills: Co
     loop = asyncio.get_running_loop()
     begun = loop.time()
     projections = choose(NAMES)
-    pool = await open_pool(database_url, "ordeal")
+    pool = await open_pool(database_url, "chaos")
     waiting = PositionWaiter(projections, nc, pool)
     await waiting.start()
     try:

@@ -7,14 +7,14 @@ import tempfile
 from pathlib import Path
 
 from tests.bench.report import Row, main
-from tests.chaos import ordeal
+from tests.chaos import run_chaos
 
 
 async def measure(arguments: argparse.Namespace) -> list[Row]:
     logging.disable()  # what is killed is missed by many, again and again
     with tempfile.TemporaryDirectory() as folder:
         chance = random.Random(arguments.seed or None)
-        outcome = await ordeal(Path(folder), arguments.seconds, chance)
+        outcome = await run_chaos(Path(folder), arguments.seconds, chance)
     rows = [Row(f"{who} killed", number, "times") for who, number in outcome.kills.items()]
     rows += [
         Row("messages acknowledged", outcome.acknowledged, "messages"),

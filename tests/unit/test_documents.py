@@ -1,10 +1,19 @@
-"""The documents are laid out as they are meant."""
+"""The documents are laid out as they are meant, and what they name exists."""
 
 import re
+from collections.abc import Iterator
+from pathlib import Path
 
 from tests.fix_system import ROOT
 
 _HEADING = re.compile(r"\s#{2,} *(\S|$)")
+_CHORE = re.compile(r"\./just ([a-z][a-z-]*)\b")
+_BENCHMARK = re.compile(r"\./just bench ([a-z][a-z_]*)\b")
+_FILE = re.compile(r"`((?:contracts|streams|projections|services|infra|tests|docs)/[\w/.-]+\.(?:py|md|js|json|ya?ml))`")
+
+# The page with the names of before, and the read models that readers of the tutorial and the how-to make.
+_FORMER_NAMES = "0096-modules-have-the-fields-names.md"
+_MADE_BY_READERS = re.compile(r"/(test_)?(hours_of_day|written_to)\.py$")
 
 
 def test_no_heading_is_in_the_middle_of_a_paragraph() -> None:
@@ -16,3 +25,32 @@ def test_no_heading_is_in_the_middle_of_a_paragraph() -> None:
             if not is_code and not line.startswith("#") and _HEADING.search(re.sub(r"`[^`]*`", "", line)):
                 folded.append(f"{path.relative_to(ROOT)}:{number}")
     assert folded == []
+
+
+def test_every_named_chore_and_benchmark_exists() -> None:
+    chores = set(re.findall(r"^([a-z][a-z-]*)\b.*:", (ROOT / "justfile").read_text(), re.MULTILINE))
+    benchmarks = {path.stem for path in (ROOT / "tests" / "bench").iterdir()}
+    absent = []
+    for path in _texts():
+        text = path.read_text(encoding="utf-8")
+        absent += [f"{path.relative_to(ROOT)}: {name}" for name in set(_CHORE.findall(text)) - chores]
+        absent += [f"{path.relative_to(ROOT)}: bench {name}" for name in set(_BENCHMARK.findall(text)) - benchmarks]
+    assert absent == []
+
+
+def test_every_named_file_exists() -> None:
+    absent = [
+        f"{path.relative_to(ROOT)}: {name}"
+        for path in ROOT.glob("docs/**/*.md")
+        for name in set(_FILE.findall(path.read_text(encoding="utf-8")))
+        if not (ROOT / name).exists() and path.name != _FORMER_NAMES and not _MADE_BY_READERS.search(name)
+    ]
+    assert absent == []
+
+
+def _texts() -> Iterator[Path]:
+    """The documents, and the sources, whose docstrings name chores too."""
+    yield from ROOT.glob("docs/**/*.md")
+    yield from ROOT.glob("*.md")
+    for package in ("contracts", "streams", "projections", "services", "infra", "tests"):
+        yield from (ROOT / package).rglob("*.py")

@@ -14,7 +14,7 @@ from infra.archive.output_file import TargetExists
 from infra.cli.main import cli
 from infra.cli.output.progress_bar import Bar
 from infra.runtime.run_file import NotRunning
-from tests.integration.archive.test_killed import start
+from tests.integration.archive.test_killed_commands import start
 from tests.unit.infra.archive.conftest import event, export, pieces
 from tests.unit.infra.archive.format.test_archive_reader import strange, written
 

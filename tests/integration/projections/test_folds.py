@@ -52,7 +52,7 @@ from tests.integration.projections.event_writer import (
     sent,
 )
 from tests.integration.projections.sample_folds import FORGET, POISON, REFUSED, Tallies
-from tests.integration.projections.test_failing import until_state
+from tests.integration.projections.test_failing_projections import until_state
 
 CONVERSATIONS = conversation_ids(3)
 BEGINNING = datetime(2026, 1, 31, 12, tzinfo=UTC)

@@ -30,7 +30,7 @@ from tests.fix_postgres import Pool
 from tests.integration.projections.event_writer import PATIENCE, Opened, Writer, conversation_ids, until_ready
 from tests.integration.projections.sample_folds import Tallies
 from tests.integration.projections.sample_projection import Letters
-from tests.integration.projections.test_failing import Raising
+from tests.integration.projections.test_failing_projections import Raising
 
 LABELS = {"projection": "letters", "version": "1"}
 

@@ -35,7 +35,7 @@ from tests.damage import cut_the_end
 from tests.fix_postgres import Pool
 from tests.integration.projections.event_writer import PATIENCE, Opened, Writer, conversation_ids, until_ready
 from tests.integration.projections.sample_projection import Letters
-from tests.integration.projections.test_failing import Refused, until_state
+from tests.integration.projections.test_failing_projections import Refused, until_state
 from tests.integration.projections.test_lost_events import damage
 from tests.integration.projections.test_pauses import operator, paused, resumed, rows_of, status_of, until_paused
 
