@@ -151,8 +151,7 @@ class ReadModel:
             Unavailable: the database does not answer.
         """
         prepare = False if plan_each_time else None
-        names, rows = await self._rows(_WITH_POSITION, sql, params or {}, prepare=prepare)
-        position = self._learned(rows[0])
+        names, rows, position = await self._rows(_WITH_POSITION, sql, params or {}, prepare=prepare)
         return _converted(row_type, names[3:], [row[3:] for row in rows if row[2] is not None]), position
 
     async def select_with_gaps(
@@ -163,8 +162,8 @@ class ReadModel:
         Raises:
             as `select`.
         """
-        names, rows = await self._rows(_WITH_GAPS, sql, {**(params or {}), "subject": subject})
-        gaps, position = msgspec.convert(rows[0][2], MissingEvents), self._learned(rows[0])
+        names, rows, position = await self._rows(_WITH_GAPS, sql, {**(params or {}), "subject": subject})
+        gaps = msgspec.convert(rows[0][2], MissingEvents)
         return _converted(row_type, names[4:], [row[4:] for row in rows if row[3] is not None]), position, gaps
 
     async def select_snapshot(
@@ -175,21 +174,45 @@ class ReadModel:
         Raises:
             as `select`.
         """
-        names, rows = await self._rows(_WITH_LACKING, sql, params or {})
+        names, rows, position = await self._rows(_WITH_LACKING, sql, params or {})
         lacking = msgspec.convert(rows[0][2], list[str])
         snapshot = Snapshot(
             identity=str(rows[0][0]),
-            position=self._learned(rows[0]),
+            position=position,
             lacking=frozenset(lacking) if len(lacking) <= _MOST_LACKING else None,
         )
         return _converted(row_type, names[4:], [row[4:] for row in rows if row[3] is not None]), snapshot
 
     async def _rows(
         self, template: str, sql: str, params: Mapping[str, object], *, prepare: bool | None = None
+    ) -> tuple[list[str], list[tuple[object, ...]], Position]:
+        """Runs the statement; returns the column names, at least one row, and the position that the rows reflect.
+
+        A database that lacks commits which were known before, as after a fail-over to a standby that did not have them,
+        is asked again once they are made again.
+
+        Raises:
+            ReadModelBehind: that takes too long.
+        """
+        known = self._waiting.known(self._projection)
+        names, rows = await self._answered(self._statement(template, sql), params, prepare=prepare)
+        reached = _notice(rows[0])
+        if reached.is_behind(known):
+            self._waiting.went_back(self._projection, reached)
+            await self.wait_for(Position(known.sequences))
+            names, rows = await self._answered(self._statement(template, sql), params, prepare=prepare)
+            reached = _notice(rows[0])
+            if reached.is_behind(known):
+                raise ReadModelBehind(retry_after=1)
+        self._waiting.notify(self._projection, reached)
+        return names, rows, Position(reached.sequences)
+
+    async def _answered(
+        self, statement: bytes, params: Mapping[str, object], *, prepare: bool | None
     ) -> tuple[list[str], list[tuple[object, ...]]]:
-        """Runs the statement; returns the column names and at least one row."""
+        """Runs the statement once; returns the column names and at least one row."""
         try:
-            names, rows = await self._fetch(self._statement(template, sql), params, prepare=prepare)
+            names, rows = await self._fetch(statement, params, prepare=prepare)
         except errors.UndefinedTable as error:
             # It was there, and is being built once more.
             self._exists = False
@@ -200,12 +223,6 @@ class ReadModel:
         if not rows:
             raise ReadModelBehind(_BEING_BUILT, retry_after=1)
         return names, rows
-
-    def _learned(self, row: tuple[object, ...]) -> Position:
-        """Returns the position in the row, and notifies the position waiter of it."""
-        reached = msgspec.convert({"identity": row[0], "sequences": _SEQUENCES.decode(str(row[1]))}, CheckpointNotice)
-        self._waiting.notify(self._projection, reached)
-        return Position(reached.sequences)
 
     async def wait_for(self, position: Position, timeout: float = 5.0) -> None:
         """Returns once the read model has reached the position; only the streams that it reads count.
@@ -257,6 +274,11 @@ class ReadModel:
             )
             self._statements[template, sql] = statement
         return statement
+
+
+def _notice(row: tuple[object, ...]) -> CheckpointNotice:
+    """The checkpoints in a row."""
+    return msgspec.convert({"identity": row[0], "sequences": _SEQUENCES.decode(str(row[1]))}, CheckpointNotice)
 
 
 def _converted(row_type: type[R], names: list[str], rows: list[tuple[object, ...]]) -> list[R]:

@@ -93,6 +93,14 @@ class PositionWaiter:
         """Wakes the callers whose position is reached."""
         self._rooms[projection.name].advance(reached)
 
+    def known(self, projection: type[Projection]) -> CheckpointNotice:
+        """The checkpoints that the read model is known to have; without I/O."""
+        return self._rooms[projection.name].known
+
+    def went_back(self, projection: type[Projection], reached: CheckpointNotice) -> None:
+        """Notes that the database lacks commits that it had: later callers wait until they are made again."""
+        self._rooms[projection.name].go_back(reached)
+
     def pacing(self, projection: type[Projection]) -> BatchPacing:
         """The pacing of the projection's batches, which reflects waiting callers of all processes."""
         return self._pacings[projection.name]

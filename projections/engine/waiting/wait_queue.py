@@ -25,6 +25,12 @@ class CheckpointNotice(msgspec.Struct, frozen=True):
     identity: str
     sequences: dict[str, int]
 
+    def is_behind(self, other: "CheckpointNotice") -> bool:
+        """Whether these are earlier checkpoints of the same build."""
+        return self.identity == other.identity and any(
+            self.sequences.get(stream, 0) < sequence for stream, sequence in other.sequences.items()
+        )
+
 
 class Waiter:
     """A waiting caller; `woken` completes when the position is reached."""
@@ -48,6 +54,16 @@ class WaitQueue:
 
     def __len__(self) -> int:
         return len(self._waiters)
+
+    @property
+    def known(self) -> CheckpointNotice:
+        """The checkpoints that the read model is known to have."""
+        return CheckpointNotice(self._identity, self._sequences)
+
+    def go_back(self, reached: CheckpointNotice) -> None:
+        """Replaces the known position with an earlier one of the same build; later callers wait again."""
+        if reached.identity == self._identity:
+            self._sequences = dict(reached.sequences)
 
     def has(self, position: Position) -> bool:
         """Whether the read model is known to have reached the position in the streams that it reads."""

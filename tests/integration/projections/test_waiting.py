@@ -3,6 +3,7 @@
 import asyncio
 import time
 
+import msgspec
 import pytest
 from nats.aio.client import Client
 from prometheus_client import REGISTRY
@@ -183,3 +184,35 @@ async def test_waiting_is_measured(run: Opened, writer: Writer) -> None:
     with pytest.raises(ReadModelBehind):
         await runners.waiting.wait(Letters, Position.at(MESSAGING, 99), timeout=0.05)
     assert figures() == [waited + 1, in_vain + 1, 0]
+
+
+class Count(msgspec.Struct, frozen=True):
+    messages: int
+
+
+async def test_a_database_that_has_gone_back_is_read_once_it_has_caught_up(
+    run: Opened, writer: Writer, pool: Pool
+) -> None:
+    runners = await run(Letters)
+    model = ReadModel(Letters, pool, runners.waiting)
+    last = await writer.say(conversation_ids(1)[0], "a", "b")
+    await model.wait_for(Position.at(MESSAGING, last), 60)
+    await runners.stop()
+    # As after a fail-over to a standby that lacks the last commit.
+    async with pool.connection() as conn:
+        await conn.execute("UPDATE projection_checkpoints SET sequence = sequence - 1")
+
+    async def read() -> tuple[list[Count], Position]:
+        await model.wait_for(Position.at(MESSAGING, last))
+        return await model.select(Count, "SELECT messages FROM {letters}")
+
+    reading = asyncio.create_task(read())
+    async with asyncio.timeout(60):
+        while not runners.waiting.waiting(Letters):
+            assert not reading.done(), "read although the database lacks what was reached before"
+            await asyncio.sleep(0.01)
+    assert not runners.waiting.reached(Letters, Position.at(MESSAGING, last))
+    async with pool.connection() as conn:
+        await conn.execute("UPDATE projection_checkpoints SET sequence = sequence + 1")
+    rows, position = await reading
+    assert (rows, position.sequence(MESSAGING)) == ([Count(2)], last)

@@ -79,3 +79,26 @@ async def test_more_than_can_be_helped_are_turned_away() -> None:
     assert caught.value.retry_after == 1
     room.advance(CheckpointNotice("one", {MESSAGING: 1}))
     assert all(waiter.woken.done() for waiter in waiters)
+
+
+async def test_a_database_that_went_back_has_not_reached_what_it_had() -> None:
+    room = WaitQueue(OfTwo)
+    room.advance(CheckpointNotice("one", {MESSAGING: 9, CONTACT: 4}))
+    before = room.known
+    found = CheckpointNotice("one", {MESSAGING: 8, CONTACT: 4})
+    assert found.is_behind(before)
+    room.go_back(found)
+    assert not room.has(Position.at(MESSAGING, 9))
+    assert room.has(Position({MESSAGING: 8, CONTACT: 4}))
+    waiter = room.add(Position.at(MESSAGING, 9))
+    room.advance(CheckpointNotice("one", {MESSAGING: 9, CONTACT: 4}))
+    assert waiter.woken.done()
+
+
+async def test_the_checkpoints_of_another_build_are_not_behind() -> None:
+    assert not CheckpointNotice("other", {MESSAGING: 1}).is_behind(CheckpointNotice("one", {MESSAGING: 9}))
+    assert not CheckpointNotice("one", {MESSAGING: 9}).is_behind(CheckpointNotice("one", {MESSAGING: 9}))
+    room = WaitQueue(OfTwo)
+    room.advance(CheckpointNotice("one", {MESSAGING: 9}))
+    room.go_back(CheckpointNotice("other", {MESSAGING: 1}))
+    assert room.has(Position.at(MESSAGING, 9))
