@@ -1,15 +1,18 @@
 """Sends mails through the transport: each once, within the mailbox's budgets.
 
 Recording `mail.sent` on the mailbox's subject makes delivery idempotent. A crash between sending and recording causes
-at most one duplicate, with the same Message-ID. No mail is lost: it counts as sent only once recorded.
+at most one duplicate, with the same Message-ID. No mail is lost: it counts as sent only once recorded. An event store
+that refuses the record, as without space, is asked again until it accepts it: a new attempt would send the mail again.
 """
 
+import asyncio
 import logging
 from collections.abc import Callable
 from datetime import datetime
 
 from contracts import envelope
 from contracts.envelope import Provenance
+from contracts.errors import VestnikError
 from services.auth.claim_keys import ClaimKeys
 from services.auth.mail import mailbox_budgets
 from services.auth.mail.mailbox_budgets import Mailbox
@@ -17,8 +20,12 @@ from services.auth.mail.templates import Mail
 from services.auth.mail.transport import MailTransport
 from services.auth.repositories import Aggregates
 from streams.log import Conflict
+from streams.reactions.retries import may_pass
+from streams.repository import AggregateSession
 
 log = logging.getLogger(__name__)
+# Seconds between two attempts to record a mail, doubled with each.
+_FIRST_PAUSE, _LONGEST_PAUSE = 0.5, 5.0
 
 
 class Delivery:
@@ -63,11 +70,25 @@ class Delivery:
                 log.info("dropped a mail of the kind %s: the mailbox has reached its limit", letter.kind)
                 return False
             await self._outbox.send(letter)
-            while True:
-                sent = mailbox_budgets.decide_record(mailbox.state, letter.kind, letter.event_id, letter.about)
-                try:
-                    await mailbox.append(sent, provenance)
-                except Conflict:
+            await self._record(mailbox, letter, provenance)
+            return True
+
+    async def _record(self, mailbox: AggregateSession[Mailbox], letter: Mail, provenance: Provenance) -> None:
+        """Records a mail that was sent, however long the event store refuses that."""
+        pause, is_current = _FIRST_PAUSE, True
+        while True:
+            try:
+                if not is_current:
                     await mailbox.refresh()
-                else:
-                    return True
+                    is_current = True
+                sent = mailbox_budgets.decide_record(mailbox.state, letter.kind, letter.event_id, letter.about)
+                await mailbox.append(sent, provenance)
+                return
+            except Conflict:
+                is_current = False
+            except VestnikError as error:
+                if not may_pass(error):
+                    raise
+                log.warning("a mail was sent, and that cannot be recorded yet: %s", error)
+                await asyncio.sleep(pause)
+                pause = min(pause * 2, _LONGEST_PAUSE)
