@@ -17,7 +17,7 @@ E_co = TypeVar("E_co", bound=Event, covariant=True)
 class Provenance(msgspec.Struct, frozen=True, kw_only=True):
     """Where an event comes from: its actor, the request and the event that caused it."""
 
-    # User id of the actor, or `operator:<name>`; None for the system itself.
+    # User id of the actor, or `operator:` and an operator's login name or account id; None for the system itself.
     actor: str | None = None
     # Our own id of the request that started the chain of events.
     correlation_id: str | None = None

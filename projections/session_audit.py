@@ -31,7 +31,7 @@ class SessionAudit(ErasingProjection):
             -- of the end: the reason, and the operator's note
             reason text,
             note text,
-            -- who did it: a user's id, or an operator's name
+            -- who did it: a user's id, or `operator:` and an operator's login name or account id
             actor text
         );
         -- Pages are read backwards in time: all events, all without refreshes, those of one user.

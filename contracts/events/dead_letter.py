@@ -26,5 +26,5 @@ class DeadLetterDiscarded(Event, frozen=True, kw_only=True):
     error: Personal[str]
     # Why it is discarded.
     reason: Personal[str]
-    # The operator's name.
+    # The id of the operator's account; on the command line the login name on the machine.
     by: Personal[str]

@@ -1,6 +1,5 @@
 """Failed logins as rows of the audit, read from auth's stream, and their merge with the rows of sessions."""
 
-import asyncio
 from collections.abc import AsyncGenerator, Callable, Iterable
 from datetime import datetime
 
@@ -11,16 +10,12 @@ from contracts import catalogue
 from contracts.envelope import Envelope, now
 from contracts.events.event import Event
 from contracts.events.login_failure import LoginFailed
-from contracts.events.user import UserCreated
-from contracts.subjects import AUTH, login_failures, user
+from contracts.subjects import AUTH, login_failures
 from infra.history.event_history import SKEW
 from infra.history.login_audit import Query, Row, Unreadable, messages_of
+from infra.history.usernames import Usernames
 from streams.log import Log
-from streams.lru_cache import LruCache
 from streams.message import Message
-
-# Usernames that are kept, and looked up concurrently.
-_MOST_NAMES, _AT_ONCE = 10_000, 64
 
 
 async def failure_rows(nc: Client, query: Query, user_id: str | None) -> AsyncGenerator[list[Row], None]:
@@ -49,12 +44,12 @@ async def account_rows(
         OperatorError: there is no such stream.
         Unreadable: at the end, if events could not be read.
     """
-    log, names, unreadable = Log(nc), LruCache[str, str | None](_MOST_NAMES), list[str]()
-    after = await log.end_before(stream, query.since - SKEW) if query.since else 0
+    log, unreadable = Log(nc), list[str]()
+    usernames, after = Usernames(log), await log.end_before(stream, query.since - SKEW) if query.since else 0
     async for messages in messages_of(nc, stream, subject_filter, query.until, after=after):
         rows = [row for message in messages if (row := _opened(message, row_of, unreadable)) and query.wants(row)]
         wanted = [row for row in rows if query.wants_origin(row.device, row.address)]
-        await _look_up(log, names, {row.user_id for row in wanted if row.user_id is not None})
+        names = await usernames.of(row.user_id for row in wanted if row.user_id is not None)
         yield [
             msgspec.structs.replace(row, username=names.get(row.user_id)) if row.user_id is not None else row
             for row in wanted
@@ -129,20 +124,3 @@ def _row(envelope: Envelope, event: Event) -> Row | None:
         reason=event.reason,
         count=event.count,
     )
-
-
-async def _look_up(log: Log, names: LruCache[str, str | None], user_ids: set[str]) -> None:
-    """Adds the accounts' usernames to the cache."""
-    unknown = [user_id for user_id in user_ids if user_id not in names]
-    for first in range(0, len(unknown), _AT_ONCE):
-        few = unknown[first : first + _AT_ONCE]
-        for user_id, name in zip(few, await asyncio.gather(*(_name_of(log, one) for one in few)), strict=True):
-            names.put(user_id, name)
-
-
-async def _name_of(log: Log, user_id: str) -> str | None:
-    try:
-        events = [message.open().data for message in await log.read(user(user_id), limit=1)]
-    except (msgspec.DecodeError, LookupError):
-        return None
-    return next((event.username for event in events if isinstance(event, UserCreated)), None)

@@ -5,8 +5,9 @@ events of that time.
 """
 
 import heapq
-from collections.abc import AsyncGenerator, Iterator
+from collections.abc import AsyncGenerator, Awaitable, Callable, Iterator, Mapping
 from datetime import datetime
+from typing import TypeVar
 
 import msgspec
 from nats.aio.client import Client
@@ -17,8 +18,11 @@ from contracts.events.event import Event
 from contracts.events.session import SessionCreated, SessionRefreshed, SessionRevoked
 from contracts.subjects import SESSION, session
 from contracts.values.addresses import Network, overlap, parse_network
+from contracts.values.ids import is_id
 from infra.history.event_history import end_of, is_after
+from infra.history.usernames import Usernames
 from infra.operator_errors import OperatorError
+from streams.log import Log
 from streams.message import Message
 from streams.reader import Reader
 
@@ -87,6 +91,11 @@ class Row(msgspec.Struct, frozen=True, kw_only=True):
     reason: str | None
     # How many failed logins the line stands for; None: it is about a session.
     count: int | None = None
+
+
+AnyRow = TypeVar("AnyRow", bound=Row)
+# Usernames by the ids of accounts.
+Names = Mapping[str, str | None]
 
 
 class Unreadable(OperatorError):
@@ -174,11 +183,11 @@ async def audit_rows(nc: Client, query: Query) -> AsyncGenerator[list[Row], None
         Unreadable: at the end, if events could not be read.
     """
     present = now()
-    trail, unreadable = LoginAudit(query, present), list[str]()
+    trail, usernames, unreadable = LoginAudit(query, present), Usernames(Log(nc)), list[str]()
     last = present if query.until is None else min(present, query.until)
     async for messages in messages_of(nc, SESSION, session("*"), query.until):
         page = [row for message in messages for row in _followed(trail, message, unreadable)]
-        yield [row for row in page if query.wants(row)]
+        yield await with_operators([row for row in page if query.wants(row)], usernames.of)
     yield [row for row in trail.expired_rows(last) if query.wants(row)]
     if unreadable:
         raise Unreadable(unreadable)
@@ -231,11 +240,32 @@ def _row(session_id: str, session: _Open, at: datetime, event: str, reason: str 
 
 
 def reason_of(reason: str, actor: str | None, note: str | None) -> str:
-    """The reason in the event; for an operator also their name and note: `operator alice: stolen phone`."""
+    """The reason in the event; for an operator also their name and note: `operator alice: stolen phone`.
+
+    An operator with an account is named by its id: `with_operators` replaces it.
+    """
     if reason != OPERATOR:
         return reason
     who = (actor or "").removeprefix(f"{OPERATOR}:")
     return f"{OPERATOR} {who}".rstrip() + (f": {note}" if note else "")
+
+
+async def with_operators(rows: list[AnyRow], usernames: Callable[[set[str]], Awaitable[Names]]) -> list[AnyRow]:
+    """The rows with the usernames of operators instead of their accounts' ids; of an erased account the id stays."""
+    ids = {account for row in rows if (account := _account_in(row.reason)) is not None}
+    names = await usernames(ids) if ids else {}
+    return [
+        msgspec.structs.replace(row, reason=(row.reason or "").replace(account, name, 1))
+        if (account := _account_in(row.reason)) is not None and (name := names.get(account))
+        else row
+        for row in rows
+    ]
+
+
+def _account_in(reason: str | None) -> str | None:
+    """The id of the operator's account that a reason names."""
+    who = (reason or "").partition(":")[0].removeprefix(f"{OPERATOR} ")
+    return who if who != reason and is_id(who) else None
 
 
 def kind_of(reason: str) -> str:

@@ -120,5 +120,23 @@ class Operators:
             raise NoSuchOperator(user)
         return operator
 
+    def name_of(self, operator: str) -> str:
+        """The username of an operator whom an event names by the account's id.
+
+        A login name stays, and so does the id of an account that is no operator's any more.
+        """
+        try:
+            known = self.find(operator)
+        except UnreadableOperators:
+            known = None
+        return operator if known is None else known.username
+
+    def id_of(self, operator: str) -> str:
+        """The account's id of an operator with this username; another text stays as it is."""
+        try:
+            return self.named(operator).user_id
+        except (NoSuchOperator, UnreadableOperators):
+            return operator
+
     def _write(self, operators: list[Operator]) -> None:
         replace(self._folder / FILE, msgspec.json.format(msgspec.json.encode(operators)))

@@ -86,7 +86,7 @@ class Controls:
             return msgspec.structs.replace(
                 done, position=reached.position, build=reached.build, replaced=reached.replaced, kept=reached.kept
             )
-        by = act.actor.name
+        by = act.actor.recorded_name
         async with operator_database(database_url) as conn:
             if control is Control.PAUSE:
                 paused = await pause(conn, projection, reason=reason, by=by, patience=patience)

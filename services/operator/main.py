@@ -61,9 +61,10 @@ async def main(settings: Settings) -> None:
         read_models = ReadModels(schemas)
         anomalies = AnomalyQueries(read_models, Thresholds.of(settings))
         maintenance = Maintenance(settings, recorder)
+        operators = Operators(settings.secrets_path)
         server = OperatorServer(
             OperatorAccess(
-                Operators(settings.secrets_path),
+                operators,
                 # `auto` is resolved by `vestnik up`: a process by itself knows nothing of how it is reached.
                 second_factor=settings.operator_totp != "off",
                 keeps_addresses=settings.audit_address,
@@ -71,11 +72,11 @@ async def main(settings: Settings) -> None:
             status=StatusHandlers(process.nats, settings),
             history=HistoryHandlers(process.nats, read_models, recorder),
             sessions=SessionHandlers(read_models, Sessions(process.client("session"), log), recorder),
-            dead_letters=DeadLetterHandlers(DeadLetters(process.nats, log, schemas), recorder),
+            dead_letters=DeadLetterHandlers(DeadLetters(process.nats, log, schemas), recorder, operators),
             reports=ReportHandlers(Reports(process.client("contact")), recorder),
             anomalies=AnomalyHandlers(anomalies, recorder),
             maintenance=MaintenanceHandlers(maintenance, Controls(process.nats, log, schemas), recorder),
-            operator_actions=OperatorActionHandlers(process.nats, recorder),
+            operator_actions=OperatorActionHandlers(process.nats, recorder, operators),
         )
         process.spawn(runners.watch(), "projections")
         process.spawn(watch_anomalies(anomalies, runners.ready), "count of anomalies")

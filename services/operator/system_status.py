@@ -19,6 +19,7 @@ from infra.rpc.replicas import Replicas
 from infra.rpc.tls import client_side
 from infra.runtime.connections import connect_nats
 from infra.runtime.run_file import find
+from infra.security.operator_accounts import Operators
 from infra.security.service_schemas import ServiceSchemas
 from infra.settings import Settings
 from projections.engine.projection import Projection
@@ -148,7 +149,17 @@ async def _projections(settings: Settings, nc: NATS | None, streams: list[Stream
 
     states = await asyncio.gather(*map(at, by_url))
     failed = map(failed_status, broken().values())
-    return sorted(itertools.chain(*states, failed), key=lambda status: status.name)
+    operators = Operators(settings.secrets_path)
+    named = (_with_operator(status, operators) for status in itertools.chain(*states, failed))
+    return sorted(named, key=lambda status: status.name)
+
+
+def _with_operator(status: ProjectionStatus, operators: Operators) -> ProjectionStatus:
+    """The status with the name of the operator who paused the projection, who is stored as the account's id."""
+    if status.pause is None:
+        return status
+    pause = msgspec.structs.replace(status.pause, paused_by=operators.name_of(status.pause.paused_by))
+    return msgspec.structs.replace(status, pause=pause)
 
 
 def _chosen(settings: Settings) -> list[type[Projection]]:

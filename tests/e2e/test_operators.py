@@ -274,6 +274,9 @@ async def test_an_operator_finds_a_session_by_its_origin_beside_failed_logins_an
         return [row["reason"] for row in rows["items"]]
 
     assert await eventually(reasons, "the end") == [f"operator {person.username}: stolen phone"]
+    [ended] = (await asked(person, f"events?aggregate_id={stolen.session_id}&type=session.revoked&limit=5"))["items"]
+    # An erasure of the operator's account does not reach the event.
+    assert ended["actor"] == f"operator:{person.user_id}"
     acts = await asked(person, "events?stream=OPERATOR&type=operator.acted&limit=500")
     # The command line of other tests acts in the same system.
     assert person.user_id in {act["actor"] for act in acts["items"]}

@@ -30,8 +30,9 @@ from infra.cli.params import Moment
 from infra.cli.reader_connection import connect_reader
 from infra.history.account_alerts import alert_rows
 from infra.history.failed_logins import failure_rows, merged
-from infra.history.login_audit import ENDS, LoginAudit, Query, Row, Unreadable, audit_rows
+from infra.history.login_audit import ENDS, LoginAudit, Query, Row, Unreadable, audit_rows, with_operators
 from infra.history.login_summary import LoginSummary
+from infra.history.usernames import Usernames
 from infra.runtime.run_file import find
 from infra.settings import Settings
 from services.operator.history.aggregate_history import AggregateHistory
@@ -244,6 +245,7 @@ async def _session(nc: NATS, query: Query, session_id: str) -> AsyncGenerator[li
             )
         return [*shown, *trail.expired_rows(min(now(), query.until or now()))]
 
-    yield [row for row in await asyncio.to_thread(rows) if query.wants(row)]
+    found = [row for row in await asyncio.to_thread(rows) if query.wants(row)]
+    yield await with_operators(found, Usernames(Log(nc, patience=_PATIENCE)).of)
     if unreadable:
         raise Unreadable(unreadable)

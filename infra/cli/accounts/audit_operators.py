@@ -17,6 +17,7 @@ from infra.cli.reader_connection import connect_reader
 from infra.history.login_audit import Unreadable
 from infra.history.operator_audit import Audit, Query, Row, audit_rows
 from infra.runtime.run_file import find
+from infra.security.operator_accounts import Operators
 from infra.settings import Settings
 
 _PATIENCE = 5.0
@@ -91,7 +92,7 @@ async def _run(settings: Settings, query: Query) -> Audit:
     url = settings.nats_url or find(settings.data_dir).nats_url
     nc = await connect_reader(msgspec.structs.replace(settings, nats_url=url), "operator-audit", patience=_PATIENCE)
     looked_for = {
-        "operator": query.operator or "",
+        "operator": Operators(settings.secrets_path).id_of(query.operator) if query.operator else "",
         "action": query.action or "",
         "only": "" if query.acts and query.looks else "acts" if query.acts else "looks",
         "since": rfc3339(query.since) if query.since else "",

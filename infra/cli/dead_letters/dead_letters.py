@@ -22,6 +22,7 @@ from infra.cli.dead_letters.selection import chosen, projection_of
 from infra.cli.events.events import Aggregate
 from infra.cli.output import tables
 from infra.runtime.run_file import with_running_addresses
+from infra.security.operator_accounts import Operators
 from infra.settings import Settings
 from projections.engine.dead_letters import queries, resolution
 from projections.engine.dead_letters.discards import Discarded
@@ -29,7 +30,7 @@ from projections.engine.dead_letters.outcomes import Retried
 from projections.engine.dead_letters.queries import DeadLetterFilter
 from projections.engine.dead_letters.retry import retry_behind
 from projections.engine.storage.dead_letters import LetterId
-from services.operator.dead_letters.views import LetterWithEvent, event_of, of_discard, of_letter
+from services.operator.dead_letters.views import LetterWithEvent, event_of, of_discard, of_letter, with_operator
 from streams.jetstream.api import JetStream
 from streams.log import Log
 from streams.reactions.parked import ParkedId
@@ -93,10 +94,10 @@ async def _list(
     as_json: bool,
 ) -> None:
     settings = with_running_addresses(settings)
-    console, any_at_all = Console(soft_wrap=True), False
+    console, any_at_all, operators = Console(soft_wrap=True), False, Operators(settings.secrets_path)
     async with aclosing(list_letters(settings, letter_filter, reactions, discarded=discarded)) as letters:
-        async for letter in letters:
-            any_at_all = True
+        async for found in letters:
+            any_at_all, letter = True, with_operator(found, operators.name_of)
             if as_json:
                 sys.stdout.write(msgspec.json.encode(letter).decode() + "\n")
             else:
@@ -112,7 +113,8 @@ def show(letter_id: AnyId, as_json: bool) -> None:
     """Shows a dead letter: the stored event (a private one without its data), the error, and the number of events that
     wait for it.
     """
-    letter = asyncio.run(_show(Settings.load(), letter_id))
+    settings = Settings.load()
+    letter = with_operator(asyncio.run(_show(settings, letter_id)), Operators(settings.secrets_path).name_of)
     if as_json:
         sys.stdout.write(msgspec.json.encode(letter).decode() + "\n")
     else:

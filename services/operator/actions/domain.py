@@ -34,6 +34,12 @@ class Actor(msgspec.Struct, frozen=True, kw_only=True):
         """As the envelope of an event names its actor."""
         return self.user_id or f"operator:{self.name}"
 
+    @property
+    def recorded_name(self) -> str:
+        """The operator's name where the erasure of the account does not reach it: the account's id. On the command line
+        the login name."""
+        return self.user_id or self.name
+
 
 def acted(actor: Actor, action: str, target: str, details: Mapping[str, str], reason: str) -> OperatorActed:
     """

@@ -149,11 +149,11 @@ class DeadLetters:
         """
         if isinstance(letter_id, ParkedId):
             parked = await self._reactions.retryable(letter_id)
-            return await self._reactions.discard(parked, reason, act.actor.name)
+            return await self._reactions.discard(parked, reason, act.actor.recorded_name)
         projection = _projection(letter_id)
         async with self._turn, self._connection_for(projection) as conn:
             letter = await resolution.retryable_letter(conn, letter_id)
-            await resolution.discard(conn, self._log, letter, reason, act.actor.name)
+            await resolution.discard(conn, self._log, letter, reason, act.actor.recorded_name)
             act.is_final = True
             return await retry_behind(conn, self._log, projection, letter)
 

@@ -175,7 +175,7 @@ def _outcome(parked: ParkedEvent) -> Retried:
         case "applied":
             outcome, reason = "applied", None
         case "discarded":
-            outcome, reason = "discarded", f"discarded by {parked.discarded_by}: {parked.reason}"
+            outcome, reason = "discarded", f"discarded: {parked.reason}"
         case "retrying":
             outcome, reason = "requested", "the reaction has not attempted it yet; it does so as soon as it can"
         case _:

@@ -1,7 +1,8 @@
 """Dead letters as the page and the command line show them."""
 
+from collections.abc import Callable
 from datetime import datetime
-from typing import Any, Literal
+from typing import Any, Literal, TypeVar
 
 import msgspec
 
@@ -15,6 +16,7 @@ from streams.jetstream.requests import RequestFailed
 
 class Discard(msgspec.Struct, frozen=True):
     reason: str
+    # The operator's name; the account's id, if it is no operator's any more.
     by: str
     at: datetime
 
@@ -57,6 +59,17 @@ class LetterWithEvent(Letter, frozen=True, kw_only=True):
     # None if it is not one of our events or is no longer stored.
     event: EventView | None
     event_error: str | None
+
+
+AnyLetter = TypeVar("AnyLetter", bound=Letter)
+
+
+def with_operator(letter: AnyLetter, name_of: Callable[[str], str]) -> AnyLetter:
+    """The letter with the name of the operator who discarded it, whom its event names by the account's id."""
+    if letter.discard is None:
+        return letter
+    named = msgspec.structs.replace(letter.discard, by=name_of(letter.discard.by))
+    return msgspec.structs.replace(letter, discard=named)
 
 
 def of_letter(letter: DeadLetterRow) -> Letter:

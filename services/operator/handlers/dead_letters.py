@@ -16,6 +16,7 @@ from contracts.rpc.vestnik.operator.v1 import (
 )
 from contracts.values.validation import validated
 from infra.operator_errors import OperatorError
+from infra.security.operator_accounts import Operators
 from projections.engine.dead_letters.outcomes import Retried
 from projections.engine.dead_letters.queries import NoSuchLetter
 from projections.engine.storage.dead_letters import LetterId
@@ -24,6 +25,7 @@ from services.operator.actions.domain import Actor
 from services.operator.actions.recorder import Recorder
 from services.operator.dead_letters.actions import DeadLetters
 from services.operator.dead_letters.parked_events import NoSuchParkedEvent
+from services.operator.dead_letters.views import with_operator
 from services.operator.handlers.documents import PageRequest, document
 from streams.reactions.parked import ParkedId
 
@@ -33,22 +35,25 @@ class _Discard(msgspec.Struct, frozen=True):
 
 
 class DeadLetterHandlers:
-    def __init__(self, letters: DeadLetters, recorder: Recorder) -> None:
+    def __init__(self, letters: DeadLetters, recorder: Recorder, operators: Operators) -> None:
         self._letters = letters
         self._recorder = recorder
+        self._operators = operators
 
     async def list(self, message: ListDeadLettersRequest) -> Document:
         limit = validated(PageRequest, {"limit": message.limit}).limit
         try:
-            return document(await self._letters.list(discarded=message.discarded, limit=limit))
+            found = await self._letters.list(discarded=message.discarded, limit=limit)
         except OperatorError as failure:
             raise Unavailable(str(failure)) from failure
+        items = [with_operator(letter, self._operators.name_of) for letter in found.items]
+        return document(msgspec.structs.replace(found, items=items))
 
     async def get(self, message: GetDeadLetterRequest, actor: Actor) -> Document:
         letter_id = _letter_id(message.id)
         await self._recorder.look(actor, "dead_letter", target=str(letter_id))
         try:
-            return document(await self._letters.get(letter_id))
+            return document(with_operator(await self._letters.get(letter_id), self._operators.name_of))
         except (NoSuchLetter, NoSuchParkedEvent, UnknownProjection) as error:
             raise NotFound(str(error)) from error
         except OperatorError as failure:

@@ -11,6 +11,7 @@ from contracts.events.operator_actions import ACTIONS, LOOKS
 from contracts.rpc.vestnik.operator.v1 import Document, ListOperatorActionsRequest
 from contracts.values.validation import validated
 from infra.history.operator_audit import Query
+from infra.security.operator_accounts import Operators
 from services.operator.actions import page
 from services.operator.actions.domain import Actor
 from services.operator.actions.recorder import Recorder
@@ -23,9 +24,10 @@ class _Actions(msgspec.Struct, frozen=True):
 
 
 class OperatorActionHandlers:
-    def __init__(self, nc: NATS, recorder: Recorder) -> None:
+    def __init__(self, nc: NATS, recorder: Recorder, operators: Operators) -> None:
         self._nc = nc
         self._recorder = recorder
+        self._operators = operators
 
     async def list(self, message: ListOperatorActionsRequest, actor: Actor) -> Document:
         request = validated(_Actions, {"limit": message.limit, "operator": message.operator.strip()})
@@ -42,7 +44,7 @@ class OperatorActionHandlers:
             looks=message.only != "acts",
         )
         looked_for = {
-            "operator": request.operator,
+            "operator": self._operators.id_of(request.operator),
             "action": message.action,
             "only": message.only,
             "since": as_text(query.since),

@@ -10,7 +10,7 @@ import msgspec
 from contracts.envelope import now
 from contracts.events.login_failure import LoginFailed
 from contracts.values.cursors import decode_cursor, encode_cursor
-from infra.history.login_audit import Query, Row, reason_of
+from infra.history.login_audit import Query, Row, reason_of, with_operators
 from services.operator.history.queries import HistoryQueries
 from services.operator.logins.queries import FailureRow, LoginQueries, LoginRow
 
@@ -83,8 +83,9 @@ async def newest(
     places.sort(key=lambda place: (place[0].at, not place[0].failure, place[0].sequence), reverse=True)
     page = places[:limit]
     names = await logins.usernames({row.user_id for _, row in page if isinstance(row, FailureRow) and row.user_id})
+    items = [_session(row) if isinstance(row, LoginRow) else _failure(row, names) for _, row in page]
     return LoginsFound(
-        items=[_session(row) if isinstance(row, LoginRow) else _failure(row, names) for _, row in page],
+        items=await with_operators(items, logins.usernames),
         older=encode_cursor(page[-1][0]) if len(places) > limit else None,
         unreadable=await queries.lacks_events(_AUDIT) or (failures and await queries.lacks_events(_FAILURES)),
     )

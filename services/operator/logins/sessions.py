@@ -39,6 +39,6 @@ class Sessions:
             Unavailable, DeadlineExceeded: the session service does not answer.
         """
         request = EndSessionsRequest(
-            user_id=user_id, session_id=session_id, reason=OPERATOR, note=note, operator=operator.name
+            user_id=user_id, session_id=session_id, reason=OPERATOR, note=note, operator=operator.recorded_name
         )
         await self._client.call(self._stub.end_sessions, request, timeout=_TIMEOUT, idempotent=False)

@@ -31,7 +31,7 @@ from tests.integration.projections.conftest import run, writer
 from tests.integration.projections.event_writer import PATIENCE, Opened, Writer, conversation_ids
 from tests.integration.projections.sample_projection import Letters
 
-OPERATOR = Actor(name="anna", user_id=None, channel="page", address="")
+OPERATOR = Actor(name="anna", user_id="01890a5d-ac96-774b-bcce-b302099a8057", channel="page", address="")
 __all__ = ["run", "writer"]
 SECONDS = 4.0
 
@@ -72,6 +72,9 @@ async def test_a_control_ends_before_the_deadline_of_its_request(
                 await ask(Control.RESUME)
     paused = await ask(Control.PAUSE)
     assert paused.position == {MESSAGING: last}
+    async with pool.connection() as other:
+        row = await (await other.execute("SELECT paused_by FROM projection_pauses")).fetchone()
+        assert row == (OPERATOR.user_id,)
     await ask(Control.RESUME)
     reset = await ask(Control.RESET)
     assert (reset.build, reset.replaced, reset.kept) == (2, 1, 1)

@@ -57,3 +57,12 @@ def test_where_the_file_cannot_be_read_nobody_is_one_and_nothing_is_overwritten(
     with pytest.raises(UnreadableOperators):
         Operators(tmp_path).add(ANNA, "anna", "root")
     assert (tmp_path / FILE).read_text() == content
+
+
+def test_an_operator_is_named_by_the_accounts_id_as_long_as_it_is_one(tmp_path: Path) -> None:
+    operators = Operators(tmp_path)
+    operators.add(ANNA, "anna", "root")
+    assert [operators.name_of(name) for name in (ANNA, BORIS, "root")] == ["anna", BORIS, "root"]
+    assert [operators.id_of(name) for name in ("anna", "boris", ANNA)] == [ANNA, "boris", ANNA]
+    (tmp_path / FILE).write_text("nonsense")
+    assert (operators.name_of(ANNA), operators.id_of("anna")) == (ANNA, "anna")

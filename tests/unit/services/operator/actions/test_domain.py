@@ -25,6 +25,10 @@ def test_the_envelope_names_an_account_or_a_login_of_the_machine() -> None:
     assert (ANNA.id, AT_THE_MACHINE.id) == (ANNA.user_id, "operator:root")
 
 
+def test_where_no_erasure_reaches_an_account_is_named_by_its_id() -> None:
+    assert (ANNA.recorded_name, AT_THE_MACHINE.recorded_name) == (ANNA.user_id, "root")
+
+
 @pytest.mark.parametrize("text", ["x" * 100_000, "\udcff\udcfe", "a\x00b", "\n\n"])
 def test_any_text_can_be_stored_and_none_is_long(text: str) -> None:
     acted = domain.acted(AT_THE_MACHINE, "archive.export", text, {"file": text}, text)

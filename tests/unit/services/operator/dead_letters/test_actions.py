@@ -13,6 +13,8 @@ from services.operator.actions.domain import Actor
 from services.operator.actions.recorder import Act
 from services.operator.dead_letters import actions
 from services.operator.dead_letters.actions import DeadLetters
+from services.operator.dead_letters.parked_events import ReactionLetters
+from streams.reactions.parked import ParkedId
 
 ANNA = Actor(name="anna", user_id="01890a5d-ac96-774b-bcce-b302099a8057", channel="page", address="192.0.2.7")
 LETTER = LetterId.parse("conversations.v1.b2.MESSAGING.17")
@@ -34,6 +36,26 @@ async def test_a_discard_is_final_though_those_behind_it_cannot_be_retried(
     with pytest.raises(Unavailable):
         await DeadLetters(Mock(), Mock(), Mock()).discard(LETTER, "a test", act)
     assert act.is_final is discarded
+
+
+async def test_a_discard_names_the_operators_account_and_not_the_username(monkeypatch: pytest.MonkeyPatch) -> None:
+    @asynccontextmanager
+    async def connection(*_: object) -> AsyncIterator[Mock]:
+        yield Mock()
+
+    discard, discard_parked = AsyncMock(), AsyncMock()
+    monkeypatch.setattr(DeadLetters, "_connection_for", connection)
+    monkeypatch.setattr(resolution, "retryable_letter", AsyncMock())
+    monkeypatch.setattr(resolution, "discard", discard)
+    monkeypatch.setattr(actions, "retry_behind", AsyncMock())
+    monkeypatch.setattr(ReactionLetters, "retryable", AsyncMock())
+    monkeypatch.setattr(ReactionLetters, "discard", discard_parked)
+    letters, act = DeadLetters(Mock(), Mock(), Mock()), Act("01890a5d-ac96-774b-bcce-b302099a8057", ANNA, 1)
+    await letters.discard(LETTER, "a test", act)
+    await letters.discard(ParkedId.parse("auth-erasures.AUTH.17"), "a test", act)
+    for call in (discard.await_args, discard_parked.await_args):
+        assert call is not None
+        assert call.args[-2:] == ("a test", ANNA.user_id)
 
 
 def letters_of(kind: str, number: int) -> AsyncMock:
