@@ -2,9 +2,10 @@
 
     python verify_proof.py PROOF HEADS
 
-PROOF is the output of `vestnik audit prove EVENT_ID`, HEADS a saved answer of `/.well-known/vestnik/heads`. Needs
-Python 3.11 and the package `cryptography`, and no access to the system. The exit code is 0 only if the proof holds.
-docs/howto/prove-the-audit.md explains it.
+PROOF is the output of `vestnik audit prove EVENT_ID`, HEADS a saved answer of `/.well-known/vestnik/heads`, or a day's
+file of the folder of heads, `heads-2026-01-31.jsonl`, with `keys.json` beside it. Needs Python 3.11 and the package
+`cryptography`, and no access to the system. The exit code is 0 only if the proof holds. docs/howto/prove-the-audit.md
+explains it.
 """
 
 import argparse
@@ -21,6 +22,8 @@ from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PublicKey
 
 Json = dict[str, Any]
 MOST_BYTES = 16 * 1024 * 1024
+# Of a day's file: it has a line of some 400 bytes for each head.
+MOST_BYTES_OF_A_DAY = 256 * 1024 * 1024
 # The leaves of a tree, and the sequences of a stream, are counted in 63 bits.
 MOST = 2**63 - 1
 HASH_BYTES, KEY_BYTES, SIGNATURE_BYTES = 32, 32, 64
@@ -36,10 +39,10 @@ class Refused(Exception):
 def main() -> int:
     parser = argparse.ArgumentParser(description="Verifies that an event is part of the history that a notary signed.")
     parser.add_argument("proof", type=Path, metavar="PROOF", help="the output of `vestnik audit prove EVENT_ID`")
-    parser.add_argument("heads", type=Path, metavar="HEADS", help="a saved answer of /.well-known/vestnik/heads")
+    parser.add_argument("heads", type=Path, metavar="HEADS", help="a saved answer, or a day of the folder of heads")
     arguments = parser.parse_args()
     try:
-        result = verify(read(arguments.proof), read(arguments.heads))
+        result = verify(read(arguments.proof), read_heads(arguments.heads))
     except Refused as refused:
         print(f"The proof does NOT hold: {refused}.", file=sys.stderr)
         return 1
@@ -229,16 +232,34 @@ def check_consistency(older: Json, newer: Json, path: list[bytes]) -> None:
 # Reading what may have been forged
 
 
+def read_heads(path: Path) -> Json:
+    """Returns a saved answer as it is, and a day's file as such an answer."""
+    if path.suffix != ".jsonl":
+        return read(path)
+    keys, heads = read(path.with_name("keys.json")), []
+    for line in content(path, MOST_BYTES_OF_A_DAY).split(b"\n"):
+        # A crash cuts off a line, which is written again after it.
+        if line.endswith(b"}"):
+            record = parsed(line, f"a line of {path}")
+            if record.get("type") == "tree_head.signed":
+                heads.append(record)
+    return {"items": heads, "keys": keys}
+
+
 def read(path: Path) -> Json:
     """Raises Refused if the file is not one JSON object of a bearable size."""
+    return parsed(content(path, MOST_BYTES), str(path))
+
+
+def content(path: Path, most: int) -> bytes:
     try:
         with path.open("rb") as file:
-            data = file.read(MOST_BYTES + 1)
+            data = file.read(most + 1)
     except OSError as error:
         raise Refused(f"{path} cannot be read ({error.strerror})") from None
-    if len(data) > MOST_BYTES:
-        raise Refused(f"{path} has more than {MOST_BYTES:,} bytes")
-    return parsed(data, str(path))
+    if len(data) > most:
+        raise Refused(f"{path} has more than {most:,} bytes")
+    return data
 
 
 def parsed(data: bytes, what: str) -> Json:

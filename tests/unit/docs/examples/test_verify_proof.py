@@ -367,6 +367,34 @@ def test_the_exit_code_is_0_only_if_the_proof_holds(tmp_path: Path) -> None:
         assert "Traceback" not in errors
 
 
+def test_the_heads_of_a_day_in_the_folder_of_heads_will_do(tmp_path: Path) -> None:
+    def lines(*records: Json) -> bytes:
+        return b"".join(json.dumps(record).encode() + b"\n" for record in records)
+
+    heads = [{"sequence": 3, "id": "7", "type": "tree_head.signed"} | head for head in HEADS["items"]]
+    end = {"sequence": 9, "id": "8", "type": "tree.closed", "stream": STREAM, "tree": 1, "size": SIZE}
+    (tmp_path / "proof.json").write_text(json.dumps(GOOD))
+    (tmp_path / "keys.json").write_text(json.dumps(HEADS["keys"]))
+    day = tmp_path / "heads-2026-12-01.jsonl"
+    for content, message in [
+        # Some are there twice, and a crash has cut off a line.
+        (b'{"sequence": 3, "id"\n' + lines(*heads, end, *heads), ""),
+        (lines(end), "HEADS has no head"),
+        (lines(*(head | {"size": SIZE + 1} for head in heads)), "HEADS has no head"),
+        (lines(*(head | {"at": "2026-12-01T13:00:00.000Z"} for head in heads)), "is not one by the key"),
+        (lines(*heads, *(head | {"root": "0" * 64} for head in heads)), "a fork"),
+        (b"{]}\n", "is not JSON"),
+    ]:
+        day.write_bytes(content)
+        command = [sys.executable, "-I", str(FILE), "proof.json", day.name]
+        done = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True, check=False)
+        assert (done.returncode, "The proof holds." in done.stdout) == (int(bool(message)), not message), done.stderr
+        assert message in done.stderr
+    (tmp_path / "keys.json").unlink()
+    with pytest.raises(verifier.Refused, match=r"keys\.json cannot be read"):
+        verifier.read_heads(day)
+
+
 SHAPES: list[Callable[[Any], Any]] = [lambda value: [value], lambda value: {"keys": value}, lambda _: None, str]
 
 
