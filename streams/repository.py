@@ -5,6 +5,7 @@ or appends nothing counts only on state that the stream's leader confirmed in th
 `streams/log.py` allows such a read only with evidence that the leader is still the leader.
 """
 
+import logging
 from collections.abc import Callable, Sequence
 from datetime import datetime
 from time import monotonic as _clock
@@ -13,7 +14,7 @@ from typing import Generic, TypeVar
 import msgspec
 
 from contracts.envelope import Provenance, Recorded, now, seal
-from contracts.errors import DeadlineExceeded, Overloaded, Unavailable, VestnikError
+from contracts.errors import DeadlineExceeded, HistoryLost, Overloaded, Unavailable, VestnikError
 from contracts.events.event import Event
 from contracts.subjects import stream_of
 from streams.keyed_locks import Locks
@@ -21,8 +22,11 @@ from streams.log import Append, Conflict, Log
 from streams.lru_cache import LruCache
 from streams.message import Message
 
+_LOG = logging.getLogger(__name__)
 # Seconds for which a decision is repeated after conflicts.
 _PATIENCE = 10.0
+# Seconds after which a caller may ask again for an aggregate that lacks events: an operator has to act first.
+_AFTER_LOSS = 60
 
 S = TypeVar("S")
 
@@ -50,8 +54,17 @@ class CommandResult(msgspec.Struct, Generic[S], frozen=True):
     events: tuple[Recorded[Event], ...]
 
 
-class BrokenHistory(Exception):
+class BrokenHistory(HistoryLost):
     """An aggregate's versions have a gap, or acknowledged events are gone from the stream."""
+
+    def __init__(self, what: str) -> None:
+        """`what`: for the log; a caller does not learn of subjects and sequences."""
+        super().__init__(HistoryLost.__doc__, retry_after=_AFTER_LOSS)
+        self._what = what
+        _LOG.error("%s", what)
+
+    def __str__(self) -> str:
+        return self._what
 
 
 class Repository(Generic[S]):

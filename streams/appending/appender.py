@@ -94,7 +94,7 @@ class Appender:
         why: Exception | None = None
         while time.monotonic() < deadline:
             try:
-                if uncertain and (stored := await self._outcomes.resolve_by(deadline, appends)) is not None:
+                if uncertain and (stored := await self._look_up(deadline, appends, watch)) is not None:
                     return stored
                 if watch is not None:
                     await watch.assert_whole()
@@ -109,7 +109,7 @@ class Appender:
                         watch.acknowledged(first, ack.seq)
                     return list(range(first, ack.seq + 1))
                 uncertain = outcome_is_unknown(ack, uncertain)
-                if needs_lookup(ack) and (stored := await self._outcomes.resolve_by(deadline, appends)) is not None:
+                if needs_lookup(ack) and (stored := await self._look_up(deadline, appends, watch)) is not None:
                     return stored
             except Denied as denied:
                 raise PermissionError(f"no right to append to {appends[0].subject}") from denied
@@ -135,6 +135,12 @@ class Appender:
         if uncertain:
             raise DeadlineExceeded from why
         raise Unavailable from why
+
+    async def _look_up(self, deadline: float, appends: Sequence[Append], watch: LossWatch | None) -> list[int] | None:
+        stored = await self._outcomes.resolve_by(deadline, appends)
+        if stored is not None and watch is not None:
+            watch.acknowledged(stored[0], stored[-1])
+        return stored
 
     def _report_space(self, is_full: bool) -> None:
         if is_full == self._is_full:

@@ -65,6 +65,8 @@ class LossWatch:
         self._acknowledged = 0
         # The number of reconnections at the last check; None: check before anything is sent.
         self._looked_at: int | None = None
+        # Whether an acknowledgement has named an earlier sequence since the last check began.
+        self._is_doubtful = False
         self._refusal: HistoryLost | Unavailable | None = None
         # When the stream's leader last answered.
         self._answered = 0.0
@@ -77,7 +79,7 @@ class LossWatch:
         """Records that an append of this process was stored at these sequences."""
         if first <= self._acknowledged:
             # A possible loss; acknowledgements may also overtake each other.
-            self._looked_at = None
+            self._looked_at, self._is_doubtful = None, True
         self._acknowledged = max(self._acknowledged, last)
 
     async def assert_whole(self) -> None:
@@ -128,6 +130,7 @@ class LossWatch:
 
     async def _look(self) -> None:
         reconnects = self._nc.stats["reconnects"]
+        self._is_doubtful = False
         # Read before the request: a whole stream has all that is known by then.
         known = max(self._acknowledged, await self._checkpoint())
         counts = self._quorum is None or self._quorum.holds
@@ -139,7 +142,8 @@ class LossWatch:
             raise NotSent from failure
         STORED_BYTES.labels(self._stream).set(info.state.bytes)
         self._conclude(info, known, counts=counts and (self._quorum is None or self._quorum.holds))
-        self._looked_at = reconnects
+        # What the stream's leader said may be older than the acknowledgement.
+        self._looked_at = None if self._is_doubtful else reconnects
 
     def _conclude(self, info: StreamInfo, known: int, *, counts: bool = True) -> None:
         """`counts`: whether the leader that reported it is known to have a quorum."""

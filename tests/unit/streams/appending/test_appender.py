@@ -43,11 +43,24 @@ class Store:
         return msgspec.json.encode({"message": message})
 
 
+class Watch:
+    """A loss watch of a whole stream."""
+
+    def __init__(self) -> None:
+        self.known: list[tuple[int, int]] = []
+
+    async def assert_whole(self) -> None:
+        return
+
+    def acknowledged(self, first: int, last: int) -> None:
+        self.known.append((first, last))
+
+
 @pytest.mark.parametrize(
     "acknowledgement", [b"", b'{"stream":"S","se', b"{}"], ids=["empty", "truncated", "no sequence"]
 )
 async def test_the_outcome_is_looked_up(acknowledgement: bytes) -> None:
-    store = Store([acknowledgement])
+    store, watch = Store([acknowledgement]), Watch()
     jetstream = JetStream(cast(Any, SimpleNamespace()))
     jetstream.inbox = cast(Any, store)
     appender = Appender(
@@ -55,10 +68,12 @@ async def test_the_outcome_is_looked_up(acknowledgement: bytes) -> None:
         patience=10.0,
         stream_of=lambda _: "S",
         group_commit=True,
-        watches={},
+        watches={"S": cast(Any, watch)},
         under_way=AppendSpans(),
     )
     append = append_to("a")
     assert await appender.append("S", (append,)) == [SEQUENCE]
     assert store.appends == 1
     assert store.stored == envelope.encode(append.envelope)
+    # Its loss is noticed, like that of one whose acknowledgement arrived.
+    assert watch.known == [(SEQUENCE, SEQUENCE)]
