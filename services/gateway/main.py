@@ -118,6 +118,7 @@ async def _run(settings: Settings, stop: asyncio.Event, metrics: Metrics) -> Non
                     stop,
                     drain_seconds=settings.drain_seconds,
                     delay_seconds=settings.stop_delay_seconds,
+                    is_inherited=settings.listen_fd >= 0,
                     leaving=app.state.context.readiness.leave,
                     ending=app.state.context.live.stop,
                     headers=security_headers(settings),

@@ -33,6 +33,8 @@ from services.gateway.server.websocket_protocol import BoundedWebSocket
 REQUEST_SECONDS = 20.0
 # How long a client may read nothing, and how long a closed connection may take to flush.
 STALL_SECONDS = 30.0
+# How long a connection without a request yet outlasts a stop.
+_FIRST_REQUEST_SECONDS = 0.5
 # Of a request's headers; also of the framing around and between the parts of its body.
 HEADER_BYTES = 32 * 1024
 MOST_HEADERS = 100
@@ -73,6 +75,13 @@ class BoundedProtocol(HttpToolsProtocol):
         if isinstance(self.transport, ClosingTransport):
             self.transport.connection_lost()
         super().connection_lost(exc)
+
+    def shutdown(self) -> None:
+        if self.cycle is not None:
+            super().shutdown()
+        else:
+            # Its first request may have arrived and not been read; closed now, it would be lost.
+            self.loop.call_later(_FIRST_REQUEST_SECONDS, super().shutdown)
 
     def eof_received(self) -> None:
         # The event loop would close the inner transport, without the timer that aborts it.

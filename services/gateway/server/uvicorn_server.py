@@ -13,11 +13,14 @@ from infra.settings import Settings
 from services.gateway.http.request_body import LARGEST
 from services.gateway.server.connection_limits import ConnectionLimiter
 from services.gateway.server.http_protocol import BoundedProtocol
+from services.gateway.server.new_connections import drop_new_connections
 from services.gateway.server.websocket_protocol import BoundedWebSocket
 
 _BACKLOG = 1024
 _KEEP_ALIVE_SECONDS = 75
 _PING_SECONDS = 20.0
+# For connections that have begun when no new ones are let in any more: longer than a handshake takes.
+_HANDSHAKE_SECONDS = 0.2
 
 
 # On every response, also those of the protocol layer. Routes set their own content security policy.
@@ -63,6 +66,7 @@ async def serve(
     *,
     drain_seconds: float,
     delay_seconds: float = 0.0,
+    is_inherited: bool = False,
     leaving: Callable[[], None] = lambda: None,
     ending: Callable[[], None] = lambda: None,
     headers: Sequence[tuple[str, str]] = SECURITY_HEADERS,
@@ -72,6 +76,7 @@ async def serve(
 
     `drain_seconds`: limit for the running requests.
     `delay_seconds`: how long requests are accepted after the stop; each answer then closes its connection.
+    `is_inherited`: another process keeps the socket open, and with it the connections that were not accepted.
     `leaving`: called at the stop. `ending`: called after the delay, to end open-ended responses.
     `headers`: on every response. `admission`: limits on connections; none by default.
     """
@@ -104,6 +109,9 @@ async def serve(
         leaving()
         protocol.leaving = True
         await asyncio.wait((serving,), timeout=delay_seconds)
+        if not is_inherited and not serving.done():
+            drop_new_connections(sock)
+            await asyncio.wait((serving,), timeout=_HANDSHAKE_SECONDS)
     finally:
         ending()
         server.should_exit = True
