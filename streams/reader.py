@@ -146,7 +146,7 @@ class Reader:
             consumer = self._consumer
             if consumer is None:
                 consumer = await self._begin()
-                if consumer.pending == 0 and (not self._report_gaps or self._end <= self._position):
+                if consumer.pending == 0:
                     # Returned immediately instead of with the first heartbeat.
                     return ReadBatch([], self._position, 0)
             try:
@@ -276,7 +276,9 @@ class Reader:
         consumer.in_turns = self._in_turns
         self._consumer = consumer
         try:
-            await consumer.start(self._position)
+            # Of a whole stream a count of 0 before its end says that the last messages are gone: a gap to report.
+            exact = self._filter is not None and not self._is_replicated
+            await consumer.start(self._position, end=self._end, exact=exact)
         except BaseException:
             await self._drop()
             raise

@@ -90,12 +90,23 @@ class Consumer:
         # The consumer's own sequence.
         self._sequence = 0
         # How many more messages the server has for this consumer, as last reported.
-        self.pending = 0
+        self._reported_pending = 0
+        # The stream's end when the consumer was created, and from which position on a reported 0 counts.
+        self._end = self._reliable_from = 0
         # All messages up to this stream sequence that match the filter were received.
         self.position = 0
 
-    async def start(self, after: int) -> None:
+    @property
+    def pending(self) -> int:
+        """How many more messages the server has, as last reported; 0 only once all stored at the start has come."""
+        return self._reported_pending or int(self.position < self._reliable_from)
+
+    async def start(self, after: int, *, end: int, exact: bool) -> None:
         """Creates the consumer, starting after a sequence of the stream.
+
+        `end`: the last sequence of the stream.
+        `exact`: whether the server counts what is pending by all that is stored. One with a copy of the stream may not
+        have the latest messages yet.
 
         Raises:
             Refused, RequestFailed: the server did not create the consumer.
@@ -117,8 +128,9 @@ class Consumer:
             config["filter_subject"] = self._filter
             call += f".{self._filter}"
         self.position = after
+        self._end, self._reliable_from = end, 0 if exact else end
         request = {"stream_name": self._stream, "action": "create", "config": config}
-        self.pending = (await self._jetstream.ask(call, request, _CREATED)).num_pending
+        self._reported_pending = (await self._jetstream.ask(call, request, _CREATED)).num_pending
 
     async def stop(self) -> None:
         if self._subscription is not None and not self._nc.is_closed and not self._nc.is_draining:
@@ -161,7 +173,7 @@ class Consumer:
         self._sequence += 1
         if int(parts[6 + offset]) != self._sequence:
             raise Broken(f"a gap before {parts[6 + offset]}")
-        self.pending = int(parts[8 + offset])
+        self._reported_pending = int(parts[8 + offset])
         self.position = sequence
         stored_ns = int(parts[7 + offset])
         return Message(self._stream, sequence, message.subject, message.data, stored_ns, message.headers)
@@ -175,7 +187,9 @@ class Consumer:
                 raise Broken("messages before a heartbeat are missing")
             # How far the server has scanned; under a filter this is the only report of it.
             self.position = max(self.position, int(headers["Nats-Last-Stream"]))
-            self.pending = 0
+            # A busy server also sends one before it has looked at what is stored.
+            if self.position >= self._end:
+                self._reported_pending = 0
         elif status == _EXPIRED or description in _ENDED:
             self._asked -= int(headers["Nats-Pending-Messages"])
         else:
