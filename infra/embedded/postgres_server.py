@@ -25,6 +25,8 @@ SETTINGS = {
     "max_wal_size": "2GB",
     "jit": "off",
     "log_checkpoints": "off",
+    # Without the details of an error, which quote the refused row.
+    "log_error_verbosity": "terse",
     "timezone": "UTC",
     "log_timezone": "UTC",
 }

@@ -35,7 +35,7 @@ from infra.settings import Settings
 @click.option(
     "--at",
     type=Moment(),
-    help="Prove it by the newest head that was signed until then, such as when an auditor fetched the heads.",
+    help="Prove it by the newest head that was signed until then: the `at` of the head that an auditor has.",
 )
 @click.option(
     "--stream", type=click.Choice(list(NOTARIZED), case_sensitive=False), help="Look for the event in this stream only."
@@ -61,8 +61,8 @@ def prove(event_id: str, source: Path | None, at: datetime | None, stream: str |
     )
     if saved is None:
         click.echo(
-            "Heads that an auditor saved at another time lack it: for these, name their file (--heads), or the time at"
-            " which they were fetched (--at).",
+            "Heads that an auditor saved at another time lack it: for these, name their file (--heads), or the `at` of"
+            " the stream's head in it (--at).",
             err=True,
         )
     if not is_public(proof.subject):

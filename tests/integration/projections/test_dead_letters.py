@@ -631,6 +631,18 @@ async def test_the_reason_does_not_contain_the_refused_row(writer: Writer, run: 
     assert "poison" not in reason
 
 
+async def test_the_log_of_the_database_does_not_contain_the_refused_row(
+    writer: Writer, run: Opened, operator: Operator, tmp_path_factory: pytest.TempPathFactory
+) -> None:
+    runners = await run(Letters)
+    await applied(runners, await writer.say(conversation_ids(1)[0], "poison for the table"))
+    await operator.failed()
+    [log] = tmp_path_factory.getbasetemp().glob("postgres[0-9]/server.log")
+    lines = log.read_text()
+    assert "violates check constraint" in lines
+    assert "poison for the table" not in lines
+
+
 async def test_events_applied_before_the_connection_was_lost_are_reported(
     writer: Writer, run: Opened, pool: Pool, operator: Operator, mend: Mend, monkeypatch: pytest.MonkeyPatch
 ) -> None:
