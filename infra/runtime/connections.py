@@ -47,6 +47,7 @@ class WatchedPool(Pool):
         self._silent = False
         self._lent: set[_Connection] = set()
         self._asking: set[asyncio.Timeout] = set()
+        self._draining: asyncio.Task[None] | None = None
 
     async def getconn(self, timeout: float | None = None) -> _Connection:
         """
@@ -73,9 +74,15 @@ class WatchedPool(Pool):
         await super().putconn(conn)
 
     def set_answering(self, answers: bool) -> None:
-        """Records whether the database answers. If it does not, pending requests and queries fail immediately."""
-        self._silent = not answers
+        """Records whether the database answers. If it does not, pending requests and queries fail immediately.
+
+        Once it answers again, all connections are replaced: after a fail-over those from before lead to a server that
+        is gone, and a query on one of them would wait for it.
+        """
+        was_silent, self._silent = self._silent, not answers
         if answers:
+            if was_silent:
+                self._draining = asyncio.get_running_loop().create_task(self.drain(), name="replacement of connections")
             return
         now = asyncio.get_running_loop().time()
         for asking in self._asking:

@@ -117,6 +117,20 @@ async def test_while_the_database_is_silent_whatever_needs_it_fails_at_once(data
     await pool.close()
 
 
+async def test_connections_from_before_a_silence_are_replaced(database_url: str) -> None:
+    pool = await open_pool(database_url, "test", max_size=2)
+    async with pool.connection() as one, pool.connection() as other:
+        pids = [one.info.backend_pid, other.info.backend_pid]
+    # Both are idle, and might lead to a primary that is gone.
+    pool.set_answering(False)
+    pool.set_answering(True)
+    async with await psycopg.AsyncConnection.connect(database_url, autocommit=True) as observer, asyncio.timeout(60):
+        while await (await observer.execute("SELECT 1 FROM pg_stat_activity WHERE pid = ANY(%s)", (pids,))).fetchone():
+            await asyncio.sleep(0.02)
+    assert await _ask(pool, "SELECT 3") == (3,)
+    await pool.close()
+
+
 async def _ask(pool: Pool, query: str) -> object:
     async with pool.connection(timeout=600) as connection:
         return await (await connection.execute(query.encode())).fetchone()
