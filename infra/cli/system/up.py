@@ -8,6 +8,7 @@ import msgspec
 
 from infra.settings import Settings
 from infra.supervisor.log_console import Console
+from infra.supervisor.system import System
 
 
 @click.command()
@@ -25,6 +26,4 @@ def up(data_dir: Path | None, port: int | None) -> None:
 
 
 async def _run(settings: Settings) -> None:
-    from infra.supervisor.system import System  # loads the library too
-
     await System(settings, Console(as_json=settings.log_format == "json")).run()

@@ -14,6 +14,7 @@ from contracts.errors import Unavailable
 from contracts.subjects import AUTH
 from infra.checkpoints import Checkpoints
 from infra.embedded.nats_server import NatsServer
+from infra.runtime import connections
 from infra.runtime.connections import Pool, connect_nats, open_pool
 from infra.security.secrets import NATS_PARTIES
 from infra.settings import Settings
@@ -68,6 +69,17 @@ async def test_a_connection_that_the_database_has_closed_is_replaced_before_it_i
     async with pool.connection() as second:
         assert second.info.backend_pid != pid
         assert await (await second.execute("SELECT 1")).fetchone() == (1,)
+    await pool.close()
+
+
+async def test_connections_that_nothing_uses_are_closed(database_url: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(connections, "_IDLE_SECONDS", 0.05)
+    pool = await open_pool(database_url, "test", max_size=3)
+    async with pool.connection(), pool.connection(), pool.connection():
+        assert pool.get_stats()["pool_size"] == 3
+    async with asyncio.timeout(10):
+        while pool.get_stats()["pool_size"] > 1:
+            await asyncio.sleep(0.01)
     await pool.close()
 
 

@@ -35,6 +35,15 @@ def test_no_command_imports_aiohttp_before_it_runs() -> None:
     assert done.stdout.split() == ["False", "True"]
 
 
+def test_a_running_system_is_supervised_without_aiohttp() -> None:
+    program = (
+        "import sys, infra.cli.main as m; m.cli.get_command(None, 'up'); import infra.supervisor.system;"
+        "print('aiohttp' in sys.modules)"
+    )
+    done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=True)
+    assert done.stdout.split() == ["False"]
+
+
 def test_a_wrong_setting_is_one_line_and_a_failure() -> None:
     done = subprocess.run(
         [sys.executable, "-m", "infra.cli.main", "settings"],

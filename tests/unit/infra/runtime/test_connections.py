@@ -1,7 +1,10 @@
 """What is said of a URL that no connection can be made with."""
 
+import ssl
+
 import pytest
 
+from contracts.errors import Unavailable
 from infra.runtime.connections import connect_nats
 from infra.settings import BadSetting, Settings
 
@@ -28,3 +31,9 @@ async def test_a_url_that_is_not_valid_is_refused_without_its_password(url: str)
     with pytest.raises(BadSetting, match="VESTNIK_NATS_URL must be nats://host:port") as refused:
         await connect_nats(Settings(nats_url=url), "gateway", patience=1.0)
     assert "sec" not in str(refused.value)
+
+
+async def test_the_systems_authorities_are_not_loaded_for_a_server_without_tls(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(ssl, "create_default_context", lambda **_: pytest.fail("loads the authorities"))
+    with pytest.raises(Unavailable, match="does not answer"):
+        await connect_nats(Settings(nats_url="nats://127.0.0.1:1"), "gateway", patience=0.05)
