@@ -2,7 +2,8 @@
 
 Most errors are a lost database, so an error is recorded once the database is back. It is kept until the next error
 replaces it; readers decide how long to show it. A projection is failing from the time its runner repeats an error until
-the next batch is applied.
+the next batch is applied. Every replica records errors, but only the active one says whether the projection is failing:
+what another one has to say of an earlier attempt is out of date.
 """
 
 from datetime import UTC, datetime
@@ -14,11 +15,13 @@ from contracts.errors import KeysUnavailable
 from projections.engine.storage.builds import Connection
 from projections.engine.storage.dead_letters import reason_of
 
+# An error of the future was recorded before a clock was set back.
 _KEEP = """
-INSERT INTO projection_errors (projection, version, error, at, failing) VALUES (%s, %s, %s, %s, %s)
-ON CONFLICT (projection, version) DO UPDATE SET error = EXCLUDED.error, at = EXCLUDED.at, failing = EXCLUDED.failing
-WHERE projection_errors.at < EXCLUDED.at
+INSERT INTO projection_errors (projection, version, error, at) VALUES (%s, %s, %s, %s)
+ON CONFLICT (projection, version) DO UPDATE SET error = EXCLUDED.error, at = EXCLUDED.at
+WHERE projection_errors.at < EXCLUDED.at OR projection_errors.at > now()
 """
+_FAILING = "UPDATE projection_errors SET failing = true WHERE (projection, version) = (%s, %s) AND NOT failing"
 _RECOVERED = "UPDATE projection_errors SET failing = false WHERE (projection, version) = (%s, %s) AND failing"
 _WAITS_FOR_KEYS = """
 SELECT 1 FROM projection_errors
@@ -36,13 +39,18 @@ class LastError(msgspec.Struct, frozen=True):
         return cls(datetime.now(UTC), reason_of(error).partition("\n")[0])
 
 
-async def record_error(conn: Connection, projection: str, version: int, error: LastError, *, failing: bool) -> None:
+async def record_error(conn: Connection, projection: str, version: int, error: LastError) -> None:
     """Stores the error; it replaces an older one."""
-    await conn.execute(_KEEP, (projection, version, error.error, error.at, failing))
+    await conn.execute(_KEEP, (projection, version, error.error, error.at))
+
+
+async def failing(conn: Connection, projection: str, version: int) -> None:
+    """Marks the projection as failing with the recorded error; only for its active runner."""
+    await conn.execute(_FAILING, (projection, version))
 
 
 async def recovered(conn: Connection, projection: str, version: int) -> None:
-    """Marks the projection as no longer failing; its last error is kept."""
+    """Marks the projection as no longer failing; its last error is kept. Only for its active runner."""
     await conn.execute(_RECOVERED, (projection, version))
 
 

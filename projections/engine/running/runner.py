@@ -91,7 +91,7 @@ class Runner:
         # Whether this process is the active one.
         self.leading = False
         self._faults = 0
-        # Whether the recovery is recorded in the database, since the start or the last fault.
+        # Whether the recovery is recorded in the database, since it became the active one or the last fault.
         self._is_recovered = False
 
     @property
@@ -160,6 +160,8 @@ class Runner:
                     checked = time.monotonic()
                 await asyncio.sleep(_STANDBY_SECONDS)
             await set_idle_timeouts(conn)
+            if self.failed:
+                await last_errors.failing(conn, self._projection.name, self._projection.version)
             await discards.catch_up(conn, self._nc, self._projection.name)
             self._lead(True)
             while True:
@@ -181,7 +183,7 @@ class Runner:
         await self._notice_pause(conn)
         self.ready = await self._is_caught_up(conn)
         self.waits_for_keys = not self.ready and await self._leader_waits_for_keys(conn)
-        if self.ready:
+        if self.ready and self._faults and not await self._is_failing(conn):
             self._recovered()
         self._backoff = _BACKOFF_SECONDS[0]
 
@@ -223,15 +225,21 @@ class Runner:
     async def _tell_error(self, conn: Connection) -> None:
         """Records the last error in the database, for the status."""
         if self._error is not None:
-            name, version = self._projection.name, self._projection.version
-            await last_errors.record_error(conn, name, version, self._error, failing=self.failed)
+            await last_errors.record_error(conn, self._projection.name, self._projection.version, self._error)
             self._error = None
+
+    async def _is_failing(self, conn: Connection) -> bool:
+        """Whether the active replica, or the last one, says that the projection fails."""
+        return await last_errors.failure(conn, self._projection.name, self._projection.version) is not None
 
     async def _leader_waits_for_keys(self, conn: Connection) -> bool:
         return await last_errors.waits_for_keys(conn, self._projection.name, self._projection.version)
 
     def _lead(self, leading: bool) -> None:
         self.leading = leading
+        if leading:
+            # Another replica may have recorded since that the projection fails.
+            self._is_recovered = False
         self._figures.set_leader(leading)
 
     async def _apply(self, conn: Connection) -> None:

@@ -6,7 +6,12 @@ from nats.aio.client import Client
 
 from contracts.subjects import MESSAGING
 from projections.engine import Projection
+from projections.engine.reading.shared_reader import SharedReaders
+from projections.engine.running import last_errors
+from projections.engine.running.runner import Runner
 from projections.engine.status.status import ProjectionStatus, projection_statuses
+from projections.engine.storage.connections import connect
+from projections.engine.waiting.position_waiter import PositionWaiter
 from tests.fix_postgres import Pool
 from tests.integration.projections.event_writer import PATIENCE, Opened
 from tests.integration.projections.sample_projection import Letters
@@ -50,6 +55,26 @@ async def test_one_whose_code_raises_has_failed_and_others_go_on(streams: Client
     assert found.last_error is not None
     assert found.last_error.error == "ZeroDivisionError: never made"
     await until_state(Letters, "live", pool, streams)
+
+
+async def test_only_the_active_replica_says_whether_a_projection_fails(
+    streams: Client, run: Opened, pool: Pool, database_url: str
+) -> None:
+    await until_ready(await run(Letters))
+    standby = Runner(Letters, streams, database_url, PositionWaiter([Letters], streams, pool), SharedReaders(streams))
+    for _ in range(3):
+        standby._note(ValueError("its last attempt"))
+    async with await connect(database_url, "standby") as conn:
+        await standby._tell_error(conn)
+        found = await until_state(Letters, "live", pool, streams)
+        assert found.last_error is not None
+        assert found.last_error.error == "ValueError: its last attempt"
+        await last_errors.failing(conn, Letters.name, Letters.version)
+        await standby._stand_by(conn)
+        assert (standby.ready, standby.failed) == (True, True)
+        await last_errors.recovered(conn, Letters.name, Letters.version)
+        await standby._stand_by(conn)
+        assert not standby.failed
 
 
 async def until_state(projection: type[Projection], state: str, pool: Pool, streams: Client) -> ProjectionStatus:

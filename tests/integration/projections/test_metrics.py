@@ -2,6 +2,7 @@
 
 import asyncio
 from collections.abc import Callable
+from datetime import timedelta
 
 import pytest
 from nats.aio.client import Client
@@ -115,8 +116,10 @@ async def test_an_older_error_does_not_take_the_place_of_a_newer_one(run: Opened
     conn = await connect(database_url, "test")
     try:
         older, newer = LastError.now(ValueError("older")), LastError.now(ValueError("newer"))
-        for error in (newer, older):
-            await record_error(conn, "letters", 1, error, failing=False)
+        # A clock was set back since.
+        future = LastError(newer.at + timedelta(hours=1), "ValueError: future")
+        for error in (future, newer, older):
+            await record_error(conn, "letters", 1, error)
         cursor = await conn.execute("SELECT error FROM projection_errors")
         assert await cursor.fetchall() == [("ValueError: newer",)]
     finally:
