@@ -18,7 +18,7 @@ from infra.cli.dead_letters.listing import list_letters
 from infra.cli.dead_letters.output import line, print_letter, print_retried
 from infra.cli.dead_letters.reaction_letters import AnyId, Id, parted, reaction_letters
 from infra.cli.dead_letters.retrying import retry_selected
-from infra.cli.dead_letters.selection import chosen, projection_of
+from infra.cli.dead_letters.selection import projection_of
 from infra.cli.events.events import Aggregate
 from infra.cli.output import tables
 from infra.runtime.run_file import with_running_addresses
@@ -30,6 +30,7 @@ from projections.engine.dead_letters.outcomes import Retried
 from projections.engine.dead_letters.queries import DeadLetterFilter
 from projections.engine.dead_letters.retry import retry_behind
 from projections.engine.storage.dead_letters import LetterId
+from projections.registry import choose
 from services.operator.dead_letters.views import LetterWithEvent, event_of, of_discard, of_letter, with_operator
 from streams.jetstream.api import JetStream
 from streams.log import Log
@@ -76,7 +77,7 @@ def list_(
     """
     projections, reactions = parted(names)
     letter_filter = DeadLetterFilter(
-        projections=[projection.name for projection in chosen(projections)] if projections else [] if names else None,
+        projections=[projection.name for projection in choose(projections)] if projections else [] if names else None,
         state=None if state == "discarded" else state,
         type=event_type,
         aggregate_id=aggregate,
@@ -151,7 +152,7 @@ def retry(names: tuple[str, ...], letter_ids: tuple[AnyId, ...], reason: str | N
         raise click.UsageError("name projections, reactions or ids, not both")
     settings = Settings.load()
     projection_names, reactions = parted(names)
-    projections = [] if names and not projection_names else chosen(projection_names, settings.read_model_services)
+    projections = [] if names and not projection_names else choose(projection_names, settings.read_model_services)
     of_projections = tuple(letter_id for letter_id in letter_ids if isinstance(letter_id, LetterId))
     of_reactions = tuple(letter_id for letter_id in letter_ids if isinstance(letter_id, ParkedId))
     for letter_id in of_projections:

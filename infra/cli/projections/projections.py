@@ -163,7 +163,7 @@ def _projection(name: str) -> type[Projection]:
     except UnknownProjection as error:
         if any(durable.name == name for durable in DURABLES):
             raise IsReaction(name) from error
-        raise click.ClickException(str(error)) from error
+        raise
     return projection
 
 

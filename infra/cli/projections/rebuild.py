@@ -13,7 +13,7 @@ from infra.cli.projections import as_of, drop_builds, rebuild_key, rebuild_run
 from infra.cli.system.accepted_losses import Loss
 from infra.runtime.run_file import with_running_addresses
 from infra.settings import Settings
-from projections.registry import UnknownProjection, choose
+from projections.registry import choose
 from streams.loss.missing_events import Gap
 
 
@@ -104,10 +104,7 @@ def rebuild(
     if moment is not None and moment > datetime.now(UTC):
         raise click.UsageError("--as-of is in the future")
     settings = Settings.load()
-    try:
-        projections = choose(names, settings.read_model_services)
-    except UnknownProjection as error:
-        raise click.ClickException(str(error)) from error
+    projections = choose(names, settings.read_model_services)
     settings = with_running_addresses(settings)
     console = tables.console(stderr=True)
     outcome: rebuild_run.Rebuilds | rebuild_key.RebuiltKeys | drop_builds.Drops | as_of.States

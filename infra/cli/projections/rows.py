@@ -20,7 +20,7 @@ from infra.security.service_schemas import ServiceSchemas
 from infra.settings import Settings
 from projections.engine.projection import Projection
 from projections.engine.storage.connections import connect, database_unavailable
-from projections.registry import UnknownProjection, choose
+from projections.registry import choose
 
 # A column with a longer value may be folded anywhere; names and ids are shorter.
 _LONG = 64
@@ -43,10 +43,7 @@ def rows(name: str, table: str | None, limit: int, as_json: bool) -> None:
 
     They contain personal data and messages: use it only with permission.
     """
-    try:
-        (projection,) = choose([name])
-    except UnknownProjection as error:
-        raise click.ClickException(str(error)) from error
+    (projection,) = choose([name])
     tables = (*projection.table_names(), *projection.view_names())
     if table is not None and table not in tables:
         raise click.UsageError(f"{name} has no table {table}; it has: {', '.join(tables)}")

@@ -22,7 +22,7 @@ from projections.engine.inspection.table_diff import Difference
 from projections.engine.inspection.verify import Verdict
 from projections.engine.inspection.verify import verify as verify_one
 from projections.engine.projection import Projection
-from projections.registry import UnknownProjection, choose
+from projections.registry import choose
 
 _LONGEST_VALUE = 60
 # Most gaps that are named.
@@ -72,10 +72,7 @@ def verify(
         verify_streams(streams or tuple(STREAMS), as_json=as_json)
         return
     settings = Settings.load()
-    try:
-        projections = choose(names, settings.read_model_services)
-    except UnknownProjection as error:
-        raise click.ClickException(str(error)) from error
+    projections = choose(names, settings.read_model_services)
     console = tables.console(stderr=True)
     target = ",".join(names) or "all"
     running = with_running_addresses(settings)

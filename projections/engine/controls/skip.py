@@ -21,6 +21,7 @@ from projections.engine.dead_letters.outcomes import AlreadyDiscarded, AppliedEl
 from projections.engine.projection import Projection
 from projections.engine.reading.stream_sources import Sources
 from projections.engine.running import last_errors
+from projections.engine.running.last_errors import LastError
 from projections.engine.storage import builds, dead_letters
 from projections.engine.storage.builds import Build, BuildState, Connection
 from projections.engine.storage.dead_letters import LetterId
@@ -68,7 +69,7 @@ async def skip(
     build = await _filled(conn, projection)
     stop = None if build is None else await _stopping_event(conn, nc, projection, build)
     if build is None or stop is None:
-        raise NotStopped(projection, f"it fails with {failure.error}")
+        raise NotStopped(projection, _no_event(failure))
     message = stop.message
     skipped = Discarded(
         projection=projection.name,
@@ -100,6 +101,14 @@ async def skip(
             raise
         raise AlreadyDiscarded(recorded) from conflict
     return skipped
+
+
+def _no_event(failure: LastError) -> str:
+    """Why there is no event to skip, although the projection has failed."""
+    if not failure.error.startswith(f"{KeyUnknown.__name__}: "):
+        return f"it fails with {failure.error}"
+    # Another operator skipped it, or it has a row by the code that is deployed now.
+    return "the one that it stopped at is passed over or can be applied now; it goes on within seconds, unless paused"
 
 
 async def _filled(conn: Connection, projection: type[Projection]) -> Build | None:

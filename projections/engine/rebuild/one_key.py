@@ -161,7 +161,7 @@ class _KeyRebuild:
                 # First which rows they are, then which events change them.
                 await self._read(begin, start, self._add_rows)
                 if not self._rows:
-                    raise NoSuchKey(self._projection, self._key, "no event that changes rows has it in its subject")
+                    raise NoSuchKey(self._projection, self._key, self._no_events())
             await self._read(begin, start, self._take)
             for _ in range(_ATTEMPTS):
                 await self._read_on()
@@ -176,6 +176,13 @@ class _KeyRebuild:
             raise BuildReplaced(self._projection) from error
         held_up = f"to replace them would hold up its service for more than {_HOLD_SECONDS:g} s"
         raise NotSeparable(self._projection, held_up)
+
+    def _no_events(self) -> str:
+        """Why an id has no rows."""
+        reason = "no event that changes rows has it in its subject"
+        if not (folded := self._changed.folded_tables):
+            return reason
+        return f"{reason}; a row that events are folded into is named by its key, such as {folded[0]}:{self._key}"
 
     async def _read_on(self) -> None:
         """Reads up to the build's checkpoint, nearly: its writer goes on."""

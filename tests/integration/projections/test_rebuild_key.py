@@ -271,7 +271,11 @@ async def test_what_is_not_of_one_key_is_refused_with_the_reason(
 @pytest.mark.parametrize(
     ("key", "reason"),
     [
-        ("01900000-0000-7000-8000-000000000000", "no event that changes rows has it in its subject"),
+        (
+            "01900000-0000-7000-8000-000000000000",
+            "no event that changes rows has it in its subject; a row that events are folded into is named by its key,"
+            " such as tallies:01900000-0000-7000-8000-000000000000",
+        ),
         ("*", "a key is an id"),
         (">", "a key is an id"),
         ("vestnik.messaging", "a key is an id"),

@@ -128,6 +128,8 @@ async def test_a_paused_projection_can_be_freed_of_the_event_that_it_stops_at(
     await until_state(Keyed, "failed", pool, streams)
     await paused(database_url, Keyed)
     await skipped(database_url, streams)
+    with pytest.raises(NotStopped, match="the one that it stopped at is passed over"):
+        await skipped(database_url, streams)
     await resumed(database_url, Keyed)
     await runners.waiting.wait(Keyed, Position.at(MESSAGING, last), PATIENCE)
 

@@ -7,6 +7,7 @@ import msgspec
 import pytest
 from click.testing import CliRunner
 
+from infra.cli import main
 from infra.cli.main import COMMANDS, cli
 from infra.cli.system.settings import masked, shown
 from infra.settings import Settings, describe
@@ -42,6 +43,27 @@ def test_a_running_system_is_supervised_without_aiohttp() -> None:
     )
     done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=True)
     assert done.stdout.split() == ["False"]
+
+
+@pytest.mark.parametrize(
+    "arguments",
+    [
+        ["rebuild", "nothing"],
+        ["verify", "nothing"],
+        ["rows", "nothing"],
+        ["projections", "pause", "nothing", "--reason", "a test"],
+        ["dead-letters", "retry", "nothing"],
+    ],
+    ids=" ".join,
+)
+def test_an_unknown_read_model_is_one_line_like_any_other_failure(
+    arguments: list[str], monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setattr(main, "lower_priority", lambda: None)
+    monkeypatch.setattr(sys, "argv", ["vestnik", *arguments])
+    with pytest.raises(SystemExit, match="1"):
+        main.main()
+    assert capsys.readouterr().err.startswith("vestnik: there is no projection 'nothing'; there are: analytics, ")
 
 
 def test_a_wrong_setting_is_one_line_and_a_failure() -> None:

@@ -14,7 +14,6 @@ AT_NOON = ("friends", "--as-of", "2026-01-31T12:00:00Z")
     [
         ((), "name the projections"),
         (("friends", "--all"), "name the projections"),
-        (("nothing",), "no projection 'nothing'"),
         (AT_NOON, "need each other"),
         (("friends", "--into", "then"), "need each other"),
         (("friends", "--as-of", "2999-01-01", "--into", "then"), "in the future"),
