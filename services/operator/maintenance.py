@@ -22,6 +22,7 @@ from infra.embedded.child_process import Child
 from infra.settings import Settings
 from projections.engine.inspection.table_diff import Difference
 from projections.engine.inspection.verify import Verdict
+from projections.engine.rebuild.one_key import RebuiltKey
 from projections.engine.rebuild.progress import Progress
 from projections.engine.rebuild.rebuild import Rebuilt
 from projections.registry import choose
@@ -68,10 +69,31 @@ class Verified(msgspec.Struct, frozen=True, kw_only=True):
     differences: list[RowDiffers]
 
 
+class Scope(msgspec.Struct, frozen=True, kw_only=True):
+    """How much of a read model is rebuilt, and how fast; by default all of it, as fast as possible."""
+
+    # The key whose rows alone are rebuilt.
+    only: str = ""
+    # The most events a second; 0: no limit.
+    rate: int = 0
+
+    def options(self) -> list[str]:
+        """For the command."""
+        return [*([f"--only={self.only}"] if self.only else []), *([f"--rate={self.rate}"] if self.rate else [])]
+
+    def details(self) -> dict[str, str]:
+        """For the record of the act, as the command records them."""
+        return {**({"only": self.only} if self.only else {}), **({"rate": str(self.rate)} if self.rate else {})}
+
+
+_WHOLE = Scope()
+
+
 class Job(msgspec.Struct, frozen=True, kw_only=True):
     id: str
     kind: Kind
     projection: str
+    scope: Scope = _WHOLE
     # The operator's username.
     by: str
     # `running`, `done`, `failed` or `cancelled`.
@@ -82,6 +104,8 @@ class Job(msgspec.Struct, frozen=True, kw_only=True):
     progress: Progress | None = None
     verified: Verified | None = None
     rebuilt: Rebuilt | None = None
+    # If the rows of one key were rebuilt.
+    rebuilt_key: RebuiltKey | None = None
     # Why it failed.
     error: str | None = None
 
@@ -102,7 +126,7 @@ class _Line(msgspec.Struct, frozen=True):
 
     progress: Progress | None = None
     projections: list[Verdict] = []
-    rebuilt: list[Rebuilt] = []
+    rebuilt: list[msgspec.Raw] = []
     failed: list[_Failed] = []
 
 
@@ -132,7 +156,7 @@ class Maintenance:
             raise NotFound("It is not running.")
         return job
 
-    async def start(self, kind: Kind, projection: str, by: Actor) -> Job:
+    async def start(self, kind: Kind, projection: str, by: Actor, *, scope: Scope = _WHOLE, reason: str = "") -> Job:
         """Records a job as the operator's act, and starts it in the background.
 
         Raises:
@@ -145,11 +169,19 @@ class Maintenance:
             raise MaintenanceUnderWay
         self._starting = True
         try:
-            act = await self._recorder.begin(by, f"read_model.{kind}", target=projection)
+            act = await self._recorder.begin(
+                by, f"read_model.{kind}", target=projection, details=scope.details(), reason=reason
+            )
         finally:
             self._starting = False
         job = Job(
-            id=new_id(), kind=kind, projection=projection, by=by.name, state="running", started_at=datetime.now(UTC)
+            id=new_id(),
+            kind=kind,
+            projection=projection,
+            scope=scope,
+            by=by.name,
+            state="running",
+            started_at=datetime.now(UTC),
         )
         self._jobs = [job, *self._jobs][:_KEPT]
         self._cancelled, self._complaint = False, ""
@@ -178,10 +210,11 @@ class Maintenance:
                 await running
 
     async def _run(self, job: Job, act: Act) -> None:
+        command = [job.kind, job.projection, *_OPTIONS, *job.scope.options(), "--action", act.id]
         try:
             # An absolute path, since the launcher does not search `PATH`.
             self._child = child = await Child.start(
-                [sys.executable, "-m", "infra.cli.main", job.kind, job.projection, *_OPTIONS, "--action", act.id],
+                [sys.executable, "-m", "infra.cli.main", *command],
                 death_signal=signal.SIGTERM,
                 environ={**os.environ, **self._environ},
                 on_line=self._on_line,
@@ -205,21 +238,24 @@ class Maintenance:
         try:
             line = msgspec.json.decode(text, type=_Line)
         except msgspec.DecodeError:
-            self._complaint = text
+            self._complaint = text.removeprefix("vestnik: ")
             return
         if line.progress is not None:
             self._change(progress=line.progress)
         for verdict in line.projections:
             self._change(verified=_verified(verdict))
         for rebuilt in line.rebuilt:
-            self._change(rebuilt=rebuilt)
+            if self._jobs[0].scope.only:
+                self._change(rebuilt_key=msgspec.json.decode(rebuilt, type=RebuiltKey))
+            else:
+                self._change(rebuilt=msgspec.json.decode(rebuilt, type=Rebuilt))
         for failed in line.failed:
             self._change(error=failed.error)
 
     def _ended(self, act: Act) -> None:
         """Notes how the newest job ended; its process is gone."""
         job = self._jobs[0]
-        if job.verified or job.rebuilt:
+        if job.verified or job.rebuilt or job.rebuilt_key:
             self._change(state="done")
         elif self._cancelled:
             self._change(state="cancelled")

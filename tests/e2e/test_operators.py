@@ -454,8 +454,10 @@ async def test_a_read_model_is_verified_and_rebuilt_as_by_the_command_line(fresh
     assert (wrong["equal"], wrong["changed"]) == (False, 2)
     assert {tuple(each["columns"]) for each in wrong["differences"]} == {("state",)}
     assert all(is_id(each["key"]["user_id"]) for each in wrong["differences"])
-    started = await person.ask("POST", url, json={"kind": "rebuild", "projection": "friends"})
+    await assert_one_key_is_rebuilt(person, wrong["differences"][0]["key"])
+    started = await person.ask("POST", url, json={"kind": "rebuild", "projection": "friends", "rate": 100_000})
     rebuilt = await ended(person, started.json())
+    assert rebuilt["scope"] == {"only": "", "rate": 100_000}
     assert (rebuilt["state"], rebuilt["rebuilt"]["build"], rebuilt["rebuilt"]["replaced"]) == ("done", 2, 1)
     started = await person.ask("POST", url, json={"kind": "verify", "projection": "friends"})
     assert (await ended(person, started.json()))["verified"]["equal"]
@@ -468,6 +470,39 @@ async def test_a_read_model_is_verified_and_rebuilt_as_by_the_command_line(fresh
     assert_problem(await person.ask("POST", url, json={"kind": "verify", "projection": "nobody"}), 404, "not_found")
     assert_problem(await person.ask("POST", url, json={"kind": "drop", "projection": "users"}), 422, "invalid")
     await assert_controlled(person)
+
+
+async def assert_one_key_is_rebuilt(person: Person, friendship: Json) -> None:
+    """The rows of one key are rebuilt alone, and the act is recorded with the key, the rate and the reason."""
+
+    async def rebuild(**options: str) -> Json:
+        started = await person.ask(
+            "POST", "/v1/ops/maintenance", json={"kind": "rebuild", "projection": "friends", **options}
+        )
+        assert started.status_code == 200, started.text
+        return await ended(person, started.json())
+
+    pair = pair_id(friendship["user_id"], friendship["friend_id"])
+    of_pair = await rebuild(only=pair, reason="A test.")
+    assert (of_pair["state"], of_pair["error"], of_pair["scope"]["only"]) == ("done", None, pair)
+    assert of_pair["rebuilt_key"]["rows"] > 1
+    of_none = await rebuild(only="nobody")
+    assert (of_none["state"], of_none["rebuilt_key"]) == ("failed", None)
+    assert of_none["error"].startswith("friends has no rows of nobody: no event")
+    for wrong in (
+        {"kind": "verify", "only": pair},
+        {"kind": "verify", "reason": "A test."},
+        {"kind": "rebuild", "only": pair, "rate": 1},
+        {"kind": "rebuild", "rate": -1},
+        {"kind": "rebuild", "only": "\0"},
+    ):
+        refused = await person.ask("POST", "/v1/ops/maintenance", json={"projection": "friends", **wrong})
+        assert_problem(refused, 422, "invalid")
+    acts = (await asked(person, "operators?only=acts&action=read_model.rebuild"))["items"]
+    assert [(act["details"], act["reason"], act["outcome"]) for act in acts] == [
+        ({"only": "nobody"}, "", "failed"),
+        ({"only": pair}, "A test.", "done"),
+    ]
 
 
 async def assert_controlled(person: Person) -> None:

@@ -110,7 +110,7 @@ def rebuild(
     outcome: rebuild_run.Rebuilds | rebuild_key.RebuiltKeys | drop_builds.Drops | as_of.States
     target = "all" if every else ",".join(names)
     if only is not None:
-        outcome = rebuild_key.run(settings, projections[0], only, console, progress_json, reason)
+        outcome = rebuild_key.run(settings, projections[0], only, console, progress_json, reason, action)
     elif drop_old:
         outcome = drop_builds.run(settings, projections, every, console, target, reason)
     elif moment is not None and schema is not None:

@@ -32,8 +32,10 @@ def run(
     console: Console,
     progress_json: bool,
     reason: str | None,
+    action: str | None,
 ) -> RebuiltKeys:
-    rebuilt = uvloop.run(_run(settings, projection, key, console, progress_json, reason))
+    """`action`: the id of the act that the page has recorded."""
+    rebuilt = uvloop.run(_run(settings, projection, key, console, progress_json, reason, action))
     what = f"{rebuilt.rows:,} rows of {escape(key)} rebuilt from {rebuilt.events:,} events"
     console.print(f"[green]{rebuilt.projection}[/]: {what}", soft_wrap=True)
     return RebuiltKeys([rebuilt])
@@ -46,6 +48,7 @@ async def _run(
     console: Console,
     progress_json: bool,
     reason: str | None,
+    action: str | None,
 ) -> RebuiltKey:
     owners = await ServiceSchemas.discover(settings.database_url)
     nc = await connect_reader(settings, "operator-rebuild", patience=5.0)
@@ -53,9 +56,14 @@ async def _run(
         conn = await connect(owners.url(projection.run_by()), f"rebuild {projection.name}")
         try:
             await ensure_schema(conn)
-            details = {"only": key}
             async with acting(
-                settings, nc, "read_model.rebuild", target=projection.name, details=details, reason=reason
+                settings,
+                nc,
+                "read_model.rebuild",
+                target=projection.name,
+                details={"only": key},
+                reason=reason,
+                recorded_as=action,
             ):
                 with shown(console, progress_json) as bars:
                     return await rebuild_key(conn, nc, projection, key, bars.add(projection.name))

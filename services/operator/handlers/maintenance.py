@@ -21,12 +21,18 @@ from services.operator.actions.domain import Actor
 from services.operator.actions.recorder import Recorder
 from services.operator.controls import Control, Controls
 from services.operator.handlers.documents import document
-from services.operator.maintenance import Kind, Maintenance
+from services.operator.maintenance import Kind, Maintenance, Scope
+
+# Without NUL, which PostgreSQL does not take.
+_Text = Annotated[str, Meta(max_length=1000, pattern=r"^[^\x00]*\Z")]
 
 
 class _Maintenance(msgspec.Struct, frozen=True):
     kind: Kind
     projection: Annotated[str, Meta(min_length=1, max_length=64)]
+    reason: _Text
+    only: _Text
+    rate: int
 
 
 class _Controlling(msgspec.Struct, frozen=True):
@@ -45,9 +51,24 @@ class MaintenanceHandlers:
         return document(self._maintenance.jobs())
 
     async def start(self, message: StartMaintenanceRequest, actor: Actor) -> Document:
-        request = validated(_Maintenance, {"kind": message.kind, "projection": message.projection})
+        asked = {
+            "kind": message.kind,
+            "projection": message.projection,
+            "reason": " ".join(message.reason.split()),
+            "only": message.only.strip(),
+            "rate": message.rate,
+        }
+        request = validated(_Maintenance, asked)
+        if request.kind == "verify" and (request.reason or request.only or request.rate):
+            raise Invalid("Only a rebuild has a reason, a key or a rate.")
+        if request.only and request.rate:
+            raise Invalid("The rows of one key are rebuilt at no rate.")
+        scope = Scope(only=request.only, rate=request.rate)
         try:
-            return document(await self._maintenance.start(request.kind, request.projection, actor))
+            started = await self._maintenance.start(
+                request.kind, request.projection, actor, scope=scope, reason=request.reason
+            )
+            return document(started)
         except UnknownProjection as error:
             raise NotFound(str(error)) from error
 

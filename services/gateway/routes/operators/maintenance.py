@@ -56,6 +56,18 @@ class Rebuilt(msgspec.Struct, frozen=True, kw_only=True):
     dead_letters: int
 
 
+class RebuiltKey(msgspec.Struct, frozen=True, kw_only=True):
+    version: int
+    build: int
+    rows: Annotated[int, Meta(description="Rows that were replaced.")]
+    events: Annotated[int, Meta(description="Events that change them.")]
+
+
+class Scope(msgspec.Struct, frozen=True, kw_only=True):
+    only: Annotated[str, Meta(description="The key whose rows alone are rebuilt; empty: all rows.")]
+    rate: Annotated[int, Meta(description="The most events a second; 0: no limit.")]
+
+
 class MaintenanceJob(msgspec.Struct, frozen=True, kw_only=True):
     id: str
     kind: Annotated[str, Meta(description="`verify` or `rebuild`.")]
@@ -68,6 +80,9 @@ class MaintenanceJob(msgspec.Struct, frozen=True, kw_only=True):
     verified: Annotated[Verified | None, Meta(description="The result of a verification.")]
     rebuilt: Annotated[Rebuilt | None, Meta(description="The result of a rebuild.")]
     error: str | None
+    # Not from an operator process of an earlier release.
+    rebuilt_key: Annotated[RebuiltKey | None, Meta(description="The result of a rebuild of one key's rows.")] = None
+    scope: Annotated[Scope | None, Meta(description="How much is rebuilt, and how fast.")] = None
 
 
 class Maintenance(msgspec.Struct, frozen=True, kw_only=True):
@@ -78,6 +93,13 @@ class Maintenance(msgspec.Struct, frozen=True, kw_only=True):
 class Starting(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     kind: Annotated[Literal["verify", "rebuild"], Meta(description="What to do.")]
     projection: Annotated[str, Meta(min_length=1, max_length=64, description="The read model.")]
+    reason: Annotated[str, Meta(max_length=1000, description="Why it is rebuilt; recorded permanently.")] = ""
+    only: Annotated[
+        str, Meta(max_length=1000, description="Rebuilds the rows of this key alone, as `vestnik rebuild --only`.")
+    ] = ""
+    rate: Annotated[
+        int, Meta(ge=0, le=10_000_000, description="Rebuilds at most so many events a second; 0: no limit.")
+    ] = 0
 
 
 class Cancelling(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
@@ -113,7 +135,14 @@ async def maintenance(incoming: Request[NoQuery, NoBody]) -> Response:
 
 async def start(incoming: Request[NoQuery, Starting]) -> Response:
     operator, body = operator_client(incoming), incoming.body
-    request = StartMaintenanceRequest(user_id=incoming.caller.user_id, kind=body.kind, projection=body.projection)
+    request = StartMaintenanceRequest(
+        user_id=incoming.caller.user_id,
+        kind=body.kind,
+        projection=body.projection,
+        reason=body.reason,
+        only=body.only,
+        rate=body.rate,
+    )
     return reply(await operator.command(operator.stub.start_maintenance, request, repeatable=False), MaintenanceJob)
 
 

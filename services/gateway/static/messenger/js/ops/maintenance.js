@@ -130,12 +130,13 @@ export class Maintenance {
       one.state === "running" && el("div", { class: "row-actions" }, el("button", { type: "button", onclick: ({ target }) => this.#cancel(one, target) }, say("cancel"))),
       one.error && el("p", { class: "why" }, one.error),
       one.verified && verified(one.verified),
+      one.rebuilt_key && el("p", { class: "facts" }, el("span", {}, say("version", one.rebuilt_key)), el("span", {}, say("rows", { n: one.rebuilt_key.rows })), el("span", {}, say("job_events", { n: one.rebuilt_key.events }))),
       one.rebuilt && el("p", { class: "facts" }, el("span", {}, say("version", one.rebuilt)), el("span", {}, say("job_read", { n: one.rebuilt.events, span: span(one.rebuilt.seconds), rate: rate(one.rebuilt.events_per_second) })),
         one.rebuilt.replaced !== null && el("span", {}, say("job_kept", { build: one.rebuilt.replaced })), one.rebuilt.dead_letters > 0 && el("span", {}, say("dead_now", { n: one.rebuilt.dead_letters }))));
   }
 
-  #start(kind, projection) {
-    return post("/v1/ops/maintenance", { kind, projection }).then(() => this.tick()).catch((error) => this.showError(error));
+  #start(kind, projection, options = {}) {
+    return post("/v1/ops/maintenance", { kind, projection, ...options }).then(() => this.tick()).catch((error) => this.showError(error));
   }
 
   #cancel(one, button) {
@@ -144,9 +145,13 @@ export class Maintenance {
   }
 
   #ask(name) {
+    const field = (key, more) => el("div", { class: "field" }, el("label", { for: key }, say(`rebuild_${key}`)), el("input", { id: key, name: key, autocomplete: "off", ...more }));
+    // What is left empty is not sent.
+    const options = ({ elements: { reason, only, rate } }) => ({ ...(reason.value && { reason: reason.value }), ...(only.value && { only: only.value }), ...(rate.value && { rate: Number(rate.value) }) });
     const dialog = el("dialog", { aria: { labelledby: "rebuild-title" }, onclose: () => dialog.remove() },
-      el("form", { onsubmit: (event) => { event.preventDefault(); dialog.close(); this.#start("rebuild", name); } },
+      el("form", { onsubmit: (event) => { event.preventDefault(); dialog.close(); this.#start("rebuild", name, options(event.target)); } },
         el("h2", { id: "rebuild-title" }, say("rebuild_title", { name })), el("p", {}, say("rebuild_hint")),
+        field("reason", { maxlength: 1000 }), field("only", { maxlength: 1000 }), field("rate", { type: "number", min: 1, max: 10_000_000 }),
         el("div", { class: "actions" }, el("button", { type: "button", onclick: () => dialog.close() }, say("cancel")), el("button", { type: "submit", class: "primary" }, say("rebuild")))));
     document.body.append(dialog);
     dialog.showModal();
@@ -154,7 +159,7 @@ export class Maintenance {
 }
 
 function heading(one) {
-  return say(`job_${one.kind}`, { name: one.projection });
+  return say(`job_${one.kind}`, { name: one.scope?.only ? `${one.projection}, ${one.scope.only}` : one.projection });
 }
 
 function running(one) {
