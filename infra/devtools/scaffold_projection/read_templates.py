@@ -85,6 +85,7 @@ from contracts.values.field_types import PAGE_LIMIT, Id, PageLimit
 from contracts.values.validation import validated
 from infra.rpc.call_context import current
 from projections.engine.read_model import ReadModel
+from projections.engine.read_servers import to_json
 
 # In both, `%(caller)s` is the user who asks.
 _ROW = """
@@ -127,7 +128,7 @@ class {class_name}Reads({class_name}ServiceBase):
         rows, position = await self._model.select({class_name}Item, _ROW, msgspec.structs.asdict(row))
         if not rows:
             raise NotFound
-        return {class_name}RowResponse(item=msgspec.json.encode(rows[0]), position=position.encode())
+        return {class_name}RowResponse(item=to_json(rows[0]), position=position.encode())
 
     async def list_rows(self, message: {class_name}PageRequest) -> {class_name}PageResponse:
         page = validated(_Page, {{"caller": message.user_id, "limit": message.limit or PAGE_LIMIT}})
@@ -140,7 +141,7 @@ class {class_name}Reads({class_name}ServiceBase):
         is_last = len(rows) == len(items)
         following = None if is_last else msgspec.convert(items[-1], {class_name}Cursor, from_attributes=True)
         return {class_name}PageResponse(
-            items=msgspec.json.encode(items),
+            items=to_json(items),
             next=encode_cursor(following) if following else "",
             position=position.encode(),
         )

@@ -2,14 +2,16 @@
 
 import sys
 from collections.abc import Iterator
+from datetime import UTC, date, datetime, timedelta, timezone
 from pathlib import Path
 from types import ModuleType
 from typing import cast
 
+import msgspec
 import pytest
 
 from projections.engine.read_model import ReadModel
-from projections.engine.read_servers import read_servers
+from projections.engine.read_servers import read_servers, to_json
 
 MODULE = """
 from tests.unit.projections.engine.test_read_servers import ImportedReads
@@ -55,3 +57,27 @@ def test_every_file_is_found_without_being_listed(package: ModuleType, tmp_path:
     assert [type(server).__name__ for server in servers] == ["FirstReads", "SecondReads"]
     assert [vars(server) for server in servers] == [{"model": f"the read model {name}"} for name in opened]
     assert opened == ["first", "second"]
+
+
+class Row(msgspec.Struct):
+    at: datetime
+    times: dict[str, list[datetime]]
+    day: date
+    took: timedelta
+    until: datetime | None = None
+
+
+def test_clients_get_times_in_utc_with_milliseconds() -> None:
+    at = datetime(2026, 1, 31, 12, tzinfo=UTC)
+    later = datetime(2026, 1, 31, 14, 0, 0, 123_456, tzinfo=timezone(timedelta(hours=2)))
+    row = Row(at, {"all": [at, later]}, at.date(), timedelta(seconds=1.5))
+    assert msgspec.json.decode(to_json([row])) == [
+        {
+            "at": "2026-01-31T12:00:00.000Z",
+            "times": {"all": ["2026-01-31T12:00:00.000Z", "2026-01-31T12:00:00.123Z"]},
+            "day": "2026-01-31",
+            "took": "PT1.5S",
+            "until": None,
+        }
+    ]
+    assert msgspec.json.decode(to_json(row)) == msgspec.json.decode(to_json([row]))[0]

@@ -18,6 +18,7 @@ from contracts.values.field_types import PAGE_LIMIT, Id, PageLimit
 from contracts.values.validation import validated
 from infra.rpc.call_context import current
 from projections.engine.read_model import ReadModel
+from projections.engine.read_servers import to_json
 
 # In both, `%(caller)s` is the user who asks.
 _ROW = """
@@ -59,7 +60,7 @@ class MutualFriendsReads(MutualFriendsServiceBase):
         rows, position = await self._model.select(MutualFriendsItem, _ROW, msgspec.structs.asdict(row))
         if not rows:
             raise NotFound
-        return MutualFriendsRowResponse(item=msgspec.json.encode(rows[0]), position=position.encode())
+        return MutualFriendsRowResponse(item=to_json(rows[0]), position=position.encode())
 
     async def list_rows(self, message: MutualFriendsPageRequest) -> MutualFriendsPageResponse:
         page = validated(_Page, {"caller": message.user_id, "limit": message.limit or PAGE_LIMIT})
@@ -72,7 +73,7 @@ class MutualFriendsReads(MutualFriendsServiceBase):
         is_last = len(rows) == len(items)
         following = None if is_last else msgspec.convert(items[-1], MutualFriendsCursor, from_attributes=True)
         return MutualFriendsPageResponse(
-            items=msgspec.json.encode(items),
+            items=to_json(items),
             next=encode_cursor(following) if following else "",
             position=position.encode(),
         )
