@@ -7,7 +7,7 @@ import os
 import socket
 from functools import partial
 from typing import Any
-from urllib.parse import urlsplit
+from urllib.parse import unquote, urlsplit
 
 from nats.aio.client import Client as NATS
 from psycopg import AsyncConnection, OperationalError
@@ -238,11 +238,11 @@ def nats_servers(nats_url: str) -> list[str]:
 
 
 def _user(nats_url: str) -> str:
-    return urlsplit(_servers(nats_url)[0]).username or ""
+    return unquote(urlsplit(_servers(nats_url)[0]).username or "")
 
 
 def _password(nats_url: str) -> str:
-    return urlsplit(_servers(nats_url)[0]).password or ""
+    return unquote(urlsplit(_servers(nats_url)[0]).password or "")
 
 
 def _party(servers: list[str], name: str) -> str:

@@ -6,7 +6,9 @@ while other servers of the cluster would answer.
 """
 
 import asyncio
+import json
 from random import shuffle
+from urllib.parse import unquote
 
 from nats.aio.client import Client as NATS
 from nats.aio.transport import TcpTransport
@@ -17,6 +19,9 @@ _PAUSE = 1.0
 # Seconds that a server has to read what is pending when the connection is closed.
 _CLOSE_SECONDS = 5.0
 _PERMISSIONS = "permissions violation"
+# The command that begins a connection, and what of it may come from the server's URL.
+_CONNECT = b"CONNECT "
+_LOGIN = ("user", "pass", "auth_token")
 
 
 class FailoverClient(NATS):
@@ -41,6 +46,16 @@ class FailoverClient(NATS):
                 await asyncio.sleep(_PAUSE)
             else:
                 return
+
+    def _connect_command(self) -> bytes:
+        """As the library's, which sends a login as it is written in the URL: percent-encoded."""
+        command = bytes(super()._connect_command())
+        server = self._current_server
+        if self.options["user"] is not None or server is None or "%" not in server.uri.netloc:
+            return command
+        options = json.loads(command.removeprefix(_CONNECT))
+        decoded = {name: unquote(options[name]) for name in _LOGIN if name in options}
+        return _CONNECT + json.dumps(options | decoded, sort_keys=True).encode() + b"\r\n"
 
     async def close(self) -> None:
         """As the library's, which leaves the socket open if it was interrupted when it began to close it.

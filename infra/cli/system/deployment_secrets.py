@@ -38,3 +38,6 @@ def deployment_secrets(
     settings = msgspec.structs.replace(Settings.load(), secrets_dir=str(folder / SOURCE), nats_url="", database_url="")
     folders = asyncio.run(act_without_nats(settings, "deployment.secrets", lambda: make(folder, servers)))
     click.echo(f"{folder / SOURCE}: all secrets; {', '.join(folders)}: what each needs of them")
+    kept = folder / SOURCE / "smtp-url"
+    if smtp_url not in (_DEFAULT.smtp_url, kept.read_text().strip()):
+        click.echo(f"{kept} is kept, and names another mail server: change it there, and run this again", err=True)

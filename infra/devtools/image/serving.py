@@ -69,8 +69,14 @@ class Container:
         return int((children.read_text() or "0").split()[0]) if children.exists() else 0
 
     def execute(self, *command: str) -> Done:
-        """Runs a command in the container to its end, as its user and with its environment."""
-        return finish(in_namespaces_of(self.pid, command, user=self._user), self._environment, seconds=_READY_SECONDS)
+        """Runs a command in the container to its end, as its user and with its environment.
+
+        Raises:
+            DoesNotServe: the container's process has ended.
+        """
+        if not (pid := self.pid):
+            raise DoesNotServe(f"{self.service} has ended with {self.exit_code()}:\n{self.last_words()}")
+        return finish(in_namespaces_of(pid, command, user=self._user), self._environment, seconds=_READY_SECONDS)
 
     def terminate(self) -> None:
         """Sends SIGTERM to process 1."""

@@ -5,6 +5,7 @@ import select
 import socket
 from contextlib import suppress
 from pathlib import Path
+from urllib.parse import quote
 
 import psycopg
 import pytest
@@ -50,6 +51,21 @@ async def test_a_connection_is_closed_whose_time_is_over_while_the_library_close
         assert client._transport._io_writer.transport.is_closing()
     assert begun
     await server.stop()
+
+
+@pytest.mark.parametrize("in_file", [False, True])
+async def test_a_password_for_nats_is_percent_encoded_in_its_url(tmp_path: Path, in_file: bool) -> None:
+    password = "p@ss/w%rd?#,"
+    server = NatsServer(tmp_path / "nats", passwords=dict.fromkeys(NATS_PARTIES, "right") | {"auth": password})
+    await server.start()
+    try:
+        url = server.url_of("auth").replace(password, quote(password, safe=""))
+        (tmp_path / "nats-url").write_text(url)
+        values = {"nats_url_file": str(tmp_path / "nats-url")} if in_file else {"nats_url": url}
+        nc = await connect_nats(Settings.made_of(values), "auth-test", patience=60.0)
+        await nc.close()
+    finally:
+        await server.stop()
 
 
 async def test_a_server_that_takes_the_connection_and_says_nothing_is_not_said_to_refuse_us() -> None:

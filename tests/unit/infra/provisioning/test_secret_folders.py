@@ -170,6 +170,22 @@ def test_the_command_makes_the_folders_and_records_that_it_did(tmp_path: Path, m
     assert "deployment.secrets" in (folder / "secrets" / "operator-actions.jsonl").read_text()
 
 
+def test_the_command_says_that_it_keeps_another_mail_server(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+
+    def run(*options: str) -> str:
+        ran = CliRunner().invoke(deployment_secrets, ["deployment", *options])
+        assert ran.exit_code == 0, ran.output
+        return ran.output
+
+    assert "mail server" not in run()
+    assert "deployment/secrets/smtp-url is kept" in run("--smtp-url", "smtp://mail.example.org")
+    Path("deployment/secrets/smtp-url").write_text("smtp://mail.example.org\n")
+    assert "mail server" not in run("--smtp-url", "smtp://mail.example.org")
+    assert "mail server" not in run()
+    assert Path("deployment/auth/smtp-url").read_text() == "smtp://mail.example.org\n"
+
+
 @pytest.mark.skipif(os.geteuid() != 0, reason="only root gives the folders to their users")
 def test_the_users_of_the_folders_may_enter_the_one_above_whatever_the_umask(tmp_path: Path) -> None:
     before = os.umask(0o077)
