@@ -392,8 +392,8 @@ class Quiet:
 
 
 @asynccontextmanager
-async def delivery() -> AsyncIterator[Step]:
-    """The gateway's path from the stored event to the bytes of two live streams."""
+async def delivery(devices: int = 1) -> AsyncIterator[Step]:
+    """The gateway's path from the stored event to the bytes of its two users' live streams, one for each device."""
     nothing, quiet = cast(Any, None), Quiet()
     live = LiveDelivery(
         NatsClient(),
@@ -414,7 +414,8 @@ async def delivery() -> AsyncIterator[Step]:
         nonlocal got
         got += message["body"].count(b"\nevent: ")
 
-    gone = [asyncio.get_running_loop().create_future() for _ in range(2)]
+    users = [ANNA, BORIS] * devices
+    gone = [asyncio.get_running_loop().create_future() for _ in users]
 
     def more(part: bytes) -> None:
         nonlocal got
@@ -427,7 +428,7 @@ async def delivery() -> AsyncIterator[Step]:
                 live, SubscriptionRequest(Principal(user, new_id(), time.time() + 900, "k"), dict.fromkeys(STREAMS, 0))
             ).send(scope, ended, send)
         )
-        for user, ended in zip((ANNA, BORIS), gone, strict=True)
+        for user, ended in zip(users, gone, strict=True)
     ]
     numbers = count(1)
     conversation_id = pair_id(ANNA, BORIS)
@@ -450,10 +451,11 @@ async def delivery() -> AsyncIterator[Step]:
             live.on_batch(MESSAGING, ReadBatch([message], number, 0))
             await asyncio.sleep(0)
         async with asyncio.timeout(30):
-            while got - before < 2 * wanted:
+            while got - before < len(users) * wanted:
                 await asyncio.sleep(0)
 
-    await asyncio.sleep(0.05)
+    while sum(queue.attached for queue in live._queues) < len(users):
+        await asyncio.sleep(0.05)
     yield step
     live.stop()
     await asyncio.gather(*streams)
@@ -466,6 +468,8 @@ STEPS: dict[str, Callable[[], contextlib.AbstractAsyncContextManager[Step]]] = {
     "call-carried": lambda: calls(carried=True),
     "command": command,
     "delivery": delivery,
+    "delivery-100": lambda: delivery(50),
+    "delivery-1000": lambda: delivery(500),
 }
 
 
