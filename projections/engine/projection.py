@@ -29,6 +29,8 @@ _EVENTS = "__handles__"
 # Where projections begin, and reactions too.
 FIRST = "first"
 NOW = "now"
+# The active runner has to show the database that it is alive.
+_LONGEST_REST_SECONDS = 1.0
 # Of PostgreSQL's names, in bytes; it cuts off the rest.
 _LONGEST_NAME = 63
 # Of the number of a build.
@@ -141,6 +143,8 @@ class Projection:
         """
         filters, tables = cls.filters(), cls.table_names()
         cls.begin_moment()
+        if not 0.0 <= cls.rest_seconds <= _LONGEST_REST_SECONDS:
+            raise ValueError(f"projection {cls.name}: rest_seconds is at most {_LONGEST_REST_SECONDS:g}")
         if not filters or not tables:
             raise ValueError(f"projection {cls.name}: a stream and a table are required")
         cls._check_names()

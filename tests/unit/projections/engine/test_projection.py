@@ -184,6 +184,17 @@ def test_any_other_begin_is_refused(text: str) -> None:
         Begun.check()
 
 
+@pytest.mark.parametrize("seconds", [-0.1, 1.1, 60.0])
+def test_a_rest_in_which_the_runner_would_seem_to_hang_is_refused(seconds: float) -> None:
+    class Resting(BestFriends):
+        rest_seconds = seconds
+
+    with pytest.raises(ValueError, match="projection resting: rest_seconds is at most 1"):
+        Resting.check()
+    Resting.rest_seconds = 1.0
+    Resting.check()
+
+
 def test_a_handler_of_an_event_in_another_stream_is_refused() -> None:
     class Deaf(Projection):
         streams = (CONTACT,)
