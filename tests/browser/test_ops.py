@@ -73,7 +73,7 @@ async def test_an_operator_sees_the_streams_move(devices: Devices, api: Api) -> 
     await page.get_by_role("button", name="From … to …").click()
     await page.get_by_label("To", exact=True).fill("2026-01-01T00:00:00")
     await page.keyboard.press("Tab")
-    await page.get_by_text("Nothing like that has happened.").wait_for()
+    await page.get_by_text("There are no such events.").wait_for()
     await page.get_by_role("button", name="24 hours").click()
     await expect(page.locator(".event .which").last).to_have_text(sent["conversation_id"])
 
@@ -269,7 +269,7 @@ async def test_a_read_model_is_verified_and_rebuilt_and_a_reload_finds_what_runs
         await expect(users.get_by_text(f"paused by {olga.username}")).to_have_count(1 if state == "paused" else 0)
 
 
-async def test_a_dead_letter_appears_and_is_given_up_with_a_reason(devices: Devices, api: Api) -> None:
+async def test_a_dead_letter_appears_and_is_discarded_with_a_reason(devices: Devices, api: Api) -> None:
     olga = await operator(api)
     anna, boris = await api.friends()
     page = await devices.page()
@@ -291,14 +291,14 @@ async def test_a_dead_letter_appears_and_is_given_up_with_a_reason(devices: Devi
             await letter.get_by_role("button", name="Try again").click()
             await expect(page.locator("#notes")).to_contain_text("It still fails")
             tried = True
-        await letter.get_by_role("button", name="Give up").click()
+        await letter.get_by_role("button", name="Discard…").click()
         await page.get_by_label("Reason").fill("Written by a script.")
-        await page.get_by_role("button", name="Give it up").click()
+        await page.get_by_role("button", name="Discard", exact=True).click()
         await expect(letter).to_have_count(0)
-    await page.get_by_role("button", name="Given up").click()
-    given_up = page.locator(".letter.discarded", has_text=conversation_id).first
-    await expect(given_up).to_contain_text("Written by a script.")
-    await expect(given_up).to_contain_text(olga.username)
+    await page.get_by_role("button", name="Discarded").click()
+    discarded = page.locator(".letter.discarded", has_text=conversation_id).first
+    await expect(discarded).to_contain_text("Written by a script.")
+    await expect(discarded).to_contain_text(olga.username)
 
 
 async def test_a_report_is_read_and_settled_with_a_note(devices: Devices, api: Api) -> None:

@@ -14,7 +14,7 @@ PASTE = "(text) => document.execCommand('insertText', false, text)"
 @pytest.mark.parametrize(
     ("language", "said"),
     [
-        ("en", "The message has 4001 characters; 4,000 are the most."),
+        ("en", "The message has 4001 characters; at most 4,000 are possible."),
         ("ru", "Знаков в сообщении: 4001, а можно не больше 4000."),
     ],
 )

@@ -12,6 +12,7 @@ import pytest
 
 from tests.e2e.conftest import api
 from tests.e2e.people import Api
+from tests.fix_system import one_replica
 
 __all__ = ["api"]
 _EXAMPLES = os.environ.get("EXAMPLES", "2")
@@ -23,9 +24,8 @@ _OPAQUE = "positive_data_acceptance"
 
 
 @pytest.mark.within(1_000)
+@one_replica
 async def test_every_answer_to_requests_out_of_the_document_is_as_the_document_says(api: Api) -> None:
-    if api.system.replicas != 1:
-        pytest.skip("the document is the same with two replicas")
     person = await api.person()
     phases = "examples,fuzzing" if _EXAMPLES == "2" else "examples,coverage,fuzzing"
     command = [sys.executable, "-m", "schemathesis.cli", "run", f"{api.system.url}/openapi.json"]

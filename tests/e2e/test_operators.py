@@ -558,7 +558,7 @@ async def assert_controlled(person: Person) -> None:
     ]
 
 
-async def test_a_dead_letter_is_seen_tried_again_and_given_up(own_api: Api) -> None:
+async def test_a_dead_letter_is_seen_tried_again_and_discarded(own_api: Api) -> None:
     api = own_api
     person = await operator(api)
     anna, boris = await api.friends()
@@ -594,7 +594,7 @@ async def test_a_dead_letter_is_seen_tried_again_and_given_up(own_api: Api) -> N
     assert_problem(gone, 404, "not_found")
 
 
-async def test_a_parked_event_of_a_reaction_is_listed_tried_again_and_given_up(own_api: Api) -> None:
+async def test_a_parked_event_of_a_reaction_is_listed_tried_again_and_discarded(own_api: Api) -> None:
     api = own_api
     person = await operator(api)
     await api.person()
