@@ -1,1 +1,1 @@
-"""The seven services: auth, session, profile, contact and messaging, of one inner shape; operator; the gateway."""
+"""The eight services: auth, session, profile, contact and messaging, of one inner shape; operator; notary; gateway."""

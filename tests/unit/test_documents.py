@@ -4,6 +4,9 @@ import re
 from collections.abc import Iterator
 from pathlib import Path
 
+import pytest
+
+from contracts.services import GATEWAY, REGISTRY
 from tests.fix_system import ROOT
 
 _HEADING = re.compile(r"\s#{2,} *(\S|$)")
@@ -46,6 +49,12 @@ def test_every_named_file_exists() -> None:
         if not (ROOT / name).exists() and path.name != _FORMER_NAMES and not _MADE_BY_READERS.search(name)
     ]
     assert absent == []
+
+
+@pytest.mark.parametrize("page", ["README.md", "docs/explanation/architecture.md", "services/__init__.py"])
+def test_an_overview_names_every_service(page: str) -> None:
+    text = (ROOT / page).read_text(encoding="utf-8")
+    assert [service for service in (*REGISTRY, GATEWAY) if not re.search(rf"\b{service}\b", text)] == []
 
 
 def _texts() -> Iterator[Path]:
