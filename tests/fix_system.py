@@ -258,8 +258,8 @@ def pytest_runtest_teardown(item: pytest.Item, nextitem: pytest.Item | None) -> 
                 system.stop()
 
 
-# Two replicas take every path that one takes, and those between the two. A system of one, as `vestnik up` starts it, runs
-# in the tests marked below, in those of the browser, and in all that have a system of their own.
+# Two replicas take every path that one takes, and those between the two. A system of one, as `vestnik up` starts it,
+# runs in the tests marked below, in those of the browser, and in all that have a system of their own.
 @pytest.fixture(scope="session", params=[2], ids=["two-replicas"])
 def system(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Iterator[System]:
     """A running system shared by many tests, which must not stop it or depend on each other's users."""

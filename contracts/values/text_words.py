@@ -100,7 +100,7 @@ def end_of_character(text: str, index: int) -> int:
 
 
 def _pieces(text: str) -> list[str]:
-    """For each character of the text its folded characters: several, none, or a space for one between words."""
+    """Folds each character of the text: to one or several characters, to none, or to a space if it separates words."""
     pieces = [_piece(char) for char in text]
     if _BREVE in text:
         for index in range(1, len(pieces)):

@@ -101,7 +101,7 @@ def claims_key_of(folder: Path) -> bytes | None:
 
 
 def take_over(folder: Path, claims_key: bytes, of_file: Mapping[str, str]) -> list[str]:
-    """Installs the export's claims key in the folder of secrets, where another one protects nothing yet.
+    """Installs the export's claims key in the secrets folder, in place of one that nothing depends on yet.
 
     Returns remarks on the keys, in sentences.
     """

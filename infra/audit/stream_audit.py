@@ -187,7 +187,7 @@ class _Reading:
         return "is the placeholder of an event whose loss no one has accepted"
 
     def _finish_tree(self) -> None:
-        """Ends the first of the trees, whose events were all read; notes a head that they do not reach."""
+        """Completes the first tree, all of whose events were read; adds a fault if they end before its last head."""
         tree, check = self._trees.pop(0), self._check
         self._last_head = check.agreed_head or self._last_head
         self._faults += check.faults

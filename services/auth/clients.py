@@ -163,8 +163,9 @@ class Sessions:
         return Position.decode(response.position)
 
     async def logged_in_between(self, user_id: str, after: datetime, before: datetime, position: Position) -> bool:
-        """Whether the user has logged in after one moment and before another, as far as sessions that the request to
-        erase the account has ended do not count: their clock may be ahead. At least as of the position.
+        """Whether the user has logged in after one time and before another, at least as of the position.
+
+        Sessions that ended by the request to erase the account do not count: the clock that dated them may be ahead.
 
         Raises:
             Unavailable, DeadlineExceeded, ReadModelBehind: it is not known now.

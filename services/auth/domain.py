@@ -189,16 +189,16 @@ def decide_void_password(
 ) -> tuple[PasswordVoided, ...]:
     """Voids the password after the owner has reported an event as not them.
 
-    `generation`: of the credential then. No event if the password is void already and this report is no earlier one.
+    No event if the password is void already and the earlier report is about an event of the same time or before.
 
+    `generation`: of the credential at the reported event.
     `lasting`: what was reported still locks the owner out after a reset.
-
-    `restoring`: an earlier address of the account is restored. Resets with mails to later ones do not count, and every
-    reset token that was mailed before is void.
+    `restoring`: an earlier address of the account is restored. Resets by mails to later addresses do not count, and
+    every reset token that was mailed before is void.
 
     Raises:
-        TokenExpired: the password was reset by mail since. A change with knowledge of the old one does not count: the
-            person whom the report is about may know it.
+        TokenExpired: the password was reset by mail since the reported event. A change with the old password does not
+            count: whoever caused the event may know that password.
     """
     if generation > state.generation or (state.reset_generation > generation and not (lasting or restoring)):
         raise TokenExpired

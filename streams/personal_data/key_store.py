@@ -241,9 +241,9 @@ class KeyStore:
             self._puts.release(took)
 
     async def _put_together(self, puts: list[Sequence[Put]]) -> list[Attempt]:
-        """Makes one attempt to put all of them; what it does not store is put singly afterwards.
+        """Makes one attempt to put all of them in one batch; if it fails, each is put singly afterwards.
 
-        One that was stored without an answer is found changed then, as one that was put singly.
+        If the batch was stored but its answer was lost, the single put finds the value changed.
         """
         try:
             last = await self._values.put_all_if([put for (put,) in puts])

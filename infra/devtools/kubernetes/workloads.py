@@ -85,7 +85,7 @@ def _service(service: Service) -> Iterator[Manifest]:
 
 
 def _kubernetes_service(service: Service) -> Manifest:
-    """For callers that look up every replica, or, of the gateway, for the proxy in front of it."""
+    """The headless Service in which callers find every replica; that of the gateway is for the proxy in front of it."""
     listed = [
         {"name": name, "port": port, "targetPort": name} for name, port in ports(service).items() if name != "metrics"
     ]

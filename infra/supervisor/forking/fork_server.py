@@ -100,8 +100,8 @@ class ForkServer:
     ) -> Child:
         """Starts a process of a service.
 
-        `environment`: its settings; it inherits this process's environment but for the settings.
-        `descriptors`: those that it inherits, by the variable that tells it their numbers.
+        `environment`: its settings, in addition to this process's environment without settings.
+        `descriptors`: open files that it inherits, by the environment variable that gets their number.
 
         Raises:
             OperatorError: the fork server does not run, or ended meanwhile.

@@ -1,7 +1,7 @@
 """Legal holds: while one is on a person's data, neither an erasure nor the retention destroys its keys.
 
-The person is not notified. Messages that are older than they are kept are deleted to everyone all the same, or both
-people of a conversation would know of the hold; their texts stay readable in the streams.
+The person is not notified. Messages past their retention are still deleted for everyone; otherwise both people of a
+conversation would notice the hold. Their texts stay readable in the streams.
 """
 
 from contracts.envelope import Provenance

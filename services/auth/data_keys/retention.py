@@ -84,8 +84,8 @@ class KeyRetention:
             await asyncio.sleep(pause)
 
     async def sweep(self) -> Swept:
-        """Ends the keys of the months that are over for as long as messages are kept, and have no message any more; and
-        those of origins whose month is over.
+        """Destroys the keys of months that are over: of texts, after the retention and once no message is left;
+        and of the origins of logins.
 
         Raises:
             KeysUnavailable: the store does not answer.

@@ -55,10 +55,10 @@ class SecondFactor(Protocol):
 async def remove_reported(
     second_factor: SecondFactor, user_id: str, event: PasswordChanged, reset_at: datetime, by: Provenance
 ) -> None:
-    """After a reset that follows a report: turns off a second factor that others may have turned on.
+    """Turns off a second factor that others may have turned on; called after a reset that follows a report.
 
-    One that was turned on in the `REPORT_REACH` before the reported event, or between it and the reset: its owner has
-    no code of it. One that the owner sets up after the reset stays, however late this is done.
+    That is one that was turned on after `REPORT_REACH` before the reported event, and before the reset: the account's
+    owner may have no code for it. One that was turned on after the reset stays, however late this runs.
     """
     if event.reported_at is not None:
         between = (event.reported_at - REPORT_REACH, reset_at)
