@@ -19,8 +19,8 @@ from projections.engine.controls.pause import pause, resume
 from projections.engine.controls.reset import reset
 from projections.engine.controls.skip import skip
 from projections.engine.projection import Projection
+from projections.engine.storage.operator_connection import operator_connection
 from services.operator.actions.recorder import Act
-from services.operator.dead_letters.actions import operator_database
 from streams.log import Log
 
 # Seconds before the deadline by which a control ends: its act is recorded and the answer sent after that.
@@ -87,7 +87,7 @@ class Controls:
                 done, position=reached.position, build=reached.build, replaced=reached.replaced, kept=reached.kept
             )
         by = act.actor.recorded_name
-        async with operator_database(database_url) as conn:
+        async with operator_connection(database_url, "operator") as conn:
             if control is Control.PAUSE:
                 paused = await pause(conn, projection, reason=reason, by=by, patience=patience)
                 return msgspec.structs.replace(done, position=paused.position)

@@ -1,10 +1,9 @@
 """The connections of `vestnik dead-letters`, as an operator."""
 
 from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager
+from contextlib import AbstractAsyncContextManager, asynccontextmanager
 
 from nats.aio.client import Client as NATS
-from psycopg import Error as DatabaseError
 
 from infra.cli.reader_connection import connect_reader
 from infra.security.service_schemas import ServiceSchemas
@@ -12,8 +11,7 @@ from infra.settings import Settings
 from projections.engine.dead_letters import discards
 from projections.engine.projection import Projection
 from projections.engine.storage.builds import Connection
-from projections.engine.storage.connections import connect, database_unavailable
-from projections.engine.storage.schema import ensure_schema
+from projections.engine.storage.operator_connection import operator_connection
 
 # Seconds to wait for a stream, while the build's writer may be waiting for this command.
 PATIENCE = 5.0
@@ -28,16 +26,8 @@ async def nats_connection(settings: Settings) -> AsyncIterator[NATS]:
         await nc.close()
 
 
-@asynccontextmanager
-async def database_connection(database_url: str) -> AsyncIterator[Connection]:
-    conn = await connect(database_url, "vestnik dead-letters")
-    try:
-        await ensure_schema(conn)
-        yield conn
-    except DatabaseError as error:
-        raise database_unavailable(error) from error
-    finally:
-        await conn.close()
+def database_connection(database_url: str) -> AbstractAsyncContextManager[Connection]:
+    return operator_connection(database_url, "vestnik dead-letters")
 
 
 @asynccontextmanager

@@ -9,7 +9,6 @@ from typing import NamedTuple
 import click
 import msgspec
 from nats.aio.client import Client as NATS
-from psycopg import Error as DatabaseError
 
 from contracts.durable_consumers import DURABLES
 from contracts.values.timestamps import rfc3339
@@ -28,8 +27,7 @@ from projections.engine.controls.reset import Reset
 from projections.engine.dead_letters.discards import Discarded
 from projections.engine.projection import Projection
 from projections.engine.storage.builds import Connection
-from projections.engine.storage.connections import connect, database_unavailable
-from projections.engine.storage.schema import ensure_schema
+from projections.engine.storage.operator_connection import operator_connection
 from projections.registry import UnknownProjection, choose
 from services.operator.actions.recorder import Act
 from streams.log import Log
@@ -179,15 +177,11 @@ async def _control(projection: type[Projection], action: str, reason: str) -> As
     nc = await connect_reader(settings, "operator-projections", patience=_PATIENCE)
     try:
         database_url = owners.url(projection.run_by())
-        conn = await connect(database_url, "vestnik projections")
-        try:
-            await ensure_schema(conn)
-            async with acting(settings, nc, action, target=projection.name, reason=reason) as act:
-                yield Control(act, nc, conn, database_url)
-        except DatabaseError as error:
-            raise database_unavailable(error) from error
-        finally:
-            await conn.close()
+        async with (
+            operator_connection(database_url, "vestnik projections") as conn,
+            acting(settings, nc, action, target=projection.name, reason=reason) as act,
+        ):
+            yield Control(act, nc, conn, database_url)
     finally:
         await nc.close()
 

@@ -2,7 +2,6 @@
 
 import msgspec
 import uvloop
-from psycopg import Error as DatabaseError
 from rich.console import Console
 from rich.markup import escape
 
@@ -13,8 +12,7 @@ from infra.security.service_schemas import ServiceSchemas
 from infra.settings import Settings
 from projections.engine.projection import Projection
 from projections.engine.rebuild.one_key import RebuiltKey, rebuild_key
-from projections.engine.storage.connections import connect, database_unavailable
-from projections.engine.storage.schema import ensure_schema
+from projections.engine.storage.operator_connection import operator_connection
 
 
 class RebuiltKeys(msgspec.Struct, frozen=True):
@@ -53,10 +51,9 @@ async def _run(
     owners = await ServiceSchemas.discover(settings.database_url)
     nc = await connect_reader(settings, "operator-rebuild", patience=5.0)
     try:
-        conn = await connect(owners.url(projection.run_by()), f"rebuild {projection.name}")
-        try:
-            await ensure_schema(conn)
-            async with acting(
+        async with (
+            operator_connection(owners.url(projection.run_by()), f"rebuild {projection.name}") as conn,
+            acting(
                 settings,
                 nc,
                 "read_model.rebuild",
@@ -64,12 +61,9 @@ async def _run(
                 details={"only": key},
                 reason=reason,
                 recorded_as=action,
-            ):
-                with shown(console, progress_json) as bars:
-                    return await rebuild_key(conn, nc, projection, key, bars.add(projection.name))
-        except DatabaseError as error:
-            raise database_unavailable(error) from error
-        finally:
-            await conn.close()
+            ),
+        ):
+            with shown(console, progress_json) as bars:
+                return await rebuild_key(conn, nc, projection, key, bars.add(projection.name))
     finally:
         await nc.close()

@@ -6,7 +6,6 @@ from contextlib import aclosing, asynccontextmanager
 
 import msgspec
 from nats.aio.client import Client as NATS
-from psycopg import Error as DatabaseError
 
 from contracts.errors import VestnikError
 from infra.operator_errors import OperatorError
@@ -18,9 +17,8 @@ from projections.engine.dead_letters.queries import DeadLetterFilter
 from projections.engine.dead_letters.retry import retry_all, retry_behind
 from projections.engine.projection import Projection
 from projections.engine.storage.builds import Connection
-from projections.engine.storage.connections import connect, database_unavailable
 from projections.engine.storage.dead_letters import LetterId
-from projections.engine.storage.schema import ensure_schema
+from projections.engine.storage.operator_connection import operator_connection
 from projections.registry import choose
 from services.operator.actions.recorder import Act
 from services.operator.dead_letters.parked_events import ReactionLetters, to_letter
@@ -62,7 +60,7 @@ class DeadLetters:
         letters: list[Letter] = []
         for database_url in (await self._schemas.get()).urls():
             async with (
-                operator_database(database_url) as conn,
+                operator_connection(database_url, "operator") as conn,
                 aclosing(queries.list_dead_letters(conn, _ALL)) as source,
             ):
                 async for letter in source:
@@ -160,22 +158,10 @@ class DeadLetters:
     @asynccontextmanager
     async def _connection_for(self, projection: type[Projection]) -> AsyncIterator[Connection]:
         """A connection for the projection's service, with its discards caught up from the stream."""
-        async with operator_database((await self._schemas.get()).url(projection.run_by())) as conn:
+        database_url = (await self._schemas.get()).url(projection.run_by())
+        async with operator_connection(database_url, "operator") as conn:
             await discards.catch_up(conn, self._nc, projection.name)
             yield conn
-
-
-@asynccontextmanager
-async def operator_database(database_url: str) -> AsyncIterator[Connection]:
-    """A connection of its own: an act or discard holds locks on it, which are released with it."""
-    conn = await connect(database_url, "operator")
-    try:
-        await ensure_schema(conn)
-        yield conn
-    except DatabaseError as error:
-        raise database_unavailable(error) from error
-    finally:
-        await conn.close()
 
 
 def _projection(letter_id: LetterId) -> type[Projection]:
