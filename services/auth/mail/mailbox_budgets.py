@@ -28,7 +28,7 @@ NEVER_DROPPED = frozenset({EMAIL_CHANGED_MAIL, EMAIL_CHANGE_UNDONE_MAIL})
 WINDOW = timedelta(hours=1)
 # Mails per window, of the kinds that have a budget of their own.
 BUDGETS = {ADDRESS_TAKEN_NOTICE: 1} | dict.fromkeys(ALERT_MAILS.values(), ALERTS_AN_HOUR)
-# How long an event may still request its mail: the longest lifetime of a registration (infra/settings/settings.py).
+# How long an event may still request its mail: the longest lifetime of a registration (infra/settings/declared.py).
 _KEPT = timedelta(days=30)
 
 
