@@ -39,7 +39,7 @@ ORDER = (NOTARY, OPERATOR, MESSAGING, CONTACT, PROFILE, SESSION, AUTH)
 _SILENCE = 60.0
 # Seconds to wait for the rest of a batch that is being stored when the end is fixed.
 _BATCH_WAIT = 10.0
-_LOOK = 0.01
+_CHECK_SECONDS = 0.01
 
 # Returns a predicate on stream and sequence: whether operators have discarded the event.
 Discarded = Callable[[], Awaitable[Accepted]]
@@ -246,7 +246,7 @@ async def _end(jetstream: JetStream, stream: str) -> int:
             if last is not None and await jetstream.at(stream, end + 1) is not None:
                 end += 1
             else:
-                await asyncio.sleep(_LOOK)
+                await asyncio.sleep(_CHECK_SECONDS)
     except Refused as refused:
         if refused.error.err_code == STREAM_NOT_FOUND:
             if stream in (OPERATOR, NOTARY):

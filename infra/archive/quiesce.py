@@ -23,7 +23,7 @@ from streams.jetstream.requests import RequestFailed
 _PATIENCE = 90.0
 # Seconds during which no service may be seen. A standby replica has no consumer, but polls the marker.
 _QUIET = 2 * EVERY
-_LOOK = 0.25
+_CHECK_SECONDS = 0.25
 _NEVER_MADE = 10014
 # Seconds for the services to start, and for one response of the gateway.
 _BACK, _ANSWER = 60.0, 5.0
@@ -75,7 +75,7 @@ async def wait_until_idle(nc: Client, store: Store, say: Callable[[str], None]) 
             if not logged:
                 say(f"waiting for {', '.join(sorted(working))} to stop; they restart by themselves")
                 logged = True
-        await asyncio.sleep(_LOOK)
+        await asyncio.sleep(_CHECK_SECONDS)
 
 
 async def wait_until_ready(gateway_url: str) -> bool:
@@ -92,7 +92,7 @@ async def wait_until_ready(gateway_url: str) -> bool:
                         return True
             except (aiohttp.ClientError, TimeoutError):
                 pass
-            await asyncio.sleep(_LOOK)
+            await asyncio.sleep(_CHECK_SECONDS)
     return False
 
 

@@ -96,14 +96,14 @@ def _checked(path: Path, progress: Callable[[int, int], None]) -> tuple[Checked,
     strangers: list[Damage] = []
     unreadable = Unreadable()
 
-    def look(block: Block) -> None:
+    def on_block(block: Block) -> None:
         for sequence, event in enumerate(block.events, block.first):
             if not _belongs(event.subject, block.stream) and not strangers:
                 strangers.append(Damage(0, f"{block.stream} {sequence:,} has the subject of another stream"))
             if (why := examine(event.payload)[1]) is not None:
                 unreadable.add(UnreadableEvent(block.stream, sequence, event.subject, why))
 
-    checked = check(path, progress, look)
+    checked = check(path, progress, on_block)
     return checked._replace(damages=[*checked.damages, *strangers]), unreadable
 
 

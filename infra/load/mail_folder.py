@@ -11,7 +11,7 @@ from email.utils import getaddresses
 from pathlib import Path
 
 _TOKEN = re.compile(r"^Token: (\S+)\s*$", re.MULTILINE)
-_LOOK_EVERY = 0.05
+_SCAN_SECONDS = 0.05
 
 
 class Mailbox:
@@ -23,23 +23,23 @@ class Mailbox:
         self._tokens: dict[str, list[str]] = {}
         # Size of each file when it was read; a file whose size has changed is read again.
         self._read: dict[str, int] = {}
-        self._looked = float("-inf")
+        self._scanned_at = float("-inf")
 
     async def token(self, address: str, *, timeout: float, other_than: frozenset[str] = frozenset()) -> str | None:
         """Returns the newest token mailed to the address that is not in `other_than`; None if none arrives in time."""
         deadline = time.monotonic() + timeout
         while True:
-            self._look()
+            self._scan()
             fresh = [token for token in self._tokens.get(address.lower(), ()) if token not in other_than]
             if fresh:
                 return fresh[-1]
             if time.monotonic() > deadline:
                 return None
-            await asyncio.sleep(_LOOK_EVERY)
+            await asyncio.sleep(_SCAN_SECONDS)
 
-    def _look(self) -> None:
+    def _scan(self) -> None:
         """Reads new files, at most once per half polling interval for all callers."""
-        if time.monotonic() - self._looked < _LOOK_EVERY / 2:
+        if time.monotonic() - self._scanned_at < _SCAN_SECONDS / 2:
             return
         for path, size, _ in sorted(self._unread(), key=lambda entry: entry[2]):
             content = _read(path)
@@ -48,7 +48,7 @@ class Mailbox:
             self._read[path.name] = size
             for address, token in _tokens(content):
                 self._tokens.setdefault(address, []).append(token)
-        self._looked = time.monotonic()
+        self._scanned_at = time.monotonic()
 
     def _unread(self) -> list[tuple[Path, int, float]]:
         try:

@@ -194,7 +194,7 @@ class Client:
                 failure = Unavailable()
             except OSError:
                 failure = Unavailable()  # connection refused: the call was never sent
-            self._addresses.look_again()
+            self._addresses.look_up_again()
             attempts += 1
             if attempts >= len(self._replicas):
                 if isinstance(failure, NoQuorum) or (failure.retry_after or 0) > _LONGEST_WAIT:
@@ -222,7 +222,7 @@ class Client:
         except GRPCError as error:
             raise self._failure(error) from error
         except (StreamTerminatedError, OSError) as error:
-            self._addresses.look_again()
+            self._addresses.look_up_again()
             raise Unavailable() from error
 
     def _failure(self, error: GRPCError) -> VestnikError:

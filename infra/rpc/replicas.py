@@ -67,7 +67,7 @@ class Replicas:
         if self._found:
             self._task = asyncio.get_running_loop().create_task(self._keep_looking())
 
-    def look_again(self) -> None:
+    def look_up_again(self) -> None:
         """Requests a lookup as soon as possible: a replica has failed."""
         self._wanted.set()
 

@@ -35,7 +35,7 @@ _CACHED = 20_000
 # In characters. Ours have about 350; longer ones are rejected without parsing.
 _LONGEST = 2048
 # Least seconds between two reloads of the public keys.
-_LOOK = 2.0
+_CHECK_SECONDS = 2.0
 
 
 class Credential(msgspec.Struct, frozen=True):
@@ -109,7 +109,7 @@ class Issuer:
         self._key = secrets.service_key(me)
         self._clock = clock
         self._monotonic = monotonic
-        self._looked = monotonic()
+        self._checked_at = monotonic()
         self._tokens: LruCache[tuple[str, str | None, ClientSession | None], _Issued] = LruCache(_CACHED)
 
     def token(self, target: str, user: str | None = None, session: ClientSession | None = None) -> str:
@@ -119,9 +119,9 @@ class Issuer:
         # Its age by both clocks: one that the wall clock jumped away from would count as expired, or from the future.
         if issued is not None and 0 <= now - issued.at < _REUSED and monotonic_now < issued.reused_until:
             return issued.token
-        if monotonic_now - self._looked > _RENEW:
+        if monotonic_now - self._checked_at > _RENEW:
             # A rotated key is used from the next token on, without a restart.
-            self._key, self._looked = self._secrets.service_key(self._me, fresh=True), monotonic_now
+            self._key, self._checked_at = self._secrets.service_key(self._me, fresh=True), monotonic_now
         claims: dict[str, object] = {"iss": self._me, "aud": target, "iat": int(now), "exp": int(now) + LIFE}
         if user is not None:
             claims["sub"] = user
@@ -154,7 +154,7 @@ class Verifier:
         self._keys = secrets.service_public_keys()
         self._clock = clock
         self._monotonic = monotonic
-        self._looked = monotonic()
+        self._checked_at = monotonic()
         self._skew = ClockSkew(monotonic=monotonic)
         # With the end of each on the monotonic clock.
         self._verified: LruCache[str, tuple[Credential, float]] = LruCache(_CACHED)
@@ -206,9 +206,9 @@ class Verifier:
         try:
             return self._decode(token, service)
         except (jwt.InvalidSignatureError, jwt.InvalidIssuerError):
-            if self._monotonic() - self._looked < _LOOK:
+            if self._monotonic() - self._checked_at < _CHECK_SECONDS:
                 raise
-            self._keys, self._looked = self._secrets.service_public_keys(fresh=True), self._monotonic()
+            self._keys, self._checked_at = self._secrets.service_public_keys(fresh=True), self._monotonic()
             return self._decode(token, service)
 
     def _decode(self, token: str, service: str) -> dict[str, object]:

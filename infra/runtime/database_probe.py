@@ -16,7 +16,7 @@ _EVERY_SECONDS = 1.0
 _ANSWER_SECONDS = 2.0
 # For each host of the URL. Connecting may take longer than an answer, on a busy machine or with TLS.
 _CONNECT_SECONDS = 5
-_LOOK_SECONDS = 0.2
+_CHECK_SECONDS = 0.2
 # Before an answer is as old as this, nothing is concluded from its age.
 _USUAL_SECONDS = 1.5
 # A check that is late by more than this means that this process was not scheduled.
@@ -60,13 +60,13 @@ class DatabaseWatch:
     async def run(self) -> None:
         """Probes until cancelled; reconnects whenever the connection is lost."""
         async with asyncio.TaskGroup() as tasks:
-            tasks.create_task(self._look())
-            tasks.create_task(self._ask_on())
+            tasks.create_task(self._watch_answers())
+            tasks.create_task(self._probe_forever())
 
-    async def _look(self) -> None:
+    async def _watch_answers(self) -> None:
         while True:
             begun = time.monotonic()
-            pause = max(_LOOK_SECONDS, self._answered_at + _USUAL_SECONDS - begun)
+            pause = max(_CHECK_SECONDS, self._answered_at + _USUAL_SECONDS - begun)
             await asyncio.sleep(pause)
             now = time.monotonic()
             late = now - begun - pause
@@ -80,15 +80,15 @@ class DatabaseWatch:
             self._answers = answers
             self._on_change(answers)
 
-    async def _ask_on(self) -> None:
+    async def _probe_forever(self) -> None:
         while True:
             try:
-                await self._ask()
+                await self._probe()
             except (DatabaseError, OSError, TimeoutError, VestnikError) as error:
                 log.warning("the database does not answer: %s", _reason(error))
             await asyncio.sleep(_EVERY_SECONDS)
 
-    async def _ask(self) -> None:
+    async def _probe(self) -> None:
         connection = await AsyncConnection.connect(
             await url_files.current(self._database_url),
             autocommit=True,

@@ -24,7 +24,7 @@ from infra.security.secret_files import load, locked, private_pem, replace
 log = logging.getLogger(__name__)
 JWKS = "jwks.json"
 # Seconds between two checks of the folder.
-_LOOK_EVERY = 1.0
+_CHECK_SECONDS = 1.0
 
 
 class NoAccessKey(OperatorError):
@@ -103,7 +103,7 @@ class SigningKeys:
         self._terms = terms
         self._clock = clock
         self._monotonic = monotonic
-        self._looked = float("-inf")
+        self._checked_at = float("-inf")
         self._key_id = ""
         self._key: Ed25519PrivateKey | None = None
         self.current()
@@ -114,10 +114,10 @@ class SigningKeys:
         Raises:
             NoAccessKey: no key was ever read.
         """
-        if self._monotonic() - self._looked >= _LOOK_EVERY:
-            self._looked = self._monotonic()
+        if self._monotonic() - self._checked_at >= _CHECK_SECONDS:
+            self._checked_at = self._monotonic()
             try:
-                self._look()
+                self._reload()
             except (OSError, ValueError, msgspec.DecodeError, OperatorError) as error:
                 if self._key is None:
                     raise NoAccessKey(f"no access key can be read in {self._folder}: {error}") from error
@@ -125,7 +125,7 @@ class SigningKeys:
         assert self._key is not None
         return self._key_id, self._key
 
-    def _look(self) -> None:
+    def _reload(self) -> None:
         # A key that verifiers do not know must not sign, whatever is in the folder.
         known = set(key_ids(self._folder)) & published(self._folder)
         states = key_states(known, self._terms, self._clock())

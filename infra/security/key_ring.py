@@ -24,7 +24,7 @@ Cipher = TypeVar("Cipher")
 
 log = logging.getLogger(__name__)
 # Seconds between two checks of the folder.
-_LOOK_EVERY = 1.0
+_CHECK_SECONDS = 1.0
 TAG_BYTES = 4
 
 
@@ -116,7 +116,7 @@ class KeyRing(Generic[Cipher]):
         self._keys: dict[str, Key[Cipher]] = {}
         self._by_tag: dict[bytes, Key[Cipher]] = {}
         self._current: Key[Cipher] | None = None
-        self._looked = float("-inf")
+        self._checked_at = float("-inf")
 
     def current(self) -> Key[Cipher]:
         """The key to encrypt with; a different object after a rotation. Unchanged while the folder cannot be read.
@@ -124,8 +124,8 @@ class KeyRing(Generic[Cipher]):
         Raises:
             NoKey: no key was ever read.
         """
-        if self._monotonic() - self._looked >= _LOOK_EVERY:
-            self._look()
+        if self._monotonic() - self._checked_at >= _CHECK_SECONDS:
+            self._reload()
         if self._current is None:
             name, command = self._files.name, self._files.command
             raise NoKey(f"no {name}-*.key in {self._folder}; `vestnik keys {command}` creates one")
@@ -133,12 +133,12 @@ class KeyRing(Generic[Cipher]):
 
     def find(self, tag: bytes) -> Key[Cipher] | None:
         """The key with the tag, including one that another process has just created; None if there is none."""
-        if self._monotonic() - self._looked >= _LOOK_EVERY or tag not in self._by_tag:
-            self._look()
+        if self._monotonic() - self._checked_at >= _CHECK_SECONDS or tag not in self._by_tag:
+            self._reload()
         return self._by_tag.get(tag)
 
-    def _look(self) -> None:
-        self._looked = self._monotonic()
+    def _reload(self) -> None:
+        self._checked_at = self._monotonic()
         try:
             ids = self._files.ids(self._folder)
             added = {key_id: self._files.load(self._folder, key_id) for key_id in ids if key_id not in self._keys}
@@ -151,5 +151,5 @@ class KeyRing(Generic[Cipher]):
             return
         self._keys = {key_id: self._keys.get(key_id) or added[key_id] for key_id in ids}
         self._by_tag = {key.tag: key for key in self._keys.values()}
-        stands = key_states(ids, self._terms, self._clock())
-        self._current = self._keys[next(key.key_id for key in stands if key.state is KeyState.SIGNING)]
+        states = key_states(ids, self._terms, self._clock())
+        self._current = self._keys[next(key.key_id for key in states if key.state is KeyState.SIGNING)]

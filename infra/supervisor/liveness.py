@@ -104,13 +104,13 @@ async def wait_until_hung(pid: int, heartbeats: int, limit: float) -> str:
 
     loop.add_reader(heartbeats, take)
     try:
-        looked = loop.time()
+        checked_at = loop.time()
         while silence.seconds < limit:
             await asyncio.sleep(_INTERVAL)
             now = loop.time()
             if beating:
-                silence.add(min(now - looked, _LONGEST))
-            looked = now
+                silence.add(min(now - checked_at, _LONGEST))
+            checked_at = now
     finally:
         loop.remove_reader(heartbeats)
     state = _STATES.get(silence.state, silence.state)

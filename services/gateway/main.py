@@ -247,7 +247,7 @@ async def gateway(
             @asynccontextmanager
             async def lifespan(app: Starlette) -> AsyncIterator[None]:
                 # Before the first request: positions from before an accepted loss must be refused.
-                await given_up.look()
+                await given_up.refresh()
                 await typing.start()
                 await drafts.start()
                 async with _shared(settings, nats, limiter), asyncio.TaskGroup() as group:

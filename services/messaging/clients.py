@@ -38,7 +38,7 @@ class FriendshipCache:
         self._pairs: LruCache[str, bool] = LruCache(_REMEMBERED)
         self._follows = False
         self._reached = 0
-        self._heard_at = float("-inf")
+        self._current_at = float("-inf")
         # In a cluster: the end of CONTACT reported by its leader, and when it was requested.
         self._end = 0
         self._asked_at = float("-inf")
@@ -47,7 +47,7 @@ class FriendshipCache:
         self.ended_at = 0
 
     def contains(self, pair: str, position: Position) -> bool:
-        fresh = time.monotonic() - self._heard_at <= _ALIVE and self._reached >= position.sequence(CONTACT)
+        fresh = time.monotonic() - self._current_at <= _ALIVE and self._reached >= position.sequence(CONTACT)
         return fresh and pair in self._pairs and (self._quorum is None or self._quorum.holds)
 
     def remember(self, pair: str, read_at: int) -> None:
@@ -73,7 +73,7 @@ class FriendshipCache:
         """Records that the follower has just read CONTACT up to this sequence."""
         self._reached = max(self._reached, sequence)
         if self._quorum is None:
-            self._heard_at = time.monotonic()
+            self._current_at = time.monotonic()
         else:
             self._compare()
 
@@ -84,7 +84,7 @@ class FriendshipCache:
 
     def _compare(self) -> None:
         if self._reached >= self._end:
-            self._heard_at = max(self._heard_at, self._asked_at)
+            self._current_at = max(self._current_at, self._asked_at)
 
     def follows(self, sequence: int) -> None:
         """Records that the follower starts after this sequence, the current end of CONTACT."""
@@ -97,7 +97,7 @@ class FriendshipCache:
         """Clears the cache because the follower has stopped, so that removals are missed from here on."""
         self._pairs.clear()
         self._follows = False
-        self._heard_at = self._asked_at = float("-inf")
+        self._current_at = self._asked_at = float("-inf")
 
 
 class Friendships:

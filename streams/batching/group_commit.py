@@ -21,7 +21,7 @@ from streams.batching.batch_threshold import BatchThreshold
 # Maximum of events in a batch, give or take those of one append: limits the cost of a refusal by one stale condition.
 _MOST = 128
 # Seconds between two checks for appends that have waited too long, and so the most by which one may end late.
-_LOOK = 0.5
+_CHECK_SECONDS = 0.5
 
 T = TypeVar("T")
 
@@ -80,7 +80,7 @@ class GroupCommit(Generic[T]):
         outcome: asyncio.Future[Attempt] = self._loop.create_future()
         self._waiting.append(_Turn(append, outcome, deadline))
         if self._expiry is None:
-            self._expiry = self._loop.call_later(_LOOK, self._expire)
+            self._expiry = self._loop.call_later(_CHECK_SECONDS, self._expire)
         self._flush_soon()
         try:
             return await outcome
@@ -113,7 +113,7 @@ class GroupCommit(Generic[T]):
             if turn.deadline <= now:
                 self._settle(turn, Attempt(uncertain=True))
         self._waiting = [turn for turn in self._waiting if not turn.outcome.done()]
-        self._expiry = self._loop.call_later(_LOOK, self._expire) if self._waiting or self._in_batch else None
+        self._expiry = self._loop.call_later(_CHECK_SECONDS, self._expire) if self._waiting or self._in_batch else None
 
     def _flush(self) -> None:
         self._flushing = False

@@ -33,7 +33,7 @@ _IN_TURNS = 500
 # Maximum of bytes per pull request; two requests bound what waits in memory.
 _BYTES = 8 * 1024 * 1024
 # Seconds between checks of the connection while waiting.
-_LOOK = 0.5
+_CHECK_SECONDS = 0.5
 _DELIVERED = "$JS.ACK."
 _SHORT_REPLY = 9
 _HEARTBEAT_STATUS = "100"
@@ -83,10 +83,10 @@ class Consumer:
         self._arrived: deque[Delivered] = deque()
         self._wake = asyncio.Event()
         # Loop time of the last heartbeat that reported nothing new.
-        self._heard_at = float("-inf")
+        self._last_status_at = float("-inf")
         self._subscription: Subscription | None = None
         # Messages requested and not yet received.
-        self._asked = 0
+        self._requested = 0
         # The consumer's own sequence.
         self._sequence = 0
         # How many more messages the server has for this consumer, as last reported.
@@ -160,7 +160,7 @@ class Consumer:
                 if message.reply.startswith(_DELIVERED):
                     messages.append(self._open(message))
                 else:
-                    self._hear(message)
+                    self._on_status(message)
             except (KeyError, IndexError, ValueError) as error:
                 raise Broken(f"a message cannot be read: {error!r}") from error
         return messages
@@ -178,7 +178,7 @@ class Consumer:
         stored_ns = int(parts[7 + offset])
         return Message(self._stream, sequence, message.subject, message.data, stored_ns, message.headers)
 
-    def _hear(self, message: Delivered) -> None:
+    def _on_status(self, message: Delivered) -> None:
         """Handles a status message of the server."""
         headers = message.headers or {}
         status, description = message.status, headers.get("Description", "")
@@ -191,7 +191,7 @@ class Consumer:
             if self.position >= self._end:
                 self._reported_pending = 0
         elif status == _EXPIRED or description in _ENDED:
-            self._asked -= int(headers["Nats-Pending-Messages"])
+            self._requested -= int(headers["Nats-Pending-Messages"])
         else:
             raise Broken(f"{status} {description}")
 
@@ -207,15 +207,15 @@ class Consumer:
             }
             call = f"$JS.API.CONSUMER.MSG.NEXT.{self._stream}.{self._name}"
             await self._nc.publish(call, msgspec.json.encode(request), reply=self._inbox)
-            self._asked += size
+            self._requested += size
 
     def _may_pull(self, size: int) -> bool:
-        coming = self._asked + len(self._arrived)
+        coming = self._requested + len(self._arrived)
         if self.in_turns:
             return coming <= 0
         if coming + size > self._buffer:
             return False
-        return self._asked <= 0 or self.pending > coming
+        return self._requested <= 0 or self.pending > coming
 
     async def _wait(self, patience: float) -> None:
         loop = asyncio.get_running_loop()
@@ -225,23 +225,23 @@ class Consumer:
             if self._nc.is_closed:
                 raise Closed
             now = loop.time()
-            if now >= max(begun, self._heard_at) + _SILENCE:
+            if now >= max(begun, self._last_status_at) + _SILENCE:
                 raise Broken("no heartbeat came")
-            if now >= due and self._heard_at >= begun:
+            if now >= due and self._last_status_at >= begun:
                 return
             self._wake.clear()
             try:
-                async with asyncio.timeout(due - now if now < due else _LOOK):
+                async with asyncio.timeout(due - now if now < due else _CHECK_SECONDS):
                     await self._wake.wait()
             except TimeoutError:
                 continue
 
     def _take(self, message: Delivered) -> None:
         if message.reply.startswith(_DELIVERED):
-            self._asked -= 1
+            self._requested -= 1
         elif self._is_nothing_new(message):
             # Most heartbeats: several a second, of every consumer of a process. None of them wakes the reader.
-            self._heard_at = asyncio.get_running_loop().time()
+            self._last_status_at = asyncio.get_running_loop().time()
             return
         self._arrived.append(message)
         self._wake.set()

@@ -17,8 +17,8 @@ from streams.jetstream.client import subscribe_direct
 from streams.jetstream.raw_message import Delivered
 
 # Seconds between checks whether a pending request can still be answered.
-_LOOK = 0.2
-_RECONNECT_LOOK = 0.02
+_CHECK_SECONDS = 0.2
+_RECONNECT_CHECK_SECONDS = 0.02
 NO_RESPONDERS = "503"
 
 
@@ -91,8 +91,8 @@ class Inbox:
         self._open: dict[str, Answer] = {}
         self._starting = asyncio.Lock()
         # The next check of the deadlines, and its loop time: uvloop's handle of one due at once does not tell it.
-        self._next_look: asyncio.Handle | None = None
-        self._next_look_at = float("inf")
+        self._next_check: asyncio.Handle | None = None
+        self._next_check_at = float("inf")
 
     @classmethod
     def of(cls, nc: Client) -> Self:
@@ -165,19 +165,19 @@ class Inbox:
         answer.deadline = loop.time() + timeout
         answer.reconnects = self._nc.stats["reconnects"]
         # Nearly all replies arrive before the first check: one timer serves all waiters.
-        if self._next_look_at > answer.deadline:
-            self._schedule_check(min(_LOOK, timeout), loop)
+        if self._next_check_at > answer.deadline:
+            self._schedule_check(min(_CHECK_SECONDS, timeout), loop)
         await answer.done
 
     def _schedule_check(self, seconds: float, loop: asyncio.AbstractEventLoop) -> None:
-        if self._next_look is not None:
-            self._next_look.cancel()
-        self._next_look = loop.call_later(seconds, self._check_deadlines, loop)
-        self._next_look_at = loop.time() + seconds
+        if self._next_check is not None:
+            self._next_check.cancel()
+        self._next_check = loop.call_later(seconds, self._check_deadlines, loop)
+        self._next_check_at = loop.time() + seconds
 
     def _check_deadlines(self, loop: asyncio.AbstractEventLoop) -> None:
         """Fails the requests that can no longer be answered."""
-        self._next_look, self._next_look_at = None, float("inf")
+        self._next_check, self._next_check_at = None, float("inf")
         now, soonest = loop.time(), float("inf")
         for answer in self._open.values():
             if not answer.subject or answer.done.done():
@@ -189,7 +189,7 @@ class Inbox:
             else:
                 soonest = min(soonest, answer.deadline)
         if soonest < float("inf"):
-            self._schedule_check(min(_LOOK, soonest - now), loop)
+            self._schedule_check(min(_CHECK_SECONDS, soonest - now), loop)
 
     def _denied(self, subject: str) -> bool:
         # The server reports a refused publish asynchronously, on the connection and not to the inbox.
@@ -205,7 +205,7 @@ class Inbox:
                 raise Closed
             if loop.time() >= deadline:
                 raise NotSent
-            await asyncio.sleep(_RECONNECT_LOOK)
+            await asyncio.sleep(_RECONNECT_CHECK_SECONDS)
 
     async def open(self, last: Callable[[Delivered], bool]) -> tuple[str, Answer]:
         if not self._prefix:

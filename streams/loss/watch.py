@@ -61,10 +61,10 @@ class LossWatch:
         self._checkpoint = checkpoint
         self._quorum = quorum
         self._clock = clock
-        self._looking = asyncio.Lock()
+        self._checking = asyncio.Lock()
         self._acknowledged = 0
         # The number of reconnections at the last check; None: check before anything is sent.
-        self._looked_at: int | None = None
+        self._checked_at_reconnect: int | None = None
         # Whether an acknowledgement has named an earlier sequence since the last check began.
         self._is_doubtful = False
         self._refusal: HistoryLost | Unavailable | None = None
@@ -79,7 +79,7 @@ class LossWatch:
         """Records that an append of this process was stored at these sequences."""
         if first <= self._acknowledged:
             # A possible loss; acknowledgements may also overtake each other.
-            self._looked_at, self._is_doubtful = None, True
+            self._checked_at_reconnect, self._is_doubtful = None, True
         self._acknowledged = max(self._acknowledged, last)
 
     async def assert_whole(self) -> None:
@@ -90,11 +90,11 @@ class LossWatch:
             Unavailable: it may lack events; that is not confirmed yet, or its checkpoints are not known yet.
             RequestFailed: the stream's leader did not answer.
         """
-        if self._has_to_look:
-            async with self._looking:
+        if self._must_check:
+            async with self._checking:
                 # Another append may have checked meanwhile.
-                if self._has_to_look:
-                    await self._look()
+                if self._must_check:
+                    await self._check()
         if self._refusal is not None:
             raise self._refusal.with_traceback(None)
 
@@ -106,29 +106,29 @@ class LossWatch:
         while not self._is_over:
             with suppress(RequestFailed, Unavailable):
                 # While a server is unreachable nothing can be appended; the next check will tell.
-                await self.look()
+                await self.check()
             if not self._is_over:
                 await asyncio.sleep(EVERY)
 
-    async def look(self) -> None:
+    async def check(self) -> None:
         """Checks the state of the stream on its leader.
 
         Raises:
             RequestFailed: the leader did not answer; nothing was sent to the stream.
             Unavailable: its checkpoints are not known yet.
         """
-        async with self._looking:
-            await self._look()
+        async with self._checking:
+            await self._check()
 
     @property
-    def _has_to_look(self) -> bool:
+    def _must_check(self) -> bool:
         return (
-            self._looked_at != self._nc.stats["reconnects"]
+            self._checked_at_reconnect != self._nc.stats["reconnects"]
             or not self._nc.is_connected
             or (isinstance(self._refusal, Unavailable) and self._clock() - self._answered >= _AGAIN_AFTER)
         )
 
-    async def _look(self) -> None:
+    async def _check(self) -> None:
         reconnects = self._nc.stats["reconnects"]
         self._is_doubtful = False
         # Read before the request: a whole stream has all that is known by then.
@@ -143,7 +143,7 @@ class LossWatch:
         STORED_BYTES.labels(self._stream).set(info.state.bytes)
         self._conclude(info, known, counts=counts and (self._quorum is None or self._quorum.holds))
         # What the stream's leader said may be older than the acknowledgement.
-        self._looked_at = None if self._is_doubtful else reconnects
+        self._checked_at_reconnect = None if self._is_doubtful else reconnects
 
     def _conclude(self, info: StreamInfo, known: int, *, counts: bool = True) -> None:
         """`counts`: whether the leader that reported it is known to have a quorum."""

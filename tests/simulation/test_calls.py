@@ -42,8 +42,8 @@ _MUTATIONS: dict[str, Mutation] = {
     "an answer goes to the call that waits longest": replaced(CallStream, "_take", _take_first),
     "a call on a lost stream counts as not sent": replaced(SendQueue, "take_back", _as_not_sent),
     "a service's refusal counts as not executed": replaced(client, "was_executed", lambda _: False),
-    "deadlines are not looked at": replaced(Deadlines, "_look", lambda _: None),
-    "a silent replica is waited for": replaced(SilenceWatch, "_look", lambda _: None),
+    "deadlines are not looked at": replaced(Deadlines, "_check", lambda _: None),
+    "a silent replica is waited for": replaced(SilenceWatch, "_check", lambda _: None),
 }
 
 

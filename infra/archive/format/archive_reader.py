@@ -223,8 +223,8 @@ class Checked(NamedTuple):
     damages: list[Damage]
 
 
-def check(path: Path, progress: Callable[[int, int], None], look: Callable[[Block], None] | None = None) -> Checked:
-    """Reads the whole file. `progress` gets the bytes read and the file's size, `look` each sound block.
+def check(path: Path, progress: Callable[[int, int], None], on_block: Callable[[Block], None] | None = None) -> Checked:
+    """Reads the whole file. `progress` gets the bytes read and the file's size, `on_block` each sound block.
 
     Raises:
         NotAnExport, NewerFormat: the file cannot be checked.
@@ -241,8 +241,8 @@ def check(path: Path, progress: Callable[[int, int], None], look: Callable[[Bloc
 
     try:
         for block in reader.blocks(damaged):
-            if look is not None:
-                look(block)
+            if on_block is not None:
+                on_block(block)
             progress(reader.offset, reader.size)
         return Checked(reader.header, reader.end, damages)
     finally:

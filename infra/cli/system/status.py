@@ -66,10 +66,10 @@ async def _watch(interval: float, *, as_json: bool) -> None:
             else:
                 view.update(_shown(state, shown.width), refresh=True)
             await asyncio.sleep(interval)
-            state = await _look(settings)
+            state = await _collect(settings)
 
 
-async def _look(settings: Settings) -> Status | OperatorError:
+async def _collect(settings: Settings) -> Status | OperatorError:
     try:
         return await collect_status(with_running_addresses(settings))
     except OperatorError as failure:

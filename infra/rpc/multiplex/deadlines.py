@@ -4,7 +4,7 @@ import asyncio
 from collections.abc import Callable
 
 # Seconds between two checks, and so the most by which a call may end late.
-_LOOK = 0.02
+_CHECK_SECONDS = 0.02
 
 
 class Deadlines:
@@ -20,7 +20,7 @@ class Deadlines:
         now = self._loop.time()
         self._due[number] = now + seconds
         if self._timer is None:
-            self._timer = self._loop.call_later(_LOOK, self._look)
+            self._timer = self._loop.call_later(_CHECK_SECONDS, self._check)
         return now
 
     def drop(self, number: int) -> None:
@@ -33,10 +33,10 @@ class Deadlines:
             self._timer.cancel()
             self._timer = None
 
-    def _look(self) -> None:
+    def _check(self) -> None:
         now = self._loop.time()
         over = [number for number, due in self._due.items() if due <= now]
         for number in over:
             del self._due[number]
             self._expire(number)
-        self._timer = self._loop.call_later(_LOOK, self._look) if self._due else None
+        self._timer = self._loop.call_later(_CHECK_SECONDS, self._check) if self._due else None

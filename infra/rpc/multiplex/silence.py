@@ -10,7 +10,7 @@ from collections.abc import Callable
 
 # Seconds without a sign of life, with calls unanswered, after which a PING is sent, and its answer is overdue.
 _PING_AFTER, _ANSWER_WITHIN = 0.75, 1.0
-_LOOK = 0.2
+_CHECK_SECONDS = 0.2
 # A longer gap between two looks means that this process was not scheduled: answers may have arrived unread.
 _STALL = 0.5
 
@@ -28,7 +28,7 @@ class SilenceWatch:
         self._on_silent = silent
         self._loop = asyncio.get_running_loop()
         self._timer: asyncio.TimerHandle | None = None
-        self._looked = 0.0
+        self._checked_at = 0.0
         # Loop times: since when a sign of life is awaited, and of the PING that is not answered.
         self._since = 0.0
         self._pinged: float | None = None
@@ -38,8 +38,8 @@ class SilenceWatch:
         """A call begins to wait, and no other does."""
         self._since = self._loop.time()
         if self._timer is None:
-            self._looked = self._since
-            self._timer = self._loop.call_later(_LOOK, self._look)
+            self._checked_at = self._since
+            self._timer = self._loop.call_later(_CHECK_SECONDS, self._check)
 
     def on_received(self) -> None:
         """Records that the replica has sent something."""
@@ -52,15 +52,15 @@ class SilenceWatch:
             self._timer.cancel()
             self._timer = None
 
-    def _look(self) -> None:
+    def _check(self) -> None:
         # A timer for each call would be a good part of its cost: this one ends a little later than they do.
         if not self._waits():
             self._timer = None
             return
         # First: the functions may end the last call, or raise an error.
-        self._timer = self._loop.call_later(_LOOK, self._look)
+        self._timer = self._loop.call_later(_CHECK_SECONDS, self._check)
         now = self._loop.time()
-        gap, self._looked = now - self._looked, now
+        gap, self._checked_at = now - self._checked_at, now
         if gap > _STALL:
             self._since += gap
             if self._pinged is not None:

@@ -48,7 +48,7 @@ class CallStream:
         self._waiting: dict[int, _Waiting] = {}
         self._deadlines = Deadlines(self._expire)
         # Loop time of the last message received.
-        self._heard_at = 0.0
+        self._last_answer_at = 0.0
         self._pings: Pings | None = None
         self._silence = SilenceWatch(self._ping, lambda: silent(self), lambda: bool(self._waiting))
         self._listener = PingListener(self._silence.on_received)
@@ -150,7 +150,7 @@ class CallStream:
                 message = await read_frame(stream._stream, _LARGEST_MESSAGE)
             if message is None:
                 raise StreamTerminatedError("the service ended the stream of calls")
-            self._heard_at = self._loop.time()
+            self._last_answer_at = self._loop.time()
             self._silence.on_received()
             answers, stopping = messages.read_answers(message)
             for answer in answers:
@@ -174,7 +174,7 @@ class CallStream:
         if waiting is None or waiting.answer.done():
             return
         waiting.answer.set_exception(TimeoutError())
-        if self._heard_at < waiting.asked:
+        if self._last_answer_at < waiting.asked:
             # Either only this call is slow, or the replica is gone and TCP will take long to notice.
             self._retire(self)
 

@@ -99,10 +99,10 @@ class SharedReader:
             await self._has_read.wait()
 
     def _holds(self, position: int) -> bool:
-        self._look_at_connection()
+        self._check_connection()
         return self._window.holds(position)
 
-    def _look_at_connection(self) -> None:
+    def _check_connection(self) -> None:
         # After a restart the server may have lost its last messages and reused their sequences. Followers that have not
         # taken the messages from the window then read them from the server again.
         reconnects = self._sharing.nc.stats["reconnects"]
@@ -128,7 +128,7 @@ class SharedReader:
                     # Whoever has cancelled it waits for its end.
                     stop_if_cancelled()
                     self._wanted.clear()
-                    self._look_at_connection()
+                    self._check_connection()
                     self._window.add(batch)
                     self._wake()
         except Exception as error:  # raised by `next`

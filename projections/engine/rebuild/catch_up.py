@@ -30,7 +30,7 @@ _HOLD_SECONDS = 2.0
 _EVENTS_AT_CUTOVER = 2_000
 # Pause between two attempts of the cutover: first and longest.
 _PAUSE_SECONDS = (0.05, 1.0)
-_LOOK_SECONDS = 3.0
+_STEP_SECONDS = 3.0
 # How often to check whether a throttled build gets closer to the end.
 _GAIN_SECONDS = 5.0
 
@@ -61,10 +61,10 @@ class CatchUp:
         self.events = 0
         # A step of the cutover, which may outlast its attempt.
         self._unfinished: asyncio.Task[bool] | None = None
-        self._heard_at = time.monotonic()
+        self._last_batch_at = time.monotonic()
         # Whether fewer events were left at each check than at the previous one; time and result of the last check.
         self._gains = True
-        self._looked = time.monotonic()
+        self._gain_checked_at = time.monotonic()
         self._left_then = float("inf")
 
     async def run(self) -> None:
@@ -139,15 +139,15 @@ class CatchUp:
 
     async def _apply_next(self, pipeline: Pipeline) -> None:
         """Applies the next batch, or reports that none has arrived."""
-        if not await self._step(pipeline, _LOOK_SECONDS):
+        if not await self._step(pipeline, _STEP_SECONDS):
             await self._report_progress(pipeline, 0, "NATS to answer")
 
     def _check_progress(self, pipeline: Pipeline) -> None:
         """Stops throttling permanently once the backlog no longer shrinks, since the build would never catch up."""
         now = time.monotonic()
-        if pipeline.is_counted and now - self._looked >= _GAIN_SECONDS:
+        if pipeline.is_counted and now - self._gain_checked_at >= _GAIN_SECONDS:
             self._gains = self._gains and pipeline.left < self._left_then
-            self._looked, self._left_then = now, pipeline.left
+            self._gain_checked_at, self._left_then = now, pipeline.left
 
     async def aclose(self) -> None:
         """Stops a step that has not ended."""
@@ -167,14 +167,14 @@ class CatchUp:
             await self._limit.wait()
         batch = await pipeline.step(seconds)
         if batch is None:
-            if time.monotonic() - self._heard_at > SILENCE_SECONDS:
+            if time.monotonic() - self._last_batch_at > SILENCE_SECONDS:
                 raise Unavailable("NATS does not answer.")
             return False
         self.events += batch.events
         if self._limit is not None:
             self._limit.spend(batch.events)
         await self._report_progress(pipeline, batch.events, waits_for)
-        self._heard_at = time.monotonic()
+        self._last_batch_at = time.monotonic()
         return True
 
     async def _report_progress(self, pipeline: Pipeline, events: int, waits_for: str | None) -> None:

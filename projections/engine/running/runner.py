@@ -151,7 +151,7 @@ class Runner:
         conn = await connect(self._database_url, f"projection {self._projection.name}")
         try:
             await ensure_schema(conn)
-            await self._tell_error(conn)
+            await self._record_error(conn)
             checked = float("-inf")
             while not await try_lock(conn, runner_lock(self._projection)):
                 # Only the lock is urgent for a standby that is ready.
@@ -222,7 +222,7 @@ class Runner:
         goal = await self._goal.determine()
         return goal is not None and (await builds.checkpoints(conn, live)).covers(goal)
 
-    async def _tell_error(self, conn: Connection) -> None:
+    async def _record_error(self, conn: Connection) -> None:
         """Records the last error in the database, for the status."""
         if self._error is not None:
             await last_errors.record_error(conn, self._projection.name, self._projection.version, self._error)
@@ -259,11 +259,11 @@ class Runner:
         sharing = self._sharing if is_live else None
         sources = Sources(self._nc, self._projection.filters(), filling.position, name=name, sharing=sharing)
         most, pacing = (_MOST_WHEN_LIVE, self._waiting.pacing(self._projection)) if is_live else (None, None)
-        lost = await self._look_for_losses(conn, build) if is_live else False
+        lost = await self._check_losses(conn, build) if is_live else False
         sweeper = await Sweeper.open(conn, self._projection, build) if is_live else None
         async with Pipeline(sources, filling, most=most, pacing=pacing) as pipeline:
             self._figures.attach(pipeline, filling, is_live=is_live)
-            looked = time.monotonic()
+            checked_at = time.monotonic()
             while True:
                 batch = await pipeline.step(_SIGN_SECONDS)
                 if batch is not None and batch.moves:
@@ -276,8 +276,8 @@ class Runner:
                 self._figures.applied(batch)
                 if is_live:
                     record_spans(self._projection.name, batch)
-                if is_live and (batch.gaps or (lost and time.monotonic() - looked >= _LOSSES_SECONDS)):
-                    lost, looked = await self._look_for_losses(conn, build), time.monotonic()
+                if is_live and (batch.gaps or (lost and time.monotonic() - checked_at >= _LOSSES_SECONDS)):
+                    lost, checked_at = await self._check_losses(conn, build), time.monotonic()
                 if tracking is not None:
                     await tracking.moved(batch.events, pipeline.left if pipeline.is_counted else None)
                 if not await self._has_caught_up(pipeline, filling):
@@ -292,7 +292,7 @@ class Runner:
                 if await cutover.cut_over(conn, self._projection, build, _nothing_to_catch_up):
                     return
 
-    async def _look_for_losses(self, conn: Connection, build: Build) -> bool:
+    async def _check_losses(self, conn: Connection, build: Build) -> bool:
         """Reports the build's lost events that no operator has accepted; returns whether there are any."""
         gaps = await lost_events.unaccepted(self._nc, await lost_events.found(conn, build))
         self._figures.lost(sum(map(len, gaps)))
@@ -300,7 +300,7 @@ class Runner:
             error = EventsLost(self._projection.name, gaps)
             log.error("%s", error)
             self._error = LastError.now(error)
-            await self._tell_error(conn)
+            await self._record_error(conn)
         return bool(gaps)
 
     async def _assert_whole(self, conn: Connection, build: Build) -> None:

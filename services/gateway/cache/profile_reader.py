@@ -149,7 +149,7 @@ class ProfileReader:
                         failure = Unavailable()
                         unasked += spare
                         spare = []
-                    self._replicas.look_again()
+                    self._replicas.look_up_again()
             raise failure
         finally:
             for task in asked:

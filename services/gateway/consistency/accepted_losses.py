@@ -31,10 +31,10 @@ class GivenUp:
     async def run(self) -> None:
         """Reads the accepted losses periodically until cancelled."""
         while True:
-            await self.look()
+            await self.refresh()
             await asyncio.sleep(EVERY)
 
-    async def look(self) -> None:
+    async def refresh(self) -> None:
         """Reads the accepted losses of every stream in which clients have positions.
 
         Keeps those known for a stream that does not answer.

@@ -53,7 +53,7 @@ MOST_CLIENTS = 20_000
 MOST_OF_ONE = 100
 _AGAIN_AFTER = 5
 # Seconds between two checks whether the keys have changed.
-_LOOK_EVERY = 1.0
+_CHECK_SECONDS = 1.0
 # Seconds for which a stream's end is awaited.
 _PATIENCE = 5.0
 
@@ -329,7 +329,7 @@ class LiveDelivery:
         """
         edition = self._keys.generation
         while True:
-            await asyncio.sleep(_LOOK_EVERY)
+            await asyncio.sleep(_CHECK_SECONDS)
             self._keys.reload_if_changed()
             if edition == self._keys.generation:
                 continue

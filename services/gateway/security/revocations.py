@@ -29,7 +29,7 @@ log = logging.getLogger(__name__)
 MARGIN = 60
 # Seconds for which the clock must stay back before the process ends.
 _CLOCK_PATIENCE = 5.0
-_LOOK_EVERY = 0.25
+_CHECK_SECONDS = 0.25
 
 
 class ClockWentBack(OperatorError):
@@ -150,7 +150,7 @@ class Revocations:
 
     async def _watch_stream_lag(self) -> None:
         while True:
-            await asyncio.sleep(_LOOK_EVERY)
+            await asyncio.sleep(_CHECK_SECONDS)
             if self._watchers and not self.alive:
                 log.warning("the session stream is unreachable: closing %d live connections", len(self._watchers))
                 for session_id in list(self._watchers):

@@ -11,7 +11,7 @@ from infra.operator_errors import OperatorError
 
 log = logging.getLogger(__name__)
 # Seconds between checks of the file; new keys are published for longer before they sign.
-_LOOK_EVERY = 1.0
+_CHECK_SECONDS = 1.0
 
 
 class NoPublishedKeys(OperatorError):
@@ -28,7 +28,7 @@ class VerifyingKeys:
         """
         self._path = path
         self._clock = clock
-        self._looked = clock()
+        self._checked_at = clock()
         # Modification time, inode and size of the file as last read.
         self._seen: tuple[int, int, int] | None = None
         self._keys: dict[str, jwt.PyJWK] = {}
@@ -52,9 +52,9 @@ class VerifyingKeys:
     def reload_if_changed(self) -> None:
         """Reads the file if it has changed; keeps the loaded keys while it cannot be read."""
         now = self._clock()
-        if now - self._looked < _LOOK_EVERY:
+        if now - self._checked_at < _CHECK_SECONDS:
             return
-        self._looked = now
+        self._checked_at = now
         try:
             self._read()
         except (OSError, ValueError, jwt.PyJWTError) as error:

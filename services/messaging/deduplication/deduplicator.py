@@ -85,20 +85,20 @@ class Deduplicator:
         self, conversation_id: str, until: int, tail: ConversationTail | None, command: SendMessage
     ) -> Sent | None:
         of_command = command.sender_id, command.client_message_id
-        looked = await self._queries.by_client_id(conversation_id, *of_command)
+        lookup = await self._queries.by_client_id(conversation_id, *of_command)
         if tail is not None:
             tail.asked += 1
-        if looked.found is not None:
-            return await self._as_sent(conversation_id, looked.found)
-        for sequence in looked.seen.discarded:
+        if lookup.found is not None:
+            return await self._as_sent(conversation_id, lookup.found)
+        for sequence in lookup.seen.discarded:
             if duplicate := await self._find_discarded(conversation_id, sequence, command):
                 return duplicate
-        applied = looked.seen.applied
+        applied = lookup.seen.applied
         if until <= applied or (tail is not None and tail.rules_out(applied, until, *of_command)):
             return None
-        if _is_far_behind(looked.seen, until):
+        if _is_far_behind(lookup.seen, until):
             raise ReadModelBehind(retry_after=1)
-        return await self._find_in_stream(conversation_id, looked, command)
+        return await self._find_in_stream(conversation_id, lookup, command)
 
     async def _as_sent(self, conversation_id: str, row: StoredMessage) -> Sent:
         """Returns the message with the text of its event, since the row has the text as edited."""
@@ -137,13 +137,13 @@ class Deduplicator:
             return None
         loaded, applied = ConversationTail(0), until
         for begin in range(0, length, _PAGE):
-            looked = await self._queries.client_ids(conversation_id, begin, begin + _PAGE)
+            lookup = await self._queries.client_ids(conversation_id, begin, begin + _PAGE)
             # Discarded events are missing from the rows, but were sent all the same.
-            if looked.seen.discarded or _is_far_behind(looked.seen, until):
+            if lookup.seen.discarded or _is_far_behind(lookup.seen, until):
                 return None
             # Each page is a separate snapshot: together they cover only what the earliest one covers.
-            applied = min(applied, looked.seen.applied)
-            loaded.learn(looked.ids)
+            applied = min(applied, lookup.seen.applied)
+            loaded.learn(lookup.ids)
         loaded.to_sequence, loaded.number, loaded.asked = applied, length, lookups
         if applied < until and not await self._read_newer_events(conversation_id, loaded):
             return None
@@ -163,16 +163,16 @@ class Deduplicator:
         self._tails.put(conversation_id, tail)
         return True
 
-    async def _find_in_stream(self, conversation_id: str, looked: DuplicateLookup, command: SendMessage) -> Sent | None:
+    async def _find_in_stream(self, conversation_id: str, lookup: DuplicateLookup, command: SendMessage) -> Sent | None:
         """Searches the conversation's subject after the sequence up to which the read model is complete.
 
         Raises:
             ReadModelBehind: an event there cannot be decoded by this release, and may be the message.
         """
         duplicate: Sent | None = None
-        tail = ConversationTail(looked.seen.applied)
-        for stored in await self._log.read(conversation(conversation_id), after=looked.seen.applied):
-            if stored.sequence in looked.seen.discarded:
+        tail = ConversationTail(lookup.seen.applied)
+        for stored in await self._log.read(conversation(conversation_id), after=lookup.seen.applied):
+            if stored.sequence in lookup.seen.discarded:
                 continue
             try:
                 opened = _opened(stored)

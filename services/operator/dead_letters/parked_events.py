@@ -20,7 +20,7 @@ from streams.reactions.parked import ParkedEvent, ParkedEvents, ParkedId
 
 REACTIONS = {durable.name: durable for durable in DURABLES}
 # Seconds between two looks at what became of a retry.
-_LOOK = 0.1
+_CHECK_SECONDS = 0.1
 _STATES = {"parked": "failed"}
 
 
@@ -129,7 +129,7 @@ class ReactionLetters:
             now = await events.get(parked.id)
             if now is not None and now.revision != requested.revision:
                 return _outcome(now)
-            await asyncio.sleep(_LOOK)
+            await asyncio.sleep(_CHECK_SECONDS)
         return _outcome(requested)
 
     async def discard(self, parked: ParkedEvent, reason: str, by: str) -> Retried:

@@ -583,7 +583,7 @@ async def test_a_line_outlives_the_token_that_opened_it_and_a_change_of_keys(
     secrets: Secrets, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     now = [time.time() - service_tokens.LIFE + 40]
-    monkeypatch.setattr(service_tokens, "_LOOK", 0.0)
+    monkeypatch.setattr(service_tokens, "_CHECK_SECONDS", 0.0)
     port = free_port()
     async with serving(secrets, known, port) as running, calling(Secrets.load(tmp_path / "secrets"), port) as client:
         client._issuer = Issuer("gateway", Secrets.load(tmp_path / "secrets"), clock=lambda: now[0])

@@ -65,7 +65,7 @@ async def test_only_the_active_replica_says_whether_a_projection_fails(
     for _ in range(3):
         standby._note(ValueError("its last attempt"))
     async with await connect(database_url, "standby") as conn:
-        await standby._tell_error(conn)
+        await standby._record_error(conn)
         found = await until_state(Letters, "live", pool, streams)
         assert found.last_error is not None
         assert found.last_error.error == "ValueError: its last attempt"

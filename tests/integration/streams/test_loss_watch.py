@@ -166,7 +166,7 @@ async def test_on_a_cluster_a_loss_counts_when_it_is_reported_again(
 ) -> None:
     clock = 100.0
     watch = LossWatch(streams, MESSAGING, Checkpoint().highest, clock=lambda: clock)
-    await watch.look()
+    await watch.check()
     short, whole = info(messages=7, last=7, replicas=3), info(messages=9, last=9, replicas=3)
     # From a leader without a quorum it does not even begin to count.
     watch._conclude(short, 9, counts=False)
@@ -190,7 +190,7 @@ async def test_on_a_cluster_a_loss_counts_when_it_is_reported_again(
 async def test_while_a_loss_is_not_confirmed_an_append_looks_again_after_a_second(streams: Client) -> None:
     clock = 100.0
     watch = LossWatch(streams, MESSAGING, Checkpoint().highest, clock=lambda: clock)
-    await watch.look()
+    await watch.check()
     watch._conclude(info(messages=7, last=7, replicas=3), 9)
     clock += 0.9
     with pytest.raises(Unavailable):

@@ -71,7 +71,7 @@ async def test_a_reader_that_takes_turns_asks_only_when_all_was_taken(
 
     def observed(consumer: Consumer, size: int) -> bool:
         if may_pull(consumer, size):
-            asked.append(len(consumer._arrived) + consumer._asked)
+            asked.append(len(consumer._arrived) + consumer._requested)
             return True
         return False
 
@@ -290,7 +290,7 @@ async def test_what_waits_in_memory_is_bounded(streams: Client, log: Log) -> Non
             await streams.flush()
             consumer = reader._consumer
             assert consumer is not None
-            most = max(most, len(consumer._arrived) + consumer._asked)
+            most = max(most, len(consumer._arrived) + consumer._requested)
             if batch.position == 3_000:
                 break
         assert most <= 500

@@ -218,11 +218,11 @@ class SequentialEvents:
         for (name, _), of_table in prefixes.items():
             table = self._lookup_tables[name]
             await table.read_defaults(conn)
-            async for piece, looked in load_by_keys(conn, list(of_table), table.load):
-                if isinstance(looked, Exception):
-                    loaded.looked_up.refused[name, piece[0]] = looked
+            async for piece, found in load_by_keys(conn, list(of_table), table.load):
+                if isinstance(found, Exception):
+                    loaded.looked_up.refused[name, piece[0]] = found
                 else:
-                    loaded.looked_up.add(name, piece, looked)
+                    loaded.looked_up.add(name, piece, found)
         return loaded
 
     async def _apply(

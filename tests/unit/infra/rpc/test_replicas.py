@@ -73,7 +73,7 @@ async def test_a_name_is_looked_up_again_at_once_only_when_that_is_asked_for(
     replicas.start()
     try:
         await until(lambda: names.lookups == 1)
-        replicas.look_again()
+        replicas.look_up_again()
         await until(lambda: names.lookups == 2)
     finally:
         replicas.close()
@@ -95,7 +95,7 @@ async def test_a_name_is_looked_up_every_few_seconds(monkeypatch: pytest.MonkeyP
 async def test_listed_replicas_need_no_lookup() -> None:
     replicas = Replicas.of(Settings(addresses={"auth": "127.0.0.1:1,127.0.0.2:2"}), "auth")
     replicas.start()
-    replicas.look_again()
+    replicas.look_up_again()
     assert replicas.present == (("127.0.0.1", 1), ("127.0.0.2", 2))
     assert len(asyncio.all_tasks()) == 1
     replicas.close()

@@ -40,6 +40,6 @@ async def test_an_acknowledgement_during_a_check_causes_another() -> None:
     watch._jetstream = cast(Any, leader)
     watch.acknowledged(1, 9)
     await watch.assert_whole()
-    await watch.look()
+    await watch.check()
     with pytest.raises(HistoryLost):
         await watch.assert_whole()

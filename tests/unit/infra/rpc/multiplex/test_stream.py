@@ -117,7 +117,7 @@ async def test_an_answer_at_the_last_moment_leaves_the_other_calls_their_deadlin
     (answer,), _ = messages.read_answers(messages.answer(1, b"a"))
     stream._take(answer)
     # The deadline comes before the caller's turn.
-    stream._deadlines._look()
+    stream._deadlines._check()
     async with asyncio.timeout(WITHIN):
         assert await answered == b"a"
         with pytest.raises(TimeoutError):
