@@ -54,6 +54,7 @@ class Commands:
         self._alerts = Repository(
             log, subject=subjects.alerts, initial=Alerts(), evolve=alerts.evolve_alerts, tail_only=True
         )
+        self._log = log
         self._refresh_tokens = refresh_tokens
         self._access_tokens = access_tokens
         self._terms = terms
@@ -100,17 +101,32 @@ class Commands:
     async def revoke(
         self, user_id: str, session_id: str, reason: str, provenance: Provenance, note: str | None = None
     ) -> int:
-        """Ends one session. Returns the sequence of its end.
+        """Ends one session. Returns the sequence of its end. Repeatable by the same request, if an answer was lost.
 
         Raises:
             SessionNotFound: there is none, it is another user's, or it has already ended.
         """
-        outcome = await self._sessions.execute(
-            session_id,
-            lambda session: domain.decide_revoke(session, user_id, reason, self._clock(), note),
-            provenance,
-        )
+        try:
+            outcome = await self._sessions.execute(
+                session_id,
+                lambda session: domain.decide_revoke(session, user_id, reason, self._clock(), note),
+                provenance,
+            )
+        except SessionNotFound:
+            if (end := await self._end_by(user_id, session_id, provenance)) is None:
+                raise
+            return end
         return outcome.sequence
+
+    async def _end_by(self, user_id: str, session_id: str, provenance: Provenance) -> int | None:
+        """The sequence of the end of the user's session, if the same request has ended it; else None."""
+        owner = (await self._sessions.load(session_id)).state.user_id
+        last = await self._log.last_stored(subjects.session(session_id))
+        if last is None or owner != user_id or provenance.correlation_id is None:
+            return None
+        end = last.envelope()
+        is_same = (end.actor, end.correlation_id) == (provenance.actor, provenance.correlation_id)
+        return last.sequence if end.type == SessionRevoked.TYPE and is_same else None
 
     async def revoke_all(
         self,

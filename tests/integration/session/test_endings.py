@@ -3,10 +3,12 @@
 from collections.abc import AsyncIterator
 from datetime import timedelta
 
+import pytest
 import pytest_asyncio
 from nats.aio.client import Client as NATS
 
 from contracts import envelope
+from contracts.errors import SessionNotFound
 from contracts.positions import Position
 from contracts.rpc.vestnik.session.v1 import (
     CreateSessionRequest,
@@ -44,6 +46,20 @@ async def create(services: Services, device: str = "phone", credential: int = 1)
 async def active(services: Services, tokens: Tokens) -> bool:
     request = ValidateSessionRequest(session_id=tokens.session_id)
     return (await services.to_session.call(services.session.validate_session, request)).active
+
+
+async def test_a_request_that_is_made_again_finds_the_end_that_it_has_caused(services: Services) -> None:
+    ended = await create(services)
+    request = RevokeSessionRequest(user_id=ANNA, session_id=ended.session_id, reason="logout")
+    # As by a gateway whose first attempt was done, and its answer lost.
+    first, again = [
+        await services.to_session.call(services.session.revoke_session, request, context=BY_ANNA) for _ in range(2)
+    ]
+    assert again == first
+    with pytest.raises(SessionNotFound):
+        await services.to_session.call(
+            services.session.revoke_session, request, context=Call(request_id="another", actor=ANNA)
+        )
 
 
 async def test_a_session_that_ran_out_has_ended_in_the_history_when_its_last_event_said(services: Services) -> None:

@@ -213,9 +213,13 @@ async def test_a_session_is_ended_once_and_by_its_user_alone(replicas: tuple[Com
     tokens = await create(one)
     with pytest.raises(SessionNotFound):
         await other.revoke(new_id(), tokens.session_id, "logout", BY_NOBODY)
-    await other.revoke(ANNA, tokens.session_id, "logout", BY_NOBODY)
+    end = await other.revoke(ANNA, tokens.session_id, "logout", BY_NOBODY)
+    # The same request again, whose answer was lost.
+    assert await one.revoke(ANNA, tokens.session_id, "logout", BY_NOBODY) == end
     with pytest.raises(SessionNotFound):
-        await one.revoke(ANNA, tokens.session_id, "logout", BY_NOBODY)
+        await one.revoke(new_id(), tokens.session_id, "logout", BY_NOBODY)
+    with pytest.raises(SessionNotFound):
+        await one.revoke(ANNA, tokens.session_id, "logout", Provenance(correlation_id="another request"))
 
 
 async def test_a_session_that_is_not_refreshed_runs_out(replicas: tuple[Commands, Commands], clock: Clock) -> None:
