@@ -112,9 +112,9 @@ async def test_no_one_writes_to_an_erased_person_at_any_replica_though_it_has_ca
 
 async def test_after_a_restart_the_erased_are_still_known(house: House) -> None:
     anna, ben, _ = await friends(house)
-    await send(house.client("messaging"), ben, anna, "one")
-    erased = await house.erase(anna)
-    await messages(house.client("messaging"), ben, anna, erased)
+    sent = await send(house.client("messaging"), ben, anna, "one")
+    erased = Position.decode(await house.erase(anna)).merge(Position.decode(sent.position))
+    await messages(house.client("messaging"), ben, anna, erased.encode())
     await house.kill("messaging")
     for number in (0, 1):
         replica = house.client("messaging", number)
