@@ -44,7 +44,7 @@ def refusing(status: int, problem: dict[str, Any], **headers: str) -> Any:  # no
 EN = {
     "register": "Create an account",
     "required": "Please fill this in.",
-    "email": re.compile("no e-mail address"),
+    "email": re.compile("Mail cannot be sent"),
     "username": re.compile("has 3 to 32 characters"),
     "password": "A password has at least 8 characters and at most 1,024 bytes.",
     "taken": "This username is taken.",

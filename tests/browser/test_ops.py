@@ -369,7 +369,7 @@ async def test_an_operator_without_a_second_factor_learns_what_to_do_and_an_old_
     await page.locator(".tiles").wait_for()
     too_old = {"code": "reauthentication_required", "detail": "English"}
     await page.route("**/v1/ops/status", refusing(403, too_old), times=1)
-    await expect(page.get_by_text("Please log in again: a login is good for 12 hours")).to_be_visible()
+    await expect(page.get_by_text("Please log in again: a login is valid for 12 hours")).to_be_visible()
     await page.locator("#field-login").fill(olga.username)
     await page.locator("#field-password").fill(PASSWORD)
     await page.locator("form button[type=submit]").click()

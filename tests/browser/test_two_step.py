@@ -203,7 +203,7 @@ async def test_a_set_up_that_is_left_or_has_run_out_says_so_and_keeps_nothing(de
 
     await to_the_secret()
     for problem, said in (
-        ({"code": "totp_not_begun", "detail": "English"}, "This set-up has run out."),
+        ({"code": "totp_not_begun", "detail": "English"}, "This set-up has expired."),
         ({"code": "rate_limited", "detail": "English"}, "Too many tries."),
     ):
         await page.route("**/totp/confirm", refusing(409, problem, **{"Retry-After": "60"}), times=1)
