@@ -13,14 +13,12 @@ from infra.settings import Settings
 from services.gateway.http.request_body import LARGEST
 from services.gateway.server.connection_limits import ConnectionLimiter
 from services.gateway.server.http_protocol import BoundedProtocol
-from services.gateway.server.new_connections import drop_new_connections
+from services.gateway.server.new_connections import stop_listening
 from services.gateway.server.websocket_protocol import BoundedWebSocket
 
 _BACKLOG = 1024
 _KEEP_ALIVE_SECONDS = 75
 _PING_SECONDS = 20.0
-# For connections that have begun when no new ones are let in any more: longer than a handshake takes.
-_HANDSHAKE_SECONDS = 0.2
 
 
 # On every response, also those of the protocol layer. Routes set their own content security policy.
@@ -110,8 +108,7 @@ async def serve(
         protocol.leaving = True
         await asyncio.wait((serving,), timeout=delay_seconds)
         if not is_inherited and not serving.done():
-            drop_new_connections(sock)
-            await asyncio.wait((serving,), timeout=_HANDSHAKE_SECONDS)
+            await stop_listening(sock, server.servers)
     finally:
         ending()
         server.should_exit = True

@@ -1,8 +1,6 @@
 """HTTP on the wire: slow, huge and broken requests, and a stop in the middle of one."""
 
 import asyncio
-import socket
-import threading
 
 import httpx
 import pytest
@@ -116,45 +114,6 @@ async def test_a_gateway_that_stops_answers_for_a_while_and_asks_to_be_left(stag
     serving.cancel()
     await asyncio.wait((serving,))
     assert ended.is_set()
-
-
-class Caller(threading.Thread):
-    """Sends a request over a new connection again and again, until connections are refused."""
-
-    def __init__(self, address: tuple[str, int]) -> None:
-        super().__init__()
-        self._address = address
-        self.answered = self.lost = 0
-
-    def run(self) -> None:
-        while True:
-            try:
-                connection = socket.create_connection(self._address, timeout=60)
-            except ConnectionRefusedError:
-                return
-            with connection:
-                # It fails when the server closed the listening socket after the handshake, as what follows it does.
-                try:
-                    connection.sendall(b"GET /healthz HTTP/1.1\r\nhost: x\r\nconnection: close\r\n\r\n")
-                    is_answered = connection.recv(1) != b""
-                except ConnectionError:
-                    is_answered = False
-                self.answered += is_answered
-                self.lost += not is_answered
-
-
-async def test_a_stop_loses_no_request_of_a_new_connection(stage: Stage) -> None:
-    sock, stop = listening_socket(stage.settings), asyncio.Event()
-    serving = asyncio.create_task(serve(stage.app, sock, stop, drain_seconds=60))
-    callers = [Caller(sock.getsockname()[:2]) for _ in range(32)]
-    for caller in callers:
-        caller.start()
-    await until(lambda: all(caller.answered for caller in callers))
-    stop.set()
-    await asyncio.wait_for(serving, 60)
-    for caller in callers:
-        await asyncio.to_thread(caller.join, 60)
-    assert sum(caller.lost for caller in callers) == 0
 
 
 async def test_a_stop_answers_the_first_request_of_a_connection_that_it_finds_without_one(
