@@ -60,6 +60,8 @@ from tests.bench.send_steps import ANNA, AT_ONCE, BORIS, ROUNDS, TEXT, Played, S
 from tests.processes import family
 
 _CONVERSATIONS, _MESSAGES = 256, 120
+# Older pages begin below it.
+_OLDER = 100
 POSITION = Position.at(MESSAGING, 123_456).encode()
 
 
@@ -161,8 +163,11 @@ async def calls(answer: GetMessagesResponse, *, carried: bool) -> AsyncIterator[
 
 
 @asynccontextmanager
-async def reading(*, kept: bool, changed: bool = False) -> AsyncIterator[Step]:
-    """Messaging from the read call to the answer, with a database that has the pages in memory."""
+async def reading(*, kept: bool, changed: bool = False, before: int | None = None) -> AsyncIterator[Step]:
+    """Messaging from the read call to the answer, with a database that has the pages in memory.
+
+    `before`: of the older page below it instead of the newest one.
+    """
     async with servers.postgres() as url:
         peers = await _filled(url, changed=changed)
         pool = await open_pool(url, "bench")
@@ -176,7 +181,9 @@ async def reading(*, kept: bool, changed: bool = False) -> AsyncIterator[Step]:
             async def one(count: int) -> None:
                 enter(Call(request_id=new_id(), actor=ANNA))
                 for _ in range(count):
-                    await server.get_messages(GetMessagesRequest(user_id=ANNA, peer_id=next(turns), limit=50))
+                    await server.get_messages(
+                        GetMessagesRequest(user_id=ANNA, peer_id=next(turns), limit=50, before=before)
+                    )
 
             async def step(count: int) -> None:
                 await asyncio.gather(*(one(count // AT_ONCE) for _ in range(AT_ONCE)))
@@ -252,6 +259,8 @@ STEPS: dict[str, Callable[[], contextlib.AbstractAsyncContextManager[Step]]] = {
     "call-carried-unchanged": lambda: calls(unchanged(), carried=True),
     "reading-made": lambda: reading(kept=False),
     "reading-made-changed": lambda: reading(kept=False, changed=True),
+    "reading-older": lambda: reading(kept=False, before=_OLDER),
+    "reading-older-changed": lambda: reading(kept=False, changed=True, before=_OLDER),
     "reading-kept": lambda: reading(kept=True),
     "reading-kept-changed": lambda: reading(kept=True, changed=True),
 }

@@ -33,6 +33,9 @@ FOLDER = ROOT / "docs" / "pictures"
 DESKTOP, PHONE = {"width": 1200, "height": 760}, {"width": 390, "height": 780}
 LANGUAGES = {"en": (ENGLISH, "en-GB"), "ru": (RUSSIAN, "ru-RU")}
 _PROGRAMS = ("chromium", "chromium-browser", "google-chrome")
+# The button that begins it, and words of a message to search for, by language.
+_SET_UP_TWO_STEP = {"en": "Set up two-step verification", "ru": "Настроить двухэтапную проверку"}
+_SOUGHT = {"en": "boat", "ru": "карта"}
 # Of somebody whose profile has not come yet.
 _NAMELESS = re.compile(r"^\??…")
 # What is shown, on what, in which colours and language; the operators' page in the second list.
@@ -65,7 +68,10 @@ EVERY_VIEW = tuple(
         "chat",
         "menu",
         "reply",
+        "picker",
+        "options",
         "palette",
+        "search",
         "people",
         "notifications",
         "settings",
@@ -155,24 +161,19 @@ class _Studio:
                 await page.locator("[aria-invalid=true]").first.wait_for()
             return page
         await _log_in(page, person)
-        if view in ("chat", "menu", "reply"):
-            await page.locator(".chat").first.click()
-            await page.locator(".message .tick.seen").last.wait_for()
-            if view != "chat":
-                await page.locator(".message").last.focus()
-                await page.keyboard.press("Shift+F10")
-                await page.get_by_role("menuitem").first.wait_for()
-            if view == "reply":
-                await page.get_by_role("menuitem").first.click()
-                await page.locator(".context").wait_for()
-        elif view in ("chats", "palette"):
+        if view in ("chat", "menu", "reply", "picker", "options"):
+            await _open_chat(page, view)
+        elif view in ("chats", "palette", "search"):
             await page.locator(".chat .badge").first.wait_for()
-            if view == "palette":
+            if view != "chats":
                 await page.keyboard.press("Control+k")
                 await page.locator("[role=option]").first.wait_for()
+            if view == "search":
+                await page.keyboard.type(_SOUGHT[language])
+                await page.locator("[role=option] mark").first.wait_for()
         elif view == "two-step":
             await page.goto("/#/settings")
-            await page.locator(".state button").last.click()
+            await page.get_by_role("button", name=_SET_UP_TWO_STEP[language]).click()
             await page.locator("dialog #field-password").fill(PASSWORD)
             await page.keyboard.press("Enter")
             await page.locator("dialog .qr").wait_for()
@@ -220,6 +221,26 @@ async def _log_in(page: Page, person: Person) -> None:
     await page.locator("#field-password").fill(PASSWORD)
     await page.locator("form button[type=submit]").click()
     await page.locator("nav").first.wait_for()
+
+
+async def _open_chat(page: Page, view: str) -> None:
+    """The first chat; for some views with a menu of it or of its last message, or what follows from that menu."""
+    await page.locator(".chat").first.click()
+    await page.locator(".message .tick.seen").last.wait_for()
+    if view == "chat":
+        return
+    if view == "options":
+        await page.locator(".head button").last.click()
+    else:
+        await page.locator(".message").last.focus()
+        await page.keyboard.press("Shift+F10")
+    await page.get_by_role("menuitem").first.wait_for()
+    if view == "reply":
+        await page.get_by_role("menuitem").first.click()
+        await page.locator(".context").wait_for()
+    elif view == "picker":
+        await page.get_by_role("menuitem").nth(1).click()
+        await page.get_by_role("dialog").wait_for()
 
 
 async def _retimed(route: Route, scene: Scene) -> None:

@@ -86,7 +86,8 @@ async def test_a_chat_is_muted_pinned_and_archived_on_all_devices_of_its_reader(
 
 async def test_a_message_is_found_by_its_words_and_shown_in_its_chat(devices: Devices, api: Api) -> None:
     anna, boris = await api.friends()
-    await boris.sends(anna, "the key is under the <b>flowerpot</b>", *(f"line {number}" for number in range(150)))
+    text = "Perhaps the key is under the <b>flowerpot</b>"
+    await boris.sends(anna, text, *(f"line {number}" for number in range(150)))
 
     async def searchable() -> bool:
         """The page asks once; the search has others' messages a moment after they are shown."""
@@ -101,6 +102,8 @@ async def test_a_message_is_found_by_its_words_and_shown_in_its_chat(devices: De
     await field.fill("flowerp")
     hit = page.get_by_role("option").filter(has_text="under the <b>flowerpot</b>")
     await expect(hit.locator("mark")).to_have_text("flowerp")
+    # 30 characters before the hit would begin within a word.
+    await expect(hit.locator(".excerpt")).to_have_text(text)
     await page.keyboard.press("Enter")
     found = page.locator(".message").filter(has_text="flowerpot")
     await expect(found).to_be_in_viewport()

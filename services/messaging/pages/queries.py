@@ -114,6 +114,11 @@ class PageQueries:
 
     async def newest(self, requests: Sequence[PageRequest], count: int) -> tuple[list[NewestRow], Snapshot]:
         """Returns the newest `count` messages of each conversation, newest first; none of a closed one."""
+        rows = """
+            SELECT * FROM {messages} AS m
+            WHERE m.conversation_id = c.conversation_id AND c.open AND m.message_id IS NOT NULL
+            ORDER BY m.sequence DESC LIMIT %(count)s
+        """
         return await self._model.select_snapshot(
             NewestRow,
             f"""
@@ -124,11 +129,7 @@ class PageQueries:
             CROSS JOIN LATERAL (
                 SELECT string_agg({MESSAGE_ITEM}, E'\\n' ORDER BY m.sequence DESC) AS items,
                        string_agg(m.sequence::text, ' ' ORDER BY m.sequence DESC) AS sequences
-                FROM (
-                    SELECT m.*, {SEEN_AT} AS seen_at FROM {{messages}} AS m
-                    WHERE m.conversation_id = c.conversation_id AND c.open AND m.message_id IS NOT NULL
-                    ORDER BY m.sequence DESC LIMIT %(count)s
-                ) AS m
+                FROM ({_with_seen_at(rows)}) AS m
             ) AS page
             """,  # noqa: S608
             {**_pairs(requests), "count": count},
@@ -146,6 +147,11 @@ class PageQueries:
     async def parts(self, requests: Sequence[RangeRequest], *, ascending: bool) -> tuple[list[PartRow], Position]:
         """Returns messages oldest first above each bound, or newest first below it; no row without a conversation."""
         which, order = ("m.sequence > wanted.bound", "ASC") if ascending else ("m.sequence < wanted.bound", "DESC")
+        rows = f"""
+            SELECT * FROM {{messages}} AS m
+            WHERE m.conversation_id = c.conversation_id AND c.open AND m.message_id IS NOT NULL AND {which}
+            ORDER BY m.sequence {order} LIMIT wanted.most + 1
+        """  # noqa: S608
         return await self._model.select(
             PartRow,
             f"""
@@ -154,19 +160,12 @@ class PageQueries:
                 WITH ORDINALITY AS wanted (user_id, peer_id, bound, most, turn)
             JOIN {{conversations}} AS c USING (user_id, peer_id)
             CROSS JOIN LATERAL (
-                SELECT string_agg({MESSAGE_ITEM}, E'\\n' ORDER BY m.sequence {order})
-                           FILTER (WHERE m.number <= wanted.most) AS items,
-                       max(m.sequence) FILTER (WHERE m.number = LEAST(wanted.most, m.found)) AS last,
+                SELECT array_to_string(
+                           (array_agg({MESSAGE_ITEM} ORDER BY m.sequence {order}))[:wanted.most], E'\\n'
+                       ) AS items,
+                       (array_agg(m.sequence ORDER BY m.sequence {order}))[LEAST(wanted.most, count(*))] AS last,
                        count(*) > wanted.most AS more
-                FROM (
-                    SELECT m.*, {SEEN_AT} AS seen_at, count(*) OVER () AS found,
-                           row_number() OVER (ORDER BY m.sequence {order}) AS number
-                    FROM (
-                        SELECT * FROM {{messages}} AS m
-                        WHERE m.conversation_id = c.conversation_id AND c.open AND m.message_id IS NOT NULL AND {which}
-                        ORDER BY m.sequence {order} LIMIT wanted.most + 1
-                    ) AS m
-                ) AS m
+                FROM ({_with_seen_at(rows)}) AS m
             ) AS page
             """,  # noqa: S608
             {
@@ -226,3 +225,46 @@ class PageQueries:
 
 def _pairs(requests: Sequence[PageRequest]) -> dict[str, object]:
     return {"users": [request.user_id for request in requests], "peers": [request.peer_id for request in requests]}
+
+
+def _with_seen_at(rows: str) -> str:
+    """A query for the same rows `m` with their `seen_at`; `rows`: a query for messages of conversation `c`.
+
+    The times equal `SEEN_AT`, which looks the mark and the reply up for each message. A page reads the marks and the
+    replies of both people once, and looks each message up in arrays of them.
+    """
+    return f"""
+        WITH page AS MATERIALIZED ({rows}), span AS MATERIALIZED (
+            SELECT min(sequence) AS first, max(sequence) AS last FROM page
+        ), acts AS MATERIALIZED (
+            SELECT side.sender_id, mark.sequences AS marks, mark.times AS marked_at,
+                   reply.sequences AS replies, reply.times AS replied_at
+            FROM span
+            CROSS JOIN (VALUES (c.user_id, c.peer_id), (c.peer_id, c.user_id)) AS side (sender_id, reader_id)
+            CROSS JOIN LATERAL ({_acts("{seen_marks}", "reader_id", "seen_at")}) AS mark
+            CROSS JOIN LATERAL ({_acts("{messages}", "sender_id", "sent_at")}) AS reply
+        )
+        SELECT m.*, LEAST(
+            {_first("acts.marked_at", "acts.marks")}, {_first("acts.replied_at", "acts.replies")}
+        ) AS seen_at
+        FROM page AS m LEFT JOIN acts USING (sender_id)
+    """  # noqa: S608
+
+
+def _acts(table: str, reader: str, at: str) -> str:
+    """A query for what a reader did from the page's first message to the first time after its last one."""
+    of = f"""
+        FROM {table} AS act
+        WHERE act.conversation_id = c.conversation_id AND act.{reader} = side.reader_id AND act.sequence
+    """
+    return f"""
+        SELECT array_agg(act.sequence ORDER BY act.sequence) AS sequences,
+               array_agg(act.{at} ORDER BY act.sequence) AS times
+        {of} BETWEEN span.first AND COALESCE((SELECT min(act.sequence) {of} > span.last), span.last)
+    """
+
+
+def _first(times: str, sequences: str) -> str:
+    """The time of the first that covers message `m`, or NULL; no reply has the sequence of the message itself."""
+    # The number of those below it.
+    return f"{times}[width_bucket(m.sequence - 1, {sequences}) + 1]"

@@ -5,8 +5,8 @@ import { avatar, el } from "../dom.js";
 import { brief, t } from "../i18n.js";
 
 const MOST = 20;
-// Characters shown before the first hit, and altogether.
-const BEFORE = 30, SHOWN = 140;
+// Characters shown before the first hit, and altogether. An excerpt begins with a word, unless that is a long one.
+const BEFORE = 30, SHOWN = 140, LONG_WORD = 15;
 
 /** The newest messages with all words of the query, of all conversations or the one with `peer`. Throws `Refused`. */
 export async function searchMessages(query, peer) {
@@ -27,7 +27,7 @@ export function foundMessage(store, { user_id: peer, message, highlights }) {
 
 /** The part of a text around its first hit. `highlights`: [begin, end] of each hit, in characters. */
 function excerpt(characters, highlights) {
-  const begin = Math.max(0, (highlights[0]?.[0] ?? 0) - BEFORE), end = Math.min(characters.length, begin + SHOWN);
+  const begin = beginOfWord(characters, Math.max(0, (highlights[0]?.[0] ?? 0) - BEFORE)), end = Math.min(characters.length, begin + SHOWN);
   const text = (from, to) => characters.slice(Math.max(from, begin), Math.min(to, end)).join("");
   const parts = [begin > 0 && "…"];
   let done = begin;
@@ -37,4 +37,12 @@ function excerpt(characters, highlights) {
     done = to;
   }
   return [...parts, text(done, end), end < characters.length && "…"];
+}
+
+/** Where the word at a place begins; the place itself if the word has many characters before it. */
+function beginOfWord(characters, place) {
+  for (let begin = place; begin >= Math.max(0, place - LONG_WORD); begin--) {
+    if (begin === 0 || !characters[begin - 1].trim()) return begin;
+  }
+  return place;
 }
