@@ -47,6 +47,8 @@ class KeyRestore(msgspec.Struct, kw_only=True):
     destroyed_again: int = 0
     # Keys here that differ from those of the file, and stay; what the file's keys sealed cannot be read.
     different: list[str] = msgspec.field(default_factory=list)
+    # Users whose key is destroyed and whose erasure the streams do not have, so that it has to be repeated.
+    erase_again: list[str] = msgspec.field(default_factory=list)
 
 
 class _Header(msgspec.Struct, frozen=True):

@@ -25,7 +25,7 @@ from infra.personal_data import key_backup
 from infra.personal_data.key_overview import KeyOverview
 from infra.personal_data.key_overview import overview as overview_of
 from infra.personal_data.lost_keys import lost_keys
-from infra.personal_data.recorded_destructions import destroy_again
+from infra.personal_data.recorded_destructions import destroy_again, unrecorded_erasures
 from infra.runtime.connections import connect_nats
 from infra.security.key_lifecycle import KeyTerms
 from infra.security.sealing_keys import PERSONAL_DATA, SealingKeys
@@ -119,7 +119,8 @@ def back_up(file: Path, force: bool, reason: str | None) -> None:
 def restore(file: Path, reason: str, as_json: bool) -> None:
     """Stores the keys of FILE that are missing. What was destroyed, by the streams, here or in FILE, stays destroyed.
 
-    The system may be running or stopped. Exit code 1 if keys differ: those in the store stay.
+    The system may be running or stopped. Lists the accounts that were erased after the time of the streams, and have to
+    be erased again. Exit code 1 if keys differ: those in the store stay.
     """
     settings = Settings.load()
     result = uvloop.run(_restore(settings, file, reason))
@@ -134,6 +135,8 @@ def restore(file: Path, reason: str, as_json: bool) -> None:
             f"destroyed here and stay so, {result.destroyed_now:,} were destroyed now, as in the file; "
             f"{result.destroyed_again:,} that the streams call destroyed were destroyed again"
         )
+        for user_id in result.erase_again:
+            click.echo(f"erased after the time of the streams: vestnik erase {user_id} --yes --reason TEXT")
     if result.different:
         names = ", ".join(result.different[:10])
         raise KeysDiffer(f"{len(result.different):,} keys differ from those of {file} and stay as they are: {names}")
@@ -234,7 +237,8 @@ async def _restore(settings: Settings, path: Path, reason: str) -> key_backup.Ke
         # First, so that no key of the file is in the store that was destroyed since.
         recorded = await destroy_again(system.operator, system.store)
         result = await key_backup.restore(path, system.store, system.master_keys)
-        return msgspec.structs.replace(result, destroyed_again=recorded)
+        erase_again = await unrecorded_erasures(system.operator, system.store)
+        return msgspec.structs.replace(result, destroyed_again=recorded, erase_again=erase_again)
 
 
 @asynccontextmanager

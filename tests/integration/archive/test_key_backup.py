@@ -101,6 +101,7 @@ async def test_lost_keys_come_back_and_destroyed_ones_do_not(keys: Keys, tmp_pat
         "destroyed_now": 0,
         "destroyed_again": 0,
         "different": [],
+        "erase_again": [],
     }
     assert [await keys.has(user_id) for user_id in (lost, destroyed, *kept)] == [True, False, True, True, True]
     again = await keys.run("restore", str(path), "--reason", "a test")
@@ -117,9 +118,19 @@ async def test_an_erasure_that_the_file_knows_is_done_again(keys: Keys, tmp_path
     await keys.store.erase(tombstone.revision)
     await keys.store.put(person_key(user_id), stored.record, revision=0)
     assert await keys.has(user_id)
+    # Its streams have the account, and not its erasure; of another one, which was registered later, they have nothing.
+    later = await keys.person()
+    await KeyDestruction(keys.store).destroy_person(later)
+    await keys.deployment.append(user(user_id), UserCreated(username="anna"))
     done = await keys.run("restore", str(path), "--reason", "a test", "--json")
-    assert json.loads(done.stdout)["destroyed_now"] == 1
+    result = json.loads(done.stdout)
+    assert (result["destroyed_now"], result["erase_again"]) == (1, [user_id])
     assert not await keys.has(user_id)
+    shown = await keys.run("restore", str(path), "--reason", "a test")
+    assert f"vestnik erase {user_id} --yes" in shown.output
+    await keys.deployment.append(data_keys(user_id), DataKeysDestroyed(reason="erasure"))
+    again = await keys.run("restore", str(path), "--reason", "a test", "--json")
+    assert json.loads(again.stdout)["erase_again"] == []
 
 
 async def test_what_the_streams_call_destroyed_is_destroyed_before_an_older_backup_is_stored(
