@@ -146,13 +146,15 @@ async def test_the_largest_message_is_taken_and_a_larger_one_ends_the_line(stage
         ([frame(CONTINUATION, command("1"))], 1002),
         ([frame(TEXT | 0x40, command("1"))], 1002),
         ([frame(TEXT, b'{"id":"\xff"}')], 1007),
+        ([frame(TEXT, b'{"id":"\xd0', final=False), frame(CONTINUATION, b'"}')], 1007),
         ([frame(BINARY, command("1"))], 1003),
         ([frame(CLOSE, (1000).to_bytes(2, "big"))], 1000),
     ],
 )
 async def test_what_is_no_text_ends_the_line_and_what_comes_behind_it_counts_for_nothing(
-    stage: Stage, pieces: list[bytes], code: int
+    stage: Stage, caplog: pytest.LogCaptureFixture, pieces: list[bytes], code: int
 ) -> None:
     async with line(stage) as found:
         await found.send(b"".join([*pieces, frame(TEXT, command("behind"))]))
         assert await found.closed_with() == code
+    assert [record for record in caplog.records if record.exc_info] == [], "a client fills the log with stack traces"
