@@ -3,7 +3,6 @@
 As text it is opaque to clients: base64url of `{"A": 12, "M": 903}` with one ASCII letter per stream.
 """
 
-import binascii
 import re
 from collections.abc import Mapping
 from typing import Self
@@ -13,6 +12,7 @@ import msgspec
 from contracts.errors import Invalid, Violation
 from contracts.notification_kinds import NOTIFIED_CONTACT, NOTIFIED_MESSAGING, NOTIFIED_SESSION
 from contracts.subjects import STREAM_CODES
+from contracts.values import base64url
 
 # The character of each entry of a position.
 CODES = STREAM_CODES | {NOTIFIED_CONTACT: "c", NOTIFIED_MESSAGING: "m", NOTIFIED_SESSION: "s"}
@@ -24,9 +24,6 @@ _LETTER = re.compile("[A-Za-z]").fullmatch
 # In characters: `"A":9223372036854775807,` is 24 bytes, which are 32 characters. A later release may have more entries.
 _LONGEST = 32 * (len(CODES) + 4)
 _MOST = 1 << 63
-# Translation between the base64 and the URL-safe alphabet; padding is omitted.
-_PLAIN, _SAFE = bytes.maketrans(b"-_", b"+/"), bytes.maketrans(b"+/", b"-_")
-_PADDING = ("", "===", "==", "=")
 
 
 class Position(msgspec.Struct, frozen=True):
@@ -52,10 +49,8 @@ class Position(msgspec.Struct, frozen=True):
         try:
             if len(text) > _LONGEST:
                 raise ValueError(text)
-            padded = (text + _PADDING[len(text) % 4]).encode("ascii")
-            raw = binascii.a2b_base64(padded.translate(_PLAIN), strict_mode=True)
             sequences: dict[str, int] = {}
-            for code, sequence in _DECODER.decode(raw).items():
+            for code, sequence in _DECODER.decode(base64url.decode(text)).items():
                 if not 0 <= sequence < _MOST:
                     raise ValueError(text)
                 name = _NAMES.get(code)
@@ -63,15 +58,14 @@ class Position(msgspec.Struct, frozen=True):
                     sequences[name] = sequence
                 elif not _LETTER(code):
                     raise ValueError(text)
-        except (binascii.Error, msgspec.DecodeError, ValueError) as error:
+        except (msgspec.DecodeError, ValueError) as error:
             raise Invalid("The position is not valid.", violations=(Violation("", "not a position"),)) from error
         return cls(sequences)
 
     def encode(self) -> str:
         if not self.sequences:
             return ""
-        raw = _ENCODER.encode({CODES[name]: self.sequences[name] for name in sorted(self.sequences)})
-        return binascii.b2a_base64(raw, newline=False).translate(_SAFE, b"=").decode()
+        return base64url.encode(_ENCODER.encode({CODES[name]: self.sequences[name] for name in sorted(self.sequences)}))
 
     def merge(self, other: Self) -> Self:
         """The smallest position that covers both: the maximum of each stream."""

@@ -148,38 +148,21 @@ class Log:
         """
         return await readable(self._nc, messages)
 
-    async def read(
-        self,
-        subject: str,
-        *,
-        after: int = 0,
-        limit: int | None = None,
-        from_version: int = 1,
-        until_version: int | None = None,
-        at: datetime | None = None,
-    ) -> list[Message]:
+    async def read(self, subject: str, *, after: int = 0, limit: int | None = None) -> list[Message]:
         """One aggregate's events, in order: all that were acknowledged before this call, or a part of them.
 
-        A pattern of subjects is read as one sequence of events, with `after` and `limit` only.
+        A pattern of subjects is read as one sequence of events.
 
         `after`: events after this stream sequence.
         `limit`: maximum number of events.
-        `from_version`, `until_version`: the aggregate's versions, both included.
-        `at`: the events at a moment: those before the first one that was decided later.
 
         Raises:
             Unavailable: the event store cannot be reached, or has had no leader for `patience` seconds.
             KeysUnavailable: personal data of the events cannot be read now.
             PermissionError: this service may not read that.
         """
-        stream = self._stream_of(subject)
-        plain = until_version is None and at is None and from_version == 1
-        # Versions are dense: this many events include the last one wanted, wherever the read begins.
-        enough = limit if plain else until_version
         with self._confirmed:
-            events = await self._events.read(stream, subject, after=after, limit=enough)
-        if not plain:
-            events = _part(events, from_version, until_version, at)[:limit]
+            events = await self._events.read(self._stream_of(subject), subject, after=after, limit=limit)
         return await self.readable(events)
 
     async def end_of(self, stream: str) -> int:
@@ -209,14 +192,3 @@ class Log:
             msgspec.structs.replace(append, envelope=next(stored)) if append.envelope.type in PERSONAL_TYPES else append
             for append in appends
         ]
-
-
-def _part(messages: list[Message], first: int, last: int | None, at: datetime | None) -> list[Message]:
-    part: list[Message] = []
-    for message in messages:
-        opened = message.envelope()
-        if (last is not None and opened.version > last) or (at is not None and opened.at > at):
-            break
-        if opened.version >= first:
-            part.append(message)
-    return part

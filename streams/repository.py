@@ -13,7 +13,7 @@ from typing import Generic, TypeVar
 
 import msgspec
 
-from contracts.envelope import Provenance, Recorded, now, seal
+from contracts.envelope import Provenance, Recorded, now, recorded, seal
 from contracts.errors import DeadlineExceeded, HistoryLost, Overloaded, Unavailable, VestnikError
 from contracts.events.event import Event
 from contracts.subjects import stream_of
@@ -104,21 +104,6 @@ class Repository(Generic[S]):
         known = self._cache.get(aggregate_id)
         loaded = await self._catch_up(aggregate_id, known or LoadedAggregate(self._initial, 0, 0), fresh=known is None)
         self._remember(aggregate_id, loaded)
-        return loaded
-
-    async def load_at(
-        self, aggregate_id: str, *, version: int | None = None, at: datetime | None = None
-    ) -> LoadedAggregate[S]:
-        """The aggregate as it was: up to a version, up to a moment, or both; with fewer events, as far as they go.
-
-        For readers of history: reads the whole aggregate from the stream each time and leaves the cache unchanged.
-
-        Raises:
-            Unavailable: the event store cannot be reached.
-        """
-        loaded: LoadedAggregate[S] = LoadedAggregate(self._initial, 0, 0)
-        for message in await self._log.read(self._subject(aggregate_id), until_version=version, at=at):
-            loaded = self._open(loaded, message)
         return loaded
 
     def cached(self, aggregate_id: str) -> LoadedAggregate[S] | None:
@@ -320,10 +305,10 @@ class AggregateSession(Generic[S]):
             Conflict: another event follows it; `refresh()` and decide again.
         """
         try:
-            self._loaded, recorded = await self._repository._store(self._aggregate_id, self._ahead, self._staged)
+            self._loaded, stored = await self._repository._store(self._aggregate_id, self._ahead, self._staged)
         finally:
             self._unstage()
-        return recorded
+        return stored
 
     async def append(self, events: Sequence[Event], provenance: Provenance) -> CommandResult[S]:
         """Stages the events and stores them.
@@ -332,8 +317,8 @@ class AggregateSession(Generic[S]):
             Conflict: as `store`.
         """
         self.stage(events, provenance)
-        recorded = await self.store() if self._staged else ()
-        return CommandResult(self._loaded.state, self._loaded.sequence, self._loaded.version, recorded)
+        stored = await self.store() if self._staged else ()
+        return CommandResult(self._loaded.state, self._loaded.sequence, self._loaded.version, stored)
 
     def _unstage(self) -> None:
         self._staged = []
@@ -341,19 +326,5 @@ class AggregateSession(Generic[S]):
 
 
 def _recorded(append: Append, event: Event, sequence: int) -> Recorded[Event]:
-    envelope = append.envelope
-    return Recorded(
-        stream=stream_of(append.subject),
-        sequence=sequence,
-        subject=append.subject,
-        id=envelope.id,
-        type=envelope.type,
-        aggregate_id=envelope.aggregate_id,
-        version=envelope.version,
-        at=envelope.at,
-        actor=envelope.actor,
-        correlation_id=envelope.correlation_id,
-        causation_id=envelope.causation_id,
-        traceparent=envelope.traceparent,
-        data=event,
-    )
+    stream = stream_of(append.subject)
+    return recorded(append.envelope, event, stream=stream, sequence=sequence, subject=append.subject)

@@ -18,7 +18,6 @@ from streams.jetstream.publish_ack import Ack, outcome_is_unknown, says_repeated
 from streams.jetstream.raw_message import Delivered
 from streams.jetstream.requests import Denied, RequestFailed
 
-LARGEST_BATCH = 1_000
 # Headers of the original append's condition and batch; they are not part of the event.
 _OF_THE_APPEND = ("Nats-Expected-", "Nats-Batch-")
 # Seconds: the limit of one attempt, and the pause before the next.

@@ -1,13 +1,12 @@
 """Cursors of paginated lists: the start of the next page, opaque to clients (base64url of a small struct in JSON)."""
 
-import base64
-import binascii
 from datetime import UTC, datetime
 from typing import TypeVar
 
 import msgspec
 
 from contracts.errors import Invalid, Violation
+from contracts.values import base64url
 
 C = TypeVar("C", bound=msgspec.Struct)
 
@@ -15,7 +14,7 @@ _LONGEST = 1024
 
 
 def encode_cursor(cursor: msgspec.Struct) -> str:
-    return base64.urlsafe_b64encode(msgspec.json.encode(cursor)).rstrip(b"=").decode()
+    return base64url.encode(msgspec.json.encode(cursor))
 
 
 def decode_cursor(text: str, kind: type[C]) -> C | None:
@@ -29,9 +28,8 @@ def decode_cursor(text: str, kind: type[C]) -> C | None:
     try:
         if len(text) > _LONGEST:
             raise ValueError("too long")
-        raw = base64.b64decode(text + "=" * (-len(text) % 4), altchars=b"-_", validate=True)
-        return _in_utc(msgspec.json.decode(raw, type=kind))
-    except (binascii.Error, msgspec.DecodeError, ValueError, OverflowError) as error:
+        return _in_utc(msgspec.json.decode(base64url.decode(text), type=kind))
+    except (msgspec.DecodeError, ValueError, OverflowError) as error:
         violations = (Violation("/cursor", "Not a cursor of this list"),)
         raise Invalid("The cursor is not valid.", violations=violations) from error
 

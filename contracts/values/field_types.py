@@ -121,7 +121,7 @@ MessageQuery = Annotated[
         examples=["meeting tomorrow"],
     ),
 ]
-# Further checked by values/emoji.py.
+# Further checked by services/messaging/changes/emoji.py.
 EmojiText = Annotated[
     str,
     Meta(

@@ -12,6 +12,7 @@ from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import IO
 
+from infra.durable_files import sync_folder
 from infra.operator_errors import OperatorError
 
 _FULL = {errno.ENOSPC, errno.EDQUOT, errno.EFBIG}
@@ -49,7 +50,7 @@ def target(path: Path, *, force: bool) -> Iterator[IO[bytes]]:
             file.flush()
             os.fsync(file.fileno())
             _name(draft, path, force=force)
-            _sync_folder(path.parent)
+            sync_folder(path.parent)
     except OSError as error:
         raise CannotWrite(f"cannot write {path}: {_reason(error)}; the partial file was removed") from error
 
@@ -108,11 +109,3 @@ def _name(draft: Path, path: Path, *, force: bool) -> None:
 
 def _reason(error: OSError) -> str:
     return "no space is left" if error.errno in _FULL else error.strerror or str(error)
-
-
-def _sync_folder(folder: Path) -> None:
-    descriptor = os.open(folder, os.O_RDONLY)
-    try:
-        os.fsync(descriptor)
-    finally:
-        os.close(descriptor)

@@ -1,12 +1,11 @@
 """The published keys of the notary, as a JWK set (RFC 7517)."""
 
-import base64
-import binascii
 from pathlib import Path
 
 import msgspec
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PublicKey
 
+from contracts.values import base64url
 from infra.operator_errors import OperatorError
 from infra.security.notary.keys import JWKS
 
@@ -36,9 +35,9 @@ def public_keys(jwks: JwkSet) -> dict[str, Ed25519PublicKey]:
         if (jwk.kty, jwk.crv) != ("OKP", "Ed25519"):
             raise OperatorError(f"the key {jwk.kid} of the notary is not an Ed25519 key")
         try:
-            raw = base64.urlsafe_b64decode(jwk.x + "=" * (-len(jwk.x) % 4))
+            raw = base64url.decode(jwk.x)
             keys[jwk.kid] = Ed25519PublicKey.from_public_bytes(raw)
-        except (binascii.Error, ValueError) as error:
+        except ValueError as error:
             raise OperatorError(f"the key {jwk.kid} of the notary cannot be read: {error}") from error
     return keys
 

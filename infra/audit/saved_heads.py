@@ -2,7 +2,6 @@
 file of the folder of heads with the keys beside it.
 """
 
-import os
 from collections.abc import Collection
 from pathlib import Path
 from typing import Annotated
@@ -12,6 +11,7 @@ from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PublicKey
 from msgspec import Meta
 
 from contracts.events.notary import Hash, TreeHeadSigned
+from infra import durable_files
 from infra.audit.published_keys import JwkSet, public_keys
 from infra.operator_errors import OperatorError
 from streams.merkle.signatures import Signed, has_valid_signature
@@ -109,12 +109,8 @@ def save(path: Path, saved: SavedHeads) -> None:
     Raises:
         OperatorError: it cannot be written.
     """
-    new = path.with_name(f"{path.name}.new")
+    content = msgspec.json.format(msgspec.json.encode(saved), indent=2) + b"\n"
     try:
-        with new.open("wb") as file:
-            file.write(msgspec.json.format(msgspec.json.encode(saved), indent=2) + b"\n")
-            file.flush()
-            os.fsync(file.fileno())
-        new.replace(path)
+        durable_files.replace(path, content, mode=durable_files.PUBLIC)
     except OSError as error:
         raise OperatorError(f"{path} cannot be written: {error.strerror}") from error

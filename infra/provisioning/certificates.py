@@ -14,8 +14,9 @@ from cryptography.hazmat.primitives import hashes, serialization
 from cryptography.hazmat.primitives.asymmetric import ec
 from cryptography.x509.oid import ExtendedKeyUsageOID, NameOID
 
+from infra.durable_files import replace
 from infra.operator_errors import OperatorError
-from infra.security.secret_files import locked, replace
+from infra.security.secret_files import locked
 from infra.security.secrets import PARTIES
 
 CA = "tls-ca"

@@ -16,13 +16,14 @@ import msgspec
 
 from contracts.services import GATEWAY, NOTARY, OPERATOR
 from contracts.subjects import BUCKETS, DATA_KEYS
+from infra.durable_files import replace
 from infra.operator_errors import OperatorError
 from infra.provisioning.certificates import CA, make_certificates, make_server_certificate
 from infra.security import access_keys, operator_accounts, position_keys, sealing_keys
 from infra.security.nats_permissions import accounts
 from infra.security.notary import keys as notary_keys
 from infra.security.postgres_roles import role_of, statements
-from infra.security.secret_files import locked, replace
+from infra.security.secret_files import locked
 from infra.security.secrets import DATABASE_PARTIES, NATS_PARTIES, PARTIES, TOPOLOGY, Secrets
 
 SOURCE = "secrets"

@@ -8,7 +8,6 @@ all, so none can impersonate another. A token is reused for many calls: signing 
 than the calls.
 """
 
-from base64 import urlsafe_b64decode
 from collections.abc import Callable
 from time import monotonic, time
 from typing import NamedTuple
@@ -18,6 +17,7 @@ import msgspec
 
 from contracts.errors import Unauthenticated
 from contracts.services import GATEWAY
+from contracts.values import base64url
 from infra.rpc.call_context import ClientSession
 from infra.rpc.clock_skew import ClockSkew
 from infra.security.secrets import Secrets
@@ -245,6 +245,6 @@ def _claimed(token: str) -> str:
     """
     parts = token.split(".")
     try:
-        return _CLAIMED.decode(urlsafe_b64decode(parts[1] + "=" * (-len(parts[1]) % 4))).iss
+        return _CLAIMED.decode(base64url.decode(parts[1])).iss
     except (IndexError, ValueError, msgspec.DecodeError) as error:
         raise jwt.DecodeError("no issuer") from error

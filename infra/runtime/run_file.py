@@ -1,10 +1,10 @@
 """`<data dir>/run.json`: the addresses of the system running on this machine, written when its processes start."""
 
-import os
 from pathlib import Path
 
 import msgspec
 
+from infra import durable_files
 from infra.operator_errors import OperatorError
 from infra.runtime.data_dir import is_claimed
 from infra.settings import Settings
@@ -34,11 +34,7 @@ class RunFile(msgspec.Struct, frozen=True, kw_only=True):
 
 def write(folder: Path, running: RunFile) -> None:
     """Writes the file for its owner alone: it holds passwords."""
-    draft = folder / f"{NAME}.new"
-    draft.unlink(missing_ok=True)
-    with open(os.open(draft, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600), "wb") as file:
-        file.write(msgspec.json.format(msgspec.json.encode(running)))
-    draft.replace(folder / NAME)
+    durable_files.replace(folder / NAME, msgspec.json.format(msgspec.json.encode(running)))
 
 
 def remove(folder: Path) -> None:

@@ -17,9 +17,10 @@ from pathlib import Path
 import msgspec
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 
+from infra.durable_files import replace
 from infra.operator_errors import OperatorError
 from infra.security.key_lifecycle import AccessKey, KeyState, KeyTerms, key_states, made_at, new_key_id
-from infra.security.secret_files import load, locked, private_pem, replace
+from infra.security.secret_files import load, locked, private_pem
 
 log = logging.getLogger(__name__)
 JWKS = "jwks.json"

@@ -16,9 +16,10 @@ from typing import Generic, TypeVar
 
 import msgspec
 
+from infra.durable_files import replace
 from infra.operator_errors import OperatorError
 from infra.security.key_lifecycle import KeyState, KeyTerms, key_states, new_key_id
-from infra.security.secret_files import locked, replace
+from infra.security.secret_files import locked
 
 Cipher = TypeVar("Cipher")
 

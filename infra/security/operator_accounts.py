@@ -11,8 +11,9 @@ from pathlib import Path
 
 import msgspec
 
+from infra.durable_files import replace
 from infra.operator_errors import OperatorError
-from infra.security.secret_files import locked, replace
+from infra.security.secret_files import locked
 
 FILE = "operators.json"
 # Identifies a version of the file: each is written as a new file and moved into place.

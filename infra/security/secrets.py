@@ -15,6 +15,7 @@ from cryptography.hazmat.primitives import serialization
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey, Ed25519PublicKey
 
 from contracts.services import REGISTRY, SERVICES
+from infra.durable_files import replace as _replace
 from infra.operator_errors import OperatorError
 from infra.security import access_keys, position_keys, sealing_keys
 from infra.security.access_keys import SigningKeys
@@ -26,7 +27,6 @@ from infra.security.sealing_keys import SealingKeys
 from infra.security.secret_files import load as _load
 from infra.security.secret_files import locked as _locked
 from infra.security.secret_files import private_pem as _private_pem
-from infra.security.secret_files import replace as _replace
 
 TOPOLOGY = "topology"
 PARTIES = tuple(REGISTRY)

@@ -117,6 +117,19 @@ class Friendships:
         if self._erased is not None and await self._erased.has(user_id):
             raise UserNotFound
 
+    async def require_open_conversation(self, user_id: str, peer_id: str, position: Position) -> None:
+        """
+        Raises:
+            NotFriends: the conversation is closed to the user, or there is no such peer.
+            Unavailable: as `require_friends`.
+        """
+        if user_id == peer_id:
+            raise NotFriends
+        try:
+            await self.require_friends(user_id, peer_id, position)
+        except UserNotFound as error:
+            raise NotFriends from error
+
     async def require_friends(self, user_id: str, peer_id: str, position: Position) -> None:
         """
         Raises:

@@ -242,12 +242,7 @@ class SeenCommands:
             NotFriends: the conversation is closed to the user.
             MessageNotFound: it has no such message.
         """
-        if user_id == peer_id:
-            raise NotFriends
-        try:
-            await self._friendships.require_friends(user_id, peer_id, call.position)
-        except UserNotFound as error:
-            raise NotFriends from error
+        await self._friendships.require_open_conversation(user_id, peer_id, call.position)
         conversation_id = pair_id(user_id, peer_id)
         check_seen(sequence, await self._sending.last_sequence(conversation_id, sequence))
         outcome = await self._marks.execute(

@@ -19,6 +19,7 @@ from nats.aio.client import Client
 from contracts.errors import VestnikError
 from contracts.events.notary import TreeClosed, TreeHeadSigned
 from contracts.subjects import NOTARY
+from infra import durable_files
 from infra.security.notary.keys import NotaryKeys
 from services.notary.metrics import PUBLICATION_UP, PUBLISHED
 from streams.jetstream.api import JetStream, Refused
@@ -120,7 +121,7 @@ class Publication:
             fcntl.flock(lock, fcntl.LOCK_EX)
             keys, jwks = self._folder / KEYS, self._keys.jwks
             if not keys.exists() or keys.read_bytes() != jwks:
-                _replace(keys, jwks)
+                durable_files.replace(keys, jwks, mode=durable_files.PUBLIC)
             by_day: dict[str, list[bytes]] = {}
             for message in messages:
                 try:
@@ -159,15 +160,6 @@ def _append(path: Path, lines: list[bytes]) -> None:
         file.write(b"".join(lines))
         file.flush()
         os.fsync(file.fileno())
-
-
-def _replace(path: Path, content: bytes) -> None:
-    draft = path.with_suffix(".new")
-    with draft.open("wb") as file:
-        file.write(content)
-        file.flush()
-        os.fsync(file.fileno())
-    draft.replace(path)
 
 
 def _last_line(folder: Path) -> _Line | None:

@@ -48,7 +48,6 @@ _EVENTS_PAGE = 500
 _ALL = 1 << 62
 _MOST_FRIENDS = 10_000
 _MOST_ASKED = 1_000
-Cleared = Annotated[str, Meta(max_length=0)]
 Tag = Annotated[str, Meta(max_length=100)]
 
 

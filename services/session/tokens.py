@@ -4,7 +4,6 @@ A refresh token is `<session id>.<generation>.<MAC>`, so events and tables conta
 access token is a JWT that any gateway verifies with the public key alone.
 """
 
-import base64
 import hashlib
 import hmac
 import re
@@ -16,6 +15,7 @@ import msgspec
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 
 from contracts.errors import InvalidRefreshToken
+from contracts.values import base64url
 from contracts.values.ids import is_id, made_at, new_id
 
 AUDIENCE = "vestnik"
@@ -52,7 +52,7 @@ class RefreshTokens:
 
     def _mac(self, body: str) -> str:
         digest = hmac.new(self._key, _PURPOSE + body.encode(), hashlib.sha256).digest()
-        return base64.urlsafe_b64encode(digest).rstrip(b"=").decode()
+        return base64url.encode(digest)
 
 
 class Keys(Protocol):

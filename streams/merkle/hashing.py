@@ -1,4 +1,4 @@
-"""Hashes of leaves and nodes (RFC 9162, section 2.1.1): SHA-256, each with a prefix of its own."""
+"""Hashes of nodes (RFC 9162, section 2.1.1): SHA-256, with a prefix that leaves (`leaf.py`) do not have."""
 
 from collections.abc import Sequence
 from hashlib import sha256
@@ -6,10 +6,6 @@ from hashlib import sha256
 HASH_BYTES = 32
 # The root of a tree without leaves.
 EMPTY_ROOT = sha256(b"").digest()
-
-
-def leaf_hash(data: bytes) -> bytes:
-    return sha256(b"\x00" + data).digest()
 
 
 def node_hash(left: bytes, right: bytes) -> bytes:

@@ -19,6 +19,7 @@ PACKAGES = ("contracts", "streams", "projections", "services", "infra")
 # Public in spite of the underscore.
 NAMED_TUPLE = {"_asdict", "_fields", "_replace"}
 ACCESS = re.compile(r"[\w)\]]\.(_[a-z]\w*)")
+INHERITED = re.compile(r"super\(\)\.(_[a-z]\w*)")
 # By name: functions, classes, variables and fields, attributes of `self`.
 DEFINITION = re.compile(
     r"\b(?:def|class) (_\w+)|^ *(_\w+)(?:: | = )|\bself\.(_\w+)(?=(?:, self\.\w+)*(?:: | = ))", re.MULTILINE
@@ -99,6 +100,13 @@ INTERNALS = (
     ),
     Internal(
         "nats-py",
+        "nats.aio.client:Client",
+        "_connect_command()",
+        f"{FAILOVER}, _connect_command",
+        "find out where the library writes its login, and whether it still sends that percent-encoded",
+    ),
+    Internal(
+        "nats-py",
         "nats.aio.transport:TcpTransport",
         "_io_writer",
         f"{FAILOVER}, _abort",
@@ -131,7 +139,7 @@ INTERNALS = (
         "grpclib",
         "grpclib.protocol:Connection",
         "_connection flush() data_sent",
-        f"{LIMITS}, _Bounded",
+        f"{LIMITS}, _Bounded; infra/rpc/transport/pings.py",
         "find where the connection keeps the one of h2",
     ),
     Internal(
@@ -276,6 +284,8 @@ def test_every_private_name_of_a_library_in_the_code_is_listed_here() -> None:
     listed = {name.partition("(")[0] for internal in INTERNALS for name in internal.names.split()}
     used: set[str] = set()
     own: set[str] = set()
+    # Overriding a method of a library defines its name here, too.
+    inherited: set[str] = set()
     for path in (path for package in PACKAGES for path in (ROOT / package).rglob("*.py")):
         # Generated code uses what its generator's release has.
         if path.is_relative_to(ROOT / "contracts" / "rpc"):
@@ -283,4 +293,5 @@ def test_every_private_name_of_a_library_in_the_code_is_listed_here() -> None:
         text = path.read_text(encoding="utf-8")
         used.update(ACCESS.findall(text))
         own.update(*DEFINITION.findall(text))
-    assert used - own - listed - NAMED_TUPLE == set()
+        inherited.update(INHERITED.findall(text))
+    assert (used - own - NAMED_TUPLE | inherited) - listed == set()

@@ -5,7 +5,6 @@ halves are needed, and those stay published forever, since signed heads do. The 
 so a new key needs no lead.
 """
 
-import base64
 import logging
 import secrets
 import time
@@ -16,9 +15,11 @@ from pathlib import Path
 import msgspec
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey, Ed25519PublicKey
 
+from contracts.values import base64url
+from infra.durable_files import replace
 from infra.operator_errors import OperatorError
 from infra.security.key_lifecycle import made_at, new_key_id
-from infra.security.secret_files import load, locked, private_pem, replace
+from infra.security.secret_files import load, locked, private_pem
 
 log = logging.getLogger(__name__)
 JWKS = "notary.json"
@@ -75,7 +76,7 @@ class NotaryKeys:
         jwk = _published(self.jwks).get(key_id)
         if jwk is None:
             return None
-        return Ed25519PublicKey.from_public_bytes(base64.urlsafe_b64decode(jwk["x"] + "=" * (-len(jwk["x"]) % 4)))
+        return Ed25519PublicKey.from_public_bytes(base64url.decode(jwk["x"]))
 
     def _read(self) -> None:
         jwks = (self._folder / JWKS).read_bytes()
@@ -130,7 +131,7 @@ def _published(jwks: bytes) -> dict[str, dict[str, str]]:
 
 
 def _jwk(key_id: str, key: Ed25519PrivateKey) -> dict[str, str]:
-    x = base64.urlsafe_b64encode(key.public_key().public_bytes_raw()).rstrip(b"=").decode()
+    x = base64url.encode(key.public_key().public_bytes_raw())
     return {"kty": "OKP", "crv": "Ed25519", "x": x, "kid": key_id, "use": "sig", "alg": "EdDSA"}
 
 

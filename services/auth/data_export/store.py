@@ -85,11 +85,6 @@ class FileWriter:
         self._pending = bytearray()
         self._ignores = False
 
-    @property
-    def unstored(self) -> int:
-        """How many bytes are in memory."""
-        return len(self._pending)
-
     def write(self, content: bytes) -> int:
         """Takes bytes; they stay in memory until `flush_parts`.
 

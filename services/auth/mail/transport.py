@@ -21,7 +21,7 @@ import msgspec
 
 from contracts.envelope import now
 from contracts.errors import Unavailable
-from infra import url_files
+from infra import durable_files, url_files
 from infra.operator_errors import OperatorError
 from infra.settings import BadSetting
 from services.auth.mail.templates import Mail, render
@@ -271,15 +271,5 @@ def _reason(error: Exception) -> str:
 def _write(path: Path, content: bytes) -> None:
     """Writes the file atomically and durably. Mode 0600, because a mail contains a token."""
     path.parent.mkdir(parents=True, exist_ok=True)
-    draft = path.with_name(f".{path.name}.{os.getpid()}")
-    descriptor = os.open(draft, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600)
-    with os.fdopen(descriptor, "wb") as file:
-        file.write(content)
-        file.flush()
-        os.fsync(file.fileno())
-    draft.replace(path)
-    folder = os.open(path.parent, os.O_RDONLY)
-    try:
-        os.fsync(folder)
-    finally:
-        os.close(folder)
+    # Several processes may send the same mail.
+    durable_files.replace(path, content, draft=path.with_name(f".{path.name}.{os.getpid()}"))

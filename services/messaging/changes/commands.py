@@ -10,7 +10,6 @@ from datetime import timedelta
 import msgspec
 
 from contracts.envelope import now
-from contracts.errors import NotFriends, UserNotFound
 from contracts.events.event import Event
 from contracts.events.message import RepliedTo
 from contracts.subjects import message
@@ -140,12 +139,7 @@ class ChangeCommands:
             ReadModelBehind: it may have one that the read model lacks.
             Overloaded: too many conflicts.
         """
-        if target.user_id == target.peer_id:
-            raise NotFriends
-        try:
-            await self._friendships.require_friends(target.user_id, target.peer_id, call.position)
-        except UserNotFound as error:
-            raise NotFriends from error
+        await self._friendships.require_open_conversation(target.user_id, target.peer_id, call.position)
         stored = await self._lookup.find(target.conversation_id, target.message_id, call.position)
         original = OriginalMessage(
             message_id=stored.message_id,

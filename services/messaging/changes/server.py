@@ -13,11 +13,11 @@ from contracts.rpc.vestnik.messaging.v1 import (
     ReactRequest,
     ReactResponse,
 )
-from contracts.values.emoji import qualified_emoji
 from contracts.values.field_types import EmojiText, Id, Text
 from contracts.values.validation import validated
 from infra.rpc.call_context import current
 from services.messaging.changes.commands import ChangeCommands, ChangeTarget
+from services.messaging.changes.emoji import qualified_emoji
 from services.messaging.rpc_messages import encoded_position, message_answer
 
 

@@ -2,7 +2,6 @@
 
 from datetime import UTC, datetime
 
-from contracts.errors import NotFriends, UserNotFound
 from contracts.subjects import settings
 from contracts.values.ids import pair_id
 from infra.rpc.call_context import Call
@@ -37,12 +36,7 @@ class SettingsCommands:
             NotFriends: the conversation is closed to the user.
             Unavailable: it is unknown whether the draft was saved; the settings are changed.
         """
-        if user_id == peer_id:
-            raise NotFriends
-        try:
-            await self._friendships.require_friends(user_id, peer_id, call.position)
-        except UserNotFound as error:
-            raise NotFriends from error
+        await self._friendships.require_open_conversation(user_id, peer_id, call.position)
         conversation_id = pair_id(user_id, peer_id)
         outcome = await self._settings.execute(
             f"{conversation_id}.{user_id}",

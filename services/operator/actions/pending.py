@@ -18,6 +18,7 @@ from contracts.envelope import Envelope
 from contracts.errors import Unavailable
 from contracts.subjects import AUTH, OPERATOR, operator_action
 from contracts.values.ids import is_id
+from infra.durable_files import sync_folder
 from infra.runtime.import_marker import get_import_marker
 from streams.jetstream.api import JetStream, Refused
 from streams.jetstream.requests import RequestFailed
@@ -49,7 +50,7 @@ class PendingActions:
         line = msgspec.json.encode({"subject": append.subject, "envelope": append.envelope})
         with _Held(self._path) as descriptor:
             _add_line(descriptor, line)
-        _sync_folder(self._path.parent)
+        sync_folder(self._path.parent)
 
     async def flush(self, stream: Log) -> int:
         """Appends the stored events in order, and removes them; returns how many there were.
@@ -82,7 +83,7 @@ class PendingActions:
     def _keep(self, damaged: list[bytes]) -> None:
         with _Held(self._damaged) as descriptor:
             _add_line(descriptor, b"\n".join(damaged))
-        _sync_folder(self._damaged.parent)
+        sync_folder(self._damaged.parent)
         log.warning("%d lines of %s cannot be read and are now in %s", len(damaged), FILE, DAMAGED)
 
 
@@ -145,14 +146,6 @@ def _add_line(descriptor: int, line: bytes) -> None:
     except OSError:
         os.ftruncate(descriptor, size)
         raise
-
-
-def _sync_folder(path: Path) -> None:
-    folder = os.open(path, os.O_RDONLY)
-    try:
-        os.fsync(folder)
-    finally:
-        os.close(folder)
 
 
 def _line(text: bytes) -> _Line | None:

@@ -21,10 +21,12 @@ from streams.merkle.leaf import MESSAGE_ID, leaf_hasher
 from streams.merkle.signatures import signed
 from streams.message import Message
 from streams.reader import Reader
-from streams.restore import LARGEST_BATCH, ArchivedMessage, StreamRestorer, kept_headers
+from streams.restore import ArchivedMessage, StreamRestorer, kept_headers
 from streams.topology import ensure_streams
 
 Change = Callable[[list[ArchivedMessage]], list[ArchivedMessage]]
+
+_BATCH = 1_000
 
 
 class Key:
@@ -165,8 +167,8 @@ class SignedHistory:
         await ensure_streams(self.nc, replicas=1)
         changed = change(list(stored))
         restorer = StreamRestorer(self.nc, stream)
-        for start in range(0, len(changed), LARGEST_BATCH):
-            await restorer.put(start + 1, changed[start : start + LARGEST_BATCH])
+        for start in range(0, len(changed), _BATCH):
+            await restorer.put(start + 1, changed[start : start + _BATCH])
         return stored
 
     async def read_heads(self, keys: JwkSet | None = None) -> NotaryLog:

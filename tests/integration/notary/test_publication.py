@@ -18,8 +18,8 @@ from services.notary.publication import Publication
 from services.notary.tree_log import TreeLog
 from streams.log import Log
 from streams.merkle.frontier import Frontier
-from streams.merkle.hashing import leaf_hash
 from streams.merkle.signatures import has_valid_signature
+from tests.leaf_data import leaf_hash
 
 PATIENCE = 60
 LEAF = leaf_hash(b"")

@@ -30,14 +30,13 @@ from streams.log import Append, Log
 from streams.loss.missing_events import Gap, accept
 from streams.loss.replaced_history import record_replaced
 from streams.merkle.frontier import TILE, Frontier
-from streams.merkle.hashing import leaf_hash
 from streams.merkle.signatures import Signed, has_valid_signature
 from streams.personal_data.reading import unseal_with
 from streams.personal_data.unsealer import Unsealer
 from streams.restore import ArchivedMessage, StreamRestorer
 from streams.topology import settings_of
 from tests.integration.streams.conftest import append_to, fill
-from tests.leaf_data import leaf_data
+from tests.leaf_data import leaf_data, leaf_hash
 
 PATIENCE = 60
 # Between two heads: far shorter than in production.

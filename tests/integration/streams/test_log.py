@@ -2,7 +2,6 @@
 
 import asyncio
 from collections.abc import Iterable, Sequence
-from datetime import UTC, datetime, timedelta
 
 import msgspec
 import pytest
@@ -272,45 +271,8 @@ async def test_a_long_aggregate_is_read_whole_and_from_a_sequence(log: Log) -> N
     await log.append(append_to("b"))
     assert [message.sequence for message in await log.read(conversation("a"))] == list(range(1, 701))
     assert [message.sequence for message in await log.read(conversation("a"), after=650)] == list(range(651, 701))
+    assert [message.sequence for message in await log.read(conversation("a"), after=4, limit=2)] == [5, 6]
     assert await log.read(conversation("a"), after=700) == []
-
-
-async def test_an_aggregate_is_read_from_and_up_to_its_versions(log: Log) -> None:
-    await log.append(append_to("other"))
-    await log.append_together([append_to("a", version=version) for version in range(1, 701)])
-
-    async def versions(
-        *, after: int = 0, limit: int | None = None, from_version: int = 1, until_version: int | None = None
-    ) -> list[int]:
-        found = await log.read(
-            conversation("a"), after=after, limit=limit, from_version=from_version, until_version=until_version
-        )
-        return [message.envelope().version for message in found]
-
-    assert await versions(until_version=3) == [1, 2, 3]
-    assert await versions(until_version=0) == []
-    assert await versions(until_version=900) == list(range(1, 701))
-    assert await versions(from_version=699) == [699, 700]
-    assert await versions(from_version=300, until_version=302) == [300, 301, 302]
-    assert await versions(from_version=300, until_version=302, limit=2) == [300, 301]
-    assert await versions(from_version=701) == []
-    assert await versions(after=4, until_version=5) == [4, 5]
-
-
-async def test_an_aggregate_is_read_as_of_a_time(log: Log) -> None:
-    """Up to the first event that was decided later, though the clock of another replica went behind."""
-    noon = datetime(2026, 1, 1, 12, tzinfo=UTC)
-    batch = []
-    for version, minute in enumerate((0, 5, 10, 7), 1):
-        append = append_to("a", version=version)
-        at = noon + timedelta(minutes=minute)
-        batch.append(msgspec.structs.replace(append, envelope=msgspec.structs.replace(append.envelope, at=at)))
-    await log.append_together(batch)
-
-    async def count(minutes: int) -> int:
-        return len(await log.read(conversation("a"), at=noon + timedelta(minutes=minutes)))
-
-    assert [await count(minutes) for minutes in (-1, 0, 4, 5, 8, 10)] == [0, 1, 1, 2, 2, 4]
 
 
 async def test_an_event_larger_than_the_server_takes_is_refused_at_once(log: Log) -> None:

@@ -290,21 +290,6 @@ async def test_a_refusal_of_the_house_keeps_its_class(log: Log) -> None:
         await counting(log).execute("a", missing, BY)
 
 
-@pytest.mark.parametrize("tail_only", [False, True])
-async def test_an_aggregate_is_loaded_as_it_was(log: Log, tail_only: bool) -> None:
-    repository = counting(log, tail_only=tail_only)
-    moments = [(await repository.execute("a", one_more, BY)).events[0].at for _ in range(5)]
-    then = await repository.load_at("a", version=3)
-    assert (then.state, then.sequence, then.version) == (3, 3, 3)
-    assert (await repository.load_at("a", version=9)).version == 5
-    assert (await repository.load_at("a", version=0)).sequence == 0
-    assert (await repository.load_at("a", at=moments[0] - timedelta(seconds=1))).version == 0
-    assert (await repository.load_at("a", at=moments[-1])).version == 5
-    known = repository.cached("a")
-    assert known is not None
-    assert known.version == 5
-
-
 async def lose_everything(nats: Client) -> None:
     await nats.jetstream().delete_stream(MESSAGING)
     await ensure_streams(nats, replicas=1)

@@ -9,7 +9,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from infra.security import secret_files
+from infra import durable_files
 from infra.security.access_keys import AccessKeys, NoAccessKey, SigningKeys, key_ids, make, published
 from infra.security.key_lifecycle import KeyState, KeyTerms, key_states, made_at
 from infra.security.secrets import Secrets
@@ -104,7 +104,7 @@ def test_nothing_is_signed_with_a_key_that_is_not_published(folder: Path) -> Non
 def test_a_crash_in_a_rotation_leaves_what_verifies_everything_that_is_signed(
     folder: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    real, left = secret_files.replace, [0]
+    real, left = durable_files.replace, [0]
 
     def dying(path: Path, content: bytes) -> None:
         if left[0] == 0:

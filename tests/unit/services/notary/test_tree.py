@@ -7,9 +7,8 @@ from contracts.subjects import AUTH, lost_in, user
 from services.notary.endings import Ending
 from services.notary.tree import Tree
 from streams.merkle.frontier import Frontier
-from streams.merkle.hashing import leaf_hash
 from streams.message import Message
-from tests.leaf_data import leaf_data
+from tests.leaf_data import leaf_data, leaf_hash
 
 AT = datetime(2026, 1, 31, 12, tzinfo=UTC)
 

@@ -3,7 +3,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from streams.merkle.frontier import TILE, Frontier
-from streams.merkle.hashing import EMPTY_ROOT, leaf_hash
+from streams.merkle.hashing import EMPTY_ROOT
+from tests.leaf_data import leaf_hash
 from tests.unit.streams.merkle.naive_tree import mth
 
 # The leaves and roots by which implementations of certificate transparency are compared.

@@ -1,4 +1,5 @@
-from streams.merkle.hashing import EMPTY_ROOT, leaf_hash, node_hash, root_of_subtrees
+from streams.merkle.hashing import EMPTY_ROOT, node_hash, root_of_subtrees
+from tests.leaf_data import leaf_hash
 
 
 def test_the_empty_tree_the_empty_leaf_and_a_node_have_the_known_hashes() -> None:

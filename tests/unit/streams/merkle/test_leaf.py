@@ -2,9 +2,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from contracts.subjects import AUTH, lost_in, user
-from streams.merkle.hashing import leaf_hash
 from streams.merkle.leaf import has_leaf, leaf_hasher
-from tests.leaf_data import leaf_data
+from tests.leaf_data import leaf_data, leaf_hash
 
 Fields = tuple[int, str, str, bytes]
 FIELDS = st.tuples(st.integers(0, 2**63), st.text(), st.text(), st.binary())

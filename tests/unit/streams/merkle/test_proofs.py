@@ -2,9 +2,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from streams.merkle.hashing import leaf_hash
 from streams.merkle.nodes import Nodes
 from streams.merkle.proofs import consistency_path, inclusion_path
+from tests.leaf_data import leaf_hash
 from tests.unit.streams.merkle import naive_tree
 from tests.unit.streams.merkle.test_frontier import hashes
 

@@ -1,8 +1,9 @@
 from hypothesis import given
 from hypothesis import strategies as st
 
-from streams.merkle.hashing import EMPTY_ROOT, leaf_hash
+from streams.merkle.hashing import EMPTY_ROOT
 from streams.merkle.verification import includes, is_consistent
+from tests.leaf_data import leaf_hash
 from tests.unit.streams.merkle.naive_tree import mth, path, proof
 from tests.unit.streams.merkle.test_frontier import hashes
 

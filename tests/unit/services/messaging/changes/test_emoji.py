@@ -6,8 +6,8 @@ from emoji import EMOJI_DATA, STATUS
 from hypothesis import given
 from hypothesis import strategies as st
 
-from contracts.values.emoji import qualified_emoji
 from contracts.values.field_types import EmojiText
+from services.messaging.changes.emoji import qualified_emoji
 
 SINGLE = {
     "face": "😀",
