@@ -85,7 +85,8 @@ class _Ends(msgspec.Struct, frozen=True):
     session_id: Id | None = None
     kept_session_id: Id | None = None
     note: Annotated[str, Meta(min_length=1, max_length=200, pattern=r"^[^\x00-\x1f\x7f]*\Z")] | None = None
-    operator: Annotated[str, Meta(min_length=1, max_length=64, pattern=r"^[^\x00-\x20\x7f]*\Z")] | None = None
+    # As long as the name of an act's operator (services/operator/actions/domain.py).
+    operator: Annotated[str, Meta(min_length=1, max_length=80, pattern=r"^[^\x00-\x1f\x7f]*\Z")] | None = None
 
 
 class _Alert(msgspec.Struct, frozen=True):

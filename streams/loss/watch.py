@@ -199,7 +199,8 @@ def lost(stream: str, info: StreamInfo, known: int) -> list[Gap]:
     `known`: the highest sequence that the stream is known to have had.
     """
     state = info.state
-    gaps = [Gap(stream, sequence, sequence) for sequence in state.deleted or ()]
+    # NATS reports the sequence 0, which no event has, as deleted from a stream that is empty.
+    gaps = [Gap(stream, sequence, sequence) for sequence in state.deleted or () if sequence]
     if state.last_seq and state.first_seq > 1:
         gaps.append(Gap(stream, 1, state.first_seq - 1))
     if state.last_seq < known:

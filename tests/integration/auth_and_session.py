@@ -256,6 +256,7 @@ class Services:
         # The client with which auth calls session.
         self.sessions = sessions
         self.from_auth = ActingClient("session", me="auth", settings=settings, secrets=secrets)
+        self.from_operator = ActingClient("session", me="operator", settings=settings, secrets=secrets)
         self.auth_queries = auth_queries
         self.session_queries = session_queries
         self.to_auth = ActingClient("auth", settings=settings, secrets=secrets)
@@ -323,6 +324,7 @@ async def running(nats: NATS, database_url: str, secrets: Secrets) -> AsyncItera
         stack.callback(services.to_auth.close)
         stack.callback(services.to_session.close)
         stack.callback(services.from_auth.close)
+        stack.callback(services.from_operator.close)
         endings = asyncio.create_task(
             EventReactor(
                 nats,

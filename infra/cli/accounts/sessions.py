@@ -53,7 +53,7 @@ def revoke(user: str, session_id: str | None, reason: str, by: str | None, as_js
 
     It needs the operator's key from the secrets folder, which permits ending sessions, but not creating them.
     """
-    user = user.strip().lower()
+    user, session_id = user.strip().lower(), None if session_id is None else session_id.strip().lower()
     if session_id is not None and not is_id(session_id):
         raise click.BadParameter(f"{session_id!r} is not the id of a session", param_hint="--session")
     request = EndSessionsRequest(

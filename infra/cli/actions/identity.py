@@ -40,7 +40,7 @@ def actor(by: str | None = None) -> Actor:
     Unless the name is that of the process's user, the address has both that one and the one behind sudo.
     """
     own, login, host = _name(os.getuid()), login_name(), socket.gethostname()
-    name = " ".join((by or login).split())[:80] or login
+    name = " ".join("".join(char if char.isprintable() else " " for char in by or login).split())[:80] or login
     # By name, each once: `root@host`, or `anna@root@host` if anna gave another name behind sudo.
     users = [user for user in dict.fromkeys((login, own)) if user != name]
     return Actor(name=name, user_id=None, channel="command_line", address="@".join((*users, host)))

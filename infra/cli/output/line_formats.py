@@ -2,14 +2,16 @@
 
 import csv
 import io
+import re
 from collections.abc import Iterable, Mapping
 from datetime import datetime
 
 from contracts.values.timestamps import rfc3339
 from infra.cli.output.terminal_text import printable
 
-# Beginnings of a cell that a spreadsheet interprets as a formula.
-_FORMULA = ("=", "+", "-", "@")
+# Where a spreadsheet sees a formula: at the beginning of a cell, and after a semicolon, which separates cells in many
+# languages of the spreadsheet. Some accept the characters in full width too.
+_FORMULA = re.compile(r"(^|;)(?=\s*[=+\-@＝＋－＠])")
 
 
 def shown(value: object) -> str:
@@ -37,5 +39,4 @@ def csv_line(values: Iterable[object]) -> str:
 
 
 def _cell(value: object) -> str:
-    text = shown(value)
-    return f"'{text}" if text.startswith(_FORMULA) else text
+    return _FORMULA.sub(r"\1'", shown(value))

@@ -41,4 +41,7 @@ class Sessions:
         request = EndSessionsRequest(
             user_id=user_id, session_id=session_id, reason=OPERATOR, note=note, operator=operator.recorded_name
         )
-        await self._client.call(self._stub.end_sessions, request, timeout=_TIMEOUT, idempotent=False)
+        answer = await self._client.call(self._stub.end_sessions, request, timeout=_TIMEOUT, idempotent=False)
+        if not answer.ended:
+            # Another call has just ended it.
+            raise SessionNotFound

@@ -19,9 +19,11 @@ from contracts.rpc.vestnik.session.v1 import (
     Tokens,
     ValidateSessionRequest,
 )
+from contracts.subjects import session
 from contracts.values.ids import new_id
 from infra.rpc.call_context import Call
 from infra.security.secrets import Secrets
+from streams.log import Log
 from tests.integration.auth_and_session import DAY, Services, running
 
 ANNA = new_id()
@@ -105,3 +107,12 @@ async def test_sessions_that_an_older_credential_opened_end_and_no_others(servic
     # Whoever ended them: what is read from there on shows it.
     assert Position.decode(again.position).sequence("SESSION") >= Position.decode(first.position).sequence("SESSION")
     assert [await active(services, tokens) for tokens in (old, oldest, kept, new)] == [False, False, True, True]
+
+
+async def test_an_operator_may_be_named_by_several_words(services: Services, streams: NATS) -> None:
+    await create(services)
+    request = EndSessionsRequest(user_id=ANNA, reason="operator", note="stolen phone", operator="Olga Brown")
+    (ended,) = (await services.from_operator.call(services.session.end_sessions, request)).ended
+    last = await Log(streams).last(session(ended))
+    assert last is not None
+    assert last.envelope().actor == "operator:Olga Brown"

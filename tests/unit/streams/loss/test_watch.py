@@ -7,7 +7,7 @@ import pytest
 
 from contracts.errors import HistoryLost
 from streams.jetstream.api import StreamInfo, StreamState
-from streams.loss.watch import LossWatch
+from streams.loss.watch import LossWatch, undecided
 
 
 class Leader:
@@ -43,3 +43,9 @@ async def test_an_acknowledgement_during_a_check_causes_another() -> None:
     await watch.check()
     with pytest.raises(HistoryLost):
         await watch.assert_whole()
+
+
+def test_an_empty_stream_lacks_no_event() -> None:
+    # As NATS reports an empty stream when it is asked for the deleted sequences.
+    info = StreamInfo({}, StreamState(messages=0, first_seq=0, last_seq=0, deleted=[0]))
+    assert undecided("MESSAGING", info, 0) == []

@@ -31,8 +31,13 @@ def test_what_a_client_calls_itself_steers_no_terminal_and_is_no_formula() -> No
         assert rendered.count("\n") == 1
         assert not set(rendered) & {"\x1b", "\x07", "\u202e"} or rendered == _json(hostile)
     assert "\x1b" not in _json(hostile)
-    for device in ("=1+1", "+1", "-1", "@x"):
+    for device in ("=1+1", "+1", "-1", "@x", " =1", "＝1+1"):
         assert f",'{device}," in _csv(row(device))
+
+
+def test_a_semicolon_in_what_a_client_calls_itself_begins_no_formula() -> None:
+    """Spreadsheets in many languages take semicolons for the separators, and commas for text."""
+    assert ",x;'=1+1;'@y;z," in _csv(row("x;=1+1;@y;z"))
 
 
 def test_personal_data_that_was_forgotten_is_null() -> None:

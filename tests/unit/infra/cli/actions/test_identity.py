@@ -32,6 +32,8 @@ def run_by(monkeypatch: pytest.MonkeyPatch, uid: int, *, sudo: str | None = None
     [
         (1001, None, None, "vestnik", "host-1"),
         (1001, None, "boris", "boris", "vestnik@host-1"),
+        (1001, None, " Boris \x1b[2J\n Brown", "Boris [2J Brown", "vestnik@host-1"),
+        (1001, None, "\udcff\x00", "vestnik", "host-1"),
         (0, "1000", None, "anna", "root@host-1"),
         (0, "1000", "boris", "boris", "anna@root@host-1"),
         (0, "not a number", None, "root", "host-1"),
