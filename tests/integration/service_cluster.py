@@ -1,9 +1,7 @@
 """Several services as replicated processes, with their own NATS and PostgreSQL servers."""
 
 import asyncio
-import os
 import signal
-import sys
 from collections.abc import Callable, Mapping
 from pathlib import Path
 
@@ -17,6 +15,7 @@ from contracts.events.user import UserCreated, UserEmailVerified, UserErased
 from contracts.positions import Position
 from contracts.subjects import AUTH, user
 from contracts.values.ids import new_id
+from infra.embedded.child_process import Child
 from infra.embedded.nats_server import NatsServer
 from infra.embedded.ports import free_port
 from infra.embedded.postgres_server import PostgresServer
@@ -25,6 +24,7 @@ from infra.rpc.client import Client
 from infra.security.key_lifecycle import KeyTerms
 from infra.security.secrets import Secrets
 from infra.settings import Settings
+from infra.supervisor.forking.fork_server import ForkServer
 from infra.supervisor.readiness_probes import grpc_health
 from streams.log import Append, Log
 from streams.personal_data.data_keys import DataKeys
@@ -57,7 +57,8 @@ class House:
         self._own_settings = settings
         self._nats_server = NatsServer(folder / "nats")
         self._postgres = PostgresServer(folder / "postgres", settings={"fsync": "off"})
-        self._processes: dict[tuple[str, int], asyncio.subprocess.Process] = {}
+        self._forks = ForkServer(print)
+        self._processes: dict[tuple[str, int], Child] = {}
         self._clients: list[Client] = []
         self.secrets = Secrets.create(folder / "secrets")
         self.settings = Settings()
@@ -65,7 +66,9 @@ class House:
         self.log: Log
 
     async def start(self, own: Own = lambda settings: {}) -> None:
-        nats_url, database_url = await asyncio.gather(self._start_nats(), self._postgres.start())
+        nats_url, database_url, _ = await asyncio.gather(
+            self._start_nats(), self._postgres.start(), self._forks.start()
+        )
         addresses = {
             service: [f"127.0.0.1:{free_port()}" for _ in range(_REPLICAS)]
             for service in (*self._services, "profile_rest")
@@ -93,12 +96,11 @@ class House:
         for client in self._clients:
             client.close()
         for process in self._processes.values():
-            if process.returncode is None:
-                process.send_signal(signal.SIGTERM)
+            process.send(signal.SIGTERM)
         for process in self._processes.values():
             await asyncio.wait_for(process.wait(), 60)
         await self.nats.close()
-        await asyncio.gather(self._nats_server.stop(), self._postgres.stop())
+        await asyncio.gather(self._forks.stop(), self._nats_server.stop(), self._postgres.stop())
 
     async def _start_nats(self) -> str:
         if self._cluster is None:
@@ -112,20 +114,13 @@ class House:
             "VESTNIK_LISTEN": f"{host}:{port}",
             "VESTNIK_REST_LISTEN": f"{rest_host}:{rest_port}",
         }
-        process = await asyncio.create_subprocess_exec(
-            sys.executable,
-            "-m",
-            "infra.cli.main",
-            "serve",
-            service,
-            env=_inherited() | self.settings.environment() | own | dict(settings or {}),
-            stdin=asyncio.subprocess.DEVNULL,
-        )
+        environment = self.settings.environment() | own | dict(settings or {})
+        process = await self._forks.start_process(service, environment, {}, print)
         self._processes[service, number] = process
         probe = grpc_health(host, port)
         async with asyncio.timeout(_READY_WITHIN):
             while not await probe():
-                assert process.returncode is None, f"{service} ended"
+                assert process.exit_code is None, f"{service} ended"
                 await asyncio.sleep(0.02)
 
     async def kill(self, service: str) -> None:
@@ -139,7 +134,7 @@ class House:
     async def terminate(self, service: str, number: int) -> int:
         """Sends SIGTERM to one replica; returns its exit code."""
         process = self._processes[service, number]
-        process.send_signal(signal.SIGTERM)
+        process.send(signal.SIGTERM)
         return await asyncio.wait_for(process.wait(), 60)
 
     def client(self, service: str, replica: int | None = None, *, me: str | None = None) -> Client:
@@ -178,7 +173,3 @@ class House:
         envelope = seal(event, aggregate_id=user_id, version=version, provenance=Provenance())
         sequence = await self.log.append(Append(subject=user(user_id), expected=expected, envelope=envelope))
         return Position.at(AUTH, sequence).encode()
-
-
-def _inherited() -> dict[str, str]:
-    return {name: value for name, value in os.environ.items() if not name.startswith("VESTNIK_")}
