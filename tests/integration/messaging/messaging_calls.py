@@ -37,11 +37,16 @@ async def people(house: House, count: int = 2) -> list[str]:
 
 
 async def befriend(house: House, one: str, other: str) -> str:
+    """Returns once conversations and notifications have the friendship, which a message's position does not include."""
     contact = house.client("contact")
     stub = contact.stub(ContactServiceStub)
     await contact.call(stub.add_friend, AddFriendRequest(user_id=one, friend_id=other))
     request = AddFriendRequest(user_id=other, friend_id=one)
-    return (await contact.call(stub.add_friend, request)).position
+    position = (await contact.call(stub.add_friend, request)).position
+    messaging = house.client("messaging")
+    await conversations(messaging, one, position)
+    await list_notifications(messaging, one, position)
+    return position
 
 
 async def unfriend(house: House, one: str, other: str) -> str:
