@@ -11,6 +11,7 @@ from typing import Any, NamedTuple, TypeVar
 import msgspec
 from nats.aio.client import Client
 
+from streams.jetstream.direct_get import get_directly
 from streams.jetstream.raw_message import Delivered, read_headers
 from streams.jetstream.requests import Inbox, NoAnswer, RequestFailed
 from streams.message import Message, nanoseconds_of
@@ -198,8 +199,8 @@ class JetStream:
         Raises:
             RequestFailed: no replica answered.
         """
-        answer = await self.inbox.request(
-            f"$JS.API.DIRECT.GET.{stream}", b'{"seq":%d}' % sequence, timeout=min(self._patience, _ATTEMPT)
+        answer, *_ = await get_directly(
+            self.inbox, stream, b'{"seq":%d}' % sequence, timeout=min(self._patience, _ATTEMPT)
         )
         headers = answer.headers or {}
         if answer.status is not None or headers.get("Nats-Sequence") != str(sequence):
@@ -234,8 +235,8 @@ class JetStream:
         request = msgspec.json.encode(
             {"seq": after + 1, "next_by_subj": subject, "batch": min(limit or _BATCH, _BATCH)}
         )
-        answers = await self.inbox.request_many(
-            f"$JS.API.DIRECT.GET.{stream}", request, timeout=min(self._patience, _ATTEMPT), last=_ends_batch
+        answers = await get_directly(
+            self.inbox, stream, request, timeout=min(self._patience, _ATTEMPT), last=_ends_batch
         )
         messages: list[Message] = []
         previous = 0

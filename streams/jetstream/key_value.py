@@ -15,6 +15,7 @@ from contracts.subjects import key_of, stream_of_bucket
 from streams.jetstream import publish_ack
 from streams.jetstream.api import JetStream, Refused
 from streams.jetstream.atomic_batch import publish_batch
+from streams.jetstream.direct_get import get_directly
 from streams.jetstream.publish_ack import Ack
 from streams.jetstream.raw_message import Delivered
 from streams.jetstream.requests import Inbox, RequestFailed
@@ -152,8 +153,9 @@ class KeyValue:
     async def _last_of(self, subjects: list[str]) -> list[Delivered]:
         request = msgspec.json.encode({"multi_last": subjects})
         try:
-            answers = await self._inbox.request_many(
-                f"$JS.API.DIRECT.GET.{stream_of_bucket(self._bucket)}",
+            answers = await get_directly(
+                self._inbox,
+                stream_of_bucket(self._bucket),
                 request,
                 timeout=self._patience,
                 last=lambda message: message.status is not None,

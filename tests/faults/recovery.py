@@ -16,7 +16,7 @@ _PASSING = (401, 429)
 # How long after a fault's end a request that begins then is still put down to it, if no other fault has begun.
 _AFTERMATH = 30.0
 # By the part of a check's name: what its findings count as. All others are wrong answers or states.
-_LOST = ("messages.lost", "messages.gapped", "live.missed", "accounts.mails_never_sent")
+_LOST = ("messages.lost", "messages.unread", "messages.gapped", "live.missed", "accounts.mails_never_sent")
 _DOUBLED = ("messages.doubled", "live.doubled", "accounts.mails_sent_twice")
 
 

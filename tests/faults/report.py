@@ -89,6 +89,8 @@ def _runs(runs: Sequence[RunSummary]) -> Iterator[str]:
     acknowledged, live_events = sum(run.acknowledged for run in runs), sum(run.live_events for run in runs)
     yield ""
     yield f"{acknowledged:,} messages were acknowledged over all runs, and {live_events:,} live events delivered."
+    if unread := sum(run.acknowledged for run in runs if run.failure):
+        yield f"{unread:,} of these messages are of runs that were not ended: nobody has read them at the end."
     yield f"Machines: {'; '.join(sorted({run.machine for run in runs})) or 'none'}."
 
 

@@ -7,6 +7,9 @@ from tests.faults.checker.conversations import by_pair, final, final_messages, s
 from tests.faults.checker.finding import Bounds, Finding
 from tests.faults.history import History, Message
 
+# The check of a conversation that nobody read at the end, so that nothing is known of its messages.
+UNREAD = "messages.unread"
+
 
 def lost(history: History, _: Bounds) -> Iterator[Finding]:
     """Every acknowledged message is in the conversations of both, as it was acknowledged."""
@@ -15,7 +18,7 @@ def lost(history: History, _: Bounds) -> Iterator[Finding]:
         acknowledged = [(sending, answer) for sending in sent for answer in sending.acknowledged]
         readers = conversations.get(pair, [])
         if acknowledged and len({conversation.reader for conversation in readers}) < len(pair):
-            yield Finding("messages.lost", f"the conversation of {' and '.join(sorted(pair))} was not read at the end")
+            yield Finding(UNREAD, f"the conversation of {' and '.join(sorted(pair))} was not read at the end")
         for conversation in readers:
             stored = set(conversation.messages)
             for sending, attempt in acknowledged:

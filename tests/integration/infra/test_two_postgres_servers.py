@@ -133,6 +133,21 @@ def test_after_a_fail_over_and_a_power_failure_the_new_primary_needs_nobody(tmp_
     on_two_servers(act, tmp_path)
 
 
+def test_the_old_primary_follows_before_the_new_one_has_made_a_checkpoint(tmp_path: Path) -> None:
+    async def act(servers: TwoServers) -> None:
+        await servers.both()
+        # So much that the new primary needs minutes to write it, since it does so at its leisure.
+        await servers.change(ONE, "CREATE TABLE filler AS SELECT generate_series(1, 300000)")
+        await servers.deployment.until_standby(OTHER)
+        await servers.kill(ONE)
+        await servers.deployment.promote(OTHER)
+        await servers.change(OTHER, "CREATE TABLE after_the_promotion ()")
+        await servers.start(ONE)
+        await servers.assert_followed()
+
+    on_two_servers(act, tmp_path)
+
+
 def test_a_primary_waits_for_its_standby_or_for_the_word_of_an_operator(tmp_path: Path) -> None:
     async def act(servers: TwoServers) -> None:
         # There is no copy yet: nobody else can be the primary.

@@ -13,15 +13,16 @@ import pytest
 from contracts.envelope import Provenance
 from contracts.errors import NoQuorum, NotFriends, Unavailable
 from contracts.events.event import Event
-from contracts.subjects import MESSAGING, QUORUM, conversation, quorum_of
+from contracts.subjects import DATA_KEYS, MESSAGING, QUORUM, conversation, quorum_of, stream_of_bucket
 from contracts.values.ids import new_id
 from infra.runtime.connections import connect_nats
 from infra.settings import Settings
 from streams.jetstream.api import JetStream
+from streams.jetstream.key_value import KeyValue
 from streams.log import Log
 from streams.quorum import AGE_SECONDS, Quorum
 from streams.reader import Reader
-from streams.topology import ensure_quorum
+from streams.topology import ensure_bucket, ensure_quorum
 from tests.fix_cluster import SIZE, Cluster
 from tests.integration.streams.conftest import append_to, counting, sent
 
@@ -29,6 +30,7 @@ pytestmark = pytest.mark.asyncio(loop_scope="module")
 # Longer than nodes need to elect a leader on a busy machine.
 PATIENCE = 60.0
 WITHIN = 120.0
+DATA_KEYS_STREAM = stream_of_bucket(DATA_KEYS)
 
 
 class Side:
@@ -200,6 +202,27 @@ async def test_a_frozen_node_is_left_before_its_clients_give_up(linked_cluster: 
             while not (events := await Log(client, patience=WITHIN).read(conversation(name))):
                 await asyncio.sleep(0.05)
         assert [event.sequence for event in events] == [sequence]
+    finally:
+        await client.close()
+
+
+async def test_what_a_frozen_replica_was_asked_another_one_answers(linked_cluster: Cluster) -> None:
+    """The servers go on choosing the frozen node for a third of what any replica may answer."""
+    await ensure_bucket(linked_cluster.client, DATA_KEYS, replicas=SIZE)
+    leader = await linked_cluster.leader(DATA_KEYS_STREAM)
+    client = await linked_cluster.connect(*await linked_cluster.followers(DATA_KEYS_STREAM))
+    values = KeyValue(client, DATA_KEYS, patience=WITHIN)
+    try:
+        await values.put("a", b"1")
+        await linked_cluster.whole(DATA_KEYS_STREAM)
+        linked_cluster.freeze(leader)
+        try:
+            async with asyncio.timeout(WITHIN):
+                for _ in range(12):
+                    assert await values.get_many(["a"]) == {"a": b"1"}
+        finally:
+            linked_cluster.thaw(leader)
+        await linked_cluster.whole(DATA_KEYS_STREAM)
     finally:
         await client.close()
 

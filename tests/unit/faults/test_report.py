@@ -70,6 +70,7 @@ def test_the_page_gets_the_sums_of_all_runs_that_are_kept_and_keeps_its_text(tmp
     text = page.read_text()
     assert text.startswith(report.PAGE.read_text().partition("<!--")[0])
     assert "2,000 messages were acknowledged over all runs, and 8,000 live events delivered." in text
+    assert "1,000 of these messages are of runs that were not ended: nobody has read them at the end.\n" in text
     assert "| links of a host cut both ways | 2 | 20 | 0 | 0 | 4 | 1.0 s | 3.0 s |" in text
     assert "| `look-up-skipped` | none | `messages.doubled` | 41 s |" in text
     assert text.count("- Seed 8: messages.lost: one\n- Seed 8 was not ended: not whole\n") == 1

@@ -33,6 +33,13 @@ def test_the_parts_of_a_run_are_checked_and_counted_together(tmp_path: Path) -> 
     assert {finding.partition(":")[0] for finding in run.findings} == {"messages.lost"}
 
 
+def test_that_nobody_has_read_the_conversations_of_a_run_is_no_finding_if_it_was_not_ended(tmp_path: Path) -> None:
+    with Recorder(tmp_path) as recorder:
+        recorder.add(send(1, 2.0))
+    assert result.judged(tmp_path, CONDITIONS, None).found == Tally(lost=1)
+    assert result.judged(tmp_path, CONDITIONS, None, "not whole").found == Tally()
+
+
 def test_a_result_is_read_as_it_was_written(tmp_path: Path) -> None:
     run = result.judged(tmp_path, CONDITIONS, None, "not whole")
     assert result.load([result.write(run, tmp_path)]) == [run]

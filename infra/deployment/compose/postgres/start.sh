@@ -43,6 +43,11 @@ note_copy() {
 
 rewind() {
     echo "$OTHER was promoted meanwhile: this server becomes its standby"
+    # Until its first checkpoint as the primary, minutes later by itself, pg_rewind takes it for what it was before, and
+    # does nothing: this server would have changes of its own, and never follow.
+    until ask_other CHECKPOINT >/dev/null; do
+        sleep 1
+    done
     touch "$rewinding"
     note_copy
     # If this fails, remove the volume: the next start makes a copy.

@@ -25,7 +25,7 @@ def test_a_message_that_is_stored_at_another_sequence_is_lost() -> None:
 
 
 def test_a_conversation_that_was_not_read_by_both_proves_nothing() -> None:
-    assert findings(send(1, 1.0), conversation(stored(1))[0]) == ["messages.lost"]
+    assert findings(send(1, 1.0), conversation(stored(1))[0]) == ["messages.unread"]
 
 
 def test_a_message_that_is_stored_twice_is_doubled() -> None:
