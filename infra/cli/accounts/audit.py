@@ -16,13 +16,14 @@ from contracts import catalogue
 from contracts.envelope import now
 from contracts.events.login_failure import FailureReason
 from contracts.notification_kinds import ALERT_KINDS
+from contracts.subjects import AUTH, SESSION
 from contracts.values.addresses import Network, parse_network
 from contracts.values.ids import is_id
 from contracts.values.timestamps import rfc3339
 from infra.cli.accounts.audit_anomalies import anomalies
 from infra.cli.accounts.audit_operators import operators
 from infra.cli.accounts.audit_prove import prove
-from infra.cli.accounts.audit_rows import Format, comma_separated, json_lines, table
+from infra.cli.accounts.audit_rows import Format, comma_separated, json_lines, table, warn_of_losses
 from infra.cli.accounts.audit_verify import verify
 from infra.cli.accounts.user_lookup import NoSuchUser, events_of, recorded_as
 from infra.cli.actions.recording import look
@@ -193,6 +194,7 @@ async def _run(settings: Settings, selection: _Selection, output: TextIO, form: 
         if selection.summary:
             header = form.summary_header + "".join(map(form.of_summary, summary.rows()))
         output.write(header)
+        await warn_of_losses(nc, (SESSION, AUTH) if selection.failures else (SESSION,))
     finally:
         # The connection ends with the command: no warning is needed.
         logging.getLogger("infra.runtime.connections").setLevel(logging.ERROR)

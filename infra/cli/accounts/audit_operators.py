@@ -9,7 +9,9 @@ import click
 import msgspec
 
 from contracts.events.operator_actions import ACTIONS, LOOKS
+from contracts.subjects import OPERATOR
 from contracts.values.timestamps import rfc3339
+from infra.cli.accounts.audit_rows import warn_of_losses
 from infra.cli.actions.recording import look
 from infra.cli.output.line_formats import aligned, csv_line, headed, shown
 from infra.cli.params import Moment
@@ -100,6 +102,7 @@ async def _run(settings: Settings, query: Query) -> Audit:
     }
     try:
         await look(settings, nc, "operators", filter_=looked_for)
+        await warn_of_losses(nc, (OPERATOR,))
         return await audit_rows(nc, query)
     finally:
         # The connection ends with the command: no warning is needed.

@@ -1,13 +1,17 @@
 """Rows of the login audit and its summary as text: a table, JSON or CSV."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 
+import click
 import msgspec
+from nats.aio.client import Client as NATS
 
 from contracts.values.timestamps import rfc3339
 from infra.cli.output.line_formats import aligned, csv_line, headed, shown
 from infra.history.login_audit import Row
 from infra.history.login_summary import SummaryRow
+from infra.history.lost_events import lost_events
+from streams.loss.missing_events import named
 
 _COUNT = "count"
 _COLUMNS = tuple(name for name in Row.__struct_fields__ if name != _COUNT)
@@ -42,6 +46,16 @@ def comma_separated(*, counts: bool) -> Format:
         csv_line(_SUMMARY_COLUMNS),
         lambda row: csv_line(getattr(row, name) for name in _SUMMARY_COLUMNS),
     )
+
+
+async def warn_of_losses(nc: NATS, streams: Iterable[str]) -> None:
+    """Says on standard error which events of these streams are lost, and so missing from an audit.
+
+    Raises:
+        Unavailable: NATS does not answer.
+    """
+    if gaps := await lost_events(nc, streams):
+        click.echo(f"the audit is incomplete, these events are lost: {named(gaps)}", err=True)
 
 
 def _json(row: Row) -> str:

@@ -6,6 +6,7 @@ import pytest
 
 from contracts.services import OPERATOR
 from contracts.subjects import CONTACT, MESSAGING, conversation
+from infra.cli.accounts.audit_rows import warn_of_losses
 from infra.cli.system.accepted_losses import NotLost, accept_losses
 from infra.security.secrets import MissingSecret
 from streams.jetstream.api import JetStream
@@ -14,7 +15,9 @@ from tests.damage import flip_a_byte
 from tests.integration.infra.nats_parties import parties, settings_of
 
 
-async def test_a_loss_is_recorded_in_its_stream_by_an_operator(tmp_path: Path) -> None:
+async def test_a_loss_is_recorded_in_its_stream_by_an_operator_and_audits_say_so(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
     async with parties(tmp_path) as nats_parties:
         owner = await nats_parties.party("messaging")
         for text in ("one", "other"):
@@ -32,6 +35,10 @@ async def test_a_loss_is_recorded_in_its_stream_by_an_operator(tmp_path: Path) -
             await accept_losses(settings, operator, [Gap(MESSAGING, 2, 2)])
         (decision,) = accepted((await JetStream(operator).info(MESSAGING)).config)
         assert (decision.first, decision.last) == (2, 2)
+        await warn_of_losses(operator, (MESSAGING, CONTACT))
+        assert capsys.readouterr().err == "the audit is incomplete, these events are lost: MESSAGING:2\n"
+        await warn_of_losses(operator, (CONTACT,))
+        assert capsys.readouterr().err == ""
         (tmp_path / "secrets" / "nats-topology.password").unlink()
         with pytest.raises(MissingSecret):
             await accept_losses(settings, operator, [Gap(MESSAGING, 2, 2)])
