@@ -48,14 +48,19 @@ class Segment(msgspec.Struct, frozen=True):
     spaceless: bool
 
 
-def segments(text: str) -> list[Segment]:
-    """The words and runs of a text, in order."""
+def segments(text: str, initials: frozenset[str] | None = None) -> list[Segment]:
+    """The words and runs of a text, in order.
+
+    `initials`: words that begin with another letter may be left out; None: all words are wanted.
+    """
     if text.isascii():
-        return [_segment(word) for word in _ASCII_WORD.finditer(text.lower())]
+        words = _ASCII_WORD if initials is None else _words_beginning(initials, "[a-z0-9]")
+        return [_segment(word) for word in words.finditer(text.lower())]
     pieces = _pieces(text)
     joined = "".join(pieces)
     if max(joined, default="") < _FIRST_SPACELESS and all(len(piece) == 1 for piece in pieces):
-        return [_segment(word) for word in _FOLDED_WORD.finditer(joined)]
+        words = _FOLDED_WORD if initials is None else _words_beginning(initials, "[^ ]")
+        return [_segment(word) for word in words.finditer(joined)]
     characters = [(char, origin) for origin, piece in enumerate(pieces) for char in piece]
     found: list[Segment] = []
     for kind, group in groupby(characters, lambda character: _kind(character[0])):
@@ -63,6 +68,13 @@ def segments(text: str) -> list[Segment]:
             chars, origins = zip(*group, strict=True)
             found.append(Segment("".join(chars), origins, kind == _SPACELESS))
     return found
+
+
+@lru_cache(maxsize=256)
+def _words_beginning(initials: frozenset[str], letter: str) -> re.Pattern[str]:
+    """Matches the words of these letters that begin with one of the initials."""
+    beginning = "|".join(re.escape(initial) for initial in sorted(initials)) or "(?!)"
+    return re.compile(f"(?<!{letter})(?:{beginning}){letter}*")
 
 
 def _segment(word: re.Match[str]) -> Segment:

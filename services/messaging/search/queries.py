@@ -15,8 +15,8 @@ from services.messaging.queries import SEEN_AT
 from services.messaging.search.terms import LOOKED_UP, Stems, Term, index_query, run_patterns, whole_words
 from streams.lru_cache import LruCache
 
-# Newest messages that are compared one by one before the index is asked: the first number, and the second if the first
-# has so many hits that the second contains about twice as many as are wanted. The index finds the rarer words.
+# Newest messages that are compared one by one before the index is asked: the first number, and then up to the second if
+# those have so many hits that about twice as many as wanted are to be expected. The index finds the rarer words.
 _COMPARED, _COMPARED_IF_FREQUENT = 300, 10_000
 _STEMS_KEPT = 16_384
 # Letters; too many different words share a shorter stem.
@@ -26,87 +26,70 @@ _RANKED = 200
 _LAST = 2**63 - 1
 _MOST_RANK = 2**31 - 1
 
-_MATCHES = "m.words @@ %(query)s::tsquery AND m.folded LIKE ALL (%(patterns)s::text[])"
 # Of the best first: how many terms are whole words of the message, or other forms of them.
 _RANK = "(SELECT count(*) FROM unnest(%(whole)s::tsquery[]) AS whole WHERE m.words @@ whole)"
+_OPEN = "JOIN {members} AS c ON c.user_id = %(user_id)s AND c.conversation_id = m.conversation_id AND c.open"
 
 
-def _position_of(message: str) -> str:
-    """The sequence in MESSAGING of a message that a cursor names."""
-    return f"""(
-        SELECT stream_sequence FROM {{message_search}}
-        WHERE conversation_id = %({message}_conversation)s::uuid AND sequence = %({message}_sequence)s
-    )"""  # noqa: S608
-
-
-def _page_of_hits(newest: str, order: str) -> str:
-    """A page of the newest hits: of the messages of `newest`, one more than are compared, then out of the index."""
+def _hits(messages: str, condition: str, order: str) -> str:
+    """Those of the messages that the user may read now, newest first, as a JSON array."""
     return f"""
-        WITH bounds AS MATERIALIZED (
-            SELECT COALESCE({_position_of("newest")} + 1, {_position_of("last")}, %(without)s) AS below,
-                   COALESCE({_position_of("last")}, %(without)s) AS last
-        ), most AS MATERIALIZED (
-            SELECT CASE WHEN count(*) < %(frequent)s THEN {_COMPARED} ELSE {_COMPARED_IF_FREQUENT} END AS compared
-            FROM (
-                SELECT FROM (SELECT * FROM ({newest}) AS m ORDER BY {order} DESC LIMIT {_COMPARED}) AS m
-                WHERE {_MATCHES} LIMIT %(frequent)s
-            ) AS hit
-        ), compared AS MATERIALIZED (
-            SELECT c.peer_id, m.sequence, m.stream_sequence, {_RANK} AS rank
-            FROM (
-                SELECT * FROM ({newest}) AS m ORDER BY {order} DESC LIMIT (SELECT compared FROM most)
-            ) AS m
-            JOIN {{members}} AS c ON c.user_id = %(user_id)s AND c.conversation_id = m.conversation_id AND c.open
-            WHERE {_MATCHES}
-            ORDER BY {order} DESC LIMIT %(candidates)s
-        ), earlier AS MATERIALIZED (
-            SELECT stream_sequence FROM ({newest}) AS m ORDER BY {order} DESC
-            OFFSET (SELECT compared FROM most) LIMIT 1
-        ), indexed AS (
-            SELECT c.peer_id, m.sequence, m.stream_sequence, {_RANK} AS rank
-            FROM {{message_search}} AS m
-            JOIN {{members}} AS c ON c.user_id = %(user_id)s AND c.conversation_id = m.conversation_id AND c.open
-            -- Known before the index is read, which is then left alone.
-            WHERE (SELECT count(*) FROM compared) < %(candidates)s AND (SELECT count(*) FROM earlier) > 0
-              AND m.stream_sequence <= (SELECT stream_sequence FROM earlier)
-              AND ARRAY[m.conversation_id, m.sender_id, m.recipient_id] @> ARRAY[%(scope)s]::uuid[]
-              AND m.words @@ %(looked_up)s::tsquery
-              -- An expression, which the index does not have.
-              AND (%(others)s::tsquery IS NULL OR (m.words || ''::tsvector) @@ %(others)s::tsquery)
-              AND m.folded LIKE ALL (%(patterns)s::text[])
-            ORDER BY m.stream_sequence DESC LIMIT %(candidates)s
-        )
-        SELECT * FROM (
-            SELECT *, first_value(peer_id) OVER newest AS newest_peer_id,
-                   first_value(sequence) OVER newest AS newest_sequence
-            FROM (SELECT * FROM compared UNION ALL SELECT * FROM indexed) AS hit
-            WINDOW newest AS (ORDER BY stream_sequence DESC)
-            ORDER BY stream_sequence DESC LIMIT %(candidates)s
+        SELECT json_agg(json_build_array(peer_id, sequence, stream_sequence, rank))::text AS hits, count(*) AS number
+        FROM (
+            SELECT c.peer_id, m.sequence, m.stream_sequence, {_RANK} AS rank FROM ({messages}) AS m {_OPEN}
+            {condition} ORDER BY m.{order} DESC LIMIT %(candidates)s
         ) AS hit
-        WHERE (rank, stream_sequence) < (%(last_rank)s, (SELECT last FROM bounds))
-        ORDER BY rank DESC, stream_sequence DESC LIMIT %(limit)s
     """  # noqa: S608 - put together from what stands above
 
 
-def _newest(condition: str, order: str) -> str:
-    """One more of the messages than are compared, so that it shows whether there are more."""
-    return f"""
+def _compared(conditions: Sequence[str], order: str) -> str:
+    """Compares the newest of the messages that meet one of the conditions; if too few match: where the others begin."""
+    # Each in its order, or PostgreSQL would read and sort all of them.
+    newest = " UNION ALL ".join(
+        f"""
         (SELECT conversation_id, sequence, stream_sequence, words, folded FROM {{message_search}}
-         WHERE {condition} ORDER BY {order} DESC LIMIT {_COMPARED_IF_FREQUENT} + 1)
+         WHERE {condition} AND stream_sequence <= %(first)s ORDER BY {order} DESC LIMIT %(compared)s + 1)
+        """  # noqa: S608
+        for condition in conditions
+    )
+    first = f"SELECT * FROM ({newest}) AS m ORDER BY {order} DESC LIMIT %(compared)s"  # noqa: S608
+    matches = "WHERE m.words @@ %(query)s::tsquery AND m.folded LIKE ALL (%(patterns)s::text[])"
+    return f"""
+        SELECT found.hits, earlier.sequence, earlier.stream_sequence
+        FROM ({_hits(first, matches, order)}) AS found LEFT JOIN LATERAL (
+            SELECT sequence, stream_sequence FROM ({newest}) AS m
+            WHERE found.number < %(candidates)s
+            ORDER BY {order} DESC OFFSET %(compared)s LIMIT 1
+        ) AS earlier ON true
     """  # noqa: S608
 
 
-_BELOW = "stream_sequence < (SELECT below FROM bounds)"
-_OF_ALL = _page_of_hits(
-    # Both in their order, or PostgreSQL would read and sort all of them.
-    " UNION ALL ".join(
-        _newest(f"{person} = %(user_id)s AND {_BELOW}", "stream_sequence") for person in ("sender_id", "recipient_id")
-    ),
+OF_ALL = _compared(("sender_id = %(user_id)s", "recipient_id = %(user_id)s"), "stream_sequence")
+OF_ONE = _compared(("conversation_id = %(scope)s AND sequence <= %(first_sequence)s",), "sequence")
+INDEXED = _hits(
+    """
+        SELECT conversation_id, sequence, stream_sequence, words FROM {message_search}
+        WHERE stream_sequence <= %(first)s
+          AND ARRAY[conversation_id, sender_id, recipient_id] @> ARRAY[%(scope)s]::uuid[]
+          AND words @@ %(looked_up)s::tsquery
+          -- An expression, which the index does not have.
+          AND (%(others)s::tsquery IS NULL OR (words || ''::tsvector) @@ %(others)s::tsquery)
+          AND folded LIKE ALL (%(patterns)s::text[])
+        ORDER BY stream_sequence DESC
+        -- First of all, or PostgreSQL may also read all messages of the only conversation out of another index.
+        OFFSET 0
+    """,
+    "",
     "stream_sequence",
 )
-_OF_ONE = _page_of_hits(
-    _newest(f"conversation_id = %(scope)s AND sequence <= %(first_sequence)s AND {_BELOW}", "sequence"), "sequence"
-)
+# The sequences in MESSAGING of messages that a cursor names.
+_PLACES = """
+SELECT named.number, m.stream_sequence
+FROM unnest(%(conversations)s::uuid[], %(sequences)s::bigint[])
+    WITH ORDINALITY AS named (conversation_id, sequence, number)
+JOIN {message_search} AS m USING (conversation_id, sequence)
+WHERE m.stream_sequence IS NOT NULL
+"""
 # Latin words have English stems, others Russian ones, as in the configuration `russian`.
 _STEMS = """
 SELECT word, COALESCE(stems[1], '') AS stem FROM (
@@ -130,13 +113,24 @@ class SearchCursor(msgspec.Struct, frozen=True):
     newest_sequence: MessageSequence | None = None
 
 
-class Hit(msgspec.Struct, frozen=True):
+class Hit(msgspec.Struct, frozen=True, array_like=True):
+    """A message that matches, by its conversation."""
+
     peer_id: str
     sequence: int
+    # In MESSAGING.
+    stream_sequence: int
     rank: int
-    # Of the newest of all hits.
-    newest_peer_id: str
-    newest_sequence: int
+
+
+_HITS = msgspec.json.Decoder(list[Hit])
+
+
+class Hits(msgspec.Struct, frozen=True):
+    """A page of hits, and the newest of all hits, which a cursor of the best first names."""
+
+    page: list[Hit]
+    newest: Hit | None
 
 
 class FoundRow(msgspec.Struct, frozen=True):
@@ -151,6 +145,46 @@ class FoundRow(msgspec.Struct, frozen=True):
 class _StemRow(msgspec.Struct, frozen=True):
     word: str
     stem: str
+
+
+class _IndexedRow(msgspec.Struct, frozen=True):
+    """Hits as a JSON array, newest first."""
+
+    hits: str | None
+
+    @property
+    def found(self) -> list[Hit]:
+        return _HITS.decode(self.hits or "[]")
+
+
+class _ComparedRow(_IndexedRow, frozen=True):
+    """And the newest message that was not compared; None: there is none, or there are as many hits as were wanted."""
+
+    # Of its conversation, and of MESSAGING.
+    sequence: int | None
+    stream_sequence: int | None
+
+    @property
+    def begin(self) -> dict[str, object]:
+        """Parameters with which the next query goes on there."""
+        return {"first": self.stream_sequence, "first_sequence": self.sequence}
+
+
+class _PlaceRow(msgspec.Struct, frozen=True):
+    number: int
+    stream_sequence: int
+
+
+class _Begin(msgspec.Struct, frozen=True, kw_only=True):
+    """Where a page begins: at a sequence in MESSAGING, and in a conversation that is searched alone.
+
+    Of the best first: behind the message `last` with this rank.
+    """
+
+    first: int = _LAST
+    first_sequence: int = _LAST
+    last: int = _LAST
+    rank: int = _MOST_RANK
 
 
 class SearchQueries:
@@ -182,28 +216,75 @@ class SearchQueries:
         limit: int,
         after: SearchCursor | None,
         best: bool,
-    ) -> tuple[list[Hit], Position]:
+    ) -> tuple[Hits, Position]:
         """The user's messages that contain the terms, in conversations that are open to them.
 
         Newest first; or, of the newest 200, `best` first: those with the most terms as whole words.
         """
         candidates = max(_RANKED, limit) if best else limit
+        begin = _Begin() if after is None else await self._begin(user_id, after, best=best)
         params: dict[str, object] = {
             "user_id": user_id,
             "scope": user_id if peer_id is None else pair_id(user_id, peer_id),
             "query": index_query(terms, stems),
-            "looked_up": index_query(terms[:LOOKED_UP], stems),
-            "others": index_query(terms[LOOKED_UP:], stems) or None,
             "patterns": run_patterns(terms),
             "whole": whole_words(terms, stems) if best else [],
-            "candidates": candidates,
-            "frequent": 2 * candidates * _COMPARED // _COMPARED_IF_FREQUENT + 1,
-            "limit": limit,
-            **_bounds(user_id, after, best=best),
+            "first": begin.first,
+            "first_sequence": begin.first_sequence,
         }
-        # How many messages a user has and how common a word is decides between plans that differ a hundredfold.
-        query = _OF_ALL if peer_id is None else _OF_ONE
-        return await self._search.select(Hit, query, params, plan_each_time=True)
+        looked_up: dict[str, object] = {
+            "looked_up": index_query(terms[:LOOKED_UP], stems),
+            "others": index_query(terms[LOOKED_UP:], stems) or None,
+        }
+        found, reached = await self._newest_hits(
+            OF_ALL if peer_id is None else OF_ONE, params, looked_up, candidates=candidates
+        )
+        page = found
+        if best:
+            left = [hit for hit in found if (hit.rank, hit.stream_sequence) < (begin.rank, begin.last)]
+            page = sorted(left, key=lambda hit: (-hit.rank, -hit.stream_sequence))
+        return Hits(page[:limit], found[0] if found else None), reached
+
+    async def _newest_hits(
+        self, compared: str, params: dict[str, object], looked_up: dict[str, object], *, candidates: int
+    ) -> tuple[list[Hit], Position]:
+        """The newest hits: of the newest messages, of more of them if there are many hits, then out of the index."""
+        frequent = 2 * candidates * _COMPARED // _COMPARED_IF_FREQUENT + 1
+        row, reached = await self._compare(compared, {**params, "candidates": candidates, "compared": _COMPARED})
+        found = row.found
+        if row.stream_sequence is not None and len(found) >= frequent:
+            wanted = {"candidates": candidates - len(found), "compared": _COMPARED_IF_FREQUENT - _COMPARED}
+            row, _ = await self._compare(compared, {**params, **row.begin, **wanted})
+            found += row.found
+        if row.stream_sequence is None:
+            return found, reached
+        wanted = {"candidates": candidates - len(found)}
+        rows, _ = await self._search.select(_IndexedRow, INDEXED, {**params, **row.begin, **looked_up, **wanted})
+        return found + rows[0].found, reached
+
+    async def _compare(self, compared: str, params: dict[str, object]) -> tuple[_ComparedRow, Position]:
+        rows, position = await self._search.select(_ComparedRow, compared, params)
+        return rows[0], position
+
+    async def _begin(self, user_id: str, after: SearchCursor, *, best: bool) -> _Begin:
+        """Where a later page begins. A cursor names messages of the user's conversations; with an unknown one it ends.
+
+        The best first are chosen among the same messages as on the first page.
+        """
+        named = [(after.peer_id, after.sequence)]
+        if best and after.newest_peer_id is not None and after.newest_sequence is not None:
+            named.append((after.newest_peer_id, after.newest_sequence))
+        rows, _ = await self._search.select(
+            _PlaceRow,
+            _PLACES,
+            {
+                "conversations": [pair_id(user_id, peer_id) for peer_id, _ in named],
+                "sequences": [sequence for _, sequence in named],
+            },
+        )
+        places = {row.number: row.stream_sequence for row in rows}
+        last = places.get(1, 0)
+        return _Begin(first=places.get(2, last - 1), first_sequence=named[-1][1], last=last, rank=after.rank)
 
     async def messages(self, user_id: str, hits: Sequence[Hit], position: Position) -> tuple[list[FoundRow], Position]:
         """The messages of the hits, in their order, at least as of the position; none of a closed conversation."""
@@ -228,27 +309,8 @@ class SearchQueries:
         )
 
 
-def cursor_after(hit: Hit, *, best: bool) -> SearchCursor:
+def cursor_after(hit: Hit, hits: Hits, *, best: bool) -> SearchCursor:
     """The cursor of the page that follows the hit."""
-    if not best:
+    if not best or hits.newest is None:
         return SearchCursor(hit.peer_id, hit.sequence)
-    return SearchCursor(hit.peer_id, hit.sequence, hit.rank, hit.newest_peer_id, hit.newest_sequence)
-
-
-def _bounds(user_id: str, after: SearchCursor | None, *, best: bool) -> dict[str, object]:
-    """Where a page begins. A cursor names messages of the user's conversations; with an unknown one it ends."""
-    last = None if after is None else (pair_id(user_id, after.peer_id), after.sequence)
-    newest = None
-    if best and after is not None and after.newest_peer_id is not None:
-        newest = (pair_id(user_id, after.newest_peer_id), after.newest_sequence)
-    last_conversation, last_sequence = last or (None, None)
-    newest_conversation, newest_sequence = newest or (None, None)
-    return {
-        "last_conversation": last_conversation,
-        "last_sequence": last_sequence,
-        "newest_conversation": newest_conversation,
-        "newest_sequence": newest_sequence,
-        "first_sequence": newest_sequence or last_sequence or _LAST,
-        "without": _LAST if after is None else 0,
-        "last_rank": after.rank if best and after is not None else _MOST_RANK,
-    }
+    return SearchCursor(hit.peer_id, hit.sequence, hit.rank, hits.newest.peer_id, hits.newest.sequence)

@@ -52,11 +52,14 @@ class MessageSearch:
         hits, reached = await self._queries.hits(
             user_id, peer_id, terms, stems, limit=limit + 1, after=after, best=best
         )
-        if not hits:
+        page = hits.page
+        if not page:
             return b"[]", None, reached
-        rows, shown = await self._queries.messages(user_id, hits[:limit], reached)
-        rows, last = _bounded(rows, min(limit, len(hits)))
-        texts = [segments(row.text) async for row in _with_pauses(rows)]
+        rows, shown = await self._queries.messages(user_id, page[:limit], reached)
+        rows, last = _bounded(rows, min(limit, len(page)))
+        # A word and its stem begin with the same letter.
+        initials = frozenset(term.text[0] for term in terms if not term.spaceless)
+        texts = [segments(row.text, initials) async for row in _with_pauses(rows)]
         stems = await self._queries.stems(stemmed_words(terms, texts))
         remaining = iter(texts)
         found = [
@@ -65,7 +68,7 @@ class MessageSearch:
             async for row in _with_pauses(rows)
             if (marks := highlights(row.text, next(remaining), terms, stems)) is not None
         ]
-        more = cursor_after(hits[last - 1], best=best) if last < len(hits) else None
+        more = cursor_after(page[last - 1], hits, best=best) if last < len(page) else None
         return msgspec.json.encode(found), more, shown
 
 

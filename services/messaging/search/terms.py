@@ -99,7 +99,10 @@ def highlights(
 def _condition(term: Term, stems: Stems) -> str:
     if not term.spaceless:
         stem = stems.get(term.text)
-        return f"'{term.text}':*" if stem is None else f"('{term.text}':* | '{stem}')"
+        # A stem that begins with the term is found with it.
+        if stem is None or stem.startswith(term.text):
+            return f"'{term.text}':*"
+        return f"('{term.text}':* | '{stem}')"
     if len(term.text) == 1:
         return f"'{term.text}':*"
     return " & ".join(f"'{pair}'" for pair in pairs(term.text)[:-1])

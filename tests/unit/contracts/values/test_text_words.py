@@ -4,7 +4,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from contracts.values.text_words import LONGEST_WORD, index_words, pairs, segments
+from contracts.values.text_words import LONGEST_WORD, Segment, index_words, pairs, segments
 
 
 @pytest.mark.parametrize(
@@ -52,6 +52,23 @@ def test_segments_are_the_same_words_and_know_their_characters(text: str) -> Non
     origins = [origin for segment in found for origin in segment.origins]
     assert origins == sorted(origins)
     assert all(0 <= origin < len(text) for origin in origins)
+
+
+@given(
+    st.one_of(
+        st.text(alphabet="abż ж.1", max_size=60),
+        st.text(max_size=60),
+        st.text(alphabet=st.characters(max_codepoint=0x7F), max_size=60),
+    ),
+    st.frozensets(st.sampled_from("abzж1]^-")),
+)
+def test_words_with_other_initials_alone_may_be_left_out(text: str, initials: frozenset[str]) -> None:
+    def wanted(found: list[Segment]) -> list[tuple[str, list[int]]]:
+        kept = [segment for segment in found if segment.spaceless or segment.text[0] in initials]
+        return [(segment.text, list(segment.origins)) for segment in kept]
+
+    assert wanted(segments(text, initials)) == wanted(segments(text))
+    assert not text.isascii() or len(segments(text, initials)) == len(wanted(segments(text)))
 
 
 @given(st.text(alphabet=st.characters(max_codepoint=0x7F), max_size=60))

@@ -5,7 +5,7 @@ from collections.abc import Collection
 from typing import cast
 
 from contracts.positions import Position
-from services.messaging.search.queries import FoundRow, Hit, SearchQueries
+from services.messaging.search.queries import FoundRow, Hit, Hits, SearchQueries
 from services.messaging.search.search import MessageSearch
 
 ROWS = 5
@@ -21,8 +21,9 @@ class Rows:
     async def stems(self, words: Collection[str]) -> dict[str, str]:
         return {}
 
-    async def hits(self, *arguments: object, **named: object) -> tuple[list[Hit], Position]:
-        return [Hit("b", number, 0, "b", 1) for number in range(ROWS)], Position()
+    async def hits(self, *arguments: object, **named: object) -> tuple[Hits, Position]:
+        hits = [Hit("b", number, number, 0) for number in range(ROWS)]
+        return Hits(hits, hits[0]), Position()
 
     async def messages(self, *arguments: object) -> tuple[list[FoundRow], Position]:
         return [FoundRow(number, "b", TEXT, "{}") for number in range(1, ROWS + 1)], Position()
