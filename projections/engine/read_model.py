@@ -137,21 +137,17 @@ class ReadModel:
         row_type: type[R],
         sql: str,
         params: Mapping[str, object] | None = None,
-        *,
-        plan_each_time: bool = False,
     ) -> tuple[list[R], Position]:
         """Runs a query over the read model's `{table}`s; the rows keep its order.
 
         Columns are matched to the fields of `row_type` by name; UUIDs come as text. Parameters are `%(name)s`, and any
         other percent sign is written twice.
-        `plan_each_time`: for a query whose best plan depends on its parameters; it is not prepared.
 
         Raises:
             ReadModelBehind: the read model has not been built yet.
             Unavailable: the database does not answer.
         """
-        prepare = False if plan_each_time else None
-        names, rows, position = await self._rows(_WITH_POSITION, sql, params or {}, prepare=prepare)
+        names, rows, position = await self._rows(_WITH_POSITION, sql, params or {})
         return _converted(row_type, names[3:], [row[3:] for row in rows if row[2] is not None]), position
 
     async def select_with_gaps(
@@ -184,7 +180,7 @@ class ReadModel:
         return _converted(row_type, names[4:], [row[4:] for row in rows if row[3] is not None]), snapshot
 
     async def _rows(
-        self, template: str, sql: str, params: Mapping[str, object], *, prepare: bool | None = None
+        self, template: str, sql: str, params: Mapping[str, object]
     ) -> tuple[list[str], list[tuple[object, ...]], Position]:
         """Runs the statement; returns the column names, at least one row, and the position that the rows reflect.
 
@@ -195,12 +191,12 @@ class ReadModel:
             ReadModelBehind: that takes too long.
         """
         known = self._waiting.known(self._projection)
-        names, rows = await self._answered(self._statement(template, sql), params, prepare=prepare)
+        names, rows = await self._answered(self._statement(template, sql), params)
         reached = _notice(rows[0])
         if reached.is_behind(known):
             self._waiting.went_back(self._projection, reached)
             await self.wait_for(Position(known.sequences))
-            names, rows = await self._answered(self._statement(template, sql), params, prepare=prepare)
+            names, rows = await self._answered(self._statement(template, sql), params)
             reached = _notice(rows[0])
             if reached.is_behind(known):
                 raise ReadModelBehind(retry_after=1)
@@ -208,11 +204,11 @@ class ReadModel:
         return names, rows, Position(reached.sequences)
 
     async def _answered(
-        self, statement: bytes, params: Mapping[str, object], *, prepare: bool | None
+        self, statement: bytes, params: Mapping[str, object]
     ) -> tuple[list[str], list[tuple[object, ...]]]:
         """Runs the statement once; returns the column names and at least one row."""
         try:
-            names, rows = await self._fetch(statement, params, prepare=prepare)
+            names, rows = await self._fetch(statement, params)
         except errors.UndefinedTable as error:
             # It was there, and is being built once more.
             self._exists = False
@@ -233,15 +229,14 @@ class ReadModel:
         await self._waiting.wait(self._projection, position, timeout)
 
     async def _fetch(
-        self, statement: bytes, params: Mapping[str, object], *, prepare: bool | None
+        self, statement: bytes, params: Mapping[str, object]
     ) -> tuple[list[str], list[tuple[object, ...]]]:
         async with self._pool.connection() as conn, conn.cursor() as cursor:
             if not self._exists:
                 await self._assert_exists(conn)
             cursor.adapters.register_loader("uuid", TextLoader)
             cursor.adapters.register_loader("numeric", _NumberLoader)
-            # None: once it has been run often enough.
-            await cursor.execute(statement, params, prepare=prepare)
+            await cursor.execute(statement, params)
             return [column.name for column in cursor.description or ()], await cursor.fetchall()
 
     async def _assert_exists(self, conn: Connection) -> None:
