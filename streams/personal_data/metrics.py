@@ -31,6 +31,10 @@ _logged: LruCache[str, float] = LruCache(1_000)
 _LOG_SECONDS = 10.0
 
 
+class KeysUnreachable(KeysUnavailable):
+    """Personal data cannot be read or written while the store of its keys does not answer; try again shortly."""
+
+
 def unavailable(reason: str, explanation: str) -> KeysUnavailable:
     """The error to raise. Counts it, and logs each explanation once in ten seconds; it names no plain text.
 
@@ -41,7 +45,7 @@ def unavailable(reason: str, explanation: str) -> KeysUnavailable:
     if last is None or now - last >= _LOG_SECONDS:
         _logged.put(explanation, now)
         log.error("personal data cannot be read: %s", explanation)
-    return KeysUnavailable()
+    return KeysUnreachable() if reason == UNREACHABLE else KeysUnavailable()
 
 
 def undecipherable(explanation: str) -> Undecipherable:

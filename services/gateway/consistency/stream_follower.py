@@ -19,6 +19,7 @@ from contracts.subjects import PUBLIC_FILTERS
 from streams.jetstream.api import JetStream, Refused
 from streams.jetstream.requests import RequestFailed
 from streams.message import Message
+from streams.personal_data.metrics import KeysUnreachable
 from streams.personal_data.reading import PersonalData, readable
 from streams.reader import ReadBatch, Reader
 
@@ -28,12 +29,10 @@ SILENCE_SECONDS = 5.0
 _PAUSE = 0.25
 # Seconds between two attempts to read while keys of personal data cannot be had.
 _KEYS_PAUSE = 1.0
-# Seconds to wait for such keys: longer than a cluster takes to elect a leader.
+# Seconds to wait for keys that their store does not have: longer than a cluster takes to elect a leader.
 _KEYS_PATIENCE = 15.0
 # Seconds until the next such wait, after one that ended without the keys.
 _IMPATIENT_SECONDS = 60.0
-# Seconds for which keys are looked up message by message after such a wait.
-_SEPARATELY_SECONDS = 5.0
 # Messages per batch.
 _MOST = 5_000
 
@@ -56,8 +55,8 @@ class StreamListener(Protocol):
 class StreamFollower:
     """Passes every public event of a stream to `handle`, in order and without gaps, from `start` on.
 
-    An event whose keys of personal data cannot be had for some seconds is passed on as it is stored, and cannot be
-    opened: one lost key must not end the following.
+    An event whose keys of personal data are lost is passed on as it is stored after some seconds, and cannot be opened:
+    one lost key must not end the following. While the store of keys does not answer, everything waits.
     """
 
     def __init__(
@@ -97,10 +96,9 @@ class StreamFollower:
     def alive(self) -> bool:
         """Whether the stream's end was reached within `silence`; a first message after an outage is not enough.
 
-        The bounded wait for keys of personal data does not count.
+        Of a wait for keys of personal data the first seconds do not count.
         """
-        now = time.monotonic() if self._unsealing_since is None else self._unsealing_since
-        return now - self._at_end < self._silence
+        return time.monotonic() - self._uncounted() - self._at_end < self._silence
 
     async def run(self) -> None:
         """Follows until cancelled."""
@@ -132,42 +130,55 @@ class StreamFollower:
                 if batch.pending == 0:
                     self._at_end = time.monotonic()
 
+    def _uncounted(self) -> float:
+        """Seconds of the wait for keys of personal data that is under way, as far as it does not count as silence."""
+        return 0.0 if self._unsealing_since is None else min(time.monotonic() - self._unsealing_since, _KEYS_PATIENCE)
+
     async def _unsealed(self, messages: list[Message]) -> list[Message]:
-        """The messages with their personal data; as stored where keys cannot be had within some seconds."""
+        """The messages with their personal data; as stored where keys are lost."""
         begun = self._unsealing_since = time.monotonic()
-        is_logged = False
         try:
-            while True:
-                try:
-                    return await readable(self._nats, messages, self._personal_data)
-                except KeysUnavailable as error:
-                    now = time.monotonic()
-                    if now < self._patient_from or now - begun >= _KEYS_PATIENCE:
-                        break
-                    if not is_logged:
-                        log.warning("%s waits after %d: %s", self._name, self.position, error)
-                        is_logged = True
-                await asyncio.sleep(_KEYS_PAUSE)
-            return await self._unsealed_separately(messages)
+            try:
+                return await self._readable(messages, begun + _KEYS_PATIENCE if begun >= self._patient_from else begun)
+            except KeysUnavailable:
+                unsealed = await self._unsealed_separately(messages)
+                self._patient_from = time.monotonic() + _IMPATIENT_SECONDS
+                return unsealed
         finally:
+            self._at_end += self._uncounted()
             self._unsealing_since = None
-            self._at_end += time.monotonic() - begun
 
     async def _unsealed_separately(self, messages: list[Message]) -> list[Message]:
-        """The messages with their personal data; as stored where keys cannot be had now."""
-        deadline = time.monotonic() + _SEPARATELY_SECONDS
-        unsealed = []
-        for message in messages:
-            if time.monotonic() < deadline:
-                try:
-                    unsealed += await readable(self._nats, [message], self._personal_data)
-                except KeysUnavailable:
-                    log.error("%s goes on without the personal data of event %d", self._name, message.sequence)
-                else:
-                    continue
-            unsealed.append(message)
-        self._patient_from = time.monotonic() + _IMPATIENT_SECONDS
-        return unsealed
+        """The messages with their personal data; as stored where keys cannot be had now. Looks in halves: most can."""
+        try:
+            return await self._readable(messages, time.monotonic())
+        except KeysUnavailable:
+            if len(messages) == 1:
+                log.error("%s goes on without the personal data of event %d", self._name, messages[0].sequence)
+                return messages
+        half = len(messages) // 2
+        return [
+            *await self._unsealed_separately(messages[:half]),
+            *await self._unsealed_separately(messages[half:]),
+        ]
+
+    async def _readable(self, messages: list[Message], until: float) -> list[Message]:
+        """The messages with their personal data. Waits for as long as the store of keys does not answer.
+
+        Raises:
+            KeysUnavailable: at `until` (`time.monotonic`) a key is lost.
+        """
+        is_logged = False
+        while True:
+            try:
+                return await readable(self._nats, messages, self._personal_data)
+            except KeysUnavailable as error:
+                if not isinstance(error, KeysUnreachable) and time.monotonic() >= until:
+                    raise
+                if not is_logged:
+                    log.warning("%s waits after %d: %s", self._name, self.position, error)
+                    is_logged = True
+            await asyncio.sleep(_KEYS_PAUSE)
 
     async def _beginning(self) -> int:
         """The sequence after which to start; retried until the stream exists and answers."""

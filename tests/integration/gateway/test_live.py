@@ -26,6 +26,7 @@ from infra.security.key_lifecycle import KeyTerms
 from services.gateway.consistency import stream_follower
 from services.gateway.live import delivery
 from streams.personal_data import cipher
+from streams.personal_data.metrics import KeysUnreachable
 from streams.personal_data.reading import unseal_with
 from streams.personal_data.unsealer import Unsealer
 from tests.integration.gateway.conftest import Stage, staged, until
@@ -158,6 +159,41 @@ async def test_an_event_whose_key_is_lost_stops_neither_the_gateway_nor_the_even
             await asyncio.sleep(0.1)
         await arrival
         assert sequences(stream) == [11, 12]
+
+
+class KeysAway:
+    """A store of keys that does not answer until it is `back`."""
+
+    def __init__(self) -> None:
+        self.back: AESGCM | None = None
+        self.asked = 0
+
+    async def find(self, key_ids: set[str], /) -> dict[str, AESGCM | None]:
+        self.asked += 1
+        if self.back is None:
+            raise KeysUnreachable
+        return dict.fromkeys(key_ids, self.back)
+
+
+async def test_while_the_store_of_keys_does_not_answer_live_events_wait_and_none_is_left_out(
+    stage: Stage, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(stream_follower, "_KEYS_PATIENCE", 0.5)
+    key, store = AESGCM(cipher.new_key()), KeysAway()
+    unseal_with(stage.nats, Unsealer(store))
+    stage.script.answers = {"get_friends": FRIENDS}
+    conversation = pair_id(PEER, stage.user_id)
+    text = cast(str, cipher.seal(key, "k", "message.sent/text", "hidden"))
+    async with listening(address(stage), stage.token()) as stream:
+        await stage.append(subjects.conversation(conversation), conversation, message(stage, 1, text))
+        # Longer than the patience and the silence after which a follower is out of date: clients are refused then.
+        await until(lambda: not stage.context.live.alive)
+        assert store.asked > 1
+        await stage.append(subjects.conversation(conversation), conversation, message(stage, 2, text))
+        store.back = key
+        await stream.until(lambda found: len(found.events) == 2)
+        assert sequences(stream) == [1, 2]
+    await until(lambda: stage.context.live.alive)
 
 
 async def test_a_session_that_runs_out_ends_its_streams(tmp_path: Path, streams: NATS) -> None:
