@@ -6,7 +6,8 @@ from pathlib import Path
 
 import pytest
 
-from contracts.services import GATEWAY, REGISTRY
+from contracts.services import GATEWAY, REGISTRY, dependencies
+from services.operator.history.aggregate_kinds import KINDS
 from tests.fix_system import ROOT
 
 _HEADING = re.compile(r"\s#{2,} *(\S|$)")
@@ -55,6 +56,19 @@ def test_every_named_file_exists() -> None:
 def test_an_overview_names_every_service(page: str) -> None:
     text = (ROOT / page).read_text(encoding="utf-8")
     assert [service for service in (*REGISTRY, GATEWAY) if not re.search(rf"\b{service}\b", text)] == []
+
+
+def test_the_architecture_says_which_services_each_one_calls() -> None:
+    text = (ROOT / "docs/explanation/architecture.md").read_text(encoding="utf-8")
+    called = {
+        name: sorted(re.findall(r"\w+", calls)) for name, calls in re.findall(r"(?m)^\| (\w+) \|.*\|(.*)\|$", text)
+    }
+    assert {name: called.get(name) for name in REGISTRY} == {name: sorted(dependencies(name)) for name in REGISTRY}
+
+
+def test_every_kind_of_aggregate_is_in_the_how_to() -> None:
+    text = (ROOT / "docs/howto/look-at-one-aggregate.md").read_text(encoding="utf-8")
+    assert [kind for kind in KINDS if f"`{kind}`" not in text] == []
 
 
 def _texts() -> Iterator[Path]:

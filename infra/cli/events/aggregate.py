@@ -47,8 +47,8 @@ def aggregate(
     """Shows one aggregate: its last events, and its state after each, as its service derives it.
 
     ID is the aggregate's id, the end of its subject. A user is also a username or @username. A friendship and a
-    conversation are also named by their two users; `read`, how far a user has read a conversation, by the reader and
-    the other user.
+    conversation are also named by their two users; `read` and `settings`, how far a user has read a conversation and
+    how they have set it, by that user and the other.
 
     Private events come without data, and password hashes are never shown. The rest may hold what people wrote: look
     only where it is yours to look.
@@ -104,9 +104,9 @@ async def _aggregate_id(kind: AggregateKind, ids: tuple[str, ...], settings: Set
             return f"{shared}.{reader}" if rest else shared
         case (text,), _ if [True] * len(parameters) == [is_id(part) for part in text.lower().split(".")]:
             return text.lower()
-    two = " or two users" if parameters[0] in _PAIR else ""
+    also = " or two users" if parameters[0] in _PAIR else " or a username" if parameters == (_USER,) else ""
     names = ".".join(parameter.upper() for parameter in parameters)
-    raise click.UsageError(f"{printable(' '.join(ids))!r} names no {kind.name}: give {names}{two}")
+    raise click.UsageError(f"{printable(' '.join(ids))!r} names no {kind.name}: give {names}{also}")
 
 
 async def _user_id(user: str, settings: Settings, log: Log) -> str:
