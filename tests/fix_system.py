@@ -250,12 +250,14 @@ def pytest_runtest_setup(item: pytest.Item) -> None:
 
 @pytest.hookimpl(wrapper=True)
 def pytest_runtest_teardown(item: pytest.Item, nextitem: pytest.Item | None) -> Generator[None]:
-    """Stops the shared systems when a worker has run all tests of a unit: an idle system takes processor time, too."""
+    """Stops shared systems when another is used next or a unit ends: an idle system takes processor time, too."""
     yield
-    if "PYTEST_XDIST_WORKER" in os.environ and nextitem and unit_of(nextitem.nodeid) != unit_of(item.nodeid):
-        for (fixture, replicas), system in _shared.items():
-            if not _needed(nextitem, fixture, replicas):
-                system.stop()
+    if "PYTEST_XDIST_WORKER" in os.environ and nextitem:
+        needed = [name for name in _shared if _needed(nextitem, *name)]
+        if needed or unit_of(nextitem.nodeid) != unit_of(item.nodeid):
+            for name, system in _shared.items():
+                if name not in needed:
+                    system.stop()
 
 
 # Two replicas take every path that one takes, and those between the two. A system of one, as `vestnik up` starts it,
