@@ -19,6 +19,16 @@ class Violation(msgspec.Struct, frozen=True):
     code: str = ""
 
 
+def error_text(error: BaseException) -> str:
+    """The error's text; the name of its class if it has none, as a time-out."""
+    return str(error) or type(error).__name__
+
+
+def first_line(error: BaseException) -> str:
+    """The first line of the error's text; in errors of the database, others quote values of rows."""
+    return str(error).partition("\n")[0] or type(error).__name__
+
+
 class VestnikError(Exception):
     """Something went wrong."""
 

@@ -7,7 +7,7 @@ from psycopg import AsyncConnection
 from psycopg import Error as DatabaseError
 from psycopg_pool import PoolTimeout
 
-from contracts.errors import Unavailable
+from contracts.errors import Unavailable, error_text
 from infra import url_files
 from infra.runtime.connections import Pool
 from streams.cancellation import stop_if_cancelled
@@ -64,7 +64,7 @@ class Checkpoints:
                 self._known = await _highest(conn, self._stream)
         except (DatabaseError, PoolTimeout, TimeoutError) as error:
             stop_if_cancelled()
-            log.debug("checkpoints of %s: %s", self._stream, error)
+            log.debug("checkpoints of %s: %s", self._stream, error_text(error))
         if self._known is None:
             raise Unavailable("The database does not answer.", retry_after=_RETRY_AFTER)
         return self._known

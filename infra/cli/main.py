@@ -9,7 +9,7 @@ from contextlib import contextmanager
 
 import click
 
-from infra.runtime.process_priority import lower_priority
+from infra.cli.process_priority import lower_priority
 
 # By command: its module, and its summary in --help.
 COMMANDS = {
@@ -115,7 +115,7 @@ def main() -> None:
         _drop_output()
         sys.exit(1)
     except _mendable() as error:
-        click.echo(f"vestnik: {error}{_details(error)}", err=True)
+        click.echo(f"vestnik: {_text_of(error)}", err=True)
         sys.exit(1)
     except OSError as error:
         if error.errno not in _OF_THE_MACHINE:
@@ -132,12 +132,14 @@ def _drop_output() -> None:
     os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
 
 
-def _details(error: Exception) -> str:
-    """The violations that a service reports, if any."""
+def _text_of(error: Exception) -> str:
+    """The error with the violations that a service reports, if any. Its lines may quote what clients have sent."""
     from contracts.errors import VestnikError
+    from infra.cli.output.terminal_text import printable
 
     violations = error.violations if isinstance(error, VestnikError) else ()
-    return "".join(f" {violation.path.lstrip('/')}: {violation.message}." for violation in violations)
+    details = "".join(f" {violation.path.lstrip('/')}: {violation.message}." for violation in violations)
+    return "\n".join(map(printable, f"{error}{details}".split("\n")))
 
 
 def _mendable() -> tuple[type[Exception], ...]:

@@ -7,6 +7,7 @@ from collections import Counter
 
 import msgspec
 
+from contracts.errors import error_text
 from infra.load.errors import GaveUp, LoadError, Refused
 from infra.load.http_connections import ConnectionLost, Connections, Response
 
@@ -47,8 +48,7 @@ class Gateway:
         try:
             await self._connections.request("GET", "/healthz", timeout=5.0)
         except (OSError, ConnectionLost) as error:
-            reason = str(error) or type(error).__name__
-            raise LoadError(f"Cannot reach the gateway at {self.url} ({reason}). Is it running?") from error
+            raise LoadError(f"Cannot reach the gateway at {self.url} ({error_text(error)}). Is it running?") from error
 
     async def ask(self, method: str, path: str, body: object | None = None, *, token: str | None = None) -> Response:
         """Returns the first response without a transient status; its status may still be an error.

@@ -11,6 +11,7 @@ from collections.abc import Awaitable, Callable, Iterable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from typing import Self
 
+from contracts.errors import error_text
 from infra.settings import Settings
 
 Address = tuple[str, int]
@@ -100,7 +101,7 @@ class Replicas:
         try:
             addresses = sorted({(address, port) for address in await self._look_up(host, port)})
         except (OSError, UnicodeError) as error:
-            self._note_failure(name, str(error))
+            self._note_failure(name, error_text(error))
             return
         if not addresses:
             self._note_failure(name, "it has no address")

@@ -13,7 +13,7 @@ from nats.aio.client import Client as NATS
 from psycopg import AsyncConnection, OperationalError
 from psycopg_pool import AsyncConnectionPool
 
-from contracts.errors import Unavailable
+from contracts.errors import Unavailable, error_text
 from infra import url_files
 from infra.security.nats_permissions import inbox_of
 from infra.security.secrets import NATS_PARTIES
@@ -121,7 +121,7 @@ async def connect_nats(settings: Settings, name: str, *, patience: float = 30.0)
             failure = "refuses the login"
         # Before that the caller reports the failure.
         if has_connected:
-            log.warning("nats: %s", error or type(error).__name__)
+            log.warning("nats: %s", error_text(error))
 
     async def disconnected() -> None:
         if not client.is_closed:

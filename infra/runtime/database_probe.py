@@ -8,7 +8,7 @@ from collections.abc import Callable
 from psycopg import AsyncConnection
 from psycopg import Error as DatabaseError
 
-from contracts.errors import VestnikError
+from contracts.errors import VestnikError, first_line
 from infra import url_files
 
 log = logging.getLogger(__name__)
@@ -28,7 +28,7 @@ def _ignore(_: bool) -> None:
 
 
 def _reason(error: Exception) -> str:
-    return str(error).partition("\n")[0].removeprefix("The database does not answer: ") or type(error).__name__
+    return first_line(error).removeprefix("The database does not answer: ")
 
 
 class DatabaseWatch:

@@ -6,7 +6,6 @@ restarts it. A process that went on without its projection or its reaction would
 
 import asyncio
 import logging
-import signal
 from collections.abc import AsyncIterator, Callable, Collection, Coroutine
 from contextlib import asynccontextmanager
 
@@ -26,6 +25,7 @@ from infra.runtime.database_probe import DatabaseWatch
 from infra.runtime.event_store import StopRequested, open_event_store
 from infra.runtime.gc_tuning import tune_gc
 from infra.runtime.metrics_endpoint import metrics_endpoint
+from infra.runtime.stop_signals import stop_at_signals
 from infra.security.certificate_expiry import report_expiry
 from infra.security.key_lifecycle import KeyTerms
 from infra.security.secrets import Secrets
@@ -339,15 +339,6 @@ def _checkpoint(pool: Pool | None, stream: str) -> Checkpoint:
 
 async def _no_checkpoint() -> int:
     return 0
-
-
-def stop_at_signals() -> asyncio.Event:
-    """An event that SIGTERM and SIGINT set."""
-    stop = asyncio.Event()
-    loop = asyncio.get_running_loop()
-    for sign in (signal.SIGTERM, signal.SIGINT):
-        loop.add_signal_handler(sign, stop.set)
-    return stop
 
 
 def _report_dependency(name: str, answers: Callable[[], bool]) -> None:

@@ -32,6 +32,7 @@ from services.auth.mail import mailbox_budgets
 from services.auth.mail.delivery import Delivery
 from services.auth.mail.offers import confirmation, page_link
 from services.auth.mail.templates import Mail, Offer
+from services.auth.mail.texts import VOID_PASSWORD
 from services.auth.passwords.change import SecondFactor, remove_reported
 from services.auth.registration import decisions
 from services.auth.registration.decisions import as_of
@@ -167,6 +168,7 @@ class AccountMails(Reaction):
             recipient=recipient,
             username=address.username,
             kind=mailbox_budgets.RESET_MAIL,
+            text=VOID_PASSWORD if credential.hashed is None else "",
             user_ids=(request.user_id,),
             language=address.language,
             offers=(offer,),

@@ -2,7 +2,6 @@
 
 import asyncio
 import logging
-import signal
 from collections.abc import AsyncIterator, Collection, Sequence
 from contextlib import AbstractAsyncContextManager, asynccontextmanager, nullcontext
 from functools import partial
@@ -23,6 +22,7 @@ from infra.rpc.tls import HTTP, client_side
 from infra.runtime.event_store import StopRequested, open_event_store
 from infra.runtime.gc_tuning import tune_gc
 from infra.runtime.metrics_endpoint import metrics_endpoint
+from infra.runtime.stop_signals import stop_at_signals
 from infra.security.certificate_expiry import report_expiry
 from infra.security.key_lifecycle import KeyTerms
 from infra.security.secrets import Secrets
@@ -83,11 +83,7 @@ async def main(settings: Settings) -> None:
     Raises:
         ExceptionGroup: a stream follower failed, which ends the process.
     """
-    stop = asyncio.Event()
-    loop = asyncio.get_running_loop()
-    for sign in (signal.SIGTERM, signal.SIGINT):
-        loop.add_signal_handler(sign, stop.set)
-    await run(settings, stop)
+    await run(settings, stop_at_signals())
 
 
 async def run(settings: Settings, stop: asyncio.Event) -> None:

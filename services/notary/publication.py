@@ -16,7 +16,7 @@ from pathlib import Path
 import msgspec
 from nats.aio.client import Client
 
-from contracts.errors import VestnikError
+from contracts.errors import VestnikError, error_text
 from contracts.events.notary import TreeClosed, TreeHeadSigned
 from contracts.subjects import NOTARY
 from infra import durable_files
@@ -66,7 +66,7 @@ class Publication:
             except (OSError, VestnikError, Refused, RequestFailed, StreamMissing, StreamWentBack) as failure:
                 PUBLICATION_UP.set(0)
                 if str(failure) != failed:
-                    log.error("signed heads cannot be written to %s: %s", self._folder, failure)
+                    log.error("signed heads cannot be written to %s: %s", self._folder, error_text(failure))
                 failed = str(failure)
             await asyncio.sleep(_PAUSE)
 

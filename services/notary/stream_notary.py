@@ -15,7 +15,7 @@ import msgspec
 from nats.aio.client import Client
 
 from contracts.envelope import now
-from contracts.errors import VestnikError
+from contracts.errors import VestnikError, error_text
 from contracts.events.notary import EndReason, TreeClosed
 from contracts.subjects import NOTARY
 from services.notary.endings import Ending, next_ending
@@ -84,7 +84,7 @@ class StreamNotary:
                 self._report(unreadable)
                 pause = _PAUSE_BROKEN
             except (VestnikError, Refused, RequestFailed, StreamMissing, PermissionError) as failure:
-                log.warning("%s is not signed for now: %s", self._stream, failure)
+                log.warning("%s is not signed for now: %s", self._stream, error_text(failure))
                 pause = _PAUSE
             await asyncio.sleep(pause)
 

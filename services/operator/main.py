@@ -6,7 +6,7 @@ from collections.abc import Awaitable, Callable
 
 from nats.aio.client import Client as NATS
 
-from contracts.errors import Unavailable, VestnikError
+from contracts.errors import Unavailable, VestnikError, error_text
 from contracts.services import OPERATOR
 from infra.runtime.service_process import ServiceProcess, service_process
 from infra.security.operator_accounts import Operators
@@ -109,4 +109,4 @@ async def _append_pending(nc: NATS, log: Log, settings: Settings) -> None:
         if await can_append(nc):
             await PendingActions(settings.secrets_path).flush(log)
     except (VestnikError, OSError) as error:
-        logger.warning("acts of operators wait to be recorded: %s", error)
+        logger.warning("acts of operators wait to be recorded: %s", error_text(error))

@@ -23,12 +23,15 @@ NO_RESPONDERS = "503"
 
 
 class RequestFailed(Exception):
-    """A request was not answered."""
+    """A request was not answered. The docstring of a subclass is its message."""
 
     # Whether it may have taken effect, or may still do so.
     uncertain: ClassVar[bool] = False
     # Whether a retry is useless.
     final: ClassVar[bool] = False
+
+    def __init__(self, detail: str | None = None) -> None:
+        super().__init__(detail or (type(self).__doc__ or "").strip())
 
 
 class NotSent(RequestFailed):

@@ -18,7 +18,7 @@ from eventsourcing.persistence import InterfaceError, OperationalError
 from nats.aio.client import Client as NATS
 from nats.errors import Error as NatsError
 
-from contracts.errors import Unavailable
+from contracts.errors import Unavailable, error_text
 from streams.jetstream.client import Client
 from streams.jetstream.tls import Tls, tls_failure
 from streams.persistence.error_translation import in_the_librarys_words
@@ -151,7 +151,7 @@ async def _connect(client: NATS, servers: str, name: str, patience: float, inbox
     async def failed(error: Exception) -> None:
         nonlocal failure
         failure = tls_failure(error) or failure
-        _LOG.warning("nats: %s", error or type(error).__name__)
+        _LOG.warning("nats: %s", error_text(error))
 
     try:
         async with asyncio.timeout(patience):

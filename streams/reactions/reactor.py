@@ -18,7 +18,7 @@ from nats.errors import Error as NatsError
 
 from contracts.durable_consumers import Durable, retries_of
 from contracts.envelope import Recorded
-from contracts.errors import OutOfSpace, Unavailable, VestnikError
+from contracts.errors import OutOfSpace, Unavailable, VestnikError, error_text
 from contracts.events.event import Event
 from contracts.tracing.spans import Span, SpanKind, child
 from streams.cancellation import stop_if_cancelled
@@ -120,7 +120,7 @@ class EventReactor:
                     stop_if_cancelled()
                     # The stream does not exist yet, its leader is changing, the connection is down, or what the server
                     # answered cannot be read.
-                    _LOG.info("%s waits %.0f s: %s", name, pause, error or type(error).__name__)
+                    _LOG.info("%s waits %.0f s: %s", name, pause, error_text(error))
                     await asyncio.sleep(pause)
                     pause = min(pause * 2, _LONGEST_PAUSE)
 
@@ -130,7 +130,7 @@ class EventReactor:
         try:
             await _shielded(self._kept(consumer, message, handle))
         except (NatsError, VestnikError, OSError) as error:
-            _LOG.info("%s could not settle an event, which is delivered again: %s", name, error or type(error).__name__)
+            _LOG.info("%s could not settle an event, which is delivered again: %s", name, error_text(error))
 
     async def _kept(self, consumer: DurableConsumer, message: Msg, handle: Callable[[Msg], Awaitable[None]]) -> None:
         sign_of_life = asyncio.create_task(consumer.keep(message))
@@ -224,7 +224,7 @@ class EventReactor:
             try:
                 await self._attempt(await self._event_of(parked))
             except Exception as error:
-                _LOG.warning("%s retried event %d: %s", self._durable.name, parked.sequence, error)
+                _LOG.warning("%s retried event %d: %s", self._durable.name, parked.sequence, error_text(error))
                 await self._parked.failed_again(parked, _described(error))
             else:
                 await self._parked.applied(parked)

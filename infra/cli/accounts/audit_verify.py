@@ -9,7 +9,6 @@ import msgspec
 import uvloop
 from nats.aio.client import Client as NATS
 from rich.console import Console
-from rich.markup import escape
 
 from contracts.envelope import now
 from contracts.subjects import NOTARIZED
@@ -23,8 +22,9 @@ from infra.audit.verdicts import StreamAudit
 from infra.cli.actions.recording import acting
 from infra.cli.output import tables
 from infra.cli.output.progress_bar import Bar
+from infra.cli.output.tables import literal
+from infra.cli.process_priority import lower_priority
 from infra.runtime.connections import connect_nats
-from infra.runtime.process_priority import lower_priority
 from infra.settings import Settings
 
 
@@ -159,7 +159,7 @@ async def _audit(
 
 def _print(audit: Audit, console: Console) -> None:
     for fault in audit.faults:
-        console.print(f"[red]{escape(fault)}[/]", soft_wrap=True, highlight=False)
+        console.print(f"[red]{literal(fault)}[/]", soft_wrap=True, highlight=False)
     for stream in audit.streams:
         verdict = "[green]{}[/] as signed" if stream.sound else "[red]{}[/] NOT as signed"
         console.print(f"{verdict.format(stream.stream)}: {_figures(stream)}", soft_wrap=True)
@@ -175,7 +175,7 @@ def _print(audit: Audit, console: Console) -> None:
             *(_closed(stream)),
         ]
         for line in lines:
-            console.print(f"  {escape(line)}", soft_wrap=True, highlight=False)
+            console.print(f"  {literal(line)}", soft_wrap=True, highlight=False)
     if audit.lost_accepted:
         console.print(f"NOTARY: accepted as lost: {audit.lost_accepted:,}")
     if not audit.sound:

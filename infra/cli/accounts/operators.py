@@ -14,6 +14,7 @@ from contracts.values.timestamps import rfc3339
 from infra.cli.accounts.user_lookup import events_of
 from infra.cli.actions.identity import Reason
 from infra.cli.actions.recording import act_without_nats, acting
+from infra.cli.output.terminal_text import printable
 from infra.cli.reader_connection import connect_reader
 from infra.operator_errors import OperatorError
 from infra.runtime.run_file import with_running_addresses
@@ -92,7 +93,8 @@ def _print_result(operator: Operator, text: str, as_json: bool) -> None:
 
 
 def _line(operator: Operator) -> str:
-    return f"{operator.username:<32}  {operator.user_id}  since {rfc3339(operator.since)}, by {operator.by}"
+    line = f"{operator.username:<32}  {operator.user_id}  since {rfc3339(operator.since)}, by {operator.by}"
+    return printable(line)
 
 
 async def _add(settings: Settings, user: str, by: str | None, reason: str | None) -> tuple[Operator, bool]:

@@ -17,7 +17,7 @@ import msgspec
 from nats.aio.client import Client as NATS
 
 from contracts.envelope import now
-from contracts.errors import Unavailable, VestnikError
+from contracts.errors import Unavailable, VestnikError, error_text
 from contracts.events.operator import OperatorActed
 from contracts.services import OPERATOR
 from contracts.subjects import OPERATOR as OPERATOR_STREAM
@@ -55,8 +55,7 @@ class NotRecorded(OperatorError):
     """The act or the look could not be recorded."""
 
     def __init__(self, error: Exception) -> None:
-        reason = str(error) or type(error).__name__
-        super().__init__(f"nothing was done or shown, because it could not be recorded: {reason}")
+        super().__init__(f"nothing was done or shown, because it could not be recorded: {error_text(error)}")
 
 
 class _Journal:

@@ -9,7 +9,6 @@ from contextlib import aclosing
 import click
 import msgspec
 from rich.console import Console
-from rich.markup import escape
 
 from infra.cli.actions.identity import Reason
 from infra.cli.actions.recording import acting, look
@@ -21,6 +20,7 @@ from infra.cli.dead_letters.retrying import retry_selected
 from infra.cli.dead_letters.selection import projection_of
 from infra.cli.events.events import Aggregate
 from infra.cli.output import tables
+from infra.cli.output.tables import literal
 from infra.runtime.run_file import with_running_addresses
 from infra.security.operator_accounts import Operators
 from infra.settings import Settings
@@ -189,7 +189,7 @@ def discard(letter_id: AnyId, reason: str, by: str | None, as_json: bool) -> Non
         sys.stdout.write(msgspec.json.encode(done).decode() + "\n")
         return
     console = tables.console(stderr=True)
-    console.print(f"[yellow]discarded[/] {done.id} by {escape(done.by)}: {escape(done.reason)}")
+    console.print(f"[yellow]discarded[/] {done.id} by {literal(done.by)}: {literal(done.reason)}")
     if done.retried.applied or done.retried.left:
         print_retried(done.retried, console)
 

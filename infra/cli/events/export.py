@@ -11,7 +11,6 @@ import msgspec
 import uvloop
 from nats.aio.client import Client as NATS
 from rich.console import Console
-from rich.markup import escape
 
 from infra.archive.exporter import Exported
 from infra.archive.exporter import export as export_to
@@ -22,6 +21,7 @@ from infra.cli.actions.identity import Reason
 from infra.cli.actions.recording import acting
 from infra.cli.output import tables
 from infra.cli.output.progress_bar import Bar
+from infra.cli.output.tables import literal
 from infra.runtime.connections import connect_nats
 from infra.security.secrets import Secrets
 from infra.settings import Settings
@@ -62,7 +62,7 @@ def export(file: Path, force: bool, allow_unreadable: bool, reason: str | None, 
         sys.stdout.write(msgspec.json.encode(exported).decode() + "\n")
         return
     console.print(
-        f"[green]{escape(exported.file)}[/]: {exported.events:,} events, {exported.bytes:,} bytes,"
+        f"[green]{literal(exported.file)}[/]: {exported.events:,} events, {exported.bytes:,} bytes,"
         f" in {exported.seconds:,.1f} s ({exported.events_per_second:,.0f} events/s)"
     )
 
@@ -106,6 +106,6 @@ async def _discarded(nc: NATS) -> Accepted:
 
 def _name(events: list[UnreadableEvent], count: int, console: Console) -> None:
     for event in events:
-        console.print(f"[yellow]cannot be read[/] {escape(str(event))}", highlight=False)
+        console.print(f"[yellow]cannot be read[/] {literal(str(event))}", highlight=False)
     if count > len(events):
         console.print(f"[yellow]cannot be read[/] {count:,} events in all", highlight=False)

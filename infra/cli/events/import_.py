@@ -9,7 +9,6 @@ import click
 import msgspec
 import uvloop
 from rich.console import Console
-from rich.markup import escape
 
 from infra.archive.importer import Imported, Steps, import_file
 from infra.archive.stream_access import Store, reach
@@ -18,6 +17,7 @@ from infra.cli.actions.identity import Reason, actor
 from infra.cli.actions.recording import flush, recorder
 from infra.cli.output import tables
 from infra.cli.output.progress_bar import Bar
+from infra.cli.output.tables import literal
 from infra.personal_data import key_backup
 from infra.settings import Settings
 
@@ -81,11 +81,11 @@ def import_(
         return
     before = f", {imported.found:,} of them before the interruption" if imported.found else ""
     console.print(
-        f"[green]{escape(imported.file)}[/]: {imported.events:,} events imported{before}, in {imported.seconds:,.1f} s"
+        f"[green]{literal(imported.file)}[/]: {imported.events:,} events imported{before}, in {imported.seconds:,.1f} s"
         f" ({imported.events_per_second:,.0f} events/s)"
     )
     for note in imported.notes:
-        console.print(f"[yellow]note[/]: {escape(note)}", highlight=False)
+        console.print(f"[yellow]note[/]: {literal(note)}", highlight=False)
 
 
 async def _run(
@@ -133,18 +133,20 @@ def _say_verdict(report: ValidationReport, console: Console, *, as_json: bool) -
         return
     if report.id is not None:
         console.print(
-            f"{escape(report.file)}: export {report.id} of {report.created_at}, release {report.version},"
+            f"{literal(report.file)}: export {report.id} of {report.created_at}, release {report.version},"
             f" {report.events:,} events"
         )
     for stream in report.streams:
         console.print(f"  {stream.name}: {stream.events:,} events, up to {stream.last_sequence:,}")
     for damage in report.damages:
-        console.print(f"[red]damaged[/] {escape(damage)}", highlight=False)
+        console.print(f"[red]damaged[/] {literal(damage)}", highlight=False)
     for event in report.unreadable_events:
-        console.print(f"[yellow]cannot be read[/] {escape(str(event))}", highlight=False)
+        console.print(f"[yellow]cannot be read[/] {literal(str(event))}", highlight=False)
     if report.unreadable > len(report.unreadable_events):
         console.print(f"[yellow]cannot be read[/] {report.unreadable:,} events in all", highlight=False)
     if report.refused:
-        console.print(f"[red]not for this release[/]: {escape(report.file)} {escape(report.refused)}", highlight=False)
+        console.print(
+            f"[red]not for this release[/]: {literal(report.file)} {literal(report.refused)}", highlight=False
+        )
     if report.sound:
         console.print("[green]whole and sound[/]")

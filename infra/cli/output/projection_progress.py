@@ -7,9 +7,9 @@ from typing import Self
 
 import msgspec
 from rich.console import Console
-from rich.markup import escape
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn
 
+from infra.cli.output.tables import literal
 from projections.engine.rebuild.progress import Progress as Reached
 from projections.engine.rebuild.progress import Report
 
@@ -82,7 +82,7 @@ class Bars:
                 total=reached.total,
                 rate=reached.events_per_second,
                 most="" if reached.most_per_second is None else f" of at most {reached.most_per_second:,}",
-                left=f"waits for {escape(reached.waits_for)}" if reached.waits_for else time_left(reached.seconds_left),
+                left=_left(reached),
             )
 
         return move
@@ -90,6 +90,10 @@ class Bars:
 
 def shown(console: Console, as_lines: bool) -> Bars | Lines:
     return Lines() if as_lines else Bars(console)
+
+
+def _left(reached: Reached) -> str:
+    return f"waits for {literal(reached.waits_for)}" if reached.waits_for else time_left(reached.seconds_left)
 
 
 def time_left(seconds: float | None) -> str:

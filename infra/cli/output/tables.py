@@ -10,8 +10,11 @@ from collections.abc import Callable, Sequence
 import msgspec
 from rich.cells import cell_len
 from rich.console import Console, Group, RenderableType
+from rich.markup import escape
 from rich.table import Table
 from rich.text import Text
+
+from infra.cli.output.terminal_text import printable
 
 # Width when the output is not a terminal: lines are not broken.
 _UNBOUNDED = 1_000_000
@@ -36,6 +39,11 @@ def console(*, stderr: bool = False) -> Console:
     """A console as wide as the terminal; unbounded if the output is not a terminal."""
     stream = sys.stderr if stderr else sys.stdout
     return Console(stderr=stderr, width=None if stream.isatty() else _UNBOUNDED)
+
+
+def literal(text: str) -> str:
+    """The text for rich's markup: without markup of its own, and printable, since rich passes control codes on."""
+    return escape(printable(text))
 
 
 def fitted(columns: Sequence[Column], rows: Rows, width: int, *, title: str = "", lean: bool = False) -> RenderableType:

@@ -20,6 +20,7 @@ from contracts.values.timestamps import rfc3339
 from infra.cli.accounts.user_lookup import NoSuchUser, events_of
 from infra.cli.actions.identity import Reason
 from infra.cli.actions.recording import acting, look
+from infra.cli.output.terminal_text import printable
 from infra.cli.reader_connection import connect_reader
 from infra.history.operator_audit import Query, Row, audit_rows
 from infra.rpc.client import Client
@@ -183,4 +184,5 @@ def _print_result(changed: HoldChanged, text: str, as_json: bool) -> None:
 
 
 def _line(held: Held) -> str:
-    return f"{held.username:<32}  {held.user_id}  since {rfc3339(held.placed_at)}, by {held.by}: {held.reason}"
+    line = f"{held.username:<32}  {held.user_id}  since {rfc3339(held.placed_at)}, by {held.by}: {held.reason}"
+    return printable(line)

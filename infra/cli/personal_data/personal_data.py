@@ -13,9 +13,9 @@ from infra.archive.stream_access import reach
 from infra.cli.output import tables
 from infra.cli.output.progress_bar import Bar
 from infra.cli.output.tables import Column
+from infra.cli.process_priority import lower_priority
 from infra.personal_data.plain_data import PlainData, find_plain
 from infra.runtime.connections import connect_nats
-from infra.runtime.process_priority import lower_priority
 from infra.settings import Settings
 
 _COLUMNS = (

@@ -5,11 +5,11 @@ from datetime import datetime
 import msgspec
 import uvloop
 from rich.console import Console
-from rich.markup import escape
 
 from contracts.values.timestamps import rfc3339
 from infra.cli.actions.recording import look
 from infra.cli.output.projection_progress import Bars
+from infra.cli.output.tables import literal
 from infra.cli.parallel import Failed, run_each
 from infra.cli.reader_connection import connect_reader
 from infra.settings import Settings
@@ -46,7 +46,7 @@ def run(
             soft_wrap=True,
         )
     for failed in outcome.failed:
-        console.print(f"[red]{escape(failed.line())}[/]", soft_wrap=True)
+        console.print(f"[red]{literal(failed.line())}[/]", soft_wrap=True)
     return outcome
 
 

@@ -5,6 +5,7 @@ import uvloop
 from rich.console import Console
 
 from infra.cli.actions.recording import acting_without_nats
+from infra.cli.output.tables import literal
 from infra.security.service_schemas import ServiceSchemas
 from infra.settings import Settings
 from projections.engine.projection import Projection
@@ -36,7 +37,7 @@ def run(
         )
     for left in outcome.in_use:
         what = f"version {left.version}" if left.build is None else f"build {left.build} of version {left.version}"
-        console.print(f"[yellow]{left.projection}[/]: {what} was kept: {left.reason}", soft_wrap=True)
+        console.print(f"[yellow]{left.projection}[/]: {what} was kept: {literal(left.reason)}", soft_wrap=True)
     if not outcome.dropped and not outcome.in_use:
         console.print("nothing is kept")
     return outcome

@@ -14,6 +14,7 @@ from contracts.durable_consumers import DURABLES
 from contracts.values.timestamps import rfc3339
 from infra.cli.actions.identity import Reason
 from infra.cli.actions.recording import acting
+from infra.cli.output.terminal_text import printable
 from infra.cli.reader_connection import connect_reader
 from infra.operator_errors import OperatorError
 from infra.runtime.run_file import with_running_addresses
@@ -190,4 +191,4 @@ def _print(result: msgspec.Struct, text: str, *, as_json: bool) -> None:
     if as_json:
         sys.stdout.write(msgspec.json.encode(result).decode() + "\n")
     else:
-        click.echo(text)
+        click.echo(printable(text))

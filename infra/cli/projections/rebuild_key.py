@@ -3,10 +3,10 @@
 import msgspec
 import uvloop
 from rich.console import Console
-from rich.markup import escape
 
 from infra.cli.actions.recording import acting
 from infra.cli.output.projection_progress import shown
+from infra.cli.output.tables import literal
 from infra.cli.reader_connection import connect_reader
 from infra.security.service_schemas import ServiceSchemas
 from infra.settings import Settings
@@ -34,7 +34,7 @@ def run(
 ) -> RebuiltKeys:
     """`action`: the id of the act that the page has recorded."""
     rebuilt = uvloop.run(_run(settings, projection, key, console, progress_json, reason, action))
-    what = f"{rebuilt.rows:,} rows of {escape(key)} rebuilt from {rebuilt.events:,} events"
+    what = f"{rebuilt.rows:,} rows of {literal(key)} rebuilt from {rebuilt.events:,} events"
     console.print(f"[green]{rebuilt.projection}[/]: {what}", soft_wrap=True)
     return RebuiltKeys([rebuilt])
 

@@ -5,10 +5,10 @@ from collections.abc import Sequence
 import msgspec
 import uvloop
 from rich.console import Console
-from rich.markup import escape
 
 from infra.cli.actions.recording import acting
 from infra.cli.output.projection_progress import shown
+from infra.cli.output.tables import literal
 from infra.cli.parallel import Failed, run_each
 from infra.cli.reader_connection import connect_reader
 from infra.cli.system.accepted_losses import accept_losses
@@ -63,7 +63,7 @@ def run(
             soft_wrap=True,
         )
     for failed in outcome.failed:
-        console.print(f"[red]{escape(failed.line())}[/]", soft_wrap=True)
+        console.print(f"[red]{literal(failed.line())}[/]", soft_wrap=True)
     return outcome
 
 

@@ -6,12 +6,12 @@ import click
 import msgspec
 import uvloop
 from rich.console import Console
-from rich.markup import escape
 
 from contracts.subjects import STREAMS
 from infra.cli.actions.recording import acting
 from infra.cli.output import tables
 from infra.cli.output.projection_progress import shown
+from infra.cli.output.tables import literal
 from infra.cli.parallel import Failed, run_each
 from infra.cli.projections.verify_streams import verify_streams
 from infra.cli.reader_connection import connect_reader
@@ -83,7 +83,7 @@ def verify(
         for verdict in outcome.projections:
             _print(verdict, console)
     for failed in outcome.failed:
-        console.print(f"[red]{escape(failed.line())}[/]", soft_wrap=True)
+        console.print(f"[red]{literal(failed.line())}[/]", soft_wrap=True)
     if not outcome.equal:
         sys.exit(1)
 
@@ -138,7 +138,7 @@ def _print(verdict: Verdict, console: Console) -> None:
         f"{verdict.extra:,} extra, of {verdict.rows:,}{letters}"
     )
     for difference in verdict.differences:
-        console.print(f"  {escape(_line(difference))}")
+        console.print(f"  {literal(_line(difference))}")
     named = len(verdict.differences)
     if (unnamed := verdict.changed + verdict.missing + verdict.extra - named) > 0:
         console.print(f"  and {unnamed:,} more")

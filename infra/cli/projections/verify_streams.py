@@ -7,7 +7,6 @@ import msgspec
 import uvloop
 from nats.aio.client import Client as NATS
 from rich.console import Console
-from rich.markup import escape
 
 from contracts.errors import Unavailable
 from infra.archive.format.unreadable_events import Accepted
@@ -17,6 +16,7 @@ from infra.checkpoints import highest_at
 from infra.cli.actions.recording import acting
 from infra.cli.output import tables
 from infra.cli.output.progress_bar import Bar
+from infra.cli.output.tables import literal
 from infra.runtime.connections import connect_nats
 from infra.runtime.run_file import NotRunning, with_running_addresses
 from infra.security.service_schemas import ServiceSchemas
@@ -106,7 +106,7 @@ def _print(verdicts: StreamVerdicts, console: Console) -> None:
             continue
         console.print(f"[red]{verdict.stream}[/] has {verdict.faults:,} faults: {figures}", soft_wrap=True)
         for fault in verdict.named:
-            console.print(f"  {escape(str(fault))}", soft_wrap=True, highlight=False)
+            console.print(f"  {literal(str(fault))}", soft_wrap=True, highlight=False)
         if verdict.faults > len(verdict.named):
             console.print(f"  and {verdict.faults - len(verdict.named):,} more")
     if not verdicts.sound:

@@ -4,11 +4,11 @@ from collections.abc import Iterator
 
 from rich.console import Group, RenderableType
 from rich.filesize import decimal
-from rich.markup import escape
 from rich.text import Text
 
 from infra.cli.output.projection_progress import time_left
-from infra.cli.output.tables import Column, fitted
+from infra.cli.output.tables import Column, fitted, literal
+from infra.cli.output.terminal_text import printable
 from projections.engine.status.status import ProjectionStatus
 from services.operator.system_status import Status
 from streams.reactions.status import ReactionStatus
@@ -62,7 +62,7 @@ def tables(state: Status, width: int) -> Group:
 
 def problems(state: Status) -> list[str]:
     """Returns a line for each server that did not answer, or that has no space left."""
-    lines = [f"{part.part} is unreachable: {part.reason}" for part in state.unreachable]
+    lines = [f"{part.part} is unreachable: {printable(part.reason)}" for part in state.unreachable]
     if state.out_of_space:
         lines.append("nats is out of space and refuses writes; see docs/runbooks/out-of-space.md")
     return lines
@@ -121,10 +121,14 @@ def _parts(state: Status, width: int) -> Iterator[RenderableType]:
                 )
         if projection.pause is not None:
             at, by = f"{projection.pause.paused_at:%Y-%m-%d %H:%M:%S}", projection.pause.paused_by
-            yield Text(f"{projection.name}: paused at {at} by {by}: {projection.pause.reason}", style="yellow")
+            yield _warning(f"{projection.name}: paused at {at} by {by}: {projection.pause.reason}")
         if projection.last_error is not None:
             at = f"{projection.last_error.at:%Y-%m-%d %H:%M:%S}"
-            yield Text(f"{projection.name}: last error at {at}: {projection.last_error.error}", style="yellow")
+            yield _warning(f"{projection.name}: last error at {at}: {projection.last_error.error}")
+
+
+def _warning(text: str) -> Text:
+    return Text(printable(text), style="yellow")
 
 
 def _seconds(follower: ProjectionStatus | ReactionStatus) -> str:
@@ -148,4 +152,4 @@ def _state(projection: ProjectionStatus) -> str:
 
 
 def _coloured(state: str) -> str:
-    return f"[{_COLOURS.get(state, 'red')}]{escape(state)}[/]"
+    return f"[{_COLOURS.get(state, 'red')}]{literal(state)}[/]"

@@ -11,7 +11,7 @@ from grpclib.client import Stream as ClientStream
 from grpclib.const import Cardinality
 from grpclib.exceptions import StreamTerminatedError
 
-from contracts.errors import Invalid, Overloaded
+from contracts.errors import Invalid, Overloaded, error_text
 from contracts.rpc.vestnik.calls.v1 import Answers, Calls
 from infra.rpc.error_mapping import to_grpc
 from infra.rpc.multiplex.messages import AUTHORIZATION, PATH
@@ -171,7 +171,7 @@ class MultiplexedChannel:
             self._pause()
             if not isinstance(error, GRPCError | OSError):
                 # Nothing but its headers was sent on it. The library raises various errors when the connection ends.
-                error = ConnectionResetError(str(error) or type(error).__name__)
+                error = ConnectionResetError(error_text(error))
             opening.set_exception(error)
             opening.exception()  # marks it as retrieved: every waiter may be gone
         elif not isinstance(error, StreamTerminatedError | OSError):

@@ -6,6 +6,7 @@ from grpclib.exceptions import StreamTerminatedError
 from grpclib.protocol import Stream
 from h2.exceptions import H2Error
 
+from contracts.errors import error_text
 from infra.rpc.transport.framing import frame
 
 # Bytes of one message, unless a single part is larger, so that a large answer does not delay small ones for long.
@@ -69,7 +70,7 @@ class SendQueue:
                 self._ready.clear()
         except H2Error as error:
             # The other end has reset the stream, and this side has not processed that yet.
-            raise StreamTerminatedError(str(error) or type(error).__name__) from error
+            raise StreamTerminatedError(error_text(error)) from error
 
     def _next(self) -> bytes:
         if self._size <= _LARGEST:

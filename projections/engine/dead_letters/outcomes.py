@@ -2,6 +2,7 @@
 
 import msgspec
 
+from contracts.errors import first_line
 from infra.operator_errors import OperatorError
 from projections.engine.dead_letters.discards import Discarded
 from projections.engine.dead_letters.queries import DeadLetterRow
@@ -88,8 +89,3 @@ class Retried(msgspec.Struct, frozen=True, kw_only=True):
     left: int
     failed_id: str | None
     reason: str | None
-
-
-def first_line(error: Exception) -> str:
-    """The first line of the error's message."""
-    return str(error).partition("\n")[0] or type(error).__name__

@@ -8,9 +8,9 @@ from collections.abc import Sequence
 import msgspec
 from psycopg import Error as DatabaseError
 
-from contracts.errors import VestnikError
+from contracts.errors import VestnikError, first_line
 from infra.operator_errors import OperatorError
-from projections.engine.dead_letters.outcomes import Interrupted, Retried, first_line
+from projections.engine.dead_letters.outcomes import Interrupted, Retried
 from projections.engine.dead_letters.queries import DeadLetterRow
 from projections.engine.dead_letters.resolution import retry
 from projections.engine.projection import Projection

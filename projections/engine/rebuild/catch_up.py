@@ -9,7 +9,7 @@ import msgspec
 from nats.aio.client import Client as NATS
 from nats.errors import Error as NatsError
 
-from contracts.errors import Unavailable
+from contracts.errors import Unavailable, error_text
 from contracts.positions import Position
 from projections.engine.apply.build_writer import BuildWriter
 from projections.engine.apply.pipeline import Pipeline
@@ -220,4 +220,4 @@ async def announce(nc: NATS, projection: type[Projection], build: Build, positio
         await nc.publish(subject_of(projection), msgspec.json.encode(reached))
         await nc.flush(timeout=2)
     except (NatsError, OSError) as error:
-        log.warning("%s: no notice of the cutover could be sent: %s", projection.name, error)
+        log.warning("%s: no notice of the cutover could be sent: %s", projection.name, error_text(error))

@@ -19,7 +19,7 @@ from nats.errors import Error as NatsError
 from prometheus_client import Gauge
 from psycopg import Error as DatabaseError
 
-from contracts.errors import ReadModelBehind
+from contracts.errors import ReadModelBehind, error_text
 from contracts.positions import Position
 from infra.runtime.connections import Pool
 from projections.engine import metrics
@@ -178,7 +178,7 @@ class PositionWaiter:
                 cursor = await conn.execute(_LIVE, (room.projection.name, room.projection.version))
                 rows = await cursor.fetchall()
         except (DatabaseError, OSError) as error:
-            log.warning("checkpoint of %s cannot be read: %s", room.projection.name, error)
+            log.warning("checkpoint of %s cannot be read: %s", room.projection.name, error_text(error))
             return
         if rows:
             room.advance(

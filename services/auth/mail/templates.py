@@ -47,6 +47,8 @@ class Mail(msgspec.Struct, frozen=True, kw_only=True):
     recipient: str
     username: str
     kind: str = VERIFICATION_MAIL
+    # The text (texts.py), where the kind has several; empty: that of the kind.
+    text: str = ""
     # As stored with the account.
     language: str = LANGUAGES[0]
     # Empty in a notice; several where several registrations are pending.
@@ -108,7 +110,7 @@ def _transfer_encoding(text: str) -> str:
 
 def _body(letter: Mail) -> Body:
     language = language_of(letter.language)
-    text = text_of(SEVERAL_REGISTRATIONS if len(letter.offers) > 1 else letter.kind, language)
+    text = text_of(SEVERAL_REGISTRATIONS if len(letter.offers) > 1 else letter.text or letter.kind, language)
     actions = [_action(text, offer, language) for offer in letter.offers]
     if not actions:
         actions = [Action(heading="", link=letter.link, label=text.link, hint="", token="")]

@@ -23,6 +23,8 @@ from services.auth.mail.mailbox_budgets import (
 
 # Text of the verification mail when several registrations are pending.
 SEVERAL_REGISTRATIONS = "several_registrations"
+# Text of the reset mail while the password is void.
+VOID_PASSWORD = "void_password"  # noqa: S105 - a text
 
 
 _ENGLISH_VERIFICATION = MailText(
@@ -81,6 +83,19 @@ _ENGLISH: Mapping[str, MailText] = {
         closing=(
             "The link and the token are good once and for {good_for}. All devices have to log in again after that.",
             "If it was not you, do nothing: your password stays as it is.",
+        ),
+    ),
+    VOID_PASSWORD: MailText(
+        subject="Set a new password",
+        opening=(
+            "Hello {username},",
+            "The password of your account is void. Set a new one here:",
+        ),
+        link="Set a new password",
+        hint="or enter this token together with the new password:",
+        closing=(
+            "The link and the token are good once and for {good_for}. Until a new password is set, no one can log in "
+            "to your account.",
         ),
     ),
     ADDRESS_TAKEN_NOTICE: MailText(
@@ -188,6 +203,19 @@ _RUSSIAN: Mapping[str, MailText] = {
             "Ссылка и код одноразовые и действуют {good_for}. После смены пароля на всех устройствах придётся войти "
             "заново.",
             "Если это были не вы, ничего не делайте: пароль останется прежним.",
+        ),
+    ),
+    VOID_PASSWORD: MailText(
+        subject="Задайте новый пароль",
+        opening=(
+            "Здравствуйте, {username}!",
+            "Пароль вашей учётной записи больше не действует. Задайте новый здесь:",
+        ),
+        link="Задать пароль",
+        hint="или введите этот код вместе с новым паролем:",
+        closing=(
+            "Ссылка и код одноразовые и действуют {good_for}. Пока новый пароль не задан, войти в учётную запись не "
+            "сможет никто.",
         ),
     ),
     ADDRESS_TAKEN_NOTICE: MailText(

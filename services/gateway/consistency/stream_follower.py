@@ -14,7 +14,7 @@ from nats.aio.client import Client as NATS
 from nats.errors import Error as NatsError
 from nats.js.api import AckPolicy, ConsumerConfig, DeliverPolicy
 
-from contracts.errors import KeysUnavailable
+from contracts.errors import KeysUnavailable, error_text
 from contracts.subjects import PUBLIC_FILTERS
 from streams.jetstream.api import JetStream, Refused
 from streams.jetstream.requests import RequestFailed
@@ -190,7 +190,7 @@ class StreamFollower:
                 if start is not None:
                     return start
             except (NatsError, TimeoutError, RequestFailed, Refused) as error:
-                reason = str(error) or type(error).__name__
+                reason = error_text(error)
             if not logged:
                 log.info("waiting for the stream %s: %s", self.stream, reason)
                 logged = True

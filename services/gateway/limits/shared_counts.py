@@ -18,7 +18,7 @@ from datetime import UTC, datetime
 import msgspec
 from nats.aio.client import Client as NATS
 
-from contracts.errors import Unavailable
+from contracts.errors import Unavailable, error_text
 from contracts.subjects import LIMITS, LIMITS_FILTER, limit_uses
 from contracts.values.ids import new_id
 from services.gateway.limits.rate_limiter import Limit, RateLimiter
@@ -141,7 +141,7 @@ class SharedLimits:
                 # The stream was recreated: read it from the beginning.
                 self._position = 0
             except (StreamMissing, DangerousStream, PermissionError, Unavailable, Refused, RequestFailed) as error:
-                self._report(error)
+                self._report(error_text(error))
             await asyncio.sleep(_PAUSE)
 
     async def _follow(self) -> None:
@@ -178,7 +178,7 @@ class SharedLimits:
                 limit_uses(counts.limit.name), counts.payload, timeout=_ATTEMPT, headers=headers
             )
         except RequestFailed as failure:
-            self._report(failure)
+            self._report(error_text(failure))
             return False
         if b'"error"' in answer.data:
             self._report(answer.data.decode(errors="replace"))
@@ -188,11 +188,11 @@ class SharedLimits:
             self._away = False
         return True
 
-    def _report(self, reason: object) -> None:
+    def _report(self, reason: str) -> None:
         """Logs once per outage of the stream."""
         if not self._away:
             self._away = True
-            log.warning("rate limits are counted by this gateway only: %s", reason or type(reason).__name__)
+            log.warning("rate limits are counted by this gateway only: %s", reason)
 
 
 async def _at_most(seconds: float, work: Awaitable[object]) -> None:

@@ -15,7 +15,7 @@ from typing import Protocol
 import msgspec
 
 from contracts.envelope import Provenance, now, seal
-from contracts.errors import DeadlineExceeded, Unavailable, VestnikError
+from contracts.errors import DeadlineExceeded, Unavailable, VestnikError, error_text, first_line
 from contracts.events.event import Event
 from contracts.events.operator_actions import Outcome
 from contracts.subjects import operator_action
@@ -106,7 +106,7 @@ class Recorder:
             at = max(now(), act.began_at)
             await self._append(act.id, act.actor, event, expected=act.sequence, version=2, at=at)
         except (VestnikError, OperatorError, Conflict, Refused, OSError, ValueError) as error:
-            log.warning("the end of act %s is not recorded: %s", act.id, error)
+            log.warning("the end of act %s is not recorded: %s", act.id, error_text(error))
 
     @asynccontextmanager
     async def acting(
@@ -172,5 +172,5 @@ class Recorder:
 def described(error: BaseException) -> str:
     """The first line of an error that an operator can read; of any other only its type."""
     if isinstance(error, OperatorError | VestnikError):
-        return str(error).partition("\n")[0] or type(error).__name__
+        return first_line(error)
     return type(error).__name__

@@ -1,16 +1,17 @@
 """The login audit, which is a look, and the end of a session by an operator, which is an act."""
 
-from typing import Annotated
+from typing import Annotated, get_args
 
 import msgspec
 from msgspec import Meta
 
 from contracts.errors import Invalid, Unavailable, Violation
+from contracts.events.login_failure import FailureReason
 from contracts.rpc.vestnik.operator.v1 import Document, EndSessionRequest, ListSessionEventsRequest
 from contracts.values.addresses import Network, parse_network
 from contracts.values.field_types import Id
 from contracts.values.validation import validated
-from infra.history.login_audit import Query
+from infra.history.login_audit import ENDS, Query
 from infra.operator_errors import OperatorError
 from services.operator.actions.domain import UNKNOWN_NAME, Actor
 from services.operator.actions.recorder import Recorder
@@ -23,13 +24,14 @@ from services.operator.people import People
 from services.operator.queries import PersonQueries
 from services.operator.read_models import ReadModels
 
+_REASONS = (*ENDS, *get_args(FailureReason))
+
 
 class _Logins(msgspec.Struct, frozen=True):
     limit: Limit
     user: Annotated[str, Meta(max_length=64, pattern=r"^[^\x00]*\Z")]
     session: Id | None
     device: Annotated[str, Meta(max_length=100, pattern=r"^[^\x00]*\Z")]
-    reason: Annotated[str, Meta(max_length=32, pattern=r"^[a-z_]*\Z")]
 
 
 class _End(msgspec.Struct, frozen=True):
@@ -54,7 +56,6 @@ class SessionHandlers:
                 "user": message.user,
                 "session": message.session_id.strip().lower() or None,
                 "device": message.device,
-                "reason": message.reason,
             },
         )
         query = Query(
@@ -64,7 +65,7 @@ class SessionHandlers:
             refreshes=message.refreshes,
             network=_network(message.address.strip()),
             device=request.device or None,
-            reason=request.reason or None,
+            reason=_reason(message.reason),
         )
         looked_for = {
             "user": await self._recorded_as(query.user) if query.user else "",
@@ -73,7 +74,7 @@ class SessionHandlers:
             "until": as_text(query.until),
             "address": "" if query.network is None else str(query.network),
             "device": request.device,
-            "reason": request.reason,
+            "reason": query.reason or "",
             "failures": "yes" if message.failures else "",
             "refreshes": "yes" if message.refreshes else "",
         }
@@ -113,6 +114,12 @@ class SessionHandlers:
 class EndedSession(msgspec.Struct, frozen=True, kw_only=True):
     session_id: str
     user_id: str
+
+
+def _reason(text: str) -> str | None:
+    if text and text not in _REASONS:
+        raise Invalid(violations=(Violation("/reason", f"Not one of {', '.join(_REASONS)}"),))
+    return text or None
 
 
 def _network(text: str) -> Network | None:

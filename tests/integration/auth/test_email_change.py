@@ -26,6 +26,7 @@ from contracts.values.ids import new_id
 from services.auth import domain
 from services.auth.alerts.not_me import NotMeReports
 from services.auth.email_change.decisions import HELD, MOST_CHANGES
+from services.auth.mail.texts import VOID_PASSWORD
 from services.auth.registration.decisions import as_of
 from services.auth.tokens.email_change_undo import EmailChangeUndo
 from services.auth.tokens.email_verification import Verification
@@ -330,7 +331,7 @@ async def test_an_undo_restores_the_address_and_makes_the_password_void_until_a_
     async with reacting(streams, one, outbox, clock):
         await settled(streams)
     (reset,) = [mail for mail in outbox.sent if mail.kind == "password_reset"]
-    assert reset.recipient == "anna@example.org"
+    assert (reset.recipient, reset.text) == ("anna@example.org", VOID_PASSWORD)
     await other.changes(Nobody()).reset(token=reset.offers[0].token, new="another horse", provenance=BY_NOBODY)
     assert await log_in(one, "anna@example.org", "another horse") == anna.user_id
     # The address that was freed is free at once.
@@ -445,6 +446,8 @@ async def test_both_addresses_receive_a_reset_for_a_week(
         await settled(streams)
         resets = [mail for mail in outbox.sent if mail.kind == "password_reset"]
         assert [mail.recipient for mail in resets] == ["anna@example.org", "thief@example.org"]
+        # The password is not void.
+        assert [mail.text for mail in resets] == ["", ""]
         clock.forward(HELD)
         await other.changes(Nobody()).request_reset("anna@example.org", BY_NOBODY)
         await settled(streams)

@@ -8,7 +8,7 @@ import msgspec
 from msgspec import UNSET, Meta, UnsetType
 from starlette.types import Scope, Send
 
-from contracts.errors import DataExportExpired, DataExportNotFound, DataExportNotMade, VestnikError
+from contracts.errors import DataExportExpired, DataExportNotFound, DataExportNotMade, VestnikError, error_text
 from contracts.rpc.vestnik.auth.v1 import (
     DataExport,
     ListDataExportsRequest,
@@ -150,7 +150,7 @@ class _FileBody:
                     return
                 await pace.wait(send({"type": "http.response.body", "body": content, "more_body": True}), len(content))
         except (VestnikError, TimeoutError) as error:
-            log.warning("a download of a copy of a user's data ended early: %s", error)
+            log.warning("a download of a copy of a user's data ended early: %s", error_text(error))
             abort(scope)
 
 

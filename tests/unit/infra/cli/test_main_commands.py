@@ -10,6 +10,7 @@ from click.testing import CliRunner
 from infra.cli import main
 from infra.cli.main import COMMANDS, cli
 from infra.cli.system.settings import masked, shown
+from infra.operator_errors import OperatorError
 from infra.settings import Settings, describe
 
 
@@ -64,6 +65,19 @@ def test_an_unknown_read_model_is_one_line_like_any_other_failure(
     with pytest.raises(SystemExit, match="1"):
         main.main()
     assert capsys.readouterr().err.startswith("vestnik: there is no projection 'nothing'; there are: analytics, ")
+
+
+def test_what_an_error_quotes_does_not_control_the_terminal(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    def run(**_: object) -> None:
+        raise OperatorError("discarded before: \x1b]0;x\x07\x9b1m\nsee the runbook")
+
+    monkeypatch.setattr(main.cli, "main", run)
+    monkeypatch.setattr(sys, "argv", ["vestnik", "dead-letters"])
+    with pytest.raises(SystemExit, match="1"):
+        main.main()
+    assert capsys.readouterr().err == "vestnik: discarded before: \\u001b]0;x\\u0007\\u009b1m\nsee the runbook\n"
 
 
 def test_a_wrong_setting_is_one_line_and_a_failure() -> None:

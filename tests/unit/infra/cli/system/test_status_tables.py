@@ -96,6 +96,11 @@ def test_each_reaction_is_a_row() -> None:
     ]
 
 
+def test_what_an_error_quotes_does_not_control_the_terminal() -> None:
+    text = shown(msgspec.structs.replace(PROJECTION, last_error=LastError(NOON, "no number: \x1b]0;x\x07\x9b1m\nlive")))
+    assert r"last error at 2026-01-31 12:00:00: no number: \u001b]0;x\u0007\u009b1m\nlive" in text
+
+
 def test_dead_letters_and_the_last_error_are_shown() -> None:
     late = msgspec.structs.replace(
         PROJECTION,

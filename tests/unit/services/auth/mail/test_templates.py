@@ -113,6 +113,7 @@ KINDS: dict[str, dict[str, Any]] = {
     "verification again": {"kind": "verification_again", "offers": VERIFICATION},
     "several registrations": {"kind": "verification_again", "offers": SEVERAL},
     "reset": {"kind": "password_reset", "offers": RESET},
+    "reset of a void password": {"kind": "password_reset", "text": "void_password", "offers": RESET},
     "change": {"kind": "email_change", "offers": VERIFICATION},
     "change requested": {"kind": "email_change_requested", "offers": (), "link": "https://chat.example.org/"},
     "changed": {"kind": "email_changed", "offers": UNDO},
@@ -134,6 +135,8 @@ SUBJECTS = {
     ("several registrations", "ru"): "Подтвердите свой адрес",
     ("reset", "en"): "Set another password",
     ("reset", "ru"): "Смена пароля",
+    ("reset of a void password", "en"): "Set a new password",
+    ("reset of a void password", "ru"): "Задайте новый пароль",
     ("change", "en"): "Confirm your new e-mail address",
     ("change", "ru"): "Подтвердите новый адрес",
     ("change requested", "en"): "Your e-mail address is to be changed",
@@ -147,6 +150,7 @@ SUBJECTS = {
     ("new device", "en"): "Login from a new device",
     ("new device", "ru"): "Вход с нового устройства",
 }
+RESETS = ("reset", "reset of a void password")
 every_mail = pytest.mark.parametrize(("name", "language"), list(SUBJECTS))
 # As a folder has it, and as an SMTP server gets it.
 WAYS = [default, SMTP.clone(cte_type="7bit")]
@@ -285,6 +289,17 @@ def test_the_mail_names_the_choice_that_the_page_behind_its_link_offers() -> Non
         (label,) = re.findall(r'^  not_me: "(.*)",$', page, re.MULTILINE)
         for name in ("verification", "change"):
             assert label in read(mail(name, language).as_bytes())[1]
+
+
+@pytest.mark.parametrize(
+    ("language", "stays", "void"), [("en", "stays as it is", "is void"), ("ru", "останется прежним", "не действует")]
+)
+def test_a_reset_mail_says_that_the_password_stays_only_while_there_is_one(
+    language: str, stays: str, void: str
+) -> None:
+    usual, of_void = (" ".join(read(mail(name, language).as_bytes())[1].split()) for name in RESETS)
+    assert (stays in usual, void in usual) == (True, False)
+    assert (stays in of_void, void in of_void) == (False, True)
 
 
 def test_a_mail_with_several_registrations_has_each_name_with_its_token() -> None:

@@ -10,7 +10,7 @@ _SESSION = Path("/proc/self/autogroup")
 _BY_SESSIONS = Path("/proc/sys/kernel/sched_autogroup_enabled")
 _SAYS = """
 import os
-from infra.runtime.process_priority import lower_priority
+from infra.cli.process_priority import lower_priority
 before = os.getpriority(os.PRIO_PROCESS, 0)
 lower_priority()
 print(os.getpriority(os.PRIO_PROCESS, 0) - before)
