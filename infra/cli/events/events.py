@@ -22,6 +22,7 @@ from infra.history.event_history import EventQuery, EventView, Undecodable, sele
 from infra.runtime.connections import connect_nats
 from infra.runtime.run_file import find
 from infra.settings import Settings
+from services.operator.actions.domain import recorded_id
 
 
 class Aggregate(click.ParamType[str]):
@@ -98,7 +99,7 @@ async def _run(
         "until": rfc3339(query.until) if query.until else "",
     }
     try:
-        await look(settings, nc, "events", target=query.aggregate_id or "", filter_=looked_for)
+        await look(settings, nc, "events", target=recorded_id(query.aggregate_id or ""), filter_=looked_for)
         async with aclosing(select_events(nc, query)) as pages:
             async for page in pages:
                 output.write("".join(render(shown) + "\n" for shown in page))

@@ -1,11 +1,14 @@
 """Who acts, and the events of their acts and looks: bounded texts, whatever was given."""
 
+import re
 from collections.abc import Mapping
 
 import msgspec
 
 from contracts.events.operator import OperatorActed, OperatorActionEnded, OperatorLooked
 from contracts.events.operator_actions import ACTIONS, LOOKS, Channel, Outcome
+from contracts.subjects import STREAMS
+from contracts.values.ids import is_id
 
 # In characters.
 _LONGEST_NAME, _LONGEST_ADDRESS = 80, 253
@@ -16,6 +19,10 @@ _MOST_ENTRIES = 12
 # In a look for a person by a name that no account has. A name is recorded as the account's id: the record is sealed for
 # the operator, or not at all, so that the erasure of the person does not reach it.
 UNKNOWN_NAME = "(unknown name)"
+# In a look for the events of an aggregate whose id is none: it may be a person's name or address.
+UNKNOWN_ID = "(unknown id)"
+# Of an aggregate's id that is no UUID: the key of a claim, or a number.
+_PART = re.compile(r"[0-9a-f]{32}|[0-9]{1,20}")
 
 
 class Actor(msgspec.Struct, frozen=True, kw_only=True):
@@ -39,6 +46,13 @@ class Actor(msgspec.Struct, frozen=True, kw_only=True):
         """The operator's name where the erasure of the account does not reach it: the account's id. On the command line
         the login name."""
         return self.user_id or self.name
+
+
+def recorded_id(text: str) -> str:
+    """How a look records the id of an aggregate that was asked for; empty for none."""
+    parts = text.split(".")
+    known = not text or all(is_id(part) or part in STREAMS or _PART.fullmatch(part) for part in parts)
+    return text if known else UNKNOWN_ID
 
 
 def acted(actor: Actor, action: str, target: str, details: Mapping[str, str], reason: str) -> OperatorActed:

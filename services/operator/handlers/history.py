@@ -19,14 +19,15 @@ from contracts.rpc.vestnik.operator.v1 import (
     TraceEventRequest,
 )
 from contracts.subjects import STREAMS
+from contracts.values.ids import is_id
 from contracts.values.validation import validated
 from infra.history import event_history
 from infra.operator_errors import OperatorError
-from services.operator.actions.domain import UNKNOWN_NAME, Actor
+from services.operator.actions.domain import UNKNOWN_NAME, Actor, recorded_id
 from services.operator.actions.recorder import Recorder
 from services.operator.handlers.documents import Limit, as_text, document, moment
 from services.operator.history import event_browser
-from services.operator.history.aggregate_page import aggregate_page
+from services.operator.history.aggregate_page import aggregate_page, check
 from services.operator.history.event_trace import Trace, Tracing
 from services.operator.history.queries import HistoryQueries
 from services.operator.people import People
@@ -86,7 +87,7 @@ class HistoryHandlers:
             "since": as_text(query.since),
             "until": as_text(query.until),
         }
-        await self._recorder.look(actor, "events", target=request.aggregate_id, filter_=looked_for)
+        await self._recorder.look(actor, "events", target=recorded_id(request.aggregate_id), filter_=looked_for)
         try:
             if after is not None:
                 return document(await event_browser.events_after(self._nc, query, limit=request.limit, after=after))
@@ -108,8 +109,11 @@ class HistoryHandlers:
 
     async def trace(self, message: TraceEventRequest, actor: Actor) -> Document:
         if not message.stream:
-            await self._recorder.look(actor, "trace", filter_={"id": message.id})
-            return await self._traced(self._tracing.of_id(message.id))
+            identifier = message.id.strip().lower()
+            if is_id(identifier):
+                await self._recorder.look(actor, "trace", filter_={"id": identifier})
+            # What is no id finds nothing; it may be a person's name, which no look keeps.
+            return await self._traced(self._tracing.of_id(identifier))
         if message.stream not in STREAMS:
             raise Invalid(violations=(Violation("/stream", "Not a stream of this system"),))
         sequence = validated(_Place, {"sequence": message.sequence}).sequence
@@ -125,14 +129,16 @@ class HistoryHandlers:
     async def aggregate(self, message: GetAggregateRequest, actor: Actor) -> Document:
         request = validated(_Version, {"limit": message.limit, "version": message.version})
         kind, aggregate_id = message.kind, message.aggregate_id.lower()
-        at = moment(message.at, "/at")
+        version, at = request.version or None, moment(message.at, "/at")
+        # Before the look, which is kept: what is no id may be a person's name.
+        check(kind, aggregate_id, version=version, at=at)
         # Before the read: who asked is recorded also if there is no such aggregate.
         await self._recorder.look(actor, "aggregate", target=aggregate_id, filter_={"kind": kind})
         page = await aggregate_page(
             self._nc,
             kind,
             aggregate_id,
-            version=request.version or None,
+            version=version,
             at=at,
             limit=request.limit,
             slots=self._reads,

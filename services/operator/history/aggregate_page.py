@@ -25,6 +25,20 @@ class AggregatePage(msgspec.Struct, frozen=True, kw_only=True):
     items: list[AggregateVersion]
 
 
+def check(kind: str, aggregate_id: str, *, version: int | None, at: datetime | None) -> None:
+    """
+    Raises:
+        Invalid: there is no such kind, the id is none of its ids, or both a version and a time are given.
+    """
+    if kind not in KINDS:
+        raise Invalid(violations=(Violation("/kind", f"None of {', '.join(KINDS)}"),))
+    parts = aggregate_id.split(".")
+    if len(parts) != len(KINDS[kind].aggregate_type.parameters) or not all(map(is_id, parts)):
+        raise Invalid(violations=(Violation("/id", f"No id of a {kind}"),))
+    if version is not None and at is not None:
+        raise Invalid(violations=(Violation("/at", "Not together with `version`"),))
+
+
 async def aggregate_page(
     nc: NATS,
     kind: str,
@@ -37,20 +51,14 @@ async def aggregate_page(
 ) -> AggregatePage:
     """Returns at most `limit` versions up to one or up to a time; without either, up to the newest.
 
+    What is asked for has passed `check`.
+
     `slots`: one for each concurrent read; a read occupies a thread of the process.
 
     Raises:
-        Invalid: there is no such kind, the id is none of its ids, or both a version and a time are given.
         NotFound: there is no such aggregate or version.
         Unavailable: NATS does not answer, or an event cannot be read.
     """
-    if kind not in KINDS:
-        raise Invalid(violations=(Violation("/kind", f"None of {', '.join(KINDS)}"),))
-    parts = aggregate_id.split(".")
-    if len(parts) != len(KINDS[kind].aggregate_type.parameters) or not all(map(is_id, parts)):
-        raise Invalid(violations=(Violation("/id", f"No id of a {kind}"),))
-    if version is not None and at is not None:
-        raise Invalid(violations=(Violation("/at", "Not together with `version`"),))
     history = AggregateHistory(KINDS[kind], aggregate_id, nc, asyncio.get_running_loop())
 
     def read() -> AggregatePage:

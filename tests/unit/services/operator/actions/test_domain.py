@@ -45,3 +45,20 @@ def test_only_what_is_in_the_table_can_be_recorded() -> None:
         domain.acted(ANNA, "anything.else", "", {}, "")
     with pytest.raises(LookupError):
         domain.looked(ANNA, "anything", "", {})
+
+
+@pytest.mark.parametrize(
+    ("asked", "recorded"),
+    [
+        ("", ""),
+        ("01890a5d-ac96-774b-bcce-b302099a8057", "01890a5d-ac96-774b-bcce-b302099a8057"),
+        (f"{'ab' * 16}", f"{'ab' * 16}"),
+        (f"{ANNA.user_id}.{ANNA.user_id}", f"{ANNA.user_id}.{ANNA.user_id}"),
+        ("MESSAGING.12", "MESSAGING.12"),
+        ("anna", "(unknown id)"),
+        ("anna@example.org", "(unknown id)"),
+        (f"{ANNA.user_id}.anna", "(unknown id)"),
+    ],
+)
+def test_a_look_keeps_no_name_that_was_typed_as_an_id(asked: str, recorded: str) -> None:
+    assert domain.recorded_id(asked) == recorded
