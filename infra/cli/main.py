@@ -4,7 +4,7 @@ import errno
 import importlib
 import os
 import sys
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 
 import click
@@ -51,6 +51,7 @@ COMMANDS = {
 # These read whole streams, so they run at a lower priority than the services on the same machine.
 _LONG = {"rebuild", "verify", "export"}
 INTERRUPTED = 130
+_WRONG_USE = 2
 # A file or folder is full, or not this user's to read or write.
 _OF_THE_MACHINE = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EROFS, errno.EACCES, errno.EPERM)
 
@@ -114,6 +115,11 @@ def main() -> None:
     except BrokenPipeError:
         _drop_output()
         sys.exit(1)
+    except UnicodeEncodeError:
+        if (argument := _unencodable(sys.argv[1:])) is None:
+            raise
+        click.echo(f"vestnik: the argument {argument!r} is not in the encoding of this terminal", err=True)
+        sys.exit(_WRONG_USE)
     except _mendable() as error:
         click.echo(f"vestnik: {_text_of(error)}", err=True)
         sys.exit(1)
@@ -125,6 +131,16 @@ def main() -> None:
         click.echo(f"vestnik: {error.filename or 'the output'} cannot be used: {error.strerror}", err=True)
         sys.exit(1)
     sys.exit(code if isinstance(code, int) else 0)
+
+
+def _unencodable(arguments: Iterable[str]) -> str | None:
+    """The first argument that is not in the encoding of the terminal; a file may have such a name, a text may not."""
+    for argument in arguments:
+        try:
+            argument.encode()
+        except UnicodeEncodeError:
+            return argument
+    return None
 
 
 def _drop_output() -> None:

@@ -184,7 +184,14 @@ async def test_events_come_without_what_is_personal_or_private(api: Api) -> None
 @one_replica
 async def test_a_question_that_makes_no_sense_is_refused(api: Api) -> None:
     person = await operator(api)
-    for query in ("stream=NOBODY", "type=nothing", "before=!", "limit=0", "aggregate_id=*", "since=yesterday"):
+    for query in (
+        "stream=NOBODY",
+        "type=nothing",
+        "before=!",
+        "limit=0",
+        "aggregate_id=*",
+        "since=yesterday",
+    ):
         assert_problem(await person.get(f"/v1/ops/events?{query}"), 422, "invalid")
     for logins in ("since=yesterday", "user=%00", "address=192.0.2.300", "session=x", "reason=nothing", "device=%00"):
         answer = await person.get(f"/v1/ops/session-events?{logins}")

@@ -21,6 +21,7 @@ from infra.cli.actions.recording import look
 from infra.cli.params import Moment
 from infra.runtime.connections import connect_nats
 from infra.settings import Settings
+from services.operator.actions.domain import recorded_id
 
 
 @click.command()
@@ -77,7 +78,7 @@ async def _run(
         keys = public_keys(load_published(store.settings.secrets_path))
         nc = await connect_nats(store.settings, "operator-audit-prove", patience=5.0)
         try:
-            await look(store.settings, nc, "proof", target=event_id)
+            await look(store.settings, nc, "proof", target=recorded_id(event_id))
             message = await find_event(nc, event_id, streams)
             chain = await read_chain(nc, message.stream, keys)
             heads = None if saved is None else saved.of_stream(message.stream)

@@ -9,7 +9,7 @@ from nats.aio.client import Client as NATS
 
 from contracts import subjects
 from contracts.events.second_factor import SECOND_FACTOR_EVENTS
-from contracts.events.user import UserCreated, UserEmailVerified
+from contracts.events.user import UserCreated, UserEmailVerified, UserErased
 from contracts.values.timestamps import rfc3339
 from infra.cli.accounts.user_lookup import events_of
 from infra.cli.actions.identity import Reason
@@ -119,10 +119,11 @@ async def _account(nc: NATS, settings: Settings, user: str) -> tuple[str, str]:
     """Returns the id and the username of an account, read from the stream.
 
     Raises:
-        NoSuchAccount: there is no such account, or its address is not verified.
+        NoSuchAccount: there is no such account, or its address is not verified, or it was erased.
     """
     user_id, events = await events_of(Log(nc, patience=_PATIENCE), settings, user)
-    # Only once the address is verified: a registration that expires releases its name.
-    if any(isinstance(event, UserEmailVerified) for event in events):
+    # Only once the address is verified: a registration that expires releases its name. An erasure reserves it.
+    kinds = {type(event) for event in events}
+    if UserEmailVerified in kinds and UserErased not in kinds:
         return next((user_id, event.username) for event in events if isinstance(event, UserCreated))
     raise NoSuchAccount(user)

@@ -9,6 +9,7 @@ import msgspec
 from infra.cli.actions.recording import act_without_nats
 from infra.provisioning.secret_folders import SOURCE, Servers, make
 from infra.settings import Settings
+from services.auth.mail.transport import SmtpServer
 
 _DEFAULT = Servers()
 
@@ -34,6 +35,8 @@ def deployment_secrets(
     folders are made out of it, so run this again, with the same options, after each change. As root it gives each
     folder to the user of the container that reads it.
     """
+    # As auth reads it, which would not start with another one.
+    SmtpServer.of(smtp_url)
     servers = Servers(nats=nats, postgres=postgres, database=database, public=public_host, smtp_url=smtp_url)
     settings = msgspec.structs.replace(Settings.load(), secrets_dir=str(folder / SOURCE), nats_url="", database_url="")
     folders = asyncio.run(act_without_nats(settings, "deployment.secrets", lambda: make(folder, servers)))

@@ -40,7 +40,8 @@ _MOST_READS = 2
 
 class _Events(msgspec.Struct, frozen=True):
     limit: Limit
-    aggregate_id: Annotated[str, Meta(max_length=128, pattern=r"^[^\s*>\x00]*\Z")]
+    # Tokens of a subject; empty for every aggregate.
+    aggregate_id: Annotated[str, Meta(max_length=128, pattern=r"^([^\s*>.\x00]+(\.[^\s*>.\x00]+)*)?\Z")]
 
 
 class _Person(msgspec.Struct, frozen=True):

@@ -80,6 +80,29 @@ def test_what_an_error_quotes_does_not_control_the_terminal(
     assert capsys.readouterr().err == "vestnik: discarded before: \\u001b]0;x\\u0007\\u009b1m\nsee the runbook\n"
 
 
+def test_an_argument_that_is_no_text_is_one_line_and_a_wrong_use(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    def run(**_: object) -> None:
+        sys.argv[1].encode()
+
+    monkeypatch.setattr(main.cli, "main", run)
+    monkeypatch.setattr(sys, "argv", ["vestnik", "\udcff"])
+    with pytest.raises(SystemExit, match="2"):
+        main.main()
+    assert capsys.readouterr().err == "vestnik: the argument '\\udcff' is not in the encoding of this terminal\n"
+
+
+def test_text_of_ours_that_cannot_be_encoded_is_no_argument_of_the_operators(monkeypatch: pytest.MonkeyPatch) -> None:
+    def run(**_: object) -> None:
+        "\udcff".encode()
+
+    monkeypatch.setattr(main.cli, "main", run)
+    monkeypatch.setattr(sys, "argv", ["vestnik", "жук"])
+    with pytest.raises(UnicodeEncodeError):
+        main.main()
+
+
 def test_a_wrong_setting_is_one_line_and_a_failure() -> None:
     done = subprocess.run(
         [sys.executable, "-m", "infra.cli.main", "settings"],

@@ -7,7 +7,7 @@ import pytest
 from nats.aio.client import Client as NATS
 
 from contracts.errors import Invalid, NotFound
-from contracts.rpc.vestnik.operator.v1 import GetAggregateRequest, TraceEventRequest
+from contracts.rpc.vestnik.operator.v1 import GetAggregateRequest, ListEventsRequest, TraceEventRequest
 from services.operator.actions.domain import Actor
 from services.operator.actions.recorder import Recorder
 from services.operator.handlers.history import HistoryHandlers
@@ -44,4 +44,13 @@ async def test_what_is_no_id_of_an_aggregate_is_refused_and_not_recorded(kind: s
             GetAggregateRequest(kind=kind, aggregate_id="anna@example.org", limit=10), OPERATOR
         )
     assert [violation.path for violation in refused.value.violations] == [path]
+    assert looks.recorded == []
+
+
+@pytest.mark.parametrize("aggregate_id", ["..", ".", "a..b", "a.", ".a", "a b", "*", ">", "a\x00"])
+async def test_what_can_be_in_no_subject_is_refused_and_not_recorded(aggregate_id: str) -> None:
+    looks = Looks()
+    with pytest.raises(Invalid) as refused:
+        await handlers(looks).events(ListEventsRequest(aggregate_id=aggregate_id, limit=10), OPERATOR)
+    assert [violation.path for violation in refused.value.violations] == ["/aggregate_id"]
     assert looks.recorded == []
