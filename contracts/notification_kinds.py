@@ -84,7 +84,7 @@ class LiveSeen(msgspec.Struct, frozen=True):
 
 
 def muted_until(moment: datetime | None, at: datetime) -> MutedUntil | UnsetType:
-    """The member of this name; unset unless it is muted at that time."""
+    """The member `muted_until` of a conversation muted until `moment`; unset if that is over at the time `at`."""
     if moment is None or moment <= at:
         return UNSET
     return "forever" if moment >= FOREVER else rfc3339(moment)

@@ -179,7 +179,7 @@ def _count_operator(write: RowChanges, event: Recorded[OperatorLooked] | Recorde
 
 
 def _month(until: datetime | None) -> tuple[str, datetime | None]:
-    """The month in which a term ends, and the end of that month."""
+    """The month (UTC, `YYYY-MM`) in which a term ends, and the end of that month; empty and None without a term."""
     if until is None:
         return "", None
     begin = until.astimezone(UTC).replace(day=1, hour=0, minute=0, second=0, microsecond=0)

@@ -280,7 +280,7 @@ def _rewrite(event: Recorded[MessageEdited] | Recorded[MessageDeleted], write: R
 
 
 def _changed(event: Recorded[MessageChange], write: RowChanges) -> None:
-    """Marks the conversation as changed, for both members: cached pages are valid until then."""
+    """Records the change as the conversation's last event, for both members: cached pages become invalid."""
     change = event.data
     for user_id, peer_id in permutations(change.members, 2):
         _reach(event, write, change.conversation_id, user_id, peer_id)

@@ -70,7 +70,7 @@ class MessageDeleted(MessageChange, frozen=True, kw_only=True):
 
 
 class ReactionChanged(MessageChange, frozen=True, kw_only=True):
-    """A member has one reaction per message at most; this one replaces it."""
+    """A member reacted to the message, or removed their reaction. A new reaction replaces the member's earlier one."""
 
     TYPE: ClassVar[str] = "reaction.changed"
     # Who reacts.
@@ -100,7 +100,7 @@ class MessagesRead(msgspec.Struct, frozen=True, kw_only=True, gc=False):
 
 
 class NotificationRead(Event, frozen=True, kw_only=True):
-    """On the subject of a user's notifications."""
+    """On the subject of a user's notifications: the user read some, singly or by conversation."""
 
     TYPE: ClassVar[str] = "notification.read"
     notification_ids: tuple[str, ...]

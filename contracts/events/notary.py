@@ -49,7 +49,7 @@ class _Signed(Event, frozen=True, kw_only=True):
 
 
 class TreeHeadSigned(_Signed, frozen=True, kw_only=True):
-    """The notary has read a stream up to a sequence."""
+    """The notary signed a head: the size and the root of a stream's tree up to a sequence."""
 
     TYPE: ClassVar[str] = "tree_head.signed"
     PRIVATE: ClassVar[bool] = True

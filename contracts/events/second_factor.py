@@ -57,7 +57,7 @@ class TotpConfirmed(Event, frozen=True, kw_only=True):
 
 
 class TotpUsed(Event, frozen=True, kw_only=True):
-    """A login with a code: it and all earlier ones are void."""
+    """A login used up a code of the app; this code and all earlier ones are not accepted again."""
 
     TYPE: ClassVar[str] = "totp.used"
     PRIVATE: ClassVar[bool] = True
@@ -65,7 +65,7 @@ class TotpUsed(Event, frozen=True, kw_only=True):
 
 
 class RecoveryCodeUsed(Event, frozen=True, kw_only=True):
-    """A login with a recovery code: it is void."""
+    """A login used up a recovery code, which is not accepted again."""
 
     TYPE: ClassVar[str] = "recovery_code.used"
     PRIVATE: ClassVar[bool] = True

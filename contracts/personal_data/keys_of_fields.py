@@ -89,8 +89,10 @@ _OF_ACCOUNT = ("email", "username")
 
 
 def is_copied(field: str) -> bool:
-    """Whether the field is part of a state that each event of its aggregate carries along: it may be that of another
-    person than those whom the event is about, who was erased since."""
+    """Whether the field belongs to a state that each event of its aggregate repeats.
+
+    Such a field may be about a person whom the event does not concern, and who has been erased since.
+    """
     return field.partition("/")[2].startswith("address.")
 
 

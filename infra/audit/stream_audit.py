@@ -160,7 +160,7 @@ class _Reading:
             self._unsigned += len(leaves) - (check.size - before)
 
     def _check_losses(self, messages: Sequence[Message]) -> None:
-        """Notes events at sequences that were signed as lost, and placeholders of events that no one gave up."""
+        """Adds a fault for each event at a sequence that was signed as lost, and for each unexplained placeholder."""
         for message in messages:
             if not has_leaf(self._chain.stream, message.subject):
                 what = self._wrong_placeholder(message)

@@ -168,7 +168,10 @@ class LoginAudit:
         return query.wants_origin(*self._origin(login))
 
     def _origin(self, login: SessionCreated) -> tuple[str, str]:
-        """The device and the address, empty once their term has ended: their key may be there for weeks more."""
+        """The device and the address of a login; both empty once their term has ended.
+
+        They can still be read then: their key is destroyed up to some weeks after the term.
+        """
         until = login.origin_until
         return (login.device, login.address) if until is None or self._now < until else ("", "")
 

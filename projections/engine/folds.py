@@ -66,7 +66,9 @@ class Fold(NamedTuple):
     ends: str | None = None
 
     def apply(self, row: Row | None, event: Recorded[Any], found: Mapping[str, object] = _NOTHING) -> Row | None:
-        """The row after the event, which finds none that has ended by its time; `found`: what the method looks up.
+        """Returns the row after the event. A row that has ended by the event's time counts as absent.
+
+        `found`: the rows that the method looks up.
 
         Raises:
             Exception: the method's error; TypeError if it returns something else than a row.

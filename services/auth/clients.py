@@ -69,7 +69,7 @@ class Messages:
         self._stub = client.stub(MessagingServiceStub)
 
     async def oldest(self) -> datetime | None:
-        """When the oldest message was sent that is not deleted; None: there is none.
+        """The time at which the oldest message that is not deleted was sent; None if there is none.
 
         Raises:
             Unavailable, DeadlineExceeded, ReadModelBehind: it is not known now.

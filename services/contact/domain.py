@@ -209,7 +209,10 @@ def decide_unblock(state: Friendship, user_id: str, blocked_id: str, now: dateti
 
 
 def _drop(state: Friendship, user_id: str, requester_id: str, *, goes_on: bool = False) -> tuple[Event, ...]:
-    """Ends the other's request at no cost; with `goes_on` for the user alone."""
+    """Ends the other's request without counting a setback.
+
+    `goes_on`: for the user alone; the other still sees it as pending.
+    """
     return (
         FriendshipRemoved(
             remover_id=user_id,

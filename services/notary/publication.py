@@ -136,7 +136,7 @@ class Publication:
 
 
 def _line_of(message: Message) -> tuple[str, bytes]:
-    """The day of the record, and its line."""
+    """The record's day (`YYYY-MM-DD`) and its JSON line."""
     event = message.open()
     fields: dict[str, object] = {"sequence": message.sequence, "id": event.id, "type": event.type}
     if isinstance(event.data, TreeHeadSigned | TreeClosed):
@@ -174,7 +174,7 @@ def _last_line(folder: Path) -> _Line | None:
 
 
 def _whole_lines(tail: bytes) -> Iterator[bytes]:
-    """The lines that end, the last one first."""
+    """Yields the lines that end with a line feed, the last one first."""
     yield from reversed(tail.split(b"\n")[:-1])
 
 

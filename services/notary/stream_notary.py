@@ -291,5 +291,5 @@ def _is_behind(record: Signed | None, newest: Signed) -> bool:
 
 
 def _place(record: Signed) -> tuple[int, int]:
-    """Grows with each record of a stream."""
+    """The order of a stream's records: greater for each later one."""
     return (record.next_tree, 0) if isinstance(record, TreeClosed) else (record.tree, record.size)

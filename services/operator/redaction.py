@@ -32,7 +32,7 @@ def redact(shown: EventView) -> EventView:
 def redact_state(kind: AggregateKind, state: object, *, redacted: bool) -> dict[str, Any]:
     """Returns an aggregate's state as JSON data, its secrets as `•••`.
 
-    `redacted`: also what has the name of a personal field of its events.
+    `redacted`: also hides every member that has the name of a personal field of the aggregate's events.
     """
     events = kind.aggregate_type.events if redacted else ()
     hidden = kind.secrets.union(*(_personal(event.TYPE) for event in events))

@@ -22,7 +22,10 @@ class ProfileCreation(Reaction):
 
 
 class ProfileErasures(Reaction):
-    """With a place of its own in the stream: releases before it would pass the event over."""
+    """Empties the profile of an erased user.
+
+    A consumer of its own: processes of release 0.3 acknowledge the events of `ProfileCreation` that they do not know.
+    """
 
     durable = PROFILE_ERASURES
     at_once = 16

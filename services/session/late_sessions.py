@@ -1,7 +1,7 @@
-"""Ends the sessions of erased users, while the service runs.
+"""Ends sessions that users got after their erasure, once a minute.
 
-The erasure ends all that there are. A user can get another one later only from an auth of the release before, which
-knows of no erasures, during an upgrade.
+The erasure itself ends all sessions that there are. A later one can only come from an auth of release 0.3, whose login
+does not check for erasures, during an upgrade.
 """
 
 from collections.abc import Callable

@@ -24,7 +24,10 @@ class Sender:
         return publish_ack.decode(answer.data)
 
     async def together(self, appends: Sequence[Append], timeout: float) -> Ack:
-        """Sends one batch; if a message of it was refused or lost, sends it again to get the reason. Bounded in all."""
+        """Sends one batch; if a message of it was refused or lost, sends it again to get the reason.
+
+        `timeout`: for both attempts together.
+        """
         deadline = time.monotonic() + timeout
         ack = await self.batch(appends, timeout)
         if is_incomplete(ack) and (left := deadline - time.monotonic()) > 0:

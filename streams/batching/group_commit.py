@@ -27,7 +27,7 @@ T = TypeVar("T")
 
 
 class Attempt(msgspec.Struct, frozen=True):
-    """Outcome of an append's turn."""
+    """How an append is stored: by a batch that was sent for it, or still to be sent alone."""
 
     # Sequence of its first event, if a batch stored it; None: it has to be stored singly.
     sequence: int | None = None

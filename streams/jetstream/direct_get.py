@@ -22,7 +22,9 @@ async def get_directly(
     timeout: float,
     last: Callable[[Delivered], bool] = lambda message: True,
 ) -> list[Delivered]:
-    """The answer of one replica: its messages up to the one that `last` is true of.
+    """Makes a direct get, again while there is no answer; returns one replica's messages.
+
+    `last`: whether a message is the last of the answer.
 
     Raises:
         RequestFailed: no replica answered within `timeout` seconds, or none can.

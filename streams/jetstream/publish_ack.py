@@ -87,7 +87,7 @@ def outcome_is_unknown(ack: Ack, uncertain: bool) -> bool:
 
 
 def failure_of(refused: Refused) -> OutOfSpace | Unavailable:
-    """The error to raise where the refusal says that nothing was stored and what was sent may be sent again."""
+    """Returns the error to raise for a refusal after which nothing is stored and the caller may retry."""
     error = OutOfSpace(retry_after=_SPACE_PAUSE) if refused.lacks_space else Unavailable()
     error.__cause__ = refused
     return error

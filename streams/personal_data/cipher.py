@@ -28,7 +28,7 @@ def new_key() -> bytes:
 
 def seal(key: AESGCM, key_id: str, field: str, text: str) -> Sealed:
     """Seals the text of one field: `<event type>/<path>`."""
-    return Sealed(key=key_id, ciphertext=_encrypt(key, text.encode(), _about(_FIELD, key_id, field)))
+    return Sealed(key=key_id, ciphertext=_encrypt(key, text.encode(), _associated_data(_FIELD, key_id, field)))
 
 
 def unseal(key: AESGCM, sealed: Sealed, field: str) -> str:
@@ -36,7 +36,7 @@ def unseal(key: AESGCM, sealed: Sealed, field: str) -> str:
     Raises:
         Undecipherable: another key sealed it, it is another field's, or no text.
     """
-    content = _decrypt(key, sealed.ciphertext, _about(_FIELD, sealed.key, field))
+    content = _decrypt(key, sealed.ciphertext, _associated_data(_FIELD, sealed.key, field))
     try:
         return content.decode()
     except UnicodeDecodeError as error:
@@ -45,7 +45,7 @@ def unseal(key: AESGCM, sealed: Sealed, field: str) -> str:
 
 def wrap(wrapping_key: AESGCM, wrapping_id: str, key_id: str, key: bytes) -> str:
     """The data key, encrypted with another key, in Base64."""
-    return _encrypt(wrapping_key, key, _about(_KEY, wrapping_id, key_id))
+    return _encrypt(wrapping_key, key, _associated_data(_KEY, wrapping_id, key_id))
 
 
 def unwrap(wrapping_key: AESGCM, wrapping_id: str, key_id: str, wrapped: str) -> bytes:
@@ -53,7 +53,7 @@ def unwrap(wrapping_key: AESGCM, wrapping_id: str, key_id: str, wrapped: str) ->
     Raises:
         Undecipherable: another key wrapped it, or it is another key.
     """
-    return _decrypt(wrapping_key, wrapped, _about(_KEY, wrapping_id, key_id))
+    return _decrypt(wrapping_key, wrapped, _associated_data(_KEY, wrapping_id, key_id))
 
 
 def _encrypt(key: AESGCM, content: bytes, about: bytes) -> str:
@@ -70,5 +70,5 @@ def _decrypt(key: AESGCM, ciphertext: str, about: bytes) -> bytes:
         raise Undecipherable from error
 
 
-def _about(purpose: bytes, first: str, second: str) -> bytes:
+def _associated_data(purpose: bytes, first: str, second: str) -> bytes:
     return purpose + f"{first}\0{second}".encode()

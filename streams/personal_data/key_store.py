@@ -71,10 +71,10 @@ class KeyRecords(Protocol):
     """A source of key records."""
 
     async def find(self, key_ids: Collection[str], *, required: bool) -> dict[str, KeyRecord]:
-        """The records by key id. With `required` each has one, unless the key that wraps it was destroyed, whose
-        tombstone is then among them, asked for or not.
+        """The records by key id; keys that wrap others come before them.
 
-        Keys that wrap others come before them.
+        `required`: a missing record is an error. The exception is a key whose wrapping key was destroyed: then the
+        tombstone of that one is in the result, even if it was not among the ids.
 
         Raises:
             KeysUnavailable: the store does not answer, or a required record is missing.

@@ -36,9 +36,10 @@ class KeysUnreachable(KeysUnavailable):
 
 
 def unavailable(reason: str, explanation: str) -> KeysUnavailable:
-    """The error to raise. Counts it, and logs each explanation once in ten seconds; it names no plain text.
+    """Counts and logs that a key cannot be had; returns the error to raise.
 
-    Log lines have a digest in place of the user in the id of a key.
+    `explanation`: for the log, at most once in ten seconds; without plain text. The log shows a digest in place of the
+    user in the id of a key.
     """
     FAILURES.labels(reason).inc()
     now, last = time.monotonic(), _logged.get(explanation)
@@ -49,12 +50,14 @@ def unavailable(reason: str, explanation: str) -> KeysUnavailable:
 
 
 def undecipherable(explanation: str) -> Undecipherable:
-    """The error to raise where a retry makes no sense. Counts and logs it as `unavailable`."""
+    """Counts and logs as `unavailable` does; returns the error to raise where a retry is useless."""
     unavailable(UNREADABLE, explanation)
     return Undecipherable(explanation)
 
 
 def destroyed(key_id: str) -> VestnikError:
-    """The error to raise where something would be sealed with a destroyed key: the person, or the month's texts, were
-    erased."""
+    """Returns the error to raise where data would be sealed with a destroyed key.
+
+    `UserNotFound` for the key of a person, who was erased; `MessageNotFound` for the key of a month's texts.
+    """
     return UserNotFound() if wrapped_by(key_id) is None else MessageNotFound()

@@ -43,12 +43,14 @@ class Sealer:
         self._used: Used | None = None
 
     def listen(self, used: Used) -> None:
-        """Has `used` called with the keys of all events that are sealed in envelopes from now on."""
+        """Registers a callback of `seal_envelopes`, with the keys of each call's events and the first event's time."""
         self._used = used
 
     async def seal(self, events: Sequence[E], *, aggregate_id: str, at: datetime) -> list[E]:
-        """New events of one aggregate, decided at a time, with their personal data sealed. A field that is empty, or
-        belongs to no user, stays as it is. What a state carries along of a person who was erased becomes empty.
+        """Returns copies of new events of one aggregate with their personal data sealed.
+
+        A field that is empty, or belongs to no user, stays as it is. Where the state in an event still has data of a
+        person who was erased, it becomes empty. `at`: the time of the events.
 
         Raises:
             UserNotFound: the data is that of a person who was erased.
@@ -102,7 +104,7 @@ class Sealer:
         return cipher.seal(key, key_id, field, text)
 
     async def _refusal(self, key_id: str) -> VestnikError:
-        """The error of what needs a destroyed key: that of the person, if the person's key was destroyed too."""
+        """The error to raise for data with a destroyed key: that of an erased person, or else of a month's texts."""
         person = wrapped_by(key_id) or key_id
         gone = (await self._keys.look_up([person])).get(person, ...) is None
         return destroyed(person if gone else key_id)

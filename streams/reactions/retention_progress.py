@@ -13,7 +13,7 @@ OVERDUE = Gauge(
 
 
 class RetentionProgress:
-    """Of one kind of data; the metric is 0 while the last sweep has left nothing that is due."""
+    """Measures for one kind of data since when sweeps have left some that is due; 0 after a complete sweep."""
 
     def __init__(self, data: str, *, clock: Callable[[], float] = time.monotonic) -> None:
         self._clock = clock
@@ -28,5 +28,5 @@ class RetentionProgress:
             self._since = self._clock()
 
     def seconds(self) -> float:
-        """Since the first of the sweeps that were not complete."""
+        """Seconds since the first of the latest sweeps that were not complete."""
         return 0.0 if self._since is None else self._clock() - self._since

@@ -62,7 +62,7 @@ async def measure(arguments: argparse.Namespace) -> list[Row]:
 
 
 async def _verify(client: Client) -> tuple[StreamVerdict, float, float]:
-    """The verdict, the CPU time of this process in seconds, and by how much its memory grew, in MiB."""
+    """Verifies; returns the verdict, the CPU time of this process in seconds, and the growth of its memory in MiB."""
     before, busy = _peak(), time.process_time()
     verdict = await verify_stream(client, MESSAGING, _silent, ids=set(), discarded=lambda stream, sequence: False)
     assert verdict.sound, verdict.named

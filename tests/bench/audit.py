@@ -1,4 +1,4 @@
-"""How fast a stream is compared with its signed heads, what of the CPU reading takes, and how long one proof takes."""
+"""Measures the comparison of a stream with its signed heads, the CPU time of reading alone, and the time of a proof."""
 
 import argparse
 import time
@@ -66,7 +66,7 @@ async def _sign(client: Client, history: SignedHistory, events: int, every: int)
 
 
 async def _read(client: Client, events: int) -> float:
-    """The CPU time of this process, in seconds per event."""
+    """Reads the stream; returns the CPU time of this process, in seconds per event."""
     busy, position = time.process_time(), 0
     async with Reader(client, MESSAGING, name="bench", headers=True, report_gaps=True) as reader:
         while position < events:

@@ -38,7 +38,7 @@ _STEP = 2.0
 
 
 async def write_on(people: list[Person], until: float) -> None:
-    """Everybody writes to everybody, more often in the middle than at the ends."""
+    """Users send messages to each other; the rate rises until the middle of the run and falls again."""
     begun, pairs = time.monotonic(), list(itertools.permutations(people, 2))
 
     async def one(sender: Person, recipient: Person) -> None:

@@ -33,7 +33,7 @@ class _Sequence(msgspec.Struct):
 
 
 class _Talk:
-    """One conversation, written by one after the other."""
+    """A conversation whose events are appended one after the other."""
 
     def __init__(self) -> None:
         self.sender, self.recipient = new_id(), new_id()

@@ -59,7 +59,7 @@ def pairs() -> list[tuple[int, int]]:
 
 
 def talk(people: dict[int, str]) -> Iterator[Written]:
-    """Messages and marks of what was seen, four to one, without end."""
+    """Yields sent messages and seen marks, four to one, endlessly."""
     last: dict[str, int] = {}
     lines = cycle(texts())
     written = 0
@@ -76,7 +76,7 @@ def talk(people: dict[int, str]) -> Iterator[Written]:
 
 
 def friendships(people: dict[int, str]) -> Iterator[Written]:
-    """The pairs that write to each other are friends."""
+    """Yields the accepted friendships of the pairs that write to each other."""
     for one, other in dict.fromkeys((min(pair), max(pair)) for pair in pairs()):
         yield from befriend(people[one], people[other])
 
@@ -95,7 +95,7 @@ def strangers() -> Iterator[Written]:
 
 
 def registrations() -> Iterator[Written]:
-    """Each with its claims, verified, without end."""
+    """Yields verified registrations with their claims, endlessly."""
     for number in cycle(range(10**9)):
         user, name = new_id(), f"person{number}"
         key = f"{number:064x}"
@@ -110,7 +110,7 @@ def registrations() -> Iterator[Written]:
 
 
 def profiles() -> Iterator[Written]:
-    """Each changed once, without end."""
+    """Yields profiles, each changed once, endlessly."""
     for number in cycle(range(10**9)):
         user = new_id()
         yield subjects.profile(user), user, ProfileCreated(username=f"person{number}", display_name=f"Person {number}")
@@ -118,7 +118,7 @@ def profiles() -> Iterator[Written]:
 
 
 def sessions() -> Iterator[Written]:
-    """Each refreshed a few times and ended, without end."""
+    """Yields sessions, each refreshed a few times and ended, endlessly."""
     expires = _BEGIN + timedelta(days=30)
     for number in cycle(range(10**9)):
         session, user = new_id(), new_id()
@@ -133,7 +133,7 @@ def sessions() -> Iterator[Written]:
 
 
 def people() -> dict[int, str]:
-    """An id for everybody in the recorded history."""
+    """A user id for each person of the recorded history."""
     return {number: new_id() for number in dict.fromkeys(number for pair in pairs() for number in pair)}
 
 

@@ -1,4 +1,4 @@
-"""What a system costs at which nothing happens: processor time and wake-ups a second, by part."""
+"""Measures an idle system: processor time and wake-ups per second, by part."""
 
 import argparse
 import asyncio
@@ -41,7 +41,7 @@ async def _measure_idle(system: System, seconds_wanted: int) -> list[Row]:
 
 
 def _wake_ups(system: System) -> Counter[str]:
-    """How often all threads of each part have waited and gone on."""
+    """Number of voluntary context switches so far, of all threads of each part."""
     found: Counter[str] = Counter()
     for process in system.processes():
         for status in Path(f"/proc/{process.pid}/task").glob("*/status"):

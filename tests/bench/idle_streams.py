@@ -1,4 +1,4 @@
-"""What streams cost at which nothing happens: memory and processor time of the gateway, and a delivery among them."""
+"""Measures idle live streams: the gateway's memory and processor time, and the time of a delivery among them."""
 
 import argparse
 import asyncio

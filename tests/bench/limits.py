@@ -86,7 +86,7 @@ async def _key_value(client: Client, people: int, seconds: int) -> int:
 
 
 async def _cost(work: Callable[[], Awaitable[int]]) -> tuple[int, float]:
-    """What the work returned, and the share of one core that this process took for it."""
+    """Runs the work; returns its result, and the share of one core that this process used."""
     began, cpu = time.perf_counter(), _cpu()
     done = await work()
     return done, (_cpu() - cpu) / (time.perf_counter() - began)

@@ -72,7 +72,7 @@ async def _sealed(sealer: Sealer, conversation: str, author: str) -> float:
 
 
 async def _noting(sealer: Sealer, message: Envelope, rounds: int = 20_000) -> Sequence[Row]:
-    """What a message pays for the noting of its key, outside of the last days of a month."""
+    """CPU time of sealing a message outside of the last days of a month, without and with noting its key."""
     per_message = []
     for listens in (False, True):
         if listens:

@@ -81,7 +81,7 @@ def ready(version: str = "") -> GetMessagesResponse:
 
 
 def unchanged() -> GetMessagesResponse:
-    """The same where the caller has it."""
+    """The same for a caller that has the page already: the answer is "unchanged"."""
     return GetMessagesResponse(unchanged=True, position=POSITION)
 
 
@@ -101,7 +101,7 @@ class PlayedReading(Played):
 
 @asynccontextmanager
 async def http(answer: GetMessagesResponse) -> AsyncIterator[Step]:
-    """The gateway, bytes of a request in, bytes of an answer out, but for the call."""
+    """The gateway from the bytes of a request to the bytes of its answer, without the call to messaging."""
     import uvicorn
     from uvicorn.server import ServerState
 
@@ -138,7 +138,7 @@ class Answering(MessagingServiceBase):
 
 @asynccontextmanager
 async def calls(answer: GetMessagesResponse, *, carried: bool) -> AsyncIterator[Step]:
-    """64 calls under way between two ends over TCP, both ends' work in it."""
+    """64 concurrent calls over TCP; includes the work of client and server."""
     with tempfile.TemporaryDirectory() as folder:
         secrets = Secrets.create(Path(folder) / "secrets")
         port = free_port()
@@ -164,7 +164,7 @@ async def calls(answer: GetMessagesResponse, *, carried: bool) -> AsyncIterator[
 
 @asynccontextmanager
 async def reading(*, kept: bool, changed: bool = False, before: int | None = None) -> AsyncIterator[Step]:
-    """Messaging from the read call to the answer, with a database that has the pages in memory.
+    """Messaging from the received call to its answer, with a PostgreSQL that has the rows in memory.
 
     `before`: of the older page below it instead of the newest one.
     """

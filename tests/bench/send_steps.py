@@ -177,7 +177,7 @@ def body() -> bytes:
 
 @asynccontextmanager
 async def route() -> AsyncIterator[Step]:
-    """The gateway from the parsed request to the written answer, but for the call."""
+    """The gateway from the parsed request to the written answer, without the call to messaging."""
     app, token = made_app()
     path = f"/v1/conversations/{BORIS}/messages"
     headers = [
@@ -249,7 +249,7 @@ class Wire(asyncio.Transport):
 
 @asynccontextmanager
 async def http() -> AsyncIterator[Step]:
-    """The same with HTTP on both sides of it: bytes of a request in, bytes of an answer out."""
+    """As `route`, with parsing and serializing: from the bytes of a request to the bytes of its answer."""
     import uvicorn
     from uvicorn.server import ServerState
 
@@ -285,7 +285,7 @@ class Answering(MessagingServiceBase):
 
 @asynccontextmanager
 async def calls(*, carried: bool) -> AsyncIterator[Step]:
-    """64 calls under way between two ends over TCP, both ends' work in it."""
+    """64 concurrent calls over TCP; includes the work of client and server."""
     with tempfile.TemporaryDirectory() as folder:
         secrets = Secrets.create(Path(folder) / "secrets")
         port = free_port()
@@ -344,7 +344,7 @@ class Friends:
 
 @asynccontextmanager
 async def command() -> AsyncIterator[Step]:
-    """Messaging from the read call to the answer, but for the append itself."""
+    """Messaging from the received call to its answer, without the append itself."""
     nothing = cast(Any, None)
     friends = [new_id() for _ in range(1_000)]
     sending = SendCommands(cast(Any, AtOnce()), cast(Any, Friends(friends)), nothing, nothing, nothing)

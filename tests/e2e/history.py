@@ -103,7 +103,7 @@ class History:
 
 
 async def _everything(reader: Person, writer: Person, at_least: int) -> list[Json]:
-    """The conversation from its beginning, as soon as the read model has all that was acknowledged."""
+    """Reads the whole conversation, once the read model has every acknowledged message."""
 
     async def caught_up() -> list[Json]:
         read: list[Json] = []

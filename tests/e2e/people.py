@@ -209,7 +209,7 @@ class Api:
         return self._logged_in(account, response)
 
     async def person(self, **changed: object) -> Person:
-        """Registered, verified, logged in, and known to every service."""
+        """Creates a user who is verified, logged in, and known to every service."""
         account = await self.register(**changed)
         await self.verify(account["email"])
         response = await self.log_in(account["email"], str(changed.get("password", PASSWORD)))

@@ -1,4 +1,4 @@
-"""An account is attacked, taken over and won back; the commands of the how-to find every step again."""
+"""An account is attacked, taken over and recovered; the how-to's commands show each of these steps."""
 
 import asyncio
 import csv
@@ -20,7 +20,7 @@ NEW, REASON = "another horse battery", "phone stolen, the owner called"
 
 
 async def mailed(api: Api, email: str, subject: str, before: str) -> str:
-    """What follows `before` in a line of the mail."""
+    """The rest of the mail's line that begins with `before`."""
 
     async def found() -> str:
         text = await api.mail_to(email, subject)

@@ -345,7 +345,7 @@ async def test_a_head_and_one_file_are_enough_to_check_the_proof_of_a_message(ap
     verified, heads, proof = tmp_path / "verified.json", tmp_path / "heads.json", tmp_path / "proof.json"
 
     async def signed() -> bool:
-        """Whether every stream has a head, that of MESSAGING one of the message."""
+        """Whether the audit passes with a signed head for every stream, and that of MESSAGING covers the message."""
         done = system.vestnik("audit", "verify", "--save", str(verified), "--json")
         found = msgspec.json.decode(done.stdout)
         (messaging,) = (stream for stream in found["streams"] if stream["stream"] == "MESSAGING")

@@ -34,7 +34,7 @@ def without_names(text: str, me: Person, other: Person) -> str:
 
 
 async def answers(me: Person, other: Person) -> list[tuple[str, int, dict[str, str], str]]:
-    """Everything that a user may try with another: status, headers and body of each answer."""
+    """Makes every request that a user can make about another; returns status, headers and body of each answer."""
     friend, thread = f"/v1/friends/{other.user_id}", f"/v1/conversations/{other.user_id}"
     seen = []
     for method, path, body in (

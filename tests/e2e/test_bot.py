@@ -37,7 +37,7 @@ def running(api: Api, folder: Path) -> Iterator[subprocess.Popen[str]]:
 
 
 async def answered(anna: Person, bot: Person, *texts: str) -> None:
-    """Each of the texts was answered, once."""
+    """Checks that the bot answered each of the texts, once."""
 
     async def done() -> bool:
         found = await anna.messages(bot, limit=200)

@@ -36,7 +36,7 @@ class _ConsumerState(msgspec.Struct):
 
 @pytest.fixture
 def systems(tmp_path: Path) -> Iterator[tuple[System, System]]:
-    """Two of them, at one address, so that tokens of the one are good at the other; not started."""
+    """Two systems at one address, so that tokens of one are valid at the other; not started."""
     first, second = System(tmp_path / "first"), System(tmp_path / "second")
     second.port, second.url = first.port, first.url
     yield first, second
@@ -45,7 +45,7 @@ def systems(tmp_path: Path) -> Iterator[tuple[System, System]]:
 
 
 def rows(system: System) -> Rows:
-    """Everything that the read models hold, but what counts operators' acts: an export is one."""
+    """All rows of the read models, except counts of operators' acts, since an export is one."""
     found: Rows = {}
     with psycopg.connect(system.database_url(), autocommit=True) as connection:
         views = connection.execute(

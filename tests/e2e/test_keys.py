@@ -232,7 +232,7 @@ async def test_every_line_of_the_log_is_an_object_and_names_the_clients_request(
 
 
 async def everything(connection: NATS, stream: str) -> bytes:
-    """All payloads of the stream, one behind the other."""
+    """The payloads of all messages of the stream, concatenated."""
     held = []
     async with Reader(connection, stream, name="scan") as reader:
         async for batch in reader.batches():

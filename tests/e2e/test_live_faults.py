@@ -165,7 +165,7 @@ async def ended(stream: Stream, within: float) -> bool:
 
 
 async def told(streams: list[Stream], online: bool) -> tuple[Stream, Json]:
-    """The first stream with a presence event of that kind, and its data; streams of a killed gateway end without."""
+    """The first presence event of that kind on one of the streams; those of a killed gateway end without one."""
 
     async def of(stream: Stream) -> tuple[Stream, Json]:
         def found() -> list[Json]:

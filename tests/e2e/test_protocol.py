@@ -1,4 +1,4 @@
-"""What every route has in common: problems, headers, bodies, content types, pages."""
+"""Behaviour common to all routes: problems, headers, bodies, content types, pages."""
 
 import asyncio
 import base64

@@ -1,4 +1,4 @@
-"""The same events over a WebSocket, and commands upward."""
+"""Live events over a WebSocket, and commands from the client."""
 
 import asyncio
 from collections.abc import AsyncIterator
@@ -16,7 +16,7 @@ from tests.sse_client import listening
 
 
 class Line:
-    """One connection: what came down, by kind."""
+    """One connection, with the messages received over it by kind."""
 
     def __init__(self, connection: ClientConnection) -> None:
         self.connection = connection

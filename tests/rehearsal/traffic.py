@@ -86,7 +86,7 @@ class Traffic:
             await asyncio.sleep(_EVERY)
 
     async def _history(self, reader: Person, other: Person) -> list[Message]:
-        """Reads until the read model has everything that was acknowledged to either, as long as that may take."""
+        """Reads until the read model has every message that was acknowledged to either of the two."""
         try:
             async with asyncio.timeout(_DELIVERED_WITHIN):
                 while len(history := await reader.history(other)) < self.acknowledged:

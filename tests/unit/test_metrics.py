@@ -34,7 +34,7 @@ _LABEL_SETS = re.compile(r"by \(([a-z_, ]+)\)|\{(\w+)[=!]~?\"")
 
 
 def families() -> Iterator[tuple[Metric, tuple[str, ...]]]:
-    """Every metric of ours, and its labels."""
+    """All of Vestnik's metrics with their labels."""
     modules: tuple[ModuleType, ...] = (
         infra.rpc.clock_skew,
         projections.engine.metrics,
@@ -61,7 +61,7 @@ def families() -> Iterator[tuple[Metric, tuple[str, ...]]]:
 
 
 def told() -> dict[str, tuple[str, tuple[str, ...]]]:
-    """Every metric of ours by the name under which it is scraped: its kind and its labels."""
+    """All of Vestnik's metrics by the name under which they are scraped, with kind and labels."""
     return {
         f"{family.name}_total" if family.type == "counter" else family.name: (family.type, labels)
         for family, labels in families()

@@ -51,7 +51,7 @@ def last_release(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.fixture(scope="module")
 def kept(last_release: Path) -> Contracts:
-    """What the last release's code says."""
+    """The contracts of the last release, as its own code prints them."""
     output = subprocess.run(
         [sys.executable, "-c", _CONTRACTS], cwd=last_release, capture_output=True, check=True, env={"PYTHONPATH": "."}
     ).stdout

@@ -217,7 +217,7 @@ async def _overview(settings: Settings) -> KeyOverview:
 
 
 async def _rewrap(settings: Settings, reason: str) -> tuple[int, str]:
-    """How many keys were wrapped, and the tag of the master key that wraps them."""
+    """Wraps all persons' keys with the current master key; returns their number and the master key's tag."""
     async with _system(settings) as system, system.acting("keys.rewrap", "", reason):
         rewrapped = await KeyRewrapping(system.store, system.master_keys).run()
         return rewrapped, system.master_keys.current().tag.hex()

@@ -1,4 +1,4 @@
-"""NetworkPolicies out of the table of permitted calls: only those that may call a service reach it."""
+"""NetworkPolicies, generated from the table of permitted calls: only callers of a service can connect to it."""
 
 from collections.abc import Iterable, Iterator
 from typing import Any

@@ -1,4 +1,4 @@
-"""Begins a projection again where it begins, in place, for the command line and the operators' page.
+"""Resets a projection, for the command line and the operators' page: an empty build replaces the live one.
 
 Both record the act first (`pause.py` shows how), and call `reset` with the URL of the projection's service.
 

@@ -57,7 +57,7 @@ class RowFromStream:
         self.subjects = table.subjects_of(letter.aggregate_id)
 
     async def before(self, log: Log, begin: int, sequence: int, discards: Discards) -> list[RowGroup]:
-        """The row as the events between the two sequences make it, as the groups that write it.
+        """Folds the row's events between the two sequences; returns the row groups that write the row.
 
         A row whose folds look up other rows is left as it is, since those rows are no longer what they were.
 

@@ -192,7 +192,7 @@ class _KeyRebuild:
                 return
 
     async def _prepared(self) -> tuple[dead_letters.Discards, RowReplacement]:
-        """The events to skip, and what all others that were read make of the rows."""
+        """Returns the events to skip, and the rows that follow from all others that were read."""
         skipped = await self._to_skip()
         replacement = RowReplacement(self._changed, self._rows)
         await replacement.add([event for event in self._events if _place(event) not in skipped])

@@ -276,9 +276,10 @@ async def inspect(conn: Connection, projection: type[Projection], build: Build) 
 
 
 async def _check_ties(conn: Connection, projection: type[Projection], name: str, physical: str) -> None:
-    """
+    """Checks that no constraint relates rows that end to others: some of these rows may not have been removed yet.
+
     Raises:
-        BadTables: rows that have ended, and may or may not have been removed, keep others from being written.
+        BadTables: the table has a unique column besides its primary key, or a foreign key leads from it or to it.
     """
     row = await (await conn.execute(_TIES, {"table": physical})).fetchone()
     if row is not None and row[0] is not None:

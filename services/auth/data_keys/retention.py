@@ -39,7 +39,7 @@ class StoredKeys(Protocol):
 
 class Messages(Protocol):
     async def oldest(self) -> datetime | None:
-        """When the oldest message was sent that is not deleted; None: there is none."""
+        """The time at which the oldest message that is not deleted was sent; None if there is none."""
 
 
 class Swept(msgspec.Struct, frozen=True):

@@ -88,11 +88,11 @@ class Passwords:
         d - 1 brings the total to that of the current cost d.
         """
         if hashed is None:
-            return bcrypt.checkpw(password, _nobodys(self._cost))
+            return bcrypt.checkpw(password, _decoy_hash(self._cost))
         same = bcrypt.checkpw(password, hashed.password_hash.encode())
         if not same:
             for cost in range(_cost_of(hashed.password_hash), self._cost):
-                bcrypt.checkpw(password, _nobodys(cost))
+                bcrypt.checkpw(password, _decoy_hash(cost))
         return same
 
     async def _run(self, job: Callable[[], R]) -> R:
@@ -132,6 +132,6 @@ def _cost_of(password_hash: str) -> int:
     return int(password_hash.split("$")[2])
 
 
-def _nobodys(cost: int) -> bytes:
-    """Returns a well-formed hash of no password; checking against it takes as long as against a real one."""
+def _decoy_hash(cost: int) -> bytes:
+    """Returns a well-formed hash that no password matches; checking against it takes as long as against a real one."""
     return b"$2b$%02d$" % cost + b"." * 53

@@ -32,7 +32,7 @@ class SecretSeal:
             log.error("%s", error)
             raise Unavailable("Two-step verification cannot be set up at the moment.") from error
         nonce = secrets.token_bytes(_NONCE_BYTES)
-        ciphertext = key.cipher.encrypt(nonce, secret.encode(), _about(user_id))
+        ciphertext = key.cipher.encrypt(nonce, secret.encode(), _associated_data(user_id))
         return SealedSecret(key=key.tag.hex(), ciphertext=base64.b64encode(nonce + ciphertext).decode())
 
     def open(self, user_id: str, sealed: SealedSecret) -> str:
@@ -46,7 +46,7 @@ class SecretSeal:
             raise Unavailable(_UNREADABLE)
         raw = base64.b64decode(sealed.ciphertext)
         try:
-            return key.cipher.decrypt(raw[:_NONCE_BYTES], raw[_NONCE_BYTES:], _about(user_id)).decode()
+            return key.cipher.decrypt(raw[:_NONCE_BYTES], raw[_NONCE_BYTES:], _associated_data(user_id)).decode()
         except InvalidTag as error:
             log.error("the key totp-*-%s.key did not seal the secret of a user", sealed.key)
             raise Unavailable(_UNREADABLE) from error
@@ -60,6 +60,6 @@ class SecretSeal:
         return sealed if sealed.key == current else self.seal(user_id, secret)
 
 
-def _about(user_id: str) -> bytes:
-    """A sealed secret is good for no other user."""
+def _associated_data(user_id: str) -> bytes:
+    """The cipher's associated data: it binds the secret to the user."""
     return _PURPOSE + user_id.encode()

@@ -35,7 +35,7 @@ _MOST_FRIENDS = 10_000
 
 
 class ClientEvent(Protocol):
-    """The message of this name that every owner of events defines."""
+    """An event of a backfill as a service sends it: each service has a protobuf message of this shape and name."""
 
     type: str
     sequence: int

@@ -67,7 +67,7 @@ class Readiness:
         return [*(["running"] if self._leaving else []), *self._own_missing(), *self._silent]
 
     async def became_ready(self, stop: asyncio.Event, *, patience: float) -> None:
-        """Waits until the gateway's own parts are ready, whatever the services are; for `patience` seconds at most."""
+        """Waits at most `patience` seconds until the gateway's own parts are ready; the services do not matter."""
         deadline = time.monotonic() + patience
         while self._own_missing() and not stop.is_set() and time.monotonic() < deadline:  # noqa: ASYNC110 - no events tell
             await asyncio.sleep(_OWN_EVERY)

@@ -39,7 +39,7 @@ class LastSeen:
         prepare_bucket: Callable[[], Awaitable[None]],
         clock: Callable[[], float] = time.monotonic,
     ) -> None:
-        """`hides`: whether the user is known to show nobody when they were online."""
+        """`hides`: whether the user is known to hide when they were online."""
         self._values = values
         self._metrics = metrics
         self._hides = hides
@@ -76,7 +76,7 @@ class LastSeen:
             self._waiting[user_id] = seen
 
     def hide(self, user_id: str, *, remove: bool) -> None:
-        """The user shows nobody when they were online.
+        """Forgets when the user was last online, since they hide it now.
 
         `remove`: whether this gateway is to remove the value, even if it has not written one.
         """

@@ -57,8 +57,10 @@ def message_repository(log: Log) -> Repository[Message]:
 
 
 def last_changes(log: Log) -> Repository[Message]:
-    """For deletions. They depend on the last change alone, since nothing follows a deletion: a message is deleted
-    however often it was changed."""
+    """Repository for deletions: it loads a message's last change alone, however often the message was changed.
+
+    That is enough, since no change follows a deletion.
+    """
     return Repository(log, subject=message, initial=Message(), evolve=evolve_message, tail_only=True)
 
 

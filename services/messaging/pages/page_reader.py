@@ -176,7 +176,7 @@ class PageReader:
 
 
 def _edition(snapshot: Snapshot, erased: int) -> str:
-    """The build as it is between two erasures, which change rows without an event of their conversation."""
+    """Identifies the build and the erasures applied to it, which change rows without an event of their conversation."""
     return f"{snapshot.identity}.{erased}"
 
 

@@ -252,7 +252,7 @@ def _with_seen_at(rows: str) -> str:
 
 
 def _acts(table: str, reader: str, at: str) -> str:
-    """A query for what a reader did from the page's first message to the first time after its last one."""
+    """SQL query: a reader's acts (marks or replies) from the page's first message to the first act after the page."""
     of = f"""
         FROM {table} AS act
         WHERE act.conversation_id = c.conversation_id AND act.{reader} = side.reader_id AND act.sequence
@@ -265,6 +265,6 @@ def _acts(table: str, reader: str, at: str) -> str:
 
 
 def _first(times: str, sequences: str) -> str:
-    """The time of the first that covers message `m`, or NULL; no reply has the sequence of the message itself."""
+    """SQL: the time of the first act that covers message `m`, or NULL. No reply has the sequence of the message."""
     # The number of those below it.
     return f"{times}[width_bucket(m.sequence - 1, {sequences}) + 1]"

@@ -51,7 +51,7 @@ class AgedMessageQueries:
         return rows
 
     async def oldest(self, position: Position) -> datetime | None:
-        """When the oldest message that is not deleted was sent, at least as of the position; None: there is none.
+        """The time at which the oldest undeleted message was sent, at least as of the position; None if there is none.
 
         Raises:
             ReadModelBehind, Unavailable: the read model cannot be read, or has not reached the position.

@@ -32,7 +32,7 @@ _OPEN = "JOIN {members} AS c ON c.user_id = %(user_id)s AND c.conversation_id = 
 
 
 def _hits(messages: str, condition: str, order: str) -> str:
-    """Those of the messages that the user may read now, newest first, as a JSON array."""
+    """SQL query: those of the messages that the user may read now, newest first, as a JSON array."""
     return f"""
         SELECT json_agg(json_build_array(peer_id, sequence, stream_sequence, rank))::text AS hits, count(*) AS number
         FROM (
@@ -43,7 +43,7 @@ def _hits(messages: str, condition: str, order: str) -> str:
 
 
 def _compared(conditions: Sequence[str], order: str) -> str:
-    """Compares the newest of the messages that meet one of the conditions; if too few match: where the others begin."""
+    """SQL query: hits among the newest messages that meet a condition; if too few, also where the older ones begin."""
     # Each in its order, or PostgreSQL would read and sort all of them.
     newest = " UNION ALL ".join(
         f"""

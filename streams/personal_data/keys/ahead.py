@@ -43,7 +43,10 @@ class KeysAhead:
         self._noted = asyncio.Event()
 
     def used(self, key_ids: Collection[str], at: datetime) -> None:
-        """Notes the keys of events of a time; until the last days of a month that is one comparison."""
+        """Notes keys that events of this time used, so that those of the next month are created.
+
+        Does nothing until the last days of a month, at the cost of one comparison.
+        """
         if at < self._begin:
             return
         if at >= self._turn:
@@ -56,7 +59,7 @@ class KeysAhead:
                 self._note(key_id.removesuffix(self._present) + self._next)
 
     def opened(self, conversation_id: str, authors: Collection[str], at: datetime) -> None:
-        """Notes the keys of the present month for two who may write to each other since that time."""
+        """Notes the keys of both members of a new conversation, for the month of `at`, when they became friends."""
         if envelope.now() - at <= _NEW and len(self._waiting) < _BUSY:
             for author_id in authors:
                 self._note(text_key(conversation_id, author_id, at))

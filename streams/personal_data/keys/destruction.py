@@ -23,9 +23,9 @@ class KeyDestruction:
         await self.destroy(person_key(user_id))
 
     async def destroy(self, key_id: str) -> bool:
-        """Returns whether this call stored the tombstone. Repeatable: after an error or a crash at any step, another
-        call completes the destruction.
+        """Replaces the key with a tombstone and overwrites its bytes; returns whether this call stored the tombstone.
 
+        Repeatable: after an error or a crash at any step, another call completes the destruction.
         A key that is created or wrapped again meanwhile is destroyed too. A key that never existed gets a tombstone.
 
         Raises:

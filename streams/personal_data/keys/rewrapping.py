@@ -15,8 +15,9 @@ class KeyRewrapping:
         self._master_keys = master_keys
 
     async def run(self) -> int:
-        """Returns how many keys were wrapped. Repeatable: after an error or a crash another call does what is left.
+        """Wraps all persons' keys with the current master key; returns how many were not wrapped with it before.
 
+        Repeatable: after an error or a crash another call does what is left.
         Keys may be read, created and destroyed meanwhile.
 
         Raises:
@@ -33,7 +34,7 @@ class KeyRewrapping:
         return rewrapped
 
     async def _rewrap(self, key_id: str, master: MasterKey) -> bool:
-        """Whether the key was wrapped; not if it was destroyed meanwhile."""
+        """Wraps one key; returns False if it was destroyed meanwhile."""
         tag = master.tag.hex()
         while True:
             versions = await self._store.versions(key_id)

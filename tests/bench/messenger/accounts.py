@@ -1,4 +1,4 @@
-"""Coming in: logins at the cost of production, and refreshes."""
+"""Scenarios of sessions: logins at production's bcrypt cost, and refreshes."""
 
 import asyncio
 import time

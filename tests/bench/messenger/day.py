@@ -44,7 +44,7 @@ def is_at_hand() -> bool:
 
 
 async def busiest_day(world: World, *, most: int) -> list[Outcome]:
-    """One outcome a kind of request, and one for all; `most` messages of the day."""
+    """Returns the results by kind of request, and of all together. `most`: maximum messages of the day."""
     lines = _lines()[:most]
     names = sorted({name for line in lines for name in (line.sender, line.recipient)})
     seeded = someone(await world.seeder.people(f"day{name}" for name in names))

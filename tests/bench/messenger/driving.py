@@ -14,7 +14,7 @@ from tests.bench.report import percentile
 
 
 class Outcome(msgspec.Struct, frozen=True, kw_only=True):
-    """What a load came to. Times in milliseconds, processor time in microseconds a request and part."""
+    """Results of a load. Times in milliseconds, processor time in microseconds per request and part."""
 
     scenario: str
     in_flight: int
@@ -31,7 +31,7 @@ class Outcome(msgspec.Struct, frozen=True, kw_only=True):
 
     @property
     def servers_cpu(self) -> float:
-        """Microseconds a request, of all processes but the load generator."""
+        """Processor time in microseconds per request, of all processes but the load generator."""
         return sum(spent for part, spent in self.cpu.items() if part != "client")
 
     @property

@@ -1,4 +1,4 @@
-"""What a system costs while it works: processor time and memory by process, bytes on disk."""
+"""Resource use of a running system: processor time and memory by process, bytes on disk."""
 
 import os
 from collections import defaultdict

@@ -27,7 +27,7 @@ _TURNS = 3
 
 
 class Measured(msgspec.Struct):
-    """What a large world came to: loads, and figures by name."""
+    """Results of a scenario with a large system: loads, and further figures by name."""
 
     outcomes: list[Outcome] = []
     figures: dict[str, float] = {}
@@ -42,7 +42,7 @@ _PAGE = msgspec.json.Decoder(_Page)
 
 
 async def long_conversation(world: World, *, messages: int, seconds: float) -> Measured:
-    """Opened, scrolled back through, and written into by both."""
+    """Measures one long conversation: opening it, scrolling back through it, and sending into it by both members."""
     pair = world.pairs[0]
     one, other = pair
     begin = time.perf_counter()
@@ -64,7 +64,7 @@ async def long_conversation(world: World, *, messages: int, seconds: float) -> M
 
 
 async def many_users(world: World, *, users: int, seconds: float) -> Measured:
-    """A crowd around the pairs that are measured; some of it befriends them and writes."""
+    """Measures the usual pairs in a system with many other users, some of whom befriend them and send messages."""
     begin = time.perf_counter()
     names = [f"{_syllables(number)}{number}" for number in range(users)]
     crowd = someone(await world.seeder.people(names))

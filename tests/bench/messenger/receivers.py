@@ -1,4 +1,4 @@
-"""Everybody listening: one live stream of events a person, read at the level of bytes."""
+"""Live streams of all users, one per user, read at the level of bytes."""
 
 import asyncio
 import time

@@ -1,4 +1,4 @@
-"""What a run came to: kept as JSON, shown as a table, compared with the run before."""
+"""Results of a run: stored as JSON, shown as a table, compared with the previous run."""
 
 from collections.abc import Mapping
 from pathlib import Path
@@ -56,7 +56,7 @@ def read(path: Path) -> Run:
 
 
 def before(size: str) -> Run | None:
-    """The last run of this size on this machine."""
+    """The previous run of this size on this machine."""
     try:
         return read(KEPT / f"messenger-{size}.json")
     except (OSError, msgspec.DecodeError):

@@ -1,4 +1,4 @@
-"""A past written straight into the streams, with the events, conditions and atomic batches of the owners themselves.
+"""Seeds a system's history: writes events directly into the streams, with the owners' conditions and atomic batches.
 
 Who appends logs in at NATS as the owner of the stream, as an import does. Each person is registered, verified, has a
 profile and one session; its password is the same for all, hashed once at the cost of production. The services find
@@ -189,7 +189,7 @@ class Seeder:
         ]
 
     async def _write(self, stream: str, stories: Iterable[list[Written]]) -> None:
-        """Each story whole in one batch. Of one subject only one batch is on its way, whatever the order of answers."""
+        """Writes batches of whole stories. Batches that share a subject are not in flight at the same time."""
         pages, log = _pages(stories), self._logs[stream]
         under_way: dict[asyncio.Task[None], set[str]] = {}
         for page in pages:

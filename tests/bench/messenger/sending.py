@@ -1,4 +1,4 @@
-"""Messages while everybody listens, over HTTP and over WebSockets, checked for loss, doubles and order."""
+"""Send scenarios over HTTP and WebSockets; live streams of both members check for loss, duplicates and order."""
 
 import asyncio
 import itertools

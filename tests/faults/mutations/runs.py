@@ -53,7 +53,7 @@ class Runs:
         self._unmutated = {one.name: one for one in kept.unmutated if one.tree == tree}
 
     async def passes(self, scenario: Scenario) -> None:
-        """Runs the tree as it is, in which nothing must be found."""
+        """Runs the tree without a mutation; the run must report no finding."""
         name = _first(scenario)
         if name in self._unmutated:
             return
@@ -63,7 +63,7 @@ class Runs:
         self._write()
 
     async def catches(self, mutation: Mutation) -> None:
-        """Runs the tree with the mutation, which must be found."""
+        """Runs the tree with the mutation; the run must report a finding."""
         if mutation.name in self._caught:
             _say(f"          {mutation.name}: has a result")
             return

@@ -60,7 +60,7 @@ BY_NOBODY = Provenance(correlation_id="request")
 
 
 class Removals:
-    """Counts what is removed of users; fails first."""
+    """Counts the removals of users' data; its first calls fail."""
 
     def __init__(self, failures: int = 0) -> None:
         self.of: list[str] = []

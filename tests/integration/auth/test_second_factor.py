@@ -36,7 +36,7 @@ STEP = timedelta(seconds=30)
 
 
 class Recorded(Sessions):
-    """Answers as session does, without one; keeps what was asked."""
+    """A session service that creates no session, and records the requests."""
 
     def __init__(self) -> None:
         self.asked: list[tuple[bool, bool]] = []

@@ -239,7 +239,7 @@ class Messaging(messaging.MessagingServiceBase):
 
 
 class ProfileRest:
-    """The profile service's REST edge: one scripted answer for every profile."""
+    """The REST server of the profile service, with one scripted answer for all profiles."""
 
     def __init__(self) -> None:
         self.answer = Response(b"{}")

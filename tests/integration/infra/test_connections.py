@@ -1,4 +1,4 @@
-"""Connecting: what refuses the login, or does not answer, is given up in time, and said to be what it is."""
+"""Connecting: a server that refuses the login or does not answer is reported as that, within the time limit."""
 
 import asyncio
 import select

@@ -66,7 +66,7 @@ class Edge:
         return answer.message.decode() == GOOD.text
 
     async def status(self, body: bytes, *extra: tuple[str, str], end: bool = True) -> Status | None:
-        """How a call with this body ends; None where the connection or the call was cut off without a word."""
+        """The gRPC status of a call with this body; None if the connection or the call was aborted without one."""
         async with asyncio.timeout(60):
             reader, writer = await asyncio.open_connection("127.0.0.1", self.port)
             try:

@@ -209,7 +209,7 @@ async def test_looks_and_exports_of_one_operator_are_counted_apart(found: Found)
 
 
 def expected(happened: Sequence[Happened], thresholds: Thresholds) -> list[tuple[object, ...]]:
-    """The same rules, over the events one by one."""
+    """The reference: the rules applied to the events one by one."""
     counts: Counter[tuple[str, datetime, str]] = Counter()
     logins: dict[str, dict[str, datetime]] = {}
     changes: dict[str, list[datetime]] = {}

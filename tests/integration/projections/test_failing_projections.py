@@ -26,7 +26,7 @@ class Refused(Projection):
 
 
 class Raising(Projection):
-    """Its own code raises."""
+    """A projection whose handler raises."""
 
     streams = (MESSAGING,)
     tables = "CREATE TABLE {raising} (id uuid PRIMARY KEY)"

@@ -44,7 +44,7 @@ EVENTS = 12_000
 
 @pytest.fixture(autouse=True)
 def small_batches(monkeypatch: pytest.MonkeyPatch) -> None:
-    """So that there are many, between which something can happen."""
+    """Small batches: a rebuild has many, and a test can interrupt it between two of them."""
     monkeypatch.setattr(pipeline, "_EVENTS", 1_000)
 
 

@@ -30,13 +30,13 @@ NOBODY = "vestnik.messaging.nobody.>"
 
 
 class Others(Letters):
-    """The same once more: another read model of the same stream."""
+    """Another read model of the same stream."""
 
     name = "others"
 
 
 class Reads:
-    """A follower, and what it got."""
+    """A follower, and the messages that it returned."""
 
     def __init__(self, follower: Follower) -> None:
         self.follower = follower
@@ -63,7 +63,7 @@ class Reads:
 
 
 class Party:
-    """The projections that follow MESSAGING in one process."""
+    """The projections that read MESSAGING in one process."""
 
     def __init__(self, nc: Client, stack: AsyncExitStack) -> None:
         self.sharing = SharedReaders(nc)

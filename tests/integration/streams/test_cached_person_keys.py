@@ -24,7 +24,7 @@ AT = datetime(2026, 12, 1, tzinfo=UTC)
 
 
 class Asked(KeyStore):
-    """The store, which remembers what it was asked for."""
+    """The key store; records the ids that are looked up."""
 
     def __init__(self, nats: Client, *, patience: float = 60.0) -> None:
         super().__init__(nats, patience=patience)

@@ -151,7 +151,7 @@ class Projections(World):
             self.nats.lose(CONTACT, sequence)
 
     def rival(self) -> None:
-        """Applies events to the live build beside the runner, without its lock."""
+        """Applies events to the live build in competition with the runner, without its lock."""
         self._begin(self._rival())
 
     async def _rival(self) -> None:

@@ -1,4 +1,4 @@
-"""The conversations that a batch changes are one statement, whether a user wrote in them, read, or reacted."""
+"""One statement writes all conversations of a batch, whether a user sent a message, read or reacted in them."""
 
 import random
 

@@ -10,7 +10,10 @@ from projections.engine.storage.tables import Table
 
 
 class By(NamedTuple):
-    """How columns are merged that are written together, if those among them that decide are high or low enough."""
+    """Merge rule of columns that are written together: a later change replaces all of them or none.
+
+    It does if its deciding columns are not less than the earlier ones (GREATEST), or less than those (LEAST).
+    """
 
     # GREATEST or LEAST.
     rule: MergeRule
@@ -142,7 +145,7 @@ def _sum_of(table: Table, column: str) -> str:
 
 
 def _meets_default(table: Table, column: str, rule: Rule) -> bool:
-    """Whether a new row's default in the column counts in the merge, which only the database knows."""
+    """Whether merging depends on the column's default in a new row, which only the database knows."""
     if isinstance(rule, By):
         return not table.defaults.isdisjoint(rule.deciding)
     if rule is _ADD:
@@ -151,9 +154,9 @@ def _meets_default(table: Table, column: str, rule: Rule) -> bool:
 
 
 def _lasts(earlier: ChangePlan) -> str | None:
-    """The source of the condition that the later event finds the row that the earlier one has written.
+    """Python source of a condition: the row that the earlier change wrote has not ended at the later event's time.
 
-    Empty: it always does; None: only the database knows.
+    Empty: the row has no end; None: only the database knows.
     """
     if not earlier.is_timed:
         return ""
@@ -166,7 +169,7 @@ def _lasts(earlier: ChangePlan) -> str | None:
 
 
 def _is_same_group(before: dict[str, Rule], rule: Rule, later: ChangePlan) -> bool:
-    """Whether the earlier change writes exactly the columns together that the later one does, or none of them."""
+    """Whether the earlier change has the same group of columns under this rule as the later one, or none of them."""
     columns = {column for column, other in later.columns if other == rule}
     if not isinstance(rule, By):
         return False

@@ -16,7 +16,7 @@ from projections.engine.lookups import Lookup
 
 
 class Wanted(NamedTuple):
-    """What one event looks up."""
+    """A lookup of one event: the parameter's name, its declaration, and the key or prefix to find."""
 
     name: str
     lookup: Lookup
@@ -41,7 +41,7 @@ class LookedUp:
             self._rows[table].setdefault(len(prefix), {})[prefix] = PrefixRows(under)
 
     def found(self, wanted: Iterable[Wanted]) -> dict[str, object]:
-        """The rows by the names of the parameters.
+        """The looked-up rows of one event, by the names of the method's parameters.
 
         Raises:
             msgspec.ValidationError: a row does not fit its type.

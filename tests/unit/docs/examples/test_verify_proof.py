@@ -144,7 +144,7 @@ def proof_of(number: int, size: int) -> Json:
 
 
 def continued(number: int, older: int, size: int) -> Json:
-    """A proof for one who has the head of an older tree alone."""
+    """A proof for an auditor who has only the head of an older tree."""
     leaves = tree_of(size)
     path = [value.hex() for value in consistency(older, leaves)]
     return proof_of(number, size) | {"head": head_of(leaves), "continues": older, "consistency": path}

@@ -9,7 +9,7 @@ from tests.unit.infra.load.fake_gateway import FakeGateway, GatewayConnection
 
 @pytest_asyncio.fixture
 async def gateway(tmp_path: Path) -> AsyncIterator[FakeGateway]:
-    """Listening, and empty."""
+    """A fake gateway that listens and has no users."""
     fake = FakeGateway(tmp_path / "mail")
     loop = asyncio.get_running_loop()
     server = await loop.create_server(lambda: GatewayConnection(fake.answer), "127.0.0.1", 0)

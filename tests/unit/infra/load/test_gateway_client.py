@@ -16,7 +16,7 @@ async def client(gateway: FakeGateway) -> AsyncIterator[Gateway]:
 
 
 class Script:
-    """Answers in turn, then the true one forever."""
+    """Scripted answers, one after the other; after the last one those of the fake gateway."""
 
     def __init__(self, *answers: Answer) -> None:
         self.answers = list(answers)

@@ -35,7 +35,7 @@ class Worker:
             raise self.error
 
     async def finish_first(self, first: asyncio.Task[int]) -> None:
-        """The first group is done, and the next one at work, when this returns."""
+        """Completes the first group; returns when the next one is being processed."""
         gate, self.may_go_on = self.may_go_on, asyncio.Event()
         gate.set()
         await first
@@ -44,7 +44,7 @@ class Worker:
                 await asyncio.sleep(0)
 
     async def begin(self, *commands: int, key: str = "a") -> list[asyncio.Task[int]]:
-        """The commands wait in line when this returns."""
+        """Submits the commands; returns when all are queued."""
         tasks = []
         for command in commands:
             tasks.append(asyncio.create_task(self.combining.submit(key, command)))

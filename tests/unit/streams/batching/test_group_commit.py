@@ -44,7 +44,7 @@ async def alone(commit: GroupCommit[str], count: int) -> None:
 
 
 async def settled(condition: Callable[[], bool]) -> None:
-    """Lets everything that can run do so, until the condition holds."""
+    """Runs the event loop until the condition holds."""
     async with asyncio.timeout(60):
         while not condition():
             await asyncio.sleep(0)

@@ -19,7 +19,7 @@ END = Delivered("r", "", b"", {"Status": "204", "Description": "EOB"})
 
 
 class Inbox:
-    """Answers each request with the same."""
+    """An inbox that gives the same answer to each request."""
 
     def __init__(self, *answers: Delivered) -> None:
         self._answers = answers

@@ -16,7 +16,7 @@ PATIENCE = 60.0
 
 
 class Inbox:
-    """Each get meets the next replica: silent (None), or with this answer or failure at once."""
+    """An inbox whose gets go to one replica after another: silent (None), or with an immediate answer or failure."""
 
     def __init__(self, *replicas: list[Delivered] | RequestFailed | None) -> None:
         self._replicas = list(replicas)

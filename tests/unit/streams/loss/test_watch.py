@@ -11,7 +11,7 @@ from streams.loss.watch import LossWatch, undecided
 
 
 class Leader:
-    """Tells the state of the stream as it is when it is asked; the answer arrives later."""
+    """A leader that reports the stream's state at the time of the request; the answer arrives later."""
 
     def __init__(self) -> None:
         self.end = 9

@@ -24,7 +24,7 @@ def event(*fields: Field, schema: int = 1, private: bool = False, kind: str = KI
 
 
 def contract(made: type[Event], subject: str = SUBJECT) -> Contract:
-    """The contract after a round trip through a released file."""
+    """The event class's contract, written to a release file and read again."""
     return msgspec.json.decode(Contract.of(made, subject).text(), type=Contract)
 
 

@@ -12,7 +12,7 @@ async def nothing() -> Message:
 
 
 async def answered(response: WholeResponse, *, taken: bool) -> tuple[list[Any], list[Message]]:
-    """What went the short way, and what went the usual one."""
+    """Sends a response; returns what was written directly, and what through ASGI's `send`."""
     short: list[Any] = []
     usual: list[Message] = []
 

@@ -1,4 +1,4 @@
-"""Counting of requests, in one gateway and with others' counts, and the headers that show it."""
+"""The rate limiter: its own counts, those merged from other gateways, and the `RateLimit` headers."""
 
 import pytest
 from hypothesis import given

@@ -175,7 +175,7 @@ def test_the_text_of_a_message_whose_events_are_gone_is_not_known() -> None:
 
 
 class NeverRead(deque[OutboundEvent]):
-    """Refuses to be read from one end to the other."""
+    """A buffer that fails if it is read as a whole."""
 
     def __iter__(self) -> Iterator[OutboundEvent]:
         raise AssertionError

@@ -77,7 +77,7 @@ class World:
         self.streams[stream].append(told)
 
     def hear(self, hub: Hub) -> None:
-        """The gateway receives the next event of a stream, or one that does not concern the client."""
+        """The gateway reads up to three more events of a stream, whether or not they concern the client."""
         stream = self.random.choice(STREAMS)
         heard = hub.position(stream)
         for told in self.streams[stream][heard : heard + self.random.randint(1, 3)]:
@@ -225,7 +225,7 @@ def test_every_event_comes_once_and_in_order(random: Random) -> None:
 
 
 def behind(world: World) -> None:
-    """Everything is past, and no gateway has any of it in memory."""
+    """All events are older than the replay buffers: clients get them by a backfill."""
     for stream in STREAMS:
         for sequence in range(1, 30):
             data = msgspec.json.encode({"session_id": "another", "n": sequence})

@@ -17,7 +17,7 @@ USER, SESSION = new_id(), new_id()
 
 
 class Keys:
-    """Keys by their ids; a new edition when a test sets one."""
+    """Keys by their ids; a test may set others, as a new generation."""
 
     def __init__(self) -> None:
         self.generation = 1

@@ -35,7 +35,7 @@ class Transport(asyncio.Transport):
 
 
 class Connection:
-    """One to a server that keeps what it has got: the body that was here, and the one that it received."""
+    """A connection to a server that records the body that had arrived, and the one that it received later."""
 
     def __init__(self) -> None:
         config = uvicorn.Config(self, lifespan="off", log_config=None, access_log=False, proxy_headers=False)

@@ -26,7 +26,7 @@ def key(at: datetime, conversation: str = CONVERSATION) -> str:
 
 
 class Created:
-    """Auth, in the test's memory."""
+    """Auth's creation of keys, replaced by a list in memory."""
 
     def __init__(self, *failures: Exception) -> None:
         self.calls: list[list[str]] = []
