@@ -719,7 +719,7 @@ default_message_pool.register_message(
 @dataclass(eq=False, repr=False)
 class ListMutesResponse(betterproto2.Message):
     """
-    Of open conversations, those that are muted now.
+    The user's conversations that are muted now, closed ones too.
     """
 
     @betterproto2.staticproperty
