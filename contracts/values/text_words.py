@@ -62,12 +62,12 @@ def segments(text: str, initials: frozenset[str] | None = None) -> list[Segment]
         words = _FOLDED_WORD if initials is None else _words_beginning(initials, "[^ ]")
         return [_segment(word) for word in words.finditer(joined)]
     characters = [(char, origin) for origin, piece in enumerate(pieces) for char in piece]
-    found: list[Segment] = []
+    result: list[Segment] = []
     for kind, group in groupby(characters, lambda character: _kind(character[0])):
         if kind != _SEPARATOR:
             chars, origins = zip(*group, strict=True)
-            found.append(Segment("".join(chars), origins, kind == _SPACELESS))
-    return found
+            result.append(Segment("".join(chars), origins, kind == _SPACELESS))
+    return result
 
 
 @lru_cache(maxsize=256)

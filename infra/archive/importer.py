@@ -114,8 +114,8 @@ async def import_file(
     async with AsyncExitStack() as stack:
         store = await stack.enter_async_context(target)
         secrets_path = store.settings.secrets_path
-        found = key_fingerprint.find_claims_key(
-            secrets_path, header.fingerprints, in_file=header.claims_key, given=claims_key
+        current_claims_key = key_fingerprint.find_claims_key(
+            secrets_path, header.fingerprints, from_file=header.claims_key, from_backup=claims_key
         )
         if not passwords_lost:
             key_fingerprint.check_passwords(secrets_path, header.fingerprints)
@@ -147,7 +147,7 @@ async def import_file(
             if own_mark and await get_import_marker(jetstream) == own_mark:
                 await set_import_marker(jetstream, None)
             raise
-        notes = key_fingerprint.take_over(secrets_path, found, header.fingerprints)
+        notes = key_fingerprint.take_over(secrets_path, current_claims_key, header.fingerprints)
         if unreadable.count:
             notes.append(note(unreadable))
         begun = time.monotonic()

@@ -79,17 +79,19 @@ def check_passwords(folder: Path, of_file: Mapping[str, str]) -> None:
         raise PasswordsLost(folder)
 
 
-def find_claims_key(folder: Path, of_file: Mapping[str, str], *, in_file: bytes | None, given: bytes | None) -> bytes:
+def find_claims_key(
+    folder: Path, of_file: Mapping[str, str], *, from_file: bytes | None, from_backup: bytes | None
+) -> bytes:
     """Returns the export's claims key: from the file, if it is of a release until 0.3, as given, or from the folder.
 
     Raises:
         ClaimsKeyMissing: none of them is the right one.
     """
     expected = of_file.get(CLAIMS)
-    for key in (in_file, given, claims_key_of(folder)):
+    for key in (from_file, from_backup, claims_key_of(folder)):
         if key is not None and expected in (None, fingerprint(key)):
             return key
-    raise ClaimsKeyMissing(folder, given is not None)
+    raise ClaimsKeyMissing(folder, from_backup is not None)
 
 
 def claims_key_of(folder: Path) -> bytes | None:

@@ -34,8 +34,8 @@ async def find_event(nc: Client, event_id: str, streams: Sequence[str]) -> Messa
     """
     if not is_id(event_id) or UUID(event_id).version != _UUIDV7:
         raise OperatorError(f"{event_id} is not the id of an event: a UUIDv7")
-    found = await asyncio.gather(*(_find_in(nc, stream, event_id) for stream in streams))
-    if (message := next(filter(None, found), None)) is None:
+    matches = await asyncio.gather(*(_find_in(nc, stream, event_id) for stream in streams))
+    if (message := next(filter(None, matches), None)) is None:
         raise NoSuchEvent(event_id, streams)
     return message
 

@@ -39,8 +39,8 @@ class Tree(msgspec.Struct, kw_only=True):
 
     def of_size(self, size: int) -> Checkpoint | None:
         index = bisect_left(self.checkpoints, size, key=attrgetter("size"))
-        found = self.checkpoints[index] if index < len(self.checkpoints) else None
-        return found if found is not None and found.size == size else None
+        checkpoint = self.checkpoints[index] if index < len(self.checkpoints) else None
+        return checkpoint if checkpoint is not None and checkpoint.size == size else None
 
     def covers(self, sequence: int) -> bool:
         return self.after < sequence and (self.closed is None or sequence <= self.closed.last_sequence)

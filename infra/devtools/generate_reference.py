@@ -191,7 +191,7 @@ BUILDERS: dict[str, Callable[[], str]] = {
     "docs/reference/events.md": events_page,
     "docs/reference/asyncapi.json": asyncapi.text,
     "infra/deployment/prometheus.yml": prometheus_example,
-    **{f"infra/deployment/dashboards/{each.name}.json": partial(dashboard.to_text, each) for each in DASHBOARDS},
+    **{f"infra/deployment/dashboards/{board.name}.json": partial(dashboard.to_text, board) for board in DASHBOARDS},
     f"{_KUBERNETES}/overlays/three-zones/availability.yaml": availability_file,
     f"{_KUBERNETES}/base/addresses.env": addresses_file,
     f"{_KUBERNETES}/base/alerts.yaml": alerts_file,

@@ -37,22 +37,22 @@ class BatchRamdisk:
     def __init__(self, store: Path, account: str) -> None:
         """`store`: the server's `store_dir`. `account`: the account that holds the stream."""
         self._link = store / "jetstream" / account / "streams" / MESSAGING / "batches"
-        self._places: list[Path] = []
+        self._folders: list[Path] = []
 
     def remember(self) -> None:
         """Call before the server starts: notes the previous area, from which the server may complete a batch."""
         if self._link.is_symlink() and (batches := self._link.readlink()).is_relative_to(_MEMORY):
-            self._places.append(batches.parent)
+            self._folders.append(batches.parent)
 
     async def install(self) -> None:
         """Call once the server is ready: by then it has completed pending batches and removed the link."""
         self._discard()
-        _clear_away()
+        _delete_leftovers()
         with suppress(OSError):
             if shutil.disk_usage(_MEMORY).free < _ROOM:
                 return
             folder = Path(tempfile.mkdtemp(prefix=_PREFIX, dir=_MEMORY))
-            self._places.append(folder)
+            self._folders.append(folder)
             (folder / _BACK).symlink_to(self._link.absolute())
             (folder / _BATCHES).mkdir(mode=0o700)
             self._link.parent.mkdir(parents=True, exist_ok=True)
@@ -77,13 +77,13 @@ class BatchRamdisk:
             self._link.unlink(missing_ok=True)
 
     def _discard(self) -> None:
-        for folder in self._places:
+        for folder in self._folders:
             if folder.name.startswith(_PREFIX):
                 shutil.rmtree(folder, ignore_errors=True)
-        self._places.clear()
+        self._folders.clear()
 
 
-def _clear_away() -> None:
+def _delete_leftovers() -> None:
     """Deletes areas of killed servers whose data no longer refers to them."""
     for folder in _MEMORY.glob(f"{_PREFIX}*"):
         with suppress(OSError):

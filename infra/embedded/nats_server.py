@@ -180,7 +180,7 @@ class NatsServer(EmbeddedServer):
     def _settings(self) -> dict[str, object]:
         jetstream: dict[str, object] = {
             "store_dir": str(self._store),
-            "max_file_store": _room(self._store) if self._passwords is None else _WITHOUT_BOUND,
+            "max_file_store": _max_store_bytes(self._store) if self._passwords is None else _WITHOUT_BOUND,
             "max_memory_store": 256 * MEBIBYTE,
         }
         if self._sync_always:
@@ -259,7 +259,7 @@ def _cores() -> int:
     return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
 
 
-def _room(store: Path) -> int:
+def _max_store_bytes(store: Path) -> int:
     """Bytes the store may take in total: a full disk stops a stream permanently, a full store only refuses writes."""
     store.mkdir(parents=True, exist_ok=True)
     used = sum(file.stat().st_size for file in store.rglob("*") if file.is_file())

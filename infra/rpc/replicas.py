@@ -46,7 +46,7 @@ class Replicas:
     ) -> None:
         """`addresses`: fixed ones. `names`: hosts in DNS, each with the port at which all of its addresses answer."""
         self._addresses = addresses
-        self._found: dict[Address, list[Address]] = {name: [] for name in names}
+        self._resolved: dict[Address, list[Address]] = {name: [] for name in names}
         self._failing: set[Address] = set()
         self._look_up = look_up
         self._changed: Callable[[], None] = lambda: None
@@ -65,7 +65,7 @@ class Replicas:
     def start(self, changed: Callable[[], None] = lambda: None) -> None:
         """Begins to look up the names, if there are any; `changed` is called after each change of `present`."""
         self._changed = changed
-        if self._found:
+        if self._resolved:
             self._task = asyncio.get_running_loop().create_task(self._keep_looking())
 
     def look_up_again(self) -> None:
@@ -78,9 +78,11 @@ class Replicas:
 
     async def refresh(self) -> None:
         """Looks every name up once."""
-        await asyncio.gather(*map(self._refresh_name, self._found))
+        await asyncio.gather(*map(self._refresh_name, self._resolved))
         fixed = dict.fromkeys(self._addresses)
-        present = tuple(fixed | dict.fromkeys(address for found in self._found.values() for address in found))
+        present = tuple(
+            fixed | dict.fromkeys(address for addresses in self._resolved.values() for address in addresses)
+        )
         if present != self.present:
             self.present = present
             self._changed()
@@ -107,11 +109,11 @@ class Replicas:
             self._note_failure(name, "it has no address")
             return
         self._failing.discard(name)
-        if addresses != self._found[name]:
+        if addresses != self._resolved[name]:
             log.info("%s:%d has %d replicas: %s", host, port, len(addresses), ", ".join(ip for ip, _ in addresses))
-            self._found[name] = addresses
+            self._resolved[name] = addresses
 
     def _note_failure(self, name: Address, reason: str) -> None:
         if name not in self._failing:
             self._failing.add(name)
-            log.warning("the lookup of %s failed, its %d replicas stay: %s", name[0], len(self._found[name]), reason)
+            log.warning("the lookup of %s failed, its %d replicas stay: %s", name[0], len(self._resolved[name]), reason)

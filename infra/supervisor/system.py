@@ -127,7 +127,7 @@ class System:
         self._gateways = [self._gateway(spec, listener) for spec in layout.gateways]
         for process in (*self._services, *self._gateways):
             process.start()
-        self._write_places(layout)
+        self._write_run_file(layout)
         await self._all_ready([*self._services, *self._gateways])
         self._console.say(f"all processes are ready after {time.monotonic() - began:.1f} s; Ctrl-C stops it")
         self._console.say(f"Vestnik is ready: {gateway_url(self._settings)}")
@@ -241,7 +241,7 @@ class System:
         reachable = "127.0.0.1" if host == "0.0.0.0" else host  # noqa: S104 - asked, not bound
         return Supervised(spec.name, program, readiness_probes.http_ok(reachable, port, "/readyz"), self._console)
 
-    def _write_places(self, layout: Layout) -> None:
+    def _write_run_file(self, layout: Layout) -> None:
         """Writes the run file. Commands find the system even while a part is not ready, and report which one."""
         running = run_file.RunFile(
             pid=os.getpid(),

@@ -61,7 +61,7 @@ class Fold(NamedTuple):
     aggregate_column: str | None
     key: KeyOf | None
     # The projection, the method and its line, for errors.
-    place: str
+    location: str
     # The field with the time from which the row is gone.
     ends: str | None = None
 
@@ -78,7 +78,7 @@ class Fold(NamedTuple):
             row = None if end is not None and end <= event.at else row
         after = self.method(row, event, **found) if found else self.method(row, event)
         if after is not None and type(after) is not self.row:
-            raise TypeError(f"{self.place}: it returns a {type(after).__name__} instead of a {self.row.__name__}")
+            raise TypeError(f"{self.location}: it returns a {type(after).__name__} instead of a {self.row.__name__}")
         return after
 
 
@@ -114,7 +114,7 @@ class FoldedTable(msgspec.Struct, frozen=True):
         return pattern
 
 
-def place_of(projection: str, method: Any) -> str:  # noqa: ANN401 - a method has attributes that no type has
+def location_of(projection: str, method: Any) -> str:  # noqa: ANN401 - a method has attributes that no type has
     """The projection, the method and its line, for errors."""
     return f"projection {projection}, {method.__name__} in line {method.__code__.co_firstlineno}"
 
@@ -136,24 +136,26 @@ def declared_folds(
     """
     declared: dict[str, Fold] = {}
     for method, mark in _marked(owner):
-        place = place_of(name, method)
-        check_lookups(method, place, tables)
+        location = location_of(name, method)
+        check_lookups(method, location, tables)
         if mark.table not in tables:
-            raise ValueError(f"{place}: there is no table {{{mark.table}}}")
+            raise ValueError(f"{location}: there is no table {{{mark.table}}}")
         column, key = (mark.key, None) if isinstance(mark.key, str) else (None, mark.key)
-        row, ends = _row_type(method, place), tables[mark.table]
+        row, ends = _row_type(method, location), tables[mark.table]
         if ends is not None and ends not in row.__struct_fields__:
-            raise ValueError(f"{place}: the rows of {{{mark.table}}} end at {ends}, which {row.__name__} has to have")
-        fold = Fold(mark.table, row, method, column, key, place, ends)
+            raise ValueError(
+                f"{location}: the rows of {{{mark.table}}} end at {ends}, which {row.__name__} has to have"
+            )
+        fold = Fold(mark.table, row, method, column, key, location, ends)
         for event in mark.events:
             if event.TYPE in handled or event.TYPE in declared:
                 raise ValueError(
-                    f"{place}: {event.__name__} has another handler; a folded event has only one: fold it in another"
+                    f"{location}: {event.__name__} has another handler; a folded event has only one: fold it in another"
                     " projection"
                 )
             stream = AGGREGATE_TYPE_OF[event.TYPE].stream
             if stream not in streams:
-                raise ValueError(f"{place}: {event.__name__} is not in the projection's streams, but in {stream}")
+                raise ValueError(f"{location}: {event.__name__} is not in the projection's streams, but in {stream}")
             declared[event.TYPE] = fold
     for table in {fold.table for fold in declared.values()}:
         _folded_table(table, declared)
@@ -172,12 +174,12 @@ def _folded_table(name: str, declared: Mapping[str, Fold]) -> FoldedTable:
     for kind, fold in of_table.items():
         if AGGREGATE_TYPE_OF[kind].stream != kinds[0].stream:
             raise ValueError(
-                f"{fold.place}: a fold reads one stream, and {{{name}}} is folded from {kinds[0].stream} and"
+                f"{fold.location}: a fold reads one stream, and {{{name}}} is folded from {kinds[0].stream} and"
                 f" {AGGREGATE_TYPE_OF[kind].stream}"
             )
         if fold.row is not first.row:
             raise ValueError(
-                f"{fold.place}: the rows of {{{name}}} are of one type, {first.row.__name__} or {fold.row.__name__}"
+                f"{fold.location}: the rows of {{{name}}} are of one type, {first.row.__name__} or {fold.row.__name__}"
             )
     patterns = tuple(dict.fromkeys(kind.pattern for kind in kinds))
     is_by_aggregate = all(fold.aggregate_column is not None for fold in of_table.values())
@@ -191,16 +193,16 @@ def _marked(owner: object) -> Iterator[tuple[Any, _Mark]]:
             yield method, mark
 
 
-def _row_type(method: Callable[..., object], place: str) -> type[Row]:
+def _row_type(method: Callable[..., object], location: str) -> type[Row]:
     """The struct of `-> Row | None`."""
     try:
         returned = typing.get_type_hints(method).get("return")
     except NameError as error:
-        raise ValueError(f"{place}: its row type is unknown: {error}") from error
+        raise ValueError(f"{location}: its row type is unknown: {error}") from error
     parts = typing.get_args(returned) if typing.get_origin(returned) in (UnionType, typing.Union) else (returned,)
     rows = [part for part in parts if isinstance(part, type) and issubclass(part, Row)]
     if len(rows) != 1 or not set(parts) <= {*rows, type(None)}:
-        raise ValueError(f"{place}: a fold returns a msgspec struct or None, as in `-> Row | None`")
+        raise ValueError(f"{location}: a fold returns a msgspec struct or None, as in `-> Row | None`")
     if not rows[0].__struct_fields__:
-        raise ValueError(f"{place}: {rows[0].__name__} has no fields; a row has a column beside its key")
+        raise ValueError(f"{location}: {rows[0].__name__} has no fields; a row has a column beside its key")
     return rows[0]

@@ -53,17 +53,17 @@ def lookups_of(method: object) -> Mapping[str, Lookup]:
     return declared
 
 
-def check_lookups(method: Callable[..., object], place: str, tables: Collection[str]) -> None:
+def check_lookups(method: Callable[..., object], location: str, tables: Collection[str]) -> None:
     """
     Raises:
-        ValueError: a lookup cannot work; `place` names the method.
+        ValueError: a lookup cannot work; `location` names the method.
     """
     parameters = inspect.signature(method).parameters
     for name, lookup in lookups_of(method).items():
         if lookup.table not in tables:
             raise ValueError(
-                f"{place}: it looks up {lookup.table}, which is not a table of this projection; those of others are"
+                f"{location}: it looks up {lookup.table}, which is not a table of this projection; those of others are"
                 " closed, since they are at other positions"
             )
         if name not in parameters:
-            raise ValueError(f"{place}: it has no parameter {name} for what it looks up")
+            raise ValueError(f"{location}: it has no parameter {name} for what it looks up")

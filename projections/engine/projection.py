@@ -19,7 +19,7 @@ from contracts.services import OPERATOR, SERVICES
 from contracts.subjects import PUBLIC_FILTERS, STREAMS
 from projections.engine import definitions
 from projections.engine.definitions import PLACEHOLDER, BadDefinition, Definition, Kind
-from projections.engine.folds import Fold, declared_folds, place_of
+from projections.engine.folds import Fold, declared_folds, location_of
 from projections.engine.lookups import LOOKUPS, Lookup, check_lookups, lookups_of
 
 Handler = Callable[..., None]
@@ -165,13 +165,13 @@ class Projection:
         written = cls._tables_written_by_triggers()
         for fold in instance.folds().values():
             if fold.table in written:
-                raise ValueError(f"{fold.place}: a trigger may write {{{fold.table}}}, which only folds may write")
-            _check_unwritten(fold.method, fold.place, written)
+                raise ValueError(f"{fold.location}: a trigger may write {{{fold.table}}}, which only folds may write")
+            _check_unwritten(fold.method, fold.location, written)
         for handler in {handler for handlers in instance.handlers().values() for handler in handlers}:
-            place = place_of(cls.name, handler)
-            _check_read(handler, place, filters)
-            check_lookups(handler, place, tables)
-            _check_unwritten(handler, place, written)
+            location = location_of(cls.name, handler)
+            _check_read(handler, location, filters)
+            check_lookups(handler, location, tables)
+            _check_unwritten(handler, location, written)
 
     @classmethod
     def _check_names(cls) -> None:
@@ -291,25 +291,26 @@ class Projection:
         return handlers
 
 
-def _check_read(handler: Handler, place: str, streams: Collection[str]) -> None:
+def _check_read(handler: Handler, location: str, streams: Collection[str]) -> None:
     """
     Raises:
-        ValueError: the handler would never get one of its events; `place` names it.
+        ValueError: the handler would never get one of its events; `location` names it.
     """
     events: tuple[type[Event], ...] = getattr(handler, _EVENTS)
     for event in events:
         stream = AGGREGATE_TYPE_OF[event.TYPE].stream
         if stream not in streams:
-            raise ValueError(f"{place}: {event.__name__} is not in the projection's streams, but in {stream}")
+            raise ValueError(f"{location}: {event.__name__} is not in the projection's streams, but in {stream}")
 
 
-def _check_unwritten(method: Callable[..., object], place: str, written: Collection[str]) -> None:
+def _check_unwritten(method: Callable[..., object], location: str, written: Collection[str]) -> None:
     """
     Raises:
-        ValueError: the method looks up a table that a trigger may write; `place` names the method.
+        ValueError: the method looks up a table that a trigger may write; `location` names the method.
     """
     for lookup in lookups_of(method).values():
         if lookup.table in written:
             raise ValueError(
-                f"{place}: it looks up {lookup.table}, which a trigger may write; within a batch that would not be seen"
+                f"{location}: it looks up {lookup.table}, which a trigger may write; within a batch that would not be"
+                " seen"
             )

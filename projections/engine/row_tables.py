@@ -38,15 +38,15 @@ def table_of(
         ValueError: the table or a field cannot be derived.
     """
     hints = typing.get_type_hints(row)
-    given = columns or {}
+    column_types = columns or {}
     lines = [f'"{column}" {kind}' for column, kind in key.items()]
     for field in row.__struct_fields__:
         kind, is_nullable = _split(hints[field])
-        derived = given.get(field) or _column_type(kind)
+        derived = column_types.get(field) or _column_type(kind)
         if derived is None:
             raise ValueError(f"table {name}: no column type follows from {row.__name__}.{field}: name it in `columns`")
         lines.append(f'"{field}" {derived}{"" if is_nullable else " NOT NULL"}')
-    if unknown := given.keys() - set(row.__struct_fields__):
+    if unknown := column_types.keys() - set(row.__struct_fields__):
         raise ValueError(f"table {name}: {row.__name__} has no field {', '.join(sorted(unknown))}")
     # Quoted, since a field may have a name that SQL reserves, such as `order`.
     names = ", ".join(f'"{column}"' for column in key)

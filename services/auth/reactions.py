@@ -83,16 +83,13 @@ class AccountMails(Reaction):
         EmailReleased,
     )
     async def send(self, event: Recorded[Event]) -> None:
-        letters = await self._letters(event)
+        mails = await self._requested_mails(event)
         provenance = Provenance.caused_by(event)
         failure: RetryLater | ValueError | None = None
-        for letter in letters:
+        for mail in mails:
             try:
-                if (
-                    not await self._delivery.deliver(letter, provenance)
-                    and letter.kind in mailbox_budgets.NEVER_DROPPED
-                ):
-                    wait = await self._delivery.seconds_to_room(letter)
+                if not await self._delivery.deliver(mail, provenance) and mail.kind in mailbox_budgets.NEVER_DROPPED:
+                    wait = await self._delivery.seconds_to_room(mail)
                     raise _BudgetUsedUp("the mailbox has got its mails of this kind for this hour", after=wait)
             except (RetryLater, ValueError) as error:
                 # A failing mailbox must not delay the others.
@@ -100,7 +97,7 @@ class AccountMails(Reaction):
         if failure is not None:
             raise failure
 
-    async def _letters(self, event: Recorded[Event]) -> list[Mail]:
+    async def _requested_mails(self, event: Recorded[Event]) -> list[Mail]:
         """Returns the requested mails; none if they are no longer useful."""
         match event.data:
             case EmailRegistrationRequested() | EmailClaimed():
@@ -132,7 +129,7 @@ class AccountMails(Reaction):
                 by_local_part.setdefault(_local_part(email), []).append((email, registration))
         return [
             Mail(
-                event_id=event.id if user_id is not None else _letter_id(event.id, local_part),
+                event_id=event.id if user_id is not None else _mail_id(event.id, local_part),
                 asked_at=event.at,
                 recipient=pending[0][0],
                 username=pending[0][1].username,
@@ -162,7 +159,7 @@ class AccountMails(Reaction):
             link=page_link(self._page, "reset", token),
             good_for=request.expires_at - event.at,
         )
-        letter = Mail(
+        mail = Mail(
             event_id=event.id,
             asked_at=event.at,
             recipient=recipient,
@@ -173,7 +170,7 @@ class AccountMails(Reaction):
             language=address.language,
             offers=(offer,),
         )
-        return [letter]
+        return [mail]
 
 
 def _local_part(email: str) -> bytes:
@@ -181,7 +178,7 @@ def _local_part(email: str) -> bytes:
     return email.rpartition("@")[0].encode().lower()
 
 
-def _letter_id(event_id: str, local_part: bytes) -> str:
+def _mail_id(event_id: str, local_part: bytes) -> str:
     """Returns the mail's id for one of the spellings that share a key; at most one of them is in ASCII."""
     return event_id if local_part.isascii() else str(uuid5(UUID(event_id), local_part.decode()))
 
@@ -234,7 +231,7 @@ class SecurityNotices(Reaction):
         ):
             return
         mailbox = await self._delivery.mailbox(recipient)
-        if mailbox.told_since(event.at, mailbox_budgets.ADDRESS_TAKEN_NOTICE, event.aggregate_id):
+        if mailbox.notified_since(event.at, mailbox_budgets.ADDRESS_TAKEN_NOTICE, event.aggregate_id):
             return
         notice = Mail(
             event_id=event.id,

@@ -28,7 +28,7 @@ from streams.log import Log
 from streams.repository import Repository
 
 
-class Standing(msgspec.Struct, frozen=True):
+class RelationAt(msgspec.Struct, frozen=True):
     """The relation of two users, as of a stream position."""
 
     friends: bool
@@ -134,7 +134,7 @@ class ContactCommands:
         )
         return outcome.sequence
 
-    async def is_friend(self, user_id: str, friend_id: str) -> Standing:
+    async def is_friend(self, user_id: str, friend_id: str) -> RelationAt:
         """Whether the two are friends, read from the stream.
 
         Raises:
@@ -146,7 +146,7 @@ class ContactCommands:
         if loaded.state.status is Status.NONE:
             # If the pair has any events, both users exist.
             await self._require_people(user_id, friend_id)
-        return Standing(loaded.state.status is Status.ACCEPTED, loaded.sequence, read_at)
+        return RelationAt(loaded.state.status is Status.ACCEPTED, loaded.sequence, read_at)
 
     async def _require_people(self, *user_ids: str) -> None:
         for user_id in user_ids:

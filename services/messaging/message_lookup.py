@@ -21,11 +21,11 @@ class MessageLookup:
         """
         await self._queries.wait_for(position)
         lookup = await self._queries.by_message_id(conversation_id, message_id)
-        if lookup.found is None:
+        if lookup.message is None:
             end = await self._log.last_sequence(conversation(conversation_id))
-            if lookup.seen.applied < end:
+            if lookup.coverage.applied < end:
                 await self._queries.wait_for(Position.at(MESSAGING, end))
                 lookup = await self._queries.by_message_id(conversation_id, message_id)
-            if lookup.found is None:
-                raise MessageNotFound if lookup.seen.applied >= end else ReadModelBehind(retry_after=1)
-        return lookup.found
+            if lookup.message is None:
+                raise MessageNotFound if lookup.coverage.applied >= end else ReadModelBehind(retry_after=1)
+        return lookup.message

@@ -69,15 +69,15 @@ class StoredMessage(msgspec.Struct, frozen=True, kw_only=True):
 class DuplicateLookup(msgspec.Struct, frozen=True):
     """The read model's result for a client_message_id."""
 
-    found: StoredMessage | None
-    seen: Coverage
+    message: StoredMessage | None
+    coverage: Coverage
 
 
 class MessageIdLookup(msgspec.Struct, frozen=True):
     """The read model's result for a message_id."""
 
-    found: StoredMessage | None
-    seen: Coverage
+    message: StoredMessage | None
+    coverage: Coverage
 
 
 class MessageCopy(msgspec.Struct, frozen=True, kw_only=True):
@@ -102,7 +102,7 @@ class ClientIdPage(msgspec.Struct, frozen=True):
     """(sender id, client_message_id) pairs of a part of a conversation."""
 
     ids: list[tuple[str, str]]
-    seen: Coverage
+    coverage: Coverage
 
 
 class MuteRow(msgspec.Struct, frozen=True):
@@ -177,7 +177,7 @@ class MessageQueries:
                 "sender_id": sender_id,
             },
         )
-        return DuplicateLookup(rows[0] if rows else None, _seen(reached, gaps))
+        return DuplicateLookup(rows[0] if rows else None, _coverage(reached, gaps))
 
     async def by_message_id(self, conversation_id: str, message_id: str) -> MessageIdLookup:
         """Looks up a message of the conversation; also returns which part of the conversation is covered."""
@@ -192,7 +192,7 @@ class MessageQueries:
             """,  # noqa: S608
             {"conversation_id": conversation_id, "message_id": message_id},
         )
-        return MessageIdLookup(rows[0] if rows else None, _seen(reached, gaps))
+        return MessageIdLookup(rows[0] if rows else None, _coverage(reached, gaps))
 
     async def copies(self, conversation_id: str, message_ids: Sequence[str]) -> list[MessageCopy]:
         """Returns those of the messages that the conversation has, in its order."""
@@ -240,10 +240,10 @@ class MessageQueries:
         )
         # Ids contain no spaces.
         ids = [(row.sender_id, client_id) for row in rows for client_id in (row.ids or "").split()]
-        return ClientIdPage(ids, _seen(reached, gaps))
+        return ClientIdPage(ids, _coverage(reached, gaps))
 
 
-def _seen(reached: Position, gaps: MissingEvents) -> Coverage:
+def _coverage(reached: Position, gaps: MissingEvents) -> Coverage:
     read = reached.sequence(MESSAGING)
     return Coverage(
         read=read,

@@ -285,11 +285,11 @@ def _is_behind(record: Signed | None, newest: Signed) -> bool:
     """Whether the stream's last record is older than one that was seen, or another in its place."""
     if record is None:
         return True
-    if _place(record) == _place(newest):
+    if _order(record) == _order(newest):
         return record.root != newest.root
-    return _place(record) < _place(newest)
+    return _order(record) < _order(newest)
 
 
-def _place(record: Signed) -> tuple[int, int]:
+def _order(record: Signed) -> tuple[int, int]:
     """The order of a stream's records: greater for each later one."""
     return (record.next_tree, 0) if isinstance(record, TreeClosed) else (record.tree, record.size)

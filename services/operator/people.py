@@ -66,8 +66,8 @@ class People:
         Raises:
             ReadModelBehind, Unavailable: the accounts cannot be read.
         """
-        wanted = user.strip().lower()
-        return wanted if is_id(wanted) else await self._queries.user_called(wanted)
+        name_or_id = user.strip().lower()
+        return name_or_id if is_id(name_or_id) else await self._queries.user_called(name_or_id)
 
     async def find(self, user: str) -> Person:
         """Returns the person with this id or username.

@@ -31,7 +31,7 @@ class ReadModels:
     def __init__(self, schemas: CachedSchemas, *, patience: float = _PATIENCE) -> None:
         self._schemas = schemas
         self._patience = patience
-        self._room = asyncio.Semaphore(_MOST_CONNECTIONS)
+        self._connections = asyncio.Semaphore(_MOST_CONNECTIONS)
 
     async def select(
         self, name: str, row_type: type[R], sql: str, params: Mapping[str, object] | None = None
@@ -62,7 +62,7 @@ class ReadModels:
             Unavailable: the database does not answer, or not in time.
         """
         try:
-            async with asyncio.timeout(self._patience), self._room:
+            async with asyncio.timeout(self._patience), self._connections:
                 conn = await connect((await self._schemas.get()).url(projection.run_by()), "operator read-models")
                 try:
                     yield conn

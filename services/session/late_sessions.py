@@ -21,28 +21,32 @@ REASON = "account_erased"
 _EVERY = 60.0
 
 
-class Found(Protocol):
+class SessionReadModel(Protocol):
     """The read model of sessions."""
 
     async def of_erased_users(self, now: datetime) -> list[SessionOfErased]: ...
 
 
 class LateSessions:
-    def __init__(self, commands: Commands, found: Found, *, clock: Callable[[], datetime] = envelope.now) -> None:
+    def __init__(
+        self, commands: Commands, sessions: SessionReadModel, *, clock: Callable[[], datetime] = envelope.now
+    ) -> None:
         self._commands = commands
-        self._found = found
+        self._sessions = sessions
         self._clock = clock
 
     async def run(self) -> None:
         """Sweeps until cancelled."""
-        await sweep("sessions of erased users", self.due, self.end, name_of=lambda each: each.session_id, every=_EVERY)
+        await sweep(
+            "sessions of erased users", self.due, self.end, name_of=lambda session: session.session_id, every=_EVERY
+        )
 
     async def due(self) -> list[SessionOfErased]:
         """
         Raises:
             VestnikError: the read model cannot be read.
         """
-        return await self._found.of_erased_users(self._clock())
+        return await self._sessions.of_erased_users(self._clock())
 
     async def end(self, late: SessionOfErased) -> None:
         """Ends the session, unless it has ended.

@@ -63,7 +63,7 @@ class GroupCommit(Generic[T]):
         self._in_batch: list[_Turn[T]] = []
         self._flushing = False
         self._expiry: asyncio.TimerHandle | None = None
-        self._price = BatchThreshold()
+        self._threshold = BatchThreshold()
 
     async def acquire(self, append: Sequence[T], deadline: float = math.inf) -> Attempt:
         """Waits for the append's turn; if no batch stored it, the caller must call `release` when it is settled.
@@ -74,7 +74,7 @@ class GroupCommit(Generic[T]):
         Raises:
             TimeoutError: its turn did not come in time; nothing was sent.
         """
-        if self._singles_in_flight < self._price.singles and not (self._waiting or self._batch or self._flushing):
+        if self._singles_in_flight < self._threshold.singles and not (self._waiting or self._batch or self._flushing):
             self._singles_in_flight += 1
             return _ALONE
         outcome: asyncio.Future[Attempt] = self._loop.create_future()
@@ -93,7 +93,7 @@ class GroupCommit(Generic[T]):
     def release(self, seconds: float | None = None) -> None:
         """Ends a single append; `seconds`: how long it took, if it was stored."""
         if seconds is not None:
-            self._price.single(seconds, self._singles_in_flight)
+            self._threshold.single(seconds, self._singles_in_flight)
         self._singles_in_flight -= 1
         self._flush_soon()
 
@@ -119,13 +119,13 @@ class GroupCommit(Generic[T]):
         self._flushing = False
         self._waiting = [turn for turn in self._waiting if not turn.outcome.done()]
         group = self._group()
-        if _events(group) >= self._price.minimum:
+        if _events(group) >= self._threshold.minimum:
             chosen = {id(turn) for turn in group}
             self._waiting = [turn for turn in self._waiting if id(turn) not in chosen]
             self._in_batch = group
             self._batch = self._loop.create_task(self._send(group))
             return
-        room = max(0, self._price.singles - self._singles_in_flight)
+        room = max(0, self._threshold.singles - self._singles_in_flight)
         for turn in self._waiting[:room]:
             self._singles_in_flight += 1
             turn.outcome.set_result(_ALONE)
@@ -133,7 +133,7 @@ class GroupCommit(Generic[T]):
 
     def _group(self) -> list[_Turn[T]]:
         """The first waiting append on each subject: the condition of a second one would not count."""
-        if _events(self._waiting) < self._price.minimum:
+        if _events(self._waiting) < self._threshold.minimum:
             return []
         first: dict[Hashable, _Turn[T]] = {}
         room = _MOST
@@ -152,7 +152,7 @@ class GroupCommit(Generic[T]):
         try:
             attempts = await self._together([turn.append for turn in group])
             if attempts[0].sequence is not None:
-                self._price.batch(time.monotonic() - begun)
+                self._threshold.batch(time.monotonic() - begun)
         finally:
             for turn, attempt in zip(group, attempts, strict=True):
                 self._settle(turn, attempt)

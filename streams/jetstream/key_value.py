@@ -109,15 +109,15 @@ class KeyValue:
         Raises:
             Unavailable: the bucket does not answer, does not exist, or refuses the request.
         """
-        found = await self.revisions(keys)
-        return {key: value for key, (_, value) in found.items() if value is not None}
+        revisions = await self.revisions(keys)
+        return {key: value for key, (_, value) in revisions.items() if value is not None}
 
     async def revisions(self, keys: Iterable[str]) -> dict[str, tuple[int, bytes | None]]:
         """The last revision of those keys that have one, with the value; None: it was removed. As `get_many`.
 
         Later revisions of a bucket are greater, whatever their keys.
         """
-        found: dict[str, tuple[int, bytes | None]] = {}
+        revisions: dict[str, tuple[int, bytes | None]] = {}
         subjects = [key_of(self._bucket, key) for key in keys]
         prefix = len(key_of(self._bucket, ""))
         for first in range(0, len(subjects), MOST_KEYS):
@@ -125,10 +125,10 @@ class KeyValue:
                 headers = message.headers or {}
                 value = None if _OPERATION in headers else message.data
                 try:
-                    found[headers["Nats-Subject"][prefix:]] = int(headers["Nats-Sequence"]), value
+                    revisions[headers["Nats-Subject"][prefix:]] = int(headers["Nats-Sequence"]), value
                 except (KeyError, ValueError) as error:
                     raise Unavailable from error
-        return found
+        return revisions
 
     async def keys(self, pattern: str) -> list[str]:
         """The keys that match the pattern and have a value, up to some hundreds in a request.

@@ -18,7 +18,7 @@ MARGIN = 1_000
 _BATCH = 1_000
 
 
-class _Place(msgspec.Struct, frozen=True):
+class _LostRange(msgspec.Struct, frozen=True):
     first: int
     last: int
 
@@ -42,7 +42,7 @@ async def begun(log: Log, stream: str) -> Gap | None:
     message = await log.last(lost_in(stream))
     if message is None:
         return None
-    position = msgspec.json.decode(message.envelope().data, type=_Place)
+    position = msgspec.json.decode(message.envelope().data, type=_LostRange)
     return Gap(stream, position.first, position.last)
 
 

@@ -71,12 +71,12 @@ class JetStreamAggregateRecorder(AggregateRecorder):
         with in_the_librarys_words():
             messages = self.bridge.call(self._read(self._subject(originator_id), gt, newest_alone=newest_alone))
             events = sorted(self._opened(messages), key=_version, reverse=desc)
-        wanted = [
+        selected = [
             event
             for event in events
             if (gt is None or event.originator_version > gt) and (lte is None or event.originator_version <= lte)
         ]
-        return wanted[:limit]
+        return selected[:limit]
 
     def _insert(self, events: Sequence[StoredEvent], tracking: object = None, **_: object) -> list[int]:
         if tracking is not None:

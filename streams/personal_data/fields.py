@@ -140,8 +140,8 @@ class _Values:
 def _struct(kind: type[msgspec.Struct], path: str) -> _Visit | None:
     hints = get_type_hints(kind)
     names = [field.name for field in msgspec.structs.fields(kind)]
-    found = {name: visit for name in names if (visit := _visitor(hints[name], path + name)) is not None}
-    return _Members(found) if found else None
+    visitors = {name: visit for name in names if (visit := _visitor(hints[name], path + name)) is not None}
+    return _Members(visitors) if visitors else None
 
 
 def _visitor(hint: object, path: str) -> _Visit | None:

@@ -86,14 +86,14 @@ async def _unsealed(unsealer: Unsealer, events: list[Event]) -> list[int]:
     try:
         return await unsealer.unseal_decoded(events)
     except Undecipherable:
-        found = []
+        unsealed = []
     for index, event in enumerate(events):
         alone = [event]
         with suppress(Undecipherable):
             if await unsealer.unseal_decoded(alone):
                 events[index] = alone[0]
-                found.append(index)
-    return found
+                unsealed.append(index)
+    return unsealed
 
 
 def _stored(message: Message) -> tuple[Envelope, Event] | None:

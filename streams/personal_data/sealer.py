@@ -57,10 +57,10 @@ class Sealer:
             MessageNotFound: it is about a message whose text was erased.
             KeysUnavailable: a key cannot be had or created now.
         """
-        wanted: dict[str, None] = {}
+        key_ids: dict[str, None] = {}
         for event in events:
-            _collect(event, aggregate_id, at, wanted)
-        keys = await self._find(wanted)
+            _collect(event, aggregate_id, at, key_ids)
+        keys = await self._find(key_ids)
         try:
             return [_sealed(event, aggregate_id, at, keys) for event in events]
         except _Destroyed as error:
@@ -68,28 +68,35 @@ class Sealer:
 
     async def seal_envelopes(self, envelopes: Sequence[Envelope]) -> list[Envelope]:
         """As `seal`, for envelopes of any aggregates; all keys are looked up, and created, together."""
-        opened = [(each, catalogue.decode(each.type, each.schema, each.data, may_be_sealed=True)) for each in envelopes]
-        wanted: dict[str, None] = {}
-        places: list[_Place] = []
-        for each, event in opened:
+        opened = [
+            (envelope, catalogue.decode(envelope.type, envelope.schema, envelope.data, may_be_sealed=True))
+            for envelope in envelopes
+        ]
+        key_ids: dict[str, None] = {}
+        plain_texts: list[_PlainText] = []
+        for envelope, event in opened:
             own = own_fields(type(event))
             if own is None:
-                _collect(event, each.aggregate_id, each.at, wanted)
+                _collect(event, envelope.aggregate_id, envelope.at, key_ids)
                 continue
             for name, field in own:
                 text = getattr(event, name)
-                if text and type(text) is str and (key_id := KEY_OF[field.name](event, each.aggregate_id, each.at)):
-                    wanted[key_id] = None
-                    places.append(_Place(event, name, field.name, text, key_id))
-        if not wanted:
+                if (
+                    text
+                    and type(text) is str
+                    and (key_id := KEY_OF[field.name](event, envelope.aggregate_id, envelope.at))
+                ):
+                    key_ids[key_id] = None
+                    plain_texts.append(_PlainText(event, name, field.name, text, key_id))
+        if not key_ids:
             return list(envelopes)
-        keys = await self._find(wanted)
+        keys = await self._find(key_ids)
         if self._used is not None:
-            self._used(wanted, envelopes[0].at)
+            self._used(key_ids, envelopes[0].at)
         try:
-            for place in places:
-                place.seal(keys)
-            return [_in_envelope(each, event, keys) for each, event in opened]
+            for plain_text in plain_texts:
+                plain_text.seal(keys)
+            return [_in_envelope(envelope, event, keys) for envelope, event in opened]
         except _Destroyed as error:
             raise await self._refusal(error.key_id) from error
 
@@ -109,17 +116,17 @@ class Sealer:
         gone = (await self._keys.look_up([person])).get(person, ...) is None
         return destroyed(person if gone else key_id)
 
-    async def _find(self, wanted: Collection[str]) -> _Keys:
-        if not wanted:
+    async def _find(self, key_ids: Collection[str]) -> _Keys:
+        if not key_ids:
             return {}
-        keys = await self._keys.look_up(wanted)
-        if missing := [key_id for key_id in wanted if key_id not in keys]:
+        keys = await self._keys.look_up(key_ids)
+        if missing := [key_id for key_id in key_ids if key_id not in keys]:
             await self.create(missing)
             keys |= await self._keys.find(missing)
         return keys
 
 
-class _Place(NamedTuple):
+class _PlainText(NamedTuple):
     """A text in a private copy of an event, and the key that is to seal it."""
 
     event: Event
@@ -141,12 +148,12 @@ class _Destroyed(Exception):
         super().__init__(key_id)
 
 
-def _collect(event: Event, aggregate_id: str, at: datetime, wanted: dict[str, None]) -> None:
+def _collect(event: Event, aggregate_id: str, at: datetime, key_ids: dict[str, None]) -> None:
     """Adds the ids of the keys that the event's personal data needs."""
 
     def collect(value: str | Sealed, field: PersonalField, container: msgspec.Struct) -> str | Sealed:
         if value and isinstance(value, str) and (key_id := KEY_OF[field.name](container, aggregate_id, at)):
-            wanted[key_id] = None
+            key_ids[key_id] = None
         return value
 
     changed(event, collect)

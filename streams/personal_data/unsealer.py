@@ -89,10 +89,10 @@ class Unsealer:
         texts: dict[str, str] = {}
         if not sealed:
             return texts
-        keys = await self._keys.find({each.key for each in sealed.values()})
-        for name, each in sealed.items():
+        keys = await self._keys.find({value.key for value in sealed.values()})
+        for name, value in sealed.items():
             with suppress(cipher.Undecipherable):
-                if text := _plain_text(keys[each.key], each, PersonalField(field, optional=False)):
+                if text := _plain_text(keys[value.key], value, PersonalField(field, optional=False)):
                     texts[name] = text
         return texts
 

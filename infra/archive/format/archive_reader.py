@@ -71,7 +71,7 @@ class Reader:
         self.end: End | None = None
         self._read_preamble()
         self.header = self._read_header()
-        self._places = BlockIndex(self.header)
+        self._index = BlockIndex(self.header)
 
     @classmethod
     def open(cls, path: Path) -> Self:
@@ -98,7 +98,7 @@ class Reader:
 
     def blocks(self, damaged: Callable[[Damage], None]) -> Iterator[Block]:
         """Yields the sound blocks of events in order; passes each damage to `damaged` and reads on where it can."""
-        expected = self._places.first()
+        expected = self._index.first()
         try:
             while self.end is None:
                 expected = yield from self._one(expected, damaged)
@@ -111,15 +111,15 @@ class Reader:
         """Reads the next block; returns the offset expected after it."""
         begin, digest_before = self.offset, self._digest.copy()
         head, content = self._read_block(expected)
-        if head.kind != END and (head.kind != EVENTS or not self._places.holds(head)):
+        if head.kind != END and (head.kind != EVENTS or not self._index.holds(head)):
             raise Unreadable(begin, f"{self._awaited(expected)} contains unexpected data")
-        offset, named = self._places.of(head), self._places.named(head)
+        offset, named = self._index.of(head), self._index.named(head)
         sound = head.matches(content, self._key)
         if head.number < self._number or offset < expected:
             damaged(Damage(begin, f"{named} is out of place here: duplicated or moved"))
             return expected
         if offset > expected:
-            damaged(Damage(begin, f"{self._places.span(expected, offset)} is missing here"))
+            damaged(Damage(begin, f"{self._index.span(expected, offset)} is missing here"))
         elif head.number != self._number:
             damaged(Damage(begin, f"{named} has the number of another block"))
         self._number = head.number + 1
@@ -134,7 +134,7 @@ class Reader:
             return offset
         if sound:
             yield self._opened(begin, head, content)
-        return self._places.behind(head)
+        return self._index.after(head)
 
     def _opened(self, begin: int, head: Head, content: bytes) -> Block:
         stream = self.header.streams[head.stream].name
@@ -144,7 +144,7 @@ class Reader:
         except _UNDECODABLE:
             events = []
         if not events or len(events) != head.count or head.count > MOST_EVENTS:
-            raise Unreadable(begin, f"{self._places.named(head)} is malformed")
+            raise Unreadable(begin, f"{self._index.named(head)} is malformed")
         return Block(stream, head.first, events)
 
     def _read_preamble(self) -> None:
@@ -193,7 +193,7 @@ class Reader:
         except OSError as error:
             raise Unreadable(self.offset, f"the file cannot be read here: {error.strerror or error}") from error
         if len(data) < size:
-            missing = self._places.span(expected, self._places.end) if expected is not None else ""
+            missing = self._index.span(expected, self._index.end) if expected is not None else ""
             rest = f"; {missing} is missing" if missing else ""
             raise Unreadable(self.size, f"the file ends here, within {self._awaited(expected)}{rest}")
         self._digest.update(data)
@@ -201,7 +201,7 @@ class Reader:
         return data
 
     def _awaited(self, expected: StreamOffset | None) -> str:
-        return "the header" if expected is None else self._places.awaited(expected, self._number)
+        return "the header" if expected is None else self._index.awaited(expected, self._number)
 
     def _read_end(self, begin: int, content: bytes) -> End:
         try:

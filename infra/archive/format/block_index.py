@@ -6,14 +6,14 @@ from infra.archive.format.layout import END, Head, Header
 
 
 class StreamOffset(NamedTuple):
-    """A place in the streams of an export: the stream's index in the header's list, and a sequence."""
+    """A position in the streams of an export: the stream's index in the header's list, and a sequence."""
 
     stream: int
     sequence: int
 
 
 class BlockIndex:
-    """The order of places in one export's file; the end block follows the last stream."""
+    """The order of positions in one export's file; the end block follows the last stream."""
 
     def __init__(self, header: Header) -> None:
         self._streams = header.streams
@@ -23,7 +23,7 @@ class BlockIndex:
         return self._begin_of(0)
 
     def of(self, head: Head) -> StreamOffset:
-        """The place that the block's head states."""
+        """The position that the block's head states."""
         return self.end if head.kind == END else StreamOffset(head.stream, head.first)
 
     def holds(self, head: Head) -> bool:
@@ -32,8 +32,8 @@ class BlockIndex:
             return False
         return head.count > 0 and 1 <= head.first <= head.last <= self._streams[head.stream].last_sequence
 
-    def behind(self, head: Head) -> StreamOffset:
-        """The place of the next block."""
+    def after(self, head: Head) -> StreamOffset:
+        """The position of the next block."""
         if head.last >= self._streams[head.stream].last_sequence:
             return self._begin_of(head.stream + 1)
         return StreamOffset(head.stream, head.last + 1)
@@ -45,24 +45,24 @@ class BlockIndex:
         return f"block {head.number:,} ({self._streams[head.stream].name} {head.first:,} to {head.last:,})"
 
     def awaited(self, offset: StreamOffset, number: int) -> str:
-        """Describes the block that is expected at a place."""
+        """Describes the block that is expected at a position."""
         if offset == self.end:
             return "the end"
         return f"block {number:,} ({self._streams[offset.stream].name} from {offset.sequence:,} on)"
 
-    def span(self, begin: StreamOffset, behind: StreamOffset) -> str:
-        """Describes the events from `begin` up to, not including, `behind`, by stream; empty if there are none."""
+    def span(self, begin: StreamOffset, end: StreamOffset) -> str:
+        """Describes the events from `begin` up to, not including, `end`, by stream; empty if there are none."""
         parts = []
-        for index in range(begin.stream, min(behind.stream + 1, len(self._streams))):
+        for index in range(begin.stream, min(end.stream + 1, len(self._streams))):
             stream = self._streams[index]
             first = begin.sequence if index == begin.stream else 1
-            last = behind.sequence - 1 if index == behind.stream else stream.last_sequence
+            last = end.sequence - 1 if index == end.stream else stream.last_sequence
             if first <= last:
                 parts.append(f"{stream.name} {first:,} to {last:,}")
         return ", ".join(parts)
 
     def _begin_of(self, stream: int) -> StreamOffset:
-        """The place of the stream's first event, or of that of the next stream that has any."""
+        """The position of the stream's first event, or of that of the next stream that has any."""
         while stream < len(self._streams) and self._streams[stream].events == 0:
             stream += 1
         return StreamOffset(stream, 1)

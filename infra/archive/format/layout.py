@@ -31,12 +31,12 @@ _LEVEL = 3
 
 _PREAMBLE = struct.Struct(">12sHI")
 # Mark, kind, stream, number, first sequence, count, bytes as stored, bytes unpacked.
-_PLACE = struct.Struct(">4sBBIQIII")
+_FIELDS = struct.Struct(">4sBBIQIII")
 # Digest, checksum of the place and the digest.
 _SEAL = struct.Struct(f">{DIGEST_SIZE}sI")
 
 PREAMBLE_SIZE = _PREAMBLE.size
-HEAD_SIZE = _PLACE.size + _SEAL.size
+HEAD_SIZE = _FIELDS.size + _SEAL.size
 
 HEADER, EVENTS, END = 1, 2, 3
 
@@ -115,24 +115,24 @@ class Head(msgspec.Struct, frozen=True, kw_only=True):
 
     def pack(self, content: bytes, key: bytes) -> bytes:
         """Returns the head in bytes, with its checksum and the digest of the content."""
-        offset = self._place()
+        offset = self._packed_fields()
         digest = digest_of(offset, content, key)
         return offset + _SEAL.pack(digest, zlib.crc32(offset + digest))
 
     def matches(self, content: bytes, key: bytes) -> bool:
         """Whether the digest is that of the content."""
-        return digest_of(self._place(), content, key) == self.digest
+        return digest_of(self._packed_fields(), content, key) == self.digest
 
-    def _place(self) -> bytes:
-        return _PLACE.pack(
+    def _packed_fields(self) -> bytes:
+        return _FIELDS.pack(
             BLOCK_MARK, self.kind, self.stream, self.number, self.first, self.count, self.stored, self.unpacked
         )
 
     @classmethod
     def unpack(cls, data: bytes) -> Self | None:
         """Parses a head; None if the bytes are not a sound one."""
-        offset, (digest, checksum) = data[: _PLACE.size], _SEAL.unpack(data[_PLACE.size :])
-        mark, kind, stream, number, first, count, stored, unpacked = _PLACE.unpack(offset)
+        offset, (digest, checksum) = data[: _FIELDS.size], _SEAL.unpack(data[_FIELDS.size :])
+        mark, kind, stream, number, first, count, stored, unpacked = _FIELDS.unpack(offset)
         if mark != BLOCK_MARK or zlib.crc32(offset + digest) != checksum or max(stored, unpacked) > LARGEST:
             return None
         return cls(

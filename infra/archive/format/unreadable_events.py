@@ -69,12 +69,12 @@ class Unreadable:
         """The events that are not accepted."""
         named = {(event.stream, event.sequence): event for event in self.named}
         left = Unreadable()
-        for stream, sequence in self._places():
+        for stream, sequence in self._positions():
             if not accepted(stream, sequence):
                 left.add(named.get((stream, sequence)) or UnreadableEvent(stream, sequence, "", "cannot be read"))
         return left
 
-    def _places(self) -> Iterator[tuple[str, int]]:
+    def _positions(self) -> Iterator[tuple[str, int]]:
         for stream, runs in self.runs.items():
             for first, last in runs:
                 for sequence in range(first, last + 1):

@@ -247,7 +247,7 @@ async def _session(nc: NATS, query: Query, session_id: str) -> AsyncGenerator[li
             )
         return [*shown, *trail.expired_rows(min(now(), query.until or now()))]
 
-    found = [row for row in await asyncio.to_thread(rows) if query.wants(row)]
-    yield await with_operators(found, Usernames(Log(nc, patience=_PATIENCE)).of)
+    matching = [row for row in await asyncio.to_thread(rows) if query.wants(row)]
+    yield await with_operators(matching, Usernames(Log(nc, patience=_PATIENCE)).of)
     if unreadable:
         raise Unreadable(unreadable)

@@ -55,22 +55,22 @@ def anomalies(since: datetime | None, until: datetime | None, rule: Rule | None,
     settings = Settings.load()
     if not settings.addresses[OPERATOR]:
         raise NotKept
-    wanted = AnomalyFilter(since=since, until=until, rules=(rule,) if rule else RULES)
-    found = asyncio.run(_run(with_running_addresses(settings), wanted))
+    selection = AnomalyFilter(since=since, until=until, rules=(rule,) if rule else RULES)
+    rows = asyncio.run(_run(with_running_addresses(settings), selection))
     if as_json:
-        sys.stdout.write("".join(map(_json, found)))
+        sys.stdout.write("".join(map(_json, rows)))
     elif as_csv:
-        sys.stdout.write(csv_line(Anomaly.__struct_fields__) + "".join(map(_csv, found)))
+        sys.stdout.write(csv_line(Anomaly.__struct_fields__) + "".join(map(_csv, rows)))
     else:
-        sys.stdout.write(headed(_WIDTHS) + "".join(map(_line, found)))
+        sys.stdout.write(headed(_WIDTHS) + "".join(map(_line, rows)))
 
 
-async def _run(settings: Settings, wanted: AnomalyFilter) -> list[Anomaly]:
+async def _run(settings: Settings, selection: AnomalyFilter) -> list[Anomaly]:
     nc = await connect_reader(settings, "operator-audit", patience=_PATIENCE)
     looked_for = {
-        "rule": wanted.rules[0] if len(wanted.rules) == 1 else "",
-        "since": rfc3339(wanted.since) if wanted.since else "",
-        "until": rfc3339(wanted.until) if wanted.until else "",
+        "rule": selection.rules[0] if len(selection.rules) == 1 else "",
+        "since": rfc3339(selection.since) if selection.since else "",
+        "until": rfc3339(selection.until) if selection.until else "",
     }
     try:
         await look(settings, nc, "anomalies", filter_=looked_for)
@@ -81,7 +81,7 @@ async def _run(settings: Settings, wanted: AnomalyFilter) -> list[Anomaly]:
     read_models = ReadModels(CachedSchemas(settings.database_url), patience=_QUERY_PATIENCE)
     queries, found, cursor = AnomalyQueries(read_models, Thresholds.of(settings)), list[Anomaly](), ""
     while True:
-        page = await newest(queries, wanted, limit=_PAGE, cursor=cursor)
+        page = await newest(queries, selection, limit=_PAGE, cursor=cursor)
         found += page.items
         if page.older is None:
             return found[::-1]

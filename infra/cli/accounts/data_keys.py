@@ -244,7 +244,7 @@ async def _restore(settings: Settings, path: Path, reason: str) -> key_backup.Ke
 @asynccontextmanager
 async def _system(settings: Settings, *, make: bool = False) -> AsyncIterator[_Keys]:
     """`make`: creates a missing bucket."""
-    async with reach(settings, make=False) as place, AsyncExitStack() as stack:
+    async with reach(settings, make=False) as server, AsyncExitStack() as stack:
 
         async def connected(party: Settings) -> NATS:
             connection = await connect_nats(party, "operator-keys", patience=_PATIENCE)
@@ -253,11 +253,11 @@ async def _system(settings: Settings, *, make: bool = False) -> AsyncIterator[_K
 
         if make:
             placement = Placement.parse(settings.stream_placement)
-            topology = await connected(place.as_party(TOPOLOGY))
+            topology = await connected(server.as_party(TOPOLOGY))
             await ensure_bucket(topology, DATA_KEYS, replicas=settings.stream_replicas, placement=placement)
-        owner = await connected(place.as_party(BUCKETS[DATA_KEYS].owner))
+        owner = await connected(server.as_party(BUCKETS[DATA_KEYS].owner))
         master_keys = Secrets.load(settings.secrets_path).personal_data_keys(KeyTerms.of(settings))
-        yield _Keys(KeyStore(owner), owner, master_keys, await connected(place.settings), place.settings)
+        yield _Keys(KeyStore(owner), owner, master_keys, await connected(server.settings), server.settings)
 
 
 def _state(present: bool, current: bool) -> str:

@@ -97,8 +97,8 @@ async def _list(
     settings = with_running_addresses(settings)
     console, any_at_all, operators = Console(soft_wrap=True), False, Operators(settings.secrets_path)
     async with aclosing(list_letters(settings, letter_filter, reactions, discarded=discarded)) as letters:
-        async for found in letters:
-            any_at_all, letter = True, with_operator(found, operators.name_of)
+        async for unnamed in letters:
+            any_at_all, letter = True, with_operator(unnamed, operators.name_of)
             if as_json:
                 sys.stdout.write(msgspec.json.encode(letter).decode() + "\n")
             else:

@@ -138,11 +138,11 @@ async def _list(settings: Settings) -> list[Held]:
         acts: dict[str, list[Row]] = defaultdict(list)
         for row in (await audit_rows(system.nc, Query(action=_PLACE, looks=False))).rows:
             acts[row.target].append(row)
-        log, found = Log(system.nc, patience=_PATIENCE), []
+        log, holds = Log(system.nc, patience=_PATIENCE), []
         for user_id, rows in acts.items():
             if (held := await _hold_of(log, user_id, rows)) is not None:
-                found.append(held)
-        return sorted(found, key=lambda held: held.placed_at)
+                holds.append(held)
+        return sorted(holds, key=lambda held: held.placed_at)
 
 
 async def _hold_of(log: Log, user_id: str, acts: list[Row]) -> Held | None:

@@ -49,11 +49,11 @@ def plain(streams: tuple[str, ...], as_json: bool) -> None:
     """
     lower_priority()
     chosen = [stream for stream in STREAMS if not streams or stream in {name.upper() for name in streams}]
-    found = uvloop.run(_find(Settings.load(), chosen, tables.console(stderr=True)))
+    plain_data = uvloop.run(_find(Settings.load(), chosen, tables.console(stderr=True)))
     if as_json:
-        sys.stdout.write(msgspec.json.encode(found).decode() + "\n")
+        sys.stdout.write(msgspec.json.encode(plain_data).decode() + "\n")
         return
-    _print(found)
+    _print(plain_data)
 
 
 async def _find(settings: Settings, streams: Sequence[str], console: Console) -> PlainData:
@@ -66,15 +66,17 @@ async def _find(settings: Settings, streams: Sequence[str], console: Console) ->
             await nc.close()
 
 
-def _print(found: PlainData) -> None:
+def _print(plain_data: PlainData) -> None:
     shown = tables.console()
-    if found.months:
+    if plain_data.months:
         rows = [
-            (month.stream, month.type, month.month, f"{month.events:,}", f"{month.persons:,}") for month in found.months
+            (month.stream, month.type, month.month, f"{month.events:,}", f"{month.persons:,}")
+            for month in plain_data.months
         ]
         shown.print(tables.fitted(_COLUMNS, rows, shown.width))
     shown.print(
-        f"{found.events:,} of {found.read:,} events have personal data in plain form, of {found.persons:,} persons"
+        f"{plain_data.events:,} of {plain_data.read:,} events have personal data in plain form, of"
+        f" {plain_data.persons:,} persons"
     )
-    if found.unreadable:
-        shown.print(f"not readable by this release, so that nothing is known of them: {found.unreadable:,}")
+    if plain_data.unreadable:
+        shown.print(f"not readable by this release, so that nothing is known of them: {plain_data.unreadable:,}")

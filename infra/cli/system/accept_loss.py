@@ -155,7 +155,7 @@ async def _run(settings: Settings, stream: str, path: Path, reason: str, console
             soft_wrap=True,
         )
     if failed:
-        raise OperatorError("; ".join(each.line() for each in failed) + ": run `vestnik rebuild` for these")
+        raise OperatorError("; ".join(failure.line() for failure in failed) + ": run `vestnik rebuild` for these")
 
 
 async def find(nc: NATS, stream: str, owners: ServiceSchemas) -> Loss:
@@ -167,7 +167,7 @@ async def find(nc: NATS, stream: str, owners: ServiceSchemas) -> Loss:
         NothingLost: there are none.
         Unavailable: NATS or the database does not answer.
     """
-    info, known = await _ask(nc, stream, owners)
+    info, known = await _ends_of(nc, stream, owners)
     last, decided = info.state.last_seq, {stream: accepted(info.config)}
     within = undecided(stream, info, 0)
     log = Log(nc)
@@ -190,7 +190,7 @@ async def _lacking(nc: NATS, owners: ServiceSchemas, streams: Iterable[str]) -> 
     """Returns which of the streams have lost events that are not accepted."""
     lacking = Lacking(set(), {})
     for stream in streams:
-        info, known = await _ask(nc, stream, owners)
+        info, known = await _ends_of(nc, stream, owners)
         if info.state.last_seq < known:
             lacking.ends[stream] = info.state.last_seq
         if undecided(stream, info, known):
@@ -198,7 +198,7 @@ async def _lacking(nc: NATS, owners: ServiceSchemas, streams: Iterable[str]) -> 
     return lacking
 
 
-async def _ask(nc: NATS, stream: str, owners: ServiceSchemas) -> tuple[StreamInfo, int]:
+async def _ends_of(nc: NATS, stream: str, owners: ServiceSchemas) -> tuple[StreamInfo, int]:
     """Returns the stream's info, and the highest sequence that a read model has applied or the notary has signed."""
     # Read before the stream's info: the stream and its read models advance meanwhile.
     known = max([await highest_at(database_url, stream) for database_url in owners.urls()])

@@ -41,8 +41,8 @@ def size(root: Path) -> int:
 
 def faults(root: Path) -> Iterator[str]:
     """Yields what is wrong with the root."""
-    if (found := size(root)) > BYTES:
-        yield f"the image has {found / 1e6:.0f} MB; {BYTES / 1e6:.0f} are allowed"
+    if (bytes_used := size(root)) > BYTES:
+        yield f"the image has {bytes_used / 1e6:.0f} MB; {BYTES / 1e6:.0f} are allowed"
     yield from _programs(root)
     yield from _debian_packages(root)
     yield from _python_packages(root)
@@ -90,11 +90,11 @@ def _python_packages(root: Path) -> Iterator[str]:
 
 def _installed(root: Path) -> dict[str, str]:
     """Name and version of each Python distribution."""
-    found = {}
+    installed = {}
     for path in (root / _VENV).glob("lib/python3*/site-packages/*.dist-info/METADATA"):
         metadata = HeaderParser().parsestr(path.read_text(errors="replace"))
-        found[re.sub(r"[-_.]+", "-", str(metadata["Name"])).lower()] = str(metadata["Version"])
-    return found
+        installed[re.sub(r"[-_.]+", "-", str(metadata["Name"])).lower()] = str(metadata["Version"])
+    return installed
 
 
 def _permissions(root: Path) -> Iterator[str]:

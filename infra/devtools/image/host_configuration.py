@@ -37,9 +37,9 @@ def reach() -> Reach:
     listing = subprocess.run(
         [sys.executable, "-m", "pip", "config", "list"], capture_output=True, text=True, check=True
     ).stdout
-    found = pip_environment(listing)
+    pip = pip_environment(listing)
     proxies = {name: os.environ[name] for name in _PROXIES if name in os.environ}
-    return Reach({**proxies, **found.environment}, found.folders)
+    return Reach({**proxies, **pip.environment}, pip.folders)
 
 
 def pip_environment(listing: str) -> Reach:

@@ -189,11 +189,11 @@ class _Bounded(H2Protocol):
             super().resume_writing()
             self._read(True)
 
-    def _read(self, wanted: bool) -> None:
+    def _read(self, enabled: bool) -> None:
         transport = self._transport
-        if transport is None or transport.is_closing() or transport.is_reading() == wanted:
+        if transport is None or transport.is_closing() or transport.is_reading() == enabled:
             return
-        if wanted:
+        if enabled:
             transport.resume_reading()
         else:
             transport.pause_reading()

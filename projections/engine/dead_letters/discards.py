@@ -54,7 +54,7 @@ class Discarded(msgspec.Struct, frozen=True, kw_only=True):
         return LetterId(self.projection, self.version, self.build, self.stream, self.sequence)
 
     @property
-    def place(self) -> tuple[str, int, str, int]:
+    def key(self) -> tuple[str, int, str, int]:
         """The discarded event and the version that skips it, without the build it failed in."""
         return self.projection, self.version, self.stream, self.sequence
 
@@ -93,7 +93,7 @@ async def append(log: Log, discard: Discarded, actor: str) -> None:
         Unavailable, Overloaded, HistoryLost: it is not recorded.
         DeadlineExceeded: it is unknown whether it is recorded.
     """
-    subject = dead_letter(*discard.place)
+    subject = dead_letter(*discard.key)
     at = discard.discarded_at.astimezone(UTC)
     event = DeadLetterDiscarded(
         projection=discard.projection,
@@ -151,8 +151,8 @@ async def catch_up(conn: Connection, nc: NATS, projection: str) -> None:
     of_projection = [discard for discard in await recorded(nc) if discard.projection == projection]
     if not of_projection:
         return
-    known = {discard.place for discard in await kept(conn, projection)}
-    fresh = [discard for discard in of_projection if discard.place not in known]
+    known = {discard.key for discard in await kept(conn, projection)}
+    fresh = [discard for discard in of_projection if discard.key not in known]
     for version in sorted({discard.version for discard in fresh}):
         async with conn.transaction():
             await conn.execute(_LOCK_TIMEOUT)

@@ -166,7 +166,7 @@ async def discarded(nc: NATS, letter_filter: DeadLetterFilter) -> list[Discarded
         and letter_filter.type in (None, discard.type)
         and letter_filter.aggregate_id in (None, discard.aggregate_id)
     ]
-    return sorted(discards_found, key=lambda discard: discard.place)
+    return sorted(discards_found, key=lambda discard: discard.key)
 
 
 async def get_dead_letter(conn: Connection, letter_id: LetterId) -> DeadLetterRow | Discarded:

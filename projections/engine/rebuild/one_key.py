@@ -195,7 +195,7 @@ class _KeyRebuild:
         """Returns the events to skip, and the rows that follow from all others that were read."""
         skipped = await self._to_skip()
         replacement = RowReplacement(self._changed, self._rows)
-        await replacement.add([event for event in self._events if _place(event) not in skipped])
+        await replacement.add([event for event in self._events if _key_of(event) not in skipped])
         return skipped, replacement
 
     async def _to_skip(self) -> dead_letters.Discards:
@@ -224,9 +224,9 @@ class _KeyRebuild:
                     if not self._events:
                         raise NoSuchKey(self._projection, self._key, "no event is folded into it")
                     skipped_now = await self._to_skip()
-                    if any(_place(event) in skipped_now ^ skipped for event in self._events[:prepared]):
+                    if any(_key_of(event) in skipped_now ^ skipped for event in self._events[:prepared]):
                         return None
-                    last = [event for event in self._events[prepared:] if _place(event) not in skipped_now]
+                    last = [event for event in self._events[prepared:] if _key_of(event) not in skipped_now]
                     await replacement.add(last)
                     try:
                         await replacement.write(conn)
@@ -311,5 +311,5 @@ class _KeyRebuild:
         return self._key in message.subject.split(".")[_TOKENS_BEFORE_IDS:]
 
 
-def _place(message: Message) -> tuple[str, int]:
+def _key_of(message: Message) -> tuple[str, int]:
     return message.stream, message.sequence

@@ -28,7 +28,7 @@ class Runners:
         }
         self._database_url = database_url
         # Those with texts of users.
-        self._erasing = [each for each in projections if issubclass(each, ErasingProjection) and each.erasures]
+        self._erasing = [kind for kind in projections if issubclass(kind, ErasingProjection) and kind.erasures]
         self._tasks: list[asyncio.Task[None]] = []
 
     async def start(self) -> None:

@@ -68,15 +68,15 @@ async def drop_unerased_builds(
     """
     conn = await connect(database_url, f"drop old {projection.name}")
     try:
-        found = await _unerased(conn, projection, kept_for)
+        unerased = await _unerased(conn, projection, kept_for)
     except DatabaseError as error:
         raise database_unavailable(error) from error
     finally:
         await close_and_unlock(conn)
-    if not found:
+    if not unerased:
         return []
     dropped, skipped = await build_cleanup.drop_unused_builds(
-        projection.name, projection.version, database_url, only=found
+        projection.name, projection.version, database_url, only=unerased
     )
     for build in dropped:
         log.info(
@@ -97,7 +97,7 @@ async def _unerased(conn: Connection, projection: type[ErasingProjection], kept_
         return set()
     name = physical_names(projection, live)[ERASED]
     cursor = await conn.execute(_OTHERS, (projection.name, live.version, live.build, kept_for))
-    found: set[BuildId] = set()
+    unerased: set[BuildId] = set()
     for row in await cursor.fetchall():
         version, build, tables = msgspec.convert(row, tuple[int, int, list[str]])
         # The tables of a version before the erasures of accounts do not include one.
@@ -106,5 +106,5 @@ async def _unerased(conn: Connection, projection: type[ErasingProjection], kept_
             live=sql.Identifier(name), other=sql.Identifier(other)
         )
         if await (await conn.execute(statement, (kept_for,))).fetchone() == (True,):
-            found.add((version, build))
-    return found
+            unerased.add((version, build))
+    return unerased

@@ -78,7 +78,7 @@ class WaitQueue:
             raise ReadModelBehind(retry_after=1)
         waiter = Waiter(position)
         self._waiters.add(waiter)
-        self._place(waiter)
+        self._enqueue(waiter)
         return waiter
 
     def remove(self, waiter: Waiter) -> None:
@@ -100,9 +100,9 @@ class WaitQueue:
             while queue and queue[0][0] <= known:
                 waiter = heappop(queue)[2]
                 if not waiter.woken.done():
-                    self._place(waiter)
+                    self._enqueue(waiter)
 
-    def _place(self, waiter: Waiter) -> None:
+    def _enqueue(self, waiter: Waiter) -> None:
         lacking = self._missing_position(waiter.position)
         if lacking is None:
             waiter.woken.set_result(None)

@@ -95,27 +95,27 @@ class AccountAlerts:
             generation = (await self._aggregates.credentials.load(cause.user_id)).state.generation
         failure: RetryLater | ValueError | None = None
         for recipient in await self._recipients.of(cause.user_id, position):
-            letter = self._letter(event, cause, alerted, recipient, generation)
+            mail = self._alert_mail(event, cause, alerted, recipient, generation)
             try:
-                await self._deliver(letter, event)
+                await self._deliver(mail, event)
             except (RetryLater, ValueError) as error:
                 failure = error
         if failure is not None:
             raise failure
 
-    async def _deliver(self, letter: Mail, event: Recorded[Event]) -> None:
-        mailbox = await self._delivery.mailbox(letter.recipient)
+    async def _deliver(self, mail: Mail, event: Recorded[Event]) -> None:
+        mailbox = await self._delivery.mailbox(mail.recipient)
         if mailbox.has(event.id):
             return
-        covered = mailbox.told_since(event.at, letter.kind, letter.about)
+        covered = mailbox.notified_since(event.at, mail.kind, mail.about)
         # A late event is covered even where there is room, so that one mail is sent after an outage, not many.
         if covered and self._clock() - event.at > WINDOW:
             return
-        if not await self._delivery.deliver(letter, _provenance(event)) and not covered:
-            wait = await self._delivery.seconds_to_room(letter)
+        if not await self._delivery.deliver(mail, _provenance(event)) and not covered:
+            wait = await self._delivery.seconds_to_room(mail)
             raise _NoRoom("the mailbox has already got its alerts of this kind", after=wait)
 
-    def _letter(
+    def _alert_mail(
         self, event: Recorded[Event], cause: Cause, alerted: Alerted, recipient: Recipient, generation: int
     ) -> Mail:
         # An address that the account has left reports no longer than it is the account's.

@@ -168,7 +168,7 @@ class DataExportMails(Reaction):
         if state != "ready" or (await self._accounts.load(event.aggregate_id)).state.is_gone(self._clock()):
             return
         recipient, *_ = await self._recipients.of(event.aggregate_id, Position.at(event.stream, event.sequence))
-        letter = Mail(
+        mail = Mail(
             event_id=event.id,
             asked_at=event.at,
             recipient=recipient.email,
@@ -178,4 +178,4 @@ class DataExportMails(Reaction):
             language=recipient.language,
             link=f"{self._page}/#/settings/data",
         )
-        await self._delivery.deliver(letter, Provenance.caused_by(event))
+        await self._delivery.deliver(mail, Provenance.caused_by(event))

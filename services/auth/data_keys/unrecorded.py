@@ -61,12 +61,12 @@ class UnrecordedKeys:
         """
         recorded = 0
         async for page in self._store.pages():
-            found: dict[str, list[str]] = defaultdict(list)
+            unrecorded: dict[str, list[str]] = defaultdict(list)
             for key_id, record in page:
                 owner = owner_of(key_id)
                 if owner is not None and not record.is_recorded and record.destroyed_at is None:
-                    found[owner].append(key_id)
-            for owner, key_ids in found.items():
+                    unrecorded[owner].append(key_id)
+            for owner, key_ids in unrecorded.items():
                 recorded += await self._record(owner, key_ids)
         return recorded
 

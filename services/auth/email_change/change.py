@@ -93,7 +93,7 @@ class EmailChanges:
                 credential=generation,
             )
             key = await email_key(self._aggregates.addresses, self._keys, email)
-            wanted = await self._aggregates.addresses.load(key)
+            new_address = await self._aggregates.addresses.load(key)
             # After the current address was read: an undo, which changes both, is seen in both or in neither.
             current = (await self._aggregates.credentials.load(user_id)).state
             if current.generation != generation:
@@ -102,8 +102,8 @@ class EmailChanges:
                 # A return to an earlier address keeps the password: the current address is another one.
                 generation = current.generation
                 raise Conflict(present.key, present.loaded.sequence)
-            requested = decisions.decide_request(wanted.state, change, now)
-            (append,) = self._aggregates.addresses.appends(key, wanted, requested, provenance)
+            requested = decisions.decide_request(new_address.state, change, now)
+            (append,) = self._aggregates.addresses.appends(key, new_address, requested, provenance)
             return await self._aggregates.log.append(append)
 
         return await retry_on_conflict(attempt)

@@ -60,11 +60,11 @@ class EmailChangeMails:
         change = change_of(address, user_id, now)
         if change is None or change.replaces is None:
             return []
-        letters = []
+        mails = []
         email = change.email
         # Empty: it was erased.
         if email and as_of(address, now).owner in (None, user_id):
-            letters.append(
+            mails.append(
                 Mail(
                     event_id=event.id,
                     asked_at=event.at,
@@ -86,7 +86,7 @@ class EmailChangeMails:
                 event_at=event.at,
                 claim_key=change.replaces,
             )
-            letters.append(
+            mails.append(
                 Mail(
                     event_id=str(uuid5(UUID(event.id), mailbox_budgets.EMAIL_CHANGE_REQUESTED_MAIL)),
                     asked_at=event.at,
@@ -98,7 +98,7 @@ class EmailChangeMails:
                     link=page_link(self._page, "not-me", self._reports.sign(report)),
                 )
             )
-        return letters
+        return mails
 
     async def _changed(self, event: Recorded[Event], replaced: EmailReplaced) -> list[Mail]:
         """Returns the mail to the earlier address, with the token that undoes the change."""
@@ -113,7 +113,7 @@ class EmailChangeMails:
             link=page_link(self._page, "undo-email-change", token),
             good_for=until - event.at,
         )
-        letter = Mail(
+        mail = Mail(
             event_id=event.id,
             asked_at=event.at,
             recipient=recipient,
@@ -123,7 +123,7 @@ class EmailChangeMails:
             language=replaced.address.language,
             offers=(offer,),
         )
-        return [letter]
+        return [mail]
 
     def _undone(self, event: Recorded[Event], released: EmailReleased) -> list[Mail]:
         """Returns the notice to an address that is no longer the account's; none if that was long ago.
@@ -133,7 +133,7 @@ class EmailChangeMails:
         recipient = released.email
         if recipient is None or self._clock() - event.at > ALERT_MAX_AGE:
             return []
-        letter = Mail(
+        mail = Mail(
             event_id=event.id,
             asked_at=event.at,
             recipient=recipient,
@@ -143,4 +143,4 @@ class EmailChangeMails:
             language=released.language,
             link=f"{self._page}/",
         )
-        return [letter]
+        return [mail]

@@ -75,7 +75,7 @@ class ErasureProcess:
         now = self._clock()
         page = await self._timers.due(now, now - _CACHES_END, _BATCH, after=self._after)
         if self._after is None:
-            waits = [now - each.since for each in page if each.user_id not in self._held]
+            waits = [now - erasure.since for erasure in page if erasure.user_id not in self._held]
             OVERDUE.set(max(waits, default=timedelta()).total_seconds())
         self._after = page[-1] if len(page) == _BATCH else None
         return page

@@ -49,31 +49,31 @@ class Delivery:
         """Loads the recent deliveries of the address's mailbox."""
         return (await self._aggregates.mails.load(self._keys.of_mailbox(email))).state
 
-    async def seconds_to_room(self, letter: Mail) -> float:
+    async def seconds_to_room(self, mail: Mail) -> float:
         """Returns how long the mail has no room in its mailbox."""
         now = self._clock()
-        room = (await self.mailbox(letter.recipient)).room_from(letter.kind, now, self._mails_an_hour)
+        room = (await self.mailbox(mail.recipient)).room_from(mail.kind, now, self._mails_an_hour)
         return (room - now).total_seconds()
 
-    async def deliver(self, letter: Mail, provenance: Provenance) -> bool:
+    async def deliver(self, mail: Mail, provenance: Provenance) -> bool:
         """Sends the mail unless it was sent before. Returns False if the budget of its kind is used up.
 
         Raises:
             DeliveryFailed: it could not be handed over now.
             ValueError: the recipient is not a valid address.
         """
-        async with self._aggregates.mails.lock(self._keys.of_mailbox(letter.recipient)) as mailbox:
+        async with self._aggregates.mails.lock(self._keys.of_mailbox(mail.recipient)) as mailbox:
             await mailbox.confirm()
-            if mailbox.state.has(letter.event_id):
+            if mailbox.state.has(mail.event_id):
                 return True
-            if not mailbox.state.has_room(letter.kind, self._clock(), self._mails_an_hour):
-                log.info("dropped a mail of the kind %s: the mailbox has reached its limit", letter.kind)
+            if not mailbox.state.has_room(mail.kind, self._clock(), self._mails_an_hour):
+                log.info("dropped a mail of the kind %s: the mailbox has reached its limit", mail.kind)
                 return False
-            await self._outbox.send(letter)
-            await self._record(mailbox, letter, provenance)
+            await self._outbox.send(mail)
+            await self._record(mailbox, mail, provenance)
             return True
 
-    async def _record(self, mailbox: AggregateSession[Mailbox], letter: Mail, provenance: Provenance) -> None:
+    async def _record(self, mailbox: AggregateSession[Mailbox], mail: Mail, provenance: Provenance) -> None:
         """Records a mail that was sent, however long the event store refuses that."""
         pause, is_current = _FIRST_PAUSE, True
         while True:
@@ -81,7 +81,7 @@ class Delivery:
                 if not is_current:
                     await mailbox.refresh()
                     is_current = True
-                sent = mailbox_budgets.decide_record(mailbox.state, letter.kind, letter.event_id, letter.about)
+                sent = mailbox_budgets.decide_record(mailbox.state, mail.kind, mail.event_id, mail.about)
                 await mailbox.append(sent, provenance)
                 return
             except Conflict:

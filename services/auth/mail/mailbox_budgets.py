@@ -49,7 +49,7 @@ class Mailbox(msgspec.Struct, frozen=True, kw_only=True):
     def has(self, requested_by: str) -> bool:
         return any(mail.requested_by == requested_by for mail in self.sent)
 
-    def told_since(self, moment: datetime, kind: str, about: str) -> bool:
+    def notified_since(self, moment: datetime, kind: str, about: str) -> bool:
         """Whether a notice or alert about the same was sent at or after the moment, and so covers it."""
         return any(mail.kind == kind and mail.about == about and mail.at >= moment for mail in self.sent)
 

@@ -76,7 +76,7 @@ def address_of(email: str) -> Address:
     return Address(username=local, domain=host)
 
 
-def render(letter: Mail, sender: str, now: datetime) -> EmailMessage:
+def render(mail: Mail, sender: str, now: datetime) -> EmailMessage:
     """Renders the complete message.
 
     Raises:
@@ -86,11 +86,11 @@ def render(letter: Mail, sender: str, now: datetime) -> EmailMessage:
     local, _, host = from_address.rpartition("@")
     message = EmailMessage()
     message["From"] = Address(display_name=name, username=local, domain=host)
-    message["To"] = address_of(letter.recipient)
-    body = _body(letter)
+    message["To"] = address_of(mail.recipient)
+    body = _body(mail)
     message["Subject"] = body.subject
     message["Date"] = format_datetime(now)
-    message["Message-ID"] = f"<{letter.event_id}@{host or 'localhost'}>"
+    message["Message-ID"] = f"<{mail.event_id}@{host or 'localhost'}>"
     message["Auto-Submitted"] = "auto-generated"
     text, document = plain(body), html(body)
     message.set_content(text, charset=_charset(text), cte=_transfer_encoding(text))
@@ -108,29 +108,29 @@ def _transfer_encoding(text: str) -> str:
     return "7bit" if text.isascii() else "8bit"
 
 
-def _body(letter: Mail) -> Body:
-    language = language_of(letter.language)
-    text = text_of(SEVERAL_REGISTRATIONS if len(letter.offers) > 1 else letter.text or letter.kind, language)
-    actions = [_action(text, offer, language) for offer in letter.offers]
+def _body(mail: Mail) -> Body:
+    language = language_of(mail.language)
+    text = text_of(SEVERAL_REGISTRATIONS if len(mail.offers) > 1 else mail.text or mail.kind, language)
+    actions = [_action(text, offer, language) for offer in mail.offers]
     if not actions:
-        actions = [Action(heading="", link=letter.link, label=text.link, hint="", token="")]
-    span = letter.offers[0].good_for if letter.offers else letter.good_for
+        actions = [Action(heading="", link=mail.link, label=text.link, hint="", token="")]
+    span = mail.offers[0].good_for if mail.offers else mail.good_for
     good_for = "" if span is None else in_words(span, language)
     return Body(
         language=language,
         subject=text.subject,
-        opening=tuple(_opening(text, letter, good_for, language)),
+        opening=tuple(_opening(text, mail, good_for, language)),
         actions=tuple(actions),
-        closing=_filled(text.closing, letter.username, good_for),
+        closing=_filled(text.closing, mail.username, good_for),
     )
 
 
-def _opening(text: MailText, letter: Mail, good_for: str, language: LanguageCode) -> Iterator[str]:
+def _opening(text: MailText, mail: Mail, good_for: str, language: LanguageCode) -> Iterator[str]:
     for paragraph in text.opening:
         if paragraph != CIRCUMSTANCES:
-            yield from _filled((paragraph,), letter.username, good_for)
-        elif letter.circumstances is not None:
-            yield from circumstances.in_words(letter.circumstances, language)
+            yield from _filled((paragraph,), mail.username, good_for)
+        elif mail.circumstances is not None:
+            yield from circumstances.in_words(mail.circumstances, language)
 
 
 def _action(text: MailText, offer: Offer, language: LanguageCode) -> Action:

@@ -49,7 +49,7 @@ class DeliveryFailed(RetryLater):
 
 
 class MailTransport(Protocol):
-    async def send(self, letter: Mail) -> None:
+    async def send(self, mail: Mail) -> None:
         """Hands the mail over. On return it is stored durably or accepted, or was permanently rejected and dropped.
 
         Raises:
@@ -128,8 +128,8 @@ class SmtpTransport:
         self._smtp_url = smtp_url
         self._sender = sender
 
-    async def send(self, letter: Mail) -> None:
-        message = render(letter, self._sender, now())
+    async def send(self, mail: Mail) -> None:
+        message = render(mail, self._sender, now())
         sender, recipient = _only(message, "From"), _only(message, "To")
         try:
             server = SmtpServer.of(url_files.read(self._smtp_url))
@@ -159,7 +159,7 @@ class SmtpTransport:
                 except (aiosmtplib.SMTPRecipientsRefused, aiosmtplib.SMTPNotSupported) as error:
                     if not _is_final(error):
                         raise
-                    _LOG.warning("dropped the mail of event %s: %s", letter.event_id, _reason(error))
+                    _LOG.warning("dropped the mail of event %s: %s", mail.event_id, _reason(error))
         except (aiosmtplib.SMTPException, OSError, TimeoutError) as error:
             raise DeliveryFailed(_reason(error)) from error
 
@@ -174,12 +174,12 @@ class FolderTransport:
         self._folder = folder
         self._sender = sender
 
-    async def send(self, letter: Mail) -> None:
-        message = render(letter, self._sender, now())
-        if letter.user_ids:
-            message[_USERS] = " ".join(letter.user_ids)
+    async def send(self, mail: Mail) -> None:
+        message = render(mail, self._sender, now())
+        if mail.user_ids:
+            message[_USERS] = " ".join(mail.user_ids)
         content = message.as_bytes(policy=default.clone(utf8=_is_wide(message)))
-        name = f"{letter.asked_at.astimezone(UTC):%Y%m%dT%H%M%S.%f}"[:-3] + f"Z-{letter.event_id}.eml"
+        name = f"{mail.asked_at.astimezone(UTC):%Y%m%dT%H%M%S.%f}"[:-3] + f"Z-{mail.event_id}.eml"
         try:
             await asyncio.to_thread(_write, self._folder / name, content)
         except OSError as error:

@@ -42,7 +42,7 @@ class Passwords:
         self._key = key
         self._key_id = key_id(key)
         self._pool = ThreadPoolExecutor(workers, thread_name_prefix="bcrypt")
-        self._places = threading.BoundedSemaphore(workers + (workers * _QUEUE_PER_WORKER if queue is None else queue))
+        self._slots = threading.BoundedSemaphore(workers + (workers * _QUEUE_PER_WORKER if queue is None else queue))
 
     async def hash(self, password: str, path: str = "/password") -> Hashed:
         """Hashes a password for storage. `path` is its place in the request, for the error.
@@ -96,11 +96,11 @@ class Passwords:
         return same
 
     async def _run(self, job: Callable[[], R]) -> R:
-        if not self._places.acquire(blocking=False):
+        if not self._slots.acquire(blocking=False):
             raise Overloaded("Too many logins and registrations are waiting.", retry_after=_RETRY_AFTER)
         future = self._pool.submit(job)
         # Released when the work is done, not when its caller is cancelled.
-        future.add_done_callback(lambda _: self._places.release())
+        future.add_done_callback(lambda _: self._slots.release())
         return await asyncio.wrap_future(future)
 
 

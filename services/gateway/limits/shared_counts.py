@@ -80,12 +80,12 @@ class SharedLimits:
         self._limits = {limit.name: limit for limit in limits}
         self._make_stream = make_stream
         self._clock = clock
-        self._telling = asyncio.Lock()
+        self._publishing = asyncio.Lock()
         self._me = new_id()
         self._inbox = Inbox.of(nats)
         self._waiting: list[_OutgoingCounts] = []
         self._position = 0
-        self._away = False
+        self._is_unreachable = False
         # Set once the whole stream has been read.
         self.caught_up = asyncio.Event()
 
@@ -93,7 +93,7 @@ class SharedLimits:
     async def run(self) -> AsyncIterator[None]:
         """Exchanges counts while open; entering waits up to 3 s for the others' counts, leaving publishes once more."""
         async with asyncio.TaskGroup() as group:
-            tasks = [group.create_task(work) for work in (self._tell_for_ever(), self._hear_for_ever())]
+            tasks = [group.create_task(work) for work in (self._publish_forever(), self._receive_forever())]
             try:
                 await _at_most(_START, self.caught_up.wait())
                 yield
@@ -104,7 +104,7 @@ class SharedLimits:
 
     async def publish(self) -> None:
         """Publishes new counts, and those that could not be published before."""
-        async with self._telling:
+        async with self._publishing:
             self._gather()
             while self._waiting:
                 counts = self._waiting[0]
@@ -127,12 +127,12 @@ class SharedLimits:
         stored_at = message.stored_at or datetime.now(UTC)
         self._limiter.merge_remote(limit, uses, ago=max(0.0, (datetime.now(UTC) - stored_at).total_seconds()))
 
-    async def _tell_for_ever(self) -> None:
+    async def _publish_forever(self) -> None:
         while True:
             await asyncio.sleep(_EVERY)
             await self.publish()
 
-    async def _hear_for_ever(self) -> None:
+    async def _receive_forever(self) -> None:
         while True:
             try:
                 await self._make_stream()
@@ -183,15 +183,15 @@ class SharedLimits:
         if b'"error"' in answer.data:
             self._report(answer.data.decode(errors="replace"))
             return False
-        if self._away:
+        if self._is_unreachable:
             log.info("rate limits are shared between gateways again")
-            self._away = False
+            self._is_unreachable = False
         return True
 
     def _report(self, reason: str) -> None:
         """Logs once per outage of the stream."""
-        if not self._away:
-            self._away = True
+        if not self._is_unreachable:
+            self._is_unreachable = True
             log.warning("rate limits are counted by this gateway only: %s", reason)
 
 

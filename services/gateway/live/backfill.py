@@ -34,7 +34,7 @@ _FRIENDS_PAGE = 200
 _MOST_FRIENDS = 10_000
 
 
-class ClientEvent(Protocol):
+class BackfillEvent(Protocol):
     """An event of a backfill as a service sends it: each service has a protobuf message of this shape and name."""
 
     type: str
@@ -169,7 +169,7 @@ class Backfill:
         after: int,
         most_bytes: int,
         call: Call,
-    ) -> AsyncGenerator[ClientEvent, None]:
+    ) -> AsyncGenerator[BackfillEvent, None]:
         remotes, size = self._remotes, self._page
         if channel in NOTIFICATION_CHANNELS:
             return remotes.messaging.stream(
@@ -195,8 +195,8 @@ class Backfill:
 
     async def _profile_updates(
         self, friends: Collection[str], after: int, most_bytes: int, call: Call
-    ) -> AsyncGenerator[ClientEvent, None]:
-        remote, people, client_events = self._remotes.profile, sorted(friends), list[ClientEvent]()
+    ) -> AsyncGenerator[BackfillEvent, None]:
+        remote, people, client_events = self._remotes.profile, sorted(friends), list[BackfillEvent]()
         for begin in range(0, len(people), _MOST_FRIENDS):
             request = ProfileBackfill(user_ids=people[begin : begin + _MOST_FRIENDS], after=after, limit=self._page)
             size = 0

@@ -41,11 +41,11 @@ class HiddenUsers:
         Raises:
             VestnikError: it is not known here, and the profile service does not answer.
         """
-        found = {user_id: self._known.get(user_id) for user_id in user_ids}
-        unknown = [user_id for user_id, hidden in found.items() if hidden is None]
+        hidden_by_user = {user_id: self._known.get(user_id) for user_id in user_ids}
+        unknown = [user_id for user_id, hidden in hidden_by_user.items() if hidden is None]
         for begin in range(0, len(unknown), _AT_ONCE):
-            found |= await self._load(unknown[begin : begin + _AT_ONCE])
-        return {user_id for user_id, hidden in found.items() if hidden}
+            hidden_by_user |= await self._load(unknown[begin : begin + _AT_ONCE])
+        return {user_id for user_id, hidden in hidden_by_user.items() if hidden}
 
     async def _load(self, user_ids: Sequence[str]) -> dict[str, bool]:
         changes: dict[str, bool] = {}

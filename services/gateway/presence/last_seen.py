@@ -51,7 +51,7 @@ class LastSeen:
         self._waiting: dict[str, Rfc3339 | None] = {}
         self._written_at: LruCache[str, float] = LruCache(_MOST_KNOWN)
         self._latest: LruCache[str, Rfc3339] = LruCache(_MOST_KNOWN)
-        self._away = False
+        self._is_unreachable = False
 
     def set_online(self, user_id: str) -> None:
         """The user is online somewhere: earlier times are out of date."""
@@ -99,9 +99,9 @@ class LastSeen:
                 stored = await self._values.get_many(unknown)
             except Unavailable:
                 self._report()
-        found = {user_id: value.decode(errors="replace") for user_id, value in stored.items()}
+        values = {user_id: value.decode(errors="replace") for user_id, value in stored.items()}
         # A user may have gone offline during the read.
-        return found | {user_id: seen for user_id in user_ids if (seen := self._latest.peek(user_id)) is not None}
+        return values | {user_id: seen for user_id in user_ids if (seen := self._latest.peek(user_id)) is not None}
 
     async def run(self) -> None:
         """Writes until cancelled; then once more what is due."""
@@ -160,7 +160,7 @@ class LastSeen:
             self._metrics.last_seen.labels("failed").inc()
             self._report()
             return False
-        self._away = False
+        self._is_unreachable = False
         self._metrics.last_seen.labels("stored" if seen is not None else "removed").inc()
         self._written_at.put(user_id, now)
         if self._waiting.get(user_id, "") in (due, seen):
@@ -171,6 +171,6 @@ class LastSeen:
 
     def _report(self) -> None:
         """Logs once per outage."""
-        if not self._away:
-            self._away = True
+        if not self._is_unreachable:
+            self._is_unreachable = True
             log.warning("when users were last online is not stored or read at the moment")

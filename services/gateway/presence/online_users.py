@@ -11,13 +11,13 @@ class OnlineUsers:
     def __init__(self) -> None:
         self._at: dict[str, set[str]] = {}
         # How many gateways each user is at.
-        self._places: Counter[str] = Counter()
+        self._gateway_counts: Counter[str] = Counter()
 
     def __contains__(self, user_id: object) -> bool:
-        return user_id in self._places
+        return user_id in self._gateway_counts
 
     def __len__(self) -> int:
-        return len(self._places)
+        return len(self._gateway_counts)
 
     def at(self, gateway: str) -> Set[str]:
         """The users who are online at the gateway."""
@@ -31,8 +31,8 @@ class OnlineUsers:
             if user_id in here:
                 continue
             here.add(user_id)
-            self._places[user_id] += 1
-            if self._places[user_id] == 1:
+            self._gateway_counts[user_id] += 1
+            if self._gateway_counts[user_id] == 1:
                 came.append(user_id)
         return came
 
@@ -44,9 +44,9 @@ class OnlineUsers:
             if user_id not in here:
                 continue
             here.remove(user_id)
-            self._places[user_id] -= 1
-            if not self._places[user_id]:
-                del self._places[user_id]
+            self._gateway_counts[user_id] -= 1
+            if not self._gateway_counts[user_id]:
+                del self._gateway_counts[user_id]
                 gone.append(user_id)
         return gone
 

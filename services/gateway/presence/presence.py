@@ -81,7 +81,7 @@ class Presence:
         await self._bus.listen(LIVE_WATCHES, lambda payload: self._watched(_WATCH.decode(payload)))
         await self._exchange.start()
         async with asyncio.TaskGroup() as group:
-            for work in (self._step_for_ever(), self._decide_for_ever(), self._last_seen.run()):
+            for work in (self._step_for_ever(), self._decide_forever(), self._last_seen.run()):
                 group.create_task(work)
 
     async def of(self, caller: Principal, user_ids: Collection[str], seen: Position) -> list[LivePresence]:
@@ -172,7 +172,7 @@ class Presence:
         self._undecided.add(user_id)
         self._wake.set()
 
-    async def _decide_for_ever(self) -> None:
+    async def _decide_forever(self) -> None:
         """Decides, until cancelled, whether users who connected, left or changed their settings are shown as online."""
         while True:
             await self._wake.wait()

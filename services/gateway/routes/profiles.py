@@ -103,12 +103,12 @@ async def get(incoming: Request[NoQuery, NoBody]) -> Response:
 async def get_me(incoming: Request[NoQuery, NoBody]) -> Response:
     profile, user_id = incoming.context.remotes.profile, incoming.caller.user_id
     answer = await profile.read(profile.stub.get_own_profile, GetOwnProfileRequest(user_id=user_id))
-    found: Profile = required(answer.profile)
-    etag = f'"{found.etag}"'
+    own_profile: Profile = required(answer.profile)
+    etag = f'"{own_profile.etag}"'
     headers = {"etag": etag, "cache-control": PRIVATE, "vary": VARY}
     if matches(header_of(incoming.headers, "if-none-match"), etag):
         return Response(status=304, headers=headers)
-    return Response(body=_own(found), headers=headers)
+    return Response(body=_own(own_profile), headers=headers)
 
 
 async def search(incoming: Request[SearchQuery, NoBody]) -> Response:

@@ -88,15 +88,15 @@ class Deduplicator:
         lookup = await self._queries.by_client_id(conversation_id, *of_command)
         if tail is not None:
             tail.asked += 1
-        if lookup.found is not None:
-            return await self._as_sent(conversation_id, lookup.found)
-        for sequence in lookup.seen.discarded:
+        if lookup.message is not None:
+            return await self._as_sent(conversation_id, lookup.message)
+        for sequence in lookup.coverage.discarded:
             if duplicate := await self._find_discarded(conversation_id, sequence, command):
                 return duplicate
-        applied = lookup.seen.applied
+        applied = lookup.coverage.applied
         if until <= applied or (tail is not None and tail.rules_out(applied, until, *of_command)):
             return None
-        if _is_far_behind(lookup.seen, until):
+        if _is_far_behind(lookup.coverage, until):
             raise ReadModelBehind(retry_after=1)
         return await self._find_in_stream(conversation_id, lookup, command)
 
@@ -139,10 +139,10 @@ class Deduplicator:
         for begin in range(0, length, _PAGE):
             lookup = await self._queries.client_ids(conversation_id, begin, begin + _PAGE)
             # Discarded events are missing from the rows, but were sent all the same.
-            if lookup.seen.discarded or _is_far_behind(lookup.seen, until):
+            if lookup.coverage.discarded or _is_far_behind(lookup.coverage, until):
                 return None
             # Each page is a separate snapshot: together they cover only what the earliest one covers.
-            applied = min(applied, lookup.seen.applied)
+            applied = min(applied, lookup.coverage.applied)
             loaded.learn(lookup.ids)
         loaded.to_sequence, loaded.number, loaded.asked = applied, length, lookups
         if applied < until and not await self._read_newer_events(conversation_id, loaded):
@@ -170,9 +170,9 @@ class Deduplicator:
             ReadModelBehind: an event there cannot be decoded by this release, and may be the message.
         """
         duplicate: Sent | None = None
-        tail = ConversationTail(lookup.seen.applied)
-        for stored in await self._log.read(conversation(conversation_id), after=lookup.seen.applied):
-            if stored.sequence in lookup.seen.discarded:
+        tail = ConversationTail(lookup.coverage.applied)
+        for stored in await self._log.read(conversation(conversation_id), after=lookup.coverage.applied):
+            if stored.sequence in lookup.coverage.discarded:
                 continue
             try:
                 opened = _opened(stored)
@@ -211,5 +211,5 @@ def _is(message: Sent, client_message_id: str, command: SendMessage) -> bool:
     return (message.sender_id, client_message_id) == (command.sender_id, command.client_message_id)
 
 
-def _is_far_behind(seen: Coverage, until: int) -> bool:
-    return max(0, until - seen.read) + seen.waiting > MOST_BEHIND
+def _is_far_behind(coverage: Coverage, until: int) -> bool:
+    return max(0, until - coverage.read) + coverage.waiting > MOST_BEHIND

@@ -46,7 +46,7 @@ class NewestRow(msgspec.Struct, frozen=True):
     sequences: str | None
 
 
-class MessagePlace(msgspec.Struct, frozen=True):
+class MessageConversation(msgspec.Struct, frozen=True):
     message_id: str
     conversation_id: str
 
@@ -60,7 +60,7 @@ class RangeRequest(msgspec.Struct, frozen=True):
     limit: int
 
 
-class PartRow(msgspec.Struct, frozen=True):
+class RangeRow(msgspec.Struct, frozen=True):
     """A part of a conversation, in the requested order."""
 
     turn: int
@@ -138,13 +138,13 @@ class PageQueries:
     async def conversations_of(self, message_ids: Collection[str]) -> dict[str, str]:
         """Returns the conversation of each of the messages that have a row."""
         rows, _ = await self._model.select(
-            MessagePlace,
+            MessageConversation,
             "SELECT message_id, conversation_id FROM {messages} WHERE message_id = ANY(%(ids)s::uuid[])",
             {"ids": list(message_ids)},
         )
         return {row.message_id: row.conversation_id for row in rows}
 
-    async def parts(self, requests: Sequence[RangeRequest], *, ascending: bool) -> tuple[list[PartRow], Position]:
+    async def parts(self, requests: Sequence[RangeRequest], *, ascending: bool) -> tuple[list[RangeRow], Position]:
         """Returns messages oldest first above each bound, or newest first below it; no row without a conversation."""
         which, order = ("m.sequence > wanted.bound", "ASC") if ascending else ("m.sequence < wanted.bound", "DESC")
         rows = f"""
@@ -153,7 +153,7 @@ class PageQueries:
             ORDER BY m.sequence {order} LIMIT wanted.most + 1
         """  # noqa: S608
         return await self._model.select(
-            PartRow,
+            RangeRow,
             f"""
             SELECT wanted.turn, c.open, page.*
             FROM unnest(%(users)s::uuid[], %(peers)s::uuid[], %(bounds)s::bigint[], %(limits)s::bigint[])

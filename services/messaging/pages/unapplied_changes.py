@@ -25,8 +25,8 @@ class UnappliedChanges:
             return messages
         known, lacking = self._last
         if messages != known:
-            found = await self._locate(messages)
+            conversations = await self._locate(messages)
             # A message without a row may be of any conversation.
-            lacking = frozenset(found.values()) if len(found) == len(messages) else None
+            lacking = frozenset(conversations.values()) if len(conversations) == len(messages) else None
             self._last = messages, lacking
         return lacking

@@ -170,7 +170,7 @@ class _ComparedRow(_IndexedRow, frozen=True):
         return {"first": self.stream_sequence, "first_sequence": self.sequence}
 
 
-class _PlaceRow(msgspec.Struct, frozen=True):
+class _HitSequence(msgspec.Struct, frozen=True):
     number: int
     stream_sequence: int
 
@@ -236,14 +236,14 @@ class SearchQueries:
             "looked_up": index_query(terms[:LOOKED_UP], stems),
             "others": index_query(terms[LOOKED_UP:], stems) or None,
         }
-        found, reached = await self._newest_hits(
+        newest, reached = await self._newest_hits(
             OF_ALL if peer_id is None else OF_ONE, params, looked_up, candidates=candidates
         )
-        page = found
+        page = newest
         if best:
-            left = [hit for hit in found if (hit.rank, hit.stream_sequence) < (begin.rank, begin.last)]
+            left = [hit for hit in newest if (hit.rank, hit.stream_sequence) < (begin.rank, begin.last)]
             page = sorted(left, key=lambda hit: (-hit.rank, -hit.stream_sequence))
-        return Hits(page[:limit], found[0] if found else None), reached
+        return Hits(page[:limit], newest[0] if newest else None), reached
 
     async def _newest_hits(
         self, compared: str, params: dict[str, object], looked_up: dict[str, object], *, candidates: int
@@ -251,16 +251,16 @@ class SearchQueries:
         """The newest hits: of the newest messages, of more of them if there are many hits, then out of the index."""
         frequent = 2 * candidates * _COMPARED // _COMPARED_IF_FREQUENT + 1
         row, reached = await self._compare(compared, {**params, "candidates": candidates, "compared": _COMPARED})
-        found = row.found
-        if row.stream_sequence is not None and len(found) >= frequent:
-            wanted = {"candidates": candidates - len(found), "compared": _COMPARED_IF_FREQUENT - _COMPARED}
+        hits = row.found
+        if row.stream_sequence is not None and len(hits) >= frequent:
+            wanted = {"candidates": candidates - len(hits), "compared": _COMPARED_IF_FREQUENT - _COMPARED}
             row, _ = await self._compare(compared, {**params, **row.begin, **wanted})
-            found += row.found
+            hits += row.found
         if row.stream_sequence is None:
-            return found, reached
-        wanted = {"candidates": candidates - len(found)}
+            return hits, reached
+        wanted = {"candidates": candidates - len(hits)}
         rows, _ = await self._search.select(_IndexedRow, INDEXED, {**params, **row.begin, **looked_up, **wanted})
-        return found + rows[0].found, reached
+        return hits + rows[0].found, reached
 
     async def _compare(self, compared: str, params: dict[str, object]) -> tuple[_ComparedRow, Position]:
         rows, position = await self._search.select(_ComparedRow, compared, params)
@@ -275,16 +275,16 @@ class SearchQueries:
         if best and after.newest_peer_id is not None and after.newest_sequence is not None:
             named.append((after.newest_peer_id, after.newest_sequence))
         rows, _ = await self._search.select(
-            _PlaceRow,
+            _HitSequence,
             _PLACES,
             {
                 "conversations": [pair_id(user_id, peer_id) for peer_id, _ in named],
                 "sequences": [sequence for _, sequence in named],
             },
         )
-        places = {row.number: row.stream_sequence for row in rows}
-        last = places.get(1, 0)
-        return _Begin(first=places.get(2, last - 1), first_sequence=named[-1][1], last=last, rank=after.rank)
+        sequences = {row.number: row.stream_sequence for row in rows}
+        last = sequences.get(1, 0)
+        return _Begin(first=sequences.get(2, last - 1), first_sequence=named[-1][1], last=last, rank=after.rank)
 
     async def messages(self, user_id: str, hits: Sequence[Hit], position: Position) -> tuple[list[FoundRow], Position]:
         """The messages of the hits, in their order, at least as of the position; none of a closed conversation."""

@@ -62,14 +62,14 @@ class MessageSearch:
         texts = [segments(row.text, initials) async for row in _with_pauses(rows)]
         stems = await self._queries.stems(stemmed_words(terms, texts))
         remaining = iter(texts)
-        found = [
+        items = [
             # The database has encoded the message.
             FoundMessage(row.peer_id, cast(MessageItem, msgspec.Raw(row.item.encode())), marks)
             async for row in _with_pauses(rows)
             if (marks := highlights(row.text, next(remaining), terms, stems)) is not None
         ]
         more = cursor_after(page[last - 1], hits, best=best) if last < len(page) else None
-        return msgspec.json.encode(found), more, shown
+        return msgspec.json.encode(items), more, shown
 
 
 async def _with_pauses(rows: list[FoundRow]) -> AsyncIterator[FoundRow]:

@@ -28,11 +28,11 @@ class Term(msgspec.Struct, frozen=True):
 
 def parse_query(query: str) -> tuple[Term, ...]:
     """The terms, the longest first and at most 16; none if the query has neither a letter, a digit nor a symbol."""
-    found = {
+    terms = {
         Term(segment.text if segment.spaceless else segment.text[:LONGEST_WORD], segment.spaceless)
         for segment in segments(query)
     }
-    return tuple(sorted(found, key=lambda term: (-len(term.text), term.text))[:_MOST_TERMS])
+    return tuple(sorted(terms, key=lambda term: (-len(term.text), term.text))[:_MOST_TERMS])
 
 
 def stemmed_words(terms: Sequence[Term], texts: Iterable[Sequence[Segment]] = ()) -> set[str]:
@@ -78,17 +78,17 @@ def highlights(
         if not term.spaceless:
             # A word and its stem begin with the same letter.
             words.setdefault(term.text[0], []).append(term)
-    found: list[tuple[int, int]] = []
+    occurrences: list[tuple[int, int]] = []
     matched: set[Term] = set()
     for segment in text_segments:
         for term in runs if segment.spaceless else words.get(segment.text[0], ()):
             if parts := _occurrences(text, segment, term, stems):
                 matched.add(term)
-                found += parts
+                occurrences += parts
     if len(matched) < len(terms):
         return None
     merged: list[tuple[int, int]] = []
-    for begin, end in sorted(found):
+    for begin, end in sorted(occurrences):
         if merged and begin <= merged[-1][1]:
             merged[-1] = (merged[-1][0], max(end, merged[-1][1]))
         else:

@@ -64,12 +64,12 @@ class Drafts:
         """The user's drafts by conversation, in one request for a page; None if they cannot be read now."""
         keys = {_key(user_id, conversation_id): conversation_id for conversation_id in conversation_ids}
         try:
-            found = await self._read.revisions([*keys, *map(_sealed, keys)])
+            revisions = await self._read.revisions([*keys, *map(_sealed, keys)])
             plain: dict[str, str] = {}
             sealed: dict[str, Sealed] = {}
             for key, conversation_id in keys.items():
-                written, value = found.get(_sealed(key), _NONE)
-                written_plain, text = found.get(key, _NONE)
+                written, value = revisions.get(_sealed(key), _NONE)
+                written_plain, text = revisions.get(key, _NONE)
                 if written_plain > written and text is not None:
                     plain[conversation_id] = text.decode(errors="replace")
                 elif written > written_plain and value is not None:

@@ -29,7 +29,7 @@ class _Before(msgspec.Struct, frozen=True):
     id: Annotated[str, Meta(max_length=500, pattern=r"^[^\x00]*\Z")]
 
 
-async def newest(queries: AnomalyQueries, wanted: AnomalyFilter, *, limit: int, cursor: str) -> AnomaliesFound:
+async def newest(queries: AnomalyQueries, selection: AnomalyFilter, *, limit: int, cursor: str) -> AnomaliesFound:
     """Returns at most `limit` anomalies, from the cursor into the past.
 
     Raises:
@@ -39,9 +39,9 @@ async def newest(queries: AnomalyQueries, wanted: AnomalyFilter, *, limit: int, 
     """
     before = decode_cursor(cursor, _Before)
     rows = await queries.newest(
-        since=wanted.since,
-        until=wanted.until,
-        rules=wanted.rules,
+        since=selection.since,
+        until=selection.until,
+        rules=selection.rules,
         before=(before.at, before.id) if before else None,
         limit=limit + 1,
     )

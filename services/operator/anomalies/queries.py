@@ -126,8 +126,8 @@ class AnomalyQueries:
         names: dict[str, str | None] = {}
         if user_ids:
             try:
-                found = await self._read_models.select("users", _Username, _USERNAMES, {"user_ids": user_ids})
-                names = {row.user_id: row.username for row in found}
+                usernames = await self._read_models.select("users", _Username, _USERNAMES, {"user_ids": user_ids})
+                names = {row.user_id: row.username for row in usernames}
             except (ReadModelBehind, Unavailable):
                 pass
         return [_anomaly(row, names.get(row.user_id or "")) for row in rows]

@@ -110,8 +110,8 @@ class DeadLetters:
             UnknownProjection: its projection does not exist.
         """
         if isinstance(letter_id, ParkedId):
-            found = await self._reactions.get(letter_id, raw=False)
-            return found if found.event is None else msgspec.structs.replace(found, event=redact(found.event))
+            parked = await self._reactions.get(letter_id, raw=False)
+            return parked if parked.event is None else msgspec.structs.replace(parked, event=redact(parked.event))
         async with self._connection_for(_projection(letter_id)) as conn:
             row = await queries.get_dead_letter(conn, letter_id)
         try:

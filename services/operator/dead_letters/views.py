@@ -75,7 +75,7 @@ def with_operator(letter: AnyLetter, name_of: Callable[[str], str]) -> AnyLetter
 def of_letter(letter: DeadLetterRow) -> Letter:
     is_parked = letter.state == "parked"
     return Letter(
-        **_place(letter),
+        **_event_fields(letter),
         state=letter.state,
         error=letter.reason,
         attempts=None if is_parked else letter.attempts,
@@ -90,7 +90,7 @@ def of_letter(letter: DeadLetterRow) -> Letter:
 
 def of_discard(discard: Discarded) -> Letter:
     return Letter(
-        **_place(discard),
+        **_event_fields(discard),
         state="discarded",
         error=discard.error,
         attempts=None,
@@ -102,7 +102,7 @@ def of_discard(discard: Discarded) -> Letter:
     )
 
 
-def _place(letter: DeadLetterRow | Discarded) -> dict[str, Any]:
+def _event_fields(letter: DeadLetterRow | Discarded) -> dict[str, Any]:
     names = ("projection", "version", "build", "stream", "sequence", "subject", "type")
     own = {name: getattr(letter, name) for name in names}
     return own | {"id": str(letter.id), "aggregate_id": letter.aggregate_id}

@@ -19,14 +19,14 @@ class AnomalyHandlers:
 
     async def list(self, message: ListAnomaliesRequest, actor: Actor) -> Document:
         limit = validated(PageRequest, {"limit": message.limit}).limit
-        wanted = AnomalyFilter(
+        selection = AnomalyFilter(
             since=moment(message.since, "/since"),
             until=moment(message.until, "/until"),
             rules=_rules(message.rule),
         )
-        looked_for = {"rule": message.rule, "since": as_text(wanted.since), "until": as_text(wanted.until)}
+        looked_for = {"rule": message.rule, "since": as_text(selection.since), "until": as_text(selection.until)}
         await self._recorder.look(actor, "anomalies", filter_=looked_for)
-        return document(await anomaly_page.newest(self._queries, wanted, limit=limit, cursor=message.before))
+        return document(await anomaly_page.newest(self._queries, selection, limit=limit, cursor=message.before))
 
 
 def _rules(rule: str) -> tuple[Rule, ...]:

@@ -43,11 +43,11 @@ class DeadLetterHandlers:
     async def list(self, message: ListDeadLettersRequest) -> Document:
         limit = validated(PageRequest, {"limit": message.limit}).limit
         try:
-            found = await self._letters.list(discarded=message.discarded, limit=limit)
+            page = await self._letters.list(discarded=message.discarded, limit=limit)
         except OperatorError as failure:
             raise Unavailable(str(failure)) from failure
-        items = [with_operator(letter, self._operators.name_of) for letter in found.items]
-        return document(msgspec.structs.replace(found, items=items))
+        items = [with_operator(letter, self._operators.name_of) for letter in page.items]
+        return document(msgspec.structs.replace(page, items=items))
 
     async def get(self, message: GetDeadLetterRequest, actor: Actor) -> Document:
         letter_id = _letter_id(message.id)

@@ -53,7 +53,7 @@ class _Version(msgspec.Struct, frozen=True):
     version: Annotated[int, Meta(ge=0, le=2**63 - 1)]
 
 
-class _Place(msgspec.Struct, frozen=True):
+class _AtSequence(msgspec.Struct, frozen=True):
     sequence: Annotated[int, Meta(ge=1, le=2**63 - 1)]
 
 
@@ -117,7 +117,7 @@ class HistoryHandlers:
             return await self._traced(self._tracing.of_id(identifier))
         if message.stream not in STREAMS:
             raise Invalid(violations=(Violation("/stream", "Not a stream of this system"),))
-        sequence = validated(_Place, {"sequence": message.sequence}).sequence
+        sequence = validated(_AtSequence, {"sequence": message.sequence}).sequence
         await self._recorder.look(actor, "trace", filter_={"stream": message.stream, "sequence": str(sequence)})
         return await self._traced(self._tracing.at(message.stream, sequence))
 

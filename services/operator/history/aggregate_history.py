@@ -152,11 +152,11 @@ class AggregateHistory:
         if version is not None and version > end:
             raise NoSuchVersion(f"{self.kind.name} {self.aggregate_id} has {end:,} versions: there is no {version:,}")
         until = version or (self.version_at(at) if at else end)
-        shown = False
-        for found in self._range(max(until - last + 1, 1), until, end, at or now(), redacted=redacted):
-            shown = True
-            yield found
-        if not shown:
+        is_lost = True
+        for stored in self._range(max(until - last + 1, 1), until, end, at or now(), redacted=redacted):
+            is_lost = False
+            yield stored
+        if is_lost:
             raise NoSuchVersion(f"the events of {self.kind.name} {self.aggregate_id} up to version {until:,} are lost")
 
     def _range(

@@ -89,8 +89,8 @@ class Tracing:
             NotFound: there is none.
             Unavailable: NATS or the database does not answer.
         """
-        wanted = identifier.strip().lower()
-        position = await self._search(wanted) if is_id(wanted) else None
+        event_id = identifier.strip().lower()
+        position = await self._search(event_id) if is_id(event_id) else None
         if position is None:
             raise NotFound("There is no event or message of this id.")
         return await self.at(*position)

@@ -67,7 +67,7 @@ async def newest(
     before = decode_cursor(cursor, _Before)
     failures = failures and session_id is None
     user_id = await logins.user_id_of(query.user) if query.user else None
-    places: list[tuple[_Before, LoginRow | FailureRow]] = []
+    entries: list[tuple[_Before, LoginRow | FailureRow]] = []
     if not query.user or user_id:
         # Sequences begin at 1, so 0 is below every event at that time.
         until = (query.until, 0) if query.until else None
@@ -75,18 +75,18 @@ async def newest(
         rows = await logins.logins(
             query, user_id=user_id, session_id=session_id, before=below, now=now(), limit=limit + 1
         )
-        places += [(_Before(row.at, row.sequence), row) for row in rows]
+        entries += [(_Before(row.at, row.sequence), row) for row in rows]
         if failures:
             below = (before.at, before.sequence if before.failure else _ALL) if before else until
             failed = await logins.failures(query, user_id=user_id, before=below, limit=limit + 1)
-            places += [(_Before(row.at, row.sequence, failure=True), row) for row in failed]
-    places.sort(key=lambda place: (place[0].at, not place[0].failure, place[0].sequence), reverse=True)
-    page = places[:limit]
+            entries += [(_Before(row.at, row.sequence, failure=True), row) for row in failed]
+    entries.sort(key=lambda entry: (entry[0].at, not entry[0].failure, entry[0].sequence), reverse=True)
+    page = entries[:limit]
     names = await logins.usernames({row.user_id for _, row in page if isinstance(row, FailureRow) and row.user_id})
     items = [_session(row) if isinstance(row, LoginRow) else _failure(row, names) for _, row in page]
     return LoginsFound(
         items=await with_operators(items, logins.usernames),
-        older=encode_cursor(page[-1][0]) if len(places) > limit else None,
+        older=encode_cursor(page[-1][0]) if len(entries) > limit else None,
         unreadable=await queries.lacks_events(_AUDIT) or (failures and await queries.lacks_events(_FAILURES)),
     )
 

@@ -24,8 +24,8 @@ class DyingOutbox:
     def __init__(self, folder: Path) -> None:
         self._files = FolderTransport(folder, "no-reply@localhost")
 
-    async def send(self, letter: Mail) -> None:
-        await self._files.send(letter)
+    async def send(self, mail: Mail) -> None:
+        await self._files.send(mail)
         os.kill(os.getpid(), signal.SIGKILL)
 
 

@@ -276,11 +276,11 @@ async def test_mails_that_were_written_for_the_user_are_removed_from_the_folder(
     await outbox.remove_of(anna)
     at = datetime(2026, 1, 1, tzinfo=UTC)
     for number, users in enumerate(((anna,), (boris, anna), (boris,), ())):
-        letter = Mail(
+        mail = Mail(
             event_id=f"{number}", asked_at=at, recipient="a@example.org", username="anna", kind="data_export_ready",
             user_ids=users,
         )  # fmt: skip
-        await outbox.send(letter)
+        await outbox.send(mail)
     drafts = [tmp_path / "mail" / f".{name}.eml.17" for name in ("crashed", "written")]
     for draft in drafts:
         draft.write_bytes(b"To: a@exa")

@@ -63,8 +63,8 @@ def tls(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> ssl.SSLContext:
     return context
 
 
-async def send(url: str, letter: Mail = LETTER) -> None:
-    await outbox(url, "Vestnik <no-reply@example.org>", Path("unused")).send(letter)
+async def send(url: str, mail: Mail = LETTER) -> None:
+    await outbox(url, "Vestnik <no-reply@example.org>", Path("unused")).send(mail)
 
 
 async def test_a_mail_arrives_with_its_token_on_a_line() -> None:

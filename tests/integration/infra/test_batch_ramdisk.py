@@ -190,7 +190,7 @@ async def test_what_a_killed_server_has_left_is_cleared_away_once_its_data_is_go
     assert left.is_dir()
     for place in (left.parent, used.parent):
         os.utime(place, (0, 0))
-    batch_ramdisk._clear_away()
+    batch_ramdisk._delete_leftovers()
     assert not left.parent.exists()
     assert used.is_dir()
     kept.leave()

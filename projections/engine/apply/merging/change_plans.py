@@ -108,8 +108,8 @@ class Shapes:
         try:
             return earlier.merge_plans[later]
         except KeyError:
-            found = merged(earlier, later)
-            plan = found and MergePlan(self.shape(earlier.table, found.action, found.columns), found.combine)
+            merge = merged(earlier, later)
+            plan = merge and MergePlan(self.shape(earlier.table, merge.action, merge.columns), merge.combine)
             earlier.merge_plans[later] = plan
             return plan
 

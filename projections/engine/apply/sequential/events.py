@@ -6,7 +6,7 @@ from typing import Any, NamedTuple
 from contracts.envelope import Envelope, Recorded, open_event
 from infra.operator_errors import OperatorError
 from projections.engine.apply.merging.call_plans import Key
-from projections.engine.apply.sequential.looked_up_rows import Wanted
+from projections.engine.apply.sequential.looked_up_rows import EventLookup
 from projections.engine.folds import Fold
 from projections.engine.projection import Handler
 from projections.engine.storage.dead_letters import DeadLetter, reason_of
@@ -37,7 +37,7 @@ class FoldEvent(NamedTuple):
     event: Recorded[Any]
     fold: Fold
     key: Key
-    wanted: tuple[Wanted, ...]
+    lookups: tuple[EventLookup, ...]
 
     @property
     def unit(self) -> Unit:
@@ -56,7 +56,7 @@ class HandledEvent(NamedTuple):
 
     message: Message
     event: Recorded[Any]
-    handlers: tuple[tuple[Handler, tuple[Wanted, ...]], ...]
+    handlers: tuple[tuple[Handler, tuple[EventLookup, ...]], ...]
 
     @property
     def unit(self) -> Unit:
@@ -67,8 +67,8 @@ class HandledEvent(NamedTuple):
         return self.message.subject
 
     @property
-    def wanted(self) -> tuple[Wanted, ...]:
-        return tuple([each for _, wanted in self.handlers for each in wanted])
+    def lookups(self) -> tuple[EventLookup, ...]:
+        return tuple([lookup for _, lookups in self.handlers for lookup in lookups])
 
     def letter(self, reason: str | None) -> DeadLetter:
         return DeadLetter(message=self.message, type=self.event.type, reason=reason)

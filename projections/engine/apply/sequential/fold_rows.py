@@ -78,8 +78,8 @@ class FoldRows:
         async with conn.cursor() as cursor:
             cursor.adapters.register_loader("uuid", TextLoader)
             await cursor.execute(query, texts)
-            while found := await cursor.fetchmany(_FETCHED_TOGETHER):
-                for number, *stored in found:
+            while fetched := await cursor.fetchmany(_FETCHED_TOGETHER):
+                for number, *stored in fetched:
                     for index in self._moments:
                         if isinstance(moment := stored[index], datetime):
                             stored[index] = moment.replace(tzinfo=UTC)

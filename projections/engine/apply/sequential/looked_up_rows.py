@@ -15,7 +15,7 @@ from projections.engine.changes import Change, RowAction
 from projections.engine.lookups import Lookup
 
 
-class Wanted(NamedTuple):
+class EventLookup(NamedTuple):
     """A lookup of one event: the parameter's name, its declaration, and the key or prefix to find."""
 
     name: str
@@ -40,20 +40,20 @@ class LookedUp:
             self.loaded += len(under)
             self._rows[table].setdefault(len(prefix), {})[prefix] = PrefixRows(under)
 
-    def found(self, wanted: Iterable[Wanted]) -> dict[str, object]:
+    def rows_for(self, lookups: Iterable[EventLookup]) -> dict[str, object]:
         """The looked-up rows of one event, by the names of the method's parameters.
 
         Raises:
             msgspec.ValidationError: a row does not fit its type.
         """
-        found: dict[str, object] = {}
-        for name, lookup, prefix in wanted:
+        rows_by_name: dict[str, object] = {}
+        for name, lookup, prefix in lookups:
             if self.refused and (lookup.table, prefix) in self.refused:
                 raise self.refused[lookup.table, prefix]
-            rows = self._rows[lookup.table][len(prefix)][prefix]
-            given = rows.of_type(lookup.row, is_immutable=lookup.row in self._tables[lookup.table].immutable)
-            found[name] = given if lookup.is_many else given[0] if given else None
-        return found
+            prefix_rows = self._rows[lookup.table][len(prefix)][prefix]
+            rows = prefix_rows.of_type(lookup.row, is_immutable=lookup.row in self._tables[lookup.table].immutable)
+            rows_by_name[name] = rows if lookup.is_many else rows[0] if rows else None
+        return rows_by_name
 
     def after(self, changes: Sequence[Change]) -> dict[tuple[str, Key], LookedUpRow | None]:
         """The looked-up rows that one event changes, as they are after it; nothing is kept yet.
@@ -69,9 +69,9 @@ class LookedUp:
             action, name, key = change[:3]
             if action is RowAction.DELETE_ALL:
                 prefix = table.beginning(key)
-                known = {each for (of, each), row in staged.items() if of == name and row is not None}
-                known.update(each for rows in self._all(name) for each in rows)
-                staged |= {(name, each): None for each in known if each[: len(prefix)] == prefix}
+                keys = {key for (of, key), row in staged.items() if of == name and row is not None}
+                keys.update(key for rows in self._all(name) for key in rows)
+                staged |= {(name, key): None for key in keys if key[: len(prefix)] == prefix}
                 continue
             whole, columns = table.key(key)
             if (name, whole) not in staged:

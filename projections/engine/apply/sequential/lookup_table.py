@@ -113,8 +113,8 @@ class LookupTable:
         async with conn.cursor() as cursor:
             cursor.adapters.register_loader("uuid", TextLoader)
             await cursor.execute(query, texts)
-            while found := await cursor.fetchmany(_FETCHED_TOGETHER):
-                for number, *values in found:
+            while fetched := await cursor.fetchmany(_FETCHED_TOGETHER):
+                for number, *values in fetched:
                     assert isinstance(number, int)
                     if self._has_moments:
                         values = list(map(_in_utc, values))

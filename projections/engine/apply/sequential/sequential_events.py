@@ -27,7 +27,7 @@ from projections.engine.apply.sequential.events import (
 )
 from projections.engine.apply.sequential.fold_rows import FoldRows, Stored
 from projections.engine.apply.sequential.keys import load_by_keys
-from projections.engine.apply.sequential.looked_up_rows import LookedUp, Wanted
+from projections.engine.apply.sequential.looked_up_rows import EventLookup, LookedUp
 from projections.engine.apply.sequential.lookup_table import LookupTable
 from projections.engine.changes import RowChanges
 from projections.engine.folds import FoldedTable, Row, folded_tables
@@ -144,13 +144,13 @@ class SequentialEvents:
             if key is None:
                 assert fold.key is not None
                 key = rows.key(fold.key(event))
-            wanted = self._wanted(fold.method, event) if self._lookup_tables else ()
+            lookups = self._lookups_for(fold.method, event) if self._lookup_tables else ()
         except Exception as error:
             if key is None:
                 reason = reason_of(error, envelope.type)
                 raise KeyUnknown(self._projection, message, reason, envelope.type) from error
             return unreadable(message, envelope.type, error, blocked, lane_of(fold.table, key))
-        taken = FoldEvent(message, event, fold, key, wanted)
+        taken = FoldEvent(message, event, fold, key, lookups)
         return taken.letter(None) if blocked and taken.lane in blocked else taken
 
     async def apply(self, conn: Connection, events: Sequence[SequentialEvent]) -> Applied:
@@ -183,15 +183,15 @@ class SequentialEvents:
             return DeadLetter(message=message, type=envelope.type, reason=None)
         try:
             event = open_once(envelope, message)
-            handlers = tuple([(handler, self._wanted(handler, event)) for handler in self.handlers[event.type]])
+            handlers = tuple([(handler, self._lookups_for(handler, event)) for handler in self.handlers[event.type]])
         except Exception as error:
             return unreadable(message, envelope.type, error, blocked)
         return HandledEvent(message, event, handlers)
 
-    def _wanted(self, method: Callable[..., object], event: Recorded[Any]) -> tuple[Wanted, ...]:
+    def _lookups_for(self, method: Callable[..., object], event: Recorded[Any]) -> tuple[EventLookup, ...]:
         return tuple(
             [
-                Wanted(name, lookup, self._lookup_tables[lookup.table].prefix(lookup, lookup.key(event)))
+                EventLookup(name, lookup, self._lookup_tables[lookup.table].prefix(lookup, lookup.key(event)))
                 for name, lookup in lookups_of(method).items()
             ]
         )
@@ -206,8 +206,8 @@ class SequentialEvents:
                     if of_table is None:
                         of_table = keys[event.fold.table] = {}
                     of_table[event.key] = None
-                for wanted in event.wanted:
-                    prefixes.setdefault((wanted.lookup.table, len(wanted.prefix)), {})[wanted.prefix] = None
+                for lookup in event.lookups:
+                    prefixes.setdefault((lookup.lookup.table, len(lookup.prefix)), {})[lookup.prefix] = None
         loaded = _Loaded({name: {} for name in keys}, LookedUp(self._lookup_tables), {})
         for name, of_table in keys.items():
             async for piece, rows in load_by_keys(conn, list(of_table), self._rows[name].load):
@@ -256,7 +256,7 @@ class SequentialEvents:
         return failed
 
     def _fold(self, event: FoldEvent, loaded: _Loaded, rows: dict[Key, Row | None]) -> None:
-        _, recorded, fold, key, wanted = event
+        _, recorded, fold, key, lookups = event
         if key in rows:
             row = rows[key]
         else:
@@ -267,14 +267,14 @@ class SequentialEvents:
         if not self._lookup_tables:
             rows[key] = fold.apply(row, recorded)
             return
-        rows[key] = fold.apply(row, recorded, loaded.looked_up.found(wanted))
+        rows[key] = fold.apply(row, recorded, loaded.looked_up.rows_for(lookups))
         loaded.looked_up.keep_folded(fold.table, key, rows[key])
 
 
 def _handle(event: HandledEvent, looked_up: LookedUp, merged: MergedRows) -> None:
     write = RowChanges()
-    for handler, wanted in event.handlers:
-        handler(event.event, write, **looked_up.found(wanted))
+    for handler, lookups in event.handlers:
+        handler(event.event, write, **looked_up.rows_for(lookups))
     after = looked_up.after(write.changes)
     merged.merge(write.changes, event.event.type, event.event.at)
     looked_up.keep(after)

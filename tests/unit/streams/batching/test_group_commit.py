@@ -33,7 +33,7 @@ def subject(append: str) -> str:
 def group(store: Store) -> GroupCommit[str]:
     """A group commit to which a batch costs as much as ten single appends."""
     commit = GroupCommit(store.together, subject)
-    commit._price.minimum = commit._price.singles = _TOGETHER_FROM
+    commit._threshold.minimum = commit._threshold.singles = _TOGETHER_FROM
     return commit
 
 
@@ -84,7 +84,7 @@ async def test_where_batches_are_cheap_a_few_go_alone_and_the_others_gather() ->
     store = Store()
     store.open.set()
     commit = GroupCommit(store.together, subject)
-    commit._price.minimum, commit._price.singles = 3, 2
+    commit._threshold.minimum, commit._threshold.singles = 3, 2
     await alone(commit, 2)
     (third, fourth) = begin(commit, ["a/1", "b/2"])
     await settled(lambda: len(commit._waiting) == 2)

@@ -37,7 +37,7 @@ def test_another_key_another_field_and_another_key_id_do_not_read_it() -> None:
 def test_an_altered_or_malformed_text_is_not_read() -> None:
     raw = bytearray(base64.b64decode(cipher.seal(KEY, "k", "f", "text").ciphertext))
     raw[-1] ^= 1
-    no_text = cipher._encrypt(KEY, b"\xff", cipher._about(cipher._FIELD, "k", "f"))
+    no_text = cipher._encrypt(KEY, b"\xff", cipher._associated_data(cipher._FIELD, "k", "f"))
     for ciphertext in (base64.b64encode(raw).decode(), "", "?", "AAAA", base64.b64encode(bytes(27)).decode(), no_text):
         with pytest.raises(cipher.Undecipherable):
             cipher.unseal(KEY, Sealed(key="k", ciphertext=ciphertext), "f")

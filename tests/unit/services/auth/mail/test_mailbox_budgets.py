@@ -45,9 +45,9 @@ def test_a_notice_of_security_goes_out_once_an_hour_whatever_the_budget_of_other
 
 def test_a_notice_covers_what_happened_before_it_to_the_same_address() -> None:
     state = after(("address_taken", "first", START), about="one")
-    assert state.told_since(START - MINUTE, "address_taken", "one")
-    assert not state.told_since(START + MINUTE, "address_taken", "one")
-    assert not state.told_since(START - MINUTE, "address_taken", "other")
+    assert state.notified_since(START - MINUTE, "address_taken", "one")
+    assert not state.notified_since(START + MINUTE, "address_taken", "one")
+    assert not state.notified_since(START - MINUTE, "address_taken", "other")
 
 
 def test_what_can_ask_for_no_mail_any_more_is_forgotten() -> None:
