@@ -93,16 +93,16 @@ class _Writer:
         conversation = pair_id(one, other)
         last, version, lines = 0, 0, texts()
         while True:
-            said = [message(version + place, lines[version + place], one, other) for place in range(1, _PAGE + 1)]
+            said = [message(version + index, lines[version + index], one, other) for index in range(1, _PAGE + 1)]
             appends = [
                 Append(
                     subject=subjects.conversation(conversation),
                     expected=last,
                     envelope=seal(
-                        event, aggregate_id=conversation, version=version + place, provenance=Provenance(actor=one)
+                        event, aggregate_id=conversation, version=version + index, provenance=Provenance(actor=one)
                     ),
                 )
-                for place, event in enumerate(said, start=1)
+                for index, event in enumerate(said, start=1)
             ]
             last = (await self._log.append_together(appends))[-1]
             version += _PAGE

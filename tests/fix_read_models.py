@@ -85,9 +85,9 @@ class ReadModelUnderTest:
         """Returns the rows of a query; `{table}` stands for a table of the projection. UUIDs are returned as text."""
         names = {name: relation_shown(self._projection, self._build, name) for name in self._projection.reader_names()}
         cursor = await self._conn.execute(self._projection.with_tables(query, names).encode())
-        uuids = {place for place, column in enumerate(cursor.description or ()) if column.type_display == "uuid"}
+        uuids = {index for index, column in enumerate(cursor.description or ()) if column.type_display == "uuid"}
         return [
-            tuple(str(value) if place in uuids and value is not None else value for place, value in enumerate(row))
+            tuple(str(value) if index in uuids and value is not None else value for index, value in enumerate(row))
             for row in await cursor.fetchall()
         ]
 

@@ -21,7 +21,7 @@ from streams.reader import Reader
 R = TypeVar("R")
 
 
-class Told(Enum):
+class Outcome(Enum):
     ACKNOWLEDGED = "acknowledged"
     # Conflict, unavailable, no space: not stored, now or later.
     REFUSED = "refused"
@@ -37,7 +37,7 @@ class Attempt(msgspec.Struct, kw_only=True):
     aggregates: list[str]
     # The last sequence acknowledged on each aggregate when this append began; its events must come after it.
     floors: list[int]
-    told: Told = Told.UNKNOWN
+    outcome: Outcome = Outcome.UNKNOWN
     sequences: list[int] = []
 
 
@@ -49,7 +49,7 @@ class History:
 
     @property
     def acknowledged(self) -> int:
-        return sum(len(attempt.events) for attempt in self.attempts if attempt.told is Told.ACKNOWLEDGED)
+        return sum(len(attempt.events) for attempt in self.attempts if attempt.outcome is Outcome.ACKNOWLEDGED)
 
     async def grows_by(self, events: int) -> None:
         """Waits until `events` more events are acknowledged."""
@@ -70,9 +70,9 @@ class History:
         try:
             answer = await store()
         except (Conflict, Unavailable, Overloaded):
-            attempt.told = Told.REFUSED
+            attempt.outcome = Outcome.REFUSED
             raise
-        attempt.told = Told.ACKNOWLEDGED
+        attempt.outcome = Outcome.ACKNOWLEDGED
         attempt.sequences = list(answer) if isinstance(answer, list) else [msgspec.convert(answer, int)]
         for aggregate, sequence in zip(aggregates, attempt.sequences, strict=True):
             self._acknowledged[aggregate] = max(sequence, self._acknowledged.get(aggregate, 0))
@@ -85,16 +85,16 @@ class History:
         `stored`: the stream's messages in order; those of other aggregates are ignored.
         """
         mine = {aggregate for attempt in self.attempts for aggregate in attempt.aggregates}
-        places: dict[str, int] = {}
+        positions: dict[str, int] = {}
         found: list[str] = []
         versions: Counter[str] = Counter()
         for message in stored:
             envelope = message.envelope()
             if envelope.aggregate_id not in mine:
                 continue
-            if envelope.id in places:
-                found.append(f"{envelope.id} stands twice: at {places[envelope.id]} and {message.sequence}")
-            places.setdefault(envelope.id, message.sequence)
+            if envelope.id in positions:
+                found.append(f"{envelope.id} stands twice: at {positions[envelope.id]} and {message.sequence}")
+            positions.setdefault(envelope.id, message.sequence)
             versions[envelope.aggregate_id] += 1
             if envelope.version != versions[envelope.aggregate_id]:
                 found.append(
@@ -102,9 +102,9 @@ class History:
                     f" where {versions[envelope.aggregate_id]} belongs"
                 )
         known = {event for attempt in self.attempts for event in attempt.events}
-        found += [f"{event} was appended by nobody" for event in places if event not in known]
+        found += [f"{event} was appended by nobody" for event in positions if event not in known]
         for attempt in self.attempts:
-            found += _contradictions(attempt, places)
+            found += _contradictions(attempt, positions)
         return found
 
 
@@ -134,21 +134,21 @@ async def all_of(nc: Client, stream: str) -> list[Message]:
     return messages
 
 
-def _contradictions(attempt: Attempt, places: dict[str, int]) -> list[str]:
-    stored = [event for event in attempt.events if event in places]
+def _contradictions(attempt: Attempt, positions: dict[str, int]) -> list[str]:
+    stored = [event for event in attempt.events if event in positions]
     found: list[str] = []
     if stored and len(stored) != len(attempt.events):
         found.append(f"{len(stored)} of {len(attempt.events)} events of one append are stored")
-    if attempt.told is Told.REFUSED:
-        found += [f"{event} was refused and is stored at {places[event]}" for event in stored]
-    if attempt.told is not Told.ACKNOWLEDGED:
+    if attempt.outcome is Outcome.REFUSED:
+        found += [f"{event} was refused and is stored at {positions[event]}" for event in stored]
+    if attempt.outcome is not Outcome.ACKNOWLEDGED:
         return found
     for event, sequence, floor in zip(attempt.events, attempt.sequences, attempt.floors, strict=True):
-        place = places.get(event)
-        if place is None:
+        position = positions.get(event)
+        if position is None:
             found.append(f"{event} was acknowledged at {sequence} and is lost")
-        elif place != sequence:
-            found.append(f"{event} was acknowledged at {sequence} and stands at {place}")
+        elif position != sequence:
+            found.append(f"{event} was acknowledged at {sequence} and stands at {position}")
         if sequence <= floor:
             found.append(f"{event} was acknowledged at {sequence}, not behind {floor}, acknowledged before it began")
     return found

@@ -63,7 +63,7 @@ class Streaks(Projection):
         return Streak(row.day, row.first_id, True, row.days + 1, max(row.longest, row.days + 1))
 
 
-class Told(msgspec.Struct, frozen=True):
+class FriendId(msgspec.Struct, frozen=True):
     friend_id: str
 
 
@@ -95,11 +95,15 @@ class FriendsOfFriends(Projection):
 
     @handles(
         FriendshipAccepted,
-        ours=rows_of("friends", Told, key=lambda event: {"user_id": event.data.requester_id}),
-        theirs=rows_of("friends", Told, key=lambda event: {"user_id": event.data.addressee_id}),
+        ours=rows_of("friends", FriendId, key=lambda event: {"user_id": event.data.requester_id}),
+        theirs=rows_of("friends", FriendId, key=lambda event: {"user_id": event.data.addressee_id}),
     )
     def accepted(
-        self, event: Recorded[FriendshipAccepted], write: RowChanges, ours: Sequence[Told], theirs: Sequence[Told]
+        self,
+        event: Recorded[FriendshipAccepted],
+        write: RowChanges,
+        ours: Sequence[FriendId],
+        theirs: Sequence[FriendId],
     ) -> None:
         one, other = event.data.requester_id, event.data.addressee_id
         write.insert("friends", key={"user_id": one, "friend_id": other})

@@ -51,7 +51,7 @@ def pairs() -> list[tuple[int, int]]:
         return [(int(sender), int(recipient)) for sender, recipient in rows]
     chance = random.Random(7)
     known = [tuple(chance.sample(range(1, _PEOPLE + 1), 2)) for _ in range(_PAIRS)]
-    weights = [1 / (place + 20) for place in range(_PAIRS)]
+    weights = [1 / (index + 20) for index in range(_PAIRS)]
     return [
         (one, other) if chance.random() < 0.5 else (other, one)
         for one, other in chance.choices(known, weights, k=60_000)

@@ -40,9 +40,9 @@ _ENDED_WELL = 0
 async def measure(arguments: argparse.Namespace) -> list[Row]:
     logging.disable()
     with tempfile.TemporaryDirectory() as folder:
-        place = Path(folder)
-        place.chmod(0o755)
-        nats, postgres = NatsServer(place / "nats", sync_always=False), PostgresServer(place / "postgres")
+        data_dir = Path(folder)
+        data_dir.chmod(0o755)
+        nats, postgres = NatsServer(data_dir / "nats", sync_always=False), PostgresServer(data_dir / "postgres")
         await asyncio.gather(nats.start(), postgres.start())
         client = Client()
         await client.connect(
@@ -56,14 +56,14 @@ async def measure(arguments: argparse.Namespace) -> list[Row]:
             people = history.people()
             await history.write(client, history.friendships(people))
             await history.write(client, islice(history.talk(people), arguments.events))
-            return await _under_fire(nats, postgres, client, place, arguments)
+            return await _under_fire(nats, postgres, client, data_dir, arguments)
         finally:
             await client.close()
             await asyncio.gather(nats.stop(), postgres.stop())
 
 
 async def _under_fire(
-    nats: NatsServer, postgres: PostgresServer, client: Client, place: Path, arguments: argparse.Namespace
+    nats: NatsServer, postgres: PostgresServer, client: Client, data_dir: Path, arguments: argparse.Namespace
 ) -> list[Row]:
     pool = await open_pool(postgres.url, "bench")
     runners = Runners([Conversations], client, pool, postgres.url)
@@ -72,7 +72,7 @@ async def _under_fire(
         **os.environ,
         "VESTNIK_NATS_URL": nats.url,
         "VESTNIK_DATABASE_URL": postgres.url,
-        "VESTNIK_DATA_DIR": str(place),
+        "VESTNIK_DATA_DIR": str(data_dir),
     }
     rebuilt, killed = 0, dict.fromkeys(("the command", "PostgreSQL", "NATS"), 0)
     try:

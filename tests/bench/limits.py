@@ -26,14 +26,14 @@ async def measure(arguments: argparse.Namespace) -> list[Row]:
     path = _path(arguments.requests, arguments.people)
     async with servers.nats(sync_always=True) as (client, _):
         await ensure_limits(client, replicas=1)
-        told, told_cpu = await _cost(lambda: _tellings(client, arguments.people, arguments.seconds))
+        published, publish_cpu = await _cost(lambda: _publish_counts(client, arguments.people, arguments.seconds))
         kept, kept_cpu = await _cost(lambda: _key_value(client, arguments.people, arguments.seconds))
     return [
         Row("both limits of a send, with headers, p50", percentile(path, 0.5), "µs"),
         Row("both limits of a send, with headers, p99", percentile(path, 0.99), "µs"),
         Row("of a send's CPU", 100 * percentile(path, 0.5) / _SEND_MICROSECONDS, "%", "under 5"),
-        Row(f"telling of {arguments.people} people: messages a second", told / arguments.seconds, ""),
-        Row("… CPU of the gateway", 100 * told_cpu, "%"),
+        Row(f"telling of {arguments.people} people: messages a second", published / arguments.seconds, ""),
+        Row("… CPU of the gateway", 100 * publish_cpu, "%"),
         Row("a key-value bucket in memory: writes a second", kept / arguments.seconds, ""),
         Row("… CPU of the gateway", 100 * kept_cpu, "%"),
     ]
@@ -55,7 +55,7 @@ def _path(requests: int, people: int) -> list[float]:
     return sorted(taken)
 
 
-async def _tellings(client: Client, people: int, seconds: int) -> int:
+async def _publish_counts(client: Client, people: int, seconds: int) -> int:
     """Number of gateway messages if every user sends once a second and counts are shared four times a second."""
     limiter = RateLimiter(_SECRET)
 

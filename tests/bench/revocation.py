@@ -96,13 +96,13 @@ async def _status(gateway: aiohttp.ClientSession, login: Login) -> int:
 async def _gateways(system: System) -> AsyncIterator[list[str]]:
     """Additional gateways, which learn of a revocation only from the stream: the request goes to another one."""
     running = find(system.data_dir)
-    place = urlsplit(running.nats_url)
+    nats_address = urlsplit(running.nats_url)
     password = Secrets.load(system.data_dir / "secrets").nats_password("gateway")
     common = {
         **system.environment,
-        "VESTNIK_NATS_URL": f"nats://gateway:{password}@{place.hostname}:{place.port}",
+        "VESTNIK_NATS_URL": f"nats://gateway:{password}@{nats_address.hostname}:{nats_address.port}",
         "VESTNIK_PUBLIC_URL": running.gateway_url,
-        **{f"VESTNIK_{name.upper()}_ADDRESS": ",".join(places) for name, places in running.addresses.items()},
+        **{f"VESTNIK_{name.upper()}_ADDRESS": ",".join(addresses) for name, addresses in running.addresses.items()},
     }
     ports = free_ports(_GATEWAYS)
     processes = [

@@ -97,17 +97,17 @@ def _queries(chance: random.Random, names: list[tuple[str, str]], number: int) -
         "a whole username": [username for username, _ in picked],
         "the first three letters, which thousands have": [display[:3] for _, display in picked],
         "a last name": [display.rsplit(" ", 1)[1] for _, display in picked],
-        "a first name with a slip, which thousands have": [_slip(chance, display.split()[0]) for _, display in picked],
+        "a first name with a slip, which thousands have": [_typo(chance, display.split()[0]) for _, display in picked],
         "a full name with a slip in each word": [
-            " ".join(_slip(chance, word) for word in display.split()) for _, display in picked
+            " ".join(_typo(chance, word) for word in display.split()) for _, display in picked
         ],
         "nobody's name": ["".join(chance.choices("qwxjy", k=8)) for _ in picked],
     }
 
 
-def _slip(chance: random.Random, word: str) -> str:
-    place = chance.randrange(1, len(word) - 1)
-    return word[:place] + word[place + 1] + word[place] + word[place + 2 :]
+def _typo(chance: random.Random, word: str) -> str:
+    index = chance.randrange(1, len(word) - 1)
+    return word[:index] + word[index + 1] + word[index] + word[index + 2 :]
 
 
 async def _timed(queries: ProfileQueries, what: str, asked: list[str]) -> list[Row]:

@@ -1,6 +1,6 @@
 """Measures the time from an append's acknowledgement until the read model is known to contain the event.
 
-Three who wait for the same writes: the process that applies them, another process, which is told by a notice, and
+Three who wait for the same writes: the process that applies them, another process, which is notified by a notice, and
 as a baseline another process that asks the database every 10 ms.
 """
 
@@ -57,17 +57,17 @@ async def measure(arguments: argparse.Namespace) -> list[Row]:
 
 
 async def _measured(nc: Client, pool: Pool, waiting: PositionWaiter, ours: Pipe, writes: int) -> list[Row]:
-    async def told(position: Position) -> None:
+    async def notified(position: Position) -> None:
         await waiting.wait(Conversations, position, 30)
 
     async def asking(position: Position) -> None:
         await _ask(pool, position)
 
     writer = _Writer(Log(nc))
-    await told(await writer.write())
+    await notified(await writer.write())
     rows = []
     for what, wait, target in (
-        ("another process, told by a notice", told, "p50 under 5"),
+        ("another process, notified by a notice", notified, "p50 under 5"),
         ("another process, asking every 10 ms (baseline)", asking, ""),
     ):
         rows += _rows(what, await _times(writer, wait, writes), target)

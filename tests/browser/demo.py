@@ -237,7 +237,7 @@ async def _person(api: Api, username: str, name: str, bio: str) -> Person:
     return person
 
 
-def told_at(scene: Scene, text: str, now: datetime) -> datetime | None:
+def written_at(scene: Scene, text: str, now: datetime) -> datetime | None:
     """When the scene has it that this was written."""
     ages = (age for talk in scene.talks for _, age, written in talk.lines if written == text)
     age = next(ages, None)

@@ -252,9 +252,9 @@ async def _retimed(route: Route, scene: Scene) -> None:
     body, now = await answer.json(), datetime.now(UTC)
     for item in body.get("items", ()):
         message = item.get("last_message") or item
-        told = demo.told_at(scene, message.get("text", ""), now)
-        if told is not None:
-            message["sent_at"] = told.isoformat()
+        written = demo.written_at(scene, message.get("text", ""), now)
+        if written is not None:
+            message["sent_at"] = written.isoformat()
     await route.fulfill(response=answer, body=json.dumps(body))
 
 

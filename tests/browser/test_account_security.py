@@ -67,8 +67,8 @@ async def test_notifications_about_the_account_are_shown_in_words_and_unknown_ki
     await page.goto("/#/notifications")
     rows = page.locator(".persons .person")
     await expect(rows).to_have_count(len(items))
-    for place, texts in enumerate(ACCOUNT_KINDS.values()):
-        await expect(rows.nth(place)).to_contain_text(texts[language == "ru"])
+    for index, texts in enumerate(ACCOUNT_KINDS.values()):
+        await expect(rows.nth(index)).to_contain_text(texts[language == "ru"])
     unknown, friend = rows.nth(len(ACCOUNT_KINDS)), rows.nth(len(ACCOUNT_KINDS) + 1)
     await expect(unknown).to_contain_text("Something happened" if language == "en" else "Произошло событие")
     await expect(friend.get_by_role("link")).to_have_attribute("href", f"#/chat/{boris.user_id}")
@@ -218,8 +218,8 @@ async def test_the_history_goes_back_page_by_page_and_names_what_it_does_not_kno
     await page.goto("/#/settings/sessions")
     entries = page.locator(".timeline li")
     await expect(entries).to_have_count(5)
-    for place, text in enumerate(TIMELINE[language]):
-        await expect(entries.nth(place)).to_contain_text(re.compile(text))
+    for index, text in enumerate(TIMELINE[language]):
+        await expect(entries.nth(index)).to_contain_text(re.compile(text))
     await expect(entries.nth(1).locator("strong")).to_have_text(re.compile("password was right|Пароль был верным"))
     await expect(page.locator(".timeline strong.why")).to_have_count(1)
     await assert_readable(page, f"logins-{scheme}-{language}")

@@ -39,9 +39,9 @@ TEXTS: list[tuple[str, list[str]]] = [
 SHOWN = """([text]) => import("/web/js/links.js").then(({ linked }) => {
   const node = document.createElement("p");
   node.append(...linked(text));
-  const told = ["textContent", "tagName", "protocol", "target", "rel", "dir", "title"];
+  const properties = ["textContent", "tagName", "protocol", "target", "rel", "dir", "title"];
   return [node.textContent, [...node.querySelectorAll("*")].map(
-    (one) => [...told.map((name) => one[name]), one.dataset.host ?? null])];
+    (one) => [...properties.map((name) => one[name]), one.dataset.host ?? null])];
 })"""
 
 SELECTED = "node => { getSelection().selectAllChildren(node); return getSelection().toString(); }"

@@ -78,11 +78,13 @@ class History:
         number = 0
         while not self._stopping:
             number += 1
-            answer = await self._insist(one, other, f"{number} of {one.username}", uuid4().hex)
+            answer = await self._send_until_acknowledged(one, other, f"{number} of {one.username}", uuid4().hex)
             if answer is not None:
                 self.acknowledged[index].append(answer)
 
-    async def _insist(self, one: Person, other: Person, text: str, client_message_id: str) -> Json | None:
+    async def _send_until_acknowledged(
+        self, one: Person, other: Person, text: str, client_message_id: str
+    ) -> Json | None:
         deadline = time.monotonic() + _PATIENCE
         while time.monotonic() < deadline:
             try:

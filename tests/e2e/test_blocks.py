@@ -154,8 +154,8 @@ async def test_a_block_ends_everything_between_the_two_and_only_the_blocker_is_n
         assert await blocked(anna) == []
         assert (await anna.add(boris)).status_code == 201
         await phones.until(lambda stream: bool(stream.events) and stream.events[-1].data.get("state") == "outgoing")
-        told = [(event.type, event.data.get("blocked", event.data.get("state"))) for event in phones.events]
-        assert told == [
+        delivered = [(event.type, event.data.get("blocked", event.data.get("state"))) for event in phones.events]
+        assert delivered == [
             ("friendship.removed", "removed"),
             ("block.changed", True),
             ("block.changed", False),
@@ -164,7 +164,7 @@ async def test_a_block_ends_everything_between_the_two_and_only_the_blocker_is_n
     # A device that was away syncs the same changes.
     async with listening(api.system.url, phone.access_token, since=start) as late:
         await late.until(lambda stream: bool(stream.events) and stream.events[-1].data.get("state") == "outgoing")
-        assert [event.type for event in late.events] == [kind for kind, _ in told]
+        assert [event.type for event in late.events] == [kind for kind, _ in delivered]
 
 
 async def test_nothing_is_sent_after_a_block_that_raced_sending(api: Api) -> None:

@@ -51,8 +51,8 @@ def probe(system: System, question: str, service: str) -> tuple[int, str]:
 
 def test_readiness_and_metrics_say_that_the_database_is_gone(alone: System) -> None:
     async def drop() -> None:
-        place, name = alone.superusers_database_url().rsplit("/", 1)
-        async with await psycopg.AsyncConnection.connect(f"{place}/template1", autocommit=True) as admin:
+        server_url, name = alone.superusers_database_url().rsplit("/", 1)
+        async with await psycopg.AsyncConnection.connect(f"{server_url}/template1", autocommit=True) as admin:
             await admin.execute(sql.SQL("DROP DATABASE {} WITH (FORCE)").format(sql.Identifier(name)))
 
     processes = {service: alone.serving(service)[0] for service in ("auth", "gateway")}

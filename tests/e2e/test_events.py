@@ -15,7 +15,7 @@ from tests.sse_client import Event, Refused, Stream, listening
 PLAIN = Position.at("MESSAGING", 1).encode()
 
 
-def told(stream: Stream) -> list[tuple[str, object]]:
+def delivered(stream: Stream) -> list[tuple[str, object]]:
     """Reduces each event to its type and significant fields."""
     return [(event.type, _telling(event)) for event in stream.events]
 
@@ -77,7 +77,7 @@ async def test_without_a_position_it_begins_now(api: Api) -> None:
     async with listening(api.system.url, anna.access_token, since=anna.position) as stream:
         await anna.sends(boris, "after")
         await stream.until(enough(1))
-        assert told(stream) == [("message.sent", "after")]
+        assert delivered(stream) == [("message.sent", "after")]
 
 
 async def test_both_friends_receive_the_friendship_as_each_sees_it(api: Api) -> None:
@@ -90,7 +90,7 @@ async def test_both_friends_receive_the_friendship_as_each_sees_it(api: Api) -> 
         assert (await boris.remove(anna)).status_code == 204
         for stream, other, first in ((annas, boris, "outgoing"), (boriss, anna, "incoming")):
             await stream.until(enough(3))
-            assert told(stream) == [
+            assert delivered(stream) == [
                 ("friendship.created", first),
                 ("friendship.accepted", "accepted"),
                 ("friendship.removed", "removed"),
@@ -112,7 +112,7 @@ async def test_a_profile_change_is_sent_to_friends_only(api: Api) -> None:
             assert (await anna.ask("PATCH", "/v1/profiles/me", json={"language": "ru"})).status_code == 200
             assert (await anna.ask("PATCH", "/v1/profiles/me", json={"language": None})).status_code == 200
         await boriss.until(enough(3))
-        assert told(boriss) == [("profile.updated", bio) for bio in ("one", "two", "three")]
+        assert delivered(boriss) == [("profile.updated", bio) for bio in ("one", "two", "three")]
         shown = (await boris.get(f"/v1/profiles/{anna.user_id}", headers=written(anna))).json()
         assert boriss.events[-1].data == shown
         # A friendship made while both are connected counts at once, and one that ended does not.
@@ -121,7 +121,7 @@ async def test_a_profile_change_is_sent_to_friends_only(api: Api) -> None:
         await boriss.until(lambda found: last(found) == "friendship.removed")
         assert (await anna.ask("PATCH", "/v1/profiles/me", json={"bio": "four"})).status_code == 200
         await strangers.until(lambda found: last(found) == "profile.updated")
-        assert told(strangers)[-1] == ("profile.updated", "four")
+        assert delivered(strangers)[-1] == ("profile.updated", "four")
         assert {event.data["user_id"] for event in strangers.events} == {anna.user_id}
         await anna.add(boris)
         await boriss.until(lambda found: last(found) == "friendship.created")
@@ -150,7 +150,7 @@ async def test_a_third_person_sees_nothing(api: Api) -> None:
         # What comes last shows that all before was over.
         await friend.sends(stranger, "the end")
         await stream.until(enough(1))
-        assert told(stream) == [("message.sent", "the end")]
+        assert delivered(stream) == [("message.sent", "the end")]
 
 
 async def test_nothing_is_missed_and_nothing_comes_twice_over_reconnects(api: Api) -> None:
@@ -189,10 +189,10 @@ async def test_the_position_of_a_list_is_followed_without_a_gap(api: Api) -> Non
         await anna.sends(boris, f"after {path}")
         async with listening(api.system.url, boris.access_token, since=listed.headers["Vestnik-Position"]) as stream:
             await stream.until(enough(1))
-            assert [text for _, text in told(stream)][-1] == f"after {path}"
+            assert [text for _, text in delivered(stream)][-1] == f"after {path}"
             # The other lists have no messages, so their positions may be behind these.
             if path.startswith("/v1/conversations"):
-                assert ("message.sent", "in the list") not in told(stream)
+                assert ("message.sent", "in the list") not in delivered(stream)
 
 
 async def test_a_long_absence_is_caught_up_completely_with_friendships(api: Api) -> None:
@@ -216,7 +216,7 @@ async def test_a_long_absence_is_caught_up_completely_with_friendships(api: Api)
     await carl.ask("PATCH", "/v1/profiles/me", json={"bio": "no friend"})
     await dora.sends(boris, "the last")
     async with listening(api.system.url, boris.access_token, since=position) as stream:
-        await stream.until(lambda found: ("message.sent", "the last") in told(found))
+        await stream.until(lambda found: ("message.sent", "the last") in delivered(found))
         kinds = [event.type for event in stream.events]
         sent = [event.data for event in stream.events if event.type == "message.sent"]
         assert sorted(data["text"] for data in sent) == sorted([*texts, "the last"])
@@ -247,7 +247,7 @@ async def test_a_stream_ends_with_its_session_and_with_no_other(api: Api) -> Non
         await phones.until_end()
         await annas.until(enough(1))
         for stream in (phones, annas):
-            assert told(stream) == [("session.revoked", stream.events[0].data["reason"])]
+            assert delivered(stream) == [("session.revoked", stream.events[0].data["reason"])]
             assert stream.events[0].data["session_id"] == phone.session_id
         assert phones.finished
         # The other goes on.

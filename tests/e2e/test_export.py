@@ -90,8 +90,8 @@ async def reacted(system: System) -> None:
                 answer = (await nats.request(subject, timeout=10)).data
                 if b'"error"' in answer:
                     return False
-                place = msgspec.json.decode(answer, type=_ConsumerState)
-                return place.num_pending == place.num_ack_pending == 0
+                state = msgspec.json.decode(answer, type=_ConsumerState)
+                return state.num_pending == state.num_ack_pending == 0
 
             await eventually(done, durable.name, within=120)
     finally:
@@ -192,15 +192,15 @@ async def assert_it_goes_on(api: Api, people: list[Person], spent: str) -> None:
 
 async def test_the_commands_of_the_pages_on_backups_work_as_they_are_shown(own_api: Api, tmp_path: Path) -> None:
     await own_api.person()
-    places = {name: tmp_path / name.lower() for name in ("BACKUPS", "SAFE", "KEYS")}
-    for place in places.values():
-        place.mkdir()
-    places["NEW_DATA_DIR"] = tmp_path / "new"
-    environment = own_api.system.environment | {name: str(place) for name, place in places.items()}
+    folders = {name: tmp_path / name.lower() for name in ("BACKUPS", "SAFE", "KEYS")}
+    for folder in folders.values():
+        folder.mkdir()
+    folders["NEW_DATA_DIR"] = tmp_path / "new"
+    environment = own_api.system.environment | {name: str(folder) for name, folder in folders.items()}
     run_page("docs/howto/back-up.md", environment)
-    (exported,) = places["BACKUPS"].glob("*.export")
+    (exported,) = folders["BACKUPS"].glob("*.export")
     run_page("docs/runbooks/restore-from-export.md", environment | {"FILE": str(exported)})
-    assert (places["NEW_DATA_DIR"] / "nats").is_dir()
+    assert (folders["NEW_DATA_DIR"] / "nats").is_dir()
     first, second = (
         (folder / "secrets" / "refresh.key").read_bytes() for folder in (own_api.system.data_dir, tmp_path / "new")
     )

@@ -32,7 +32,7 @@ from projections.engine import Projection, RowChanges, folds, handles, rows_of
 import msgspec
 
 
-class Told(msgspec.Struct):
+class Count(msgspec.Struct):
     messages: int
 
 
@@ -41,16 +41,16 @@ class Stops(Projection):
     tables = "CREATE TABLE {stops} (id uuid PRIMARY KEY, messages integer NOT NULL)"
 
     @folds(MessageSent, table="stops", key=lambda event: {"id": event.data.no_such_field})
-    def sent(self, row: Told | None, event: Recorded[MessageSent]) -> Told:
-        return Told(1)
+    def sent(self, row: Count | None, event: Recorded[MessageSent]) -> Count:
+        return Count(1)
 
 
 class Looks(Projection):
     streams = [MESSAGING]
     tables = "CREATE TABLE {looks} (id uuid PRIMARY KEY, messages integer NOT NULL)"
 
-    @handles(MessageSent, seen=rows_of("looks", Told, key=lambda event: {"id": event.data.sender_id}))
-    def sent(self, event: Recorded[MessageSent], write: RowChanges, seen: list[Told]) -> None:
+    @handles(MessageSent, seen=rows_of("looks", Count, key=lambda event: {"id": event.data.sender_id}))
+    def sent(self, event: Recorded[MessageSent], write: RowChanges, seen: list[Count]) -> None:
         raise ValueError("looked up in vain")
 """
 _FAILED = re.compile(r'^vestnik_projection_failed\{projection="(\w+)",version="(\d+)"\} 1\.0$', re.MULTILINE)
@@ -105,12 +105,12 @@ async def test_a_failed_projection_stops_nothing_but_its_own_reads(failing: Syst
         await eventually(read, "the message read")
         assert_problem(await other.get("/v1/notifications"), 503, "unavailable")
         await passed_over(failing)
-        told = {
+        failed_versions = {
             service: set(_FAILED.findall((await http.get(urls[0])).text))
             for service, urls in find(failing.data_dir).metrics.items()
         }
-    assert ("refused", "1") in told["contact"]
-    assert {("unknown", "0"), ("unloaded", "0"), ("notifications", "0")} <= told["messaging"]
+    assert ("refused", "1") in failed_versions["contact"]
+    assert {("unknown", "0"), ("unloaded", "0"), ("notifications", "0")} <= failed_versions["messaging"]
 
     done = await asyncio.to_thread(failing.vestnik, "rebuild", "unloaded")
     assert done.returncode != 0

@@ -31,7 +31,7 @@ STEPS = st.lists(
 )
 
 
-class Shown(msgspec.Struct):
+class ShownMessage(msgspec.Struct):
     """A message as one of the two users sees it."""
 
     sender_id: str
@@ -42,17 +42,17 @@ class Shown(msgspec.Struct):
     reactions: dict[str, str] = {}
 
 
-Conversation = dict[int, Shown]
+Conversation = dict[int, ShownMessage]
 
 
-def told(events: Sequence[Json]) -> Conversation:
+def conversation_of(events: Sequence[Json]) -> Conversation:
     """The model: what the conversation's events say, in their order."""
     found: Conversation = {}
     for event in events:
         data = event["data"]
         if event["type"] == "message.sent":
             reply_to = (data.get("reply_to") or {}).get("sequence")
-            found[data["sequence"]] = Shown(data["sender_id"], data["text"], reply_to=reply_to)
+            found[data["sequence"]] = ShownMessage(data["sender_id"], data["text"], reply_to=reply_to)
             continue
         message = found[data["sequence"]]
         assert not message.deleted, "something happened to a deleted message"
@@ -74,7 +74,7 @@ def page(items: Sequence[Json], model: Conversation) -> Conversation:
             quoted = model[quote["sequence"]]
             assert (quote["text"], quote.get("deleted", False)) == (quoted.text, quoted.deleted)
     return {
-        item["sequence"]: Shown(
+        item["sequence"]: ShownMessage(
             item["sender_id"],
             item["text"],
             "edited_at" in item,
@@ -142,7 +142,7 @@ class Device:
                 quoted = self.view[quote["sequence"]]
                 assert not quoted.deleted or not quote.get("text"), "the text of a deleted message is quoted"
             reply_to = before.reply_to if before is not None else data.get("reply_to", {}).get("sequence")
-            self.view[data["sequence"]] = Shown(
+            self.view[data["sequence"]] = ShownMessage(
                 data["sender_id"],
                 data["text"],
                 "edited_at" in data,
@@ -224,7 +224,7 @@ async def test_all_devices_of_two_people_see_what_the_events_say(fragile_api: Ap
             await device.follow()
         try:
             await asyncio.gather(*(device.work(story, known) for device, story in zip(devices, stories, strict=True)))
-            model = told(await events_of(api, first["conversation_id"]))
+            model = conversation_of(await events_of(api, first["conversation_id"]))
             assert [*model] == list(range(1, len(known) + 1))
             for person, other in ((anna, boris), (boris, anna)):
                 assert page(await person.messages(other, after=0, limit=200), model) == model

@@ -164,7 +164,7 @@ async def ended(stream: Stream, within: float) -> bool:
     return True
 
 
-async def told(streams: list[Stream], online: bool) -> tuple[Stream, Json]:
+async def first_presence(streams: list[Stream], online: bool) -> tuple[Stream, Json]:
     """The first presence event of that kind on one of the streams; those of a killed gateway end without one."""
 
     async def of(stream: Stream) -> tuple[Stream, Json]:
@@ -215,13 +215,13 @@ async def test_who_was_at_a_gateway_that_is_killed_is_offline_soon_and_online_ag
                 if not await ended(annas, within=5):
                     await asyncio.to_thread(system.wait_ready)
                     continue
-                survivor, offline = await told(boriss, online=False)
+                survivor, offline = await first_presence(boriss, online=False)
                 assert (offline["user_id"], offline["online"]) == (anna.user_id, False)
                 assert offline["last_seen_at"]
                 survivor.events.clear()
                 await asyncio.to_thread(system.wait_ready)
                 async with listening(system.url, anna.access_token):
-                    _, online = await told([survivor], online=True)
+                    _, online = await first_presence([survivor], online=True)
                     assert online == {"user_id": anna.user_id, "online": True}
                 return
     pytest.fail("the stream ended with neither gateway")

@@ -87,8 +87,8 @@ async def test_sealed_and_plain_messages_of_a_conversation_are_the_same_to_every
             return bool(stream.events) and stream.events[-1].type == "reaction.changed"
 
         await live.until(is_whole)
-        told = [(event.type, event.data.get("text") or event.data.get("emoji")) for event in live.events]
-        assert told == [
+        delivered = [(event.type, event.data.get("text") or event.data.get("emoji")) for event in live.events]
+        assert delivered == [
             ("message.sent", "a plain word"),
             ("message.sent", "a hidden word"),
             ("message.sent", "another one"),

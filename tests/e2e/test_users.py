@@ -28,7 +28,7 @@ async def test_a_username_is_kept_in_lower_case(api: Api) -> None:
 async def test_nothing_tells_whether_an_address_has_an_account(api: Api) -> None:
     """The profile of the returned user id, the name registered again, a login by name and by address."""
     owner = await api.person()
-    told = []
+    outcomes = []
     for email in (owner.email, api.registration()["email"]):
         form = api.registration(email=email, password="a probe's password")
         response = await api.http.post("/v1/users", json=form)
@@ -43,9 +43,9 @@ async def test_nothing_tells_whether_an_address_has_an_account(api: Api) -> None
         found = items(await owner.get("/v1/profiles", params={"query": form["username"]}))
         friend = await owner.ask("PUT", f"/v1/friends/{response.json()['user_id']}")
         answers = (response, profile, again, by_name, by_address, wrong, friend)
-        told.append(([(each.status_code, each.json().get("code")) for each in answers], found))
-    assert told[0] == told[1]
-    assert [code for _, code in told[0][0]] == [
+        outcomes.append(([(each.status_code, each.json().get("code")) for each in answers], found))
+    assert outcomes[0] == outcomes[1]
+    assert [code for _, code in outcomes[0][0]] == [
         None,
         "profile_not_found",
         "username_taken",

@@ -15,7 +15,7 @@ from tests.fix_system import one_replica
 from tests.sse_client import listening
 
 
-class Line:
+class WebSocketClient:
     """One connection, with the messages received over it by kind."""
 
     def __init__(self, connection: ClientConnection) -> None:
@@ -25,13 +25,13 @@ class Line:
         self.id = ""
 
     async def read(self) -> None:
-        found: Json = msgspec.json.decode(await self.connection.recv())
-        if "answer" in found:
-            self.answers[found["answer"]] = found
+        frame: Json = msgspec.json.decode(await self.connection.recv())
+        if "answer" in frame:
+            self.answers[frame["answer"]] = frame
             return
-        self.id = found.get("id", self.id)
-        if found["event"] != "heartbeat":
-            self.events.append(found)
+        self.id = frame.get("id", self.id)
+        if frame["event"] != "heartbeat":
+            self.events.append(frame)
 
     async def events_until(self, number: int) -> list[Json]:
         # Heartbeats would make a wait for each message one forever.
@@ -62,36 +62,38 @@ class Line:
 
 
 @asynccontextmanager
-async def line(api: Api, person: Person, query: str = "", origin: str | None = None) -> AsyncIterator[Line]:
+async def connected(
+    api: Api, person: Person, query: str = "", origin: str | None = None
+) -> AsyncIterator[WebSocketClient]:
     """Opens a WebSocket as a browser does: with the token as a subprotocol."""
     url = api.system.url.replace("http", "ws", 1) + "/v1/ws" + query
     protocols = ["vestnik.v1", f"bearer.{person.access_token}"]
     async with connect(url, subprotocols=protocols, origin=origin, proxy=None) as connection:  # type: ignore[arg-type]
-        found = Line(connection)
+        client = WebSocketClient(connection)
         async with asyncio.timeout(60):
-            await found.read()
-        assert found.id
-        yield found
+            await client.read()
+        assert client.id
+        yield client
 
 
 async def test_a_message_is_edited_and_deleted_by_command(api: Api) -> None:
     anna, boris = await api.friends()
     [sent] = await anna.sends(boris, "tpyo")
     async with (
-        line(api, anna, f"?since={anna.position}") as annas,
-        line(api, boris, f"?since={anna.position}") as boriss,
+        connected(api, anna, f"?since={anna.position}") as annas,
+        connected(api, boris, f"?since={anna.position}") as boriss,
     ):
         edited = await annas.ask("edit", boris.user_id, sent["message_id"], text="typo")
         assert (edited["status"], edited["body"]["text"]) == (200, "typo")
-        for found, other in ((annas, boris), (boriss, anna)):
-            [change] = await found.events_until(1)
+        for client, other in ((annas, boris), (boriss, anna)):
+            [change] = await client.events_until(1)
             assert (change["event"], change["data"]) == ("message.edited", {**edited["body"], "user_id": other.user_id})
         deleted = await annas.ask("delete", boris.user_id, sent["message_id"])
         assert (deleted["status"], deleted.get("body")) == (204, None)
         refused = await boriss.ask("delete", anna.user_id, sent["message_id"])
         assert (refused["status"], refused["body"]["code"]) == (403, "not_sender")
-        for found, other in ((annas, boris), (boriss, anna)):
-            end = (await found.events_until(2))[-1]
+        for client, other in ((annas, boris), (boriss, anna)):
+            end = (await client.events_until(2))[-1]
             assert end["event"] == "message.deleted"
             assert end["data"] == {**sent, "user_id": other.user_id, "text": "", "deleted": True}
 
@@ -101,8 +103,8 @@ async def test_both_react_by_command_and_a_reply_names_the_message_that_it_answe
     [sent] = await anna.sends(boris, "Dinner?")
     message_id = sent["message_id"]
     async with (
-        line(api, anna, f"?since={anna.position}") as annas,
-        line(api, boris, f"?since={anna.position}") as boriss,
+        connected(api, anna, f"?since={anna.position}") as annas,
+        connected(api, boris, f"?since={anna.position}") as boriss,
     ):
         assert (await boriss.ask("react", anna.user_id, message_id, emoji="❤"))["status"] == 204
         assert (await boriss.ask("remove_reaction", anna.user_id, message_id))["status"] == 204
@@ -111,8 +113,8 @@ async def test_both_react_by_command_and_a_reply_names_the_message_that_it_answe
         reply = await boriss.ask("send", anna.user_id, text="Yes", client_message_id="1", reply_to=message_id)
         assert (reply["status"], reply["body"]["reply_to"]["text"]) == (201, "Dinner?")
         fields = {"message_id": message_id, "conversation_id": sent["conversation_id"], "sequence": 1}
-        for found, other in ((annas, boris), (boriss, anna)):
-            events = await found.events_until(3)
+        for client, other in ((annas, boris), (boriss, anna)):
+            events = await client.events_until(3)
             assert [event["event"] for event in events] == ["reaction.changed", "reaction.changed", "message.sent"]
             shown = {"user_id": other.user_id, "sender_id": boris.user_id, **fields}
             assert [event["data"] for event in events[:2]] == [{**shown, "emoji": "❤️"}, {**shown, "emoji": None}]
@@ -123,7 +125,7 @@ async def test_what_is_sent_comes_down_and_is_answered(api: Api) -> None:
     anna, boris = await api.friends()
     # Behind the new friendship: another gateway may not have heard of it yet.
     since = f"?since={anna.position}"
-    async with line(api, anna, since) as annas, line(api, boris, since) as boriss:
+    async with connected(api, anna, since) as annas, connected(api, boris, since) as boriss:
         assert annas.connection.subprotocol == "vestnik.v1"
         answer = await annas.ask("send", boris.user_id, text="Hello", client_message_id="1")
         assert (answer["status"], answer["body"]["text"], answer["body"]["sequence"]) == (201, "Hello", 1)
@@ -132,8 +134,8 @@ async def test_what_is_sent_comes_down_and_is_answered(api: Api) -> None:
         assert (again["status"], again["body"]) == (200, answer["body"])
         seen = await boriss.ask("seen", anna.user_id, sequence=1)
         assert (seen["status"], seen.get("body")) == (204, None)
-        for found, other in ((annas, boris), (boriss, anna)):
-            message, mark = await found.events_until(2)
+        for client, other in ((annas, boris), (boriss, anna)):
+            message, mark = await client.events_until(2)
             assert (message["event"], mark["event"]) == ("message.sent", "message.seen")
             assert message["data"] == {**answer["body"], "user_id": other.user_id}
             assert message["id"] != mark["id"]
@@ -152,11 +154,11 @@ async def test_a_command_is_refused_as_over_rest(api: Api) -> None:
         ("seen", boris.user_id, {"sequence": 9}, {}),
         ("seen", boris.user_id, {"sequence": 0}, {}),
     ]
-    async with line(api, anna) as found:
+    async with connected(api, anna) as client:
         for command, user_id, body, _ in cases:
             path = f"/v1/conversations/{user_id}/" + ("messages" if command == "send" else "seen")
             rest = await anna.ask("POST" if command == "send" else "PUT", path, json=body)
-            answer = await found.ask(command, user_id, **body)
+            answer = await client.ask(command, user_id, **body)
             assert rest.status_code >= 400
             assert answer["status"] == rest.status_code
             assert {**answer["body"], "instance": path} == rest.json()
@@ -165,7 +167,7 @@ async def test_a_command_is_refused_as_over_rest(api: Api) -> None:
 @one_replica
 async def test_what_is_no_command_is_answered_and_the_line_goes_on(api: Api) -> None:
     anna, boris = await api.friends()
-    async with line(api, anna) as found:
+    async with connected(api, anna) as client:
         for text, command_id, status, code in (
             ("{", None, 400, "malformed_json"),
             ('"x"', None, 422, "invalid"),
@@ -174,24 +176,24 @@ async def test_what_is_no_command_is_answered_and_the_line_goes_on(api: Api) -> 
             ('{"id": "3", "command": "send", "surprise": 1}', "3", 422, "invalid"),
             ('{"id": "4", "command": "send", "position": "nonsense"}', "4", 422, "invalid"),
         ):
-            found.answers.clear()
-            await found.connection.send(text)
-            answer = await found.answer_to(command_id)
+            client.answers.clear()
+            await client.connection.send(text)
+            answer = await client.answer_to(command_id)
             assert (answer["status"], answer["body"]["code"]) == (status, code)
-        assert (await found.ask("send", boris.user_id, text="still", client_message_id="1"))["status"] == 201
+        assert (await client.ask("send", boris.user_id, text="still", client_message_id="1"))["status"] == 201
 
 
 async def test_many_commands_at_once_are_each_answered(api: Api) -> None:
     anna, boris = await api.friends()
-    async with line(api, anna, f"?since={anna.position}") as found:
+    async with connected(api, anna, f"?since={anna.position}") as client:
         asked = [
-            await found.say("send", boris.user_id, text=f"number {number}", client_message_id=str(number))
+            await client.say("send", boris.user_id, text=f"number {number}", client_message_id=str(number))
             for number in range(200)
         ]
-        answers = [await found.answer_to(command_id) for command_id in asked]
+        answers = [await client.answer_to(command_id) for command_id in asked]
         assert [answer["body"]["text"] for answer in answers] == [f"number {number}" for number in range(200)]
         assert sorted(answer["body"]["sequence"] for answer in answers) == list(range(1, 201))
-        assert [event["data"]["sequence"] for event in await found.events_until(200)] == list(range(1, 201))
+        assert [event["data"]["sequence"] for event in await client.events_until(200)] == list(range(1, 201))
 
 
 async def test_it_goes_on_where_server_sent_events_ended_and_the_other_way_round(api: Api) -> None:
@@ -199,9 +201,9 @@ async def test_it_goes_on_where_server_sent_events_ended_and_the_other_way_round
     async with listening(api.system.url, boris.access_token, since=boris.position) as stream:
         position = stream.id
     await anna.sends(boris, "one")
-    async with line(api, boris, f"?since={position}") as found:
-        assert [event["data"]["text"] for event in await found.events_until(1)] == ["one"]
-        position = found.id
+    async with connected(api, boris, f"?since={position}") as client:
+        assert [event["data"]["text"] for event in await client.events_until(1)] == ["one"]
+        position = client.id
     await anna.sends(boris, "two")
     async with listening(api.system.url, boris.access_token, since=position) as stream:
         await stream.until(lambda each: bool(each.events))
@@ -211,12 +213,12 @@ async def test_it_goes_on_where_server_sent_events_ended_and_the_other_way_round
 async def test_the_line_is_closed_when_the_session_ends(api: Api) -> None:
     anna = await api.person()
     phone = await api.again(anna)
-    async with line(api, phone) as found:
+    async with connected(api, phone) as client:
         assert (await anna.ask("DELETE", f"/v1/sessions/{phone.session_id}")).status_code == 204
-        [ended] = await found.events_until(1)
+        [ended] = await client.events_until(1)
         assert (ended["event"], ended["data"]["session_id"]) == ("session.revoked", phone.session_id)
         with pytest.raises(ConnectionClosed) as closed:
-            await asyncio.wait_for(found.connection.recv(), 60)
+            await asyncio.wait_for(client.connection.recv(), 60)
         assert closed.value.rcvd is not None
         assert closed.value.rcvd.code == 4401
 
@@ -237,11 +239,11 @@ async def test_the_handshake_is_refused_with_a_problem(api: Api) -> None:
         (anna, "/nothing", None, 404, "not_found"),
     ):
         with pytest.raises(InvalidStatus) as refused:
-            async with line(api, person, query, origin):
+            async with connected(api, person, query, origin):
                 pass
         assert refused.value.response.status_code == status
         assert msgspec.json.decode(refused.value.response.body)["code"] == code
-    async with line(api, anna, origin=api.system.url):
+    async with connected(api, anna, origin=api.system.url):
         pass
     plain = await anna.get("/v1/ws")
     assert (plain.status_code, plain.json()["code"], plain.headers["upgrade"]) == (426, "upgrade_required", "websocket")
@@ -251,25 +253,25 @@ async def test_the_handshake_is_refused_with_a_problem(api: Api) -> None:
 async def test_what_is_too_large_or_no_text_closes_the_line(api: Api) -> None:
     anna = await api.person()
     for message, code in (("x" * 70_000, 1009), (b"bytes", 1003)):
-        async with line(api, anna) as found:
-            await found.connection.send(message)
+        async with connected(api, anna) as client:
+            await client.connection.send(message)
             with pytest.raises(ConnectionClosed) as closed:
-                await asyncio.wait_for(found.connection.recv(), 60)
+                await asyncio.wait_for(client.connection.recv(), 60)
             assert closed.value.rcvd is not None
             assert closed.value.rcvd.code == code
 
 
 async def test_notifications_come_live_to_who_wants_them_and_are_read_once(api: Api) -> None:
     anna, boris = await api.people(2)
-    async with line(api, boris, "?notifications=true") as boriss, line(api, boris) as plain:
+    async with connected(api, boris, "?notifications=true") as boriss, connected(api, boris) as plain:
         begin = boriss.id
         await api.befriend(anna, boris)
         await boris.sends(anna, "Hi")
         await anna.sends(boris, "Hello", "again")
         events = list(await boriss.events_until(8))
-        told = [event["data"] for event in events if event["event"] == "notification.created"]
-        assert [data["kind"] for data in told] == ["friend_request", "message", "message"]
-        assert all(data["from_user_id"] == anna.user_id and data["read"] is False for data in told)
+        notified = [event["data"] for event in events if event["event"] == "notification.created"]
+        assert [data["kind"] for data in notified] == ["friend_request", "message", "message"]
+        assert all(data["from_user_id"] == anna.user_id and data["read"] is False for data in notified)
         assert [event["event"] for event in await plain.events_until(5)] == [
             "friendship.created",
             "friendship.accepted",
@@ -279,25 +281,25 @@ async def test_notifications_come_live_to_who_wants_them_and_are_read_once(api: 
         ]
         headers = {"Vestnik-Position": boriss.id}
         listed = items(await boris.get("/v1/notifications", headers=headers))
-        assert {row["notification_id"] for row in listed} == {data["notification_id"] for data in told}
+        assert {row["notification_id"] for row in listed} == {data["notification_id"] for data in notified}
         assert (await boris.get("/v1/notifications/unread", headers=headers)).json() == {"unread_count": 3}
-        read = told[0]["notification_id"]
+        read = notified[0]["notification_id"]
         assert (await boriss.ask("read_notifications", notification_ids=[read]))["status"] == 204
         assert (await boriss.events_until(9))[-1]["event"] == "notification.read"
         assert boriss.events[-1]["data"] == {"notification_ids": [read]}
     again = await boris.ask("POST", "/v1/notifications/read", json={"notification_ids": [read]})
     assert again.status_code == 204
     assert (await boris.get("/v1/notifications/unread")).json() == {"unread_count": 2}
-    # Who comes later is told of what is still unread, once, from any place.
-    async with line(api, boris, f"?notifications=true&since={begin}") as later:
+    # Who comes later is told of what is still unread, once, from any position.
+    async with connected(api, boris, f"?notifications=true&since={begin}") as later:
         assert [
             event["data"]["notification_id"]
             for event in await later.events_until(8)
             if event["event"] == "notification.created" and event["data"]["notification_id"] != read
-        ] == [data["notification_id"] for data in told[1:]]
-    places = [event["id"] for event in events]
-    for number, place in enumerate(places):
-        async with line(api, boris, f"?notifications=true&since={place}") as later:
+        ] == [data["notification_id"] for data in notified[1:]]
+    positions = [event["id"] for event in events]
+    for number, position in enumerate(positions):
+        async with connected(api, boris, f"?notifications=true&since={position}") as later:
             wanted = [event["data"] for event in events[number + 1 :]]
             rest = await later.events_until(len(wanted) + 1)
             assert sorted(map(str, wanted)) == sorted(str(event["data"]) for event in rest[:-1])
@@ -306,7 +308,10 @@ async def test_notifications_come_live_to_who_wants_them_and_are_read_once(api: 
 
 async def test_an_alert_about_the_account_comes_live_and_once_after_a_reconnect_from_any_position(api: Api) -> None:
     anna, boris = await api.friends()
-    async with line(api, anna, "?notifications=true") as annas, line(api, anna, f"?since={anna.position}") as plain:
+    async with (
+        connected(api, anna, "?notifications=true") as annas,
+        connected(api, anna, f"?since={anna.position}") as plain,
+    ):
         begin = annas.id
         await boris.sends(anna, "Hi")
         before = list(await annas.events_until(2))
@@ -319,13 +324,13 @@ async def test_an_alert_about_the_account_comes_live_and_once_after_a_reconnect_
         assert (alert["data"]["from_user_id"], alert["data"]["read"]) == (anna.user_id, False)
         await boris.sends(anna, "again")
         assert [event["event"] for event in await plain.events_until(2)] == ["message.sent", "message.sent"]
-    for place in (begin, *(event["id"] for event in before), alert["id"]):
-        async with line(api, anna, f"?notifications=true&since={place}") as later:
-            wanted = place != alert["id"]
+    for position in (begin, *(event["id"] for event in before), alert["id"]):
+        async with connected(api, anna, f"?notifications=true&since={position}") as later:
+            wanted = position != alert["id"]
             while wanted and alert["data"] not in [event["data"] for event in later.events]:
                 await later.read()
             # What was missed is complete before live events begin.
-            for end in (f"{place} one", f"{place} two"):
+            for end in (f"{position} one", f"{position} two"):
                 await boris.sends(anna, end)
                 while not any(event["data"].get("text") == end for event in later.events):
                     await later.read()

@@ -93,7 +93,9 @@ class Cluster:
             self.hosts[name] = Host(name, self._program(service, self._tree_of(name)), self.folder, names)
         await asyncio.gather(*(host.open() for host in self.hosts.values()))
         for name, service in self.services.items():
-            networks = {network: (place.aliases, place.address) for network, place in service.networks.items()}
+            networks = {
+                network: (attachment.aliases, attachment.address) for network, attachment in service.networks.items()
+            }
             await self.links.attach(name, self.hosts[name].network, networks)
 
     async def close(self) -> None:

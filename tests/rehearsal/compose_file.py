@@ -114,8 +114,10 @@ def _service(name: str, raw: Mapping[str, Any]) -> Service:
         volumes=tuple(_volume(text) for text in raw.get("volumes", ())),
         tmpfs=tuple(raw.get("tmpfs", ())),
         networks={
-            network: Attachment(tuple((place or {}).get("aliases", ())), (place or {}).get("ipv4_address", ""))
-            for network, place in networks.items()
+            network: Attachment(
+                tuple((attachment or {}).get("aliases", ())), (attachment or {}).get("ipv4_address", "")
+            )
+            for network, attachment in networks.items()
         },
         depends_on={other: condition["condition"] for other, condition in depends_on.items()},
         restart=raw["restart"],

@@ -60,7 +60,7 @@ def families() -> Iterator[tuple[Metric, tuple[str, ...]]]:
                 yield family, family._labelnames
 
 
-def told() -> dict[str, tuple[str, tuple[str, ...]]]:
+def documented_metrics() -> dict[str, tuple[str, tuple[str, ...]]]:
     """All of Vestnik's metrics by the name under which they are scraped, with kind and labels."""
     return {
         f"{family.name}_total" if family.type == "counter" else family.name: (family.type, labels)
@@ -71,23 +71,23 @@ def told() -> dict[str, tuple[str, tuple[str, ...]]]:
 def test_the_page_names_every_metric_with_its_kind_and_its_labels() -> None:
     page = (ROOT / "docs" / "reference" / "metrics.md").read_text(encoding="utf-8")
     written = {name: (kind, tuple(re.findall(r"`(\w+)`", labels))) for name, kind, labels in _ROW.findall(page)}
-    assert written == told()
+    assert written == documented_metrics()
 
 
 def test_names_are_as_prometheus_wants_them() -> None:
     counted = "anomalies|events|keys|letters|clients|users|gateways|leading|failed|paused|running|waiting|up"
     units = re.compile(rf"_(seconds|bytes|total|ratio|{counted})$")
-    assert [name for name in told() if not units.search(name)] == []
+    assert [name for name in documented_metrics() if not units.search(name)] == []
 
 
 def assert_exist(queries: str) -> None:
     """The queries name only metrics and labels that exist."""
-    samples = set(told())
-    for name, (kind, _) in told().items():
+    samples = set(documented_metrics())
+    for name, (kind, _) in documented_metrics().items():
         if kind == "histogram":
             samples |= {f"{name}_{part}" for part in ("bucket", "count", "sum")}
     assert set(re.findall(r"\bvestnik_\w+", queries)) <= samples
-    labels = {label for _, own in told().values() for label in own} | {"le", "job", "instance", "service"}
+    labels = {label for _, own in documented_metrics().values() for label in own} | {"le", "job", "instance", "service"}
     used = {label.strip() for group in _LABEL_SETS.findall(queries) for part in group for label in part.split(",")}
     used |= {label for found in re.findall(r"\$labels\.(\w+)|\{\{(\w+)\}\}", queries) for label in found}
     assert used - {""} <= labels

@@ -68,7 +68,7 @@ async def many_users(world: World, *, users: int, seconds: float) -> Measured:
     begin = time.perf_counter()
     names = [f"{_syllables(number)}{number}" for number in range(users)]
     crowd = someone(await world.seeder.people(names))
-    friends = [(crowd[place], crowd[-1 - place]) for place in range(min(200, users // 2))]
+    friends = [(crowd[index], crowd[-1 - index]) for index in range(min(200, users // 2))]
     await world.seeder.befriend([(one.user_id, other.user_id) for one, other in friends])
     written = time.perf_counter()
     await world.caught_up()
@@ -184,4 +184,4 @@ async def _anywhere(world: World, pair: tuple[Person, Person], messages: int, se
 def _syllables(number: int) -> str:
     """A name prefix with so many variants that few names share one."""
     parts: Sequence[str] = ("ka", "lo", "mi", "nu", "pe", "ra", "so", "ti", "ve", "za")
-    return "".join(parts[number // 10**place % 10] for place in range(4))
+    return "".join(parts[number // 10**index % 10] for index in range(4))

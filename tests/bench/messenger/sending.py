@@ -70,11 +70,11 @@ async def send_over_websockets(world: World, *, seconds: float) -> Outcome:
 
     async def load(make: "_Messages", accepted: set[int]) -> Outcome:
         # A worker takes the turns of one connection, in whose name alone it may write.
-        def asking(place: int) -> Ask:
+        def asking(index: int) -> Ask:
             async def ask(_: bytes) -> int:
-                _one, other, number, body = make(2 * len(pairs) * next(rounds) + place)
+                _one, other, number, body = make(2 * len(pairs) * next(rounds) + index)
                 command = _Command(body.client_message_id, "send", other.user_id, body)
-                status = await sockets[place].ask(command.id, _ENCODER.encode(command))
+                status = await sockets[index].ask(command.id, _ENCODER.encode(command))
                 if status == 201:
                     accepted.add(number)
                 return status
@@ -82,7 +82,7 @@ async def send_over_websockets(world: World, *, seconds: float) -> Outcome:
             rounds = itertools.count()
             return ask
 
-        workers = [asking(place) for place in range(len(pairs)) for _ in range(_ON_EACH)]
+        workers = [asking(index) for index in range(len(pairs)) for _ in range(_ON_EACH)]
         return await drive_all(world, "ws-send", lambda turn: (b"", turn), workers, seconds=seconds, good=201)
 
     try:

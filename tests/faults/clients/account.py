@@ -24,15 +24,15 @@ class Account:
     async def open(self, mails: Mails) -> None:
         """Registers the account, verifies it and logs in."""
         visitor = Client(self.gateways, f"{self.name} visitor")
-        await visitor.insist(calls.register(self.email, self.username, PASSWORD))
+        await visitor.repeat(calls.register(self.email, self.username, PASSWORD))
         (token,) = await mails.verification_tokens(self.email, 1)
-        await visitor.insist(calls.verify(self.email, token, PASSWORD))
+        await visitor.repeat(calls.verify(self.email, token, PASSWORD))
         self.session = await self.log_in()
         self.user_id = self.session.user_id
 
     async def log_in(self) -> Session:
         visitor = Client(self.gateways, f"{self.name} visitor")
-        answer = await visitor.insist(calls.log_in(self.email, self.username, PASSWORD))
+        answer = await visitor.repeat(calls.log_in(self.email, self.username, PASSWORD))
         assert answer.is_ok, f"{self.name} cannot log in: {answer.status} {answer.code}"
         return Session(answer.body)
 
@@ -45,5 +45,5 @@ async def befriend(one: Account, other: Account) -> None:
     """Makes the two friends; a new account is known to contact soon after it was verified."""
     for asker, asked in ((one, other), (other, one)):
         client = asker.client("friends")
-        while not (await client.insist(calls.befriend(asked.user_id))).is_ok:
+        while not (await client.repeat(calls.befriend(asked.user_id))).is_ok:
             await asyncio.sleep(PAUSE)

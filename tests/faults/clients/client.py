@@ -50,7 +50,7 @@ class Session:
             if self.access_token != spent:
                 return True
             visitor = Client(gateways, f"renewal of {self.session_id}")
-            answer = await visitor.insist(calls.refresh(self.session_id, self.refresh_token))
+            answer = await visitor.repeat(calls.refresh(self.session_id, self.refresh_token))
             if answer.is_ok:
                 self.access_token = answer.body["access_token"]
                 self.refresh_token = answer.body["refresh_token"]
@@ -95,7 +95,7 @@ class Client:
         self.position = ""
         self._has_written = False
 
-    async def insist(self, call: Call) -> Answer:
+    async def repeat(self, call: Call) -> Answer:
         """Repeats the request until it succeeds or is refused permanently; renews the session's tokens if necessary."""
         backoff = Backoff()
         while True:

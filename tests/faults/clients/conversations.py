@@ -67,7 +67,7 @@ class Friends(Activity):
         client = account.client("rest")
         async for number in self._turns():
             text = f"rest {number} of {account.username}"
-            self._count(account, await client.insist(calls.send(other.user_id, text, f"rest-{number}")))
+            self._count(account, await client.repeat(calls.send(other.user_id, text, f"rest-{number}")))
             if number % _READ_EVERY == 0:
                 await client.attempt(calls.read(other.user_id))
 
@@ -75,7 +75,7 @@ class Friends(Activity):
         async for number in self._turns():
             text = f"live {number} of {follower.client.name}"
             call = calls.send(other.user_id, text, f"live-{number}")
-            self._count(account, await follower.insist(call, "send"))
+            self._count(account, await follower.repeat(call, "send"))
 
     async def _read(self, account: Account, other: Account) -> None:
         """Reads with the position of the read before, at whichever gateway."""

@@ -65,7 +65,7 @@ class Follower:
 
     async def begin(self) -> None:
         """All that happens after the answer will be delivered."""
-        answer = await self.client.insist(calls.look())
+        answer = await self.client.repeat(calls.look())
         assert answer.is_ok, f"{self.client.name}: {answer.status} {answer.code}"
         self._position = answer.position
 
@@ -185,7 +185,7 @@ class WebSocketFollower(Follower):
         self._answers: dict[str, asyncio.Future[Answer]] = {}
         self._numbers = itertools.count(1)
 
-    async def insist(self, call: Call, command: str) -> Answer:
+    async def repeat(self, call: Call, command: str) -> Answer:
         """Repeats the command over the connections that there are until it succeeds or is refused permanently."""
         backoff = Backoff()
         while True:

@@ -31,7 +31,7 @@ class Acquaintances(Activity):
                 tasks.create_task(self._try(account.client("rest"), peer))
             while not self.stopping.is_set():
                 await self.pause(_TOGETHER)
-                await one.client("removal").insist(calls.unfriend(other.user_id))
+                await one.client("removal").repeat(calls.unfriend(other.user_id))
                 await self.pause(_APART)
                 await befriend(one, other)
                 self.rounds += 1

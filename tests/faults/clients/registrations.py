@@ -63,16 +63,16 @@ class Races(Activity):
             return
         await asyncio.gather(
             *(
-                visitor.insist(calls.verify(email, token, PASSWORD))
+                visitor.repeat(calls.verify(email, token, PASSWORD))
                 for visitor, token in zip(visitors, tokens, strict=False)
             )
         )
         for visitor, username in zip(visitors, names, strict=True):
-            await visitor.insist(calls.log_in(email, username, PASSWORD))
+            await visitor.repeat(calls.log_in(email, username, PASSWORD))
 
     async def _register(self, visitor: Client, email: str, username: str) -> bool:
         """Whether the registration was accepted."""
-        answer = await visitor.insist(calls.register(email, username, PASSWORD))
+        answer = await visitor.repeat(calls.register(email, username, PASSWORD))
         if answer.is_ok:
             self.registered.append(email)
         return answer.is_ok

@@ -34,7 +34,7 @@ class Visits(Activity):
 
     async def _revoke(self, session: Session) -> bool:
         """Ends the session from the account's first one."""
-        answer = await self._account.client("owner").insist(calls.revoke(session.session_id))
+        answer = await self._account.client("owner").repeat(calls.revoke(session.session_id))
         return answer.is_ok
 
     async def _reuse(self, session: Session) -> bool:
@@ -44,7 +44,7 @@ class Visits(Activity):
         for _ in range(2):
             if not await session.renew(self._gateways, session.access_token):
                 return False
-        await visitor.insist(calls.refresh(session.session_id, first))
+        await visitor.repeat(calls.refresh(session.session_id, first))
         return True
 
     async def _try(self, device: Client) -> None:

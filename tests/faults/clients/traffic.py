@@ -165,7 +165,7 @@ class Traffic:
         """Reads a conversation whole, as each of its two people."""
         writer, reader = pairs[0]
         last = writer.client("end")
-        await last.insist(calls.send(reader.user_id, f"the last one of {writer.username}", "end"))
+        await last.repeat(calls.send(reader.user_id, f"the last one of {writer.username}", "end"))
         for account, other in pairs:
             await self._read_whole(account, other, last.position)
 
@@ -175,7 +175,7 @@ class Traffic:
         client.position = position
         messages: list[Message] = []
         while True:
-            answer = await client.insist(calls.page(other.user_id, messages[-1].sequence if messages else 0))
+            answer = await client.repeat(calls.page(other.user_id, messages[-1].sequence if messages else 0))
             assert answer.is_ok, f"{client.name} cannot read: {answer.status} {answer.code}"
             items = msgspec.convert(answer.body["items"], list[Message])
             messages += items

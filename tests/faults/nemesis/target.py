@@ -86,11 +86,11 @@ class Target:
 
     async def step_down(self, stream: str) -> None:
         """Makes the stream's leader step down; the nodes elect another."""
-        await self._insist(_STORE, f"$JS.API.STREAM.LEADER.STEPDOWN.{stream}")
+        await self._repeat(_STORE, f"$JS.API.STREAM.LEADER.STEPDOWN.{stream}")
 
     async def step_down_metadata(self) -> None:
         """Makes the leader of JetStream's metadata step down."""
-        await self._insist(_SYSTEM, "$JS.API.META.LEADER.STEPDOWN")
+        await self._repeat(_SYSTEM, "$JS.API.META.LEADER.STEPDOWN")
 
     async def until_whole(self) -> None:
         """Waits until every stream has a leader and a current copy on every node.
@@ -123,7 +123,7 @@ class Target:
         except (NatsError, AssertionError):
             return _Group()
 
-    async def _insist(self, account: str, subject: str) -> None:
+    async def _repeat(self, account: str, subject: str) -> None:
         """Repeats the request until it succeeds: the own connection may be to a node that another fault acts on."""
         async with asyncio.timeout(_WHOLE_WITHIN):
             while True:

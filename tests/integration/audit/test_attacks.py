@@ -61,8 +61,8 @@ def swapped(events: list[ArchivedMessage], one: int, other: int) -> list[Archive
     return events
 
 
-def between(events: list[ArchivedMessage], place: int) -> list[ArchivedMessage]:
-    return [*events[:place], append_to_archive("c"), *events[place:]]
+def between(events: list[ArchivedMessage], index: int) -> list[ArchivedMessage]:
+    return [*events[:index], append_to_archive("c"), *events[index:]]
 
 
 def forged(events: list[ArchivedMessage]) -> list[ArchivedMessage]:

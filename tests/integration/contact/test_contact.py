@@ -74,8 +74,8 @@ async def changes_of(client: Client, user_id: str, position: str) -> list[tuple[
     request = BackfillRequest(user_id=user_id, after=0)
     stub = client.stub(ContactServiceStub)
     events = [event async for event in client.stream(stub.backfill, request, context=seen(position))]
-    told = [(event.type, msgspec.json.decode(event.data)) for event in events]
-    return [(kind, data["state"] if "state" in data else data["blocked"]) for kind, data in told]
+    changes = [(event.type, msgspec.json.decode(event.data)) for event in events]
+    return [(kind, data["state"] if "state" in data else data["blocked"]) for kind, data in changes]
 
 
 async def blocks(client: Client, user_id: str, position: str, limit: int = 50) -> list[str]:
@@ -233,8 +233,8 @@ async def test_a_client_that_was_away_receives_every_change(house: House) -> Non
     stub = client.stub(ContactServiceStub)
     request = BackfillRequest(user_id=anna, after=0)
     events = [event async for event in client.stream(stub.backfill, request, context=seen(position))]
-    told = [(event.type, msgspec.json.decode(event.data)) for event in events]
-    assert [(kind, data["user_id"], data["state"]) for kind, data in told] == [
+    changes = [(event.type, msgspec.json.decode(event.data)) for event in events]
+    assert [(kind, data["user_id"], data["state"]) for kind, data in changes] == [
         ("friendship.created", ben, "outgoing"),
         ("friendship.removed", ben, "removed"),
         ("friendship.created", cleo, "incoming"),

@@ -23,7 +23,7 @@ from streams.log import Log
 DAY = timedelta(days=1)
 
 
-class Everybody:
+class AllUsersVerified:
     """Treats each id as a user's with a verified address and no pending request."""
 
     async def known(self, user_id: str) -> bool:
@@ -46,7 +46,7 @@ class Replica:
     def __init__(self, nats: Client, terms: RequestTerms) -> None:
         self.log = Log(nats)
         self.ahead = timedelta(0)
-        people = Everybody()
+        people = AllUsersVerified()
         self.commands = ContactCommands(self.log, people, people, most_pending=10)  # type: ignore[arg-type]  # a double
         self.process = FriendRequestProcess(self.log, NothingDue(), terms, clock=lambda: envelope.now() + self.ahead)
 

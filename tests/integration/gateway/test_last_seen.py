@@ -21,7 +21,7 @@ def text(seconds: int) -> str:
     return f"2026-01-01T00:00:{seconds:02}.000Z"
 
 
-class Kept:
+class BucketAndTimes:
     """The bucket, and the times of one gateway with a clock of its own."""
 
     def __init__(self, nats: NATS) -> None:
@@ -49,7 +49,7 @@ class Kept:
 
 
 async def test_a_user_who_comes_and_goes_is_written_once_a_minute_with_the_latest_time(nats: NATS) -> None:
-    kept = Kept(nats)
+    kept = BucketAndTimes(nats)
     await kept.make()
     for second in range(5):
         kept.seen.set_online("a")
@@ -69,7 +69,7 @@ async def test_a_user_who_comes_and_goes_is_written_once_a_minute_with_the_lates
 
 
 async def test_who_is_online_for_long_is_refreshed_by_the_gateway_where_they_are(nats: NATS) -> None:
-    kept = Kept(nats)
+    kept = BucketAndTimes(nats)
     await kept.make()
     kept.seen.keep("a")
     assert await kept.stored("a") == {}
@@ -84,7 +84,7 @@ async def test_who_is_online_for_long_is_refreshed_by_the_gateway_where_they_are
 
 
 async def test_another_gateway_reads_it_and_of_who_hides_nothing_is_left(nats: NATS) -> None:
-    kept = Kept(nats)
+    kept = BucketAndTimes(nats)
     await kept.make()
     kept.seen.set_offline("a", AT, write=True)
     kept.seen.set_offline("b", AT + 1, write=False)
@@ -99,7 +99,7 @@ async def test_another_gateway_reads_it_and_of_who_hides_nothing_is_left(nats: N
 
 
 async def test_a_value_that_is_stored_while_its_user_hides_is_removed_by_the_gateway_that_stored_it(nats: NATS) -> None:
-    kept = Kept(nats)
+    kept = BucketAndTimes(nats)
     await kept.make()
     kept.seen.set_offline("a", AT, write=True)
     assert await kept.stored("a") == {"a": text(0).encode()}
@@ -120,7 +120,7 @@ async def test_a_value_that_is_stored_while_its_user_hides_is_removed_by_the_gat
 
 
 async def test_while_the_bucket_is_away_times_wait_and_what_is_in_memory_is_answered(nats: NATS) -> None:
-    kept = Kept(nats)
+    kept = BucketAndTimes(nats)
     kept.seen.set_offline("a", AT, write=True)
     assert await kept.seen.read(["a", "b"]) == {"a": text(0)}
     await kept.seen.write_due()
@@ -135,7 +135,7 @@ async def test_while_the_bucket_is_away_times_wait_and_what_is_in_memory_is_answ
     assert await kept.values.get_many(["a"]) == {"a": text(9).encode()}
 
 
-async def _found(kept: Kept) -> bool:
+async def _found(kept: BucketAndTimes) -> bool:
     try:
         return await kept.values.get_many(["a"]) == {"a": text(0).encode()}
     except Unavailable:

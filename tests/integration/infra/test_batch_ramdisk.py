@@ -90,13 +90,13 @@ async def test_the_batches_of_that_stream_alone_are_in_memory_and_leave_nothing_
         await _store(client, stream, events=20)
         # What is not committed is there, and what was is gone.
         await _until_one_is_left(_batches(tmp_path, stream))
-    place = _batches(tmp_path, MESSAGING).readlink()
-    assert place.is_relative_to("/dev/shm")
-    assert place.stat().st_mode & 0o077 == 0
+    folder = _batches(tmp_path, MESSAGING).readlink()
+    assert folder.is_relative_to("/dev/shm")
+    assert folder.stat().st_mode & 0o077 == 0
     assert not _batches(tmp_path, AUTH).is_symlink()
     await client.close()
     await server.stop()
-    assert not place.exists()
+    assert not folder.exists()
     assert not _batches(tmp_path, MESSAGING).is_symlink()
 
 
@@ -110,14 +110,14 @@ async def test_a_killed_server_completes_a_batch_that_it_was_writing(tmp_path: P
         await _killed_while_writing(server)
         # Whoever takes the rest down leaves that.
         await server.stop()
-        place = _batches(tmp_path, MESSAGING).readlink()
-        assert place.is_dir()
+        folder = _batches(tmp_path, MESSAGING).readlink()
+        assert folder.is_dir()
         await server.start()
-        assert not place.exists()
+        assert not folder.exists()
         client = await _connect(server)
         assert await _count(client, MESSAGING) % _EVENTS == 0
         # The server has another place by now.
-        assert _batches(tmp_path, MESSAGING).readlink() != place
+        assert _batches(tmp_path, MESSAGING).readlink() != folder
         await client.close()
     await server.stop()
 
@@ -166,10 +166,10 @@ async def test_a_folder_in_use_is_left_until_it_is_empty(tmp_path: Path) -> None
     assert batch.is_dir()
     batch.rmdir()
     await placing
-    place = _batches(tmp_path, MESSAGING).readlink()
-    assert place.is_dir()
+    folder = _batches(tmp_path, MESSAGING).readlink()
+    assert folder.is_dir()
     there.leave()
-    assert not place.exists()
+    assert not folder.exists()
 
 
 async def test_what_a_killed_server_has_left_is_cleared_away_once_its_data_is_gone(tmp_path: Path) -> None:
@@ -188,8 +188,8 @@ async def test_what_a_killed_server_has_left_is_cleared_away_once_its_data_is_go
     await next_one.install()
     # Somebody may be about to make their link.
     assert left.is_dir()
-    for place in (left.parent, used.parent):
-        os.utime(place, (0, 0))
+    for folder in (left.parent, used.parent):
+        os.utime(folder, (0, 0))
     batch_ramdisk._delete_leftovers()
     assert not left.parent.exists()
     assert used.is_dir()

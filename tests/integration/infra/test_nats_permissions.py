@@ -185,16 +185,16 @@ async def test_a_durable_consumer_is_touched_by_its_service_alone_and_deleted_by
 ) -> None:
     party = await nats_parties.party(name)
     for durable in (*DURABLES, *map(retries_of, DURABLES)):
-        place = f"{durable.stream}.{durable.name}"
+        consumer = f"{durable.stream}.{durable.name}"
         using = {
-            f"{API}.CONSUMER.CREATE.{place}.{durable.subject_filter}",
-            f"{API}.CONSUMER.MSG.NEXT.{place}",
-            f"$JS.ACK.{place}.1.1.1.1795480145875662147.0",
+            f"{API}.CONSUMER.CREATE.{consumer}.{durable.subject_filter}",
+            f"{API}.CONSUMER.MSG.NEXT.{consumer}",
+            f"$JS.ACK.{consumer}.1.1.1.1795480145875662147.0",
         }
-        rest = {f"{API}.CONSUMER.CREATE.{place}", f"{API}.CONSUMER.CREATE.{place}.vestnik.auth.user.*"} - using
+        rest = {f"{API}.CONSUMER.CREATE.{consumer}", f"{API}.CONSUMER.CREATE.{consumer}.vestnik.auth.user.*"} - using
         mine = durable.service == name
-        info = f"{API}.CONSUMER.INFO.{place}"
-        permitted = await party.permitted_to_publish([*using, *rest, info, f"{API}.CONSUMER.DELETE.{place}"])
+        info = f"{API}.CONSUMER.INFO.{consumer}"
+        permitted = await party.permitted_to_publish([*using, *rest, info, f"{API}.CONSUMER.DELETE.{consumer}"])
         assert (info in permitted) == (mine or name == OPERATOR)
         assert permitted - rest - {info} == (using if mine else set())
         assert mine or not permitted & rest

@@ -60,8 +60,8 @@ async def test_a_service_reacts_to_anothers_events_and_acknowledges_them(nats_pa
         if done == expected:
             everything.set()
 
-    place = PROFILE_CREATION
-    reaction = EventReactor(reacting.nats, place, react)
+    durable = PROFILE_CREATION
+    reaction = EventReactor(reacting.nats, durable, react)
     working = asyncio.create_task(reaction.run())
     try:
         for each in expected:
@@ -69,7 +69,7 @@ async def test_a_service_reacts_to_anothers_events_and_acknowledges_them(nats_pa
         async with asyncio.timeout(60):
             await everything.wait()
             operator = await nats_parties.party(OPERATOR)
-            while (await operator.ask(f"$JS.API.CONSUMER.INFO.{AUTH}.{place.name}"))["num_ack_pending"] != 0:
+            while (await operator.ask(f"$JS.API.CONSUMER.INFO.{AUTH}.{durable.name}"))["num_ack_pending"] != 0:
                 await asyncio.sleep(0.01)
     finally:
         working.cancel()

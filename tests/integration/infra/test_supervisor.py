@@ -216,9 +216,9 @@ async def test_no_connection_is_refused_while_the_gateway_restarts(tmp_path: Pat
 async def test_every_replica_has_an_address_of_its_own(tmp_path: Path) -> None:
     async with system(tmp_path / "data", replicas=2) as up:
         await up.line_with(READY.pattern)
-        places = [place for all_of in run_file.find(tmp_path / "data").addresses.values() for place in all_of]
+        addresses = [address for all_of in run_file.find(tmp_path / "data").addresses.values() for address in all_of]
         # Of each service two, of the operator's one.
-        assert len(set(places)) == 14
+        assert len(set(addresses)) == 14
 
 
 async def test_a_data_directory_in_use_is_said_in_one_line(tmp_path: Path) -> None:

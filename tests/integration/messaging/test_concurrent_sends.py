@@ -107,7 +107,7 @@ async def test_who_gives_up_takes_nobody_along(streams: NATS, pool: Pool, databa
         for task in tasks[::3]:
             task.cancel()
         done = await asyncio.gather(*tasks, return_exceptions=True)
-        assert all(isinstance(answer, tuple) for place, answer in enumerate(done) if place % 3)
+        assert all(isinstance(answer, tuple) for index, answer in enumerate(done) if index % 3)
         # Whatever became of those, each can be asked for again and is there once.
         again = await asyncio.gather(*(replica.send(f"id{number}") for number in range(start, start + 30)))
         for answer, repeated in zip(done, again, strict=True):
@@ -150,9 +150,9 @@ async def test_with_lost_answers_each_message_is_stored_once_and_each_sender_get
         Replica(streams, pool, runners, tmp_path, log=RecordingLog(streams, history, patience=5)) for _ in range(2)
     ]
     friends = [BEN, *(new_id() for _ in range(11))]
-    told: list[tuple[str, str, str, bool]] = []
+    answers: list[tuple[str, str, str, bool]] = []
 
-    async def insist(friend: str, client_message_id: str) -> None:
+    async def send_until_acknowledged(friend: str, client_message_id: str) -> None:
         while True:
             sending = asyncio.create_task(chance.choice(replicas).send(client_message_id, to=friend))
             if chance.random() < 0.2:
@@ -163,18 +163,18 @@ async def test_with_lost_answers_each_message_is_stored_once_and_each_sender_get
                 await asyncio.wait([sending])
             if sending.cancelled() or isinstance(sending.exception(), Unavailable | DeadlineExceeded):
                 continue
-            told.append((friend, client_message_id, *sending.result()))
+            answers.append((friend, client_message_id, *sending.result()))
             return
 
     asked = [(chance.choice(friends), f"id{number}") for number in range(300)] * 2
-    await asyncio.gather(*(insist(*each) for each in asked))
+    await asyncio.gather(*(send_until_acknowledged(*each) for each in asked))
     messages = await all_of(streams, MESSAGING)
     assert history.violations(messages) == []
     opened = [message.open().data for message in messages]
     stored_as = {(e.recipient_id, e.client_message_id): e.message_id for e in opened if isinstance(e, MessageSent)}
     assert set(stored_as) == set(asked)
     assert len(messages) == len(stored_as)
-    assert all(stored_as[friend, named] == message_id for friend, named, message_id, _ in told)
+    assert all(stored_as[friend, named] == message_id for friend, named, message_id, _ in answers)
     # Who was told so, is the only one.
-    assert set(Counter(message_id for *_, message_id, created in told if created).values()) == {1}
+    assert set(Counter(message_id for *_, message_id, created in answers if created).values()) == {1}
     assert any(len(attempt.events) > 1 for attempt in history.attempts)

@@ -233,9 +233,9 @@ async def test_all_up_to_a_notification_are_read_by_one_event_however_often_it_i
     # A client that was away gets the one event, and what is unread.
     stub = other.stub(MessagingServiceStub)
     since = BackfillNotificationsRequest(user_id=ben, stream="MESSAGING")
-    told = [event async for event in other.stream(stub.backfill_notifications, since, context=seen(later))]
-    assert [event.type for event in told] == ["notification.read", "notification.created"]
-    assert msgspec.json.decode(told[0].data) == {
+    missed_events = [event async for event in other.stream(stub.backfill_notifications, since, context=seen(later))]
+    assert [event.type for event in missed_events] == ["notification.read", "notification.created"]
+    assert msgspec.json.decode(missed_events[0].data) == {
         "notification_ids": [last.notification_id],
         "up_to": last.notification_id,
     }
@@ -245,9 +245,9 @@ async def test_all_up_to_a_notification_are_read_by_one_event_however_often_it_i
         user_id=ben, notification_ids=[newest.notification_id], by_conversation=True
     )
     read = (await other.call(stub.mark_notifications_read, by_conversation)).position
-    told = [event async for event in other.stream(stub.backfill_notifications, since, context=seen(read))]
-    assert [event.type for event in told] == ["notification.read"] * 2
-    assert msgspec.json.decode(told[1].data) == {
+    missed_events = [event async for event in other.stream(stub.backfill_notifications, since, context=seen(read))]
+    assert [event.type for event in missed_events] == ["notification.read"] * 2
+    assert msgspec.json.decode(missed_events[1].data) == {
         "notification_ids": [newest.notification_id],
         "from_user_ids": [anna],
     }
@@ -263,11 +263,20 @@ async def test_a_client_that_was_away_receives_messages_in_order(house: House) -
     await send(client, cleo, anna, "two")
     position = (await send(client, anna, ben, "three")).position
     events = await missed(client, anna, 0, position)
-    told = [(event.type, msgspec.json.decode(event.data)) for event in events]
-    assert [kind for kind, _ in told] == ["message.sent", "message.seen", "message.sent", "message.sent"]
-    assert told[0][1] == told[0][1] | {"user_id": ben, "sender_id": anna, "sequence": 1, "text": "one"}
-    assert told[1][1] == told[1][1] | {"user_id": ben, "sequence": 1, "conversation_id": pair_id(anna, ben)}
-    assert told[2][1] == told[2][1] | {"user_id": cleo, "sender_id": cleo}
+    missed_events = [(event.type, msgspec.json.decode(event.data)) for event in events]
+    assert [kind for kind, _ in missed_events] == ["message.sent", "message.seen", "message.sent", "message.sent"]
+    assert missed_events[0][1] == missed_events[0][1] | {
+        "user_id": ben,
+        "sender_id": anna,
+        "sequence": 1,
+        "text": "one",
+    }
+    assert missed_events[1][1] == missed_events[1][1] | {
+        "user_id": ben,
+        "sequence": 1,
+        "conversation_id": pair_id(anna, ben),
+    }
+    assert missed_events[2][1] == missed_events[2][1] | {"user_id": cleo, "sender_id": cleo}
     assert [event.sequence for event in events] == sorted(event.sequence for event in events)
     assert [event.sequence for event in await missed(client, anna, events[1].sequence, position)] == [
         event.sequence for event in events[2:]

@@ -386,14 +386,14 @@ async def test_who_was_away_gets_each_change_once_and_the_message_as_it_is_now(h
     await edit(client, anna, ben, ids[0], "1st")
     position = await delete(client, anna, ben, ids[1])
     events = await missed(client, ben, away, position)
-    told = [(event.type, msgspec.json.decode(event.data, type=LiveMessage)) for event in events]
-    assert [(kind, shown.sequence, shown.text, shown.deleted) for kind, shown in told] == [
+    missed_messages = [(event.type, msgspec.json.decode(event.data, type=LiveMessage)) for event in events]
+    assert [(kind, shown.sequence, shown.text, shown.deleted) for kind, shown in missed_messages] == [
         ("message.sent", 4, "4", UNSET),
         ("message.edited", 4, "4", UNSET),
         ("message.edited", 1, "1st", UNSET),
         ("message.deleted", 2, "", True),
     ]
-    assert all(shown.user_id == anna for _, shown in told)
+    assert all(shown.user_id == anna for _, shown in missed_messages)
     assert [event.sequence for event in events] == sorted({event.sequence for event in events})
     found: list[ClientEvent] = []
     while part := await missed(client, ben, found[-1].sequence if found else away, position, most_bytes=1):

@@ -165,8 +165,8 @@ async def pages(
     ],
 )
 async def test_pages_hold_what_the_stream_says(streams: Client, read_models: ReadModels, query: Query) -> None:
-    told = [row async for page in login_audit.audit_rows(streams, query) for row in page]
-    assert await pages(read_models, query, 7) == sorted(told, key=lambda row: row.at, reverse=True)
+    from_stream = [row async for page in login_audit.audit_rows(streams, query) for row in page]
+    assert await pages(read_models, query, 7) == sorted(from_stream, key=lambda row: row.at, reverse=True)
 
 
 @pytest.mark.parametrize(

@@ -23,9 +23,9 @@ async def test_events_stand_in_the_step_of_their_storage(streams: Client) -> Non
     assert sum(counts[MESSAGING][-2:]) == 30
     later = await history.of("day", begun + timedelta(hours=5))
     counts = {each.name: each.events for each in later.streams}
-    place = next(number for number, step in enumerate(later.steps) if step + timedelta(minutes=30) > begun)
+    index = next(number for number, step in enumerate(later.steps) if step + timedelta(minutes=30) > begun)
     assert (sum(counts[MESSAGING]), counts[MESSAGING][-1]) == (30, 0)
-    assert sum(counts[MESSAGING][place : place + 2]) == 30
+    assert sum(counts[MESSAGING][index : index + 2]) == 30
     week = await History(streams).of("week", begun + timedelta(days=3))
     assert (len(week.steps), week.step_seconds) == (28, 21_600)
     assert sum({each.name: each.events for each in week.streams}[MESSAGING]) == 30

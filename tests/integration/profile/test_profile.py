@@ -280,8 +280,8 @@ async def test_a_client_that_was_away_receives_the_latest_of_each_friend(house: 
         request = BackfillRequest(user_ids=[anna, ben], after=after)
         events = [event async for event in client.stream(stub.backfill, request, context=seen(position))]
         assert {event.type for event in events} <= {"profile.updated"}
-        told = [msgspec.json.decode(event.data) for event in events]
-        return [(each["user_id"], each["bio"]) for each in told]
+        missed_updates = [msgspec.json.decode(event.data) for event in events]
+        return [(each["user_id"], each["bio"]) for each in missed_updates]
 
     assert await since(0) == [(ben, "two"), (anna, "three")]
     assert await since(Position.decode(before).sequence(PROFILE)) == [(anna, "three")]
@@ -424,8 +424,8 @@ async def test_an_erased_user_has_an_empty_profile_that_friends_are_told_of_and_
     )
     assert hidden.user_ids == [user_id]
     request = BackfillRequest(user_ids=[user_id], after=events[-2].sequence, limit=10)
-    [told] = [event async for event in client.stream(client.stub(ProfileServiceStub).backfill, request)]
-    assert msgspec.json.decode(told.data)["deleted"] is True
+    [missed_updates] = [event async for event in client.stream(client.stub(ProfileServiceStub).backfill, request)]
+    assert msgspec.json.decode(missed_updates.data)["deleted"] is True
     issuer = Issuer("gateway", house.secrets)
     host, port = house.settings.addresses_of("profile_rest")[0]
     async with httpx.AsyncClient() as http:

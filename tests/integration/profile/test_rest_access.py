@@ -58,7 +58,7 @@ class Commands:
         return shown, Position()
 
 
-class NoNews:
+class NoProfileChanges:
     """A source of profile changes that has none: nothing is cached."""
 
     alive = False
@@ -92,7 +92,7 @@ async def reading(
 ) -> AsyncIterator[ProfileReader]:
     issuer = Issuer(token_of, Secrets.load(settings.secrets_path))
     tls = client_side(settings, me, "profile", HTTP)
-    news = cast(ProfileInvalidation, NoNews())
+    news = cast(ProfileInvalidation, NoProfileChanges())
     replicas = Replicas([("127.0.0.1", port) for port in ports])
     async with ProfileReader(replicas, ProfileCache(), news, Metrics(), issuer=issuer, tls=tls) as reads:
         yield reads

@@ -33,10 +33,10 @@ class Writer:
                 subject=subject,
                 expected=sequence,
                 envelope=seal(
-                    event, aggregate_id=subject.rsplit(".", 1)[1], version=version + place, provenance=Provenance()
+                    event, aggregate_id=subject.rsplit(".", 1)[1], version=version + index, provenance=Provenance()
                 ),
             )
-            for place, event in enumerate(events, start=1)
+            for index, event in enumerate(events, start=1)
         ]
         last = (
             (await self._log.append_together(appends))[-1] if len(appends) > 1 else await self._log.append(appends[0])
@@ -53,7 +53,7 @@ class Writer:
         _, version = self._last.get(subjects.conversation(conversation), (0, 0))
         return await self.append(
             subjects.conversation(conversation),
-            *(sent(text, version + place) for place, text in enumerate(texts, start=1)),
+            *(sent(text, version + index) for index, text in enumerate(texts, start=1)),
         )
 
     async def fill(self, conversations: Sequence[str], rounds: int) -> int:

@@ -52,9 +52,9 @@ async def append_at(nc: Client, *moments: datetime) -> None:
     """Messages of one conversation whose envelopes name these times."""
     (conversation,) = conversation_ids(1)
     log, last = Log(nc), 0
-    for place, at in enumerate(moments, start=1):
+    for index, at in enumerate(moments, start=1):
         envelope = seal(
-            sent(f"text {place}", place), aggregate_id=conversation, version=place, provenance=Provenance(), at=at
+            sent(f"text {index}", index), aggregate_id=conversation, version=index, provenance=Provenance(), at=at
         )
         last = await log.append(Append(subject=subjects.conversation(conversation), expected=last, envelope=envelope))
 

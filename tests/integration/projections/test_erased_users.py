@@ -38,15 +38,15 @@ class Silent:
 @asynccontextmanager
 async def following(erased: ErasedUsers) -> AsyncIterator[list[set[str]]]:
     """The users that its listener was called with."""
-    told: list[set[str]] = []
+    erased_sets: list[set[str]] = []
 
     def drop(users: Collection[str]) -> None:
-        told.append(set(users))
+        erased_sets.append(set(users))
 
     erased.listen(drop)
     task = asyncio.create_task(erased.follow())
     try:
-        yield told
+        yield erased_sets
     finally:
         task.cancel()
 
@@ -96,17 +96,17 @@ async def test_what_the_read_model_knows_needs_not_to_be_read_again(
     model = ReadModel(Friends, pool, runners.waiting)
     await model.wait_for(Position.at(AUTH, last), timeout=PATIENCE)
     erased = ErasedUsers(streams, model, patience=PATIENCE)
-    async with following(erased) as told:
+    async with following(erased) as erased_sets:
         assert await erased.has(GONE)
         assert not await erased.has(ENDED)
-        assert told == [{GONE}]
+        assert erased_sets == [{GONE}]
 
 
 async def test_registrations_that_ended_clear_nothing_and_many_erasures_clear_once_in_a_second(
     streams: Client, writer: Writer
 ) -> None:
     erased = ErasedUsers(streams, cast(ReadModel, Silent(ReadModelBehind())), patience=PATIENCE)
-    async with following(erased) as told:
+    async with following(erased) as erased_sets:
         assert not await erased.has(GONE)
         began = time.monotonic()
         for _ in range(20):
@@ -122,8 +122,8 @@ async def test_registrations_that_ended_clear_nothing_and_many_erasures_clear_on
         await erase(writer, last)
         await until(erased, last)
         async with asyncio.timeout(PATIENCE):
-            while last not in set().union(*told):
+            while last not in set().union(*erased_sets):
                 await asyncio.sleep(0.01)
-    assert set().union(*told) == {*many, last}
+    assert set().union(*erased_sets) == {*many, last}
     # However long it took.
-    assert len(told) <= 2 + (time.monotonic() - began) / PAUSE_SECONDS
+    assert len(erased_sets) <= 2 + (time.monotonic() - began) / PAUSE_SECONDS

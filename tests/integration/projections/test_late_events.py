@@ -77,7 +77,7 @@ def friendship(one: str, other: str) -> Story:
         )
         seen = MessageSeen(conversation_id=pair, reader_id=recipient, peer_id=sender, sequence=sequence)
         story += [(talk, message), (subjects.read_mark(pair, recipient), seen)]
-        place: dict[str, Any] = {
+        change_fields: dict[str, Any] = {
             "message_id": message.message_id,
             "conversation_id": pair,
             "sequence": sequence,
@@ -86,9 +86,9 @@ def friendship(one: str, other: str) -> Story:
             "members": (one, other),
         }
         changes: list[Event] = [
-            MessageEdited(text="b", **place),
-            MessageEdited(text="c", **place),
-            MessageDeleted(**place),
+            MessageEdited(text="b", **change_fields),
+            MessageEdited(text="c", **change_fields),
+            MessageDeleted(**change_fields),
         ]
         # None, one, two, or three of them: the last messages' too.
         story += [(subjects.message(message.message_id), change) for change in changes[: sequence % 4]]
@@ -108,10 +108,10 @@ def friendship(one: str, other: str) -> Story:
 
 def interleaved(chance: random.Random, stories: list[Story]) -> Story:
     """One story of all, in which each keeps its own order."""
-    turns = [place for place, story in enumerate(stories) for _ in story]
+    turns = [index for index, story in enumerate(stories) for _ in story]
     chance.shuffle(turns)
     tellers = [iter(story) for story in stories]
-    return [next(tellers[place]) for place in turns]
+    return [next(tellers[index]) for index in turns]
 
 
 def refusing(chosen: set[tuple[str, int]]) -> Callable[..., Recorded[Event]]:
@@ -134,8 +134,8 @@ async def test_events_that_are_applied_late_make_no_difference(
     ends: dict[str, int] = {}
     for subject, event in interleaved(chance, stories):
         ends[subjects.stream_of(subject)] = await writer.append(subject, event)
-    places = [(stream, sequence) for stream, end in ends.items() for sequence in range(1, end + 1)]
-    monkeypatch.setattr(event_handlers, "open_event", refusing(set(chance.sample(places, len(places) // 3))))
+    positions = [(stream, sequence) for stream, end in ends.items() for sequence in range(1, end + 1)]
+    monkeypatch.setattr(event_handlers, "open_event", refusing(set(chance.sample(positions, len(positions) // 3))))
     projections = choose([])
     runners = await run(*projections)
     for projection in projections:
@@ -151,7 +151,7 @@ async def test_events_that_are_applied_late_make_no_difference(
                 outcome = await resolution.retry(conn, Log(streams), projection, letter)
                 assert (outcome.outcome, outcome.left) == ("applied", 0)
                 retried += outcome.applied
-        assert retried > len(places) // 3
+        assert retried > len(positions) // 3
     finally:
         await conn.close()
     for projection in projections:

@@ -30,8 +30,8 @@ class Row(msgspec.Struct):
 
 async def test_older_events_become_rows_as_todays_do(greetings: None, streams: Client, run: Opened, pool: Pool) -> None:
     log, talk = Log(streams), new_id()
-    for place, schema in enumerate(STORED):
-        last = await log.append(as_stored(schema, talk, expected=place, version=place + 1))
+    for index, schema in enumerate(STORED):
+        last = await log.append(as_stored(schema, talk, expected=index, version=index + 1))
     runners = await run(Greetings)
     model = ReadModel(Greetings, pool, runners.waiting)
     await model.wait_for(Position.at(MESSAGING, last), PATIENCE)

@@ -42,7 +42,7 @@ from tests.integration.projections.test_pauses import operator, paused, resumed,
 NOBODY = "nobody knows whose"
 
 
-class Told(msgspec.Struct):
+class Count(msgspec.Struct):
     messages: int
 
 
@@ -53,8 +53,8 @@ class Keyed(Projection):
     tables = "CREATE TABLE {keyed} (sender_id uuid PRIMARY KEY, messages integer NOT NULL)"
 
     @folds(MessageSent, table="keyed", key=lambda event: {"sender_id": sender_of(event)})
-    def said(self, row: Told | None, event: Recorded[MessageSent]) -> Told:
-        return Told((row.messages if row else 0) + 1)
+    def said(self, row: Count | None, event: Recorded[MessageSent]) -> Count:
+        return Count((row.messages if row else 0) + 1)
 
 
 def sender_of(event: Recorded[MessageSent]) -> str:
@@ -104,8 +104,8 @@ async def test_what_a_projection_stops_at_is_skipped_in_every_build_and_others_g
     assert (verdict.equal, verdict.rows, verdict.discarded) == (True, 1, 2)
     await rebuild(Keyed, streams, database_url)
     model = ReadModel(Keyed, pool, runners.waiting)
-    rows, _ = await model.select(Told, "SELECT messages FROM {keyed}")
-    assert rows == [Told(2)]
+    rows, _ = await model.select(Count, "SELECT messages FROM {keyed}")
+    assert rows == [Count(2)]
     with pytest.raises(NotStopped, match="has not failed"):
         await skipped(database_url, streams)
 

@@ -62,7 +62,7 @@ class Reads:
         return self.follower._own is None
 
 
-class Party:
+class ReaderGroup:
     """The projections that read MESSAGING in one process."""
 
     def __init__(self, nc: Client, stack: AsyncExitStack) -> None:
@@ -88,9 +88,9 @@ class Party:
 
 
 @pytest_asyncio.fixture
-async def party(streams: Client) -> AsyncIterator[Party]:
+async def party(streams: Client) -> AsyncIterator[ReaderGroup]:
     async with AsyncExitStack() as stack:
-        yield Party(streams, stack)
+        yield ReaderGroup(streams, stack)
 
 
 async def consumers(nc: Client) -> int:
@@ -103,7 +103,9 @@ async def until_consumers(nc: Client, number: int) -> None:
             await asyncio.sleep(0.01)
 
 
-async def test_all_who_have_caught_up_have_one_consumer_together(streams: Client, writer: Writer, party: Party) -> None:
+async def test_all_who_have_caught_up_have_one_consumer_together(
+    streams: Client, writer: Writer, party: ReaderGroup
+) -> None:
     last = await writer.fill(conversation_ids(2), 50)
     everybody = await party.together(3)
     await until_consumers(streams, 1)
@@ -114,7 +116,7 @@ async def test_all_who_have_caught_up_have_one_consumer_together(streams: Client
     assert await consumers(streams) == 1
 
 
-async def test_a_single_projection_reads_by_itself(writer: Writer, party: Party) -> None:
+async def test_a_single_projection_reads_by_itself(writer: Writer, party: ReaderGroup) -> None:
     last = await writer.fill(conversation_ids(1), 10)
     reads = await party.follow()
     await reads.up_to(last)
@@ -122,7 +124,7 @@ async def test_a_single_projection_reads_by_itself(writer: Writer, party: Party)
     assert not party.sharing.readers
 
 
-async def test_other_filters_are_others(writer: Writer, party: Party) -> None:
+async def test_other_filters_are_others(writer: Writer, party: ReaderGroup) -> None:
     last = await writer.fill(conversation_ids(1), 10)
     some, none = await party.follow(), await party.follow(subject_filter=NOBODY)
     for reads in (some, none):
@@ -132,7 +134,9 @@ async def test_other_filters_are_others(writer: Writer, party: Party) -> None:
     assert none.got == []
 
 
-async def test_who_comes_later_joins_behind_what_it_has_had(streams: Client, writer: Writer, party: Party) -> None:
+async def test_who_comes_later_joins_behind_what_it_has_had(
+    streams: Client, writer: Writer, party: ReaderGroup
+) -> None:
     last = await writer.fill(conversation_ids(1), 10)
     one, other = await party.together()
     last = await writer.fill(conversation_ids(1), 10)
@@ -147,7 +151,7 @@ async def test_who_comes_later_joins_behind_what_it_has_had(streams: Client, wri
 
 
 async def test_who_is_ahead_joins_when_the_others_are_there(
-    writer: Writer, party: Party, monkeypatch: pytest.MonkeyPatch
+    writer: Writer, party: ReaderGroup, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """What it has read by itself, the shared reader reads too before it is believed."""
     await party.together()
@@ -162,7 +166,7 @@ async def test_who_is_ahead_joins_when_the_others_are_there(
 
 
 async def test_a_slow_one_neither_keeps_others_nor_memory(
-    streams: Client, writer: Writer, party: Party, monkeypatch: pytest.MonkeyPatch
+    streams: Client, writer: Writer, party: ReaderGroup, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(message_window, "_MESSAGES", 20)
     quick, slow = await party.together()
@@ -185,7 +189,7 @@ async def test_a_slow_one_neither_keeps_others_nor_memory(
 
 @pytest.mark.parametrize("held", [30, 4_000])
 async def test_nothing_is_missed_or_had_twice_while_others_write(
-    writer: Writer, party: Party, monkeypatch: pytest.MonkeyPatch, held: int
+    writer: Writer, party: ReaderGroup, monkeypatch: pytest.MonkeyPatch, held: int
 ) -> None:
     """At paces so different that with a small window some fall out of it again and again."""
     monkeypatch.setattr(message_window, "_MESSAGES", held)
@@ -212,7 +216,9 @@ async def test_nothing_is_missed_or_had_twice_while_others_write(
     assert len(shared) >= 2
 
 
-async def test_a_sign_of_life_reaches_everybody_and_says_that_the_end_was_reached(writer: Writer, party: Party) -> None:
+async def test_a_sign_of_life_reaches_everybody_and_says_that_the_end_was_reached(
+    writer: Writer, party: ReaderGroup
+) -> None:
     last = await writer.fill(conversation_ids(1), 3)
     one, other = await party.together()
     await asyncio.gather(one.up_to(last), other.up_to(last))
@@ -222,7 +228,9 @@ async def test_a_sign_of_life_reaches_everybody_and_says_that_the_end_was_reache
         assert batch == ReadBatch([], last, 0)
 
 
-async def test_under_a_filter_the_positions_of_all_move_past_what_does_not_pass(writer: Writer, party: Party) -> None:
+async def test_under_a_filter_the_positions_of_all_move_past_what_does_not_pass(
+    writer: Writer, party: ReaderGroup
+) -> None:
     one, other = await party.together(subject_filter=NOBODY)
     last = await writer.fill(conversation_ids(1), 5)
     await one.up_to(last)
@@ -231,7 +239,7 @@ async def test_under_a_filter_the_positions_of_all_move_past_what_does_not_pass(
 
 
 async def test_everybody_goes_on_over_restarts_of_the_server(
-    streams: Client, writer: Writer, party: Party, nats_server: NatsServer
+    streams: Client, writer: Writer, party: ReaderGroup, nats_server: NatsServer
 ) -> None:
     one, other = await party.together()
     conversation = conversation_ids(1)[0]
@@ -254,7 +262,7 @@ async def test_everybody_goes_on_over_restarts_of_the_server(
     await until_consumers(streams, 1)
 
 
-async def test_those_who_wait_go_on_over_a_restart(writer: Writer, party: Party, nats_server: NatsServer) -> None:
+async def test_those_who_wait_go_on_over_a_restart(writer: Writer, party: ReaderGroup, nats_server: NatsServer) -> None:
     one, other = await party.together()
     waiting = [asyncio.create_task(reads.up_to(2)) for reads in (one, other)]
     await nats_server.stop()
@@ -267,7 +275,7 @@ async def test_those_who_wait_go_on_over_a_restart(writer: Writer, party: Party,
 
 
 async def test_events_read_before_a_lost_connection_are_requested_again(
-    streams: Client, writer: Writer, party: Party, nats_server: NatsServer
+    streams: Client, writer: Writer, party: ReaderGroup, nats_server: NatsServer
 ) -> None:
     """The server may have lost it meanwhile, and given its place to other events."""
     one, other = await party.together()
@@ -287,7 +295,7 @@ async def test_events_read_before_a_lost_connection_are_requested_again(
 
 
 async def test_a_stream_that_has_lost_events_is_a_clear_word_to_everybody(
-    streams: Client, writer: Writer, party: Party
+    streams: Client, writer: Writer, party: ReaderGroup
 ) -> None:
     one, other = await party.together()
     last = await writer.say(conversation_ids(1)[0], "a", "b", "c")
@@ -307,7 +315,7 @@ async def test_a_stream_that_has_lost_events_is_a_clear_word_to_everybody(
     assert [reads.got for reads in afresh] == [[], []]
 
 
-async def test_a_closed_connection_ends_it_for_everybody(streams: Client, party: Party) -> None:
+async def test_a_closed_connection_ends_it_for_everybody(streams: Client, party: ReaderGroup) -> None:
     everybody = await party.together()
     waiting = [asyncio.create_task(_read_on(reads)) for reads in everybody]
     await streams.close()
@@ -323,7 +331,7 @@ async def _read_on(reads: Reads) -> None:
             await reads.once()
 
 
-async def test_one_who_is_cancelled_disturbs_nobody(writer: Writer, party: Party) -> None:
+async def test_one_who_is_cancelled_disturbs_nobody(writer: Writer, party: ReaderGroup) -> None:
     one, other = await party.together()
     while (await one.once()).messages or (await other.once()).messages:
         continue
@@ -342,7 +350,7 @@ async def test_one_who_is_cancelled_disturbs_nobody(writer: Writer, party: Party
 async def test_with_the_last_member_the_reader_ends(streams: Client) -> None:
     before = asyncio.all_tasks()
     async with AsyncExitStack() as stack:
-        party = Party(streams, stack)
+        party = ReaderGroup(streams, stack)
         one, other = await party.together()
         await other.follower.__aexit__(None, None, None)
         assert (await one.once()).position == 0

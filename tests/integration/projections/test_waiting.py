@@ -66,7 +66,7 @@ async def test_many_waiters_are_all_woken(run: Opened, writer: Writer, pool: Poo
     runners = await run(Letters)
     model = ReadModel(Letters, pool, runners.waiting)
     conversation = conversation_ids(1)[0]
-    waiters = [asyncio.create_task(model.wait_for(Position.at(MESSAGING, place % 20 + 1), 60)) for place in range(200)]
+    waiters = [asyncio.create_task(model.wait_for(Position.at(MESSAGING, index % 20 + 1), 60)) for index in range(200)]
     await writer.say(conversation, *["text"] * 20)
     await asyncio.gather(*waiters)
 

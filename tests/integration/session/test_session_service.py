@@ -80,7 +80,7 @@ async def active(services: Services, session_id: str) -> bool:
     return answer.active
 
 
-async def told_since(services: Services, position: str, after: int) -> list[ClientEvent]:
+async def ends_since(services: Services, position: str, after: int) -> list[ClientEvent]:
     call = Call(request_id="request", actor=ANNA, position=Position.decode(position))
     request = BackfillRequest(user_id=ANNA, after=after)
     stream = services.to_session.stream(services.session.backfill, request, context=call)
@@ -163,14 +163,14 @@ async def test_a_client_that_was_away_hears_which_sessions_ended_and_why(service
     with pytest.raises(RefreshTokenReused):
         await refresh(services, second.refresh_token)
     end = Position.at("SESSION", await services.log.end_of("SESSION")).encode()
-    told = await told_since(services, end, 0)
-    assert [msgspec.json.decode(event.data) for event in told] == [
+    missed_ends = await ends_since(services, end, 0)
+    assert [msgspec.json.decode(event.data) for event in missed_ends] == [
         {"session_id": first.session_id, "reason": "logout"},
         {"session_id": second.session_id, "reason": "refresh_token_reused"},
     ]
-    assert {event.type for event in told} == {"session.revoked"}
-    later = await told_since(services, end, Position.decode(one.position).sequence("SESSION"))
-    assert [event.sequence for event in later] == [told[1].sequence]
+    assert {event.type for event in missed_ends} == {"session.revoked"}
+    later = await ends_since(services, end, Position.decode(one.position).sequence("SESSION"))
+    assert [event.sequence for event in later] == [missed_ends[1].sequence]
 
 
 async def test_the_audit_has_every_event_of_a_session(services: Services, database_url: str) -> None:

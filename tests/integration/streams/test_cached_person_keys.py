@@ -23,7 +23,7 @@ from tests.integration.recorded_keys import RING, Recorded
 AT = datetime(2026, 12, 1, tzinfo=UTC)
 
 
-class Asked(KeyStore):
+class RecordingStore(KeyStore):
     """The key store; records the ids that are looked up."""
 
     def __init__(self, nats: Client, *, patience: float = 60.0) -> None:
@@ -38,7 +38,7 @@ class Asked(KeyStore):
 class Person:
     """Someone who writes in three conversations; a reader has the key of the person and that of the first one."""
 
-    def __init__(self, store: Asked) -> None:
+    def __init__(self, store: RecordingStore) -> None:
         user = new_id()
         self.store = store
         self.user_id, self.key = user, person_key(user)
@@ -56,7 +56,7 @@ class Person:
 @pytest.fixture
 async def person(nats: Client) -> Person:
     await ensure_bucket(nats, DATA_KEYS, replicas=1)
-    person = Person(Asked(nats))
+    person = Person(RecordingStore(nats))
     await KeyCreation(person.store, RING, Recorded()).create(person.texts)
     person.store.requests.clear()
     assert None not in (await person.keys.find(person.texts[:1])).values()
@@ -123,7 +123,7 @@ async def test_with_the_store_away_a_key_is_unavailable_though_the_persons_key_i
     person: Person, nats: Client, nats_server: NatsServer
 ) -> None:
     before = failures(LOST), failures(UNREACHABLE)
-    reader = DataKeys(Asked(nats, patience=0.5), RING)
+    reader = DataKeys(RecordingStore(nats, patience=0.5), RING)
     await reader.find([person.key])
     await nats_server.stop()
     with pytest.raises(KeysUnavailable):

@@ -202,13 +202,13 @@ async def test_of_many_writers_on_few_aggregates_exactly_one_wins_each_version(c
         assert [event.envelope().version for event in events] == list(range(1, 11))
 
 
-@pytest.mark.parametrize("place", [0, 1, 2])
-async def test_a_batch_with_one_stale_condition_stores_nothing(clients: list[Client], log: Log, place: int) -> None:
+@pytest.mark.parametrize("index", [0, 1, 2])
+async def test_a_batch_with_one_stale_condition_stores_nothing(clients: list[Client], log: Log, index: int) -> None:
     taken = append_to(new_id())
     await log.append(taken)
     names = [new_id(), new_id()]
     batch = [append_to(name) for name in names]
-    batch.insert(place, append_to(taken.envelope.aggregate_id))
+    batch.insert(index, append_to(taken.envelope.aggregate_id))
     end = await log.end_of(MESSAGING)
     with pytest.raises(Conflict) as conflict:
         await log.append_together(batch)

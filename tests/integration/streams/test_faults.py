@@ -222,7 +222,7 @@ async def test_events_of_which_only_the_first_stand_are_not_called_stored(
     streams: Client, log: Log, monkeypatch: pytest.MonkeyPatch, names: str
 ) -> None:
     """As after a server's machine that lost its power amid a batch which was gathered in memory."""
-    appends = [append_to(name, version=names[:place].count(name) + 1) for place, name in enumerate(names)]
+    appends = [append_to(name, version=names[:index].count(name) + 1) for index, name in enumerate(names)]
     await log.append_together(appends[:2])
     surviving = Log(streams, patience=SHORT_PATIENCE)
 

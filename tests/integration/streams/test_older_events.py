@@ -37,8 +37,8 @@ Show = Callable[..., Awaitable[list[dict[str, Any]]]]
 @pytest.fixture
 async def stored(greetings: None, log: Log) -> Log:
     """One aggregate with an event of each schema, oldest first."""
-    for place, schema in enumerate(STORED):
-        await log.append(as_stored(schema, TALK, expected=place, version=place + 1))
+    for index, schema in enumerate(STORED):
+        await log.append(as_stored(schema, TALK, expected=index, version=index + 1))
     return log
 
 

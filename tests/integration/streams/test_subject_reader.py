@@ -53,9 +53,9 @@ async def _read(log: Log, after: int = 0) -> list[int]:
 async def test_an_aggregate_is_read_whole_and_from_any_place(log: Log, sequences: list[int]) -> None:
     assert await _read(log) == sequences
     assert [message.envelope().version for message in await log.read(conversation("a"))] == list(range(1, 15))
-    for place, sequence in enumerate(sequences):
-        assert await _read(log, sequence) == sequences[place + 1 :]
-        assert await _read(log, sequence - 1) == sequences[place:]
+    for index, sequence in enumerate(sequences):
+        assert await _read(log, sequence) == sequences[index + 1 :]
+        assert await _read(log, sequence - 1) == sequences[index:]
 
 
 async def test_what_a_pattern_names_is_read_as_one(log: Log, sequences: list[int]) -> None:
@@ -114,7 +114,7 @@ async def test_what_a_batch_has_together_is_searched_for_close_by(log: Log, sear
         batch = [append_to("a", expected=sequences[-1], version=version + each) for each in range(3)]
         sequences += await log.append_together(batch)
     assert await _read(log) == sequences
-    assert searches == [sequences[place] - _FAR for place in (-1, -4, -7)]
+    assert searches == [sequences[index] - _FAR for index in (-1, -4, -7)]
 
 
 @pytest.mark.parametrize("fault", [None, NoAnswer()])

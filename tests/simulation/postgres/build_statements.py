@@ -143,11 +143,11 @@ class BuildStatements:
         removed = [(stream, sequence) for sequence in sequences if (stream, sequence) in build.letters]
 
         def remove() -> None:
-            for place in removed:
-                del build.letters[place]
+            for position in removed:
+                del build.letters[position]
 
         transaction.effects.append(remove)
-        return [(build.letters[place].subject,) for place in removed]
+        return [(build.letters[position].subject,) for position in removed]
 
     def _fail(self, values: Sequence[Any], transaction: Transaction) -> Answer:
         _, _, *build_id, stream, sequence = values
@@ -162,10 +162,10 @@ class BuildStatements:
     def _page(self, values: Sequence[Any], _: Transaction) -> Answer:
         """The dead letters of an aggregate."""
         build, stream, subject = self._database.builds.get(_id(values)), values[3], values[4]
-        places = [] if build is None else sorted(build.letters)
+        positions = [] if build is None else sorted(build.letters)
         return [
             (sequence,)
-            for of, sequence in places
+            for of, sequence in positions
             if build and (of, build.letters[of, sequence].subject) == (stream, subject)
         ]
 

@@ -171,8 +171,10 @@ class Appends(World):
         assert len(ids) == len(set(ids)), "an event is stored twice"
 
     def _check_attempt(self, attempted: Attempted) -> None:
-        places = {message.headers["Nats-Msg-Id"]: message.sequence for message in self.server.streams[STREAM].messages}
-        stored = [places.get(event.envelope.id) for event in attempted.events]
+        sequences = {
+            message.headers["Nats-Msg-Id"]: message.sequence for message in self.server.streams[STREAM].messages
+        }
+        stored = [sequences.get(event.envelope.id) for event in attempted.events]
         assert len(set(map(bool, stored))) == 1, f"a part of an append is stored: {stored}"
         assert attempted.took <= _PATIENCE + _GRACE, f"an append took {attempted.took} s"
         if attempted.sequences is not None:

@@ -48,10 +48,10 @@ def subclasses(event: type[Event]) -> set[type[Event]]:
 
 
 def test_every_event_has_one_place() -> None:
-    places = Counter(event.TYPE for channel in AGGREGATE_TYPES for event in channel.events)
-    assert set(places) == set(AGGREGATE_TYPE_OF) == set(EVENTS)
-    assert {EVENTS[kind] for kind in places} == declared_events()
-    assert set(places.values()) == {1}
+    counts = Counter(event.TYPE for channel in AGGREGATE_TYPES for event in channel.events)
+    assert set(counts) == set(AGGREGATE_TYPE_OF) == set(EVENTS)
+    assert {EVENTS[kind] for kind in counts} == declared_events()
+    assert set(counts.values()) == {1}
 
 
 def test_every_kind_of_subject_is_there() -> None:

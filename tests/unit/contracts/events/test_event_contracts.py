@@ -174,7 +174,7 @@ def test_a_copy_of_the_process_makes_none_of_the_ids_that_the_original_makes() -
     text = os.read(reader, 3_600).decode()
     os.close(reader)
     os.close(writer)
-    theirs = [text[place : place + 36] for place in range(0, len(text), 36)]
+    theirs = [text[index : index + 36] for index in range(0, len(text), 36)]
     assert len(theirs) == 100
     # The digits that are chance, since the moments differ.
     assert not {one[15:] for one in theirs} & {new_id()[15:] for _ in range(500)}

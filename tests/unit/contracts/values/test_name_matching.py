@@ -58,25 +58,25 @@ def test_digits_and_punctuation_stand_between_words() -> None:
 
 
 @st.composite
-def slipped(draw: st.DrawFn) -> tuple[str, str]:
+def with_typo(draw: st.DrawFn) -> tuple[str, str]:
     """A word and its variant with one typo."""
     word = draw(st.text(LETTERS, min_size=4, max_size=12))
-    place = draw(st.integers(0, len(word) - 1))
+    index = draw(st.integers(0, len(word) - 1))
     letter = draw(st.sampled_from(LETTERS))
     with_slip = draw(
         st.sampled_from(
             [
-                word[:place] + letter + word[place:],
-                word[:place] + letter + word[place + 1 :],
-                word[:place] + word[place + 1 :],
-                word[:place] + word[place : place + 2][::-1] + word[place + 2 :],
+                word[:index] + letter + word[index:],
+                word[:index] + letter + word[index + 1 :],
+                word[:index] + word[index + 1 :],
+                word[:index] + word[index : index + 2][::-1] + word[index + 2 :],
             ]
         )
     )
     return word, with_slip
 
 
-@given(slipped())
+@given(with_typo())
 def test_a_word_with_a_slip_has_a_form_in_common_with_the_word(words: tuple[str, str]) -> None:
     word, with_slip = words
     if len(with_slip) >= min(HEADS):
@@ -84,5 +84,5 @@ def test_a_word_with_a_slip_has_a_form_in_common_with_the_word(words: tuple[str,
 
 
 def test_a_long_name_brings_no_more_into_the_index_than_a_name_may() -> None:
-    assert len(index_keys(" ".join(["word" + "x" * place for place in range(60)])).split()) <= 12 * sum(HEADS)
+    assert len(index_keys(" ".join(["word" + "x" * index for index in range(60)])).split()) <= 12 * sum(HEADS)
     assert (query_keys("li"), query_keys("l"), index_keys("li l")) == (["li"], [], "li ")

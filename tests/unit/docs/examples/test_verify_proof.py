@@ -209,8 +209,8 @@ def test_one_flipped_bit_anywhere_is_refused(data: st.DataObject) -> None:
         case "leaf":
             proof["leaf"] = flipped(bytes.fromhex(proof["leaf"])).hex()
         case "path":
-            place = data.draw(st.integers(0, len(proof["path"]) - 1))
-            proof["path"][place] = flipped(bytes.fromhex(proof["path"][place])).hex()
+            index = data.draw(st.integers(0, len(proof["path"]) - 1))
+            proof["path"][index] = flipped(bytes.fromhex(proof["path"][index])).hex()
         case "root":
             heads["items"][0]["root"] = flipped(bytes.fromhex(heads["items"][0]["root"])).hex()
         case "signature":

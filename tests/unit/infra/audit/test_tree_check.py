@@ -59,31 +59,31 @@ def test_leaves_that_were_signed_agree_with_every_head(data: st.DataObject, size
 @given(st.data(), SIZES, st.sampled_from(["altered", "dropped", "inserted", "swapped"]))
 def test_the_first_difference_is_in_the_range_that_is_named(data: st.DataObject, sizes: list[int], how: str) -> None:
     leaves = [leaf(number) for number in range(sizes[-1])]
-    place = data.draw(st.integers(0, sizes[-1] - 1))
+    index = data.draw(st.integers(0, sizes[-1] - 1))
     stored = list(leaves)
     match how:
         case "altered":
-            stored[place] = leaf(1_000)
+            stored[index] = leaf(1_000)
         case "dropped":
-            del stored[place]
+            del stored[index]
             # What would otherwise be an end before the last head.
             stored.append(leaf(1_001))
         case "inserted":
-            stored.insert(place, leaf(1_000))
+            stored.insert(index, leaf(1_000))
         case "swapped":
             other = data.draw(st.integers(0, sizes[-1] - 1))
-            stored[place], stored[other] = stored[other], stored[place]
-            place = min(place, other)
-            if other == place and stored == leaves:
+            stored[index], stored[other] = stored[other], stored[index]
+            index = min(index, other)
+            if other == index and stored == leaves:
                 return
     check = checked(signed(leaves, sizes), stored)
     assert check.broken is not None
     broken = check.locate(frontier_of(leaves[: check.broken.size]))
-    after = next(size for size in sizes if size > place)
-    before = max((size for size in sizes if size <= place), default=0)
+    after = next(size for size in sizes if size > index)
+    before = max((size for size in sizes if size <= index), default=0)
     assert broken.checkpoint.size == after
     assert not broken.is_fork
-    assert 2 * before + 1 <= broken.first <= 2 * place + 1 <= broken.last <= 2 * after - 1
+    assert 2 * before + 1 <= broken.first <= 2 * index + 1 <= broken.last <= 2 * after - 1
     # The frontier of the head narrows it to one perfect subtree.
     assert (broken.last - broken.first) // 2 < 1 << after.bit_length() - 1
 

@@ -31,8 +31,8 @@ def whole() -> Json:
 
 def objects(whole: Json) -> Iterator[tuple[str, Json]]:
     yield "document", whole
-    for kind, place in (("channel", whole["channels"]), ("operation", whole["operations"])):
-        yield from ((kind, each) for each in place.values())
+    for kind, section in (("channel", whole["channels"]), ("operation", whole["operations"])):
+        yield from ((kind, each) for each in section.values())
     yield from (("message", each) for each in whole["components"]["messages"].values())
 
 

@@ -54,7 +54,7 @@ def test_a_failed_installation_says_what_is_missing(output: str, said: str) -> N
 
 
 @pytest.fixture
-def place(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Path:
+def venv(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Path:
     """A project with nothing but a lock, and the .venv that it shall have."""
     for name in ("requirements.lock", "pyproject.toml"):
         (tmp_path / name).write_text("")
@@ -100,7 +100,7 @@ def _make_whole(monkeypatch: pytest.MonkeyPatch, program: Path) -> list[str]:
 
 
 def test_an_environment_is_whole_whichever_python_asks(
-    monkeypatch: pytest.MonkeyPatch, place: Path, tmp_path: Path
+    monkeypatch: pytest.MonkeyPatch, venv: Path, tmp_path: Path
 ) -> None:
     assert not environment._is_whole()
     _make_whole(monkeypatch, _interpreter(tmp_path / "python", "3.11.2"))
@@ -112,14 +112,14 @@ def test_an_environment_is_whole_whichever_python_asks(
     assert environment._can_be_kept()
 
 
-def test_a_complete_environment_starts_no_program(monkeypatch: pytest.MonkeyPatch, place: Path, tmp_path: Path) -> None:
+def test_a_complete_environment_starts_no_program(monkeypatch: pytest.MonkeyPatch, venv: Path, tmp_path: Path) -> None:
     _make_whole(monkeypatch, _interpreter(tmp_path / "python", "3.11.2"))
     monkeypatch.setattr(subprocess, "Popen", None)
     assert environment._is_whole()
 
 
 def test_it_is_created_again_when_its_python_is_gone(
-    monkeypatch: pytest.MonkeyPatch, place: Path, tmp_path: Path
+    monkeypatch: pytest.MonkeyPatch, venv: Path, tmp_path: Path
 ) -> None:
     python = _interpreter(tmp_path / "python", "3.11.2")
     _make_whole(monkeypatch, python)
@@ -129,33 +129,33 @@ def test_it_is_created_again_when_its_python_is_gone(
 
 
 def test_it_is_created_again_when_its_python_has_another_version(
-    monkeypatch: pytest.MonkeyPatch, place: Path, tmp_path: Path
+    monkeypatch: pytest.MonkeyPatch, venv: Path, tmp_path: Path
 ) -> None:
     python = _interpreter(tmp_path / "python", "3.11.2")
     _make_whole(monkeypatch, python)
-    (place / "left").touch()
+    (venv / "left").touch()
     _interpreter(python, "3.11.10")
     assert not environment._is_whole()
     assert _make_whole(monkeypatch, python)[0].startswith("making .venv")
-    assert not (place / "left").exists()
+    assert not (venv / "left").exists()
     assert environment._is_whole()
 
 
 def test_it_is_kept_when_its_python_was_rebuilt_in_the_same_version(
-    monkeypatch: pytest.MonkeyPatch, place: Path, tmp_path: Path
+    monkeypatch: pytest.MonkeyPatch, venv: Path, tmp_path: Path
 ) -> None:
     python = _interpreter(tmp_path / "python", "3.11.2")
     _make_whole(monkeypatch, python)
-    (place / "left").touch()
+    (venv / "left").touch()
     os.utime(python, ns=(0, 0))
     assert not environment._is_whole()
     assert _make_whole(monkeypatch, python) == ["the environment is ready"]
-    assert (place / "left").exists()
+    assert (venv / "left").exists()
     assert environment._is_whole()
 
 
 def test_it_is_filled_again_when_the_lock_changes_and_created_again_in_another_place(
-    monkeypatch: pytest.MonkeyPatch, place: Path, tmp_path: Path
+    monkeypatch: pytest.MonkeyPatch, venv: Path, tmp_path: Path
 ) -> None:
     _make_whole(monkeypatch, _interpreter(tmp_path / "python", "3.11.2"))
     environment.LOCK.write_text("uv==1\n")
@@ -169,9 +169,9 @@ def test_it_is_filled_again_when_the_lock_changes_and_created_again_in_another_p
     ("good", "tried"), [("cache", ["cache"]), ("index", ["cache", "index"]), ("pip", ["cache", "index", "pip"])]
 )
 def test_what_was_downloaded_before_is_installed_without_the_index(
-    monkeypatch: pytest.MonkeyPatch, place: Path, good: str, tried: list[str]
+    monkeypatch: pytest.MonkeyPatch, venv: Path, good: str, tried: list[str]
 ) -> None:
-    place.mkdir()
+    venv.mkdir()
     environment.LOCK.write_text("uv==1 \\\n    --hash=sha256:aa\n")
     found: list[str] = []
 
@@ -187,29 +187,29 @@ def test_what_was_downloaded_before_is_installed_without_the_index(
     assert found == tried
 
 
-def test_one_that_was_never_whole_is_not_kept(monkeypatch: pytest.MonkeyPatch, place: Path, tmp_path: Path) -> None:
+def test_one_that_was_never_whole_is_not_kept(monkeypatch: pytest.MonkeyPatch, venv: Path, tmp_path: Path) -> None:
     _make_whole(monkeypatch, _interpreter(tmp_path / "python", "3.11.2"))
     environment.STAMP.unlink()
     assert not environment._is_whole()
     assert not environment._can_be_kept()
 
 
-def test_a_file_in_its_place_is_no_environment(monkeypatch: pytest.MonkeyPatch, place: Path, tmp_path: Path) -> None:
-    place.touch()
+def test_a_file_in_its_place_is_no_environment(monkeypatch: pytest.MonkeyPatch, venv: Path, tmp_path: Path) -> None:
+    venv.touch()
     assert not environment._is_whole()
     _make_whole(monkeypatch, _interpreter(tmp_path / "python", "3.11.2"))
     assert environment._is_whole()
 
 
 def test_the_first_python_that_can_make_it_does(
-    monkeypatch: pytest.MonkeyPatch, place: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+    monkeypatch: pytest.MonkeyPatch, venv: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     broken, whole = tmp_path / "broken", _interpreter(tmp_path / "whole", "3.11.2")
     broken.write_text("#!/bin/sh\nexit 1\n")
     broken.chmod(0o755)
     monkeypatch.setattr(environment, "_candidates", lambda: iter(["/no/such/python", str(broken), str(whole)]))
     environment._make_empty()
-    assert (place / "bin" / "python").resolve() == whole
+    assert (venv / "bin" / "python").resolve() == whole
     assert capsys.readouterr().err == f"just: making .venv (once) with {whole}\n"
 
 
@@ -225,22 +225,22 @@ def test_the_running_python_is_a_candidate_and_newer_ones_come_before_older(
     assert others == [str(tmp_path / "python3.13"), str(tmp_path / "python3.11")]
 
 
-def test_a_python_that_is_named_makes_it(monkeypatch: pytest.MonkeyPatch, place: Path, tmp_path: Path) -> None:
+def test_a_python_that_is_named_makes_it(monkeypatch: pytest.MonkeyPatch, venv: Path, tmp_path: Path) -> None:
     mine = _interpreter(tmp_path / "mine", "3.12.1")
     monkeypatch.setenv("VENV_PYTHON", "mine")
     monkeypatch.setenv("PATH", str(tmp_path))
     environment._make_empty()
-    assert (place / "bin" / "python").resolve() == mine
+    assert (venv / "bin" / "python").resolve() == mine
 
 
 def test_a_named_python_that_cannot_be_used_is_an_error_and_leaves_everything(
-    monkeypatch: pytest.MonkeyPatch, place: Path
+    monkeypatch: pytest.MonkeyPatch, venv: Path
 ) -> None:
-    place.mkdir()
+    venv.mkdir()
     monkeypatch.setenv("VENV_PYTHON", "/no/such/python")
     with pytest.raises(CannotSetUp, match=r"^VENV_PYTHON=/no/such/python is not a Python 3\.11 or newer"):
         environment._make_empty()
-    assert place.exists()
+    assert venv.exists()
 
 
 def test_installers_do_not_see_what_would_send_python_elsewhere(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -248,7 +248,7 @@ def test_installers_do_not_see_what_would_send_python_elsewhere(monkeypatch: pyt
     assert environment._run(["/bin/sh", "-c", 'echo "home: $PYTHONHOME"']).stdout == "home: \n"
 
 
-def test_where_no_python_has_venv_the_error_names_the_package(monkeypatch: pytest.MonkeyPatch, place: Path) -> None:
+def test_where_no_python_has_venv_the_error_names_the_package(monkeypatch: pytest.MonkeyPatch, venv: Path) -> None:
     monkeypatch.setattr(environment, "_candidates", lambda: iter(["/bin/false"]))
     with pytest.raises(CannotSetUp, match=r"apt install python3\.\d+-venv"):
         environment._make_empty()

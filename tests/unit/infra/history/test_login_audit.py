@@ -28,13 +28,13 @@ def followed(*events: tuple[str, Event, datetime], query: Query | None = None, a
     return [row for session, event, at in events for row in trail.add(session, event, at, actor)]
 
 
-def told(rows: list[Row]) -> list[tuple[str | None, str, str | None]]:
+def summary_of(rows: list[Row]) -> list[tuple[str | None, str, str | None]]:
     return [(row.session_id, row.event, row.reason) for row in rows]
 
 
 def test_an_end_says_why_and_whose_login_it_was() -> None:
     rows = followed(("1", created("anna", START + DAY), START), ("1", revoked("anna", "logout"), START + HOUR))
-    assert told(rows) == [("1", "session.created", None), ("1", "session.revoked", "logout")]
+    assert summary_of(rows) == [("1", "session.created", None), ("1", "session.revoked", "logout")]
     assert {(row.user_id, row.username, row.device, row.address) for row in rows} == {
         ("anna", "annas", "phone", "192.0.2.1")
     }
@@ -46,7 +46,7 @@ def test_a_session_that_ran_out_ends_between_the_events_of_that_time() -> None:
         ("2", created("boris", START + 3 * DAY), START + HOUR),
         ("3", created("clara", START + 5 * DAY), START + 2 * DAY),
     )
-    assert told(rows) == [
+    assert summary_of(rows) == [
         ("1", "session.created", None),
         ("2", "session.created", None),
         ("1", "session.expired", "expired"),
@@ -62,9 +62,9 @@ def test_a_refresh_puts_the_end_off_and_shows_where_asked_for() -> None:
     )
     trail = LoginAudit(Query(), START)
     rows = [row for session, event, at in events for row in trail.add(session, event, at, None)]
-    assert told(rows) == [("1", "session.created", None)]
+    assert summary_of(rows) == [("1", "session.created", None)]
     assert list(trail.expired_rows(START + DAY)) == []
-    assert told(list(trail.expired_rows(START + 2 * DAY))) == [("1", "session.expired", "expired")]
+    assert summary_of(list(trail.expired_rows(START + 2 * DAY))) == [("1", "session.expired", "expired")]
     assert [row.event for row in followed(*events, query=Query(refreshes=True))][1] == "session.refreshed"
 
 

@@ -17,28 +17,28 @@ def ports(wanted: int) -> list[int]:
 
 def test_every_process_gets_a_port_of_its_own_and_the_addresses_of_all() -> None:
     layout = lay_out(Settings(replicas=2), ports)
-    listening = [place.settings.listen for place in layout.services]
+    listening = [process.settings.listen for process in layout.services]
     assert len(set(listening)) == len(listening) == 2 * len(SERVICES)
-    for place in (*layout.services, *layout.gateways):
-        assert place.settings.addresses_of("auth") == [("127.0.0.1", 21_000), ("127.0.0.1", 21_001)]
+    for process in (*layout.services, *layout.gateways):
+        assert process.settings.addresses_of("auth") == [("127.0.0.1", 21_000), ("127.0.0.1", 21_001)]
 
 
 def test_every_process_has_its_metrics_at_a_place_of_its_own() -> None:
     layout = lay_out(Settings(replicas=2), ports)
-    places = [place.settings.metrics_listen for place in (*layout.services, *layout.gateways)]
-    assert len(set(places)) == len(places)
-    assert sorted(places) == sorted(place for of_service in layout.metrics.values() for place in of_service)
-    assert not {place.settings.listen for place in layout.services} & set(places)
+    addresses = [process.settings.metrics_listen for process in (*layout.services, *layout.gateways)]
+    assert len(set(addresses)) == len(addresses)
+    assert sorted(addresses) == sorted(address for of_service in layout.metrics.values() for address in of_service)
+    assert not {process.settings.listen for process in layout.services} & set(addresses)
 
 
 def test_replicas_are_numbered_and_a_single_one_is_not() -> None:
-    assert [place.name for place in lay_out(Settings(), ports).gateways] == ["gateway"]
-    assert [place.name for place in lay_out(Settings(replicas=2), ports).gateways] == ["gateway.1", "gateway.2"]
+    assert [process.name for process in lay_out(Settings(), ports).gateways] == ["gateway"]
+    assert [process.name for process in lay_out(Settings(replicas=2), ports).gateways] == ["gateway.1", "gateway.2"]
 
 
 def test_profile_listens_for_rest_too() -> None:
     layout = lay_out(Settings(replicas=2), ports)
-    profiles = [place.settings for place in layout.services if place.service == "profile"]
+    profiles = [process.settings for process in layout.services if process.service == "profile"]
     assert [settings.rest_listen for settings in profiles] == list(layout.addresses["profile_rest"])
 
 
@@ -49,7 +49,7 @@ def test_settings_survive_the_way_through_the_environment() -> None:
 
 def test_every_service_logs_in_to_nats_as_itself() -> None:
     layout = lay_out(Settings(replicas=2), ports, lambda service: f"nats://{service}:secret@127.0.0.1:4222")
-    logins = {place.name: place.settings.nats_url for place in (*layout.services, *layout.gateways)}
+    logins = {process.name: process.settings.nats_url for process in (*layout.services, *layout.gateways)}
     assert logins["auth.2"] == "nats://auth:secret@127.0.0.1:4222"
     assert logins["operator"] == "nats://operator:secret@127.0.0.1:4222"
     assert len(set(logins.values())) == len(REGISTRY)
@@ -57,13 +57,13 @@ def test_every_service_logs_in_to_nats_as_itself() -> None:
 
 def test_a_nats_server_that_was_named_is_used_by_all_as_it_was_named() -> None:
     layout = lay_out(Settings(nats_url="nats://a:b@c:4222"), ports)
-    assert {place.settings.nats_url for place in (*layout.services, *layout.gateways)} == {"nats://a:b@c:4222"}
+    assert {process.settings.nats_url for process in (*layout.services, *layout.gateways)} == {"nats://a:b@c:4222"}
 
 
 def test_every_service_logs_in_to_the_database_as_itself_and_the_gateway_not_at_all() -> None:
     settings = Settings(replicas=2, database_url="postgresql://vestnik_operator:secret@127.0.0.1/vestnik")
     layout = lay_out(settings, ports, None, lambda service: f"postgresql://{service}:secret@127.0.0.1/vestnik")
-    logins = {place.name: place.settings.database_url for place in (*layout.services, *layout.gateways)}
+    logins = {process.name: process.settings.database_url for process in (*layout.services, *layout.gateways)}
     assert logins["auth.2"] == "postgresql://auth:secret@127.0.0.1/vestnik"
     assert {logins["gateway.1"], logins["gateway.2"]} == {""}
     assert len(set(logins.values())) == len(SERVICES) + 1
@@ -72,8 +72,8 @@ def test_every_service_logs_in_to_the_database_as_itself_and_the_gateway_not_at_
 def test_a_database_that_was_named_is_used_by_all_services_as_it_was_named() -> None:
     url = "postgresql://a:b@c/d"
     layout = lay_out(Settings(database_url=url), ports)
-    assert {place.settings.database_url for place in layout.services if place.service in SERVICES} == {url}
-    assert {place.settings.database_url for place in layout.gateways} == {""}
+    assert {process.settings.database_url for process in layout.services if process.service in SERVICES} == {url}
+    assert {process.settings.database_url for process in layout.gateways} == {""}
 
 
 @pytest.mark.parametrize(
@@ -90,7 +90,7 @@ def test_the_gateways_url_is_one_that_can_be_opened_here(host: str, url: str) ->
 
 def test_mails_are_shown_only_where_nobody_else_can_be_asking() -> None:
     def shown(**given: Any) -> set[str]:  # noqa: ANN401 - values of any setting
-        return {place.settings.show_mail for place in lay_out(Settings(**given), ports).gateways}
+        return {process.settings.show_mail for process in lay_out(Settings(**given), ports).gateways}
 
     assert shown() == shown(host="::1") == {"on"}
     for elsewhere in (
@@ -106,7 +106,7 @@ def test_mails_are_shown_only_where_nobody_else_can_be_asking() -> None:
 
 def test_operators_need_a_second_factor_unless_the_page_is_reached_from_this_machine_alone() -> None:
     def needed(**given: Any) -> set[str]:  # noqa: ANN401 - values of any setting
-        return {place.settings.operator_totp for place in lay_out(Settings(**given), ports).services}
+        return {process.settings.operator_totp for process in lay_out(Settings(**given), ports).services}
 
     assert needed() == needed(host="::1") == needed(smtp_url="smtp://mail.example.org") == {"off"}
     for elsewhere in (

@@ -13,7 +13,7 @@ from infra.telemetry.span_export import QuietExporter
 from tests.otlp_receiver import OtlpReceiver
 
 
-class Away(SpanExporter):
+class UnreachableCollector(SpanExporter):
     def export(self, spans: Sequence[ReadableSpan]) -> SpanExportResult:
         for attempt in ("first", "second"):
             logging.getLogger(__name__).error("the %s attempt", attempt)
@@ -39,7 +39,7 @@ def test_it_warns_once_a_minute_of_all_that_was_lost(
     clock = [0.0]
     # The module's clock alone: threads of the process need the real one.
     monkeypatch.setattr("infra.telemetry.span_export.time", SimpleNamespace(monotonic=lambda: clock[0]))
-    exporter = QuietExporter(Away())
+    exporter = QuietExporter(UnreachableCollector())
     for seconds in (0, 5, 59, 60):
         clock[0] = float(seconds)
         assert exporter.export([ReadableSpan("a"), ReadableSpan("b")]) is SpanExportResult.FAILURE

@@ -13,7 +13,7 @@ from infra.rpc.client import Client
 from services.auth.clients import Sessions
 
 
-class Asked(Client):
+class RecordingClient(Client):
     """Keeps the context of each call instead of making it."""
 
     def __init__(self) -> None:
@@ -28,7 +28,7 @@ class Asked(Client):
 
 
 async def test_ending_older_sessions_takes_no_longer_than_the_request_that_it_is_for() -> None:
-    client = Asked()
+    client = RecordingClient()
     event = PasswordChanged(password_hash="", generation=2, kept_session_id=None, reason="password_changed")
     deadline = time.monotonic() + 3
     enter(Call(request_id=new_id(), deadline=deadline))

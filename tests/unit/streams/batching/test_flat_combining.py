@@ -112,16 +112,16 @@ async def test_each_callers_traceback_shows_its_own_place(worker: Worker) -> Non
     waiting = await worker.begin(*range(2, 12))
     traces: list[int] = []
 
-    async def told(task: asyncio.Task[int]) -> None:
+    async def notify(task: asyncio.Task[int]) -> None:
         try:
             await task
         except RuntimeError as error:
             traces.append(len(traceback.extract_tb(error.__traceback__)))
 
-    tellings = [asyncio.create_task(told(task)) for task in waiting]
+    notifications = [asyncio.create_task(notify(task)) for task in waiting]
     worker.may_go_on.set()
     await asyncio.gather(*first, return_exceptions=True)
-    await asyncio.gather(*tellings)
+    await asyncio.gather(*notifications)
     assert len(traces) == 10
     assert len(set(traces)) == 1
 

@@ -140,8 +140,8 @@ async def test_events_of_one_append_stay_together_in_a_batch_and_it_learns_the_f
     await alone(commit, _TOGETHER_FROM)
     several = ["a/7", "a/8", "a/9"]
     names = [f"{number}/{number}" for number in range(_TOGETHER_FROM - len(several))]
-    told = await outcome(*begin(commit, [*names, several]))
-    assert told == [*map(Attempt, range(len(names))), Attempt(7)]
+    attempts = await outcome(*begin(commit, [*names, several]))
+    assert attempts == [*map(Attempt, range(len(names))), Attempt(7)]
     assert store.batches == [[*names, *several]]
 
 
@@ -186,8 +186,8 @@ async def test_after_a_batch_that_was_not_stored_each_append_goes_alone() -> Non
     store.open.set()
     commit = group(store)
     await alone(commit, _TOGETHER_FROM)
-    told = await outcome(*begin(commit, [f"{number}/0" for number in range(12)]))
-    assert told == [Attempt(uncertain=True)] * 12
+    attempts = await outcome(*begin(commit, [f"{number}/0" for number in range(12)]))
+    assert attempts == [Attempt(uncertain=True)] * 12
     # All of them count as under way until they leave: nobody else goes alone before.
     late = begin(commit, ["late/0"])
     for _ in range(12):
@@ -204,8 +204,8 @@ async def test_a_batch_that_is_cut_off_leaves_everyone_uncertain() -> None:
 
     commit: GroupCommit[str] = GroupCommit(together, subject)
     await alone(commit, FEW)
-    told = await outcome(*begin(commit, [f"{number}/0" for number in range(_TOGETHER_FROM)]))
-    assert told == [Attempt(uncertain=True)] * _TOGETHER_FROM
+    attempts = await outcome(*begin(commit, [f"{number}/0" for number in range(_TOGETHER_FROM)]))
+    assert attempts == [Attempt(uncertain=True)] * _TOGETHER_FROM
 
 
 async def test_a_cancelled_waiting_append_is_not_sent_and_holds_no_place() -> None:

@@ -80,17 +80,17 @@ def test_any_bytes_of_an_event_come_back_as_they_were(
 
 
 @settings(max_examples=400)
-@given(place=st.integers(0, len(SOUND) - 1), bit=st.integers(0, 7))
-def test_no_flipped_bit_goes_unnoticed(place: int, bit: int, tmp_path_factory: pytest.TempPathFactory) -> None:
+@given(offset=st.integers(0, len(SOUND) - 1), bit=st.integers(0, 7))
+def test_no_flipped_bit_goes_unnoticed(offset: int, bit: int, tmp_path_factory: pytest.TempPathFactory) -> None:
     path = tmp_path_factory.getbasetemp() / "flipped"
-    path.write_bytes(flipped(SOUND, place, bit))
+    path.write_bytes(flipped(SOUND, offset, bit))
     with pytest.raises(OperatorError, match=r"damage|is not an export|format"):
         require_valid(path, silent)
 
 
-def flipped(data: bytes, place: int, bit: int = 3) -> bytes:
+def flipped(data: bytes, offset: int, bit: int = 3) -> bytes:
     changed = bytearray(data)
-    changed[place] ^= 1 << bit
+    changed[offset] ^= 1 << bit
     return bytes(changed)
 
 

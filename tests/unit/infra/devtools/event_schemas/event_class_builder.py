@@ -28,7 +28,7 @@ def contract(made: type[Event], subject: str = SUBJECT) -> Contract:
     return msgspec.json.decode(Contract.of(made, subject).text(), type=Contract)
 
 
-def told(released: type[Event] | list[type[Event]], now: type[Event]) -> list[str]:
+def breaking_lines(released: type[Event] | list[type[Event]], now: type[Event]) -> list[str]:
     """The breaking changes between a release and today, as text."""
     history = released if isinstance(released, list) else [released]
     found = breaking_changes([contract(each) for each in history], {now.TYPE: (now, contract(now))})

@@ -10,7 +10,14 @@ from msgspec import Meta
 from contracts.events.event import Event, Moment
 from contracts.upcasts import STEPS
 from infra.devtools.event_schemas.compatibility import breaking_changes
-from tests.unit.infra.devtools.event_schemas.event_class_builder import KIND, Field, PersonalText, contract, event, told
+from tests.unit.infra.devtools.event_schemas.event_class_builder import (
+    KIND,
+    Field,
+    PersonalText,
+    breaking_lines,
+    contract,
+    event,
+)
 
 
 class Price(msgspec.Struct):
@@ -57,21 +64,21 @@ Short, Long = Annotated[str, Meta(max_length=10)], Annotated[str, Meta(max_lengt
     ],
 )
 def test_a_new_field_with_a_default_passes(added: list[Field]) -> None:
-    assert told(event(ID), event(ID, *added)) == []
+    assert breaking_lines(event(ID), event(ID, *added)) == []
 
 
 def test_the_order_of_fields_and_the_words_about_them_do_not_matter() -> None:
     described = Annotated[str, Meta(description="Whose it is.", examples=["anna"])]
-    assert told(event(ID, ("owner", str)), event(("owner", described), ID)) == []
+    assert breaking_lines(event(ID, ("owner", str)), event(("owner", described), ID)) == []
 
 
 def test_a_field_may_become_personal_since_it_is_written_plain_until_all_read_it_sealed() -> None:
-    assert told(event(("name", str)), event(("name", PersonalText))) == []
-    assert told(event(("name", str | None, None)), event(("name", PersonalText | None, None))) == []
+    assert breaking_lines(event(("name", str)), event(("name", PersonalText))) == []
+    assert breaking_lines(event(("name", str | None, None)), event(("name", PersonalText | None, None))) == []
 
 
 def test_a_new_field_with_a_default_within_a_field_passes() -> None:
-    assert told(event(("price", Price)), event(("price", PriceWithTax))) == []
+    assert breaking_lines(event(("price", Price)), event(("price", PriceWithTax))) == []
 
 
 @pytest.mark.parametrize(
@@ -114,7 +121,9 @@ def test_a_new_field_with_a_default_within_a_field_passes() -> None:
 def test_what_breaks_readers_is_named_with_its_field(
     before: list[Field], after: list[Field], field: str, word: str
 ) -> None:
-    found = [line for line in told(event(*before), event(*after)) if line.startswith(f"{KIND}: field `{field}` ")]
+    found = [
+        line for line in breaking_lines(event(*before), event(*after)) if line.startswith(f"{KIND}: field `{field}` ")
+    ]
     assert len(found) == 1
     assert word in found[0]
 
@@ -129,7 +138,7 @@ def test_an_event_that_is_gone_is_named() -> None:
 @pytest.mark.parametrize("private", [True, False])
 def test_another_privacy_is_never_good(monkeypatch: pytest.MonkeyPatch, schema: int, private: bool) -> None:
     monkeypatch.setitem(STEPS, (KIND, 1), lambda data: data)
-    (line,) = told(event(ID, private=private), event(ID, private=not private, schema=schema))[:1]
+    (line,) = breaking_lines(event(ID, private=private), event(ID, private=not private, schema=schema))[:1]
     assert ("was private and is public now" if private else "was public and is private now") in line
 
 
@@ -152,62 +161,62 @@ class TestRaised:
 
     def test_with_its_step_it_passes(self) -> None:
         self.step(1, count=1)
-        assert told(event(ID), event(ID, ("count", int), schema=2)) == []
+        assert breaking_lines(event(ID), event(ID, ("count", int), schema=2)) == []
 
     def test_with_a_field_that_holds_more_of_its_kind_it_passes(self) -> None:
         self.step(1)
-        assert told(event(("tree", Branch)), event(("tree", Branch), schema=2)) == []
+        assert breaking_lines(event(("tree", Branch)), event(("tree", Branch), schema=2)) == []
 
     def test_without_a_step_it_does_not(self) -> None:
-        (line,) = told(event(ID), event(ID, schema=2))
+        (line,) = breaking_lines(event(ID), event(ID, schema=2))
         assert "has SCHEMA 2, but contracts/upcasts.py has no step from 1 to 2" in line
 
     def test_a_chain_with_a_gap_does_not(self) -> None:
         self.step(1)
         self.step(3)
-        lines = told([event(ID), event(ID, schema=2)], event(ID, schema=4))
+        lines = breaking_lines([event(ID), event(ID, schema=2)], event(ID, schema=4))
         assert [line.partition("no step ")[2] for line in lines] == ["from 2 to 3"]
 
     def test_a_step_that_was_once_needed_stays(self) -> None:
         self.step(2)
-        lines = told([event(ID), event(ID, schema=2), event(ID, schema=3)], event(ID, schema=3))
+        lines = breaking_lines([event(ID), event(ID, schema=2), event(ID, schema=3)], event(ID, schema=3))
         assert [line.partition("no step ")[2] for line in lines] == ["from 1 to 2"]
 
     def test_a_step_that_does_not_lead_to_todays_shape_does_not(self) -> None:
         self.step(1, count="one")
-        (line,) = told(event(ID), event(ID, ("count", int), schema=2))
+        (line,) = breaking_lines(event(ID), event(ID, ("count", int), schema=2))
         assert "cannot be brought from schema 1 to 2" in line
         assert "$.count" in line
 
     def test_a_step_that_fails_on_a_sealed_value_does_not(self) -> None:
         self.monkeypatch.setitem(STEPS, (KIND, 1), lambda data: data | {"count": len(data["name"].split())})
         before, now = event(("name", PersonalText)), event(("name", PersonalText), ("count", int), schema=2)
-        (line,) = told(before, now)
+        (line,) = breaking_lines(before, now)
         assert "AttributeError" in line
         assert "ciphertext" in line
 
     def test_a_step_that_needs_what_may_be_left_out_does_not(self) -> None:
         self.monkeypatch.setitem(STEPS, (KIND, 1), lambda data: {"remark": data["note"]})
-        (line,) = told(event(("note", str, "")), event(("remark", str), schema=2))
+        (line,) = breaking_lines(event(("note", str, "")), event(("remark", str), schema=2))
         assert "KeyError" in line
         assert line.endswith("{}")
 
     def test_what_was_personal_stays_personal(self) -> None:
         self.step(1, name="nobody")
-        (line,) = told(event(("name", PersonalText)), event(("name", str), schema=2))
+        (line,) = breaking_lines(event(("name", PersonalText)), event(("name", str), schema=2))
         assert "is not personal any more" in line
 
     def test_it_may_become_personal(self) -> None:
         self.step(1)
-        assert told(event(("name", str)), event(("name", PersonalText), schema=2)) == []
+        assert breaking_lines(event(("name", str)), event(("name", PersonalText), schema=2)) == []
 
     def test_it_does_not_go_back(self) -> None:
-        (line,) = told([event(ID), event(ID, schema=2)], event(ID))
+        (line,) = breaking_lines([event(ID), event(ID, schema=2)], event(ID))
         assert "has SCHEMA 1, but 2 was released" in line
 
     def test_a_step_alone_raises_nothing(self) -> None:
         self.step(1, count=1)
-        (line,) = told(event(ID), event(ID))
+        (line,) = breaking_lines(event(ID), event(ID))
         assert "has a step from schema 1 in contracts/upcasts.py, but SCHEMA is 1" in line
 
     def test_a_new_event_may_begin_anywhere(self) -> None:
@@ -218,4 +227,4 @@ class TestRaised:
 @pytest.mark.parametrize("kind", [str, int, bool, float, datetime, Moment, list[str], Price, Branch, Literal["a"], Any])
 def test_an_event_never_breaks_itself(kind: Any) -> None:  # noqa: ANN401 - any type at all
     same: type[Event] = event(("value", kind), ("optional", kind | None if kind is not Any else Any, None))
-    assert told(same, same) == []
+    assert breaking_lines(same, same) == []

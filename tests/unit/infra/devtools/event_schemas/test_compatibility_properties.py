@@ -8,7 +8,13 @@ from hypothesis import strategies as st
 
 from contracts.events.event import Moment
 from infra.devtools.event_schemas.sample_data import samples
-from tests.unit.infra.devtools.event_schemas.event_class_builder import Field, PersonalText, contract, event, told
+from tests.unit.infra.devtools.event_schemas.event_class_builder import (
+    Field,
+    PersonalText,
+    breaking_lines,
+    contract,
+    event,
+)
 
 _KINDS: list[Any] = [
     str,
@@ -54,7 +60,7 @@ def test_where_nothing_is_found_each_reads_what_the_other_stored(
 ) -> None:
     older, newer = event(*before.values()), event(*after.values())
     written_plain = {name for name, field in before.items() if field[1] in _BECOMES}
-    if not told(older, newer):
+    if not breaking_lines(older, newer):
         for writer, reader in ((older, newer), (newer, older)):
             for data in samples(contract(writer)):
                 if not any(isinstance(value, dict) and name in written_plain for name, value in data.items()):
@@ -65,7 +71,7 @@ def test_where_nothing_is_found_each_reads_what_the_other_stored(
 @given(fields(), fields("xyz"))
 def test_what_is_only_added_with_a_default_passes(before: dict[str, Field], added: dict[str, Field]) -> None:
     optional = [field for field in added.values() if is_optional(field)]
-    assert told(event(*before.values()), event(*optional, *before.values())) == []
+    assert breaking_lines(event(*before.values()), event(*optional, *before.values())) == []
 
 
 @_PATIENT
@@ -73,14 +79,16 @@ def test_what_is_only_added_with_a_default_passes(before: dict[str, Field], adde
 def test_every_field_that_goes_is_named(before: dict[str, Field], data: st.DataObject) -> None:
     gone = data.draw(st.sets(st.sampled_from(sorted(before)))) if before else set()
     left = [field for name, field in before.items() if name not in gone]
-    named = {line.split("`")[1] for line in told(event(*before.values()), event(*left))}
+    named = {line.split("`")[1] for line in breaking_lines(event(*before.values()), event(*left))}
     assert named == gone
 
 
 @_PATIENT
 @given(fields(), fields("xyz"))
 def test_every_new_field_without_a_default_is_named(before: dict[str, Field], added: dict[str, Field]) -> None:
-    named = {line.split("`")[1] for line in told(event(*before.values()), event(*before.values(), *added.values()))}
+    named = {
+        line.split("`")[1] for line in breaking_lines(event(*before.values()), event(*before.values(), *added.values()))
+    }
     assert named == {name for name, field in added.items() if not is_optional(field)}
 
 
@@ -93,5 +101,5 @@ def test_every_field_of_another_type_is_named(before: dict[str, Field], data: st
     kind = before[name][1]
     other = data.draw(st.sampled_from([other for other in _KINDS if other not in (kind, _BECOMES.get(kind))]))
     changed = before | {name: (name, other)}
-    named = {line.split("`")[1] for line in told(event(*before.values()), event(*changed.values()))}
+    named = {line.split("`")[1] for line in breaking_lines(event(*before.values()), event(*changed.values()))}
     assert named == {name}

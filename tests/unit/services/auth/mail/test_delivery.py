@@ -61,8 +61,8 @@ class Outbox:
     def __init__(self) -> None:
         self.sent: list[str] = []
 
-    async def send(self, letter: Mail) -> None:
-        self.sent.append(letter.event_id)
+    async def send(self, mail: Mail) -> None:
+        self.sent.append(mail.event_id)
 
 
 @pytest.mark.parametrize(

@@ -33,9 +33,9 @@ def test_a_token_fits_into_one_line_of_a_mail() -> None:
 
 
 @given(st.integers(0, 70), st.sampled_from("ABCabc019-_"))
-def test_a_changed_token_is_refused(place: int, character: str) -> None:
+def test_a_changed_token_is_refused(index: int, character: str) -> None:
     token = TOKENS.sign(VERIFICATION)
-    changed = token[:place] + character + token[place + 1 :]
+    changed = token[:index] + character + token[index + 1 :]
     if changed != token:
         with pytest.raises(InvalidToken):
             TOKENS.read(changed)

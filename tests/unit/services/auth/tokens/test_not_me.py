@@ -27,9 +27,9 @@ def test_a_token_says_what_was_signed(user: UUID, event: UUID, credential: int, 
 
 
 @given(st.integers(0, 95), st.sampled_from("ABCabc019-_"))
-def test_a_changed_token_is_refused(place: int, character: str) -> None:
+def test_a_changed_token_is_refused(index: int, character: str) -> None:
     token = TOKENS.sign(REPORT)
-    changed = token[:place] + character + token[place + 1 :]
+    changed = token[:index] + character + token[index + 1 :]
     if changed != token:
         with pytest.raises(InvalidToken):
             TOKENS.read(changed)

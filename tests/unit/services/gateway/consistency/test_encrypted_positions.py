@@ -56,11 +56,11 @@ def test_a_text_shows_neither_the_sequences_nor_how_large_they_are(folder: Path)
 
 def test_what_was_changed_anywhere_is_refused(folder: Path) -> None:
     text, cipher = sealed(folder).seal(SOME), sealed(folder)
-    for place, letter in enumerate(text):
+    for index, letter in enumerate(text):
         with pytest.raises(Invalid):
-            cipher.open(text[:place] + ("A" if letter != "A" else "B") + text[place + 1 :])
+            cipher.open(text[:index] + ("A" if letter != "A" else "B") + text[index + 1 :])
         with pytest.raises(Invalid):
-            cipher.open(text[:place] or "A")
+            cipher.open(text[:index] or "A")
 
 
 @pytest.mark.parametrize("position", [Position.at("AUTH", 1), SOME, EVERY])

@@ -12,7 +12,7 @@ from services.gateway.live.fanout import OutboundEvent
 from services.gateway.live.replay_buffer import ReplayBuffer
 
 
-def told(sequence: int, size: int = 2) -> OutboundEvent:
+def outbound(sequence: int, size: int = 2) -> OutboundEvent:
     return OutboundEvent(
         channel="CONTACT", sequence=sequence, type="t", at=now(), payload_by_user={"anna": b"x" * size}
     )
@@ -56,7 +56,7 @@ def test_events_after_a_position_are_found_in_order() -> None:
     recent = ReplayBuffer()
     recent.begin(5)
     for sequence in (7, 8, 12):
-        recent.add(told(sequence))
+        recent.add(outbound(sequence))
     assert recent.oldest_sequence == 5
     assert sequences(recent, 5) == [7, 8, 12]
     assert sequences(recent, 8) == [12]
@@ -66,7 +66,7 @@ def test_events_after_a_position_are_found_in_order() -> None:
 def test_the_oldest_is_given_up_and_the_floor_says_so() -> None:
     recent = ReplayBuffer(most=2)
     for sequence in (3, 4, 9):
-        recent.add(told(sequence))
+        recent.add(outbound(sequence))
     assert recent.oldest_sequence == 3
     assert sequences(recent, 3) == [4, 9]
 
@@ -74,14 +74,14 @@ def test_the_oldest_is_given_up_and_the_floor_says_so() -> None:
 def test_its_size_is_bounded_in_bytes_too() -> None:
     recent = ReplayBuffer(most_bytes=100)
     for sequence in range(1, 11):
-        recent.add(told(sequence, size=30))
+        recent.add(outbound(sequence, size=30))
     assert recent.oldest_sequence == 7
     assert sequences(recent, 7) == [8, 9, 10]
 
 
 def test_a_cleared_buffer_is_empty() -> None:
     recent = ReplayBuffer()
-    recent.add(told(1))
+    recent.add(outbound(1))
     recent.begin(9)
     assert (recent.oldest_sequence, sequences(recent, 0)) == (9, [])
 
@@ -212,5 +212,5 @@ def test_what_is_found_is_the_same_after_events_were_dropped_and_removed() -> No
         assert quotes(recent)[-1] == msgspec.structs.replace(QUOTE, text=f"x{sequence}")
     assert sequences(recent, 0) == [26, 27, 29, 30]
     for sequence in range(31, 35):
-        recent.add(told(sequence))
+        recent.add(outbound(sequence))
     assert (recent._by_message, recent._by_quoted) == ({}, {})

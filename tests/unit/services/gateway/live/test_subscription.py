@@ -71,21 +71,21 @@ class World:
         about, to = "", {ME: data, FRIEND: data} if mine else {STRANGER: data}
         if stream == PROFILE:
             about, to = (FRIEND if mine else STRANGER), {"": data}
-        told = OutboundEvent(
+        outbound = OutboundEvent(
             channel=stream, sequence=sequence, type=stream, at=now(), payload_by_user=to, friends_of=about
         )
-        self.streams[stream].append(told)
+        self.streams[stream].append(outbound)
 
     def hear(self, hub: Hub) -> None:
         """The gateway reads up to three more events of a stream, whether or not they concern the client."""
         stream = self.random.choice(STREAMS)
         heard = hub.position(stream)
-        for told in self.streams[stream][heard : heard + self.random.randint(1, 3)]:
-            if told.friends_of and not hub.friend_index.friends_of(told.friends_of):
-                hub.skip(told.sequence)
+        for outbound in self.streams[stream][heard : heard + self.random.randint(1, 3)]:
+            if outbound.friends_of and not hub.friend_index.friends_of(outbound.friends_of):
+                hub.skip(outbound.sequence)
             else:
-                hub.publish(told)
-            hub.advance(stream, told.sequence)
+                hub.publish(outbound)
+            hub.advance(stream, outbound.sequence)
 
     def move(self, steps: int) -> None:
         if self.over:
@@ -104,7 +104,11 @@ class World:
 
     def mine(self) -> dict[str, list[int]]:
         return {
-            stream: [told.sequence for told in events if ME in told.payload_by_user or told.friends_of == FRIEND]
+            stream: [
+                outbound.sequence
+                for outbound in events
+                if ME in outbound.payload_by_user or outbound.friends_of == FRIEND
+            ]
             for stream, events in self.streams.items()
         }
 
@@ -119,9 +123,9 @@ class World:
             raise Unavailable
         size = self.random.randint(1, 4)
         found = [
-            QueuedEvent(channel, told.sequence, told.type, next(iter(told.payload_by_user.values())))
-            for told in self.streams[channel]
-            if after < told.sequence <= until and (ME in told.payload_by_user or told.friends_of in friends)
+            QueuedEvent(channel, outbound.sequence, outbound.type, next(iter(outbound.payload_by_user.values())))
+            for outbound in self.streams[channel]
+            if after < outbound.sequence <= until and (ME in outbound.payload_by_user or outbound.friends_of in friends)
         ]
         self.move(4)
         page = found[:size]

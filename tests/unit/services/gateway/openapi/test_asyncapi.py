@@ -32,7 +32,7 @@ ALLOWED = {
 }
 
 
-def told() -> list[tuple[str, bytes]]:
+def sample_events() -> list[tuple[str, bytes]]:
     """Everything that the gateway can send to a client, by type."""
     found = [
         (each.type, data)
@@ -78,14 +78,14 @@ def test_every_reference_leads_somewhere() -> None:
 
 
 def test_every_event_that_can_be_sent_is_there_and_no_other() -> None:
-    sent = {kind for kind, _ in told()}
+    sent = {kind for kind, _ in sample_events()}
     assert set(DOCUMENT["channels"]["events"]["messages"]) == sent
     frames = {name for name in DOCUMENT["channels"]["socket"]["messages"] if name.startswith("frame.")}
     assert frames == {f"frame.{kind}" for kind in (*sent, "heartbeat")}
 
 
 def test_an_event_is_of_the_shape_that_is_described() -> None:
-    for kind, data in told():
+    for kind, data in sample_events():
         decoded: Json = msgspec.json.decode(data)
         described = resolve(DOCUMENT, MESSAGES[kind]["payload"]["$ref"])
         assert set(described["required"]) <= set(decoded) <= set(described["properties"]), kind

@@ -37,7 +37,7 @@ class Clients:
         self.watches.changed(person, [ME])
 
 
-def told(client: ClientQueue) -> list[tuple[str, bool]]:
+def drained(client: ClientQueue) -> list[tuple[str, bool]]:
     events = [event for event in client.drain() if event.type == PRESENCE]
     decoded = [msgspec.json.decode(event.data) for event in events]
     assert all(("last_seen_at" in event) != event["online"] for event in decoded)
@@ -68,7 +68,7 @@ def test_of_more_people_than_a_client_may_watch_the_last_ones_count() -> None:
     clients.watches.watch(ME, "session", {FRIENDS[0]: False, FRIENDS[500]: False})
     for friend in FRIENDS[:600]:
         clients.set(friend, True)
-    assert [friend for friend, _ in told(client)] == [FRIENDS[0], *FRIENDS[2:MOST_WATCHED], FRIENDS[500]]
+    assert [friend for friend, _ in drained(client)] == [FRIENDS[0], *FRIENDS[2:MOST_WATCHED], FRIENDS[500]]
 
 
 def test_changes_since_the_answer_are_sent_at_once_and_once() -> None:
@@ -76,10 +76,10 @@ def test_changes_since_the_answer_are_sent_at_once_and_once() -> None:
     client = clients.client()
     clients.online = {"b"}
     clients.watches.watch(ME, "session", {"a": True, "b": True, "c": False})
-    assert told(client) == [("a", False)]
+    assert drained(client) == [("a", False)]
     clients.set("b", True)
     clients.watches.changed_for(ME)
-    assert told(client) == []
+    assert drained(client) == []
 
 
 def test_a_client_that_catches_up_or_lags_receives_the_latest_later() -> None:
@@ -90,14 +90,14 @@ def test_a_client_that_catches_up_or_lags_receives_the_latest_later() -> None:
     assert len(client) == 0
     client.attached = True
     clients.watches.catch_up(client)
-    assert told(client) == [("a", True)]
+    assert drained(client) == [("a", True)]
     for sequence in range(MOST_BEFORE_EPHEMERAL):
         client.put(QueuedEvent("MESSAGING", sequence, "message.sent", b"{}"))
     clients.set("a", False)
     clients.set("b", True)
-    assert told(client) == []
+    assert drained(client) == []
     clients.watches.catch_up_all()
-    assert told(client) == [("a", False), ("b", True)]
+    assert drained(client) == [("a", False), ("b", True)]
 
 
 def test_nothing_is_sent_while_permissions_are_unknown() -> None:
@@ -105,10 +105,10 @@ def test_nothing_is_sent_while_permissions_are_unknown() -> None:
     client = clients.client()
     clients.sees = None
     clients.watches.watch(ME, "session", {"a": True})
-    assert told(client) == []
+    assert drained(client) == []
     clients.sees = True
     clients.watches.changed_for(ME)
-    assert told(client) == [("a", False)]
+    assert drained(client) == [("a", False)]
 
 
 def test_a_user_who_no_longer_sees_a_person_is_not_shown_when_the_person_was_online() -> None:
@@ -131,7 +131,7 @@ def test_after_a_friendship_has_ended_no_client_of_the_user_gets_events_about_th
     clients.watches.drop(ME, "a")
     for person in ("a", "b"):
         clients.set(person, True)
-    assert told(one) == told(other) == [("b", True)]
+    assert drained(one) == drained(other) == [("b", True)]
 
 
 def test_a_client_that_has_gone_leaves_nothing_behind() -> None:

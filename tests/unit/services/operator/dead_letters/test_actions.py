@@ -59,7 +59,7 @@ async def test_a_discard_names_the_operators_account_and_not_the_username(monkey
 
 
 def letters_of(kind: str, number: int) -> AsyncMock:
-    return AsyncMock(return_value=[f"{kind} {place}" for place in range(number)])
+    return AsyncMock(return_value=[f"{kind} {index}" for index in range(number)])
 
 
 async def test_projections_and_reactions_share_the_list(monkeypatch: pytest.MonkeyPatch) -> None:
