@@ -259,7 +259,7 @@ def dependencies(service: str) -> tuple[str, ...]:
 
 
 def permitted_callers(method: str) -> Callers:
-    """Who may call the method, `/package.Service/Method`.
+    """The services that may call the method `/package.Service/Method`.
 
     Raises:
         LookupError: the method has no row; it is served to no one.

@@ -67,7 +67,7 @@ class LruCache(Generic[K, V]):
             self.discard(key)
 
     def values(self) -> list[V]:
-        """All values, the least recently used one first; this does not count as a use."""
+        """All values, the least recently used one first; reading them counts as no use."""
         return list(self._values.values())
 
     def clear(self) -> None:

@@ -28,7 +28,7 @@ class Message(msgspec.Struct, frozen=True, gc=False):
 
     @property
     def stored_at(self) -> datetime | None:
-        """When the server stored it, UTC, to the nearest microsecond; None if unknown."""
+        """The time at which the server stored it, UTC, to the nearest microsecond; None if unknown."""
         return None if self.stored_ns is None else _EPOCH + timedelta(microseconds=(self.stored_ns + 500) // 1000)
 
     def envelope(self) -> Envelope:

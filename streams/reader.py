@@ -122,7 +122,7 @@ class Reader:
             self._consumer.in_turns = in_turns
 
     async def batches(self, *, limit: int = 5_000) -> AsyncIterator[ReadBatch]:
-        """All messages after the position, in order and without end.
+        """Yields all messages after the position, in order and without end.
 
         Raises:
             as `next`.

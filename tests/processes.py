@@ -17,8 +17,8 @@ class Process(msgspec.Struct, frozen=True):
 
     @property
     def alive(self) -> bool:
-        found = _stat(self.pid)
-        return found is not None and found[1] == self and found[2] not in {"Z", "X"}
+        fields = _stat(self.pid)
+        return fields is not None and fields[1] == self and fields[2] not in {"Z", "X"}
 
     @property
     def command(self) -> list[str]:
@@ -44,8 +44,8 @@ class Process(msgspec.Struct, frozen=True):
 
 def process(pid: int) -> Process | None:
     """The process that currently has the pid."""
-    found = _stat(pid)
-    return found[1] if found else None
+    fields = _stat(pid)
+    return fields[1] if fields else None
 
 
 def children(pid: int) -> list[Process]:

@@ -83,7 +83,7 @@ def require_valid(
 
 
 def _refused(header: Header, end: End, unreadable: Unreadable, allow_unreadable: bool) -> str | None:
-    """Why this release does not import the file; None if it does."""
+    """The reason for which this release refuses to import the file; None if it accepts it."""
     if header.product != "vestnik" or header.compression != "zlib":
         return f"was written by {header.product} {header.version}, compressed with {header.compression}"
     if unknown := sorted({stream.name for stream in header.streams} - set(STREAMS)):

@@ -87,7 +87,7 @@ def _id_of(message: Message) -> str:
 
 
 def _time_of(message: Message) -> int | None:
-    """When the event's id was made, in milliseconds of Unix time; None if it has none."""
+    """The time at which the event's id was made, in milliseconds of Unix time; None if it has no such id."""
     event_id = _id_of(message)
     return _ms_of(event_id) if is_id(event_id) else None
 

@@ -216,7 +216,7 @@ def nats_servers(nats_url: str) -> list[str]:
     """The URLs of the servers that the setting names.
 
     Raises:
-        BadSetting: there is none, with which the client would try for ever, or a URL is not valid.
+        BadSetting: a URL is not valid, or there is none, so that the client would try for ever.
         UnreadableUrl: the file that holds the setting cannot be read.
     """
     servers = _servers(nats_url)

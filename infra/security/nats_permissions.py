@@ -187,7 +187,7 @@ def _reading_buckets(party: str) -> list[str]:
 
 
 def _parked_access(bucket: str) -> list[str]:
-    """What operators need: to list parked events, and to have one retried or discarded."""
+    """The permissions of operators on parked events: to list them, and to have one retried or discarded."""
     stream = stream_of_bucket(bucket)
     return [
         key_of(bucket, ">"),

@@ -13,7 +13,7 @@ class Backoff:
 
     @property
     def quick_ends(self) -> int:
-        """How many times in a row it ended soon after its start."""
+        """Number of consecutive ends soon after a start."""
         return self._ends
 
     def after(self, ran_for: float) -> float:

@@ -45,7 +45,7 @@ class Tree:
 
     @property
     def unsigned(self) -> int:
-        """How many leaves no head covers yet."""
+        """Number of leaves that no head covers yet."""
         return self.size - self.signed_size
 
     @property

@@ -89,7 +89,7 @@ class Terms(msgspec.Struct, frozen=True):
 
 
 def decide_create(state: Session, command: CreateSession, now: datetime, terms: Terms) -> tuple[Event, ...]:
-    """No event if the session exists: the call was repeated.
+    """Creates the session; no event if it exists, since the call was repeated.
 
     Raises:
         Unavailable: the session has already ended, or is another user's; another login creates another session.

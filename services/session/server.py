@@ -237,7 +237,7 @@ class SessionServer(SessionServiceBase):
         )
 
     async def _is_due(self, command: RecordAlert, position: Position) -> bool:
-        """Every device is new at an account's first login, which is no news to its owner."""
+        """Whether the alert is due: `new_device` is not at an account's first login, where every device is new."""
         if command.kind != NEW_DEVICE or command.session_id is None:
             return True
         return not await self._queries.is_first(command.user_id, command.session_id, position)

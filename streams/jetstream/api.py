@@ -84,7 +84,7 @@ class StreamInfo(msgspec.Struct, frozen=True):
 
     @property
     def created_at(self) -> datetime:
-        """When the stream was created, to the microsecond."""
+        """The time at which the stream was created, to the microsecond."""
         return datetime.fromtimestamp(nanoseconds_of(self.created) // 1000 / 1_000_000, UTC)
 
 

@@ -98,7 +98,7 @@ class Consumer:
 
     @property
     def pending(self) -> int:
-        """How many more messages the server has, as last reported; 0 only once all stored at the start has come."""
+        """Messages left at the server, as last reported; 0 once all that were stored at the start have come."""
         return self._reported_pending or int(self.position < self._reliable_from)
 
     async def start(self, after: int, *, end: int, exact: bool) -> None:

@@ -55,7 +55,7 @@ class Tls(msgspec.Struct, frozen=True):
 
 
 def tls_failure(error: Exception) -> str | None:
-    """Why TLS failed, in one line; None for errors of other kinds."""
+    """The reason of a TLS failure, in one line; None for other errors."""
     match error:
         case ssl.SSLCertVerificationError():
             return f"the server's certificate is not valid: {error.verify_message}"

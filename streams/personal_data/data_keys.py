@@ -68,7 +68,7 @@ class DataKeys:
         self._sweep_timer: asyncio.TimerHandle | None = None
 
     async def find(self, key_ids: Collection[str]) -> dict[str, AESGCM | None]:
-        """All these keys, by id; None for a key that was destroyed.
+        """Finds all these keys, by id; None for a key that was destroyed.
 
         Raises:
             KeysUnavailable: the store does not answer, or a key or its master key is missing. A retry makes sense.

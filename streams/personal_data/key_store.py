@@ -137,8 +137,9 @@ class KeyStore:
         return None if message is None else StoredKey(_decoded(key_id, message.payload), message.sequence)
 
     async def pages(self) -> AsyncIterator[list[tuple[str, KeyRecord]]]:
-        """All records that were stored when the call began, in the order of their writing, without marks. Of a key that
-        is being replaced or destroyed both.
+        """Yields all records that were stored when the call began, in the order of their writing, without marks.
+
+        Of a key that is being replaced or destroyed both records are among them.
 
         Raises:
             KeysUnavailable: the store does not answer.
@@ -169,7 +170,7 @@ class KeyStore:
             raise unavailable(UNREACHABLE, "the store of data keys does not answer") from error
 
     async def versions(self, key_id: str) -> list[StoredKey]:
-        """All stored records of the key, oldest first, from the leader; two while one takes the other's place.
+        """Reads all stored records of the key, oldest first, from the leader; two while one replaces the other.
 
         A malformed one is `UNREADABLE_RECORD`.
 

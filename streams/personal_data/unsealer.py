@@ -19,7 +19,7 @@ E = TypeVar("E", bound=Event)
 
 class ReadableKeys(Protocol):
     async def find(self, key_ids: set[str], /) -> dict[str, AESGCM | None]:
-        """All these keys, by id; None for a key that was destroyed.
+        """Finds all these keys, by id; None for a key that was destroyed.
 
         Raises:
             KeysUnavailable: one of them cannot be had now.
@@ -50,8 +50,9 @@ class Unsealer:
         return [changed(event, plain) for event in events]
 
     async def unseal_decoded(self, events: list[Event]) -> list[int]:
-        """As `unseal`, for events that nobody else has: in place, which is faster. Returns the indices of those that
-        had sealed fields. After an error all of them are as they were.
+        """As `unseal`, but faster, since in place: for events that no other code holds.
+
+        Returns the indices of those that had sealed fields. After an error all of them are as they were.
         """
         sealed: list[tuple[int, Event, str, PersonalField, Sealed]] = []
         deeper: list[int] = []

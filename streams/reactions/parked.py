@@ -133,7 +133,7 @@ class ParkedEvents:
         return None if message is None else decode_parked(message)
 
     async def all(self) -> AsyncGenerator[ParkedEvent, None]:
-        """All parked and settled events, in the order of their last changes.
+        """Reads all parked and settled events, in the order of their last changes.
 
         Raises:
             Unavailable: the event store does not answer.
@@ -146,7 +146,7 @@ class ParkedEvents:
                     yield parked
 
     async def counts(self) -> Counter[str]:
-        """How many events each reaction has parked; reads only what was changed since the last call.
+        """Counts the parked events of each reaction; reads only what was changed since the last call.
 
         Raises:
             Unavailable: the event store does not answer.

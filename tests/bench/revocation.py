@@ -62,7 +62,7 @@ async def measure(arguments: argparse.Namespace) -> list[Row]:
 async def _revoked(
     http: aiohttp.ClientSession, gateways: tuple[aiohttp.ClientSession, ...], login: Login
 ) -> tuple[float, float, list[float]]:
-    """When the end was asked for, when it was answered, and when each gateway refused for the first time."""
+    """Revokes a session; returns the times of the request, of its answer, and of each gateway's first refusal."""
     # Both know the token, as gateways do whose user is there.
     for gateway in gateways:
         assert await _status(gateway, login) == 422

@@ -78,8 +78,8 @@ async def http(system: System) -> AsyncIterator[httpx.AsyncClient]:
 async def document(http: httpx.AsyncClient) -> dict[str, Any]:
     response = await http.get("/openapi.json")
     assert response.status_code == 200
-    found: dict[str, Any] = response.json()
-    return found
+    body: dict[str, Any] = response.json()
+    return body
 
 
 def operation(document: dict[str, Any], route: Route) -> dict[str, Any]:
@@ -87,8 +87,8 @@ def operation(document: dict[str, Any], route: Route) -> dict[str, Any]:
     shapes = {re.sub(r"\{\w+\}", "{}", path): methods for path, methods in document["paths"].items()}
     shape = re.sub(r"\{\w+\}", "{}", route.path)
     assert shape in shapes, f"{route.path} is not in the document"
-    found: dict[str, Any] = shapes[shape][route.method.lower()]
-    return found
+    body: dict[str, Any] = shapes[shape][route.method.lower()]
+    return body
 
 
 def test_the_document_is_openapi_3_1(document: dict[str, Any]) -> None:

@@ -53,18 +53,18 @@ def assert_problem(response: httpx.Response, status: int, code: str) -> Json:
     """The response is the problem document of the code; returns it."""
     assert (response.status_code, response.json().get("code")) == (status, code), response.text
     assert response.headers["Content-Type"].split(";")[0] == "application/problem+json"
-    found: Json = response.json()
-    assert found["status"] == status
+    body: Json = response.json()
+    assert body["status"] == status
     for field in ("type", "title", "detail", "instance"):
-        assert isinstance(found[field], str), field
-    return found
+        assert isinstance(body[field], str), field
+    return body
 
 
 def items(response: httpx.Response) -> list[Json]:
     assert response.status_code == 200, response.text
-    found: Json = response.json()
-    assert set(found) >= {"items", "next"}
-    listed: list[Json] = found["items"]
+    body: Json = response.json()
+    assert set(body) >= {"items", "next"}
+    listed: list[Json] = body["items"]
     return listed
 
 

@@ -27,8 +27,8 @@ def lines(system: System, *arguments: str) -> list[Json]:
 
 
 async def refresh(api: Api, token: str) -> Json:
-    found: Json = (await api.http.post("/v1/sessions/refresh", json={"refresh_token": token})).json()
-    return found
+    body: Json = (await api.http.post("/v1/sessions/refresh", json={"refresh_token": token})).json()
+    return body
 
 
 @one_replica
@@ -46,9 +46,9 @@ async def test_the_audit_tells_who_logged_in_and_why_each_session_ended(api: Api
     body = {"current_password": PASSWORD, "new_password": "another horse"}
     assert (await person.ask("PUT", "/v1/users/me/password", json=body)).status_code == 204
 
-    found = lines(api.system, "audit", "sessions", "--user", person.username)
-    assert all(list(row) == FIELDS for row in found)
-    assert [(row["session_id"], row["event"], row["reason"]) for row in found] == [
+    rows = lines(api.system, "audit", "sessions", "--user", person.username)
+    assert all(list(row) == FIELDS for row in rows)
+    assert [(row["session_id"], row["event"], row["reason"]) for row in rows] == [
         (person.session_id, "session.created", None),
         (out.session_id, "session.created", None),
         (out.session_id, "session.revoked", "logout"),
@@ -59,25 +59,25 @@ async def test_the_audit_tells_who_logged_in_and_why_each_session_ended(api: Api
         (other.session_id, "session.created", None),
         (other.session_id, "session.revoked", "password_changed"),
     ]
-    assert {(row["user_id"], row["username"], row["address"]) for row in found} == {
+    assert {(row["user_id"], row["username"], row["address"]) for row in rows} == {
         (person.user_id, person.username, "127.0.0.1")
     }
-    assert {row["device"] for row in found if row["session_id"] == out.session_id} == {"phone ☎"}
-    assert lines(api.system, "audit", "sessions", "--user", person.user_id) == found
-    of_one = [row for row in found if row["session_id"] == stolen.session_id]
+    assert {row["device"] for row in rows if row["session_id"] == out.session_id} == {"phone ☎"}
+    assert lines(api.system, "audit", "sessions", "--user", person.user_id) == rows
+    of_one = [row for row in rows if row["session_id"] == stolen.session_id]
     assert lines(api.system, "audit", "sessions", "--session", stolen.session_id) == of_one
     until = ("--until", of_one[1]["at"])
     assert lines(api.system, "audit", "sessions", "--session", stolen.session_id.upper(), *until) == of_one[:1]
     refreshes = lines(api.system, "audit", "sessions", "--user", person.user_id, "--refreshes")
     assert [row["event"] for row in refreshes].count("session.refreshed") == 2
-    until = ("--until", found[3]["at"])
-    assert lines(api.system, "audit", "sessions", "--user", person.user_id, *until) == found[:3]
-    assert lines(api.system, "audit", "sessions", "--user", person.user_id, "--since", found[3]["at"]) == found[3:]
+    until = ("--until", rows[3]["at"])
+    assert lines(api.system, "audit", "sessions", "--user", person.user_id, *until) == rows[:3]
+    assert lines(api.system, "audit", "sessions", "--user", person.user_id, "--since", rows[3]["at"]) == rows[3:]
 
     table = api.system.vestnik("audit", "sessions", "--user", person.username).stdout.splitlines()
-    assert len(table) == 1 + len(found)
+    assert len(table) == 1 + len(rows)
     written = api.system.vestnik("audit", "sessions", "--user", person.username, "--csv").stdout
-    assert list(csv.DictReader(io.StringIO(written)))[2] == {name: found[2][name] or "" for name in FIELDS}
+    assert list(csv.DictReader(io.StringIO(written)))[2] == {name: rows[2][name] or "" for name in FIELDS}
 
 
 async def test_an_operator_ends_sessions_and_it_is_recorded_who_did_it_and_why(api: Api) -> None:
@@ -221,16 +221,16 @@ async def test_what_an_operator_does_and_sees_on_the_page_is_recorded_with_the_a
     body = {"id": letter, "reason": "=a test"}
     assert (await person.ask("POST", "/v1/ops/dead-letters/discard", json=body)).status_code == 404
     await person.get("/v1/ops/session-events?before=!")
-    found = operator_rows(api.system, "--operator", person.username)
-    assert {(row["operator_id"], row["channel"], row["address"]) for row in found} == {
+    rows = operator_rows(api.system, "--operator", person.username)
+    assert {(row["operator_id"], row["channel"], row["address"]) for row in rows} == {
         (person.user_id, "page", "127.0.0.1")
     }
-    (look,) = [row for row in found if row.get("what") == "person"]
+    (look,) = [row for row in rows if row.get("what") == "person"]
     assert (look["filter"], look["outcome"]) == ({"user": anna.user_id}, None)
-    (act,) = [row for row in found if row.get("action") == "dead_letter.discard"]
+    (act,) = [row for row in rows if row.get("action") == "dead_letter.discard"]
     assert (act["target"], act["reason"], act["outcome"]) == (letter, "=a test", "failed")
     # A made-up cursor is a look, too.
-    assert [row["filter"] for row in found if row.get("what") == "sessions"] == [{}]
+    assert [row["filter"] for row in rows if row.get("what") == "sessions"] == [{}]
     done = api.system.vestnik("audit", "operators", "--operator", person.username, "--csv")
     (line,) = [line for line in csv.DictReader(io.StringIO(done.stdout)) if line["action"] == "dead_letter.discard"]
     assert line["reason"] == "'=a test"

@@ -36,8 +36,8 @@ async def run(api: Api, *arguments: str) -> subprocess.CompletedProcess[str]:
 async def said(api: Api, *arguments: str) -> Json:
     done = await run(api, *arguments, "--json")
     assert done.returncode == 0, done.stderr
-    found: Json = json.loads(done.stdout)
-    return found
+    body: Json = json.loads(done.stdout)
+    return body
 
 
 async def events(api: Api, *arguments: str) -> list[Json]:
@@ -258,14 +258,14 @@ async def test_the_analytics_count_what_happens_hour_by_hour(api: Api) -> None:
         return all(totals(now)[name] >= totals(before)[name] + more for name, more in (("messages", 2), ("seen", 1)))
 
     await eventually(counted, "both messages, and the first one seen")
-    found = await hours(api)
-    assert [hour["hour"] for hour in found] == sorted({hour["hour"] for hour in found})
-    assert found[-1]["active_people"] >= 2
-    assert found[-1]["logins"] + found[0]["logins"] >= 2
-    assert found[-1]["seen_p50_seconds"] >= 0
+    rows = await hours(api)
+    assert [hour["hour"] for hour in rows] == sorted({hour["hour"] for hour in rows})
+    assert rows[-1]["active_people"] >= 2
+    assert rows[-1]["logins"] + rows[0]["logins"] >= 2
+    assert rows[-1]["seen_p50_seconds"] >= 0
     assert await hours(api, "--until", "2020-01-01") == []
     plain = (await run(api, "analytics")).stdout
-    assert f"{found[-1]['hour'][:10]} {found[-1]['hour'][11:16]}" in plain
+    assert f"{rows[-1]['hour'][:10]} {rows[-1]['hour'][11:16]}" in plain
     assert (await run(api, "analytics", "--since", "yesterday")).returncode != 0
 
 

@@ -62,8 +62,8 @@ def rows(system: System) -> Rows:
 def said(system: System, *arguments: str) -> Json:
     done = system.vestnik(*arguments, "--json", within=240)
     assert done.returncode == 0, done.stdout + done.stderr
-    found: Json = json.loads(done.stdout)
-    return found
+    body: Json = json.loads(done.stdout)
+    return body
 
 
 def ends(report: Json) -> dict[str, int]:

@@ -11,14 +11,14 @@ from tests.fix_system import one_replica
 
 async def ask(one: Person, other: Person) -> httpx.Response:
     """Sends a friend request once contact knows both users."""
-    found: list[httpx.Response] = []
+    answers: list[httpx.Response] = []
 
     async def known() -> bool:
-        found.append(await one.add(other))
-        return found[-1].status_code != 404
+        answers.append(await one.add(other))
+        return answers[-1].status_code != 404
 
     await eventually(known, "both known to contact")
-    return found[-1]
+    return answers[-1]
 
 
 async def test_asking_and_agreeing_makes_friends(api: Api) -> None:

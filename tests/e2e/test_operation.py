@@ -30,8 +30,8 @@ from tests.fix_system import ROOT, System, one_replica, wait_until
 async def said(api: Api, *arguments: str, code: int = 0) -> Json:
     done = await asyncio.to_thread(api.system.vestnik, *arguments, "--json")
     assert done.returncode == code, done.stderr
-    found: Json = json.loads(done.stdout)
-    return found
+    body: Json = json.loads(done.stdout)
+    return body
 
 
 async def lines(api: Api, *arguments: str) -> list[Json]:
@@ -248,8 +248,8 @@ async def test_a_mended_event_is_applied_by_command_while_everything_runs(own_ap
             assert (again.status_code, again.json()) == (200, message)
 
         async def waiting() -> list[Json]:
-            found = await lines(api, "dead-letters", "list", "conversations", "--type", "message.sent")
-            return found if len(found) == 2 else []
+            rows = await lines(api, "dead-letters", "list", "conversations", "--type", "message.sent")
+            return rows if len(rows) == 2 else []
 
         letters = await eventually(waiting, "both events among the dead letters")
         assert [letter["state"] for letter in letters] == ["failed", "parked"]

@@ -87,7 +87,7 @@ FAILING = {"read_model.skip", "dead_letter", "proof"}
 
 
 def run(system: System, *arguments: str, **more: str) -> int:
-    """The exit code of a command, run within this process: starting 40 of them would take minutes of a processor."""
+    """Runs a command within this process, since starting 40 would take minutes of CPU; returns its exit code."""
     return CliRunner(env={**system.environment, **more}).invoke(cli, arguments).exit_code
 
 

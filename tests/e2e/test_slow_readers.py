@@ -21,7 +21,7 @@ _UPGRADE = (
 
 
 def memory(system: System) -> dict[str, float]:
-    """MiB that the processes of the gateway and of messaging have in memory."""
+    """Resident memory of the processes of the gateway and of messaging, in MiB."""
     found = {}
     for process in system.processes():
         command = process.command

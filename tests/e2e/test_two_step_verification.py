@@ -51,8 +51,8 @@ async def turn_on(api: Api) -> TwoStep:
 
 
 def claims(tokens: Json) -> Json:
-    found: Json = jwt.decode(tokens["access_token"], options={"verify_signature": False})
-    return found
+    body: Json = jwt.decode(tokens["access_token"], options={"verify_signature": False})
+    return body
 
 
 async def test_a_login_takes_a_code_once_and_remembers_the_device(api: Api) -> None:

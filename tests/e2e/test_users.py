@@ -157,17 +157,17 @@ async def test_an_address_in_another_script_is_one_account_however_it_is_spelled
 )
 async def test_a_field_that_is_not_valid_is_named(api: Api, field: str, value: object) -> None:
     response = await api.http.post("/v1/users", json=api.registration(**{field: value}))
-    found = assert_problem(response, 422, "invalid")
-    assert [error["path"] for error in found["errors"]] in ([f"/{field}"], [""])
-    assert all(error["message"] for error in found["errors"])
+    problem = assert_problem(response, 422, "invalid")
+    assert [error["path"] for error in problem["errors"]] in ([f"/{field}"], [""])
+    assert all(error["message"] for error in problem["errors"])
 
 
 @one_replica
 async def test_a_password_that_is_guessed_first_is_refused_with_a_code_of_its_own(api: Api) -> None:
     form = api.registration()
     for weak in ("Football", "password1", f"my name: {form['username']}", f"{form['email']}!"):
-        found = assert_problem(await api.http.post("/v1/users", json={**form, "password": weak}), 422, "invalid")
-        assert [(error["path"], error["code"]) for error in found["errors"]] == [("/password", "weak_password")]
+        problem = assert_problem(await api.http.post("/v1/users", json={**form, "password": weak}), 422, "invalid")
+        assert [(error["path"], error["code"]) for error in problem["errors"]] == [("/password", "weak_password")]
     assert (await api.http.post("/v1/users", json=form)).status_code == 201
 
 
@@ -184,8 +184,8 @@ async def test_every_byte_of_a_long_password_counts(api: Api) -> None:
 async def test_a_missing_field_is_named(api: Api, field: str) -> None:
     form = api.registration()
     del form[field]
-    found = assert_problem(await api.http.post("/v1/users", json=form), 422, "invalid")
-    assert any(field in error["path"] + error["message"] for error in found["errors"])
+    problem = assert_problem(await api.http.post("/v1/users", json=form), 422, "invalid")
+    assert any(field in error["path"] + error["message"] for error in problem["errors"])
 
 
 @one_replica

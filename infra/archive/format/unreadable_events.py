@@ -102,7 +102,7 @@ class UnknownContent(OperatorError):
 
 
 def refusal(unreadable: Unreadable, written_by: str) -> str:
-    """Why a file with these events is not imported."""
+    """The reason for which a file with these events is not imported."""
     return (
         f"has {_events(unreadable)} that this release ({release()}) cannot read: {unreadable}. Release "
         f"{written_by} wrote the file: use that release or a later one, or `--allow-unreadable`, which imports "

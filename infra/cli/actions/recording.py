@@ -62,7 +62,7 @@ class _Journal:
     """Appends to the stream, or to the file where there is no stream to append to."""
 
     def __init__(self, stream: Log | None, pending: PendingActions, *, may_wait: bool) -> None:
-        """`may_wait`: what the stream does not take goes to the file; otherwise only an act's end does."""
+        """`may_wait`: events that the stream refuses go to the file; without it only the ends of acts do."""
         self._stream = stream
         self._pending = pending
         self._may_wait = may_wait

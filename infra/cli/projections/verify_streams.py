@@ -85,7 +85,7 @@ async def _known(store: Store, streams: Sequence[str]) -> dict[str, int] | None:
 
 
 async def _discarded(nc: NATS) -> Accepted:
-    """Which events operators have left out of read models."""
+    """Returns a predicate: whether operators have discarded the event at this sequence from a read model."""
     try:
         discarded = {(discard.stream, discard.sequence) for discard in await discards.recorded(nc)}
     except StreamMissing:

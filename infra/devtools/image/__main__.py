@@ -83,7 +83,7 @@ def _check(*, fresh: bool) -> None:
 
 
 def _obstacle(containerfile: Containerfile) -> str:
-    """Why the steps cannot be run here; empty: they can."""
+    """The reason why the steps cannot run on this machine; empty if they can."""
     if obstacle := namespaces.obstacle():
         return obstacle
     names = {stage.name for stage in containerfile.stages}

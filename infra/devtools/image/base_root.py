@@ -19,7 +19,7 @@ class NoBase(OperatorError):
 
 
 def obstacle(image: str) -> str:
-    """Why this machine has no root for the image; empty: it can make one."""
+    """The reason why this machine cannot make a root for the image; empty if it can."""
     if shutil.which(_PROGRAM) is None:
         return f"no {_PROGRAM}"
     return "" if apt_sources(suite_of(image)) else f"no sources of Debian {suite_of(image)} in /etc/apt"
@@ -38,7 +38,7 @@ def suite_of(image: str) -> str:
 
 
 def identity(image: str) -> tuple[str, ...]:
-    """All that the root depends on, but for the day on which it is made."""
+    """A text with all that the root depends on, except the day on which it is made."""
     return (*command(image, Path(), Path()), apt_sources(suite_of(image)))
 
 

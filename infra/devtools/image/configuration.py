@@ -29,7 +29,7 @@ class Configuration(msgspec.Struct, frozen=True, kw_only=True):
 
     @property
     def variables(self) -> dict[str, str]:
-        """What RUN sees in its environment, and other instructions as variables."""
+        """The environment of RUN; other instructions use it as variables."""
         return {**self.arguments, **self.environment}
 
     def inherited(self) -> "Configuration":

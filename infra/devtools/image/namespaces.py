@@ -33,7 +33,7 @@ class Mount(msgspec.Struct, frozen=True):
 
 
 def obstacle() -> str:
-    """Why this machine cannot run commands in namespaces; empty: it can."""
+    """The reason why this machine cannot run commands in namespaces; empty if it can."""
     if os.geteuid() != 0:
         return "not root"
     if shutil.which("unshare") is None or shutil.which("nsenter") is None:

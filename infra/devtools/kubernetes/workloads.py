@@ -181,7 +181,7 @@ def _container(service: Service) -> dict[str, Any]:
 
 
 def _environment(service: Service) -> dict[str, str]:
-    """What differs between the services; the rest is in the ConfigMap."""
+    """The environment variables that differ between the services; the rest is in the ConfigMap."""
     everywhere = "0.0.0.0"  # noqa: S104 - within the pod; network policies say who may connect
     if service.name == GATEWAY:
         variables = {"VESTNIK_HOST": everywhere, "VESTNIK_PORT": str(service.port)}

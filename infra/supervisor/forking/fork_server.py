@@ -167,7 +167,7 @@ class ForkServer:
                 self._send(Reap(report.pid))
 
     def _disconnect(self) -> None:
-        """What it has forked ends with it."""
+        """Closes the connection, and marks all forked processes as ended: they end with the fork server."""
         if self._control is None:
             return
         asyncio.get_running_loop().remove_reader(self._control)

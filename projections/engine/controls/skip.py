@@ -104,7 +104,7 @@ async def skip(
 
 
 def _no_event(failure: LastError) -> str:
-    """Why there is no event to skip, although the projection has failed."""
+    """The message for a failed projection that does not stop at an event."""
     if not failure.error.startswith(f"{KeyUnknown.__name__}: "):
         return f"it fails with {failure.error}"
     # Another operator skipped it, or it has a row by the code that is deployed now.

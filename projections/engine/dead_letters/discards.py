@@ -64,7 +64,7 @@ class Discarded(msgspec.Struct, frozen=True, kw_only=True):
 
 
 async def recorded(nc: NATS) -> list[Discarded]:
-    """Every discard that was appended before this call, of all projections and versions, oldest first.
+    """Reads every discard that was appended before this call, of all projections and versions, oldest first.
 
     Raises:
         Unavailable: NATS does not answer, or this user may not read OPERATOR.

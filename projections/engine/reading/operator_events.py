@@ -14,7 +14,7 @@ _PATIENCE = 10.0
 
 
 async def operator_events(nc: NATS, subject_filter: str, *, name: str) -> list[Message]:
-    """Every event that was appended before this call, oldest first.
+    """Yields every matching event that was appended before this call, oldest first.
 
     `name`: part of the consumer's name.
 

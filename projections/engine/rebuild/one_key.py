@@ -178,7 +178,7 @@ class _KeyRebuild:
         raise NotSeparable(self._projection, held_up)
 
     def _no_events(self) -> str:
-        """Why an id has no rows."""
+        """The message for an id that no event has in its subject."""
         reason = "no event that changes rows has it in its subject"
         if not (folded := self._changed.folded_tables):
             return reason

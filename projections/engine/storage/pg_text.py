@@ -80,7 +80,7 @@ def _time(value: datetime) -> str:
 
 
 def date_in(text: str) -> str:
-    """What a column of type date makes of the text of a time in UTC."""
+    """The date that PostgreSQL stores in a `date` column for the text of a time in UTC."""
     return text.partition("T")[0]
 
 

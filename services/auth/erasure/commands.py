@@ -204,7 +204,7 @@ class Erasures:
         free_at: datetime,
         provenance: Provenance,
     ) -> tuple[list[Append], bool]:
-        """What becomes of the name and the addresses, and whether all of them are known.
+        """Returns the appends on the claims of the name and the addresses, and whether all of these are known.
 
         Their claims are found by what they claim. That cannot be read once the loss of the person's key was accepted:
         then the claims stay, and no one else gets the name and the addresses.

@@ -54,7 +54,7 @@ class Mailbox(msgspec.Struct, frozen=True, kw_only=True):
         return any(mail.kind == kind and mail.about == about and mail.at >= moment for mail in self.sent)
 
     def room_from(self, kind: str, now: datetime, mails_a_window: int) -> datetime:
-        """When a mail of the kind has room."""
+        """The time from which a mail of the kind has room."""
         budget = BUDGETS.get(kind, mails_a_window)
         recent = [mail.at for mail in self.sent if mail.kind == kind and now - mail.at < WINDOW]
         return recent[-budget] + WINDOW if len(recent) >= budget else now

@@ -164,7 +164,7 @@ class SecondFactors:
         )
 
     def _proof(self, user_id: str, sealed: SealedSecret | None, entered: str) -> Proof:
-        """What was entered, checked against the secret.
+        """Checks the entered code against the secret; returns what it proves.
 
         Raises:
             InvalidTotp: it has the form of an app's code, and is not one of the secret.

@@ -30,7 +30,7 @@ class RequestTerms(msgspec.Struct, frozen=True, kw_only=True):
 
     @property
     def cancel_after_reminder(self) -> timedelta | None:
-        """How long after its reminder a request is cancelled; None: it is cancelled without one, or never.
+        """Time from a request's reminder to its cancellation; None if it is cancelled without one, or never.
 
         A request that is older than both terms is reminded of first, such as after these terms were shortened.
         """

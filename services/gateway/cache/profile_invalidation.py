@@ -49,7 +49,7 @@ class ProfileInvalidation:
 
     @property
     def position(self) -> Position:
-        """How far the streams were followed: the cache has received all changes up to there."""
+        """The position up to which the streams were followed: the cache has received all changes up to it."""
         return Position({follower.stream: follower.position for follower in self._followers})
 
     def listen(self, listener: StreamListener) -> None:

@@ -138,7 +138,7 @@ class LiveDelivery:
         return all(follower.alive for follower in self._followers)
 
     def positions(self) -> Position:
-        """How far each followed stream has been published."""
+        """The last published sequence of each followed stream."""
         return Position(self._hub.positions())
 
     async def run(self) -> None:

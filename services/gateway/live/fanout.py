@@ -84,7 +84,7 @@ class LazyNotification(Mapping[str, bytes]):
 
     @property
     def message_from(self) -> str:
-        """Who sent the message that it is about; empty if it is about something else."""
+        """The sender of the message that it notifies of; empty for other notifications."""
         return self._from_user_id if self._kind == MESSAGE else ""
 
     def __getitem__(self, user_id: str) -> bytes:

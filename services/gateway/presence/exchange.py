@@ -85,7 +85,7 @@ class PresenceExchange:
 
     @property
     def gateways(self) -> int:
-        """How many other gateways are heard from."""
+        """Number of other gateways that are alive."""
         return len(self._others)
 
     @property

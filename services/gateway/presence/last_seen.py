@@ -88,11 +88,11 @@ class LastSeen:
             self._waiting[user_id] = None
 
     def latest(self, user_id: str) -> Rfc3339 | None:
-        """When the user went offline, if that happened while this gateway was running."""
+        """The time at which the user went offline, if that happened while this gateway was running."""
         return self._latest.peek(user_id)
 
     async def read(self, user_ids: Collection[str]) -> dict[str, Rfc3339]:
-        """When the users were last online, as far as known; without the bucket, only what is in memory."""
+        """Reads when the users were last online, as far as known; while the bucket is unreachable, only from memory."""
         stored: dict[str, bytes] = {}
         if unknown := [user_id for user_id in user_ids if self._latest.peek(user_id) is None]:
             try:
@@ -128,7 +128,7 @@ class LastSeen:
         return due + [user_id for user_id, at in self._refresh_at.items() if at <= now]
 
     def _all_due(self) -> list[str]:
-        """At the end: also the users who are online here, and would have been written later."""
+        """What is due at the process's end: also the users who are online here and would be written later."""
         now = self._clock()
         online = [user_id for user_id in self._refresh_at if self._may_write(user_id, now)]
         return [*self._waiting, *online]

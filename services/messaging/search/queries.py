@@ -83,7 +83,7 @@ INDEXED = _hits(
     "stream_sequence",
 )
 # The sequences in MESSAGING of messages that a cursor names.
-_PLACES = """
+_SEQUENCES = """
 SELECT named.number, m.stream_sequence
 FROM unnest(%(conversations)s::uuid[], %(sequences)s::bigint[])
     WITH ORDINALITY AS named (conversation_id, sequence, number)
@@ -267,7 +267,7 @@ class SearchQueries:
         return rows[0], position
 
     async def _begin(self, user_id: str, after: SearchCursor, *, best: bool) -> _Begin:
-        """Where a later page begins. A cursor names messages of the user's conversations; with an unknown one it ends.
+        """Where a later page begins; the list ends if the cursor's message is in none of the user's conversations.
 
         The best first are chosen among the same messages as on the first page.
         """
@@ -276,7 +276,7 @@ class SearchQueries:
             named.append((after.newest_peer_id, after.newest_sequence))
         rows, _ = await self._search.select(
             _HitSequence,
-            _PLACES,
+            _SEQUENCES,
             {
                 "conversations": [pair_id(user_id, peer_id) for peer_id, _ in named],
                 "sequences": [sequence for _, sequence in named],

@@ -68,7 +68,7 @@ def run_patterns(terms: Sequence[Term]) -> list[str]:
 def highlights(
     text: str, text_segments: Sequence[Segment], terms: Sequence[Term], stems: Stems
 ) -> list[tuple[int, int]] | None:
-    """Where the terms occur in a text of these segments: begin and end in characters, in order, without overlaps.
+    """Begin and end of each occurrence of the terms in a text of these segments, in characters, in order, merged.
 
     None: the text does not contain all of them.
     """

@@ -64,7 +64,7 @@ class _Scan:
 
 
 async def newest(nc: NATS, query: Query, *, limit: int, cursor: str) -> ActionsFound:
-    """At most `limit` acts and looks, from the cursor into the past.
+    """Returns at most `limit` acts and looks before the cursor, newest first.
 
     Raises:
         Invalid: the cursor is not one of ours.

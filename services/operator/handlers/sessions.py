@@ -94,7 +94,7 @@ class SessionHandlers:
         return document(page)
 
     async def _recorded_as(self, user: str) -> str:
-        """How a look for this username or id is recorded."""
+        """The account's id for a recorded look; `UNKNOWN_NAME` if the username is no account's."""
         try:
             return await self._people.id_of(user) or UNKNOWN_NAME
         except OperatorError as failure:

@@ -220,7 +220,7 @@ class AggregateHistory:
 
 
 def _reason(error: Exception, message: Message, *, redacted: bool) -> str:
-    """Why an event cannot be read; if its data is not shown, only the error's class, whose text may contain data."""
+    """Why an event cannot be read; where its data is hidden only the error's class, since its text may hold data."""
     event = catalogue.EVENTS.get(message.envelope().type)
     is_shown = not redacted and event is not None and not event.PRIVATE
     return str(error) if is_shown or isinstance(error, LookupError) else type(error).__name__

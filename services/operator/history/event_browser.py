@@ -108,7 +108,7 @@ async def events_after(nc: NATS, query: EventQuery, *, limit: int, after: Positi
 
 
 def _latest(ranges: list[ScanRange], limit: int) -> dict[str, int]:
-    """How many events of each stream are among the `limit` newest of all."""
+    """Number of events of each stream among the `limit` newest of all."""
     waiting = {stretch.stream: deque(stretch.events) for stretch in ranges}
     counts = dict.fromkeys(waiting, 0)
     for _ in range(limit):

@@ -59,7 +59,7 @@ class Gateways:
         return self._parts[-1]
 
     def live_tls(self, target: Target) -> ssl.SSLContext | None:
-        """For WebSockets, which leave it as it is."""
+        """The TLS context of WebSockets; shared, since their library does not change it."""
         return self._live_tls[self._targets.index(target)]
 
     def next(self) -> tuple[Target, httpx.AsyncClient]:

@@ -54,7 +54,7 @@ class Fault(msgspec.Struct, frozen=True, kw_only=True, tag_field="fault"):
 
     @property
     def is_outage(self) -> bool:
-        """Whether it takes away what requests need. Recovery counts from its end then."""
+        """Whether requests cannot succeed during the fault. Recovery then counts from the fault's end."""
         if self.outage is not None:
             return self.outage
         return any(name.rpartition("-")[0] == POSTGRES for name in self.hosts)

@@ -91,10 +91,10 @@ async def test_what_is_appended_during_an_export_is_not_in_it(filled: Deployment
 
     async with going_on(write):
         exported = await filled.export(path)
-    found: list[Block] = []
-    assert check(path, silent, found.append).damages == []
+    blocks: list[Block] = []
+    assert check(path, silent, blocks.append).damages == []
     events = {stream.name: stream.events for stream in exported.streams}
-    counted = {name: sum(len(block.events) for block in found if block.stream == name) for name in events}
+    counted = {name: sum(len(block.events) for block in blocks if block.stream == name) for name in events}
     assert counted == events
     assert (await filled.ends())[MESSAGING] > events[MESSAGING]
 

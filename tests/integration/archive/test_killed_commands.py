@@ -100,9 +100,9 @@ def killed_after_growth(process: subprocess.Popen[bytes], folder: Path, growth: 
 
 
 def events_of(path: Path) -> list[Block]:
-    found: list[Block] = []
-    assert check(path, silent, found.append).damages == []
-    return found
+    blocks: list[Block] = []
+    assert check(path, silent, blocks.append).damages == []
+    return blocks
 
 
 def test_an_import_that_is_killed_again_and_again_ends_with_every_event_in_its_place(

@@ -51,15 +51,15 @@ async def test_a_flipped_byte_is_named_until_its_loss_is_accepted(
     await nats_server.stop()
     flip_a_byte(tmp_path / "nats", MESSAGING, b"to be damaged")
     await nats_server.start()
-    found = await verdict(streams)
-    assert not found.sound
+    result = await verdict(streams)
+    assert not result.sound
     # The next event of the aggregate shows that it is one of its versions.
-    assert faults(found)[0] == "MESSAGING:3: is missing"
-    assert any("has version 4, after version 2" in fault for fault in faults(found))
+    assert faults(result)[0] == "MESSAGING:3: is missing"
+    assert any("has version 4, after version 2" in fault for fault in faults(result))
 
     await accept(JetStream(streams), [Gap(MESSAGING, 3, 3)], "a test")
-    found = await verdict(streams)
-    assert (found.sound, found.lost_accepted, found.events) == (True, 1, 3)
+    result = await verdict(streams)
+    assert (result.sound, result.lost_accepted, result.events) == (True, 1, 3)
 
 
 async def test_a_truncated_block_is_noticed_by_what_read_models_have_applied(
@@ -71,8 +71,8 @@ async def test_a_truncated_block_is_noticed_by_what_read_models_have_applied(
     (blocks(tmp_path / "nats", MESSAGING)[0].parent / "index.db").unlink()
     await nats_server.start()
     assert (await verdict(streams)).sound
-    found = await verdict(streams, known=3)
-    assert faults(found) == ["MESSAGING:3: is missing, with all up to 3: read models have applied them"]
+    result = await verdict(streams, known=3)
+    assert faults(result) == ["MESSAGING:3: is missing, with all up to 3: read models have applied them"]
 
 
 async def test_a_deleted_index_loses_nothing(streams: Client, nats_server: NatsServer, tmp_path: Path) -> None:
@@ -80,16 +80,16 @@ async def test_a_deleted_index_loses_nothing(streams: Client, nats_server: NatsS
     await nats_server.stop()
     (blocks(tmp_path / "nats", MESSAGING)[0].parent / "index.db").unlink()
     await nats_server.start()
-    found = await verdict(streams, known=100)
-    assert (found.sound, found.events) == (True, 100)
+    result = await verdict(streams, known=100)
+    assert (result.sound, result.events) == (True, 100)
 
 
 async def test_what_another_program_wrote_is_named(streams: Client) -> None:
     await fill(Log(streams), 1, "a")
     foreign = append_to("a", version=7)
     await streams.jetstream().publish(foreign.subject, encode(foreign.envelope), stream=MESSAGING)
-    found = await verdict(streams)
-    assert faults(found) == [
+    result = await verdict(streams)
+    assert faults(result) == [
         f"MESSAGING:2 ({foreign.subject}): has version 7, after version 1",
         f"MESSAGING:2 ({foreign.subject}): has the header Nats-Msg-Id (none), and the id {foreign.envelope.id}",
     ]

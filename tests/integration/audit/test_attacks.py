@@ -126,13 +126,13 @@ async def test_a_changed_event_is_found_and_its_place_is_named(streams: Client) 
     assert sound.head.size == 40
     for attack, (change, (first, last), shown_by) in ATTACKS.items():
         original = await history.rewrite(change)
-        found = await history.audit()
-        assert not found.sound, attack
-        assert found.first_wrong is not None, attack
-        assert (found.first_wrong.first, found.first_wrong.last) == (first, last), attack
-        assert "altered, dropped, inserted or reordered" in found.first_wrong.what, attack
-        assert (shown_by or "") in (found.first_wrong.shown_by or ""), attack
-        assert (found.first_wrong.shown_by is None) == (shown_by is None), attack
+        verdict = await history.audit()
+        assert not verdict.sound, attack
+        assert verdict.first_wrong is not None, attack
+        assert (verdict.first_wrong.first, verdict.first_wrong.last) == (first, last), attack
+        assert "altered, dropped, inserted or reordered" in verdict.first_wrong.what, attack
+        assert (shown_by or "") in (verdict.first_wrong.shown_by or ""), attack
+        assert (verdict.first_wrong.shown_by is None) == (shown_by is None), attack
         await history.rewrite(lambda events, original=original: original)  # type: ignore[misc]  # a default binds it
     assert (await history.audit()).sound
 
@@ -168,20 +168,20 @@ async def test_a_damaged_file_is_found_as_the_events_that_are_missing(
     await nats_server.stop()
     flip_a_byte(tmp_path / "nats", MESSAGING, b"to be damaged")
     await nats_server.start()
-    found = await history.audit()
-    assert ranges(found) == (5, 5)
-    assert str(found.first_wrong).startswith("5: missing; ")
-    assert found.faults == ["MESSAGING:5 is missing, and no one has accepted the loss"]
+    verdict = await history.audit()
+    assert ranges(verdict) == (5, 5)
+    assert str(verdict.first_wrong).startswith("5: missing; ")
+    assert verdict.faults == ["MESSAGING:5 is missing, and no one has accepted the loss"]
     # A decision is not enough: a signed record has to end the tree.
     await accept(JetStream(streams), [Gap(MESSAGING, 5, 5)], "a test")
-    found = await history.audit()
-    assert not found.sound
-    assert found.first_wrong is not None
+    verdict = await history.audit()
+    assert not verdict.sound
+    assert verdict.first_wrong is not None
     await history.close(await history.head(4), EndReason.LOSS_ACCEPTED)
     await history.sign(3, tree=2, after=4)
-    found = await history.audit()
-    assert (found.sound, found.events, found.unsigned) == (True, 7, 1)
-    (closed,) = found.closed
+    verdict = await history.audit()
+    assert (verdict.sound, verdict.events, verdict.unsigned) == (True, 7, 1)
+    (closed,) = verdict.closed
     assert (closed.tree, closed.size, closed.reason, closed.void) == (1, 4, "loss accepted", 3)
     # And the first tree is still compared.
     original = await history.rewrite(lambda events: [with_text(events[0], b"hello", b"hullo"), *events[1:]])
@@ -244,15 +244,15 @@ async def test_a_made_up_loss_does_not_hide_a_rewritten_stream(streams: Client) 
     await history.close(await history.head(9), EndReason.LOSS_ACCEPTED, lost=(10, 11))
     await history.rewrite(lambda events: [*events[:9], *forged(events)[9:]])
     await history.sign(31, tree=2, after=9)
-    found = await history.audit(saved=[kept], accepted_ends=["a test"])
-    assert found.faults == [
+    verdict = await history.audit(saved=[kept], accepted_ends=["a test"])
+    assert verdict.faults == [
         f"MESSAGING:{sequence} is an event, and the end of a tree calls it lost" for sequence in (10, 11)
     ]
     # A restore after it may have brought them back, and is listed.
     await history.close(await history.head(1, tree=2, after=9), EndReason.RESTORE, next_tree=3)
     await history.sign(30, tree=3, after=10)
-    found = await history.audit(saved=[kept], accepted_ends=["a test"])
-    assert (found.sound, [end.reason for end in found.closed]) == (True, ["loss accepted", "restore"])
+    verdict = await history.audit(saved=[kept], accepted_ends=["a test"])
+    assert (verdict.sound, [end.reason for end in verdict.closed]) == (True, ["loss accepted", "restore"])
 
 
 async def test_a_placeholder_is_one_of_an_event_whose_loss_was_accepted(streams: Client) -> None:
@@ -284,9 +284,9 @@ async def test_a_kept_head_among_lost_records_of_the_notary_is_compared_with_the
     kept_head = await history.head(17)
     await history.rewrite(lambda events: events[:1], NOTARY)
     assert not (await history.audit(saved=[kept_head])).sound
-    found = await history.audit(saved=[kept_head], records_lost=3)
-    assert (found.sound, found.events, found.faults) == (True, 17, [])
-    assert "is not in NOTARY, which has lost 3 records; the loss is accepted" in found.accepted[0]
+    verdict = await history.audit(saved=[kept_head], records_lost=3)
+    assert (verdict.sound, verdict.events, verdict.faults) == (True, 17, [])
+    assert "is not in NOTARY, which has lost 3 records; the loss is accepted" in verdict.accepted[0]
     fork = await history.head(17, leaves=[bytes(32)] * 17)
     assert not (await history.audit(saved=[fork], records_lost=3)).sound
 
@@ -294,12 +294,12 @@ async def test_a_kept_head_among_lost_records_of_the_notary_is_compared_with_the
 async def test_an_event_that_was_dropped_is_not_taken_for_a_cut_end(streams: Client) -> None:
     history = await signed(streams)
     await history.rewrite(lambda events: [*events[:31], *events[32:]])
-    found = await history.audit()
-    assert ranges(found) == (31, 40)
-    assert "missing or changed: the stream ends at 39" in str(found.first_wrong)
-    assert found.first_wrong is not None
-    assert found.first_wrong.shown_by is not None
-    assert found.first_wrong.shown_by.startswith("MESSAGING:32 (vestnik.messaging.conversation.b): has version 13")
+    verdict = await history.audit()
+    assert ranges(verdict) == (31, 40)
+    assert "missing or changed: the stream ends at 39" in str(verdict.first_wrong)
+    assert verdict.first_wrong is not None
+    assert verdict.first_wrong.shown_by is not None
+    assert verdict.first_wrong.shown_by.startswith("MESSAGING:32 (vestnik.messaging.conversation.b): has version 13")
 
 
 async def test_a_backup_of_everything_is_found_by_a_head_that_was_kept(streams: Client) -> None:
@@ -310,13 +310,13 @@ async def test_a_backup_of_everything_is_found_by_a_head_that_was_kept(streams: 
     await history.rewrite(lambda events: events[:20])
     await history.rewrite(lambda events: events[:old_heads], NOTARY)
     assert (await history.audit()).sound
-    found = await history.audit(saved=[kept])
-    assert not found.sound
-    assert found.faults == [
+    verdict = await history.audit(saved=[kept])
+    assert not verdict.sound
+    assert verdict.faults == [
         "the saved head of tree 1 with 40 events (2026-12-01T12:00:00.000Z) is not in NOTARY: its records were cut off "
         "or replaced"
     ]
-    assert ranges(found) == (18, 40)
+    assert ranges(verdict) == (18, 40)
 
 
 async def test_payloads_that_were_swapped_between_streams_are_found(streams: Client) -> None:
@@ -329,8 +329,8 @@ async def test_payloads_that_were_swapped_between_streams_are_found(streams: Cli
     await history.rewrite(lambda events: [replaced(events[0], payload=contact.payload), *events[1:]])
     await history.rewrite(lambda events: [replaced(events[0], payload=message.payload)], CONTACT)
     for stream, last in ((MESSAGING, 8), (CONTACT, 1)):
-        found = await history.audit(stream)
-        assert ranges(found) == (1, last)
+        verdict = await history.audit(stream)
+        assert ranges(verdict) == (1, last)
 
 
 async def test_two_heads_of_one_size_are_a_fork_and_so_is_one_that_does_not_continue(streams: Client) -> None:
@@ -348,8 +348,8 @@ async def test_two_heads_of_one_size_are_a_fork_and_so_is_one_that_does_not_cont
     # Of a later size: the events agree with the earlier heads alone.
     await fill(history.log, 24, "c")
     await history.store(await history.head(64, leaves=[bytes(32)] * 64))
-    found = await history.audit()
-    assert ranges(found) == (41, 64)
+    verdict = await history.audit()
+    assert ranges(verdict) == (41, 64)
     await history.rewrite(lambda events: events[:4], NOTARY)
     await history.store(await history.head(64, since=40))
     assert (await history.audit()).sound
@@ -382,11 +382,11 @@ async def test_heads_count_only_with_a_signature_by_a_published_key_and_in_their
     ):
         await history.rewrite(lambda events: events[:3], NOTARY)
         await history.store(record)
-        found = await history.audit()
-        assert not found.sound
-        assert message in found.faults[0]
+        verdict = await history.audit()
+        assert not verdict.sound
+        assert message in verdict.faults[0]
         # The events are compared with the heads that count.
-        assert (found.first_wrong, found.events, found.unsigned) == (None, 30, 10)
+        assert (verdict.first_wrong, verdict.events, verdict.unsigned) == (None, 30, 10)
         await history.rewrite(lambda events: original, NOTARY)
     # A head on the subject of another stream.
     envelope = seal(heads[0], aggregate_id=CONTACT, version=1, provenance=Provenance())
@@ -414,9 +414,9 @@ async def test_a_notary_s_stream_that_was_cut_or_changed_is_found(streams: Clien
     await history.rewrite(lambda events: events[:1], NOTARY)
     behind = await history.audit()
     assert (behind.sound, behind.events, behind.unsigned) == (True, 10, 30)
-    found = await history.audit(saved=[kept])
-    assert (found.sound, found.first_wrong) == (False, None)
-    assert "is not in NOTARY: its records were cut off or replaced" in found.faults[0]
+    verdict = await history.audit(saved=[kept])
+    assert (verdict.sound, verdict.first_wrong) == (False, None)
+    assert "is not in NOTARY: its records were cut off or replaced" in verdict.faults[0]
 
 
 async def test_without_heads_nothing_is_proved(streams: Client) -> None:
@@ -442,8 +442,8 @@ async def test_without_heads_nothing_is_proved(streams: Client) -> None:
 async def test_an_audit_continues_from_a_head_whose_events_were_verified_before(streams: Client) -> None:
     history = await signed(streams)
     kept_head = await history.head(17)
-    found = await history.audit(saved=[kept_head], continue_=True)
-    assert (found.sound, found.after, found.events) == (True, 17, 23)
+    verdict = await history.audit(saved=[kept_head], continue_=True)
+    assert (verdict.sound, verdict.after, verdict.events) == (True, 17, 23)
     # Without a newer head, the one from which it began is the last.
     original = await history.rewrite(lambda events: events[:2], NOTARY)
     same = await history.audit(saved=[kept_head], continue_=True)
@@ -455,8 +455,8 @@ async def test_an_audit_continues_from_a_head_whose_events_were_verified_before(
     assert (await history.audit(saved=[kept_head], continue_=True)).sound
     assert not (await history.audit(saved=[kept_head])).sound
     await history.rewrite(lambda events: [*events[:20], with_text(events[20], b"hello", b"hullo"), *events[21:]])
-    found = await history.audit(saved=[kept_head], continue_=True)
-    assert ranges(found) == (18, 24)
+    verdict = await history.audit(saved=[kept_head], continue_=True)
+    assert ranges(verdict) == (18, 24)
     # A stream that ends before is read from the beginning.
     await history.rewrite(lambda events: events[:16])
     cut = await history.audit(saved=[kept_head], continue_=True)

@@ -77,9 +77,9 @@ async def test_accepted_losses_imports_and_restores_are_listed_and_pass(streams:
     async with signed_by_the_notary(streams, secrets, lambda head: head.tree > 1 and head.size == 7):
         pass
     (loss,) = (await audit(streams, folder)).closed
-    found = await audit(streams, folder, whole.head, loss.cause)
-    assert (found.sound, found.events) == (True, 11), found
-    assert [(end.tree, end.size, end.reason, end.void) for end in found.closed] == [
+    verdict = await audit(streams, folder, whole.head, loss.cause)
+    assert (verdict.sound, verdict.events) == (True, 11), verdict
+    assert [(end.tree, end.size, end.reason, end.void) for end in verdict.closed] == [
         (1, 4, EndReason.LOSS_ACCEPTED.value, 8)
     ]
 
@@ -92,12 +92,14 @@ async def test_accepted_losses_imports_and_restores_are_listed_and_pass(streams:
     await accept(JetStream(streams), [Gap(MESSAGING, 3, 12)], "a test")
     async with signed_by_the_notary(streams, secrets, lambda head: head.last_sequence == 15):
         pass
-    found = await audit(streams, folder, whole.head, loss.cause)
-    assert found.sound, found
-    assert [end.reason for end in found.closed][:2] == [EndReason.LOSS_ACCEPTED.value, EndReason.RESTORE.value]
+    verdict = await audit(streams, folder, whole.head, loss.cause)
+    assert verdict.sound, verdict
+    assert [end.reason for end in verdict.closed][:2] == [EndReason.LOSS_ACCEPTED.value, EndReason.RESTORE.value]
     # An import that the notary has recorded, with the events as they were.
     await record_replaced(JetStream(streams), EndReason.IMPORT, "an export")
     async with signed_by_the_notary(streams, secrets, lambda head: head.last_sequence == 16):
         await fill(log, 1, "c")
-    found = await audit(streams, folder, whole.head, loss.cause)
-    assert (found.sound, found.closed[-1].reason, found.closed[-1].void) == (True, EndReason.IMPORT.value, 0), found
+    verdict = await audit(streams, folder, whole.head, loss.cause)
+    assert (verdict.sound, verdict.closed[-1].reason, verdict.closed[-1].void) == (True, EndReason.IMPORT.value, 0), (
+        verdict
+    )

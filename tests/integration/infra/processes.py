@@ -10,13 +10,13 @@ from tests.processes import process
 
 def descendants(pid: int) -> set[int]:
     """All live descendants of the process."""
-    found: set[int] = set()
+    pids: set[int] = set()
     waiting = [pid]
     while waiting:
         for child in _children(waiting.pop()):
-            found.add(child)
+            pids.add(child)
             waiting.append(child)
-    return found
+    return pids
 
 
 def is_alive(pid: int) -> bool:

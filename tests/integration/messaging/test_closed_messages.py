@@ -42,16 +42,16 @@ async def test_own_messages_of_closed_conversations_come_in_pages_however_they_w
     see(await delete(client, anna, ben, deleted.message_id, position.encode()))
 
     async def listed(user_id: str, limit: int) -> list[dict[str, Any]]:
-        found: list[dict[str, Any]] = []
+        items: list[dict[str, Any]] = []
         cursor = ""
         while True:
             request = ListClosedMessagesRequest(user_id=user_id, limit=limit, cursor=cursor)
             answer = await client.call(stub.list_closed_messages, request, context=seen(position.encode(), user_id))
             page = msgspec.json.decode(answer.items)
             assert len(page) <= limit
-            found += page
+            items += page
             if not (cursor := answer.next):
-                return found
+                return items
 
     assert await listed(anna, 2) == []
     see(await unfriend(house, ben, anna))

@@ -294,9 +294,9 @@ async def test_an_answer_of_what_was_missed_ends_at_its_bound_of_bytes_and_goes_
         position = (await send(client, anna, ben, f"{number:02}" + "🦉" * 3_990)).position
     every = await missed(client, ben, 0, position)
     assert len(every) == 50
-    found: list[ClientEvent] = []
-    while part := await missed(client, ben, found[-1].sequence if found else 0, position, most_bytes=40_000):
+    events: list[ClientEvent] = []
+    while part := await missed(client, ben, events[-1].sequence if events else 0, position, most_bytes=40_000):
         assert len(part) <= 3
         assert sum(len(event.data) for event in part[:-1]) < 40_000
-        found += part
-    assert found == every
+        events += part
+    assert events == every

@@ -64,14 +64,14 @@ async def published(nc: Client, folder: Path, keys: NotaryKeys) -> AsyncIterator
 
 
 def lines(folder: Path) -> list[dict[str, object]]:
-    found: list[dict[str, object]] = []
+    items: list[dict[str, object]] = []
     for path in sorted(folder.glob("heads-*.jsonl")):
         for line in path.read_bytes().split(b"\n")[:-1]:
             try:
-                found.append(msgspec.json.decode(line))
+                items.append(msgspec.json.decode(line))
             except msgspec.DecodeError:
                 continue
-    return found
+    return items
 
 
 async def written(folder: Path, size: int) -> list[dict[str, object]]:
@@ -92,10 +92,10 @@ async def test_every_record_is_written_once_with_the_keys_to_verify_it(
         await written(folder, 4)
     await sign(streams, keys, 2)
     async with published(streams, folder, keys):
-        found = await written(folder, 6)
-    assert [line["size"] for line in found] == [1, 2, 3, 4, 5, 6]
+        files = await written(folder, 6)
+    assert [line["size"] for line in files] == [1, 2, 3, 4, 5, 6]
     assert (folder / "keys.json").read_bytes() == keys.jwks
-    fields = {name: value for name, value in found[0].items() if name in TreeHeadSigned.__struct_fields__}
+    fields = {name: value for name, value in files[0].items() if name in TreeHeadSigned.__struct_fields__}
     head = msgspec.convert(fields, TreeHeadSigned)
     assert has_valid_signature(head, keys.current()[1].public_key())
 
@@ -108,8 +108,8 @@ async def test_a_line_that_was_cut_off_is_written_again(streams: Client, keys: N
     [path] = folder.glob("heads-*.jsonl")
     path.write_bytes(path.read_bytes()[:-20])
     async with published(streams, folder, keys):
-        found = await written(folder, 3)
-    assert [line["size"] for line in found] == [1, 2, 3]
+        files = await written(folder, 3)
+    assert [line["size"] for line in files] == [1, 2, 3]
 
 
 async def test_a_folder_that_has_records_of_another_history_gets_all_of_this_one(
@@ -120,8 +120,8 @@ async def test_a_folder_that_has_records_of_another_history_gets_all_of_this_one
     (folder / "heads-2026-01-01.jsonl").write_bytes(b'{"sequence":7,"id":"another","size":7}\n')
     await sign(streams, keys, 2)
     async with published(streams, folder, keys):
-        found = await written(folder, 2)
-    assert [line["size"] for line in found] == [7, 1, 2]
+        files = await written(folder, 2)
+    assert [line["size"] for line in files] == [7, 1, 2]
     assert "does not have the record another at 7" in caplog.text
 
 
@@ -134,11 +134,11 @@ async def test_a_record_that_cannot_be_read_keeps_no_other_out_of_the_folder(
     await sign(streams, keys, 1)
     PUBLICATION_UP.set(1)
     async with published(streams, folder, keys):
-        found = await written(folder, 2)
+        files = await written(folder, 2)
         async with asyncio.timeout(PATIENCE):
             while PUBLICATION_UP._value.get() != 0:
                 await asyncio.sleep(0.02)
-    assert [line["size"] for line in found] == [1, 2]
+    assert [line["size"] for line in files] == [1, 2]
 
 
 async def test_a_folder_that_cannot_be_written_to_is_tried_again(

@@ -189,16 +189,16 @@ async def test_each_kind_shows_its_events_and_its_state_after_each(streams: Clie
     events, states = EACH[kind]
     aggregate_id = f"{new_id()}.{ANNA}" if kind in ("read", "settings") else new_id()
     await append(streams, kind, aggregate_id, events)
-    found = await versions(history(streams, kind, aggregate_id))
-    assert [each.event.type for each in found] == [event.TYPE for event in events]
-    assert [each.event.version for each in found] == list(range(1, len(events) + 1))
-    for each, state in zip(found, states, strict=True):
+    aggregate_versions = await versions(history(streams, kind, aggregate_id))
+    assert [each.event.type for each in aggregate_versions] == [event.TYPE for event in events]
+    assert [each.event.version for each in aggregate_versions] == list(range(1, len(events) + 1))
+    for each, state in zip(aggregate_versions, states, strict=True):
         assert each.state is not None
         assert each.state.items() >= state.items()
-    assert [each.expired_at for each in found][:-1] == [None] * (len(found) - 1)
-    assert (found[-1].expired_at == BEGIN) == (kind == "session")
+    assert [each.expired_at for each in aggregate_versions][:-1] == [None] * (len(aggregate_versions) - 1)
+    assert (aggregate_versions[-1].expired_at == BEGIN) == (kind == "session")
     if kind == "credential":
-        assert not any(secret in str(found) for secret in ("h1", "h2"))
+        assert not any(secret in str(aggregate_versions) for secret in ("h1", "h2"))
 
 
 times = st.lists(st.tuples(st.integers(0, 200), st.integers(-60, 60)), min_size=1, max_size=12)
@@ -310,15 +310,15 @@ async def test_lost_versions_are_said_and_so_is_a_loss_that_an_operator_accepted
     await append(streams, "conversation", "torn", [sent(1)])
     await append(streams, "conversation", "other", [sent(1), sent(2)])
     await append(streams, "conversation", "torn", [sent(4), sent(5)], begun=3)
-    found = await versions(history(streams, "conversation", "torn"))
-    assert [(each.event.version, each.missing, each.lost_before) for each in found] == [
+    aggregate_versions = await versions(history(streams, "conversation", "torn"))
+    assert [(each.event.version, each.missing, each.lost_before) for each in aggregate_versions] == [
         (1, None, []),
         (4, "2-3", []),
         (5, None, []),
     ]
     await accept(JetStream(streams), [Gap(MESSAGING, 2, 3)], "ops")
-    found = await versions(history(streams, "conversation", "torn"), last=2)
-    assert [(each.event.version, each.missing, each.lost_before) for each in found] == [
+    aggregate_versions = await versions(history(streams, "conversation", "torn"), last=2)
+    assert [(each.event.version, each.missing, each.lost_before) for each in aggregate_versions] == [
         (4, "3", ["MESSAGING:2-3"]),
         (5, None, []),
     ]
@@ -336,9 +336,9 @@ async def test_an_event_that_this_release_cannot_read_makes_the_state_unknown(st
         ProfileUpdated(display_name="C"),
     ]
     await append(streams, "profile", "odd", events)
-    found = await versions(history(streams, "profile", "odd"))
-    assert [each.state is None for each in found] == [False, True, True]
-    assert "profile.painted" in (found[1].error or "")
+    aggregate_versions = await versions(history(streams, "profile", "odd"))
+    assert [each.state is None for each in aggregate_versions] == [False, True, True]
+    assert "profile.painted" in (aggregate_versions[1].error or "")
     assert (await versions(history(streams, "profile", "odd"), last=1))[0].state is None
 
 

@@ -43,11 +43,11 @@ async def test_going_back_shows_every_event_of_every_stream_once(streams: Client
     for session_id in sessions:
         await revoke(log, session_id)
     await fill(log, 40)
-    found = await pages(streams, EVERYTHING, 100)
-    items = [event for page in found for event in page.items]
+    events = await pages(streams, EVERYTHING, 100)
+    items = [event for page in events for event in page.items]
     assert [event.sequence for event in items if event.stream == MESSAGING] == list(range(740, 0, -1))
     assert [event.aggregate_id for event in items if event.stream == "SESSION"] == sessions[::-1]
-    assert all(len(page.items) == 100 for page in found[:-1])
+    assert all(len(page.items) == 100 for page in events[:-1])
     assert [event.at for event in items] == sorted((event.at for event in items), reverse=True)
 
 
@@ -55,8 +55,8 @@ async def test_a_rare_event_is_found_however_far_back_it_is(streams: Client) -> 
     log = Log(streams)
     await fill(log, 1, "rare")
     await fill(log, 3_000)
-    found = await pages(streams, EventQuery(streams=(MESSAGING,), aggregate_id="rare"), 10)
-    assert [event.sequence for page in found for event in page.items] == [1]
+    events = await pages(streams, EventQuery(streams=(MESSAGING,), aggregate_id="rare"), 10)
+    assert [event.sequence for page in events for event in page.items] == [1]
 
 
 async def test_what_has_come_since_is_shown_and_of_very_much_only_the_newest(streams: Client) -> None:
@@ -67,10 +67,10 @@ async def test_what_has_come_since_is_shown_and_of_very_much_only_the_newest(str
     nothing = await events_after(streams, EVERYTHING, limit=10, after=Position.decode(begun.newer))
     assert (nothing.items, nothing.newer) == ([], begun.newer)
     await fill(log, 3)
-    found = await events_after(streams, EVERYTHING, limit=10, after=Position.decode(begun.newer))
-    assert [event.sequence for event in found.items] == [8, 7, 6]
+    page = await events_after(streams, EVERYTHING, limit=10, after=Position.decode(begun.newer))
+    assert [event.sequence for event in page.items] == [8, 7, 6]
     await fill(log, event_browser.MOST_BEHIND + 10)
-    many = await events_after(streams, EVERYTHING, limit=50, after=Position.decode(found.newer))
+    many = await events_after(streams, EVERYTHING, limit=50, after=Position.decode(page.newer))
     end = 8 + event_browser.MOST_BEHIND + 10
     assert [event.sequence for event in many.items] == list(range(end, end - 50, -1))
     assert many.skipped == event_browser.MOST_BEHIND + 10 - 50
@@ -80,14 +80,14 @@ async def test_nothing_personal_is_shown_and_garbage_is_counted(streams: Client)
     log = Log(streams)
     await fill(log, 2)
     await streams.request(conversation("b"), b"no event", timeout=60)
-    found = await latest_events(streams, EVERYTHING, limit=10)
-    assert [b"hello" in bytes(event.data) for event in found.items] == [False, False]
-    assert found.unreadable == 1
+    page = await latest_events(streams, EVERYTHING, limit=10)
+    assert [b"hello" in bytes(event.data) for event in page.items] == [False, False]
+    assert page.unreadable == 1
 
 
 async def test_empty_streams_have_nothing_to_show(streams: Client) -> None:
-    found = await latest_events(streams, EVERYTHING, limit=10)
-    assert (found.items, found.older) == ([], None)
+    page = await latest_events(streams, EVERYTHING, limit=10)
+    assert (page.items, page.older) == ([], None)
 
 
 async def test_what_is_no_event_is_counted_and_passed_over(streams: Client) -> None:
@@ -137,10 +137,10 @@ async def test_a_span_of_time_is_found_without_reading_what_lies_outside(
     monkeypatch.setattr(event_browser, "_take", counted)
     since, until = BEGIN + timedelta(seconds=5_000), BEGIN + timedelta(seconds=5_100)
     query = EventQuery(streams=(SESSION,), since=since, until=until)
-    found = await pages(streams, query, 40)
-    assert [event.sequence for page in found for event in page.items] == list(range(5_100, 5_000, -1))
+    events = await pages(streams, query, 40)
+    assert [event.sequence for page in events for event in page.items] == list(range(5_100, 5_000, -1))
     assert len(looked_at) < 2_000
-    one = EventQuery(streams=(SESSION,), since=since, until=until, aggregate_id=found[0].items[0].aggregate_id)
+    one = EventQuery(streams=(SESSION,), since=since, until=until, aggregate_id=events[0].items[0].aggregate_id)
     assert [event.sequence for page in await pages(streams, one, 40) for event in page.items] == [5_100]
     none = EventQuery(streams=(SESSION,), since=since, until=until, type="session.created")
     assert [event for page in await pages(streams, none, 40) for event in page.items] == []
@@ -155,5 +155,5 @@ async def test_the_time_of_storage_says_where_a_span_begins(streams: Client, mon
     await fill(log, 3_000)
     monkeypatch.setattr(event_browser, "_between", None)
     later = datetime.now(UTC) + timedelta(hours=1)
-    found = await latest_events(streams, EventQuery(streams=(MESSAGING,), since=later), limit=10)
-    assert (found.items, found.older) == ([], None)
+    page = await latest_events(streams, EventQuery(streams=(MESSAGING,), since=later), limit=10)
+    assert (page.items, page.older) == ([], None)

@@ -205,6 +205,6 @@ async def test_operators_are_named_though_events_have_the_ids_of_their_accounts(
 async def test_one_session_is_found_without_failed_logins(streams: Client, read_models: ReadModels) -> None:
     rows = [row async for page in login_audit.audit_rows(streams, ALL) for row in page]
     session_id = rows[0].session_id
-    found = await pages(read_models, ALL, 1, failures=True, session_id=session_id)
-    assert found == [row for row in reversed(rows) if row.session_id == session_id]
+    events = await pages(read_models, ALL, 1, failures=True, session_id=session_id)
+    assert events == [row for row in reversed(rows) if row.session_id == session_id]
     assert await pages(read_models, Query(user="boris"), 1, session_id=session_id) == []

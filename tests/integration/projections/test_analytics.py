@@ -66,8 +66,8 @@ async def test_the_report_tells_how_long_messages_waited_to_be_seen(
         await runners.waiting.wait(projection, Position.at(MESSAGING, last), timeout=30)
     conn = await connect(database_url, "analytics")
     try:
-        found = await hours(conn, noon + timedelta(minutes=5), noon + timedelta(days=1))
-        first, second, third = found
+        rows = await hours(conn, noon + timedelta(minutes=5), noon + timedelta(days=1))
+        first, second, third = rows
         assert (first.messages, first.active_people, first.logins, first.seen) == (4, 2, 0, 4)
         # 20, 10, 30 and, the answer seen by the next message, 3,540 seconds.
         assert (first.seen_mean_seconds, first.seen_p50_seconds) == (900.0, 25.0)
@@ -133,8 +133,8 @@ async def test_a_filtered_projection_that_has_read_everything_has_no_lag(
     last = await writer.append("vestnik.contact.private.x", SessionRevoked(user_id=SENDER, reason="not for the filter"))
     conn = await connect(database_url, "status")
     try:
-        found = await projection_statuses([Notifications], conn, streams, [await stream_status(streams, CONTACT)])
+        statuses = await projection_statuses([Notifications], conn, streams, [await stream_status(streams, CONTACT)])
     finally:
         await conn.close()
-    assert [status.lag for status in found] == [0]
+    assert [status.lag for status in statuses] == [0]
     await runners.waiting.wait(Notifications, Position.at(CONTACT, last), PATIENCE)

@@ -158,10 +158,10 @@ async def test_old_and_new_serve_side_by_side_and_either_can_go(
 async def versions(streams: Client, database_url: str) -> list[tuple[int, str]]:
     conn = await connect(database_url, "status")
     try:
-        found = await projection_statuses([after.Talks], conn, streams, [])
+        statuses = await projection_statuses([after.Talks], conn, streams, [])
     finally:
         await conn.close()
-    return [(status.version, status.state) for status in found]
+    return [(status.version, status.state) for status in statuses]
 
 
 async def relations(pool: Pool) -> list[str]:

@@ -40,9 +40,9 @@ async def test_what_the_database_refuses_has_failed_until_the_database_takes_it(
 ) -> None:
     runners = await run(Refused)
     await until_ready(runners)
-    found = await until_state(Refused, "failed", pool, streams)
-    assert found.last_error is not None
-    assert 'type "later" does not exist' in found.last_error.error
+    status = await until_state(Refused, "failed", pool, streams)
+    assert status.last_error is not None
+    assert 'type "later" does not exist' in status.last_error.error
     async with pool.connection() as conn:
         await conn.execute("CREATE DOMAIN later AS uuid")
     assert (await until_state(Refused, "live", pool, streams)).last_error is not None
@@ -51,9 +51,9 @@ async def test_what_the_database_refuses_has_failed_until_the_database_takes_it(
 
 async def test_one_whose_code_raises_has_failed_and_others_go_on(streams: Client, run: Opened, pool: Pool) -> None:
     await until_ready(await run(Raising, Letters))
-    found = await until_state(Raising, "failed", pool, streams)
-    assert found.last_error is not None
-    assert found.last_error.error == "ZeroDivisionError: never made"
+    status = await until_state(Raising, "failed", pool, streams)
+    assert status.last_error is not None
+    assert status.last_error.error == "ZeroDivisionError: never made"
     await until_state(Letters, "live", pool, streams)
 
 
@@ -66,9 +66,9 @@ async def test_only_the_active_replica_says_whether_a_projection_fails(
         standby._note(ValueError("its last attempt"))
     async with await connect(database_url, "standby") as conn:
         await standby._record_error(conn)
-        found = await until_state(Letters, "live", pool, streams)
-        assert found.last_error is not None
-        assert found.last_error.error == "ValueError: its last attempt"
+        status = await until_state(Letters, "live", pool, streams)
+        assert status.last_error is not None
+        assert status.last_error.error == "ValueError: its last attempt"
         await last_errors.failing(conn, Letters.name, Letters.version)
         await standby._stand_by(conn)
         assert (standby.ready, standby.failed) == (True, True)

@@ -175,10 +175,10 @@ async def test_the_status_shows_an_older_version_for_as_long_as_a_service_runs_i
         conn = await connections.connect(database_url, "status")
         try:
             await conn.execute("UPDATE projection_checkpoints SET updated_at = now() - interval '1 hour'")
-            found = await projection_statuses([Newer], conn, streams, [])
+            statuses = await projection_statuses([Newer], conn, streams, [])
         finally:
             await conn.close()
-        return [(status.version, status.state) for status in found]
+        return [(status.version, status.state) for status in statuses]
 
     assert await shown() == [(1, "live"), (2, "live")]
     await old.stop()

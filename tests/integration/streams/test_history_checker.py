@@ -81,8 +81,8 @@ async def test_a_log_without_its_condition_is_caught(streams: Client, monkeypatc
     monkeypatch.setattr(
         Sender, "headers", lambda self, append, *, conditional=True: headers(self, append, conditional=False)
     )
-    found = await exercise(streams, monkeypatch)
-    assert any("stands where" in each for each in found)
+    history = await exercise(streams, monkeypatch)
+    assert any("stands where" in each for each in history)
 
 
 async def test_a_batch_sent_one_by_one_is_caught(streams: Client, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -91,8 +91,8 @@ async def test_a_batch_sent_one_by_one_is_caught(streams: Client, monkeypatch: p
         return next((ack for ack in acks if ack.error is not None), acks[-1])
 
     monkeypatch.setattr(Sender, "batch", send_singly)
-    found = await exercise(streams, monkeypatch)
-    assert any("1 of 2 events of one append are stored" in each for each in found)
+    history = await exercise(streams, monkeypatch)
+    assert any("1 of 2 events of one append are stored" in each for each in history)
 
 
 async def test_a_log_that_does_not_look_after_a_time_out_is_caught(
@@ -109,5 +109,5 @@ async def test_a_log_that_does_not_look_after_a_time_out_is_caught(
         raise Conflict(appends[0].subject, appends[0].expected)
 
     monkeypatch.setattr(Outcomes, "resolve_by", believe)
-    found = await exercise(streams, monkeypatch)
-    assert any("was refused and is stored" in each for each in found)
+    history = await exercise(streams, monkeypatch)
+    assert any("was refused and is stored" in each for each in history)

@@ -1,4 +1,4 @@
-"""The keys of persons get the current master key, whatever happens meanwhile, and the older one may go."""
+"""Persons' keys are wrapped with the current master key, whatever happens meanwhile, and the older one may go."""
 
 import asyncio
 import base64

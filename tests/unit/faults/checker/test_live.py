@@ -25,8 +25,8 @@ def test_a_message_that_was_not_delivered_is_missed() -> None:
 def test_a_message_between_two_delivered_ones_is_missed_even_if_it_was_not_acknowledged() -> None:
     records = [send(1, 1.0), send(2, 2.0, 503, code="unavailable"), send(3, 3.0)]
     events = [delivered(stored(1), 1.1), delivered(stored(3), 3.1)]
-    found = findings(*records, *events, followed(), *conversation(stored(1), stored(2), stored(3)))
-    assert found == ["live.missed"]
+    names = findings(*records, *events, followed(), *conversation(stored(1), stored(2), stored(3)))
+    assert names == ["live.missed"]
 
 
 def test_a_client_that_was_still_behind_at_the_end_proves_nothing() -> None:

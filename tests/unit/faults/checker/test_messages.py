@@ -58,8 +58,8 @@ def test_a_sequence_that_is_left_out_is_a_gap() -> None:
 
 def test_two_people_who_read_different_texts_are_noticed() -> None:
     other = FinalConversation(reader=BORIS, other=ANNA, messages=[Message("m1", 1, ANNA, "changed")])
-    found = findings(send(1, 1.0), conversation(stored(1))[0], other)
-    assert "messages.different" in found
+    names = findings(send(1, 1.0), conversation(stored(1))[0], other)
+    assert "messages.different" in names
 
 
 def test_a_message_that_was_refused_and_is_stored_is_invented() -> None:

@@ -8,9 +8,9 @@ from tests.faults.runs import summary
 
 
 def step(*faults: str, seconds: float) -> Recovery:
-    found = Tally(lost=1, doubled=2, wrong=3)
+    tally = Tally(lost=1, doubled=2, wrong=3)
     return Recovery(
-        faults=faults, targets=(), step=1, begun=0.0, ended=1.0, seconds=seconds, acknowledged=10, found=found
+        faults=faults, targets=(), step=1, begun=0.0, ended=1.0, seconds=seconds, acknowledged=10, found=tally
     )
 
 

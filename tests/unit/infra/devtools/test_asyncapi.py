@@ -25,8 +25,8 @@ ALLOWED = {
 
 @pytest.fixture(scope="module")
 def whole() -> Json:
-    found: Json = msgspec.json.decode(text())
-    return found
+    body: Json = msgspec.json.decode(text())
+    return body
 
 
 def objects(whole: Json) -> Iterator[tuple[str, Json]]:

@@ -14,14 +14,14 @@ RUNNING = "aiohttp==1.0 \\\n    --hash=sha256:aa\n"
 
 
 def test_every_package_is_in_it_with_its_version_and_whether_it_runs() -> None:
-    found = sbom(PROJECT, EVERYTHING, RUNNING)
-    assert (found["bomFormat"], found["specVersion"]) == ("CycloneDX", "1.6")
-    assert found["metadata"]["component"]["purl"] == "pkg:pypi/vestnik@0.2.0"
-    assert [(each["purl"], each["scope"]) for each in found["components"]] == [
+    document = sbom(PROJECT, EVERYTHING, RUNNING)
+    assert (document["bomFormat"], document["specVersion"]) == ("CycloneDX", "1.6")
+    assert document["metadata"]["component"]["purl"] == "pkg:pypi/vestnik@0.2.0"
+    assert [(each["purl"], each["scope"]) for each in document["components"]] == [
         ("pkg:pypi/aiohttp@1.0", "required"),
         ("pkg:pypi/pywin32@3", "excluded"),
     ]
-    assert found["components"][1]["properties"] == [{"name": "python:marker", "value": "sys_platform == 'win32'"}]
+    assert document["components"][1]["properties"] == [{"name": "python:marker", "value": "sys_platform == 'win32'"}]
 
 
 def test_equal_locks_make_an_equal_document_and_others_another() -> None:

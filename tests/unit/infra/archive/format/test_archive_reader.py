@@ -41,16 +41,16 @@ def offset_of(piece: int) -> str:
 
 def test_what_was_written_is_read_back(path: Path) -> None:
     path.write_bytes(SOUND)
-    found: list[Block] = []
-    checked = check(path, silent, found.append)
+    blocks: list[Block] = []
+    checked = check(path, silent, blocks.append)
     assert checked.damages == []
     assert checked.header == header()
     assert checked.end is not None
     assert checked.end.events == sum(EVENTS.values())
     assert checked.end.types["message.sent"].events == sum(EVENTS.values())
-    read = {stream: [each for block in found if block.stream == stream for each in block.events] for stream in EVENTS}
+    read = {stream: [each for block in blocks if block.stream == stream for each in block.events] for stream in EVENTS}
     assert read == {name: [event(name, number) for number in range(1, n + 1)] for name, n in EVENTS.items()}
-    assert list(sound_blocks(path, checked.header)) == found
+    assert list(sound_blocks(path, checked.header)) == blocks
 
 
 @given(
@@ -74,9 +74,9 @@ def test_any_bytes_of_an_event_come_back_as_they_were(
     writer.end()
     path = tmp_path_factory.mktemp("any") / "export"
     path.write_bytes(file.getvalue())
-    found: list[Block] = []
-    assert check(path, silent, found.append).damages == []
-    assert found == [Block("AUTH", 1, events)]
+    blocks: list[Block] = []
+    assert check(path, silent, blocks.append).damages == []
+    assert blocks == [Block("AUTH", 1, events)]
 
 
 @settings(max_examples=400)
@@ -112,8 +112,8 @@ def test_a_cut_is_named_with_everything_that_is_missing_behind_it(path: Path) ->
 
 def test_damaged_blocks_are_all_named_with_their_events_and_places(path: Path) -> None:
     changed = [flipped(piece, -1) if number in (SECOND, 7) else piece for number, piece in enumerate(PIECES)]
-    found = damages(path, b"".join(changed))
-    assert found[:2] == [
+    damage = damages(path, b"".join(changed))
+    assert damage[:2] == [
         f"{offset_of(SECOND)}block 2 (MESSAGING 3 to 4) is damaged: its content does not match its digest",
         f"{offset_of(7)}block 6 (AUTH 3 to 4) is damaged: its content does not match its digest",
     ]
@@ -124,31 +124,31 @@ def moved(order: Callable[[list[bytes]], list[bytes]]) -> bytes:
 
 
 def test_a_removed_block_is_named(path: Path) -> None:
-    found = damages(path, moved(lambda all_of: all_of[:SECOND] + all_of[SECOND + 1 :]))
-    assert found[0] == f"{offset_of(SECOND)}MESSAGING 3 to 4 is missing here"
+    damage = damages(path, moved(lambda all_of: all_of[:SECOND] + all_of[SECOND + 1 :]))
+    assert damage[0] == f"{offset_of(SECOND)}MESSAGING 3 to 4 is missing here"
 
 
 def test_a_whole_stream_that_was_removed_is_named(path: Path) -> None:
-    found = damages(path, moved(lambda all_of: all_of[:6] + all_of[-1:]))
-    assert found[0] == f"{offset_of(6)}AUTH 1 to 5 is missing here"
+    damage = damages(path, moved(lambda all_of: all_of[:6] + all_of[-1:]))
+    assert damage[0] == f"{offset_of(6)}AUTH 1 to 5 is missing here"
 
 
 def test_a_doubled_block_is_named(path: Path) -> None:
-    found = damages(path, moved(lambda all_of: [*all_of[:THIRD], all_of[SECOND], *all_of[THIRD:]]))
+    damage = damages(path, moved(lambda all_of: [*all_of[:THIRD], all_of[SECOND], *all_of[THIRD:]]))
     where = "is out of place here: duplicated or moved"
-    assert found[0] == f"{offset_of(THIRD)}block 2 (MESSAGING 3 to 4) {where}"
+    assert damage[0] == f"{offset_of(THIRD)}block 2 (MESSAGING 3 to 4) {where}"
 
 
 def test_swapped_blocks_are_named(path: Path) -> None:
-    found = damages(path, moved(lambda all_of: [*all_of[:2], all_of[SECOND], all_of[FIRST], *all_of[THIRD:]]))
-    assert found[0] == f"{offset_of(FIRST)}MESSAGING 1 to 2 is missing here"
-    assert "block 1 (MESSAGING 1 to 2) is out of place here" in found[1]
+    damage = damages(path, moved(lambda all_of: [*all_of[:2], all_of[SECOND], all_of[FIRST], *all_of[THIRD:]]))
+    assert damage[0] == f"{offset_of(FIRST)}MESSAGING 1 to 2 is missing here"
+    assert "block 1 (MESSAGING 1 to 2) is out of place here" in damage[1]
 
 
 def test_a_block_of_another_export_is_named(path: Path) -> None:
     strange = pieces(export("two"))[SECOND]
-    found = damages(path, moved(lambda all_of: [*all_of[:SECOND], strange, *all_of[THIRD:]]))
-    assert found[0].startswith(f"{offset_of(SECOND)}block 2 (MESSAGING 3 to 4) is damaged")
+    damage = damages(path, moved(lambda all_of: [*all_of[:SECOND], strange, *all_of[THIRD:]]))
+    assert damage[0].startswith(f"{offset_of(SECOND)}block 2 (MESSAGING 3 to 4) is damaged")
 
 
 def test_what_comes_behind_the_end_is_named(path: Path) -> None:
@@ -243,12 +243,12 @@ def test_an_event_that_this_release_cannot_read_is_named_and_refused_unless_it_w
 ) -> None:
     events = [event("MESSAGING", 1), kept, event("MESSAGING", 3)]
     path.write_bytes(written(events))
-    found = validate(path, silent)
-    assert found.sound
-    assert (found.unreadable, found.unreadable_events[0].sequence) == (1, 2)
+    report = validate(path, silent)
+    assert report.sound
+    assert (report.unreadable, report.unreadable_events[0].sequence) == (1, 2)
     said = f"has 1 event that this release ({release()}) cannot read: MESSAGING 2 ({why}"
-    assert said in str(found.refused)
-    assert "Release 0.1.0 wrote the file" in str(found.refused)
+    assert said in str(report.refused)
+    assert "Release 0.1.0 wrote the file" in str(report.refused)
     with pytest.raises(UnknownContent) as refused:
         require_valid(path, silent)
     assert said in str(refused.value)
@@ -268,11 +268,11 @@ def test_of_very_many_events_that_cannot_be_read_the_first_are_named_and_all_are
     assert writer.unreadable.runs == {"MESSAGING": [(1, 149), (151, 300)]}
     writer.end({"MESSAGING": [(1, 140)]})
     path.write_bytes(file.getvalue())
-    found = validate(path, silent)
-    assert (found.unreadable, len(found.unreadable_events)) == (299, 100)
-    assert "has 159 events" in str(found.refused)
-    assert "MESSAGING 141 (" in str(found.refused)
-    assert "and 154 more" in str(found.refused)
+    report = validate(path, silent)
+    assert (report.unreadable, len(report.unreadable_events)) == (299, 100)
+    assert "has 159 events" in str(report.refused)
+    assert "MESSAGING 141 (" in str(report.refused)
+    assert "and 154 more" in str(report.refused)
 
 
 def test_an_event_on_a_subject_of_another_stream_is_refused(path: Path) -> None:

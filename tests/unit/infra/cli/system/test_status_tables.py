@@ -50,7 +50,7 @@ REACTION = ReactionStatus(
 
 
 def shown(*projections: ProjectionStatus) -> str:
-    found = Status(
+    status = Status(
         NOON,
         [StreamStatus("MESSAGING", 3_456, 1_000_000, 3_456)],
         list(projections),
@@ -60,7 +60,7 @@ def shown(*projections: ProjectionStatus) -> str:
         out_of_space=False,
     )
     console = Console(file=StringIO(), width=160, color_system=None)
-    console.print(tables(found, console.width))
+    console.print(tables(status, console.width))
     assert isinstance(console.file, StringIO)
     return console.file.getvalue()
 
@@ -126,8 +126,8 @@ def test_a_build_under_way_tells_how_far_it_is() -> None:
 
 
 def test_what_is_not_reachable_is_named() -> None:
-    found = Status(NOON, [], [], [], [], [UnreachableServer("postgres", "no answer in time")], out_of_space=True)
-    assert problems(found) == [
+    status = Status(NOON, [], [], [], [], [UnreachableServer("postgres", "no answer in time")], out_of_space=True)
+    assert problems(status) == [
         "postgres is unreachable: no answer in time",
         "nats is out of space and refuses writes; see docs/runbooks/out-of-space.md",
     ]
@@ -135,11 +135,11 @@ def test_what_is_not_reachable_is_named() -> None:
 
 def test_a_stream_that_lacks_events_stands_out() -> None:
     assert "lacks" not in shown(PROJECTION)
-    found = Status(
+    status = Status(
         NOON, [StreamStatus("MESSAGING", 3_000, 1_000_000, 3_001)], [PROJECTION], [], [], [], out_of_space=False
     )
     console = Console(file=StringIO(), width=160, color_system=None)
-    console.print(tables(found, console.width))
+    console.print(tables(status, console.width))
     assert isinstance(console.file, StringIO)
     said = console.file.getvalue()
     assert "MESSAGING lacks 1 of its 3,001 events" in said
@@ -157,7 +157,7 @@ def test_names_stand_there_whole_on_every_terminal(width: int) -> None:
         progress=Filled(40, 100, 0.4, 5_000.0),
     )
     projections = [msgspec.structs.replace(late, name=each.name) for each in choose([])]
-    found = Status(
+    status = Status(
         NOON,
         [StreamStatus(stream, 123_456_789, 123_456_789_012, 123_456_789) for stream in STREAMS],
         projections,
@@ -167,7 +167,7 @@ def test_names_stand_there_whole_on_every_terminal(width: int) -> None:
         out_of_space=False,
     )
     console = Console(file=StringIO(), width=width, color_system=None)
-    console.print(tables(found, width))
+    console.print(tables(status, width))
     assert isinstance(console.file, StringIO)
     text = console.file.getvalue()
     assert "…" not in text

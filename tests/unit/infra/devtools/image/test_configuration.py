@@ -24,15 +24,15 @@ def test_a_later_stage_inherits_all_but_the_arguments() -> None:
     text = (
         "FROM x AS a\nARG N=1\nENV P=$N Q=$PATH\nWORKDIR /b\nWORKDIR c\nUSER u\nFROM a\nENV R=$N$P\nARG P=2\nENV S=$P\n"
     )
-    found = final_configuration(parse(text))
-    assert (found.folder, found.user) == ("/b/c", "u")
-    assert {name: found.environment[name] for name in "PRS"} == {"P": "1", "R": "1", "S": "1"}
-    assert found.environment["Q"] == Configuration().environment["PATH"]
+    configuration = final_configuration(parse(text))
+    assert (configuration.folder, configuration.user) == ("/b/c", "u")
+    assert {name: configuration.environment[name] for name in "PRS"} == {"P": "1", "R": "1", "S": "1"}
+    assert configuration.environment["Q"] == Configuration().environment["PATH"]
 
 
 def test_an_entry_point_forgets_the_command_before_it() -> None:
-    found = final_configuration(parse('FROM x\nCMD ["a"]\nENTRYPOINT ["b"]\n'))
-    assert (found.entrypoint, found.command) == (["b"], [])
+    configuration = final_configuration(parse('FROM x\nCMD ["a"]\nENTRYPOINT ["b"]\n'))
+    assert (configuration.entrypoint, configuration.command) == (["b"], [])
 
 
 @pytest.mark.parametrize(

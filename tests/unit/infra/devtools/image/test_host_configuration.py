@@ -8,25 +8,25 @@ from infra.devtools.image.host_configuration import apt_sources, pip_environment
 
 
 def test_pip_s_configuration_becomes_variables_and_the_environment_wins() -> None:
-    found = pip_environment(
+    environment = pip_environment(
         ":env:.index-url='https://b.example/simple'\nglobal.index-url='https://a.example/simple'\n"
         "global.user='yes'\nglobal.constraint='/etc/constraints.txt'\ninstall.default-timeout='5'\n"
     )
-    assert found.environment == {"PIP_INDEX_URL": "https://b.example/simple", "PIP_DEFAULT_TIMEOUT": "5"}
-    assert found.folders == []
+    assert environment.environment == {"PIP_INDEX_URL": "https://b.example/simple", "PIP_DEFAULT_TIMEOUT": "5"}
+    assert environment.folders == []
 
 
 def test_paths_of_this_machine_are_moved_and_their_top_folders_named() -> None:
-    found = pip_environment(
+    environment = pip_environment(
         "global.cert='/etc/ssl/ours.pem'\nglobal.find-links='/opt/wheels\\nhttps://c.example/links'\n"
         "global.extra-index-url='file:///opt/pypi/simple file:///srv/simple'\n"
     )
-    assert found.environment == {
+    assert environment.environment == {
         "PIP_CERT": "/run/host/etc/ssl/ours.pem",
         "PIP_FIND_LINKS": "/run/host/opt/wheels https://c.example/links",
         "PIP_EXTRA_INDEX_URL": "file:///run/host/opt/pypi/simple file:///run/host/srv/simple",
     }
-    assert found.folders == [Path("/etc"), Path("/opt"), Path("/srv")]
+    assert environment.folders == [Path("/etc"), Path("/opt"), Path("/srv")]
 
 
 DEB822 = """\

@@ -85,9 +85,9 @@ async def test_a_database_that_went_back_has_not_reached_what_it_had() -> None:
     room = WaitQueue(OfTwo)
     room.advance(CheckpointNotice("one", {MESSAGING: 9, CONTACT: 4}))
     before = room.known
-    found = CheckpointNotice("one", {MESSAGING: 8, CONTACT: 4})
-    assert found.is_behind(before)
-    room.go_back(found)
+    notice = CheckpointNotice("one", {MESSAGING: 8, CONTACT: 4})
+    assert notice.is_behind(before)
+    room.go_back(notice)
     assert not room.has(Position.at(MESSAGING, 9))
     assert room.has(Position({MESSAGING: 8, CONTACT: 4}))
     waiter = room.add(Position.at(MESSAGING, 9))

@@ -21,60 +21,60 @@ def event(sequence: int, size: int = 2) -> QueuedEvent:
 
 
 def test_what_was_pushed_is_taken_in_order_and_once() -> None:
-    found = queue()
+    client_queue = queue()
     for sequence in (1, 2, 3):
-        found.put(event(sequence))
-    assert [each.sequence for each in found.drain()] == [1, 2, 3]
-    assert found.drain() == []
+        client_queue.put(event(sequence))
+    assert [each.sequence for each in client_queue.drain()] == [1, 2, 3]
+    assert client_queue.drain() == []
 
 
 def test_too_many_events_are_the_end_and_what_waited_is_kept() -> None:
-    found = queue()
+    client_queue = queue()
     for sequence in range(MOST + 5):
-        found.put(event(sequence))
-    assert found.end is CloseReason.SLOW
-    assert [each.sequence for each in found.drain()] == list(range(MOST))
-    found.put(event(MOST + 5))
-    assert found.drain() == []
+        client_queue.put(event(sequence))
+    assert client_queue.end is CloseReason.SLOW
+    assert [each.sequence for each in client_queue.drain()] == list(range(MOST))
+    client_queue.put(event(MOST + 5))
+    assert client_queue.drain() == []
 
 
 def test_too_many_bytes_are_the_end() -> None:
-    found = queue()
-    found.put(event(1, MOST_BYTES - 1))
-    found.put(event(2))
-    assert (found.end, len(found)) == (CloseReason.SLOW, 1)
+    client_queue = queue()
+    client_queue.put(event(1, MOST_BYTES - 1))
+    client_queue.put(event(2))
+    assert (client_queue.end, len(client_queue)) == (CloseReason.SLOW, 1)
 
 
 def test_an_ephemeral_event_waits_for_a_client_that_keeps_up_and_closes_none() -> None:
-    found = queue()
-    assert not found.offer("typing", b"{}")
-    found.attached = True
-    assert found.offer("typing", b"{}")
-    assert [(each.channel, each.type) for each in found.drain()] == [(EPHEMERAL, "typing")]
+    client_queue = queue()
+    assert not client_queue.offer("typing", b"{}")
+    client_queue.attached = True
+    assert client_queue.offer("typing", b"{}")
+    assert [(each.channel, each.type) for each in client_queue.drain()] == [(EPHEMERAL, "typing")]
     for sequence in range(MOST_BEFORE_EPHEMERAL):
-        found.put(event(sequence))
-    assert not found.offer("typing", b"{}")
-    assert (found.end, len(found)) == (None, MOST_BEFORE_EPHEMERAL)
-    found.drain()
-    found.put(event(1, MOST_BYTES - 1))
-    assert not found.offer("typing", b"{}")
-    assert found.end is None
+        client_queue.put(event(sequence))
+    assert not client_queue.offer("typing", b"{}")
+    assert (client_queue.end, len(client_queue)) == (None, MOST_BEFORE_EPHEMERAL)
+    client_queue.drain()
+    client_queue.put(event(1, MOST_BYTES - 1))
+    assert not client_queue.offer("typing", b"{}")
+    assert client_queue.end is None
 
 
 def test_taking_makes_room() -> None:
-    found = queue()
+    client_queue = queue()
     for sequence in range(3 * MOST):
-        found.put(event(sequence))
+        client_queue.put(event(sequence))
         if sequence % MOST == MOST - 1:
-            found.drain()
-    assert found.end is None
+            client_queue.drain()
+    assert client_queue.end is None
 
 
 def test_the_first_reason_for_the_end_stands() -> None:
-    found = queue()
-    found.close(CloseReason.SESSION, "logout")
-    found.close(CloseReason.DISCONNECTED)
-    assert (found.end, found.reason) == (CloseReason.SESSION, "logout")
+    client_queue = queue()
+    client_queue.close(CloseReason.SESSION, "logout")
+    client_queue.close(CloseReason.DISCONNECTED)
+    assert (client_queue.end, client_queue.reason) == (CloseReason.SESSION, "logout")
 
 
 async def test_who_waits_is_woken_by_an_event_by_the_end_and_by_the_time() -> None:
@@ -83,10 +83,10 @@ async def test_who_waits_is_woken_by_an_event_by_the_end_and_by_the_time() -> No
         lambda found: found.close(CloseReason.DISCONNECTED),
     ]
     for wake in wakes:
-        found = queue()
-        waiting = asyncio.create_task(found.wait(60))
+        client_queue = queue()
+        waiting = asyncio.create_task(client_queue.wait(60))
         await asyncio.sleep(0)
         assert not waiting.done()
-        wake(found)
+        wake(client_queue)
         await asyncio.wait_for(waiting, 60)
     await asyncio.wait_for(queue().wait(0.0), 60)

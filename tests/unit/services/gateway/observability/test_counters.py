@@ -37,9 +37,9 @@ def test_requests_are_counted_by_method_route_and_status() -> None:
     metrics.answered("GET", "/v1/x", 200, 0.3)
     metrics.answered("GET", "/v1/x", 404, 0.0)
     metrics.answered("BREW", "(none)", 405, 0.0)
-    found = lines(metrics.exposition())
-    assert 'vestnik_http_requests_total{method="GET",route="/v1/x",status="200"} 2.0' in found
-    assert 'vestnik_http_requests_total{method="GET",route="/v1/x",status="404"} 1.0' in found
-    assert 'vestnik_http_requests_total{method="OTHER",route="(none)",status="405"} 1.0' in found
-    assert 'vestnik_http_request_seconds_bucket{le="0.0025",method="GET",route="/v1/x"} 2.0' in found
-    assert 'vestnik_http_request_seconds_count{method="GET",route="/v1/x"} 3.0' in found
+    rows = lines(metrics.exposition())
+    assert 'vestnik_http_requests_total{method="GET",route="/v1/x",status="200"} 2.0' in rows
+    assert 'vestnik_http_requests_total{method="GET",route="/v1/x",status="404"} 1.0' in rows
+    assert 'vestnik_http_requests_total{method="OTHER",route="(none)",status="405"} 1.0' in rows
+    assert 'vestnik_http_request_seconds_bucket{le="0.0025",method="GET",route="/v1/x"} 2.0' in rows
+    assert 'vestnik_http_request_seconds_count{method="GET",route="/v1/x"} 3.0' in rows

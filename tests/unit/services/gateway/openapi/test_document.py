@@ -207,8 +207,8 @@ OPERATIONS = {
 
 def operation(route: str) -> dict[str, Any]:
     method, path = route.split(" ")
-    found: dict[str, Any] = DOCUMENT["paths"][path][method.lower()]
-    return found
+    body: dict[str, Any] = DOCUMENT["paths"][path][method.lower()]
+    return body
 
 
 def codes(described: dict[str, Any]) -> set[str]:

@@ -72,10 +72,10 @@ async def test_projections_and_reactions_share_the_list(monkeypatch: pytest.Monk
     ]:
         monkeypatch.setattr(DeadLetters, "_of_projections", letters_of("projection", projections))
         monkeypatch.setattr(DeadLetters, "_of_reactions", letters_of("reaction", reactions))
-        found = await DeadLetters(Mock(), Mock(), Mock()).list(discarded=False, limit=10)
-        kinds = [str(letter).split()[0] for letter in found.items]
+        page = await DeadLetters(Mock(), Mock(), Mock()).list(discarded=False, limit=10)
+        kinds = [str(letter).split()[0] for letter in page.items]
         assert (kinds.count("projection"), kinds.count("reaction")) == shown
-        assert (found.more, found.missing) == (more, "")
+        assert (page.more, page.missing) == (more, "")
 
 
 @pytest.mark.parametrize("unreadable", ["_of_projections", "_of_reactions"])
@@ -86,8 +86,8 @@ async def test_what_can_be_read_is_listed_with_why_the_rest_is_missing(
     monkeypatch.setattr(DeadLetters, "_of_reactions", letters_of("reaction", 1))
     monkeypatch.setattr(DeadLetters, unreadable, AsyncMock(side_effect=Unavailable("no answer")))
     letters = DeadLetters(Mock(), Mock(), Mock())
-    found = await letters.list(discarded=False, limit=10)
-    assert (len(found.items), found.more, found.missing) == (1, False, "no answer")
+    page = await letters.list(discarded=False, limit=10)
+    assert (len(page.items), page.more, page.missing) == (1, False, "no answer")
     for part in ("_of_projections", "_of_reactions"):
         monkeypatch.setattr(DeadLetters, part, AsyncMock(side_effect=Unavailable("no answer")))
     with pytest.raises(Unavailable):
