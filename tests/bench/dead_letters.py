@@ -81,7 +81,7 @@ async def measure(arguments: argparse.Namespace) -> list[Row]:
 
 
 async def _retry(log: Log, database_url: str) -> tuple[int, float]:
-    """How many waited, and the seconds that it took to apply them."""
+    """Retries the dead letter; returns how many events had waited, and the seconds that applying them took."""
     conn = await connect(database_url, "operator")
     try:
         (letter,) = await resolution.first_failures(conn, Poisoned)

@@ -44,7 +44,7 @@ Written = tuple[str, str, Event]
 
 @cache
 def pairs() -> list[tuple[int, int]]:
-    """Who wrote to whom, one message after the other."""
+    """Returns the sender and the recipient of each message."""
     if HISTORY.exists():
         with gzip.open(HISTORY, "rt", encoding="utf-8") as lines:
             rows = [line.split("\t", 2)[:2] for line in lines][1:]
@@ -155,7 +155,7 @@ async def write(client: Client, events: Iterable[Written], *, seconds_apart: flo
 
 
 async def stored(client: Client, stream: str) -> int:
-    """How many events the stream has."""
+    """The number of events in the stream."""
     state = (await client.jetstream().stream_info(stream)).state
     assert state.messages == state.last_seq
     return state.last_seq

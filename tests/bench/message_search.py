@@ -83,7 +83,7 @@ async def measure(arguments: argparse.Namespace) -> list[Row]:
 
 
 def _people(many: int) -> list[tuple[str, str, int]]:
-    """Each conversation's two people, and its share of the messages."""
+    """Returns the two people of each conversation, and its share of the messages."""
     # A tenth of the messages are those of one person, another tenth are a single conversation.
     pairs = [(_MANY, new_id(), 4) for _ in range(many)]
     pairs += [(_LONG, _LONGS_PEER, 4 * many), (_SHORT, new_id(), 4)]

@@ -129,7 +129,7 @@ async def _send(http: aiohttp.ClientSession, sender: Login, to: str, text: str) 
 
 
 async def _first_load(browser: Browser, system: System) -> list[Row]:
-    """What a browser with an empty cache loads before the login form is usable."""
+    """Measures what a browser with an empty cache loads before the login form is usable."""
     context = await _context(browser, system)
     page, received = await _counting(context)
     await page.goto("/")
@@ -141,7 +141,7 @@ async def _first_load(browser: Browser, system: System) -> list[Row]:
 
 
 async def _openings(browser: Browser, system: System, me: Login, arguments: argparse.Namespace) -> list[Row]:
-    """How long it takes until the list can be used, on a new device and on one that was here before."""
+    """Measures the time until the list can be used, on a new device and on one that has the page's files."""
     fresh: list[float] = []
     again: list[float] = []
     loaded: list[float] = []

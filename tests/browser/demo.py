@@ -238,7 +238,7 @@ async def _person(api: Api, username: str, name: str, bio: str) -> Person:
 
 
 def written_at(scene: Scene, text: str, now: datetime) -> datetime | None:
-    """When the scene has it that this was written."""
+    """The time at which the scene says that this text was written."""
     ages = (age for talk in scene.talks for _, age, written in talk.lines if written == text)
     age = next(ages, None)
     return None if age is None else now - timedelta(minutes=age)

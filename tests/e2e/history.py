@@ -64,7 +64,7 @@ class History:
         await eventually(reached, f"{messages} more messages acknowledged", within=within)
 
     async def check(self) -> None:
-        """Every acknowledged message is stored once, as acknowledged; sequences are dense for both readers."""
+        """Asserts that each acknowledged message is stored once, unchanged, and that sequences are dense for both."""
         assert self.refused == []
         for (one, other), acknowledged in zip(self.pairs, self.acknowledged, strict=True):
             expected = {message["message_id"]: message for message in acknowledged}

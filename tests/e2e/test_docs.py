@@ -17,7 +17,7 @@ _LINK = re.compile(r"\]\(([^)#]+)(?:#[^)]*)?\)")
 
 
 def blocks(page: Path, language: str = "sh") -> list[str]:
-    """What the page shows in the language, in its order."""
+    """The page's code blocks in the language, in order."""
     found: list[str] = re.findall(
         rf"^```{language}\n(.*?)^```", page.read_text(encoding="utf-8"), re.DOTALL | re.MULTILINE
     )
@@ -25,7 +25,7 @@ def blocks(page: Path, language: str = "sh") -> list[str]:
 
 
 def commands(page: Path) -> str:
-    """All shell blocks of a page but those that start the system, one after another."""
+    """The page's shell blocks except those that start the system, joined."""
     return "\n".join(block for block in blocks(page) if "./just up" not in block)
 
 
@@ -34,7 +34,7 @@ def environment(system: System) -> dict[str, str]:
 
 
 def typed(system: System, text: str, folder: Path = ROOT) -> str:
-    """What the commands print."""
+    """Runs the commands; returns what they print."""
     done = subprocess.run(
         ["bash", "-euo", "pipefail", "-c", text],
         cwd=folder,
@@ -76,7 +76,7 @@ def follows(system: System, page: str) -> str:
 
 
 def read_by_the_library(system: System, page: str) -> str:
-    """What the page's program prints, started by its commands."""
+    """Runs the page's program by its commands; returns what it prints."""
     program = next(block for block in blocks(ROOT / page, "python") if block.startswith("# friendships.py\n"))
     (system.data_dir.parent / "friendships.py").write_text(program, encoding="utf-8")
     (text,) = blocks(ROOT / page)

@@ -208,7 +208,7 @@ async def test_the_commands_of_the_pages_on_backups_work_as_they_are_shown(own_a
 
 
 def run_page(page: str, environment: dict[str, str]) -> None:
-    """All commands of a page but those that start the system."""
+    """Runs all commands of a page except those that start the system."""
     blocks = re.findall(r"^```sh\n(.*?)^```", (ROOT / page).read_text(encoding="utf-8"), re.DOTALL | re.MULTILINE)
     shown_commands = "\n".join(block for block in blocks if "vestnik up" not in block)
     done = subprocess.run(

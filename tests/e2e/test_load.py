@@ -57,7 +57,7 @@ def begun(system: System, history: Path, *options: str) -> subprocess.Popen[byte
 
 
 async def assert_arrived(api: Api, path: Path) -> None:
-    """Every message of the file is there, once, in the order of its conversation."""
+    """Asserts that every message of the file is stored once, in the order of its conversation."""
     history = read_history(path)
     namespace = Namespace(history.digest)
     people: dict[str, Person] = {}

@@ -64,7 +64,7 @@ async def test_old_messages_vanish_once_and_a_rebuild_has_none_of_them(forgetful
 
 @pytest.fixture
 def system_with_terms(tmp_path: Path) -> Iterator[System]:
-    """It keeps the addresses and devices of logins for some seconds."""
+    """A system that keeps the addresses and devices of logins for some seconds."""
     system = System(tmp_path / "data", settings={"VESTNIK_ADDRESS_RETENTION_DAYS": str(SECONDS / 86_400)})
     try:
         system.start()

@@ -19,7 +19,7 @@ async def refresh(api: Api, token: str) -> httpx.Response:
 
 
 async def assert_refused_within_a_second(person: Person) -> None:
-    """From one second on, every answer is 401, whatever the rate of requests."""
+    """Asserts that every answer from one second on is 401, whatever the rate of requests."""
     deadline, asked = time.monotonic() + 1.0, 0.0
     while (await person.get("/v1/users/me")).status_code != 401:
         # An answer may take its time: what counts is when it was asked for.

@@ -238,7 +238,7 @@ class History:
         return [request for request in self.of(Request) if request.operation in operations]
 
     def once(self, derive: "Callable[[History], T]") -> T:
-        """What a function makes of the history; it is called the first time only."""
+        """The cached result of a function of the history."""
         if derive not in self._derived:
             self._derived[derive] = derive(self)
         return self._derived[derive]  # type: ignore[no-any-return]  # each value is of its function

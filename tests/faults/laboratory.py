@@ -60,7 +60,7 @@ class Laboratory:
 
     @property
     def hosts(self) -> Hosts:
-        """What faults may act on, by kind."""
+        """The hosts that faults may act on, by kind."""
         cluster = self.deployment.cluster
         return {kind: cluster.names(kind) for kind in (NATS, POSTGRES, *cluster.replicated())}
 
@@ -157,7 +157,7 @@ class Laboratory:
         self._say("the final state is recorded")
 
     async def _tool(self, *arguments: str, good: Collection[int] = (0,), output: Path | None = None) -> str:
-        """What a command of the operators' command line prints. A busy machine may not let it connect: then again.
+        """Runs a command of the operators' command line; returns its output. Retries if it cannot connect.
 
         `output`: a file for it, if it may be too long for the memory.
 

@@ -58,7 +58,7 @@ class Cluster:
 
     @property
     def services(self) -> dict[str, Service]:
-        """What of the compose file runs."""
+        """The services of the compose file that run."""
         return {
             name: service
             for name, service in self.compose.services.items()

@@ -35,7 +35,7 @@ class Deployment:
 
     @property
     def site(self) -> Site:
-        """What people outside know of it."""
+        """The address and the certificate authority that clients know."""
         return Site(PUBLIC, HTTPS_PORT, self.secrets / "secrets" / "tls-ca.pem")
 
     def make_secrets(self) -> None:

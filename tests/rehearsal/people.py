@@ -270,7 +270,7 @@ class Person:
 
 
 def _code(content: bytes) -> str:
-    """What the problem document of an answer is about; empty where nginx answered."""
+    """The code of the answer's problem document; empty if nginx answered."""
     try:
         problem: Json = msgspec.json.decode(content)
     except msgspec.DecodeError:

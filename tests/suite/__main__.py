@@ -85,7 +85,7 @@ class Suite:
 
 
 def closing_line(record: Record, failed: Sequence[str], flaky: Sequence[str], seconds: float) -> str:
-    """In pytest's form, with the tests that failed again as failed and the flaky ones as passed."""
+    """The summary line in pytest's form: tests that failed again count as failed, flaky ones as passed."""
     counts: Counter[str] = Counter(record.outcomes.values())
     counts["failed"] = len(failed)
     counts["passed"] += len(flaky)

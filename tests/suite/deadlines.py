@@ -94,7 +94,7 @@ def bounded(what: str, *, within: float, stderr: int = 2) -> Iterator[None]:
 
 
 def stacks(main: FrameType | None) -> str:
-    """Where every asyncio task of the running loop and every thread is; `main`: the frame of the main thread."""
+    """The stacks of every asyncio task of the running loop and of every thread; `main`: the main thread's frame."""
     blocks = [f"task {task.get_name()}:\n{''.join(_awaited(task))}" for task in _tasks()]
     frames = sys._current_frames()
     for thread in threading.enumerate():

@@ -114,7 +114,7 @@ class Deployment:
         await asyncio.gather(self._nats.stop(), self._postgres.stop())
 
     async def prepare(self, release: Release) -> None:
-        """What an upgrade does before it replaces a process: rights at NATS and PostgreSQL, and streams."""
+        """Does what precedes the replacement of processes: rights at NATS and PostgreSQL, and streams."""
         self._nats.block = json.loads(await self.vestnik(release, "nats-config"))
         # The server connects an account that is new to the streams' account with the reload after the one that adds it.
         await self._nats.reload()
@@ -158,7 +158,7 @@ class Deployment:
         return output.decode()
 
     def errors(self) -> list[str]:
-        """Every line of the processes' logs that reports an error, or is none of the log at all."""
+        """The lines of the processes' output that report an error, or are no log lines."""
         return [
             f"{process.name}: {line}"
             for process in self.processes

@@ -96,7 +96,7 @@ async def _assert_read_models(deployment: Deployment, release: Release) -> None:
 
 
 async def _assert_delivered(followers: list[Follower], people: list[Person]) -> None:
-    """Each of the messages that both people of a conversation were acknowledged was delivered once, and in order."""
+    """Asserts that every acknowledged message of a conversation was delivered once, and in order."""
     partners = {one.user_id: other for one, other in zip(people[::2], people[1::2], strict=True)}
     partners |= {other.user_id: one for one, other in zip(people[::2], people[1::2], strict=True)}
     for follower in followers:

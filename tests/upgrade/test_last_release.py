@@ -101,7 +101,7 @@ def _descriptors(folder: Path, output: Path) -> FileDescriptorSet:
 
 
 def _fields(files: FileDescriptorSet) -> Iterator[tuple[str, tuple[object, ...]]]:
-    """Every field by its full name, with what is on the wire or decides how it is read."""
+    """Every field by its full name, with what is on the wire or determines its decoding."""
     for file in files.file:
         for message in file.message_type:
             yield from _fields_of(message, f"{file.package}.{message.name}")

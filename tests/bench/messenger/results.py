@@ -104,7 +104,7 @@ def lines(result: Result, against: Mapping[str, Outcome]) -> list[str]:
 
 
 def compared(now: Outcome, then: Outcome | None) -> str:
-    """How it is against the run before; nothing where there was none."""
+    """The comparison with the previous run as text; empty if there was none."""
     if then is None or not then.per_second:
         return ""
     change = now.per_second / then.per_second - 1

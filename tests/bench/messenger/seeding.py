@@ -243,7 +243,7 @@ async def _running(system: System) -> RunFile:
 
 
 def _reply(event: MessageSent, last: MessageSent | None) -> MessageSent:
-    """Every fourth message as a reply to the last one."""
+    """Makes every fourth message a reply to the one before."""
     if last is None or event.sequence % 4 != 2:
         return event
     answered = RepliedTo(message_id=last.message_id, sequence=last.sequence, sender_id=last.sender_id)

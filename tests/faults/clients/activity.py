@@ -40,7 +40,7 @@ class Activity:
 
     @property
     def pairs(self) -> list[tuple[Account, Account]]:
-        """Each of two friends with the other."""
+        """Each of two friends, paired with the other."""
         if len(self.accounts) != 2:
             return []
         one, other = self.accounts

@@ -81,7 +81,7 @@ class Runs:
         self._write()
 
     def failures(self, mutations: Sequence[Mutation]) -> int:
-        """How many of them were not caught, and how many of their scenarios found something without them."""
+        """Number of mutations that were not caught, and of scenarios with findings in the tree without a mutation."""
         scenarios = {_first(mutation.scenario.part_of or mutation.scenario) for mutation in mutations}
         unsound = sum(not self._unmutated[name].is_sound for name in scenarios)
         return unsound + sum(not self._caught[mutation.name].is_caught for mutation in mutations)

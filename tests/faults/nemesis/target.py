@@ -62,7 +62,7 @@ class Target:
         path.write_text(json.dumps(content))
 
     def disk(self, name: str) -> Path:
-        """What a server keeps."""
+        """The folder with the data of a server."""
         return self.deployment.folder / "volumes" / name
 
     def clock(self, name: str) -> Path:

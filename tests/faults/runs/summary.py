@@ -88,7 +88,7 @@ def keep(results: Sequence[Result], folder: Path = FOLDER) -> None:
 
 
 def kept_runs(folder: Path = FOLDER) -> list[RunSummary]:
-    """In the order of their dates."""
+    """The kept summaries of runs, in the order of their dates."""
     paths = sorted(path for path in folder.glob("*.json") if path.name != _MUTATIONS)
     return [msgspec.json.decode(path.read_bytes(), type=RunSummary) for path in paths]
 

@@ -122,7 +122,7 @@ async def test_a_month_ends_only_after_the_last_of_its_messages_whatever_the_clo
     await auth.data_keys(streams).create(keys)
 
     async def sweep() -> list[str]:
-        """What it ends."""
+        """Runs one sweep; returns the keys that it destroyed."""
         before = len(await destroyed(auth, anna))
         await retention(auth, store, clock, messages).sweep()
         return [key_id for event in (await destroyed(auth, anna))[before:] for key_id in event.key_ids]

@@ -46,7 +46,7 @@ class OneMessage:
 
 @pytest_asyncio.fixture(scope="module", loop_scope="module")
 async def queries(house: House) -> AsyncIterator[ReportQueries]:
-    """On the read model that the running service fills."""
+    """Queries on the read model that the running service fills."""
     pool = await open_pool(house.settings.database_url, "contact")
     try:
         yield ReportQueries(ReadModel(Reports, pool, PositionWaiter([Reports], house.nats, pool)))

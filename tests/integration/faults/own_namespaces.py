@@ -12,7 +12,7 @@ from tests.rehearsal import enter_host
 
 
 def in_own_namespaces(act: Callable[[], Coroutine[Any, Any, None]]) -> None:
-    """In a thread, since namespaces are those of a thread; skips where there can be none."""
+    """Runs the test in a thread, since namespaces belong to a thread; skips if none can be made."""
     if lacking := missing():
         pytest.skip(f"this machine lacks {', '.join(lacking)}")
     failures: list[BaseException] = []

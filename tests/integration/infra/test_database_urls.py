@@ -92,7 +92,7 @@ WAYS = (open_and_close_pool, connect_projection, discover, read_checkpoint, prob
 
 
 async def all_connect(url: str) -> None:
-    """Every way but the pool; at the same time, since each waits some seconds for a host that says nothing."""
+    """Connects in every way but the pool, concurrently: a host that does not answer costs each some seconds."""
     await asyncio.gather(*(way(url) for way in WAYS[1:]))
 
 

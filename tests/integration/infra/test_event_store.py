@@ -133,7 +133,7 @@ async def test_a_gateway_that_starts_while_nats_is_away_listens_once_it_is_there
 
 
 async def missing_parts(client: httpx.AsyncClient, settings: Settings) -> list[str]:
-    """What the gateway says is not ready; nothing if it does not listen."""
+    """The parts that the gateway reports as not ready; empty if it does not listen."""
     try:
         answer = await client.get(f"http://{settings.host}:{settings.port}/readyz")
     except httpx.ConnectError:

@@ -96,7 +96,7 @@ def others(party: str) -> list[str]:
 
 
 async def refused(postgres_logins: Logins, party: str, statements: list[str]) -> dict[str, str | None]:
-    """Each statement with what became of it, for those that were not refused for want of a right."""
+    """The statements that were not refused for lack of a right, each with its outcome."""
     conn = await postgres_logins.of(party)
     outcomes = {statement: await refusal(conn, statement) for statement in statements}
     return {statement: state for statement, state in outcomes.items() if state != DENIED}

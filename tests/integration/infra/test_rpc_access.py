@@ -51,7 +51,7 @@ async def port(secrets: Secrets) -> AsyncIterator[int]:
 
 
 async def status(port: int, **metadata: str) -> Status:
-    """What a call for Anna with these headers ends in."""
+    """The gRPC status of a call for Anna with these headers."""
     channel = Channel("127.0.0.1", port)
     try:
         await AuthServiceStub(channel).get_user(GetUserRequest(user_id=ANNA), timeout=60, metadata=metadata)

@@ -134,7 +134,7 @@ async def react(
 
 
 async def reactions(house: House, message_id: str) -> list[tuple[str, object]]:
-    """Who reacted with what, by the stream."""
+    """The reactions by user, according to the stream."""
     events = [message.open().data for message in await house.log.read(message_subject(message_id))]
     return [(event.user_id, event.emoji) for event in events if isinstance(event, ReactionChanged)]
 

@@ -101,7 +101,7 @@ class History:
 
 
 def _about(message: MessageSent) -> dict[str, Any]:
-    """What events about a message repeat of it."""
+    """The fields of a message that its later events repeat."""
     return {
         "message_id": message.message_id,
         "conversation_id": pair_id(message.sender_id, message.recipient_id),

@@ -29,7 +29,7 @@ async def revoke(log: Log, session_id: str) -> None:
 
 
 async def pages(nats: Client, query: EventQuery, limit: int) -> list[EventsFound]:
-    """All there is, page by page back to the beginning."""
+    """Reads all matching events, page by page back to the beginning."""
     found = [await latest_events(nats, query, limit=limit)]
     while found[-1].older is not None:
         found.append(await latest_events(nats, query, limit=limit, before=Position.decode(found[-1].older)))

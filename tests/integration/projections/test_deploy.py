@@ -50,7 +50,7 @@ class Replica:
                 await asyncio.sleep(0.02)
 
     async def count(self, sequence: int = 0) -> Answer:
-        """What it counts when it has seen the sequence."""
+        """The replica's count as of the sequence or later."""
         reader, writer = await asyncio.open_connection("127.0.0.1", self._port)
         writer.write(f"{sequence}\n".encode())
         answer = msgspec.json.decode(await asyncio.wait_for(reader.readline(), PATIENCE), type=Answer)

@@ -40,7 +40,7 @@ async def damage(server: NatsServer, folder: Path, texts: Sequence[str]) -> None
 
 
 async def last_error(pool: Pool, projection: type[Projection]) -> str:
-    """What the runner said last, once it has said something."""
+    """Waits for the runner's last error and returns it."""
     async with asyncio.timeout(PATIENCE):
         while True:
             async with pool.connection() as conn:

@@ -313,7 +313,7 @@ async def test_on_a_closed_connection_everything_fails_at_once(streams: Client) 
 
 
 async def _batched(streams: Client, sequences: Iterable[int]) -> int:
-    """How many of the stored messages came in a batch."""
+    """The number of stored messages that were appended in a batch."""
     js = streams.jetstream()
     headers = [(await js.get_msg(MESSAGING, sequence)).headers or {} for sequence in sequences]
     return sum("Nats-Batch-Id" in each for each in headers)

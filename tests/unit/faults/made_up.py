@@ -78,7 +78,7 @@ def stored(number: int, user: str = ANNA) -> Message:
 
 
 def conversation(*messages: Message) -> list[Record]:
-    """What both read at the end."""
+    """The final conversation, as both people read it."""
     return [FinalConversation(reader=one, other=other, messages=list(messages)) for one, other in PEER.items()]
 
 

@@ -11,7 +11,7 @@ from infra.archive.output_file import CannotWrite, TargetExists, target
 
 @pytest.fixture
 def little_space() -> Iterator[None]:
-    """No file of this process may grow beyond 4 KiB; a full disk answers in the same way."""
+    """Limits the files of this process to 4 KiB; writes beyond fail as on a full disk."""
     before = resource.getrlimit(resource.RLIMIT_FSIZE)
     resource.setrlimit(resource.RLIMIT_FSIZE, (4096, before[1]))
     yield

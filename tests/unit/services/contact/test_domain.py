@@ -167,7 +167,7 @@ ASK, DECLINE, WITHDRAW, ACCEPT = ("anna", "add"), ("ben", "remove"), ("anna", "r
 
 
 def pause_after(*steps: tuple[str, str]) -> timedelta:
-    """How long anna has to wait for her next request, after steps that each came long after the one before."""
+    """The wait until anna may send her next request, after steps that each came long after the one before."""
     state = meet(*((who, what, LONG) for who, what in steps))
     assert state.ended_at is not None
     wait = _refusal(state, state.ended_at)

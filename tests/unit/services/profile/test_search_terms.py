@@ -9,7 +9,7 @@ from services.profile.search_terms import SearchQuery, parse_query
 
 
 def tier(query: str, *names: str) -> int | None:
-    """How the names of one person are found, as the database does it; None if they are not."""
+    """The tier in which a query finds a person's names, computed as the database does; None if it does not."""
     sought: SearchQuery = parse_query(query)
     if sought.prefix and any(normalize(name).startswith(sought.prefix) for name in names):
         return 1

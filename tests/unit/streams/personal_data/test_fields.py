@@ -26,7 +26,7 @@ def pending(email: str, username: str = "u") -> PendingRegistration:
 
 
 def marked(schema: object) -> int:
-    """How many types with the mark of personal data a JSON schema contains."""
+    """The number of types marked as personal data in a JSON schema."""
     if isinstance(schema, dict):
         return ("x-personal" in schema) + sum(map(marked, schema.values()))
     return sum(map(marked, schema)) if isinstance(schema, list) else 0

@@ -115,7 +115,7 @@ SHAPES: Mapping[tuple[str, str], Shape] = {
 
 
 def shape_errors(manifest: Mapping[str, Any]) -> Iterator[str]:
-    """What is wrong with the fields of a custom resource."""
+    """The errors in the fields of a custom resource."""
     known = SHAPES.get((manifest["apiVersion"], manifest["kind"]))
     if known is None:
         yield f"{manifest['apiVersion']} {manifest['kind']} is not known"

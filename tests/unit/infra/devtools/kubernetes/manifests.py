@@ -57,7 +57,7 @@ def _kustomized(folder: Path) -> list[Manifest]:
 
 
 def built(overlay: str) -> list[Manifest]:
-    """What `kubectl apply -k` would send for an overlay."""
+    """The objects that `kubectl apply -k` would send for an overlay."""
     if not has_kustomize():
         pytest.skip("needs a kubectl with Kustomize 5")
     return copy.deepcopy(_built(overlay))

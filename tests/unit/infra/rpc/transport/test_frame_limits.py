@@ -44,7 +44,7 @@ def greeted() -> FrameLimits:
 
 
 def taken(limits: FrameLimits, frames: Iterator[bytes], most: int = 20_000) -> int:
-    """How many of the frames are taken before the connection is refused."""
+    """The number of frames that are accepted before the connection is refused."""
     for number, each in enumerate(islice(frames, most)):
         try:
             limits.check(each, 0)

@@ -25,7 +25,7 @@ class Keys:
         self.known = {"k": jwt.PyJWK(jwk)}
 
     def reload_if_changed(self) -> None:
-        """They change when a test changes them."""
+        """Does nothing: the keys change only when a test changes them."""
 
     def find(self, key_id: str) -> jwt.PyJWK | None:
         return self.known.get(key_id)
