@@ -55,8 +55,9 @@ from services.messaging.pages.queries import PageQueries
 from services.messaging.pages.server import PageServer
 from tests.bench import servers
 from tests.bench.messenger.gauges import processor_seconds
+from tests.bench.played_gateway import ANNA, BORIS, TEXT, Played, PlayedLive, Step, Wire
 from tests.bench.report import machine
-from tests.bench.send_steps import ANNA, AT_ONCE, BORIS, ROUNDS, TEXT, Played, Step, Wire, _Live
+from tests.bench.send_steps import AT_ONCE, ROUNDS
 from tests.processes import family
 
 _CONVERSATIONS, _MESSAGES = 256, 120
@@ -92,7 +93,7 @@ class PlayedReading(Played):
         super().__init__(limited=False)
         self.get_messages = None
         self.pages = KnownPages()
-        self.live = cast(Any, _Live(self.positions_reached()))
+        self.live = cast(Any, PlayedLive(self.positions_reached()))
         self._answer = answer
 
     async def read(self, method: object, request: GetMessagesRequest) -> GetMessagesResponse:

@@ -9,9 +9,9 @@ from contracts.subjects import STREAMS
 from tests.browser.browser_users import DESKTOP, PHONE, Devices
 from tests.browser.test_forms import refusing
 from tests.browser.test_looks import assert_readable
+from tests.e2e.operators import fail_to_log_in, operator
 from tests.e2e.people import PASSWORD, Api, Person, eventually
 from tests.e2e.poison import poisoned
-from tests.e2e.test_operators import fail_to_log_in, operator
 from tests.e2e.test_reports import report
 
 pytestmark = pytest.mark.asyncio(loop_scope="session")

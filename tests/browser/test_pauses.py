@@ -7,8 +7,8 @@ from playwright.async_api import Page, Route, expect
 
 from tests.browser.browser_users import Devices, message, open_chat, write
 from tests.browser.test_ops import enter
+from tests.e2e.operators import operator
 from tests.e2e.people import PASSWORD, Api, eventually
-from tests.e2e.test_operators import operator
 
 pytestmark = pytest.mark.asyncio(loop_scope="session")
 

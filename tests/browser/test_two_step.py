@@ -14,8 +14,8 @@ from tests.browser.browser_users import DESKTOP, PHONE, Devices
 from tests.browser.test_forms import assert_wrong, fill, refusing, submit
 from tests.browser.test_looks import assert_readable
 from tests.browser.test_ops import enter
+from tests.e2e.operators import new_operator
 from tests.e2e.people import PASSWORD, Api, Person, assert_problem
-from tests.e2e.test_operators import new_operator
 
 pytestmark = pytest.mark.asyncio(loop_scope="session")
 

@@ -13,8 +13,8 @@ import msgspec
 from contracts.envelope import now
 from contracts.values.ids import new_id
 from contracts.values.timestamps import rfc3339
+from tests.e2e.operators import asked, new_operator, operator
 from tests.e2e.people import PASSWORD, Api, Json, eventually, items
-from tests.e2e.test_operators import asked, new_operator, operator
 from tests.fix_system import ROOT, System, one_replica
 
 FIELDS = ["at", "event", "user_id", "username", "session_id", "device", "address", "reason"]

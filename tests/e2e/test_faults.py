@@ -10,8 +10,8 @@ from httpx import Response
 
 from contracts.services import REGISTRY
 from tests.e2e.history import History
+from tests.e2e.operators import operator
 from tests.e2e.people import PASSWORD, Api, Json, Person, eventually
-from tests.e2e.test_operators import operator
 from tests.fix_system import wait_until
 from tests.processes import family
 

@@ -17,9 +17,9 @@ from infra.runtime.run_file import find
 from infra.security.secrets import TOPOLOGY
 from infra.settings import Settings
 from streams.personal_data.key_store import KeyStore
+from tests.e2e.operators import operator
 from tests.e2e.people import Api, Json, Person
 from tests.e2e.test_audit import lines
-from tests.e2e.test_operators import operator
 from tests.fix_system import System
 
 WHY = ("--reason", "once a year")

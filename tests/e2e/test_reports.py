@@ -4,8 +4,8 @@ import asyncio
 from typing import Any
 
 from contracts.values.ids import new_id
+from tests.e2e.operators import asked, operator
 from tests.e2e.people import Api, Json, Person, assert_problem, eventually
-from tests.e2e.test_operators import asked, operator
 from tests.sse_client import listening
 
 

@@ -7,12 +7,14 @@ from datetime import datetime, timedelta
 from pathlib import Path
 
 import msgspec
+import pytest_asyncio
 from nats.aio.client import Client as NATS
 
-from contracts import envelope
+from contracts import envelope, subjects
 from contracts.durable_consumers import PASSWORD_ENDINGS
+from contracts.events.session import AccountAlerted
 from contracts.rpc.vestnik.auth.v1 import AuthServiceStub
-from contracts.rpc.vestnik.session.v1 import SessionServiceStub
+from contracts.rpc.vestnik.session.v1 import SessionServiceStub, Tokens, ValidateSessionRequest
 from contracts.subjects import DATA_EXPORTS
 from contracts.values.addresses import Keeps
 from infra.embedded.ports import free_port
@@ -339,6 +341,12 @@ async def running(nats: NATS, database_url: str, secrets: Secrets) -> AsyncItera
         yield services
 
 
+@pytest_asyncio.fixture
+async def services(streams: NATS, database_url: str, secrets: Secrets) -> AsyncIterator[Services]:
+    async with running(streams, database_url, secrets) as made:
+        yield made
+
+
 async def _cancelled(task: asyncio.Task[None]) -> None:
     task.cancel()
     await asyncio.wait({task})
@@ -349,6 +357,16 @@ async def eventually(condition: Callable[[], bool], within: float = 60.0) -> Non
     async with asyncio.timeout(within):
         while not condition():
             await asyncio.sleep(0.01)
+
+
+async def active(services: Services, tokens: Tokens) -> bool:
+    request = ValidateSessionRequest(session_id=tokens.session_id)
+    return (await services.to_session.call(services.session.validate_session, request)).active
+
+
+async def alerts_about(services: Services, user_id: str) -> list[AccountAlerted]:
+    messages = await services.log.read(subjects.alerts(user_id))
+    return [event for message in messages if isinstance(event := message.open().data, AccountAlerted)]
 
 
 def mails(folder: Path) -> list[Path]:

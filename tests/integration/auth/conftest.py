@@ -1,21 +1,18 @@
-"""Two replicas of auth that share only the streams."""
+"""Two replicas of auth that share only the streams, and a user of auth and session over gRPC."""
 
 from collections.abc import AsyncIterator
-from pathlib import Path
 
 import nats as nats_py
 import pytest
 import pytest_asyncio
 from nats.aio.client import Client as NATS
 
+from contracts.rpc.vestnik.auth.v1 import RegisterRequest, VerifyEmailRequest
 from infra.embedded.nats_server import NatsServer
 from infra.security.secrets import Secrets
-from tests.integration.auth_and_session import Auth, Clock
+from tests.integration.auth_and_session import PASSWORD, Auth, Clock, Services, services
 
-
-@pytest.fixture
-def secrets(tmp_path: Path) -> Secrets:
-    return Secrets.create(tmp_path / "secrets")
+__all__ = ["services"]
 
 
 @pytest.fixture
@@ -35,3 +32,15 @@ async def replicas(
         one.passwords.close()
         other.passwords.close()
         await second.close()
+
+
+@pytest_asyncio.fixture
+async def anna(services: Services) -> str:
+    """A registered and verified user; returns the id."""
+    answer = await services.to_auth.call(
+        services.auth.register, RegisterRequest(email="anna@example.org", username="anna", password=PASSWORD)
+    )
+    assert answer.user is not None
+    token = await services.auth_replica.token("anna@example.org")
+    await services.to_auth.call(services.auth.verify_email, VerifyEmailRequest(token=token))
+    return answer.user.user_id

@@ -2,12 +2,10 @@
 
 import asyncio
 import time
-from collections.abc import AsyncIterator
 
 import jwt
 import pyotp
 import pytest
-import pytest_asyncio
 from nats.aio.client import Client as NATS
 
 from contracts.envelope import Provenance, now
@@ -51,14 +49,8 @@ from streams.personal_data.key_store import KeyStore
 from streams.personal_data.sealer import Sealer
 from streams.personal_data.unsealer import Unsealer
 from streams.topology import ensure_bucket
-from tests.integration.auth_and_session import PASSWORD, Services, running, stored
+from tests.integration.auth_and_session import PASSWORD, Services, stored
 from tests.integration.authorized_client import ActingClient
-
-
-@pytest_asyncio.fixture
-async def services(streams: NATS, database_url: str, secrets: Secrets) -> AsyncIterator[Services]:
-    async with running(streams, database_url, secrets) as made:
-        yield made
 
 
 async def register(services: Services, name: str = "anna", **changes: str) -> RegisterResponse:

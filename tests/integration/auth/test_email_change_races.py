@@ -20,9 +20,8 @@ from services.auth.registration.decisions import as_of
 from services.auth.tokens.email_change_undo import EmailChangeUndo
 from services.auth.tokens.email_verification import Verification
 from services.auth.tokens.password_reset import Reset
-from tests.integration.auth.test_email_change import BY_NOBODY, Account, request, undo
-from tests.integration.auth.test_registration import register
-from tests.integration.auth.test_verification_mail import Nobody
+from tests.integration.auth.accounts import BY_NOBODY, Account, register, request, undo
+from tests.integration.auth.no_sessions import Nobody
 from tests.integration.auth_and_session import DAY, HOUR, PASSWORD, Auth
 
 

@@ -15,9 +15,8 @@ from contracts.subjects import DATA_KEYS, data_keys, user
 from services.auth.erasure.registrations import KEPT, EndedRegistrations
 from streams.personal_data.key_store import KeyStore
 from streams.topology import ensure_bucket
-from tests.integration.auth.test_email_change import account
-from tests.integration.auth.test_erasure import NoSessionsEnd
-from tests.integration.auth.test_registration import register
+from tests.integration.auth.accounts import account, register
+from tests.integration.auth.no_sessions import NoSessionsEnd
 from tests.integration.auth_and_session import DAY, HOUR, Auth, Clock
 
 

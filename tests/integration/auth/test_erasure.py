@@ -1,27 +1,16 @@
-"""The erasure of an account over real streams, with any replica and at any moment."""
+"""The erasure of an account, with any replica: what it ends, what cancels it, and when it is complete."""
 
 import asyncio
-from collections.abc import AsyncIterator
 from datetime import datetime, timedelta
 
 import msgspec
-import nats as nats_py
 import pytest
-import pytest_asyncio
 from nats.aio.client import Client as NATS
 
 from contracts import subjects
 from contracts.envelope import Provenance
-from contracts.errors import (
-    InvalidCredentials,
-    LegalHold,
-    TokenExpired,
-    Unavailable,
-    UserNotFound,
-    VestnikError,
-)
+from contracts.errors import InvalidCredentials, LegalHold, TokenExpired, Unavailable, UserNotFound, VestnikError
 from contracts.events.data_keys import DataKeysDestroyed, DataKeysHoldPlaced, DataKeysHoldReleased
-from contracts.events.event import Event
 from contracts.events.user import (
     EmailReleased,
     PasswordVoided,
@@ -34,12 +23,9 @@ from contracts.events.user import (
 from contracts.personal_data.key_ids import person_key
 from contracts.positions import Position
 from contracts.values.ids import new_id
-from infra.embedded.nats_server import NatsServer
-from infra.security.secrets import Secrets
 from services.auth.alerts.not_me import NotMeReports
-from services.auth.domain import Hashed, decide_change_password, decide_rehash, evolve_user
+from services.auth.domain import evolve_user
 from services.auth.email_change.decisions import HELD
-from services.auth.erasure.commands import Erasures
 from services.auth.erasure.decisions import ErasureTerms
 from services.auth.erasure.process import ErasureProcess
 from services.auth.erasure.queries import DueErasure
@@ -49,24 +35,20 @@ from services.auth.tokens.not_me import NotMe
 from streams.personal_data.key_store import KeyStore
 from streams.personal_data.keys.destruction import KeyDestruction
 from streams.topology import ensure_bucket
-from tests.integration.auth.test_email_change import Account, account, change, request, undo, undo_token
-from tests.integration.auth.test_registration import NoSessions, log_in, register
-from tests.integration.auth.test_verification_mail import Nobody
-from tests.integration.auth_and_session import DAY, ERASURE, HOUR, PASSWORD, Auth, Clock
-
-BY_NOBODY = Provenance(correlation_id="request")
-GRACE, REUSE = ERASURE.grace, ERASURE.name_reuse
-
-
-class NoSessionsEnd(Nobody):
-    async def end_all(self, *, user_id: str, reason: str, provenance: Provenance) -> Position:
-        return Position()
-
-    async def end(self, *, user_id: str, session_id: str, reason: str) -> None:
-        pass
-
-    async def logged_in_between(self, user_id: str, after: datetime, before: datetime, position: Position) -> bool:
-        return False
+from tests.integration.auth.accounts import (
+    BY_NOBODY,
+    Account,
+    account,
+    change,
+    log_in,
+    register,
+    request,
+    undo,
+    undo_token,
+)
+from tests.integration.auth.erasure_requests import GRACE, REUSE, delete, erase, erasures, events, last
+from tests.integration.auth.no_sessions import NoSessionsEnd
+from tests.integration.auth_and_session import DAY, HOUR, PASSWORD, Auth, Clock
 
 
 class Removals(Removal):
@@ -81,44 +63,6 @@ class Removals(Removal):
             self._failures -= 1
             raise Unavailable
         self.of.append(user_id)
-
-
-def erasures(auth: Auth, who: Account, terms: ErasureTerms = ERASURE) -> Erasures:
-    return auth.erasures(NoSessionsEnd(), who.own_address, terms)
-
-
-async def delete(auth: Auth, who: Account, password: str = PASSWORD, terms: ErasureTerms = ERASURE) -> datetime:
-    """Requests the erasure; returns when it is due."""
-    requested = await erasures(auth, who, terms).request(user_id=who.user_id, password=password, provenance=BY_NOBODY)
-    return requested.erase_at
-
-
-async def erase(auth: Auth, who: Account) -> bool:
-    return (await erasures(auth, who).erase(who.user_id, "requested", BY_NOBODY)).erased
-
-
-async def events(auth: Auth, user_id: str) -> list[type[Event]]:
-    """The events of the user, after those of the registration."""
-    messages = await auth.aggregates.log.read(subjects.user(user_id))
-    return [type(message.open().data) for message in messages][2:]
-
-
-async def last(auth: Auth, subject: str) -> Event:
-    message = await auth.aggregates.log.last(subject)
-    assert message is not None
-    return message.open().data
-
-
-@pytest_asyncio.fixture
-async def late(nats_server: NatsServer, streams: NATS, secrets: Secrets) -> AsyncIterator[tuple[Auth, Clock]]:
-    """A third replica, with a clock of its own."""
-    nats, clock = await nats_py.connect(nats_server.url), Clock()
-    auth = Auth(nats, secrets, clock)
-    try:
-        yield auth, clock
-    finally:
-        auth.passwords.close()
-        await nats.close()
 
 
 async def test_a_request_needs_the_password_and_is_answered_the_same_when_it_is_repeated(
@@ -209,84 +153,6 @@ async def test_name_and_address_are_free_after_their_time_and_one_of_two_gets_th
     boris = await register(one, "anna@example.org", "boris")
     await other.commands.verify_email(await other.token("anna@example.org"), BY_NOBODY, password=PASSWORD)
     assert await log_in(one, "anna@example.org") == boris.user_id
-
-
-async def test_a_login_and_an_erasure_at_the_same_moment_have_one_order(
-    replicas: tuple[Auth, Auth], late: tuple[Auth, Clock]
-) -> None:
-    one, other = replicas
-    sweeping, clock = late
-    clock.forward(GRACE)
-    for number in range(12):
-        anna = await account(one, f"anna{number}")
-        await delete(other, anna)
-
-        async def sweep(who: Account = anna, begins_after: float = number / 2_000) -> bool:
-            # At another point of the login each time.
-            await asyncio.sleep(begins_after)
-            return await erase(sweeping, who)
-
-        # The clocks differ: to one replica the time is over, to the other it is not.
-        login, erased = await asyncio.gather(log_in(one, f"anna{number}"), sweep())
-        happened = await events(other, anna.user_id)
-        if login == anna.user_id:
-            assert not erased
-            assert happened == [UserErasureRequested, UserErasureCancelled]
-        else:
-            assert (login, erased) == ("invalid_credentials", True)
-            assert happened == [UserErasureRequested, UserErased]
-            assert await log_in(other, f"anna{number}") == "invalid_credentials"
-
-
-async def test_a_login_whose_account_is_erased_while_its_session_begins_ends_that_session(
-    replicas: tuple[Auth, Auth], clock: Clock
-) -> None:
-    one, other = replicas
-    anna = await account(one, "anna")
-    ended = []
-
-    class Slow(NoSessionsEnd):
-        async def create(self, **of: object) -> object:  # type: ignore[override]  # only what the test needs
-            await erasures(other, anna).erase(anna.user_id, "operator", BY_NOBODY)
-            return await NoSessions().create(**of)  # type: ignore[arg-type]
-
-        async def end(self, *, user_id: str, session_id: str, reason: str) -> None:
-            ended.append((user_id, session_id, reason))
-
-    with pytest.raises(InvalidCredentials):
-        await one.login(Slow()).login(login="anna", password=PASSWORD, device="", address="")
-    assert ended == [(anna.user_id, "session", "account_erased")]
-
-
-async def test_sweeps_of_two_replicas_erase_once(replicas: tuple[Auth, Auth], clock: Clock) -> None:
-    people = [await account(replicas[0], f"user{number}") for number in range(5)]
-    for who in people:
-        await delete(replicas[0], who)
-    clock.forward(GRACE)
-    outcomes = await asyncio.gather(*(erase(auth, who) for who in people for auth in replicas for _ in range(3)))
-    assert sum(outcomes) == len(people)
-    for who in people:
-        assert await events(replicas[1], who.user_id) == [UserErasureRequested, UserErased]
-        ring = await replicas[0].aggregates.log.read(subjects.data_keys(who.user_id))
-        assert sum(isinstance(message.open().data, DataKeysDestroyed) for message in ring) == 1
-
-
-async def test_a_change_of_the_address_and_an_erasure_at_the_same_moment_leave_no_address_behind(
-    replicas: tuple[Auth, Auth], clock: Clock
-) -> None:
-    one, other = replicas
-    for number in range(8):
-        anna = await account(one, f"anna{number}")
-        token = await request(one, anna, f"new{number}@example.org")
-        await asyncio.gather(
-            other.commands.verify_email(token, BY_NOBODY, password=PASSWORD),
-            erasures(one, anna).erase(anna.user_id, "operator", BY_NOBODY),
-            return_exceptions=True,
-        )
-        for email in (f"anna{number}@example.org", f"new{number}@example.org"):
-            state = (await one.aggregates.addresses.load(one.keys.of_email(email))).state
-            assert state.email is None
-        assert (await events(one, anna.user_id))[-1] is UserErased
 
 
 async def test_an_operator_erases_somebody_whose_erasure_is_due_later_and_an_account_without_a_verified_address(
@@ -388,77 +254,6 @@ async def test_a_report_of_the_owner_and_an_undone_change_of_the_address_cancel_
     await delete(one, boris)
     await undo(other, await undo_token(one, boris, "boris@example.org"))
     assert (await events(one, boris.user_id))[-1] is UserErasureCancelled
-
-
-async def test_a_request_with_a_password_that_was_changed_meanwhile_does_not_count(
-    replicas: tuple[Auth, Auth],
-) -> None:
-    one, other = replicas
-    anna = await account(one, "anna")
-    matches = one.passwords.matches
-
-    async def slow(password: str, hashed: Hashed | None) -> bool:
-        found = await matches(password, hashed)
-        await other.changes(NoSessionsEnd()).change(
-            user_id=anna.user_id,
-            current=PASSWORD,
-            new="another horse",
-            session_id=new_id(),
-            provenance=BY_NOBODY,
-        )
-        return found
-
-    one.passwords.matches = slow  # type: ignore[method-assign]  # the moment in between
-    with pytest.raises(InvalidCredentials):
-        await delete(one, anna)
-    assert UserErased not in await events(one, anna.user_id)
-    assert (await one.aggregates.users.load(anna.user_id)).state.erase_at is None
-
-
-async def test_a_password_that_is_hashed_anew_at_that_moment_stays_right(replicas: tuple[Auth, Auth]) -> None:
-    one, other = replicas
-    anna = await account(one, "anna")
-    matches = one.passwords.matches
-
-    async def slow(password: str, hashed: Hashed | None) -> bool:
-        found = await matches(password, hashed)
-        anew = await other.passwords.hash(PASSWORD)
-        await other.aggregates.credentials.execute(
-            anna.user_id, lambda state: decide_rehash(state, state, anew), BY_NOBODY
-        )
-        return found
-
-    one.passwords.matches = slow  # type: ignore[method-assign]  # the moment in between
-    await delete(one, anna)
-    assert await events(one, anna.user_id) == [UserErasureRequested]
-
-
-@pytest.mark.parametrize("grace", [timedelta(), GRACE])
-async def test_a_request_that_does_not_count_leaves_an_earlier_one_and_is_cancelled_even_if_it_is_due(
-    replicas: tuple[Auth, Auth], grace: timedelta
-) -> None:
-    one, other = replicas
-    terms = ErasureTerms(grace=grace, name_reuse=REUSE)
-    anna, boris = await account(one, "anna"), await account(one, "boris")
-    await delete(other, boris)
-    matches, asking = one.passwords.matches, anna
-
-    async def slow(password: str, hashed: Hashed | None) -> bool:
-        found = await matches(password, hashed)
-        anew = await other.passwords.hash("another horse")
-        await other.aggregates.credentials.execute(
-            asking.user_id, lambda state: decide_change_password(state, state.generation, anew, ""), BY_NOBODY
-        )
-        return found
-
-    one.passwords.matches = slow  # type: ignore[method-assign]  # the moment in between
-    with pytest.raises(InvalidCredentials):
-        await delete(one, anna, terms=terms)
-    assert await events(one, anna.user_id) == [UserErasureRequested, UserErasureCancelled]
-    asking = boris
-    with pytest.raises(InvalidCredentials):
-        await delete(one, boris, terms=terms)
-    assert await events(one, boris.user_id) == [UserErasureRequested]
 
 
 async def test_an_account_is_erased_whose_name_and_address_cannot_be_read_and_these_stay_taken(

@@ -3,12 +3,10 @@
 import asyncio
 import os
 import time
-from collections.abc import AsyncIterator
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
 import pytest
-import pytest_asyncio
 from nats.aio.client import Client as NATS
 from nats.js.errors import NotFoundError
 
@@ -26,8 +24,6 @@ from contracts.rpc.vestnik.auth.v1 import (
     EraseAccountRequest,
     LoginRequest,
     LoginResponse,
-    RegisterRequest,
-    VerifyEmailRequest,
 )
 from contracts.subjects import DATA_EXPORTS, DATA_KEYS, DRAFTS, session, user
 from contracts.values.ids import new_id
@@ -53,7 +49,7 @@ from streams.personal_data.sealer import Sealer
 from streams.personal_data.unsealer import Unsealer
 from streams.topology import ensure_bucket
 from tests.integration import recorded_keys
-from tests.integration.auth_and_session import DAY, ERASURE, PASSWORD, Clock, Services, mails, running
+from tests.integration.auth_and_session import DAY, ERASURE, PASSWORD, Clock, Services, mails
 from tests.integration.recorded_keys import RING
 
 BY_NOBODY = Provenance(correlation_id="request")
@@ -71,24 +67,6 @@ class Removals:
             self._failures -= 1
             raise Unavailable
         self.of.append(user_id)
-
-
-@pytest_asyncio.fixture
-async def services(streams: NATS, database_url: str, secrets: Secrets) -> AsyncIterator[Services]:
-    async with running(streams, database_url, secrets) as made:
-        yield made
-
-
-@pytest_asyncio.fixture
-async def anna(services: Services) -> str:
-    """A registered and verified user; returns the id."""
-    answer = await services.to_auth.call(
-        services.auth.register, RegisterRequest(email="anna@example.org", username="anna", password=PASSWORD)
-    )
-    assert answer.user is not None
-    token = await services.auth_replica.token("anna@example.org")
-    await services.to_auth.call(services.auth.verify_email, VerifyEmailRequest(token=token))
-    return answer.user.user_id
 
 
 async def log_in(services: Services) -> LoginResponse:

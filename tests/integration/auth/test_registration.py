@@ -8,8 +8,7 @@ import pytest
 from nats.aio.client import Client as NATS
 
 from contracts import subjects
-from contracts.envelope import Provenance
-from contracts.errors import InvalidToken, PasswordRequired, TokenExpired, UsernameTaken, VestnikError
+from contracts.errors import InvalidToken, PasswordRequired, TokenExpired, UsernameTaken
 from contracts.events.event import Event
 from contracts.events.user import (
     AddressState,
@@ -21,10 +20,8 @@ from contracts.events.user import (
     UserEmailVerified,
     UsernameClaimed,
 )
-from contracts.rpc.vestnik.session.v1 import Tokens
 from contracts.values.ids import new_id
 from infra.security.secrets import Secrets
-from services.auth.clients import Sessions
 from services.auth.commands import PendingName, Registered, Verified
 from services.auth.domain import Credential, User
 from services.auth.registration.decisions import Username
@@ -32,52 +29,8 @@ from services.auth.registration.email_lookup import email_key
 from services.auth.tokens.email_verification import Verification
 from streams.message import Message
 from streams.repository import LoadedAggregate
+from tests.integration.auth.accounts import BY_NOBODY, log_in, register, verify
 from tests.integration.auth_and_session import DAY, PASSWORD, Auth, Clock, stored
-
-BY_NOBODY = Provenance(correlation_id="request")
-
-
-async def register(auth: Auth, email: str, username: str, password: str = PASSWORD) -> Registered:
-    return await auth.commands.register(
-        email=email, username=username, password=password, display_name=None, provenance=BY_NOBODY
-    )
-
-
-async def verify(auth: Auth, token: str) -> None:
-    await auth.commands.verify_email(token, BY_NOBODY)
-
-
-async def log_in(auth: Auth, login: str, password: str = PASSWORD) -> str:
-    """What becomes of a login: the user's id, or the code of the error."""
-    try:
-        found = await auth.login(NoSessions()).login(login=login, password=password, device="", address="")
-    except VestnikError as error:
-        return error.code
-    return found.tokens.user_id
-
-
-class NoSessions(Sessions):
-    """Answers as session does, without one."""
-
-    def __init__(self) -> None:
-        pass
-
-    async def create(
-        self,
-        *,
-        user_id: str,
-        username: str,
-        device: str,
-        address: str,
-        credential: int,
-        new_device: bool,
-        second_factor: bool,
-        session_id: str = "",
-    ) -> Tokens:
-        return Tokens(user_id=user_id, session_id="session")
-
-    async def end(self, *, user_id: str, session_id: str, reason: str) -> None:
-        pass
 
 
 @pytest.mark.parametrize("owned", [False, True])

@@ -6,7 +6,6 @@ import time
 from collections import Counter
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager
-from pathlib import Path
 
 import msgspec
 import pytest
@@ -50,11 +49,6 @@ class Auth(AuthServiceBase):
 
 async def known(message: GetUserRequest) -> GetUserResponse:
     return GetUserResponse(user=User(user_id=message.user_id))
-
-
-@pytest.fixture
-def secrets(tmp_path: Path) -> Secrets:
-    return Secrets.create(tmp_path / "secrets")
 
 
 @asynccontextmanager

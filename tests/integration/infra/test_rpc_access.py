@@ -35,11 +35,6 @@ class Auth(AuthServiceBase):
         return GetUserResponse(user=User(user_id=message.user_id))
 
 
-@pytest.fixture
-def secrets(tmp_path: Path) -> Secrets:
-    return Secrets.create(tmp_path / "secrets")
-
-
 @pytest_asyncio.fixture
 async def port(secrets: Secrets) -> AsyncIterator[int]:
     server = RpcServer("auth", [Auth()], secrets=secrets)

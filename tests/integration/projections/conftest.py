@@ -1,4 +1,4 @@
-"""A writer of events, and runners that stop with the test."""
+"""A writer of events, a connection and a build for direct writes, and runners that stop with the test."""
 
 from collections.abc import AsyncIterator
 from contextlib import AsyncExitStack
@@ -7,13 +7,34 @@ import pytest_asyncio
 from nats.aio.client import Client
 
 from projections.engine import Projection, Runners
+from projections.engine.rebuild.cutover import start_build
+from projections.engine.storage.builds import Build, Connection
+from projections.engine.storage.connections import connect
+from projections.engine.storage.schema import ensure_schema
 from tests.fix_postgres import Pool
 from tests.integration.projections.event_writer import Opened, Writer
+from tests.integration.projections.sample_projection import Letters
 
 
 @pytest_asyncio.fixture
 async def writer(streams: Client) -> Writer:
     return Writer(streams)
+
+
+@pytest_asyncio.fixture
+async def conn(database_url: str) -> AsyncIterator[Connection]:
+    """A connection to a database that has the engine's tables."""
+    opened = await connect(database_url, "a test")
+    try:
+        await ensure_schema(opened)
+        yield opened
+    finally:
+        await opened.close()
+
+
+@pytest_asyncio.fixture
+async def build(conn: Connection) -> Build:
+    return await start_build(conn, Letters)
 
 
 @pytest_asyncio.fixture

@@ -1,4 +1,4 @@
-"""A projection for tests that folds: what was said in each conversation, and what each reader has seen.
+"""Projections for tests that fold: what was said and read in each conversation, and messages by length.
 
 `python -m tests.integration.projections.sample_folds NATS DATABASE` applies events until it is killed.
 """
@@ -6,6 +6,7 @@
 import asyncio
 import sys
 from datetime import datetime
+from typing import ClassVar
 
 import msgspec
 import uvloop
@@ -70,6 +71,33 @@ class Tallies(Projection):
         if event.data.sequence == 13:
             raise ValueError("thirteen")
         return Reader((row.marks if row else 0) + 1, event.data.conversation_id)
+
+
+class Number(msgspec.Struct, frozen=True):
+    number: int
+
+
+class ByLength(Projection):
+    """Its key is unknown for an empty text."""
+
+    streams = (MESSAGING,)
+    tables = "CREATE TABLE {by_length} (length double precision PRIMARY KEY, number bigint)"
+    least: ClassVar[int] = 1
+    longer_by: ClassVar[int] = 0
+    # The length whose row cannot be folded.
+    refused: ClassVar[float | None] = None
+
+    @folds(MessageSent, table="by_length", key=lambda event: {"length": _length(str(event.data.text))})
+    def sent(self, row: Number | None, event: Recorded[MessageSent]) -> Number:
+        if _length(str(event.data.text)) == self.refused:
+            raise ValueError("refused")
+        return Number(row.number + 1 if row else 1)
+
+
+def _length(text: str) -> float:
+    if len(text) < ByLength.least:
+        raise ValueError("it is too short")
+    return float(len(text) + ByLength.longer_by)
 
 
 async def _apply(nats_url: str, database_url: str) -> None:

@@ -34,9 +34,9 @@ from tests.integration.projections.event_writer import (
     until_ready,
 )
 from tests.integration.projections.sample_folds import Tallies
+from tests.integration.projections.sample_lookups import Mutuals
 from tests.integration.projections.sample_projection import POISON, Letters
 from tests.integration.projections.test_begin import Late
-from tests.integration.projections.test_lookups import Mutuals
 from tests.integration.projections.test_pauses import operator, paused
 from tests.integration.projections.test_rows_that_expire import SHOWN, Notes
 from tests.integration.projections.test_rows_that_expire import one as one_row

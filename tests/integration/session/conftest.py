@@ -1,7 +1,6 @@
 """Two replicas of session that share only the stream."""
 
 from collections.abc import AsyncIterator
-from pathlib import Path
 
 import nats as nats_py
 import pytest
@@ -11,12 +10,9 @@ from nats.aio.client import Client as NATS
 from infra.embedded.nats_server import NatsServer
 from infra.security.secrets import Secrets
 from services.session.commands import Commands
-from tests.integration.auth_and_session import Clock, session_commands
+from tests.integration.auth_and_session import Clock, services, session_commands
 
-
-@pytest.fixture
-def secrets(tmp_path: Path) -> Secrets:
-    return Secrets.create(tmp_path / "secrets")
+__all__ = ["services"]
 
 
 @pytest.fixture

@@ -1,10 +1,8 @@
 """Sessions that end by a password change or by expiry, over real gRPC."""
 
-from collections.abc import AsyncIterator
 from datetime import timedelta
 
 import pytest
-import pytest_asyncio
 from nats.aio.client import Client as NATS
 
 from contracts import envelope
@@ -17,23 +15,15 @@ from contracts.rpc.vestnik.session.v1 import (
     PastSession,
     RevokeSessionRequest,
     Tokens,
-    ValidateSessionRequest,
 )
 from contracts.subjects import session
 from contracts.values.ids import new_id
 from infra.rpc.call_context import Call
-from infra.security.secrets import Secrets
 from streams.log import Log
-from tests.integration.auth_and_session import DAY, Services, running
+from tests.integration.auth_and_session import DAY, Services, active
 
 ANNA = new_id()
 BY_ANNA = Call(request_id="request", actor=ANNA)
-
-
-@pytest_asyncio.fixture
-async def services(streams: NATS, database_url: str, secrets: Secrets) -> AsyncIterator[Services]:
-    async with running(streams, database_url, secrets) as made:
-        yield made
 
 
 async def create(services: Services, device: str = "phone", credential: int = 1) -> Tokens:
@@ -43,11 +33,6 @@ async def create(services: Services, device: str = "phone", credential: int = 1)
     answer = await services.from_auth.call(services.session.create_session, request, context=BY_ANNA)
     assert answer.tokens is not None
     return answer.tokens
-
-
-async def active(services: Services, tokens: Tokens) -> bool:
-    request = ValidateSessionRequest(session_id=tokens.session_id)
-    return (await services.to_session.call(services.session.validate_session, request)).active
 
 
 async def test_a_request_that_is_made_again_finds_the_end_that_it_has_caused(services: Services) -> None:

@@ -1,12 +1,11 @@
 """A session that an erased user gets all the same ends by itself."""
 
 import asyncio
-from collections.abc import AsyncIterator, Mapping
+from collections.abc import Mapping
 from datetime import UTC, datetime
 from typing import cast
 
 import pytest
-import pytest_asyncio
 from nats.aio.client import Client as NATS
 
 from contracts import subjects
@@ -26,16 +25,10 @@ from services.session.late_sessions import LateSessions
 from services.session.queries import Queries
 from streams.log import Append
 from tests.fix_postgres import Pool
-from tests.integration.auth_and_session import Clock, Services, running, session_commands
+from tests.integration.auth_and_session import Clock, Services, session_commands
 
 ANNA, BORIS = new_id(), new_id()
 PATIENCE = 60.0
-
-
-@pytest_asyncio.fixture
-async def services(streams: NATS, database_url: str, secrets: Secrets) -> AsyncIterator[Services]:
-    async with running(streams, database_url, secrets) as made:
-        yield made
 
 
 async def create(services: Services, user_id: str) -> str:

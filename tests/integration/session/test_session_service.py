@@ -1,17 +1,13 @@
 """Session over real gRPC: tokens, lists, ends of sessions, and the backfill for clients."""
 
 import asyncio
-from collections.abc import AsyncIterator
 
 import msgspec
 import psycopg
 import pytest
-import pytest_asyncio
-from nats.aio.client import Client as NATS
 
-from contracts import envelope, subjects
+from contracts import envelope
 from contracts.errors import Invalid, RefreshTokenReused, SessionNotFound
-from contracts.events.session import AccountAlerted
 from contracts.notification_kinds import ALERTS_AN_HOUR
 from contracts.positions import Position
 from contracts.rpc.vestnik.session.v1 import (
@@ -32,16 +28,9 @@ from contracts.rpc.vestnik.session.v1 import (
 from contracts.values.ids import new_id
 from contracts.values.timestamps import to_unix_ms
 from infra.rpc.call_context import Call
-from infra.security.secrets import Secrets
-from tests.integration.auth_and_session import Services, running
+from tests.integration.auth_and_session import Services, alerts_about
 
 ANNA = new_id()
-
-
-@pytest_asyncio.fixture
-async def services(streams: NATS, database_url: str, secrets: Secrets) -> AsyncIterator[Services]:
-    async with running(streams, database_url, secrets) as made:
-        yield made
 
 
 async def create(services: Services, device: str = "phone", user_id: str = ANNA) -> Tokens:
@@ -209,11 +198,6 @@ async def alert(
         ),
         context=Call(request_id="request", actor=user_id, position=position),
     )
-
-
-async def alerts_about(services: Services, user_id: str) -> list[AccountAlerted]:
-    messages = await services.log.read(subjects.alerts(user_id))
-    return [event for message in messages if isinstance(event := message.open().data, AccountAlerted)]
 
 
 async def test_an_alert_is_recorded_once_and_never_for_the_first_login_of_an_account(services: Services) -> None:

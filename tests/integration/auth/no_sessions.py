@@ -1,0 +1,56 @@
+"""Session services in which no user has a session."""
+
+from datetime import datetime
+
+from contracts.envelope import Provenance
+from contracts.events.user import PasswordChanged, PasswordVoided
+from contracts.positions import Position
+from contracts.rpc.vestnik.session.v1 import Tokens
+from services.auth.clients import Sessions
+
+
+class NoSessions(Sessions):
+    """Answers as session does, without one."""
+
+    def __init__(self) -> None:
+        pass
+
+    async def create(
+        self,
+        *,
+        user_id: str,
+        username: str,
+        device: str,
+        address: str,
+        credential: int,
+        new_device: bool,
+        second_factor: bool,
+        session_id: str = "",
+    ) -> Tokens:
+        return Tokens(user_id=user_id, session_id="session")
+
+    async def end(self, *, user_id: str, session_id: str, reason: str) -> None:
+        pass
+
+
+class Nobody(Sessions):
+    """A session service in which no user has a session."""
+
+    def __init__(self) -> None:
+        pass
+
+    async def end_older(
+        self, *, user_id: str, event: PasswordChanged | PasswordVoided, provenance: Provenance
+    ) -> Position:
+        return Position()
+
+
+class NoSessionsEnd(Nobody):
+    async def end_all(self, *, user_id: str, reason: str, provenance: Provenance) -> Position:
+        return Position()
+
+    async def end(self, *, user_id: str, session_id: str, reason: str) -> None:
+        pass
+
+    async def logged_in_between(self, user_id: str, after: datetime, before: datetime, position: Position) -> bool:
+        return False

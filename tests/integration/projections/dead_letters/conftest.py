@@ -1,0 +1,28 @@
+"""An operator who retries and discards, and a handler that is corrected during the test."""
+
+from collections.abc import AsyncIterator
+
+import pytest
+import pytest_asyncio
+from nats.aio.client import Client
+
+from projections.engine.storage.connections import connect
+from projections.engine.storage.schema import ensure_schema
+from tests.integration.projections import sample_projection as letters
+from tests.integration.projections.dead_letters.operator_actions import Mend, Operator
+
+
+@pytest_asyncio.fixture
+async def operator(streams: Client, database_url: str) -> AsyncIterator[Operator]:
+    conn = await connect(database_url, "operator")
+    await ensure_schema(conn)
+    try:
+        yield Operator(streams, conn, database_url)
+    finally:
+        await conn.close()
+
+
+@pytest.fixture
+def mend(monkeypatch: pytest.MonkeyPatch) -> Mend:
+    """Makes the handler accept the events that it refused before."""
+    return lambda: monkeypatch.setattr(letters, "POISON", "no message says this")

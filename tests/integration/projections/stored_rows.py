@@ -1,0 +1,29 @@
+"""What a stream contains, and how many rows a build has made of it."""
+
+from nats.aio.client import Client
+
+from contracts.subjects import MESSAGING
+from projections.engine.storage.builds import Connection
+from streams.message import Message
+from streams.reader import Reader
+
+
+async def stored(nc: Client, stream: str = MESSAGING) -> list[Message]:
+    """All that is in the stream."""
+    found: list[Message] = []
+    async with Reader(nc, stream, name="test") as reader:
+        async for batch in reader.batches():
+            found += batch.messages
+            if batch.pending == 0 and found:
+                break
+    return found
+
+
+async def number(conn: Connection, query: str) -> int:
+    row = await (await conn.execute(query.encode())).fetchone()
+    assert row is not None
+    return int(str(row[0]))
+
+
+COUNT = "SELECT coalesce(sum(messages), 0) FROM letters_v1_b1"
+TEXTS = "SELECT count(*) FROM letters_texts_v1_b1"
