@@ -38,5 +38,5 @@ async def fail_to_log_in(api: Api, person: Person) -> None:
 async def asked(person: Person, path: str) -> Json:
     response = await person.get(f"/v1/ops/{path}")
     assert response.status_code == 200, response.text
-    found: Json = response.json()
-    return found
+    content: Json = response.json()
+    return content

@@ -27,8 +27,8 @@ async def test_a_dead_letter_is_seen_tried_again_and_discarded(own_api: Api) -> 
     assert letter is not None
     assert letter["state"] == "failed"
     trace = await asked(person, f"event?stream={letter['stream']}&sequence={letter['sequence']}")
-    assert {each["projection"]: each["state"] for each in trace["read_models"]}["conversations"] == "failed"
-    assert letter["id"] in [one["id"] for each in trace["read_models"] for one in each["letters"]]
+    assert {model["projection"]: model["state"] for model in trace["read_models"]}["conversations"] == "failed"
+    assert letter["id"] in [one["id"] for model in trace["read_models"] for one in model["letters"]]
     shown = await asked(person, f"dead-letter?id={letter['id']}")
     assert shown["event"]["data"] == {"text": "•••"}
     tried = await person.ask("POST", "/v1/ops/dead-letters/retry", json={"id": letter["id"]})
@@ -50,8 +50,8 @@ async def test_a_parked_event_of_a_reaction_is_listed_tried_again_and_discarded(
     api = own_api
     person = await operator(api)
     await api.person()
-    found = await lines(api, "events", "--stream", "AUTH", "--type", "user.created")
-    done, given_up = [event["sequence"] for event in found[-2:]]
+    registrations = await lines(api, "events", "--stream", "AUTH", "--type", "user.created")
+    done, given_up = [event["sequence"] for event in registrations[-2:]]
     done_id, given_up_id = [await parked(api, sequence) for sequence in (done, given_up)]
     listed = {letter["id"]: letter for letter in await lines(api, "dead-letters", "list", "profile-creation")}
     assert set(listed) == {done_id, given_up_id}

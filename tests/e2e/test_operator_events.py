@@ -14,8 +14,8 @@ async def test_events_come_without_what_is_personal_or_private(api: Api) -> None
     anna, boris = await api.friends()
     begun = (await asked(person, "events?limit=1"))["newer"]
     (sent,) = await anna.sends(boris, "Meet me at the bridge.")
-    found = await asked(person, f"events?stream=messaging&aggregate_id={sent['conversation_id']}&after={begun}")
-    (event,) = found["items"]
+    listed = await asked(person, f"events?stream=messaging&aggregate_id={sent['conversation_id']}&after={begun}")
+    (event,) = listed["items"]
     assert (event["type"], event["version"], event["data"]["text"]) == ("message.sent", 1, "•••")
     assert event["data"]["message_id"] == sent["message_id"]
     assert is_id(event["correlation_id"])
@@ -23,8 +23,8 @@ async def test_events_come_without_what_is_personal_or_private(api: Api) -> None
     body = {"text": "Once more", "client_message_id": "c"}
     path = f"/v1/conversations/{boris.user_id}/messages"
     await anna.ask("POST", path, json=body, headers={"X-Request-Id": "order-7"})
-    found = await asked(person, f"events?stream=messaging&aggregate_id={sent['conversation_id']}&after={begun}")
-    assert [one.get("request_id") for one in found["items"]] in ([None, "order-7"], ["order-7", None])
+    listed = await asked(person, f"events?stream=messaging&aggregate_id={sent['conversation_id']}&after={begun}")
+    assert [one.get("request_id") for one in listed["items"]] in ([None, "order-7"], ["order-7", None])
     at = event["at"]
     span = f"events?aggregate_id={sent['conversation_id']}&type=message.sent"
     assert (await asked(person, f"{span}&since={at}&limit=9"))["items"][-1] == event
@@ -68,27 +68,27 @@ async def test_a_person_is_looked_up_without_what_is_personal(api: Api) -> None:
     await anna.sends(boris, "Meet me at the bridge.", "Or at the mill.")
 
     async def counted() -> Json | None:
-        found = await asked(person, f"person?user={boris.username}")
-        return found if (found["conversations"] or {}).get("unread") == 2 else None
+        account = await asked(person, f"person?user={boris.username}")
+        return account if (account["conversations"] or {}).get("unread") == 2 else None
 
-    found = await eventually(counted, "the counts")
-    assert found is not None
-    assert found == await asked(person, f"person?user={boris.user_id}")
-    assert (found["user_id"], found["username"], found["email_verified"]) == (boris.user_id, boris.username, True)
-    assert (found["sessions"]["active"], found["friends"]["accepted"], found["unknown"]) == (1, 1, [])
-    assert (found["conversations"]["open"], found["conversations"]["messages"]) == (1, 2)
+    account = await eventually(counted, "the counts")
+    assert account is not None
+    assert account == await asked(person, f"person?user={boris.user_id}")
+    assert (account["user_id"], account["username"], account["email_verified"]) == (boris.user_id, boris.username, True)
+    assert (account["sessions"]["active"], account["friends"]["accepted"], account["unknown"]) == (1, 1, [])
+    assert (account["conversations"]["open"], account["conversations"]["messages"]) == (1, 2)
     profile = (await api.http.get(f"/v1/profiles/{boris.user_id}")).json()
-    assert found["profile"]["display_name"] == profile["display_name"]
+    assert account["profile"]["display_name"] == profile["display_name"]
     pair = {"aggregate_id": pair_id(anna.user_id, boris.user_id), "with_user_id": anna.user_id}
-    assert {"stream": "CONTACT", "kind": "friendship", **pair} in found["aggregates"]
-    assert {"stream": "MESSAGING", "kind": "conversation", **pair} in found["aggregates"]
+    assert {"stream": "CONTACT", "kind": "friendship", **pair} in account["aggregates"]
+    assert {"stream": "MESSAGING", "kind": "conversation", **pair} in account["aggregates"]
     assert (await asked(person, f"events?aggregate_id={pair['aggregate_id']}&type=message.sent"))["items"]
-    shown = json.dumps(found)
+    shown = json.dumps(account)
     assert not any(word in shown for word in ("@", "bridge", "mill", "$2b$"))
-    nobody = await api.register()
-    unverified = await asked(person, f"person?user={nobody['username']}")
+    unconfirmed = await api.register()
+    unverified = await asked(person, f"person?user={unconfirmed['username']}")
     assert (unverified["user_id"], unverified["email_verified"], unverified["profile"]) == (
-        nobody["user_id"],
+        unconfirmed["user_id"],
         False,
         None,
     )
@@ -114,8 +114,8 @@ async def test_an_aggregate_is_looked_at_in_time_without_what_is_personal_or_sec
         "conversation": pair,
         "read": f"{pair}.{boris.user_id}",
     }
-    found = {kind: await asked(person, f"aggregate?kind={kind}&id={one}") for kind, one in ids.items()}
-    for kind, page in found.items():
+    pages = {kind: await asked(person, f"aggregate?kind={kind}&id={one}") for kind, one in ids.items()}
+    for kind, page in pages.items():
         assert (page["kind"], page["aggregate_id"]) == (kind, ids[kind])
         versions = [one["event"]["version"] for one in page["items"]]
         assert versions == list(range(page["last_version"], 0, -1))
@@ -123,19 +123,19 @@ async def test_an_aggregate_is_looked_at_in_time_without_what_is_personal_or_sec
         assert [one for one in events["items"] if one["subject"] == page["items"][0]["event"]["subject"]] == [
             one["event"] for one in page["items"]
         ]
-    assert [one["state"]["status"] for one in found["friendship"]["items"]] == ["accepted", "requested"]
-    assert [one["state"] for one in found["conversation"]["items"]] == [{"last_sequence": 2}, {"last_sequence": 1}]
-    assert found["profile"]["items"][0]["state"]["bio"] == "•••"
-    assert found["credential"]["items"][0]["state"]["hashed"]["password_hash"] == "•••"
-    shown = json.dumps(found)
+    assert [one["state"]["status"] for one in pages["friendship"]["items"]] == ["accepted", "requested"]
+    assert [one["state"] for one in pages["conversation"]["items"]] == [{"last_sequence": 2}, {"last_sequence": 1}]
+    assert pages["profile"]["items"][0]["state"]["bio"] == "•••"
+    assert pages["credential"]["items"][0]["state"]["hashed"]["password_hash"] == "•••"
+    shown = json.dumps(pages)
     assert not any(word in shown for word in ("bridge", "mill", "$2b$"))
     first = await asked(person, f"aggregate?kind=conversation&id={pair.upper()}&version=1")
-    assert (first["items"], first["last_version"]) == (found["conversation"]["items"][1:], 2)
-    assert (await asked(person, f"aggregate?kind=conversation&id={pair}&limit=1"))["items"] == found["conversation"][
+    assert (first["items"], first["last_version"]) == (pages["conversation"]["items"][1:], 2)
+    assert (await asked(person, f"aggregate?kind=conversation&id={pair}&limit=1"))["items"] == pages["conversation"][
         "items"
     ][:1]
-    at = found["friendship"]["items"][1]["event"]["at"]
-    assert (await asked(person, f"aggregate?kind=friendship&id={pair}&at={at}"))["items"] == found["friendship"][
+    at = pages["friendship"]["items"][1]["event"]["at"]
+    assert (await asked(person, f"aggregate?kind=friendship&id={pair}&at={at}"))["items"] == pages["friendship"][
         "items"
     ][1:]
     for query in (
@@ -162,19 +162,19 @@ async def test_a_message_is_followed_through_the_read_models(api: Api) -> None:
     (sent,) = await anna.sends(boris, "Meet me at the bridge.")
 
     async def applied() -> Json | None:
-        found = await asked(person, f"event?id={sent['message_id']}")
-        states = {each["projection"]: each["state"] for each in found["read_models"]}
+        trace = await asked(person, f"event?id={sent['message_id']}")
+        states = {model["projection"]: model["state"] for model in trace["read_models"]}
         readers = ("conversations", "notifications", "analytics", "message_search")
-        return found if {states[name] for name in readers} == {"applied"} else None
+        return trace if {states[name] for name in readers} == {"applied"} else None
 
-    found = await eventually(applied, "the read models")
-    assert found is not None
-    event, message = found["event"], found["message"]
+    trace = await eventually(applied, "the read models")
+    assert trace is not None
+    event, message = trace["event"], trace["message"]
     assert (event["type"], event["data"]["text"]) == ("message.sent", "•••")
     assert (message["sender_id"], message["recipient_id"], message["sequence"]) == (anna.user_id, boris.user_id, 1)
     assert (message["stored"], message["open"], message["seen_at"]) == (True, True, None)
     assert message["notification"]
-    assert all(each["checkpoint"] >= event["sequence"] and not each["letters"] for each in found["read_models"])
+    assert all(model["checkpoint"] >= event["sequence"] and not model["letters"] for model in trace["read_models"])
     await boris.ask("PUT", f"/v1/conversations/{anna.user_id}/seen", json={"sequence": 1})
 
     async def seen() -> bool:
@@ -191,7 +191,7 @@ async def test_a_message_is_followed_through_the_read_models(api: Api) -> None:
     async def ignored() -> bool:
         end = (await asked(person, f"events?aggregate_id={other.session_id}&type=session.revoked"))["items"][0]
         states = (await asked(person, f"event?id={end['id']}"))["read_models"]
-        return any((each["projection"], each["state"]) == ("analytics", "ignored") for each in states)
+        return any((model["projection"], model["state"]) == ("analytics", "ignored") for model in states)
 
     await eventually(ignored, "the end of a session")
     for query in (f"id={new_id()}", "id=nothing", "stream=messaging&sequence=999999999"):

@@ -13,14 +13,14 @@ from tests.e2e.people import Api, Json, Person, assert_problem, eventually
 
 async def ended(person: Person, job: Json) -> Json:
     async def over() -> Json | None:
-        found: Json = (await asked(person, "maintenance"))["items"][0]
-        assert found["id"] == job["id"]
-        return None if found["state"] == "running" else found
+        latest: Json = (await asked(person, "maintenance"))["items"][0]
+        assert latest["id"] == job["id"]
+        return None if latest["state"] == "running" else latest
 
     # The job runs at low priority, so polling without pauses would delay it.
-    found = await eventually(over, "the end", within=300, every=0.2)
-    assert found is not None
-    return found
+    latest = await eventually(over, "the end", within=300, every=0.2)
+    assert latest is not None
+    return latest
 
 
 async def test_a_read_model_is_verified_and_rebuilt_as_by_the_command_line(fresh_api: Api) -> None:
@@ -43,8 +43,8 @@ async def test_a_read_model_is_verified_and_rebuilt_as_by_the_command_line(fresh
     started = await person.ask("POST", url, json={"kind": "verify", "projection": "friends"})
     wrong = (await ended(person, started.json()))["verified"]
     assert (wrong["equal"], wrong["changed"]) == (False, 2)
-    assert {tuple(each["columns"]) for each in wrong["differences"]} == {("state",)}
-    assert all(is_id(each["key"]["user_id"]) for each in wrong["differences"])
+    assert {tuple(difference["columns"]) for difference in wrong["differences"]} == {("state",)}
+    assert all(is_id(difference["key"]["user_id"]) for difference in wrong["differences"])
     await assert_one_key_is_rebuilt(person, wrong["differences"][0]["key"])
     started = await person.ask("POST", url, json={"kind": "rebuild", "projection": "friends", "rate": 100_000})
     rebuilt = await ended(person, started.json())
@@ -104,8 +104,8 @@ async def assert_controlled(person: Person) -> None:
         return person.ask("POST", "/v1/ops/projections", json=body)
 
     async def state() -> Json:
-        found: list[Json] = [one for one in (await asked(person, "status"))["projections"] if one["name"] == "friends"]
-        return found[0]
+        rows: list[Json] = [one for one in (await asked(person, "status"))["projections"] if one["name"] == "friends"]
+        return rows[0]
 
     async def is_paused() -> bool:
         return (await state())["pause"] is not None

@@ -16,12 +16,12 @@ async def test_logins_and_their_ends_are_those_of_the_audit(api: Api) -> None:
     other = await api.again(anna, device="A phone")
     assert (await other.ask("DELETE", "/v1/sessions/current")).status_code == 204
 
-    async def told() -> list[Json]:
-        found = await asked(person, f"session-events?user={anna.username}")
-        rows: list[Json] = found["items"]
+    async def three_events() -> list[Json]:
+        page = await asked(person, f"session-events?user={anna.username}")
+        rows: list[Json] = page["items"]
         return rows if len(rows) == 3 else []
 
-    rows = await eventually(told, "the audit")
+    rows = await eventually(three_events, "the audit")
     assert [(row["event"], row["reason"]) for row in rows] == [
         ("session.revoked", "logout"),
         ("session.created", None),
@@ -41,12 +41,12 @@ async def test_an_operator_finds_a_session_by_its_origin_beside_failed_logins_an
     wrong = {"login": anna.username, "password": "not it", "device": "thief's desk"}
     assert (await api.http.post("/v1/sessions", json=wrong)).status_code == 401
 
-    async def found() -> list[Json]:
+    async def login_and_failure() -> list[Json]:
         rows = await asked(person, f"session-events?user={anna.username}&device=THIEF&failures=true")
         items: list[Json] = rows["items"]
         return items if len(items) == 2 else []
 
-    failed, login = await eventually(found, "the login and the failure")
+    failed, login = await eventually(login_and_failure, "the login and the failure")
     assert [failed[name] for name in ("event", "username", "session_id", "reason", "count", "new_device")] == [
         "login.failed",
         anna.username,
@@ -101,7 +101,7 @@ async def test_many_failed_logins_are_an_anomaly_and_who_looks_at_it_is_recorded
     olga, anna = await operator(api), await api.person()
     await fail_to_log_in(api, anna)
 
-    async def found() -> Json:
+    async def annas_anomaly() -> Json:
         page = await asked(olga, "anomalies?rule=account_failures&limit=500")
         return next((item for item in page["items"] if item["user_id"] == anna.user_id), {})
 
@@ -109,7 +109,7 @@ async def test_many_failed_logins_are_an_anomaly_and_who_looks_at_it_is_recorded
         events = (await asked(olga, "events?stream=OPERATOR&type=operator.looked&limit=1"))["items"]
         return int(events[0]["sequence"])
 
-    anomaly = await eventually(found, "an anomaly")
+    anomaly = await eventually(annas_anomaly, "an anomaly")
     assert anomaly["count"] >= 20
     assert {name: value for name, value in anomaly.items() if name not in ("at", "since", "count")} == {
         "rule": "account_failures",

@@ -80,26 +80,26 @@ async def test_an_account_that_nobody_has_verified_is_made_no_operator(api: Api)
 
 async def test_the_status_is_that_of_the_command_line(api: Api) -> None:
     person = await operator(api)
-    found = await asked(person, "status")
+    over_http = await asked(person, "status")
     done = await asyncio.to_thread(api.system.vestnik, "status", "--json")
-    told = json.loads(done.stdout)
+    by_command = json.loads(done.stdout)
     for part in ("streams", "projections", "services"):
-        assert [row["name"] for row in found[part]] == [row["name"] for row in told[part]]
-    assert {"name": "operator", "state": "serving"} in found["services"]
+        assert [row["name"] for row in over_http[part]] == [row["name"] for row in by_command[part]]
+    assert {"name": "operator", "state": "serving"} in over_http["services"]
 
 
 async def test_the_rates_of_a_day_are_those_of_the_streams(api: Api) -> None:
     person = await operator(api)
-    found = await asked(person, "rates")
-    counted = {each["name"]: sum(each["events"]) for each in found["streams"]}
+    rates = await asked(person, "rates")
+    counted = {stream["name"]: sum(stream["events"]) for stream in rates["streams"]}
 
     async def stored() -> bool:
         # A status may be a second old. The system of a test is younger than a day, and more events may have come.
         streams = (await asked(person, "status"))["streams"]
-        assert {each["name"] for each in streams} == counted.keys()
-        return all(0 <= counted[each["name"]] <= each["last_sequence"] for each in streams)
+        assert {stream["name"] for stream in streams} == counted.keys()
+        return all(0 <= counted[stream["name"]] <= stream["last_sequence"] for stream in streams)
 
     await eventually(stored, "a status from after the rates")
-    assert sum(sum(each["events"]) for each in found["streams"]) > 0
+    assert sum(counted.values()) > 0
     assert len((await asked(person, "rates?span=week"))["steps"]) == 28
     assert_problem(await person.get("/v1/ops/rates?span=year"), 422, "invalid")

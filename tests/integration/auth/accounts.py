@@ -8,20 +8,21 @@ from contracts.positions import Position
 from services.auth.commands import Registered
 from services.auth.registration.decisions import as_of
 from services.auth.tokens.email_change_undo import EmailChangeUndo
-from tests.integration.auth.no_sessions import Nobody, NoSessions
+from tests.integration.auth.no_sessions import NoSessions
 from tests.integration.auth_and_session import PASSWORD, Auth
 
-BY_NOBODY = Provenance(correlation_id="request")
+# Of requests whose caller is not logged in.
+NO_ACTOR = Provenance(correlation_id="request")
 
 
 async def register(auth: Auth, email: str, username: str, password: str = PASSWORD) -> Registered:
     return await auth.commands.register(
-        email=email, username=username, password=password, display_name=None, provenance=BY_NOBODY
+        email=email, username=username, password=password, display_name=None, provenance=NO_ACTOR
     )
 
 
 async def verify(auth: Auth, token: str) -> None:
-    await auth.commands.verify_email(token, BY_NOBODY)
+    await auth.commands.verify_email(token, NO_ACTOR)
 
 
 async def log_in(auth: Auth, login: str, password: str = PASSWORD) -> str:
@@ -46,7 +47,7 @@ class Account(msgspec.Struct):
 async def account(auth: Auth, name: str) -> Account:
     email = f"{name}@example.org"
     user = await register(auth, email, name)
-    await auth.commands.verify_email(await auth.token(email), BY_NOBODY)
+    await auth.commands.verify_email(await auth.token(email), NO_ACTOR)
     return Account(user.user_id, email)
 
 
@@ -58,13 +59,13 @@ async def request(auth: Auth, who: Account, email: str, password: str = PASSWORD
         password=password,
         own_address=who.own_address,
         position=Position(),
-        provenance=BY_NOBODY,
+        provenance=NO_ACTOR,
     )
     return await auth.token(email)
 
 
 async def change(auth: Auth, who: Account, email: str) -> None:
-    await auth.commands.verify_email(await request(auth, who, email), BY_NOBODY, password=PASSWORD)
+    await auth.commands.verify_email(await request(auth, who, email), NO_ACTOR, password=PASSWORD)
 
 
 async def undo_token(auth: Auth, who: Account, email: str) -> str:
@@ -76,7 +77,7 @@ async def undo_token(auth: Auth, who: Account, email: str) -> str:
 
 
 async def undo(auth: Auth, token: str) -> None:
-    await auth.email_undo(Nobody()).undo(token, BY_NOBODY)
+    await auth.email_undo(NoSessions()).undo(token, NO_ACTOR)
 
 
 async def owner(auth: Auth, email: str) -> str | None:

@@ -14,7 +14,7 @@ from services.auth.mail.transport import DeliveryFailed, MailTransport
 from services.auth.reactions import AccountMails, SecurityNotices
 from streams.reactions.reactor import EventReactor
 from streams.reactions.retries import Retries
-from tests.integration.auth.accounts import BY_NOBODY
+from tests.integration.auth.accounts import NO_ACTOR
 from tests.integration.auth_and_session import PASSWORD, Auth, Clock
 
 
@@ -84,7 +84,7 @@ async def register(auth: Auth, name: str, email: str = "", language: LanguageCod
         username=name,
         password=PASSWORD,
         display_name=None,
-        provenance=BY_NOBODY,
+        provenance=NO_ACTOR,
         language=language,
     )
     return user.user_id

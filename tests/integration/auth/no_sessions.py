@@ -1,4 +1,4 @@
-"""Session services in which no user has a session."""
+"""A session service in which no user has a session."""
 
 from datetime import datetime
 
@@ -10,7 +10,7 @@ from services.auth.clients import Sessions
 
 
 class NoSessions(Sessions):
-    """Answers as session does, without one."""
+    """Answers as the session service does, and stores nothing: a login gets tokens, an end finds no session."""
 
     def __init__(self) -> None:
         pass
@@ -32,25 +32,13 @@ class NoSessions(Sessions):
     async def end(self, *, user_id: str, session_id: str, reason: str) -> None:
         pass
 
-
-class Nobody(Sessions):
-    """A session service in which no user has a session."""
-
-    def __init__(self) -> None:
-        pass
-
     async def end_older(
         self, *, user_id: str, event: PasswordChanged | PasswordVoided, provenance: Provenance
     ) -> Position:
         return Position()
 
-
-class NoSessionsEnd(Nobody):
     async def end_all(self, *, user_id: str, reason: str, provenance: Provenance) -> Position:
         return Position()
-
-    async def end(self, *, user_id: str, session_id: str, reason: str) -> None:
-        pass
 
     async def logged_in_between(self, user_id: str, after: datetime, before: datetime, position: Position) -> bool:
         return False

@@ -8,9 +8,9 @@ from nats.aio.client import Client as NATS
 
 from contracts.values.field_types import LanguageCode
 from infra.security.secrets import Secrets
-from tests.integration.auth.accounts import BY_NOBODY
+from tests.integration.auth.accounts import NO_ACTOR
 from tests.integration.auth.mail_reactions import Recording, reacting, register, settled, tokens
-from tests.integration.auth.no_sessions import Nobody
+from tests.integration.auth.no_sessions import NoSessions
 from tests.integration.auth_and_session import Auth, Clock, stored
 
 
@@ -23,7 +23,7 @@ async def test_a_mailbox_gets_no_more_mails_of_a_kind_in_an_hour_than_its_budget
             await register(auth, f"user{number}", f"anna{f'+{number}' if number else ''}@example.org")
         await register(auth, "boris")
         await settled(streams)
-        await auth.commands.resend_verification("anna@example.org", BY_NOBODY)
+        await auth.commands.resend_verification("anna@example.org", NO_ACTOR)
         await settled(streams)
         kinds = Counter((letter.kind, letter.recipient.partition("@")[0].partition("+")[0]) for letter in outbox.sent)
         assert kinds == {("verification", "anna"): 3, ("verification", "boris"): 1, ("verification_again", "anna"): 1}
@@ -38,14 +38,14 @@ async def test_a_reset_that_was_asked_for_is_followed_by_one_mail_whose_token_is
 ) -> None:
     auth, outbox = replicas[0], Recording()
     await register(auth, "anna")
-    await auth.commands.verify_email(await auth.token("anna@example.org"), BY_NOBODY)
-    changes = auth.changes(Nobody())
-    await asyncio.gather(*(changes.request_reset("anna@example.org", BY_NOBODY) for _ in range(5)))
+    await auth.commands.verify_email(await auth.token("anna@example.org"), NO_ACTOR)
+    changes = auth.changes(NoSessions())
+    await asyncio.gather(*(changes.request_reset("anna@example.org", NO_ACTOR) for _ in range(5)))
     async with reacting(streams, replicas[0], outbox), reacting(streams, replicas[1], outbox):
         await settled(streams)
     (letter,) = outbox.sent
     assert (letter.kind, letter.recipient) == ("password_reset", "anna@example.org")
-    await changes.reset(token=tokens(letter)[0], new="another horse", provenance=BY_NOBODY)
+    await changes.reset(token=tokens(letter)[0], new="another horse", provenance=NO_ACTOR)
     types = [event.type for event in await stored(streams, "AUTH")]
     assert types[-2:] == ["mail.sent", "password.changed"]
 
@@ -68,18 +68,18 @@ async def test_every_mail_of_an_account_is_in_its_language_also_from_a_process_t
     await register(auth, "anna", language="ru")
     await register(auth, "boris", language="en")
     for email in ("anna@example.org", "boris@example.org"):
-        await auth.commands.resend_verification(email, BY_NOBODY)
+        await auth.commands.resend_verification(email, NO_ACTOR)
     assert await mails_of_a_new_process() == [
         ("anna", "verification", "ru"),
         ("anna", "verification_again", "ru"),
         ("boris", "verification", "en"),
         ("boris", "verification_again", "en"),
     ]
-    changes = auth.changes(Nobody())
+    changes = auth.changes(NoSessions())
     others: tuple[tuple[str, LanguageCode], ...] = (("anna", "en"), ("boris", "ru"))
     for name, other in others:
-        await auth.commands.verify_email(await auth.token(f"{name}@example.org"), BY_NOBODY)
-        await changes.request_reset(f"{name}@example.org", BY_NOBODY)
+        await auth.commands.verify_email(await auth.token(f"{name}@example.org"), NO_ACTOR)
+        await changes.request_reset(f"{name}@example.org", NO_ACTOR)
         # The language of another registration with the address is not that of its owner's mails.
         await register(auth, f"not_{name}", f"{name}@example.org", language=other)
     assert await mails_of_a_new_process() == [
@@ -97,10 +97,10 @@ async def test_every_mail_of_an_account_is_in_its_language_also_from_a_process_t
 async def test_a_reset_mail_that_is_of_no_use_any_more_is_not_sent(replicas: tuple[Auth, Auth], streams: NATS) -> None:
     auth, outbox = replicas[0], Recording()
     await register(auth, "anna")
-    await auth.commands.verify_email(await auth.token("anna@example.org"), BY_NOBODY)
-    changes = auth.changes(Nobody())
-    await changes.request_reset("anna@example.org", BY_NOBODY)
-    await changes.reset(token=await auth.reset_token("anna@example.org"), new="another horse", provenance=BY_NOBODY)
+    await auth.commands.verify_email(await auth.token("anna@example.org"), NO_ACTOR)
+    changes = auth.changes(NoSessions())
+    await changes.request_reset("anna@example.org", NO_ACTOR)
+    await changes.reset(token=await auth.reset_token("anna@example.org"), new="another horse", provenance=NO_ACTOR)
     async with reacting(streams, auth, outbox):
         await settled(streams)
     assert outbox.sent == []

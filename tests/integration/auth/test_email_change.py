@@ -15,7 +15,7 @@ from services.auth.tokens.email_change_undo import EmailChangeUndo
 from services.auth.tokens.email_verification import Verification
 from streams.message import Message
 from tests.integration.auth.accounts import (
-    BY_NOBODY,
+    NO_ACTOR,
     Account,
     account,
     change,
@@ -26,7 +26,7 @@ from tests.integration.auth.accounts import (
     undo,
     undo_token,
 )
-from tests.integration.auth.no_sessions import Nobody
+from tests.integration.auth.no_sessions import NoSessions
 from tests.integration.auth_and_session import DAY, HOUR, PASSWORD, Auth, Clock, stored
 
 
@@ -37,16 +37,16 @@ async def test_after_a_change_both_addresses_log_in_for_a_week_and_then_the_new_
     anna = await account(one, "anna")
     token = await request(one, anna, "New@example.org")
     assert await log_in(other, "new@example.org") == "invalid_credentials"
-    await other.commands.verify_email(token, BY_NOBODY, password=PASSWORD)
+    await other.commands.verify_email(token, NO_ACTOR, password=PASSWORD)
     for auth in replicas:
         for login in ("anna@example.org", "NEW@example.org", "anna"):
             assert await log_in(auth, login) == anna.user_id
-    await one.commands.verify_email(token, BY_NOBODY)  # a second use needs no password
+    await one.commands.verify_email(token, NO_ACTOR)  # a second use needs no password
     clock.forward(HELD)
     assert await log_in(one, "anna@example.org") == "invalid_credentials"
     assert await log_in(one, "new@example.org") == anna.user_id
     boris = await register(one, "anna@example.org", "boris")
-    await other.commands.verify_email(await other.token("anna@example.org"), BY_NOBODY)
+    await other.commands.verify_email(await other.token("anna@example.org"), NO_ACTOR)
     assert await log_in(one, "anna@example.org") == boris.user_id
 
 
@@ -74,9 +74,9 @@ async def test_a_request_and_its_confirmation_need_the_accounts_password(replica
     shown = await other.commands.registration(token)
     assert (shown.username, shown.needs_password, shown.changes_user_id) == ("anna", True, anna.user_id)
     with pytest.raises(PasswordRequired):
-        await other.commands.verify_email(token, BY_NOBODY)
+        await other.commands.verify_email(token, NO_ACTOR)
     with pytest.raises(InvalidCredentials):
-        await other.commands.verify_email(token, BY_NOBODY, password="wrong")
+        await other.commands.verify_email(token, NO_ACTOR, password="wrong")
     assert await owner(one, "new@example.org") is None
 
 
@@ -87,7 +87,7 @@ async def test_wrong_passwords_are_recorded_as_failed_logins(replicas: tuple[Aut
     with pytest.raises(InvalidCredentials):
         await request(one, anna, "new@example.org", "wrong")
     with pytest.raises(InvalidCredentials):
-        await one.commands.verify_email(token, BY_NOBODY, password="wrong", address="192.0.2.1")
+        await one.commands.verify_email(token, NO_ACTOR, password="wrong", address="192.0.2.1")
     await one.failures.close()
     recorded = [event for event in await stored(streams, "AUTH") if event.type == "login.failed"]
     assert [event.subject.rpartition(".")[2] for event in recorded] == [anna.user_id] * 2
@@ -121,7 +121,7 @@ async def test_a_request_looks_up_the_same_for_taken_and_free_addresses(
             password=PASSWORD,
             own_address=anna.own_address,
             position=Position(),
-            provenance=BY_NOBODY,
+            provenance=NO_ACTOR,
         )
         counts.append(list(looked_up))
     assert counts == [["last"] * 4] * 4
@@ -134,10 +134,10 @@ async def test_a_token_confirms_its_own_request_only(replicas: tuple[Auth, Auth]
     key = one.keys.of_email("new@example.org")
     forged = Verification(user_id=anna.user_id, claim_key=key, expires_at=clock() + DAY)
     with pytest.raises(TokenExpired):
-        await other.commands.verify_email(one.tokens.sign(forged), BY_NOBODY, password=PASSWORD)
+        await other.commands.verify_email(one.tokens.sign(forged), NO_ACTOR, password=PASSWORD)
     undo_instead = one.undos.sign(EmailChangeUndo(user_id=boris.user_id, claim_key=key, until=clock() + DAY))
     with pytest.raises(InvalidToken):
-        await other.commands.verify_email(undo_instead, BY_NOBODY, password=PASSWORD)
+        await other.commands.verify_email(undo_instead, NO_ACTOR, password=PASSWORD)
     with pytest.raises(TokenExpired):
         await undo(other, undo_instead)
     with pytest.raises(InvalidToken):
@@ -145,7 +145,7 @@ async def test_a_token_confirms_its_own_request_only(replicas: tuple[Auth, Auth]
     late = await one.token("new@example.org")
     clock.forward(DAY)
     with pytest.raises(TokenExpired):
-        await other.commands.verify_email(late, BY_NOBODY, password=PASSWORD)
+        await other.commands.verify_email(late, NO_ACTOR, password=PASSWORD)
 
 
 async def test_a_token_serves_its_request_until_a_newer_one_to_the_same_address(
@@ -159,10 +159,10 @@ async def test_a_token_serves_its_request_until_a_newer_one_to_the_same_address(
     with pytest.raises(TokenExpired):
         await other.commands.registration(first)
     with pytest.raises(TokenExpired):
-        await other.commands.verify_email(first, BY_NOBODY, password=PASSWORD)
+        await other.commands.verify_email(first, NO_ACTOR, password=PASSWORD)
     with pytest.raises(TokenExpired):
-        await one.commands.end_registration(first, BY_NOBODY)
-    await one.commands.verify_email(second, BY_NOBODY, password=PASSWORD)
+        await one.commands.end_registration(first, NO_ACTOR)
+    await one.commands.verify_email(second, NO_ACTOR, password=PASSWORD)
     assert await owner(other, "new@example.org") == anna.user_id
 
 
@@ -170,14 +170,14 @@ async def test_another_password_ends_a_request(replicas: tuple[Auth, Auth]) -> N
     one, other = replicas
     anna = await account(one, "anna")
     token = await request(one, anna, "new@example.org")
-    await other.changes(Nobody()).change(
-        user_id=anna.user_id, current=PASSWORD, new="another horse", session_id="", provenance=BY_NOBODY
+    await other.changes(NoSessions()).change(
+        user_id=anna.user_id, current=PASSWORD, new="another horse", session_id="", provenance=NO_ACTOR
     )
     with pytest.raises(TokenExpired):
         await one.commands.registration(token)
     for password in (PASSWORD, "another horse"):
         with pytest.raises(TokenExpired):
-            await one.commands.verify_email(token, BY_NOBODY, password=password)
+            await one.commands.verify_email(token, NO_ACTOR, password=password)
 
 
 async def test_an_address_that_is_the_accounts_already_is_not_changed(
@@ -187,7 +187,7 @@ async def test_an_address_that_is_the_accounts_already_is_not_changed(
     anna = await account(one, "anna")
     token = await request(one, anna, "ANNA@EXAMPLE.org")
     before = len(await stored(streams, "AUTH"))
-    await other.commands.verify_email(token, BY_NOBODY, password=PASSWORD)
+    await other.commands.verify_email(token, NO_ACTOR, password=PASSWORD)
     assert len(await stored(streams, "AUTH")) == before
 
 
@@ -198,7 +198,7 @@ async def test_spellings_of_a_domain_are_one_address(replicas: tuple[Auth, Auth]
     assert await log_in(other, "A@xn--exmple-cua.org") == anna.user_id
     token = await request(other, boris, "a@xn--exmple-cua.org")
     with pytest.raises(TokenExpired):
-        await one.commands.verify_email(token, BY_NOBODY, password=PASSWORD)
+        await one.commands.verify_email(token, NO_ACTOR, password=PASSWORD)
 
 
 async def test_an_account_from_before_pending_registrations_changes_its_address(replicas: tuple[Auth, Auth]) -> None:
@@ -207,11 +207,11 @@ async def test_an_account_from_before_pending_registrations_changes_its_address(
     key = one.keys.of_text(anna.email)
     claimed = EmailClaimed(user_id=anna.user_id, email=anna.email, username="anna", expires_at=one.clock() + DAY)
     verified = EmailVerified(user_id=anna.user_id)
-    await one.aggregates.addresses.execute(key, lambda _: (claimed, verified), BY_NOBODY)
+    await one.aggregates.addresses.execute(key, lambda _: (claimed, verified), NO_ACTOR)
     hashed = await one.passwords.hash(PASSWORD)
-    await one.aggregates.credentials.execute(anna.user_id, lambda _: domain.decide_set_credential(hashed), BY_NOBODY)
+    await one.aggregates.credentials.execute(anna.user_id, lambda _: domain.decide_set_credential(hashed), NO_ACTOR)
     await one.aggregates.users.execute(
-        anna.user_id, lambda _: (UserCreated(username="anna"), UserEmailVerified()), BY_NOBODY
+        anna.user_id, lambda _: (UserCreated(username="anna"), UserEmailVerified()), NO_ACTOR
     )
     await change(other, anna, "new@example.org")
     assert await log_in(one, "new@example.org") == await log_in(one, "anna@xn--exmple-cua.org") == anna.user_id
@@ -226,9 +226,9 @@ async def test_the_reader_of_the_mail_ends_a_request_and_the_account_keeps_its_n
     anna = await account(one, "anna")
     token = await request(one, anna, "stranger@example.org")
     for _ in range(2):
-        await other.commands.end_registration(token, BY_NOBODY)
+        await other.commands.end_registration(token, NO_ACTOR)
     with pytest.raises(TokenExpired):
-        await one.commands.verify_email(token, BY_NOBODY, password=PASSWORD)
+        await one.commands.verify_email(token, NO_ACTOR, password=PASSWORD)
     assert await log_in(one, "anna") == anna.user_id
 
 

@@ -10,9 +10,9 @@ from nats.aio.client import Client as NATS
 from contracts.durable_consumers import VERIFICATION_MAIL
 from services.auth.email_change.decisions import HELD
 from services.auth.tokens.password_reset import Reset
-from tests.integration.auth.accounts import BY_NOBODY, Account, account, change, register, request, undo, undo_token
+from tests.integration.auth.accounts import NO_ACTOR, Account, account, change, register, request, undo, undo_token
 from tests.integration.auth.mail_reactions import Recording, reacting, settled
-from tests.integration.auth.no_sessions import Nobody
+from tests.integration.auth.no_sessions import NoSessions
 from tests.integration.auth_and_session import DAY, HOUR, PASSWORD, Auth, Clock
 
 
@@ -39,20 +39,20 @@ async def test_both_addresses_receive_a_reset_for_a_week(
     outbox = Recording()
     async with reacting(streams, one, outbox, clock):
         for email in ("anna@example.org", "thief@example.org"):
-            await other.changes(Nobody()).request_reset(email, BY_NOBODY)
+            await other.changes(NoSessions()).request_reset(email, NO_ACTOR)
         await settled(streams)
         resets = [mail for mail in outbox.sent if mail.kind == "password_reset"]
         assert [mail.recipient for mail in resets] == ["anna@example.org", "thief@example.org"]
         # The password is not void.
         assert [mail.text for mail in resets] == ["", ""]
         clock.forward(HELD)
-        await other.changes(Nobody()).request_reset("anna@example.org", BY_NOBODY)
+        await other.changes(NoSessions()).request_reset("anna@example.org", NO_ACTOR)
         await settled(streams)
     assert len([mail for mail in outbox.sent if mail.kind == "password_reset"]) == 2
-    await other.changes(Nobody()).reset(
+    await other.changes(NoSessions()).reset(
         token=one.resets.sign(Reset(user_id=anna.user_id, credential=1, expires_at=clock() + HOUR)),
         new="another horse",
-        provenance=BY_NOBODY,
+        provenance=NO_ACTOR,
     )
 
 
@@ -65,10 +65,10 @@ async def test_a_change_is_followed_by_its_mails_in_the_accounts_language(
         username="anna",
         password=PASSWORD,
         display_name=None,
-        provenance=BY_NOBODY,
+        provenance=NO_ACTOR,
         language="ru",
     )
-    await one.commands.verify_email(await one.token("anna@example.org"), BY_NOBODY)
+    await one.commands.verify_email(await one.token("anna@example.org"), NO_ACTOR)
     anna = Account(user.user_id, "Anna@example.org")
     outbox = Recording()
 
@@ -89,7 +89,7 @@ async def test_a_change_is_followed_by_its_mails_in_the_accounts_language(
             ("email_change", "New@example.org", "ru"),
             ("email_change_requested", "Anna@example.org", "ru"),
         ]
-        await other.commands.verify_email(letter.offers[0].token, BY_NOBODY, password=PASSWORD)
+        await other.commands.verify_email(letter.offers[0].token, NO_ACTOR, password=PASSWORD)
         await settled(streams)
         (letter,) = outbox.sent
         assert letter.offers[0].link == f"https://chat.example.org/#/undo-email-change/{letter.offers[0].token}"

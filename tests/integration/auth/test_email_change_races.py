@@ -20,8 +20,8 @@ from services.auth.registration.decisions import as_of
 from services.auth.tokens.email_change_undo import EmailChangeUndo
 from services.auth.tokens.email_verification import Verification
 from services.auth.tokens.password_reset import Reset
-from tests.integration.auth.accounts import BY_NOBODY, Account, register, request, undo
-from tests.integration.auth.no_sessions import Nobody
+from tests.integration.auth.accounts import NO_ACTOR, Account, register, request, undo
+from tests.integration.auth.no_sessions import NoSessions
 from tests.integration.auth_and_session import DAY, HOUR, PASSWORD, Auth
 
 
@@ -225,12 +225,12 @@ class Play:
         token = self.replicas[0].tokens.sign(Verification(user_id=user, claim_key=self.key(address), expires_at=until))
         if kind == "end":
             return (lambda model: model.end(user, address, until)), (
-                lambda auth: auth.commands.end_registration(token, BY_NOBODY)
+                lambda auth: auth.commands.end_registration(token, NO_ACTOR)
             )
         known = self.model.accounts.get(user)
         password = (known.password if known is not None else None) or PASSWORD
         return (lambda model: model.confirm(user, address, until)), (
-            lambda auth: auth.commands.verify_email(token, BY_NOBODY, password=password)
+            lambda auth: auth.commands.verify_email(token, NO_ACTOR, password=password)
         )
 
     async def reset(self, auth: Auth, user: str, new: str) -> None:
@@ -238,7 +238,7 @@ class Play:
             generation = (await auth.aggregates.credentials.load(user)).state.generation
             token = auth.resets.sign(Reset(user_id=user, credential=generation, expires_at=self.clock.now + HOUR))
             try:
-                await auth.changes(Nobody()).reset(token=token, new=new, provenance=BY_NOBODY)
+                await auth.changes(NoSessions()).reset(token=token, new=new, provenance=NO_ACTOR)
             except TokenExpired:
                 continue
             return

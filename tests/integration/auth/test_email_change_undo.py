@@ -14,7 +14,7 @@ from services.auth.mail.texts import VOID_PASSWORD
 from services.auth.tokens.not_me import NotMe
 from services.auth.tokens.password_reset import Reset
 from tests.integration.auth.accounts import (
-    BY_NOBODY,
+    NO_ACTOR,
     account,
     change,
     log_in,
@@ -25,7 +25,7 @@ from tests.integration.auth.accounts import (
     undo_token,
 )
 from tests.integration.auth.mail_reactions import Recording, reacting, settled
-from tests.integration.auth.no_sessions import Nobody
+from tests.integration.auth.no_sessions import NoSessions
 from tests.integration.auth_and_session import HOUR, PASSWORD, Auth, Clock, stored
 
 
@@ -55,11 +55,11 @@ async def test_an_undo_restores_the_address_and_makes_the_password_void_until_a_
         await settled(streams)
     (reset,) = [mail for mail in outbox.sent if mail.kind == "password_reset"]
     assert (reset.recipient, reset.text) == ("anna@example.org", VOID_PASSWORD)
-    await other.changes(Nobody()).reset(token=reset.offers[0].token, new="another horse", provenance=BY_NOBODY)
+    await other.changes(NoSessions()).reset(token=reset.offers[0].token, new="another horse", provenance=NO_ACTOR)
     assert await log_in(one, "anna@example.org", "another horse") == anna.user_id
     # The address that was freed is free at once.
     boris = await register(one, "thief@example.org", "boris")
-    await one.commands.verify_email(await one.token("thief@example.org"), BY_NOBODY)
+    await one.commands.verify_email(await one.token("thief@example.org"), NO_ACTOR)
     assert await log_in(one, "thief@example.org") == boris.user_id
 
 
@@ -114,26 +114,26 @@ async def test_no_token_that_was_mailed_to_an_address_serves_once_it_is_free(
     one, other = replicas
     anna = await account(one, "anna")
     await change(one, anna, "thief@example.org")
-    reports = NotMeReports(other.aggregates, other.reported, other.resets, Nobody(), lifetime=HOUR, clock=clock)
+    reports = NotMeReports(other.aggregates, other.reported, other.resets, NoSessions(), lifetime=HOUR, clock=clock)
     mailed_to = one.keys.of_email("thief@example.org")
     alert = one.reported.sign(
         NotMe(user_id=anna.user_id, credential=1, event_id=new_id(), event_at=clock(), claim_key=mailed_to)
     )
     resets = [one.resets.sign(Reset(user_id=anna.user_id, credential=1, expires_at=clock() + HOUR))]
     if undone:
-        resets.append((await reports.report(alert, BY_NOBODY)).reset_token)
+        resets.append((await reports.report(alert, NO_ACTOR)).reset_token)
         await undo(one, await undo_token(one, anna, "anna@example.org"))
     else:
         await change(one, anna, "anna@example.org")
         assert await log_in(one, "anna") == anna.user_id
     with pytest.raises(TokenExpired):
-        await reports.report(alert, BY_NOBODY)
+        await reports.report(alert, NO_ACTOR)
     for token in resets:
         with pytest.raises(TokenExpired):
-            await other.changes(Nobody()).reset(token=token, new="the thief's password", provenance=BY_NOBODY)
+            await other.changes(NoSessions()).reset(token=token, new="the thief's password", provenance=NO_ACTOR)
 
 
-class Meanwhile(Nobody):
+class Meanwhile(NoSessions):
     """Lets something happen before a session begins."""
 
     def __init__(self, before: Callable[[], Awaitable[None]]) -> None:

@@ -16,7 +16,7 @@ from services.auth.erasure.registrations import KEPT, EndedRegistrations
 from streams.personal_data.key_store import KeyStore
 from streams.topology import ensure_bucket
 from tests.integration.auth.accounts import account, register
-from tests.integration.auth.no_sessions import NoSessionsEnd
+from tests.integration.auth.no_sessions import NoSessions
 from tests.integration.auth_and_session import DAY, HOUR, Auth, Clock
 
 
@@ -41,7 +41,7 @@ async def test_registrations_that_have_ended_for_long_are_erased_once_and_accoun
         return f"{emails[user_id]}@example.org"
 
     def sweeping(of: Auth) -> EndedRegistrations:
-        erasures = of.erasures(NoSessionsEnd(), address)
+        erasures = of.erasures(NoSessions(), address)
         return EndedRegistrations(store, of.aggregates.users, erasures, DAY, clock=clock)
 
     token = await auth.token("later@example.org")

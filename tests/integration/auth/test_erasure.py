@@ -36,7 +36,7 @@ from streams.personal_data.key_store import KeyStore
 from streams.personal_data.keys.destruction import KeyDestruction
 from streams.topology import ensure_bucket
 from tests.integration.auth.accounts import (
-    BY_NOBODY,
+    NO_ACTOR,
     Account,
     account,
     change,
@@ -47,7 +47,7 @@ from tests.integration.auth.accounts import (
     undo_token,
 )
 from tests.integration.auth.erasure_requests import GRACE, REUSE, delete, erase, erasures, events, last
-from tests.integration.auth.no_sessions import NoSessionsEnd
+from tests.integration.auth.no_sessions import NoSessions
 from tests.integration.auth_and_session import DAY, HOUR, PASSWORD, Auth, Clock
 
 
@@ -117,7 +117,7 @@ async def test_the_batch_ends_keys_name_and_every_address_of_the_account(
     clock.forward(HELD - DAY)
     await delete(one, anna)
     # The read model still has the first address.
-    erased = await erasures(other, anna).erase(anna.user_id, "operator", BY_NOBODY)
+    erased = await erasures(other, anna).erase(anna.user_id, "operator", NO_ACTOR)
     assert erased.erased
     assert await last(one, subjects.data_keys(anna.user_id)) == DataKeysDestroyed(reason="erasure")
     claimed = await last(one, subjects.username_claim(one.keys.of_username("anna")))
@@ -135,13 +135,13 @@ async def test_name_and_address_are_free_after_their_time_and_one_of_two_gets_th
 ) -> None:
     one, other = replicas
     anna = await account(one, "anna")
-    await erasures(one, anna).erase(anna.user_id, "operator", BY_NOBODY)
+    await erasures(one, anna).erase(anna.user_id, "operator", NO_ACTOR)
     clock.forward(REUSE - HOUR)
     with pytest.raises(VestnikError, match="username"):
         await register(other, "anna@example.org", "anna")
     await register(other, "anna@example.org", "other_name")
     with pytest.raises(TokenExpired):
-        await other.commands.verify_email(await other.token("anna@example.org"), BY_NOBODY)
+        await other.commands.verify_email(await other.token("anna@example.org"), NO_ACTOR)
     clock.forward(HOUR)
     outcomes = await asyncio.gather(
         register(one, "first@example.org", "anna"),
@@ -151,7 +151,7 @@ async def test_name_and_address_are_free_after_their_time_and_one_of_two_gets_th
     refused = [outcome for outcome in outcomes if isinstance(outcome, VestnikError)]
     assert [error.code for error in refused] == ["username_taken"]
     boris = await register(one, "anna@example.org", "boris")
-    await other.commands.verify_email(await other.token("anna@example.org"), BY_NOBODY, password=PASSWORD)
+    await other.commands.verify_email(await other.token("anna@example.org"), NO_ACTOR, password=PASSWORD)
     assert await log_in(one, "anna@example.org") == boris.user_id
 
 
@@ -161,17 +161,17 @@ async def test_an_operator_erases_somebody_whose_erasure_is_due_later_and_an_acc
     one, other = replicas
     anna = await account(one, "anna")
     await delete(one, anna)
-    assert (await erasures(other, anna).erase(anna.user_id, "operator", BY_NOBODY)).erased
-    assert not (await erasures(one, anna).erase(anna.user_id, "operator", BY_NOBODY)).erased
+    assert (await erasures(other, anna).erase(anna.user_id, "operator", NO_ACTOR)).erased
+    assert not (await erasures(one, anna).erase(anna.user_id, "operator", NO_ACTOR)).erased
     boris = Account((await register(one, "boris@example.org", "boris")).user_id, "boris@example.org")
     token = await other.token("boris@example.org")
-    assert (await erasures(other, boris).erase(boris.user_id, "operator", BY_NOBODY)).erased
+    assert (await erasures(other, boris).erase(boris.user_id, "operator", NO_ACTOR)).erased
     with pytest.raises(TokenExpired):
-        await one.commands.verify_email(token, BY_NOBODY)
+        await one.commands.verify_email(token, NO_ACTOR)
     # No one else knew the name.
     await register(one, "carl@example.org", "boris")
     with pytest.raises(UserNotFound):
-        await erasures(one, anna).erase(new_id(), "operator", BY_NOBODY)
+        await erasures(one, anna).erase(new_id(), "operator", NO_ACTOR)
 
 
 async def test_a_legal_hold_holds_an_erasure_up_and_the_person_is_not_told(
@@ -179,20 +179,20 @@ async def test_a_legal_hold_holds_an_erasure_up_and_the_person_is_not_told(
 ) -> None:
     one, other = replicas
     anna = await account(one, "anna")
-    await one.aggregates.data_keys.execute(anna.user_id, lambda _: (DataKeysHoldPlaced(reason="a case"),), BY_NOBODY)
+    await one.aggregates.data_keys.execute(anna.user_id, lambda _: (DataKeysHoldPlaced(reason="a case"),), NO_ACTOR)
     await delete(other, anna)
     clock.forward(GRACE)
     for reason in ("requested", "operator"):
         with pytest.raises(LegalHold):
-            await erasures(other, anna).erase(anna.user_id, reason, BY_NOBODY)
+            await erasures(other, anna).erase(anna.user_id, reason, NO_ACTOR)
     assert await log_in(one, "anna") == "invalid_credentials"
-    reset = one.changes(NoSessionsEnd()).reset(
-        token=await one.reset_token("anna@example.org"), new="another horse", provenance=BY_NOBODY
+    reset = one.changes(NoSessions()).reset(
+        token=await one.reset_token("anna@example.org"), new="another horse", provenance=NO_ACTOR
     )
     with pytest.raises(TokenExpired):
         await reset
     assert await events(one, anna.user_id) == [UserErasureRequested]
-    await one.aggregates.data_keys.execute(anna.user_id, lambda _: (DataKeysHoldReleased(),), BY_NOBODY)
+    await one.aggregates.data_keys.execute(anna.user_id, lambda _: (DataKeysHoldReleased(),), NO_ACTOR)
     assert await erase(other, anna)
 
 
@@ -214,19 +214,19 @@ async def test_tokens_from_before_the_erasure_are_void(replicas: tuple[Auth, Aut
     key = one.keys.of_email("new@example.org")
     verifying = one.tokens.sign(Verification(user_id=anna.user_id, claim_key=key, expires_at=clock() + HOUR))
     report = NotMe(user_id=anna.user_id, credential=1, event_id=new_id(), event_at=clock(), claim_key=key)
-    await erasures(other, anna).erase(anna.user_id, "operator", BY_NOBODY)
-    reports = NotMeReports(one.aggregates, one.reported, one.resets, NoSessionsEnd(), lifetime=HOUR, clock=one.clock)
+    await erasures(other, anna).erase(anna.user_id, "operator", NO_ACTOR)
+    reports = NotMeReports(one.aggregates, one.reported, one.resets, NoSessions(), lifetime=HOUR, clock=one.clock)
     for attempt in (
-        one.commands.verify_email(pending, BY_NOBODY, password=PASSWORD),
-        one.commands.verify_email(verifying, BY_NOBODY),
+        one.commands.verify_email(pending, NO_ACTOR, password=PASSWORD),
+        one.commands.verify_email(verifying, NO_ACTOR),
         undo(one, undoing),
-        one.changes(NoSessionsEnd()).reset(token=resetting, new="another horse", provenance=BY_NOBODY),
-        reports.report(one.reported.sign(report), BY_NOBODY),
+        one.changes(NoSessions()).reset(token=resetting, new="another horse", provenance=NO_ACTOR),
+        reports.report(one.reported.sign(report), NO_ACTOR),
     ):
         with pytest.raises(TokenExpired):
             await attempt
     before = await one.aggregates.log.last_sequence(subjects.email_claim(key))
-    await one.changes(NoSessionsEnd()).request_reset("new@example.org", BY_NOBODY)
+    await one.changes(NoSessions()).request_reset("new@example.org", NO_ACTOR)
     assert await one.aggregates.log.last_sequence(subjects.email_claim(key)) == before
 
 
@@ -244,9 +244,9 @@ async def test_a_report_of_the_owner_and_an_undone_change_of_the_address_cancel_
         claim_key=one.keys.of_email("anna@example.org"),
     )
     reports = NotMeReports(
-        other.aggregates, other.reported, other.resets, NoSessionsEnd(), lifetime=HOUR, clock=other.clock
+        other.aggregates, other.reported, other.resets, NoSessions(), lifetime=HOUR, clock=other.clock
     )
-    await reports.report(one.reported.sign(report), BY_NOBODY)
+    await reports.report(one.reported.sign(report), NO_ACTOR)
     assert await events(one, anna.user_id) == [UserErasureRequested, UserErasureCancelled]
     assert isinstance(await last(one, subjects.credential(anna.user_id)), PasswordVoided)
     boris = await account(one, "boris")
@@ -277,14 +277,14 @@ async def test_an_account_is_erased_whose_name_and_address_cannot_be_read_and_th
 
     with pytest.raises(UserNotFound):
         # Elsewhere it can be read: something else is wrong, and the erasure waits.
-        await other.erasures(NoSessionsEnd(), unknown).erase(anna.user_id, "operator", BY_NOBODY)
-    erased = await one.erasures(NoSessionsEnd(), unknown).erase(anna.user_id, "operator", BY_NOBODY)
+        await other.erasures(NoSessions(), unknown).erase(anna.user_id, "operator", NO_ACTOR)
+    erased = await one.erasures(NoSessions(), unknown).erase(anna.user_id, "operator", NO_ACTOR)
     assert (erased.erased, erased.free_at) == (True, None)
     assert await last(other, subjects.data_keys(anna.user_id)) == DataKeysDestroyed(reason="erasure")
     with pytest.raises(VestnikError, match="username"):
         await register(other, "someone@example.org", "anna")
     boris = await account(other, "boris")
-    erased = await other.erasures(NoSessionsEnd(), unreadable).erase(boris.user_id, "operator", BY_NOBODY)
+    erased = await other.erasures(NoSessions(), unreadable).erase(boris.user_id, "operator", NO_ACTOR)
     assert (erased.erased, erased.free_at) == (True, None)
     claimed = await last(one, subjects.username_claim(one.keys.of_username("boris")))
     assert isinstance(claimed, UsernameClaimed)
@@ -307,7 +307,7 @@ async def test_an_erasure_is_complete_when_no_process_can_have_the_key_and_nothi
     await ensure_bucket(streams, subjects.DATA_KEYS, replicas=1)
     anna = await account(one, "anna")
     await one.data_keys(streams).create([person_key(anna.user_id)])
-    await erasures(one, anna).erase(anna.user_id, "operator", BY_NOBODY)
+    await erasures(one, anna).erase(anna.user_id, "operator", NO_ACTOR)
     due = DueErasure(anna.user_id, clock(), erased=True)
     removals = Removals(failures=1)
     processes = [

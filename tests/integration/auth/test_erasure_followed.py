@@ -49,10 +49,9 @@ from streams.personal_data.sealer import Sealer
 from streams.personal_data.unsealer import Unsealer
 from streams.topology import ensure_bucket
 from tests.integration import recorded_keys
+from tests.integration.auth.accounts import NO_ACTOR
 from tests.integration.auth_and_session import DAY, ERASURE, PASSWORD, Clock, Services, mails
 from tests.integration.recorded_keys import RING
-
-BY_NOBODY = Provenance(correlation_id="request")
 
 
 class Removals:
@@ -126,7 +125,7 @@ async def test_sessions_that_could_not_end_with_the_request_end_later_but_not_th
 ) -> None:
     before = await log_in(services)
     request = UserErasureRequested(erase_at=datetime.now(UTC) + DAY)
-    await services.auth_replica.aggregates.users.execute(anna, lambda _: (request,), BY_NOBODY)
+    await services.auth_replica.aggregates.users.execute(anna, lambda _: (request,), NO_ACTOR)
     event = await last_event(services, anna)
     reaction = endings(services, streams, secrets, Removals(), Removals())
     await reaction.effects()[event.type](event)
@@ -150,7 +149,7 @@ async def test_what_an_erasure_leaves_outside_of_the_streams_is_removed_until_th
     export_id = new_id()
     made = DataExportMade(export_id=export_id, file_id=file.file_id, parts=file.parts, size=file.size)
     exports = services.auth_replica.aggregates.data_exports
-    await exports.execute(anna, lambda _: (DataExportRequested(export_id=export_id), made), BY_NOBODY)
+    await exports.execute(anna, lambda _: (DataExportRequested(export_id=export_id), made), NO_ACTOR)
     operator = Client("auth", me="operator", settings=services.settings, secrets=services.secrets)
     try:
         request, erase = EraseAccountRequest(user_id=anna), operator.stub(AuthServiceStub).erase_account
@@ -192,7 +191,7 @@ async def test_a_new_consumer_does_not_read_what_was_before_it(services: Service
         async with asyncio.timeout(60):
             while not await is_made(streams):
                 await asyncio.sleep(0.01)
-            await users.execute(anna, lambda _: (UserErased(reason="operator"),), BY_NOBODY)
+            await users.execute(anna, lambda _: (UserErased(reason="operator"),), NO_ACTOR)
             while not noted.of:
                 await asyncio.sleep(0.01)
         info = await streams.jetstream().consumer_info(ERASURES.stream, ERASURES.name)

@@ -18,9 +18,9 @@ from infra.embedded.nats_server import NatsServer
 from infra.security.secrets import Secrets
 from services.auth.domain import Hashed, decide_change_password, decide_rehash
 from services.auth.erasure.decisions import ErasureTerms
-from tests.integration.auth.accounts import BY_NOBODY, Account, account, log_in, request
+from tests.integration.auth.accounts import NO_ACTOR, Account, account, log_in, request
 from tests.integration.auth.erasure_requests import GRACE, REUSE, delete, erase, erasures, events
-from tests.integration.auth.no_sessions import NoSessions, NoSessionsEnd
+from tests.integration.auth.no_sessions import NoSessions
 from tests.integration.auth_and_session import PASSWORD, Auth, Clock
 
 
@@ -70,9 +70,9 @@ async def test_a_login_whose_account_is_erased_while_its_session_begins_ends_tha
     anna = await account(one, "anna")
     ended = []
 
-    class Slow(NoSessionsEnd):
+    class Slow(NoSessions):
         async def create(self, **of: object) -> object:  # type: ignore[override]  # only what the test needs
-            await erasures(other, anna).erase(anna.user_id, "operator", BY_NOBODY)
+            await erasures(other, anna).erase(anna.user_id, "operator", NO_ACTOR)
             return await NoSessions().create(**of)  # type: ignore[arg-type]
 
         async def end(self, *, user_id: str, session_id: str, reason: str) -> None:
@@ -104,8 +104,8 @@ async def test_a_change_of_the_address_and_an_erasure_at_the_same_moment_leave_n
         anna = await account(one, f"anna{number}")
         token = await request(one, anna, f"new{number}@example.org")
         await asyncio.gather(
-            other.commands.verify_email(token, BY_NOBODY, password=PASSWORD),
-            erasures(one, anna).erase(anna.user_id, "operator", BY_NOBODY),
+            other.commands.verify_email(token, NO_ACTOR, password=PASSWORD),
+            erasures(one, anna).erase(anna.user_id, "operator", NO_ACTOR),
             return_exceptions=True,
         )
         for email in (f"anna{number}@example.org", f"new{number}@example.org"):
@@ -123,12 +123,12 @@ async def test_a_request_with_a_password_that_was_changed_meanwhile_does_not_cou
 
     async def slow(password: str, hashed: Hashed | None) -> bool:
         found = await matches(password, hashed)
-        await other.changes(NoSessionsEnd()).change(
+        await other.changes(NoSessions()).change(
             user_id=anna.user_id,
             current=PASSWORD,
             new="another horse",
             session_id=new_id(),
-            provenance=BY_NOBODY,
+            provenance=NO_ACTOR,
         )
         return found
 
@@ -148,7 +148,7 @@ async def test_a_password_that_is_hashed_anew_at_that_moment_stays_right(replica
         found = await matches(password, hashed)
         anew = await other.passwords.hash(PASSWORD)
         await other.aggregates.credentials.execute(
-            anna.user_id, lambda state: decide_rehash(state, state, anew), BY_NOBODY
+            anna.user_id, lambda state: decide_rehash(state, state, anew), NO_ACTOR
         )
         return found
 
@@ -171,7 +171,7 @@ async def test_a_request_that_does_not_count_leaves_an_earlier_one_and_is_cancel
         found = await matches(password, hashed)
         anew = await other.passwords.hash("another horse")
         await other.aggregates.credentials.execute(
-            asking.user_id, lambda state: decide_change_password(state, state.generation, anew, ""), BY_NOBODY
+            asking.user_id, lambda state: decide_change_password(state, state.generation, anew, ""), NO_ACTOR
         )
         return found
 

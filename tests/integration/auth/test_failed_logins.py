@@ -13,19 +13,14 @@ from contracts.envelope import seal
 from contracts.errors import EmailNotVerified, InvalidCredentials, PasswordRequired, RateLimited, VestnikError
 from contracts.events.login_failure import LoginFailed
 from contracts.subjects import AUTH, login_failures
-from services.auth.clients import Sessions
 from services.auth.failures import failed_logins
 from services.auth.failures.domain import ORIGINS, PAUSE, SINGLES
 from services.auth.failures.failed_logins import FailedLogins
+from tests.integration.auth.no_sessions import NoSessions
 from tests.integration.auth_and_session import PASSWORD, Auth, Clock
 
 Replicas = tuple[Auth, Auth]
 SECRET = "hunter2 is my password"
-
-
-class NoSessions(Sessions):
-    def __init__(self) -> None:
-        pass
 
 
 async def anna(auth: Auth, *, verified: bool = True) -> str:

@@ -16,7 +16,7 @@ from contracts.rpc.vestnik.session.v1 import EndSessionsRequest, Tokens
 from infra.rpc.call_context import Call
 from infra.rpc.client import Client
 from services.auth.clients import Sessions
-from tests.integration.auth.accounts import BY_NOBODY
+from tests.integration.auth.accounts import NO_ACTOR
 from tests.integration.auth.password_calls import NEW, change, ends, log_in, reset
 from tests.integration.auth_and_session import PASSWORD, Services, active, eventually, stored
 
@@ -233,7 +233,7 @@ async def test_sessions_end_even_if_no_service_was_reachable_when_the_password_c
     here, other = await log_in(services), await log_in(services)
     absent = Absent()
     changed = await services.auth_replica.changes(absent).change(
-        user_id=anna, current=PASSWORD, new=NEW, session_id=here.session_id, provenance=BY_NOBODY
+        user_id=anna, current=PASSWORD, new=NEW, session_id=here.session_id, provenance=NO_ACTOR
     )
     assert (changed.user_id, absent.asked) == (anna, 1)
     over = asyncio.Event()

@@ -29,7 +29,7 @@ from services.auth.registration.email_lookup import email_key
 from services.auth.tokens.email_verification import Verification
 from streams.message import Message
 from streams.repository import LoadedAggregate
-from tests.integration.auth.accounts import BY_NOBODY, log_in, register, verify
+from tests.integration.auth.accounts import NO_ACTOR, log_in, register, verify
 from tests.integration.auth_and_session import DAY, PASSWORD, Auth, Clock, stored
 
 
@@ -114,9 +114,9 @@ async def test_a_token_verifies_once_and_is_good_for_ever(
     one, other = replicas
     user = await register(one, "anna@example.org", "anna")
     token = await one.token("anna@example.org")
-    first = await one.commands.verify_email(token, BY_NOBODY)
+    first = await one.commands.verify_email(token, NO_ACTOR)
     clock.forward(100 * DAY)
-    again = await other.commands.verify_email(token, BY_NOBODY)
+    again = await other.commands.verify_email(token, NO_ACTOR)
     assert first == again
     assert first.user_id == user.user_id
     types = [event.type for event in await stored(streams, "AUTH")]
@@ -141,11 +141,11 @@ async def test_while_several_registrations_are_pending_a_token_needs_its_registr
     token = await one.token("anna@example.org")
     for password in (None, PASSWORD, "x"):
         with pytest.raises(PasswordRequired):
-            await other.commands.verify_email(intruders, BY_NOBODY, password=password)
+            await other.commands.verify_email(intruders, NO_ACTOR, password=password)
     # The token is judged before the password.
     with pytest.raises(InvalidToken):
-        await one.commands.verify_email("nonsense", BY_NOBODY)
-    verified = await one.commands.verify_email(token, BY_NOBODY, password=PASSWORD)
+        await one.commands.verify_email("nonsense", NO_ACTOR)
+    verified = await one.commands.verify_email(token, NO_ACTOR, password=PASSWORD)
     assert verified.user_id == anna.user_id
     with pytest.raises(TokenExpired):
         await verify(other, intruders)
@@ -174,8 +174,8 @@ async def test_of_two_verifications_on_one_address_at_once_one_wins(replicas: tu
             users.append((await register(auth, email, name)).user_id)
             tokens.append(await auth.token(email))
         answers = await asyncio.gather(
-            one.commands.verify_email(tokens[0], BY_NOBODY, password=PASSWORD),
-            other.commands.verify_email(tokens[1], BY_NOBODY, password=PASSWORD),
+            one.commands.verify_email(tokens[0], NO_ACTOR, password=PASSWORD),
+            other.commands.verify_email(tokens[1], NO_ACTOR, password=PASSWORD),
             return_exceptions=True,
         )
         assert sorted(type(answer).__name__ for answer in answers) == ["TokenExpired", "Verified"]
@@ -216,7 +216,7 @@ async def test_verifying_and_taking_over_a_name_exclude_each_other(streams: NATS
         email, name = f"anna{round_}@example.org", f"anna{round_}"
         anna = await register(on_time, email, name)
         verified, taken = await asyncio.gather(
-            on_time.commands.verify_email(await on_time.token(email), BY_NOBODY),
+            on_time.commands.verify_email(await on_time.token(email), NO_ACTOR),
             register(early, f"boris{round_}@example.org", name),
             return_exceptions=True,
         )
@@ -238,13 +238,13 @@ async def test_asking_for_another_mail_moves_no_end_and_is_stored_once_whatever_
     token = await one.token("anna@example.org")
     clock.forward(DAY / 2)
     before = len(await stored(streams, "AUTH"))
-    await other.commands.resend_verification("ANNA@example.org", BY_NOBODY)
+    await other.commands.resend_verification("ANNA@example.org", NO_ACTOR)
     assert await other.token("anna@example.org") == token
     clock.forward(DAY / 2)
-    await one.commands.resend_verification("anna@example.org", BY_NOBODY)  # nothing is revived
+    await one.commands.resend_verification("anna@example.org", NO_ACTOR)  # nothing is revived
     with pytest.raises(TokenExpired):
         await verify(other, token)
-    await one.commands.resend_verification("nobody@example.org", BY_NOBODY)
+    await one.commands.resend_verification("nobody@example.org", NO_ACTOR)
     after = [event.type for event in (await stored(streams, "AUTH"))[before:]]
     assert after == ["email.verification_mail_requested", "mail.not_due", "mail.not_due"]
 
@@ -256,7 +256,7 @@ async def registered_before(auth: Auth, email: str, key: str) -> str:
         EmailClaimed(user_id=user_id, email=email, username="anna", expires_at=auth.clock() + DAY),
         EmailVerified(user_id=user_id),
     )
-    await auth.aggregates.addresses.execute(key, lambda _: events, BY_NOBODY)
+    await auth.aggregates.addresses.execute(key, lambda _: events, NO_ACTOR)
     return user_id
 
 
@@ -283,7 +283,7 @@ async def test_an_address_in_another_script_from_before_stays_reserved_after_an_
     owner = await registered_before(one, spelled, before)
     for free_at, found in ((one.clock() + DAY, before), (one.clock() - DAY, one.keys.of_email("a@exämple.org"))):
         reserved = EmailReleased(user_id=owner, address=AddressState(owner=owner, owner_until=free_at))
-        await one.aggregates.addresses.execute(before, lambda _, event=reserved: (event,), BY_NOBODY)  # type: ignore[misc]  # mypy infers no type of a default
+        await one.aggregates.addresses.execute(before, lambda _, event=reserved: (event,), NO_ACTOR)  # type: ignore[misc]  # mypy infers no type of a default
         assert await email_key(other.aggregates.addresses, other.keys, "a@exämple.org") == found
 
 
@@ -315,7 +315,7 @@ async def test_who_has_the_mail_can_end_a_registration_that_is_not_theirs(
         username="intruder", verified=False, needs_password=True
     )
     before = len(await stored(streams, "AUTH"))
-    await asyncio.gather(*(auth.commands.end_registration(intruders, BY_NOBODY) for auth in (one, other, one)))
+    await asyncio.gather(*(auth.commands.end_registration(intruders, NO_ACTOR) for auth in (one, other, one)))
     ended = [event.type for event in (await stored(streams, "AUTH"))[before:]]
     assert ended == ["email.registration_ended", "username.released"]
     with pytest.raises(TokenExpired):
@@ -326,7 +326,7 @@ async def test_who_has_the_mail_can_end_a_registration_that_is_not_theirs(
     assert not (await other.commands.registration(token)).needs_password
     await verify(other, token)
     with pytest.raises(TokenExpired):
-        await one.commands.end_registration(token, BY_NOBODY)
+        await one.commands.end_registration(token, NO_ACTOR)
     assert (await one.commands.registration(token)).verified
     assert await log_in(one, "anna") == anna.user_id
     await register(one, "boris@example.org", "intruder")
@@ -374,7 +374,7 @@ async def test_accounts_of_an_older_release_go_on_and_reach_the_same_end(
     token = one.tokens.sign(Verification(user_id=waiting, claim_key=key, expires_at=registration.expires_at))
     with pytest.raises(PasswordRequired):
         await verify(other, token)
-    await other.commands.verify_email(token, BY_NOBODY, password=PASSWORD)
+    await other.commands.verify_email(token, NO_ACTOR, password=PASSWORD)
     clock.forward(DAY)
     for name in ("verified", "waiting"):
         assert (await log_in(one, name), await log_in(one, f"{name}@example.org")) == (
@@ -398,16 +398,16 @@ async def older(auth: Auth, name: str, end: datetime, *, verified: bool = False)
     hashed = CredentialSet(password_hash=bcrypt.hashpw(PASSWORD.encode(), bcrypt.gensalt(4)).decode())
     appends = [
         *aggregates.addresses.appends(
-            auth.keys.of_email(email), LoadedAggregate(AddressState(), 0, 0), claim, BY_NOBODY
+            auth.keys.of_email(email), LoadedAggregate(AddressState(), 0, 0), claim, NO_ACTOR
         ),
         *aggregates.usernames.appends(
             auth.keys.of_username(name),
             LoadedAggregate(Username(), 0, 0),
             (UsernameClaimed(user_id=user_id),),
-            BY_NOBODY,
+            NO_ACTOR,
         ),
-        *aggregates.credentials.appends(user_id, LoadedAggregate(Credential(), 0, 0), (hashed,), BY_NOBODY),
-        *aggregates.users.appends(user_id, LoadedAggregate(User(), 0, 0), user, BY_NOBODY),
+        *aggregates.credentials.appends(user_id, LoadedAggregate(Credential(), 0, 0), (hashed,), NO_ACTOR),
+        *aggregates.users.appends(user_id, LoadedAggregate(User(), 0, 0), user, NO_ACTOR),
     ]
     await aggregates.log.append_together(appends)
     return user_id

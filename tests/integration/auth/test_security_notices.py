@@ -8,7 +8,7 @@ from nats.aio.client import Client as NATS
 from nats.js.api import AckPolicy, ConsumerConfig, DeliverPolicy
 
 from contracts.durable_consumers import SECURITY_NOTICES, VERIFICATION_MAIL
-from tests.integration.auth.accounts import BY_NOBODY
+from tests.integration.auth.accounts import NO_ACTOR
 from tests.integration.auth.mail_reactions import Recording, reacting, register, settled
 from tests.integration.auth_and_session import Auth, Clock, eventually
 
@@ -18,7 +18,7 @@ async def test_the_holder_of_a_taken_address_gets_a_notice_and_nobody_a_token(
 ) -> None:
     auth, outbox = replicas[0], Recording()
     await register(auth, "anna", "Anna@example.org")
-    await auth.commands.verify_email(await auth.token("anna@example.org"), BY_NOBODY)
+    await auth.commands.verify_email(await auth.token("anna@example.org"), NO_ACTOR)
     await register(auth, "boris", "anna@EXAMPLE.org")
     async with reacting(streams, auth, outbox):
         await settled(streams)
@@ -37,7 +37,7 @@ async def test_notices_to_one_mailbox_are_merged_and_none_is_dropped(
     auth, outbox = replicas[0], Recording()
     for name, email in (("anna", "anna@example.org"), ("anna2", "anna+2@example.org")):
         await register(auth, name, email)
-        await auth.commands.verify_email(await auth.token(email), BY_NOBODY)
+        await auth.commands.verify_email(await auth.token(email), NO_ACTOR)
 
     def notices() -> list[str]:
         return [letter.username for letter in outbox.sent if letter.kind == "address_taken"]
@@ -78,7 +78,7 @@ async def test_notices_that_wait_for_their_hour_hold_up_no_others_and_are_no_war
             ),
         )
     await register(auth, "anna")
-    await auth.commands.verify_email(await auth.token("anna@example.org"), BY_NOBODY)
+    await auth.commands.verify_email(await auth.token("anna@example.org"), NO_ACTOR)
     with caplog.at_level(logging.INFO):
         async with reacting(streams, auth, outbox, clock):
             await register(auth, "first", "anna@example.org")

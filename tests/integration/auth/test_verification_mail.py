@@ -15,7 +15,7 @@ from services.auth.mail.transport import DeliveryFailed, FolderTransport
 from services.auth.registration.decisions import Username
 from streams.log import Append
 from streams.repository import LoadedAggregate
-from tests.integration.auth.accounts import BY_NOBODY
+from tests.integration.auth.accounts import NO_ACTOR
 from tests.integration.auth.mail_reactions import Recording, reacting, register, settled, tokens
 from tests.integration.auth_and_session import DAY, Auth, Clock, eventually, mails, stored
 
@@ -30,7 +30,7 @@ async def test_a_registration_is_followed_by_a_mail_whose_token_verifies(
         await settled(streams)
     (mail,) = mails(tmp_path / "mail")
     (line,) = [line for line in mail.read_text().splitlines() if line.startswith("Token: ")]
-    await auth.commands.verify_email(line.removeprefix("Token: "), BY_NOBODY)
+    await auth.commands.verify_email(line.removeprefix("Token: "), NO_ACTOR)
     events = await stored(streams, "AUTH")
     (recorded,) = [event for event in events if event.type == "mail.sent"]
     assert recorded.causation_id == events[0].id
@@ -45,7 +45,7 @@ async def test_who_asks_again_gets_one_mail_with_every_pending_registration_and_
     for name in ("anna", "boris"):
         await register(auth, name, "anna@example.org")
     clock.forward(timedelta(hours=1))
-    await auth.commands.resend_verification("Anna@Example.org", BY_NOBODY)
+    await auth.commands.resend_verification("Anna@Example.org", NO_ACTOR)
     async with reacting(streams, auth, outbox, clock):
         await settled(streams)
     mails = {letter.kind: letter for letter in outbox.sent}
@@ -65,7 +65,7 @@ async def test_who_asks_again_gets_no_token_of_another_spelling_that_can_be_anot
     spellings = ("strasse@example.org", "STRASSE@example.org", "straße@example.org", "\u017ftrasse@example.org")
     for number, email in enumerate(spellings):
         await register(auth, f"user{number}", email)
-    await auth.commands.resend_verification(spellings[0], BY_NOBODY)
+    await auth.commands.resend_verification(spellings[0], NO_ACTOR)
 
     def again() -> list[tuple[str, list[str]]]:
         mails = [letter for letter in outbox.sent if letter.kind == "verification_again"]
@@ -96,7 +96,7 @@ async def test_a_spelling_whose_mailbox_takes_no_mail_holds_up_none_of_the_other
     outbox = Full()
     for name, email in (("anna", "strasse@example.org"), ("boris", "straße@example.org")):
         await register(auth, name, email)
-    await auth.commands.resend_verification("strasse@example.org", BY_NOBODY)
+    await auth.commands.resend_verification("strasse@example.org", NO_ACTOR)
     async with reacting(streams, auth, outbox):
         await eventually(lambda: any(letter.kind == "verification_again" for letter in outbox.sent))
     assert {letter.recipient for letter in outbox.sent} == {"strasse@example.org"}
@@ -107,7 +107,7 @@ async def test_nothing_is_sent_for_a_registration_that_was_verified_or_ran_out(
 ) -> None:
     auth, outbox = replicas[0], Recording()
     await register(auth, "verified")
-    await auth.commands.verify_email(await auth.token("verified@example.org"), BY_NOBODY)
+    await auth.commands.verify_email(await auth.token("verified@example.org"), NO_ACTOR)
     await register(auth, "lapsed")
     await register(auth, "first")
     clock.forward(DAY)
@@ -128,7 +128,7 @@ async def test_a_mail_that_was_asked_for_by_the_events_of_an_older_form_is_sent(
         await settled(streams)
     (letter,) = outbox.sent
     assert letter.username == "boris"
-    assert (await auth.commands.verify_email(tokens(letter)[0], BY_NOBODY)).user_id == claim.envelope.actor
+    assert (await auth.commands.verify_email(tokens(letter)[0], NO_ACTOR)).user_id == claim.envelope.actor
 
 
 async def claimed_in_the_older_form(auth: Auth, name: str, end: datetime) -> Append:

@@ -11,8 +11,8 @@ from tests.integration.gateway.route_cases.conversations import ITEMS_JSON
 async def test_messages_are_paged_with_a_cursor_in_the_direction_asked_for(stage: Stage) -> None:
     stage.script.answers = {"get_messages": messaging.GetMessagesResponse(items=ITEMS_JSON, last=4, more=True)}
     path = f"/v1/conversations/{PEER}/messages"
-    for given, wanted in (({}, (4, None)), ({"before": 9}, (4, None)), ({"after": 0}, (None, 4))):
-        first = await stage.client.get(path, params=given, headers=stage.signed_in)
+    for parameters, wanted in (({}, (4, None)), ({"before": 9}, (4, None)), ({"after": 0}, (None, 4))):
+        first = await stage.client.get(path, params=parameters, headers=stage.signed_in)
         following = first.json()["next"]
         assert (await stage.client.get(path, params={"cursor": following}, headers=stage.signed_in)).status_code == 200
         request = stage.script.asked[-1][1]

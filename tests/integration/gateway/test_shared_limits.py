@@ -92,10 +92,10 @@ async def test_what_is_shared_names_nobody_and_is_forgotten(stage: Stage, stream
     await stage.client.post(path, json={"text": "x", "client_message_id": "c"}, headers=stage.signed_in)
     jetstream = JetStream(streams)
     async with asyncio.timeout(60):
-        while (told := await jetstream.last(LIMITS, limit_uses("login-name"))) is None:
+        while (counts := await jetstream.last(LIMITS, limit_uses("login-name"))) is None:
             await asyncio.sleep(0.02)
     for secret in (b"anna", b"Anna", b"127.0.0.1", b"correct"):
-        assert secret not in told.payload
+        assert secret not in counts.payload
     # Of a limit that forgets within seconds nothing is left after them.
     async with asyncio.timeout(60):
         while await jetstream.last(LIMITS, limit_uses("send")) is not None:

@@ -16,10 +16,11 @@ from infra.rpc import server
 from infra.rpc.error_mapping import was_executed
 from infra.rpc.multiplex import messages as wire
 from infra.rpc.multiplex import stream as line
+from infra.rpc.multiplex.send_queue import SendQueue
 from infra.rpc.transport import in_flight
 from infra.rpc.transport.framing import LARGEST_MESSAGE
 from infra.security.secrets import Secrets
-from tests.integration.infra.multiplexed_calls import Held, ask, calling, opened, until
+from tests.integration.infra.multiplexed_calls import WITHIN, Held, ask, calling, opened, until
 from tests.integration.infra.test_rpc import SOON, known, serving
 
 
@@ -118,12 +119,19 @@ async def test_a_caller_that_takes_no_answers_is_not_served_without_end(
     secrets: Secrets, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     large = "x" * 300_000
+    stopped, room = asyncio.Event(), SendQueue.room
     served: list[str] = []
 
     async def answer(message: GetUserRequest) -> GetUserResponse:
         served.append(message.user_id)
         return GetUserResponse(user=User(user_id="u", email=large))
 
+    async def watched(queue: SendQueue) -> None:
+        if not queue._room.is_set():
+            stopped.set()
+        await room(queue)
+
+    monkeypatch.setattr(SendQueue, "room", watched)
     port = free_port()
     async with serving(secrets, answer, port), opened(secrets, port) as raw:
 
@@ -132,17 +140,13 @@ async def test_a_caller_that_takes_no_answers_is_not_served_without_end(
                 await raw.send(raw.call(number, "u", padding=20_000))
 
         flooding = asyncio.create_task(flood())
-        # What stands in the windows of both ends, and what waits in between; nothing near to all of it.
-        await until(lambda: served)
-        settled, before = 0, -1
-        while settled < 20:
-            await asyncio.sleep(0.02)
-            settled, before = (settled + 1, before) if len(served) == before else (0, len(served))
+        await asyncio.wait_for(stopped.wait(), WITHIN)
+        # What fits into the windows of both ends and into the queue between them: far from all of it.
         assert 0 < len(served) < 100
         assert not flooding.done()
         answers = [await raw.answer() for _ in range(120)]
         await flooding
-        assert sorted(found.id for found in answers) == list(range(1, 121))
+        assert sorted(reply.id for reply in answers) == list(range(1, 121))
 
 
 async def test_a_request_that_is_too_large_ends_itself_alone(secrets: Secrets) -> None:

@@ -27,7 +27,7 @@ async def test_a_cut_line_leaves_it_open_whether_a_call_took_effect(secrets: Sec
         proxy.cut()
         with pytest.raises(DeadlineExceeded, match="is unknown"):
             await running
-        # Nobody can be told of it any more.
+        # No caller waits for its answer any more.
         await until(lambda: held.cut_off["u"])
         assert held.begun["u"] == 1
 
@@ -68,10 +68,10 @@ async def test_a_replica_that_has_fallen_silent_is_left_for_another(
         assert [await ask(client) for _ in range(4)] == ["u"] * 4
         monkeypatch.setattr(carrier, "OPENING", 0.3)
         proxy.fall_silent()
-        # On its way when it happens, or asked before anybody can know.
+        # On its way when it happens, or sent before its silence is noticed.
         outcomes = await asyncio.gather(*(ask(client, timeout=1.5) for _ in range(4)), return_exceptions=True)
         assert DeadlineExceeded in set(map(type, outcomes)) <= {str, DeadlineExceeded}
-        # From now on it is known: nobody waits for it in vain.
+        # From now on it is known: no call waits for it.
         assert [await ask(client) for _ in range(6)] == ["u"] * 6
         proxy.speak_again()
         assert [await ask(client) for _ in range(4)] == ["u"] * 4
@@ -188,17 +188,17 @@ async def test_a_stopping_replica_answers_what_it_has_and_everything_else_goes_e
 
         loading = [asyncio.create_task(load(str(number))) for number in range(20)]
         for _ in range(3):
-            for place, port in enumerate(ports):
+            for index, port in enumerate(ports):
                 until_now = len(done)
                 await until(lambda before=until_now: len(done) > before + 100)
-                await running[place].drain(WITHIN)
+                await running[index].drain(WITHIN)
                 # As when the process has ended.
-                (one, other)[place][0].cut()
-                running[place] = await _started(secrets, work, port)
+                (one, other)[index][0].cut()
+                running[index] = await _started(secrets, work, port)
         stop.set()
         await asyncio.gather(*loading)
-    for each in running:
-        await each.drain(1.0)
+    for replica in running:
+        await replica.drain(1.0)
     assert set(done.values()) == {1}
     assert set(done) == set(asked)
 

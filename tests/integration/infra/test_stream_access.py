@@ -34,10 +34,10 @@ async def test_only_a_party_that_may_call_something_opens_a_stream(
     async with serving(secrets, known, port):
         try:
             async with opened(secrets, port, token=shown):
-                found = Status.OK
+                opening = Status.OK
         except GRPCError as error:
-            found = error.status
-    assert found is status
+            opening = error.status
+    assert opening is status
 
 
 async def test_each_call_is_made_by_the_service_and_for_the_user_that_its_own_token_names(secrets: Secrets) -> None:
@@ -56,9 +56,9 @@ async def test_each_call_is_made_by_the_service_and_for_the_user_that_its_own_to
     async with serving(secrets, known, port), opened(secrets, port) as raw:
         for number, token in tokens.items():
             await raw.send(raw.call(number, "u", token=token))
-        found = {answer.id: Status(answer.status) for answer in [await raw.answer() for _ in tokens]}
+        statuses = {answer.id: Status(answer.status) for answer in [await raw.answer() for _ in tokens]}
     unknown, denied = Status.UNAUTHENTICATED, Status.PERMISSION_DENIED
-    assert found == {1: unknown, 2: unknown, 3: unknown, 4: unknown, 5: denied, 6: denied, 7: Status.OK}
+    assert statuses == {1: unknown, 2: unknown, 3: unknown, 4: unknown, 5: denied, 6: denied, 7: Status.OK}
 
 
 async def test_a_client_that_acts_for_another_user_is_refused(secrets: Secrets) -> None:

@@ -66,7 +66,7 @@ class Operator:
     async def retry(self) -> list[tuple[str, int, int]]:
         heads = await resolution.first_failures(self._conn, self._projection)
         retried = [await resolution.retry(self._conn, self._log, self._projection, head) for head in heads]
-        return [(each.outcome, each.applied, each.left) for each in retried]
+        return [(result.outcome, result.applied, result.left) for result in retried]
 
     async def discard(self) -> None:
         (head,) = await resolution.first_failures(self._conn, self._projection)

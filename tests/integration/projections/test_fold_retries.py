@@ -1,6 +1,5 @@
 """A dead letter of a folded row is retried by folding the whole row again."""
 
-import asyncio
 from datetime import UTC, datetime
 
 import msgspec
@@ -20,7 +19,7 @@ from projections.engine.rebuild.cutover import start_build
 from projections.engine.rebuild.rebuild import rebuild
 from projections.engine.storage.builds import Connection
 from tests.integration.projections import sample_folds
-from tests.integration.projections.event_writer import PATIENCE, RECIPIENT, Opened, Writer, seen
+from tests.integration.projections.event_writer import PATIENCE, RECIPIENT, Opened, Writer, seen, until_ready
 from tests.integration.projections.folding import CONVERSATIONS, TALLIES, Operator, letters, message, rows, said
 from tests.integration.projections.sample_folds import POISON, ByLength, Tallies
 
@@ -127,9 +126,7 @@ async def test_a_retry_folds_nothing_from_before_the_projection_began(
     (conversation, *_) = CONVERSATIONS
     await writer.say(conversation, "before", "before")
     runners = await run(Late)
-    async with asyncio.timeout(PATIENCE):
-        while not runners.ready():
-            await asyncio.sleep(0.01)
+    await until_ready(runners)
     last = await writer.say(conversation, "a", POISON, "b")
     await runners.waiting.wait(Late, Position.at(MESSAGING, last), PATIENCE)
     monkeypatch.setattr(sample_folds, "POISON", "no message says this")

@@ -21,17 +21,17 @@ from streams.log import Append, Log
 from tests.integration.auth_and_session import DAY, Clock, session_commands, stored
 
 ANNA = new_id()
-BY_NOBODY = Provenance(correlation_id="request")
+NO_ACTOR = Provenance(correlation_id="request")
 LATE = GRACE + timedelta(seconds=1)
 
 
 async def create(commands: Commands) -> IssuedTokens:
     command = CreateSession(user_id=ANNA, username="anna", device="phone", address="192.0.2.1")
-    return await commands.create(command, BY_NOBODY)
+    return await commands.create(command, NO_ACTOR)
 
 
 async def refresh(commands: Commands, token: str) -> IssuedTokens:
-    return await commands.refresh(token, BY_NOBODY)
+    return await commands.refresh(token, NO_ACTOR)
 
 
 async def types(nats: NATS) -> list[str]:
@@ -108,7 +108,7 @@ async def test_refreshing_and_logging_out_at_once_leaves_the_session_ended(
         tokens = await create(one)
         refreshed, revoked = await asyncio.gather(
             refresh(other, tokens.refresh_token),
-            one.revoke(ANNA, tokens.session_id, "logout", BY_NOBODY),
+            one.revoke(ANNA, tokens.session_id, "logout", NO_ACTOR),
             return_exceptions=True,
         )
         assert isinstance(revoked, int)
@@ -143,7 +143,7 @@ async def test_a_refresh_that_was_decided_before_the_session_ended_gets_nothing(
     slow: Commands, between: Between, replicas: tuple[Commands, Commands], streams: NATS
 ) -> None:
     tokens = await create(replicas[1])
-    between.before = lambda: replicas[1].revoke(ANNA, tokens.session_id, "logout", BY_NOBODY)
+    between.before = lambda: replicas[1].revoke(ANNA, tokens.session_id, "logout", NO_ACTOR)
     with pytest.raises(InvalidRefreshToken):
         await refresh(slow, tokens.refresh_token)
     assert await types(streams) == ["session.created", "session.revoked"]
@@ -159,7 +159,7 @@ async def test_an_end_that_was_decided_before_a_refresh_still_ends_the_session(
         refreshed.append(await refresh(replicas[1], tokens.refresh_token))
 
     between.before = refreshes
-    await slow.revoke(ANNA, tokens.session_id, "logout", BY_NOBODY)
+    await slow.revoke(ANNA, tokens.session_id, "logout", NO_ACTOR)
     for token in (tokens, refreshed[0]):
         with pytest.raises(InvalidRefreshToken):
             await refresh(replicas[1], token.refresh_token)
@@ -212,12 +212,12 @@ async def test_a_session_is_ended_once_and_by_its_user_alone(replicas: tuple[Com
     one, other = replicas
     tokens = await create(one)
     with pytest.raises(SessionNotFound):
-        await other.revoke(new_id(), tokens.session_id, "logout", BY_NOBODY)
-    end = await other.revoke(ANNA, tokens.session_id, "logout", BY_NOBODY)
+        await other.revoke(new_id(), tokens.session_id, "logout", NO_ACTOR)
+    end = await other.revoke(ANNA, tokens.session_id, "logout", NO_ACTOR)
     # The same request again, whose answer was lost.
-    assert await one.revoke(ANNA, tokens.session_id, "logout", BY_NOBODY) == end
+    assert await one.revoke(ANNA, tokens.session_id, "logout", NO_ACTOR) == end
     with pytest.raises(SessionNotFound):
-        await one.revoke(new_id(), tokens.session_id, "logout", BY_NOBODY)
+        await one.revoke(new_id(), tokens.session_id, "logout", NO_ACTOR)
     with pytest.raises(SessionNotFound):
         await one.revoke(ANNA, tokens.session_id, "logout", Provenance(correlation_id="another request"))
 

@@ -8,7 +8,7 @@ from contracts import envelope
 from contracts.positions import Position
 from contracts.rpc.vestnik.auth.v1 import ReportNotMeRequest, ResetPasswordRequest
 from services.auth.tokens.not_me import NotMe, NotMeTokens
-from tests.integration.auth.accounts import BY_NOBODY
+from tests.integration.auth.accounts import NO_ACTOR
 from tests.integration.auth_and_session import PASSWORD, Services
 
 
@@ -42,9 +42,9 @@ async def reset(services: Services, token: str, new: str = "another horse") -> N
 
 async def turn_on(services: Services, user_id: str, password: str = PASSWORD) -> None:
     factors = services.auth_replica.second_factors
-    begun = await factors.begin(user_id=user_id, password=password, provenance=BY_NOBODY)
+    begun = await factors.begin(user_id=user_id, password=password, provenance=NO_ACTOR)
     code = pyotp.TOTP(begun.secret).now()
-    await factors.confirm(user_id=user_id, code=code, session_id="", provenance=BY_NOBODY)
+    await factors.confirm(user_id=user_id, code=code, session_id="", provenance=NO_ACTOR)
 
 
 async def has_second_factor(services: Services, user_id: str) -> bool:
@@ -59,6 +59,6 @@ async def change_address(services: Services, user_id: str, email: str) -> None:
         password=PASSWORD,
         own_address=services.auth_queries.own_address,
         position=Position(),
-        provenance=BY_NOBODY,
+        provenance=NO_ACTOR,
     )
-    await auth.commands.verify_email(await auth.token(email), BY_NOBODY, password=PASSWORD)
+    await auth.commands.verify_email(await auth.token(email), NO_ACTOR, password=PASSWORD)

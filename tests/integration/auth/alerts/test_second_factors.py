@@ -11,7 +11,7 @@ from contracts.rpc.vestnik.auth.v1 import UndoEmailChangeRequest
 from services.auth.alerts.not_me import LIFETIME
 from services.auth.reactions import PasswordEndings
 from services.auth.tokens.email_change_undo import EmailChangeUndo
-from tests.integration.auth.accounts import BY_NOBODY
+from tests.integration.auth.accounts import NO_ACTOR
 from tests.integration.auth.alerts.alert_mails import change, log_in, tokens_of
 from tests.integration.auth.alerts.reports import change_address, has_second_factor, link, report, reset, turn_on
 from tests.integration.auth_and_session import PASSWORD, Services
@@ -42,11 +42,11 @@ async def test_a_reset_that_is_processed_again_leaves_a_second_factor_that_the_o
 
 async def test_a_set_up_that_was_begun_before_a_reset_is_not_confirmed_after_it(services: Services, anna: str) -> None:
     factors = services.auth_replica.second_factors
-    begun = await factors.begin(user_id=anna, password=PASSWORD, provenance=BY_NOBODY)
+    begun = await factors.begin(user_id=anna, password=PASSWORD, provenance=NO_ACTOR)
     await reset(services, await report(services, link(services, anna)))
     code = pyotp.TOTP(begun.secret).now()
     with pytest.raises(TotpNotBegun):
-        await factors.confirm(user_id=anna, code=code, session_id="", provenance=BY_NOBODY)
+        await factors.confirm(user_id=anna, code=code, session_id="", provenance=NO_ACTOR)
 
 
 @pytest.mark.parametrize(

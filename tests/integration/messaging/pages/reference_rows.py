@@ -157,8 +157,8 @@ class _ConversationRow(_MessageRow, frozen=True):
         )
 
 
-class Both:
-    """The two ways to a page: kept or made as JSON, and row by row."""
+class PageComparison:
+    """Reads a page in both ways, kept or made as JSON and row by row, and compares the results."""
 
     def __init__(self, model: ReadModel) -> None:
         self.rows, self.pages, self.queries = Rows(model), PageReader(PageQueries(model)), MessageQueries(model)
@@ -195,6 +195,6 @@ async def items_of(pages: PageReader, asked: PageRequest, position: Position, li
     return found
 
 
-async def both(run: Opened, pool: Pool) -> Both:
+async def page_comparison(run: Opened, pool: Pool) -> PageComparison:
     runners = await run(Conversations)
-    return Both(ReadModel(Conversations, pool, runners.waiting))
+    return PageComparison(ReadModel(Conversations, pool, runners.waiting))

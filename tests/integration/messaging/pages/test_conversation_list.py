@@ -16,12 +16,12 @@ from services.messaging.pages.queries import ListRequest
 from services.messaging.queries import ConversationsCursor
 from tests.fix_postgres import Pool
 from tests.integration.messaging.pages.conversation_events import ANNA, BEN, TEXTS, befriend, mark, say
-from tests.integration.messaging.pages.reference_rows import both
+from tests.integration.messaging.pages.reference_rows import page_comparison
 from tests.integration.projections.event_writer import Opened, Writer
 
 
 async def test_the_list_of_conversations_is_what_the_rows_say(writer: Writer, run: Opened, pool: Pool) -> None:
-    found = await both(run, pool)
+    comparison = await page_comparison(run, pool)
     position = await befriend(writer)
     for sequence, text in enumerate(TEXTS, start=1):
         position = position.merge(await say(writer, sequence, text, sender=(ANNA, BEN)[sequence % 2]))
@@ -40,15 +40,15 @@ async def test_the_list_of_conversations_is_what_the_rows_say(writer: Writer, ru
         )
         written = await writer.append(subjects.settings(pair_id(ANNA, other), ANNA), settings)
         position = position.merge(Position.at(MESSAGING, written))
-    await found.queries.wait_for(position)
-    expected = [msgspec.json.encode(item) for item in await found.rows.conversations(ANNA)]
+    await comparison.queries.wait_for(position)
+    expected = [msgspec.json.encode(item) for item in await comparison.rows.conversations(ANNA)]
     assert len(expected) == 5
     assert [b'"pinned":true' in item for item in expected] == [True, True, True, False, False]
     for limit in (1, 2, 3, 4, 5, 50):
         after: ConversationsCursor | None = None
         read: list[bytes] = []
         while True:
-            listed, _ = await found.pages.conversations(ListRequest(ANNA, limit, after), position)
+            listed, _ = await comparison.pages.conversations(ListRequest(ANNA, limit, after), position)
             page = expected[len(read) : len(read) + limit]
             assert listed.array({}) == b"[%b]" % b",".join(page)
             drafts = dict.fromkeys(listed.conversation_ids[1:], TEXTS[0])
@@ -63,8 +63,8 @@ async def test_the_list_of_conversations_is_what_the_rows_say(writer: Writer, ru
                 break
             after = decode_cursor(listed.next, ConversationsCursor)
     for archived in (True, False):
-        listed, _ = await found.pages.conversations(ListRequest(ANNA, 50, None, archived), position)
+        listed, _ = await comparison.pages.conversations(ListRequest(ANNA, 50, None, archived), position)
         shown = b'"archived":true' if archived else b'"archived":false'
         assert listed.array({}) == b"[%b]" % b",".join(item for item in expected if shown in item)
-    listed, _ = await found.pages.conversations(ListRequest(new_id(), 50, None), position)
+    listed, _ = await comparison.pages.conversations(ListRequest(new_id(), 50, None), position)
     assert (listed.array({}), listed.next) == (b"[]", "")

@@ -28,7 +28,7 @@ from tests.integration.messaging.pages.conversation_events import (
     react,
     say,
 )
-from tests.integration.messaging.pages.reference_rows import both, items_of
+from tests.integration.messaging.pages.reference_rows import items_of, page_comparison
 from tests.integration.projections.event_writer import Opened, Writer
 
 START = Position()
@@ -38,7 +38,7 @@ START = Position()
 async def test_kept_pages_equal_the_rows_while_others_write_and_builds_change(
     seed: int, writer: Writer, run: Opened, pool: Pool, streams: Client, database_url: str
 ) -> None:
-    found, chance = await both(run, pool), random.Random(seed)
+    comparison, chance = await page_comparison(run, pool), random.Random(seed)
     position = await befriend(writer)
     written, marked, deleted = 0, {ANNA: 0, BEN: 0}, set[int]()
     done = asyncio.Event()
@@ -65,13 +65,13 @@ async def test_kept_pages_equal_the_rows_while_others_write_and_builds_change(
                 position = position.merge(await say(writer, written + 1, text, sender=sender, reply_to=reply_to))
                 written += 1
             # One's own write is there at once.
-            await found.agree(position, chance.choice((1, 3, 50)))
+            await comparison.agree(position, chance.choice((1, 3, 50)))
         done.set()
 
     async def read() -> None:
         ours, last = random.Random(seed), 0
         while not done.is_set():
-            reached = await found.agree(START, ours.choice((1, 2, 20, 50)))
+            reached = await comparison.agree(START, ours.choice((1, 2, 20, 50)))
             assert reached.sequence(MESSAGING) >= last
             last = reached.sequence(MESSAGING)
 
@@ -79,38 +79,40 @@ async def test_kept_pages_equal_the_rows_while_others_write_and_builds_change(
         for back in (False, True, False):
             await rebuild(Conversations, streams, database_url, back=back)
 
-    await found.agree(position, 50)
+    await comparison.agree(position, 50)
     await asyncio.gather(write(), read(), read(), rebuild_and_go_back())
     for limit in (1, 50, 51, 200):
         for before, after in ((None, None), (written // 2, None), (None, 0), (None, written), (1, None)):
-            await found.agree(position, limit, before=before, after=after)
-    await found.pages.stop()
+            await comparison.agree(position, limit, before=before, after=after)
+    await comparison.pages.stop()
 
 
 async def test_a_page_that_is_kept_costs_no_look_at_the_messages(writer: Writer, run: Opened, pool: Pool) -> None:
-    found = await both(run, pool)
+    comparison = await page_comparison(run, pool)
     position = (await befriend(writer)).merge(await say(writer, 1, "hello"))
-    await found.agree(position, 50)
+    await comparison.agree(position, 50)
     # Rows are never changed by hand; here it shows whether they were read.
     async with pool.connection() as conn:
         await conn.execute(f"UPDATE {Conversations.view('messages')}_b1 SET text = 'changed'")
-    items = await items_of(found.pages, PageRequest(BEN, ANNA), START, 50)
+    items = await items_of(comparison.pages, PageRequest(BEN, ANNA), START, 50)
     assert [item["text"] for item in items] == ["hello"]
-    items = await items_of(found.pages, PageRequest(BEN, ANNA), await say(writer, 2, "news"), 50)
+    items = await items_of(comparison.pages, PageRequest(BEN, ANNA), await say(writer, 2, "news"), 50)
     assert [item["text"] for item in items] == ["news", "changed"]
 
 
 async def test_a_version_that_is_known_is_not_sent_again_until_something_happens(
     writer: Writer, run: Opened, pool: Pool
 ) -> None:
-    found = await both(run, pool)
+    comparison = await page_comparison(run, pool)
     position = (await befriend(writer)).merge(await say(writer, 1, "hello"))
-    first, _ = await found.pages.messages(PageRequest(ANNA, BEN), position, before=None, after=None, limit=50)
+    first, _ = await comparison.pages.messages(PageRequest(ANNA, BEN), position, before=None, after=None, limit=50)
     assert first is not None
     assert first.version
 
     async def again(asked: PageRequest, since: Position) -> PageSlice | None:
-        return (await found.pages.messages(asked, since, before=None, after=None, limit=50, known=first.version))[0]
+        return (await comparison.pages.messages(asked, since, before=None, after=None, limit=50, known=first.version))[
+            0
+        ]
 
     assert await again(PageRequest(ANNA, BEN), position) is None
     assert await again(PageRequest(BEN, ANNA), position) is None
@@ -124,22 +126,22 @@ async def test_a_version_that_is_known_is_not_sent_again_until_something_happens
 async def test_a_page_of_the_build_before_is_not_shown(
     writer: Writer, run: Opened, pool: Pool, streams: Client, database_url: str
 ) -> None:
-    found = await both(run, pool)
+    comparison = await page_comparison(run, pool)
     position = (await befriend(writer)).merge(await say(writer, 1, "true"))
-    await found.queries.wait_for(position)
+    await comparison.queries.wait_for(position)
     async with pool.connection() as conn:
         await conn.execute(f"UPDATE {Conversations.view('messages')}_b1 SET text = 'false'")
     texts = []
     for back in (None, False, True):
         if back is not None:
             await rebuild(Conversations, streams, database_url, back=back)
-        texts += [item["text"] for item in await items_of(found.pages, PageRequest(ANNA, BEN), START, 1)]
+        texts += [item["text"] for item in await items_of(comparison.pages, PageRequest(ANNA, BEN), START, 1)]
     assert texts == ["false", "true", "false"]
 
 
 async def test_access_ends_with_the_friendship_and_comes_back_with_it(writer: Writer, run: Opened, pool: Pool) -> None:
-    found = await both(run, pool)
-    await found.agree((await befriend(writer)).merge(await say(writer, 1, "hello")), 50)
+    comparison = await page_comparison(run, pool)
+    await comparison.agree((await befriend(writer)).merge(await say(writer, 1, "hello")), 50)
     subject = subjects.friendship(PAIR)
     removed = Position.at(CONTACT, await writer.append(subject, FriendshipRemoved(remover_id=BEN, other_id=ANNA)))
     for asked, limit in (
@@ -148,12 +150,12 @@ async def test_access_ends_with_the_friendship_and_comes_back_with_it(writer: Wr
         (PageRequest(ANNA, new_id()), 50),
     ):
         with pytest.raises(NotFriends):
-            await found.pages.messages(asked, removed, before=None, after=None, limit=limit)
-    await found.agree(await befriend(writer), 50)
+            await comparison.pages.messages(asked, removed, before=None, after=None, limit=limit)
+    await comparison.agree(await befriend(writer), 50)
 
 
 async def test_many_who_ask_at_once_each_get_their_own(writer: Writer, run: Opened, pool: Pool) -> None:
-    found = await both(run, pool)
+    comparison = await page_comparison(run, pool)
     position = await befriend(writer)
     for sequence, text in enumerate(TEXTS, start=1):
         position = position.merge(await say(writer, sequence, text, sender=(ANNA, BEN)[sequence % 2]))
@@ -161,11 +163,11 @@ async def test_many_who_ask_at_once_each_get_their_own(writer: Writer, run: Open
 
     async def ask(asked: PageRequest, limit: int) -> int:
         try:
-            return len(await items_of(found.pages, asked, position, limit))
+            return len(await items_of(comparison.pages, asked, position, limit))
         except NotFriends:
             return -1
 
-    asked = [(each, 50) for each in strangers] + [(PageRequest(ANNA, BEN), limit) for limit in range(1, 51)]
+    asked = [(stranger, 50) for stranger in strangers] + [(PageRequest(ANNA, BEN), limit) for limit in range(1, 51)]
     random.Random(3).shuffle(asked)
-    counts = await asyncio.gather(*(ask(each, limit) for each, limit in asked))
-    assert counts == [-1 if each in strangers else min(limit, len(TEXTS)) for each, limit in asked]
+    counts = await asyncio.gather(*(ask(page, limit) for page, limit in asked))
+    assert counts == [-1 if page in strangers else min(limit, len(TEXTS)) for page, limit in asked]

@@ -16,7 +16,7 @@ from services.messaging.pages.queries import PageRequest
 from streams.log import Log
 from tests.fix_postgres import Pool
 from tests.integration.messaging.pages.conversation_events import ANNA, BEN, CARL, befriend, edit, mark, react, say
-from tests.integration.messaging.pages.reference_rows import both, items_of
+from tests.integration.messaging.pages.reference_rows import items_of, page_comparison
 from tests.integration.projections.event_writer import Opened, Writer
 from tests.integration.projections.test_late_events import refusing
 
@@ -41,18 +41,19 @@ async def test_what_is_applied_late_is_there_at_once_and_no_page_without_it_is_k
     # A later event of another aggregate: the late one leaves no trace in the conversation's last.
     position = position.merge(await say(writer, 3, "you", sender=BEN))
     monkeypatch.setattr(event_handlers, "open_event", refusing({(MESSAGING, late.sequence(MESSAGING))}))
-    found = await both(run, pool)
-    await found.agree(position, 50)
-    cut, _ = await found.pages.messages(PageRequest(ANNA, BEN), position, before=None, after=None, limit=50)
+    comparison = await page_comparison(run, pool)
+    await comparison.agree(position, 50)
+    cut, _ = await comparison.pages.messages(PageRequest(ANNA, BEN), position, before=None, after=None, limit=50)
     assert cut is not None
     assert cut.version == ""
-    assert len(found.pages.pages) == 0
+    assert len(comparison.pages.pages) == 0
     # Another conversation lacks nothing.
     for _ in range(2):
-        elsewhere, _ = await found.pages.messages(PageRequest(ANNA, CARL), position, before=None, after=None, limit=50)
+        asked = PageRequest(ANNA, CARL)
+        elsewhere, _ = await comparison.pages.messages(asked, position, before=None, after=None, limit=50)
         assert elsewhere is not None
         assert elsewhere.version
-    assert len(found.pages.pages) == 1
+    assert len(comparison.pages.pages) == 1
     monkeypatch.undo()
     conn = await connect(database_url, "operator")
     try:
@@ -60,8 +61,8 @@ async def test_what_is_applied_late_is_there_at_once_and_no_page_without_it_is_k
             assert (await resolution.retry(conn, Log(streams), Conversations, letter)).outcome == "applied"
     finally:
         await conn.close()
-    await found.agree(position, 50)
-    assert len(found.pages.pages) == 2
+    await comparison.agree(position, 50)
+    assert len(comparison.pages.pages) == 2
 
 
 async def test_a_message_that_is_applied_after_its_changes_is_shown_as_they_left_it(
@@ -77,12 +78,12 @@ async def test_a_message_that_is_applied_after_its_changes_is_shown_as_they_left
     position = position.merge(await react(writer, 2, "👍")).merge(await react(writer, 3, "👍"))
     position = position.merge(await edit(writer, 3, None))
     monkeypatch.setattr(event_handlers, "open_event", refusing(late))
-    found = await both(run, pool)
-    items = await items_of(found.pages, PageRequest(BEN, ANNA), position, 50)
+    comparison = await page_comparison(run, pool)
+    items = await items_of(comparison.pages, PageRequest(BEN, ANNA), position, 50)
     assert [(item["sequence"], item.get("deleted")) for item in items] == [(3, True), (1, None)]
     for limit in (1, 2, 50):
         for before, after in ((None, None), (4, None), (None, 0), (None, 1)):
-            await found.agree(position, limit, before=before, after=after)
+            await comparison.agree(position, limit, before=before, after=after)
     monkeypatch.undo()
     conn = await connect(database_url, "operator")
     try:
@@ -91,7 +92,7 @@ async def test_a_message_that_is_applied_after_its_changes_is_shown_as_they_left
                 assert (await resolution.retry(conn, Log(streams), Conversations, letter)).outcome == "applied"
     finally:
         await conn.close()
-    await found.agree(position, 50)
-    items = await items_of(found.pages, PageRequest(BEN, ANNA), position, 50)
+    await comparison.agree(position, 50)
+    items = await items_of(comparison.pages, PageRequest(BEN, ANNA), position, 50)
     shown = [(item["text"], "reactions" in item) for item in items]
     assert shown == [("", False), ("a secret", True), ("hello", False)]

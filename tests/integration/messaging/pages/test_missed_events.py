@@ -25,20 +25,20 @@ from tests.integration.messaging.pages.conversation_events import (
     react,
     say,
 )
-from tests.integration.messaging.pages.reference_rows import both
+from tests.integration.messaging.pages.reference_rows import page_comparison
 from tests.integration.projections.event_writer import Opened, Writer
 
 
 async def test_a_missed_message_has_the_bytes_that_it_had_live(
     writer: Writer, run: Opened, pool: Pool, streams: Client
 ) -> None:
-    found = await both(run, pool)
+    comparison = await page_comparison(run, pool)
     position = await befriend(writer)
     for sequence, text in enumerate(TEXTS, start=1):
         reply_to = sequence - 1 if sequence % 4 == 3 else None
         said = await say(writer, sequence, text, sender=(ANNA, BEN)[sequence % 2], reply_to=reply_to)
         position = position.merge(said)
-    await found.queries.wait_for(position)
+    await comparison.queries.wait_for(position)
     recent = ReplayBuffer()
     for message in await Log(streams).read(subjects.conversation(PAIR)):
         event = next(fan_out(message.open()))
@@ -47,7 +47,7 @@ async def test_a_missed_message_has_the_bytes_that_it_had_live(
     live = recent.since(0)
     assert len(live) == len(TEXTS)
     for user_id in (ANNA, BEN):
-        missed = await found.missed.messages(user_id, 0, 100, 1_000_000)
+        missed = await comparison.missed.messages(user_id, 0, 100, 1_000_000)
         assert [(row.stream_sequence, row.data.encode()) for row in missed] == [
             (event.sequence, event.payload_by_user[user_id]) for event in live
         ]
@@ -59,14 +59,14 @@ async def test_a_missed_message_has_the_bytes_that_it_had_live(
 async def test_a_missed_change_is_sent_as_the_last_one_was_live(
     writer: Writer, run: Opened, pool: Pool, streams: Client
 ) -> None:
-    found = await both(run, pool)
+    comparison = await page_comparison(run, pool)
     position = await befriend(writer)
     for sequence in (1, 2, 3):
         position = position.merge(await say(writer, sequence, "first"))
     begin = position.sequence(MESSAGING)
     for sequence, changed in ((1, "a"), (2, TEXTS[0]), (3, None), (1, TEXTS[1])):
         position = await edit(writer, sequence, changed)
-    await found.queries.wait_for(position)
+    await comparison.queries.wait_for(position)
     log = Log(streams)
     sent_at = [rfc3339(message.envelope().at) for message in await log.read(subjects.conversation(PAIR))]
     live = {
@@ -76,7 +76,7 @@ async def test_a_missed_change_is_sent_as_the_last_one_was_live(
         for event in fan_out(message.open())
     }
     for user_id in (ANNA, BEN):
-        missed = await found.missed.messages(user_id, begin, 100, 1_000_000)
+        missed = await comparison.missed.messages(user_id, begin, 100, 1_000_000)
         assert [row.stream_sequence - begin for row in missed] == [2, 3, 4]
         for row, at in zip(missed, (sent_at[1], sent_at[2], sent_at[0]), strict=True):
             event = live[row.stream_sequence]
@@ -90,21 +90,21 @@ async def test_a_missed_change_is_sent_as_the_last_one_was_live(
 async def test_missed_reactions_come_in_order_with_the_bytes_that_they_had_live(
     writer: Writer, run: Opened, pool: Pool, streams: Client
 ) -> None:
-    found = await both(run, pool)
+    comparison = await page_comparison(run, pool)
     position = (await befriend(writer)).merge(await say(writer, 1, "hello"))
     # Only the latest of each user to a message is sent; a removed one too.
     for emoji, user_id in (("👍", BEN), ("👍", ANNA), ("❤️", BEN), (None, ANNA)):
         position = position.merge(await react(writer, 1, emoji, user_id=user_id))
     position = position.merge(await say(writer, 2, "there")).merge(await mark(writer, 2))
     position = position.merge(await react(writer, 2, "👍"))
-    await found.queries.wait_for(position)
+    await comparison.queries.wait_for(position)
     reactions = [
         next(fan_out(message.open()))
         for sequence in (1, 2)
         for message in await Log(streams).read(subjects.message(message_id(sequence)))
     ]
     for user_id in (ANNA, BEN):
-        missed = [event async for event in backfill(found.missed, user_id, 0)]
+        missed = [event async for event in backfill(comparison.missed, user_id, 0)]
         kinds = ["message.sent", "reaction.changed", "reaction.changed"]
         assert [event.type for event in missed] == [*kinds, "message.sent", "message.seen", "reaction.changed"]
         assert [event.sequence for event in missed] == sorted(event.sequence for event in missed)
@@ -113,6 +113,6 @@ async def test_missed_reactions_come_in_order_with_the_bytes_that_they_had_live(
         ]
         # In parts, each from the last event of the one before.
         parts, after = list[ClientEvent](), 0
-        while part := [event async for event in backfill(found.missed, user_id, after, limit=2)]:
+        while part := [event async for event in backfill(comparison.missed, user_id, after, limit=2)]:
             parts, after = [*parts, *part], part[-1].sequence
         assert parts == missed

@@ -18,7 +18,7 @@ from streams.log import Log
 from tests.fix_postgres import Pool
 from tests.integration.projections.sample_projection import Letters
 
-Mend = Callable[[], None]
+FixHandler = Callable[[], None]
 
 
 class Operator:

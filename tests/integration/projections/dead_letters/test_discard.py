@@ -11,13 +11,13 @@ from projections.engine.dead_letters.discards import Discarded
 from projections.engine.dead_letters.outcomes import AlreadyDiscarded
 from projections.engine.dead_letters.queries import DeadLetterFilter
 from tests.fix_postgres import Pool
-from tests.integration.projections.dead_letters.operator_actions import Mend, Operator, applied, texts
+from tests.integration.projections.dead_letters.operator_actions import FixHandler, Operator, applied, texts
 from tests.integration.projections.event_writer import Opened, Writer, conversation_ids, until_ready
 from tests.integration.projections.sample_projection import POISON, Letters
 
 
-async def test_a_discarded_event_is_left_out_by_rebuilds_and_verifications_also_after_the_mend(
-    writer: Writer, run: Opened, pool: Pool, operator: Operator, mend: Mend
+async def test_a_discarded_event_is_left_out_by_rebuilds_and_verifications_also_after_the_fix(
+    writer: Writer, run: Opened, pool: Pool, operator: Operator, fix_handler: FixHandler
 ) -> None:
     runners = await run(Letters)
     (bad,) = conversation_ids(1)
@@ -26,7 +26,7 @@ async def test_a_discarded_event_is_left_out_by_rebuilds_and_verifications_also_
     assert await operator.letters() == []
     await applied(runners, await writer.say(bad, "c"))
     assert await texts(pool, runners, bad) == ["a", "b", "c"]
-    mend()
+    fix_handler()
     verdict = await operator.verify()
     assert (verdict.equal, verdict.discarded) == (True, 1)
     await operator.rebuild()
@@ -40,7 +40,13 @@ async def test_a_discarded_event_is_left_out_by_rebuilds_and_verifications_also_
 
 
 async def test_a_discard_survives_the_database_on_which_it_was_made(
-    streams: Client, database_url: str, writer: Writer, run: Opened, pool: Pool, operator: Operator, mend: Mend
+    streams: Client,
+    database_url: str,
+    writer: Writer,
+    run: Opened,
+    pool: Pool,
+    operator: Operator,
+    fix_handler: FixHandler,
 ) -> None:
     first = await run(Letters)
     (bad,) = conversation_ids(1)
@@ -50,7 +56,7 @@ async def test_a_discard_survives_the_database_on_which_it_was_made(
     await first.stop()
     async with pool.connection() as conn:
         await conn.execute("DROP SCHEMA public CASCADE; CREATE SCHEMA public")
-    mend()
+    fix_handler()
     second = await run(Letters)
     await applied(second, last)
     await until_ready(second)
@@ -85,14 +91,14 @@ async def interrupted(operator: Operator) -> Discarded:
 
 
 async def test_a_discard_that_was_interrupted_counts_and_is_done_by_the_next_start(
-    writer: Writer, run: Opened, pool: Pool, operator: Operator, mend: Mend
+    writer: Writer, run: Opened, pool: Pool, operator: Operator, fix_handler: FixHandler
 ) -> None:
     first = await run(Letters)
     (bad,) = conversation_ids(1)
     last = await writer.say(bad, "a", POISON, "b")
     await applied(first, last)
     await interrupted(operator)
-    mend()
+    fix_handler()
     # Although it could be applied now.
     with pytest.raises(AlreadyDiscarded):
         await operator.retry()

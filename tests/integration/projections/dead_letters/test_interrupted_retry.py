@@ -14,13 +14,18 @@ from projections.engine.dead_letters.retry import retry_all, retry_behind
 from projections.engine.storage.connections import connect
 from streams.message import Message
 from tests.fix_postgres import Pool
-from tests.integration.projections.dead_letters.operator_actions import Mend, Operator, applied, texts
+from tests.integration.projections.dead_letters.operator_actions import FixHandler, Operator, applied, texts
 from tests.integration.projections.event_writer import Opened, Writer, conversation_ids
 from tests.integration.projections.sample_projection import POISON, Letters
 
 
 async def test_events_applied_before_the_connection_was_lost_are_reported(
-    writer: Writer, run: Opened, pool: Pool, operator: Operator, mend: Mend, monkeypatch: pytest.MonkeyPatch
+    writer: Writer,
+    run: Opened,
+    pool: Pool,
+    operator: Operator,
+    fix_handler: FixHandler,
+    monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     monkeypatch.setattr(resolution, "PAGE", 2)
     runners = await run(Letters)
@@ -28,7 +33,7 @@ async def test_events_applied_before_the_connection_was_lost_are_reported(
     for conversation in bad:
         last = await writer.say(conversation, POISON, "b", "c")
     await applied(runners, last)
-    mend()
+    fix_handler()
     heads = await resolution.first_failures(operator.conn, Letters)
     read, calls = operator.log.read, 0
 
@@ -63,9 +68,9 @@ async def test_a_discard_is_reported_also_where_the_events_behind_it_cannot_be_t
         raise Unavailable("NATS does not answer.")
 
     monkeypatch.setattr(operator.log, "read", silent)
-    told = await retry_behind(operator.conn, operator.log, Letters, letter)
-    assert (told.outcome, told.applied, told.left, told.failed_id) == ("refused", 0, 2, None)
-    assert told.reason == "NATS does not answer."
+    retried = await retry_behind(operator.conn, operator.log, Letters, letter)
+    assert (retried.outcome, retried.applied, retried.left, retried.failed_id) == ("refused", 0, 2, None)
+    assert retried.reason == "NATS does not answer."
 
 
 def amid_pages(operator: Operator, monkeypatch: pytest.MonkeyPatch) -> asyncio.Event:
@@ -88,14 +93,14 @@ async def test_retries_whose_connection_is_killed_apply_every_event_once(
     run: Opened,
     pool: Pool,
     operator: Operator,
-    mend: Mend,
+    fix_handler: FixHandler,
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     monkeypatch.setattr(resolution, "PAGE", 10)
     runners = await run(Letters)
     (bad,) = conversation_ids(1)
     await applied(runners, await writer.say(bad, POISON, *(f"text {number}" for number in range(300))))
-    mend()
+    fix_handler()
     killed = 0
     while await operator.letters():
         conn = await connect(database_url, "killed operator")

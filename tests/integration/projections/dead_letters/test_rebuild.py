@@ -13,7 +13,7 @@ from projections.engine.rebuild.cutover import start_build
 from projections.engine.storage.builds import Connection
 from projections.engine.storage.connections import connect
 from tests.fix_postgres import Pool
-from tests.integration.projections.dead_letters.operator_actions import Mend, Operator, applied
+from tests.integration.projections.dead_letters.operator_actions import FixHandler, Operator, applied
 from tests.integration.projections.event_writer import Opened, Writer, conversation_ids
 from tests.integration.projections.sample_projection import POISON, Letters
 
@@ -31,7 +31,7 @@ async def go_on(operator: Operator, filling: BuildWriter, until: int) -> None:
 
 
 async def test_a_discard_reaches_a_build_that_has_not_come_to_the_event_yet(
-    database_url: str, writer: Writer, run: Opened, operator: Operator, mend: Mend
+    database_url: str, writer: Writer, run: Opened, operator: Operator, fix_handler: FixHandler
 ) -> None:
     runners = await run(Letters)
     fine, bad = conversation_ids(2)
@@ -42,7 +42,7 @@ async def test_a_discard_reaches_a_build_that_has_not_come_to_the_event_yet(
     try:
         filling = await half_built(operator, conn, before)
         await operator.discard()
-        mend()
+        fix_handler()
         await go_on(operator, filling, last)
     finally:
         await conn.close()
@@ -57,13 +57,13 @@ async def test_a_build_that_begins_in_the_middle_of_a_discard_knows_of_it(
     run: Opened,
     pool: Pool,
     operator: Operator,
-    mend: Mend,
+    fix_handler: FixHandler,
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     runners = await run(Letters)
     last = await writer.say(conversation_ids(1)[0], POISON, "b")
     await applied(runners, last)
-    mend()
+    fix_handler()
     hold = discards.hold
     conn = await connect(database_url, "a rebuild")
     building: list[asyncio.Task[BuildWriter]] = []
@@ -97,12 +97,12 @@ async def is_waiting(pool: Pool) -> bool:
 
 
 async def test_an_event_that_a_build_has_applied_is_not_discarded(
-    database_url: str, writer: Writer, run: Opened, operator: Operator, mend: Mend
+    database_url: str, writer: Writer, run: Opened, operator: Operator, fix_handler: FixHandler
 ) -> None:
     runners = await run(Letters)
     last = await writer.say(conversation_ids(1)[0], POISON, "b")
     await applied(runners, last)
-    mend()
+    fix_handler()
     conn = await connect(database_url, "a rebuild")
     try:
         await half_built(operator, conn, last)
@@ -117,7 +117,7 @@ async def test_an_event_that_a_build_has_applied_is_not_discarded(
 
 
 async def test_a_rebuild_begins_with_no_dead_letters_and_fails_again(
-    writer: Writer, run: Opened, operator: Operator, mend: Mend
+    writer: Writer, run: Opened, operator: Operator, fix_handler: FixHandler
 ) -> None:
     runners = await run(Letters)
     await applied(runners, await writer.say(conversation_ids(1)[0], POISON, "b"))
@@ -129,6 +129,6 @@ async def test_a_rebuild_begins_with_no_dead_letters_and_fails_again(
         await resolution.retryable_letter(operator.conn, before.id)
     with pytest.raises(BuildGone):
         await resolution.retry(operator.conn, operator.log, Letters, before)
-    mend()
+    fix_handler()
     assert (await operator.rebuild()).dead_letters == 0
     assert await operator.letters() == []

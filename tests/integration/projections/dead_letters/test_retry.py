@@ -21,13 +21,13 @@ from streams.personal_data.unsealer import Unsealer
 from tests.fix_older_events import ANNA, GreetingSent, as_stored, sender
 from tests.fix_postgres import Pool
 from tests.integration.projections import sample_projection as letters
-from tests.integration.projections.dead_letters.operator_actions import Mend, Operator, applied, texts
+from tests.integration.projections.dead_letters.operator_actions import FixHandler, Operator, applied, texts
 from tests.integration.projections.event_writer import Opened, Writer, conversation_ids, sent, until_ready
 from tests.integration.projections.sample_projection import POISON, Letters
 
 
-async def test_a_mended_event_is_applied_with_those_behind_it_and_the_runner_goes_on_in_order(
-    writer: Writer, run: Opened, pool: Pool, operator: Operator, mend: Mend
+async def test_a_fixed_event_is_applied_with_those_behind_it_and_the_runner_goes_on_in_order(
+    writer: Writer, run: Opened, pool: Pool, operator: Operator, fix_handler: FixHandler
 ) -> None:
     runners = await run(Letters)
     bad, fine = conversation_ids(2)
@@ -35,7 +35,7 @@ async def test_a_mended_event_is_applied_with_those_behind_it_and_the_runner_goe
     await writer.say(fine, "x")
     await applied(runners, await writer.say(bad, "c"))
     assert await operator.states(bad) == ["failed", "parked", "parked"]
-    mend()
+    fix_handler()
     (retried,) = await operator.retry()
     assert (retried.outcome, retried.applied, retried.left) == ("applied", 3, 0)
     # With the very next batch, without a restart, the aggregate is free.
@@ -46,7 +46,7 @@ async def test_a_mended_event_is_applied_with_those_behind_it_and_the_runner_goe
 
 
 async def test_what_fails_again_stays_with_its_new_reason_and_what_came_before_it_is_applied(
-    writer: Writer, run: Opened, pool: Pool, operator: Operator, mend: Mend
+    writer: Writer, run: Opened, pool: Pool, operator: Operator, fix_handler: FixHandler
 ) -> None:
     runners = await run(Letters)
     (bad,) = conversation_ids(1)
@@ -54,7 +54,7 @@ async def test_what_fails_again_stays_with_its_new_reason_and_what_came_before_i
     (again,) = await operator.retry()
     assert (again.outcome, again.applied, again.left, again.failed_id) == ("failed", 0, 4, again.id)
     assert (await operator.failed()).attempts == 2
-    mend()
+    fix_handler()
     (partly,) = await operator.retry()
     assert (partly.outcome, partly.applied, partly.left) == ("failed", 2, 2)
     head = await operator.failed()
@@ -76,16 +76,16 @@ async def test_events_that_come_during_retries_are_applied_once_and_in_order(
     monkeypatch.setattr(letters, "POISON", "text 40")
     stop = asyncio.Event()
 
-    async def write() -> int:
+    async def write() -> tuple[int, int]:
         last = number = 0
-        # With an end of its own: who retries need not be quicker than who writes without a pause.
+        # With an end of its own: the retries need not be quicker than a writer without pauses.
         while number < 400 or not (stop.is_set() or number >= 4_000):
             if number >= 400:
                 await asyncio.sleep(0.01)  # events still come all the time, but not as many as the machine can take
             for conversation in (bad, other):
-                last = await writer.say(conversation, *(f"text {number + place}" for place in range(5)))
+                last = await writer.say(conversation, *(f"text {number + offset}" for offset in range(5)))
             number += 5
-        return last
+        return last, number
 
     writing = asyncio.create_task(write())
     while not await operator.letters(state="failed"):
@@ -95,28 +95,28 @@ async def test_events_that_come_during_retries_are_applied_once_and_in_order(
     while await operator.letters(state="failed"):
         await operator.retry()
     stop.set()
-    await applied(runners, await writing)
+    last, number = await writing
+    await applied(runners, last)
     assert await operator.retry() == []
-    found = await texts(pool, runners, bad)
-    assert found == [f"text {number}" for number in range(len(found))]
+    assert await texts(pool, runners, bad) == [f"text {sent}" for sent in range(number)]
     assert (await operator.verify()).equal
 
 
 async def test_two_retries_at_once_apply_every_event_once(
-    streams: Client, database_url: str, writer: Writer, run: Opened, operator: Operator, mend: Mend
+    streams: Client, database_url: str, writer: Writer, run: Opened, operator: Operator, fix_handler: FixHandler
 ) -> None:
     runners = await run(Letters)
     bad = conversation_ids(5)
     for conversation in bad:
         last = await writer.say(conversation, POISON, *["text"] * 50)
     await applied(runners, last)
-    mend()
+    fix_handler()
     second = await connect(database_url, "another operator")
     try:
         results = await asyncio.gather(operator.retry(), Operator(streams, second, database_url).retry())
     finally:
         await second.close()
-    assert sum(each.applied for result in results for each in result) == 5 * 51
+    assert sum(retried.applied for result in results for retried in result) == 5 * 51
     assert (await operator.verify()).equal
 
 
@@ -125,8 +125,8 @@ async def test_a_retry_brings_older_events_to_todays_shape(
 ) -> None:
     monkeypatch.delitem(upcasts.STEPS, (GreetingSent.TYPE, 1))
     talk = new_id()
-    for place, schema in enumerate((1, 3)):
-        last = await operator.log.append(as_stored(schema, talk, expected=place, version=place + 1))
+    for version, schema in enumerate((1, 3)):
+        last = await operator.log.append(as_stored(schema, talk, expected=version, version=version + 1))
     runners = await run(Words)
     await runners.waiting.wait(Words, Position.at(MESSAGING, last), 60)
     assert [letter.state for letter in await operator.letters()] == ["failed", "parked"]
@@ -178,7 +178,7 @@ async def test_an_event_that_its_key_does_not_decipher_waits_alone_until_it_does
 
 
 async def test_a_poison_event_amid_many_stops_its_own_aggregate_alone(
-    writer: Writer, run: Opened, operator: Operator, mend: Mend
+    writer: Writer, run: Opened, operator: Operator, fix_handler: FixHandler
 ) -> None:
     conversations = conversation_ids(20)
     await writer.fill(conversations, 500)
@@ -188,7 +188,7 @@ async def test_a_poison_event_amid_many_stops_its_own_aggregate_alone(
     await runners.waiting.wait(Letters, Position.at(MESSAGING, last), 60)
     assert len(await operator.letters(state="parked")) == 500
     assert (await operator.verify()).equal
-    mend()
+    fix_handler()
     (retried,) = await operator.retry()
     assert (retried.outcome, retried.applied) == ("applied", 501)
     verdict = await operator.verify()
