@@ -18,7 +18,7 @@ from services.messaging.pages.queries import PageQueries, PageRequest
 from services.messaging.queries import SEEN_AT, MessageQueries
 from tests.fix_postgres import Pool
 from tests.integration.messaging.pages.conversation_events import ANNA, BEN
-from tests.integration.projections.event_writer import Opened
+from tests.integration.projections.event_writer import Opened, until_ready
 
 # Of a message `m`: the message that it answers, `q`, and who reacts, in the order of their reactions.
 _OF_OTHER_ROWS = """
@@ -197,4 +197,6 @@ async def items_of(pages: PageReader, asked: PageRequest, position: Position, li
 
 async def page_comparison(run: Opened, pool: Pool) -> PageComparison:
     runners = await run(Conversations)
+    # A first build may take longer than a read waits for its position.
+    await until_ready(runners)
     return PageComparison(ReadModel(Conversations, pool, runners.waiting))
