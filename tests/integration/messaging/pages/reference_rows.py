@@ -18,7 +18,7 @@ from services.messaging.pages.queries import PageQueries, PageRequest
 from services.messaging.queries import SEEN_AT, MessageQueries
 from tests.fix_postgres import Pool
 from tests.integration.messaging.pages.conversation_events import ANNA, BEN
-from tests.integration.projections.event_writer import Opened, until_ready
+from tests.integration.projections.event_writer import PATIENCE, Opened
 
 # Of a message `m`: the message that it answers, `q`, and who reacts, in the order of their reactions.
 _OF_OTHER_ROWS = """
@@ -157,6 +157,13 @@ class _ConversationRow(_MessageRow, frozen=True):
         )
 
 
+class PatientModel(ReadModel):
+    """Waits for a position as long as a slow machine needs to apply it."""
+
+    async def wait_for(self, position: Position, timeout: float = PATIENCE) -> None:
+        await super().wait_for(position, timeout)
+
+
 class PageComparison:
     """Reads a page in both ways, kept or made as JSON and row by row, and compares the results."""
 
@@ -197,6 +204,4 @@ async def items_of(pages: PageReader, asked: PageRequest, position: Position, li
 
 async def page_comparison(run: Opened, pool: Pool) -> PageComparison:
     runners = await run(Conversations)
-    # A first build may take longer than a read waits for its position.
-    await until_ready(runners)
-    return PageComparison(ReadModel(Conversations, pool, runners.waiting))
+    return PageComparison(PatientModel(Conversations, pool, runners.waiting))
