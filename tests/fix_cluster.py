@@ -24,30 +24,13 @@ from infra.embedded.ports import free_ports
 from streams.jetstream.client import Client
 from streams.topology import ensure_quorum, ensure_streams
 from tests.links import LinkedNode, Links
+from tests.stream_replicas import STREAM_INFO, Group
 
 NAME = "three"
 SIZE = 3
 _WITHIN = 120.0
 _LOOK = 0.05
 _LEADS = "Self is new JetStream cluster metadata leader"
-
-
-class _Replica(msgspec.Struct):
-    name: str
-    current: bool = False
-    offline: bool = False
-
-
-class _Group(msgspec.Struct):
-    leader: str = ""
-    replicas: list[_Replica] = []
-
-
-class _Info(msgspec.Struct):
-    cluster: _Group = msgspec.field(default_factory=_Group)
-
-
-_INFO = msgspec.json.Decoder(_Info)
 
 
 class Cluster:
@@ -126,7 +109,7 @@ class Cluster:
     async def whole(self, stream: str) -> None:
         """Waits until the stream has a leader and every other node is current."""
 
-        def complete(group: _Group) -> bool:
+        def complete(group: Group) -> bool:
             behind = [replica for replica in group.replicas if replica.offline or not replica.current]
             return bool(group.leader) and len(group.replicas) == SIZE - 1 and not behind
 
@@ -179,14 +162,14 @@ class Cluster:
         if self.links is not None:
             await self.links.stop()
 
-    async def _group(self, stream: str, condition: Callable[[_Group], bool]) -> _Group:
+    async def _group(self, stream: str, condition: Callable[[Group], bool]) -> Group:
         async with asyncio.timeout(_WITHIN):
             while True:
                 try:
                     answer = await self.client.request(f"$JS.API.STREAM.INFO.{stream}", b"", timeout=1)
                 except NatsError:
                     answer = None
-                if answer is not None and condition(group := _INFO.decode(answer.data).cluster):
+                if answer is not None and condition(group := STREAM_INFO.decode(answer.data).cluster):
                     return group
                 await asyncio.sleep(_LOOK)
 

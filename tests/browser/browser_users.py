@@ -46,10 +46,7 @@ class Devices:
         """A page that the person is logged in to, on the device of the person's session: a new one causes an alert."""
         page = await self.page(**options)
         await recognise_device(page, person)
-        await page.locator("#field-login").fill(person.username)
-        await page.locator("#field-password").fill(PASSWORD)
-        await page.locator("form button[type=submit]").click()
-        await page.locator("nav.tabs").wait_for()
+        await submit_login(page, person)
         return page
 
     async def close(self) -> None:
@@ -64,6 +61,14 @@ class Devices:
         parts = urlsplit(request.url)
         if parts.scheme not in ("data", "blob") and f"{parts.scheme}://{parts.netloc}" != self.api.system.url:
             self.complaints.append(f"a request to {request.url}")
+
+
+async def submit_login(page: Page, person: Person) -> None:
+    """Fills in the form of the login, and waits for the messenger."""
+    await page.locator("#field-login").fill(person.username)
+    await page.locator("#field-password").fill(PASSWORD)
+    await page.locator("form button[type=submit]").click()
+    await page.locator("nav.tabs").wait_for()
 
 
 async def recognise_device(page: Page, person: Person) -> None:

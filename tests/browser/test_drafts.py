@@ -1,10 +1,10 @@
 """Drafts: unsent text is kept for its author only."""
 
 import pytest
-from playwright.async_api import Page, expect
+from playwright.async_api import expect
 
-from tests.browser.browser_users import Devices, message, open_chat
-from tests.e2e.people import PASSWORD, Api, Person, eventually
+from tests.browser.browser_users import Devices, message, open_chat, submit_login
+from tests.e2e.people import Api, Person, eventually
 
 pytestmark = pytest.mark.asyncio(loop_scope="session")
 
@@ -62,13 +62,6 @@ async def test_a_draft_is_on_all_devices_and_what_is_being_written_there_stays(d
     await expect(other).to_have_value("")
 
 
-async def log_in(page: Page, person: Person) -> None:
-    await page.locator("#field-login").fill(person.username)
-    await page.locator("#field-password").fill(PASSWORD)
-    await page.locator("form button[type=submit]").click()
-    await page.locator("nav.tabs").wait_for()
-
-
 async def test_a_draft_waits_for_its_writer_alone_until_it_is_sent_or_they_log_out(devices: Devices, api: Api) -> None:
     anna, boris = await api.friends()
     clara = await api.person()
@@ -92,14 +85,14 @@ async def test_a_draft_waits_for_its_writer_alone_until_it_is_sent_or_they_log_o
     await page.locator("#app[data-line=up]").wait_for()
     assert (await anna.ask("DELETE", "/v1/sessions")).status_code == 204
     await page.get_by_role("heading", name="Log in").wait_for()
-    await log_in(page, boris)
+    await submit_login(page, boris)
     await open_chat(page, clara)
     await expect(field).to_have_value("")
     await expect(page.locator(".draft")).to_have_count(0)
     await page.get_by_role("link", name="Settings").click()
     await page.get_by_role("button", name="Log out", exact=True).click()
     await page.get_by_role("heading", name="Log in").wait_for()
-    await log_in(page, anna)
+    await submit_login(page, anna)
     await expect(page.locator(".draft")).to_have_count(2)
     await open_chat(page, boris)
     await expect(field).to_have_value("half a <b>thought</b>\nin two lines")

@@ -8,8 +8,8 @@ from typing import Any
 import pytest
 from playwright.async_api import Error, Page, Route, expect
 
-from tests.browser.browser_users import PHONE, Devices, open_chat
-from tests.e2e.people import PASSWORD, Api, Person, eventually
+from tests.browser.browser_users import PHONE, Devices, open_chat, submit_login
+from tests.e2e.people import Api, eventually
 
 pytestmark = pytest.mark.asyncio(loop_scope="session")
 
@@ -90,7 +90,7 @@ async def test_an_address_opens_its_view_and_outlives_a_login_but_not_a_change_o
     carol = await api.person()
     page = await devices.page()
     await page.goto(f"/chat/{boris.user_id}")
-    await log_in_again(page, anna)
+    await submit_login(page, anna)
     await page.locator(".composer textarea").wait_for()
     assert page.url.endswith(f"/#/chat/{boris.user_id}")
     await page.goto("/people")
@@ -103,7 +103,7 @@ async def test_an_address_opens_its_view_and_outlives_a_login_but_not_a_change_o
         assert (await again.ask("DELETE", "/v1/sessions")).status_code == 204
         await expect(page.get_by_text("You were logged out from another device.")).to_be_visible()
         await expect(page).to_have_title("Vestnik")
-        await log_in_again(page, person)
+        await submit_login(page, person)
         await expect(page).to_have_url(re.compile(at))
     # Who logs out leaves no address behind.
     await page.goto(f"/chat/{boris.user_id}")
@@ -248,10 +248,3 @@ async def recorded(pages: list[Page], what: str, wanted: list[Any]) -> None:
 
 async def tones(pages: list[Page]) -> int:
     return sum([await page.evaluate("window.tones") for page in pages])
-
-
-async def log_in_again(page: Page, person: Person) -> None:
-    await page.locator("#field-login").fill(person.username)
-    await page.locator("#field-password").fill(PASSWORD)
-    await page.locator("form button[type=submit]").click()
-    await page.locator("nav.tabs").wait_for()

@@ -76,6 +76,7 @@ from streams.personal_data.key_store import KeyStore
 from streams.personal_data.keys.creation import KeyCreation
 from streams.reactions.reactor import EventReactor
 from streams.reactions.retries import Retries
+from tests.conditions import until
 from tests.integration.authorized_client import ActingClient
 
 DAY = timedelta(days=1)
@@ -337,7 +338,7 @@ async def running(nats: NATS, database_url: str, secrets: Secrets) -> AsyncItera
             ).run()
         )
         stack.push_async_callback(_cancelled, endings)
-        await eventually(runners.ready)
+        await until(runners.ready)
         yield services
 
 
@@ -350,13 +351,6 @@ async def services(streams: NATS, database_url: str, secrets: Secrets) -> AsyncI
 async def _cancelled(task: asyncio.Task[None]) -> None:
     task.cancel()
     await asyncio.wait({task})
-
-
-async def eventually(condition: Callable[[], bool], within: float = 60.0) -> None:
-    """Waits until the condition holds."""
-    async with asyncio.timeout(within):
-        while not condition():
-            await asyncio.sleep(0.01)
 
 
 async def active(services: Services, tokens: Tokens) -> bool:

@@ -4,6 +4,7 @@ from collections.abc import Collection
 
 from cryptography.hazmat.primitives.ciphers.aead import AESGCM
 
+from contracts.errors import KeysUnavailable
 from infra.security.key_ring import Key
 from streams.personal_data import cipher
 
@@ -32,6 +33,17 @@ class Ring:
 
     def find(self, tag: bytes) -> Key[AESGCM] | None:
         return self.key if tag == self.key.tag else None
+
+
+class LateKeys:
+    """Keys that cannot be had at first."""
+
+    key: AESGCM | None = None
+
+    async def find(self, key_ids: set[str], /) -> dict[str, AESGCM | None]:
+        if self.key is None:
+            raise KeysUnavailable
+        return dict.fromkeys(key_ids, self.key)
 
 
 RING = Ring()

@@ -1,6 +1,7 @@
 """Several services as replicated processes, with their own NATS and PostgreSQL servers."""
 
 import asyncio
+import secrets
 import signal
 from collections.abc import Callable, Mapping
 from pathlib import Path
@@ -173,3 +174,8 @@ class House:
         envelope = seal(event, aggregate_id=user_id, version=version, provenance=Provenance())
         sequence = await self.log.append(Append(subject=user(user_id), expected=expected, envelope=envelope))
         return Position.at(AUTH, sequence).encode()
+
+
+async def people(house: House, count: int = 2) -> list[str]:
+    """Registers users; returns their ids."""
+    return [(await house.register(f"u{secrets.token_hex(6)}"))[0] for _ in range(count)]

@@ -6,35 +6,17 @@ import secrets
 import ssl
 from pathlib import Path
 
-import msgspec
 from nats.aio.client import Client
 from nats.errors import Error as NatsError
 
 from contracts.subjects import STREAMS
 from tests.rehearsal.cluster import Cluster
 from tests.rehearsal.deployment import Deployment
+from tests.stream_replicas import STREAM_INFO, Group
 
 _NAME, _STORE, _SYSTEM = "laboratory", "STORE", "$SYS"
 _WHOLE_WITHIN = 300.0
 _ANSWER_WITHIN = 2.0
-
-
-class _Replica(msgspec.Struct):
-    name: str
-    current: bool = False
-    offline: bool = False
-
-
-class _Group(msgspec.Struct):
-    leader: str = ""
-    replicas: list[_Replica] = []
-
-
-class _Info(msgspec.Struct):
-    cluster: _Group = msgspec.field(default_factory=_Group)
-
-
-_INFO = msgspec.json.Decoder(_Info)
 
 
 class Target:
@@ -117,11 +99,11 @@ class Target:
             return f"{stream}, led by {group.leader}, on {', '.join(lacking) or 'too few nodes'}"
         return ""
 
-    async def _group(self, stream: str) -> _Group:
+    async def _group(self, stream: str) -> Group:
         try:
-            return _INFO.decode(await self._request(_STORE, f"$JS.API.STREAM.INFO.{stream}")).cluster
+            return STREAM_INFO.decode(await self._request(_STORE, f"$JS.API.STREAM.INFO.{stream}")).cluster
         except (NatsError, AssertionError):
-            return _Group()
+            return Group()
 
     async def _repeat(self, account: str, subject: str) -> None:
         """Repeats the request until it succeeds: the own connection may be to a node that another fault acts on."""

@@ -8,8 +8,11 @@ import pytest_asyncio
 from nats.aio.client import Client as NATS
 
 from contracts.rpc.vestnik.auth.v1 import RegisterRequest, VerifyEmailRequest
+from contracts.subjects import DATA_KEYS
 from infra.embedded.nats_server import NatsServer
 from infra.security.secrets import Secrets
+from streams.personal_data.key_store import KeyStore
+from streams.topology import ensure_bucket
 from tests.integration.auth_and_session import PASSWORD, Auth, Clock, Services, services
 
 __all__ = ["services"]
@@ -44,3 +47,9 @@ async def anna(services: Services) -> str:
     token = await services.auth_replica.token("anna@example.org")
     await services.to_auth.call(services.auth.verify_email, VerifyEmailRequest(token=token))
     return answer.user.user_id
+
+
+@pytest.fixture
+async def store(streams: NATS) -> KeyStore:
+    await ensure_bucket(streams, DATA_KEYS, replicas=1)
+    return KeyStore(streams)

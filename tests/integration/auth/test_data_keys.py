@@ -68,12 +68,6 @@ class StopsAt(KeyStore):
             raise Stopped
 
 
-@pytest.fixture
-async def store(streams: NATS) -> KeyStore:
-    await ensure_bucket(streams, DATA_KEYS, replicas=1)
-    return KeyStore(streams)
-
-
 async def registered(auth: Auth) -> str:
     user = await auth.commands.register(
         email="anna@example.org", username="anna", password=PASSWORD, display_name=None, provenance=Provenance()

@@ -11,19 +11,12 @@ from contracts.events.data_keys import DataKeysDestroyed
 from contracts.events.user import UserErased
 from contracts.personal_data.key_ids import person_key
 from contracts.positions import Position
-from contracts.subjects import DATA_KEYS, data_keys, user
+from contracts.subjects import data_keys, user
 from services.auth.erasure.registrations import KEPT, EndedRegistrations
 from streams.personal_data.key_store import KeyStore
-from streams.topology import ensure_bucket
 from tests.integration.auth.accounts import account, register
 from tests.integration.auth.no_sessions import NoSessions
 from tests.integration.auth_and_session import DAY, HOUR, Auth, Clock
-
-
-@pytest.fixture
-async def store(streams: NATS) -> KeyStore:
-    await ensure_bucket(streams, DATA_KEYS, replicas=1)
-    return KeyStore(streams)
 
 
 async def test_registrations_that_have_ended_for_long_are_erased_once_and_accounts_stay(

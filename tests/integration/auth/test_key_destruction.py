@@ -9,7 +9,6 @@ from nats.aio.client import Client as NATS
 from contracts.envelope import now
 from contracts.events.message import MessageSent
 from contracts.personal_data.key_ids import person_key, text_key
-from contracts.subjects import DATA_KEYS
 from contracts.values.ids import new_id
 from infra.embedded.nats_server import NatsServer
 from infra.security.secrets import Secrets
@@ -19,16 +18,9 @@ from streams.personal_data.keys.creation import KeyCreation
 from streams.personal_data.keys.destruction import KeyDestruction
 from streams.personal_data.sealer import Sealer
 from streams.personal_data.unsealer import Unsealer
-from streams.topology import ensure_bucket
 from tests.integration.auth.test_data_keys import USER, Stopped, StopsAt
 from tests.integration.auth_and_session import TERMS
 from tests.integration.recorded_keys import Recorded
-
-
-@pytest.fixture
-async def store(streams: NATS) -> KeyStore:
-    await ensure_bucket(streams, DATA_KEYS, replicas=1)
-    return KeyStore(streams)
 
 
 @pytest.mark.parametrize("before", [True, False], ids=["before", "after"])

@@ -13,7 +13,7 @@ from contracts.errors import Invalid, ReadModelBehind, UserNotFound
 from contracts.events.data_keys import DataKeysDestroyed, DataKeysHoldPlaced
 from contracts.personal_data.key_ids import address_key, person_key, text_key
 from contracts.rpc.vestnik.auth.v1 import PlaceHoldRequest, ReleaseHoldRequest
-from contracts.subjects import DATA_KEYS, data_keys
+from contracts.subjects import data_keys
 from contracts.values.ids import new_id
 from services.auth.data_keys.domain import ERASURE, decide_destroy
 from services.auth.data_keys.reactions import KeyDestructions
@@ -21,7 +21,6 @@ from services.auth.data_keys.retention import KeyRetention, Swept
 from services.auth.data_keys.server import DataKeyServer
 from streams.personal_data.key_store import KeyStore
 from streams.personal_data.keys.destruction import KeyDestruction
-from streams.topology import ensure_bucket
 from tests.integration.auth.test_data_keys import is_destroyed, until
 from tests.integration.auth_and_session import PASSWORD, Auth, Clock
 
@@ -40,12 +39,6 @@ class Messages:
         if self.is_away:
             raise ReadModelBehind
         return self.oldest_sent
-
-
-@pytest.fixture
-async def store(streams: NATS) -> KeyStore:
-    await ensure_bucket(streams, DATA_KEYS, replicas=1)
-    return KeyStore(streams)
 
 
 async def registered(auth: Auth, name: str) -> str:

@@ -14,9 +14,10 @@ from infra.embedded.nats_server import NatsServer
 from infra.rpc.call_context import Call
 from infra.security.secrets import Secrets
 from services.auth.mail.transport import FolderTransport
+from tests.conditions import until
 from tests.integration.auth.dying_sender import ACK_WAIT
 from tests.integration.auth.mail_reactions import Recording, reacting, register, settled, tokens
-from tests.integration.auth_and_session import Auth, eventually, mails, running, stored
+from tests.integration.auth_and_session import Auth, mails, running, stored
 
 ROOT = Path(__file__).parents[3]
 
@@ -25,7 +26,7 @@ async def test_two_replicas_share_the_work_and_send_each_mail_once(replicas: tup
     outbox = Recording()
     async with reacting(streams, replicas[0], outbox), reacting(streams, replicas[1], outbox):
         await asyncio.gather(*(register(replicas[number % 2], f"user{number}") for number in range(40)))
-        await eventually(lambda: len(outbox.sent) >= 40)
+        await until(lambda: len(outbox.sent) >= 40)
         await settled(streams)
     assert Counter(letter.username for letter in outbox.sent) == {f"user{number}": 1 for number in range(40)}
 
@@ -34,7 +35,7 @@ async def test_a_mail_that_could_not_be_sent_is_tried_again(replicas: tuple[Auth
     outbox = Recording(failures=3)
     async with reacting(streams, replicas[0], outbox):
         await register(replicas[0], "anna")
-        await eventually(lambda: len(outbox.sent) == 1)
+        await until(lambda: len(outbox.sent) == 1)
         await settled(streams)
     assert outbox.failures == 0
 
@@ -60,7 +61,7 @@ async def test_a_crash_between_sending_and_recording_costs_one_duplicate_at_most
     assert len(mails(folder)) == 1
     outbox = Recording()
     async with reacting(streams, auth, outbox, ack_wait=ACK_WAIT):
-        await eventually(lambda: len(outbox.sent) == 1)
+        await until(lambda: len(outbox.sent) == 1)
         await settled(streams)
     # The same event, hence the same Message-ID and, for a mail that is a file, the same file.
     assert outbox.sent[0].event_id in mails(folder)[0].name
@@ -76,11 +77,11 @@ async def test_even_a_consumer_that_was_lost_sends_nothing_twice(replicas: tuple
     outbox = Recording()
     async with reacting(streams, replicas[0], outbox):
         await register(replicas[0], "anna")
-        await eventually(lambda: len(outbox.sent) == 1)
+        await until(lambda: len(outbox.sent) == 1)
         await settled(streams)
         await streams.jetstream().delete_consumer("AUTH", VERIFICATION_MAIL.name)
         await register(replicas[0], "boris")
-        await eventually(lambda: len(outbox.sent) == 2)
+        await until(lambda: len(outbox.sent) == 2)
         await settled(streams)
     assert [letter.username for letter in outbox.sent] == ["anna", "boris"]
 
@@ -91,12 +92,12 @@ async def test_mails_go_on_after_the_event_store_was_killed(
     outbox = Recording()
     async with reacting(streams, replicas[0], outbox):
         await register(replicas[0], "anna")
-        await eventually(lambda: len(outbox.sent) == 1)
+        await until(lambda: len(outbox.sent) == 1)
         await settled(streams)
         nats_server.kill()
         await nats_server.start()
         await register(replicas[0], "boris")
-        await eventually(lambda: len(outbox.sent) == 2)
+        await until(lambda: len(outbox.sent) == 2)
     assert [letter.username for letter in outbox.sent] == ["anna", "boris"]
 
 
@@ -107,7 +108,7 @@ async def test_after_the_database_was_lost_users_are_back_and_no_mail_goes_out_a
     async with running(streams, database_url, secrets), reacting(streams, replicas[0], outbox):
         for number in range(5):
             await register(replicas[0], f"user{number}")
-        await eventually(lambda: len(outbox.sent) == 5)
+        await until(lambda: len(outbox.sent) == 5)
         await settled(streams)
         user_ids = {replicas[0].tokens.read(token).user_id for letter in outbox.sent for token in tokens(letter)}
     async with await psycopg.AsyncConnection.connect(database_url, autocommit=True) as connection:

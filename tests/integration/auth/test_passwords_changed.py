@@ -16,9 +16,10 @@ from contracts.rpc.vestnik.session.v1 import EndSessionsRequest, Tokens
 from infra.rpc.call_context import Call
 from infra.rpc.client import Client
 from services.auth.clients import Sessions
+from tests.conditions import until
 from tests.integration.auth.accounts import NO_ACTOR
 from tests.integration.auth.password_calls import NEW, change, ends, log_in, reset
-from tests.integration.auth_and_session import PASSWORD, Services, active, eventually, stored
+from tests.integration.auth_and_session import PASSWORD, Services, active, stored
 
 
 async def test_a_change_ends_all_other_sessions_and_the_old_password(services: Services, anna: str) -> None:
@@ -244,7 +245,7 @@ async def test_sessions_end_even_if_no_service_was_reachable_when_the_password_c
         over.set()
 
     watching = asyncio.create_task(watch())
-    await eventually(over.is_set)
+    await until(over.is_set)
     await watching
     assert await ends(services, other) == [("password_changed", anna)]
     assert await active(services, here)

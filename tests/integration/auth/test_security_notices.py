@@ -8,9 +8,10 @@ from nats.aio.client import Client as NATS
 from nats.js.api import AckPolicy, ConsumerConfig, DeliverPolicy
 
 from contracts.durable_consumers import SECURITY_NOTICES, VERIFICATION_MAIL
+from tests.conditions import until
 from tests.integration.auth.accounts import NO_ACTOR
 from tests.integration.auth.mail_reactions import Recording, reacting, register, settled
-from tests.integration.auth_and_session import Auth, Clock, eventually
+from tests.integration.auth_and_session import Auth, Clock
 
 
 async def test_the_holder_of_a_taken_address_gets_a_notice_and_nobody_a_token(
@@ -44,7 +45,7 @@ async def test_notices_to_one_mailbox_are_merged_and_none_is_dropped(
 
     async with reacting(streams, auth, outbox, clock):
         await register(auth, "first", "anna@example.org")
-        await eventually(lambda: notices() == ["anna"])
+        await until(lambda: notices() == ["anna"])
         for number in range(30):
             await register(auth, f"flood{number}", "anna@example.org")
         await register(auth, "second", "anna+2@example.org")
@@ -52,7 +53,7 @@ async def test_notices_to_one_mailbox_are_merged_and_none_is_dropped(
         await settled(streams, waiting_notices=2)
         assert notices() == ["anna"]
         clock.forward(timedelta(hours=1))
-        await eventually(lambda: len(notices()) == 3)
+        await until(lambda: len(notices()) == 3)
         await settled(streams)
     assert sorted(notices()) == ["anna", "anna", "anna2"]
 
@@ -82,10 +83,10 @@ async def test_notices_that_wait_for_their_hour_hold_up_no_others_and_are_no_war
     with caplog.at_level(logging.INFO):
         async with reacting(streams, auth, outbox, clock):
             await register(auth, "first", "anna@example.org")
-            await eventually(lambda: any(letter.kind == "address_taken" for letter in outbox.sent))
+            await until(lambda: any(letter.kind == "address_taken" for letter in outbox.sent))
             await register(auth, "second", "anna@example.org")
             await settled(streams, waiting_notices=1)
-            await eventually(lambda: any(f"{name} retries event" in record.message for record in caplog.records))
+            await until(lambda: any(f"{name} retries event" in record.message for record in caplog.records))
     for durable in (VERIFICATION_MAIL, SECURITY_NOTICES):
         assert (await jetstream.consumer_info("AUTH", durable.name)).config.max_ack_pending == 100_000
     assert {record.levelno for record in caplog.records if f"{name} retries event" in record.message} == {logging.INFO}

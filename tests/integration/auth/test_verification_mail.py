@@ -15,9 +15,10 @@ from services.auth.mail.transport import DeliveryFailed, FolderTransport
 from services.auth.registration.decisions import Username
 from streams.log import Append
 from streams.repository import LoadedAggregate
+from tests.conditions import until
 from tests.integration.auth.accounts import NO_ACTOR
 from tests.integration.auth.mail_reactions import Recording, reacting, register, settled, tokens
-from tests.integration.auth_and_session import DAY, Auth, Clock, eventually, mails, stored
+from tests.integration.auth_and_session import DAY, Auth, Clock, mails, stored
 
 
 async def test_a_registration_is_followed_by_a_mail_whose_token_verifies(
@@ -26,7 +27,7 @@ async def test_a_registration_is_followed_by_a_mail_whose_token_verifies(
     auth = replicas[0]
     async with reacting(streams, auth, FolderTransport(tmp_path / "mail", "no-reply@localhost")):
         await register(auth, "anna")
-        await eventually(lambda: len(mails(tmp_path / "mail")) == 1)
+        await until(lambda: len(mails(tmp_path / "mail")) == 1)
         await settled(streams)
     (mail,) = mails(tmp_path / "mail")
     (line,) = [line for line in mail.read_text().splitlines() if line.startswith("Token: ")]
@@ -77,7 +78,7 @@ async def test_who_asks_again_gets_no_token_of_another_spelling_that_can_be_anot
         assert again() == expected
         await streams.jetstream().delete_consumer("AUTH", VERIFICATION_MAIL.name)
         await register(auth, "later")
-        await eventually(lambda: outbox.sent[-1].username == "later")
+        await until(lambda: outbox.sent[-1].username == "later")
         await settled(streams)
         assert again() == expected
 
@@ -98,7 +99,7 @@ async def test_a_spelling_whose_mailbox_takes_no_mail_holds_up_none_of_the_other
         await register(auth, name, email)
     await auth.commands.resend_verification("strasse@example.org", NO_ACTOR)
     async with reacting(streams, auth, outbox):
-        await eventually(lambda: any(letter.kind == "verification_again" for letter in outbox.sent))
+        await until(lambda: any(letter.kind == "verification_again" for letter in outbox.sent))
     assert {letter.recipient for letter in outbox.sent} == {"strasse@example.org"}
 
 
@@ -113,7 +114,7 @@ async def test_nothing_is_sent_for_a_registration_that_was_verified_or_ran_out(
     clock.forward(DAY)
     await register(auth, "second", "first@example.org")
     async with reacting(streams, auth, outbox, clock):
-        await eventually(lambda: len(outbox.sent) == 1)
+        await until(lambda: len(outbox.sent) == 1)
         await settled(streams)
     assert [letter.username for letter in outbox.sent] == ["second"]
 

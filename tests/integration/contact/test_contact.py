@@ -37,13 +37,9 @@ from contracts.subjects import friendship
 from contracts.values.ids import new_id, pair_id
 from infra.rpc.client import Client
 from tests.integration.contact.conftest import MOST_PENDING
-from tests.integration.service_cluster import House, seen
+from tests.integration.service_cluster import House, people, seen
 
 pytestmark = pytest.mark.asyncio(loop_scope="module")
-
-
-async def people(house: House, count: int = 2) -> list[str]:
-    return [(await house.register(f"u{secrets.token_hex(6)}"))[0] for _ in range(count)]
 
 
 async def add(client: Client, user_id: str, friend_id: str) -> AddFriendResponse:

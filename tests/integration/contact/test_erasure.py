@@ -9,8 +9,8 @@ from contracts.events.friendship import FriendshipCreated, FriendshipRemoved
 from contracts.rpc.vestnik.contact.v1 import Relation
 from contracts.subjects import friendship
 from contracts.values.ids import pair_id
-from tests.integration.contact.test_contact import add, block, blocks, friends, latest, people, relation, unblock
-from tests.integration.service_cluster import House
+from tests.integration.contact.test_contact import add, block, blocks, friends, latest, relation, unblock
+from tests.integration.service_cluster import House, people
 
 pytestmark = pytest.mark.asyncio(loop_scope="module")
 # Seconds until the machine has done it, however busy it is. Requests are swept once a minute.

@@ -84,13 +84,6 @@ async def ready(client: httpx.AsyncClient, within: float = 60.0) -> None:
             await asyncio.sleep(0.02)
 
 
-async def until(condition: Callable[[], bool], within: float = 60.0) -> None:
-    """Waits for a condition; fails if it does not hold in time."""
-    async with asyncio.timeout(within):
-        while not condition():
-            await asyncio.sleep(0.01)
-
-
 def staged(tmp_path: Path, nats: NATS, **settings: object) -> AbstractAsyncContextManager[Stage]:
     return staged_with({}, tmp_path, nats, settings)
 

@@ -14,7 +14,7 @@ from infra.settings import Settings
 from services.gateway.server import http_protocol, websocket_protocol
 from services.gateway.server.connection_limits import ConnectionLimiter
 from services.gateway.server.uvicorn_server import listening_socket, serve
-from tests.integration.gateway.conftest import until
+from tests.conditions import until
 from tests.integration.gateway.test_hostile_http import exchange, statuses
 
 CHUNKED = b"POST / HTTP/1.1\r\nhost: x\r\ntransfer-encoding: chunked\r\n\r\n2\r\n{}\r\n0\r\n"

@@ -13,7 +13,8 @@ from contracts.events.session import SessionRevoked
 from contracts.rpc.vestnik.auth.v1 import GetUserResponse, User
 from contracts.values.ids import new_id
 from infra.embedded.nats_server import NatsServer
-from tests.integration.gateway.conftest import Stage, ready, staged, until
+from tests.conditions import until
+from tests.integration.gateway.conftest import Stage, ready, staged
 
 # Seconds between two requests of a loop: fewer than the limit of reads allows.
 _EVERY = 0.02

@@ -12,7 +12,8 @@ from contracts.rpc.vestnik.contact.v1 import Friend, FriendState, GetFriendsResp
 from contracts.subjects import AUTH, MESSAGING
 from contracts.values.ids import new_id
 from services.gateway.cache.message_pages import KnownPage
-from tests.integration.gateway.conftest import Stage, until
+from tests.conditions import until
+from tests.integration.gateway.conftest import Stage
 from tests.integration.gateway.test_live import FRIENDS, PEER, address, write
 from tests.integration.gateway.test_profiles import served
 from tests.sse_client import listening

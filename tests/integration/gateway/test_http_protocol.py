@@ -10,7 +10,8 @@ from contracts.values.ids import new_id
 from services.gateway.server import http_protocol
 from services.gateway.server import uvicorn_server as serving_module
 from services.gateway.server.uvicorn_server import listening_socket, serve
-from tests.integration.gateway.conftest import Stage, until
+from tests.conditions import until
+from tests.integration.gateway.conftest import Stage
 
 
 async def exchange(stage: Stage, *sent: bytes) -> bytes:

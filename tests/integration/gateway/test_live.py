@@ -29,7 +29,8 @@ from streams.personal_data import cipher
 from streams.personal_data.metrics import KeysUnreachable
 from streams.personal_data.reading import unseal_with
 from streams.personal_data.unsealer import Unsealer
-from tests.integration.gateway.conftest import Stage, staged, until
+from tests.conditions import until
+from tests.integration.gateway.conftest import Stage, staged
 from tests.sse_client import Refused, Stream, connect, listening
 
 PEER = "01890a5d-ac96-774b-bcce-b302099a8057"

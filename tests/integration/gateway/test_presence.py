@@ -13,7 +13,8 @@ from contracts.values.ids import new_id
 from services.gateway.limits import policies
 from services.gateway.presence.watches import MOST_WATCHED
 from streams.jetstream.key_value import KeyValue
-from tests.integration.gateway.conftest import Stage, until
+from tests.conditions import until
+from tests.integration.gateway.conftest import Stage
 from tests.integration.gateway.two_gateways import Gateways, events, two_gateways
 
 

@@ -7,7 +7,8 @@ from contracts import subjects
 from contracts.events.profile import ProfileUpdated
 from contracts.positions import Position
 from contracts.rpc.vestnik.profile.v1 import GetOwnProfileResponse, Profile, ProfileSettings
-from tests.integration.gateway.conftest import Stage, until
+from tests.conditions import until
+from tests.integration.gateway.conftest import Stage
 
 USER = "01890a5d-ac96-774b-bcce-b302099a8057"
 PATH = f"/v1/profiles/{USER}"

@@ -13,7 +13,8 @@ from contracts.envelope import now
 from contracts.events.message import MessageDeleted, MessageEdited, MessageSent, RepliedTo
 from contracts.rpc.vestnik.messaging.v1 import GetQuotesRequest, GetQuotesResponse, QuotedText
 from contracts.values.ids import new_id, pair_id
-from tests.integration.gateway.conftest import Stage, until
+from tests.conditions import until
+from tests.integration.gateway.conftest import Stage
 from tests.integration.gateway.two_gateways import Gateways, events, two_gateways
 from tests.sse_client import Json, connect
 

@@ -9,7 +9,7 @@ from contracts.envelope import Provenance, encode, seal
 from contracts.events.session import SessionRevoked
 from contracts.subjects import session
 from services.gateway.security.revocations import Revocations
-from tests.integration.auth_and_session import eventually
+from tests.conditions import until
 
 
 def revoked(session_id: str) -> bytes:
@@ -33,7 +33,7 @@ async def test_an_event_that_cannot_be_read_ends_its_session_and_not_the_gateway
             assert not following.done()
             return "other" in revocations
 
-        await eventually(heard)
+        await until(heard)
         assert "one" in revocations
     finally:
         following.cancel()

@@ -19,7 +19,8 @@ from services.gateway.main import gateway
 from services.gateway.observability.metrics import Metrics
 from streams.quorum import Quorum
 from streams.topology import ensure_stream, settings_of_quorum
-from tests.integration.gateway.conftest import Stage, until
+from tests.conditions import until
+from tests.integration.gateway.conftest import Stage
 
 
 async def test_health_keys_figures_and_description_are_public(stage: Stage) -> None:

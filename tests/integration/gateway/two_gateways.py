@@ -16,7 +16,8 @@ from contracts.rpc.vestnik.profile.v1 import FindHiddenResponse
 from contracts.subjects import CONTACT
 from contracts.values.ids import new_id, pair_id
 from infra.rpc.call_context import current
-from tests.integration.gateway.conftest import Stage, staged, until
+from tests.conditions import until
+from tests.integration.gateway.conftest import Stage, staged
 from tests.sse_client import Event, Json, Stream, connect
 
 

@@ -56,12 +56,6 @@ async def proxied(port: int) -> AsyncIterator[tuple[SilentProxy, int]]:
         yield proxy, int(proxy.url.rpartition(":")[2])
 
 
-async def until(condition: Any) -> None:  # noqa: ANN401 - anything that is called and says yes or no
-    async with asyncio.timeout(WITHIN):
-        while not condition():
-            await asyncio.sleep(0.01)
-
-
 class Held:
     """A handler whose calls wait until released; records which calls started, ended and were cancelled."""
 

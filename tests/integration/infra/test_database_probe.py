@@ -1,12 +1,13 @@
 """Readiness notices that the database is gone, and outlasts a connection that breaks."""
 
 import asyncio
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 
 import psycopg
 
 from infra.runtime.database_probe import DatabaseWatch
+from tests.conditions import until
 
 PATIENCE = 120.0
 # A system's own five seconds would be too short on a busy machine for what must not be noticed.
@@ -56,9 +57,3 @@ async def watching(watch: DatabaseWatch) -> AsyncIterator[DatabaseWatch]:
     finally:
         task.cancel()
         await asyncio.gather(task, return_exceptions=True)
-
-
-async def until(condition: Callable[[], bool]) -> None:
-    async with asyncio.timeout(PATIENCE):
-        while not condition():
-            await asyncio.sleep(0.02)

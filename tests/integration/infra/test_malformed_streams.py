@@ -12,7 +12,8 @@ from infra.embedded.ports import free_port
 from infra.rpc.multiplex import messages as wire
 from infra.rpc.transport.framing import frame
 from infra.security.secrets import Secrets
-from tests.integration.infra.multiplexed_calls import Held, ask, calling, opened, until
+from tests.conditions import until
+from tests.integration.infra.multiplexed_calls import Held, ask, calling, opened
 from tests.integration.infra.test_rpc import known, serving
 
 

@@ -20,7 +20,8 @@ from infra.rpc.multiplex.send_queue import SendQueue
 from infra.rpc.transport import in_flight
 from infra.rpc.transport.framing import LARGEST_MESSAGE
 from infra.security.secrets import Secrets
-from tests.integration.infra.multiplexed_calls import WITHIN, Held, ask, calling, opened, until
+from tests.conditions import until
+from tests.integration.infra.multiplexed_calls import WITHIN, Held, ask, calling, opened
 from tests.integration.infra.test_rpc import SOON, known, serving
 
 

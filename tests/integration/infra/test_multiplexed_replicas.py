@@ -15,7 +15,8 @@ from infra.rpc.multiplex import channel as carrier
 from infra.rpc.multiplex import stream as line
 from infra.rpc.server import RpcServer
 from infra.security.secrets import Secrets
-from tests.integration.infra.multiplexed_calls import GET_USER, WITHIN, Held, ask, calling, proxied, until
+from tests.conditions import until
+from tests.integration.infra.multiplexed_calls import GET_USER, WITHIN, Held, ask, calling, proxied
 from tests.integration.infra.test_rpc import SOON, Answer, Auth, known, serving
 
 

@@ -1,10 +1,7 @@
 """The rights of each PostgreSQL login, and that it has no others: every forbidden operation is tried."""
 
-from collections.abc import AsyncIterator
-
 import psycopg
 import pytest
-import pytest_asyncio
 
 from contracts.positions import Position
 from contracts.services import GATEWAY, OPERATOR, SERVICES
@@ -16,7 +13,7 @@ from projections.engine.rebuild import cutover
 from projections.engine.storage import builds
 from projections.engine.storage.schema import create_schema
 from projections.registry import owned_by
-from tests.integration.infra.postgres_logins import Logins, go_live, logins, one_of, refusal, relations_of, whole
+from tests.integration.infra.postgres_logins import Logins, go_live, one_of, refusal, relations_of, whole
 from tests.integration.projections.test_rows_that_expire import Notes
 from tests.integration.projections.test_views_and_functions import Talks
 
@@ -83,12 +80,6 @@ TO_THE_SERVER = [
 ]
 # What the server does not know, or does not find, is as good a refusal.
 REFUSED = {DENIED, NOT_THERE, "42704", "42883", "0A000", "58P01", "42P02"}
-
-
-@pytest_asyncio.fixture
-async def postgres_logins(database_url: str) -> AsyncIterator[Logins]:
-    async with logins(database_url) as found:
-        yield found
 
 
 def others(party: str) -> list[str]:

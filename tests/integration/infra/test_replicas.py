@@ -2,7 +2,7 @@
 
 import asyncio
 from collections import Counter
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from pathlib import Path
 
@@ -18,6 +18,7 @@ from infra.rpc.replicas import Replicas
 from infra.rpc.server import RpcServer
 from infra.security.secrets import Secrets
 from infra.settings import Settings
+from tests.conditions import until
 from tests.integration.infra.test_rpc import Auth, known
 
 ONE, TWO, THREE, FOUR = "127.0.0.1", "127.0.0.2", "127.0.0.3", "127.0.0.4"
@@ -90,12 +91,6 @@ async def ask(client: Client, user: str = "u", about: str | None = None) -> None
     )
     assert answer.user is not None
     assert answer.user.user_id == user
-
-
-async def until(condition: Callable[[], bool]) -> None:
-    async with asyncio.timeout(60):
-        while not condition():
-            await asyncio.sleep(0.01)
 
 
 @pytest.mark.parametrize("carried", [False, True], ids=["by itself", "carried"])

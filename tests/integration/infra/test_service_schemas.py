@@ -1,9 +1,6 @@
 """An operator's command acts for the service whose read model it is, with a schema a service as well as without."""
 
-from collections.abc import AsyncIterator
-
 import pytest
-import pytest_asyncio
 from psycopg import AsyncConnection
 
 from contracts.errors import Unavailable
@@ -13,15 +10,9 @@ from infra.security.service_schemas import NoSchemaAccess, NoServiceSchema, Serv
 from infra.settings import BadSetting
 from projections.engine.rebuild import cutover
 from projections.engine.storage.connections import connect
-from tests.integration.infra.postgres_logins import Logins, go_live, logins, one_of
+from tests.integration.infra.postgres_logins import Logins, go_live, one_of
 
 RELATIONS = "SELECT DISTINCT schemaname, tableowner FROM pg_tables WHERE schemaname ~ '^(vestnik|public)' ORDER BY 1"
-
-
-@pytest_asyncio.fixture
-async def postgres_logins(database_url: str) -> AsyncIterator[Logins]:
-    async with logins(database_url) as found:
-        yield found
 
 
 async def test_what_an_operator_makes_for_a_service_is_the_services(postgres_logins: Logins) -> None:

@@ -29,11 +29,7 @@ from contracts.subjects import conversation
 from contracts.subjects import message as message_subject
 from contracts.values.ids import pair_id
 from infra.rpc.client import Client
-from tests.integration.service_cluster import House, seen
-
-
-async def people(house: House, count: int = 2) -> list[str]:
-    return [(await house.register(f"u{secrets.token_hex(6)}"))[0] for _ in range(count)]
+from tests.integration.service_cluster import House, people, seen
 
 
 async def befriend(house: House, one: str, other: str) -> str:

@@ -7,16 +7,8 @@ import pytest
 
 from contracts.positions import Position
 from contracts.rpc.vestnik.messaging.v1 import ListClosedMessagesRequest, MessagingServiceStub
-from tests.integration.messaging.messaging_calls import (
-    befriend,
-    delete,
-    edit,
-    message_of,
-    people,
-    send,
-    unfriend,
-)
-from tests.integration.service_cluster import House, seen
+from tests.integration.messaging.messaging_calls import befriend, delete, edit, message_of, send, unfriend
+from tests.integration.service_cluster import House, people, seen
 
 pytestmark = pytest.mark.asyncio(loop_scope="module")
 

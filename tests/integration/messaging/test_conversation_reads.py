@@ -28,12 +28,11 @@ from tests.integration.messaging.messaging_calls import (
     mark,
     messages,
     missed,
-    people,
     send,
     unfriend,
     update,
 )
-from tests.integration.service_cluster import House, seen
+from tests.integration.service_cluster import House, people, seen
 
 pytestmark = pytest.mark.asyncio(loop_scope="module")
 

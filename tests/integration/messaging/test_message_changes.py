@@ -37,14 +37,13 @@ from tests.integration.messaging.messaging_calls import (
     message_of,
     messages,
     missed,
-    people,
     react,
     reactions,
     send,
     stored,
     unfriend,
 )
-from tests.integration.service_cluster import House, seen
+from tests.integration.service_cluster import House, people, seen
 
 pytestmark = pytest.mark.asyncio(loop_scope="module")
 

@@ -22,13 +22,12 @@ from tests.integration.messaging.messaging_calls import (
     mark,
     message_of,
     messages,
-    people,
     react,
     send,
     stored,
     unfriend,
 )
-from tests.integration.service_cluster import House
+from tests.integration.service_cluster import House, people
 
 pytestmark = pytest.mark.asyncio(loop_scope="module")
 

@@ -15,13 +15,10 @@ from infra.operator_errors import OperatorError
 from services.operator.actions.domain import Actor
 from services.operator.actions.recorder import SAME_LOOK, Recorder
 from streams.log import Log
+from tests.integration.operator.recorded_actions import recorded
 
 ANNA = Actor(name="anna", user_id="01890a5d-ac96-774b-bcce-b302099a8057", channel="page", address="192.0.2.7")
 AT_THE_MACHINE = Actor(name="root", user_id=None, channel="command_line", address="host-1")
-
-
-async def recorded(log: Log) -> list[Event]:
-    return [message.open().data for message in await log.read(operator_action("*"))]
 
 
 async def test_an_act_is_stored_before_it_is_done_and_its_end_after(streams: Client) -> None:

@@ -32,7 +32,7 @@ from services.operator.anomalies.queries import AnomalyQueries, AnomalyRow
 from services.operator.anomalies.rules import RULES, Anomaly, Thresholds
 from services.operator.read_models import ReadModels
 from streams.restore import ArchivedMessage, StreamRestorer
-from tests.integration.auth_and_session import eventually
+from tests.conditions import until
 
 NOON = datetime(2026, 1, 31, 12, tzinfo=UTC)
 SECOND, MINUTE, HOUR = timedelta(seconds=1), timedelta(minutes=1), timedelta(hours=1)
@@ -292,9 +292,9 @@ async def test_recent_anomalies_are_counted_for_alerts_while_they_can_be_read(
 
     watch = asyncio.create_task(metrics.watch_anomalies(found.queries(), lambda: True))
     try:
-        await eventually(lambda: counted() == {})
+        await until(lambda: counted() == {})
         await found.after(failed(now(), count=20), failed(now() - HOUR - MINUTE, user_id=BORIS, count=20))
-        await eventually(lambda: counted() == dict.fromkeys(RULES, 0) | {"account_failures": 1})
+        await until(lambda: counted() == dict.fromkeys(RULES, 0) | {"account_failures": 1})
     finally:
         watch.cancel()
         metrics.ANOMALIES.clear()

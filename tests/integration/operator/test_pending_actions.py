@@ -14,7 +14,6 @@ from rich.console import Console
 
 from contracts.envelope import Provenance, now, seal
 from contracts.errors import Unavailable, VestnikError
-from contracts.events.event import Event
 from contracts.events.operator import OperatorActed, OperatorActionEnded
 from contracts.events.user import UserCreated
 from contracts.subjects import MESSAGING, operator_action, user
@@ -32,6 +31,7 @@ from services.operator.actions.pending import DAMAGED, FILE, PendingActions, can
 from services.operator.actions.recorder import Recorder
 from streams.jetstream.api import ApiError, JetStream, Refused
 from streams.log import Append, Log
+from tests.integration.operator.recorded_actions import recorded
 
 ROOT = Actor(name="root", user_id=None, channel="command_line", address="host-1")
 ANNA = Actor(name="anna", user_id=new_id(), channel="page", address="192.0.2.7")
@@ -43,10 +43,6 @@ async def register(log: Log) -> None:
     event = UserCreated(username="anna")
     envelope = seal(event, aggregate_id=user_id, version=1, provenance=Provenance())
     await log.append(Append(subject=user(user_id), expected=0, envelope=envelope))
-
-
-async def recorded(log: Log) -> list[Event]:
-    return [message.open().data for message in await log.read(operator_action("*"))]
 
 
 @pytest.fixture

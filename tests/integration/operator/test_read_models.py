@@ -10,7 +10,7 @@ from infra.security.service_schemas import CachedSchemas
 from projections.session_audit import SessionAudit
 from services.operator.history.queries import HistoryQueries
 from services.operator.read_models import ReadModels
-from tests.integration.auth_and_session import eventually
+from tests.conditions import until
 
 
 async def test_dead_letters_of_a_read_model_that_was_never_built_cannot_be_known_yet(database_url: str) -> None:
@@ -30,7 +30,7 @@ async def test_many_questions_at_once_share_four_connections(database_url: str) 
             open_now.discard(number)
 
     asked = [asyncio.create_task(ask(number)) for number in range(10)]
-    await eventually(lambda: len(open_now) >= 4)
+    await until(lambda: len(open_now) >= 4)
     # As long as the others would take.
     async with ReadModels(CachedSchemas(database_url)).database_of(SessionAudit) as conn:
         await conn.execute("SELECT 1")

@@ -39,10 +39,6 @@ def said(*texts: tuple[str, str]) -> list[Message]:
     ]
 
 
-async def rows(conn: Connection, query: str) -> list[tuple[object, ...]]:
-    return await (await conn.execute(query.encode())).fetchall()
-
-
 async def letters(conn: Connection, build: Build) -> list[tuple[object, ...]]:
     cursor = await conn.execute(
         "SELECT sequence, state FROM projection_dead_letters WHERE (projection, version, build) = (%s, %s, %s)"

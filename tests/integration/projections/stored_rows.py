@@ -6,6 +6,7 @@ from contracts.subjects import MESSAGING
 from projections.engine.storage.builds import Connection
 from streams.message import Message
 from streams.reader import Reader
+from tests.fix_postgres import Pool
 
 
 async def stored(nc: Client, stream: str = MESSAGING) -> list[Message]:
@@ -27,3 +28,12 @@ async def number(conn: Connection, query: str) -> int:
 
 COUNT = "SELECT coalesce(sum(messages), 0) FROM letters_v1_b1"
 TEXTS = "SELECT count(*) FROM letters_texts_v1_b1"
+
+
+async def rows(conn: Connection, query: str) -> list[tuple[object, ...]]:
+    return await (await conn.execute(query.encode())).fetchall()
+
+
+async def fetched(pool: Pool, query: str) -> list[tuple[object, ...]]:
+    async with pool.connection() as conn:
+        return await rows(conn, query)

@@ -27,16 +27,12 @@ from streams.log import Append, Log
 from tests.fix_postgres import Pool
 from tests.integration.projections.event_writer import PATIENCE, SENDER, Opened, Writer, conversation_ids, sent
 from tests.integration.projections.sample_projection import POISON, Letters
+from tests.integration.projections.stored_rows import fetched
 
 NOON = datetime(2026, 1, 31, 12, tzinfo=UTC)
 MILLISECOND = timedelta(milliseconds=1)
 SCHEMAS = "SELECT nspname FROM pg_namespace WHERE nspname LIKE 'then%' ORDER BY 1"
 TABLES = "SELECT table_name FROM information_schema.tables WHERE table_schema = 'then' ORDER BY 1"
-
-
-async def fetched(pool: Pool, query: str) -> list[tuple[object, ...]]:
-    async with pool.connection() as conn:
-        return await (await conn.execute(query.encode())).fetchall()
 
 
 async def built(

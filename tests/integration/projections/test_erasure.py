@@ -7,7 +7,6 @@ from datetime import UTC, datetime, timedelta
 
 import msgspec
 import pytest
-from cryptography.hazmat.primitives.ciphers.aead import AESGCM
 from nats.aio.client import Client
 
 from contracts import subjects
@@ -35,12 +34,10 @@ from contracts.positions import Position
 from contracts.subjects import DATA_KEYS
 from contracts.values.ids import new_id, pair_id
 from contracts.values.personal_data import Sealed
-from infra.security.key_ring import Key
 from projections.engine import Projection
 from projections.engine.erasing import ERASED, ErasingProjection
 from projections.engine.inspection.verify import verify
 from projections.registry import catalogue
-from streams.personal_data import cipher
 from streams.personal_data.data_keys import DataKeys
 from streams.personal_data.fields import PersonalField, changed
 from streams.personal_data.key_store import KeyStore
@@ -53,7 +50,7 @@ from streams.topology import ensure_bucket
 from tests.fix_postgres import Pool
 from tests.fix_read_models import aggregate_id_of, opened, subject_of
 from tests.integration.projections.event_writer import PATIENCE, Opened, Writer
-from tests.integration.recorded_keys import Recorded
+from tests.integration.recorded_keys import Recorded, Ring
 
 SOON = datetime(2027, 1, 1, tzinfo=UTC)
 ANNA, BORIS, CLARA = new_id(), new_id(), new_id()
@@ -234,19 +231,6 @@ async def test_an_erasure_that_is_repeated_writes_no_row(
 def _without_times(rows: dict[str, list[str]]) -> dict[str, list[str]]:
     """The rows without times and sequences, which the events of the erasure have moved."""
     return {name: sorted(_TIME.sub("", row) for row in found) for name, found in rows.items()}
-
-
-class Ring:
-    """A ring with one master key."""
-
-    def __init__(self) -> None:
-        self.key = Key(b"tag1", AESGCM(cipher.new_key()))
-
-    def current(self) -> Key[AESGCM]:
-        return self.key
-
-    def find(self, tag: bytes) -> Key[AESGCM] | None:
-        return self.key if tag == self.key.tag else None
 
 
 @pytest.mark.parametrize("erased_after", [0.3, 1.0])

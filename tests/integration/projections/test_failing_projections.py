@@ -13,9 +13,8 @@ from projections.engine.status.status import ProjectionStatus, projection_status
 from projections.engine.storage.connections import connect
 from projections.engine.waiting.position_waiter import PositionWaiter
 from tests.fix_postgres import Pool
-from tests.integration.projections.event_writer import PATIENCE, Opened
+from tests.integration.projections.event_writer import PATIENCE, Opened, until_ready
 from tests.integration.projections.sample_projection import Letters
-from tests.integration.projections.test_runner import until_ready
 
 
 class Refused(Projection):

@@ -19,8 +19,9 @@ from projections.engine.storage.builds import Connection
 from projections.engine.storage.dead_letters import Counts
 from tests.fix_postgres import Pool
 from tests.integration.projections.event_writer import PATIENCE, RECIPIENT, Opened, Writer
-from tests.integration.projections.folding import BEGINNING, CONVERSATIONS, letters, rows, said
+from tests.integration.projections.folding import BEGINNING, CONVERSATIONS, letters, said
 from tests.integration.projections.sample_folds import ByLength, Number
+from tests.integration.projections.stored_rows import rows
 from tests.integration.projections.test_failing_projections import until_state
 
 KEYS: dict[str, list[object]] = {

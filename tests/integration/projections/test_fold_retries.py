@@ -20,8 +20,9 @@ from projections.engine.rebuild.rebuild import rebuild
 from projections.engine.storage.builds import Connection
 from tests.integration.projections import sample_folds
 from tests.integration.projections.event_writer import PATIENCE, RECIPIENT, Opened, Writer, seen, until_ready
-from tests.integration.projections.folding import CONVERSATIONS, TALLIES, Operator, letters, message, rows, said
+from tests.integration.projections.folding import CONVERSATIONS, TALLIES, Operator, letters, message, said
 from tests.integration.projections.sample_folds import POISON, ByLength, Tallies
+from tests.integration.projections.stored_rows import rows
 
 
 async def test_an_event_that_cannot_be_read_waits_if_its_aggregate_is_the_key(conn: Connection) -> None:

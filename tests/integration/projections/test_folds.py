@@ -27,8 +27,9 @@ from projections.engine.storage.dead_letters import Counts
 from projections.engine.storage.tables import BadTables
 from streams.message import Message
 from tests.integration.projections.event_writer import PATIENCE, RECIPIENT, Writer, seen
-from tests.integration.projections.folding import CONVERSATIONS, TALLIES, letters, message, rows, said
+from tests.integration.projections.folding import CONVERSATIONS, TALLIES, letters, message, said
 from tests.integration.projections.sample_folds import FORGET, POISON, REFUSED, Number, Tallies
+from tests.integration.projections.stored_rows import rows
 
 
 def folded(messages: Sequence[Message]) -> tuple[list[tuple[object, ...]], list[tuple[int, str]]]:

@@ -18,6 +18,7 @@ from projections.engine.storage.connections import connect
 from tests.fix_postgres import Pool
 from tests.integration.projections.event_writer import Opened, Writer, conversation_ids
 from tests.integration.projections.sample_projection import Letters
+from tests.integration.projections.stored_rows import fetched
 
 BUILDS = "SELECT version, build, state FROM projection_builds ORDER BY version, build"
 RELATIONS = "SELECT relname FROM pg_class WHERE relname LIKE 'letters%' AND relkind IN ('r', 'v') ORDER BY 1"
@@ -30,11 +31,6 @@ class Count(msgspec.Struct):
 class Newer(Letters):
     name = "letters"
     version = 2
-
-
-async def fetched(pool: Pool, query: str) -> list[tuple[object, ...]]:
-    async with pool.connection() as conn:
-        return await (await conn.execute(query.encode())).fetchall()
 
 
 async def filled(writer: Writer, run: Opened, *projections: type[Projection]) -> None:

@@ -10,8 +10,9 @@ from projections.engine.apply.build_writer import BuildWriter
 from projections.engine.rebuild.cutover import start_build
 from projections.engine.storage.builds import Connection
 from projections.engine.storage.tables import BadTables
-from tests.integration.projections.folding import rows, said
+from tests.integration.projections.folding import said
 from tests.integration.projections.sample_lookups import CONVERSATIONS, Text
+from tests.integration.projections.stored_rows import rows
 
 
 @pytest.mark.parametrize(

@@ -22,8 +22,9 @@ from projections.engine.reading.stream_sources import Sources
 from projections.engine.rebuild.cutover import drop_build, start_build
 from projections.engine.storage.builds import Connection
 from tests.integration.projections.event_writer import PATIENCE, Opened, Writer
-from tests.integration.projections.folding import message, rows
+from tests.integration.projections.folding import message
 from tests.integration.projections.sample_lookups import PEOPLE, Mutuals
+from tests.integration.projections.stored_rows import rows
 
 
 def friendships(*pairs: tuple[str, str]) -> list[FriendshipEvent]:

@@ -21,8 +21,9 @@ from projections.engine.rebuild.cutover import drop_build, start_build
 from projections.engine.storage.builds import Connection
 from streams.message import Message
 from tests.integration.projections.event_writer import PATIENCE, RECIPIENT, conversation_ids
-from tests.integration.projections.folding import letters, rows, said
+from tests.integration.projections.folding import letters, said
 from tests.integration.projections.sample_lookups import CONVERSATIONS, Text
+from tests.integration.projections.stored_rows import rows
 
 ELSEWHERE = timezone(timedelta(hours=5))
 

@@ -15,8 +15,9 @@ from projections.engine.rebuild.cutover import start_build
 from projections.engine.storage.builds import Connection
 from projections.engine.storage.tables import BadTables
 from tests.integration.projections.event_writer import PATIENCE, RECIPIENT, Opened, Writer, seen, sent
-from tests.integration.projections.folding import Operator, letters, message, rows
+from tests.integration.projections.folding import Operator, letters, message
 from tests.integration.projections.sample_lookups import CONVERSATIONS, Mark, Readers, Text
+from tests.integration.projections.stored_rows import rows
 
 
 @pytest.mark.parametrize("size", [1, 3, 100])

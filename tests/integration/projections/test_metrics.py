@@ -1,7 +1,6 @@
 """A runner's metrics show its progress and which process leads."""
 
 import asyncio
-from collections.abc import Callable
 from datetime import timedelta
 
 import pytest
@@ -16,6 +15,7 @@ from projections.engine.dead_letters import resolution
 from projections.engine.running.last_errors import LastError, record_error
 from projections.engine.storage.connections import connect
 from streams.log import Log
+from tests.conditions import until
 from tests.fix_postgres import Pool
 from tests.integration.projections import sample_projection
 from tests.integration.projections.event_writer import Opened, Writer, conversation_ids
@@ -27,12 +27,6 @@ KILL = "SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE application
 def value(name: str, projection: type[Projection] = Letters, **labels: str) -> float | None:
     own = {"projection": projection.name, "version": str(projection.version), **labels}
     return REGISTRY.get_sample_value(f"vestnik_projection_{name}", own)
-
-
-async def until(condition: Callable[[], bool]) -> None:
-    async with asyncio.timeout(60):
-        while not condition():
-            await asyncio.sleep(0.01)
 
 
 async def test_what_was_applied_is_counted_and_nothing_is_behind(writer: Writer, run: Opened) -> None:

@@ -8,7 +8,6 @@ from cryptography.hazmat.primitives.ciphers.aead import AESGCM
 from nats.aio.client import Client
 
 from contracts.envelope import now
-from contracts.errors import KeysUnavailable
 from contracts.positions import Position
 from contracts.subjects import MESSAGING, conversation
 from projections.analytics import Analytics
@@ -22,17 +21,7 @@ from streams.personal_data.reading import unseal_with
 from streams.personal_data.unsealer import Unsealer
 from tests.integration.projections.event_writer import PATIENCE, Opened, Writer, conversation_ids, sent, until_ready
 from tests.integration.projections.sample_projection import Letters
-
-
-class LateKeys:
-    """Keys that cannot be had at first."""
-
-    key: AESGCM | None = None
-
-    async def find(self, key_ids: set[str], /) -> dict[str, AESGCM | None]:
-        if self.key is None:
-            raise KeysUnavailable
-        return dict.fromkeys(key_ids, self.key)
+from tests.integration.recorded_keys import LateKeys
 
 
 async def append_sealed(writer: Writer, key: AESGCM, conversation_id: str, sequence: int) -> int:

@@ -18,7 +18,7 @@ from projections.engine.inspection.verify import verify
 from projections.engine.reading.stream_sources import LIMIT
 from projections.engine.running import runner
 from tests.fix_postgres import Pool
-from tests.integration.projections.event_writer import PATIENCE, Opened, Writer, conversation_ids, seen
+from tests.integration.projections.event_writer import PATIENCE, Opened, Writer, conversation_ids, seen, until_ready
 from tests.integration.projections.sample_projection import POISON, Letters
 
 RUNNERS = "SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE application_name = 'projection letters'"
@@ -223,12 +223,6 @@ async def test_a_raised_version_is_built_beside_the_old_one_which_goes_on(
         ReadModel(Newer, pool, new.waiting),
     ]
     assert [await total(model) for model in models] == [2, 2]
-
-
-async def until_ready(runners: Runners) -> None:
-    async with asyncio.timeout(PATIENCE):
-        while not runners.ready():
-            await asyncio.sleep(0.01)
 
 
 def test_a_projection_is_named_after_its_class() -> None:

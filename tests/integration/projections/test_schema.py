@@ -14,6 +14,7 @@ from projections.engine.storage.builds import BuildState, Connection
 from projections.engine.storage.connections import connect
 from projections.engine.storage.schema import STEPS, Step, ensure_schema
 from tests.integration.projections.sample_projection import Letters
+from tests.integration.projections.stored_rows import rows
 
 APPLIED = "SELECT version, title FROM projection_schema ORDER BY version"
 NUMBERED = [(number, step.title) for number, step in enumerate(STEPS, start=1)]
@@ -29,10 +30,6 @@ async def connections(database_url: str) -> AsyncIterator[list[Connection]]:
     finally:
         for conn in opened:
             await conn.close()
-
-
-async def rows(conn: Connection, query: str) -> list[tuple[object, ...]]:
-    return await (await conn.execute(query.encode())).fetchall()
 
 
 async def test_processes_that_begin_at_once_take_each_step_once(connections: list[Connection]) -> None:

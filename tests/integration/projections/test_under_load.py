@@ -6,10 +6,9 @@ from collections.abc import AsyncIterator
 import pytest_asyncio
 from nats.aio.client import Client
 
-from projections.engine import Runners
 from projections.engine.inspection.verify import verify
 from projections.engine.rebuild.rebuild import rebuild
-from tests.integration.projections.event_writer import Opened, Writer, conversation_ids
+from tests.integration.projections.event_writer import Opened, Writer, conversation_ids, until_ready
 from tests.integration.projections.sample_projection import Letters
 
 PATIENCE = 60
@@ -32,12 +31,6 @@ async def flood(writer: Writer) -> AsyncIterator[None]:
         for task in tasks:
             task.cancel()
         await asyncio.gather(*tasks, return_exceptions=True)
-
-
-async def until_ready(runners: Runners) -> None:
-    async with asyncio.timeout(PATIENCE):
-        while not runners.ready():
-            await asyncio.sleep(0.01)
 
 
 async def test_a_version_gets_ready_and_a_rebuild_is_switched_to_while_others_write(

@@ -25,6 +25,7 @@ from projections.engine.storage.tables import BadTables
 from tests.fix_postgres import Pool
 from tests.fix_read_models import OpenReadModel
 from tests.integration.projections.event_writer import PATIENCE, SENDER, Opened, Writer, conversation_ids, sent
+from tests.integration.projections.stored_rows import fetched
 
 HOWTO = Path(__file__).parents[3] / "docs" / "howto" / "add-a-read-model.md"
 
@@ -66,11 +67,6 @@ class Talks(Projection):
     def sent(self, event: Recorded[MessageSent], write: RowChanges) -> None:
         key = {"conversation_id": event.aggregate_id, "sequence": event.data.sequence}
         write.insert("texts", key=key, set={"text": event.data.text})
-
-
-async def fetched(pool: Pool, query: str) -> list[tuple[object, ...]]:
-    async with pool.connection() as conn:
-        return await (await conn.execute(query.encode())).fetchall()
 
 
 async def test_they_are_switched_and_dropped_with_the_builds(

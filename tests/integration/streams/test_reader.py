@@ -27,6 +27,7 @@ from streams.personal_data.unsealer import Unsealer
 from streams.reader import ReadBatch, Reader, StreamWentBack
 from streams.topology import StreamMissing, ensure_streams
 from tests.damage import flip_a_byte
+from tests.integration.recorded_keys import LateKeys
 from tests.integration.streams.conftest import append_to, fill
 
 PATIENCE = 60
@@ -393,17 +394,6 @@ async def read_whole(reader: Reader, end: int) -> tuple[list[int], list[Gap]]:
             if batch.position >= end:
                 return sequences, gaps
     raise AssertionError
-
-
-class LateKeys:
-    """Keys that cannot be had at first."""
-
-    key: AESGCM | None = None
-
-    async def find(self, key_ids: set[str], /) -> dict[str, AESGCM | None]:
-        if self.key is None:
-            raise KeysUnavailable
-        return dict.fromkeys(key_ids, self.key)
 
 
 @pytest.mark.parametrize("report_gaps", [False, True])

@@ -27,6 +27,7 @@ from services.auth.alerts.recipients import Recipients
 from services.auth.email_change.decisions import HELD
 from services.auth.tokens.email_change_undo import EmailChangeUndo
 from services.auth.tokens.not_me import NotMeTokens
+from tests.conditions import until
 from tests.integration.auth.alerts.alert_mails import (
     ALERTS,
     PAGE,
@@ -39,7 +40,7 @@ from tests.integration.auth.alerts.alert_mails import (
     tokens_of,
 )
 from tests.integration.auth.alerts.reports import change_address
-from tests.integration.auth_and_session import PASSWORD, Clock, Services, active, alerts_about, eventually
+from tests.integration.auth_and_session import PASSWORD, Clock, Services, active, alerts_about
 
 
 async def test_a_login_from_a_new_device_is_mailed_and_the_first_one_and_known_devices_are_not(
@@ -48,7 +49,7 @@ async def test_a_login_from_a_new_device_is_mailed_and_the_first_one_and_known_d
     outbox = Outbox()
     async with reacting(services, outbox, streams):
         new = await log_in(services)
-        await eventually(lambda: len(outbox.sent) == 1)
+        await until(lambda: len(outbox.sent) == 1)
         await log_in(services, device_token=new.device_token)
         await settled(streams)
     (letter,) = outbox.sent
@@ -68,7 +69,7 @@ async def test_a_mail_about_an_erasure_names_the_time_that_is_left_when_it_is_se
     await services.auth_replica.aggregates.users.execute(anna, lambda _: (request,), Provenance())
     clock.forward(timedelta(days=2))
     async with reacting(services, outbox, streams, clock):
-        await eventually(lambda: bool(outbox.sent))
+        await until(lambda: bool(outbox.sent))
     (letter,) = outbox.sent
     assert letter.kind == "alert_erasure_requested"
     assert letter.good_for is not None
@@ -95,7 +96,7 @@ async def test_changes_and_resets_of_the_password_and_a_reused_token_are_mailed_
             token=await services.auth_replica.reset_token("boris@example.org"), new_password="a third horse"
         )
         await services.to_auth.call(services.auth.reset_password, reset)
-        await eventually(lambda: len(outbox.sent) >= 5)
+        await until(lambda: len(outbox.sent) >= 5)
         await settled(streams)
     kinds = Counter({"alert_new_device": 2, "alert_refresh_token_reused": 1})
     assert Counter(outbox.kinds) == kinds + Counter(["alert_password_changed", "alert_password_reset"])
@@ -122,9 +123,9 @@ async def test_a_change_of_the_address_is_listed_without_a_mail_and_its_undo_end
     assert await address(confirmed.position) == "New@example.org"
     assert await active(services, session)
     key = auth.keys.of_email("anna@example.org")
-    until = (await auth.aggregates.addresses.load(key)).state.owner_until
-    assert until is not None
-    token = auth.undos.sign(EmailChangeUndo(user_id=anna, claim_key=key, until=until))
+    owner_until = (await auth.aggregates.addresses.load(key)).state.owner_until
+    assert owner_until is not None
+    token = auth.undos.sign(EmailChangeUndo(user_id=anna, claim_key=key, until=owner_until))
     for _ in range(2):
         undone = await services.to_auth.call(services.auth.undo_email_change, UndoEmailChangeRequest(token=token))
         assert await address(undone.position) == "anna@example.org"
@@ -136,7 +137,7 @@ async def test_a_change_of_the_address_is_listed_without_a_mail_and_its_undo_end
     assert kinds == ["email_changed", "email_changed", "new_device"]
     assert outbox.kinds == ["alert_new_device"]
     # A second factor that was turned on since the change ends with the reset.
-    assert (await auth.aggregates.credentials.load(anna)).state.reported_at == until - HELD
+    assert (await auth.aggregates.credentials.load(anna)).state.reported_at == owner_until - HELD
 
 
 async def test_an_event_is_alerted_once_by_two_replicas_and_after_their_consumers_were_lost(
@@ -147,7 +148,7 @@ async def test_an_event_is_alerted_once_by_two_replicas_and_after_their_consumer
     async with reacting(services, outbox, streams), reacting(services, outbox, streams):
         await change(services, tokens_of(await log_in(services)), "another horse")
         await log_in(services, password="another horse")
-        await eventually(lambda: len(outbox.sent) >= 3)
+        await until(lambda: len(outbox.sent) >= 3)
         await settled(streams)
     for durable in ALERTS:
         await streams.jetstream().delete_consumer(durable.stream, durable.name)
@@ -163,7 +164,7 @@ async def test_a_mail_whose_record_is_lost_is_sent_again_with_the_same_id_and_re
     outbox = Outbox(failures=1)
     async with reacting(services, outbox, streams):
         await log_in(services)
-        await eventually(lambda: len(outbox.sent) == 2)
+        await until(lambda: len(outbox.sent) == 2)
         await settled(streams)
     assert len({letter.event_id for letter in outbox.sent}) == 1
     assert len(await alerts_about(services, anna)) == 1
@@ -186,7 +187,7 @@ async def test_a_flood_of_logins_is_bounded_and_the_next_mail_covers_what_happen
     async with reacting(services, outbox, streams, clock):
         for _ in range(ALERTS_AN_HOUR):
             await log_in(services)
-        await eventually(lambda: len(outbox.sent) == ALERTS_AN_HOUR)
+        await until(lambda: len(outbox.sent) == ALERTS_AN_HOUR)
         for _ in range(10):
             await log_in(services)
         await settled(streams, waiting=10)
@@ -195,7 +196,7 @@ async def test_a_flood_of_logins_is_bounded_and_the_next_mail_covers_what_happen
         clock.forward(timedelta(hours=1, minutes=1))
         for durable in ALERTS:
             await streams.jetstream().delete_consumer(durable.stream, durable.name)
-        await eventually(lambda: len(outbox.sent) > ALERTS_AN_HOUR)
+        await until(lambda: len(outbox.sent) > ALERTS_AN_HOUR)
         await settled(streams, waiting=10)
     assert ALERTS_AN_HOUR < len(outbox.sent) <= ALERTS_AN_HOUR + 3
 
@@ -207,7 +208,7 @@ async def test_alerts_go_to_the_address_that_the_account_has_left_too_for_as_lon
     await change_address(services, anna, "new@example.org")
     async with reacting(services, outbox, streams, clock):
         await log_in(services)
-        await eventually(lambda: len(outbox.sent) == 2)
+        await until(lambda: len(outbox.sent) == 2)
         await settled(streams)
     assert [(letter.kind, letter.recipient) for letter in outbox.sent] == [
         ("alert_new_device", "new@example.org"),
@@ -216,9 +217,9 @@ async def test_alerts_go_to_the_address_that_the_account_has_left_too_for_as_lon
     # The earlier address reports no longer than it can undo the change.
     tokens = NotMeTokens(services.secrets.mail_key)
     new, old = (tokens.read(letter.link.rpartition("/")[2]) for letter in outbox.sent)
-    until = (await auth.aggregates.addresses.load(auth.keys.of_email("anna@example.org"))).state.owner_until
-    assert until is not None
-    assert old.event_at + LIFETIME == until < new.event_at + LIFETIME
+    owner_until = (await auth.aggregates.addresses.load(auth.keys.of_email("anna@example.org"))).state.owner_until
+    assert owner_until is not None
+    assert old.event_at + LIFETIME == owner_until < new.event_at + LIFETIME
     assert [token.claim_key for token in (new, old)] == [
         auth.keys.of_email(email) for email in ("new@example.org", "anna@example.org")
     ]

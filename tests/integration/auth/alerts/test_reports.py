@@ -10,9 +10,10 @@ from contracts import envelope, subjects
 from contracts.errors import InvalidCredentials, InvalidToken, TokenExpired, VestnikError
 from contracts.rpc.vestnik.auth.v1 import ChangePasswordRequest, LoginResponse, ResetPasswordRequest
 from infra.rpc.call_context import Call
+from tests.conditions import until
 from tests.integration.auth.alerts.alert_mails import Outbox, change, log_in, reacting, settled, tokens_of
 from tests.integration.auth.alerts.reports import change_address, link, report, reset
-from tests.integration.auth_and_session import PASSWORD, Services, active, alerts_about, eventually
+from tests.integration.auth_and_session import PASSWORD, Services, active, alerts_about
 
 
 async def test_the_link_in_a_mail_ends_all_sessions_and_the_password_until_a_reset(
@@ -21,7 +22,7 @@ async def test_the_link_in_a_mail_ends_all_sessions_and_the_password_until_a_res
     outbox = Outbox()
     async with reacting(services, outbox, streams):
         stolen = await log_in(services)
-        await eventually(lambda: len(outbox.sent) == 1)
+        await until(lambda: len(outbox.sent) == 1)
         token = outbox.sent[0].link.rpartition("/")[2]
         reset_token = await report(services, token)
         assert not await active(services, tokens_of(stolen))
@@ -34,7 +35,7 @@ async def test_the_link_in_a_mail_ends_all_sessions_and_the_password_until_a_res
         with pytest.raises(TokenExpired):
             await report(services, token)
         await log_in(services, password="another horse")
-        await eventually(lambda: outbox.kinds.count("alert_password_reset") == 1)
+        await until(lambda: outbox.kinds.count("alert_password_reset") == 1)
         await settled(streams)
     messages = [message.open() for message in await services.log.read(subjects.credential(anna))]
     assert [message.type for message in messages] == ["credential.set", "password.voided", "password.changed"]

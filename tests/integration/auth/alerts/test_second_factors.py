@@ -74,9 +74,9 @@ async def test_a_second_factor_of_a_thief_is_removed_in_whatever_order_the_owner
     else:
         await change_address(services, anna, "thief@example.org")
         key = auth.keys.of_email("anna@example.org")
-        until = (await auth.aggregates.addresses.load(key)).state.owner_until
-        assert until is not None
-        undo = auth.undos.sign(EmailChangeUndo(user_id=anna, claim_key=key, until=until))
+        owner_until = (await auth.aggregates.addresses.load(key)).state.owner_until
+        assert owner_until is not None
+        undo = auth.undos.sign(EmailChangeUndo(user_id=anna, claim_key=key, until=owner_until))
         await services.to_auth.call(services.auth.undo_email_change, UndoEmailChangeRequest(token=undo))
         await reset(services, await auth.reset_token("anna@example.org"))
     assert not await has_second_factor(services, anna)

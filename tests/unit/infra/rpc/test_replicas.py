@@ -1,12 +1,12 @@
 import asyncio
 import logging
-from collections.abc import Callable
 
 import pytest
 
 from infra.rpc import replicas as module
 from infra.rpc.replicas import Address, Replicas, look_up
 from infra.settings import Settings
+from tests.conditions import until
 
 
 class Names:
@@ -105,9 +105,3 @@ async def test_the_system_is_asked_for_the_addresses_of_a_name() -> None:
     assert "127.0.0.1" in await look_up("localhost", 80)
     with pytest.raises((OSError, UnicodeError)):
         await look_up("there..is-no-such-name", 80)
-
-
-async def until(condition: Callable[[], bool]) -> None:
-    async with asyncio.timeout(60):
-        while not condition():
-            await asyncio.sleep(0.005)
