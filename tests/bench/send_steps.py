@@ -237,7 +237,7 @@ STEPS: dict[str, Callable[[], contextlib.AbstractAsyncContextManager[Step]]] = {
 
 
 async def measure(names: list[str], count: int, *, profile: bool) -> dict[str, float]:
-    found: dict[str, float] = {}
+    microseconds: dict[str, float] = {}
     for name in names:
         async with STEPS[name]() as step:
             await step(AT_ONCE)
@@ -251,8 +251,8 @@ async def measure(names: list[str], count: int, *, profile: bool) -> dict[str, f
                 begin = time.process_time()
                 await step(count)
                 best = min(best, time.process_time() - begin)
-            found[name] = round(best / count * 1e6, 1)
-    return found
+            microseconds[name] = round(best / count * 1e6, 1)
+    return microseconds
 
 
 def main() -> None:
@@ -262,11 +262,11 @@ def main() -> None:
     parser.add_argument("--profile", action="store_true", help="show where the time of each goes instead")
     parser.add_argument("--json", action="store_true")
     arguments = parser.parse_args()
-    found = uvloop.run(measure(arguments.step or list(STEPS), arguments.count, profile=arguments.profile))
+    measured = uvloop.run(measure(arguments.step or list(STEPS), arguments.count, profile=arguments.profile))
     if arguments.json:
-        sys.stdout.write(msgspec.json.encode({"microseconds": found, "machine": machine()}).decode() + "\n")
+        sys.stdout.write(msgspec.json.encode({"microseconds": measured, "machine": machine()}).decode() + "\n")
         return
-    for name, spent in found.items():
+    for name, spent in measured.items():
         sys.stdout.write(f"{name:<20}{spent:>10,.1f} µs\n")
 
 

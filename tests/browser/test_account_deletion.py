@@ -6,7 +6,7 @@ import pytest
 from playwright.async_api import Page, expect
 
 from tests.browser.browser_users import DESKTOP, PHONE, Devices
-from tests.browser.test_looks import assert_readable
+from tests.browser.readability import assert_readable
 from tests.e2e.people import PASSWORD, Api, eventually
 
 pytestmark = pytest.mark.asyncio(loop_scope="session")

@@ -12,7 +12,7 @@ from playwright.async_api import Page, Route, expect
 from contracts.envelope import now
 from contracts.values.timestamps import rfc3339
 from tests.browser.browser_users import DESKTOP, PHONE, Devices
-from tests.browser.test_looks import assert_readable
+from tests.browser.readability import assert_readable
 from tests.browser.test_shell import HIDDEN, RECORD, recorded
 from tests.browser.test_two_step import turn_on
 from tests.e2e.people import Api, Person, eventually

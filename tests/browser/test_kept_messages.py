@@ -55,7 +55,7 @@ async def test_what_was_read_leaves_the_disk_of_a_device_whose_session_was_ended
 
 async def kept(page: Page, person: Person, texts: list[str] | None) -> None:
     async def is_kept() -> bool:
-        found = await page.evaluate(KEPT_TEXTS, person.user_id)
-        return bool(found == texts)
+        on_disk = await page.evaluate(KEPT_TEXTS, person.user_id)
+        return bool(on_disk == texts)
 
     await eventually(is_kept, f"on the disk: {texts}", within=20)

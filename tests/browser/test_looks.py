@@ -1,36 +1,17 @@
 """How it looks and reads: every view, on both sizes, in both schemes and languages."""
 
-import asyncio
 import re
-from pathlib import Path
 from typing import Any, Literal
 
 import pytest
-from playwright.async_api import Browser, Page
+from playwright.async_api import Browser
 
-from tests.browser.browser_users import DESKTOP, PHONE, Devices, open_chat
-from tests.browser.conftest import PICTURES
+from tests.browser.browser_users import Devices, open_chat
+from tests.browser.readability import SIZES, assert_readable
 from tests.e2e.people import Api
 from tests.fix_system import System
 
 pytestmark = pytest.mark.asyncio(loop_scope="session")
-
-AUDIT = (Path(__file__).parent / "audit.js").read_text()
-# What moves forever is left to move.
-SETTLED = """Promise.all(document.getAnimations()
-  .filter((each) => each.effect.getComputedTiming().endTime !== Infinity)
-  .map((each) => each.finished.catch(() => {})))"""
-SIZES = {"desktop": DESKTOP, "phone": PHONE}
-
-
-async def assert_readable(page: Page, name: str) -> None:
-    """Fails if the audit finds something, and keeps a picture of it; `./just pictures` shows every view."""
-    await page.evaluate(SETTLED)
-    findings = await page.evaluate(AUDIT)
-    if findings:
-        await asyncio.to_thread(PICTURES.mkdir, parents=True, exist_ok=True)
-        await page.screenshot(path=PICTURES / f"{name}.png")
-    assert findings == [], name
 
 
 @pytest.mark.parametrize("language", ["en", "ru"])

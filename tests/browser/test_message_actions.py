@@ -8,7 +8,7 @@ from playwright.async_api import expect
 
 from tests.browser.browser_users import Devices, message, open_chat, write
 from tests.browser.message_menu import answer, choose, press_long, row
-from tests.browser.test_looks import assert_readable
+from tests.browser.readability import assert_readable
 from tests.e2e.people import Api
 
 pytestmark = pytest.mark.asyncio(loop_scope="session")
@@ -109,7 +109,7 @@ async def test_a_reply_shows_what_it_answers_and_leads_there(devices: Devices, a
 
 async def test_what_is_answered_or_was_found_is_gone_once_it_is_deleted(devices: Devices, api: Api) -> None:
     anna, boris = await api.friends()
-    asked, found = await boris.sends(anna, "a rash question", "a rash remark")
+    asked, found_message = await boris.sends(anna, "a rash question", "a rash remark")
     page = await devices.log_in(anna)
     await open_chat(page, boris)
     await choose(page, "a rash question", "Reply")
@@ -124,7 +124,7 @@ async def test_what_is_answered_or_was_found_is_gone_once_it_is_deleted(devices:
     await page.get_by_role("combobox").fill("rash rem")
     option = page.get_by_role("option").filter(has_text="a rash remark")
     await expect(option).to_have_count(1)
-    assert (await boris.delete(anna, found["message_id"])).status_code == 204
+    assert (await boris.delete(anna, found_message["message_id"])).status_code == 204
     await expect(option).to_have_count(0)
 
 

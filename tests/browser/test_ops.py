@@ -7,8 +7,8 @@ from playwright.async_api import Page, Request, expect
 
 from contracts.subjects import STREAMS
 from tests.browser.browser_users import DESKTOP, PHONE, Devices
-from tests.browser.test_forms import refusing
-from tests.browser.test_looks import assert_readable
+from tests.browser.forms import refusing
+from tests.browser.readability import assert_readable
 from tests.e2e.operators import fail_to_log_in, operator
 from tests.e2e.people import PASSWORD, Api, Person, eventually
 from tests.e2e.poison import poisoned

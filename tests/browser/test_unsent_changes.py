@@ -54,7 +54,7 @@ async def test_edits_and_deletions_without_a_connection_outlive_the_page(devices
         await expect(shown.locator(".message .text")).to_have_text(
             ["changed", "Message deleted", "changed in another tab"]
         )
-    assert [found["text"] for found in await boris.messages(anna)] == ["changed in another tab", "", "changed"]
+    assert [item["text"] for item in await boris.messages(anna)] == ["changed in another tab", "", "changed"]
 
 
 async def test_a_message_is_shown_once_while_its_answer_is_late(devices: Devices, api: Api) -> None:
@@ -110,7 +110,7 @@ async def test_a_message_whose_answer_is_lost_is_still_deleted(devices: Devices,
 
     # His reads do not wait for what she wrote.
     async def is_deleted() -> bool:
-        return [found["text"] for found in await boris.messages(anna)] == [""]
+        return [item["text"] for item in await boris.messages(anna)] == [""]
 
     await eventually(is_deleted, "the deletion, for the other one")
 
@@ -135,7 +135,7 @@ async def test_a_refused_message_keeps_the_focus_and_blocks_nothing_once_deleted
     await again.fulfill(status=403, json=refused)
     await (await asyncio.wait_for(requests.get(), 60)).continue_()
     await expect(page.locator(".message [title='Waiting to be sent']")).to_have_count(0)
-    assert [found["text"] for found in await boris.messages(anna)] == ["the next one"]
+    assert [item["text"] for item in await boris.messages(anna)] == ["the next one"]
 
 
 async def test_a_refused_edit_says_why_and_keeps_its_text(devices: Devices, api: Api) -> None:

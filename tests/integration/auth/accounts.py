@@ -28,10 +28,10 @@ async def verify(auth: Auth, token: str) -> None:
 async def log_in(auth: Auth, login: str, password: str = PASSWORD) -> str:
     """What becomes of a login: the user's id, or the code of the error."""
     try:
-        found = await auth.login(NoSessions()).login(login=login, password=password, device="", address="")
+        logged_in = await auth.login(NoSessions()).login(login=login, password=password, device="", address="")
     except VestnikError as error:
         return error.code
-    return found.tokens.user_id
+    return logged_in.tokens.user_id
 
 
 class Account(msgspec.Struct):

@@ -122,7 +122,7 @@ async def test_a_request_with_a_password_that_was_changed_meanwhile_does_not_cou
     matches = one.passwords.matches
 
     async def slow(password: str, hashed: Hashed | None) -> bool:
-        found = await matches(password, hashed)
+        matched = await matches(password, hashed)
         await other.changes(NoSessions()).change(
             user_id=anna.user_id,
             current=PASSWORD,
@@ -130,7 +130,7 @@ async def test_a_request_with_a_password_that_was_changed_meanwhile_does_not_cou
             session_id=new_id(),
             provenance=NO_ACTOR,
         )
-        return found
+        return matched
 
     one.passwords.matches = slow  # type: ignore[method-assign]  # the moment in between
     with pytest.raises(InvalidCredentials):
@@ -145,12 +145,12 @@ async def test_a_password_that_is_hashed_anew_at_that_moment_stays_right(replica
     matches = one.passwords.matches
 
     async def slow(password: str, hashed: Hashed | None) -> bool:
-        found = await matches(password, hashed)
-        anew = await other.passwords.hash(PASSWORD)
+        matched = await matches(password, hashed)
+        rehashed = await other.passwords.hash(PASSWORD)
         await other.aggregates.credentials.execute(
-            anna.user_id, lambda state: decide_rehash(state, state, anew), NO_ACTOR
+            anna.user_id, lambda state: decide_rehash(state, state, rehashed), NO_ACTOR
         )
-        return found
+        return matched
 
     one.passwords.matches = slow  # type: ignore[method-assign]  # the moment in between
     await delete(one, anna)
@@ -168,12 +168,12 @@ async def test_a_request_that_does_not_count_leaves_an_earlier_one_and_is_cancel
     matches, asking = one.passwords.matches, anna
 
     async def slow(password: str, hashed: Hashed | None) -> bool:
-        found = await matches(password, hashed)
-        anew = await other.passwords.hash("another horse")
+        matched = await matches(password, hashed)
+        rehashed = await other.passwords.hash("another horse")
         await other.aggregates.credentials.execute(
-            asking.user_id, lambda state: decide_change_password(state, state.generation, anew, ""), NO_ACTOR
+            asking.user_id, lambda state: decide_change_password(state, state.generation, rehashed, ""), NO_ACTOR
         )
-        return found
+        return matched
 
     one.passwords.matches = slow  # type: ignore[method-assign]  # the moment in between
     with pytest.raises(InvalidCredentials):

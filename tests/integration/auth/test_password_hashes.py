@@ -54,10 +54,10 @@ async def test_a_hash_from_before_there_was_a_key_follows_at_the_next_login_and_
         await log_in(services, "wrong password")
     assert [event.type for event in await stored(streams, "AUTH")].count("credential.rehashed") == 1
     sessions = [await log_in(services) for _ in range(2)]
-    found = (await credentials.load(anna)).state
-    assert found.hashed is not None
-    assert (found.hashed.scheme, found.generation) == ("bcrypt-hmac-sha384", 1)
-    assert found.hashed.key_id == key_id(services.secrets.password_key)
+    stored_credential = (await credentials.load(anna)).state
+    assert stored_credential.hashed is not None
+    assert (stored_credential.hashed.scheme, stored_credential.generation) == ("bcrypt-hmac-sha384", 1)
+    assert stored_credential.hashed.key_id == key_id(services.secrets.password_key)
     assert [event.type for event in await stored(streams, "AUTH")].count("credential.rehashed") == 2
     assert [await active(services, tokens) for tokens in sessions] == [True, True]
     await reset(services, reset_token)

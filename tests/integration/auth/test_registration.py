@@ -60,13 +60,13 @@ async def test_nothing_that_can_be_asked_tells_whether_an_address_has_an_account
     auth = replicas[0]
     await register(auth, "taken@example.org", "owner")
     await verify(auth, await auth.token("taken@example.org"))
-    told = []
+    answers = []
     for kind in ("taken", "fresh"):
         user = await register(auth, f"{kind}@example.org", f"probe_{kind}", "a probe's password")
         state = (await replicas[1].aggregates.users.load(user.user_id)).state
         with pytest.raises(UsernameTaken):
             await register(replicas[1], "other@example.org", f"probe_{kind}")
-        told.append(
+        answers.append(
             (
                 state.email_verified,
                 await log_in(auth, f"probe_{kind}", "a probe's password"),
@@ -74,7 +74,7 @@ async def test_nothing_that_can_be_asked_tells_whether_an_address_has_an_account
                 await log_in(auth, f"probe_{kind}", "another password"),
             )
         )
-    assert told[0] == told[1] == (False, "email_not_verified", "invalid_credentials", "invalid_credentials")
+    assert answers[0] == answers[1] == (False, "email_not_verified", "invalid_credentials", "invalid_credentials")
 
 
 async def test_of_two_at_once_with_one_username_one_is_refused(replicas: tuple[Auth, Auth]) -> None:

@@ -15,7 +15,7 @@ from services.gateway.server import http_protocol, websocket_protocol
 from services.gateway.server.connection_limits import ConnectionLimiter
 from services.gateway.server.uvicorn_server import listening_socket, serve
 from tests.conditions import until
-from tests.integration.gateway.test_hostile_http import exchange, statuses
+from tests.integration.gateway.raw_http import exchange, statuses
 
 CHUNKED = b"POST / HTTP/1.1\r\nhost: x\r\ntransfer-encoding: chunked\r\n\r\n2\r\n{}\r\n0\r\n"
 GET = b"GET / HTTP/1.1\r\nhost: x\r\n\r\n"

@@ -15,41 +15,11 @@ from services.gateway.server import http_protocol
 from services.gateway.server.connection_limits import ConnectionLimiter
 from services.gateway.server.uvicorn_server import listening_socket, serve
 from tests.integration.gateway.conftest import Stage
+from tests.integration.gateway.raw_http import HOST, exchange, port_of, statuses
 
-HOST = b"host: x\r\n"
 POST = b"POST /v1/sessions/refresh HTTP/1.1\r\n" + HOST + b"content-type: application/json\r\n"
 CLOSE = b"connection: close\r\n"
 SMUGGLED = b"GET /healthz?smuggled HTTP/1.1\r\n" + HOST + CLOSE + b"\r\n"
-
-
-async def exchange(port: int, *sent: bytes) -> bytes:
-    """Sends bytes and reads until the gateway closes the connection."""
-    reader, writer = await asyncio.open_connection("127.0.0.1", port)
-    answer = bytearray()
-    try:
-        with contextlib.suppress(ConnectionError):
-            for part in sent:
-                writer.write(part)
-                await writer.drain()
-        with contextlib.suppress(ConnectionError):
-            async with asyncio.timeout(60):
-                while part := await reader.read(65_536):
-                    answer += part
-    finally:
-        writer.close()
-    return bytes(answer)
-
-
-def port_of(stage: Stage) -> int:
-    port = stage.client.base_url.port
-    assert port is not None
-    return port
-
-
-def statuses(answer: bytes) -> list[int]:
-    return [int(part[:3]) for part in answer.split(b"HTTP/1.1 ")[1:]]
-
-
 AMBIGUOUS = [
     POST + b"content-length: 2\r\ntransfer-encoding: chunked\r\n\r\n0\r\n\r\n" + SMUGGLED,
     POST + b"transfer-encoding: chunked\r\ncontent-length: 2\r\n\r\n0\r\n\r\n" + SMUGGLED,

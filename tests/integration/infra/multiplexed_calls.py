@@ -21,7 +21,7 @@ from infra.rpc.transport.framing import frame, read_frame
 from infra.rpc.transport.protobuf_codec import StrictCodec
 from infra.security.secrets import Secrets
 from infra.settings import Settings
-from tests.integration.infra.test_rpc import known
+from tests.integration.infra.auth_replica import known
 from tests.integration.projections.silent_proxy import SilentProxy
 
 GET_USER = "/vestnik.auth.v1.AuthService/GetUser"

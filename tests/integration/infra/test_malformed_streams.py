@@ -13,8 +13,8 @@ from infra.rpc.multiplex import messages as wire
 from infra.rpc.transport.framing import frame
 from infra.security.secrets import Secrets
 from tests.conditions import until
+from tests.integration.infra.auth_replica import known, serving
 from tests.integration.infra.multiplexed_calls import Held, ask, calling, opened
-from tests.integration.infra.test_rpc import known, serving
 
 
 @pytest.mark.parametrize(

@@ -21,8 +21,8 @@ from infra.rpc.transport import in_flight
 from infra.rpc.transport.framing import LARGEST_MESSAGE
 from infra.security.secrets import Secrets
 from tests.conditions import until
+from tests.integration.infra.auth_replica import SOON, known, serving
 from tests.integration.infra.multiplexed_calls import WITHIN, Held, ask, calling, opened
-from tests.integration.infra.test_rpc import SOON, known, serving
 
 
 async def test_many_calls_share_one_stream_and_each_gets_its_own_answer(

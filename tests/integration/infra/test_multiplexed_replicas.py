@@ -16,8 +16,8 @@ from infra.rpc.multiplex import stream as line
 from infra.rpc.server import RpcServer
 from infra.security.secrets import Secrets
 from tests.conditions import until
+from tests.integration.infra.auth_replica import SOON, Answer, Auth, known, serving
 from tests.integration.infra.multiplexed_calls import GET_USER, WITHIN, Held, ask, calling, proxied
-from tests.integration.infra.test_rpc import SOON, Answer, Auth, known, serving
 
 
 async def test_a_cut_line_leaves_it_open_whether_a_call_took_effect(secrets: Secrets) -> None:
@@ -190,8 +190,11 @@ async def test_a_stopping_replica_answers_what_it_has_and_everything_else_goes_e
         loading = [asyncio.create_task(load(str(number))) for number in range(20)]
         for _ in range(3):
             for index, port in enumerate(ports):
-                until_now = len(done)
-                await until(lambda before=until_now: len(done) > before + 100)
+
+                def has_progressed(before: int = len(done)) -> bool:
+                    return len(done) > before + 100
+
+                await until(has_progressed)
                 await running[index].drain(WITHIN)
                 # As when the process has ended.
                 (one, other)[index][0].cut()

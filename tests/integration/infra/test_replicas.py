@@ -19,7 +19,7 @@ from infra.rpc.server import RpcServer
 from infra.security.secrets import Secrets
 from infra.settings import Settings
 from tests.conditions import until
-from tests.integration.infra.test_rpc import Auth, known
+from tests.integration.infra.auth_replica import Auth, known
 
 ONE, TWO, THREE, FOUR = "127.0.0.1", "127.0.0.2", "127.0.0.3", "127.0.0.4"
 LONG = 20.0

@@ -4,7 +4,7 @@ import asyncio
 import sys
 import time
 from collections import Counter
-from collections.abc import AsyncIterator, Awaitable, Callable
+from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 
 import msgspec
@@ -24,43 +24,17 @@ from contracts.errors import (
     Violation,
 )
 from contracts.positions import Position
-from contracts.rpc.vestnik.auth.v1 import AuthServiceBase, AuthServiceStub, GetUserRequest, GetUserResponse, User
+from contracts.rpc.vestnik.auth.v1 import AuthServiceStub, GetUserRequest, GetUserResponse
 from contracts.tracing.spans import SpanKind
 from infra.embedded.ports import free_port
 from infra.rpc.call_context import Call, current
 from infra.rpc.client import Client
 from infra.rpc.health import is_serving
-from infra.rpc.server import RpcServer
 from infra.rpc.transport.channel import Channel
 from infra.security.secrets import Secrets
 from infra.settings import Settings
+from tests.integration.infra.auth_replica import SOON, Answer, known, serving
 from tests.recording_tracer import SAMPLED, UNSAMPLED, recording
-
-Answer = Callable[[GetUserRequest], Awaitable[GetUserResponse]]
-
-
-class Auth(AuthServiceBase):
-    def __init__(self, answer: Answer) -> None:
-        self.answer = answer
-
-    async def get_user(self, message: GetUserRequest) -> GetUserResponse:
-        return await self.answer(message)
-
-
-async def known(message: GetUserRequest) -> GetUserResponse:
-    return GetUserResponse(user=User(user_id=message.user_id))
-
-
-@asynccontextmanager
-async def serving(secrets: Secrets, answer: Answer, port: int) -> AsyncIterator[RpcServer]:
-    server = RpcServer("auth", [Auth(answer)], secrets=secrets)
-    await server.start("127.0.0.1", port)
-    server.set_ready(True)
-    try:
-        yield server
-    finally:
-        await server.drain(1.0)
-
 
 # Whether the calls of a test go together on a stream: they end in the same way.
 _CARRIED = False
@@ -84,9 +58,6 @@ async def calling(
         client.close()
 
 
-# Seconds after which a call is given up that is turned away at once, again and again: right before it would be made
-# once more. One that is cut off could have been answered, which would be another word.
-SOON = 1.1
 FOR_U = Call(request_id="r", actor="u")
 
 

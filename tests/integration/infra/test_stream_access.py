@@ -13,8 +13,8 @@ from infra.rpc import service_tokens
 from infra.rpc.call_context import Call
 from infra.rpc.service_tokens import Issuer
 from infra.security.secrets import Secrets
+from tests.integration.infra.auth_replica import known, serving
 from tests.integration.infra.multiplexed_calls import ask, calling, opened
-from tests.integration.infra.test_rpc import known, serving
 
 
 @pytest.mark.parametrize(

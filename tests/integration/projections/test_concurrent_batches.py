@@ -15,7 +15,7 @@ from projections.engine.apply.pipeline import Pipeline
 from projections.engine.apply.writing import batch_transaction
 from projections.engine.reading.stream_sources import LIMIT, Sources
 from projections.engine.storage.builds import Build, Connection
-from tests.integration.projections.event_writer import Writer, conversation_ids
+from tests.integration.projections.event_writer import PATIENCE, Writer, conversation_ids
 from tests.integration.projections.sample_projection import POISON, Letters
 from tests.integration.projections.stored_rows import COUNT, TEXTS, number, stored
 
@@ -108,14 +108,25 @@ async def test_a_slow_database_makes_batches_larger_but_never_without_bound(
     conversations = conversation_ids(4)
     end = await writer.fill(conversations, 1_000)
     one = await BuildWriter.open(conn, Letters, build)
+    line = Pipeline(Sources(streams, Letters.filters(), one.position, name="test", limit=100), one)
     sizes: list[int] = []
-    async with Pipeline(Sources(streams, Letters.filters(), one.position, name="test", limit=100), one) as line:
+    commit = BuildWriter.commit
+
+    async def slowly(of: BuildWriter, batch: Batch) -> None:
+        # Until the next batch is full, or has the last events.
+        async with asyncio.timeout(PATIENCE):
+            while not line._is_full() and sum(sizes) + batch.events + line._next.events < end:
+                await asyncio.sleep(0.001)
+        await commit(of, batch)
+
+    monkeypatch.setattr(BuildWriter, "commit", slowly)
+    async with line:
         while not line.at_end:
             batch = await line.step()
             assert batch is not None
             sizes.append(batch.events)
     assert sum(sizes) == end == await number(conn, TEXTS)
-    assert max(sizes) <= 500 + 100
+    assert 500 <= max(sizes) <= 500 + 100
     assert LIMIT <= pipeline._BACKLOG
 
 

@@ -118,11 +118,11 @@ async def test_where_the_row_of_an_event_is_unknown_the_projection_fails_until_i
 ) -> None:
     runners = await run(ByLength)
     last = await writer.say(CONVERSATIONS[0], "a", "", "b")
-    found = await until_state(ByLength, "failed", pool, streams)
-    assert found.last_error is not None
+    status = await until_state(ByLength, "failed", pool, streams)
+    assert status.last_error is not None
     assert (
         f"projection by_length: the row that MESSAGING {last - 1} belongs to is unknown: ValueError: details withheld"
-        in found.last_error.error
+        in status.last_error.error
     )
     monkeypatch.setattr(ByLength, "least", 0)
     await runners.waiting.wait(ByLength, Position.at(MESSAGING, last), PATIENCE)

@@ -1,0 +1,36 @@
+"""A replica of auth that answers one method."""
+
+from collections.abc import AsyncIterator, Awaitable, Callable
+from contextlib import asynccontextmanager
+
+from contracts.rpc.vestnik.auth.v1 import AuthServiceBase, GetUserRequest, GetUserResponse, User
+from infra.rpc.server import RpcServer
+from infra.security.secrets import Secrets
+
+# Seconds after which a call is given up that is turned away at once, again and again: right before it would be made
+# once more. One that is cut off could have been answered, which would be another word.
+SOON = 1.1
+Answer = Callable[[GetUserRequest], Awaitable[GetUserResponse]]
+
+
+class Auth(AuthServiceBase):
+    def __init__(self, answer: Answer) -> None:
+        self.answer = answer
+
+    async def get_user(self, message: GetUserRequest) -> GetUserResponse:
+        return await self.answer(message)
+
+
+async def known(message: GetUserRequest) -> GetUserResponse:
+    return GetUserResponse(user=User(user_id=message.user_id))
+
+
+@asynccontextmanager
+async def serving(secrets: Secrets, answer: Answer, port: int) -> AsyncIterator[RpcServer]:
+    server = RpcServer("auth", [Auth(answer)], secrets=secrets)
+    await server.start("127.0.0.1", port)
+    server.set_ready(True)
+    try:
+        yield server
+    finally:
+        await server.drain(1.0)
