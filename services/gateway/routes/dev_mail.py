@@ -17,7 +17,7 @@ from typing import Annotated
 import msgspec
 from msgspec import Meta
 
-from contracts.errors import NotFound
+from contracts.errors import Invalid, NotFound
 from contracts.values.field_types import folded_login
 from services.gateway.http.endpoint import AnyEndpoint, DocumentedResponse, Endpoint, NoBody, Request, Response
 
@@ -111,7 +111,7 @@ ROUTES: tuple[AnyEndpoint, ...] = (
         query=MailQuery,
         body=NoBody,
         answers={200: DocumentedResponse(description="The newest first.", body=Mails)},
-        errors=(NotFound,),
+        errors=(NotFound, Invalid),
         public=True,
     ),
 )

@@ -58,6 +58,20 @@ async def test_a_copy_that_cannot_be_downloaded_says_why(
     assert (answer.status_code, answer.json()["code"]) == (status, code)
 
 
+async def test_a_download_ends_with_its_session(stage: Stage) -> None:
+    parts = iter([b"abc", b"de"])
+
+    async def read() -> auth.ReadDataExportResponse:
+        content = next(parts)
+        if content == b"de":
+            stage.context.revocations.add(stage.session_id, "not_me")
+        return auth.ReadDataExportResponse(content=content)
+
+    stage.script.answers = {"open_data_export": READY, "read_data_export": read}
+    with pytest.raises(httpx.TransportError):
+        await stage.client.get(f"/v1/users/me/exports/{PEER}", headers=stage.signed_in)
+
+
 async def test_a_store_that_does_not_answer_is_503_before_a_download_begins_and_breaks_it_off_later(
     stage: Stage,
 ) -> None:

@@ -2,6 +2,9 @@
 
 import asyncio
 import logging
+from collections.abc import Callable
+from contextlib import AbstractContextManager
+from functools import partial
 from typing import Annotated, Literal, get_args
 
 import msgspec
@@ -34,6 +37,7 @@ from services.gateway.http.scope_extensions import abort
 from services.gateway.limits import policies, rate_limiter
 from services.gateway.live.client_pace import Pace
 from services.gateway.routes.timestamps import Time, shown
+from services.gateway.security.revocations import OnEnd
 
 log = logging.getLogger(__name__)
 ZIP = "application/zip"
@@ -99,7 +103,7 @@ async def download(incoming: Request[NoQuery, NoBody]) -> Response:
     # Before the response begins: while the store is unreachable it is 503.
     first = await file.part(0)
     return Response(
-        stream=_FileBody(file, first),
+        stream=_FileBody(file, first, partial(incoming.context.revocations.watch_session, caller.session_id)),
         headers={
             "content-type": ZIP,
             "content-length": str(export.size),
@@ -133,22 +137,35 @@ class _File:
 
 
 class _FileBody:
-    """Streams the file, a part in memory at a time. A download that fails ends before its announced length."""
+    """Streams the file, a part in memory at a time. A download that fails ends before its announced length.
 
-    def __init__(self, file: _File, first: bytes) -> None:
+    It ends with its session, as do live streams: a slow client may read for days.
+    """
+
+    def __init__(self, file: _File, first: bytes, watch: Callable[[OnEnd], AbstractContextManager[None]]) -> None:
+        """`watch`: watches the session while the context is open."""
         self._file = file
         self._first = first
+        self._watch = watch
 
     async def send(self, scope: Scope, gone: asyncio.Future[None], send: Send) -> None:
-        pace = Pace()
+        pace, has_ended = Pace(), False
+
+        def end(_: str | None) -> None:
+            nonlocal has_ended
+            has_ended = True
+            abort(scope)
+
         try:
             content, self._first = self._first, b""
-            for number in range(self._file.parts):
-                if number:
-                    content = await self._file.part(number)
-                if gone.done():
-                    return
-                await pace.wait(send({"type": "http.response.body", "body": content, "more_body": True}), len(content))
+            with self._watch(end):
+                for number in range(self._file.parts):
+                    if number:
+                        content = await self._file.part(number)
+                    if has_ended or gone.done():
+                        return
+                    chunk = {"type": "http.response.body", "body": content, "more_body": True}
+                    await pace.wait(send(chunk), len(content))
         except (VestnikError, TimeoutError) as error:
             log.warning("a download of a copy of a user's data ended early: %s", error_text(error))
             abort(scope)

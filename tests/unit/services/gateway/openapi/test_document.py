@@ -132,7 +132,7 @@ ROUTES: dict[str, tuple[set[int], set[str]]] = {
     "GET /openapi.json": ({200}, set()),
     "GET /asyncapi.json": ({200}, set()),
     "GET /docs": ({200}, set()),
-    "GET /dev/mail": ({200}, {"not_found"}),
+    "GET /dev/mail": ({200}, {"not_found", "invalid"}),
     "GET /.well-known/jwks.json": ({200}, set()),
     "GET /.well-known/vestnik/heads": ({200}, {"not_found"}),
 }
