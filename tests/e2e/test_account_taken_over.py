@@ -8,9 +8,9 @@ from collections.abc import Sequence
 
 import pyotp
 
+from tests.e2e.documented_commands import blocks, typed
 from tests.e2e.operators import asked, operator
 from tests.e2e.people import PASSWORD, Api, Json, Person, assert_problem, eventually, items
-from tests.e2e.test_docs import blocks, typed
 from tests.fix_system import ROOT, one_replica
 
 PAGE = ROOT / "docs/howto/investigate-an-account-taken-over.md"

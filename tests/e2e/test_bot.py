@@ -10,8 +10,8 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
+from tests.e2e.documented_commands import blocks, typed
 from tests.e2e.people import Api, Person, eventually
-from tests.e2e.test_docs import blocks, typed
 from tests.fix_system import ROOT, STOP_WITHIN, wait_until
 
 ACCOUNT, START = blocks(ROOT / "docs" / "howto" / "write-a-bot.md")

@@ -8,8 +8,8 @@ from pathlib import Path
 
 from infra.devtools.dashboards.catalogue import DASHBOARDS
 from infra.runtime.run_file import find
+from tests.e2e.documented_commands import blocks, typed
 from tests.e2e.people import PASSWORD, Api
-from tests.e2e.test_docs import blocks, typed
 from tests.fix_system import ROOT, System, one_replica
 from tests.prometheus_server import needs_prometheus, prometheus
 from tests.sse_client import listening

@@ -9,44 +9,10 @@ from pathlib import Path
 
 import pytest
 
+from tests.e2e.documented_commands import blocks, commands, environment, typed
 from tests.fix_system import ROOT, System
 
-# Seconds for all commands of a page: each starts an interpreter, on a machine that may be busy with other tests.
-WITHIN = 300
 _LINK = re.compile(r"\]\(([^)#]+)(?:#[^)]*)?\)")
-
-
-def blocks(page: Path, language: str = "sh") -> list[str]:
-    """The page's code blocks in the language, in order."""
-    found: list[str] = re.findall(
-        rf"^```{language}\n(.*?)^```", page.read_text(encoding="utf-8"), re.DOTALL | re.MULTILINE
-    )
-    return found
-
-
-def commands(page: Path) -> str:
-    """The page's shell blocks except those that start the system, joined."""
-    return "\n".join(block for block in blocks(page) if "./just up" not in block)
-
-
-def environment(system: System) -> dict[str, str]:
-    return system.environment | {"URL": system.url, "DATA": str(system.data_dir)}
-
-
-def typed(system: System, text: str, folder: Path = ROOT) -> str:
-    """Runs the commands; returns what they print."""
-    done = subprocess.run(
-        ["bash", "-euo", "pipefail", "-c", text],
-        cwd=folder,
-        env=environment(system),
-        stdin=subprocess.DEVNULL,
-        capture_output=True,
-        text=True,
-        timeout=WITHIN,
-        check=False,
-    )
-    assert done.returncode == 0, f"{done.stdout}\n{done.stderr}"
-    return done.stdout
 
 
 @pytest.mark.parametrize("page", ["README.md", "docs/tutorial/first-steps.md"])

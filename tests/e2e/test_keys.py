@@ -18,8 +18,8 @@ from contracts.subjects import STREAMS
 from infra.runtime.run_file import find
 from streams.reader import Reader
 from tests.e2e.conftest import client
+from tests.e2e.documented_commands import WITHIN, commands
 from tests.e2e.people import PASSWORD, Api, Json, Person, assert_problem, eventually
-from tests.e2e.test_docs import WITHIN, commands
 from tests.fix_system import ROOT, System
 
 

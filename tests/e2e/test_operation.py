@@ -20,10 +20,10 @@ from psycopg import sql
 from contracts.durable_consumers import DURABLES
 from contracts.subjects import STREAMS
 from projections.conversations import Conversations
+from tests.e2e.documented_commands import commands
 from tests.e2e.people import Api, Json, eventually
 from tests.e2e.poison import poisoned
 from tests.e2e.test_cli import live_table
-from tests.e2e.test_docs import commands
 from tests.fix_system import ROOT, System, one_replica, wait_until
 
 

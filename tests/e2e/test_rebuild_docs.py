@@ -11,8 +11,8 @@ import psycopg
 import pytest
 
 from contracts.values.ids import pair_id
+from tests.e2e.documented_commands import blocks
 from tests.e2e.people import Api
-from tests.e2e.test_docs import blocks
 from tests.fix_system import ROOT
 
 PAST = "docs/howto/look-at-the-past.md"

@@ -7,7 +7,7 @@ from typing import Any
 
 import yaml
 
-from tests.e2e.test_docs import blocks
+from tests.e2e.documented_commands import blocks
 from tests.fix_system import ROOT
 from tests.prometheus_server import ALERTS, needs_promtool
 

@@ -11,7 +11,7 @@ from contracts.events.friendship import FriendshipCreated, FriendshipRemoved
 from contracts.rpc.vestnik.contact.v1 import FriendState
 from contracts.subjects import friendship
 from contracts.values.ids import pair_id
-from tests.integration.contact.test_contact import add, friends
+from tests.integration.contact.contact_calls import add, friends
 from tests.integration.service_cluster import House, people
 
 pytestmark = pytest.mark.asyncio(loop_scope="module")

@@ -10,7 +10,7 @@ from nats.aio.client import Client as NATS
 from contracts.rpc.vestnik.messaging.v1 import UpdateConversationResponse
 from contracts.subjects import LIVE_DRAFT
 from services.gateway.presence.draft_notices import DraftNotice
-from tests.integration.gateway.test_live import down, socket
+from tests.integration.gateway.live_clients import down, socket
 from tests.integration.gateway.two_gateways import Gateways, events, two_gateways
 
 

@@ -14,7 +14,7 @@ from contracts.values.ids import new_id
 from services.gateway.cache.message_pages import KnownPage
 from tests.conditions import until
 from tests.integration.gateway.conftest import Stage
-from tests.integration.gateway.test_live import FRIENDS, PEER, address, write
+from tests.integration.gateway.live_clients import FRIENDS, PEER, address, write
 from tests.integration.gateway.test_profiles import served
 from tests.sse_client import listening
 

@@ -1,26 +1,24 @@
 """Live events at one gateway: slow clients, sessions that run out, a gateway that stops, one question for many."""
 
 import asyncio
-from collections.abc import AsyncIterator, Mapping
-from contextlib import asynccontextmanager, suppress
+from collections.abc import Mapping
+from contextlib import suppress
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import Any, ClassVar, cast
+from typing import ClassVar, cast
 
 import msgspec
 import pytest
 from cryptography.hazmat.primitives.ciphers.aead import AESGCM
 from nats.aio.client import Client as NATS
-from websockets.asyncio.client import ClientConnection
-from websockets.asyncio.client import connect as connect_socket
 from websockets.exceptions import ConnectionClosed
 
 from contracts import subjects
 from contracts.errors import KeysUnavailable
 from contracts.events.message import MessageSent
-from contracts.rpc.vestnik.contact.v1 import Friend, FriendState, GetFriendsResponse
+from contracts.rpc.vestnik.contact.v1 import GetFriendsResponse
 from contracts.rpc.vestnik.session.v1 import ValidateSessionResponse
-from contracts.values.ids import new_id, pair_id
+from contracts.values.ids import pair_id
 from infra.security.access_keys import AccessKeys
 from infra.security.key_lifecycle import KeyTerms
 from services.gateway.consistency import stream_follower
@@ -31,63 +29,21 @@ from streams.personal_data.reading import unseal_with
 from streams.personal_data.unsealer import Unsealer
 from tests.conditions import until
 from tests.integration.gateway.conftest import Stage, staged
+from tests.integration.gateway.live_clients import (
+    FRIENDS,
+    PEER,
+    address,
+    answer,
+    down,
+    message,
+    sequences,
+    socket,
+    write,
+)
 from tests.sse_client import Refused, Stream, connect, listening
 
-PEER = "01890a5d-ac96-774b-bcce-b302099a8057"
-FRIENDS = GetFriendsResponse(friends=[Friend(user_id=PEER, state=FriendState.ACCEPTED)])
 # More than the buffers of the two ends of a connection hold, and less than the gateway remembers.
 _MANY, _LONG = 1_700, "x" * 4_000
-
-
-def address(stage: Stage) -> str:
-    return str(stage.client.base_url).rstrip("/")
-
-
-async def write(stage: Stage, count: int, text: str) -> None:
-    """Messages from the peer, straight into the stream."""
-    conversation = pair_id(PEER, stage.user_id)
-    for begin in range(1, count + 1, 100):
-        await asyncio.gather(
-            *(
-                stage.append(subjects.conversation(conversation), conversation, message(stage, sequence, text))
-                for sequence in range(begin, min(begin + 100, count + 1))
-            )
-        )
-
-
-@asynccontextmanager
-async def socket(stage: Stage, token: str) -> AsyncIterator[ClientConnection]:
-    url = address(stage).replace("http", "ws", 1) + "/v1/ws"
-    async with connect_socket(url, additional_headers={"Authorization": f"Bearer {token}"}) as line:
-        yield line
-
-
-async def down(line: ClientConnection) -> dict[str, Any]:
-    found: dict[str, Any] = msgspec.json.decode(await line.recv())
-    return found
-
-
-async def answer(line: ClientConnection, command: str) -> dict[str, Any]:
-    async with asyncio.timeout(60):
-        await line.send(msgspec.json.encode({"id": "one", "command": command}).decode())
-        while "answer" not in (found := await down(line)):
-            pass
-    return found
-
-
-def message(stage: Stage, sequence: int, text: str) -> MessageSent:
-    return MessageSent(
-        message_id=new_id(),
-        sender_id=PEER,
-        recipient_id=stage.user_id,
-        sequence=sequence,
-        text=text,
-        client_message_id=str(sequence),
-    )
-
-
-def sequences(stream: Stream) -> list[int]:
-    return [event.data["sequence"] for event in stream.events]
 
 
 async def test_a_slow_client_is_ended_and_comes_back_and_delays_nobody(stage: Stage) -> None:

@@ -11,7 +11,7 @@ from contracts.subjects import LIMITS, LIVE_TYPING
 from contracts.values.ids import new_id
 from services.gateway.limits import policies
 from services.gateway.presence.typing_notices import TypingNotice
-from tests.integration.gateway.test_live import answer, down, socket
+from tests.integration.gateway.live_clients import answer, down, socket
 from tests.integration.gateway.two_gateways import Gateways, events, two_gateways
 
 
