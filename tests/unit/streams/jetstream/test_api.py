@@ -8,6 +8,7 @@ import pytest
 from streams.jetstream.api import JetStream
 from streams.jetstream.raw_message import Delivered
 from streams.jetstream.requests import NoAnswer
+from tests.unit.streams.jetstream.inbox import Inbox
 
 FOUND = {
     "Nats-Sequence": "3",
@@ -16,19 +17,6 @@ FOUND = {
     "Nats-Time-Stamp": "2026-12-02T00:00:00Z",
 }
 END = Delivered("r", "", b"", {"Status": "204", "Description": "EOB"})
-
-
-class Inbox:
-    """An inbox that gives the same answer to each request."""
-
-    def __init__(self, *answers: Delivered) -> None:
-        self._answers = answers
-
-    async def request(self, *_: object, **__: object) -> Delivered:
-        return self._answers[0]
-
-    async def request_many(self, *_: object, **__: object) -> list[Delivered]:
-        return list(self._answers)
 
 
 def jetstream(*answers: Delivered) -> JetStream:

@@ -8,21 +8,9 @@ import pytest
 from contracts.errors import Unavailable
 from streams.jetstream.key_value import KeyValue
 from streams.jetstream.raw_message import Delivered
+from tests.unit.streams.jetstream.inbox import Inbox
 
 END = Delivered("r", "", b"", {"Status": "204", "Description": "EOB"})
-
-
-class Inbox:
-    """An inbox that gives the same answer to each request."""
-
-    def __init__(self, *answers: Delivered) -> None:
-        self._answers = answers
-
-    async def request(self, *_: object, **__: object) -> Delivered:
-        return self._answers[0]
-
-    async def request_many(self, *_: object, **__: object) -> list[Delivered]:
-        return list(self._answers)
 
 
 def bucket(*answers: Delivered) -> KeyValue:

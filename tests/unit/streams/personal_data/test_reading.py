@@ -21,21 +21,10 @@ from streams.personal_data import cipher, reading
 from streams.personal_data.reading import PersonalData, readable, unseal_with
 from streams.personal_data.unsealer import Unsealer
 from tests.fix_older_events import ANNA, TODAY, GreetingSent
+from tests.unit.streams.personal_data.memory_keys import Keys
 
 AT = from_unix_ms(0)
 KEY = AESGCM(cipher.new_key())
-
-
-class Keys:
-    def __init__(self, **keys: AESGCM | None) -> None:
-        self.keys = keys
-        self.requests: list[set[str]] = []
-
-    async def find(self, key_ids: set[str], /) -> dict[str, AESGCM | None]:
-        self.requests.append(key_ids)
-        if not key_ids <= self.keys.keys():
-            raise KeysUnavailable
-        return {key_id: self.keys[key_id] for key_id in key_ids}
 
 
 def connection(keys: Keys | None = None) -> Client:

@@ -13,24 +13,13 @@ from contracts.events.user import UserCreated
 from contracts.values.timestamps import from_unix_ms
 from streams.personal_data import cipher
 from streams.personal_data.unsealer import Unsealer
+from tests.unit.streams.personal_data.memory_keys import Keys
 
 AT = from_unix_ms(0)
 
 
 def sealed(key: AESGCM, key_id: str, field: str, text: str) -> Any:  # noqa: ANN401 - a field's type is that of its text
     return cipher.seal(key, key_id, field, text)
-
-
-class Keys:
-    def __init__(self, **keys: AESGCM | None) -> None:
-        self.keys = keys
-        self.requests: list[set[str]] = []
-
-    async def find(self, key_ids: set[str], /) -> dict[str, AESGCM | None]:
-        self.requests.append(key_ids)
-        if not key_ids <= self.keys.keys():
-            raise KeysUnavailable
-        return {key_id: self.keys[key_id] for key_id in key_ids}
 
 
 def updated(key: AESGCM, key_id: str, name: str, bio: str) -> ProfileUpdated:
