@@ -294,7 +294,8 @@ class Subscription:
             await queue.wait(seconds)
         finally:
             queue.at_once = None
-        if not len(queue) and not queue.notified:
+        # A closed queue takes nothing: what has been published since is not delivered.
+        if not len(queue) and not queue.notified and queue.end is None:
             self._positions |= hub.head().positions
         elif self._reached is not None:
             self._positions |= self._reached.positions

@@ -22,7 +22,7 @@ from services.gateway.cache.quote_texts import Quoted, QuotedText, QuotedTexts, 
 from services.gateway.live import subscription
 from services.gateway.live.backfill import EventPage
 from services.gateway.live.backfill_slots import SMALL, BackfillSlots
-from services.gateway.live.client_queue import ClientQueue, QueuedEvent
+from services.gateway.live.client_queue import ClientQueue, CloseReason, QueuedEvent
 from services.gateway.live.fanout import CHANNELS, STREAMS, OutboundEvent, fan_out
 from services.gateway.live.friend_index import FriendIndex
 from services.gateway.live.hub import ChannelPositions, Hub
@@ -297,6 +297,33 @@ async def test_what_is_in_memory_goes_out_in_parts() -> None:
         sizes.append(len(await found.next()))
     assert sum(sizes) == 100
     assert max(sizes) * 10_000 <= SMALL + 10_000
+
+
+async def test_the_end_of_a_session_has_the_position_before_what_is_not_delivered_any_more() -> None:
+    hub = Hub(FriendIndex(world_friends), seal=plain)
+    for stream in STREAMS:
+        hub.start_stream(stream, 0)
+    found, queue = feed(World(Random(1)), hub, "")
+    got: list[str] = []
+
+    def take(item: ClientEvent) -> bool:
+        got.append(item.id)
+        return True
+
+    def end() -> None:
+        for sequence in (1, 2, 3):
+            if sequence == 3:
+                queue.close(CloseReason.SESSION, "logout")
+            hub.publish(
+                OutboundEvent(channel=MESSAGING, sequence=sequence, type="t", at=now(), payload_by_user={ME: b"{}"})
+            )
+
+    found.try_write = take
+    async with found:
+        assert await found.next() == []
+        asyncio.get_running_loop().call_soon(end)
+        (ended,) = await found.next()
+    assert [Position.decode(each).sequence(MESSAGING) for each in (*got, ended.id)] == [1, 2, 2]
 
 
 @pytest.mark.parametrize("direct", [True, False])
