@@ -1,9 +1,12 @@
-"""User accounts, for the users themselves; run by the auth service, since it reads that service's private events."""
+"""User accounts, for the users themselves; run by the auth service, since it reads that service's private events.
+
+A user's address is set by events of several aggregates, one for each address: the latest of them counts, also if an
+earlier one is applied late.
+"""
 
 from contracts.envelope import Recorded
 from contracts.events.second_factor import TotpConfirmed, TotpRemoved
 from contracts.events.user import (
-    AddressState,
     EmailClaimed,
     EmailRegistrationRequested,
     EmailRestored,
@@ -17,7 +20,7 @@ from projections.engine.erasing import ERASED_USERS, ErasingProjection
 
 
 class Users(ErasingProjection):
-    version = 5
+    version = 6
     streams = (AUTH,)
     # A batch may end between the events of one registration: a row without `created_at` is not a user yet.
     tables = (
@@ -26,6 +29,8 @@ class Users(ErasingProjection):
             user_id uuid PRIMARY KEY,
             username text,
             email text,
+            -- of the event that set the address, in AUTH
+            email_sequence bigint,
             email_verified boolean NOT NULL DEFAULT false,
             -- Whether the second factor is on.
             totp boolean NOT NULL DEFAULT false,
@@ -44,12 +49,7 @@ class Users(ErasingProjection):
 
     @handles(EmailClaimed)
     def claimed(self, event: Recorded[EmailClaimed], write: RowChanges) -> None:
-        write.upsert(
-            "users",
-            key={"user_id": event.data.user_id},
-            set={"email": event.data.email or None},
-            greatest={"sequence": event.sequence},
-        )
+        _set_email(event.data.user_id, event.data.email, event.sequence, write)
 
     @handles(EmailRegistrationRequested)
     def requested(self, event: Recorded[EmailRegistrationRequested], write: RowChanges) -> None:
@@ -58,22 +58,17 @@ class Users(ErasingProjection):
             for registration in event.data.address.pending
             if registration.user_id == event.data.user_id
         ]
-        write.upsert(
-            "users",
-            key={"user_id": event.data.user_id},
-            set={"email": email or None},
-            greatest={"sequence": event.sequence},
-        )
+        _set_email(event.data.user_id, email, event.sequence, write)
 
     @handles(EmailVerified)
     def address_verified(self, event: Recorded[EmailVerified], write: RowChanges) -> None:
         # In the older form a verification could not change the address.
         if event.data.address is not None:
-            self._set_email(event.data.user_id, event.data.address, event.sequence, write)
+            _set_email(event.data.user_id, event.data.address.email, event.sequence, write)
 
     @handles(EmailRestored)
     def address_restored(self, event: Recorded[EmailRestored], write: RowChanges) -> None:
-        self._set_email(event.data.user_id, event.data.address, event.sequence, write)
+        _set_email(event.data.user_id, event.data.address.email, event.sequence, write)
 
     @handles(UserCreated)
     def created(self, event: Recorded[UserCreated], write: RowChanges) -> None:
@@ -104,10 +99,11 @@ class Users(ErasingProjection):
     def _set_totp(self, user_id: str, on: bool, sequence: int, write: RowChanges) -> None:
         write.upsert("users", key={"user_id": user_id}, set={"totp": on}, greatest={"sequence": sequence})
 
-    def _set_email(self, user_id: str, address: AddressState, sequence: int, write: RowChanges) -> None:
-        write.upsert(
-            "users",
-            key={"user_id": user_id},
-            set={"email": address.email or None},
-            greatest={"sequence": sequence},
-        )
+
+def _set_email(user_id: str, email: str | None, sequence: int, write: RowChanges) -> None:
+    write.upsert(
+        "users",
+        key={"user_id": user_id},
+        greatest={"sequence": sequence},
+        greatest_by=({"email_sequence": sequence}, {"email": email or None}),
+    )

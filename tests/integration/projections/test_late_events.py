@@ -25,7 +25,15 @@ from contracts.events.message import (
 )
 from contracts.events.profile import ProfileCreated, ProfileUpdated
 from contracts.events.session import SessionCreated, SessionRefreshed, SessionRevoked
-from contracts.events.user import EmailClaimed, EmailVerified, UserCreated, UserEmailVerified, UsernameClaimed
+from contracts.events.user import (
+    AddressState,
+    EmailClaimed,
+    EmailRestored,
+    EmailVerified,
+    UserCreated,
+    UserEmailVerified,
+    UsernameClaimed,
+)
 from contracts.positions import Position
 from contracts.values.ids import new_id, pair_id
 from projections.engine.apply import event_handlers
@@ -42,7 +50,8 @@ Story = list[tuple[str, Event]]
 
 
 def registration(user_id: str, name: str) -> Story:
-    email = subjects.email_claim(new_id())
+    email, other_email = subjects.email_claim(new_id()), subjects.email_claim(new_id())
+    address, other = (AddressState(owner=user_id, email=f"{name}@example.{top}") for top in ("org", "net"))
     session = subjects.session(new_id())
     return [
         (subjects.username_claim(new_id()), UsernameClaimed(user_id=user_id)),
@@ -55,6 +64,9 @@ def registration(user_id: str, name: str) -> Story:
         (subjects.profile(user_id), ProfileUpdated(display_name=f"{name} the second", bio="new")),
         (session, SessionRefreshed(user_id=user_id, generation=2, expires_at=SOON)),
         (session, SessionRevoked(user_id=user_id, reason="logout")),
+        (other_email, EmailVerified(user_id=user_id, address=other)),
+        (email, EmailRestored(user_id=user_id, address=address)),
+        (other_email, EmailVerified(user_id=user_id, address=other)),
     ]
 
 
