@@ -26,7 +26,12 @@ _LOGIN = ("user", "pass", "auth_token")
 
 class FailoverClient(NATS):
     async def _attempt_reconnect(self) -> None:
-        """As the library's, but the server that was left is the last one that is tried."""
+        """As the library's, but the server that was left is the last one that is tried.
+
+        What was not sent yet is dropped: its senders take it for lost, and the next server would get it before anybody
+        has looked at what that has stored.
+        """
+        self._pending, self._pending_data_size = [], 0
         left = self._current_server
         assert left is not None
         # The library shuffles the pool here unless told not to.
