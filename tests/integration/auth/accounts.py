@@ -26,7 +26,7 @@ async def verify(auth: Auth, token: str) -> None:
 
 
 async def log_in(auth: Auth, login: str, password: str = PASSWORD) -> str:
-    """What becomes of a login: the user's id, or the code of the error."""
+    """Logs in; returns the user's id, or the code of the error."""
     try:
         logged_in = await auth.login(NoSessions()).login(login=login, password=password, device="", address="")
     except VestnikError as error:

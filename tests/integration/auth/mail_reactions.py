@@ -25,11 +25,11 @@ class Recording:
         self.sent: list[Mail] = []
         self.failures = failures
 
-    async def send(self, letter: Mail) -> None:
+    async def send(self, mail: Mail) -> None:
         if self.failures:
             self.failures -= 1
             raise DeliveryFailed("451 not now")
-        self.sent.append(letter)
+        self.sent.append(mail)
 
 
 @asynccontextmanager
@@ -90,5 +90,5 @@ async def register(auth: Auth, name: str, email: str = "", language: LanguageCod
     return user.user_id
 
 
-def tokens(letter: Mail) -> list[str]:
-    return [offer.token for offer in letter.offers]
+def tokens(mail: Mail) -> list[str]:
+    return [offer.token for offer in mail.offers]

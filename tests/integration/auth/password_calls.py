@@ -37,6 +37,6 @@ async def reset(services: Services, token: str, new: str = NEW) -> str:
 
 
 async def ends(services: Services, tokens: Tokens) -> list[tuple[str, str | None]]:
-    """Why the session ended, and by whom."""
+    """The reason of the session's end, and who ended it."""
     events = [message.open() for message in await services.log.read(subjects.session(tokens.session_id))]
     return [(event.data.reason, event.actor) for event in events if isinstance(event.data, SessionRevoked)]

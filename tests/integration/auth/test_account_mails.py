@@ -25,12 +25,12 @@ async def test_a_mailbox_gets_no_more_mails_of_a_kind_in_an_hour_than_its_budget
         await settled(streams)
         await auth.commands.resend_verification("anna@example.org", NO_ACTOR)
         await settled(streams)
-        kinds = Counter((letter.kind, letter.recipient.partition("@")[0].partition("+")[0]) for letter in outbox.sent)
+        kinds = Counter((mail.kind, mail.recipient.partition("@")[0].partition("+")[0]) for mail in outbox.sent)
         assert kinds == {("verification", "anna"): 3, ("verification", "boris"): 1, ("verification_again", "anna"): 1}
         clock.forward(timedelta(hours=1))
         await register(auth, "later", "anna@example.org")
         await settled(streams)
-    assert [letter.username for letter in outbox.sent][-1] == "later"
+    assert [mail.username for mail in outbox.sent][-1] == "later"
 
 
 async def test_a_reset_that_was_asked_for_is_followed_by_one_mail_whose_token_is_good(
@@ -43,9 +43,9 @@ async def test_a_reset_that_was_asked_for_is_followed_by_one_mail_whose_token_is
     await asyncio.gather(*(changes.request_reset("anna@example.org", NO_ACTOR) for _ in range(5)))
     async with reacting(streams, replicas[0], outbox), reacting(streams, replicas[1], outbox):
         await settled(streams)
-    (letter,) = outbox.sent
-    assert (letter.kind, letter.recipient) == ("password_reset", "anna@example.org")
-    await changes.reset(token=tokens(letter)[0], new="another horse", provenance=NO_ACTOR)
+    (mail,) = outbox.sent
+    assert (mail.kind, mail.recipient) == ("password_reset", "anna@example.org")
+    await changes.reset(token=tokens(mail)[0], new="another horse", provenance=NO_ACTOR)
     types = [event.type for event in await stored(streams, "AUTH")]
     assert types[-2:] == ["mail.sent", "password.changed"]
 
@@ -60,7 +60,7 @@ async def test_every_mail_of_an_account_is_in_its_language_also_from_a_process_t
         async with reacting(streams, started, outbox, clock):
             await settled(streams)
         started.passwords.close()
-        sent = [(letter.username, letter.kind, letter.language) for letter in outbox.sent]
+        sent = [(mail.username, mail.kind, mail.language) for mail in outbox.sent]
         mailed.extend(outbox.sent)
         outbox.sent.clear()
         return sorted(sent)
@@ -88,7 +88,7 @@ async def test_every_mail_of_an_account_is_in_its_language_also_from_a_process_t
         ("boris", "address_taken", "en"),
         ("boris", "password_reset", "en"),
     ]
-    links = {letter.kind: letter.link or letter.offers[0].link for letter in mailed if letter.username == "anna"}
+    links = {mail.kind: mail.link or mail.offers[0].link for mail in mailed if mail.username == "anna"}
     assert links["address_taken"] == "https://chat.example.org/"
     assert links["password_reset"].startswith("https://chat.example.org/#/reset/")
     assert links["verification_again"].startswith("https://chat.example.org/#/confirm/")

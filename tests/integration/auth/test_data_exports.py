@@ -72,7 +72,7 @@ def messages(first: int, number: int, *, more: bool) -> messaging.GetMessagesRes
     return messaging.GetMessagesResponse(items=msgspec.json.encode(items), more=more, last=first + number - 1)
 
 
-class Stage:
+class Harness:
     """One replica of auth's making of copies, with scripted services."""
 
     def __init__(self, nats: NATS, secrets: Secrets, services: Services, script: Script) -> None:
@@ -158,7 +158,7 @@ class Stage:
 
 
 @pytest_asyncio.fixture
-async def stage(streams: NATS, secrets: Secrets, monkeypatch: pytest.MonkeyPatch) -> AsyncIterator[Stage]:
+async def harness(streams: NATS, secrets: Secrets, monkeypatch: pytest.MonkeyPatch) -> AsyncIterator[Harness]:
     monkeypatch.setattr(clients, "_PAUSES", (0.01, 0.02))
     await ensure_bucket(streams, DATA_EXPORTS, replicas=1)
     kinds = {"session": Session, "profile": Profile, "contact": Contact, "messaging": Messaging}
@@ -176,51 +176,51 @@ async def stage(streams: NATS, secrets: Secrets, monkeypatch: pytest.MonkeyPatch
             stack.callback(opened.close)
             return opened
 
-        yield Stage(streams, secrets, Services(client), script)
+        yield Harness(streams, secrets, Services(client), script)
 
 
-async def test_every_replica_finds_the_file_and_reads_it_as_the_user(stage: Stage) -> None:
-    requested = await stage.request()
-    await stage.making.make(requested)
-    archive = await stage.file(requested.data.export_id)
+async def test_every_replica_finds_the_file_and_reads_it_as_the_user(harness: Harness) -> None:
+    requested = await harness.request()
+    await harness.making.make(requested)
+    archive = await harness.file(requested.data.export_id)
     assert 'lang="ru"' in archive.read("index.html").decode()
-    assert {call.actor for _, _, call in stage.script.asked} == {stage.user_id}
-    for user_id, part, error in ((new_id(), 0, DataExportNotFound), (stage.user_id, 1, DataExportNotFound)):
+    assert {call.actor for _, _, call in harness.script.asked} == {harness.user_id}
+    for user_id, part, error in ((new_id(), 0, DataExportNotFound), (harness.user_id, 1, DataExportNotFound)):
         with pytest.raises(error):
-            await stage.replica()[0].read(user_id, requested.data.export_id, part)
+            await harness.replica()[0].read(user_id, requested.data.export_id, part)
 
 
-async def test_the_store_holds_no_part_in_plain_form(stage: Stage) -> None:
-    requested = await stage.request()
-    await stage.making.make(requested)
-    (made,) = await stage.made()
+async def test_the_store_holds_no_part_in_plain_form(harness: Harness) -> None:
+    requested = await harness.request()
+    await harness.making.make(requested)
+    (made,) = await harness.made()
     key = f"{made.file_id}.0"
-    stored = (await KeyValue(stage.nats, DATA_EXPORTS, patience=60.0).get_many([key]))[key]
+    stored = (await KeyValue(harness.nats, DATA_EXPORTS, patience=60.0).get_many([key]))[key]
     assert not stored.startswith(b"PK")
     assert b"index.html" not in stored
     # Nor is it a part of another user's file.
     with pytest.raises(DataExportExpired):
-        await FileStore(KeyValue(stage.nats, DATA_EXPORTS, patience=60.0), stage.secrets.mail_key, most_bytes=1).read(
-            new_id(), made.file_id, 0
-        )
+        await FileStore(
+            KeyValue(harness.nats, DATA_EXPORTS, patience=60.0), harness.secrets.mail_key, most_bytes=1
+        ).read(new_id(), made.file_id, 0)
 
 
-async def test_of_two_requests_at_two_replicas_one_is_refused_with_the_time_to_wait(stage: Stage) -> None:
-    others = [stage.replica()[0] for _ in range(4)]
+async def test_of_two_requests_at_two_replicas_one_is_refused_with_the_time_to_wait(harness: Harness) -> None:
+    others = [harness.replica()[0] for _ in range(4)]
     outcomes = await asyncio.gather(
-        *(one.request(stage.user_id, new_id(), Position(), Provenance()) for one in others), return_exceptions=True
+        *(one.request(harness.user_id, new_id(), Position(), Provenance()) for one in others), return_exceptions=True
     )
     refused = [outcome for outcome in outcomes if isinstance(outcome, RateLimited)]
     assert len(refused) == 3
     assert all(refusal.retry_after and 86_000 < refusal.retry_after <= 86_400 for refusal in refused)
-    stage.clock.forward(timedelta(days=1))
-    await stage.request()
+    harness.clock.forward(timedelta(days=1))
+    await harness.request()
 
 
 async def test_a_process_that_dies_in_the_middle_is_followed_by_another_attempt(
-    stage: Stage, monkeypatch: pytest.MonkeyPatch
+    harness: Harness, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    requested = await stage.request()
+    requested = await harness.request()
     reached = asyncio.Event()
 
     async def hangs() -> messaging.GetMessagesResponse:
@@ -228,30 +228,30 @@ async def test_a_process_that_dies_in_the_middle_is_followed_by_another_attempt(
         await asyncio.Event().wait()
         raise AssertionError
 
-    stage.script.answers["get_messages"] = hangs
-    dying = asyncio.create_task(stage.making.make(requested))
+    harness.script.answers["get_messages"] = hangs
+    dying = asyncio.create_task(harness.making.make(requested))
     await reached.wait()
-    stage.script.answers["get_messages"] = messages(1, 2, more=False)
+    harness.script.answers["get_messages"] = messages(1, 2, more=False)
     # Another replica gets the event; the first goes on, as if it had only been suspended.
-    await stage.replica()[1].make(requested)
+    await harness.replica()[1].make(requested)
     # A process that stops does not spend its last seconds on deletions: the parts expire.
     monkeypatch.setattr(FileStore, "remove", None)
     dying.cancel()
     await asyncio.wait({dying})
     assert dying.cancelled()
-    assert await stage.texts(requested.data.export_id) == ["text 1", "text 2"]
+    assert await harness.texts(requested.data.export_id) == ["text 1", "text 2"]
     # Delivered once more: nothing is made again.
-    await stage.making.make(requested)
-    assert len(await stage.made()) == 1
+    await harness.making.make(requested)
+    assert len(await harness.made()) == 1
 
 
-async def test_of_two_attempts_at_once_one_file_counts_and_the_other_is_removed(stage: Stage) -> None:
-    requested = await stage.request()
-    both = [stage.making, stage.replica()[1]]
+async def test_of_two_attempts_at_once_one_file_counts_and_the_other_is_removed(harness: Harness) -> None:
+    requested = await harness.request()
+    both = [harness.making, harness.replica()[1]]
     await asyncio.gather(*(making.make(requested) for making in both))
-    (made,) = await stage.made()
-    assert (await stage.file(requested.data.export_id)).testzip() is None
-    kept = await KeyValue(stage.nats, DATA_EXPORTS, patience=60.0).get_many([">"])
+    (made,) = await harness.made()
+    assert (await harness.file(requested.data.export_id)).testzip() is None
+    kept = await KeyValue(harness.nats, DATA_EXPORTS, patience=60.0).get_many([">"])
     assert set(kept) == {f"{made.file_id}.{part}" for part in range(made.parts)}
 
 
@@ -260,28 +260,30 @@ def conversations(*peers: str, following: str = "") -> messaging.ListConversatio
     return messaging.ListConversationsResponse(items=msgspec.json.encode(items), next=following)
 
 
-async def test_a_conversation_that_moves_between_two_pages_of_the_list_is_in_the_copy_once(stage: Stage) -> None:
-    requested = await stage.request()
+async def test_a_conversation_that_moves_between_two_pages_of_the_list_is_in_the_copy_once(
+    harness: Harness,
+) -> None:
+    requested = await harness.request()
     carl, dora = new_id(), new_id()
     friends = [contact.Friend(user_id=peer, state=contact.FriendState.ACCEPTED) for peer in (BORIS, carl, dora)]
-    stage.script.answers["get_friends"] = contact.GetFriendsResponse(friends=friends)
+    harness.script.answers["get_friends"] = contact.GetFriendsResponse(friends=friends)
     # Carl's comes to the front after the first page, and Boris's is pinned and unpinned.
     pages = iter([conversations(BORIS, following="x"), conversations(BORIS, dora), conversations(carl, BORIS, dora)])
 
     async def listed() -> messaging.ListConversationsResponse:
         return next(pages)
 
-    stage.script.answers["list_conversations"] = listed
-    await stage.making.make(requested)
-    archive = await stage.file(requested.data.export_id)
+    harness.script.answers["list_conversations"] = listed
+    await harness.making.make(requested)
+    archive = await harness.file(requested.data.export_id)
     listed_people = [item["user_id"] for item in msgspec.json.decode(archive.read("conversations.json"))]
     assert listed_people == [BORIS, dora, carl]
     assert {f"conversations/{peer}.json" for peer in listed_people} <= set(archive.namelist())
     assert len(archive.namelist()) == len(set(archive.namelist()))
 
 
-async def test_what_was_read_before_the_friendship_ended_stays_and_the_copy_is_complete(stage: Stage) -> None:
-    requested = await stage.request()
+async def test_what_was_read_before_the_friendship_ended_stays_and_the_copy_is_complete(harness: Harness) -> None:
+    requested = await harness.request()
     answers: list[Callable[[], messaging.GetMessagesResponse]] = [lambda: messages(1, 3, more=True)]
 
     async def ends() -> messaging.GetMessagesResponse:
@@ -289,15 +291,15 @@ async def test_what_was_read_before_the_friendship_ended_stays_and_the_copy_is_c
             raise NotFriends
         return answers.pop()()
 
-    stage.script.answers["get_messages"] = ends
-    await stage.making.make(requested)
-    assert await stage.texts(requested.data.export_id) == ["text 1", "text 2", "text 3"]
+    harness.script.answers["get_messages"] = ends
+    await harness.making.make(requested)
+    assert await harness.texts(requested.data.export_id) == ["text 1", "text 2", "text 3"]
 
 
 async def test_a_service_that_restarts_is_waited_for_and_one_that_stays_away_makes_it_begin_again(
-    stage: Stage,
+    harness: Harness,
 ) -> None:
-    requested = await stage.request()
+    requested = await harness.request()
     failures = 2
 
     async def restarts() -> messaging.GetMessagesResponse:
@@ -307,31 +309,31 @@ async def test_a_service_that_restarts_is_waited_for_and_one_that_stays_away_mak
             raise Unavailable(retry_after=5)
         return messages(1, 1, more=False)
 
-    stage.script.answers["get_messages"] = restarts
+    harness.script.answers["get_messages"] = restarts
     failures = 100
     with pytest.raises(Unavailable):
-        await stage.making.make(requested)
-    assert await stage.made() == []
+        await harness.making.make(requested)
+    assert await harness.made() == []
     failures = 2
-    await stage.making.make(requested)
-    assert await stage.texts(requested.data.export_id) == ["text 1"]
+    await harness.making.make(requested)
+    assert await harness.texts(requested.data.export_id) == ["text 1"]
 
 
-async def test_long_lists_are_files_of_bounded_size(stage: Stage) -> None:
-    requested = await stage.request()
+async def test_long_lists_are_files_of_bounded_size(harness: Harness) -> None:
+    requested = await harness.request()
     page = 200
 
     async def many() -> messaging.GetMessagesResponse:
         after = next(
             asked.after or 0
-            for _, asked, _ in reversed(stage.script.asked)
+            for _, asked, _ in reversed(harness.script.asked)
             if isinstance(asked, messaging.GetMessagesRequest)
         )
         return messages(after + 1, page, more=after + page < 12 * page)
 
-    stage.script.answers["get_messages"] = many
-    await stage.making.make(requested)
-    archive = await stage.file(requested.data.export_id)
+    harness.script.answers["get_messages"] = many
+    await harness.making.make(requested)
+    archive = await harness.file(requested.data.export_id)
     contents = msgspec.json.decode(archive.read("contents.json"))
     (written,) = [one for one in contents["lists"] if one["name"] == f"conversations/{BORIS}"]
     assert written["files"] == [f"conversations/{BORIS}{suffix}.json" for suffix in ("", "-2", "-3")]
@@ -344,58 +346,58 @@ async def test_long_lists_are_files_of_bounded_size(stage: Stage) -> None:
         assert 'href="../index.html"' in shown
 
 
-async def test_a_file_that_would_be_too_large_fails_for_good_and_is_removed(stage: Stage) -> None:
-    requested = await stage.request()
-    _, making = stage.replica(most_bytes=500)
+async def test_a_file_that_would_be_too_large_fails_for_good_and_is_removed(harness: Harness) -> None:
+    requested = await harness.request()
+    _, making = harness.replica(most_bytes=500)
     await making.make(requested)
     with pytest.raises(DataExportNotMade, match="larger"):
-        await stage.commands.open(stage.user_id, requested.data.export_id, new_id(), Provenance())
-    await stage.making.make(requested)
-    assert await stage.made() == []
+        await harness.commands.open(harness.user_id, requested.data.export_id, new_id(), Provenance())
+    await harness.making.make(requested)
+    assert await harness.made() == []
     # Its place is free: no marker of a deletion stays.
     async with asyncio.timeout(60):
-        while (await JetStream(stage.nats).info(stream_of_bucket(DATA_EXPORTS))).state.messages:
+        while (await JetStream(harness.nats).info(stream_of_bucket(DATA_EXPORTS))).state.messages:
             await asyncio.sleep(0.1)
 
 
-async def test_without_the_store_nothing_is_made_and_nothing_is_read(stage: Stage) -> None:
-    requested = await stage.request()
+async def test_without_the_store_nothing_is_made_and_nothing_is_read(harness: Harness) -> None:
+    requested = await harness.request()
     stream = stream_of_bucket(DATA_EXPORTS)
-    await stage.nats.jetstream().delete_stream(stream)
+    await harness.nats.jetstream().delete_stream(stream)
     with pytest.raises(Unavailable):
-        await stage.making.make(requested)
-    await ensure_bucket(stage.nats, DATA_EXPORTS, replicas=1)
-    await stage.making.make(requested)
-    await stage.nats.jetstream().purge_stream(stream)
-    commands = stage.replica()[0]
+        await harness.making.make(requested)
+    await ensure_bucket(harness.nats, DATA_EXPORTS, replicas=1)
+    await harness.making.make(requested)
+    await harness.nats.jetstream().purge_stream(stream)
+    commands = harness.replica()[0]
     with pytest.raises(Unavailable):
-        await stage.file(requested.data.export_id, commands)
+        await harness.file(requested.data.export_id, commands)
     # No replica can be that late.
-    stage.clock.forward(timedelta(minutes=10))
+    harness.clock.forward(timedelta(minutes=10))
     with pytest.raises(DataExportExpired, match="lost"):
-        await stage.file(requested.data.export_id, commands)
+        await harness.file(requested.data.export_id, commands)
 
 
-async def test_a_file_that_was_encrypted_with_a_key_that_is_replaced_is_lost(stage: Stage) -> None:
-    requested = await stage.request()
-    await stage.making.make(requested)
-    store = FileStore(KeyValue(stage.nats, DATA_EXPORTS, patience=60.0), b"another key" * 3, most_bytes=1)
-    commands = DataExportCommands(Aggregates(Log(stage.nats)), store, clock=stage.clock)
+async def test_a_file_that_was_encrypted_with_a_key_that_is_replaced_is_lost(harness: Harness) -> None:
+    requested = await harness.request()
+    await harness.making.make(requested)
+    store = FileStore(KeyValue(harness.nats, DATA_EXPORTS, patience=60.0), b"another key" * 3, most_bytes=1)
+    commands = DataExportCommands(Aggregates(Log(harness.nats)), store, clock=harness.clock)
     with pytest.raises(DataExportExpired, match="lost"):
-        await stage.file(requested.data.export_id, commands)
+        await harness.file(requested.data.export_id, commands)
 
 
-async def test_a_copy_ends_after_a_day(stage: Stage) -> None:
-    requested = await stage.request()
-    await stage.making.make(requested)
-    stage.clock.forward(timedelta(days=1))
-    for ask in _reads(stage, requested.data.export_id):
+async def test_a_copy_ends_after_a_day(harness: Harness) -> None:
+    requested = await harness.request()
+    await harness.making.make(requested)
+    harness.clock.forward(timedelta(days=1))
+    for ask in _reads(harness, requested.data.export_id):
         with pytest.raises(DataExportExpired):
             await ask()
 
 
-def _reads(stage: Stage, export_id: str) -> list[Callable[[], Awaitable[object]]]:
+def _reads(harness: Harness, export_id: str) -> list[Callable[[], Awaitable[object]]]:
     return [
-        lambda: stage.commands.open(stage.user_id, export_id, new_id(), Provenance()),
-        lambda: stage.commands.read(stage.user_id, export_id, 0),
+        lambda: harness.commands.open(harness.user_id, export_id, new_id(), Provenance()),
+        lambda: harness.commands.read(harness.user_id, export_id, 0),
     ]

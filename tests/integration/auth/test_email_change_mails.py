@@ -80,8 +80,8 @@ async def test_a_change_is_followed_by_its_mails_in_the_accounts_language(
     async with reacting(streams, one, outbox, clock):
         await request(other, anna, "New@example.org")
         await settled(streams)
-        (letter,) = [mail for mail in outbox.sent if mail.kind == "email_change"]
-        assert letter.offers[0].link == f"https://chat.example.org/#/confirm/{letter.offers[0].token}"
+        (mail,) = [mail for mail in outbox.sent if mail.kind == "email_change"]
+        assert mail.offers[0].link == f"https://chat.example.org/#/confirm/{mail.offers[0].token}"
         (notice,) = [mail for mail in outbox.sent if mail.kind == "email_change_requested"]
         report = one.reported.read(notice.link.removeprefix("https://chat.example.org/#/not-me/"))
         assert (report.user_id, report.credential) == (anna.user_id, 1)
@@ -89,12 +89,12 @@ async def test_a_change_is_followed_by_its_mails_in_the_accounts_language(
             ("email_change", "New@example.org", "ru"),
             ("email_change_requested", "Anna@example.org", "ru"),
         ]
-        await other.commands.verify_email(letter.offers[0].token, NO_ACTOR, password=PASSWORD)
+        await other.commands.verify_email(mail.offers[0].token, NO_ACTOR, password=PASSWORD)
         await settled(streams)
-        (letter,) = outbox.sent
-        assert letter.offers[0].link == f"https://chat.example.org/#/undo-email-change/{letter.offers[0].token}"
+        (mail,) = outbox.sent
+        assert mail.offers[0].link == f"https://chat.example.org/#/undo-email-change/{mail.offers[0].token}"
         assert sent() == [("email_changed", "Anna@example.org", "ru")]
-        await undo(other, letter.offers[0].token)
+        await undo(other, mail.offers[0].token)
         await settled(streams)
         assert sent() == [
             ("email_change_undone", "New@example.org", "ru"),

@@ -43,7 +43,7 @@ class Pending(msgspec.Struct):
     generation: int = 0
 
 
-class Known(msgspec.Struct):
+class ModelAccount(msgspec.Struct):
     """An account of the model."""
 
     present: str
@@ -57,7 +57,7 @@ class Known(msgspec.Struct):
 
 class Model(msgspec.Struct):
     now: datetime
-    accounts: dict[str, Known] = {}
+    accounts: dict[str, ModelAccount] = {}
     pending: dict[str, list[Pending]] = {}
 
     def owner(self, address: str) -> str | None:
@@ -112,7 +112,7 @@ class Model(msgspec.Struct):
             return "ok"
         if not waiting or self.now >= expires or self.owner(address) is not None or known is not None:
             return "token_expired"
-        self.accounts[user] = Known(present=address)
+        self.accounts[user] = ModelAccount(present=address)
         self.pending[address] = []
         return "ok"
 
@@ -129,7 +129,7 @@ class Model(msgspec.Struct):
         known.generation, known.password = known.generation + 1, None
         return "ok"
 
-    def restore(self, known: Known, address: str) -> None:
+    def restore(self, known: ModelAccount, address: str) -> None:
         known.left = [each for each in known.left if self.now < each[1]]
         known.changes = [*known.changes, self.now]
         index = [left for left, _ in known.left].index(address)
@@ -156,10 +156,10 @@ Step = tuple[str, int, int]
 NAMES = ("a", "b", "c", "d")
 
 
-class Shown(Account):
+class LaggingAccount(Account):
     """An account whose read model may be behind; asked for an end that it has not seen, it has caught up."""
 
-    play: "Play"
+    play: "RaceSteps"
 
     async def own_address(self, user_id: str, position: Position) -> str:
         if position == Position():
@@ -171,7 +171,7 @@ class Shown(Account):
         )
 
 
-class Play:
+class RaceSteps:
     """Runs steps on the replicas and on the model, one by one or two at once."""
 
     def __init__(self, replicas: tuple[Auth, Auth], clock: Frozen, prefix: str) -> None:
@@ -200,7 +200,7 @@ class Play:
         self.mailed.append((user, address, self.clock.now + DAY))
 
     def act(self, step: Step) -> tuple[Callable[[Model], str], Callable[[Auth], Awaitable[object]]] | None:
-        """What the step does to the model and to a replica; None if there is nothing to do it with."""
+        """The step's calls on the model and on a replica; None if it is not possible in this state."""
         kind, which, number = step
         address = NAMES[number % len(NAMES)]
         users = sorted(self.model.accounts)
@@ -210,7 +210,7 @@ class Play:
         if kind == "request":
             user = users[which % len(users)]
             password = self.model.accounts[user].password
-            who = Shown(user, self.email(self.model.accounts[user].present), self)
+            who = LaggingAccount(user, self.email(self.model.accounts[user].present), self)
             return (lambda model: model.request(user, address, password)), (
                 lambda auth: request(auth, who, self.email(address), password or PASSWORD)
             )
@@ -324,7 +324,7 @@ async def test_whatever_happens_at_once_some_order_of_it_explains_who_has_which_
     chance, clock = random.Random(seed), Frozen()
     replicas = Auth(streams, secrets, clock), Auth(streams, secrets, clock)
     for round_ in range(8):
-        play = Play(replicas, clock, f"s{seed}r{round_}")
+        play = RaceSteps(replicas, clock, f"s{seed}r{round_}")
         steps = []
         for _ in range(25):
             kind = chance.choice(KINDS)

@@ -52,7 +52,7 @@ from tests.integration.auth_and_session import DAY, HOUR, PASSWORD, Auth, Clock
 
 
 class Removals(Removal):
-    """Counts whose leftovers are removed; fails first."""
+    """Counts the users whose remaining data is removed; its first calls fail."""
 
     def __init__(self, failures: int = 0) -> None:
         self.of: list[str] = []

@@ -28,7 +28,7 @@ async def test_two_replicas_share_the_work_and_send_each_mail_once(replicas: tup
         await asyncio.gather(*(register(replicas[number % 2], f"user{number}") for number in range(40)))
         await until(lambda: len(outbox.sent) >= 40)
         await settled(streams)
-    assert Counter(letter.username for letter in outbox.sent) == {f"user{number}": 1 for number in range(40)}
+    assert Counter(mail.username for mail in outbox.sent) == {f"user{number}": 1 for number in range(40)}
 
 
 async def test_a_mail_that_could_not_be_sent_is_tried_again(replicas: tuple[Auth, Auth], streams: NATS) -> None:
@@ -83,7 +83,7 @@ async def test_even_a_consumer_that_was_lost_sends_nothing_twice(replicas: tuple
         await register(replicas[0], "boris")
         await until(lambda: len(outbox.sent) == 2)
         await settled(streams)
-    assert [letter.username for letter in outbox.sent] == ["anna", "boris"]
+    assert [mail.username for mail in outbox.sent] == ["anna", "boris"]
 
 
 async def test_mails_go_on_after_the_event_store_was_killed(
@@ -98,7 +98,7 @@ async def test_mails_go_on_after_the_event_store_was_killed(
         await nats_server.start()
         await register(replicas[0], "boris")
         await until(lambda: len(outbox.sent) == 2)
-    assert [letter.username for letter in outbox.sent] == ["anna", "boris"]
+    assert [mail.username for mail in outbox.sent] == ["anna", "boris"]
 
 
 async def test_after_the_database_was_lost_users_are_back_and_no_mail_goes_out_again(
@@ -110,7 +110,7 @@ async def test_after_the_database_was_lost_users_are_back_and_no_mail_goes_out_a
             await register(replicas[0], f"user{number}")
         await until(lambda: len(outbox.sent) == 5)
         await settled(streams)
-        user_ids = {replicas[0].tokens.read(token).user_id for letter in outbox.sent for token in tokens(letter)}
+        user_ids = {replicas[0].tokens.read(token).user_id for mail in outbox.sent for token in tokens(mail)}
     async with await psycopg.AsyncConnection.connect(database_url, autocommit=True) as connection:
         await connection.execute("DROP SCHEMA public CASCADE")
         await connection.execute("CREATE SCHEMA public")

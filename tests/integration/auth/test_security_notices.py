@@ -23,8 +23,8 @@ async def test_the_holder_of_a_taken_address_gets_a_notice_and_nobody_a_token(
     await register(auth, "boris", "anna@EXAMPLE.org")
     async with reacting(streams, auth, outbox):
         await settled(streams)
-    (letter,) = outbox.sent
-    assert (letter.kind, letter.recipient, letter.username, letter.offers) == (
+    (mail,) = outbox.sent
+    assert (mail.kind, mail.recipient, mail.username, mail.offers) == (
         "address_taken",
         "Anna@example.org",
         "anna",
@@ -41,7 +41,7 @@ async def test_notices_to_one_mailbox_are_merged_and_none_is_dropped(
         await auth.commands.verify_email(await auth.token(email), NO_ACTOR)
 
     def notices() -> list[str]:
-        return [letter.username for letter in outbox.sent if letter.kind == "address_taken"]
+        return [mail.username for mail in outbox.sent if mail.kind == "address_taken"]
 
     async with reacting(streams, auth, outbox, clock):
         await register(auth, "first", "anna@example.org")
@@ -83,7 +83,7 @@ async def test_notices_that_wait_for_their_hour_hold_up_no_others_and_are_no_war
     with caplog.at_level(logging.INFO):
         async with reacting(streams, auth, outbox, clock):
             await register(auth, "first", "anna@example.org")
-            await until(lambda: any(letter.kind == "address_taken" for letter in outbox.sent))
+            await until(lambda: any(mail.kind == "address_taken" for mail in outbox.sent))
             await register(auth, "second", "anna@example.org")
             await settled(streams, waiting_notices=1)
             await until(lambda: any(f"{name} retries event" in record.message for record in caplog.records))

@@ -49,11 +49,11 @@ async def test_who_asks_again_gets_one_mail_with_every_pending_registration_and_
     await auth.commands.resend_verification("Anna@Example.org", NO_ACTOR)
     async with reacting(streams, auth, outbox, clock):
         await settled(streams)
-    mails = {letter.kind: letter for letter in outbox.sent}
+    mails = {mail.kind: mail for mail in outbox.sent}
     again = mails["verification_again"]
     assert [offer.username for offer in again.offers] == ["boris", "anna"]
     assert again.offers[0].link == f"https://chat.example.org/#/confirm/{tokens(again)[0]}"
-    alone = [token for letter in outbox.sent if letter.kind == "verification" for token in tokens(letter)]
+    alone = [token for mail in outbox.sent if mail.kind == "verification" for token in tokens(mail)]
     # What was mailed before is mailed again, and none of it lasts longer; what ran out is not among it.
     assert sorted(alone) == sorted(tokens(again))
     assert lapsed not in {auth.tokens.read(token).user_id for token in tokens(again)}
@@ -69,8 +69,8 @@ async def test_who_asks_again_gets_no_token_of_another_spelling_that_can_be_anot
     await auth.commands.resend_verification(spellings[0], NO_ACTOR)
 
     def again() -> list[tuple[str, list[str]]]:
-        mails = [letter for letter in outbox.sent if letter.kind == "verification_again"]
-        return [(letter.recipient, [offer.username for offer in letter.offers]) for letter in mails]
+        mails = [mail for mail in outbox.sent if mail.kind == "verification_again"]
+        return [(mail.recipient, [offer.username for offer in mail.offers]) for mail in mails]
 
     async with reacting(streams, auth, outbox):
         await settled(streams)
@@ -89,18 +89,18 @@ async def test_a_spelling_whose_mailbox_takes_no_mail_holds_up_none_of_the_other
     auth = replicas[0]
 
     class Full(Recording):
-        async def send(self, letter: Mail) -> None:
-            if letter.recipient == "straße@example.org":
+        async def send(self, mail: Mail) -> None:
+            if mail.recipient == "straße@example.org":
                 raise DeliveryFailed("452 full")
-            await super().send(letter)
+            await super().send(mail)
 
     outbox = Full()
     for name, email in (("anna", "strasse@example.org"), ("boris", "straße@example.org")):
         await register(auth, name, email)
     await auth.commands.resend_verification("strasse@example.org", NO_ACTOR)
     async with reacting(streams, auth, outbox):
-        await until(lambda: any(letter.kind == "verification_again" for letter in outbox.sent))
-    assert {letter.recipient for letter in outbox.sent} == {"strasse@example.org"}
+        await until(lambda: any(mail.kind == "verification_again" for mail in outbox.sent))
+    assert {mail.recipient for mail in outbox.sent} == {"strasse@example.org"}
 
 
 async def test_nothing_is_sent_for_a_registration_that_was_verified_or_ran_out(
@@ -116,7 +116,7 @@ async def test_nothing_is_sent_for_a_registration_that_was_verified_or_ran_out(
     async with reacting(streams, auth, outbox, clock):
         await until(lambda: len(outbox.sent) == 1)
         await settled(streams)
-    assert [letter.username for letter in outbox.sent] == ["second"]
+    assert [mail.username for mail in outbox.sent] == ["second"]
 
 
 async def test_a_mail_that_was_asked_for_by_the_events_of_an_older_form_is_sent(
@@ -127,9 +127,9 @@ async def test_a_mail_that_was_asked_for_by_the_events_of_an_older_form_is_sent(
     claim = await claimed_in_the_older_form(auth, "boris", end)
     async with reacting(streams, auth, outbox):
         await settled(streams)
-    (letter,) = outbox.sent
-    assert letter.username == "boris"
-    assert (await auth.commands.verify_email(tokens(letter)[0], NO_ACTOR)).user_id == claim.envelope.actor
+    (mail,) = outbox.sent
+    assert mail.username == "boris"
+    assert (await auth.commands.verify_email(tokens(mail)[0], NO_ACTOR)).user_id == claim.envelope.actor
 
 
 async def claimed_in_the_older_form(auth: Auth, name: str, end: datetime) -> Append:

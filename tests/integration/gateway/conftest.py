@@ -31,7 +31,7 @@ from tests.integration.gateway.scripted import Auth, Contact, Messaging, Notary,
 
 
 @dataclass
-class Stage:
+class Harness:
     """The running gateway with its client, services and streams."""
 
     settings: Settings
@@ -84,14 +84,14 @@ async def ready(client: httpx.AsyncClient, within: float = 60.0) -> None:
             await asyncio.sleep(0.02)
 
 
-def staged(tmp_path: Path, nats: NATS, **settings: object) -> AbstractAsyncContextManager[Stage]:
-    return staged_with({}, tmp_path, nats, settings)
+def running_gateway(tmp_path: Path, nats: NATS, **settings: object) -> AbstractAsyncContextManager[Harness]:
+    return gateway_with({}, tmp_path, nats, settings)
 
 
 @asynccontextmanager
-async def staged_with(
+async def gateway_with(
     reads: Mapping[str, Sequence[Servable]], tmp_path: Path, nats: NATS, settings: Mapping[str, object]
-) -> AsyncIterator[Stage]:
+) -> AsyncIterator[Harness]:
     """`reads`: real servers of read models, by service."""
     secrets = Secrets.create(tmp_path / "secrets")
     kinds = {"auth": Auth, "session": Session, "profile": Profile, "contact": Contact, "messaging": Messaging}
@@ -114,9 +114,9 @@ async def staged_with(
         app = await stack.enter_async_context(gateway(made, secrets, nats, Metrics()))
         url = await stack.enter_async_context(_served(app, made, stop, app.state.context.live.stop))
         client = await stack.enter_async_context(httpx.AsyncClient(base_url=url, timeout=60))
-        stage = Stage(made, secrets, nats, app, client, script, rest, servers)
+        harness = Harness(made, secrets, nats, app, client, script, rest, servers)
         await ready(client)
-        yield stage
+        yield harness
 
 
 @asynccontextmanager
@@ -136,6 +136,6 @@ async def _served(
 
 
 @pytest_asyncio.fixture
-async def stage(tmp_path: Path, streams: NATS) -> AsyncIterator[Stage]:
-    async with staged(tmp_path, streams) as made:
+async def harness(tmp_path: Path, streams: NATS) -> AsyncIterator[Harness]:
+    async with running_gateway(tmp_path, streams) as made:
         yield made

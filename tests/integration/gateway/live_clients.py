@@ -13,32 +13,32 @@ from contracts import subjects
 from contracts.events.message import MessageSent
 from contracts.rpc.vestnik.contact.v1 import Friend, FriendState, GetFriendsResponse
 from contracts.values.ids import new_id, pair_id
-from tests.integration.gateway.conftest import Stage
+from tests.integration.gateway.conftest import Harness
 from tests.sse_client import Stream
 
 PEER = "01890a5d-ac96-774b-bcce-b302099a8057"
 FRIENDS = GetFriendsResponse(friends=[Friend(user_id=PEER, state=FriendState.ACCEPTED)])
 
 
-def address(stage: Stage) -> str:
-    return str(stage.client.base_url).rstrip("/")
+def address(harness: Harness) -> str:
+    return str(harness.client.base_url).rstrip("/")
 
 
-async def write(stage: Stage, count: int, text: str) -> None:
+async def write(harness: Harness, count: int, text: str) -> None:
     """Messages from the peer, straight into the stream."""
-    conversation = pair_id(PEER, stage.user_id)
+    conversation = pair_id(PEER, harness.user_id)
     for begin in range(1, count + 1, 100):
         await asyncio.gather(
             *(
-                stage.append(subjects.conversation(conversation), conversation, message(stage, sequence, text))
+                harness.append(subjects.conversation(conversation), conversation, message(harness, sequence, text))
                 for sequence in range(begin, min(begin + 100, count + 1))
             )
         )
 
 
 @asynccontextmanager
-async def socket(stage: Stage, token: str) -> AsyncIterator[ClientConnection]:
-    url = address(stage).replace("http", "ws", 1) + "/v1/ws"
+async def socket(harness: Harness, token: str) -> AsyncIterator[ClientConnection]:
+    url = address(harness).replace("http", "ws", 1) + "/v1/ws"
     async with connect_socket(url, additional_headers={"Authorization": f"Bearer {token}"}) as line:
         yield line
 
@@ -56,11 +56,11 @@ async def answer(line: ClientConnection, command: str) -> dict[str, Any]:
     return event
 
 
-def message(stage: Stage, sequence: int, text: str) -> MessageSent:
+def message(harness: Harness, sequence: int, text: str) -> MessageSent:
     return MessageSent(
         message_id=new_id(),
         sender_id=PEER,
-        recipient_id=stage.user_id,
+        recipient_id=harness.user_id,
         sequence=sequence,
         text=text,
         client_message_id=str(sequence),

@@ -3,7 +3,7 @@
 import asyncio
 import contextlib
 
-from tests.integration.gateway.conftest import Stage
+from tests.integration.gateway.conftest import Harness
 
 HOST = b"host: x\r\n"
 
@@ -26,8 +26,8 @@ async def exchange(port: int, *sent: bytes) -> bytes:
     return bytes(answer)
 
 
-def port_of(stage: Stage) -> int:
-    port = stage.client.base_url.port
+def port_of(harness: Harness) -> int:
+    port = harness.client.base_url.port
     assert port is not None
     return port
 

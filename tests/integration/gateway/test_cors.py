@@ -14,7 +14,7 @@ from websockets.typing import Origin
 from contracts.rpc.vestnik.contact.v1 import GetFriendsResponse
 from infra.settings import BadSetting, Settings
 from services.gateway.server.uvicorn_server import security_headers
-from tests.integration.gateway.conftest import Stage, staged
+from tests.integration.gateway.conftest import Harness, running_gateway
 
 PAGE, EVIL = "https://app.example.org", "https://evil.example.org"
 ASKS = {"access-control-request-method": "POST", "access-control-request-headers": "authorization,content-type"}
@@ -22,25 +22,25 @@ ALLOWED = "access-control-allow-origin"
 
 
 @pytest_asyncio.fixture
-async def open_stage(tmp_path: Path, streams: NATS) -> AsyncIterator[Stage]:
-    async with staged(tmp_path, streams, cors_origins=f"{PAGE}, http://localhost:3000") as made:
+async def open_harness(tmp_path: Path, streams: NATS) -> AsyncIterator[Harness]:
+    async with running_gateway(tmp_path, streams, cors_origins=f"{PAGE}, http://localhost:3000") as made:
         yield made
 
 
-async def ask(stage: Stage, method: str, path: str, **headers: str) -> httpx.Response:
+async def ask(harness: Harness, method: str, path: str, **headers: str) -> httpx.Response:
     named = {name.replace("_", "-"): value for name, value in headers.items()}
-    return await stage.client.request(method, path, headers=named)
+    return await harness.client.request(method, path, headers=named)
 
 
-async def test_by_default_no_page_is_let_in(stage: Stage) -> None:
-    preflight = await stage.client.options("/v1/sessions", headers={"origin": PAGE, **ASKS})
+async def test_by_default_no_page_is_let_in(harness: Harness) -> None:
+    preflight = await harness.client.options("/v1/sessions", headers={"origin": PAGE, **ASKS})
     assert preflight.status_code == 405
-    for answer in (preflight, await ask(stage, "GET", "/healthz", origin=PAGE)):
+    for answer in (preflight, await ask(harness, "GET", "/healthz", origin=PAGE)):
         assert not [name for name in answer.headers if name.startswith("access-control-")]
 
 
-async def test_a_named_page_may_ask_before_and_read_the_answer(open_stage: Stage) -> None:
-    preflight = await open_stage.client.options("/v1/sessions", headers={"origin": PAGE, **ASKS})
+async def test_a_named_page_may_ask_before_and_read_the_answer(open_harness: Harness) -> None:
+    preflight = await open_harness.client.options("/v1/sessions", headers={"origin": PAGE, **ASKS})
     assert preflight.status_code == 204
     assert preflight.headers[ALLOWED] == PAGE
     assert "POST" in preflight.headers["access-control-allow-methods"]
@@ -48,7 +48,7 @@ async def test_a_named_page_may_ask_before_and_read_the_answer(open_stage: Stage
         preflight.headers["access-control-allow-headers"].lower().split(", ")
     )
     for path, status in (("/healthz", 200), ("/v1/users/me", 401), ("/nothing", 404)):
-        answer = await ask(open_stage, "GET", path, origin=PAGE)
+        answer = await ask(open_harness, "GET", path, origin=PAGE)
         assert (answer.status_code, answer.headers[ALLOWED]) == (status, PAGE)
         exposed = answer.headers["access-control-expose-headers"].split(", ")
         assert {"Vestnik-Position", "ETag", "RateLimit", "RateLimit-Policy", "Retry-After", "X-Request-Id"} <= set(
@@ -58,35 +58,35 @@ async def test_a_named_page_may_ask_before_and_read_the_answer(open_stage: Stage
         assert "access-control-allow-credentials" not in answer.headers
 
 
-async def test_the_gateways_own_files_are_for_no_other_page(open_stage: Stage) -> None:
-    answer = await ask(open_stage, "GET", "/", origin=PAGE)
+async def test_the_gateways_own_files_are_for_no_other_page(open_harness: Harness) -> None:
+    answer = await ask(open_harness, "GET", "/", origin=PAGE)
 
     assert answer.status_code == 200
     assert answer.headers["vary"] == "accept-encoding"
     assert not [name for name in answer.headers if name.startswith("access-control-")]
 
 
-async def test_another_page_is_not_let_in(open_stage: Stage) -> None:
+async def test_another_page_is_not_let_in(open_harness: Harness) -> None:
     for origin in (EVIL, "null", f"{PAGE}.evil.org", "http://app.example.org", f"{PAGE}:8443"):
-        preflight = await open_stage.client.options("/v1/sessions", headers={"origin": origin, **ASKS})
+        preflight = await open_harness.client.options("/v1/sessions", headers={"origin": origin, **ASKS})
         assert preflight.status_code == 405
-        for answer in (preflight, await ask(open_stage, "GET", "/healthz", origin=origin)):
+        for answer in (preflight, await ask(open_harness, "GET", "/healthz", origin=origin)):
             assert ALLOWED not in answer.headers
             # What a cache keeps for one page is not for another.
             assert "Origin" in answer.headers["vary"]
 
 
-async def test_an_ordinary_options_request_is_none_of_these(open_stage: Stage) -> None:
-    assert (await open_stage.client.options("/v1/sessions", headers={"origin": PAGE})).status_code == 405
-    assert (await open_stage.client.options("/nothing", headers={"origin": PAGE, **ASKS})).status_code == 404
+async def test_an_ordinary_options_request_is_none_of_these(open_harness: Harness) -> None:
+    assert (await open_harness.client.options("/v1/sessions", headers={"origin": PAGE})).status_code == 405
+    assert (await open_harness.client.options("/nothing", headers={"origin": PAGE, **ASKS})).status_code == 404
 
 
-async def test_the_same_pages_may_open_a_websocket(open_stage: Stage) -> None:
-    open_stage.script.answers = {"get_friends": GetFriendsResponse()}
-    url = str(open_stage.client.base_url).replace("http", "ws", 1).rstrip("/") + "/v1/ws"
+async def test_the_same_pages_may_open_a_websocket(open_harness: Harness) -> None:
+    open_harness.script.answers = {"get_friends": GetFriendsResponse()}
+    url = str(open_harness.client.base_url).replace("http", "ws", 1).rstrip("/") + "/v1/ws"
 
     def opening(origin: str) -> connect:
-        return connect(url, additional_headers=open_stage.signed_in, origin=Origin(origin), proxy=None)
+        return connect(url, additional_headers=open_harness.signed_in, origin=Origin(origin), proxy=None)
 
     for origin in (PAGE, "http://localhost:3000"):
         async with opening(origin) as line:
@@ -99,8 +99,8 @@ async def test_the_same_pages_may_open_a_websocket(open_stage: Stage) -> None:
 
 
 async def test_all_pages_may_be_let_in(tmp_path: Path, streams: NATS) -> None:
-    async with staged(tmp_path, streams, cors_origins="*") as stage:
-        answer = await ask(stage, "GET", "/healthz", origin=EVIL)
+    async with running_gateway(tmp_path, streams, cors_origins="*") as harness:
+        answer = await ask(harness, "GET", "/healthz", origin=EVIL)
         assert answer.headers[ALLOWED] == "*"
 
 

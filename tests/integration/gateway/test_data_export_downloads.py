@@ -7,7 +7,7 @@ import pytest
 
 from contracts.errors import DataExportExpired, DataExportNotFound, DataExportNotMade, Unavailable
 from contracts.rpc.vestnik.auth import v1 as auth
-from tests.integration.gateway.conftest import Stage
+from tests.integration.gateway.conftest import Harness
 from tests.integration.gateway.route_cases.case import AT, PEER
 
 READY = auth.OpenDataExportResponse(
@@ -15,14 +15,14 @@ READY = auth.OpenDataExportResponse(
 )
 
 
-async def test_a_copy_of_ones_data_is_an_attachment_that_nothing_caches(stage: Stage) -> None:
+async def test_a_copy_of_ones_data_is_an_attachment_that_nothing_caches(harness: Harness) -> None:
     parts = cycle([b"abc", b"de"])
 
     async def read() -> auth.ReadDataExportResponse:
         return auth.ReadDataExportResponse(content=next(parts))
 
-    stage.script.answers = {"open_data_export": READY, "read_data_export": read}
-    answer = await stage.client.get(f"/v1/users/me/exports/{PEER}", headers=stage.signed_in)
+    harness.script.answers = {"open_data_export": READY, "read_data_export": read}
+    answer = await harness.client.get(f"/v1/users/me/exports/{PEER}", headers=harness.signed_in)
     assert (answer.status_code, answer.content) == (200, b"abcde")
     assert {
         name: answer.headers.get(name)
@@ -34,12 +34,12 @@ async def test_a_copy_of_ones_data_is_an_attachment_that_nothing_caches(stage: S
         "cache-control": "no-store",
         "x-content-type-options": "nosniff",
     }
-    parts_read = [asked.part for _, asked, _ in stage.script.asked if isinstance(asked, auth.ReadDataExportRequest)]
+    parts_read = [asked.part for _, asked, _ in harness.script.asked if isinstance(asked, auth.ReadDataExportRequest)]
     assert parts_read == [0, 1]
-    answers = [await stage.client.get(f"/v1/users/me/exports/{PEER}", headers=stage.signed_in) for _ in range(10)]
+    answers = [await harness.client.get(f"/v1/users/me/exports/{PEER}", headers=harness.signed_in) for _ in range(10)]
     assert [answer.status_code for answer in answers[-2:]] == [200, 429]
-    opened = next(asked for _, asked, _ in stage.script.asked if isinstance(asked, auth.OpenDataExportRequest))
-    assert (opened.user_id, opened.session_id) == (stage.user_id, stage.session_id)
+    opened = next(asked for _, asked, _ in harness.script.asked if isinstance(asked, auth.OpenDataExportRequest))
+    assert (opened.user_id, opened.session_id) == (harness.user_id, harness.session_id)
 
 
 @pytest.mark.parametrize(
@@ -51,32 +51,32 @@ async def test_a_copy_of_ones_data_is_an_attachment_that_nothing_caches(stage: S
     ],
 )
 async def test_a_copy_that_cannot_be_downloaded_says_why(
-    stage: Stage, error: Exception, status: int, code: str
+    harness: Harness, error: Exception, status: int, code: str
 ) -> None:
-    stage.script.answers = {"open_data_export": error}
-    answer = await stage.client.get(f"/v1/users/me/exports/{PEER}", headers=stage.signed_in)
+    harness.script.answers = {"open_data_export": error}
+    answer = await harness.client.get(f"/v1/users/me/exports/{PEER}", headers=harness.signed_in)
     assert (answer.status_code, answer.json()["code"]) == (status, code)
 
 
-async def test_a_download_ends_with_its_session(stage: Stage) -> None:
+async def test_a_download_ends_with_its_session(harness: Harness) -> None:
     parts = iter([b"abc", b"de"])
 
     async def read() -> auth.ReadDataExportResponse:
         content = next(parts)
         if content == b"de":
-            stage.context.revocations.add(stage.session_id, "not_me")
+            harness.context.revocations.add(harness.session_id, "not_me")
         return auth.ReadDataExportResponse(content=content)
 
-    stage.script.answers = {"open_data_export": READY, "read_data_export": read}
+    harness.script.answers = {"open_data_export": READY, "read_data_export": read}
     with pytest.raises(httpx.TransportError):
-        await stage.client.get(f"/v1/users/me/exports/{PEER}", headers=stage.signed_in)
+        await harness.client.get(f"/v1/users/me/exports/{PEER}", headers=harness.signed_in)
 
 
 async def test_a_store_that_does_not_answer_is_503_before_a_download_begins_and_breaks_it_off_later(
-    stage: Stage,
+    harness: Harness,
 ) -> None:
-    stage.script.answers = {"open_data_export": READY, "read_data_export": Unavailable(retry_after=2)}
-    answer = await stage.client.get(f"/v1/users/me/exports/{PEER}", headers=stage.signed_in)
+    harness.script.answers = {"open_data_export": READY, "read_data_export": Unavailable(retry_after=2)}
+    answer = await harness.client.get(f"/v1/users/me/exports/{PEER}", headers=harness.signed_in)
     assert (answer.status_code, answer.json()["code"]) == (503, "unavailable")
     parts = iter([b"abc"])
 
@@ -85,6 +85,6 @@ async def test_a_store_that_does_not_answer_is_503_before_a_download_begins_and_
             return auth.ReadDataExportResponse(content=content)
         raise Unavailable(retry_after=2)
 
-    stage.script.answers["read_data_export"] = read
+    harness.script.answers["read_data_export"] = read
     with pytest.raises(httpx.TransportError):
-        await stage.client.get(f"/v1/users/me/exports/{PEER}", headers=stage.signed_in)
+        await harness.client.get(f"/v1/users/me/exports/{PEER}", headers=harness.signed_in)

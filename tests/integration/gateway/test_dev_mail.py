@@ -10,22 +10,22 @@ import pytest
 import pytest_asyncio
 from nats.aio.client import Client as NATS
 
-from tests.integration.gateway.conftest import Stage, staged
+from tests.integration.gateway.conftest import Harness, running_gateway
 
 
 @pytest_asyncio.fixture
-async def developing(tmp_path: Path, streams: NATS) -> AsyncIterator[Stage]:
-    async with staged(tmp_path, streams, show_mail="on") as stage:
+async def developing(tmp_path: Path, streams: NATS) -> AsyncIterator[Harness]:
+    async with running_gateway(tmp_path, streams, show_mail="on") as harness:
         for number in range(12):
-            put(stage, number, f"Anna{number % 2}@Example.org")
-        yield stage
+            put(harness, number, f"Anna{number % 2}@Example.org")
+        yield harness
 
 
-def put(stage: Stage, number: int, recipient: str) -> Path:
+def put(harness: Harness, number: int, recipient: str) -> Path:
     mail = EmailMessage()
     mail["To"], mail["Subject"] = recipient, str(number)
     mail.set_content("Hello")
-    folder = stage.settings.data_dir / "mail"
+    folder = harness.settings.data_dir / "mail"
     folder.mkdir(exist_ok=True)
     file = folder / f"{number}.eml"
     file.write_bytes(bytes(mail))
@@ -38,7 +38,7 @@ def subjects(answer: httpx.Response) -> list[str]:
     return [mail["subject"] for mail in answer.json()["items"]]
 
 
-async def test_the_newest_ten_are_shown_or_those_to_one_whole_address(developing: Stage) -> None:
+async def test_the_newest_ten_are_shown_or_those_to_one_whole_address(developing: Harness) -> None:
     assert subjects(await developing.client.get("/dev/mail")) == [str(number) for number in range(11, 1, -1)]
     to_one = await developing.client.get("/dev/mail", params={"to": "anna1@EXAMPLE.org"})
     assert subjects(to_one) == ["11", "9", "7", "5", "3", "1"]
@@ -46,7 +46,7 @@ async def test_the_newest_ten_are_shown_or_those_to_one_whole_address(developing
         assert subjects(await developing.client.get("/dev/mail", params={"to": part})) == []
 
 
-async def test_of_a_mail_in_two_forms_the_plain_text_is_shown(developing: Stage) -> None:
+async def test_of_a_mail_in_two_forms_the_plain_text_is_shown(developing: Harness) -> None:
     mail = EmailMessage()
     mail["To"], mail["Subject"] = "anna@example.org", "Подтвердите"
     mail.set_content("Token: t\nПривет\n", charset="utf-8", cte="8bit")
@@ -58,7 +58,7 @@ async def test_of_a_mail_in_two_forms_the_plain_text_is_shown(developing: Stage)
     }
 
 
-async def test_a_mail_that_vanishes_meanwhile_is_left_out(developing: Stage) -> None:
+async def test_a_mail_that_vanishes_meanwhile_is_left_out(developing: Harness) -> None:
     (developing.settings.data_dir / "mail" / "gone.eml").symlink_to("nowhere.eml")
     assert len(subjects(await developing.client.get("/dev/mail"))) == 10
 
@@ -75,7 +75,7 @@ async def test_a_mail_that_vanishes_meanwhile_is_left_out(developing: Stage) -> 
         {"forwarded": "for=203.0.113.9"},
     ],
 )
-async def test_mails_are_shown_to_this_machine_alone(headers: dict[str, str], developing: Stage) -> None:
+async def test_mails_are_shown_to_this_machine_alone(headers: dict[str, str], developing: Harness) -> None:
     answer = await developing.client.get("/dev/mail", headers=headers)
     assert (answer.status_code, answer.json()["code"]) == (404, "not_found")
     for host in ("localhost", "LOCALHOST:8080", "127.0.0.1:80", "[::1]:8080"):

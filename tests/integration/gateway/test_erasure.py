@@ -13,23 +13,23 @@ from contracts.subjects import AUTH, MESSAGING
 from contracts.values.ids import new_id
 from services.gateway.cache.message_pages import KnownPage
 from tests.conditions import until
-from tests.integration.gateway.conftest import Stage
+from tests.integration.gateway.conftest import Harness
 from tests.integration.gateway.live_clients import FRIENDS, PEER, address, write
 from tests.integration.gateway.test_profiles import served
 from tests.sse_client import listening
 
 
 @pytest.mark.parametrize("event", [UserErased(reason="requested"), UserErasureCompleted()])
-async def test_texts_in_memory_are_dropped(event: Event, stage: Stage) -> None:
-    stage.script.answers = {"get_friends": FRIENDS}
-    hub, pages = stage.context.live._hub, stage.context.pages
-    async with listening(address(stage), stage.token()) as stream:
-        await write(stage, 1, "a secret")
+async def test_texts_in_memory_are_dropped(event: Event, harness: Harness) -> None:
+    harness.script.answers = {"get_friends": FRIENDS}
+    hub, pages = harness.context.live._hub, harness.context.pages
+    async with listening(address(harness), harness.token()) as stream:
+        await write(harness, 1, "a secret")
         await stream.until(lambda found: bool(found.events))
-    pages.put(PEER, stage.user_id, 50, KnownPage(version="1", body=b"a secret"))
+    pages.put(PEER, harness.user_id, 50, KnownPage(version="1", body=b"a secret"))
     for channel in (MESSAGING, NOTIFIED_MESSAGING):
         assert hub._recent[channel].since(0)
-    await stage.append(subjects.user(PEER), PEER, event)
+    await harness.append(subjects.user(PEER), PEER, event)
     await until(lambda: not hub._recent[MESSAGING].since(0))
     assert not hub._recent[NOTIFIED_MESSAGING].since(0)
     assert len(pages) == 0
@@ -37,30 +37,30 @@ async def test_texts_in_memory_are_dropped(event: Event, stage: Stage) -> None:
     assert hub._recent[MESSAGING].oldest_sequence == hub.position(MESSAGING)
 
 
-async def test_registrations_that_ended_drop_nothing(stage: Stage) -> None:
-    pages, other = stage.context.pages, new_id()
-    pages.put(PEER, stage.user_id, 50, KnownPage(version="1", body=b"a text"))
+async def test_registrations_that_ended_drop_nothing(harness: Harness) -> None:
+    pages, other = harness.context.pages, new_id()
+    pages.put(PEER, harness.user_id, 50, KnownPage(version="1", body=b"a text"))
     for event in (UserErased(reason="registration_ended"), UserErasureCompleted()):
-        last = await stage.append(subjects.user(other), other, event)
-    await until(lambda: stage.context.profiles._invalidation.position.sequence(AUTH) >= last)
+        last = await harness.append(subjects.user(other), other, event)
+    await until(lambda: harness.context.profiles._invalidation.position.sequence(AUTH) >= last)
     assert len(pages) == 1
 
 
-async def test_friends_who_are_connected_are_told_and_the_profile_is_fetched_again(stage: Stage) -> None:
+async def test_friends_who_are_connected_are_told_and_the_profile_is_fetched_again(harness: Harness) -> None:
     since = Friend(user_id=PEER, state=FriendState.ACCEPTED)
-    stage.script.answers = {"get_friends": GetFriendsResponse(friends=[since])}
+    harness.script.answers = {"get_friends": GetFriendsResponse(friends=[since])}
     shown = b'{"user_id":"%s","username":"anna","display_name":"Anna","verified":true}' % PEER.encode()
-    stage.rest.answer = served(shown, "one", profile=0)
+    harness.rest.answer = served(shown, "one", profile=0)
     path = f"/v1/profiles/{PEER}"
-    assert (await stage.client.get(path)).json()["username"] == "anna"
-    async with listening(address(stage), stage.token()) as stream:
+    assert (await harness.client.get(path)).json()["username"] == "anna"
+    async with listening(address(harness), harness.token()) as stream:
         # From then on the client has its friends.
-        await write(stage, 1, "hello")
+        await write(harness, 1, "hello")
         await stream.until(lambda found: bool(found.events))
         gone = b'{"user_id":"%s","username":"","display_name":"","verified":true,"deleted":true}' % PEER.encode()
-        stage.rest.answer = served(gone, "two", profile=1, auth=1)
-        erased = await stage.append(subjects.user(PEER), PEER, UserErased(reason="operator"))
-        emptied = await stage.append(subjects.profile(PEER), PEER, ProfileUpdated(display_name=""))
+        harness.rest.answer = served(gone, "two", profile=1, auth=1)
+        erased = await harness.append(subjects.user(PEER), PEER, UserErased(reason="operator"))
+        emptied = await harness.append(subjects.profile(PEER), PEER, ProfileUpdated(display_name=""))
         assert (erased, emptied) == (1, 1)
         await stream.until(lambda found: len(found.events) == 2)
         _, event = stream.events
@@ -75,5 +75,5 @@ async def test_friends_who_are_connected_are_told_and_the_profile_is_fetched_aga
             "updated_at": event.data["updated_at"],
             "deleted": True,
         }
-    position = stage.sealed.seal(Position({"PROFILE": emptied, "AUTH": erased}))
-    assert (await stage.client.get(path, headers={"vestnik-position": position})).json()["deleted"] is True
+    position = harness.sealed.seal(Position({"PROFILE": emptied, "AUTH": erased}))
+    assert (await harness.client.get(path, headers={"vestnik-position": position})).json()["deleted"] is True

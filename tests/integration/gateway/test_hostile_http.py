@@ -14,7 +14,7 @@ from infra.settings import Settings
 from services.gateway.server import http_protocol
 from services.gateway.server.connection_limits import ConnectionLimiter
 from services.gateway.server.uvicorn_server import listening_socket, serve
-from tests.integration.gateway.conftest import Stage
+from tests.integration.gateway.conftest import Harness
 from tests.integration.gateway.raw_http import HOST, exchange, port_of, statuses
 
 POST = b"POST /v1/sessions/refresh HTTP/1.1\r\n" + HOST + b"content-type: application/json\r\n"
@@ -55,26 +55,28 @@ AMBIGUOUS = [
 ]
 
 
-async def test_a_request_that_can_be_read_in_two_ways_is_refused_and_nothing_behind_it_is_served(stage: Stage) -> None:
+async def test_a_request_that_can_be_read_in_two_ways_is_refused_and_nothing_behind_it_is_served(
+    harness: Harness,
+) -> None:
     for request in AMBIGUOUS:
-        answer = await exchange(port_of(stage), request)
+        answer = await exchange(port_of(harness), request)
         assert statuses(answer) == [400], (request, answer)
         assert b"\r\nx-content-type-options: nosniff\r\n" in answer
-    assert not stage.script.asked
+    assert not harness.script.asked
 
 
-async def test_two_authorization_headers_are_refused(stage: Stage) -> None:
+async def test_two_authorization_headers_are_refused(harness: Harness) -> None:
     for second in (b"authorization", b"Authorization"):
         both = b"authorization: Bearer a\r\n" + second + b": Bearer b\r\n"
-        answer = await exchange(port_of(stage), b"GET /v1/users/me HTTP/1.1\r\n" + HOST + both + b"\r\n" + SMUGGLED)
+        answer = await exchange(port_of(harness), b"GET /v1/users/me HTTP/1.1\r\n" + HOST + both + b"\r\n" + SMUGGLED)
         assert statuses(answer) == [400], answer
         assert b'"malformed_request"' in answer
     upgrade = b"connection: upgrade\r\nupgrade: websocket\r\nsec-websocket-version: 13\r\nsec-websocket-key: "
     upgrade += b"dGhlIHNhbXBsZSBub25jZQ==\r\n"
     both = b"authorization: Bearer a\r\nauthorization: Bearer b\r\n"
-    answer = await exchange(port_of(stage), b"GET /v1/ws HTTP/1.1\r\n" + HOST + upgrade + both + b"\r\n")
+    answer = await exchange(port_of(harness), b"GET /v1/ws HTTP/1.1\r\n" + HOST + upgrade + both + b"\r\n")
     assert statuses(answer) == [400], answer
-    assert not stage.script.asked
+    assert not harness.script.asked
 
 
 PATHS = [
@@ -106,9 +108,9 @@ PATHS = [
 ]
 
 
-async def test_a_path_is_what_it_says_and_nothing_else(stage: Stage) -> None:
+async def test_a_path_is_what_it_says_and_nothing_else(harness: Harness) -> None:
     for target, status in PATHS:
-        answer = await exchange(port_of(stage), b"GET " + target + b" HTTP/1.1\r\n" + HOST + CLOSE + b"\r\n")
+        answer = await exchange(port_of(harness), b"GET " + target + b" HTTP/1.1\r\n" + HOST + CLOSE + b"\r\n")
         assert statuses(answer) == [status], (target, answer)
         assert b"set-cookie" not in answer.lower().partition(b"\r\n\r\n")[0]
 
@@ -119,23 +121,23 @@ async def test_a_path_is_what_it_says_and_nothing_else(stage: Stage) -> None:
     ids=["many", "large"],
 )
 async def test_too_many_or_too_large_headers_are_refused_also_when_they_come_at_once(
-    stage: Stage, headers: bytes
+    harness: Harness, headers: bytes
 ) -> None:
-    answer = await exchange(port_of(stage), b"GET /healthz HTTP/1.1\r\n" + HOST + headers + b"\r\n")
+    answer = await exchange(port_of(harness), b"GET /healthz HTTP/1.1\r\n" + HOST + headers + b"\r\n")
     assert statuses(answer) == [431]
 
 
 @pytest.mark.parametrize("protocol", [b"h2c", b"tls/1.0"])
-async def test_an_upgrade_that_is_not_offered_is_passed_over(stage: Stage, protocol: bytes) -> None:
+async def test_an_upgrade_that_is_not_offered_is_passed_over(harness: Harness, protocol: bytes) -> None:
     upgrade = b"connection: upgrade\r\nupgrade: " + protocol + b"\r\n"
-    reader, writer = await asyncio.open_connection("127.0.0.1", port_of(stage))
+    reader, writer = await asyncio.open_connection("127.0.0.1", port_of(harness))
     writer.write(b"GET /healthz HTTP/1.1\r\n" + HOST + upgrade + b"\r\n")
     assert (await asyncio.wait_for(reader.readline(), 60)).startswith(b"HTTP/1.1 200 ")
     writer.close()
 
 
-async def test_a_tunnel_is_not_opened(stage: Stage) -> None:
-    answer = await exchange(port_of(stage), b"CONNECT 127.0.0.1:22 HTTP/1.1\r\n" + HOST + CLOSE + b"\r\n")
+async def test_a_tunnel_is_not_opened(harness: Harness) -> None:
+    answer = await exchange(port_of(harness), b"CONNECT 127.0.0.1:22 HTTP/1.1\r\n" + HOST + CLOSE + b"\r\n")
     assert statuses(answer)[0] in {400, 404, 405}
 
 
@@ -149,10 +151,10 @@ async def test_a_tunnel_is_not_opened(stage: Stage) -> None:
     ids=["headers", "body", "chunks"],
 )
 async def test_a_request_that_comes_byte_by_byte_is_given_up(
-    stage: Stage, first: bytes, byte: bytes, monkeypatch: pytest.MonkeyPatch
+    harness: Harness, first: bytes, byte: bytes, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(http_protocol, "REQUEST_SECONDS", 0.5)
-    reader, writer = await asyncio.open_connection("127.0.0.1", port_of(stage))
+    reader, writer = await asyncio.open_connection("127.0.0.1", port_of(harness))
     writer.write(first)
     gone = asyncio.create_task(reader.read())
     async with asyncio.timeout(60):
@@ -164,24 +166,26 @@ async def test_a_request_that_comes_byte_by_byte_is_given_up(
     writer.close()
 
 
-async def test_a_hundred_slow_clients_keep_nobody_waiting(stage: Stage) -> None:
-    slow = [await asyncio.open_connection("127.0.0.1", port_of(stage)) for _ in range(100)]
+async def test_a_hundred_slow_clients_keep_nobody_waiting(harness: Harness) -> None:
+    slow = [await asyncio.open_connection("127.0.0.1", port_of(harness)) for _ in range(100)]
     for number, (_, writer) in enumerate(slow):
         writer.write(POST + b"content-length: 60000\r\n\r\n{" if number % 2 else b"GET /healthz HTTP/1.1\r\nx")
     # Much less than after what a slow client is cut off.
     async with asyncio.timeout(http_protocol.REQUEST_SECONDS / 2):
-        assert (await stage.client.get("/healthz")).status_code == 200
+        assert (await harness.client.get("/healthz")).status_code == 200
     for _, writer in slow:
         writer.close()
 
 
-async def test_a_client_that_does_not_read_its_answer_is_cut_off(stage: Stage, monkeypatch: pytest.MonkeyPatch) -> None:
+async def test_a_client_that_does_not_read_its_answer_is_cut_off(
+    harness: Harness, monkeypatch: pytest.MonkeyPatch
+) -> None:
     monkeypatch.setattr(http_protocol, "STALL_SECONDS", 0.5)
     large = GetMessagesResponse(items=msgspec.json.encode(["\U0001f989" * 4_000] * 200))
-    stage.script.answers = {"get_messages": large}
-    path = f"/v1/conversations/{stage.user_id}/messages?limit=200"
-    head = f"GET {path} HTTP/1.1\r\nhost: x\r\nauthorization: {stage.signed_in['authorization']}\r\n\r\n".encode()
-    reader, writer = await asyncio.open_connection("127.0.0.1", port_of(stage), limit=1024)
+    harness.script.answers = {"get_messages": large}
+    path = f"/v1/conversations/{harness.user_id}/messages?limit=200"
+    head = f"GET {path} HTTP/1.1\r\nhost: x\r\nauthorization: {harness.signed_in['authorization']}\r\n\r\n".encode()
+    reader, writer = await asyncio.open_connection("127.0.0.1", port_of(harness), limit=1024)
     writer.write(head * 8)
     await writer.drain()
     # Nothing is read until the gateway has given up; then what was on its way ends before the answers do.
@@ -203,9 +207,9 @@ def _closed_by_peer(writer: asyncio.StreamWriter) -> bool:
 
 
 @asynccontextmanager
-async def admitting(stage: Stage, admission: ConnectionLimiter) -> AsyncIterator[int]:
+async def admitting(harness: Harness, admission: ConnectionLimiter) -> AsyncIterator[int]:
     sock, stop = listening_socket(Settings(port=0)), asyncio.Event()
-    task = asyncio.create_task(serve(stage.app, sock, stop, drain_seconds=1, admission=admission))
+    task = asyncio.create_task(serve(harness.app, sock, stop, drain_seconds=1, admission=admission))
     try:
         yield sock.getsockname()[1]
     finally:
@@ -218,10 +222,10 @@ async def admitting(stage: Stage, admission: ConnectionLimiter) -> AsyncIterator
     "admission", [ConnectionLimiter(most=5, most_of_one=0), ConnectionLimiter(most=100, most_of_one=5)]
 )
 async def test_connections_are_bounded_and_free_again_once_they_are_closed(
-    stage: Stage, admission: ConnectionLimiter
+    harness: Harness, admission: ConnectionLimiter
 ) -> None:
     healthy = b"GET /healthz HTTP/1.1\r\n" + HOST + CLOSE + b"\r\n"
-    async with admitting(stage, admission) as port:
+    async with admitting(harness, admission) as port:
         held = [await asyncio.open_connection("127.0.0.1", port) for _ in range(5)]
         for reader, writer in held:
             writer.write(b"GET /healthz HTTP/1.1\r\n" + HOST + b"\r\n")
@@ -236,10 +240,10 @@ async def test_connections_are_bounded_and_free_again_once_they_are_closed(
                 await asyncio.sleep(0.02)
 
 
-async def test_a_connection_that_became_a_websocket_is_free_again_once_it_is_closed(stage: Stage) -> None:
+async def test_a_connection_that_became_a_websocket_is_free_again_once_it_is_closed(harness: Harness) -> None:
     upgrade = b"connection: upgrade\r\nupgrade: websocket\r\nsec-websocket-version: 13\r\n"
     key = b"sec-websocket-key: dGhlIHNhbXBsZSBub25jZQ==\r\n"
-    async with admitting(stage, admission := ConnectionLimiter(most=3, most_of_one=0)) as port:
+    async with admitting(harness, admission := ConnectionLimiter(most=3, most_of_one=0)) as port:
         for path in [b"/v1/ws", b"/healthz"] * 4:
             answer = await exchange(port, b"GET " + path + b" HTTP/1.1\r\n" + HOST + upgrade + key + CLOSE + b"\r\n")
             assert 503 not in statuses(answer)
@@ -248,16 +252,16 @@ async def test_a_connection_that_became_a_websocket_is_free_again_once_it_is_clo
                 await asyncio.sleep(0.02)
 
 
-async def test_every_answer_tells_browsers_to_take_it_for_nothing_else(stage: Stage) -> None:
-    get = stage.client.get
+async def test_every_answer_tells_browsers_to_take_it_for_nothing_else(harness: Harness) -> None:
+    get = harness.client.get
     answers: list[httpx.Response] = [
         await get("/healthz"),
         await get("/nothing"),
         await get("/v1/users/me"),
-        await stage.client.post("/v1/users", content=b"{"),
+        await harness.client.post("/v1/users", content=b"{"),
         await get("/docs"),
         await get("/openapi.json"),
-        await stage.client.request("TRACE", "/healthz"),
+        await harness.client.request("TRACE", "/healthz"),
     ]
     for answer in answers:
         assert answer.headers["x-content-type-options"] == "nosniff"

@@ -11,12 +11,12 @@ from services.gateway.server import http_protocol
 from services.gateway.server import uvicorn_server as serving_module
 from services.gateway.server.uvicorn_server import listening_socket, serve
 from tests.conditions import until
-from tests.integration.gateway.conftest import Stage
+from tests.integration.gateway.conftest import Harness
 
 
-async def exchange(stage: Stage, *sent: bytes) -> bytes:
+async def exchange(harness: Harness, *sent: bytes) -> bytes:
     """Sends bytes and reads until the gateway closes the connection."""
-    host, port = stage.client.base_url.host, stage.client.base_url.port
+    host, port = harness.client.base_url.host, harness.client.base_url.port
     reader, writer = await asyncio.open_connection(host, port)
     try:
         for part in sent:
@@ -36,31 +36,31 @@ async def exchange(stage: Stage, *sent: bytes) -> bytes:
     ],
 )
 async def test_a_request_that_does_not_arrive_in_time_is_given_up(
-    sent: bytes, stage: Stage, monkeypatch: pytest.MonkeyPatch
+    sent: bytes, harness: Harness, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(http_protocol, "REQUEST_SECONDS", 0.3)
 
-    await exchange(stage, sent)
+    await exchange(harness, sent)
 
 
-async def test_what_is_not_http_gets_a_problem(stage: Stage) -> None:
-    answer = await exchange(stage, b"NONSENSE\r\n\r\n")
+async def test_what_is_not_http_gets_a_problem(harness: Harness) -> None:
+    answer = await exchange(harness, b"NONSENSE\r\n\r\n")
 
     assert answer.startswith(b"HTTP/1.1 400 ")
     assert b"application/problem+json" in answer
     assert b"\r\nx-request-id: " in answer
 
 
-async def test_a_path_that_is_no_text_does_no_harm(stage: Stage) -> None:
+async def test_a_path_that_is_no_text_does_no_harm(harness: Harness) -> None:
     for path in (b"/\xff\xfe", b"/%ff%fe", b"/v1/profiles/%ed%a0%80"):
-        answer = await exchange(stage, b"GET " + path + b" HTTP/1.1\r\nhost: x\r\nconnection: close\r\n\r\n")
+        answer = await exchange(harness, b"GET " + path + b" HTTP/1.1\r\nhost: x\r\nconnection: close\r\n\r\n")
         assert answer.startswith((b"HTTP/1.1 404 ", b"HTTP/1.1 400 ")), answer
 
 
-async def test_headers_without_end_are_refused(stage: Stage) -> None:
+async def test_headers_without_end_are_refused(harness: Harness) -> None:
     endless = [b"GET /healthz HTTP/1.1\r\nhost: x\r\n", *[b"x-a: " + b"a" * 4000 + b"\r\n"] * 20]
 
-    answer = await exchange(stage, *endless)
+    answer = await exchange(harness, *endless)
 
     assert answer.startswith(b"HTTP/1.1 431 ")
 
@@ -74,20 +74,20 @@ async def accepts(url: str) -> bool:
         return True
 
 
-async def test_a_stop_lets_a_running_request_finish(stage: Stage) -> None:
+async def test_a_stop_lets_a_running_request_finish(harness: Harness) -> None:
     answering = asyncio.Event()
 
     async def slowly() -> GetUserResponse:
         await answering.wait()
         return GetUserResponse(user=User(user_id=new_id(), username="anna"))
 
-    stage.script.answers = {"get_user": slowly}
-    sock, stop = listening_socket(stage.settings), asyncio.Event()
+    harness.script.answers = {"get_user": slowly}
+    sock, stop = listening_socket(harness.settings), asyncio.Event()
     url = f"http://127.0.0.1:{sock.getsockname()[1]}"
-    serving = asyncio.create_task(serve(stage.app, sock, stop, drain_seconds=60))
+    serving = asyncio.create_task(serve(harness.app, sock, stop, drain_seconds=60))
     async with httpx.AsyncClient(base_url=url, timeout=60) as client:
-        running = asyncio.create_task(client.get("/v1/users/me", headers=stage.signed_in))
-        await until(lambda: bool(stage.script.asked))
+        running = asyncio.create_task(client.get("/v1/users/me", headers=harness.signed_in))
+        await until(lambda: bool(harness.script.asked))
         stop.set()
         async with asyncio.timeout(60):
             while await accepts(url):
@@ -97,11 +97,11 @@ async def test_a_stop_lets_a_running_request_finish(stage: Stage) -> None:
     await asyncio.wait_for(serving, 60)
 
 
-async def test_a_gateway_that_stops_answers_for_a_while_and_asks_to_be_left(stage: Stage) -> None:
-    sock, stop, left, ended = listening_socket(stage.settings), asyncio.Event(), asyncio.Event(), asyncio.Event()
+async def test_a_gateway_that_stops_answers_for_a_while_and_asks_to_be_left(harness: Harness) -> None:
+    sock, stop, left, ended = listening_socket(harness.settings), asyncio.Event(), asyncio.Event(), asyncio.Event()
     url = f"http://127.0.0.1:{sock.getsockname()[1]}"
     serving = asyncio.create_task(
-        serve(stage.app, sock, stop, drain_seconds=60, delay_seconds=120, leaving=left.set, ending=ended.set)
+        serve(harness.app, sock, stop, drain_seconds=60, delay_seconds=120, leaving=left.set, ending=ended.set)
     )
     async with httpx.AsyncClient(base_url=url, timeout=60) as client:
         assert "connection" not in (await client.get("/healthz")).headers
@@ -118,12 +118,12 @@ async def test_a_gateway_that_stops_answers_for_a_while_and_asks_to_be_left(stag
 
 
 async def test_a_stop_answers_the_first_request_of_a_connection_that_it_finds_without_one(
-    stage: Stage, monkeypatch: pytest.MonkeyPatch
+    harness: Harness, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(http_protocol, "_FIRST_REQUEST_SECONDS", 30.0)
-    sock, stop = listening_socket(stage.settings), asyncio.Event()
+    sock, stop = listening_socket(harness.settings), asyncio.Event()
     host, port = sock.getsockname()[:2]
-    serving = asyncio.create_task(serve(stage.app, sock, stop, drain_seconds=60))
+    serving = asyncio.create_task(serve(harness.app, sock, stop, drain_seconds=60))
     assert await accepts(f"http://{host}:{port}")
     reader, writer = await asyncio.open_connection(host, port)
     stop.set()
@@ -136,20 +136,20 @@ async def test_a_stop_answers_the_first_request_of_a_connection_that_it_finds_wi
     await asyncio.wait_for(serving, 60)
 
 
-async def test_a_request_that_a_stop_does_not_wait_for_is_answered_with_a_code(stage: Stage) -> None:
+async def test_a_request_that_a_stop_does_not_wait_for_is_answered_with_a_code(harness: Harness) -> None:
     never = asyncio.Event()
 
     async def hang() -> GetUserResponse:
         await never.wait()
         raise AssertionError
 
-    stage.script.answers = {"get_user": hang}
-    sock, stop = listening_socket(stage.settings), asyncio.Event()
+    harness.script.answers = {"get_user": hang}
+    sock, stop = listening_socket(harness.settings), asyncio.Event()
     url = f"http://127.0.0.1:{sock.getsockname()[1]}"
-    serving = asyncio.create_task(serve(stage.app, sock, stop, drain_seconds=1))
+    serving = asyncio.create_task(serve(harness.app, sock, stop, drain_seconds=1))
     async with httpx.AsyncClient(base_url=url, timeout=60) as client:
-        running = asyncio.create_task(client.get("/v1/users/me", headers=stage.signed_in))
-        await until(lambda: bool(stage.script.asked))
+        running = asyncio.create_task(client.get("/v1/users/me", headers=harness.signed_in))
+        await until(lambda: bool(harness.script.asked))
         stop.set()
         answer = await running
     assert (answer.status_code, answer.json()["code"]) == (504, "deadline_exceeded")
@@ -157,7 +157,7 @@ async def test_a_request_that_a_stop_does_not_wait_for_is_answered_with_a_code(s
 
 
 async def test_a_connection_that_is_idle_is_closed_and_one_that_waits_for_an_answer_is_not(
-    stage: Stage, monkeypatch: pytest.MonkeyPatch
+    harness: Harness, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(serving_module, "_KEEP_ALIVE_SECONDS", 2)
     answering = asyncio.Event()
@@ -166,13 +166,13 @@ async def test_a_connection_that_is_idle_is_closed_and_one_that_waits_for_an_ans
         await answering.wait()
         return GetUserResponse(user=User(user_id=new_id(), username="anna"))
 
-    stage.script.answers = {"get_user": slowly}
-    sock, stop = listening_socket(stage.settings), asyncio.Event()
+    harness.script.answers = {"get_user": slowly}
+    sock, stop = listening_socket(harness.settings), asyncio.Event()
     port = sock.getsockname()[1]
-    serving = asyncio.create_task(serve(stage.app, sock, stop, drain_seconds=60))
+    serving = asyncio.create_task(serve(harness.app, sock, stop, drain_seconds=60))
 
     async def ask(path: str, writer: asyncio.StreamWriter) -> None:
-        headers = "".join(f"{name}: {value}\r\n" for name, value in stage.signed_in.items())
+        headers = "".join(f"{name}: {value}\r\n" for name, value in harness.signed_in.items())
         writer.write(f"GET {path} HTTP/1.1\r\nhost: x\r\n{headers}\r\n".encode())
 
     async def head(reader: asyncio.StreamReader) -> bytes:

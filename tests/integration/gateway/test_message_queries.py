@@ -3,24 +3,26 @@
 import pytest
 
 from contracts.rpc.vestnik.messaging import v1 as messaging
-from tests.integration.gateway.conftest import Stage
+from tests.integration.gateway.conftest import Harness
 from tests.integration.gateway.route_cases.case import PEER
 from tests.integration.gateway.route_cases.conversations import ITEMS_JSON
 
 
-async def test_messages_are_paged_with_a_cursor_in_the_direction_asked_for(stage: Stage) -> None:
-    stage.script.answers = {"get_messages": messaging.GetMessagesResponse(items=ITEMS_JSON, last=4, more=True)}
+async def test_messages_are_paged_with_a_cursor_in_the_direction_asked_for(harness: Harness) -> None:
+    harness.script.answers = {"get_messages": messaging.GetMessagesResponse(items=ITEMS_JSON, last=4, more=True)}
     path = f"/v1/conversations/{PEER}/messages"
     for parameters, wanted in (({}, (4, None)), ({"before": 9}, (4, None)), ({"after": 0}, (None, 4))):
-        first = await stage.client.get(path, params=parameters, headers=stage.signed_in)
+        first = await harness.client.get(path, params=parameters, headers=harness.signed_in)
         following = first.json()["next"]
-        assert (await stage.client.get(path, params={"cursor": following}, headers=stage.signed_in)).status_code == 200
-        request = stage.script.asked[-1][1]
+        assert (
+            await harness.client.get(path, params={"cursor": following}, headers=harness.signed_in)
+        ).status_code == 200
+        request = harness.script.asked[-1][1]
         assert isinstance(request, messaging.GetMessagesRequest)
         assert (request.before, request.after) == wanted
-    refused = await stage.client.get(path, params={"before": 1, "after": 1}, headers=stage.signed_in)
+    refused = await harness.client.get(path, params={"before": 1, "after": 1}, headers=harness.signed_in)
     assert refused.json()["errors"][0]["path"] == "/query/after"
-    assert (await stage.client.get(path, params={"cursor": "abc"}, headers=stage.signed_in)).status_code == 422
+    assert (await harness.client.get(path, params={"cursor": "abc"}, headers=harness.signed_in)).status_code == 422
 
 
 @pytest.mark.parametrize(
@@ -38,10 +40,10 @@ async def test_messages_are_paged_with_a_cursor_in_the_direction_asked_for(stage
         ("query=a&cursor=%27", "cursor"),
     ],
 )
-async def test_a_search_that_is_no_search_asks_no_service(query_string: str, parameter: str, stage: Stage) -> None:
-    stage.script.answers = {}
-    asked = len(stage.script.asked)
-    refused = await stage.client.get(f"/v1/messages?{query_string}", headers=stage.signed_in)
+async def test_a_search_that_is_no_search_asks_no_service(query_string: str, parameter: str, harness: Harness) -> None:
+    harness.script.answers = {}
+    asked = len(harness.script.asked)
+    refused = await harness.client.get(f"/v1/messages?{query_string}", headers=harness.signed_in)
     assert refused.status_code == 422
     assert refused.json()["errors"][0]["path"] == f"/query/{parameter}"
-    assert len(stage.script.asked) == asked
+    assert len(harness.script.asked) == asked

@@ -14,7 +14,7 @@ from services.gateway.limits import policies
 from services.gateway.presence.watches import MOST_WATCHED
 from streams.jetstream.key_value import KeyValue
 from tests.conditions import until
-from tests.integration.gateway.conftest import Stage
+from tests.integration.gateway.conftest import Harness
 from tests.integration.gateway.two_gateways import Gateways, events, two_gateways
 
 
@@ -24,14 +24,14 @@ async def gateways(tmp_path: Path, streams: NATS) -> AsyncIterator[Gateways]:
         yield started
 
 
-def online(stage: Stage, user_id: str) -> bool:
+def online(harness: Harness, user_id: str) -> bool:
     """Whether the gateway knows that the user is online anywhere."""
-    return user_id in stage.context.presence._exchange.online
+    return user_id in harness.context.presence._exchange.online
 
 
 async def seen(gateways: Gateways, user_id: str, state: bool) -> None:
-    for stage in (gateways.one, gateways.other):
-        await until(lambda stage=stage: online(stage, user_id) == state)  # type: ignore[misc]
+    for harness in (gateways.one, gateways.other):
+        await until(lambda harness=harness: online(harness, user_id) == state)  # type: ignore[misc]
 
 
 async def test_who_asked_hears_of_friends_at_any_gateway_until_their_last_device_has_gone(
@@ -88,8 +88,8 @@ async def test_only_current_friends_receive_presence(gateways: Gateways) -> None
             async with gateways.listening(other, carl):
                 assert await events(annas, "presence", 1) == [{"user_id": carl, "online": True}]
                 await gateways.end_friendship(carl, anna)
-                for stage in (one, other):
-                    assert not any(carl in watched for watched in stage.context.presence._watches._last_sent.values())
+                for harness in (one, other):
+                    assert not any(carl in watched for watched in harness.context.presence._watches._last_sent.values())
             await seen(gateways, carl, False)
             # A later event shows that none was sent about Carl.
             one.context.live.offer(anna, "presence", b'{"user_id":"last"}')
@@ -134,8 +134,8 @@ async def test_who_hides_is_seen_by_nobody_and_sees_nobody(gateways: Gateways, s
 
 async def test_a_reconnect_within_moments_is_shown_to_nobody(gateways: Gateways) -> None:
     one, other, anna, boris, carl = gateways.one, gateways.other, gateways.anna, gateways.boris, gateways.carl
-    for stage in (one, other):
-        stage.context.presence._grace = 600.0
+    for harness in (one, other):
+        harness.context.presence._grace = 600.0
     async with gateways.listening(one, anna) as annas, AsyncExitStack() as stack:
         await gateways.presence(one, anna, boris, carl)
         async with gateways.listening(other, boris):
@@ -153,9 +153,9 @@ async def test_without_the_bucket_or_the_settings_messages_go_on_and_presence_sa
     one, other, anna, boris = gateways.one, gateways.other, gateways.anna, gateways.boris
     await streams.jetstream().delete_stream(stream_of_bucket(LAST_SEEN))
     assert await gateways.presence(one, anna, boris) == {boris: {"user_id": boris, "online": False}}
-    for stage in (one, other):
-        stage.script.answers = {**stage.script.answers, "find_hidden": RuntimeError()}
-        assert (await stage.client.get("/readyz")).status_code == 200
+    for harness in (one, other):
+        harness.script.answers = {**harness.script.answers, "find_hidden": RuntimeError()}
+        assert (await harness.client.get("/readyz")).status_code == 200
     async with gateways.listening(one, gateways.carl) as carls:
         # It is not known whether he hides.
         answer = await one.client.get(
@@ -165,8 +165,8 @@ async def test_without_the_bucket_or_the_settings_messages_go_on_and_presence_sa
         assert not online(one, gateways.carl)
         assert await gateways.typing(one, anna, gateways.carl) == 204
         assert await events(carls, "typing", 1) == [{"user_id": anna}]
-        for stage in (one, other):
-            stage.script.answers = {**stage.script.answers, "find_hidden": gateways._find_hidden}
+        for harness in (one, other):
+            harness.script.answers = {**harness.script.answers, "find_hidden": gateways._find_hidden}
         await seen(gateways, gateways.carl, True)
 
 
@@ -179,17 +179,17 @@ async def test_without_the_bucket_or_the_settings_messages_go_on_and_presence_sa
         ("&".join(["user_id=01890a5d-ac96-774b-bcce-b302099a8057"] * (MOST_WATCHED + 1)), "/query/user_id"),
     ],
 )
-async def test_a_question_about_nobody_or_too_many_is_refused(stage: Stage, query: str, path: str) -> None:
-    answer = await stage.client.get(f"/v1/presence?{query}", headers=stage.signed_in)
+async def test_a_question_about_nobody_or_too_many_is_refused(harness: Harness, query: str, path: str) -> None:
+    answer = await harness.client.get(f"/v1/presence?{query}", headers=harness.signed_in)
     assert answer.status_code == 422
     assert [error["path"] for error in answer.json()["errors"]] == [path]
 
 
-async def test_questions_are_limited(stage: Stage) -> None:
-    stage.context.presence._live = None  # type: ignore[assignment]  # each question that is counted fails
+async def test_questions_are_limited(harness: Harness) -> None:
+    harness.context.presence._live = None  # type: ignore[assignment]  # each question that is counted fails
     statuses: list[int] = []
     query = {"user_id": new_id()}
     while 429 not in statuses:
-        statuses.append((await stage.client.get("/v1/presence", params=query, headers=stage.signed_in)).status_code)
+        statuses.append((await harness.client.get("/v1/presence", params=query, headers=harness.signed_in)).status_code)
         assert len(statuses) < 10 * policies.PRESENCE.capacity
     assert len(statuses) > policies.PRESENCE.capacity

@@ -8,7 +8,7 @@ from contracts.events.profile import ProfileUpdated
 from contracts.positions import Position
 from contracts.rpc.vestnik.profile.v1 import GetOwnProfileResponse, Profile, ProfileSettings
 from tests.conditions import until
-from tests.integration.gateway.conftest import Stage
+from tests.integration.gateway.conftest import Harness
 
 USER = "01890a5d-ac96-774b-bcce-b302099a8057"
 PATH = f"/v1/profiles/{USER}"
@@ -19,10 +19,10 @@ def served(body: bytes, etag: str, *, profile: int, auth: int = 0) -> Response:
     return Response(body, headers={"etag": f'"{etag}"', "vestnik-position": position})
 
 
-async def test_a_profile_is_public_cacheable_and_answered_from_memory(stage: Stage) -> None:
-    stage.rest.answer = served(b'{"a":1}', "one", profile=0)
+async def test_a_profile_is_public_cacheable_and_answered_from_memory(harness: Harness) -> None:
+    harness.rest.answer = served(b'{"a":1}', "one", profile=0)
 
-    first, second = await stage.client.get(PATH), await stage.client.get(PATH)
+    first, second = await harness.client.get(PATH), await harness.client.get(PATH)
 
     assert first.json() == second.json() == {"a": 1}
     assert second.headers["etag"] == '"one"'
@@ -30,89 +30,93 @@ async def test_a_profile_is_public_cacheable_and_answered_from_memory(stage: Sta
     assert second.headers["cache-control"] == "public, max-age=60, stale-while-revalidate=300"
     # Or a cache on the way would answer a reader who sends a position.
     assert second.headers["vary"] == "Vestnik-Position"
-    assert len(stage.rest.asked) == 1
-    head = await stage.client.head(PATH)
+    assert len(harness.rest.asked) == 1
+    head = await harness.client.head(PATH)
     assert (head.status_code, head.content) == (200, b"")
 
 
 @pytest.mark.parametrize("tag", ['"one"', 'W/"one"', '"zero", "one"', "*"])
-async def test_a_client_that_has_the_current_profile_gets_304(tag: str, stage: Stage) -> None:
-    stage.rest.answer = served(b'{"a":1}', "one", profile=0)
+async def test_a_client_that_has_the_current_profile_gets_304(tag: str, harness: Harness) -> None:
+    harness.rest.answer = served(b'{"a":1}', "one", profile=0)
 
-    answer = await stage.client.get(PATH, headers={"if-none-match": tag})
+    answer = await harness.client.get(PATH, headers={"if-none-match": tag})
 
     assert (answer.status_code, answer.content) == (304, b"")
     assert answer.headers["etag"] == '"one"'
-    assert (await stage.client.get(PATH, headers={"if-none-match": '"other"'})).status_code == 200
+    assert (await harness.client.get(PATH, headers={"if-none-match": '"other"'})).status_code == 200
 
 
-async def test_a_profile_with_a_position_is_private(stage: Stage) -> None:
-    sequence = await stage.append(subjects.profile(USER), USER, ProfileUpdated(display_name="Anna"))
-    stage.rest.answer = served(b'{"a":1}', "one", profile=sequence)
+async def test_a_profile_with_a_position_is_private(harness: Harness) -> None:
+    sequence = await harness.append(subjects.profile(USER), USER, ProfileUpdated(display_name="Anna"))
+    harness.rest.answer = served(b'{"a":1}', "one", profile=sequence)
     position = Position.at("PROFILE", sequence).encode()
 
-    fresh = await stage.client.get(PATH, headers={"vestnik-position": stage.sealed.seal(Position.decode(position))})
+    fresh = await harness.client.get(PATH, headers={"vestnik-position": harness.sealed.seal(Position.decode(position))})
 
     assert fresh.headers["cache-control"] == "private, no-cache"
-    assert stage.rest.asked[0].headers["vestnik-position"] == position
+    assert harness.rest.asked[0].headers["vestnik-position"] == position
 
 
-async def test_ones_own_profile_is_private_and_revalidated_each_time(stage: Stage) -> None:
+async def test_ones_own_profile_is_private_and_revalidated_each_time(harness: Harness) -> None:
     """It has settings that nobody else is shown: the cache of public profiles never holds it."""
     settings = ProfileSettings(presence="nobody", language="ru")
-    own = Profile(user_id=stage.user_id, username="anna", display_name="Anna", etag="one", settings=settings)
-    stage.script.answers = {"get_own_profile": GetOwnProfileResponse(profile=own)}
-    stage.rest.answer = served(b'{"a":1}', "public", profile=0)
+    own = Profile(user_id=harness.user_id, username="anna", display_name="Anna", etag="one", settings=settings)
+    harness.script.answers = {"get_own_profile": GetOwnProfileResponse(profile=own)}
+    harness.rest.answer = served(b'{"a":1}', "public", profile=0)
 
-    answers = [await stage.client.get("/v1/profiles/me", headers=stage.signed_in) for _ in range(2)]
-    known = await stage.client.get("/v1/profiles/me", headers=stage.signed_in | {"if-none-match": '"one"'})
-    public = await stage.client.get(f"/v1/profiles/{stage.user_id}", headers=stage.signed_in)
+    answers = [await harness.client.get("/v1/profiles/me", headers=harness.signed_in) for _ in range(2)]
+    known = await harness.client.get("/v1/profiles/me", headers=harness.signed_in | {"if-none-match": '"one"'})
+    public = await harness.client.get(f"/v1/profiles/{harness.user_id}", headers=harness.signed_in)
 
     for answer in answers:
         assert (answer.json()["presence"], answer.json()["language"]) == ("nobody", "ru")
         assert (answer.headers["etag"], answer.headers["cache-control"]) == ('"one"', "private, no-cache")
     assert (known.status_code, known.content, known.headers["etag"]) == (304, b"", '"one"')
-    assert [asked[0] for asked in stage.script.asked].count("get_own_profile") == 3
+    assert [asked[0] for asked in harness.script.asked].count("get_own_profile") == 3
     assert public.json() == {"a": 1}
-    assert (await stage.client.get("/v1/profiles/me")).status_code == 401
+    assert (await harness.client.get("/v1/profiles/me")).status_code == 401
 
 
-async def test_an_event_renews_the_profile_and_a_read_model_behind_cannot_put_the_old_one_back(stage: Stage) -> None:
-    stage.rest.answer = served(b'{"a":1}', "one", profile=0)
-    await stage.client.get(PATH)
+async def test_an_event_renews_the_profile_and_a_read_model_behind_cannot_put_the_old_one_back(
+    harness: Harness,
+) -> None:
+    harness.rest.answer = served(b'{"a":1}', "one", profile=0)
+    await harness.client.get(PATH)
 
-    sequence = await stage.append(subjects.profile(USER), USER, ProfileUpdated(display_name="Anna"))
-    await until(lambda: stage.context.profiles._invalidation.position.sequence("PROFILE") >= sequence)
-    stale = [await stage.client.get(PATH) for _ in range(2)]
+    sequence = await harness.append(subjects.profile(USER), USER, ProfileUpdated(display_name="Anna"))
+    await until(lambda: harness.context.profiles._invalidation.position.sequence("PROFILE") >= sequence)
+    stale = [await harness.client.get(PATH) for _ in range(2)]
     assert [answer.json() for answer in stale] == [{"a": 1}] * 2
-    assert len(stage.rest.asked) == 3
+    assert len(harness.rest.asked) == 3
 
-    stage.rest.answer = served(b'{"a":2}', "two", profile=sequence)
-    renewed = [await stage.client.get(PATH) for _ in range(3)]
+    harness.rest.answer = served(b'{"a":2}', "two", profile=sequence)
+    renewed = [await harness.client.get(PATH) for _ in range(3)]
     assert [answer.json() for answer in renewed] == [{"a": 2}] * 3
-    assert len(stage.rest.asked) == 4
+    assert len(harness.rest.asked) == 4
 
 
-async def test_a_kept_profile_does_for_a_position_that_was_followed_past(stage: Stage) -> None:
-    stage.rest.answer = served(b'{"a":1}', "one", profile=0)
-    await stage.client.get(PATH)
+async def test_a_kept_profile_does_for_a_position_that_was_followed_past(harness: Harness) -> None:
+    harness.rest.answer = served(b'{"a":1}', "one", profile=0)
+    await harness.client.get(PATH)
     other = "01890a5d-ac96-774b-bcce-b302099a8058"
-    sequence = await stage.append(subjects.profile(other), other, ProfileUpdated(display_name="Bo"))
-    await until(lambda: stage.context.profiles._invalidation.position.sequence("PROFILE") >= sequence)
+    sequence = await harness.append(subjects.profile(other), other, ProfileUpdated(display_name="Bo"))
+    await until(lambda: harness.context.profiles._invalidation.position.sequence("PROFILE") >= sequence)
 
-    await stage.client.get(PATH, headers={"vestnik-position": stage.sealed.seal(Position.at("PROFILE", sequence))})
+    await harness.client.get(PATH, headers={"vestnik-position": harness.sealed.seal(Position.at("PROFILE", sequence))})
 
-    assert len(stage.rest.asked) == 1
+    assert len(harness.rest.asked) == 1
 
 
 @pytest.mark.parametrize(
     ("status", "code", "expected"),
     [(404, "profile_not_found", 404), (503, "read_model_behind", 503), (500, "", 500), (503, "", 503)],
 )
-async def test_what_the_service_refuses_is_passed_on(status: int, code: str, expected: int, stage: Stage) -> None:
-    stage.rest.answer = Response(f'{{"code":"{code}","detail":"x"}}', status_code=status, headers={"retry-after": "2"})
+async def test_what_the_service_refuses_is_passed_on(status: int, code: str, expected: int, harness: Harness) -> None:
+    harness.rest.answer = Response(
+        f'{{"code":"{code}","detail":"x"}}', status_code=status, headers={"retry-after": "2"}
+    )
 
-    answer = await stage.client.get(PATH)
+    answer = await harness.client.get(PATH)
 
     assert answer.status_code == expected
     if code:

@@ -14,7 +14,7 @@ from contracts.events.message import MessageDeleted, MessageEdited, MessageSent,
 from contracts.rpc.vestnik.messaging.v1 import GetQuotesRequest, GetQuotesResponse, QuotedText
 from contracts.values.ids import new_id, pair_id
 from tests.conditions import until
-from tests.integration.gateway.conftest import Stage
+from tests.integration.gateway.conftest import Harness
 from tests.integration.gateway.two_gateways import Gateways, events, two_gateways
 from tests.sse_client import Json, connect
 
@@ -35,10 +35,10 @@ class Conversation:
         self.sequence = 1
         self.may_answer = asyncio.Event()
         self.may_answer.set()
-        for stage in (gateways.one, gateways.other):
-            stage.script.answers["get_quotes"] = self._quotes
+        for harness in (gateways.one, gateways.other):
+            harness.script.answers["get_quotes"] = self._quotes
             # A held answer must not be given up on a slow machine.
-            stage.context.live._quotes._patience = 60.0
+            harness.context.live._quotes._patience = 60.0
 
     async def _quotes(self) -> GetQuotesResponse:
         await self.may_answer.wait()
@@ -79,8 +79,8 @@ class Conversation:
         event = MessageDeleted(**about) if text is None else MessageEdited(text=text, **about)  # type: ignore[arg-type]
         await self.gateways.one.append(subjects.message(self.first), self.first, event)
 
-    def requests(self, stage: Stage) -> list[GetQuotesRequest]:
-        return [request for method, request, _ in stage.script.asked if isinstance(request, GetQuotesRequest)]
+    def requests(self, harness: Harness) -> list[GetQuotesRequest]:
+        return [request for method, request, _ in harness.script.asked if isinstance(request, GetQuotesRequest)]
 
 
 def quotes(messages: list[Json]) -> list[tuple[str, object]]:
@@ -97,10 +97,10 @@ async def test_a_reply_quotes_the_text_at_every_gateway_and_asks_once_for_what_i
         second = await conversation.writes("second")
         await conversation.writes("old", conversation.first)
         await conversation.writes("new", second, 2)
-        for stream, stage in ((annas, one), (boriss, other)):
+        for stream, harness in ((annas, one), (boriss, other)):
             shown = await events(stream, "message.sent", 3)
             assert quotes(shown) == [("second", None), ("old", "first"), ("new", "second")]
-            [request] = conversation.requests(stage)
+            [request] = conversation.requests(harness)
             assert [(asked.conversation_id, asked.sequence) for asked in request.messages] == [(conversation.id, 1)]
 
 

@@ -14,7 +14,7 @@ from contracts.values.ids import new_id
 from infra.embedded.nats_server import NatsServer
 from services.gateway.limits import policies as limits
 from streams.jetstream.api import JetStream
-from tests.integration.gateway.conftest import Stage, staged
+from tests.integration.gateway.conftest import Harness, running_gateway
 from tests.integration.gateway.limited_logins import LOGGED_IN, WRONG, burn, log_in, stop_the_clock
 
 
@@ -22,19 +22,22 @@ async def test_what_one_user_sends_in_a_day_is_bounded_on_all_gateways_and_readi
     tmp_path: Path, streams: NATS
 ) -> None:
     quota = {"daily_bytes": 400_000}
-    async with staged(tmp_path, streams, **quota) as first, staged(tmp_path, streams, **quota) as second:
+    async with (
+        running_gateway(tmp_path, streams, **quota) as first,
+        running_gateway(tmp_path, streams, **quota) as second,
+    ):
         # Two bytes a second come back, in which a slow machine gains no message.
-        for stage in (first, second):
-            stage.script.answers = {
+        for harness in (first, second):
+            harness.script.answers = {
                 "send_message": SendMessageResponse(message=b"{}", created=True),
                 "get_friends": GetFriendsResponse(),
             }
         second.user_id = first.user_id
 
-        async def send(stage: Stage, text: str) -> httpx.Response:
+        async def send(harness: Harness, text: str) -> httpx.Response:
             path = f"/v1/conversations/{new_id()}/messages"
             body = {"text": text, "client_message_id": "c"}
-            return await stage.client.post(path, json=body, headers=stage.signed_in)
+            return await harness.client.post(path, json=body, headers=harness.signed_in)
 
         answers = [await send(first, "x" * 4_000) for _ in range(50)]
         assert [answer.status_code for answer in answers] == [201] * 49 + [429]
@@ -51,16 +54,16 @@ async def test_what_one_user_sends_in_a_day_is_bounded_on_all_gateways_and_readi
                 await asyncio.sleep(0.02)
 
 
-async def test_counts_of_local_limits_are_not_shared(stage: Stage) -> None:
-    stage.script.answers = {"get_friends": GetFriendsResponse()}
-    await stage.client.get("/v1/friends", headers=stage.signed_in)
-    limiter = stage.context.limiter
+async def test_counts_of_local_limits_are_not_shared(harness: Harness) -> None:
+    harness.script.answers = {"get_friends": GetFriendsResponse()}
+    await harness.client.get("/v1/friends", headers=harness.signed_in)
+    limiter = harness.context.limiter
     assert limiter is not None
     assert not {"read", "read-address", "health-address"} & set(limiter.drain_local_counts())
 
 
 async def test_two_gateways_count_together(tmp_path: Path, streams: NATS) -> None:
-    async with staged(tmp_path, streams) as first, staged(tmp_path, streams) as second:
+    async with running_gateway(tmp_path, streams) as first, running_gateway(tmp_path, streams) as second:
         stop_the_clock(first, second)
         await burn(first)
         second.script.answers = dict(LOGGED_IN)
@@ -71,25 +74,25 @@ async def test_two_gateways_count_together(tmp_path: Path, streams: NATS) -> Non
 
 
 async def test_a_gateway_that_starts_remembers_what_was_counted_before(tmp_path: Path, streams: NATS) -> None:
-    async with staged(tmp_path, streams) as stage:
-        stage.script.answers = dict(WRONG)
-        limiter = stage.context.limiter
+    async with running_gateway(tmp_path, streams) as harness:
+        harness.script.answers = dict(WRONG)
+        limiter = harness.context.limiter
         assert limiter is not None
         # Of the limit that refills slowest of those that refuse so few, so that a slow machine gives nothing back.
         for _ in range(limits.LOGIN_FAILURES[1].capacity):
             limiter.consume(limits.LOGIN_FAILURES[1], "anna")
-        assert await log_in(stage) == 429
+        assert await log_in(harness) == 429
 
-    async with staged(tmp_path, streams) as stage:
-        stage.script.answers = dict(WRONG)
-        assert await log_in(stage) == 429
+    async with running_gateway(tmp_path, streams) as harness:
+        harness.script.answers = dict(WRONG)
+        assert await log_in(harness) == 429
 
 
-async def test_what_is_shared_names_nobody_and_is_forgotten(stage: Stage, streams: NATS) -> None:
-    stage.script.answers = {"send_message": SendMessageResponse(message=b"{}", created=True), **WRONG}
-    await log_in(stage)
-    path = f"/v1/conversations/{stage.user_id}/messages"
-    await stage.client.post(path, json={"text": "x", "client_message_id": "c"}, headers=stage.signed_in)
+async def test_what_is_shared_names_nobody_and_is_forgotten(harness: Harness, streams: NATS) -> None:
+    harness.script.answers = {"send_message": SendMessageResponse(message=b"{}", created=True), **WRONG}
+    await log_in(harness)
+    path = f"/v1/conversations/{harness.user_id}/messages"
+    await harness.client.post(path, json={"text": "x", "client_message_id": "c"}, headers=harness.signed_in)
     jetstream = JetStream(streams)
     async with asyncio.timeout(60):
         while (counts := await jetstream.last(LIMITS, limit_uses("login-name"))) is None:
@@ -105,10 +108,10 @@ async def test_what_is_shared_names_nobody_and_is_forgotten(stage: Stage, stream
 async def test_without_its_store_a_gateway_goes_on_counting_and_tells_later(
     tmp_path: Path, streams: NATS, nats_server: NatsServer
 ) -> None:
-    async with staged(tmp_path, streams) as stage:
-        stop_the_clock(stage)
+    async with running_gateway(tmp_path, streams) as harness:
+        stop_the_clock(harness)
         nats_server.kill()
-        await burn(stage)
+        await burn(harness)
         await nats_server.start()
         jetstream = JetStream(streams)
         async with asyncio.timeout(60):
@@ -116,8 +119,10 @@ async def test_without_its_store_a_gateway_goes_on_counting_and_tells_later(
                 await asyncio.sleep(0.05)
 
 
-async def test_rubbish_in_the_store_does_no_harm(stage: Stage, streams: NATS, caplog: pytest.LogCaptureFixture) -> None:
-    stage.script.answers = dict(LOGGED_IN)
+async def test_rubbish_in_the_store_does_no_harm(
+    harness: Harness, streams: NATS, caplog: pytest.LogCaptureFixture
+) -> None:
+    harness.script.answers = dict(LOGGED_IN)
     context = streams.jetstream()
     for rubbish in (b"", b"{", b'{"by": "x", "uses": {"!": 1}}', b'{"by": "x", "uses": {"AAAA": -5}}'):
         await context.publish(limit_uses("login-name"), rubbish)
@@ -125,4 +130,4 @@ async def test_rubbish_in_the_store_does_no_harm(stage: Stage, streams: NATS, ca
     async with asyncio.timeout(60):
         while caplog.text.count("is malformed") < 3:
             await asyncio.sleep(0.02)
-    assert await log_in(stage) == 201
+    assert await log_in(harness) == 201

@@ -20,18 +20,18 @@ from services.gateway.observability.metrics import Metrics
 from streams.quorum import Quorum
 from streams.topology import ensure_stream, settings_of_quorum
 from tests.conditions import until
-from tests.integration.gateway.conftest import Stage
+from tests.integration.gateway.conftest import Harness
 
 
-async def test_health_keys_figures_and_description_are_public(stage: Stage) -> None:
-    assert (await stage.client.get("/healthz")).json() == {"status": "ok"}
-    assert (await stage.client.get("/readyz")).json() == {"status": "ready"}
-    keys = (await stage.client.get("/.well-known/jwks.json")).json()["keys"]
+async def test_health_keys_figures_and_description_are_public(harness: Harness) -> None:
+    assert (await harness.client.get("/healthz")).json() == {"status": "ok"}
+    assert (await harness.client.get("/readyz")).json() == {"status": "ready"}
+    keys = (await harness.client.get("/.well-known/jwks.json")).json()["keys"]
     assert [(key["kty"], key["crv"], "d" in key) for key in keys] == [("OKP", "Ed25519", False)]
-    described = (await stage.client.get("/openapi.json")).json()
+    described = (await harness.client.get("/openapi.json")).json()
     assert described["openapi"].startswith("3.1")
-    assert (await stage.client.get("/asyncapi.json")).json()["asyncapi"] == "3.0.0"
-    figures = (await stage.client.get("/metrics")).text
+    assert (await harness.client.get("/asyncapi.json")).json()["asyncapi"] == "3.0.0"
+    figures = (await harness.client.get("/metrics")).text
     assert 'vestnik_http_requests_total{method="GET",route="/healthz",status="200"} 1.0' in figures
 
 
@@ -40,12 +40,12 @@ HEAD = TreeHead(stream="AUTH", tree=1, size=7, last_sequence=9, root="ab" * 32, 
 JWKS = '{"keys":[{"kty":"OKP","crv":"Ed25519","x":"eA","kid":"k","use":"sig","alg":"EdDSA"}]}'
 
 
-async def test_signed_heads_are_public_cached_and_limited(stage: Stage) -> None:
-    stage.script.answers["latest_heads"] = Unavailable()
-    assert (await stage.client.get("/.well-known/vestnik/heads")).status_code == 503
-    stage.script.answers["latest_heads"] = LatestHeadsResponse(heads=[HEAD], jwks=JWKS)
-    stage.script.asked.clear()
-    answers = await asyncio.gather(*(stage.client.get("/.well-known/vestnik/heads") for _ in range(5)))
+async def test_signed_heads_are_public_cached_and_limited(harness: Harness) -> None:
+    harness.script.answers["latest_heads"] = Unavailable()
+    assert (await harness.client.get("/.well-known/vestnik/heads")).status_code == 503
+    harness.script.answers["latest_heads"] = LatestHeadsResponse(heads=[HEAD], jwks=JWKS)
+    harness.script.asked.clear()
+    answers = await asyncio.gather(*(harness.client.get("/.well-known/vestnik/heads") for _ in range(5)))
     item = {"stream": "AUTH", "size": 7, "root": HEAD.root, "at": AT, "key_id": "k", "signature": HEAD.signature}
     for answer in answers:
         assert answer.status_code == 200
@@ -53,27 +53,27 @@ async def test_signed_heads_are_public_cached_and_limited(stage: Stage) -> None:
         assert answer.headers["cache-control"] == "public, max-age=5"
         assert '"tree-heads-address"' in answer.headers["ratelimit-policy"]
     # Clients that ask within five seconds share one call; on a slow machine the five may take longer than that.
-    assert len([method for method, _, _ in stage.script.asked if method == "latest_heads"]) < len(answers)
+    assert len([method for method, _, _ in harness.script.asked if method == "latest_heads"]) < len(answers)
 
 
-async def test_figures_name_templates_and_never_what_a_client_made_up(stage: Stage) -> None:
-    await stage.client.get("/v1/profiles/nobody")
-    await stage.client.get("/made/up")
-    await stage.client.request("BREW", "/healthz")
-    figures = (await stage.client.get("/metrics")).text
+async def test_figures_name_templates_and_never_what_a_client_made_up(harness: Harness) -> None:
+    await harness.client.get("/v1/profiles/nobody")
+    await harness.client.get("/made/up")
+    await harness.client.request("BREW", "/healthz")
+    figures = (await harness.client.get("/metrics")).text
     assert 'route="/v1/profiles/{user_id}",status="404"' in figures
     assert 'route="(none)",status="404"' in figures
     assert "nobody" not in figures
     assert "BREW" not in figures
 
 
-async def test_the_page_loads_nothing_from_outside(stage: Stage) -> None:
+async def test_the_page_loads_nothing_from_outside(harness: Harness) -> None:
     for path, media_type in (
         ("/docs", "text/html"),
         ("/docs/docs.js", "text/javascript"),
         ("/docs/docs.css", "text/css"),
     ):
-        answer = await stage.client.get(path)
+        answer = await harness.client.get(path)
         assert answer.status_code == 200
         assert answer.headers["content-type"].startswith(media_type)
         assert "default-src 'none'" in answer.headers["content-security-policy"]
@@ -81,8 +81,8 @@ async def test_the_page_loads_nothing_from_outside(stage: Stage) -> None:
         assert "https://" not in answer.text
 
 
-async def test_head_answers_like_get_without_a_body(stage: Stage) -> None:
-    get, head = await stage.client.get("/openapi.json"), await stage.client.head("/openapi.json")
+async def test_head_answers_like_get_without_a_body(harness: Harness) -> None:
+    get, head = await harness.client.get("/openapi.json"), await harness.client.head("/openapi.json")
 
     assert (head.status_code, head.content) == (200, b"")
     assert head.headers["content-length"] == get.headers["content-length"]

@@ -8,17 +8,17 @@ from websockets.exceptions import InvalidStatus
 from contracts.rpc.vestnik.contact.v1 import GetFriendsResponse
 from contracts.values.ids import new_id
 from services.gateway.limits import policies
-from tests.integration.gateway.conftest import Stage
+from tests.integration.gateway.conftest import Harness
 from tests.recording_tracer import recording
 
 
-def address(stage: Stage, query: str = "") -> str:
-    return str(stage.client.base_url).rstrip("/").replace("http", "ws", 1) + "/v1/ws" + query
+def address(harness: Harness, query: str = "") -> str:
+    return str(harness.client.base_url).rstrip("/").replace("http", "ws", 1) + "/v1/ws" + query
 
 
-async def test_a_refused_handshake_has_the_headers_of_every_answer(stage: Stage) -> None:
+async def test_a_refused_handshake_has_the_headers_of_every_answer(harness: Harness) -> None:
     with pytest.raises(InvalidStatus) as refused:
-        async with connect(address(stage, "?since=x"), additional_headers=stage.signed_in, proxy=None):
+        async with connect(address(harness, "?since=x"), additional_headers=harness.signed_in, proxy=None):
             pass
     headers = refused.value.response.headers
     assert refused.value.response.status_code == 422
@@ -38,10 +38,10 @@ COMMANDS = [
 
 
 async def test_a_command_that_can_be_read_in_two_ways_or_holds_a_huge_number_is_refused(
-    stage: Stage, caplog: pytest.LogCaptureFixture
+    harness: Harness, caplog: pytest.LogCaptureFixture
 ) -> None:
-    stage.script.answers = {"get_friends": GetFriendsResponse()}
-    async with connect(address(stage), additional_headers=stage.signed_in, proxy=None) as connection:
+    harness.script.answers = {"get_friends": GetFriendsResponse()}
+    async with connect(address(harness), additional_headers=harness.signed_in, proxy=None) as connection:
         for command in COMMANDS:
             await connection.send(command)
             while "answer" not in (answer := msgspec.json.decode(await connection.recv())):
@@ -60,9 +60,9 @@ HALVED = [
 ]
 
 
-async def test_a_command_with_half_an_emoji_is_answered_by_its_id(stage: Stage) -> None:
-    stage.script.answers = {"get_friends": GetFriendsResponse()}
-    async with connect(address(stage), additional_headers=stage.signed_in, proxy=None) as connection:
+async def test_a_command_with_half_an_emoji_is_answered_by_its_id(harness: Harness) -> None:
+    harness.script.answers = {"get_friends": GetFriendsResponse()}
+    async with connect(address(harness), additional_headers=harness.signed_in, proxy=None) as connection:
         for command, command_id in HALVED:
             await connection.send(command)
             while "answer" not in (answer := msgspec.json.decode(await connection.recv())):
@@ -70,15 +70,15 @@ async def test_a_command_with_half_an_emoji_is_answered_by_its_id(stage: Stage) 
             assert (answer["answer"], answer["status"], answer["body"]["code"]) == (command_id, 422, "invalid"), command
 
 
-async def test_messages_over_a_websocket_are_limited_whatever_they_say(stage: Stage) -> None:
-    stage.script.answers = {"get_friends": GetFriendsResponse()}
-    limiter = stage.context.limiter
+async def test_messages_over_a_websocket_are_limited_whatever_they_say(harness: Harness) -> None:
+    harness.script.answers = {"get_friends": GetFriendsResponse()}
+    limiter = harness.context.limiter
     assert limiter is not None
-    async with connect(address(stage), additional_headers=stage.signed_in, proxy=None) as connection:
+    async with connect(address(harness), additional_headers=harness.signed_in, proxy=None) as connection:
         at = limiter._clock()
         limiter._clock = lambda: at
         for _ in range(policies.COMMAND.capacity):
-            limiter.consume(policies.COMMAND, stage.user_id)
+            limiter.consume(policies.COMMAND, harness.user_id)
         for text, command_id in (('{"id":"1","command":"none"}', "1"), ("{", None)):
             await connection.send(text)
             while "answer" not in (answer := msgspec.json.decode(await connection.recv())):
@@ -87,10 +87,10 @@ async def test_messages_over_a_websocket_are_limited_whatever_they_say(stage: St
             assert answer["retry_after"] == 1
 
 
-async def test_a_command_is_traced_by_its_route_and_carries_the_trace_on(stage: Stage) -> None:
-    stage.script.answers = {"get_friends": GetFriendsResponse()}
+async def test_a_command_is_traced_by_its_route_and_carries_the_trace_on(harness: Harness) -> None:
+    harness.script.answers = {"get_friends": GetFriendsResponse()}
     with recording() as spans:
-        async with connect(address(stage), additional_headers=stage.signed_in, proxy=None) as connection:
+        async with connect(address(harness), additional_headers=harness.signed_in, proxy=None) as connection:
             await connection.send(
                 msgspec.json.encode(
                     {"id": "1", "command": "seen", "user_id": new_id(), "body": {"sequence": 1}},

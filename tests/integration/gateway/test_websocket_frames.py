@@ -9,7 +9,7 @@ import msgspec
 import pytest
 
 from contracts.rpc.vestnik.contact.v1 import GetFriendsResponse
-from tests.integration.gateway.conftest import Stage
+from tests.integration.gateway.conftest import Harness
 
 TEXT, CONTINUATION, BINARY, CLOSE, PING, PONG = 0x1, 0x0, 0x2, 0x8, 0x9, 0xA
 FIN = 0x80
@@ -17,7 +17,7 @@ WITHIN = 60
 
 
 def frame(kind: int, payload: bytes, *, final: bool = True, masked: bool = True) -> bytes:
-    """A client's, in the shortest form of its length."""
+    """A client's frame, with its length in the shortest form."""
     head = bytes((kind | (FIN if final else 0),))
     bit, length = (0x80 if masked else 0), len(payload)
     if length < 126:
@@ -29,16 +29,16 @@ def frame(kind: int, payload: bytes, *, final: bool = True, masked: bool = True)
     if not masked:
         return head + payload
     mask = os.urandom(4)
-    return head + mask + bytes(byte ^ mask[place % 4] for place, byte in enumerate(payload))
+    return head + mask + bytes(byte ^ mask[index % 4] for index, byte in enumerate(payload))
 
 
 def command(name: str, size: int = 0) -> bytes:
-    """One that is answered by the gateway itself, and refused: there is no such command. `size`: bytes in all."""
+    """An unknown command, which the gateway refuses without calling a service. `size`: bytes of the message."""
     body = msgspec.json.encode({"id": name, "command": "none"})
     return body + b" " * (size - len(body))
 
 
-class Line:
+class FrameConnection:
     def __init__(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         self._reader = reader
         self.writer = writer
@@ -46,14 +46,14 @@ class Line:
         self._passed_over: list[tuple[int, bytes]] = []
 
     async def send(self, *pieces: bytes) -> None:
-        """Each in a packet of its own, as far as the network lets us."""
+        """Sends each part in a packet of its own, as far as the network permits."""
         for piece in pieces:
             self.writer.write(piece)
             await self.writer.drain()
             await asyncio.sleep(0)
 
     async def frame(self) -> tuple[int, bytes]:
-        """The next from the gateway."""
+        """The gateway's next frame."""
         async with asyncio.timeout(WITHIN):
             first, length = await self._reader.readexactly(2)
             if length >= 126:
@@ -61,7 +61,7 @@ class Line:
             return first & 0x0F, await self._reader.readexactly(length)
 
     async def of(self, kind: int) -> bytes:
-        """The next of this kind; events and heartbeats are none that was asked for."""
+        """The gateway's next frame of this kind; live events and heartbeats are skipped."""
         kept = next((each for each in self._passed_over if each[0] == kind), None)
         if kept is not None:
             self._passed_over.remove(kept)
@@ -78,7 +78,7 @@ class Line:
                 self._passed_over.append((found, payload))
 
     async def answers(self, count: int) -> set[str]:
-        """To whom the next answers are."""
+        """The command ids of the next answers."""
         return {msgspec.json.decode(await self.of(TEXT))["answer"] for _ in range(count)}
 
     async def closed_with(self) -> int:
@@ -86,9 +86,9 @@ class Line:
 
 
 @asynccontextmanager
-async def line(stage: Stage) -> AsyncIterator[Line]:
-    stage.script.answers = {"get_friends": GetFriendsResponse()}
-    url = stage.client.base_url
+async def connected(harness: Harness) -> AsyncIterator[FrameConnection]:
+    harness.script.answers = {"get_friends": GetFriendsResponse()}
+    url = harness.client.base_url
     reader, writer = await asyncio.open_connection(url.host, url.port)
     head = [
         "GET /v1/ws HTTP/1.1",
@@ -97,19 +97,19 @@ async def line(stage: Stage) -> AsyncIterator[Line]:
         "Connection: Upgrade",
         "Sec-WebSocket-Version: 13",
         "Sec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==",
-        *(f"{name}: {value}" for name, value in stage.signed_in.items()),
+        *(f"{name}: {value}" for name, value in harness.signed_in.items()),
     ]
     writer.write("\r\n".join([*head, "\r\n"]).encode())
     async with asyncio.timeout(WITHIN):
         assert (await reader.readuntil(b"\r\n\r\n")).startswith(b"HTTP/1.1 101 ")
     try:
-        yield Line(reader, writer)
+        yield FrameConnection(reader, writer)
     finally:
         writer.close()
 
 
-async def test_commands_are_read_however_the_network_has_cut_or_joined_them(stage: Stage) -> None:
-    async with line(stage) as found:
+async def test_commands_are_read_however_the_network_has_cut_or_joined_them(harness: Harness) -> None:
+    async with connected(harness) as found:
         await found.send(b"".join(frame(TEXT, command(str(number))) for number in range(40)))
         assert await found.answers(40) == {str(number) for number in range(40)}
         await found.send(*(bytes((byte,)) for byte in frame(TEXT, command("in bytes", 200))))
@@ -119,8 +119,8 @@ async def test_commands_are_read_however_the_network_has_cut_or_joined_them(stag
         assert await found.of(PONG) == b"still there?"
 
 
-async def test_a_command_in_parts_is_one_and_may_be_interrupted_by_a_ping(stage: Stage) -> None:
-    async with line(stage) as found:
+async def test_a_command_in_parts_is_one_and_may_be_interrupted_by_a_ping(harness: Harness) -> None:
+    async with connected(harness) as found:
         text = command("in parts")
         await found.send(
             frame(TEXT, text[:3], final=False) + frame(PING, b"1"),
@@ -130,8 +130,8 @@ async def test_a_command_in_parts_is_one_and_may_be_interrupted_by_a_ping(stage:
         assert await found.answers(2) == {"in parts", "next"}
 
 
-async def test_the_largest_message_is_taken_and_a_larger_one_ends_the_line(stage: Stage) -> None:
-    async with line(stage) as found:
+async def test_the_largest_message_is_taken_and_a_larger_one_ends_the_line(harness: Harness) -> None:
+    async with connected(harness) as found:
         await found.send(frame(TEXT, command("largest", 64 * 1024)))
         assert await found.answers(1) == {"largest"}
         await found.send(frame(TEXT, command("too large", 64 * 1024 + 1)))
@@ -152,9 +152,9 @@ async def test_the_largest_message_is_taken_and_a_larger_one_ends_the_line(stage
     ],
 )
 async def test_what_is_no_text_ends_the_line_and_what_comes_behind_it_counts_for_nothing(
-    stage: Stage, caplog: pytest.LogCaptureFixture, pieces: list[bytes], code: int
+    harness: Harness, caplog: pytest.LogCaptureFixture, pieces: list[bytes], code: int
 ) -> None:
-    async with line(stage) as found:
+    async with connected(harness) as found:
         await found.send(b"".join([*pieces, frame(TEXT, command("behind"))]))
         assert await found.closed_with() == code
     assert [record for record in caplog.records if record.exc_info] == [], "a client fills the log with stack traces"

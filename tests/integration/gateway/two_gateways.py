@@ -17,23 +17,23 @@ from contracts.subjects import CONTACT
 from contracts.values.ids import new_id, pair_id
 from infra.rpc.call_context import current
 from tests.conditions import until
-from tests.integration.gateway.conftest import Stage, staged
+from tests.integration.gateway.conftest import Harness, running_gateway
 from tests.sse_client import Event, Json, Stream, connect
 
 
 class Gateways:
     """Anna is a friend of Boris and of Carl; the stranger is nobody's friend."""
 
-    def __init__(self, one: Stage, other: Stage) -> None:
+    def __init__(self, one: Harness, other: Harness) -> None:
         self.one, self.other = one, other
         self.anna, self.boris, self.carl, self.stranger = (new_id() for _ in range(4))
         self._sessions: defaultdict[str, str] = defaultdict(new_id)
         self.friends = {self.anna: [self.boris, self.carl], self.boris: [self.anna], self.carl: [self.anna]}
         # Who hides their presence, as the profile service has it.
         self.hidden: set[str] = set()
-        for stage in (one, other):
-            stage.script.answers = {"get_friends": self._friends, "find_hidden": self._find_hidden}
-            stage.context.presence._grace = stage.context.presence._exchange._grace = 0.0
+        for harness in (one, other):
+            harness.script.answers = {"get_friends": self._friends, "find_hidden": self._find_hidden}
+            harness.context.presence._grace = harness.context.presence._exchange._grace = 0.0
 
     async def _friends(self) -> GetFriendsResponse:
         people = self.friends.get(current().actor or "", [])
@@ -48,40 +48,40 @@ class Gateways:
         updated = ProfileUpdated(display_name="Anna", presence="nobody" if hidden else "friends")
         await self.one.append(subjects.profile(user_id), user_id, updated)
 
-    async def presence(self, stage: Stage, user_id: str, *people: str, session_id: str = "") -> dict[str, Json]:
+    async def presence(self, harness: Harness, user_id: str, *people: str, session_id: str = "") -> dict[str, Json]:
         """The answer to the user, by the person whom it is about."""
-        answer = await stage.client.get(
-            "/v1/presence", params={"user_id": people}, headers=self.headers(stage, user_id, session_id)
+        answer = await harness.client.get(
+            "/v1/presence", params={"user_id": people}, headers=self.headers(harness, user_id, session_id)
         )
         assert answer.status_code == 200, answer.text
         assert answer.json()["next"] is None
         return {item["user_id"]: item for item in answer.json()["items"]}
 
-    def headers(self, stage: Stage, user_id: str, session_id: str = "") -> dict[str, str]:
-        return {"authorization": f"Bearer {self.token(stage, user_id, session_id)}"}
+    def headers(self, harness: Harness, user_id: str, session_id: str = "") -> dict[str, str]:
+        return {"authorization": f"Bearer {self.token(harness, user_id, session_id)}"}
 
-    def token(self, stage: Stage, user_id: str, session_id: str = "") -> str:
+    def token(self, harness: Harness, user_id: str, session_id: str = "") -> str:
         """`session_id`: one that is the user's usual one if empty."""
-        return stage.token(user_id=user_id, session_id=session_id or self._sessions[user_id])
+        return harness.token(user_id=user_id, session_id=session_id or self._sessions[user_id])
 
     @asynccontextmanager
     async def listening(
-        self, stage: Stage, user_id: str, *, session_id: str = "", query: Mapping[str, str] | None = None
+        self, harness: Harness, user_id: str, *, session_id: str = "", query: Mapping[str, str] | None = None
     ) -> AsyncIterator[Stream]:
         """A stream of the user's events that gets live events from now on."""
-        live = stage.context.live
+        live = harness.context.live
         before = sum(queue.attached for queue in live._queues if queue.user_id == user_id)
-        url = str(stage.client.base_url).rstrip("/")
-        stream = await connect(url, self.token(stage, user_id, session_id), query=query)
+        url = str(harness.client.base_url).rstrip("/")
+        stream = await connect(url, self.token(harness, user_id, session_id), query=query)
         try:
             await until(lambda: sum(queue.attached for queue in live._queues if queue.user_id == user_id) > before)
             yield stream
         finally:
             stream.close()
 
-    async def typing(self, stage: Stage, sender: str, recipient: str, session_id: str = "") -> int:
+    async def typing(self, harness: Harness, sender: str, recipient: str, session_id: str = "") -> int:
         path = f"/v1/conversations/{recipient}/typing"
-        answer = await stage.client.put(path, headers=self.headers(stage, sender, session_id))
+        answer = await harness.client.put(path, headers=self.headers(harness, sender, session_id))
         return answer.status_code
 
     async def end_friendship(self, one: str, other: str) -> None:
@@ -92,8 +92,8 @@ class Gateways:
         sequence = await self.one.append(
             subjects.friendship(pair), pair, FriendshipRemoved(remover_id=one, other_id=other)
         )
-        for stage in (self.one, self.other):
-            await until(lambda stage=stage: stage.context.live.positions().sequence(CONTACT) >= sequence)  # type: ignore[misc]
+        for harness in (self.one, self.other):
+            await until(lambda harness=harness: harness.context.live.positions().sequence(CONTACT) >= sequence)  # type: ignore[misc]
 
 
 async def events(stream: Stream, kind: str, number: int) -> list[Json]:
@@ -111,5 +111,8 @@ async def events(stream: Stream, kind: str, number: int) -> list[Json]:
 
 @asynccontextmanager
 async def two_gateways(folder: Path, nats: NATS, **settings: object) -> AsyncIterator[Gateways]:
-    async with staged(folder / "one", nats, **settings) as one, staged(folder / "other", nats, **settings) as other:
+    async with (
+        running_gateway(folder / "one", nats, **settings) as one,
+        running_gateway(folder / "other", nats, **settings) as other,
+    ):
         yield Gateways(one, other)

@@ -77,7 +77,7 @@ class Held:
 
 
 class Raw:
-    """A stream of calls below the level of a client: whatever is wanted goes out."""
+    """A multiplexing stream without the client's code, on which a test sends any bytes."""
 
     def __init__(self, stream: Stream[Any, Any], secrets: Secrets, token: str | None) -> None:
         self.stream = stream

@@ -11,13 +11,13 @@ from tests.fix_postgres import Pool
 
 async def stored(nc: Client, stream: str = MESSAGING) -> list[Message]:
     """All that is in the stream."""
-    found: list[Message] = []
+    messages: list[Message] = []
     async with Reader(nc, stream, name="test") as reader:
         async for batch in reader.batches():
-            found += batch.messages
-            if batch.pending == 0 and found:
+            messages += batch.messages
+            if batch.pending == 0 and messages:
                 break
-    return found
+    return messages
 
 
 async def number(conn: Connection, query: str) -> int:

@@ -28,7 +28,7 @@ def short_slices(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 async def turns_during(work: Coroutine[None, None, None]) -> int:
-    """How often another task ran meanwhile."""
+    """Counts how often another task runs meanwhile."""
     turns = 0
 
     async def take_turns() -> None:

@@ -200,19 +200,19 @@ async def test_two_runners_one_of_which_is_killed_again_and_again_fold_every_eve
         )
 
     async def reached() -> int:
-        found = await rows(
+        stored_rows = await rows(
             conn,
             "SELECT coalesce(max(c.sequence), 0) FROM projection_checkpoints AS c"
             " JOIN projection_builds AS b USING (projection, version, build) WHERE b.state = 'live'",
         )
-        return int(str(found[0][0]))
+        return int(str(stored_rows[0][0]))
 
     workers = [await start(), await start()]
     try:
         last = 0
         for killed in range(4):
             for number in range(10):
-                last = await writer.say(CONVERSATIONS[number % 3], *(f"text {place}" for place in range(20)))
+                last = await writer.say(CONVERSATIONS[number % 3], *(f"text {index}" for index in range(20)))
             if killed < 3:
                 # The first one leads; which one does later is not known.
                 async with asyncio.timeout(PATIENCE):

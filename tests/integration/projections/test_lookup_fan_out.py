@@ -28,7 +28,7 @@ from tests.integration.projections.stored_rows import rows
 
 
 def friendships(*pairs: tuple[str, str]) -> list[FriendshipEvent]:
-    """Each pair becomes friends, or no longer is."""
+    """Events that make each pair friends, or end their friendship."""
     friends: set[frozenset[str]] = set()
     events: list[FriendshipEvent] = []
     for one, other in pairs:

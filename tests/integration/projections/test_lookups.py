@@ -28,8 +28,8 @@ from tests.integration.projections.stored_rows import rows
 ELSEWHERE = timezone(timedelta(hours=5))
 
 
-class Kept(msgspec.Struct):
-    """All columns of a row."""
+class FullRow(msgspec.Struct):
+    """Row type with all columns."""
 
     part: str
     number: int
@@ -41,8 +41,8 @@ class Kept(msgspec.Struct):
     note: dict[str, int] | None
 
 
-class Brief(msgspec.Struct, frozen=True):
-    """Some columns of a row, which are shared between events."""
+class ShortRow(msgspec.Struct, frozen=True):
+    """Row type with some of the columns; immutable, so that events share its rows."""
 
     number: int
     text: str | None
@@ -63,17 +63,17 @@ class Changed(Projection):
 
     @handles(
         MessageSent,
-        one=row_of("changed", Kept, key=lambda event: _changes(event)["key"]),
-        part=rows_of("changed", Kept, key=lambda event: {"part": _changes(event)["key"]["part"]}),
-        brief=rows_of("changed", Brief, key=lambda event: {"part": _changes(event)["key"]["part"]}),
+        one=row_of("changed", FullRow, key=lambda event: _changes(event)["key"]),
+        part=rows_of("changed", FullRow, key=lambda event: {"part": _changes(event)["key"]["part"]}),
+        brief=rows_of("changed", ShortRow, key=lambda event: {"part": _changes(event)["key"]["part"]}),
     )
     def sent(
         self,
         event: Recorded[MessageSent],
         write: RowChanges,
-        one: Kept | None,
-        part: list[Kept],
-        brief: list[Brief],
+        one: FullRow | None,
+        part: list[FullRow],
+        brief: list[ShortRow],
     ) -> None:
         write.insert("found", key={"sequence": event.sequence}, set={"one": one, "part": part, "brief": brief})
         change = _changes(event)
@@ -153,11 +153,11 @@ async def test_rows_are_looked_up_as_the_database_would_have_them_at_that_event(
                     writer = await BuildWriter.open(conn, Changed, build)
                 batch = writer.batch()
         await writer.commit(batch)
-        found = await rows(conn, f"SELECT * FROM {build.table(Changed.view('found'))} ORDER BY 1")
+        stored_rows = await rows(conn, f"SELECT * FROM {build.table(Changed.view('found'))} ORDER BY 1")
         changed = await rows(conn, f"SELECT * FROM {build.table(Changed.view('changed'))} ORDER BY 1, 2")
         waiting = await letters(conn, build)
         await drop_build(conn, Changed, build)
-        return found, changed, waiting
+        return stored_rows, changed, waiting
 
     @settings(max_examples=40, deadline=None, suppress_health_check=list(HealthCheck))
     @given(

@@ -43,15 +43,15 @@ class Outbox:
         self.sent: list[Mail] = []
         self.failures = failures
 
-    async def send(self, letter: Mail) -> None:
-        self.sent.append(letter)
+    async def send(self, mail: Mail) -> None:
+        self.sent.append(mail)
         if self.failures:
             self.failures -= 1
             raise DeliveryFailed("the answer is lost")
 
     @property
     def kinds(self) -> list[str]:
-        return [letter.kind for letter in self.sent]
+        return [mail.kind for mail in self.sent]
 
 
 async def register(services: Services, name: str, language: str = "en") -> str:

@@ -52,11 +52,11 @@ async def test_a_login_from_a_new_device_is_mailed_and_the_first_one_and_known_d
         await until(lambda: len(outbox.sent) == 1)
         await log_in(services, device_token=new.device_token)
         await settled(streams)
-    (letter,) = outbox.sent
-    assert (letter.kind, letter.recipient, letter.username) == ("alert_new_device", "anna@example.org", "anna")
-    assert letter.circumstances is not None
-    assert (letter.circumstances.device, letter.circumstances.address) == ("Vestnik web, Firefox, Linux", "192.0.2.1")
-    assert letter.link.startswith(f"{PAGE}/#/not-me/")
+    (mail,) = outbox.sent
+    assert (mail.kind, mail.recipient, mail.username) == ("alert_new_device", "anna@example.org", "anna")
+    assert mail.circumstances is not None
+    assert (mail.circumstances.device, mail.circumstances.address) == ("Vestnik web, Firefox, Linux", "192.0.2.1")
+    assert mail.link.startswith(f"{PAGE}/#/not-me/")
     (alert,) = await alerts_about(services, anna)
     assert (alert.kind, alert.session_id) == ("new_device", tokens_of(new).session_id)
 
@@ -70,10 +70,10 @@ async def test_a_mail_about_an_erasure_names_the_time_that_is_left_when_it_is_se
     clock.forward(timedelta(days=2))
     async with reacting(services, outbox, streams, clock):
         await until(lambda: bool(outbox.sent))
-    (letter,) = outbox.sent
-    assert letter.kind == "alert_erasure_requested"
-    assert letter.good_for is not None
-    assert timedelta(days=2, hours=23) < letter.good_for < timedelta(days=3)
+    (mail,) = outbox.sent
+    assert mail.kind == "alert_erasure_requested"
+    assert mail.good_for is not None
+    assert timedelta(days=2, hours=23) < mail.good_for < timedelta(days=3)
 
 
 async def test_changes_and_resets_of_the_password_and_a_reused_token_are_mailed_in_the_owners_language(
@@ -100,7 +100,7 @@ async def test_changes_and_resets_of_the_password_and_a_reused_token_are_mailed_
         await settled(streams)
     kinds = Counter({"alert_new_device": 2, "alert_refresh_token_reused": 1})
     assert Counter(outbox.kinds) == kinds + Counter(["alert_password_changed", "alert_password_reset"])
-    assert {letter.language for letter in outbox.sent} == {"ru"}
+    assert {mail.language for mail in outbox.sent} == {"ru"}
     assert {f"alert_{alert.kind}" for alert in await alerts_about(services, boris)} == set(outbox.kinds)
 
 
@@ -166,7 +166,7 @@ async def test_a_mail_whose_record_is_lost_is_sent_again_with_the_same_id_and_re
         await log_in(services)
         await until(lambda: len(outbox.sent) == 2)
         await settled(streams)
-    assert len({letter.event_id for letter in outbox.sent}) == 1
+    assert len({mail.event_id for mail in outbox.sent}) == 1
     assert len(await alerts_about(services, anna)) == 1
 
 
@@ -210,13 +210,13 @@ async def test_alerts_go_to_the_address_that_the_account_has_left_too_for_as_lon
         await log_in(services)
         await until(lambda: len(outbox.sent) == 2)
         await settled(streams)
-    assert [(letter.kind, letter.recipient) for letter in outbox.sent] == [
+    assert [(mail.kind, mail.recipient) for mail in outbox.sent] == [
         ("alert_new_device", "new@example.org"),
         ("alert_new_device", "anna@example.org"),
     ]
     # The earlier address reports no longer than it can undo the change.
     tokens = NotMeTokens(services.secrets.mail_key)
-    new, old = (tokens.read(letter.link.rpartition("/")[2]) for letter in outbox.sent)
+    new, old = (tokens.read(mail.link.rpartition("/")[2]) for mail in outbox.sent)
     owner_until = (await auth.aggregates.addresses.load(auth.keys.of_email("anna@example.org"))).state.owner_until
     assert owner_until is not None
     assert old.event_at + LIFETIME == owner_until < new.event_at + LIFETIME

@@ -198,8 +198,8 @@ class PageComparison:
 async def items_of(pages: PageReader, asked: PageRequest, position: Position, limit: int) -> list[dict[str, object]]:
     cut, _ = await pages.messages(asked, position, before=None, after=None, limit=limit)
     assert cut is not None
-    found: list[dict[str, object]] = msgspec.json.decode(cut.items)
-    return found
+    items: list[dict[str, object]] = msgspec.json.decode(cut.items)
+    return items
 
 
 async def page_comparison(run: Opened, pool: Pool) -> PageComparison:
