@@ -61,7 +61,7 @@ HER_TEXTS = ("anna", "Anna", "secret", "10.1.2.3", "🌵", "her phone")
 Story = Sequence[tuple[Event, str | None]]
 ERASURE: Story = ((UserErased(reason="requested"), ANNA), (UserErasureCompleted(), ANNA))
 
-_TIME = re.compile(r'"\d{4}-\d\d-\d\dT[^"]*"|"(stream_|updated_|changed_|settings_)?sequence": \d+')
+_TIME = re.compile(r'"\d{4}-\d\d-\d\dT[^"]*"|"(stream_|updated_|changed_|settings_|email_)?sequence": \d+')
 
 _session, _report, _other_session, _third_session = new_id(), new_id(), new_id(), new_id()
 _message_ids = [new_id() for _ in range(6)]
