@@ -132,7 +132,8 @@ async def test_without_an_answer_of_messaging_a_reply_is_delivered_without_the_t
     conversation = Conversation(gateways)
     conversation.may_answer.clear()
     live = gateways.one.context.live
-    live._quotes._patience = 0.05
+    # Long enough for the request to arrive on a slow machine.
+    live._quotes._patience = 2.0
     async with gateways.listening(gateways.one, gateways.anna) as annas:
         await conversation.writes("reply", conversation.first)
         await conversation.writes("behind it")
