@@ -72,6 +72,8 @@ _SEQUENCES = msgspec.json.Decoder(dict[str, int])
 _EXISTS = "SELECT to_regclass(%s) IS NOT NULL"
 # Dead letters whose aggregates a snapshot names; with more of them, every aggregate may lack an event.
 _MOST_LACKING = 1_000
+# OID of the type, which no column of a table can have.
+_CSTRING = 2275
 _BEING_BUILT = "The read model is being built."
 # Seconds. With this value the RPC client does not retry by itself (infra/rpc/client.py).
 _SILENT_RETRY_AFTER = 2
@@ -121,6 +123,13 @@ class _NumberLoader(Loader):
         return int(text) if text.removeprefix("-").isdigit() else Decimal(text)
 
 
+class _EncodedLoader(Loader):
+    """Loads a `cstring` as it comes: UTF-8, which a reader that passes it on need not decode."""
+
+    def load(self, data: Buffer) -> bytes:
+        return bytes(data)
+
+
 class ReadModel:
     """Queries one projection's tables; those of a broken projection raise `Unavailable`."""
 
@@ -140,8 +149,8 @@ class ReadModel:
     ) -> tuple[list[R], Position]:
         """Runs a query over the read model's `{table}`s; the rows keep its order.
 
-        Columns are matched to the fields of `row_type` by name; UUIDs come as text. Parameters are `%(name)s`, and any
-        other percent sign is written twice.
+        Columns are matched to the fields of `row_type` by name; UUIDs come as text, and `textout(…)` of a text as bytes
+        in UTF-8. Parameters are `%(name)s`, and any other percent sign is written twice.
 
         Raises:
             ReadModelBehind: the read model has not been built yet.
@@ -236,6 +245,7 @@ class ReadModel:
                 await self._assert_exists(conn)
             cursor.adapters.register_loader("uuid", TextLoader)
             cursor.adapters.register_loader("numeric", _NumberLoader)
+            cursor.adapters.register_loader(_CSTRING, _EncodedLoader)
             await cursor.execute(statement, params)
             return [column.name for column in cursor.description or ()], await cursor.fetchall()
 

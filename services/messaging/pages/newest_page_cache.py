@@ -37,7 +37,7 @@ class NewestPage:
 
     def __init__(self, row: NewestRow, identity: str = "") -> None:
         """`identity`: of the build; empty if the page may lack one of the conversation's events."""
-        items = [item.encode() for item in (row.items or "").split(SEPARATOR)] if row.items else []
+        items = row.items.split(SEPARATOR.encode()) if row.items else []
         # Stream sequence of the last event that the page reflects.
         self.changed = row.changed
         self.version = f"{identity}.{row.changed}" if identity else ""

@@ -159,7 +159,8 @@ class PageReader:
         results: list[_Read] = [(None, reached)] * len(requests)
         for row in rows:
             if row.open:
-                results[row.turn - 1] = (PageSlice(_array(row.items), row.last or 0, row.more), reached)
+                page = PageSlice(b"[%b]" % (row.items or b""), row.last or 0, row.more)
+                results[row.turn - 1] = (page, reached)
         return results
 
     async def _lists_of(self, requests: Sequence[ListRequest]) -> list[_Listed]:
@@ -178,10 +179,6 @@ class PageReader:
 def _edition(snapshot: Snapshot, erased: int) -> str:
     """Identifies the build and the erasures applied to it, which change rows without an event of their conversation."""
     return f"{snapshot.identity}.{erased}"
-
-
-def _array(items: str | None) -> bytes:
-    return b"[%b]" % (items or "").replace(SEPARATOR, ",").encode()
 
 
 def _may_lack(snapshot: Snapshot, lacking: Lacking, conversation_id: str, request: PageRequest) -> bool:

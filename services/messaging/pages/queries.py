@@ -42,7 +42,8 @@ class NewestRow(msgspec.Struct, frozen=True):
     conversation_id: str
     changed: int
     erased: int
-    items: str | None
+    # Encoded, as clients get them: texts beyond ASCII take long to decode and encode again.
+    items: bytes | None
     sequences: str | None
 
 
@@ -65,7 +66,8 @@ class RangeRow(msgspec.Struct, frozen=True):
 
     turn: int
     open: bool
-    items: str | None
+    # Encoded, separated by commas.
+    items: bytes | None
     last: int | None
     more: bool
 
@@ -127,7 +129,7 @@ class PageQueries:
             FROM unnest(%(users)s::uuid[], %(peers)s::uuid[]) WITH ORDINALITY AS asked (user_id, peer_id, turn)
             JOIN {{conversations}} AS c USING (user_id, peer_id)
             CROSS JOIN LATERAL (
-                SELECT string_agg({MESSAGE_ITEM}, E'\\n' ORDER BY m.sequence DESC) AS items,
+                SELECT textout(string_agg({MESSAGE_ITEM}, E'\\n' ORDER BY m.sequence DESC)) AS items,
                        string_agg(m.sequence::text, ' ' ORDER BY m.sequence DESC) AS sequences
                 FROM ({_with_seen_at(rows)}) AS m
             ) AS page
@@ -160,9 +162,9 @@ class PageQueries:
                 WITH ORDINALITY AS wanted (user_id, peer_id, bound, most, turn)
             JOIN {{conversations}} AS c USING (user_id, peer_id)
             CROSS JOIN LATERAL (
-                SELECT array_to_string(
-                           (array_agg({MESSAGE_ITEM} ORDER BY m.sequence {order}))[:wanted.most], E'\\n'
-                       ) AS items,
+                SELECT textout(array_to_string(
+                           (array_agg({MESSAGE_ITEM} ORDER BY m.sequence {order}))[:wanted.most], ','
+                       )) AS items,
                        (array_agg(m.sequence ORDER BY m.sequence {order}))[LEAST(wanted.most, count(*))] AS last,
                        count(*) > wanted.most AS more
                 FROM ({_with_seen_at(rows)}) AS m

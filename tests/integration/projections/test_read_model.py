@@ -54,3 +54,15 @@ async def test_a_sum_is_a_number_of_the_fields_type(run: Opened, writer: Writer,
     """
     rows, _ = await model.select(Totals, query)
     assert rows == [Totals(10, Decimal(10), 2.5, -(10**21))]
+
+
+class Encoded(msgspec.Struct, frozen=True):
+    text: bytes | None
+    same: str | None
+
+
+async def test_a_text_may_come_encoded(run: Opened, writer: Writer, pool: Pool) -> None:
+    model = await opened(run, writer, pool)
+    query = "SELECT textout(t) AS text, t AS same FROM unnest(ARRAY['Привет 👍\n', '', NULL]) AS t"
+    rows, _ = await model.select(Encoded, query)
+    assert rows == [Encoded("Привет 👍\n".encode(), "Привет 👍\n"), Encoded(b"", ""), Encoded(None, None)]

@@ -17,7 +17,7 @@ def page(sequences: list[int], changed: int = 1, text: str = "x") -> NewestPage:
             conversation_id="c",
             changed=changed,
             erased=0,
-            items=items or None,
+            items=items.encode() or None,
             sequences=" ".join(map(str, sequences)) or None,
         )
     )
