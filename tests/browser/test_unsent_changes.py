@@ -57,6 +57,33 @@ async def test_edits_and_deletions_without_a_connection_outlive_the_page(devices
     assert [item["text"] for item in await boris.messages(anna)] == ["changed in another tab", "", "changed"]
 
 
+async def test_a_late_answer_does_not_undo_the_reaction_of_another_device(devices: Devices, api: Api) -> None:
+    anna, boris = await api.friends()
+    (sent,) = await boris.sends(anna, "we have a boat")
+    page = await devices.log_in(anna)
+    await open_chat(page, boris)
+    stored, answered = asyncio.Event(), asyncio.Event()
+
+    async def late(route: Any) -> None:  # noqa: ANN401 - playwright's own
+        response = await route.fetch()
+        stored.set()
+        await answered.wait()
+        await route.fulfill(response=response)
+
+    await page.route("**/reaction", late)
+    await choose(page, "we have a boat", "React")
+    await page.get_by_role("dialog").get_by_role("button", name="👍").click()
+    await asyncio.wait_for(stored.wait(), 60)
+    path = f"/v1/conversations/{boris.user_id}/messages/{sent['message_id']}/reaction"
+    assert (await anna.ask("PUT", path, json={"emoji": "⛵"})).status_code == 204
+    # The stream has brought both by the time that it brings what comes after them.
+    await boris.sends(anna, "and a sail")
+    await message(page, "and a sail").wait_for()
+    answered.set()
+    await page.unroute_all(behavior="wait")
+    await expect(page.locator(".chip")).to_have_text(["⛵1"])
+
+
 async def test_a_message_is_shown_once_while_its_answer_is_late(devices: Devices, api: Api) -> None:
     anna, boris = await api.friends()
     page = await devices.log_in(anna)

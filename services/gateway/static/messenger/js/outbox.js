@@ -26,7 +26,8 @@ const POINTLESS = { react: ["message_deleted", "message_not_found"], delete: ["m
  * also has the `message_id` of its message, or before that is sent `send_id`, the id of the entry that sends it.
  */
 export class Outbox {
-  /** `done(entry, answer)`: the gateway has accepted an entry; `changed(peer)`: what waits is different. */
+  /** `done(entry, answer, hasArrived)`: the gateway has accepted an entry, perhaps after the live stream had brought it;
+      `changed(peer)`: what waits is different. */
   constructor({ owner, done, changed }) {
     this.owner = owner;
     this.done = done;
@@ -34,7 +35,7 @@ export class Outbox {
     this.waiting = [];
     // The entry whose request is under way.
     this.inFlight = null;
-    // The entry whose message the live stream has brought before the answer to its request.
+    // The entry whose message or reaction the live stream has brought before the answer to its request.
     this.arrived = null;
     // Ids of entries that are off the disk, or about to be.
     this.settled = new Set();
@@ -76,6 +77,13 @@ export class Outbox {
   noteSent({ user_id: peer, text }) {
     const entry = this.inFlight;
     if (entry?.kind === "send" && entry.peer === peer && entry.text === text) this.arrived = entry;
+  }
+
+  /** Notes a reaction of the user that the live stream has brought: the stream has that of the request, or will, and what
+      came after it on other devices. */
+  noteReacted({ message_id: id }) {
+    const entry = this.inFlight;
+    if (entry?.kind === "react" && entry.message_id === id) this.arrived = entry;
   }
 
   #hasArrived(entry) {
@@ -263,7 +271,7 @@ export class Outbox {
     }
     this.settled.add(entry.id);
     this.waiting = this.waiting.filter((other) => other !== entry);
-    this.done(entry, answer);
+    this.done(entry, answer, this.#hasArrived(entry));
     this.changed(entry.peer);
     await dropUnsent(entry.id);
   }

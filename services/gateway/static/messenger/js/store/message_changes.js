@@ -21,7 +21,10 @@ export class MessageChanges {
         this.delete(data.user_id, data);
         store.notifications.messageDeleted(data);
       },
-      "reaction.changed": (data) => this.react(data.user_id, data),
+      "reaction.changed": (data) => {
+        if (data.sender_id === store.me.user_id) store.outbox.noteReacted(data);
+        this.react(data.user_id, data);
+      },
     };
   }
 

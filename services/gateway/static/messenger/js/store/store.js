@@ -48,7 +48,7 @@ export class Store extends EventTarget {
     this.account = new Account(this);
     this.outbox = new Outbox({
       owner: me.user_id,
-      done: (entry, answer) => this.#accepted(entry, answer),
+      done: (...accepted) => this.#accepted(...accepted),
       changed: (peer) => this.changed("messages", peer),
     });
     this.drafts = new Drafts(this);
@@ -131,12 +131,12 @@ export class Store extends EventTarget {
   }
 
   /** Applies what the gateway has accepted from the outbox. */
-  #accepted({ kind, peer, message_id, emoji }, answer) {
+  #accepted({ kind, peer, message_id, emoji }, answer, hasArrived) {
     const by = { message_id, sender_id: this.me.user_id };
     if (kind === "send") this.conversations.addMessage(peer, answer.conversation_id, answer);
     else if (kind === "edit") this.messageChanges.edit(peer, answer);
     else if (kind === "delete") this.messageChanges.delete(peer, by);
-    else this.messageChanges.reactOnce(peer, { ...by, emoji });
+    else if (!hasArrived) this.messageChanges.reactOnce(peer, { ...by, emoji });
   }
 
   /** The stream has the end of all of the user's sessions; this page ends with its own. */
