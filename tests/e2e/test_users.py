@@ -354,7 +354,7 @@ async def test_an_address_is_changed_from_the_new_ones_mail_and_the_change_undon
     for login in (person.email, new, person.username):
         assert_problem(await api.log_in(login), 401, "invalid_credentials")
     assert_problem(await api.http.post("/v1/users/undo-email-change", json={"token": token}), 422, "invalid_token")
-    assert await eventually(lambda: api.mail_to(person.email, "Set another password"), "a reset mail")
+    assert await eventually(lambda: api.mail_to(person.email, "Set a new password"), "a reset mail")
     assert await eventually(lambda: api.mail_to(new, "The change of your e-mail address was undone"), "a notice")
     response = await api.http.post("/v1/users", json=api.registration(email=new))
     assert response.status_code == 201
