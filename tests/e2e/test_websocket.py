@@ -290,7 +290,7 @@ async def test_notifications_come_live_to_who_wants_them_and_are_read_once(api: 
     again = await boris.ask("POST", "/v1/notifications/read", json={"notification_ids": [read]})
     assert again.status_code == 204
     assert (await boris.get("/v1/notifications/unread")).json() == {"unread_count": 2}
-    # Who comes later is told of what is still unread, once, from any position.
+    # A client that connects later gets what is still unread once, from whichever position it resumes.
     async with connected(api, boris, f"?notifications=true&since={begin}") as later:
         assert [
             event["data"]["notification_id"]
