@@ -39,9 +39,9 @@ async def built(
     nc: Client, database_url: str, moment: datetime, *projections: type[Projection], replace: bool = False
 ) -> list[Built]:
     async with opened(nc, database_url, "then", moment, replace=replace) as state:
-        found = [await state.build(projection) for projection in projections or (Letters,)]
+        builds = [await state.build(projection) for projection in projections or (Letters,)]
         await state.publish()
-    return found
+    return builds
 
 
 async def append_at(nc: Client, *moments: datetime) -> None:
@@ -71,9 +71,9 @@ async def test_what_was_stored_by_then_is_there_and_the_live_build_is_untouched(
     last = await writer.say(conversation, "c")
     await runners.waiting.wait(Letters, Position.at(MESSAGING, last), PATIENCE)
     before = await fetched(pool, "SELECT build, state, identity FROM projection_builds")
-    (found,) = await built(streams, database_url, moment)
-    assert found.position == {MESSAGING: last - 1}
-    assert (found.events, found.tables, found.dead_letters) == (2, {"letters": 1, "texts": 2}, 0)
+    (build,) = await built(streams, database_url, moment)
+    assert build.position == {MESSAGING: last - 1}
+    assert (build.events, build.tables, build.dead_letters) == (2, {"letters": 1, "texts": 2}, 0)
     assert await texts(pool) == ["a", "b"]
     assert await fetched(pool, TABLES) == [("dead_letters",), ("letters",), ("texts",)]
     assert await fetched(pool, SCHEMAS) == [("then",)]
@@ -127,8 +127,8 @@ async def test_events_that_cannot_be_applied_are_named(
 ) -> None:
     (conversation,) = conversation_ids(1)
     await writer.say(conversation, "a", POISON, "b")
-    (found,) = await built(streams, database_url, now())
-    assert (found.events, found.dead_letters) == (3, 2)
+    (build,) = await built(streams, database_url, now())
+    assert (build.events, build.dead_letters) == (3, 2)
     assert await fetched(pool, 'SELECT sequence, state FROM "then".dead_letters') == [(2, "failed"), (3, "parked")]
 
 

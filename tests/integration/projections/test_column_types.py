@@ -185,8 +185,8 @@ async def test_a_field_of_any_type_and_name_is_folded(read_model: OpenReadModel)
     model = await read_model(Folded)
     await model.given(*[sent(text) for text in ("a", "b", "a", "a", "b")])
     await model.when(*[sent(text) for text in ("a", "b")])
-    found = await model.rows('SELECT "table", "order", "user", "group", kind FROM {folded} ORDER BY "table"')
-    assert found == [("a", 4, "open", 1, "even"), ("b", 4, "open", 1, "even")]
+    folded_rows = await model.rows('SELECT "table", "order", "user", "group", kind FROM {folded} ORDER BY "table"')
+    assert folded_rows == [("a", 4, "open", 1, "even"), ("b", 4, "open", 1, "even")]
 
 
 class Changed(Projection):

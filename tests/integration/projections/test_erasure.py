@@ -92,7 +92,7 @@ def said(sequence: int, sender: str, text: str) -> MessageSent:
     )
 
 
-def place(sequence: int, sender: str) -> dict[str, object]:
+def message_fields(sequence: int, sender: str) -> dict[str, object]:
     return {
         "message_id": _message_ids[sequence],
         "conversation_id": PAIR,
@@ -112,11 +112,11 @@ TALK: Story = tuple(
         said(1, ANNA, "a secret of Anna"),
         said(2, BORIS, "his words"),
         said(3, ANNA, "one more secret"),
-        MessageEdited(text="a changed secret", **place(3, ANNA)),  # type: ignore[arg-type]
+        MessageEdited(text="a changed secret", **message_fields(3, ANNA)),  # type: ignore[arg-type]
         said(4, ANNA, "secret"),
-        MessageDeleted(**place(4, ANNA)),  # type: ignore[arg-type]
-        ReactionChanged(user_id=ANNA, emoji="🌵", **place(2, BORIS)),  # type: ignore[arg-type]
-        ReactionChanged(user_id=BORIS, emoji="👍", **place(1, ANNA)),  # type: ignore[arg-type]
+        MessageDeleted(**message_fields(4, ANNA)),  # type: ignore[arg-type]
+        ReactionChanged(user_id=ANNA, emoji="🌵", **message_fields(2, BORIS)),  # type: ignore[arg-type]
+        ReactionChanged(user_id=BORIS, emoji="👍", **message_fields(1, ANNA)),  # type: ignore[arg-type]
         MessageSeen(conversation_id=PAIR, reader_id=BORIS, peer_id=ANNA, sequence=3),
         said(5, ANNA, "the last secret"),
     )
@@ -196,7 +196,7 @@ async def rows_after(projection: type[Projection], database_url: str, story: Sto
         # The id of an event differs from run to run.
         columns = "to_jsonb(t) - 'registration_id' - 'at'"
         rows = {name: await model.rows(f"SELECT ({columns})::text FROM {{{name}}} AS t") for name in names}
-    return {name: sorted(str(row) for (row,) in found) for name, found in rows.items()}
+    return {name: sorted(str(row) for (row,) in table_rows) for name, table_rows in rows.items()}
 
 
 ERASING = [projection for projection in catalogue().values() if issubclass(projection, ErasingProjection)]
@@ -230,7 +230,7 @@ async def test_an_erasure_that_is_repeated_writes_no_row(
 
 def _without_times(rows: dict[str, list[str]]) -> dict[str, list[str]]:
     """The rows without times and sequences, which the events of the erasure have moved."""
-    return {name: sorted(_TIME.sub("", row) for row in found) for name, found in rows.items()}
+    return {name: sorted(_TIME.sub("", row) for row in table_rows) for name, table_rows in rows.items()}
 
 
 @pytest.mark.parametrize("erased_after", [0.3, 1.0])

@@ -80,7 +80,7 @@ async def until_state(projection: type[Projection], state: str, pool: Pool, stre
     async with asyncio.timeout(PATIENCE):
         while True:
             async with pool.connection() as conn:
-                (found,) = await projection_statuses([projection], conn, streams, [])
-            if found.state == state:
-                return found
+                (status,) = await projection_statuses([projection], conn, streams, [])
+            if status.state == state:
+                return status
             await asyncio.sleep(0.02)

@@ -37,12 +37,12 @@ def folded(messages: Sequence[Message]) -> tuple[list[tuple[object, ...]], list[
     tallies: dict[str, tuple[list[str], datetime]] = {}
     waiting: list[tuple[int, str]] = []
     poisoned: set[str] = set()
-    for each in messages:
-        event = each.open()
+    for stored in messages:
+        event = stored.open()
         assert isinstance(event.data, MessageSent)
         conversation, text = event.aggregate_id, str(event.data.text)
         if conversation in poisoned or text == POISON:
-            waiting.append((each.sequence, "parked" if conversation in poisoned else "failed"))
+            waiting.append((stored.sequence, "parked" if conversation in poisoned else "failed"))
             poisoned.add(conversation)
         elif text == FORGET:
             tallies.pop(conversation, None)
@@ -63,8 +63,8 @@ async def test_any_batches_any_restarts_and_a_rebuild_give_the_rows_of_a_fold_in
         build = await start_build(conn, Tallies)
         writer = await BuildWriter.open(conn, Tallies, build)
         batch = writer.batch()
-        for each, step in zip(messages, steps, strict=True):
-            await writer.add_to_batch(batch, MESSAGING, [each], each.sequence)
+        for stored, step in zip(messages, steps, strict=True):
+            await writer.add_to_batch(batch, MESSAGING, [stored], stored.sequence)
             if step == "retake":
                 # Two batches at once: one is filled before the other is written.
                 following = writer.batch()
@@ -120,8 +120,8 @@ async def test_an_event_whose_row_the_table_refuses_makes_its_row_wait_and_no_ot
     for start in range(0, len(messages), together):
         part = messages[start : start + together]
         await writer.apply(MESSAGING, part, part[-1].sequence)
-    found = {row[0]: row[1:3] for row in await rows(conn, TALLIES.format("tallies_v1_b1"))}
-    assert found == {good: (2, ["a", "c"]), bad: (1, ["b"])}
+    tallies = {row[0]: row[1:3] for row in await rows(conn, TALLIES.format("tallies_v1_b1"))}
+    assert tallies == {good: (2, ["a", "c"]), bad: (1, ["b"])}
     assert await letters(conn, build) == [(3, "failed"), (4, "failed"), (6, "parked"), (7, "parked")]
 
 

@@ -159,8 +159,8 @@ async def test_events_that_are_applied_late_make_no_difference(
         for projection in projections:
             heads = await resolution.first_failures(conn, projection)
             chance.shuffle(heads)
-            for letter in heads:
-                outcome = await resolution.retry(conn, Log(streams), projection, letter)
+            for dead_letter in heads:
+                outcome = await resolution.retry(conn, Log(streams), projection, dead_letter)
                 assert (outcome.outcome, outcome.left) == ("applied", 0)
                 retried += outcome.applied
         assert retried > len(positions) // 3

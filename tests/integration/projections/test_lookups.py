@@ -145,11 +145,11 @@ async def test_rows_are_looked_up_as_the_database_would_have_them_at_that_event(
         build = await start_build(conn, Changed)
         writer = await BuildWriter.open(conn, Changed, build)
         batch = writer.batch()
-        for each in messages:
-            await writer.add_to_batch(batch, MESSAGING, [each], each.sequence)
-            if each.sequence in cuts:
+        for message in messages:
+            await writer.add_to_batch(batch, MESSAGING, [message], message.sequence)
+            if message.sequence in cuts:
                 await writer.commit(batch)
-                if cuts[each.sequence]:
+                if cuts[message.sequence]:
                     writer = await BuildWriter.open(conn, Changed, build)
                 batch = writer.batch()
         await writer.commit(batch)
@@ -227,9 +227,9 @@ async def test_looked_up_values_have_the_types_of_loaded_ones_in_any_batches(con
     # A day that is a time is refused, since the column would cut it.
     assert await letters(conn, build) == [(7, "failed")]
     table = build.table(Types.view("found"))
-    found = [row for (row,) in await rows(conn, f"SELECT row FROM {table} ORDER BY sequence")]
-    assert found[:2] == [None, None]
-    assert found[3] == {
+    looked_up = [row for (row,) in await rows(conn, f"SELECT row FROM {table} ORDER BY sequence")]
+    assert looked_up[:2] == [None, None]
+    assert looked_up[3] == {
         "id": one,
         "text": "3",
         "number": 3,
@@ -238,7 +238,7 @@ async def test_looked_up_values_have_the_types_of_loaded_ones_in_any_batches(con
         "day": None,
         "ids": [one],
     }
-    assert len(found) == 6
+    assert len(looked_up) == 6
 
 
 async def test_a_row_that_the_table_refuses_is_not_seen_by_later_events(conn: Connection) -> None:

@@ -80,7 +80,10 @@ async def test_a_rebuild_names_what_is_lost_and_switches_only_when_that_is_accep
         await rebuild(Letters, streams, database_url)
     await accept(JetStream(streams), gaps, "an operator")
     decisions = accepted((await JetStream(streams).info(MESSAGING)).config)
-    assert [(each.first, each.last, each.by) for each in decisions] == [(8, 9, "an operator"), (21, 21, "an operator")]
+    assert [(decision.first, decision.last, decision.by) for decision in decisions] == [
+        (8, 9, "an operator"),
+        (21, 21, "an operator"),
+    ]
     rebuilt = await rebuild(Letters, streams, database_url)
     assert (rebuilt.events, rebuilt.position) == (27, {MESSAGING: 30})
     verdict = await verify(Letters, streams, database_url)

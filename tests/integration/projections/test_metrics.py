@@ -80,8 +80,8 @@ async def test_dead_letters_are_counted_until_they_are_settled_elsewhere(
     monkeypatch.setattr(sample_projection, "POISON", "no message says this")
     conn = await connect(database_url, "operator")
     try:
-        (letter,) = await resolution.first_failures(conn, Letters)
-        await resolution.retry(conn, Log(streams), Letters, letter)
+        (dead_letter,) = await resolution.first_failures(conn, Letters)
+        await resolution.retry(conn, Log(streams), Letters, dead_letter)
     finally:
         await conn.close()
     # Nothing happens in the stream: the runner hears of it all the same.

@@ -262,8 +262,8 @@ async def until_paused(*runners: Runners, names: Sequence[str] = ()) -> None:
     """Waits until every replica has noticed. `names`: of the paused ones; none: all."""
     async with asyncio.timeout(PATIENCE):
         for of_process in runners:
-            for name, each in of_process._runners.items():
-                while not each.paused and (not names or name in names):
+            for name, projection_runner in of_process._runners.items():
+                while not projection_runner.paused and (not names or name in names):
                     await asyncio.sleep(0.02)
 
 

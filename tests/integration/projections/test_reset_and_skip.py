@@ -153,11 +153,11 @@ async def test_a_reset_begins_again_from_the_first_event_and_can_be_undone(
     assert (await verify(Letters, streams, database_url)).equal
     with pytest.raises(ReadModelBehind):
         await model.wait_for(Position.at(MESSAGING, last), 0.5)
-    assert all(each.ready() for each in runners)
+    assert all(replica.ready() for replica in runners)
     await resumed(database_url)
     await model.wait_for(Position.at(MESSAGING, last), PATIENCE)
     assert await rows_of(model) == (last, last)
-    assert all(each.ready() for each in runners)
+    assert all(replica.ready() for replica in runners)
     assert (await verify(Letters, streams, database_url)).equal
     back = await rebuild(Letters, streams, database_url, back=True)
     assert (back.build, back.replaced) == (1, 2)

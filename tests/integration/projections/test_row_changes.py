@@ -200,8 +200,8 @@ def test_every_batching_gives_the_rows_of_the_model_in_columns_of_other_types(
     with localcontext(prec=200):
         for call in said:
             model.apply(*_on_its_day(call))
-    for each in (batches, [said], [[call] for call in said]):
-        assert typed_database.rows_after(each) == model.rows
+    for batching in (batches, [said], [[call] for call in said]):
+        assert typed_database.rows_after(batching) == model.rows
 
 
 _clock = st.tuples(st.integers(0, 3), st.sampled_from(["contact", "messaging"]), st.sampled_from(["x", "y", "z"]))

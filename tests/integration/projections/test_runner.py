@@ -173,14 +173,14 @@ async def test_a_poisoned_event_waits_with_its_aggregate_while_all_others_go_on(
         cursor = await conn.execute(
             "SELECT subject, state, reason FROM projection_dead_letters ORDER BY subject, sequence"
         )
-        letters = await cursor.fetchall()
-    found = {subject: [state for of, state, _ in letters if of == subject] for subject, _, _ in letters}
-    assert found == {
+        dead_letters = await cursor.fetchall()
+    states = {subject: [state for of, state, _ in dead_letters if of == subject] for subject, _, _ in dead_letters}
+    assert states == {
         subjects.conversation(one): ["failed", "parked", "parked", "parked"],
         subjects.conversation(two): ["failed", "parked", "parked"],
         subjects.conversation(three): ["failed", "parked", "parked"],
     }
-    reasons = {subject: str(reason) for subject, state, reason in letters if state == "failed"}
+    reasons = {subject: str(reason) for subject, state, reason in dead_letters if state == "failed"}
     # It quotes the text.
     assert POISON not in reasons[subjects.conversation(one)]
     assert "ValueError" in reasons[subjects.conversation(one)]

@@ -393,10 +393,10 @@ async def test_what_cannot_be_opened_is_a_dead_letter_of_each(
         cursor = await conn.execute(
             "SELECT projection, sequence, type, reason FROM projection_dead_letters ORDER BY projection"
         )
-        found = [
+        dead_letters = [
             (name, sequence, kind, "DecodeError" in reason) for name, sequence, kind, reason in await cursor.fetchall()
         ]
-    assert found == [("letters", stored.seq, "?", True), ("others", stored.seq, "?", True)]
+    assert dead_letters == [("letters", stored.seq, "?", True), ("others", stored.seq, "?", True)]
 
 
 async def until_applied(runners: Runners, last: int) -> None:
@@ -443,8 +443,8 @@ async def test_read_models_whose_connections_and_server_are_killed_apply_every_e
             nats_server.kill()
             await nats_server.start()
     last = await writer.fill(conversations, 20)
-    for each in runners:
-        await until_applied(each, last)
+    for replica in runners:
+        await until_applied(replica, last)
     assert killed > 0
     for projection in (Letters, Others):
         verdict = await verify(projection, streams, database_url)

@@ -136,7 +136,7 @@ async def test_versions_that_no_service_runs_go_and_those_that_one_runs_stay(
     writer: Writer, run: Opened, pool: Pool, database_url: str
 ) -> None:
     anna, last = await registered(writer)
-    stopped = [await run(each) for each in (OldestUsers, Older)]
+    stopped = [await run(version) for version in (OldestUsers, Older)]
     for runners, projection in zip(stopped, (OldestUsers, Older), strict=True):
         await runners.waiting.wait(projection, Position.at(AUTH, last), PATIENCE)
     await stopped[1].stop()

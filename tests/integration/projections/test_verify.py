@@ -197,8 +197,8 @@ async def test_events_that_the_code_of_today_can_apply_are_missing_from_the_live
     )
     verdict = await verify(Mended, streams, database_url)
     assert (verdict.equal, verdict.dead_letters, verdict.dead_letters_rebuilt) == (False, 2, 0)
-    letters = next(difference for difference in verdict.differences if difference.table == "letters")
-    assert letters.columns["messages"] == ("1", "3")
+    table_diff = next(difference for difference in verdict.differences if difference.table == "letters")
+    assert table_diff.columns["messages"] == ("1", "3")
 
 
 async def test_the_command_verifies_the_others_where_one_was_never_built(

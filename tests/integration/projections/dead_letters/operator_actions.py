@@ -38,24 +38,24 @@ class Operator:
         aggregate_id: str | None = None,
     ) -> list[DeadLetterRow]:
         wanted = DeadLetterFilter(state=state, type=event_type, aggregate_id=aggregate_id)
-        return [letter async for letter in queries.list_dead_letters(self.conn, wanted)]
+        return [dead_letter async for dead_letter in queries.list_dead_letters(self.conn, wanted)]
 
     async def states(self, conversation: str) -> list[str]:
-        return [letter.state for letter in await self.letters(aggregate_id=conversation)]
+        return [dead_letter.state for dead_letter in await self.letters(aggregate_id=conversation)]
 
     async def failed(self, projection: type[Projection] = Letters) -> DeadLetterRow:
-        (letter,) = await resolution.first_failures(self.conn, projection)
-        return letter
+        (dead_letter,) = await resolution.first_failures(self.conn, projection)
+        return dead_letter
 
     async def retry(self, projection: type[Projection] = Letters) -> list[Retried]:
         heads = await resolution.first_failures(self.conn, projection)
-        return [await resolution.retry(self.conn, self.log, projection, letter) for letter in heads]
+        return [await resolution.retry(self.conn, self.log, projection, dead_letter) for dead_letter in heads]
 
     async def discard(self) -> DeadLetterRow:
-        letter = await self.failed()
-        await resolution.discard(self.conn, self.log, letter, "it was a test", "an operator")
-        await resolution.retry(self.conn, self.log, Letters, letter)
-        return letter
+        dead_letter = await self.failed()
+        await resolution.discard(self.conn, self.log, dead_letter, "it was a test", "an operator")
+        await resolution.retry(self.conn, self.log, Letters, dead_letter)
+        return dead_letter
 
     async def verify(self, projection: type[Projection] = Letters) -> Verdict:
         return await verify(projection, self.nc, self._database_url)

@@ -22,7 +22,7 @@ async def test_a_discarded_event_is_left_out_by_rebuilds_and_verifications_also_
     runners = await run(Letters)
     (bad,) = conversation_ids(1)
     await applied(runners, await writer.say(bad, "a", POISON, "b"))
-    letter = await operator.discard()
+    dead_letter = await operator.discard()
     assert await operator.letters() == []
     await applied(runners, await writer.say(bad, "c"))
     assert await texts(pool, runners, bad) == ["a", "b", "c"]
@@ -32,11 +32,11 @@ async def test_a_discarded_event_is_left_out_by_rebuilds_and_verifications_also_
     await operator.rebuild()
     assert await texts(pool, runners, bad) == ["a", "b", "c"]
     assert (await operator.verify()).equal
-    kept = await queries.get_dead_letter(operator.conn, letter.id)
+    kept = await queries.get_dead_letter(operator.conn, dead_letter.id)
     assert isinstance(kept, Discarded)
-    assert (kept.reason, kept.discarded_by, kept.error) == ("it was a test", "an operator", letter.reason)
+    assert (kept.reason, kept.discarded_by, kept.error) == ("it was a test", "an operator", dead_letter.reason)
     with pytest.raises(AlreadyDiscarded):
-        await resolution.retryable_letter(operator.conn, letter.id)
+        await resolution.retryable_letter(operator.conn, dead_letter.id)
 
 
 async def test_a_discard_survives_the_database_on_which_it_was_made(
@@ -72,16 +72,16 @@ async def test_a_discard_survives_the_database_on_which_it_was_made(
 
 async def interrupted(operator: Operator) -> Discarded:
     """A discard of the failed event that is only in the stream, not in the table."""
-    letter = await operator.failed()
+    dead_letter = await operator.failed()
     discard = Discarded(
-        projection=letter.projection,
-        version=letter.version,
-        build=letter.build,
-        stream=letter.stream,
-        sequence=letter.sequence,
-        subject=letter.subject,
-        type=letter.type,
-        error=letter.reason,
+        projection=dead_letter.projection,
+        version=dead_letter.version,
+        build=dead_letter.build,
+        stream=dead_letter.stream,
+        sequence=dead_letter.sequence,
+        subject=dead_letter.subject,
+        type=dead_letter.type,
+        error=dead_letter.reason,
         reason="it was a test",
         discarded_by="an operator",
         discarded_at=now(),
@@ -167,7 +167,7 @@ async def test_an_event_that_is_no_event_waits_and_is_discarded(
     garbage = await streams.jetstream().publish(subjects.conversation(bad), b"\x00 no event")
     writer.moved(subjects.conversation(bad), garbage.seq)
     await applied(runners, await writer.say(bad, "b"))
-    letter = await operator.discard()
-    assert (letter.type, letter.waiting) == ("?", 1)
+    dead_letter = await operator.discard()
+    assert (dead_letter.type, dead_letter.waiting) == ("?", 1)
     assert await texts(pool, runners, bad) == ["a", "b"]
     assert (await operator.verify()).equal

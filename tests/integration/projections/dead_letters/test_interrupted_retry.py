@@ -61,14 +61,14 @@ async def test_a_discard_is_reported_also_where_the_events_behind_it_cannot_be_t
     runners = await run(Letters)
     (bad,) = conversation_ids(1)
     await applied(runners, await writer.say(bad, POISON, "b", "c"))
-    letter = await operator.failed()
-    await resolution.discard(operator.conn, operator.log, letter, "it was a test", "an operator")
+    dead_letter = await operator.failed()
+    await resolution.discard(operator.conn, operator.log, dead_letter, "it was a test", "an operator")
 
     async def silent(subject: str, *, after: int, limit: int) -> list[Message]:
         raise Unavailable("NATS does not answer.")
 
     monkeypatch.setattr(operator.log, "read", silent)
-    retried = await retry_behind(operator.conn, operator.log, Letters, letter)
+    retried = await retry_behind(operator.conn, operator.log, Letters, dead_letter)
     assert (retried.outcome, retried.applied, retried.left, retried.failed_id) == ("refused", 0, 2, None)
     assert retried.reason == "NATS does not answer."
 

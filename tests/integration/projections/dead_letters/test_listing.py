@@ -37,7 +37,9 @@ async def test_letters_are_listed_by_type_state_and_aggregate(writer: Writer, ru
     one, other = conversation_ids(2)
     await writer.say(one, POISON, "b")
     await applied(runners, await writer.say(other, POISON))
-    assert [letter.subject for letter in await operator.letters(aggregate_id=other)] == [subjects.conversation(other)]
+    assert [dead_letter.subject for dead_letter in await operator.letters(aggregate_id=other)] == [
+        subjects.conversation(other)
+    ]
     assert len(await operator.letters(state="failed")) == 2
     assert len(await operator.letters(event_type="message.sent")) == 3
     assert await operator.letters(event_type="message.seen") == []

@@ -110,7 +110,7 @@ async def test_an_event_that_a_build_has_applied_is_not_discarded(
             await operator.discard()
     finally:
         await conn.close()
-    assert [letter.state for letter in await operator.letters()] == ["failed", "parked"]
+    assert [dead_letter.state for dead_letter in await operator.letters()] == ["failed", "parked"]
     await operator.rebuild()
     assert await operator.letters() == []
     assert (await operator.verify()).equal

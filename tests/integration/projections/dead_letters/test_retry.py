@@ -129,7 +129,7 @@ async def test_a_retry_brings_older_events_to_todays_shape(
         last = await operator.log.append(as_stored(schema, talk, expected=version, version=version + 1))
     runners = await run(Words)
     await runners.waiting.wait(Words, Position.at(MESSAGING, last), 60)
-    assert [letter.state for letter in await operator.letters()] == ["failed", "parked"]
+    assert [dead_letter.state for dead_letter in await operator.letters()] == ["failed", "parked"]
     assert "there is no upcast" in (await operator.failed(Words)).reason
     monkeypatch.setitem(upcasts.STEPS, (GreetingSent.TYPE, 1), sender)
     (retried,) = await operator.retry(Words)
@@ -168,9 +168,9 @@ async def test_an_event_that_its_key_does_not_decipher_waits_alone_until_it_does
     await writer.append(subjects.conversation(bad), sent(hidden, 2))
     await writer.say(bad, "c")
     await applied(runners, await writer.say(good, "b"))
-    letter = await operator.failed()
-    assert (letter.type, letter.waiting) == ("message.sent", 1)
-    assert "is sealed" in letter.reason
+    dead_letter = await operator.failed()
+    assert (dead_letter.type, dead_letter.waiting) == ("message.sent", 1)
+    assert "is sealed" in dead_letter.reason
     assert await texts(pool, runners, good) == ["b"]
     keys.key = right
     await operator.retry()
