@@ -95,16 +95,16 @@ class Deployment:
 
     async def everything(self) -> dict[str, list[Stored]]:
         jetstream = await self.jetstream()
-        found: dict[str, list[Stored]] = {}
+        stored_by_stream: dict[str, list[Stored]] = {}
         operator = (await self.nats_parties.party(OPERATOR)).nats
         for stream in STREAMS:
-            found[stream] = []
+            stored_by_stream[stream] = []
             end = (await jetstream.info(stream)).state.last_seq
             async with Reader(operator, stream, name="test", headers=True) as reader:
                 batches = aiter(reader.batches())
-                while len(found[stream]) < end:
-                    found[stream] += map(stored, (await anext(batches)).messages)
-        return found
+                while len(stored_by_stream[stream]) < end:
+                    stored_by_stream[stream] += map(stored, (await anext(batches)).messages)
+        return stored_by_stream
 
     async def ends(self) -> dict[str, int]:
         jetstream = await self.jetstream()

@@ -34,8 +34,8 @@ def test_a_check_says_what_a_file_is_and_touches_nothing(tmp_path: Path) -> None
     path.write_bytes(export())
     done = run(tmp_path / "data", "import", "--check", str(path), "--json")
     assert done.exit_code == 0
-    found = json.loads(done.stdout)
-    assert (found["sound"], found["damages"], found["events"], found["id"]) == (True, [], 12, "one")
+    report = json.loads(done.stdout)
+    assert (report["sound"], report["damages"], report["events"], report["id"]) == (True, [], 12, "one")
     plain = run(tmp_path / "data", "import", "--check", str(path))
     assert "MESSAGING: 7 events, up to 7" in plain.stderr
     assert "whole and sound" in plain.stderr

@@ -62,9 +62,9 @@ async def test_no_effect_is_exported_without_its_cause(source: Deployment) -> No
 
     operator = (await source.nats_parties.party(OPERATOR)).nats
     async with going_on(register):
-        found = [await fixed_ends(operator) for _ in range(_ROUNDS)]
-    assert all(ends[PROFILE] <= ends[AUTH] for ends in found)
-    assert found[0][AUTH] < found[-1][AUTH]
+        ends_by_round = [await fixed_ends(operator) for _ in range(_ROUNDS)]
+    assert all(ends[PROFILE] <= ends[AUTH] for ends in ends_by_round)
+    assert ends_by_round[0][AUTH] < ends_by_round[-1][AUTH]
 
 
 async def test_an_export_never_ends_within_what_was_appended_as_one(source: Deployment) -> None:
@@ -80,9 +80,9 @@ async def test_an_export_never_ends_within_what_was_appended_as_one(source: Depl
 
     operator = (await source.nats_parties.party(OPERATOR)).nats
     async with going_on(together):
-        found = [await fixed_ends(operator) for _ in range(_ROUNDS)]
-    assert [ends[MESSAGING] % 20 for ends in found] == [0] * _ROUNDS
-    assert found[0][MESSAGING] < found[-1][MESSAGING]
+        ends_by_round = [await fixed_ends(operator) for _ in range(_ROUNDS)]
+    assert [ends[MESSAGING] % 20 for ends in ends_by_round] == [0] * _ROUNDS
+    assert ends_by_round[0][MESSAGING] < ends_by_round[-1][MESSAGING]
 
 
 async def test_what_is_appended_during_an_export_is_not_in_it(filled: Deployment, path: Path) -> None:
@@ -153,7 +153,7 @@ async def test_a_lost_event_that_was_given_up_is_exported_as_a_placeholder(
     await accept(JetStream(topology), [Gap(SESSION, end - 2, end - 2), Gap(SESSION, end, end)], "an operator")
     await filled.export(path)
     await target.import_(path)
-    found = await target.everything()
-    assert {**found, SESSION: found[SESSION][: len(before[SESSION])]} == before
-    lost = found[SESSION][-3:]
+    imported = await target.everything()
+    assert {**imported, SESSION: imported[SESSION][: len(before[SESSION])]} == before
+    lost = imported[SESSION][-3:]
     assert [subject for _, subject, _, _ in lost] == ["vestnik.session.lost", events[-2][1], "vestnik.session.lost"]

@@ -41,7 +41,7 @@ async def imported(nats: Client, stream: str, events: list[ArchivedMessage]) -> 
         await StreamRestorer(nats, stream).put(begin + 1, events[begin : begin + _PAGE])
 
 
-async def found(nats: Client, *, since: datetime | None = None, until: datetime | None = None) -> int:
+async def count_events(nats: Client, *, since: datetime | None = None, until: datetime | None = None) -> int:
     query = EventQuery(streams=(MESSAGING,), since=since, until=until)
     return len([shown async for page in select_events(nats, query) for shown in page])
 
@@ -49,9 +49,9 @@ async def found(nats: Client, *, since: datetime | None = None, until: datetime 
 async def test_a_span_of_time_is_that_of_the_events_and_not_of_the_import(streams: Client) -> None:
     await imported(streams, MESSAGING, [kept(number, sent(1), subjects.conversation) for number in range(1, 2_001)])
     middle = _BEGIN + timedelta(seconds=1_500)
-    assert await found(streams, until=middle) == 1_499
-    assert await found(streams, since=middle) == 501
-    assert await found(streams, since=middle, until=middle + timedelta(seconds=100)) == 100
+    assert await count_events(streams, until=middle) == 1_499
+    assert await count_events(streams, since=middle) == 501
+    assert await count_events(streams, since=middle, until=middle + timedelta(seconds=100)) == 100
 
 
 async def test_an_audit_of_a_span_of_time_is_that_of_the_logins_and_not_of_the_import(streams: Client) -> None:
@@ -91,9 +91,9 @@ async def test_what_is_no_event_is_shown_as_bytes_at_its_place_and_the_rest_goes
     await streams.request(subjects.conversation("c"), payload)
     await streams.request(subjects.credential("u"), payload)
     await StreamRestorer(streams, MESSAGING).put(3, [kept(3, sent(1), subjects.conversation)])
-    found = {(event.stream, event.sequence): event for event in await shown(streams, raw=raw)}
-    assert [type(found[MESSAGING, number]) for number in (1, 2, 3)] == [EventView, Undecodable, EventView]
-    strange, private = found[MESSAGING, 2], found[AUTH, 1]
+    views = {(event.stream, event.sequence): event for event in await shown(streams, raw=raw)}
+    assert [type(views[MESSAGING, number]) for number in (1, 2, 3)] == [EventView, Undecodable, EventView]
+    strange, private = views[MESSAGING, 2], views[AUTH, 1]
     assert isinstance(strange, Undecodable)
     assert (strange.subject, strange.payload, strange.size) == (subjects.conversation("c"), payload, len(payload))
     assert strange.stored_at is not None
@@ -129,15 +129,15 @@ async def test_an_audit_names_what_it_cannot_read_and_has_the_rest(streams: Clie
     for payload in STRANGE.values():
         await streams.request(subjects.session("s"), payload)
     await StreamRestorer(streams, SESSION).put(len(STRANGE) + 2, [kept(9, login, subjects.session)])
-    found: list[str] = []
+    usernames: list[str] = []
 
     async def read() -> None:
         async for page in audit_rows(streams, AuditQuery()):
-            found.extend(str(row.username) for row in page)
+            usernames.extend(str(row.username) for row in page)
 
     with pytest.raises(Unreadable, match="these events cannot be read: SESSION 2, SESSION 3, SESSION 4"):
         await read()
-    assert found == ["anna", "anna"]
+    assert usernames == ["anna", "anna"]
 
 
 async def test_the_command_shows_what_is_no_event_and_ends_well(streams: Client) -> None:
@@ -153,7 +153,7 @@ async def test_the_command_shows_what_is_no_event_and_ends_well(streams: Client)
         assert len(lines) == len(STRANGE) + 1
         assert not any("a secret" in line or base64.b64encode(b"secret").decode()[:6] in line for line in lines)
         if arguments == ["--json"]:
-            parsed = {(each["stream"], each["sequence"]): each for each in map(json.loads, lines)}
+            parsed = {(event["stream"], event["sequence"]): event for event in map(json.loads, lines)}
             assert base64.b64decode(parsed[MESSAGING, 1]["payload"]) == STRANGE["no JSON"]
         else:
             (first,) = [line for line in lines if "MESSAGING 1 " in line]

@@ -92,7 +92,7 @@ async def test_no_key_is_in_it_and_those_that_differ_are_spoken_of(
 ) -> None:
     await filled.export(path)
     notes = (await target.import_(path)).notes
-    of_source, of_target = (Secrets.load(each.folder / "secrets") for each in (filled, target))
+    of_source, of_target = (Secrets.load(deployment.folder / "secrets") for deployment in (filled, target))
     assert of_target.refresh_key != of_source.refresh_key
     assert [note.split()[0].rsplit("/")[-1] for note in notes] == [
         "refresh.key",
@@ -170,7 +170,7 @@ async def test_without_the_key_of_the_passwords_nothing_is_imported_unless_they_
         await target.import_(path, passwords_lost=False)
     assert set((await target.ends()).values()) == {0}
     assert await get_import_marker(await target.jetstream()) is None
-    (note,) = [found for found in (await target.import_(path)).notes if found.startswith("password.key")]
+    (note,) = [line for line in (await target.import_(path)).notes if line.startswith("password.key")]
     assert "reset" in note
 
 

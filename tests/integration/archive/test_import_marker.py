@@ -22,8 +22,8 @@ async def test_the_mark_outlives_a_restart_and_an_update_of_the_stream(
     nats_server.kill()
     await nats_server.wait()
     await nats_server.start()
-    found = (await jetstream.info(AUTH)).config | {"description": "before an update"}
-    await streams.request(f"$JS.API.STREAM.UPDATE.{AUTH}", msgspec.json.encode(found))
+    config = (await jetstream.info(AUTH)).config | {"description": "before an update"}
+    await streams.request(f"$JS.API.STREAM.UPDATE.{AUTH}", msgspec.json.encode(config))
     await ensure_streams(streams, replicas=1)
     info = await jetstream.info(AUTH)
     assert info.config["description"] == settings_of(AUTH, replicas=1)["description"]

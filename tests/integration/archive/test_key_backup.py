@@ -172,8 +172,8 @@ async def test_what_the_streams_call_destroyed_is_destroyed_before_an_older_back
     # Not for a moment.
     assert not {*everyone[::2], months[1]} & set(stored)
     assert [await keys.has(user_id) for user_id in (erased, kept, younger)] == [False, True, False]
-    found = await DataKeys(keys.store, keys.ring).find(months)
-    assert [found[key_id] is None for key_id in months] == [False, True]
+    keys_by_id = await DataKeys(keys.store, keys.ring).find(months)
+    assert [keys_by_id[key_id] is None for key_id in months] == [False, True]
     again = await keys.run("restore", str(path), "--reason", "a test", "--json")
     assert json.loads(again.stdout)["destroyed_again"] == 0
 

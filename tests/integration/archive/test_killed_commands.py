@@ -137,4 +137,4 @@ def test_an_export_that_is_killed_leaves_no_file_of_that_name(large: Path, tmp_p
     assert not path.exists()
     outcome(data_dir, "export", str(path))
     assert path.stat().st_mode & 0o777 == 0o600
-    assert sorted(each.name for each in tmp_path.iterdir()) == ["again", "data"]
+    assert sorted(entry.name for entry in tmp_path.iterdir()) == ["again", "data"]

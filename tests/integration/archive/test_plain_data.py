@@ -80,15 +80,15 @@ async def test_plain_events_are_counted_by_month_and_person_and_sealed_ones_are_
     messaging = (await source.nats_parties.party("messaging")).nats
     await messaging.request(subjects.notifications("n"), b"no event of ours")
 
-    found = json.loads((await plain(source, "--json")).stdout)
-    rows = {(row["stream"], row["type"], row["month"]): (row["events"], row["persons"]) for row in found["months"]}
+    report = json.loads((await plain(source, "--json")).stdout)
+    rows = {(row["stream"], row["type"], row["month"]): (row["events"], row["persons"]) for row in report["months"]}
     [created] = [key for key in rows if key[1] == "user.created"]
     assert rows.pop(created) == (1, 1)
     assert rows == {
         ("MESSAGING", "message.sent", "2026-11"): (1, 1),
         ("MESSAGING", "message.sent", "2026-12"): (3, 2),
     }
-    assert (found["events"], found["persons"], found["unreadable"], found["read"]) == (5, 2, 1, 9)
+    assert (report["events"], report["persons"], report["unreadable"], report["read"]) == (5, 2, 1, 9)
 
     shown = (await plain(source)).stdout
     assert "5 of 9 events have personal data in plain form, of 2 persons" in shown
@@ -106,5 +106,5 @@ async def test_an_event_with_plain_and_sealed_fields_counts_for_the_person_of_th
     [sealed] = await sealing.seal([UserCreated(username="anna")], aggregate_id=user_id, at=DECEMBER)
     assert getattr(sealed.username, "key", None) == person_key(user_id)
     await source.append(subjects.user(user_id), UserCreated(username=sealed.username, display_name=event.display_name))
-    found = json.loads((await plain(source, "--json")).stdout)
-    assert (found["events"], found["persons"]) == (1, 1)
+    report = json.loads((await plain(source, "--json")).stdout)
+    assert (report["events"], report["persons"]) == (1, 1)

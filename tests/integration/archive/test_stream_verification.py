@@ -21,8 +21,8 @@ async def verdict(nc: Client, *, known: int = 0) -> StreamVerdict:
     )
 
 
-def faults(found: StreamVerdict) -> list[str]:
-    return [str(fault) for fault in found.named]
+def faults(result: StreamVerdict) -> list[str]:
+    return [str(fault) for fault in result.named]
 
 
 async def test_a_whole_stream_is_sound_with_any_writer(streams: Client) -> None:
@@ -30,14 +30,14 @@ async def test_a_whole_stream_is_sound_with_any_writer(streams: Client) -> None:
     await fill(log, 500, "a")
     await log.append(append_to("b"))
     reported: list[tuple[int, int]] = []
-    found = await verify_stream(
+    result = await verify_stream(
         streams,
         MESSAGING,
         lambda done, total: reported.append((done, total)),
         ids=set(),
         discarded=lambda stream, sequence: False,
     )
-    assert (found.sound, found.end, found.events, found.aggregates, faults(found)) == (True, 501, 501, 2, [])
+    assert (result.sound, result.end, result.events, result.aggregates, faults(result)) == (True, 501, 501, 2, [])
     assert reported[-1] == (501, 501)
 
 

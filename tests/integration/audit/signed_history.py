@@ -50,14 +50,14 @@ class SignedHistory:
 
     async def messages(self, stream: str = MESSAGING) -> list[Message]:
         end = await self.log.end_of(stream)
-        found: list[Message] = []
+        received: list[Message] = []
         async with Reader(self.nc, stream, name="test", headers=True) as reader:
-            while not found or found[-1].sequence < end:
+            while not received or received[-1].sequence < end:
                 batch = await reader.next(5_000)
-                found += batch.messages
+                received += batch.messages
                 if batch.position >= end:
                     break
-        return found
+        return received
 
     async def head(
         self,

@@ -107,7 +107,7 @@ async def test_a_proof_in_a_large_tree_reads_tiles_and_not_the_stream(
     monkeypatch.setitem(prove.__globals__, "leaf_hasher", counting)
     for number in (0, 49, 50, TILE - 1, 2 * TILE, 3 * TILE - 1, 3 * TILE, size - 1):
         hashed.clear()
-        message = await found(streams, messages[number])
+        message = await find_by_id(streams, messages[number])
         assert "The proof holds." in verified(await proof_of(history, message), answer(history, newest))
         assert first_tile not in hashed
         assert len(hashed) < 4 * TILE
@@ -117,7 +117,7 @@ async def test_a_proof_in_a_large_tree_reads_tiles_and_not_the_stream(
     assert "That head continues the one of 50 events in HEADS" in verified(proof, answer(history, old))
 
 
-async def found(nc: Client, message: Message) -> Message:
+async def find_by_id(nc: Client, message: Message) -> Message:
     """The event as it is found by its id."""
     same = await find_event(nc, message.event_id(), NOTARIZED)
     assert (same.stream, same.sequence, same.headers) == (message.stream, message.sequence, message.headers)

@@ -76,9 +76,9 @@ def lines(folder: Path) -> list[dict[str, object]]:
 
 async def written(folder: Path, size: int) -> list[dict[str, object]]:
     async with asyncio.timeout(PATIENCE):
-        while not (found := lines(folder)) or found[-1]["size"] != size:
+        while not (records := lines(folder)) or records[-1]["size"] != size:
             await asyncio.sleep(0.02)
-    return found
+    return records
 
 
 async def test_every_record_is_written_once_with_the_keys_to_verify_it(

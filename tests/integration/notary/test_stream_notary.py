@@ -71,12 +71,12 @@ async def notary(nc: Client, keys: NotaryKeys) -> AsyncIterator[None]:
 
 
 async def records(nc: Client) -> list[Signed]:
-    found: list[Signed] = []
+    signed: list[Signed] = []
     for message in await Log(nc).read(tree_head(MESSAGING)):
         record = message.open().data
         assert isinstance(record, TreeHeadSigned | TreeClosed)
-        found.append(record)
-    return found
+        signed.append(record)
+    return signed
 
 
 async def last_record(nc: Client, *, sequence: int = 0, tree: int = 1) -> TreeHeadSigned:

@@ -45,7 +45,7 @@ async def fill(log: Log, count: int, conversation_id: str = "a") -> None:
     expected, version = (last.sequence, last.envelope().version) if last else (0, 0)
     for start in range(0, count, 1_000):
         versions = range(version + start + 1, version + min(start + 1_000, count) + 1)
-        page = [append_to(conversation_id, expected=expected, version=each) for each in versions]
+        page = [append_to(conversation_id, expected=expected, version=next_version) for next_version in versions]
         expected = (await log.append_together(page))[-1]
 
 

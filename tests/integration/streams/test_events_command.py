@@ -75,8 +75,8 @@ def events(nats_server: NatsServer, tmp_path: Path) -> Command:
 
 async def test_every_event_is_one_object_with_the_whole_envelope(history: None, log: Log, events: Command) -> None:
     shown = await events()
-    assert [each["type"] for each in shown] == ["credential.set", "user.created", *["message.sent"] * 3]
-    assert all(set(each) == ENVELOPE | {"stream", "sequence", "subject"} for each in shown)
+    assert [event["type"] for event in shown] == ["credential.set", "user.created", *["message.sent"] * 3]
+    assert all(set(event) == ENVELOPE | {"stream", "sequence", "subject"} for event in shown)
     stored = (await log.read(user(USER)))[0]
     created = shown[1]
     assert (created["stream"], created["sequence"], created["subject"]) == ("AUTH", 2, stored.subject)
@@ -90,10 +90,10 @@ async def test_a_private_event_comes_without_its_data(history: None, events: Com
 
 
 async def test_events_are_chosen_by_stream_type_aggregate_and_time(history: None, events: Command) -> None:
-    assert {each["stream"] for each in await events("--stream", "messaging")} == {"MESSAGING"}
-    assert {each["type"] for each in await events("--type", "user.created")} == {"user.created"}
-    assert [each["type"] for each in await events("--id", USER)] == ["credential.set", "user.created"]
-    assert [each["version"] for each in await events("--id", "a.b")] == [1, 2, 3]
+    assert {event["stream"] for event in await events("--stream", "messaging")} == {"MESSAGING"}
+    assert {event["type"] for event in await events("--type", "user.created")} == {"user.created"}
+    assert [event["type"] for event in await events("--id", USER)] == ["credential.set", "user.created"]
+    assert [event["version"] for event in await events("--id", "a.b")] == [1, 2, 3]
     now = datetime.now(UTC).isoformat()
     assert len(await events("--until", now)) == len(await events("--since", "10m")) == 5
     assert await events("--since", now) == []
@@ -107,7 +107,7 @@ async def test_following_shows_what_comes(history: None, log: Log, events: Comma
         before = [json.loads(await process.stdout.readline()) for _ in range(3)]
         await log.append(append_to("live"))
         assert json.loads(await process.stdout.readline())["aggregate_id"] == "live"
-        assert [each["sequence"] for each in before] == [1, 2, 3]
+        assert [event["sequence"] for event in before] == [1, 2, 3]
 
 
 async def test_people_get_a_line_each(history: None, events: Command) -> None:

@@ -63,7 +63,7 @@ class Writers:
         number = 0
         while not self.stop:
             number += 1
-            batch = [append_to(f"batch-{writer}-{number}-{each}") for each in range(3)]
+            batch = [append_to(f"batch-{writer}-{number}-{index}") for index in range(3)]
             try:
                 sequences = await self._log.append_together(batch)
             except (Unavailable, DeadlineExceeded) as error:
@@ -185,11 +185,11 @@ async def test_an_attempt_that_lands_between_two_looks_is_no_conflict(
 
     async def land_after_the_first(stream: str, subject: str, after: int) -> Message | None:
         nonlocal looks
-        found = await look(stream, subject, after)
+        message = await look(stream, subject, after)
         looks += 1
         if looks == 1:
             await log.append_together(appends)
-        return found
+        return message
 
     monkeypatch.setattr(slow._appender._sender, "one", unanswered)
     monkeypatch.setattr(slow._appender._sender, "batch", unanswered)

@@ -82,7 +82,7 @@ async def test_a_log_without_its_condition_is_caught(streams: Client, monkeypatc
         Sender, "headers", lambda self, append, *, conditional=True: headers(self, append, conditional=False)
     )
     history = await exercise(streams, monkeypatch)
-    assert any("stands where" in each for each in history)
+    assert any("stands where" in violation for violation in history)
 
 
 async def test_a_batch_sent_one_by_one_is_caught(streams: Client, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -92,7 +92,7 @@ async def test_a_batch_sent_one_by_one_is_caught(streams: Client, monkeypatch: p
 
     monkeypatch.setattr(Sender, "batch", send_singly)
     history = await exercise(streams, monkeypatch)
-    assert any("1 of 2 events of one append are stored" in each for each in history)
+    assert any("1 of 2 events of one append are stored" in violation for violation in history)
 
 
 async def test_a_log_that_does_not_look_after_a_time_out_is_caught(
@@ -110,4 +110,4 @@ async def test_a_log_that_does_not_look_after_a_time_out_is_caught(
 
     monkeypatch.setattr(Outcomes, "resolve_by", believe)
     history = await exercise(streams, monkeypatch)
-    assert any("was refused and is stored" in each for each in history)
+    assert any("was refused and is stored" in violation for violation in history)

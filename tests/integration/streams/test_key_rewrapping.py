@@ -118,8 +118,8 @@ async def test_keys_are_read_created_and_destroyed_meanwhile(store: KeyStore, na
     async def read() -> None:
         reads = 0
         while reads < 5:
-            found = await keys.find(persons)
-            assert {key_id for key_id, key in found.items() if key is None} <= set(destroyed)
+            data_keys = await keys.find(persons)
+            assert {key_id for key_id, key in data_keys.items() if key is None} <= set(destroyed)
             reads += 1
 
     async def destroy() -> None:
@@ -131,8 +131,8 @@ async def test_keys_are_read_created_and_destroyed_meanwhile(store: KeyStore, na
     )
     await KeyRewrapping(store, ring).run()
     del ring.keys[0]
-    found = await DataKeys(store, ring).find([*persons, *added])
-    assert {key_id for key_id, key in found.items() if key is None} == set(destroyed)
+    data_keys = await DataKeys(store, ring).find([*persons, *added])
+    assert {key_id for key_id, key in data_keys.items() if key is None} == set(destroyed)
     assert [len(await store.versions(key_id)) for key_id in (*persons, *added)] == [1] * 250
 
 

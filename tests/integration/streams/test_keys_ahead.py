@@ -88,7 +88,7 @@ async def test_at_the_turn_of_a_month_no_key_is_created_where_it_was_created_ahe
     streams: Client, store: KeyStore, process: Process
 ) -> None:
     busy, quiet = new_id(), new_id()
-    last = {each: await process.send(each, 1, EARLIER) for each in (busy, quiet)}
+    last = {conversation_id: await process.send(conversation_id, 1, EARLIER) for conversation_id in (busy, quiet)}
     last[busy] = await process.send(busy, 2, LAST_DAYS, after=last[busy])
     async with asyncio.timeout(60):
         while not await store.find([text_key(busy, ANNA, TURN)]):

@@ -158,21 +158,21 @@ async def test_it_is_heard_why_a_message_of_a_batch_is_refused(log: Log, monkeyp
 async def test_a_refused_batch_that_is_sent_again_to_hear_why_takes_no_longer_for_it(
     log: Log, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    given: list[float] = []
+    timeouts: list[float] = []
 
     async def slow(appends: Sequence[Append], timeout: float, *, answered: bool = False) -> Ack:
-        given.append(timeout)
+        timeouts.append(timeout)
         await asyncio.sleep(0.2)
         return Ack(error=ApiError(400, 10176, "batch publish is incomplete and was abandoned"))
 
     sender = log._appender._sender
     monkeypatch.setattr(sender, "batch", slow)
     await sender.together([append_to("a"), append_to("b")], 60.0)
-    first, again = given
+    first, again = timeouts
     assert first == 60.0
     assert again <= 60.0 - 0.2
     await sender.together([append_to("c"), append_to("d")], 0.1)
-    assert given[2:] == [0.1], "and there is none where no time is left"
+    assert timeouts[2:] == [0.1], "and there is none where no time is left"
 
 
 async def test_of_a_batch_only_the_end_is_answered(log: Log, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -209,14 +209,14 @@ async def stored_as_told(log: Log, appends: list[Append], sequences: object) -> 
 
 async def test_several_events_on_one_subject_share_a_batch_with_others(streams: Client, log: Log) -> None:
     appends = three_each(range(40))
-    results = await asyncio.gather(*(log.append_together(each) for each in appends))
-    for each, sequences in zip(appends, results, strict=True):
-        await stored_as_told(log, each, sequences)
+    results = await asyncio.gather(*(log.append_together(batch) for batch in appends))
+    for batch, sequences in zip(appends, results, strict=True):
+        await stored_as_told(log, batch, sequences)
     js = streams.jetstream()
     headers = [(await js.get_msg(MESSAGING, sequence)).headers or {} for sequence in range(1, 121)]
-    assert len({each["Nats-Batch-Id"] for each in headers}) < 20
+    assert len({message_headers["Nats-Batch-Id"] for message_headers in headers}) < 20
     # All of them again, long after: stored once.
-    assert await asyncio.gather(*(log.append_together(each) for each in appends)) == results
+    assert await asyncio.gather(*(log.append_together(batch) for batch in appends)) == results
     assert await log.end_of(MESSAGING) == 120
 
 
@@ -224,14 +224,14 @@ async def test_of_several_that_share_a_batch_a_stale_one_is_refused_alone(log: L
     await log.append_together([append_to("stale"), append_to("stale", version=2)])
     appends = three_each(range(40))
     results = await asyncio.gather(
-        *(log.append_together(each) for each in appends[:20]),
+        *(log.append_together(batch) for batch in appends[:20]),
         log.append_together([append_to("stale", expected=1, version=2), append_to("stale", version=3)]),
-        *(log.append_together(each) for each in appends[20:]),
+        *(log.append_together(batch) for batch in appends[20:]),
         return_exceptions=True,
     )
     assert isinstance(results.pop(20), Conflict)
-    for each, sequences in zip(appends, results, strict=True):
-        await stored_as_told(log, each, sequences)
+    for batch, sequences in zip(appends, results, strict=True):
+        await stored_as_told(log, batch, sequences)
     assert await log.end_of(MESSAGING) == 122
 
 
@@ -316,7 +316,7 @@ async def _batched(streams: Client, sequences: Iterable[int]) -> int:
     """The number of stored messages that were appended in a batch."""
     js = streams.jetstream()
     headers = [(await js.get_msg(MESSAGING, sequence)).headers or {} for sequence in sequences]
-    return sum("Nats-Batch-Id" in each for each in headers)
+    return sum("Nats-Batch-Id" in message_headers for message_headers in headers)
 
 
 async def test_many_appends_at_once_share_batches_and_are_stored_as_if_alone(log: Log, streams: Client) -> None:
@@ -360,7 +360,7 @@ async def test_appends_are_counted_by_what_became_of_them(log: Log) -> None:
         await log.append(append_to("a"))
     with pytest.raises(ValueError):
         await log.append_together([append_to(f"d{number}") for number in range(1_001)])
-    assert [counted(name) - found for name, found in zip(names, before, strict=True)] == [3, 2, 1]
+    assert [counted(name) - earlier for name, earlier in zip(names, before, strict=True)] == [3, 2, 1]
     # What was not tried is no failure of the log's.
     assert counted("append_failures_total", error="ValueError") == refused
 
@@ -394,9 +394,9 @@ async def test_an_append_has_a_span_if_its_trace_is_sampled(log: Log) -> None:
 
 
 async def test_appends_that_share_a_batch_have_spans_of_their_own_that_are_linked(log: Log) -> None:
-    appends = [[traced(event, SAMPLED) for event in each] for each in three_each(range(40))]
+    appends = [[traced(event, SAMPLED) for event in batch] for batch in three_each(range(40))]
     with recording() as spans:
-        await asyncio.gather(*(log.append_together(each) for each in appends))
+        await asyncio.gather(*(log.append_together(batch) for batch in appends))
     assert len(spans) == 40
     assert {(span.error, span.attributes["messaging.batch.message_count"]) for span in spans} == {("", 3)}
     by_traceparent = {span.traceparent: span for span in spans}

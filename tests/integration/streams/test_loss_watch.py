@@ -131,8 +131,8 @@ async def test_placeholders_that_are_lost_in_their_turn_are_not_written_over_eit
     assert await owner.end_of(MESSAGING) == 20
     # What the decision is about within the stream stays given up.
     config = (await JetStream(streams).info(MESSAGING)).config
-    found = undecided(MESSAGING, StreamInfo(config, StreamState(18, 0, 1, 20, [4, 16])), 30)
-    assert found == [Gap(MESSAGING, 4, 4), Gap(MESSAGING, 21, 30)]
+    gaps = undecided(MESSAGING, StreamInfo(config, StreamState(18, 0, 1, 20, [4, 16])), 30)
+    assert gaps == [Gap(MESSAGING, 4, 4), Gap(MESSAGING, 21, 30)]
 
 
 async def test_an_acknowledgement_of_an_earlier_sequence_makes_the_next_append_look(
@@ -203,6 +203,6 @@ async def test_while_a_loss_is_not_confirmed_an_append_looks_again_after_a_secon
 def test_what_a_stream_lacks_is_at_its_beginning_within_it_and_behind_its_end() -> None:
     assert lost("A", info(messages=9, last=9), 9) == []
     assert lost("A", info(messages=0, last=0, first=0), 0) == []
-    found = lost("A", info(messages=4, last=9, first=3, deleted=[5, 6, 8]), 11)
-    assert found == [Gap("A", 1, 2), Gap("A", 5, 6), Gap("A", 8, 8), Gap("A", 10, 11)]
+    gaps = lost("A", info(messages=4, last=9, first=3, deleted=[5, 6, 8]), 11)
+    assert gaps == [Gap("A", 1, 2), Gap("A", 5, 6), Gap("A", 8, 8), Gap("A", 10, 11)]
     assert lost("A", info(messages=0, last=9, first=10), 9) == [Gap("A", 1, 9)]

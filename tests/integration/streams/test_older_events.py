@@ -62,13 +62,13 @@ async def test_a_subject_and_a_stream_are_read_in_todays_shape(stored: Log, stre
     last = await stored.last(conversation(TALK))
     assert last is not None
     assert last.open().data == TODAY
-    found: list[Event] = []
+    event_data: list[Event] = []
     async with asyncio.timeout(PATIENCE), Reader(streams, MESSAGING, name="older") as reader:
         async for batch in reader.batches():
-            found += [message.open().data for message in batch.messages]
+            event_data += [message.open().data for message in batch.messages]
             if batch.position == 3:
                 break
-    assert found == [TODAY] * 3
+    assert event_data == [TODAY] * 3
 
 
 @pytest.mark.parametrize("tail_only", [False, True])
@@ -107,16 +107,16 @@ async def test_a_reaction_is_given_todays_shape(stored: Log, streams: Client) ->
 
 async def test_the_command_shows_older_events_in_todays_shape(stored: Log, show: Show) -> None:
     shown = await show("--id", TALK)
-    assert [(each["schema"], each["data"]) for each in shown] == [(3, STORED[3])] * 3
-    assert [each["version"] for each in shown] == [1, 2, 3]
-    assert all(set(each) == ENVELOPE | {"stream", "sequence", "subject"} for each in shown)
+    assert [(event["schema"], event["data"]) for event in shown] == [(3, STORED[3])] * 3
+    assert [event["version"] for event in shown] == [1, 2, 3]
+    assert all(set(event) == ENVELOPE | {"stream", "sequence", "subject"} for event in shown)
 
 
 async def test_raw_shows_them_as_they_are_stored(stored: Log, show: Show) -> None:
     shown = await show("--raw", "--type", GreetingSent.TYPE)
     payloads = [json.loads(message.payload) for message in await stored.read(conversation(TALK))]
-    assert [{name: each[name] for name in ENVELOPE} for each in shown] == payloads
-    assert [each["data"] for each in shown] == list(STORED.values())
+    assert [{name: event[name] for name in ENVELOPE} for event in shown] == payloads
+    assert [event["data"] for event in shown] == list(STORED.values())
 
 
 async def test_a_schema_of_a_later_release_is_shown_as_it_is_stored(stored: Log, show: Show) -> None:
@@ -136,7 +136,7 @@ async def test_an_older_private_event_is_shown_without_data_raw_or_not(
     monkeypatch.setattr(GreetingSent, "PRIVATE", True)
     for options in ((), ("--raw",)):
         shown = await show(*options)
-        assert [(each["schema"], each["data"]) for each in shown] == [(1, None), (2, None), (3, None)]
+        assert [(event["schema"], event["data"]) for event in shown] == [(1, None), (2, None), (3, None)]
 
 
 async def test_the_error_of_a_failing_step_names_its_event(
@@ -145,6 +145,6 @@ async def test_the_error_of_a_failing_step_names_its_event(
     monkeypatch.setitem(STEPS, (GreetingSent.TYPE, 1), lambda data: data["gone"])
     first, *others = await show()
     assert "MESSAGING 1 (greeting.sent, schema 1) cannot be upcast to schema 3; --raw" in first["error"]
-    assert [each["sequence"] for each in (first, *others)] == [1, 2, 3]
-    assert [each["schema"] for each in others] == [3, 3]
+    assert [event["sequence"] for event in (first, *others)] == [1, 2, 3]
+    assert [event["schema"] for event in others] == [3, 3]
     assert len(await show("--raw")) == 3

@@ -100,8 +100,8 @@ async def test_what_a_deposed_leader_says_counts_only_until_its_evidence_has_age
                 while not replacing.done() or not refused:
                     began = time.monotonic()
                     try:
-                        found = await old.log.last_sequence(conversation(name))
-                        reads.append((began, time.monotonic(), found))
+                        sequence = await old.log.last_sequence(conversation(name))
+                        reads.append((began, time.monotonic(), sequence))
                     except NoQuorum as error:
                         refused.append(error)
                     except Unavailable:
@@ -109,7 +109,7 @@ async def test_what_a_deposed_leader_says_counts_only_until_its_evidence_has_age
                     await asyncio.sleep(0.01)
             assert all(error.retry_after for error in refused)
             second, acknowledged_at = await replacing
-            assert {found for _, _, found in reads} <= {first}
+            assert {sequence for _, _, sequence in reads} <= {first}
             assert all(ended <= cut_at + AGE_SECONDS for _, ended, _ in reads)
             assert all(began < acknowledged_at for began, _, _ in reads)
         async with asyncio.timeout(WITHIN):

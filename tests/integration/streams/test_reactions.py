@@ -403,14 +403,14 @@ async def test_its_status_says_how_far_a_reaction_is_what_waits_and_what_is_park
     failing: Failing, streams: Client
 ) -> None:
     async def status() -> ReactionStatus:
-        (found,) = await reaction_statuses(streams, [EVERYTHING], patience=PATIENCE)
-        return found
+        (report,) = await reaction_statuses(streams, [EVERYTHING], patience=PATIENCE)
+        return report
 
     async def until(state: str) -> ReactionStatus:
         async with asyncio.timeout(PATIENCE):
-            while (found := await status()).state != state:
+            while (report := await status()).state != state:
                 pass
-        return found
+        return report
 
     class Full(RetryLater):
         is_failure = False
@@ -422,10 +422,10 @@ async def test_its_status_says_how_far_a_reaction_is_what_waits_and_what_is_park
     async with failing.running():
         await failing.until(lambda events: len(events) == 1)
         await failing.until_done(done)
-        found = await until("running")
-        assert (found.lag, found.lag_seconds, found.waiting, found.parked) == (0, 0.0, 1, 1)
+        report = await until("running")
+        assert (report.lag, report.lag_seconds, report.waiting, report.parked) == (0, 0.0, 1, 1)
         # The event that waits is the second.
-        assert (found.position, found.attempts >= 5) == (1, True)
+        assert (report.position, report.attempts >= 5) == (1, True)
     await failing.user_created()
     stopped = await until("stopped")
     assert (stopped.lag, stopped.parked) == (1, 1)

@@ -79,13 +79,13 @@ async def test_many_writers_on_few_aggregates_leave_dense_versions(streams: Clie
             won.append((name, outcome.version))
         return won
 
-    won = [each for writer in await asyncio.gather(*map(write, range(16))) for each in writer]
+    won = [win for writer in await asyncio.gather(*map(write, range(16))) for win in writer]
     assert len(set(won)) == len(won) == 16 * 15
     log = Log(streams)
     for name in names:
         events = [message.open() for message in await log.read(conversation(name))]
         assert [event.version for event in events] == list(range(1, len(events) + 1))
-        assert sum(1 for each, _ in won if each == name) == len(events)
+        assert sum(1 for written, _ in won if written == name) == len(events)
 
 
 @pytest.mark.parametrize("tail_only", [False, True])
@@ -239,9 +239,9 @@ async def test_a_batch_over_several_aggregates_is_made_of_their_appends(log: Log
     repository = counting(log)
     loaded = {name: await repository.load(name) for name in ("a", "b")}
     batch = [
-        each
+        append
         for name, aggregate in loaded.items()
-        for each in repository.appends(name, aggregate, [sent(1), sent(2)], BY)
+        for append in repository.appends(name, aggregate, [sent(1), sent(2)], BY)
     ]
     assert await log.append_together(batch) == [1, 2, 3, 4]
     with pytest.raises(Conflict):
@@ -325,4 +325,4 @@ async def test_the_commands_of_a_moment_share_the_syncs_to_disk(streams: Client)
     assert sorted(outcome.sequence for outcome in outcomes) == list(range(1, 65))
     js = streams.jetstream()
     headers = [(await js.get_msg(MESSAGING, sequence)).headers or {} for sequence in range(1, 65)]
-    assert sum("Nats-Batch-Id" in each for each in headers) > 32
+    assert sum("Nats-Batch-Id" in message_headers for message_headers in headers) > 32

@@ -27,9 +27,11 @@ def events(first: int, last: int) -> list[ArchivedMessage]:
 async def stored(nats: Client) -> list[ArchivedMessage]:
     jetstream = JetStream(nats)
     end = (await jetstream.info(MESSAGING)).state.last_seq
-    found = [await jetstream.at(MESSAGING, sequence) for sequence in range(1, end + 1)]
+    messages = [await jetstream.at(MESSAGING, sequence) for sequence in range(1, end + 1)]
     return [
-        ArchivedMessage(each.subject, each.payload, kept_headers(each.headers)) for each in found if each is not None
+        ArchivedMessage(message.subject, message.payload, kept_headers(message.headers))
+        for message in messages
+        if message is not None
     ]
 
 
@@ -88,8 +90,8 @@ async def test_an_unreachable_server_is_an_error_after_a_wait(streams: Client, n
 async def test_what_was_appended_as_one_is_known_by_its_last_event(streams: Client) -> None:
     await Log(streams).append_together([append_to(name) for name in "abc"])
     await Log(streams).append(append_to("d"))
-    found = [await JetStream(streams).at(MESSAGING, sequence) for sequence in range(1, 5)]
-    assert [last_of_batch(each.headers) for each in found if each is not None] == [False, False, True, True]
+    messages = [await JetStream(streams).at(MESSAGING, sequence) for sequence in range(1, 5)]
+    assert [last_of_batch(message.headers) for message in messages if message is not None] == [False, False, True, True]
 
 
 async def test_a_store_without_space_is_a_clear_word_and_nothing_is_stored(nats: Client) -> None:

@@ -48,13 +48,15 @@ def events(stream: str, first: int, count: int) -> list[ArchivedMessage]:
 async def stored(nats: Client, stream: str) -> list[ArchivedMessage]:
     jetstream = JetStream(nats, patience=PATIENCE)
     end = (await jetstream.info(stream)).state.last_seq
-    found: list[ArchivedMessage] = []
+    archived: list[ArchivedMessage] = []
     async with Reader(nats, stream, name="test", headers=True) as reader:
         batches = aiter(reader.batches())
-        while len(found) < end:
+        while len(archived) < end:
             messages = (await anext(batches)).messages
-            found += [ArchivedMessage(each.subject, each.payload, kept_headers(each.headers)) for each in messages]
-    return found
+            archived += [
+                ArchivedMessage(message.subject, message.payload, kept_headers(message.headers)) for message in messages
+            ]
+    return archived
 
 
 async def test_every_event_is_in_its_place_though_leaders_are_deposed_and_killed(
@@ -104,13 +106,13 @@ async def test_who_else_appends_takes_no_place_unseen(cluster: Cluster, nats: Cl
             stranger = rival.jetstream().publish(SUBJECT[stream]("stranger"), f"{rounds}".encode(), timeout=60)
             outcomes = await asyncio.gather(restoring.put(first, batch), stranger, return_exceptions=True)
             assert isinstance(outcomes[1], PubAck), outcomes[1]
-            found = await stored(nats, stream)
+            archived = await stored(nats, stream)
             if outcomes[0] is None:
                 ours += 5
-                assert found[first - 1 : first + 4] == batch
+                assert archived[first - 1 : first + 4] == batch
             else:
                 assert isinstance(outcomes[0], SequenceMismatch), outcomes[0]
-            assert len(found) == ours + rounds
+            assert len(archived) == ours + rounds
 
     await asyncio.gather(*(compete(stream) for stream in (AUTH, SESSION, MESSAGING)))
     await rival.close()

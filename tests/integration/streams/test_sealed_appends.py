@@ -69,8 +69,8 @@ async def payloads(nats: Client, stream: str) -> list[bytes]:
     jetstream = JetStream(nats)
     last = await jetstream.last_sequence(stream)
     assert last is not None
-    found = [await jetstream.at(stream, sequence) for sequence in range(1, last + 1)]
-    return [stored.payload for stored in found if stored is not None]
+    messages = [await jetstream.at(stream, sequence) for sequence in range(1, last + 1)]
+    return [stored.payload for stored in messages if stored is not None]
 
 
 async def test_single_appends_group_commits_and_batches_are_stored_sealed(streams: Client, store: KeyStore) -> None:
@@ -79,16 +79,22 @@ async def test_single_appends_group_commits_and_batches_are_stored_sealed(stream
     await log.append(appended(profile(single), single, ProfileUpdated(display_name=TEXT, bio="")))
     conversations = [new_id() for _ in range(64)]
     await asyncio.gather(
-        *(log.append(appended(conversation(each), each, sent(1))) for each in conversations),
+        *(
+            log.append(appended(conversation(conversation_id), conversation_id, sent(1)))
+            for conversation_id in conversations
+        ),
         log.append_together(
-            [appended(conversation(each), each, sent(1)) for each in (new_id() for _ in range(3))],
+            [
+                appended(conversation(conversation_id), conversation_id, sent(1))
+                for conversation_id in (new_id() for _ in range(3))
+            ],
         ),
     )
     stored = await payloads(streams, MESSAGING)
     assert len(stored) == 67
     assert all(TEXT.encode() not in payload and b'"ciphertext"' in payload for payload in stored)
-    for each in conversations[:3]:
-        [read] = await log.read(conversation(each))
+    for conversation_id in conversations[:3]:
+        [read] = await log.read(conversation(conversation_id))
         assert isinstance(event := read.open().data, MessageSent)
         assert event.text == TEXT
 
@@ -166,7 +172,10 @@ async def test_a_destroyed_key_refuses_what_is_new_and_empties_what_a_state_carr
     [read] = await log.read(email_claim("cd"))
     event = read.open().data
     assert isinstance(event, EmailRegistrationRequested)
-    assert [(each.email, each.username) for each in event.address.pending] == [("", ""), ("a@example.org", "boris")]
+    assert [(registration.email, registration.username) for registration in event.address.pending] == [
+        ("", ""),
+        ("a@example.org", "boris"),
+    ]
 
 
 async def test_without_the_store_nothing_new_is_stored_and_cached_keys_go_on(streams: Client, store: KeyStore) -> None:

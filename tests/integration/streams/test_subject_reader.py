@@ -26,22 +26,22 @@ async def _strangers_come(log: Log) -> None:
 @pytest.fixture
 async def sequences(log: Log, streams: Client) -> list[int]:
     """Sequences of the events of `a`: far apart and close together, several of one batch, one without a condition."""
-    found = [await log.append(append_to("a"))]
+    appended = [await log.append(append_to("a"))]
     for version in (2, 3, 4):
-        found.append(await log.append(append_to("a", expected=found[-1], version=version)))
+        appended.append(await log.append(append_to("a", expected=appended[-1], version=version)))
     await _strangers_come(log)
-    batch = [append_to("a", expected=found[-1], version=5), append_to("b"), append_to("a", version=6)]
+    batch = [append_to("a", expected=appended[-1], version=5), append_to("b"), append_to("a", version=6)]
     first, _, third = await log.append_together(batch)
-    found += [first, third]
+    appended += [first, third]
     await _strangers_come(log)
-    found.append(await log.append(append_to("a", expected=found[-1], version=7)))
+    appended.append(await log.append(append_to("a", expected=appended[-1], version=7)))
     unconditional = append_to("a", version=8)
     stored = await streams.jetstream().publish(unconditional.subject, encode(unconditional.envelope))
-    found.append(stored.seq)
+    appended.append(stored.seq)
     for version in range(9, 15):
         await _strangers_come(log)
-        found.append(await log.append(append_to("a", expected=found[-1], version=version)))
-    return found
+        appended.append(await log.append(append_to("a", expected=appended[-1], version=version)))
+    return appended
 
 
 async def _read(log: Log, after: int = 0) -> list[int]:
@@ -59,8 +59,8 @@ async def test_an_aggregate_is_read_whole_and_from_any_place(log: Log, sequences
 
 
 async def test_what_a_pattern_names_is_read_as_one(log: Log, sequences: list[int]) -> None:
-    found = await log.read(conversation("*"), after=sequences[1])
-    assert [message.sequence for message in found] == list(range(sequences[2], sequences[-1] + 1))
+    messages = await log.read(conversation("*"), after=sequences[1])
+    assert [message.sequence for message in messages] == list(range(sequences[2], sequences[-1] + 1))
 
 
 async def test_events_far_apart_are_asked_for_one_by_one_and_not_searched(
@@ -111,7 +111,7 @@ async def test_what_a_batch_has_together_is_searched_for_close_by(log: Log, sear
     for version in (2, 5, 8):
         await _strangers_come(log)
         await _strangers_come(log)
-        batch = [append_to("a", expected=sequences[-1], version=version + each) for each in range(3)]
+        batch = [append_to("a", expected=sequences[-1], version=version + offset) for offset in range(3)]
         sequences += await log.append_together(batch)
     assert await _read(log) == sequences
     assert searches == [sequences[index] - _FAR for index in (-1, -4, -7)]
