@@ -381,10 +381,10 @@ async def stored(nats: NATS, stream: str) -> list[Stored]:
     """Returns all events of the stream, in order."""
     jetstream = nats.jetstream()
     end = (await jetstream.stream_info(stream)).state.last_seq
-    found = []
+    events = []
     for sequence in range(1, end + 1):
         message = await jetstream.get_msg(stream, sequence)
         assert message.data is not None
         sealed = envelope.decode(message.data)
-        found.append(Stored(sequence, str(message.subject), sealed.type, sealed.id, sealed.causation_id))
-    return found
+        events.append(Stored(sequence, str(message.subject), sealed.type, sealed.id, sealed.causation_id))
+    return events

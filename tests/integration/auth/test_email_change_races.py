@@ -71,10 +71,10 @@ class Model(msgspec.Struct):
         )
 
     def waiting(self, address: str) -> list[Pending]:
-        return [each for each in self.pending.get(address, []) if self.now < each.expires]
+        return [pending for pending in self.pending.get(address, []) if self.now < pending.expires]
 
     def add(self, address: str, added: Pending) -> None:
-        others = [each for each in self.waiting(address) if each.user != added.user]
+        others = [pending for pending in self.waiting(address) if pending.user != added.user]
         self.pending[address] = [*others, added][-16:]
 
     def register(self, user: str, address: str) -> str:
@@ -92,7 +92,7 @@ class Model(msgspec.Struct):
 
     def confirm(self, user: str, address: str, expires: datetime) -> str:
         known = self.accounts.get(user)
-        waiting = [each for each in self.waiting(address) if each.user == user]
+        waiting = [pending for pending in self.waiting(address) if pending.user == user]
         if known is not None and waiting and known.present != address:
             (change,) = waiting
             if self.now >= expires or expires != change.expires or change.generation != known.generation:
@@ -106,7 +106,7 @@ class Model(msgspec.Struct):
                 known.left = [*known.left, (known.present, self.now + HELD)]
                 known.present, known.changes = address, [*known.changes, self.now]
                 self.pending[address] = []
-            self.pending[address] = [each for each in self.pending[address] if each.user != user]
+            self.pending[address] = [pending for pending in self.pending[address] if pending.user != user]
             return "ok"
         if self.owner(address) == user:
             return "ok"
@@ -125,12 +125,12 @@ class Model(msgspec.Struct):
         if (address, until) not in known.left:
             return "token_expired"
         self.restore(known, address)
-        self.pending[address] = [each for each in self.pending.get(address, []) if each.user != user]
+        self.pending[address] = [pending for pending in self.pending.get(address, []) if pending.user != user]
         known.generation, known.password = known.generation + 1, None
         return "ok"
 
     def restore(self, known: ModelAccount, address: str) -> None:
-        known.left = [each for each in known.left if self.now < each[1]]
+        known.left = [former for former in known.left if self.now < former[1]]
         known.changes = [*known.changes, self.now]
         index = [left for left, _ in known.left].index(address)
         known.present, known.left = address, known.left[:index]
@@ -138,11 +138,11 @@ class Model(msgspec.Struct):
     def end(self, user: str, address: str, expires: datetime) -> str:
         waiting, known = self.waiting(address), self.accounts.get(user)
         changes = known is not None and known.present != address
-        if changes and any(each.user == user and each.expires != expires for each in waiting):
+        if changes and any(pending.user == user and pending.expires != expires for pending in waiting):
             return "token_expired"
-        if all(each.user != user for each in waiting):
+        if all(pending.user != user for pending in waiting):
             return "token_expired" if self.owner(address) == user else "ok"
-        self.pending[address] = [each for each in waiting if each.user != user]
+        self.pending[address] = [pending for pending in waiting if pending.user != user]
         return "ok"
 
     def reset(self, user: str, password: str) -> str:
@@ -269,8 +269,8 @@ class RaceSteps:
                 if before is None or (address, until) not in before.left:
                     self.undos.append((user, address, until))
         for address in NAMES:
-            for each in model.waiting(address):
-                if (user_token := (each.user, address, each.expires)) not in self.mailed:
+            for pending in model.waiting(address):
+                if (user_token := (pending.user, address, pending.expires)) not in self.mailed:
                     self.mailed.append(user_token)
         self.model = model
 
@@ -281,8 +281,13 @@ class RaceSteps:
             owner = model.owner(address)
             present = owner is not None and model.accounts[owner].present == address
             waiting = [
-                (each.user, each.expires, each.generation, self.key(each.present) if each.present else None)
-                for each in model.waiting(address)
+                (
+                    pending.user,
+                    pending.expires,
+                    pending.generation,
+                    self.key(pending.present) if pending.present else None,
+                )
+                for pending in model.waiting(address)
             ]
             addresses[address] = (owner, present, waiting)
         return addresses | {user: (known.generation, known.password is None) for user, known in model.accounts.items()}
@@ -297,7 +302,9 @@ class RaceSteps:
         users = set(self.model.accounts)
         for address, state in (await self.states()).items():
             present = state.owner is not None and state.owner_until is None
-            waiting = [(each.user_id, each.expires_at, each.credential, each.replaces) for each in state.pending]
+            waiting = [
+                (pending.user_id, pending.expires_at, pending.credential, pending.replaces) for pending in state.pending
+            ]
             shown[address] = (state.owner, present, waiting)
             users |= {state.owner} if state.owner else set()
         for user in users:

@@ -114,7 +114,7 @@ async def test_all_sessions_end_with_the_request_and_a_login_says_that_it_has_ca
     first, second = await asyncio.gather(delete(services, anna), delete(services, anna))
     assert first == second
     assert abs(first - datetime.now(UTC) - 14 * DAY) < timedelta(minutes=5)
-    assert [await end_of(services, each) for each in (phone, laptop)] == ["erasure_requested"] * 2
+    assert [await end_of(services, device) for device in (phone, laptop)] == ["erasure_requested"] * 2
     again = await log_in(services)
     assert (again.erasure_cancelled, await end_of(services, again)) == (True, None)
     assert not (await log_in(services)).erasure_cancelled

@@ -271,7 +271,7 @@ async def test_an_address_in_another_script_from_before_is_found_by_every_spelli
         assert await email_key(other.aggregates.addresses, other.keys, spelling) == before
     await register(other, "a@exämple.org", "boris")
     state = (await other.aggregates.addresses.load(before)).state
-    assert (state.owner, [each.username for each in state.pending]) == (owner, ["boris"])
+    assert (state.owner, [pending.username for pending in state.pending]) == (owner, ["boris"])
 
 
 @pytest.mark.parametrize("spelled", ["a@exämple.org", "a@xn--exmple-cua.org"])
@@ -281,10 +281,10 @@ async def test_an_address_in_another_script_from_before_stays_reserved_after_an_
     one, other = replicas
     before = one.keys.of_text(spelled)
     owner = await registered_before(one, spelled, before)
-    for free_at, found in ((one.clock() + DAY, before), (one.clock() - DAY, one.keys.of_email("a@exämple.org"))):
+    for free_at, expected_key in ((one.clock() + DAY, before), (one.clock() - DAY, one.keys.of_email("a@exämple.org"))):
         reserved = EmailReleased(user_id=owner, address=AddressState(owner=owner, owner_until=free_at))
         await one.aggregates.addresses.execute(before, lambda _, event=reserved: (event,), NO_ACTOR)  # type: ignore[misc]  # mypy infers no type of a default
-        assert await email_key(other.aggregates.addresses, other.keys, "a@exämple.org") == found
+        assert await email_key(other.aggregates.addresses, other.keys, "a@exämple.org") == expected_key
 
 
 async def test_of_two_accounts_from_before_with_one_address_each_answers_to_its_own_spelling(
@@ -293,8 +293,8 @@ async def test_of_two_accounts_from_before_with_one_address_each_answers_to_its_
     one, other = replicas
     for spelling in ("a@exämple.org", "a@xn--exmple-cua.org"):
         await registered_before(one, spelling, one.keys.of_text(spelling))
-        found = await email_key(other.aggregates.addresses, other.keys, spelling)
-        assert found == one.keys.of_text(spelling)
+        key = await email_key(other.aggregates.addresses, other.keys, spelling)
+        assert key == one.keys.of_text(spelling)
 
 
 async def test_the_address_that_an_older_folding_took_for_this_one_is_another(replicas: tuple[Auth, Auth]) -> None:
@@ -355,7 +355,7 @@ async def test_a_flood_of_registrations_on_an_address_makes_its_owners_login_rea
     assert last is not None
     assert len(last.payload) < 8 * 1024
     state = (await auth.aggregates.addresses.load(auth.keys.of_email("anna@example.org"))).state
-    assert [each.username for each in state.pending] == [f"flood{number}" for number in range(24, 40)]
+    assert [pending.username for pending in state.pending] == [f"flood{number}" for number in range(24, 40)]
 
 
 async def test_accounts_of_an_older_release_go_on_and_reach_the_same_end(

@@ -112,16 +112,16 @@ async def test_a_list_comes_in_pages_latest_first(house: House) -> None:
     for other in others:
         position = (await add(client, anna, other)).position
     stub = client.stub(ContactServiceStub)
-    found: list[str] = []
+    friend_ids: list[str] = []
     cursor = ""
     for _ in range(4):
         request = GetFriendsRequest(user_id=anna, state=FriendState.OUTGOING, limit=2, cursor=cursor)
         page = await client.call(stub.get_friends, request, context=seen(position))
-        found += [friend.user_id for friend in page.friends]
+        friend_ids += [friend.user_id for friend in page.friends]
         cursor = page.next
         if not cursor:
             break
-    assert found == others[::-1]
+    assert friend_ids == others[::-1]
     with pytest.raises(Invalid):
         await client.call(stub.get_friends, GetFriendsRequest(user_id=anna, cursor="nonsense"))
 

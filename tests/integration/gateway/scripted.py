@@ -33,9 +33,9 @@ class Script:
         answer = self.answers[method]
         if isinstance(answer, Exception):
             raise answer
-        found = answer if isinstance(answer, betterproto2.Message) else await answer()
-        assert isinstance(found, kind)
-        return found
+        response = answer if isinstance(answer, betterproto2.Message) else await answer()
+        assert isinstance(response, kind)
+        return response
 
 
 class Auth(auth.AuthServiceBase):

@@ -89,19 +89,19 @@ async def test_every_gateway_hears_of_an_end_from_the_stream(tmp_path: Path, str
 
 
 async def test_a_watcher_of_a_session_receives_its_end_and_reason(harness: Harness) -> None:
-    revocations, told = harness.context.revocations, list[tuple[str, str | None]]()
+    revocations, reasons = harness.context.revocations, list[tuple[str, str | None]]()
     other = new_id()
     with (
-        revocations.watch_session(harness.session_id, lambda why: told.append(("one", why))),
-        revocations.watch_session(harness.session_id, lambda why: told.append(("two", why))),
-        revocations.watch_session(other, lambda why: told.append(("other", why))),
+        revocations.watch_session(harness.session_id, lambda why: reasons.append(("one", why))),
+        revocations.watch_session(harness.session_id, lambda why: reasons.append(("two", why))),
+        revocations.watch_session(other, lambda why: reasons.append(("other", why))),
     ):
         event = SessionRevoked(user_id=harness.user_id, reason="password_changed")
         await harness.append(subjects.session(harness.session_id), harness.session_id, event)
-        await until(lambda: len(told) >= 2)
-    assert sorted(told) == [("one", "password_changed"), ("two", "password_changed")]
-    with revocations.watch_session(harness.session_id, lambda why: told.append(("late", why))):
-        assert told[-1] == ("late", "password_changed")
+        await until(lambda: len(reasons) >= 2)
+    assert sorted(reasons) == [("one", "password_changed"), ("two", "password_changed")]
+    with revocations.watch_session(harness.session_id, lambda why: reasons.append(("late", why))):
+        assert reasons[-1] == ("late", "password_changed")
 
 
 async def test_a_revocation_of_a_shape_to_come_still_ends_the_session(harness: Harness) -> None:
@@ -120,12 +120,12 @@ async def test_a_revocation_of_a_shape_to_come_still_ends_the_session(harness: H
 async def test_a_gateway_that_hears_nothing_of_sessions_refuses_rather_than_risks(
     tmp_path: Path, streams: NATS, nats_server: NatsServer
 ) -> None:
-    told: list[str | None] = []
+    reasons: list[str | None] = []
     async with running_gateway(tmp_path, streams, revocation_silence_seconds=5.0) as harness:
         token = harness.token()
         assert await status(harness, token) == 200
 
-        with harness.context.revocations.watch_session(harness.session_id, told.append):
+        with harness.context.revocations.watch_session(harness.session_id, reasons.append):
             nats_server.kill()
             deadline = time.monotonic() + 60
             while await status(harness, token) == 200:
@@ -133,7 +133,7 @@ async def test_a_gateway_that_hears_nothing_of_sessions_refuses_rather_than_risk
                 assert time.monotonic() < deadline
             assert await status(harness, token) == 503
             assert "revocations" in (await harness.client.get("/readyz")).json()["missing"]
-            await until(lambda: told == [None])
+            await until(lambda: reasons == [None])
 
         await nats_server.start()
         await ready(harness.client)

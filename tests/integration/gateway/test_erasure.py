@@ -25,7 +25,7 @@ async def test_texts_in_memory_are_dropped(event: Event, harness: Harness) -> No
     hub, pages = harness.context.live._hub, harness.context.pages
     async with listening(address(harness), harness.token()) as stream:
         await write(harness, 1, "a secret")
-        await stream.until(lambda found: bool(found.events))
+        await stream.until(lambda client: bool(client.events))
     pages.put(PEER, harness.user_id, 50, KnownPage(version="1", body=b"a secret"))
     for channel in (MESSAGING, NOTIFIED_MESSAGING):
         assert hub._recent[channel].since(0)
@@ -56,13 +56,13 @@ async def test_friends_who_are_connected_are_told_and_the_profile_is_fetched_aga
     async with listening(address(harness), harness.token()) as stream:
         # From then on the client has its friends.
         await write(harness, 1, "hello")
-        await stream.until(lambda found: bool(found.events))
+        await stream.until(lambda client: bool(client.events))
         gone = b'{"user_id":"%s","username":"","display_name":"","verified":true,"deleted":true}' % PEER.encode()
         harness.rest.answer = served(gone, "two", profile=1, auth=1)
         erased = await harness.append(subjects.user(PEER), PEER, UserErased(reason="operator"))
         emptied = await harness.append(subjects.profile(PEER), PEER, ProfileUpdated(display_name=""))
         assert (erased, emptied) == (1, 1)
-        await stream.until(lambda found: len(found.events) == 2)
+        await stream.until(lambda client: len(client.events) == 2)
         _, event = stream.events
         assert event.type == "profile.updated"
         assert event.data == {

@@ -176,10 +176,10 @@ async def test_a_connection_that_is_idle_is_closed_and_one_that_waits_for_an_ans
         writer.write(f"GET {path} HTTP/1.1\r\nhost: x\r\n{headers}\r\n".encode())
 
     async def head(reader: asyncio.StreamReader) -> bytes:
-        found = await reader.readuntil(b"\r\n\r\n")
-        length = int(found.lower().partition(b"content-length: ")[2].partition(b"\r\n")[0])
+        header_block = await reader.readuntil(b"\r\n\r\n")
+        length = int(header_block.lower().partition(b"content-length: ")[2].partition(b"\r\n")[0])
         await reader.readexactly(length)
-        return found
+        return header_block
 
     async with asyncio.timeout(60):
         busy, to_busy = await asyncio.open_connection("127.0.0.1", port)

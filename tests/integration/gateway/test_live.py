@@ -53,7 +53,7 @@ async def test_a_slow_client_is_ended_and_comes_back_and_delays_nobody(harness: 
         # The slow one takes nothing at all while everything is told.
         slow.pause()
         writing = asyncio.create_task(write(harness, _MANY, _LONG))
-        await quick.until(lambda found: len(found.events) >= _MANY, within=60)
+        await quick.until(lambda client: len(client.events) >= _MANY, within=60)
         await writing
         # Now it takes what was on its way, and finds the end: a clear one, unless it took nothing for too long.
         slow.resume()
@@ -66,7 +66,7 @@ async def test_a_slow_client_is_ended_and_comes_back_and_delays_nobody(harness: 
         ended = (await harness.client.get("/metrics")).text
         assert 'vestnik_live_clients_ended_total{kind="sse",reason="too slow"} 1.0' in ended
     async with listening(url, token, last_event_id=slow.id) as again:
-        await again.until(lambda found: len(found.events) >= _MANY - len(got), within=60)
+        await again.until(lambda client: len(client.events) >= _MANY - len(got), within=60)
         assert sequences(slow) + sequences(again) == sequences(quick)
 
 
@@ -85,7 +85,7 @@ async def test_an_event_of_a_later_release_is_left_out_without_an_error(
     async with listening(address(harness), harness.token()) as stream:
         await harness.append(subjects.conversation(conversation), conversation, starred)
         await write(harness, 1, "known")
-        await stream.until(lambda found: bool(found.events))
+        await stream.until(lambda client: bool(client.events))
         assert [event.type for event in stream.events] == ["message.sent"]
     assert [record for record in caplog.records if record.levelname == "ERROR"] == []
 
@@ -109,7 +109,7 @@ async def test_an_event_whose_key_is_lost_stops_neither_the_gateway_nor_the_even
             await harness.append(subjects.conversation(conversation), conversation, message(harness, sequence, text))
             plain = message(harness, sequence + 10, "plain")
             await harness.append(subjects.conversation(conversation), conversation, plain)
-        arrival = asyncio.create_task(stream.until(lambda found: len(found.events) == 2))
+        arrival = asyncio.create_task(stream.until(lambda client: len(client.events) == 2))
         while not arrival.done():
             assert (await harness.client.get("/readyz")).status_code == 200
             assert harness.context.live.alive
@@ -148,7 +148,7 @@ async def test_while_the_store_of_keys_does_not_answer_live_events_wait_and_none
         assert store.asked > 1
         await harness.append(subjects.conversation(conversation), conversation, message(harness, 2, text))
         store.back = key
-        await stream.until(lambda found: len(found.events) == 2)
+        await stream.until(lambda client: len(client.events) == 2)
         assert sequences(stream) == [1, 2]
     await until(lambda: harness.context.live.alive)
 
@@ -177,7 +177,7 @@ async def test_a_session_that_was_prolonged_elsewhere_goes_on(tmp_path: Path, st
         async with listening(address(harness), harness.token(expires_in=6)) as stream:
             await until(lambda: any(method == "validate_session" for method, _, _ in harness.script.asked))
             await write(harness, 1, "still here")
-            await stream.until(lambda found: bool(found.events))
+            await stream.until(lambda client: bool(client.events))
             assert [event.type for event in stream.events] == ["message.sent"]
 
 
@@ -227,11 +227,11 @@ async def test_many_clients_of_a_user_ask_for_its_friends_once(harness: Harness)
     opened = await asyncio.gather(*(connect(url, token) for _ in range(10)))
     await write(harness, 1, "Hello")
     for stream in opened:
-        await stream.until(lambda found: bool(found.events))
+        await stream.until(lambda client: bool(client.events))
         stream.close()
     async with listening(url, token, since=opened[0].id) as again:
         await write(harness, 1, "again")
-        await again.until(lambda found: bool(found.events))
+        await again.until(lambda client: bool(client.events))
     assert [method for method, _, _ in harness.script.asked] == ["get_friends"]
 
 
@@ -263,10 +263,10 @@ async def test_clients_of_one_user_that_come_at_once_are_bounded_like_those_that
     opened = await asyncio.gather(
         *(connect(address(harness), harness.token()) for _ in range(2)), return_exceptions=True
     )
-    streams = [found for found in opened if isinstance(found, Stream)]
+    streams = [outcome for outcome in opened if isinstance(outcome, Stream)]
     for stream in streams:
         stream.close()
-    [refused] = [found for found in opened if not isinstance(found, Stream)]
+    [refused] = [outcome for outcome in opened if not isinstance(outcome, Stream)]
     assert len(streams) == 1
     assert isinstance(refused, Refused)
     assert refused.status == 429

@@ -31,12 +31,12 @@ async def read(
 ) -> dict[str, object]:
     harness.script.answers = {"get_messages": answer}
     headers = {"authorization": f"Bearer {harness.token(user_id=user_id)}"}
-    found = await harness.client.get(PATH, params=query or {}, headers=headers)
-    assert found.status_code == 200, found.text
-    assert found.headers["content-type"] == "application/json"
-    assert found.headers["cache-control"] == "no-store"
-    body: dict[str, object] = found.json()
-    return body | {"position": harness.sealed.open(found.headers["vestnik-position"]).sequence("MESSAGING")}
+    response = await harness.client.get(PATH, params=query or {}, headers=headers)
+    assert response.status_code == 200, response.text
+    assert response.headers["content-type"] == "application/json"
+    assert response.headers["cache-control"] == "no-store"
+    body: dict[str, object] = response.json()
+    return body | {"position": harness.sealed.open(response.headers["vestnik-position"]).sequence("MESSAGING")}
 
 
 async def test_a_page_is_shown_again_where_messaging_says_that_it_has_not_changed(harness: Harness) -> None:

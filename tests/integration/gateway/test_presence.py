@@ -43,7 +43,7 @@ async def test_who_asked_hears_of_friends_at_any_gateway_until_their_last_device
         people = (boris, carl, gateways.stranger, new_id())
         offline = {user_id: {"user_id": user_id, "online": False} for user_id in (boris, carl)}
         assert await gateways.presence(other, anna, *people) == offline
-        await until(lambda: any(boris in told for told in one.context.presence._watches._last_sent.values()))
+        await until(lambda: any(boris in last_sent for last_sent in one.context.presence._watches._last_sent.values()))
         async with gateways.listening(other, boris):
             assert await events(asked, "presence", 1) == [{"user_id": boris, "online": True}]
             async with gateways.listening(one, boris):

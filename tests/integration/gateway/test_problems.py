@@ -242,7 +242,7 @@ async def test_more_requests_than_can_run_at_once_are_refused_with_retry_after(h
 
 
 async def test_a_strange_request_id_is_replaced(harness: Harness) -> None:
-    for given in ("a b", "x" * 129, "<script>"):
-        answer = await harness.client.get("/healthz", headers={"x-request-id": given})
-        assert answer.headers["x-request-id"] != given
+    for request_id in ("a b", "x" * 129, "<script>"):
+        answer = await harness.client.get("/healthz", headers={"x-request-id": request_id})
+        assert answer.headers["x-request-id"] != request_id
     assert json.loads((await harness.client.get("/healthz")).text) == {"status": "ok"}

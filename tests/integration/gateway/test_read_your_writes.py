@@ -97,10 +97,10 @@ async def test_a_trace_is_passed_on_and_nonsense_is_not(harness: Harness) -> Non
     harness.script.answers = {"get_friends": GetFriendsResponse()}
     no_trace = "00-" + "0" * 32 + "-00f067aa0ba902b7-01"
     good = "00-4bf92f3577b34da6a3ce929d0e0e4736-00f067aa0ba902b7-01"
-    for given, passed in (
+    for traceparent, passed in (
         (good, good),
         ("00-zz", None),
         (no_trace, None),
     ):
-        await harness.client.get("/v1/friends", headers={**harness.signed_in, "traceparent": given})
+        await harness.client.get("/v1/friends", headers={**harness.signed_in, "traceparent": traceparent})
         assert harness.script.asked[-1][2].traceparent == passed

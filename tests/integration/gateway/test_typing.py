@@ -23,9 +23,9 @@ async def gateways(tmp_path: Path, streams: NATS) -> AsyncIterator[Gateways]:
 
 async def stored(nats: NATS) -> dict[str | None, int]:
     """The number of messages in each stream but that of the rate limits' counts."""
-    found = {info.config.name: info.state.messages for info in await nats.jetstream().streams_info()}
-    del found[LIMITS]
-    return found
+    counts = {info.config.name: info.state.messages for info in await nats.jetstream().streams_info()}
+    del counts[LIMITS]
+    return counts
 
 
 async def test_a_friend_s_clients_see_at_every_gateway_that_one_is_writing(gateways: Gateways) -> None:

@@ -62,20 +62,20 @@ class FrameConnection:
 
     async def of(self, kind: int) -> bytes:
         """The gateway's next frame of this kind; live events and heartbeats are skipped."""
-        kept = next((each for each in self._passed_over if each[0] == kind), None)
+        kept = next((skipped for skipped in self._passed_over if skipped[0] == kind), None)
         if kept is not None:
             self._passed_over.remove(kept)
             return kept[1]
         while True:
-            found, payload = await self.frame()
-            if found == PING:
+            frame_kind, payload = await self.frame()
+            if frame_kind == PING:
                 await self.send(frame(PONG, payload))
-            elif found == TEXT and payload.startswith(b'{"event"'):
+            elif frame_kind == TEXT and payload.startswith(b'{"event"'):
                 continue
-            elif found == kind:
+            elif frame_kind == kind:
                 return payload
             else:
-                self._passed_over.append((found, payload))
+                self._passed_over.append((frame_kind, payload))
 
     async def answers(self, count: int) -> set[str]:
         """The command ids of the next answers."""
@@ -109,33 +109,33 @@ async def connected(harness: Harness) -> AsyncIterator[FrameConnection]:
 
 
 async def test_commands_are_read_however_the_network_has_cut_or_joined_them(harness: Harness) -> None:
-    async with connected(harness) as found:
-        await found.send(b"".join(frame(TEXT, command(str(number))) for number in range(40)))
-        assert await found.answers(40) == {str(number) for number in range(40)}
-        await found.send(*(bytes((byte,)) for byte in frame(TEXT, command("in bytes", 200))))
+    async with connected(harness) as connection:
+        await connection.send(b"".join(frame(TEXT, command(str(number))) for number in range(40)))
+        assert await connection.answers(40) == {str(number) for number in range(40)}
+        await connection.send(*(bytes((byte,)) for byte in frame(TEXT, command("in bytes", 200))))
         whole = frame(TEXT, command("one", 300)) + frame(TEXT, command("two", 70)) + frame(PING, b"still there?")
-        await found.send(whole[:5], whole[5:310], whole[310:-3], whole[-3:])
-        assert await found.answers(3) == {"in bytes", "one", "two"}
-        assert await found.of(PONG) == b"still there?"
+        await connection.send(whole[:5], whole[5:310], whole[310:-3], whole[-3:])
+        assert await connection.answers(3) == {"in bytes", "one", "two"}
+        assert await connection.of(PONG) == b"still there?"
 
 
 async def test_a_command_in_parts_is_one_and_may_be_interrupted_by_a_ping(harness: Harness) -> None:
-    async with connected(harness) as found:
+    async with connected(harness) as connection:
         text = command("in parts")
-        await found.send(
+        await connection.send(
             frame(TEXT, text[:3], final=False) + frame(PING, b"1"),
             frame(CONTINUATION, text[3:9], final=False) + frame(CONTINUATION, text[9:]) + frame(TEXT, command("next")),
         )
-        assert await found.of(PONG) == b"1"
-        assert await found.answers(2) == {"in parts", "next"}
+        assert await connection.of(PONG) == b"1"
+        assert await connection.answers(2) == {"in parts", "next"}
 
 
 async def test_the_largest_message_is_taken_and_a_larger_one_ends_the_line(harness: Harness) -> None:
-    async with connected(harness) as found:
-        await found.send(frame(TEXT, command("largest", 64 * 1024)))
-        assert await found.answers(1) == {"largest"}
-        await found.send(frame(TEXT, command("too large", 64 * 1024 + 1)))
-        assert await found.closed_with() == 1009
+    async with connected(harness) as connection:
+        await connection.send(frame(TEXT, command("largest", 64 * 1024)))
+        assert await connection.answers(1) == {"largest"}
+        await connection.send(frame(TEXT, command("too large", 64 * 1024 + 1)))
+        assert await connection.closed_with() == 1009
 
 
 @pytest.mark.parametrize(
@@ -154,7 +154,7 @@ async def test_the_largest_message_is_taken_and_a_larger_one_ends_the_line(harne
 async def test_what_is_no_text_ends_the_line_and_what_comes_behind_it_counts_for_nothing(
     harness: Harness, caplog: pytest.LogCaptureFixture, pieces: list[bytes], code: int
 ) -> None:
-    async with connected(harness) as found:
-        await found.send(b"".join([*pieces, frame(TEXT, command("behind"))]))
-        assert await found.closed_with() == code
+    async with connected(harness) as connection:
+        await connection.send(b"".join([*pieces, frame(TEXT, command("behind"))]))
+        assert await connection.closed_with() == code
     assert [record for record in caplog.records if record.exc_info] == [], "a client fills the log with stack traces"

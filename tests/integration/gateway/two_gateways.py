@@ -99,14 +99,14 @@ class Gateways:
 async def events(stream: Stream, kind: str, number: int) -> list[Json]:
     """The data of the stream's events of a kind, once there are so many."""
 
-    def found() -> list[Event]:
+    def matching() -> list[Event]:
         return [event for event in stream.events if event.type == kind]
 
     with suppress(TimeoutError):
-        await stream.until(lambda _: len(found()) >= number)
-    if len(found()) < number:
+        await stream.until(lambda _: len(matching()) >= number)
+    if len(matching()) < number:
         pytest.fail(f"not {number} {kind}: {stream.events}")
-    return [event.data for event in found()]
+    return [event.data for event in matching()]
 
 
 @asynccontextmanager

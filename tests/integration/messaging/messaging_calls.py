@@ -112,8 +112,8 @@ async def conversations(client: Client, user_id: str, position: str) -> list[Con
 
 
 async def stored(house: House, one: str, other: str) -> list[int]:
-    found = await house.log.read(conversation(pair_id(one, other)))
-    return [message.envelope().version for message in found]
+    stored_messages = await house.log.read(conversation(pair_id(one, other)))
+    return [message.envelope().version for message in stored_messages]
 
 
 def last(answers: Sequence[SendMessageResponse]) -> str:

@@ -46,7 +46,7 @@ async def test_they_are_stored_in_the_order_in_which_they_came_and_in_few_batche
     headers = [(await js.get_msg(MESSAGING, sequence)).headers or {} for sequence in range(1, 101)]
     # The first one went at once, those that came meanwhile in as many batches as a line's bound makes of them.
     assert "Nats-Batch-Id" not in headers[0]
-    assert len({each["Nats-Batch-Id"] for each in headers[1:]}) == 2
+    assert len({message_headers["Nats-Batch-Id"] for message_headers in headers[1:]}) == 2
     assert replica.queries.asked == replica.queries.loaded == 0
     assert await asyncio.gather(*(replica.send(f"id{number}") for number in range(100))) == [
         (message_id, False) for message_id, _ in sent
@@ -167,7 +167,7 @@ async def test_with_lost_answers_each_message_is_stored_once_and_each_sender_get
             return
 
     asked = [(chance.choice(friends), f"id{number}") for number in range(300)] * 2
-    await asyncio.gather(*(send_until_acknowledged(*each) for each in asked))
+    await asyncio.gather(*(send_until_acknowledged(*arguments) for arguments in asked))
     messages = await all_of(streams, MESSAGING)
     assert history.violations(messages) == []
     opened = [message.open().data for message in messages]

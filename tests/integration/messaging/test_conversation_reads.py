@@ -45,8 +45,8 @@ async def test_pages_go_both_ways(house: House) -> None:
     position = answer.position
 
     async def page(before: int | None = None, after: int | None = None) -> tuple[list[int], bool]:
-        found, more = await messages(client, ben, anna, position, before=before, after=after, limit=3)
-        return [message.sequence for message in found], more
+        listed, more = await messages(client, ben, anna, position, before=before, after=after, limit=3)
+        return [message.sequence for message in listed], more
 
     assert await page() == ([7, 6, 5], True)
     assert await page(before=5) == ([4, 3, 2], True)
@@ -92,32 +92,32 @@ async def test_conversations_come_by_their_latest_activity_in_pages(house: House
     await conversations(client, anna, position)
     position = (await send(client, others[1], anna, "hello")).position
     expected = [others[1], others[3], others[2], others[0]]
-    assert [found.user_id for found in await conversations(client, anna, position)] == expected
+    assert [item.user_id for item in await conversations(client, anna, position)] == expected
     stub = client.stub(MessagingServiceStub)
-    found: list[str] = []
+    peer_ids: list[str] = []
     cursor = ""
     for _ in range(3):
         request = ListConversationsRequest(user_id=anna, limit=3, cursor=cursor)
         page = await client.call(stub.list_conversations, request, context=seen(position))
-        found += [each["user_id"] for each in msgspec.json.decode(page.items)]
+        peer_ids += [decoded["user_id"] for decoded in msgspec.json.decode(page.items)]
         cursor = page.next
         if not cursor:
             break
-    assert found == expected
+    assert peer_ids == expected
 
 
 async def test_settings_of_two_devices_at_the_same_moment_are_all_kept(house: House) -> None:
     anna, ben, opened = await friends(house)
     client = house.client("messaging")
     fields = ({"pinned": True}, {"archived": True}, {"muted_until": to_unix_ms(FOREVER)}) * 3
-    positions = await asyncio.gather(*(update(client, anna, ben, **each) for each in fields))
+    positions = await asyncio.gather(*(update(client, anna, ben, **field) for field in fields))
     subject = settings(pair_id(anna, ben), anna)
     events = [message.open().data for message in await house.log.read(subject)]
     # Each field was changed once, and the repeats changed nothing.
     assert len(events) == 3
     position = Position.decode(opened)
-    for each in positions:
-        position = position.merge(Position.decode(each))
+    for encoded in positions:
+        position = position.merge(Position.decode(encoded))
     [listed] = await conversations(client, anna, position.encode())
     assert (listed.pinned, listed.archived, listed.muted_until) == (True, True, "forever")
     [others] = await conversations(client, ben, position.encode())
@@ -189,14 +189,14 @@ async def test_a_draft_is_the_writers_own_at_any_replica_and_stored_as_no_event(
 async def test_notifications_are_delivered_and_read_once(house: House) -> None:
     anna, ben, opened = await friends(house)
     one, other = house.client("messaging", 0), house.client("messaging", 1)
-    assert [found.kind for found in await list_notifications(one, anna, opened)] == ["friend_accepted"]
+    assert [notification.kind for notification in await list_notifications(one, anna, opened)] == ["friend_accepted"]
     position = (await send(one, anna, ben, "hello")).position
-    found = await list_notifications(one, ben, position)
-    assert [(each.kind, each.from_user_id, each.read) for each in found] == [
+    listed = await list_notifications(one, ben, position)
+    assert [(item.kind, item.from_user_id, item.read) for item in listed] == [
         ("message", anna, False),
         ("friend_request", anna, False),
     ]
-    ids = [each.notification_id for each in found]
+    ids = [item.notification_id for item in listed]
     request = MarkNotificationsReadRequest(user_id=ben, notification_ids=[ids[0], new_id()])
     answers = await asyncio.gather(
         *(
@@ -208,7 +208,7 @@ async def test_notifications_are_delivered_and_read_once(house: House) -> None:
     (event,) = [message.open() for message in await house.log.read(notifications(ben))]
     assert event.data == NotificationRead(notification_ids=(ids[0],))
     read = await list_notifications(other, ben, answers[0].position)
-    assert [each.read for each in read] == [True, False]
+    assert [item.read for item in read] == [True, False]
 
 
 async def test_all_up_to_a_notification_are_read_by_one_event_however_often_it_is_asked(house: House) -> None:
@@ -226,9 +226,9 @@ async def test_all_up_to_a_notification_are_read_by_one_event_however_often_it_i
     (event,) = [message.open() for message in await house.log.read(notifications(ben))]
     assert isinstance(event.data, NotificationRead)
     assert event.data.notification_ids == (last.notification_id,)
-    assert [each.read for each in await list_notifications(other, ben, answers[0].position)] == [True, True]
+    assert [item.read for item in await list_notifications(other, ben, answers[0].position)] == [True, True]
     later = (await send(one, anna, ben, "later")).position
-    assert [each.read for each in await list_notifications(other, ben, later)] == [False, True, True]
+    assert [item.read for item in await list_notifications(other, ben, later)] == [False, True, True]
     # A client that was away gets the one event, and what is unread.
     stub = other.stub(MessagingServiceStub)
     since = BackfillNotificationsRequest(user_id=ben, stream="MESSAGING")

@@ -87,8 +87,8 @@ async def test_in_a_cluster_what_the_leader_has_was_read_before_anything_is_reme
                 await asyncio.sleep(0.01)
         assert not remembered.contains(PAIR, Position())
     finally:
-        for each in following:
-            each.cancel()
+        for task in following:
+            task.cancel()
         await asyncio.gather(*following, return_exceptions=True)
 
 

@@ -169,7 +169,7 @@ async def test_a_person_has_one_reaction_however_many_devices_react_at_once(hous
     message = message_of(await send(replicas[0], anna, ben, "x"))
     emoji = ["👍", "❤️", "😀", "👍", "", "❤️"] * 3
     answers = await asyncio.gather(
-        *(react(replicas[turn % 2], ben, anna, message.message_id, each) for turn, each in enumerate(emoji))
+        *(react(replicas[turn % 2], ben, anna, message.message_id, reaction) for turn, reaction in enumerate(emoji))
     )
     changes = [emoji for _, emoji in await reactions(house, message.message_id)]
     # Each event changes something.
@@ -394,9 +394,11 @@ async def test_who_was_away_gets_each_change_once_and_the_message_as_it_is_now(h
     ]
     assert all(shown.user_id == anna for _, shown in missed_messages)
     assert [event.sequence for event in events] == sorted({event.sequence for event in events})
-    found: list[ClientEvent] = []
-    while part := await missed(client, ben, found[-1].sequence if found else away, position, most_bytes=1):
+    missed_events: list[ClientEvent] = []
+    while part := await missed(
+        client, ben, missed_events[-1].sequence if missed_events else away, position, most_bytes=1
+    ):
         assert len(part) == 1
-        found += part
-    assert found == events
+        missed_events += part
+    assert missed_events == events
     assert await missed(client, ben, events[-1].sequence, position) == []

@@ -93,7 +93,7 @@ class History:
         """The texts found, with the highlights in brackets."""
         page, more = await self.page(user_id, query, peer_id=peer_id)
         assert more is None
-        return [_marked(found) for found in page]
+        return [_marked(hit) for hit in page]
 
     async def _friendship(self, one: str, other: str, event: FriendshipAccepted | FriendshipRemoved) -> None:
         last = await self._writer.append(subjects.friendship(pair_id(one, other)), event)
@@ -112,9 +112,9 @@ def _about(message: MessageSent) -> dict[str, Any]:
     }
 
 
-def _marked(found: FoundMessage) -> str:
-    text = found.message.text
-    for begin, end in reversed(found.highlights):
+def _marked(hit: FoundMessage) -> str:
+    text = hit.message.text
+    for begin, end in reversed(hit.highlights):
         text = f"{text[:begin]}[{text[begin:end]}]{text[end:]}"
     return text
 
@@ -230,10 +230,10 @@ async def test_a_page_goes_on_after_a_message_that_was_deleted_since(history: Hi
     await history.say(ANNA, BEN, *(f"word {number}" for number in range(5)))
     for number, (peer_id, best) in enumerate(((None, False), (BEN, False), (None, True), (BEN, True))):
         first, after = await history.page(ANNA, "word", peer_id=peer_id, best=best, limit=1)
-        assert [found.message.text for found in first] == [f"word {4 - number}"]
+        assert [hit.message.text for hit in first] == [f"word {4 - number}"]
         await history.delete(history.written[4 - number])
         rest, _ = await history.page(ANNA, "word", peer_id=peer_id, best=best, after=after)
-        assert [found.message.text for found in rest] == [f"word {left}" for left in range(3 - number, -1, -1)]
+        assert [hit.message.text for hit in rest] == [f"word {left}" for left in range(3 - number, -1, -1)]
 
 
 async def test_what_a_read_model_does_not_have_yet_is_left_out(history: History, pool: Pool) -> None:
@@ -255,7 +255,7 @@ async def test_a_forged_cursor_shows_nothing_of_others(history: History) -> None
             for other in (ANNA, BEN, CLEO, new_id()):
                 cursor = SearchCursor(other, 3, 5, newest_peer_id=other, newest_sequence=3)
                 page, more = await history.page(ANNA, "secret", peer_id=peer_id, best=best, after=cursor)
-                assert {found.user_id for found in page} <= {BEN}
+                assert {hit.user_id for hit in page} <= {BEN}
                 assert bool(page) == (other == BEN and peer_id != CLEO)
                 assert more is None
 
@@ -263,10 +263,10 @@ async def test_a_forged_cursor_shows_nothing_of_others(history: History) -> None
 async def test_a_found_message_is_the_one_that_lists_show(history: History) -> None:
     await history.befriend(ANNA, BEN)
     await history.say(ANNA, BEN, 'say "hi"\n\\')
-    ((found,), _) = await history.page(BEN, "hi")
+    ((hit,), _) = await history.page(BEN, "hi")
     (sent,) = history.written
-    assert (found.user_id, found.highlights) == (ANNA, [(5, 7)])
-    assert (found.message.message_id, found.message.sequence, found.message.sender_id, found.message.text) == (
+    assert (hit.user_id, hit.highlights) == (ANNA, [(5, 7)])
+    assert (hit.message.message_id, hit.message.sequence, hit.message.sender_id, hit.message.text) == (
         sent.message_id,
         1,
         ANNA,
@@ -283,7 +283,7 @@ async def test_pages_are_complete_and_without_repeats_while_messages_arrive(hist
     after: SearchCursor | None = None
     for number in range(3):
         page, after = await history.page(ANNA, "wor", limit=5, after=after)
-        seen += [found.message.text for found in page]
+        seen += [hit.message.text for hit in page]
         await history.say(BEN, ANNA, f"word later {number}")
     assert seen == [f"word {number}" for number in range(11, -1, -1)]
     assert after is None
@@ -299,7 +299,7 @@ async def test_a_page_of_long_texts_ends_early_and_the_next_one_goes_on(history:
         after = None
         for page_texts in (texts[11:6:-1], texts[6:1:-1], texts[1::-1]):
             page, after = await history.page(BEN, "🦉", best=best, after=after)
-            assert [found.message.text for found in page] == page_texts
+            assert [hit.message.text for hit in page] == page_texts
             assert page[0].highlights == [(3, 4_000)]
             assert (after is None) == (page_texts[-1] == texts[0])
 
@@ -318,7 +318,7 @@ async def test_the_best_are_those_with_whole_words_and_their_pages_stay_while_me
             page, after[peer_id] = await history.page(
                 ANNA, "far run", peer_id=peer_id, best=True, limit=2, after=after[peer_id]
             )
-            texts += [found.message.text for found in page]
+            texts += [hit.message.text for hit in page]
         await history.say(BEN, ANNA, f"run far {number}")
     best = ["running far away", "running far", "run far", "runs farther", "run farther", "runner farther"]
     assert seen == {None: best, BEN: best}
@@ -349,15 +349,15 @@ async def test_common_and_rare_words_are_found_in_long_histories_like_in_short_o
                     for term in query.split()
                 )
             ]
-            found: list[str] = []
+            message_ids: list[str] = []
             after: SearchCursor | None = None
             while True:
                 page, after = await history.page(ANNA, query, peer_id=peer_id, limit=50, after=after)
-                found += [hit.message.message_id for hit in page]
-                if after is None or len(found) >= 200:
+                message_ids += [hit.message.message_id for hit in page]
+                if after is None or len(message_ids) >= 200:
                     break
-            assert found == expected[: len(found)], query
-            assert after is not None or len(found) == len(expected)
+            assert message_ids == expected[: len(message_ids)], query
+            assert after is not None or len(message_ids) == len(expected)
     await _assert_plans_read_little(pool)
 
 

@@ -49,7 +49,8 @@ class Correspondence:
         now = time.monotonic()
         async with asyncio.timeout(WITHIN):
             while not all(
-                any(each.began > now and _is(each, kind) for each in attempts) for attempts in self.attempts.values()
+                any(attempt.began > now and _is(attempt, kind) for attempt in attempts)
+                for attempts in self.attempts.values()
             ):
                 await asyncio.sleep(0.05)
 
@@ -81,8 +82,8 @@ async def house(tmp_path_factory: pytest.TempPathFactory, linked_cluster: Cluste
     def own(settings: Settings) -> dict[tuple[str, int], dict[str, str]]:
         host, port = settings.addresses_of("contact")[0]
         together = {"VESTNIK_NATS_URL": ",".join(others), "VESTNIK_CONTACT_ADDRESS": f"{host}:{port}"}
-        found = {(service, number): together for service in SERVICES for number in range(2)}
-        return found | {("contact", 0): {"VESTNIK_NATS_URL": linked_cluster.nodes[leader].url}}
+        overrides = {(service, number): together for service in SERVICES for number in range(2)}
+        return overrides | {("contact", 0): {"VESTNIK_NATS_URL": linked_cluster.nodes[leader].url}}
 
     try:
         await house.start(own)
@@ -142,8 +143,10 @@ async def test_removed_friends_stop_writing_though_contact_s_node_is_cut_off_and
         writing.cancel()
         await asyncio.gather(writing, return_exceptions=True)
     for pair, attempts in written.attempts.items():
-        late = [each for each in attempts if each.error is None and each.began > removed_at[pair] + AGE_SECONDS]
+        late = [
+            attempt for attempt in attempts if attempt.error is None and attempt.began > removed_at[pair] + AGE_SECONDS
+        ]
         assert late == [], f"{len(late)} messages after the removal"
-        refused = [each.error for each in attempts if isinstance(each.error, NoQuorum)]
+        refused = [attempt.error for attempt in attempts if isinstance(attempt.error, NoQuorum)]
         assert all(error.retry_after for error in refused)
         assert _is(attempts[-1], NotFriends)

@@ -87,9 +87,9 @@ async def test_what_many_others_wrote_meanwhile_is_not_searched_for_in_the_strea
     behind: list[int] = []
 
     async def noted(self: Log, subject: str, *, after: int = 0, limit: int | None = None) -> list[Message]:
-        found = await read(self, subject, after=after, limit=limit)
-        behind.append(len(found))
-        return found
+        messages = await read(self, subject, after=after, limit=limit)
+        behind.append(len(messages))
+        return messages
 
     monkeypatch.setattr(Log, "read", noted)
     assert (await first.send("id70"))[1]
@@ -165,8 +165,8 @@ async def test_a_message_that_the_read_model_could_not_take_is_not_doubled(
     poison()
     conn = await connect(database_url, "operator")
     try:
-        for letter in await resolution.first_failures(conn, Conversations):
-            assert (await resolution.retry(conn, Log(streams), Conversations, letter)).outcome == "applied"
+        for dead_letter in await resolution.first_failures(conn, Conversations):
+            assert (await resolution.retry(conn, Log(streams), Conversations, dead_letter)).outcome == "applied"
     finally:
         await conn.close()
     runners = await caught_up(streams, pool, database_url)
@@ -182,9 +182,9 @@ async def test_a_message_that_was_discarded_from_the_read_model_is_not_doubled(
     runners = await caught_up(streams, pool, database_url)
     conn = await connect(database_url, "operator")
     try:
-        (letter,) = await resolution.first_failures(conn, Conversations)
-        await resolution.discard(conn, Log(streams), letter, "a test", "an operator")
-        await resolution.retry(conn, Log(streams), Conversations, letter)
+        (dead_letter,) = await resolution.first_failures(conn, Conversations)
+        await resolution.discard(conn, Log(streams), dead_letter, "a test", "an operator")
+        await resolution.retry(conn, Log(streams), Conversations, dead_letter)
     finally:
         await conn.close()
     for number in range(6):

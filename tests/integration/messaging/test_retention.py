@@ -102,9 +102,9 @@ async def test_old_messages_are_deleted_once_by_any_number_of_replicas_and_new_o
         assert (event.data.expired, event.data.members, event.actor) == (True, tuple(sorted((ANNA, BEN))), None)
     await queries.wait_for(Position.at(MESSAGING, await log.end_of(MESSAGING)))
     for sent in messages:
-        found = (await queries.by_message_id(conversation_id, sent.message_id)).message
-        assert found is not None
-        assert (found.text, found.deleted, found.sequence) == ("", True, sent.sequence)
+        shown = (await queries.by_message_id(conversation_id, sent.message_id)).message
+        assert shown is not None
+        assert (shown.text, shown.deleted, shown.sequence) == ("", True, sent.sequence)
 
     # What comes later is kept, and a sweep that begins with the oldest finds nothing more.
     last = await writer.append(subjects.conversation(conversation_id), message(9))

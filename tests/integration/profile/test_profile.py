@@ -198,16 +198,16 @@ async def test_what_cannot_be_shown_is_refused(house: House, field: str, value: 
 
 async def search(client: Client, query: str, position: str, limit: int = 50) -> list[str]:
     stub = client.stub(ProfileServiceStub)
-    found: list[str] = []
+    user_ids: list[str] = []
     cursor = ""
     for _ in range(20):
         request = SearchProfilesRequest(query=query, limit=limit, cursor=cursor)
         page = await client.call(stub.search_profiles, request, context=seen(position))
-        found += [each.user_id for each in page.profiles]
+        user_ids += [match.user_id for match in page.profiles]
         cursor = page.next
         if not cursor:
             break
-    return found
+    return user_ids
 
 
 async def test_people_are_found_by_the_beginning_of_either_name(house: House) -> None:
@@ -243,9 +243,9 @@ async def test_who_is_meant_is_found_in_spite_of_slips_after_who_is_called_so(ho
     for user_id in (near, near_twice, last_name, longer, exact):
         _, position = await update(client, user_id, bio="x")
     for limit in (1, 2, 50):
-        found = await search(client, mark, position, limit)
-        assert found[:3] == [exact, longer, last_name]
-        assert sorted(found[3:]) == sorted([near, near_twice])
+        user_ids = await search(client, mark, position, limit)
+        assert user_ids[:3] == [exact, longer, last_name]
+        assert sorted(user_ids[3:]) == sorted([near, near_twice])
     assert await search(client, f"{mark} an", position) == [last_name]
     swapped = mark[:4] + mark[5] + mark[4] + mark[6:]
     if swapped != mark:
@@ -281,7 +281,7 @@ async def test_a_client_that_was_away_receives_the_latest_of_each_friend(house: 
         events = [event async for event in client.stream(stub.backfill, request, context=seen(position))]
         assert {event.type for event in events} <= {"profile.updated"}
         missed_updates = [msgspec.json.decode(event.data) for event in events]
-        return [(each["user_id"], each["bio"]) for each in missed_updates]
+        return [(missed["user_id"], missed["bio"]) for missed in missed_updates]
 
     assert await since(0) == [(ben, "two"), (anna, "three")]
     assert await since(Position.decode(before).sequence(PROFILE)) == [(anna, "three")]
@@ -403,8 +403,8 @@ async def test_an_erased_user_has_an_empty_profile_that_friends_are_told_of_and_
     erased = await house.erase(user_id)
     for number in (0, 1):
         replica = house.client("profile", number)
-        found = await get(replica, user_id, seen(erased))
-        assert (found.username, found.display_name, found.bio, found.avatar_url) == ("", "", "", "")
+        empty = await get(replica, user_id, seen(erased))
+        assert (empty.username, empty.display_name, empty.bio, empty.avatar_url) == ("", "", "", "")
         stub = replica.stub(ProfileServiceStub)
         for query in (username, "Anna the First"):
             page = await replica.call(

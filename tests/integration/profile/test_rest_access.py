@@ -107,12 +107,12 @@ async def test_the_gateway_reads_in_the_owners_name_and_in_nobody_elses(settings
     settings = msgspec.structs.replace(settings, rpc_tls=tls)
     async with serving(settings) as (commands, port), reading(settings, port) as reads:
         for actor in (ANNA, new_id(), None):
-            found = await reads.get(ANNA, call(actor))
-            assert b'"anna"' in found.body
-    assert [each.actor for each in commands.calls] == [ANNA, None, None]
-    assert {(each.caller, each.request_id, each.position.sequence(AUTH)) for each in commands.calls} == {
-        ("gateway", "r", 7)
-    }
+            response = await reads.get(ANNA, call(actor))
+            assert b'"anna"' in response.body
+    assert [received.actor for received in commands.calls] == [ANNA, None, None]
+    assert {
+        (received.caller, received.request_id, received.position.sequence(AUTH)) for received in commands.calls
+    } == {("gateway", "r", 7)}
 
 
 async def test_a_replica_that_hangs_is_left_for_another(settings: Settings, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -173,7 +173,7 @@ async def test_a_token_that_is_not_the_gateways_for_profile_reads_nothing(settin
             assert (answer.status_code, commands.calls) == (status, [])
         # What names a user without a token names nobody.
         await http.get(f"/profiles/{ANNA}", headers={"Vestnik-Actor": ANNA})
-    assert [(each.actor, each.caller) for each in commands.calls] == [(None, "rest")]
+    assert [(received.actor, received.caller) for received in commands.calls] == [(None, "rest")]
 
 
 async def test_a_read_has_a_span_at_both_ends_if_its_trace_is_sampled(settings: Settings) -> None:
@@ -187,7 +187,7 @@ async def test_a_read_has_a_span_at_both_ends_if_its_trace_is_sampled(settings: 
     assert (sent.name, served.name) == ("GET /profiles/{user_id}", "GET /profiles/{user_id}")
     assert (sent.parent, served.parent) == (SAMPLED, sent.traceparent)
     assert (sent.error, served.error, served.attributes["http.response.status_code"]) == ("", "", 200)
-    assert [each.traceparent for each in commands.calls] == [served.traceparent, UNSAMPLED, None]
+    assert [received.traceparent for received in commands.calls] == [served.traceparent, UNSAMPLED, None]
 
 
 async def test_the_span_of_a_read_that_reaches_nobody_ends_too(settings: Settings) -> None:

@@ -82,10 +82,10 @@ async def test_replicas_that_find_the_same_session_end_it_once(
         LateSessions(session_commands(streams, secrets, clock), services.session_queries, clock=clock) for _ in range(2)
     ]
     async with asyncio.timeout(PATIENCE):
-        while not (found := await replicas[0].due()):
+        while not (due := await replicas[0].due()):
             await asyncio.sleep(0.02)
-    assert [each.session_id for each in found] == [late]
-    await asyncio.gather(*(replica.end(each) for replica in replicas for each in found))
+    assert [session.session_id for session in due] == [late]
+    await asyncio.gather(*(replica.end(session) for replica in replicas for session in due))
     end = await services.log.last(subjects.session(late))
     assert end is not None
     assert (await end_of(services, late), end.envelope().version) == ("account_erased", 2)

@@ -87,7 +87,7 @@ async def test_a_list_shows_the_newest_session_first_page_by_page(services: Serv
         cursor = page.next
         if not cursor:
             break
-    assert [found.session_id for found in seen] == [tokens.session_id for tokens in reversed(created)]
+    assert [session.session_id for session in seen] == [tokens.session_id for tokens in reversed(created)]
     assert (seen[0].device, seen[0].address) == ("device 4", "192.0.2.1")
 
 
@@ -171,11 +171,11 @@ async def test_the_audit_has_every_event_of_a_session(services: Services, databa
         async with asyncio.timeout(60):
             rows: list[tuple[object, ...]] = []
             while len(rows) < 3:
-                found = await connection.execute(
+                cursor = await connection.execute(
                     "SELECT event, username, device, address, reason"
                     " FROM session_audit_v6 AS a JOIN session_audit_logins_v6 USING (session_id) ORDER BY a.sequence"
                 )
-                rows = await found.fetchall()
+                rows = await cursor.fetchall()
     assert rows == [
         ("session.created", "anna", "phone", "192.0.2.1", None),
         ("session.refreshed", "anna", "phone", "192.0.2.1", None),

@@ -57,8 +57,8 @@ async def test_what_is_applied_late_is_there_at_once_and_no_page_without_it_is_k
     monkeypatch.undo()
     conn = await connect(database_url, "operator")
     try:
-        for letter in await resolution.first_failures(conn, Conversations):
-            assert (await resolution.retry(conn, Log(streams), Conversations, letter)).outcome == "applied"
+        for dead_letter in await resolution.first_failures(conn, Conversations):
+            assert (await resolution.retry(conn, Log(streams), Conversations, dead_letter)).outcome == "applied"
     finally:
         await conn.close()
     await comparison.agree(position, 50)
@@ -87,9 +87,9 @@ async def test_a_message_that_is_applied_after_its_changes_is_shown_as_they_left
     monkeypatch.undo()
     conn = await connect(database_url, "operator")
     try:
-        while letters := await resolution.first_failures(conn, Conversations):
-            for letter in letters:
-                assert (await resolution.retry(conn, Log(streams), Conversations, letter)).outcome == "applied"
+        while dead_letters := await resolution.first_failures(conn, Conversations):
+            for dead_letter in dead_letters:
+                assert (await resolution.retry(conn, Log(streams), Conversations, dead_letter)).outcome == "applied"
     finally:
         await conn.close()
     await comparison.agree(position, 50)
