@@ -129,12 +129,12 @@ async def parties(folder: Path) -> AsyncIterator[Parties]:
         folder / "nats", passwords=Secrets.create(folder / "secrets").nats_passwords(), sync_always=False
     )
     await server.start()
-    found = Parties(server)
+    nats_parties = Parties(server)
     try:
-        await ensure_streams((await found.party(TOPOLOGY)).nats, replicas=1)
-        yield found
+        await ensure_streams((await nats_parties.party(TOPOLOGY)).nats, replicas=1)
+        yield nats_parties
     finally:
-        await found.close()
+        await nats_parties.close()
         await server.stop()
 
 
@@ -145,12 +145,12 @@ def settings_of(nats_parties: Parties, folder: Path) -> Settings:
 
 async def seen(party: Party, stream: str, subject_filter: str | None) -> list[str]:
     """Reads the stream to its end and returns the subjects."""
-    found: list[str] = []
+    seen_subjects: list[str] = []
     async with Reader(party.nats, stream, subject_filter=subject_filter, name="test") as reader:
         async for batch in reader.batches():
-            found += [message.subject for message in batch.messages]
-            if batch.pending == 0 and found:
-                return found
+            seen_subjects += [message.subject for message in batch.messages]
+            if batch.pending == 0 and seen_subjects:
+                return seen_subjects
     raise AssertionError
 
 

@@ -52,17 +52,19 @@ class Logins:
 @asynccontextmanager
 async def logins(database_url: str) -> AsyncIterator[Logins]:
     """The logins, with privileges granted and the tables of one read model per service created."""
-    found = Logins(database_url, {party: secrets.token_hex(8) for party in DATABASE_PARTIES})
+    postgres_logins = Logins(database_url, {party: secrets.token_hex(8) for party in DATABASE_PARTIES})
     try:
-        await found.give_rights()
-        schemas = await ServiceSchemas.discover(found.url(OPERATOR))
+        await postgres_logins.give_rights()
+        schemas = await ServiceSchemas.discover(postgres_logins.url(OPERATOR))
         for service in SERVICES:
-            conn = await connect(schemas.url(OPERATOR) if service == OPERATOR else found.url(service), service)
+            conn = await connect(
+                schemas.url(OPERATOR) if service == OPERATOR else postgres_logins.url(service), service
+            )
             await go_live(conn, one_of(service))
             await conn.close()
-        yield found
+        yield postgres_logins
     finally:
-        await found.close()
+        await postgres_logins.close()
 
 
 def one_of(service: str) -> type[Projection]:
@@ -104,7 +106,7 @@ async def relations_of(database_url: str, party: str) -> list[tuple[str, str]]:
 async def whole(database_url: str) -> list[tuple[object, ...]]:
     """A snapshot of what a login could change: relations with owners and privileges, schemas, logins, rows."""
     async with await AsyncConnection.connect(database_url) as conn:
-        found: list[tuple[object, ...]] = []
+        snapshot: list[tuple[object, ...]] = []
         for query in (
             "SELECT n.nspname, n.nspowner::regrole::text, n.nspacl::text FROM pg_namespace AS n"
             " WHERE n.nspname !~ '^pg_(toast_)?temp' ORDER BY 1",
@@ -119,10 +121,10 @@ async def whole(database_url: str) -> list[tuple[object, ...]]:
             " ORDER BY 1, 2",
             "SELECT extname FROM pg_extension ORDER BY 1",
         ):
-            found += await (await conn.execute(query.encode())).fetchall()
+            snapshot += await (await conn.execute(query.encode())).fetchall()
         for service in SERVICES:
             for name, kind in await relations_of(database_url, service):
                 if kind == "r":
                     cursor = await conn.execute(sql.SQL("SELECT * FROM {}").format(sql.Identifier(*name.split("."))))
-                    found += [(name, *row) for row in await cursor.fetchall()]
-        return found
+                    snapshot += [(name, *row) for row in await cursor.fetchall()]
+        return snapshot

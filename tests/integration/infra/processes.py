@@ -30,8 +30,8 @@ def is_alive(pid: int) -> bool:
 
 def command_of(pid: int) -> list[str]:
     """Program and arguments; empty if the process has ended."""
-    found = process(pid)
-    return found.command if found is not None else []
+    proc = process(pid)
+    return proc.command if proc is not None else []
 
 
 async def all_gone(pids: set[int], within: float) -> None:
@@ -42,10 +42,10 @@ async def all_gone(pids: set[int], within: float) -> None:
 
 
 def _children(pid: int) -> list[int]:
-    found: list[int] = []
+    pids: list[int] = []
     # The process may end meanwhile.
     with suppress(FileNotFoundError, ProcessLookupError):
         for task in os.listdir(f"/proc/{pid}/task"):
             with suppress(FileNotFoundError, ProcessLookupError):
-                found += map(int, Path(f"/proc/{pid}/task/{task}/children").read_text().split())
-    return found
+                pids += map(int, Path(f"/proc/{pid}/task/{task}/children").read_text().split())
+    return pids

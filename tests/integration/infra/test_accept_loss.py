@@ -60,7 +60,7 @@ async def applied(database_url: str, sequence: int) -> None:
 
 async def decisions(nats_parties: Parties) -> list[tuple[int, int, bool]]:
     info = await JetStream((await nats_parties.party(OPERATOR)).nats).info(MESSAGING)
-    return [(each.first, each.last, each.filled) for each in accepted(info.config)]
+    return [(decision.first, decision.last, decision.filled) for decision in accepted(info.config)]
 
 
 async def test_a_filling_that_was_not_recorded_is_recorded_though_its_owner_has_appended_behind_it(

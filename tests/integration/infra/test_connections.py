@@ -137,9 +137,9 @@ async def test_while_the_database_is_silent_whatever_needs_it_fails_at_once(data
         await asyncio.sleep(0.01)
     pool.set_answering(False)
     async with asyncio.timeout(60):
-        for each in (asking, waiting, asyncio.create_task(_ask(pool, "SELECT 1"))):
+        for task in (asking, waiting, asyncio.create_task(_ask(pool, "SELECT 1"))):
             with pytest.raises(psycopg.OperationalError):
-                await each
+                await task
     pool.set_answering(True)
     assert await _ask(pool, "SELECT 2") == (2,)
     await pool.close()
@@ -169,6 +169,6 @@ async def test_a_connection_is_handed_out_without_a_word_to_the_database(databas
     async with pool.connection() as first:
         await first.execute("SELECT 'the last word'")
     async with pool.connection() as second, await psycopg.AsyncConnection.connect(database_url) as other:
-        found = await other.execute("SELECT query FROM pg_stat_activity WHERE pid = %s", (second.info.backend_pid,))
-        assert await found.fetchone() == ("SELECT 'the last word'",)
+        cursor = await other.execute("SELECT query FROM pg_stat_activity WHERE pid = %s", (second.info.backend_pid,))
+        assert await cursor.fetchone() == ("SELECT 'the last word'",)
     await pool.close()

@@ -89,8 +89,8 @@ TO_THE_SERVER = [
 
 @pytest_asyncio.fixture(scope="module", loop_scope="module")
 async def nats_parties(tmp_path_factory: pytest.TempPathFactory) -> AsyncIterator[Parties]:
-    async with parties(tmp_path_factory.mktemp("nats_parties")) as found:
-        yield found
+    async with parties(tmp_path_factory.mktemp("nats_parties")) as opened:
+        yield opened
 
 
 def foreign(party: str) -> list[str]:
@@ -134,7 +134,7 @@ async def test_who_makes_the_streams_does_nothing_else(nats_parties: Parties) ->
     party = await nats_parties.party(TOPOLOGY)
     asked = ["STREAM.MSG.GET.AUTH", "DIRECT.GET.AUTH", "CONSUMER.CREATE.AUTH.x", "CONSUMER.MSG.NEXT.AUTH.x"]
     asked += ["STREAM.CREATE.COPY", "STREAM.UPDATE.COPY", "STREAM.NAMES", "CONSUMER.CREATE.AUTH.x.vestnik.auth.user.*"]
-    assert await party.permitted_to_publish([f"{API}.{each}" for each in asked]) == set()
+    assert await party.permitted_to_publish([f"{API}.{call}" for call in asked]) == set()
 
 
 @pytest.mark.parametrize("name", WITHOUT_OPERATOR)
@@ -175,7 +175,7 @@ async def test_what_the_body_of_a_request_says_cannot_widen_what_its_subject_say
         assert await party.error_of(create, both) == 10137
         other = consumer(stream, "x", filter_subject=public, durable_name="y")
         assert await party.error_of(create, other) == 10017
-        elsewhere = next(each for each in STREAMS if each != stream)
+        elsewhere = next(other_stream for other_stream in STREAMS if other_stream != stream)
         assert await party.error_of(create, consumer(elsewhere, "x", filter_subject=public)) == 10056
 
 
@@ -220,8 +220,8 @@ async def test_no_answer_of_the_server_can_be_sent_where_its_asker_may_not_publi
     assert empty.data
     before = await ends(nats_parties)
     victims = [subjects.user("forged"), subjects.credential("forged"), EVENTS[stream][0]]
-    victims += [f"{API}.STREAM.{call}.{each}" for call in ("DELETE", "PURGE") for each in STREAMS]
-    victims += [f"{API}.CONSUMER.DELETE.{each.stream}.{each.name}" for each in DURABLES]
+    victims += [f"{API}.STREAM.{call}.{target}" for call in ("DELETE", "PURGE") for target in STREAMS]
+    victims += [f"{API}.CONSUMER.DELETE.{durable.stream}.{durable.name}" for durable in DURABLES]
     last = {"seq": before[stream]}
     requests: Sequence[tuple[str, object]] = [
         (f"{API}.STREAM.INFO.{stream}", {}),

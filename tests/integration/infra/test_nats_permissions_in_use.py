@@ -32,8 +32,8 @@ from tests.integration.infra.nats_parties import EVENTS, PRIVATE, Parties, appen
 
 @pytest_asyncio.fixture
 async def nats_parties(tmp_path: Path) -> AsyncIterator[Parties]:
-    async with parties(tmp_path) as found:
-        yield found
+    async with parties(tmp_path) as opened:
+        yield opened
 
 
 def created(user_id: str) -> Append:
@@ -45,9 +45,9 @@ def created(user_id: str) -> Append:
 async def test_an_owner_appends_singly_at_once_and_together_and_reads_it_back(nats_parties: Parties) -> None:
     log = Log((await nats_parties.party("auth")).nats)
     users = [new_id() for _ in range(20)]
-    assert sorted(await asyncio.gather(*(log.append(created(each)) for each in users))) == list(range(1, 21))
+    assert sorted(await asyncio.gather(*(log.append(created(user_id)) for user_id in users))) == list(range(1, 21))
     assert await log.append_together([created(new_id()) for _ in range(3)]) == [21, 22, 23]
-    assert [len(await log.read(user(each))) for each in users] == [1] * 20
+    assert [len(await log.read(user(user_id))) for user_id in users] == [1] * 20
 
 
 async def test_a_service_reacts_to_anothers_events_and_acknowledges_them(nats_parties: Parties) -> None:
@@ -64,8 +64,8 @@ async def test_a_service_reacts_to_anothers_events_and_acknowledges_them(nats_pa
     reaction = EventReactor(reacting.nats, durable, react)
     working = asyncio.create_task(reaction.run())
     try:
-        for each in expected:
-            await Log(owner.nats).append(created(each))
+        for user_id in expected:
+            await Log(owner.nats).append(created(user_id))
         async with asyncio.timeout(60):
             await everything.wait()
             operator = await nats_parties.party(OPERATOR)
@@ -86,8 +86,10 @@ async def test_each_reads_all_of_its_own_and_what_is_public_of_others(nats_parti
                 if name != GATEWAY and stream == STREAM_OF_OPERATORS:
                     assert await seen(party, stream, DEAD_LETTERS_FILTER) == EVENTS[stream][:1]
                 continue
-            found = await seen(party, stream, None if everything else PUBLIC_FILTERS[stream])
-            assert found == [each for each in EVENTS[stream] if everything or each not in PRIVATE.get(stream, ())]
+            received = await seen(party, stream, None if everything else PUBLIC_FILTERS[stream])
+            assert received == [
+                subject for subject in EVENTS[stream] if everything or subject not in PRIVATE.get(stream, ())
+            ]
 
 
 async def test_a_service_records_where_its_projection_begins_by_a_time_in_anothers_stream(
@@ -119,7 +121,7 @@ async def test_what_is_said_of_read_models_stays_within_a_service_but_for_the_op
         teller = await nats_parties.party(name)
         await teller.nats.publish(notice, name.encode())
         await teller.settled()
-    heard = {name: [(await each.next_msg(60)).data] for name, each in subscriptions.items()}
+    heard = {name: [(await subscription.next_msg(60)).data] for name, subscription in subscriptions.items()}
     heard["contact"].append((await subscriptions["contact"].next_msg(60)).data)
     assert heard == {"contact": [b"contact", b"operator"], "profile": [b"operator"]}
     assert (await nats_parties.party("gateway")).name not in heard
@@ -136,7 +138,7 @@ async def test_gateways_share_what_they_have_counted(nats_parties: Parties) -> N
     async def make_stream() -> None:
         await ensure_limits(nats, replicas=1)
 
-    sharing = [SharedLimits(nats, each, policies.ALL, make_stream=make_stream) for each in (first, second)]
+    sharing = [SharedLimits(nats, limiter, policies.ALL, make_stream=make_stream) for limiter in (first, second)]
     async with sharing[0].run(), sharing[1].run():
         first.consume(policies.FRIENDS, "anna")
         async with asyncio.timeout(60):

@@ -143,7 +143,10 @@ async def test_nobody_reads_or_touches_what_is_anothers(postgres_logins: Logins)
             for name, kind in relations:
                 tried = [*TO_A_RELATION, *(TO_A_TABLE if kind == "r" else [])]
                 words = {"kind": "TABLE" if kind == "r" else "VIEW", "own": role_of(service)}
-                assert await refused(postgres_logins, service, [each.format(name, **words) for each in tried]) == {}
+                assert (
+                    await refused(postgres_logins, service, [statement.format(name, **words) for statement in tried])
+                    == {}
+                )
         assert await whole(postgres_logins.database_url) == before
 
 
@@ -216,8 +219,8 @@ async def test_nobody_does_what_is_for_a_superuser(postgres_logins: Logins) -> N
     for party in DATABASE_PARTIES:
         conn = await postgres_logins.of(party)
         own = role_of(party if party != OPERATOR else SERVICES[0])
-        outcomes = {each: await refusal(conn, each.format(own=own)) for each in TO_THE_SERVER}
-        assert {each: state for each, state in outcomes.items() if state not in REFUSED} == {}
+        outcomes = {statement: await refusal(conn, statement.format(own=own)) for statement in TO_THE_SERVER}
+        assert {statement: state for statement, state in outcomes.items() if state not in REFUSED} == {}
     assert await whole(postgres_logins.database_url) == before
 
 

@@ -80,8 +80,8 @@ class Edge:
                 writer.write(connection.data_to_send())
                 while data := await reader.read(65_536):
                     for event in connection.receive_data(data):
-                        if (found := _ended(event)) is not None:
-                            return found[0]
+                        if (ended := _ended(event)) is not None:
+                            return ended[0]
                     writer.write(connection.data_to_send())
             except ConnectionError:
                 return None
@@ -170,7 +170,7 @@ async def test_a_message_cut_at_any_byte_or_changed_at_random_is_refused_or_read
         for _ in range(dice.randint(1, 4)):
             wild[dice.randrange(len(wild))] = dice.randrange(256)
         broken.append(bytes(wild))
-    ends = await asyncio.gather(*(_counted(edge, each) for each in broken))
+    ends = await asyncio.gather(*(_counted(edge, body) for body in broken))
     # Whatever was let through is in the user's own name, and equals what the C library makes of the same bytes.
     for message in edge.messaging.taken:
         assert message.sender_id == ANNA

@@ -109,17 +109,17 @@ async def closed_with(reader: asyncio.StreamReader) -> ErrorCodes | int | None:
     """The error with which the server closes the connection; None if it sends none."""
     library = H2Connection()
     library.initiate_connection()
-    found: ErrorCodes | int | None = None
+    error: ErrorCodes | int | None = None
     async with asyncio.timeout(60):
         with contextlib.suppress(ConnectionError):
             while data := await reader.read(65_536):
                 with contextlib.suppress(Exception):
                     # What answers calls that this library has not made means nothing to it.
                     for event in library.receive_data(data):
-                        found = event.error_code if isinstance(event, ConnectionTerminated) else found
+                        error = event.error_code if isinstance(event, ConnectionTerminated) else error
                 if b"too many" in data:
-                    found = ErrorCodes.ENHANCE_YOUR_CALM
-    return found
+                    error = ErrorCodes.ENHANCE_YOUR_CALM
+    return error
 
 
 @pytest.mark.parametrize("flood", FLOODS)
@@ -162,7 +162,7 @@ async def test_calls_that_are_reset_in_the_packet_that_begins_them_leave_nothing
     last = int(MOST_RESETS) * 2 + 1
     writer.write(call(last, WATCH))
     async with asyncio.timeout(60):
-        while not any(last in each.processor.streams for each in port.connections):
+        while not any(last in candidate.processor.streams for candidate in port.connections):
             await asyncio.sleep(0.01)
         [connection] = port.connections
         while len(connection.processor.streams) > 1 or len(connection._calls._tasks) > 1:
@@ -173,7 +173,7 @@ async def test_calls_that_are_reset_in_the_packet_that_begins_them_leave_nothing
 
 async def test_sixty_thousand_resets_leave_no_stream_in_memory(port: Port) -> None:
     # Kept, so that their ids are not given to others.
-    of_other_tests = [each for each in gc.get_objects() if isinstance(each, Stream)]
+    of_other_tests = [tracked for tracked in gc.get_objects() if isinstance(tracked, Stream)]
     before = set(map(id, of_other_tests))
 
     async def attack() -> None:
@@ -190,7 +190,7 @@ async def test_sixty_thousand_resets_leave_no_stream_in_memory(port: Port) -> No
         while port.connections:
             await asyncio.sleep(0.01)
         gc.collect()
-        while any(isinstance(each, Stream) and id(each) not in before for each in gc.get_objects()):
+        while any(isinstance(tracked, Stream) and id(tracked) not in before for tracked in gc.get_objects()):
             await asyncio.sleep(0.05)
             gc.collect()
 

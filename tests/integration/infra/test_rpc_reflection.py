@@ -45,16 +45,19 @@ async def ask(channel: Channel, version: Any, **question: str) -> Any:  # noqa: 
 
 def files(answer: Any) -> list[FileDescriptorProto]:  # noqa: ANN401 - grpclib's own
     assert not answer.HasField("error_response"), answer
-    return [FileDescriptorProto.FromString(found) for found in answer.file_descriptor_response.file_descriptor_proto]
+    return [
+        FileDescriptorProto.FromString(serialized)
+        for serialized in answer.file_descriptor_response.file_descriptor_proto
+    ]
 
 
 async def test_every_service_that_is_named_is_described_too(channel: Channel, version: Any) -> None:  # noqa: ANN401
     named = (await ask(channel, version, list_services="")).list_services_response.service
-    assert "vestnik.auth.v1.AuthService" in [each.name for each in named]
-    for each in named:
-        described = files(await ask(channel, version, file_containing_symbol=each.name))
+    assert "vestnik.auth.v1.AuthService" in [listed.name for listed in named]
+    for listed in named:
+        described = files(await ask(channel, version, file_containing_symbol=listed.name))
         services = {f"{file.package}.{service.name}": service for file in described for service in file.service}
-        assert services[each.name].method, each.name
+        assert services[listed.name].method, listed.name
 
 
 async def test_what_a_file_imports_is_described_by_its_name(channel: Channel, version: Any) -> None:  # noqa: ANN401

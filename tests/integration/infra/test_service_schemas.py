@@ -67,8 +67,8 @@ async def test_a_service_whose_schema_was_not_created_yet_is_named(postgres_logi
 
 
 async def test_options_of_the_given_url_stay(postgres_logins: Logins) -> None:
-    given = f"{postgres_logins.url(OPERATOR)}?options=-c%20work_mem%3D5MB"
-    conn = await connect((await ServiceSchemas.discover(given)).url("contact"), "operator")
+    database_url = f"{postgres_logins.url(OPERATOR)}?options=-c%20work_mem%3D5MB"
+    conn = await connect((await ServiceSchemas.discover(database_url)).url("contact"), "operator")
     cursor = await conn.execute("SELECT current_setting('work_mem'), current_user::text")
     assert await cursor.fetchone() == ("5MB", "vestnik_contact")
     await conn.close()

@@ -204,7 +204,7 @@ async def test_a_disk_that_was_filled_too_quickly_to_notice_costs_a_restart_and_
         await stored.server.wait()
     await stored.server.start()
     later = await stored.until_accepted()
-    assert [len(await stored.log.read(conversation(each))) for each in (name, later)] == [1, 1]
+    assert [len(await stored.log.read(conversation(conversation_id))) for conversation_id in (name, later)] == [1, 1]
     stored.space.check()
     assert not stored.server.is_closed
     assert [report.partition(":")[0] for report in stored.reports] == ["out of space", "there is space again"]

@@ -49,8 +49,8 @@ class System:
         async with asyncio.timeout(PATIENCE):
             while line := await self.process.stdout.readline():
                 self.lines.append(line.decode())
-                if found := re.search(pattern, line.decode()):
-                    return found
+                if match := re.search(pattern, line.decode()):
+                    return match
         raise AssertionError(f"no {pattern!r} in:\n{''.join(self.lines)}")
 
     async def ended(self) -> int:
@@ -91,8 +91,8 @@ async def _execute(url: str, command: str) -> None:
 async def test_it_comes_up_and_ctrl_c_leaves_no_process(tmp_path: Path) -> None:
     async with system(tmp_path / "data") as up:
         url = (await up.line_with(READY.pattern)).group(1)
-        found = run_file.find(tmp_path / "data")
-        assert (found.pid, found.gateway_url) == (up.pid, url)
+        running = run_file.find(tmp_path / "data")
+        assert (running.pid, running.gateway_url) == (up.pid, url)
         assert run_file.NAME not in "".join(up.lines)
         assert (tmp_path / "data" / run_file.NAME).stat().st_mode & 0o077 == 0
         children = descendants(up.pid)
@@ -196,13 +196,13 @@ async def test_commands_find_the_system_while_a_service_is_not_ready(tmp_path: P
 async def test_a_killed_child_comes_back_at_its_address(tmp_path: Path, victim: str) -> None:
     async with system(tmp_path / "data") as up:
         url = (await up.line_with(READY.pattern)).group(1)
-        found = run_file.find(tmp_path / "data")
+        running = run_file.find(tmp_path / "data")
         _kill(_pid_of(up.pid, victim))
         await up.line_with(rf"{victim} +\| was ended by SIGKILL; restarting")
-        host, port = found.addresses["auth"][0].split(":")
+        host, port = running.addresses["auth"][0].split(":")
         await _until(readiness_probes.grpc_health(host, int(port)))
         await _until(readiness_probes.http_ok("127.0.0.1", int(url.rsplit(":", 1)[1]), "/readyz"))
-        await _until(lambda: _answers(found.database_url))
+        await _until(lambda: _answers(running.database_url))
 
 
 async def test_no_connection_is_refused_while_the_gateway_restarts(tmp_path: Path) -> None:

@@ -166,7 +166,7 @@ EACH: dict[str, tuple[list[Event], list[dict[str, object]]]] = {
         ],
     ),
     "read": (
-        [MessageSeen(conversation_id="c", reader_id=ANNA, peer_id=BORIS, sequence=each) for each in (3, 7)],
+        [MessageSeen(conversation_id="c", reader_id=ANNA, peer_id=BORIS, sequence=seen) for seen in (3, 7)],
         [{"sequence": 3}, {"sequence": 7}],
     ),
     "settings": (
@@ -190,12 +190,12 @@ async def test_each_kind_shows_its_events_and_its_state_after_each(streams: Clie
     aggregate_id = f"{new_id()}.{ANNA}" if kind in ("read", "settings") else new_id()
     await append(streams, kind, aggregate_id, events)
     aggregate_versions = await versions(history(streams, kind, aggregate_id))
-    assert [each.event.type for each in aggregate_versions] == [event.TYPE for event in events]
-    assert [each.event.version for each in aggregate_versions] == list(range(1, len(events) + 1))
-    for each, state in zip(aggregate_versions, states, strict=True):
-        assert each.state is not None
-        assert each.state.items() >= state.items()
-    assert [each.expired_at for each in aggregate_versions][:-1] == [None] * (len(aggregate_versions) - 1)
+    assert [entry.event.type for entry in aggregate_versions] == [event.TYPE for event in events]
+    assert [entry.event.version for entry in aggregate_versions] == list(range(1, len(events) + 1))
+    for entry, state in zip(aggregate_versions, states, strict=True):
+        assert entry.state is not None
+        assert entry.state.items() >= state.items()
+    assert [entry.expired_at for entry in aggregate_versions][:-1] == [None] * (len(aggregate_versions) - 1)
     assert (aggregate_versions[-1].expired_at == BEGIN) == (kind == "session")
     if kind == "credential":
         assert not any(secret in str(aggregate_versions) for secret in ("h1", "h2"))
@@ -233,8 +233,8 @@ async def test_any_version_and_any_time_show_what_a_fold_of_the_events_has(
             folded.append(state.last_sequence if kind == "conversation" else state.display_name)
         name = "last_sequence" if kind == "conversation" else "display_name"
 
-        def shown(found: Iterable[AggregateVersion]) -> list[tuple[int, object]]:
-            return [(each.event.version, (each.state or {})[name]) for each in found]
+        def shown(entries: Iterable[AggregateVersion]) -> list[tuple[int, object]]:
+            return [(entry.event.version, (entry.state or {})[name]) for entry in entries]
 
         def expected(until: int) -> list[tuple[int, object]]:
             return list(enumerate(folded, 1))[max(until - last, 0) : until]
@@ -242,7 +242,7 @@ async def test_any_version_and_any_time_show_what_a_fold_of_the_events_has(
         version = data.draw(st.integers(1, len(at)))
         assert shown(of.versions(version=version, last=last, redacted=False)) == expected(version)
         moment = BEGIN + timedelta(seconds=asked)
-        until = next((number for number, each in enumerate(at) if each > moment), len(at))
+        until = next((number for number, instant in enumerate(at) if instant > moment), len(at))
         if until:
             assert shown(of.versions(at=moment, last=last, redacted=False)) == expected(until)
         else:
@@ -264,18 +264,18 @@ async def test_a_few_versions_of_a_long_conversation_are_read_without_the_rest(
     whole = Log.read
 
     async def counted(log: Log, subject: str, *, after: int = 0, limit: int | None = None) -> list[Message]:
-        found = await whole(log, subject, after=after, limit=limit)
-        read.append(len(found))
-        return found
+        messages = await whole(log, subject, after=after, limit=limit)
+        read.append(len(messages))
+        return messages
 
     monkeypatch.setattr(Log, "read", counted)
-    found = await versions(history(streams, "conversation", "long"), version=2_000, last=3)
-    assert [(each.event.version, each.state) for each in found] == [
+    aggregate_versions = await versions(history(streams, "conversation", "long"), version=2_000, last=3)
+    assert [(entry.event.version, entry.state) for entry in aggregate_versions] == [
         (version, {"last_sequence": version}) for version in (1_998, 1_999, 2_000)
     ]
     assert sum(read) < 300
     everything = await versions(history(streams, "conversation", "long"), last=10_000)
-    assert [each.event.version for each in everything] == list(range(1, 3_001))
+    assert [entry.event.version for entry in everything] == list(range(1, 3_001))
     assert max(read) <= 200
 
 
@@ -294,7 +294,7 @@ async def test_what_is_appended_meanwhile_is_not_shown(streams: Client) -> None:
     first = await asyncio.to_thread(next, reading)
     await append(streams, "conversation", "busy", [sent(number) for number in range(601, 1_001)], begun=600)
     rest = await asyncio.to_thread(list, reading)
-    assert [each.event.version for each in (first, *rest)] == list(range(1, 601))
+    assert [entry.event.version for entry in (first, *rest)] == list(range(1, 601))
 
 
 async def test_what_is_not_there_is_said(streams: Client) -> None:
@@ -311,14 +311,14 @@ async def test_lost_versions_are_said_and_so_is_a_loss_that_an_operator_accepted
     await append(streams, "conversation", "other", [sent(1), sent(2)])
     await append(streams, "conversation", "torn", [sent(4), sent(5)], begun=3)
     aggregate_versions = await versions(history(streams, "conversation", "torn"))
-    assert [(each.event.version, each.missing, each.lost_before) for each in aggregate_versions] == [
+    assert [(entry.event.version, entry.missing, entry.lost_before) for entry in aggregate_versions] == [
         (1, None, []),
         (4, "2-3", []),
         (5, None, []),
     ]
     await accept(JetStream(streams), [Gap(MESSAGING, 2, 3)], "ops")
     aggregate_versions = await versions(history(streams, "conversation", "torn"), last=2)
-    assert [(each.event.version, each.missing, each.lost_before) for each in aggregate_versions] == [
+    assert [(entry.event.version, entry.missing, entry.lost_before) for entry in aggregate_versions] == [
         (4, "3", ["MESSAGING:2-3"]),
         (5, None, []),
     ]
@@ -337,7 +337,7 @@ async def test_an_event_that_this_release_cannot_read_makes_the_state_unknown(st
     ]
     await append(streams, "profile", "odd", events)
     aggregate_versions = await versions(history(streams, "profile", "odd"))
-    assert [each.state is None for each in aggregate_versions] == [False, True, True]
+    assert [entry.state is None for entry in aggregate_versions] == [False, True, True]
     assert "profile.painted" in (aggregate_versions[1].error or "")
     assert (await versions(history(streams, "profile", "odd"), last=1))[0].state is None
 

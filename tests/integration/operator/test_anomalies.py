@@ -110,8 +110,8 @@ def found(streams: Client, database_url: str) -> Found:
 
 def short(anomalies: Iterable[Anomaly]) -> list[tuple[object, ...]]:
     return [
-        (each.rule, each.since, each.at, each.user_id or each.address or each.operator, each.count)
-        for each in anomalies
+        (anomaly.rule, anomaly.since, anomaly.at, anomaly.user_id or anomaly.address or anomaly.operator, anomaly.count)
+        for anomaly in anomalies
     ]
 
 
@@ -205,7 +205,7 @@ async def test_looks_and_exports_of_one_operator_are_counted_apart(found: Found)
         ("operator_exports", NOON, NOON + MINUTE, "olga", 2),
         ("operator_looks", NOON, NOON + 2 * SECOND, "olga", 3),
     ]
-    assert [each.operator_id for each in await found.all(LOW)] == [None, None]
+    assert [anomaly.operator_id for anomaly in await found.all(LOW)] == [None, None]
 
 
 def expected(happened: Sequence[Happened], thresholds: Thresholds) -> list[tuple[object, ...]]:
@@ -269,16 +269,18 @@ async def test_pages_hold_what_the_rules_say_about_the_events_in_any_order_and_w
             break
         cursor = page.older
     assert pages == await found.all(LOW)
-    assert [each.at for each in pages] == sorted((each.at for each in pages), reverse=True)
-    names = Counter((each.rule, each.user_id or each.address or each.operator, each.count) for each in pages)
+    assert [anomaly.at for anomaly in pages] == sorted((anomaly.at for anomaly in pages), reverse=True)
+    names = Counter(
+        (anomaly.rule, anomaly.user_id or anomaly.address or anomaly.operator, anomaly.count) for anomaly in pages
+    )
     assert names == Counter(expected(happened, LOW))
     assert {rule for rule, _, _ in names} == set(RULES) - {"operator_exports"}
     middle = pages[len(pages) // 2].at
     newer = await found.all(LOW, AnomalyFilter(since=middle, rules=("account_failures", "new_network")))
     older = await found.all(LOW, AnomalyFilter(until=middle, rules=("account_failures", "new_network")))
-    assert newer + older == [each for each in pages if each.rule in ("account_failures", "new_network")]
+    assert newer + older == [anomaly for anomaly in pages if anomaly.rule in ("account_failures", "new_network")]
     counts = await queries.counts(middle)
-    assert counts == dict.fromkeys(RULES, 0) | Counter(each.rule for each in pages if each.at >= middle)
+    assert counts == dict.fromkeys(RULES, 0) | Counter(anomaly.rule for anomaly in pages if anomaly.at >= middle)
 
 
 async def test_recent_anomalies_are_counted_for_alerts_while_they_can_be_read(
@@ -308,9 +310,9 @@ async def test_accounts_have_their_names_as_far_as_these_can_be_read(
         failed(NOON, count=20),
         failed(NOON, user_id=BORIS, count=20),
     )
-    assert [each.username for each in await found.all()] == [None, None]
+    assert [anomaly.username for anomaly in await found.all()] == [None, None]
     await rebuild(Users, streams, database_url)
-    assert {each.user_id: each.username for each in await found.all()} == {ANNA: "anna", BORIS: None}
+    assert {anomaly.user_id: anomaly.username for anomaly in await found.all()} == {ANNA: "anna", BORIS: None}
 
 
 async def test_a_cursor_of_another_kind_is_refused(found: Found) -> None:

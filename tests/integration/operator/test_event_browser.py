@@ -30,10 +30,10 @@ async def revoke(log: Log, session_id: str) -> None:
 
 async def pages(nats: Client, query: EventQuery, limit: int) -> list[EventsFound]:
     """Reads all matching events, page by page back to the beginning."""
-    found = [await latest_events(nats, query, limit=limit)]
-    while found[-1].older is not None:
-        found.append(await latest_events(nats, query, limit=limit, before=Position.decode(found[-1].older)))
-    return found
+    event_pages = [await latest_events(nats, query, limit=limit)]
+    while event_pages[-1].older is not None:
+        event_pages.append(await latest_events(nats, query, limit=limit, before=Position.decode(event_pages[-1].older)))
+    return event_pages
 
 
 async def test_going_back_shows_every_event_of_every_stream_once(streams: Client) -> None:
@@ -99,16 +99,16 @@ async def test_what_is_no_event_is_counted_and_passed_over(streams: Client) -> N
     for payload in (b"\xff", b'{"id":"\xff"}', b'{"x":' + b"[" * 9_999, sealed.replace(b"logout", b"\xff")):
         await streams.request(session("s"), payload)
     await revoke(log, new_id())
-    for found in (
+    for page in (
         await latest_events(streams, EVERYTHING, limit=100),
         await events_after(streams, EVERYTHING, limit=100, after=Position()),
     ):
-        assert sorted((event.stream, event.sequence) for event in found.items) == [
+        assert sorted((event.stream, event.sequence) for event in page.items) == [
             (MESSAGING, 1),
             (MESSAGING, 2),
             ("SESSION", 5),
         ]
-        assert found.unreadable == 4
+        assert page.unreadable == 4
 
 
 def at_second(number: int) -> ArchivedMessage:
@@ -130,9 +130,9 @@ async def test_a_span_of_time_is_found_without_reading_what_lies_outside(
     looked_at: list[int] = []
     take = event_browser._take
 
-    def counted(found: event_browser.ScanRange, query: EventQuery, message: Message) -> None:
+    def counted(scan_range: event_browser.ScanRange, query: EventQuery, message: Message) -> None:
         looked_at.append(message.sequence)
-        take(found, query, message)
+        take(scan_range, query, message)
 
     monkeypatch.setattr(event_browser, "_take", counted)
     since, until = BEGIN + timedelta(seconds=5_000), BEGIN + timedelta(seconds=5_100)

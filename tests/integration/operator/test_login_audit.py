@@ -66,7 +66,7 @@ def history() -> list[ArchivedMessage]:
             # On the command line and on the page; of an account that is erased only the id is left.
             who = ("alice", USERS["clara"], ERASED)[number // 5 % 3]
             happened(session_id, version, at, ended, f"operator:{who}")
-    return [each for _, each in sorted(events, key=lambda event: event[0])]
+    return [message for _, message in sorted(events, key=lambda event: event[0])]
 
 
 def failed_logins() -> list[ArchivedMessage]:

@@ -47,12 +47,12 @@ async def test_paging_shows_every_act_and_look_once_with_the_ends_of_acts(stream
     await recorder.end(long_act)
     rows, cursor = [], ""
     while True:
-        found = await page.newest(streams, EVERYTHING, limit=5, cursor=cursor)
-        rows += found.items
-        if found.older is None:
+        audit_page = await page.newest(streams, EVERYTHING, limit=5, cursor=cursor)
+        rows += audit_page.items
+        if audit_page.older is None:
             break
-        assert len(found.items) == 5
-        cursor = found.older
+        assert len(audit_page.items) == 5
+        cursor = audit_page.older
     assert [row.filter["user"] for row in rows if row.filter] == [f"user{number}" for number in reversed(range(20))]
     assert [(row.action, row.outcome) for row in (rows[0], rows[-1])] == [
         ("report.settle", "done"),

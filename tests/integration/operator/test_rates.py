@@ -15,17 +15,17 @@ async def test_events_stand_in_the_step_of_their_storage(streams: Client) -> Non
     begun = now()
     await fill(Log(streams), 30)
     history = History(streams)
-    found = await history.of("day", now())
-    assert [each.name for each in found.streams] == list(STREAMS)
-    counts = {each.name: each.events for each in found.streams}
+    day = await history.of("day", now())
+    assert [stream.name for stream in day.streams] == list(STREAMS)
+    counts = {stream.name: stream.events for stream in day.streams}
     assert (sum(counts[MESSAGING]), sum(map(sum, counts.values()))) == (30, 30)
     # In the last step, or in the one before where that has just begun.
     assert sum(counts[MESSAGING][-2:]) == 30
     later = await history.of("day", begun + timedelta(hours=5))
-    counts = {each.name: each.events for each in later.streams}
+    counts = {stream.name: stream.events for stream in later.streams}
     index = next(number for number, step in enumerate(later.steps) if step + timedelta(minutes=30) > begun)
     assert (sum(counts[MESSAGING]), counts[MESSAGING][-1]) == (30, 0)
     assert sum(counts[MESSAGING][index : index + 2]) == 30
     week = await History(streams).of("week", begun + timedelta(days=3))
     assert (len(week.steps), week.step_seconds) == (28, 21_600)
-    assert sum({each.name: each.events for each in week.streams}[MESSAGING]) == 30
+    assert sum({stream.name: stream.events for stream in week.streams}[MESSAGING]) == 30

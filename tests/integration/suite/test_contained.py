@@ -70,22 +70,22 @@ class Run:
         files = [self._folder / f"pids-{number}" for number in range(2)]
         wait_until(lambda: all(file.exists() for file in files), "both tests at work", within=WITHIN)
         self.everything = family(self.shell.pid)
-        pids = {each.pid for each in self.everything}
+        pids = {process.pid for process in self.everything}
         for file in files:
             wait_until(lambda: len(file.read_text().split()) == 2, "the pids of its processes", within=WITHIN)  # noqa: B023
             assert {int(pid) for pid in file.read_text().split()} <= pids
 
     def part(self, module: str) -> Process:
         """The process that Python runs this module in."""
-        (found,) = (each for each in self.everything if each.command[1:3] == ["-m", module])
-        return found
+        (process,) = (candidate for candidate in self.everything if candidate.command[1:3] == ["-m", module])
+        return process
 
     def left(self) -> list[list[str]]:
-        return [each.command for each in self.everything if each.alive]
+        return [process.command for process in self.everything if process.alive]
 
     def end(self) -> None:
-        for each in self.everything | family(self.shell.pid):
-            each.kill()
+        for process in self.everything | family(self.shell.pid):
+            process.kill()
         self.shell.wait()
 
 
