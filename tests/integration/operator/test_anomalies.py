@@ -73,7 +73,7 @@ def acted(at: datetime, action: str = "archive.export", name: str = "olga") -> H
     return subjects.operator_action(new_id()), at, event
 
 
-class Found:
+class StoredAnomalies:
     """The anomalies of the events in the streams, with each set of thresholds."""
 
     def __init__(self, streams: Client, database_url: str) -> None:
@@ -104,8 +104,8 @@ class Found:
 
 
 @pytest.fixture
-def found(streams: Client, database_url: str) -> Found:
-    return Found(streams, database_url)
+def anomalies(streams: Client, database_url: str) -> StoredAnomalies:
+    return StoredAnomalies(streams, database_url)
 
 
 def short(anomalies: Iterable[Anomaly]) -> list[tuple[object, ...]]:
@@ -115,26 +115,29 @@ def short(anomalies: Iterable[Anomaly]) -> list[tuple[object, ...]]:
     ]
 
 
-async def test_failures_of_an_account_are_an_anomaly_from_the_threshold_on(found: Found) -> None:
+async def test_failures_of_an_account_are_an_anomaly_from_the_threshold_on(anomalies: StoredAnomalies) -> None:
     hour = [failed(NOON + number * MINUTE) for number in range(20)]
     few = [failed(NOON + number * MINUTE, user_id=BORIS) for number in range(19)]
     # The clock hour ends between them.
     split = [failed(NOON + 2 * HOUR - 10 * MINUTE + number * MINUTE, user_id=BORIS) for number in range(20)]
-    await found.after(*hour, *few, *split)
-    assert short(await found.all()) == [("account_failures", NOON, NOON + 19 * MINUTE, ANNA, 20)]
+    await anomalies.after(*hour, *few, *split)
+    assert short(await anomalies.all()) == [("account_failures", NOON, NOON + 19 * MINUTE, ANNA, 20)]
     assert (
-        await found.all(Thresholds(account_failures=0, address_failures=0, operator_exports=0, operator_looks=0)) == []
+        await anomalies.all(Thresholds(account_failures=0, address_failures=0, operator_exports=0, operator_looks=0))
+        == []
     )
 
 
-async def test_counted_failures_belong_to_the_hour_of_the_first(found: Found) -> None:
+async def test_counted_failures_belong_to_the_hour_of_the_first(anomalies: StoredAnomalies) -> None:
     singles = [failed(NOON + 50 * MINUTE + number * SECOND) for number in range(3)]
     counted = failed(NOON + HOUR, count=17, since=NOON + 55 * MINUTE)
-    await found.after(*singles, counted)
-    assert short(await found.all()) == [("account_failures", NOON + 50 * MINUTE, NOON + HOUR, ANNA, 20)]
+    await anomalies.after(*singles, counted)
+    assert short(await anomalies.all()) == [("account_failures", NOON + 50 * MINUTE, NOON + HOUR, ANNA, 20)]
 
 
-async def test_failures_from_one_address_are_counted_over_all_accounts_and_unknown_logins(found: Found) -> None:
+async def test_failures_from_one_address_are_counted_over_all_accounts_and_unknown_logins(
+    anomalies: StoredAnomalies,
+) -> None:
     events = [failed(NOON, user_id=new_id(), address="192.0.2.7") for _ in range(30)]
     events += [failed(NOON + SECOND, user_id=None, address="192.0.2.7", count=20)]
     events += [failed(NOON + SECOND, user_id=None, address="192.0.2.8", count=49)]
@@ -142,37 +145,39 @@ async def test_failures_from_one_address_are_counted_over_all_accounts_and_unkno
     events += [failed(NOON + MINUTE, user_id=None, address=f"2001:db8::{number:x}", count=1) for number in range(50)]
     # Nobody knows where these came from; as an account they are none.
     events += [failed(NOON, user_id=None, address=garbage, count=1_000) for garbage in ("", "x", "1.2.3", "::g")]
-    await found.after(*events)
-    assert short(await found.all()) == [
+    await anomalies.after(*events)
+    assert short(await anomalies.all()) == [
         ("address_failures", NOON + MINUTE, NOON + MINUTE, "2001:db8::/64", 50),
         ("address_failures", NOON, NOON + SECOND, "192.0.2.7", 50),
     ]
 
 
-async def test_a_code_that_was_asked_for_is_no_failure(found: Found) -> None:
+async def test_a_code_that_was_asked_for_is_no_failure(anomalies: StoredAnomalies) -> None:
     event = LoginFailed(user_id=ANNA, reason="code_required", address="192.0.2.7", device="", number=1, count=500)
-    await found.after((subjects.login_failures(ANNA), NOON, event))
-    assert await found.all() == []
+    await anomalies.after((subjects.login_failures(ANNA), NOON, event))
+    assert await anomalies.all() == []
 
 
 @pytest.mark.parametrize("change", [-HOUR, -MINUTE, timedelta(0), HOUR])
-async def test_a_new_network_within_an_hour_of_a_password_change_is_an_anomaly(found: Found, change: timedelta) -> None:
+async def test_a_new_network_within_an_hour_of_a_password_change_is_an_anomaly(
+    anomalies: StoredAnomalies, change: timedelta
+) -> None:
     """Before or after it: a stolen password is used first and changed then, a stolen mailbox the other way round."""
-    await found.after(
+    await anomalies.after(
         login(NOON - 30 * HOUR, "192.0.2.1"),
         login(NOON - HOUR, "192.0.2.99"),
         login(NOON, "198.51.100.1"),
         changed(NOON + change, reason="password_reset"),
     )
-    (anomaly,) = await found.all()
+    (anomaly,) = await anomalies.all()
     assert (anomaly.rule, anomaly.user_id, anomaly.address) == ("new_network", ANNA, "198.51.100.0/24")
     assert (anomaly.reason, anomaly.count) == ("password_reset", 1)
     assert {anomaly.since, anomaly.at} == {NOON, NOON + change}
 
 
-async def test_a_known_network_or_a_late_login_or_the_first_one_of_all_is_none(found: Found) -> None:
+async def test_a_known_network_or_a_late_login_or_the_first_one_of_all_is_none(anomalies: StoredAnomalies) -> None:
     clara = new_id()
-    await found.after(
+    await anomalies.after(
         # The first login of an account.
         changed(NOON),
         login(NOON + MINUTE, "192.0.2.1"),
@@ -190,22 +195,22 @@ async def test_a_known_network_or_a_late_login_or_the_first_one_of_all_is_none(f
         changed(NOON + MINUTE, clara),
         *(login(NOON + MINUTE, garbage, clara) for garbage in ("", "here", "999.1.1.1")),
     )
-    assert await found.all() == []
+    assert await anomalies.all() == []
 
 
-async def test_looks_and_exports_of_one_operator_are_counted_apart(found: Found) -> None:
+async def test_looks_and_exports_of_one_operator_are_counted_apart(anomalies: StoredAnomalies) -> None:
     account = new_id()
     events = [looked(NOON + number * SECOND) for number in range(3)]
     # Another one, though of the same name.
     events += [looked(NOON + number * SECOND, operator_id=account) for number in range(2)]
     events += [acted(NOON), acted(NOON + MINUTE), acted(NOON, action="archive.import")]
     events += [acted(NOON, name="petr"), acted(NOON + HOUR, name="petr")]
-    await found.after(*events)
-    assert short(await found.all(LOW)) == [
+    await anomalies.after(*events)
+    assert short(await anomalies.all(LOW)) == [
         ("operator_exports", NOON, NOON + MINUTE, "olga", 2),
         ("operator_looks", NOON, NOON + 2 * SECOND, "olga", 3),
     ]
-    assert [anomaly.operator_id for anomaly in await found.all(LOW)] == [None, None]
+    assert [anomaly.operator_id for anomaly in await anomalies.all(LOW)] == [None, None]
 
 
 def expected(happened: Sequence[Happened], thresholds: Thresholds) -> list[tuple[object, ...]]:
@@ -239,7 +244,7 @@ def expected(happened: Sequence[Happened], thresholds: Thresholds) -> list[tuple
 
 @pytest.mark.parametrize("seed", [1, 2])
 async def test_pages_hold_what_the_rules_say_about_the_events_in_any_order_and_with_any_clock(
-    found: Found, seed: int
+    anomalies: StoredAnomalies, seed: int
 ) -> None:
     chance = random.Random(seed)
     users, addresses = [new_id() for _ in range(4)], [f"192.0.{number}.0/24" for number in range(5)]
@@ -260,15 +265,15 @@ async def test_pages_hold_what_the_rules_say_about_the_events_in_any_order_and_w
                 )
             )
         )
-    await found.after(*happened)
-    queries, cursor, pages = found.queries(LOW), "", list[Anomaly]()
+    await anomalies.after(*happened)
+    queries, cursor, pages = anomalies.queries(LOW), "", list[Anomaly]()
     while True:
         page = await newest(queries, ALL, limit=3, cursor=cursor)
         pages += page.items
         if page.older is None:
             break
         cursor = page.older
-    assert pages == await found.all(LOW)
+    assert pages == await anomalies.all(LOW)
     assert [anomaly.at for anomaly in pages] == sorted((anomaly.at for anomaly in pages), reverse=True)
     names = Counter(
         (anomaly.rule, anomaly.user_id or anomaly.address or anomaly.operator, anomaly.count) for anomaly in pages
@@ -276,15 +281,15 @@ async def test_pages_hold_what_the_rules_say_about_the_events_in_any_order_and_w
     assert names == Counter(expected(happened, LOW))
     assert {rule for rule, _, _ in names} == set(RULES) - {"operator_exports"}
     middle = pages[len(pages) // 2].at
-    newer = await found.all(LOW, AnomalyFilter(since=middle, rules=("account_failures", "new_network")))
-    older = await found.all(LOW, AnomalyFilter(until=middle, rules=("account_failures", "new_network")))
+    newer = await anomalies.all(LOW, AnomalyFilter(since=middle, rules=("account_failures", "new_network")))
+    older = await anomalies.all(LOW, AnomalyFilter(until=middle, rules=("account_failures", "new_network")))
     assert newer + older == [anomaly for anomaly in pages if anomaly.rule in ("account_failures", "new_network")]
     counts = await queries.counts(middle)
     assert counts == dict.fromkeys(RULES, 0) | Counter(anomaly.rule for anomaly in pages if anomaly.at >= middle)
 
 
 async def test_recent_anomalies_are_counted_for_alerts_while_they_can_be_read(
-    found: Found, monkeypatch: pytest.MonkeyPatch
+    anomalies: StoredAnomalies, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(metrics, "_INTERVAL", 0.01)
 
@@ -292,10 +297,10 @@ async def test_recent_anomalies_are_counted_for_alerts_while_they_can_be_read(
         (family,) = metrics.ANOMALIES.collect()
         return {sample.labels["rule"]: sample.value for sample in family.samples}
 
-    watch = asyncio.create_task(metrics.watch_anomalies(found.queries(), lambda: True))
+    watch = asyncio.create_task(metrics.watch_anomalies(anomalies.queries(), lambda: True))
     try:
         await until(lambda: counted() == {})
-        await found.after(failed(now(), count=20), failed(now() - HOUR - MINUTE, user_id=BORIS, count=20))
+        await anomalies.after(failed(now(), count=20), failed(now() - HOUR - MINUTE, user_id=BORIS, count=20))
         await until(lambda: counted() == dict.fromkeys(RULES, 0) | {"account_failures": 1})
     finally:
         watch.cancel()
@@ -303,20 +308,20 @@ async def test_recent_anomalies_are_counted_for_alerts_while_they_can_be_read(
 
 
 async def test_accounts_have_their_names_as_far_as_these_can_be_read(
-    found: Found, streams: Client, database_url: str
+    anomalies: StoredAnomalies, streams: Client, database_url: str
 ) -> None:
-    await found.after(
+    await anomalies.after(
         (subjects.user(ANNA), NOON, UserCreated(username="anna")),
         failed(NOON, count=20),
         failed(NOON, user_id=BORIS, count=20),
     )
-    assert [anomaly.username for anomaly in await found.all()] == [None, None]
+    assert [anomaly.username for anomaly in await anomalies.all()] == [None, None]
     await rebuild(Users, streams, database_url)
-    assert {anomaly.user_id: anomaly.username for anomaly in await found.all()} == {ANNA: "anna", BORIS: None}
+    assert {anomaly.user_id: anomaly.username for anomaly in await anomalies.all()} == {ANNA: "anna", BORIS: None}
 
 
-async def test_a_cursor_of_another_kind_is_refused(found: Found) -> None:
-    await found.after(failed(NOON))
+async def test_a_cursor_of_another_kind_is_refused(anomalies: StoredAnomalies) -> None:
+    await anomalies.after(failed(NOON))
     row = AnomalyRow(
         rule="new_network",
         id="a\x00",
@@ -331,4 +336,4 @@ async def test_a_cursor_of_another_kind_is_refused(found: Found) -> None:
     )
     for cursor in ("x", "e30", encode_cursor(row)):
         with pytest.raises(Invalid):
-            await newest(found.queries(), ALL, limit=1, cursor=cursor)
+            await newest(anomalies.queries(), ALL, limit=1, cursor=cursor)
