@@ -39,7 +39,7 @@ def said(*texts: tuple[str, str]) -> list[Message]:
     ]
 
 
-async def letters(conn: Connection, build: Build) -> list[tuple[object, ...]]:
+async def dead_letters(conn: Connection, build: Build) -> list[tuple[object, ...]]:
     cursor = await conn.execute(
         "SELECT sequence, state FROM projection_dead_letters WHERE (projection, version, build) = (%s, %s, %s)"
         " ORDER BY sequence",

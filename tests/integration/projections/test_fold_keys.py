@@ -19,7 +19,7 @@ from projections.engine.storage.builds import Connection
 from projections.engine.storage.dead_letters import Counts
 from tests.fix_postgres import Pool
 from tests.integration.projections.event_writer import PATIENCE, RECIPIENT, Opened, Writer
-from tests.integration.projections.folding import BEGINNING, CONVERSATIONS, letters, said
+from tests.integration.projections.folding import BEGINNING, CONVERSATIONS, dead_letters, said
 from tests.integration.projections.sample_folds import ByLength, Number
 from tests.integration.projections.stored_rows import rows
 from tests.integration.projections.test_failing_projections import until_state
@@ -87,7 +87,7 @@ async def test_a_key_is_one_row_however_it_is_written(conn: Connection, kind: st
     writer = await BuildWriter.open(conn, Spelled, build)
     await writer.apply(MESSAGING, said(*[(CONVERSATIONS[0], "a")] * 5), 5)
     assert await rows(conn, "SELECT number FROM spelled_v1_b1") == [(1,)]
-    assert await letters(conn, build) == [(2, "failed"), (3, "parked"), (4, "parked"), (5, "parked")]
+    assert await dead_letters(conn, build) == [(2, "failed"), (3, "parked"), (4, "parked"), (5, "parked")]
 
 
 @pytest.mark.parametrize(
@@ -110,7 +110,7 @@ async def test_a_key_that_the_table_refuses_waits_alone(conn: Connection, kind: 
     await writer.apply(MESSAGING, messages[:4], 4)
     await writer.apply(MESSAGING, messages[4:], 6)
     assert await rows(conn, "SELECT number FROM keyed_v1_b1") == [(3,)]
-    assert await letters(conn, build) == [(2, "failed"), (4, "parked"), (6, "parked")]
+    assert await dead_letters(conn, build) == [(2, "failed"), (4, "parked"), (6, "parked")]
 
 
 async def test_where_the_row_of_an_event_is_unknown_the_projection_fails_until_it_is_known(
@@ -145,6 +145,6 @@ async def test_a_key_too_long_for_an_index_makes_its_event_wait(conn: Connection
     build = await start_build(conn, Long)
     writer = await BuildWriter.open(conn, Long, build)
     await writer.apply(MESSAGING, said((CONVERSATIONS[0], key), (CONVERSATIONS[0], "a"), (CONVERSATIONS[1], key)), 3)
-    assert await letters(conn, build) == [(1, "failed"), (3, "parked")]
+    assert await dead_letters(conn, build) == [(1, "failed"), (3, "parked")]
     (head,) = await queries.list_heads(conn, Long.name)
     assert head.waiting == 1

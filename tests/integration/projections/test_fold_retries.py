@@ -20,7 +20,7 @@ from projections.engine.rebuild.rebuild import rebuild
 from projections.engine.storage.builds import Connection
 from tests.integration.projections import sample_folds
 from tests.integration.projections.event_writer import PATIENCE, RECIPIENT, Opened, Writer, seen, until_ready
-from tests.integration.projections.folding import CONVERSATIONS, TALLIES, Operator, letters, message, said
+from tests.integration.projections.folding import CONVERSATIONS, TALLIES, Operator, dead_letters, message, said
 from tests.integration.projections.sample_folds import POISON, ByLength, Tallies
 from tests.integration.projections.stored_rows import rows
 
@@ -35,7 +35,7 @@ async def test_an_event_that_cannot_be_read_waits_if_its_aggregate_is_the_key(co
     writer = await BuildWriter.open(conn, Tallies, build)
     await writer.apply(MESSAGING, messages, 6)
     assert [row[1] for row in await rows(conn, TALLIES.format("tallies_v1_b1"))] == [1, 1]
-    assert await letters(conn, build) == [(2, "failed"), (3, "parked"), (5, "failed"), (6, "parked")]
+    assert await dead_letters(conn, build) == [(2, "failed"), (3, "parked"), (5, "failed"), (6, "parked")]
 
 
 async def test_an_event_without_an_envelope_waits_if_its_subject_names_its_row(

@@ -27,7 +27,7 @@ from projections.engine.storage.dead_letters import Counts
 from projections.engine.storage.tables import BadTables
 from streams.message import Message
 from tests.integration.projections.event_writer import PATIENCE, RECIPIENT, Writer, seen
-from tests.integration.projections.folding import CONVERSATIONS, TALLIES, letters, message, said
+from tests.integration.projections.folding import CONVERSATIONS, TALLIES, dead_letters, message, said
 from tests.integration.projections.sample_folds import FORGET, POISON, REFUSED, Number, Tallies
 from tests.integration.projections.stored_rows import rows
 
@@ -79,7 +79,7 @@ async def test_any_batches_any_restarts_and_a_rebuild_give_the_rows_of_a_fold_in
         expected, waiting = folded(messages)
         table = build.table(Tallies.view("tallies"))
         assert await rows(conn, TALLIES.format(table)) == expected
-        assert await letters(conn, build) == waiting
+        assert await dead_letters(conn, build) == waiting
         assert writer.letters == Counts(
             sum(state == "failed" for _, state in waiting), sum(state == "parked" for _, state in waiting)
         )
@@ -122,7 +122,7 @@ async def test_an_event_whose_row_the_table_refuses_makes_its_row_wait_and_no_ot
         await writer.apply(MESSAGING, part, part[-1].sequence)
     tallies = {row[0]: row[1:3] for row in await rows(conn, TALLIES.format("tallies_v1_b1"))}
     assert tallies == {good: (2, ["a", "c"]), bad: (1, ["b"])}
-    assert await letters(conn, build) == [(3, "failed"), (4, "failed"), (6, "parked"), (7, "parked")]
+    assert await dead_letters(conn, build) == [(3, "failed"), (4, "failed"), (6, "parked"), (7, "parked")]
 
 
 async def test_of_two_writers_the_one_that_comes_second_folds_nothing(conn: Connection) -> None:

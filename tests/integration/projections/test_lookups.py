@@ -21,7 +21,7 @@ from projections.engine.rebuild.cutover import drop_build, start_build
 from projections.engine.storage.builds import Connection
 from streams.message import Message
 from tests.integration.projections.event_writer import PATIENCE, RECIPIENT, conversation_ids
-from tests.integration.projections.folding import letters, said
+from tests.integration.projections.folding import dead_letters, said
 from tests.integration.projections.sample_lookups import CONVERSATIONS, Text
 from tests.integration.projections.stored_rows import rows
 
@@ -155,7 +155,7 @@ async def test_rows_are_looked_up_as_the_database_would_have_them_at_that_event(
         await writer.commit(batch)
         stored_rows = await rows(conn, f"SELECT * FROM {build.table(Changed.view('found'))} ORDER BY 1")
         changed = await rows(conn, f"SELECT * FROM {build.table(Changed.view('changed'))} ORDER BY 1, 2")
-        waiting = await letters(conn, build)
+        waiting = await dead_letters(conn, build)
         await drop_build(conn, Changed, build)
         return stored_rows, changed, waiting
 
@@ -225,7 +225,7 @@ async def test_looked_up_values_have_the_types_of_loaded_ones_in_any_batches(con
         part = messages[start : start + size]
         await writer.apply(MESSAGING, part, part[-1].sequence)
     # A day that is a time is refused, since the column would cut it.
-    assert await letters(conn, build) == [(7, "failed")]
+    assert await dead_letters(conn, build) == [(7, "failed")]
     table = build.table(Types.view("found"))
     looked_up = [row for (row,) in await rows(conn, f"SELECT row FROM {table} ORDER BY sequence")]
     assert looked_up[:2] == [None, None]
@@ -260,6 +260,6 @@ async def test_a_row_that_the_table_refuses_is_not_seen_by_later_events(conn: Co
     build = await start_build(conn, Checked)
     writer = await BuildWriter.open(conn, Checked, build)
     await writer.apply(MESSAGING, messages, 5)
-    assert await letters(conn, build) == [(2, "failed"), (4, "parked")]
+    assert await dead_letters(conn, build) == [(2, "failed"), (4, "parked")]
     table = build.table(Checked.view("sizes"))
     assert await rows(conn, f"SELECT sequence, size FROM {table} ORDER BY 1") == [(1, 0), (3, 1), (5, 2)]

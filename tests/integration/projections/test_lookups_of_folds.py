@@ -15,7 +15,7 @@ from projections.engine.rebuild.cutover import start_build
 from projections.engine.storage.builds import Connection
 from projections.engine.storage.tables import BadTables
 from tests.integration.projections.event_writer import PATIENCE, RECIPIENT, Opened, Writer, seen, sent
-from tests.integration.projections.folding import Operator, letters, message
+from tests.integration.projections.folding import Operator, dead_letters, message
 from tests.integration.projections.sample_lookups import CONVERSATIONS, Mark, Readers, Text
 from tests.integration.projections.stored_rows import rows
 
@@ -36,7 +36,7 @@ async def test_a_fold_and_a_handler_look_up_what_the_other_has_written_in_the_ba
     for start in range(0, len(messages), size):
         part = messages[start : start + size]
         await writer.apply(MESSAGING, part, part[-1].sequence)
-    assert await letters(conn, build) == []
+    assert await dead_letters(conn, build) == []
     assert await rows(conn, "SELECT sent, unread FROM readers_unread_v1_b1") == [(8, 7)]
 
 

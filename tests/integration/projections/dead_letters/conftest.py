@@ -8,7 +8,7 @@ from nats.aio.client import Client
 
 from projections.engine.storage.connections import connect
 from projections.engine.storage.schema import ensure_schema
-from tests.integration.projections import sample_projection as letters
+from tests.integration.projections import sample_projection
 from tests.integration.projections.dead_letters.operator_actions import FixHandler, Operator
 
 
@@ -25,4 +25,4 @@ async def operator(streams: Client, database_url: str) -> AsyncIterator[Operator
 @pytest.fixture
 def fix_handler(monkeypatch: pytest.MonkeyPatch) -> FixHandler:
     """Makes the handler accept the events that it refused before."""
-    return lambda: monkeypatch.setattr(letters, "POISON", "no message says this")
+    return lambda: monkeypatch.setattr(sample_projection, "POISON", "no message says this")

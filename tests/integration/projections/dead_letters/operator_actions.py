@@ -30,7 +30,7 @@ class Operator:
         self.log = Log(nc)
         self._database_url = database_url
 
-    async def letters(
+    async def dead_letters(
         self,
         *,
         state: str | None = None,
@@ -41,7 +41,7 @@ class Operator:
         return [dead_letter async for dead_letter in queries.list_dead_letters(self.conn, wanted)]
 
     async def states(self, conversation: str) -> list[str]:
-        return [dead_letter.state for dead_letter in await self.letters(aggregate_id=conversation)]
+        return [dead_letter.state for dead_letter in await self.dead_letters(aggregate_id=conversation)]
 
     async def failed(self, projection: type[Projection] = Letters) -> DeadLetterRow:
         (dead_letter,) = await resolution.first_failures(self.conn, projection)

@@ -23,7 +23,7 @@ async def test_a_discarded_event_is_left_out_by_rebuilds_and_verifications_also_
     (bad,) = conversation_ids(1)
     await applied(runners, await writer.say(bad, "a", POISON, "b"))
     dead_letter = await operator.discard()
-    assert await operator.letters() == []
+    assert await operator.dead_letters() == []
     await applied(runners, await writer.say(bad, "c"))
     assert await texts(pool, runners, bad) == ["a", "b", "c"]
     fix_handler()

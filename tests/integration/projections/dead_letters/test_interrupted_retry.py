@@ -102,7 +102,7 @@ async def test_retries_whose_connection_is_killed_apply_every_event_once(
     await applied(runners, await writer.say(bad, POISON, *(f"text {number}" for number in range(300))))
     fix_handler()
     killed = 0
-    while await operator.letters():
+    while await operator.dead_letters():
         conn = await connect(database_url, "killed operator")
         to_be_killed = Operator(streams, conn, database_url)
         waiting = asyncio.create_task(amid_pages(to_be_killed, monkeypatch).wait())

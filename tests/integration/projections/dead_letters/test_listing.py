@@ -20,7 +20,7 @@ async def test_what_cannot_be_settled_is_refused_with_its_reason(
 
     runners = await run(Letters)
     await applied(runners, await writer.say(conversation_ids(1)[0], POISON, "b"))
-    failed, parked = await operator.letters()
+    failed, parked = await operator.dead_letters()
     with pytest.raises(BlockedByEarlier, match=str(failed.id)):
         await resolution.retryable_letter(operator.conn, parked.id)
     with pytest.raises(NoSuchLetter):
@@ -37,11 +37,11 @@ async def test_letters_are_listed_by_type_state_and_aggregate(writer: Writer, ru
     one, other = conversation_ids(2)
     await writer.say(one, POISON, "b")
     await applied(runners, await writer.say(other, POISON))
-    assert [dead_letter.subject for dead_letter in await operator.letters(aggregate_id=other)] == [
+    assert [dead_letter.subject for dead_letter in await operator.dead_letters(aggregate_id=other)] == [
         subjects.conversation(other)
     ]
-    assert len(await operator.letters(state="failed")) == 2
-    assert len(await operator.letters(event_type="message.sent")) == 3
-    assert await operator.letters(event_type="message.seen") == []
+    assert len(await operator.dead_letters(state="failed")) == 2
+    assert len(await operator.dead_letters(event_type="message.sent")) == 3
+    assert await operator.dead_letters(event_type="message.seen") == []
     # No pattern, but the very text.
-    assert await operator.letters(aggregate_id="%") == []
+    assert await operator.dead_letters(aggregate_id="%") == []

@@ -71,7 +71,7 @@ async def test_a_build_that_begins_in_the_middle_of_a_discard_knows_of_it(
     async def slowly(*arguments: object) -> object:
         held = await hold(*arguments)  # type: ignore[arg-type]  # whatever it is given
         building.append(asyncio.create_task(half_built(operator, conn, last)))
-        # It is added before the discard is done, or waits for that: as soon as either can be told.
+        # Waits until the build is either added before the discard is done, or waits for the discard.
         async with asyncio.timeout(60):
             while not building[0].done() and not await is_waiting(pool):
                 await asyncio.sleep(0.01)
@@ -110,9 +110,9 @@ async def test_an_event_that_a_build_has_applied_is_not_discarded(
             await operator.discard()
     finally:
         await conn.close()
-    assert [dead_letter.state for dead_letter in await operator.letters()] == ["failed", "parked"]
+    assert [dead_letter.state for dead_letter in await operator.dead_letters()] == ["failed", "parked"]
     await operator.rebuild()
-    assert await operator.letters() == []
+    assert await operator.dead_letters() == []
     assert (await operator.verify()).equal
 
 
@@ -131,4 +131,4 @@ async def test_a_rebuild_begins_with_no_dead_letters_and_fails_again(
         await resolution.retry(operator.conn, operator.log, Letters, before)
     fix_handler()
     assert (await operator.rebuild()).dead_letters == 0
-    assert await operator.letters() == []
+    assert await operator.dead_letters() == []

@@ -20,7 +20,7 @@ from streams.personal_data.reading import unseal_with
 from streams.personal_data.unsealer import Unsealer
 from tests.fix_older_events import ANNA, GreetingSent, as_stored, sender
 from tests.fix_postgres import Pool
-from tests.integration.projections import sample_projection as letters
+from tests.integration.projections import sample_projection
 from tests.integration.projections.dead_letters.operator_actions import FixHandler, Operator, applied, texts
 from tests.integration.projections.event_writer import Opened, Writer, conversation_ids, sent, until_ready
 from tests.integration.projections.sample_projection import POISON, Letters
@@ -41,7 +41,7 @@ async def test_a_fixed_event_is_applied_with_those_behind_it_and_the_runner_goes
     # With the very next batch, without a restart, the aggregate is free.
     await applied(runners, await writer.say(bad, "d"))
     assert await texts(pool, runners, bad) == ["a", POISON, "b", "c", "d"]
-    assert await operator.letters() == []
+    assert await operator.dead_letters() == []
     assert (await operator.verify()).equal
 
 
@@ -73,7 +73,7 @@ async def test_events_that_come_during_retries_are_applied_once_and_in_order(
     # While events come without end, a first build goes live at some time, and what was kept of it before is gone.
     await until_ready(runners)
     bad, other = conversation_ids(2)
-    monkeypatch.setattr(letters, "POISON", "text 40")
+    monkeypatch.setattr(sample_projection, "POISON", "text 40")
     stop = asyncio.Event()
 
     async def write() -> tuple[int, int]:
@@ -88,11 +88,11 @@ async def test_events_that_come_during_retries_are_applied_once_and_in_order(
         return last, number
 
     writing = asyncio.create_task(write())
-    while not await operator.letters(state="failed"):
+    while not await operator.dead_letters(state="failed"):
         await asyncio.sleep(0.01)
     await operator.retry()
-    monkeypatch.setattr(letters, "POISON", "no message says this")
-    while await operator.letters(state="failed"):
+    monkeypatch.setattr(sample_projection, "POISON", "no message says this")
+    while await operator.dead_letters(state="failed"):
         await operator.retry()
     stop.set()
     last, number = await writing
@@ -129,7 +129,7 @@ async def test_a_retry_brings_older_events_to_todays_shape(
         last = await operator.log.append(as_stored(schema, talk, expected=version, version=version + 1))
     runners = await run(Words)
     await runners.waiting.wait(Words, Position.at(MESSAGING, last), 60)
-    assert [dead_letter.state for dead_letter in await operator.letters()] == ["failed", "parked"]
+    assert [dead_letter.state for dead_letter in await operator.dead_letters()] == ["failed", "parked"]
     assert "there is no upcast" in (await operator.failed(Words)).reason
     monkeypatch.setitem(upcasts.STEPS, (GreetingSent.TYPE, 1), sender)
     (retried,) = await operator.retry(Words)
@@ -186,7 +186,7 @@ async def test_a_poison_event_amid_many_stops_its_own_aggregate_alone(
     last = await writer.fill(conversations, 500)
     runners = await run(Letters)
     await runners.waiting.wait(Letters, Position.at(MESSAGING, last), 60)
-    assert len(await operator.letters(state="parked")) == 500
+    assert len(await operator.dead_letters(state="parked")) == 500
     assert (await operator.verify()).equal
     fix_handler()
     (retried,) = await operator.retry()

@@ -31,7 +31,7 @@ async def test_no_error_contains_data_of_a_private_event(writer: Writer, run: Op
         claim = EmailClaimed(user_id=new_id(), email=email, username=name, expires_at=soon)  # type: ignore[arg-type]  # one is wrong
         last = await writer.append(subjects.email_claim(new_id()), claim)
     await runners.waiting.wait(Claims, Position.at(subjects.AUTH, last), 60)
-    reasons = [dead_letter.reason for dead_letter in await operator.letters()]
+    reasons = [dead_letter.reason for dead_letter in await operator.dead_letters()]
     assert len(reasons) == 3
     assert "claims_v1_b1_email_check" in reasons[0]
     assert not [reason for reason in reasons if "secret" in reason]
