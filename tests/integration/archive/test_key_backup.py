@@ -249,7 +249,7 @@ async def test_a_lost_key_counts_as_destroyed_once_its_loss_is_accepted_and_no_o
     assert (await keys.run("lost")).output == "no key is lost\n"
     again = await keys.run("accept-loss", person_key(lost), "--reason", "a test")
     assert isinstance(again.exception, KeyNotLost)
-    # A backup that is found later, when the bucket is lost: it brings the other key back, and not this one.
+    # An older backup that is restored after the loss of the bucket brings the other key back, and not this one.
     for key_id in (person_key(lost), person_key(kept)):
         for version in await keys.store.versions(key_id):
             await keys.store.erase(version.revision)

@@ -118,7 +118,7 @@ async def test_a_proof_in_a_large_tree_reads_tiles_and_not_the_stream(
 
 
 async def find_by_id(nc: Client, message: Message) -> Message:
-    """The event as it is found by its id."""
+    """Finds the event by its id."""
     same = await find_event(nc, message.event_id(), NOTARIZED)
     assert (same.stream, same.sequence, same.headers) == (message.stream, message.sequence, message.headers)
     return same

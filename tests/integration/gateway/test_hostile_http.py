@@ -188,7 +188,7 @@ async def test_a_client_that_does_not_read_its_answer_is_cut_off(
     reader, writer = await asyncio.open_connection("127.0.0.1", port_of(harness), limit=1024)
     writer.write(head * 8)
     await writer.drain()
-    # Nothing is read until the gateway has given up; then what was on its way ends before the answers do.
+    # Nothing is read until the gateway has closed the connection; then the data in transit ends before the answers do.
     async with asyncio.timeout(60):
         while not _closed_by_peer(writer):
             await asyncio.sleep(0.05)

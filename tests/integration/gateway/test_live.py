@@ -50,12 +50,12 @@ async def test_a_slow_client_is_ended_and_comes_back_and_delays_nobody(harness: 
     harness.script.answers = {"get_friends": FRIENDS}
     url, token = address(harness), harness.token()
     async with listening(url, token) as slow, listening(url, token) as quick:
-        # The slow one takes nothing at all while everything is told.
+        # The slow client reads nothing while all events are sent.
         slow.pause()
         writing = asyncio.create_task(write(harness, _MANY, _LONG))
         await quick.until(lambda client: len(client.events) >= _MANY, within=60)
         await writing
-        # Now it takes what was on its way, and finds the end: a clear one, unless it took nothing for too long.
+        # Now it reads what was in transit, then the end: a proper one, unless it read nothing for too long.
         slow.resume()
         with suppress(OSError, EOFError):
             await slow.until_end(within=60)
@@ -236,7 +236,7 @@ async def test_many_clients_of_a_user_ask_for_its_friends_once(harness: Harness)
 
 
 async def test_a_stream_that_fails_inside_ends_cleanly(harness: Harness) -> None:
-    # Nobody has told the script whether the two are friends: contact's answer is an error.
+    # The script has no answer to whether the two are friends: contact's answer is an error.
     harness.script.answers = {"get_friends": GetFriendsResponse()}
     url, token = address(harness), harness.token()
     async with listening(url, token) as stream:

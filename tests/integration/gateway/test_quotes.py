@@ -37,7 +37,7 @@ class Conversation:
         self.may_answer.set()
         for harness in (gateways.one, gateways.other):
             harness.script.answers["get_quotes"] = self._quotes
-            # A held answer must not be given up on a slow machine.
+            # A held answer must not time out on a slow machine.
             harness.context.live._quotes._patience = 60.0
 
     async def _quotes(self) -> GetQuotesResponse:

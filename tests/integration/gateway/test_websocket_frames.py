@@ -42,7 +42,7 @@ class FrameConnection:
     def __init__(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         self._reader = reader
         self.writer = writer
-        # What came while something else was looked for.
+        # Frames that arrived while one of another kind was awaited.
         self._passed_over: list[tuple[int, bytes]] = []
 
     async def send(self, *pieces: bytes) -> None:

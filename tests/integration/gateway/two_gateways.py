@@ -97,7 +97,7 @@ class Gateways:
 
 
 async def events(stream: Stream, kind: str, number: int) -> list[Json]:
-    """The data of the stream's events of a kind, once there are so many."""
+    """The data of the stream's events of this kind, once there are `number` of them."""
 
     def matching() -> list[Event]:
         return [event for event in stream.events if event.type == kind]

@@ -7,8 +7,8 @@ from contracts.rpc.vestnik.auth.v1 import AuthServiceBase, GetUserRequest, GetUs
 from infra.rpc.server import RpcServer
 from infra.security.secrets import Secrets
 
-# Seconds after which a call is given up that is turned away at once, again and again: right before it would be made
-# once more. One that is cut off could have been answered, which would be another word.
+# Timeout in seconds of a call that is rejected immediately at every attempt: it ends in a pause, right before the next
+# attempt. An attempt that is in progress when the time is up could have been answered, which is another error.
 SOON = 1.1
 Answer = Callable[[GetUserRequest], Awaitable[GetUserResponse]]
 

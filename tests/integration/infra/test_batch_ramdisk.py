@@ -108,7 +108,7 @@ async def test_a_killed_server_completes_a_batch_that_it_was_writing(tmp_path: P
     await client.close()
     for _ in range(_KILLS):
         await _killed_while_writing(server)
-        # Whoever takes the rest down leaves that.
+        # Stopping what is left of the server keeps the folder.
         await server.stop()
         folder = _batches(tmp_path, MESSAGING).readlink()
         assert folder.is_dir()
@@ -116,7 +116,7 @@ async def test_a_killed_server_completes_a_batch_that_it_was_writing(tmp_path: P
         assert not folder.exists()
         client = await _connect(server)
         assert await _count(client, MESSAGING) % _EVENTS == 0
-        # The server has another place by now.
+        # The server has another folder by now.
         assert _batches(tmp_path, MESSAGING).readlink() != folder
         await client.close()
     await server.stop()

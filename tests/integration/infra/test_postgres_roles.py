@@ -20,7 +20,7 @@ from tests.integration.projections.test_views_and_functions import Talks
 # Those without an operator's rights.
 OTHER_SERVICES = tuple(service for service in SERVICES if service != OPERATOR)
 DENIED = "42501"
-# Somebody who may not look into a schema is not told what is there.
+# A relation in a schema that the login may not use does not exist for it.
 NOT_THERE = "42P01"
 TO_A_RELATION = [
     "SELECT * FROM {}",

@@ -172,7 +172,7 @@ async def test_calls_that_are_reset_in_the_packet_that_begins_them_leave_nothing
 
 
 async def test_sixty_thousand_resets_leave_no_stream_in_memory(port: Port) -> None:
-    # Kept, so that their ids are not given to others.
+    # Kept referenced, so that no new object gets one of their ids.
     of_other_tests = [tracked for tracked in gc.get_objects() if isinstance(tracked, Stream)]
     before = set(map(id, of_other_tests))
 

@@ -175,6 +175,6 @@ async def test_with_lost_answers_each_message_is_stored_once_and_each_sender_get
     assert set(stored_as) == set(asked)
     assert len(messages) == len(stored_as)
     assert all(stored_as[friend, named] == message_id for friend, named, message_id, _ in answers)
-    # Who was told so, is the only one.
+    # Of all answers about a message, exactly one says that it was created.
     assert set(Counter(message_id for *_, message_id, created in answers if created).values()) == {1}
     assert any(len(attempt.events) > 1 for attempt in history.attempts)

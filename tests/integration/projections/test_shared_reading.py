@@ -246,7 +246,7 @@ async def test_everybody_goes_on_over_restarts_of_the_server(
     last = 0
     for _ in range(3):
         last = await writer.say(conversation, "a", "b", "c")
-        # At different places, when the server goes.
+        # At different positions, when the server is killed.
         await one.up_to(last)
         await other.once(limit=1)
         nats_server.kill()
@@ -277,7 +277,7 @@ async def test_those_who_wait_go_on_over_a_restart(writer: Writer, party: Reader
 async def test_events_read_before_a_lost_connection_are_requested_again(
     streams: Client, writer: Writer, party: ReaderGroup, nats_server: NatsServer
 ) -> None:
-    """The server may have lost it meanwhile, and given its place to other events."""
+    """The server may have lost them meanwhile, and given their sequences to other events."""
     one, other = await party.together()
     last = await writer.say(conversation_ids(1)[0], "a", "b", "c")
     await one.up_to(last)

@@ -79,7 +79,7 @@ class Load:
             try:
                 await self._repositories[writer % 2].execute(self._names[writer % 4], one_more, BY)
             except (Unavailable, DeadlineExceeded, Overloaded):
-                continue  # as clients do: what it was told is written down, and the next command may go through
+                continue  # as clients do: the error is in the history, and the next command may succeed
 
     async def _batches(self, log: Log) -> None:
         while not self._stopping:
@@ -87,7 +87,7 @@ class Load:
             try:
                 await log.append_together([*batch, _second(batch[0])])
             except (Unavailable, DeadlineExceeded, Overloaded):
-                continue  # as clients do: what it was told is written down, and the next command may go through
+                continue  # as clients do: the error is in the history, and the next command may succeed
 
 
 def _second(first: Append) -> Append:

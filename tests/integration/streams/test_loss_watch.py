@@ -129,7 +129,7 @@ async def test_placeholders_that_are_lost_in_their_turn_are_not_written_over_eit
     with pytest.raises(HistoryLost):
         await owner.append(append_to("b"))
     assert await owner.end_of(MESSAGING) == 20
-    # What the decision is about within the stream stays given up.
+    # Sequence 16, within the stream, stays accepted; what is after its end does not.
     config = (await JetStream(streams).info(MESSAGING)).config
     gaps = undecided(MESSAGING, StreamInfo(config, StreamState(18, 0, 1, 20, [4, 16])), 30)
     assert gaps == [Gap(MESSAGING, 4, 4), Gap(MESSAGING, 21, 30)]

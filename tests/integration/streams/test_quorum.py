@@ -180,7 +180,7 @@ async def test_a_connection_leaves_a_node_that_is_cut_off_and_what_was_under_way
 
 
 async def test_a_frozen_node_is_left_before_its_clients_give_up(linked_cluster: Cluster) -> None:
-    """As the services connect, at the worst place: the node leads the stream."""
+    """The client connects as the services do, to the worst node: the one that leads the stream."""
     settings = Settings(nats_url=",".join(node.url for node in linked_cluster.nodes.values()))
     client = await connect_nats(settings, "messaging")
     node = linked_cluster.node_of(client)

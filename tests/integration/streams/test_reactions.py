@@ -98,7 +98,7 @@ async def test_a_new_consumer_leaves_out_what_is_too_old_and_goes_on_where_it_wa
         second = await reaction.user_created()
         assert await reaction.next() == second
     third = await reaction.user_created()
-    # Another release may have another age; the consumer has its place already.
+    # Another release may have another age; the consumer has its position already.
     async with reaction.of(RECENT):
         assert await reaction.next() == third
 
