@@ -22,7 +22,7 @@ class ActingClient(Client):
         super().__init__(target, me=me or "gateway", settings=settings, secrets=secrets)
         self._service = target
         self._me = me
-        self._given = settings, secrets
+        self._settings_and_secrets = settings, secrets
         self._others: dict[str, Client] = {}
 
     async def call(
@@ -71,6 +71,6 @@ class ActingClient(Client):
         if caller == (self._me or "gateway"):
             return self
         if caller not in self._others:
-            settings, secrets = self._given
+            settings, secrets = self._settings_and_secrets
             self._others[caller] = Client(self._service, me=caller, settings=settings, secrets=secrets)
         return self._others[caller]

@@ -21,7 +21,7 @@ from services.auth.mail.transport import DeliveryFailed, outbox
 from tests.integration.auth.smtp_server import SmtpServer
 
 TOKEN = "T" * 71
-LETTER = Mail(
+MAIL = Mail(
     event_id="01890a5d-ac96-774b-bcce-b302099a8058",
     asked_at=datetime(2026, 1, 1, tzinfo=UTC),
     recipient="Anna@example.org",
@@ -31,7 +31,7 @@ LETTER = Mail(
     ),
 )
 # Its recipient is in no plain ASCII.
-WIDE = msgspec.structs.replace(LETTER, recipient="straße@example.org")
+WIDE = msgspec.structs.replace(MAIL, recipient="straße@example.org")
 
 
 @pytest.fixture
@@ -63,7 +63,7 @@ def tls(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> ssl.SSLContext:
     return context
 
 
-async def send(url: str, mail: Mail = LETTER) -> None:
+async def send(url: str, mail: Mail = MAIL) -> None:
     await outbox(url, "Vestnik <no-reply@example.org>", Path("unused")).send(mail)
 
 
@@ -80,7 +80,7 @@ async def test_a_mail_arrives_with_its_token_on_a_line() -> None:
 async def test_a_mail_in_russian_arrives_in_ascii_and_reads_with_its_token_on_a_line() -> None:
     server = SmtpServer()
     async with server.listening():
-        await send(f"smtp://127.0.0.1:{server.port}", msgspec.structs.replace(LETTER, language="ru"))
+        await send(f"smtp://127.0.0.1:{server.port}", msgspec.structs.replace(MAIL, language="ru"))
     assert server.mails[0].isascii()
     message: Any = message_from_bytes(server.mails[0], policy=default)
     text, html = (part.get_content() for part in message.iter_parts())
@@ -104,12 +104,12 @@ async def test_a_password_changed_in_the_file_of_the_url_is_used_for_the_next_ma
     async with servers[0].listening(), servers[1].listening():
         file.write_text(f"smtp://us:old@127.0.0.1:{servers[0].port}\n")
         transport = outbox(url_files.reference(str(file)), "Vestnik <no-reply@example.org>", Path("unused"))
-        await transport.send(LETTER)
+        await transport.send(MAIL)
         file.unlink()
         with pytest.raises(DeliveryFailed, match="smtp-url cannot be read"):
-            await transport.send(LETTER)
+            await transport.send(MAIL)
         file.write_text(f"smtp://us:new@127.0.0.1:{servers[1].port}\n")
-        await transport.send(LETTER)
+        await transport.send(MAIL)
     assert [len(server.mails) for server in servers] == [1, 1]
 
 

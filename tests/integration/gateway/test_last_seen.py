@@ -126,7 +126,7 @@ async def test_while_the_bucket_is_away_times_wait_and_what_is_in_memory_is_answ
     await kept.seen.write_due()
     running = asyncio.create_task(kept.seen.run())
     async with asyncio.timeout(60):
-        while not await _found(kept):
+        while not await _is_written(kept):
             await asyncio.sleep(0.05)
     # What waits is written at the end.
     kept.seen.set_offline("a", AT + 9, write=True)
@@ -135,7 +135,7 @@ async def test_while_the_bucket_is_away_times_wait_and_what_is_in_memory_is_answ
     assert await kept.values.get_many(["a"]) == {"a": text(9).encode()}
 
 
-async def _found(kept: BucketAndTimes) -> bool:
+async def _is_written(kept: BucketAndTimes) -> bool:
     try:
         return await kept.values.get_many(["a"]) == {"a": text(0).encode()}
     except Unavailable:

@@ -97,12 +97,12 @@ async def test_a_service_that_waits_for_nats_can_be_stopped(
 ) -> None:
     monkeypatch.setattr("infra.runtime.event_store._ATTEMPT", 0.2)
 
-    async def stop_it() -> None:
+    async def terminate() -> None:
         await waits(settings, caplog)
         os.kill(os.getpid(), signal.SIGTERM)
 
     with caplog.at_level(logging.WARNING):
-        stopping = asyncio.create_task(stop_it())
+        stopping = asyncio.create_task(terminate())
         with pytest.raises(SystemExit) as ended:
             async with asyncio.timeout(WITHIN), service_process("auth", settings):
                 pass

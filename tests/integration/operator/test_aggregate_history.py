@@ -91,7 +91,6 @@ async def versions(
     return await asyncio.to_thread(lambda: list(of.versions(last=last, redacted=redacted, version=version)))
 
 
-# Each kind: its events, and something of the state after each.
 DATA_EXPORT: dict[str, object] = {
     "export_id": "e",
     "requested_at": "2026-01-31T12:00:00Z",
@@ -99,7 +98,8 @@ DATA_EXPORT: dict[str, object] = {
     "failure": None,
     "downloaded_by": (),
 }
-EACH: dict[str, tuple[list[Event], list[dict[str, object]]]] = {
+# By kind: its events, and part of the state after each of them.
+EXAMPLES: dict[str, tuple[list[Event], list[dict[str, object]]]] = {
     "user": (
         [UserCreated(username="anna"), UserEmailVerified()],
         [{"email_verified": False}, {"email_verified": True}],
@@ -181,12 +181,12 @@ EACH: dict[str, tuple[list[Event], list[dict[str, object]]]] = {
 
 
 def test_each_kind_is_tried() -> None:
-    assert EACH.keys() == KINDS.keys()
+    assert EXAMPLES.keys() == KINDS.keys()
 
 
-@pytest.mark.parametrize("kind", EACH)
+@pytest.mark.parametrize("kind", EXAMPLES)
 async def test_each_kind_shows_its_events_and_its_state_after_each(streams: Client, kind: str) -> None:
-    events, states = EACH[kind]
+    events, states = EXAMPLES[kind]
     aggregate_id = f"{new_id()}.{ANNA}" if kind in ("read", "settings") else new_id()
     await append(streams, kind, aggregate_id, events)
     aggregate_versions = await versions(history(streams, kind, aggregate_id))
@@ -298,7 +298,7 @@ async def test_what_is_appended_meanwhile_is_not_shown(streams: Client) -> None:
 
 
 async def test_what_is_not_there_is_said(streams: Client) -> None:
-    await append(streams, "friendship", "two", EACH["friendship"][0])
+    await append(streams, "friendship", "two", EXAMPLES["friendship"][0])
     with pytest.raises(NoSuchVersion, match="3 versions: there is no 4"):
         await versions(history(streams, "friendship", "two"), version=4)
     with pytest.raises(NoSuchVersion, match="no such aggregate: friendship other"):
@@ -350,7 +350,7 @@ async def test_what_is_no_event_at_all_is_an_error_of_one_line(streams: Client) 
 
 
 async def test_an_operator_sees_no_text_and_no_name(streams: Client) -> None:
-    await append(streams, "profile", "masked", EACH["profile"][0])
+    await append(streams, "profile", "masked", EXAMPLES["profile"][0])
     shown = str(await versions(history(streams, "profile", "masked"), redacted=True))
     assert "Ann" not in shown
     assert "•••" in shown

@@ -21,7 +21,7 @@ from tests.history_checker import History, RecordingLog, all_of
 from tests.integration.streams.conftest import append_to, counting, sent
 
 NAMES = ["a", "b", "c"]
-EACH = 10
+ROUNDS = 10
 
 
 async def exercise(nc: Client, monkeypatch: pytest.MonkeyPatch) -> list[str]:
@@ -36,7 +36,7 @@ async def exercise(nc: Client, monkeypatch: pytest.MonkeyPatch) -> list[str]:
         return [sent(state + 1)]
 
     async def write(writer: int) -> None:
-        for number in range(EACH):
+        for number in range(ROUNDS):
             try:
                 await repositories[writer % 2].execute(NAMES[number % len(NAMES)], one_more, Provenance())
             except (VestnikError, BrokenHistory):
@@ -52,9 +52,9 @@ async def exercise(nc: Client, monkeypatch: pytest.MonkeyPatch) -> list[str]:
 
     await repositories[0].execute("a", one_more, Provenance())
     # The batches at the same time: a log that does not refuse a stale one tries for all its patience.
-    batches = (write_batches(logs[0], number) for number in range(EACH))
+    batches = (write_batches(logs[0], number) for number in range(ROUNDS))
     await asyncio.gather(*(write(number) for number in range(6)), *batches)
-    assert history.acknowledged > EACH
+    assert history.acknowledged > ROUNDS
     return history.violations(await all_of(nc, MESSAGING))
 
 

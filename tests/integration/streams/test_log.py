@@ -195,11 +195,11 @@ async def test_a_batch_sent_again_is_stored_once(log: Log) -> None:
     assert await log.end_of(MESSAGING) == 3
 
 
-def three_each(names: range) -> list[list[Append]]:
+def batches_of_three(names: range) -> list[list[Append]]:
     return [[append_to(str(name), version=version) for version in (1, 2, 3)] for name in names]
 
 
-async def stored_as_told(log: Log, appends: list[Append], sequences: object) -> None:
+async def stored_as_acknowledged(log: Log, appends: list[Append], sequences: object) -> None:
     assert isinstance(sequences, list)
     assert sequences == [*range(sequences[0], sequences[0] + len(appends))]
     stored = await log.read(appends[0].subject)
@@ -208,10 +208,10 @@ async def stored_as_told(log: Log, appends: list[Append], sequences: object) -> 
 
 
 async def test_several_events_on_one_subject_share_a_batch_with_others(streams: Client, log: Log) -> None:
-    appends = three_each(range(40))
+    appends = batches_of_three(range(40))
     results = await asyncio.gather(*(log.append_together(batch) for batch in appends))
     for batch, sequences in zip(appends, results, strict=True):
-        await stored_as_told(log, batch, sequences)
+        await stored_as_acknowledged(log, batch, sequences)
     js = streams.jetstream()
     headers = [(await js.get_msg(MESSAGING, sequence)).headers or {} for sequence in range(1, 121)]
     assert len({message_headers["Nats-Batch-Id"] for message_headers in headers}) < 20
@@ -222,7 +222,7 @@ async def test_several_events_on_one_subject_share_a_batch_with_others(streams: 
 
 async def test_of_several_that_share_a_batch_a_stale_one_is_refused_alone(log: Log) -> None:
     await log.append_together([append_to("stale"), append_to("stale", version=2)])
-    appends = three_each(range(40))
+    appends = batches_of_three(range(40))
     results = await asyncio.gather(
         *(log.append_together(batch) for batch in appends[:20]),
         log.append_together([append_to("stale", expected=1, version=2), append_to("stale", version=3)]),
@@ -231,7 +231,7 @@ async def test_of_several_that_share_a_batch_a_stale_one_is_refused_alone(log: L
     )
     assert isinstance(results.pop(20), Conflict)
     for batch, sequences in zip(appends, results, strict=True):
-        await stored_as_told(log, batch, sequences)
+        await stored_as_acknowledged(log, batch, sequences)
     assert await log.end_of(MESSAGING) == 122
 
 
@@ -394,7 +394,7 @@ async def test_an_append_has_a_span_if_its_trace_is_sampled(log: Log) -> None:
 
 
 async def test_appends_that_share_a_batch_have_spans_of_their_own_that_are_linked(log: Log) -> None:
-    appends = [[traced(event, SAMPLED) for event in batch] for batch in three_each(range(40))]
+    appends = [[traced(event, SAMPLED) for event in batch] for batch in batches_of_three(range(40))]
     with recording() as spans:
         await asyncio.gather(*(log.append_together(batch) for batch in appends))
     assert len(spans) == 40
