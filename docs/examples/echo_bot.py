@@ -258,10 +258,10 @@ class Line:
 def parsed(body: bytes | bytearray) -> Json:
     """A problem document; empty where something else answered, such as a proxy."""
     try:
-        found = json.loads(body)
+        document = json.loads(body)
     except ValueError:
         return {}
-    return found if isinstance(found, dict) else {}
+    return document if isinstance(document, dict) else {}
 
 
 def seconds(header: str | None) -> float | None:

@@ -32,10 +32,10 @@ _WITHOUT = {
 class ClaimsKeyMissing(OperatorError):
     """The key of the claims on addresses and names is not there."""
 
-    def __init__(self, folder: Path, is_given: bool) -> None:
-        given = "; nor does the backup of the keys have it" if is_given else ""
+    def __init__(self, folder: Path, with_backup: bool) -> None:
+        backup = "; nor does the backup of the keys have it" if with_backup else ""
         super().__init__(
-            f"{folder / CLAIMS} is not the key with which the export's addresses and names are claimed{given}: with "
+            f"{folder / CLAIMS} is not the key with which the export's addresses and names are claimed{backup}: with "
             "another one no one could log in. Restore it from the copy of the secrets folder, or import with --keys "
             "FILE, a backup of the keys from the time of the export (`vestnik keys back-up`). No event was imported"
         )
