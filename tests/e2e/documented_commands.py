@@ -12,10 +12,10 @@ WITHIN = 300
 
 def blocks(page: Path, language: str = "sh") -> list[str]:
     """The page's code blocks in the language, in order."""
-    found: list[str] = re.findall(
+    code_blocks: list[str] = re.findall(
         rf"^```{language}\n(.*?)^```", page.read_text(encoding="utf-8"), re.DOTALL | re.MULTILINE
     )
-    return found
+    return code_blocks
 
 
 def commands(page: Path) -> str:

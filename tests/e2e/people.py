@@ -40,9 +40,9 @@ async def eventually(
     """Repeats a check until it returns a true value, after `every` seconds first and ever later; returns that value."""
     deadline = time.monotonic() + within
     while True:
-        found = await condition()
-        if found:
-            return found
+        result = await condition()
+        if result:
+            return result
         assert time.monotonic() < deadline, f"{what}: not within {within:.0f} s"
         await asyncio.sleep(every)
         # What takes longer is slow because the processors are busy; checks would keep them busier.
@@ -137,12 +137,12 @@ class Person:
 
     async def conversation(self, other: "Person") -> Json | None:
         """The row of the list that is about the other."""
-        found = items(await self.get("/v1/conversations", params={"limit": 200}))
-        return next((row for row in found if row["user_id"] == other.user_id), None)
+        rows = items(await self.get("/v1/conversations", params={"limit": 200}))
+        return next((row for row in rows if row["user_id"] == other.user_id), None)
 
     async def friends(self, state: str = "accepted") -> dict[str, Json]:
-        found = items(await self.get("/v1/friends", params={"state": state, "limit": 200}))
-        return {row["user_id"]: row for row in found}
+        rows = items(await self.get("/v1/friends", params={"state": state, "limit": 200}))
+        return {row["user_id"]: row for row in rows}
 
 
 class Api:

@@ -23,8 +23,8 @@ async def test_a_deletion_ends_every_session_at_once_and_a_login_cancels_it_and_
     assert_problem(await anna.ask("DELETE", ME, json={"password": "a wrong password"}), 401, "invalid_credentials")
     assert_problem(await anna.ask("DELETE", ME, json={}), 422, "invalid")
     await delete(anna)
-    for each in (anna, other):
-        assert_problem(await each.get(ME), 401, "unauthenticated")
+    for person in (anna, other):
+        assert_problem(await person.get(ME), 401, "unauthenticated")
     # No one else notices anything.
     assert (await boris.write(anna, "are you there?")).status_code == 201
     assert (await boris.get(f"/v1/profiles/{anna.user_id}")).json()["username"] == anna.username

@@ -22,11 +22,11 @@ NEW, REASON = "another horse battery", "phone stolen, the owner called"
 async def mailed(api: Api, email: str, subject: str, before: str) -> str:
     """The rest of the mail's line that begins with `before`."""
 
-    async def found() -> str:
+    async def rest() -> str:
         text = await api.mail_to(email, subject)
         return next((line.partition(before)[2].strip() for line in text.splitlines() if before in line), "")
 
-    return await eventually(found, f"the mail {subject!r}")
+    return await eventually(rest, f"the mail {subject!r}")
 
 
 async def take_over(api: Api, owner: Person) -> Person:

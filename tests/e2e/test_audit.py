@@ -217,8 +217,8 @@ async def test_what_an_operator_does_and_sees_on_the_page_is_recorded_with_the_a
     spoofed = {"X-Forwarded-For": "203.0.113.9", "Forwarded": "for=203.0.113.9"}
     for _ in range(3):
         await person.ask("GET", f"/v1/ops/person?user={anna.username}", headers=spoofed)
-    letter = "friends.v1.b1.CONTACT.1"
-    body = {"id": letter, "reason": "=a test"}
+    dead_letter_id = "friends.v1.b1.CONTACT.1"
+    body = {"id": dead_letter_id, "reason": "=a test"}
     assert (await person.ask("POST", "/v1/ops/dead-letters/discard", json=body)).status_code == 404
     await person.get("/v1/ops/session-events?before=!")
     rows = operator_rows(api.system, "--operator", person.username)
@@ -228,7 +228,7 @@ async def test_what_an_operator_does_and_sees_on_the_page_is_recorded_with_the_a
     (look,) = [row for row in rows if row.get("what") == "person"]
     assert (look["filter"], look["outcome"]) == ({"user": anna.user_id}, None)
     (act,) = [row for row in rows if row.get("action") == "dead_letter.discard"]
-    assert (act["target"], act["reason"], act["outcome"]) == (letter, "=a test", "failed")
+    assert (act["target"], act["reason"], act["outcome"]) == (dead_letter_id, "=a test", "failed")
     # A made-up cursor is a look, too.
     assert [row["filter"] for row in rows if row.get("what") == "sessions"] == [{}]
     done = api.system.vestnik("audit", "operators", "--operator", person.username, "--csv")
@@ -347,11 +347,11 @@ async def test_a_head_and_one_file_are_enough_to_check_the_proof_of_a_message(ap
     async def signed() -> bool:
         """Whether the audit passes with a signed head for every stream, and that of MESSAGING covers the message."""
         done = system.vestnik("audit", "verify", "--save", str(verified), "--json")
-        found = msgspec.json.decode(done.stdout)
-        (messaging,) = (stream for stream in found["streams"] if stream["stream"] == "MESSAGING")
+        audit = msgspec.json.decode(done.stdout)
+        (messaging,) = (stream for stream in audit["streams"] if stream["stream"] == "MESSAGING")
         last = messaging["head"]["last_sequence"] if messaging["head"] else 0
         assert messaging["first_wrong"] is None
-        return done.returncode == 0 and found["sound"] is True and bool(last >= sent["sequence"])
+        return done.returncode == 0 and audit["sound"] is True and bool(last >= sent["sequence"])
 
     await eventually(signed, "every stream has a signed head", within=120, every=1)
     again = system.vestnik("audit", "verify", "--from", str(verified), "--save", str(verified))

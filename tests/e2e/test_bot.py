@@ -40,14 +40,15 @@ async def answered(anna: Person, bot: Person, *texts: str) -> None:
     """Checks that the bot answered each of the texts, once."""
 
     async def done() -> bool:
-        found = await anna.messages(bot, limit=200)
-        return set(texts) <= {each["text"] for each in found if each["sender_id"] == bot.user_id}
+        messages = await anna.messages(bot, limit=200)
+        return set(texts) <= {message["text"] for message in messages if message["sender_id"] == bot.user_id}
 
     await eventually(done, f"answers to {texts}")
-    found = await anna.messages(bot, limit=200)
-    assert Counter(each["text"] for each in found) == Counter(texts * 2)
+    messages = await anna.messages(bot, limit=200)
+    assert Counter(message["text"] for message in messages) == Counter(texts * 2)
     own, others = (
-        [each["text"] for each in found if (each["sender_id"] == bot.user_id) is mine] for mine in (True, False)
+        [message["text"] for message in messages if (message["sender_id"] == bot.user_id) is mine]
+        for mine in (True, False)
     )
     assert own == others, "answers come in the order of the messages"
 
@@ -92,7 +93,7 @@ async def test_the_bot_of_the_howto_answers_each_message_once_whatever_ends(own_
     assert log.endswith("stopped\n")
     assert "Traceback" not in log
     sessions = (await bot.get("/v1/sessions")).json()["items"]
-    assert [each["session_id"] for each in sessions] == [bot.session_id], "it has logged out"
+    assert [item["session_id"] for item in sessions] == [bot.session_id], "it has logged out"
 
     # As if it had died before it could write down how far it was: everything comes to it again.
     position.write_text(before)

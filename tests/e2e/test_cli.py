@@ -102,7 +102,7 @@ async def test_an_aggregate_is_shown_with_its_state_after_each_event(api: Api) -
     await anna.sends(boris, "one", "\x1b[2Jtwo")
     await boris.sees(anna, 2)
     friendship = await aggregate(api, "friendship", f"@{anna.username}", boris.username.upper())
-    assert [each["state"]["status"] for each in friendship] == ["requested", "accepted"]
+    assert [entry["state"]["status"] for entry in friendship] == ["requested", "accepted"]
     assert await aggregate(api, "friendship", friendship[0]["event"]["aggregate_id"]) == friendship
     assert await aggregate(api, "friendship", boris.user_id, anna.user_id, "--version", "1") == friendship[:1]
     assert await aggregate(api, "friendship", boris.user_id, anna.user_id, "--at", "0s") == friendship
@@ -275,8 +275,8 @@ async def hours(api: Api, *arguments: str) -> list[Json]:
     return [json.loads(line) for line in done.stdout.splitlines()]
 
 
-def totals(found: list[Json]) -> dict[str, int]:
-    return {name: sum(hour[name] for hour in found) for name in ("messages", "seen")}
+def totals(hours: list[Json]) -> dict[str, int]:
+    return {name: sum(hour[name] for hour in hours) for name in ("messages", "seen")}
 
 
 @one_replica
@@ -343,10 +343,10 @@ async def test_a_verification_names_the_row_that_was_changed_by_hand(own_api: Ap
 
 def live_table(connection: psycopg.Connection, name: str) -> tuple[str, str]:
     """The table behind the read model's view: `profiles_v1` selects from, say, `profiles_v1_b2`."""
-    found = connection.execute(
+    rows = connection.execute(
         "SELECT table_schema, table_name FROM information_schema.view_table_usage "
         "WHERE view_name ~ %s AND view_schema NOT IN ('pg_catalog', 'information_schema')",
         [f"^{name}_v[0-9]+$"],
     ).fetchall()
-    assert len(found) == 1, found
-    return found[0][0], found[0][1]
+    assert len(rows) == 1, rows
+    return rows[0][0], rows[0][1]

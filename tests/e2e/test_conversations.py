@@ -17,12 +17,12 @@ FIELDS = {
 async def row(one: Person, other: Person, **expected: int) -> Json:
     """Waits until the conversation in the user's list is as expected; returns it."""
 
-    async def found() -> Json | None:
+    async def as_expected() -> Json | None:
         listed = await one.conversation(other)
         fits = listed is not None and all(listed[field] == value for field, value in expected.items())
         return listed if fits else None
 
-    listed = await eventually(found, f"a conversation with {expected}")
+    listed = await eventually(as_expected, f"a conversation with {expected}")
     assert listed is not None
     return listed
 
@@ -100,14 +100,14 @@ async def test_conversations_are_listed_newest_first_page_by_page(api: Api) -> N
     await anna.sends(others[1], "once more")
     expected = [others[1], others[4], others[3], others[2], others[0]]
     query: dict[str, str | int] = {"limit": 2}
-    found: list[str] = []
+    user_ids: list[str] = []
     for size in (2, 2, 1):
         page = (await anna.get("/v1/conversations", params=query)).json()
         assert len(page["items"]) == size
-        found += [listed["user_id"] for listed in page["items"]]
+        user_ids += [listed["user_id"] for listed in page["items"]]
         query["cursor"] = page["next"]
     assert page["next"] is None
-    assert found == [other.user_id for other in expected]
+    assert user_ids == [other.user_id for other in expected]
 
 
 async def test_only_a_message_moves_a_conversation_in_the_list(api: Api) -> None:

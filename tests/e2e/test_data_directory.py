@@ -61,20 +61,20 @@ async def a_day(api: Api) -> None:
         (one, other, uuid4().hex) for one, other in ((anna, boris), (boris, anna), (clara, anna)) for _ in range(40)
     ]
     for _ in range(2):
-        await asyncio.gather(*(one.write(other, "hello", each) for one, other, each in sent))
+        await asyncio.gather(*(one.write(other, "hello", client_message_id) for one, other, client_message_id in sent))
     await poisoned(api, anna, boris)
 
-    async def letter() -> str:
+    async def dead_letter_id() -> str:
         listed = await command(system, "dead-letters", "list", "conversations", "--json")
         return str(json.loads(listed.splitlines()[0])["id"]) if listed else ""
 
-    await command(system, "dead-letters", "retry", "--id", await eventually(letter, "a dead letter"), code=1)
+    await command(system, "dead-letters", "retry", "--id", await eventually(dead_letter_id, "a dead letter"), code=1)
     await asyncio.gather(
         command(system, "rebuild", "--all"),
         command(system, "verify", "sessions", "users"),
         *(clara.write(anna, "meanwhile") for _ in range(100)),
     )
-    await command(system, "dead-letters", "discard", await letter(), "--reason", "written by a test")
+    await command(system, "dead-letters", "discard", await dead_letter_id(), "--reason", "written by a test")
     await command(system, "rebuild", "conversations", "--back")
     await command(system, "dead-letters", "retry", code=1)
     await command(system, "verify")
@@ -91,6 +91,6 @@ async def test_a_first_start_a_day_and_a_second_start_log_no_error(fresh_api: Ap
     await asyncio.to_thread(system.start)
     log = system.log.read_text(errors="replace")
     serious = ("ERROR", "CRITICAL", "FATAL", "PANIC")
-    found = [line for line in log.splitlines() if any(word in line for word in serious)]
+    serious_lines = [line for line in log.splitlines() if any(word in line for word in serious)]
     # The gateway could not tell anybody of the event that is none.
-    assert [line for line in found if "cannot be delivered" not in line] == []
+    assert [line for line in serious_lines if "cannot be delivered" not in line] == []

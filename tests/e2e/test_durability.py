@@ -12,15 +12,15 @@ QUIET_AFTER = 50
 
 async def shown(people: list[Person]) -> list[Json]:
     """Everything that these users read from the read models."""
-    found: list[Json] = []
+    contents: list[Json] = []
     for person in people:
         paths = ["/v1/users/me", "/v1/profiles/me"]
         lists = ["/v1/friends", "/v1/conversations", "/v1/notifications?limit=200", "/v1/sessions"]
         answers = [await person.get(path) for path in paths]
         assert [answer.status_code for answer in answers] == [200, 200], [answer.text for answer in answers]
-        found += [answer.json() for answer in answers]
-        found += [{path: items(await person.get(path))} for path in lists]
-    return found
+        contents += [answer.json() for answer in answers]
+        contents += [{path: items(await person.get(path))} for path in lists]
+    return contents
 
 
 async def populated(api: Api) -> tuple[History, list[Person]]:

@@ -106,11 +106,11 @@ async def write_everywhere(api: Api, anna: Person, friend: Person, written: Writ
     # An operator looks for the person by name.
     assert written.name in await run(api, "audit", "sessions", "--user", written.name)
 
-    async def found() -> bool:
+    async def searchable() -> bool:
         hits = items(await friend.get("/v1/messages", params={"query": written.message}))
         return len(hits) == 1
 
-    await eventually(found, "the search finds the message")
+    await eventually(searchable, "the search finds the message")
     conversation_id = first["conversation_id"]
     [sent, *_] = await events(api, "--type", "message.sent", "--id", conversation_id)
     assert sent["data"]["text"] == written.message

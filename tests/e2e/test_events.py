@@ -118,13 +118,13 @@ async def test_a_profile_change_is_sent_to_friends_only(api: Api) -> None:
         # A friendship made while both are connected counts at once, and one that ended does not.
         await api.befriend(stranger, anna)
         assert (await boris.remove(anna)).status_code == 204
-        await boriss.until(lambda found: last(found) == "friendship.removed")
+        await boriss.until(lambda stream: last(stream) == "friendship.removed")
         assert (await anna.ask("PATCH", "/v1/profiles/me", json={"bio": "four"})).status_code == 200
-        await strangers.until(lambda found: last(found) == "profile.updated")
+        await strangers.until(lambda stream: last(stream) == "profile.updated")
         assert delivered(strangers)[-1] == ("profile.updated", "four")
         assert {event.data["user_id"] for event in strangers.events} == {anna.user_id}
         await anna.add(boris)
-        await boriss.until(lambda found: last(found) == "friendship.created")
+        await boriss.until(lambda stream: last(stream) == "friendship.created")
         assert [event.type for event in boriss.events].count("profile.updated") == 3
 
 
@@ -216,7 +216,7 @@ async def test_a_long_absence_is_caught_up_completely_with_friendships(api: Api)
     await carl.ask("PATCH", "/v1/profiles/me", json={"bio": "no friend"})
     await dora.sends(boris, "the last")
     async with listening(api.system.url, boris.access_token, since=position) as stream:
-        await stream.until(lambda found: ("message.sent", "the last") in delivered(found))
+        await stream.until(lambda received: ("message.sent", "the last") in delivered(received))
         kinds = [event.type for event in stream.events]
         sent = [event.data for event in stream.events if event.type == "message.sent"]
         assert sorted(data["text"] for data in sent) == sorted([*texts, "the last"])

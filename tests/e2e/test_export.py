@@ -46,7 +46,7 @@ def systems(tmp_path: Path) -> Iterator[tuple[System, System]]:
 
 def rows(system: System) -> Rows:
     """All rows of the read models, except counts of operators' acts, since an export is one."""
-    found: Rows = {}
+    by_view: Rows = {}
     with psycopg.connect(system.database_url(), autocommit=True) as connection:
         views = connection.execute(
             "SELECT table_name FROM information_schema.views"
@@ -55,8 +55,8 @@ def rows(system: System) -> Rows:
         ).fetchall()
         for (view,) in views:
             read = connection.execute(sql.SQL("SELECT * FROM {}").format(sql.Identifier(view))).fetchall()
-            found[view] = sorted(map(repr, read))
-    return found
+            by_view[view] = sorted(map(repr, read))
+    return by_view
 
 
 def said(system: System, *arguments: str) -> Json:
@@ -73,8 +73,8 @@ def ends(report: Json) -> dict[str, int]:
 
 async def caught_up(system: System) -> None:
     async def no_lag() -> bool:
-        found = (await asyncio.to_thread(said, system, "status"))["projections"]
-        return all(each["lag"] == 0 and each["state"] == "live" for each in found)
+        projections = (await asyncio.to_thread(said, system, "status"))["projections"]
+        return all(projection["lag"] == 0 and projection["state"] == "live" for projection in projections)
 
     await eventually(no_lag, "every read model at the end", within=120)
 

@@ -100,10 +100,10 @@ async def test_the_list_of_friends_goes_on_page_by_page(api: Api) -> None:
     others = await api.people(5)
     await asyncio.gather(*(api.befriend(other, anna) for other in others))
     query: dict[str, str | int] = {"limit": 2}
-    found: list[str] = []
+    user_ids: list[str] = []
     while query.get("cursor", "") is not None:
         page = (await anna.get("/v1/friends", params=query)).json()
         assert len(page["items"]) <= 2
-        found += [row["user_id"] for row in page["items"]]
+        user_ids += [row["user_id"] for row in page["items"]]
         query["cursor"] = page["next"]
-    assert sorted(found) == sorted(other.user_id for other in others)
+    assert sorted(user_ids) == sorted(other.user_id for other in others)

@@ -47,14 +47,14 @@ Conversation = dict[int, ShownMessage]
 
 def conversation_of(events: Sequence[Json]) -> Conversation:
     """The model: what the conversation's events say, in their order."""
-    found: Conversation = {}
+    conversation: Conversation = {}
     for event in events:
         data = event["data"]
         if event["type"] == "message.sent":
             reply_to = (data.get("reply_to") or {}).get("sequence")
-            found[data["sequence"]] = ShownMessage(data["sender_id"], data["text"], reply_to=reply_to)
+            conversation[data["sequence"]] = ShownMessage(data["sender_id"], data["text"], reply_to=reply_to)
             continue
-        message = found[data["sequence"]]
+        message = conversation[data["sequence"]]
         assert not message.deleted, "something happened to a deleted message"
         if event["type"] == "message.edited":
             message.text, message.edited = data["text"], True
@@ -64,7 +64,7 @@ def conversation_of(events: Sequence[Json]) -> Conversation:
             message.reactions.pop(data["user_id"], None)
             if data.get("emoji"):
                 message.reactions[data["user_id"]] = data["emoji"]
-    return found
+    return conversation
 
 
 def page(items: Sequence[Json], model: Conversation) -> Conversation:
@@ -80,7 +80,7 @@ def page(items: Sequence[Json], model: Conversation) -> Conversation:
             "edited_at" in item,
             item.get("deleted", False),
             item["reply_to"]["sequence"] if "reply_to" in item else None,
-            {user: each["emoji"] for each in item.get("reactions", ()) for user in each["user_ids"]},
+            {user: reaction["emoji"] for reaction in item.get("reactions", ()) for user in reaction["user_ids"]},
         )
         for item in items
     }

@@ -216,8 +216,8 @@ async def test_every_line_of_the_log_is_an_object_and_names_the_clients_request(
 
     async def lines() -> list[Json]:
         whole, _, _ = api.system.log.read_text(errors="replace").rpartition("\n")
-        found = [json.loads(line) for line in whole.splitlines()]
-        return found if any(line.get("request_id") == "of-a-client" for line in found) else []
+        records = [json.loads(line) for line in whole.splitlines()]
+        return records if any(line.get("request_id") == "of-a-client" for line in records) else []
 
     log = await eventually(lines, "a line with the id of the request")
     (line,) = [line for line in log if line.get("request_id") == "of-a-client"]

@@ -168,16 +168,16 @@ async def first_presence(streams: list[Stream], online: bool) -> tuple[Stream, J
     """The first presence event of that kind on one of the streams; those of a killed gateway end without one."""
 
     async def of(stream: Stream) -> tuple[Stream, Json]:
-        def found() -> list[Json]:
+        def presence_events() -> list[Json]:
             return [
                 event.data for event in stream.events if event.type == "presence" and event.data["online"] == online
             ]
 
         try:
-            await stream.until(lambda _: bool(found()), within=90)
+            await stream.until(lambda _: bool(presence_events()), within=90)
         except (OSError, EOFError, ValueError, AssertionError):
             await asyncio.Event().wait()
-        return stream, found()[-1]
+        return stream, presence_events()[-1]
 
     tasks = [asyncio.create_task(of(stream)) for stream in streams]
     done, rest = await asyncio.wait(tasks, timeout=95, return_when=asyncio.FIRST_COMPLETED)

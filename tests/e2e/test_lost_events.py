@@ -54,14 +54,14 @@ async def test_a_lost_message_is_not_replaced_by_the_next_one(fresh_api: Api) ->
 def verification(system: System) -> dict[str, list[str]]:
     """The faults of each stream that `vestnik verify --streams` finds."""
     done = system.vestnik("verify", "--streams", "--json", within=300)
-    found = json.loads(done.stdout)
+    report = json.loads(done.stdout)
     faults = {
         verdict["stream"]: [f"{fault['stream']}:{fault['sequence']}: {fault['what']}" for fault in verdict["named"]]
-        for verdict in found["streams"]
+        for verdict in report["streams"]
         if not verdict["sound"]
     }
-    assert found["compared_with_read_models"]
-    assert (found["sound"], done.returncode) == ((False, 1) if faults else (True, 0))
+    assert report["compared_with_read_models"]
+    assert (report["sound"], done.returncode) == ((False, 1) if faults else (True, 0))
     return faults
 
 

@@ -101,7 +101,7 @@ async def test_a_message_is_edited_and_deleted_for_both(api: Api) -> None:
             assert (response.status_code, response.content) == (204, b"")
     for reader, other in ((anna, boris), (boris, anna)):
         page = await reader.messages(other)
-        assert [(each["sequence"], each["text"], each["deleted"]) for each in page] == [(2, "", True), (1, "", True)]
+        assert [(item["sequence"], item["text"], item["deleted"]) for item in page] == [(2, "", True), (1, "", True)]
         row = await reader.conversation(other)
         assert row is not None
         assert (row["last_message"]["text"], row["last_message"]["deleted"]) == ("", True)
@@ -366,15 +366,15 @@ async def test_the_next_page_is_where_the_cursor_says(api: Api, direction: str) 
     await anna.sends(boris, *map(str, range(1, 8)))
     path = f"/v1/conversations/{boris.user_id}/messages"
     query: dict[str, str | int] = {"limit": 3, direction: 0 if direction == "after" else 100}
-    found: list[int] = []
+    sequences: list[int] = []
     for _ in range(3):
         response = await anna.get(path, params=query)
         assert response.status_code == 200, response.text
         page = response.json()
-        found += [message["sequence"] for message in page["items"]]
+        sequences += [message["sequence"] for message in page["items"]]
         query = {"limit": 3, "cursor": page["next"]}
     assert page["next"] is None
-    assert found == (list(range(1, 8)) if direction == "after" else list(range(7, 0, -1)))
+    assert sequences == (list(range(1, 8)) if direction == "after" else list(range(7, 0, -1)))
 
 
 @one_replica

@@ -12,11 +12,11 @@ FIELDS = {"notification_id", "kind", "from_user_id", "at", "read"}
 async def notified(person: Person, *kinds: str) -> list[Json]:
     """The person's notifications, as soon as they are of these kinds, newest first."""
 
-    async def found() -> list[Json]:
+    async def as_expected() -> list[Json]:
         listed = items(await person.get("/v1/notifications"))
         return listed if [row["kind"] for row in listed] == list(kinds) else []
 
-    return await eventually(found, f"notifications {kinds}")
+    return await eventually(as_expected, f"notifications {kinds}")
 
 
 async def test_one_hears_of_requests_acceptances_and_messages(api: Api) -> None:

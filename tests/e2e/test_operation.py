@@ -161,15 +161,15 @@ def test_the_status_says_what_is_not_reachable_and_shows_the_rest(own_system: Sy
     assert done.returncode == 1
     assert "Traceback" not in done.stderr
     assert part in done.stderr
-    found = json.loads(done.stdout)
-    assert [each["part"] for each in found["unreachable"]] == [part]
+    status = json.loads(done.stdout)
+    assert [entry["part"] for entry in status["unreachable"]] == [part]
     if missing == "streams":
-        assert found["streams"] == []
-        assert {row["state"] for row in found["reactions"]} == {"unknown"}
-        assert all(row["lag"] is None and row["state"] == "live" for row in found["projections"])
+        assert status["streams"] == []
+        assert {row["state"] for row in status["reactions"]} == {"unknown"}
+        assert all(row["lag"] is None and row["state"] == "live" for row in status["projections"])
     else:
-        assert len(found["streams"]) == len(STREAMS)
-        assert {row["state"] for row in found["projections"]} == {"unknown"}
+        assert len(status["streams"]) == len(STREAMS)
+        assert {row["state"] for row in status["projections"]} == {"unknown"}
     own_system.wait_ready()
 
 
@@ -182,19 +182,21 @@ async def test_the_runbooks_commands_work_as_they_are_shown(own_api: Api, tmp_pa
         return len(await lines(api, "dead-letters", "list", "conversations", "--aggregate", conversation_id)) == 1
 
     await eventually(failed, "a dead letter")
-    (letter,) = await lines(api, "dead-letters", "list", "conversations", "--aggregate", conversation_id)
-    assert (letter["state"], letter["type"], letter["waiting"]) == ("failed", "message.sent", 0)
-    shown = await said(api, "dead-letters", "show", letter["id"])
+    (dead_letter,) = await lines(api, "dead-letters", "list", "conversations", "--aggregate", conversation_id)
+    assert (dead_letter["state"], dead_letter["type"], dead_letter["waiting"]) == ("failed", "message.sent", 0)
+    shown = await said(api, "dead-letters", "show", dead_letter["id"])
     assert shown["event"]["data"] == {"text": "no message of anybody"}
     # Nobody has decided about it yet.
     export = ("export", str(tmp_path / "export"))
     refused = await asyncio.to_thread(api.system.vestnik, *export)
     assert refused.returncode == 1
-    assert f"{letter['stream']} {letter['sequence']} (message.sent of schema 1" in " ".join(refused.stderr.split())
+    assert f"{dead_letter['stream']} {dead_letter['sequence']} (message.sent of schema 1" in " ".join(
+        refused.stderr.split()
+    )
     for page in ("projection-behind.md", "dead-letter.md"):
-        output = await asyncio.to_thread(in_shell, api.system, ROOT / "docs" / "runbooks" / page, letter["id"])
+        output = await asyncio.to_thread(in_shell, api.system, ROOT / "docs" / "runbooks" / page, dead_letter["id"])
         # In the status, and in the list; the same page's commands have put it right.
-        assert "1 + 0 waiting" in output or letter["id"] in output
+        assert "1 + 0 waiting" in output or dead_letter["id"] in output
         assert "projection conversations None None <insufficient privilege>" not in output
     assert await lines(api, "dead-letters", "list", "conversations") == []
     (kept,) = await lines(api, "dead-letters", "list", "conversations", "--state", "discarded")
@@ -251,13 +253,13 @@ async def test_a_mended_event_is_applied_by_command_while_everything_runs(own_ap
             rows = await lines(api, "dead-letters", "list", "conversations", "--type", "message.sent")
             return rows if len(rows) == 2 else []
 
-        letters = await eventually(waiting, "both events among the dead letters")
-        assert [letter["state"] for letter in letters] == ["failed", "parked"]
-        assert "fault" in letters[0]["error"]
-        assert letters[1]["behind"] == letters[0]["id"]
+        dead_letters = await eventually(waiting, "both events among the dead letters")
+        assert [dead_letter["state"] for dead_letter in dead_letters] == ["failed", "parked"]
+        assert "fault" in dead_letters[0]["error"]
+        assert dead_letters[1]["behind"] == dead_letters[0]["id"]
         connection.execute(sql.SQL("ALTER TABLE {} DROP CONSTRAINT fault").format(table))
-    outcome = await said(api, "dead-letters", "retry", "--id", letters[0]["id"])
-    assert [(each["outcome"], each["applied"], each["left"]) for each in outcome["retried"]] == [("applied", 2, 0)]
+    outcome = await said(api, "dead-letters", "retry", "--id", dead_letters[0]["id"])
+    assert [(retry["outcome"], retry["applied"], retry["left"]) for retry in outcome["retried"]] == [("applied", 2, 0)]
     await anna.sends(boris, "four")
     assert [message["text"] for message in await boris.messages(anna, after=0)] == ["one", "a fault", "three", "four"]
     assert (await said(api, "verify", "conversations"))["equal"]

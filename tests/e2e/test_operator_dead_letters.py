@@ -17,31 +17,37 @@ async def test_a_dead_letter_is_seen_tried_again_and_discarded(own_api: Api) -> 
     conversation_id = await poisoned(api, anna, boris)
 
     async def failed() -> Json | None:
-        letters = (await asked(person, "dead-letters"))["items"]
+        dead_letters = (await asked(person, "dead-letters"))["items"]
         return next(
-            (one for one in letters if one["aggregate_id"] == conversation_id and one["projection"] == "conversations"),
+            (
+                one
+                for one in dead_letters
+                if one["aggregate_id"] == conversation_id and one["projection"] == "conversations"
+            ),
             None,
         )
 
-    letter = await eventually(failed, "a dead letter")
-    assert letter is not None
-    assert letter["state"] == "failed"
-    trace = await asked(person, f"event?stream={letter['stream']}&sequence={letter['sequence']}")
+    dead_letter = await eventually(failed, "a dead letter")
+    assert dead_letter is not None
+    assert dead_letter["state"] == "failed"
+    trace = await asked(person, f"event?stream={dead_letter['stream']}&sequence={dead_letter['sequence']}")
     assert {model["projection"]: model["state"] for model in trace["read_models"]}["conversations"] == "failed"
-    assert letter["id"] in [one["id"] for model in trace["read_models"] for one in model["letters"]]
-    shown = await asked(person, f"dead-letter?id={letter['id']}")
+    assert dead_letter["id"] in [one["id"] for model in trace["read_models"] for one in model["letters"]]
+    shown = await asked(person, f"dead-letter?id={dead_letter['id']}")
     assert shown["event"]["data"] == {"text": "•••"}
-    tried = await person.ask("POST", "/v1/ops/dead-letters/retry", json={"id": letter["id"]})
+    tried = await person.ask("POST", "/v1/ops/dead-letters/retry", json={"id": dead_letter["id"]})
     assert (tried.status_code, tried.json()["outcome"]) == (200, "failed")
-    without = await person.ask("POST", "/v1/ops/dead-letters/discard", json={"id": letter["id"], "reason": " "})
+    without = await person.ask("POST", "/v1/ops/dead-letters/discard", json={"id": dead_letter["id"], "reason": " "})
     assert_problem(without, 422, "invalid")
-    given_up = {"id": letter["id"], "reason": "Written by a script."}
+    given_up = {"id": dead_letter["id"], "reason": "Written by a script."}
     done = await person.ask("POST", "/v1/ops/dead-letters/discard", json=given_up)
     assert (done.status_code, done.json()["left"]) == (200, 0), done.text
     kept = (await asked(person, "dead-letters?discarded=true"))["items"]
-    (discard,) = [one["discard"] for one in kept if one["id"] == letter["id"]]
+    (discard,) = [one["discard"] for one in kept if one["id"] == dead_letter["id"]]
     assert (discard["by"], discard["reason"]) == (person.username, "Written by a script.")
-    assert_problem(await person.ask("POST", "/v1/ops/dead-letters/retry", json={"id": letter["id"]}), 422, "invalid")
+    assert_problem(
+        await person.ask("POST", "/v1/ops/dead-letters/retry", json={"id": dead_letter["id"]}), 422, "invalid"
+    )
     gone = await person.get("/v1/ops/dead-letter?id=friends.v1.b1.CONTACT.999999")
     assert_problem(gone, 404, "not_found")
 
@@ -53,13 +59,15 @@ async def test_a_parked_event_of_a_reaction_is_listed_tried_again_and_discarded(
     registrations = await lines(api, "events", "--stream", "AUTH", "--type", "user.created")
     done, given_up = [event["sequence"] for event in registrations[-2:]]
     done_id, given_up_id = [await parked(api, sequence) for sequence in (done, given_up)]
-    listed = {letter["id"]: letter for letter in await lines(api, "dead-letters", "list", "profile-creation")}
+    listed = {
+        dead_letter["id"]: dead_letter for dead_letter in await lines(api, "dead-letters", "list", "profile-creation")
+    }
     assert set(listed) == {done_id, given_up_id}
-    assert {(letter["kind"], letter["state"], letter["error"]) for letter in listed.values()} == {
+    assert {(dead_letter["kind"], dead_letter["state"], dead_letter["error"]) for dead_letter in listed.values()} == {
         ("reaction", "failed", "a test")
     }
-    shown = {letter["id"]: letter for letter in (await asked(person, "dead-letters"))["items"]}
-    assert {(shown[letter]["kind"], shown[letter]["projection"]) for letter in listed} == {
+    shown = {dead_letter["id"]: dead_letter for dead_letter in (await asked(person, "dead-letters"))["items"]}
+    assert {(shown[dead_letter_id]["kind"], shown[dead_letter_id]["projection"]) for dead_letter_id in listed} == {
         ("reaction", "profile-creation")
     }
     (retried,) = (await said(api, "dead-letters", "retry", "--id", done_id))["retried"]

@@ -32,10 +32,10 @@ async def test_only_operators_get_answers(api: Api) -> None:
     for path in READING:
         assert_problem(await api.http.get(f"/v1/ops/{path}"), 401, "unauthenticated")
         assert_problem(await anna.get(f"/v1/ops/{path}"), 403, "not_an_operator")
-    letter = {"id": "friends.v1.b1.CONTACT.1"}
+    dead_letter = {"id": "friends.v1.b1.CONTACT.1"}
     for path, body in (
-        ("dead-letters/retry", letter),
-        ("dead-letters/discard", {**letter, "reason": "a test"}),
+        ("dead-letters/retry", dead_letter),
+        ("dead-letters/discard", {**dead_letter, "reason": "a test"}),
         ("maintenance", {"kind": "verify", "projection": "friends"}),
         ("maintenance/cancel", {"id": "1"}),
         ("projections", {"projection": "friends", "control": "pause", "reason": "a test"}),

@@ -70,8 +70,8 @@ async def test_every_service_logs_in_as_itself_and_knows_no_other_login(
         await anna.sends(boris, "hello")
         assert [message["text"] for message in await anna.messages(boris)] == ["hello"]
     async with await psycopg.AsyncConnection.connect(url) as conn:
-        found = {str(user) for (user,) in await (await conn.execute(CONNECTED, (NAME,))).fetchall()}
-    assert found == {role_of(party) for party in DATABASE_PARTIES}
+        roles = {str(user) for (user,) in await (await conn.execute(CONNECTED, (NAME,))).fetchall()}
+    assert roles == {role_of(party) for party in DATABASE_PARTIES}
     # What a process was started with can be read as long as it runs.
     passwords = secrets.database_passwords().values()
     for service in (*DATABASE_PARTIES, GATEWAY):

@@ -130,8 +130,8 @@ async def test_the_history_shows_failed_attempts_between_its_sessions_to_their_o
 
         await eventually(recorded, f"{count} failed attempts")
         page = (await person.get("/v1/sessions/history", params=params)).json()
-        found: list[dict[str, Any]] = page["failed_attempts"]
-        return found
+        failed_attempts: list[dict[str, Any]] = page["failed_attempts"]
+        return failed_attempts
 
     wrong = {"login": person.username, "password": "not it", "device": "thief's phone"}
     assert_problem(await api.http.post("/v1/sessions", json=wrong), 401, "invalid_credentials")

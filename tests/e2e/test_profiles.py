@@ -140,8 +140,8 @@ async def test_settings_are_one_s_own(api: Api) -> None:
     ):
         assert set(answer.json()) == FIELDS
         assert answer.json()["updated_at"] == before.json()["updated_at"]
-    found = await boris.get("/v1/profiles", params={"query": anna.username}, headers=position)
-    assert [set(row) for row in items(found)] == [FIELDS]
+    response = await boris.get("/v1/profiles", params={"query": anna.username}, headers=position)
+    assert [set(row) for row in items(response)] == [FIELDS]
     kept = await change(anna, {"bio": "Writes."})
     assert (kept["presence"], kept["language"]) == ("nobody", "ru")
     reset = await change(anna, {"presence": None, "language": None})
@@ -191,11 +191,11 @@ async def test_profiles_are_found_by_the_beginning_of_either_name(api: Api) -> N
     expected = {person.user_id for person in people}
     for query in (mark, mark.upper(), f"Żółw {mark}", f"żółw {mark}"):
 
-        async def found(query: str = query) -> bool:
+        async def all_found(query: str = query) -> bool:
             listed = items(await people[0].get("/v1/profiles", params={"query": query}))
             return {row["user_id"] for row in listed} == expected and all(set(row) == FIELDS for row in listed)
 
-        await eventually(found, f"the profiles that begin with {query}")
+        await eventually(all_found, f"the profiles that begin with {query}")
     assert items(await people[0].get("/v1/profiles", params={"query": f"{mark}%"})) == []
     assert items(await people[0].get("/v1/profiles", params={"query": f"{mark}_"})) == []
 
@@ -209,14 +209,14 @@ async def test_a_search_goes_on_page_by_page(api: Api) -> None:
         return len(items(await people[0].get("/v1/profiles", params={"query": mark}))) == 5
 
     await eventually(complete, "all five profiles")
-    found: list[str] = []
+    user_ids: list[str] = []
     for size in (2, 2, 1):
         page = (await people[0].get("/v1/profiles", params=query)).json()
         assert len(page["items"]) == size
-        found += [row["user_id"] for row in page["items"]]
+        user_ids += [row["user_id"] for row in page["items"]]
         query["cursor"] = page["next"]
     assert page["next"] is None
-    assert sorted(found) == sorted(person.user_id for person in people)
+    assert sorted(user_ids) == sorted(person.user_id for person in people)
 
 
 @one_replica

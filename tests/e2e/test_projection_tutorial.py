@@ -77,10 +77,10 @@ def test_the_tutorial_on_a_first_projection_works_as_it_is_shown(copied: System)
     shown: list[str] = []
     for kind, block in BLOCK.findall(TUTORIAL.read_text(encoding="utf-8")):
         if kind == "python":
-            found = _FILE.match(block)
-            assert found, "a block of code begins with the name of its file"
-            assert (copied.root / found[1]).is_file(), f"{found[1]} was not made before it is changed"
-            (copied.root / found[1]).write_text(block, encoding="utf-8")
+            match = _FILE.match(block)
+            assert match, "a block of code begins with the name of its file"
+            assert (copied.root / match[1]).is_file(), f"{match[1]} was not made before it is changed"
+            (copied.root / match[1]).write_text(block, encoding="utf-8")
         elif block.strip() == "./just up":
             copied.stop()
             copied.start()
@@ -105,10 +105,10 @@ def test_the_code_of_the_howtos_runs_as_it_is_shown(copied: System) -> None:
     for page in (HOWTO, FOLDS):
         for kind, block in BLOCK.findall(page.read_text(encoding="utf-8")):
             if kind == "python":
-                found = _FILE.match(block)
-                assert found, "a block of code begins with the name of its file"
-                (copied.root / found[1]).write_text(block, encoding="utf-8")
-                names.append(found[1])
+                match = _FILE.match(block)
+                assert match, "a block of code begins with the name of its file"
+                (copied.root / match[1]).write_text(block, encoding="utf-8")
+                names.append(match[1])
     tests = [name for name in names if name.startswith("tests/")]
     assert len(names) == 2 * len(tests)
     assert f"{len(tests)} passed" in run(copied, f"./just test {' '.join(tests)} -n 0")

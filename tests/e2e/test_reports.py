@@ -24,9 +24,9 @@ async def listed(olga: Person, report_id: str, *, settled: bool = False) -> Json
         page = await asked(olga, f"reports?limit=500&settled={str(settled).lower()}")
         return next((item for item in page["items"] if item["report_id"] == report_id), None)
 
-    found = await eventually(row, "the report in the list")
-    assert found is not None
-    return found
+    row_in_list = await eventually(row, "the report in the list")
+    assert row_in_list is not None
+    return row_in_list
 
 
 async def events_of(olga: Person, report_id: str) -> list[Json]:
@@ -183,10 +183,10 @@ async def test_the_list_of_reports_goes_on_page_by_page(api: Api) -> None:
     olga, anna, *others = await operator(api), *await api.people(4)
     ids = [await report(anna, other) for other in others]
     await listed(olga, ids[-1])
-    before, found = "", list[str]()
+    before, report_ids = "", list[str]()
     while before is not None:
         page = await asked(olga, f"reports?limit=2&before={before}")
         assert len(page["items"]) <= 2
-        found += [row["report_id"] for row in page["items"]]
+        report_ids += [row["report_id"] for row in page["items"]]
         before = page["older"]
-    assert [report_id for report_id in found if report_id in ids] == ids[::-1]
+    assert [report_id for report_id in report_ids if report_id in ids] == ids[::-1]

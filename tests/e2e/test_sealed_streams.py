@@ -38,6 +38,6 @@ async def test_no_stream_has_a_text_or_a_name_in_plain_form(api: Api) -> None:
     async with connected(api, "operator") as connection:
         for stream in STREAMS:
             stored = await everything(connection, stream)
-            found = [text for text in personal if text.encode() in stored]
-            assert found == [], stream
+            leaked = [text for text in personal if text.encode() in stored]
+            assert leaked == [], stream
             assert b'"ciphertext"' in stored or stream not in ("AUTH", "SESSION", "PROFILE", "MESSAGING")

@@ -178,13 +178,13 @@ async def test_a_refresh_token_that_is_not_ours_is_refused(api: Api) -> None:
 async def test_sessions_are_listed_with_their_devices(api: Api) -> None:
     person = await api.person()
     phone = await api.again(person, device="phone ☎")
-    found = {row["session_id"]: row for row in items(await phone.get("/v1/sessions"))}
-    assert set(found) == {person.session_id, phone.session_id}
-    listed = found[phone.session_id]
+    sessions = {row["session_id"]: row for row in items(await phone.get("/v1/sessions"))}
+    assert set(sessions) == {person.session_id, phone.session_id}
+    listed = sessions[phone.session_id]
     assert set(listed) == {"session_id", "device", "created_at", "last_refreshed_at", "current", "address"}
     assert (listed["device"], listed["address"]) == ("phone ☎", "127.0.0.1")
-    assert found[phone.session_id]["current"] is True
-    assert found[person.session_id]["current"] is False
+    assert sessions[phone.session_id]["current"] is True
+    assert sessions[person.session_id]["current"] is False
 
 
 async def test_logging_out_ends_the_session_within_a_second(api: Api) -> None:

@@ -22,14 +22,14 @@ _UPGRADE = (
 
 def memory(system: System) -> dict[str, float]:
     """Resident memory of the processes of the gateway and of messaging, in MiB."""
-    found = {}
+    mebibytes = {}
     for process in system.processes():
         command = process.command
         if command[-2:-1] == ["serve"] and command[-1] in {"gateway", "messaging"} and process.alive:
             status = Path(f"/proc/{process.pid}/status").read_text().splitlines()
-            found[command[-1]] = next(int(line.split()[1]) / 1024 for line in status if line.startswith("VmRSS"))
-    assert set(found) == {"gateway", "messaging"}
-    return found
+            mebibytes[command[-1]] = next(int(line.split()[1]) / 1024 for line in status if line.startswith("VmRSS"))
+    assert set(mebibytes) == {"gateway", "messaging"}
+    return mebibytes
 
 
 def opened(system: System, person: Person, path: str, since: str, more: str = "") -> socket.socket:
@@ -64,10 +64,10 @@ async def test_clients_that_read_nothing_of_what_they_missed_cost_little_memory(
         line.close()
     # Several devices that read get all of it, at the same time.
     devices = [listening(system.url, boris.access_token, since=before) for _ in range(6)]
-    await asyncio.gather(*(_all_of_it(each) for each in devices))
+    await asyncio.gather(*(_all_of_it(device) for device in devices))
 
 
 async def _all_of_it(device: AbstractAsyncContextManager[Stream]) -> None:
     async with device as stream:
-        await stream.until(lambda found: len(found.events) >= MESSAGES, within=120)
+        await stream.until(lambda received: len(received.events) >= MESSAGES, within=120)
         assert [event.data["sequence"] for event in stream.events] == list(range(1, MESSAGES + 1))

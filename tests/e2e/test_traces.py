@@ -63,9 +63,9 @@ class Trace:
         """The spans of the trace, once their names are complete and the parent of each has come."""
 
         async def whole() -> bool:
-            found = collector.of_trace(self.trace_id)
-            known = {self.span_id, *(span.span_id for span in found)}
-            return complete({span.name for span in found}) and known.issuperset(span.parent_id for span in found)
+            spans = collector.of_trace(self.trace_id)
+            known = {self.span_id, *(span.span_id for span in spans)}
+            return complete({span.name for span in spans}) and known.issuperset(span.parent_id for span in spans)
 
         try:
             await eventually(whole, "the spans of the trace")
@@ -96,8 +96,8 @@ async def following(api: Api, one: Person, other: Person) -> AsyncIterator[None]
         yield
 
 
-def of(found: list[Span], name: str) -> Span:
-    [span] = [span for span in found if span.name == name]
+def of(spans: list[Span], name: str) -> Span:
+    [span] = [span for span in spans if span.name == name]
     return span
 
 
@@ -110,11 +110,11 @@ async def test_one_trace_leads_from_the_request_to_the_row_and_to_the_receiver(
     async with following(api, anna, boris):
         message = await write(anna, boris, trace)
         wanted = {post, call, "append MESSAGING", "project conversations", "deliver message.sent"}
-        found = await trace.spans(collector, wanted.issubset)
-    by_id = {span.span_id: span for span in found}
-    [root] = [span for span in found if span.parent_id not in by_id]
+        spans = await trace.spans(collector, wanted.issubset)
+    by_id = {span.span_id: span for span in spans}
+    [root] = [span for span in spans if span.parent_id not in by_id]
     assert (root.name, root.parent_id) == (post, trace.span_id)
-    sent, served = sorted((span for span in found if span.name == call), key=lambda span: span.kind)
+    sent, served = sorted((span for span in spans if span.name == call), key=lambda span: span.kind)
     assert (sent.kind, sent.service, sent.parent_id) == ("client", "vestnik-gateway", root.span_id)
     assert (served.kind, served.service, served.parent_id) == ("server", "vestnik-messaging", sent.span_id)
     for name, service in (
@@ -122,20 +122,20 @@ async def test_one_trace_leads_from_the_request_to_the_row_and_to_the_receiver(
         ("project conversations", "vestnik-messaging"),
         ("deliver message.sent", "vestnik-gateway"),
     ):
-        assert (of(found, name).service, of(found, name).parent_id) == (service, served.span_id)
+        assert (of(spans, name).service, of(spans, name).parent_id) == (service, served.span_id)
     assert root.attributes == {
         "http.request.method": "POST",
         "http.route": "/v1/conversations/{user_id}/messages",
         "http.response.status_code": 201,
         "url.scheme": "http",
     }
-    assert of(found, "append MESSAGING").attributes["messaging.batch.message_count"] == 1
+    assert of(spans, "append MESSAGING").attributes["messaging.batch.message_count"] == 1
     assert served.attributes["rpc.grpc.status_code"] == 0
-    assert of(found, "deliver message.sent").attributes["vestnik.live.clients"] == 1
-    assert [span.name for span in found if span.failed or span.ended < span.began] == []
-    assert of(found, "append MESSAGING").ended <= of(found, "project conversations").ended
+    assert of(spans, "deliver message.sent").attributes["vestnik.live.clients"] == 1
+    assert [span.name for span in spans if span.failed or span.ended < span.began] == []
+    assert of(spans, "append MESSAGING").ended <= of(spans, "project conversations").ended
     # No person, no message: whoever reads traces may not know them.
-    values = json.dumps([[span.name, span.attributes] for span in found])
+    values = json.dumps([[span.name, span.attributes] for span in spans])
     secrets = (anna.user_id, boris.user_id, anna.username, anna.session_id, message["message_id"], TEXT)
     assert [secret for secret in secrets if secret in values] == []
     assert (collector.headers["path"], collector.headers["x-tenant"]) == ("/v1/traces", "ours")
@@ -148,10 +148,10 @@ async def test_a_reaction_and_what_follows_from_it_belong_to_the_request_that_ca
     response = await api.http.post("/v1/users", json=api.registration(), headers=trace.headers)
     assert response.status_code == 201, response.text
     wanted = {"POST /v1/users", "react auth-verification-mail", "append PROFILE", "project profiles"}
-    found = await trace.spans(collector, wanted.issubset)
-    by_id = {span.span_id: span for span in found}
-    assert {by_id[span.parent_id].kind for span in found if span.name == "react auth-verification-mail"} == {"server"}
-    creation = by_id[of(found, "append PROFILE").parent_id]
+    spans = await trace.spans(collector, wanted.issubset)
+    by_id = {span.span_id: span for span in spans}
+    assert {by_id[span.parent_id].kind for span in spans if span.name == "react auth-verification-mail"} == {"server"}
+    creation = by_id[of(spans, "append PROFILE").parent_id]
     assert (creation.name, creation.service) == ("react profile-creation", "vestnik-profile")
 
 
@@ -167,8 +167,8 @@ async def test_a_refused_request_is_no_error_and_its_call_is_one_of_the_caller(
         headers=trace.headers,
     )
     assert response.status_code == 403, response.text
-    found = await trace.spans(collector, {"POST /v1/conversations/{user_id}/messages", call}.issubset)
-    failed = {(span.name, span.kind) for span in found if span.failed}
+    spans = await trace.spans(collector, {"POST /v1/conversations/{user_id}/messages", call}.issubset)
+    failed = {(span.name, span.kind) for span in spans if span.failed}
     assert failed >= {(call, "client")}
     assert {kind for _, kind in failed} == {"client"}
     # Unknown paths have no template, and foreign methods no name.

@@ -40,10 +40,10 @@ async def test_nothing_tells_whether_an_address_has_an_account(api: Api) -> None
         assert by_name.json()["email"] == email
         by_address = await api.log_in(email, "a probe's password")
         wrong = await api.log_in(form["username"], "another password")
-        found = items(await owner.get("/v1/profiles", params={"query": form["username"]}))
+        profiles = items(await owner.get("/v1/profiles", params={"query": form["username"]}))
         friend = await owner.ask("PUT", f"/v1/friends/{response.json()['user_id']}")
         answers = (response, profile, again, by_name, by_address, wrong, friend)
-        outcomes.append(([(each.status_code, each.json().get("code")) for each in answers], found))
+        outcomes.append(([(answer.status_code, answer.json().get("code")) for answer in answers], profiles))
     assert outcomes[0] == outcomes[1]
     assert [code for _, code in outcomes[0][0]] == [
         None,
@@ -255,11 +255,11 @@ async def test_all_mails_of_an_account_are_in_the_language_that_its_registration
     assert response.status_code == 201
 
     async def received(number: int) -> list[EmailMessage]:
-        async def found() -> list[EmailMessage]:
+        async def complete() -> list[EmailMessage]:
             messages = api.messages_to(email)
             return messages if len(messages) == number else []
 
-        return await eventually(found, f"{number} mails")
+        return await eventually(complete, f"{number} mails")
 
     await received(1)
     assert (await api.http.post("/v1/users/resend-verification", json={"email": email})).status_code == 202

@@ -206,7 +206,7 @@ async def test_it_goes_on_where_server_sent_events_ended_and_the_other_way_round
         position = client.id
     await anna.sends(boris, "two")
     async with listening(api.system.url, boris.access_token, since=position) as stream:
-        await stream.until(lambda each: bool(each.events))
+        await stream.until(lambda received: bool(received.events))
         assert [event.data["text"] for event in stream.events] == ["two"]
 
 

@@ -21,8 +21,8 @@ class Traces:
 
     def files(self, *roots: Path) -> dict[str, set[str]]:
         """The texts that files have, by file."""
-        found = {str(path): self.within(path.read_bytes()) for root in roots for path in _files(root)}
-        return {path: texts for path, texts in found.items() if texts}
+        by_file = {str(path): self.within(path.read_bytes()) for root in roots for path in _files(root)}
+        return {path: texts for path, texts in by_file.items() if texts}
 
 
 def _files(root: Path) -> Iterator[Path]:
