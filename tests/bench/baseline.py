@@ -64,7 +64,7 @@ def seed(app: Application[UUID], count: int, events_a_conversation: int = 10) ->
                 _send(one, version, lines[number % len(lines)])
                 number += 1
             number += 1
-            stored += [app.mapper.to_stored_event(each) for each in one.collect_events()]
+            stored += [app.mapper.to_stored_event(event) for event in one.collect_events()]
         app.recorder.insert_events(stored)
 
 

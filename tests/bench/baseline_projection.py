@@ -100,7 +100,7 @@ class Conversations(Projection[View]):
 
     @process_event.register
     def sent(self, said: Conversation.Sent, tracking: Tracking) -> None:
-        place = tracking.notification_id
+        position = tracking.notification_id
         message = {
             "conversation": said.originator_id,
             "sequence": said.sequence,
@@ -109,7 +109,7 @@ class Conversations(Projection[View]):
             "text": said.text,
             "at": said.timestamp,
             "client": said.client,
-            "place": place,
+            "place": position,
         }
         statements: list[tuple[str, dict[str, object]]] = [(_MESSAGE, message)]
         for user, peer, seen, peer_seen in (
@@ -177,7 +177,7 @@ def _seed(app: Application[UUID], events: list[Written]) -> None:
             one.see(happened.reader_id, happened.peer_id, happened.sequence)
         if number % 2_000 == 0 or number == len(events) - 1:
             collected = [
-                app.mapper.to_stored_event(each) for one in conversations.values() for each in one.collect_events()
+                app.mapper.to_stored_event(event) for one in conversations.values() for event in one.collect_events()
             ]
             app.recorder.insert_events(collected)
 

@@ -84,12 +84,12 @@ async def _retry(log: Log, database_url: str) -> tuple[int, float]:
     """Retries the dead letter; returns how many events had waited, and the seconds that applying them took."""
     conn = await connect(database_url, "operator")
     try:
-        (letter,) = await resolution.first_failures(conn, Poisoned)
+        (dead_letter,) = await resolution.first_failures(conn, Poisoned)
         Poisoned.poison = 0
         begun = time.perf_counter()
-        retried = await resolution.retry(conn, log, Poisoned, letter)
+        retried = await resolution.retry(conn, log, Poisoned, dead_letter)
         assert retried.outcome == "applied", retried
-        return letter.waiting or 0, time.perf_counter() - begun
+        return dead_letter.waiting or 0, time.perf_counter() - begun
     finally:
         await conn.close()
 

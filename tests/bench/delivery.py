@@ -47,7 +47,7 @@ class Mailbag:
         return sum(times - 1 for counted in self.arrived.values() for times in counted.values())
 
     def disordered(self) -> int:
-        return sum(found != sorted(found) for found in self.order.values())
+        return sum(sequences != sorted(sequences) for sequences in self.order.values())
 
 
 class Client:
@@ -92,10 +92,10 @@ class Client:
 
 async def measure(arguments: argparse.Namespace) -> list[Row]:
     with tempfile.TemporaryDirectory() as folder:
-        async with world(Path(folder), pairs=arguments.pairs, replicas=arguments.replicas) as found:
-            quiet = await _deliver(found, arguments.rate, arguments.seconds)
-            await found.renew()
-            stormy = await _deliver(found, arguments.rate // 4 or 1, arguments.seconds, storms=arguments.reconnects)
+        async with world(Path(folder), pairs=arguments.pairs, replicas=arguments.replicas) as fresh:
+            quiet = await _deliver(fresh, arguments.rate, arguments.seconds)
+            await fresh.renew()
+            stormy = await _deliver(fresh, arguments.rate // 4 or 1, arguments.seconds, storms=arguments.reconnects)
     # A conversation's first two messages find nothing of it in memory, and 200 of them begin within a second.
     begun = 2 * arguments.pairs
     first = sorted(taken for number, taken in quiet.taken.items() if number < begun)
@@ -116,20 +116,20 @@ async def measure(arguments: argparse.Namespace) -> list[Row]:
     ]
 
 
-async def _deliver(found: World, rate: int, seconds: int, *, storms: int = 0) -> Mailbag:
+async def _deliver(world: World, rate: int, seconds: int, *, storms: int = 0) -> Mailbag:
     bag = Mailbag()
-    clients = [Client(found.system.url, person, bag) for person in found.people]
+    clients = [Client(world.system.url, person, bag) for person in world.people]
     listening = [asyncio.create_task(client.run()) for client in clients]
     try:
         async with asyncio.timeout(120):
             await asyncio.gather(*(client.begun.wait() for client in clients))
-        sending = asyncio.create_task(_send(found, bag, rate, seconds))
+        sending = asyncio.create_task(_send(world, bag, rate, seconds))
         for number in range(storms):
             await asyncio.sleep(seconds / (storms + 1))
             for client in clients:
                 client.drop()
             if number == storms // 2:
-                found.system.serving("gateway")[0].kill()
+                world.system.serving("gateway")[0].kill()
         await sending
         deadline = time.monotonic() + 60
         while bag.missing() and time.monotonic() < deadline:
@@ -141,7 +141,7 @@ async def _deliver(found: World, rate: int, seconds: int, *, storms: int = 0) ->
     return bag
 
 
-async def _send(found: World, bag: Mailbag, rate: int, seconds: int) -> None:
+async def _send(world: World, bag: Mailbag, rate: int, seconds: int) -> None:
     begin = time.perf_counter()
     numbers = iter(range(rate * seconds))
 
@@ -149,12 +149,12 @@ async def _send(found: World, bag: Mailbag, rate: int, seconds: int) -> None:
         connection: Connection | None = None
         for number in numbers:
             await asyncio.sleep(max(0.0, begin + number / rate - time.perf_counter()))
-            one, other = found.pairs[number // 2 % len(found.pairs)]
+            one, other = world.pairs[number // 2 % len(world.pairs)]
             sender, recipient = (one, other) if number % 2 else (other, one)
             bag.sent[number] = (time.perf_counter(), sender.user_id, recipient.user_id)
             while True:
                 try:
-                    connection = connection or await Connection.open(found.system.url)
+                    connection = connection or await Connection.open(world.system.url)
                     async with asyncio.timeout(15):
                         status, _ = await connection.ask(_request(sender, recipient, number))
                     if status in (200, 201):

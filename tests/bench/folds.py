@@ -120,7 +120,7 @@ async def measure(arguments: argparse.Namespace) -> list[Row]:
         rates = {}
         for projection in (Counted, Streaks, Wider, FriendsOfFriends):
             rebuilt = [await rebuild(projection, client, url) for _ in range(arguments.rounds)]
-            rates[projection] = max(each.events / each.seconds for each in rebuilt)
+            rates[projection] = max(timed.events / timed.seconds for timed in rebuilt)
     events = f"{arguments.events:,} messages and marks"
     return [
         Row(f"a plain handler, {events}", rates[Counted], "events/s"),

@@ -18,10 +18,10 @@ _SETTLING = 15
 
 async def measure(arguments: argparse.Namespace) -> list[Row]:
     with tempfile.TemporaryDirectory() as folder:
-        async with world(Path(folder), pairs=arguments.pairs, replicas=arguments.replicas) as found:
+        async with world(Path(folder), pairs=arguments.pairs, replicas=arguments.replicas) as fresh:
             # Every stream has events: a projection whose streams are empty waits for the first one in another way.
-            await found.with_messages(count=2)
-            return await _measure_idle(found.system, arguments.seconds)
+            await fresh.with_messages(count=2)
+            return await _measure_idle(fresh.system, arguments.seconds)
 
 
 async def _measure_idle(system: System, seconds_wanted: int) -> list[Row]:
@@ -42,12 +42,12 @@ async def _measure_idle(system: System, seconds_wanted: int) -> list[Row]:
 
 def _wake_ups(system: System) -> Counter[str]:
     """Number of voluntary context switches so far, of all threads of each part."""
-    found: Counter[str] = Counter()
+    switches: Counter[str] = Counter()
     for process in system.processes():
         for status in Path(f"/proc/{process.pid}/task").glob("*/status"):
             lines = dict(line.split(":", 1) for line in status.read_text().splitlines())
-            found[part_of(process)] += int(lines["voluntary_ctxt_switches"])
-    return found
+            switches[part_of(process)] += int(lines["voluntary_ctxt_switches"])
+    return switches
 
 
 if __name__ == "__main__":

@@ -18,8 +18,8 @@ from tests.sse_client import Stream, connect
 
 async def measure(arguments: argparse.Namespace) -> list[Row]:
     with tempfile.TemporaryDirectory() as folder:
-        async with world(Path(folder), pairs=arguments.pairs, replicas=arguments.replicas) as found:
-            people, system = found.people, found.system
+        async with world(Path(folder), pairs=arguments.pairs, replicas=arguments.replicas) as fresh:
+            people, system = fresh.people, fresh.system
             # What the first stream brings with it is no stream's cost.
             warm = await connect(system.url, people[0].token)
             await asyncio.sleep(2)
@@ -51,7 +51,7 @@ async def measure(arguments: argparse.Namespace) -> list[Row]:
 async def _delivery(url: str, streams: list[tuple[Person, Stream]], number: int) -> float:
     """Milliseconds from sending a message until its sender has it on a stream."""
     person, stream = streams[number % len(streams)]
-    index = [each.user_id for each, _ in streams].index(person.user_id)
+    index = [owner.user_id for owner, _ in streams].index(person.user_id)
     peer = streams[index + 1 if index % 2 == 0 else index - 1][0]
     body = msgspec.json.encode({"text": "here", "client_message_id": uuid4().hex})
     head = (
@@ -62,7 +62,7 @@ async def _delivery(url: str, streams: list[tuple[Person, Stream]], number: int)
     stream.events.clear()
     begin = time.perf_counter()
     asking = asyncio.create_task(connection.ask(head.encode() + body))
-    await stream.until(lambda found: bool(found.events))
+    await stream.until(lambda received: bool(received.events))
     taken = (time.perf_counter() - begin) * 1_000
     status, answer = await asking
     assert status == 201, answer

@@ -113,7 +113,7 @@ async def measure(arguments: argparse.Namespace) -> list[Row]:
 
 
 def _login_rows(what: str, logins: Phase, idle: Phase, alone: Alone) -> list[Row]:
-    each = logins.each(idle)
+    per_request = logins.each(idle)
     # Of one second of all cores.
     left = 1 - (_of_system(idle) + logins.spent[_CLIENT] / logins.seconds) / _CORES
     share = 100 * logins.rate / alone.hashes_a_second
@@ -123,10 +123,10 @@ def _login_rows(what: str, logins: Phase, idle: Phase, alone: Alone) -> list[Row
         Row("… of bcrypt in what the idle system and the clients leave", share / left, "%", "98 wanted"),
         Row("… p50", percentile(logins.taken, 0.5), "ms"),
         Row("… p99", percentile(logins.taken, 0.99), "ms"),
-        Row("… CPU of its hash", each.pop(_HASHING), "ms"),
-        Row("… CPU of the clients", each.pop(_CLIENT), "ms"),
-        Row("… CPU of the system beside the hash", sum(each.values()), "ms"),
-        *(Row(f"… of which {part}", each[part], "ms") for part in sorted(each)),
+        Row("… CPU of its hash", per_request.pop(_HASHING), "ms"),
+        Row("… CPU of the clients", per_request.pop(_CLIENT), "ms"),
+        Row("… CPU of the system beside the hash", sum(per_request.values()), "ms"),
+        *(Row(f"… of which {part}", per_request[part], "ms") for part in sorted(per_request)),
     ]
 
 

@@ -207,25 +207,25 @@ def _searches(peer_id: str, number: int) -> dict[str, list[_Search]]:
 
 async def _timed(search: MessageSearch, what: str, searches: list[_Search], in_flight: int) -> list[Row]:
     taken: list[float] = []
-    found = 0
+    with_hits = 0
     remaining = iter(searches)
 
     async def one_by_one() -> None:
-        nonlocal found
+        nonlocal with_hits
         for asked in remaining:
             begun = time.perf_counter()
             items, _, _ = await search.search(
                 asked.user_id, asked.peer_id, asked.query, Position(), limit=50, after=None
             )
             taken.append((time.perf_counter() - begun) * 1_000)
-            found += len(items) > len("[]")
+            with_hits += len(items) > len("[]")
 
     before = _processor_seconds()
     await asyncio.gather(*(one_by_one() for _ in range(in_flight)))
     used = (_processor_seconds() - before) * 1_000
     taken.sort()
     return [
-        Row(f"{what} (found {found / len(searches):.0%}), p50", percentile(taken, 0.5), "ms"),
+        Row(f"{what} (found {with_hits / len(searches):.0%}), p50", percentile(taken, 0.5), "ms"),
         Row(f"{what}, p99", percentile(taken, 0.99), "ms", "under 100"),
         Row(f"{what}, processor time", used / len(searches), "ms"),
     ]

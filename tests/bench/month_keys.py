@@ -51,7 +51,7 @@ async def _first_messages(client: Client, count: int) -> list[Row]:
     rows = []
     for name, those in (("created ahead", ahead), ("not created ahead", late)):
         sealer = Sealer(DataKeys(store, RING), KeyCreation(store, RING, RecordedKeys(log)).create)
-        taken = sorted([await _sealed(sealer, *each) for each in those])
+        taken = sorted([await _sealed(sealer, *pair) for pair in those])
         rows += [
             Row(
                 f"key of a first message, {name}, but the call, p{part}",

@@ -236,15 +236,15 @@ async def _tasks(page: Page) -> AsyncIterator[list[float]]:
     session.on("Tracing.tracingComplete", lambda _: complete.set())
     categories = {"includedCategories": ["toplevel", "blink"]}
     await session.send("Tracing.start", {"transferMode": "ReportEvents", "traceConfig": categories})
-    found: list[float] = []
-    yield found
+    milliseconds: list[float] = []
+    yield milliseconds
     await session.send("Tracing.end")
     async with asyncio.timeout(_WITHIN / 1_000):
         await complete.wait()
     # The page's thread is the one that lays it out.
     threads = Counter(event["tid"] for event in events if event.get("name") == "LocalFrameView::layout")
     (thread, _), *_ = threads.most_common(1)
-    found += [
+    milliseconds += [
         event.get("tdur", 0) / 1_000
         for event in events
         if event["tid"] == thread and event.get("name") == "ThreadControllerImpl::RunTask"

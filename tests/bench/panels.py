@@ -27,7 +27,7 @@ def draw(dashboard: Dashboard, answers: Answers, start: float, end: float) -> st
     """`answers`: by the title of the panel, in the order of its queries. `start`, `end`: seconds since the epoch."""
     laid_out: Json = msgspec.json.decode(to_text(dashboard))
     panels = {panel.title: panel for panel in dashboard.panels}
-    bottom = max(found["gridPos"]["y"] + found["gridPos"]["h"] for found in laid_out["panels"])
+    bottom = max(layout["gridPos"]["y"] + layout["gridPos"]["h"] for layout in laid_out["panels"])
     width, height = 24 * _WIDTH, bottom * _HEIGHT + 34
     out = [
         f'<svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 {width} {height}" '
@@ -36,13 +36,13 @@ def draw(dashboard: Dashboard, answers: Answers, start: float, end: float) -> st
         f'<rect width="{width}" height="{height}" fill="#f4f5f5"/>',
         f'<text x="8" y="22" font-size="16" fill="{_TEXT}">{escape(laid_out["title"])}</text>',
     ]
-    for found in laid_out["panels"]:
-        at = found["gridPos"]
+    for layout in laid_out["panels"]:
+        at = layout["gridPos"]
         box = _Box(at["x"] * _WIDTH, at["y"] * _HEIGHT + 32, at["w"] * _WIDTH - _GAP, at["h"] * _HEIGHT - _GAP)
-        if found["type"] == "row":
-            out.append(_text(box.x + 6, box.y + 14, found["title"], size=13, bold=True))
+        if layout["type"] == "row":
+            out.append(_text(box.x + 6, box.y + 14, layout["title"], size=13, bold=True))
         else:
-            out += _panel(panels[found["title"]], _named(panels[found["title"]], answers), box, start, end)
+            out += _panel(panels[layout["title"]], _named(panels[layout["title"]], answers), box, start, end)
     return "\n".join([*out, "</svg>"]) + "\n"
 
 

@@ -77,8 +77,8 @@ async def log_in(http: aiohttp.ClientSession, username: str, device_token: str =
 
 async def refresh(http: aiohttp.ClientSession, login: Login) -> None:
     body = await _posted(http, "/v1/sessions/refresh", {"refresh_token": login.refresh_token})
-    found = msgspec.json.decode(body)
-    login.access_token, login.refresh_token = found["access_token"], found["refresh_token"]
+    tokens = msgspec.json.decode(body)
+    login.access_token, login.refresh_token = tokens["access_token"], tokens["refresh_token"]
 
 
 async def _posted(http: aiohttp.ClientSession, path: str, body: object) -> bytes:

@@ -49,13 +49,13 @@ async def measure(arguments: argparse.Namespace) -> list[Row]:
 
 def _turn(ways: tuple[Callable[[], object], ...], times: int) -> list[float]:
     """Microseconds that each way takes."""
-    found = []
+    microseconds = []
     for way in ways:
         began = time.perf_counter()
         for _ in range(times):
             way()
-        found.append((time.perf_counter() - began) / times * 1e6)
-    return found
+        microseconds.append((time.perf_counter() - began) / times * 1e6)
+    return microseconds
 
 
 if __name__ == "__main__":

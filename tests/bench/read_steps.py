@@ -269,12 +269,14 @@ STEPS: dict[str, Callable[[], contextlib.AbstractAsyncContextManager[Step]]] = {
 
 def _database_seconds() -> float:
     return sum(
-        processor_seconds(each.pid) for each in family(os.getpid()) if each.command and "postgres" in each.command[0]
+        processor_seconds(process.pid)
+        for process in family(os.getpid())
+        if process.command and "postgres" in process.command[0]
     )
 
 
 async def measure(names: list[str], count: int) -> dict[str, float]:
-    found: dict[str, float] = {}
+    microseconds: dict[str, float] = {}
     for name in names:
         async with STEPS[name]() as step:
             await step(AT_ONCE)
@@ -284,10 +286,10 @@ async def measure(names: list[str], count: int) -> dict[str, float]:
                 await step(count)
                 best = min(best, time.process_time() - begin)
                 database = min(database, _database_seconds() - before)
-            found[name] = round(best / count * 1e6, 1)
+            microseconds[name] = round(best / count * 1e6, 1)
             if name.startswith("reading"):
-                found[f"{name}: database"] = round(database / count * 1e6, 1)
-    return found
+                microseconds[f"{name}: database"] = round(database / count * 1e6, 1)
+    return microseconds
 
 
 def main() -> None:
@@ -296,11 +298,11 @@ def main() -> None:
     parser.add_argument("--count", type=int, default=2_048)
     parser.add_argument("--json", action="store_true")
     arguments = parser.parse_args()
-    found = uvloop.run(measure(arguments.step or list(STEPS), arguments.count))
+    microseconds = uvloop.run(measure(arguments.step or list(STEPS), arguments.count))
     if arguments.json:
-        sys.stdout.write(msgspec.json.encode({"microseconds": found, "machine": machine()}).decode() + "\n")
+        sys.stdout.write(msgspec.json.encode({"microseconds": microseconds, "machine": machine()}).decode() + "\n")
         return
-    for name, spent in found.items():
+    for name, spent in microseconds.items():
         sys.stdout.write(f"{name:<28}{spent:>10,.1f} µs\n")
 
 

@@ -63,9 +63,9 @@ async def _read(url: str, after: int) -> tuple[float, float]:
 
 def peak() -> float:
     """The most memory that this process has had resident, in MiB."""
-    found = re.search(r"VmHWM:\s+(\d+) kB", Path("/proc/self/status").read_text())
-    assert found is not None
-    return int(found[1]) / _MEBI
+    match = re.search(r"VmHWM:\s+(\d+) kB", Path("/proc/self/status").read_text())
+    assert match is not None
+    return int(match[1]) / _MEBI
 
 
 if __name__ == "__main__":

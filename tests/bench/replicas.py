@@ -27,7 +27,7 @@ _USED_UP = 0.9
 
 
 async def measure(arguments: argparse.Namespace) -> list[Row]:
-    found: defaultdict[tuple[int, int], list[Outcome]] = defaultdict(list)
+    measured: defaultdict[tuple[int, int], list[Outcome]] = defaultdict(list)
     for _ in range(arguments.rounds):
         for replicas in _REPLICAS:
             with TemporaryDirectory() as folder:
@@ -35,11 +35,11 @@ async def measure(arguments: argparse.Namespace) -> list[Row]:
                 Path(folder).chmod(0o755)
                 async with world(Path(folder), pairs=arguments.pairs, replicas=replicas) as fresh:
                     for in_flight in _IN_FLIGHT:
-                        found[replicas, in_flight].append(
+                        measured[replicas, in_flight].append(
                             await send(fresh, in_flight=in_flight, seconds=arguments.seconds)
                         )
     cores = int(machine()["cores"])
-    return [row for (replicas, _), outcomes in sorted(found.items()) for row in rows(replicas, outcomes, cores)]
+    return [row for (replicas, _), outcomes in sorted(measured.items()) for row in rows(replicas, outcomes, cores)]
 
 
 def rows(replicas: int, outcomes: Sequence[Outcome], cores: int) -> list[Row]:

@@ -112,15 +112,15 @@ def _typo(chance: random.Random, word: str) -> str:
 
 async def _timed(queries: ProfileQueries, what: str, asked: list[str]) -> list[Row]:
     taken: list[float] = []
-    found = 0
+    with_hits = 0
     for query in asked:
         begun = time.perf_counter()
         page, _, _ = await queries.search(query, Position(), limit=50, after=None)
         taken.append((time.perf_counter() - begun) * 1_000)
-        found += bool(page)
+        with_hits += bool(page)
     taken.sort()
     return [
-        Row(f"{what} (found {found / len(asked):.0%}), p50", percentile(taken, 0.5), "ms"),
+        Row(f"{what} (found {with_hits / len(asked):.0%}), p50", percentile(taken, 0.5), "ms"),
         Row(f"{what}, p99", percentile(taken, 0.99), "ms", "under 50"),
     ]
 

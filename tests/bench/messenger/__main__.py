@@ -49,8 +49,8 @@ class _Worlds:
             return
         # One system at a time: another one, however idle, would take its part of the machine.
         await self.close()
-        async with self._fresh() as found:
-            yield found
+        async with self._fresh() as fresh:
+            yield fresh
 
     async def close(self) -> None:
         self._shared = None
@@ -61,10 +61,10 @@ class _Worlds:
         with tempfile.TemporaryDirectory() as folder:
             # The database does not run as root.
             Path(folder).chmod(0o755)
-            async with world(Path(folder), pairs=self._size.pairs, replicas=self._replicas) as found:
+            async with world(Path(folder), pairs=self._size.pairs, replicas=self._replicas) as fresh:
                 if not self._run.idle:
-                    self._run.idle = gauges.memory(found.system)
-                yield found
+                    self._run.idle = gauges.memory(fresh.system)
+                yield fresh
 
 
 async def measure(arguments: argparse.Namespace, size: Size, against: Mapping[str, Outcome]) -> Run:
@@ -81,17 +81,17 @@ async def measure(arguments: argparse.Namespace, size: Size, against: Mapping[st
                 result = Result(scenario=name, skipped=reason)
             else:
                 begin = time.perf_counter()
-                async with worlds.fitting(alone=scenario.alone) as found:
-                    measured = await scenario.measure(found, size)
+                async with worlds.fitting(alone=scenario.alone) as world:
+                    measured = await scenario.measure(world, size)
                     result = Result(
                         scenario=name,
                         outcomes=measured.outcomes,
                         figures=measured.figures,
-                        memory=gauges.memory(found.system),
-                        disk=gauges.disk(found.system),
+                        memory=gauges.memory(world.system),
+                        disk=gauges.disk(world.system),
                     )
                     if not arguments.no_verify:
-                        await _verify(found, result)
+                        await _verify(world, result)
                     result.seconds = round(time.perf_counter() - begin, 1)
             run.results.append(result)
             if not arguments.json:
@@ -101,8 +101,8 @@ async def measure(arguments: argparse.Namespace, size: Size, against: Mapping[st
     return run
 
 
-async def _verify(found: World, result: Result) -> None:
-    verdict = await asyncio.to_thread(found.system.vestnik, "verify", within=_VERIFY_WITHIN)
+async def _verify(world: World, result: Result) -> None:
+    verdict = await asyncio.to_thread(world.system.vestnik, "verify", within=_VERIFY_WITHIN)
     result.equal = verdict.returncode == 0
     if not result.equal:
         result.differences = (verdict.stdout + verdict.stderr)[-2_000:]

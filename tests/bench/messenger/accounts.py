@@ -44,9 +44,9 @@ async def refresh(world: World, *, in_flight: int, seconds: float) -> Outcome:
     connections = [await Connection.open(world.system.url) for _ in people]
     before, begin = gauges.costs(world.system), time.perf_counter()
     await asyncio.gather(
-        *(one(person, each, begin + seconds) for person, each in zip(people, connections, strict=True))
+        *(one(person, connection, begin + seconds) for person, connection in zip(people, connections, strict=True))
     )
     elapsed, cpu = time.perf_counter() - begin, gauges.costs(world.system).since(before)
-    for each in connections:
-        each.close()
+    for connection in connections:
+        connection.close()
     return outcome("refresh", len(people), taken, elapsed, cpu, 0)

@@ -100,13 +100,13 @@ async def busiest_day(world: World, *, most: int) -> list[Outcome]:
         for connection in connections:
             connection.close()
     elapsed, cpu = time.perf_counter() - begin, gauges.costs(world.system).since(before)
-    total = [each for times in taken.values() for each in times]
-    found = [outcome("day", IN_FLIGHT, total, elapsed, cpu, errors.total())]
-    found += [
+    total = [milliseconds for times in taken.values() for milliseconds in times]
+    outcomes = [outcome("day", IN_FLIGHT, total, elapsed, cpu, errors.total())]
+    outcomes += [
         outcome(f"day: {kind}", IN_FLIGHT, taken[kind], elapsed, {}, errors[kind])
         for kind in ("send", "read", "list", "seen")
     ]
-    return found
+    return outcomes
 
 
 def _messages(other: Person) -> str:

@@ -34,19 +34,19 @@ def costs(system: System) -> Costs:
 
 def memory(system: System) -> dict[str, float]:
     """MiB by part, shared pages counted in proportion (PSS)."""
-    found: defaultdict[str, float] = defaultdict(float)
+    by_part: defaultdict[str, float] = defaultdict(float)
     for process in system.processes():
-        found[part_of(process)] += _pss(process.pid)
-    return {part: round(mebibytes, 1) for part, mebibytes in found.items()}
+        by_part[part_of(process)] += _pss(process.pid)
+    return {part: round(mebibytes, 1) for part, mebibytes in by_part.items()}
 
 
 def disk(system: System) -> dict[str, int]:
     """Bytes on disk by folder of the data directory."""
-    found: dict[str, int] = {}
+    by_folder: dict[str, int] = {}
     for folder in system.data_dir.iterdir():
         files = folder.rglob("*") if folder.is_dir() else [folder]
-        found[folder.name] = sum(file.stat().st_size for file in files if file.is_file())
-    return found
+        by_folder[folder.name] = sum(file.stat().st_size for file in files if file.is_file())
+    return by_folder
 
 
 def part_of(process: Process) -> str:

@@ -77,7 +77,10 @@ def compare(rounds: Sequence[Round]) -> list[Ratio]:
     """The figures that both trees have in every round."""
     ratios = []
     for scenario in rounds[0].present.outcomes():
-        outcomes = [(each.present.outcomes().get(scenario), each.other.outcomes().get(scenario)) for each in rounds]
+        outcomes = [
+            (one_round.present.outcomes().get(scenario), one_round.other.outcomes().get(scenario))
+            for one_round in rounds
+        ]
         for figure, value_of in FIGURES.items():
             values = [
                 (mine, theirs)

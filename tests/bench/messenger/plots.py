@@ -49,25 +49,32 @@ def write(run: Run, folder: Path) -> list[Path]:
 def throughput(outcomes: Iterable[Outcome]) -> str:
     """Requests a second, with those of peers on the same machine and the floors."""
     bars: list[Bar] = []
-    for each in outcomes:
+    for outcome in outcomes:
         bars.append(
-            (each.scenario, [(each.per_second, COLOURS[0])], f"{each.per_second:,.0f}/s", FLOORS.get(each.scenario))
+            (
+                outcome.scenario,
+                [(outcome.per_second, COLOURS[0])],
+                f"{outcome.per_second:,.0f}/s",
+                FLOORS.get(outcome.scenario),
+            )
         )
-        for peer, rate in PEERS.get(each.scenario, {}).items():
-            bars.append((f"{each.scenario}: {peer}", [(rate, _PEER)], f"{rate:,.0f}/s", None))
+        for peer, rate in PEERS.get(outcome.scenario, {}).items():
+            bars.append((f"{outcome.scenario}: {peer}", [(rate, _PEER)], f"{rate:,.0f}/s", None))
     return _chart("Requests a second (the mark: what it is meant to reach)", bars, {})
 
 
 def latency(outcomes: Iterable[Outcome]) -> str:
     """p50, p99 and p99.9 in milliseconds, one bar grown by the next."""
     bars: list[Bar] = []
-    for each in outcomes:
+    for outcome in outcomes:
         parts = [
-            (each.p50, COLOURS[0]),
-            (max(each.p99 - each.p50, 0.0), COLOURS[1]),
-            (max(each.p999 - each.p99, 0.0), COLOURS[5]),
+            (outcome.p50, COLOURS[0]),
+            (max(outcome.p99 - outcome.p50, 0.0), COLOURS[1]),
+            (max(outcome.p999 - outcome.p99, 0.0), COLOURS[5]),
         ]
-        bars.append((each.scenario, parts, f"{each.p50:,.1f} / {each.p99:,.1f} / {each.p999:,.1f} ms", None))
+        bars.append(
+            (outcome.scenario, parts, f"{outcome.p50:,.1f} / {outcome.p99:,.1f} / {outcome.p999:,.1f} ms", None)
+        )
     return _chart(
         "Time to the answer, ms: p50 / p99 / p99.9",
         bars,
@@ -77,17 +84,17 @@ def latency(outcomes: Iterable[Outcome]) -> str:
 
 def processor(outcomes: Iterable[Outcome]) -> str:
     """CPU time per request by process, in microseconds; logins, which cost far more, are left out."""
-    shown = [each for each in outcomes if each.cpu and "login" not in each.scenario]
-    parts = sorted({part for each in shown for part in each.cpu})
-    colours = {part: COLOURS[place % len(COLOURS)] for place, part in enumerate(parts)}
+    shown = [outcome for outcome in outcomes if outcome.cpu and "login" not in outcome.scenario]
+    parts = sorted({part for outcome in shown for part in outcome.cpu})
+    colours = {part: COLOURS[index % len(COLOURS)] for index, part in enumerate(parts)}
     bars: list[Bar] = [
         (
-            each.scenario,
-            [(each.cpu.get(part, 0.0), colours[part]) for part in parts],
-            f"{sum(each.cpu.values()):,.0f} µs, client {each.client_share:.0%}",
+            outcome.scenario,
+            [(outcome.cpu.get(part, 0.0), colours[part]) for part in parts],
+            f"{sum(outcome.cpu.values()):,.0f} µs, client {outcome.client_share:.0%}",
             None,
         )
-        for each in shown
+        for outcome in shown
     ]
     return _chart("Processor time a request, µs, by process", bars, colours)
 
@@ -119,12 +126,12 @@ def _chart(title: str, bars: Sequence[Bar], legend: Mapping[str, str]) -> str:
                 x += value * scale
         end = x
         if mark is not None:
-            place = _LABEL + mark * scale
+            mark_x = _LABEL + mark * scale
             out.append(
-                f'<line x1="{place:.1f}" y1="{y - 3}" x2="{place:.1f}" y2="{y + _BAR + 3}" '
+                f'<line x1="{mark_x:.1f}" y1="{y - 3}" x2="{mark_x:.1f}" y2="{y + _BAR + 3}" '
                 f'stroke="{_FLOOR}" stroke-width="2"/>'
             )
-            end = max(end, place)
+            end = max(end, mark_x)
         out.append(f'<text x="{end + 6:.1f}" y="{y + 12}" fill="#222222">{escape(text)}</text>')
     out.append("</svg>")
     return "\n".join(out) + "\n"

@@ -79,7 +79,7 @@ def lines(result: Result, against: Mapping[str, Outcome]) -> list[str]:
     """The results of a scenario as text."""
     if result.skipped:
         return [f"{result.scenario}: left out, {result.skipped}"]
-    found = []
+    output = []
     for outcome in result.outcomes:
         line = (
             f"{outcome.scenario:<24}{outcome.in_flight:>4} in flight{outcome.per_second:>9,.0f}/s"
@@ -88,19 +88,19 @@ def lines(result: Result, against: Mapping[str, Outcome]) -> list[str]:
         )
         if outcome.delivered is not None:
             line += f"  delivery p50 {outcome.delivery_p50:,.2f}  p99 {outcome.delivery_p99:,.2f} ms"
-        found.append(line + compared(outcome, against.get(outcome.scenario)))
+        output.append(line + compared(outcome, against.get(outcome.scenario)))
         if outcome.cpu:
             parts = ", ".join(f"{part} {spent:,.0f}" for part, spent in outcome.cpu.items())
             share = f"{outcome.client_share:.0%} of it the load generator's"
-            found.append(f"    CPU µs a request: {sum(outcome.cpu.values()):,.0f}, {share} ({parts})")
-    found += [f"    {name}: {value:,g}" for name, value in result.figures.items()]
+            output.append(f"    CPU µs a request: {sum(outcome.cpu.values()):,.0f}, {share} ({parts})")
+    output += [f"    {name}: {value:,g}" for name, value in result.figures.items()]
     disk = sum(result.disk.values()) / 2**20
     parts = ", ".join(f"{part} {size:,.0f}" for part, size in sorted(result.memory.items()))
-    found.append(
+    output.append(
         f"    memory {sum(result.memory.values()):,.0f} MiB (PSS: {parts}), disk {disk:,.0f} MiB, read models "
         + {True: "equal to their streams", False: f"DIFFER: {result.differences}", None: "not compared"}[result.equal]
     )
-    return found
+    return output
 
 
 def compared(now: Outcome, then: Outcome | None) -> str:
@@ -121,11 +121,13 @@ def markdown(run: Run) -> str:
     for result in run.results:
         if result.skipped:
             rows.append(f"| {result.scenario} | | left out: {result.skipped} | | | | | | |")
-        for each in result.outcomes:
-            delivery = f"{each.delivery_p50:,.1f} / {each.delivery_p99:,.1f}" if each.delivered is not None else ""
-            cpu = f"{sum(each.cpu.values()):,.0f} | {each.client_share:.0%}" if each.cpu else " | "
+        for outcome in result.outcomes:
+            delivery = (
+                f"{outcome.delivery_p50:,.1f} / {outcome.delivery_p99:,.1f}" if outcome.delivered is not None else ""
+            )
+            cpu = f"{sum(outcome.cpu.values()):,.0f} | {outcome.client_share:.0%}" if outcome.cpu else " | "
             rows.append(
-                f"| {each.scenario} | {each.in_flight} | {each.per_second:,.0f} | {each.p50:,.2f} | {each.p99:,.2f}"
-                f" | {each.p999:,.2f} | {delivery} | {cpu} |"
+                f"| {outcome.scenario} | {outcome.in_flight} | {outcome.per_second:,.0f} | {outcome.p50:,.2f}"
+                f" | {outcome.p99:,.2f} | {outcome.p999:,.2f} | {delivery} | {cpu} |"
             )
     return "\n".join(rows) + "\n"

@@ -87,10 +87,10 @@ class Seeder:
 
     async def people(self, names: Iterable[str]) -> list[Seeded]:
         """Registers everybody; names are usernames."""
-        left, found = iter(names), list[Seeded]()
+        left, registered = iter(names), list[Seeded]()
         while some := list(islice(left, _PEOPLE_TOGETHER)):
-            found += await self._register(some)
-        return found
+            registered += await self._register(some)
+        return registered
 
     async def befriend(self, pairs: Iterable[tuple[str, str]]) -> None:
         await self._write(CONTACT, [_friendship(one, other) for one, other in pairs])
@@ -144,7 +144,7 @@ class Seeder:
                     await asyncio.sleep(0.25)
 
     async def _register(self, names: Sequence[str]) -> list[Seeded]:
-        found: list[Seeded] = []
+        registered: list[Seeded] = []
         # The registration last: whoever reacts to it finds the profile there.
         by_stream: dict[str, list[list[Written]]] = {PROFILE: [], SESSION: [], AUTH: []}
         expires = datetime.now(UTC).replace(microsecond=0) + _LIFE
@@ -158,21 +158,21 @@ class Seeder:
             )
             by_stream[SESSION].append([(subjects.session(session), session, created)])
             token = self._refresh.sign(RefreshToken(session_id=session, generation=1))
-            found.append(Seeded(user_id, name, token))
+            registered.append(Seeded(user_id, name, token))
         for stream, stories in by_stream.items():
             await self._write(stream, stories)
-        return found
+        return registered
 
     async def _last_message(self, conversation: str) -> int:
         """The number of the conversation's last message, which the services may have appended."""
         subject = subjects.conversation(conversation)
-        found = await self._logs[MESSAGING].last(subject)
-        if found is None:
+        last = await self._logs[MESSAGING].last(subject)
+        if last is None:
             self._known[subject] = (0, 0)
             return 0
-        event = found.open()
+        event = last.open()
         assert isinstance(event.data, MessageSent)
-        self._known[subject] = (found.sequence, event.version)
+        self._known[subject] = (last.sequence, event.version)
         return event.data.sequence
 
     def _registration(self, user_id: str, name: str, expires: datetime) -> list[Written]:

@@ -113,7 +113,7 @@ async def _checked(world: World, pairs: Pairs, load: Callable[[_Messages, set[in
     began: dict[int, float] = {}
     accepted: set[int] = set()
     try:
-        found = await load(_Messages(pairs, began), accepted)
+        outcome = await load(_Messages(pairs, began), accepted)
         async with asyncio.timeout(60):
             while any(len(receivers.arrived.get(number, ())) < 2 for number in accepted):
                 await asyncio.sleep(0.05)
@@ -126,9 +126,9 @@ async def _checked(world: World, pairs: Pairs, load: Callable[[_Messages, set[in
         assert sequences == list(range(first, first + len(sequences))), f"{stream}: out of order, or a gap"
     delays = sorted((max(receivers.arrived[number]) - began[number]) * 1_000 for number in accepted)
     if not delays:
-        return found
+        return outcome
     return msgspec.structs.replace(
-        found,
+        outcome,
         delivered=len(delays),
         delivery_p50=round(percentile(delays, 0.5), 2),
         delivery_p99=round(percentile(delays, 0.99), 2),

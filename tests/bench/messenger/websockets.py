@@ -102,11 +102,11 @@ class WebSocket(asyncio.Protocol):
 
     def _take(self, kind: int, payload: bytes) -> None:
         if kind == _TEXT:
-            found = _DECODER.decode(payload)
-            if found.answer is None:
+            decoded = _DECODER.decode(payload)
+            if decoded.answer is None:
                 self.events += 1
-            elif (waiting := self._waiting.pop(found.answer, None)) is not None and not waiting.done():
-                waiting.set_result(found.status)
+            elif (waiting := self._waiting.pop(decoded.answer, None)) is not None and not waiting.done():
+                waiting.set_result(decoded.status)
         elif kind == _PING and self._transport is not None:
             self._transport.write(_frame(_PONG, payload))
         elif kind == _CLOSE:

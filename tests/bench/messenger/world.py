@@ -67,7 +67,7 @@ class World:
                 shown = await asyncio.to_thread(self.system.vestnik, "status", "--json", within=60)
                 if shown.returncode == 0:
                     status = msgspec.json.decode(shown.stdout, type=_Status)
-                    if status.projections and all(each.lag == 0 for each in status.projections):
+                    if status.projections and all(projection.lag == 0 for projection in status.projections):
                         return
                 await asyncio.sleep(0.5)
 
@@ -88,20 +88,20 @@ async def world(folder: Path, *, pairs: int, replicas: int = 1) -> AsyncIterator
     try:
         await asyncio.to_thread(system.start)
         async with seeder(system) as writing:
-            found = World(system, writing)
+            populated = World(system, writing)
             people = someone(await writing.people(f"p{number:06}" for number in range(2 * pairs)))
-            found.pairs = list(zip(people[::2], people[1::2], strict=True))
-            await writing.befriend([(one.user_id, other.user_id) for one, other in found.pairs])
+            populated.pairs = list(zip(people[::2], people[1::2], strict=True))
+            await writing.befriend([(one.user_id, other.user_id) for one, other in populated.pairs])
             await writing.reactions_done(60)
-            await found.caught_up(60)
-            await found.renew()
-            yield found
+            await populated.caught_up(60)
+            await populated.renew()
+            yield populated
     finally:
         await asyncio.to_thread(system.stop)
 
 
 def someone(seeded: Sequence[Seeded]) -> list[Person]:
-    return [Person(each.username, each.user_id, "", each.refresh_token) for each in seeded]
+    return [Person(user.username, user.user_id, "", user.refresh_token) for user in seeded]
 
 
 async def together(
