@@ -27,10 +27,10 @@ PICTURES = ROOT / ".pytest_cache" / "pictures"
 
 @pytest.fixture(scope="session")
 def chromium() -> Path:
-    found = next((path for path in map(shutil.which, _PROGRAMS) if path), None)
-    if found is None:
+    program = next((path for path in map(shutil.which, _PROGRAMS) if path), None)
+    if program is None:
         pytest.skip("no Chromium is installed (on Debian: apt install chromium)")
-    return Path(found)
+    return Path(program)
 
 
 @pytest_asyncio.fixture(scope="session", loop_scope="session")

@@ -105,9 +105,9 @@ async def test_a_message_is_found_by_its_words_and_shown_in_its_chat(devices: De
     # 30 characters before the hit would begin within a word.
     await expect(hit.locator(".excerpt")).to_have_text(text)
     await page.keyboard.press("Enter")
-    found = page.locator(".message").filter(has_text="flowerpot")
-    await expect(found).to_be_in_viewport()
-    await expect(found).to_be_focused()
+    found_message = page.locator(".message").filter(has_text="flowerpot")
+    await expect(found_message).to_be_in_viewport()
+    await expect(found_message).to_be_focused()
 
     # The same one again, from far below; and within one chat.
     await page.get_by_role("button", name="To the newest").click()
@@ -117,7 +117,7 @@ async def test_a_message_is_found_by_its_words_and_shown_in_its_chat(devices: De
     await field.fill("KEY")
     await expect(page.get_by_role("option")).to_have_count(1)
     await page.keyboard.press("Enter")
-    await expect(found).to_be_in_viewport()
+    await expect(found_message).to_be_in_viewport()
 
 
 async def test_the_end_of_a_mute_is_shown_without_any_event(devices: Devices, api: Api) -> None:

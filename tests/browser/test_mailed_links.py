@@ -22,8 +22,8 @@ async def link_to(api: Api, email: str, path: str) -> str:
 
     async def link() -> str:
         texts = [mail.get_body(("plain",)).get_content() for mail in api.messages_to(email)]  # type: ignore[union-attr]
-        found = [match for text in texts for match in re.findall(rf"/#/{path}/\S+", text)]
-        return found[-1] if found else ""
+        links = [match for text in texts for match in re.findall(rf"/#/{path}/\S+", text)]
+        return links[-1] if links else ""
 
     return await eventually(link, f"a link #/{path}/ to {email}")
 

@@ -92,8 +92,8 @@ async def test_what_is_written_without_a_connection_goes_out_once_and_in_order(d
     await expect(page.locator(".connection")).to_be_visible()
     await reconnect(page)
     await expect(page.locator(".waiting .message")).to_have_count(0)
-    found = await boris.messages(anna)
-    assert [each["text"] for each in reversed(found)] == ["before", *(f"offline {number}" for number in range(5))]
+    messages = await boris.messages(anna)
+    assert [item["text"] for item in reversed(messages)] == ["before", *(f"offline {number}" for number in range(5))]
     await expect(page.locator(".messages:not(.waiting) .message")).to_have_count(6)
 
 
@@ -110,7 +110,7 @@ async def test_unsent_messages_outlive_the_page(devices: Devices, api: Api) -> N
     await expect(page.locator(".waiting .message")).to_have_count(1)
     await reconnect(page)
     await expect(page.locator(".waiting .message")).to_have_count(0)
-    assert [each["text"] for each in await boris.messages(anna)] == ["kept on disk"]
+    assert [item["text"] for item in await boris.messages(anna)] == ["kept on disk"]
 
 
 async def test_everything_that_came_while_the_line_was_down_is_there_afterwards(devices: Devices, api: Api) -> None:
@@ -146,8 +146,8 @@ async def test_a_page_whose_position_is_void_loads_everything_again(devices: Dev
     assert api.system.vestnik("keys", "rotate-positions", "--at-once", "--reason", "a test").returncode == 0
 
     async def refused() -> bool:
-        found = await boris.get("/v1/friends", headers={"Vestnik-Position": before})
-        return found.status_code == 422
+        response = await boris.get("/v1/friends", headers={"Vestnik-Position": before})
+        return response.status_code == 422
 
     await eventually(refused, "a position whose key is gone refused")
     boris.sealed = api.sealed
@@ -310,8 +310,8 @@ async def test_the_keyboard_alone_is_enough(devices: Devices, api: Api) -> None:
     await page.keyboard.press("Escape")
     await expect(page.locator(".nothing")).to_be_visible()
     # The page shows a message before it is sent.
-    found = await eventually(lambda: boris.messages(anna), "the message has come")
-    assert [each["text"] for each in found] == ["typed\nin two lines"]
+    messages = await eventually(lambda: boris.messages(anna), "the message has come")
+    assert [item["text"] for item in messages] == ["typed\nin two lines"]
 
 
 async def test_the_page_behind_a_mails_link_shows_the_name_before_it_confirms_and_ends_what_is_not_ones_own(
@@ -370,8 +370,8 @@ async def test_the_page_behind_a_reset_mails_link_asks_for_the_new_password_alon
 async def link(api: Api, email: str, *, page: str = "confirm", other_than: str = "") -> str:
     """The link in a mail to the address."""
 
-    async def found() -> str:
-        links = [each for mail in api.mails_to(email) for each in re.findall(rf"^http\S+/#/{page}/\S+$", mail, re.M)]
-        return next((each for each in links if each != other_than), "")
+    async def new_link() -> str:
+        links = [url for mail in api.mails_to(email) for url in re.findall(rf"^http\S+/#/{page}/\S+$", mail, re.M)]
+        return next((url for url in links if url != other_than), "")
 
-    return await eventually(found, "a mail with a link")
+    return await eventually(new_link, "a mail with a link")

@@ -125,8 +125,8 @@ async def test_a_new_release_is_seen_at_once_and_no_page_has_files_of_two(
     other = await device.new_page()
     await opened(other, "/")
     wrong: list[str] = []
-    for each in (page, other):
-        each.on("pageerror", lambda error: wrong.append(str(error)))
+    for tab in (page, other):
+        tab.on("pageerror", lambda error: wrong.append(str(error)))
     # The worker does not get one of its files; pages get all of theirs.
     files.files = second_release(tmp_path)
     files.refusal = lambda path, headers: (
@@ -148,9 +148,9 @@ async def test_a_new_release_is_seen_at_once_and_no_page_has_files_of_two(
 
     await eventually(kept_alone, "the second release kept alone", within=60)
     await device.set_offline(True)
-    for each in (page, other):
-        await each.reload()
-        await expect(each.locator("html")).to_have_attribute("data-release", "second")
+    for tab in (page, other):
+        await tab.reload()
+        await expect(tab.locator("html")).to_have_attribute("data-release", "second")
     assert wrong == []
 
 

@@ -278,23 +278,23 @@ async def test_a_dead_letter_appears_and_is_discarded_with_a_reason(devices: Dev
     conversation_id = await poisoned(api, anna, boris)
     await expect(page.locator(".sections .badge")).to_be_visible()
     await page.get_by_role("link", name="Dead letters").first.click()
-    letters = page.locator(".letter.failed", has_text=conversation_id)
-    await letters.first.wait_for()
+    dead_letters = page.locator(".letter.failed", has_text=conversation_id)
+    await dead_letters.first.wait_for()
     tried = False
-    while await letters.count():
+    while await dead_letters.count():
         # Others may still be coming, and change what is first.
-        letter_id = await letters.first.locator(".facts span").first.inner_text()
-        letter = page.locator(".letter.failed", has_text=letter_id)
-        await letter.get_by_role("button", name="Show the event").click()
-        await expect(letter.locator(".json")).to_contain_text(conversation_id)
+        dead_letter_id = await dead_letters.first.locator(".facts span").first.inner_text()
+        dead_letter = page.locator(".letter.failed", has_text=dead_letter_id)
+        await dead_letter.get_by_role("button", name="Show the event").click()
+        await expect(dead_letter.locator(".json")).to_contain_text(conversation_id)
         if not tried:
-            await letter.get_by_role("button", name="Try again").click()
+            await dead_letter.get_by_role("button", name="Try again").click()
             await expect(page.locator("#notes")).to_contain_text("It still fails")
             tried = True
-        await letter.get_by_role("button", name="Discard…").click()
+        await dead_letter.get_by_role("button", name="Discard…").click()
         await page.get_by_label("Reason").fill("Written by a script.")
         await page.get_by_role("button", name="Discard", exact=True).click()
-        await expect(letter).to_have_count(0)
+        await expect(dead_letter).to_have_count(0)
     await page.get_by_role("button", name="Discarded").click()
     discarded = page.locator(".letter.discarded", has_text=conversation_id).first
     await expect(discarded).to_contain_text("Written by a script.")

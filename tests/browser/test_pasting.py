@@ -40,7 +40,7 @@ async def test_a_message_that_is_too_long_is_kept_whole_and_said_to_be_too_long(
     await page.locator(".composer button").click()
     await expect(field).to_have_value("")
     await expect(page.locator(".messages:not(.waiting) .message")).to_have_count(1)
-    assert [each["text"] for each in await boris.messages(anna)] == [text[:-1]]
+    assert [item["text"] for item in await boris.messages(anna)] == [text[:-1]]
     await expect(message(page, text[:-1])).to_be_visible()
 
 

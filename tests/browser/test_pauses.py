@@ -76,7 +76,7 @@ async def test_a_message_is_tried_with_growing_pauses_and_goes_out_once_when_the
     assert counted.all < MOST_REQUESTS
     await page.unroute("**/v1/**")
     await expect(page.locator(".waiting .message")).to_have_count(0, timeout=60_000)
-    assert [each["text"] for each in await boris.messages(anna)] == ["kept"]
+    assert [item["text"] for item in await boris.messages(anna)] == ["kept"]
     assert counted.all < MOST_REQUESTS
 
 
@@ -124,7 +124,7 @@ async def test_a_message_waits_as_long_as_the_gateway_asks(devices: Devices, api
     assert gap > 3.6, gap
     await page.unroute(f"**{messages}")
     await expect(page.locator(".waiting .message")).to_have_count(0, timeout=60_000)
-    assert [each["text"] for each in await boris.messages(anna)] == ["two", "one"]
+    assert [item["text"] for item in await boris.messages(anna)] == ["two", "one"]
 
 
 async def test_only_a_number_of_seconds_changes_the_growing_pause_and_none_overflows_a_timer(devices: Devices) -> None:

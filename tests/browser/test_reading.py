@@ -19,9 +19,9 @@ LOWEST = """node => {
 
 
 async def seen(person: Person, other: Person) -> int:
-    found = await person.conversation(other)
-    assert found is not None
-    return int(found["seen_sequence"])
+    conversation = await person.conversation(other)
+    assert conversation is not None
+    return int(conversation["seen_sequence"])
 
 
 async def seen_up_to(person: Person, other: Person, sequence: int) -> None:

@@ -156,9 +156,9 @@ async def test_a_message_is_notified_once_while_no_tab_is_visible(devices: Devic
     other = await page.context.new_page()
     await other.goto("/")
     pages = [page, other]
-    for each in pages:
-        await each.locator("#app[data-line=up]").wait_for()
-        await each.evaluate(RECORD)
+    for tab in pages:
+        await tab.locator("#app[data-line=up]").wait_for()
+        await tab.evaluate(RECORD)
 
     # A tab is looked at.
     await page.evaluate(HIDDEN)
@@ -173,14 +173,14 @@ async def test_a_message_is_notified_once_while_no_tab_is_visible(devices: Devic
     assert await tones(pages) == 1
 
     # The line breaks in both, and what was missed is one summary.
-    for each in pages:
-        await each.route("**/v1/events**", lambda route: route.abort("connectionrefused"))
-        await each.evaluate("dispatchEvent(new Event('offline'))")
-        await each.locator("#app:not([data-line=up])").wait_for()
+    for tab in pages:
+        await tab.route("**/v1/events**", lambda route: route.abort("connectionrefused"))
+        await tab.evaluate("dispatchEvent(new Event('offline'))")
+        await tab.locator("#app:not([data-line=up])").wait_for()
     await boris.sends(anna, "missed")
     await vera.sends(anna, "one", "two")
-    for each in pages:
-        await each.unroute("**/v1/events**")
+    for tab in pages:
+        await tab.unroute("**/v1/events**")
     wanted.append(["Vestnik", "10 unread messages"])
     await recorded(pages, "shown", wanted)
     assert await tones(pages) == 2
@@ -198,7 +198,7 @@ async def test_a_message_is_notified_once_while_no_tab_is_visible(devices: Devic
     await page.context.service_workers[0].evaluate(CLICK)
 
     async def opened() -> bool:
-        return any(each.url.endswith(f"#/chat/{vera.user_id}") for each in pages)
+        return any(tab.url.endswith(f"#/chat/{vera.user_id}") for tab in pages)
 
     await eventually(opened, "the conversation of the notification")
 
@@ -224,8 +224,8 @@ async def test_a_message_read_elsewhere_while_its_notification_is_being_shown_ha
 async def in_list(page: Page, what: str) -> list[Any]:
     """The list, once it is not empty: the page allows no `wait_for_function`."""
     await eventually(lambda: page.evaluate(f"window.{what}.length > 0"), f"something {what}")
-    found: list[Any] = await page.evaluate(f"window.{what}")
-    return found
+    entries: list[Any] = await page.evaluate(f"window.{what}")
+    return entries
 
 
 async def allow_notifications(page: Page) -> None:
@@ -236,14 +236,14 @@ async def allow_notifications(page: Page) -> None:
 
 
 async def recorded(pages: list[Page], what: str, wanted: list[Any]) -> None:
-    found: list[Any] = []
+    entries: list[Any] = []
 
     async def as_wanted() -> bool:
-        found[:] = [entry for page in pages for entry in await page.evaluate(f"window.{what}")]
-        return len(found) >= len(wanted)
+        entries[:] = [entry for page in pages for entry in await page.evaluate(f"window.{what}")]
+        return len(entries) >= len(wanted)
 
     await eventually(as_wanted, f"{wanted} {what}", within=90)
-    assert sorted(found) == sorted(wanted)
+    assert sorted(entries) == sorted(wanted)
 
 
 async def tones(pages: list[Page]) -> int:

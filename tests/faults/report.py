@@ -78,12 +78,12 @@ def _runs(runs: Sequence[RunSummary]) -> Iterator[str]:
     yield f"| {' | '.join(head)} | lost | doubled | wrong | ended |"
     yield "|---|---|" + "---:|" * 9 + "---|"
     for run in runs:
-        conditions, found = run.conditions, run.found
+        conditions, tally = run.conditions, run.found
         steps = sum(len(one.recovery) for one in run.faults)
         counts = (conditions.conversations, steps, run.acknowledged, run.live_events)
         yield (
             f"| {run.date} | `{run.tree}` | {conditions.seed} | {run.minutes:.1f} |"
-            f" {' | '.join(f'{count:,}' for count in counts)} | {found.lost} | {found.doubled} | {found.wrong} |"
+            f" {' | '.join(f'{count:,}' for count in counts)} | {tally.lost} | {tally.doubled} | {tally.wrong} |"
             f" {'no' if run.failure else 'yes'} |"
         )
     acknowledged, live_events = sum(run.acknowledged for run in runs), sum(run.live_events for run in runs)

@@ -116,12 +116,12 @@ def judged(folder: Path, conditions: Conditions, bounds: Bounds | None, failure:
     for history in read(folder):
         # All faults are in the first part.
         recoveries = recoveries if recoveries.steps else Recoveries(history.of(Fault))
-        found = check(history, bounds)
+        part_findings = check(history, bounds)
         if failure:
             # That nobody has read the conversations by then is what the failure says.
-            found = [finding for finding in found if finding.check != UNREAD]
-        findings += found
-        recoveries.add(history, found)
+            part_findings = [finding for finding in part_findings if finding.check != UNREAD]
+        findings += part_findings
+        recoveries.add(history, part_findings)
         requests.update(request.operation for request in history.of(Request))
         acknowledged += history.acknowledged
         live_events += len(history.of(LiveEvent))

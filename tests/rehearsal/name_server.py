@@ -26,12 +26,12 @@ def respond(query: bytes, asker: str, resolve: Resolve) -> bytes:
     question = query[_HEADER.size : offset + 5]
     kind, _ = struct.unpack_from(">HH", query, offset + 1)
     addresses = resolve(asker, ".".join(labels).lower())
-    found = addresses if addresses and kind == _A else ()
+    resolved = addresses if addresses and kind == _A else ()
     flags = _NO_SUCH_NAME if addresses is None else _ANSWER
     # The name is at the beginning of the question; no resolver keeps the answer.
     records = [
         struct.pack(">HHHIH", 0xC000 | _HEADER.size, _A, _IN, 0, 4) + bytes(map(int, address.split(".")))
-        for address in found
+        for address in resolved
     ]
     return _HEADER.pack(number, flags, 1, len(records), 0, 0) + question + b"".join(records)
 

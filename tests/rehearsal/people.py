@@ -243,8 +243,8 @@ class Person:
                 await asyncio.sleep(_PAUSE)
                 continue
             if answer["status"] < 400:
-                found: Json = answer["body"]
-                return found
+                result: Json = answer["body"]
+                return result
             self.failures.add(f"WebSocket {answer['status']} {answer['body'].get('code', '')}")
             assert answer["status"] in _PASSES, f"{command}: {answer}"
             await asyncio.sleep(_PAUSE)

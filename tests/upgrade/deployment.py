@@ -109,8 +109,12 @@ class Deployment:
 
     async def stop(self) -> None:
         for service in (GATEWAY, *(service for service in REGISTRY if service != GATEWAY)):
-            running = [each for each in self.processes if each.service == service and each.child is not None]
-            await asyncio.gather(*(each.child.stop(signal.SIGTERM, _STOP_WITHIN) for each in running if each.child))
+            running = [
+                process for process in self.processes if process.service == service and process.child is not None
+            ]
+            await asyncio.gather(
+                *(process.child.stop(signal.SIGTERM, _STOP_WITHIN) for process in running if process.child)
+            )
         await asyncio.gather(self._nats.stop(), self._postgres.stop())
 
     async def prepare(self, release: Release) -> None:

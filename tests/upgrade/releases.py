@@ -81,10 +81,10 @@ def next_release(folder: Path) -> Release:
     for package in _PACKAGES:
         shutil.copytree(ROOT / package, root / package)
     for name in _RAISED:
-        _replace(root / "projections" / f"{name}.py", _VERSION, lambda found: f"    version = {int(found[1]) + 1}")
+        _replace(root / "projections" / f"{name}.py", _VERSION, lambda match: f"    version = {int(match[1]) + 1}")
     # With a factory, since a field that has its default value is not stored.
-    _replace(root / "contracts/events/event.py", _LAST_OF_EVENT, lambda found: f"{found[0]}\n{_FIELD}")
-    _replace(root / "projections/engine/running/runner.py", _CUTOVER, lambda found: f"{_PAUSE}\n{found[0]}")
+    _replace(root / "contracts/events/event.py", _LAST_OF_EVENT, lambda match: f"{match[0]}\n{_FIELD}")
+    _replace(root / "projections/engine/running/runner.py", _CUTOVER, lambda match: f"{_PAUSE}\n{match[0]}")
     schema = root / "projections/engine/storage/schema.py"
     schema.write_text(schema.read_text() + _STEP)
     return Release("present tree", root, Path(sys.executable))

@@ -91,8 +91,8 @@ async def _roll(deployment: Deployment, gateways: Gateways, release: Release, ch
 async def _assert_read_models(deployment: Deployment, release: Release) -> None:
     """The release's read models are what the streams say, and no event could not be applied."""
     await deployment.vestnik(release, "verify")
-    letters = await deployment.vestnik(release, "dead-letters", "list", "--json")
-    assert letters == "", letters
+    dead_letters = await deployment.vestnik(release, "dead-letters", "list", "--json")
+    assert dead_letters == "", dead_letters
 
 
 async def _assert_delivered(followers: list[Follower], people: list[Person]) -> None:
