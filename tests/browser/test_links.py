@@ -36,9 +36,9 @@ TEXTS: list[tuple[str, list[str]]] = [
     ("https://bank.example@example.org/ https://u:p@example.org", []),
     ("https:// http://. https://exa%00mple.org https://[::1", []),
 ]
-SHOWN = """([text]) => import("/web/js/links.js").then(({ linked }) => {
+SHOWN = """([text]) => import("/web/js/links.js").then(({ linkify }) => {
   const node = document.createElement("p");
-  node.append(...linked(text));
+  node.append(...linkify(text));
   const properties = ["textContent", "tagName", "protocol", "target", "rel", "dir", "title"];
   return [node.textContent, [...node.querySelectorAll("*")].map(
     (one) => [...properties.map((name) => one[name]), one.dataset.host ?? null])];

@@ -90,7 +90,7 @@ async def test_after_one_visit_the_page_opens_without_a_network_and_on_a_dead_li
     assert len(kept) > 20
 
 
-@pytest.mark.parametrize("path", ["/web/js/main.js", "/web/js/pauses.js", "/web/style.css"])
+@pytest.mark.parametrize("path", ["/web/js/main.js", "/web/js/backoff.js", "/web/style.css"])
 async def test_a_first_visit_without_one_of_the_files_recovers_by_itself(
     device: BrowserContext, files: Files, path: str
 ) -> None:

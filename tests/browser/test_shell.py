@@ -121,7 +121,7 @@ async def test_a_page_opened_on_a_dead_line_shows_what_it_kept_and_ends_with_its
     await boris.sends(anna, "kept here")
     page = await devices.log_in(anna)
     await expect(page.locator(".chat .last")).to_have_text("kept here")
-    kept = f"import('/web/js/storage.js').then((it) => it.seen('{anna.user_id}')).then(Boolean)"
+    kept = f"import('/web/js/storage.js').then((it) => it.loadLastState('{anna.user_id}')).then(Boolean)"
     await eventually(lambda: page.evaluate(kept), "the list is kept")
     answering = asyncio.Event()
 

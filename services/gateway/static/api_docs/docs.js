@@ -5,10 +5,10 @@ const METHODS = ["get", "post", "put", "patch", "delete"];
 const LOGIN = "sessions_log_in";
 
 function element(name, attributes = {}, ...children) {
-  const made = document.createElement(name);
-  for (const [key, value] of Object.entries(attributes)) made.setAttribute(key, value);
-  made.append(...children.filter((child) => child !== null && child !== undefined));
-  return made;
+  const node = document.createElement(name);
+  for (const [key, value] of Object.entries(attributes)) node.setAttribute(key, value);
+  node.append(...children.filter((child) => child !== null && child !== undefined));
+  return node;
 }
 
 // The little markup that descriptions use: paragraphs, **strong** and `code`.
@@ -21,22 +21,22 @@ function prose(text) {
     })));
 }
 
-function resolver(description) {
-  return (found) => {
-    if (!found?.$ref) return found ?? {};
-    return found.$ref.slice(2).split("/").reduce((at, key) => at[key], description);
+function resolver(spec) {
+  return (node) => {
+    if (!node?.$ref) return node ?? {};
+    return node.$ref.slice(2).split("/").reduce((at, key) => at[key], spec);
   };
 }
 
 function kindOf(schema, resolve) {
-  const found = resolve(schema);
-  if (found.const !== undefined) return JSON.stringify(found.const);
-  if (found.enum) return found.enum.map((value) => JSON.stringify(value)).join(" | ");
-  if (found.anyOf) return found.anyOf.map((option) => kindOf(option, resolve)).join(" | ");
-  if (found.allOf) return kindOf(found.allOf[0], resolve);
-  if (found.type === "array") return `list of ${kindOf(found.items, resolve)}`;
-  if (found.title && found.type === "object") return found.title;
-  return found.format ? `${found.type} (${found.format})` : String(found.type ?? "any");
+  const resolved = resolve(schema);
+  if (resolved.const !== undefined) return JSON.stringify(resolved.const);
+  if (resolved.enum) return resolved.enum.map((value) => JSON.stringify(value)).join(" | ");
+  if (resolved.anyOf) return resolved.anyOf.map((option) => kindOf(option, resolve)).join(" | ");
+  if (resolved.allOf) return kindOf(resolved.allOf[0], resolve);
+  if (resolved.type === "array") return `list of ${kindOf(resolved.items, resolve)}`;
+  if (resolved.title && resolved.type === "object") return resolved.title;
+  return resolved.format ? `${resolved.type} (${resolved.format})` : String(resolved.type ?? "any");
 }
 
 function limitsOf(schema) {
@@ -48,10 +48,10 @@ function limitsOf(schema) {
 }
 
 function objectInside(schema, resolve) {
-  const found = resolve(schema);
-  if (found.properties) return found;
-  if (found.type === "array") return objectInside(found.items, resolve);
-  for (const option of found.anyOf ?? []) {
+  const resolved = resolve(schema);
+  if (resolved.properties) return resolved;
+  if (resolved.type === "array") return objectInside(resolved.items, resolve);
+  for (const option of resolved.anyOf ?? []) {
     const inner = objectInside(option, resolve);
     if (inner) return inner;
   }
@@ -59,12 +59,12 @@ function objectInside(schema, resolve) {
 }
 
 function row(name, schema, description, required, resolve) {
-  const found = resolve(schema);
+  const resolved = resolve(schema);
   const inner = objectInside(schema, resolve);
   return element("tr", {},
     element("td", {}, element("code", {}, name), required ? "" : element("span", { class: "soft" }, " optional")),
-    element("td", {}, ...prose(description ?? found.description),
-      element("span", { class: "soft" }, [kindOf(schema, resolve), limitsOf(found)].filter(Boolean).join(", ")),
+    element("td", {}, ...prose(description ?? resolved.description),
+      element("span", { class: "soft" }, [kindOf(schema, resolve), limitsOf(resolved)].filter(Boolean).join(", ")),
       inner ? element("div", { class: "nested" }, fields(inner, resolve)) : null));
 }
 
@@ -94,8 +94,8 @@ function operationView(path, method, operation, resolve) {
     : ["Needs an access token, from a ", element("a", { href: `#${LOGIN}` }, "login"), "."];
   const body = element("div", { class: "body" }, ...prose(operation.description), element("p", { class: "lock" }, ...lock));
   if (operation.parameters?.length) {
-    body.append(element("h3", {}, "Parameters"), element("table", {}, element("tbody", {}, ...operation.parameters.map(resolve).map((each) =>
-      row(`${each.name}`, each.schema, `${each.description ?? ""} In the ${each.in}.`, each.required, resolve)))));
+    body.append(element("h3", {}, "Parameters"), element("table", {}, element("tbody", {}, ...operation.parameters.map(resolve).map((parameter) =>
+      row(`${parameter.name}`, parameter.schema, `${parameter.description ?? ""} In the ${parameter.in}.`, parameter.required, resolve)))));
   }
   if (operation.requestBody) {
     body.append(element("h3", {}, "Body"), ...content(operation.requestBody.content, resolve).filter(Boolean));
@@ -115,19 +115,19 @@ async function show() {
   const about = document.getElementById("about");
   const answer = await fetch("/openapi.json");
   if (!answer.ok) { about.textContent = `The description could not be loaded: ${answer.status}.`; return; }
-  const description = await answer.json();
-  const resolve = resolver(description);
-  document.getElementById("title").textContent = description.info.title;
-  about.replaceWith(...prose(description.info.description),
+  const spec = await answer.json();
+  const resolve = resolver(spec);
+  document.getElementById("title").textContent = spec.info.title;
+  about.replaceWith(...prose(spec.info.description),
     element("p", { class: "soft" }, "For programs: ", element("a", { href: "/openapi.json" }, "/openapi.json"),
       ", and for live events and the WebSocket ", element("a", { href: "/asyncapi.json" }, "/asyncapi.json")));
   const contents = document.getElementById("contents");
   const operations = document.getElementById("operations");
-  for (const { name } of description.tags) {
+  for (const { name } of spec.tags) {
     contents.append(element("h2", {}, name));
     operations.append(element("h2", {}, name));
-    for (const [path, methods] of Object.entries(description.paths)) {
-      for (const method of METHODS.filter((each) => methods[each]?.tags.includes(name))) {
+    for (const [path, methods] of Object.entries(spec.paths)) {
+      for (const method of METHODS.filter((candidate) => methods[candidate]?.tags.includes(name))) {
         const operation = methods[method];
         contents.append(element("a", { href: `#${operation.operationId}` }, operation.summary));
         operations.append(operationView(path, method, operation, resolve));

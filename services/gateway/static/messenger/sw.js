@@ -4,9 +4,9 @@
 
 const PREFIX = "vestnik-", CACHE = PREFIX + RELEASE;
 // How long the gateway may take to say which release it has.
-const LINE_MS = 3_000;
+const RELEASE_TIMEOUT_MS = 3_000;
 // Pages that get their files from the gateway: those of another release, and the operators' page.
-const passed = new Set();
+const networkPages = new Set();
 
 // All files or none. A gateway with another release fails the digests, and the next visit tries again.
 self.addEventListener("install", (event) => {
@@ -18,7 +18,7 @@ self.addEventListener("install", (event) => {
 
 self.addEventListener("activate", (event) => event.waitUntil((async () => {
   // They were opened with another release.
-  for (const page of await self.clients.matchAll({ includeUncontrolled: true })) passed.add(page.id);
+  for (const page of await self.clients.matchAll({ includeUncontrolled: true })) networkPages.add(page.id);
   await self.clients.claim();
   for (const name of await caches.keys()) if (name.startsWith(PREFIX) && name !== CACHE) await caches.delete(name);
 })()));
@@ -27,43 +27,43 @@ self.addEventListener("fetch", (event) => {
   const { request } = event, { origin, pathname } = new URL(request.url);
   if (request.method !== "GET" || origin !== location.origin) return;
   if (request.mode === "navigate") {
-    if (new RegExp(VIEW).test(pathname)) event.respondWith(page(event));
-    else passed.add(event.resultingClientId);
-  } else if (pathname !== "/" && Object.hasOwn(FILES, pathname) && !passed.has(event.clientId)) {
-    event.respondWith(kept(pathname).then((found) => found ?? fetch(request)));
+    if (new RegExp(VIEW).test(pathname)) event.respondWith(respondWithPage(event));
+    else networkPages.add(event.resultingClientId);
+  } else if (pathname !== "/" && Object.hasOwn(FILES, pathname) && !networkPages.has(event.clientId)) {
+    event.respondWith(fromCache(pathname).then((cached) => cached ?? fetch(request)));
   }
 });
 
 /** The page that is kept, unless the gateway answers with another release; then that, and its files from the gateway. */
-async function page({ request, resultingClientId }) {
-  const known = await kept("/");
-  const asked = fetch(request);
+async function respondWithPage({ request, resultingClientId }) {
+  const cached = await fromCache("/");
+  const fetching = fetch(request);
   try {
-    const answer = await (known ? inTime(asked) : asked);
-    if (known && (answer.headers.get("Vestnik-Release") === RELEASE || answer.status >= 500)) return known;
-    passed.add(resultingClientId);
+    const answer = await (cached ? withTimeout(fetching) : fetching);
+    if (cached && (answer.headers.get("Vestnik-Release") === RELEASE || answer.status >= 500)) return cached;
+    networkPages.add(resultingClientId);
     return answer;
   } catch {
-    return known ?? Response.error();
+    return cached ?? Response.error();
   }
 }
 
-function inTime(asked) {
-  return Promise.race([asked, new Promise((_, reject) => setTimeout(reject, LINE_MS))]);
+function withTimeout(promise) {
+  return Promise.race([promise, new Promise((_, reject) => setTimeout(reject, RELEASE_TIMEOUT_MS))]);
 }
 
 // A notification opens its conversation in the page that was looked at last, or in a new one.
 self.addEventListener("notificationclick", (event) => {
   event.notification.close();
-  event.waitUntil(open(event.notification.data.hash));
+  event.waitUntil(openConversation(event.notification.data.hash));
 });
 
-async function open(hash) {
+async function openConversation(hash) {
   const pages = await self.clients.matchAll({ type: "window", includeUncontrolled: true });
-  const found = pages.find(({ url }) => new RegExp(VIEW).test(new URL(url).pathname));
-  if (!found) return self.clients.openWindow(`/${hash}`);
-  found.postMessage({ open: hash });
-  return found.focus();
+  const page = pages.find(({ url }) => new RegExp(VIEW).test(new URL(url).pathname));
+  if (!page) return self.clients.openWindow(`/${hash}`);
+  page.postMessage({ open: hash });
+  return page.focus();
 }
 
-const kept = (path) => caches.match(path, { cacheName: CACHE, ignoreVary: true }).catch(() => undefined);
+const fromCache = (path) => caches.match(path, { cacheName: CACHE, ignoreVary: true }).catch(() => undefined);

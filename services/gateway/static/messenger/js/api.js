@@ -27,82 +27,82 @@ let access = null;
 let owner = null;
 let refreshing = null;
 let onEnded = () => {};
-let moreHeaders = () => ({});
+let extraHeaders = () => ({});
 
-/** `ended` is called with the code when the session turns out to be over. */
-export function whenEnded(ended) {
-  onEnded = ended;
+/** `callback` is called with the code when the session turns out to be over. */
+export function onSessionEnded(callback) {
+  onEnded = callback;
 }
 
 /** `make()` returns headers that each request gets besides its own. */
 export function addHeaders(make) {
-  moreHeaders = make;
+  extraHeaders = make;
 }
 
 /** Who is logged in: `{user_id, session_id}`, or null. */
-export function who() {
+export function currentSession() {
   return access && { user_id: access.user_id, session_id: access.session_id };
 }
 
 /** Whether the login of this page has cancelled a deletion of the account. */
-export function hasKeptAccount() {
+export function hasCancelledErasure() {
   return access?.erasure_cancelled === true;
 }
 
 /** `totp`: the code of an account with two-step verification; without it such a login is refused with `totp_required`. */
 export async function logIn(login, password, totp) {
-  keep(await ask("POST", SESSIONS, { body: { login, password, device: device(), totp }, open: true }));
+  setTokens(await request("POST", SESSIONS, { body: { login, password, device: device(), totp }, anonymous: true }));
 }
 
-/** Says whose page this is where it is shown before there is a token. */
-export function expect(userId) {
+/** Sets the user of this page, where it is shown before there is a token. */
+export function setOwner(userId) {
   owner = userId;
 }
 
-/** Takes the session up again that the cookie stands for. Throws `Refused` where there is none. */
+/** Resumes the session of the cookie. Throws `Refused` where there is none. */
 export async function resume() {
   await refresh();
-  return who();
+  return currentSession();
 }
 
 export async function logOut() {
   try {
-    await ask("DELETE", `${SESSIONS}/current`);
+    await request("DELETE", `${SESSIONS}/current`);
   } finally {
     forget();
   }
 }
 
-/** Forgets the session without a word to anybody: it is over already. */
+/** Forgets the session, which is over already: sends nothing. */
 export function forget() {
   access = owner = null;
 }
 
-/** An access token that is good for a while yet. */
+/** An access token that does not expire immediately. */
 export async function token() {
   if (!access || Date.now() > access.until - EARLY_MS) await refresh();
   return access.access_token;
 }
 
 /**
- * One request; its answer's JSON, or null. `open`: needs nobody logged in.
+ * One request; its answer's JSON, or null. `anonymous`: without an access token.
  * Throws `Refused`.
  */
-export async function ask(method, path, { body, headers = {}, open = false, type = "application/json", position, cache = "no-cache" } = {}) {
-  let answer = await send(method, path, body, headers, open, type, cache);
+export async function request(method, path, { body, headers = {}, anonymous = false, type = "application/json", position, cache = "no-cache" } = {}) {
+  let answer = await send(method, path, body, headers, anonymous, type, cache);
   // Another 401 says that a password is wrong: the same request once more would be another try of it.
-  if (answer.status === 401 && !open && access && (await refusal(answer.clone())).code === "unauthenticated") {
+  if (answer.status === 401 && !anonymous && access && (await refusal(answer.clone())).code === "unauthenticated") {
     await refresh(access.access_token);
-    answer = await send(method, path, body, headers, open, type, cache);
+    answer = await send(method, path, body, headers, anonymous, type, cache);
   }
   position?.(answer.headers.get("Vestnik-Position"));
   return read(answer);
 }
 
-export const get = (path) => ask("GET", path);
-export const put = (path, body) => ask("PUT", path, { body });
-export const post = (path, body) => ask("POST", path, { body });
-export const remove = (path) => ask("DELETE", path);
+export const get = (path) => request("GET", path);
+export const put = (path, body) => request("PUT", path, { body });
+export const post = (path, body) => request("POST", path, { body });
+export const remove = (path) => request("DELETE", path);
 
 /** A file, however long it takes to load. Throws `Refused`. */
 export async function file(path) {
@@ -117,31 +117,34 @@ export async function file(path) {
   }
 }
 
-/** A profile, which needs nobody logged in and may come from the browser's cache; with `cache: "reload"` it replaces the one there. */
+/** A profile, which needs no login and may come from the browser's cache; with `cache: "reload"` it replaces the one there. */
 export async function profile(userId, { cache = "default" } = {}) {
-  return ask("GET", `/v1/profiles/${userId}`, { open: true, cache });
+  return request("GET", `/v1/profiles/${userId}`, { anonymous: true, cache });
 }
 
-/** All items of a list, page by page, and what else its pages have, with all that has happened up to `since` at least, and the position behind which the live stream has what is not among them. */
+/**
+ * All items of a list, loaded page by page, with the other fields of its pages. The list has everything up to the position
+ * `since`; the live stream after the returned `position` has what is not in it.
+ */
 export async function all(path, { most = 1000, since = null } = {}) {
   const headers = since ? { "Vestnik-Position": since } : {};
   const items = [];
-  let position = null, others = {};
+  let position = null, fields = {};
   for (let cursor = null; ; ) {
     const mark = path.includes("?") ? "&" : "?";
-    const page = await ask("GET", `${path}${mark}limit=200${cursor ? `&cursor=${encodeURIComponent(cursor)}` : ""}`,
-      { headers, position: (found) => { position ??= found; } });
+    const page = await request("GET", `${path}${mark}limit=200${cursor ? `&cursor=${encodeURIComponent(cursor)}` : ""}`,
+      { headers, position: (value) => { position ??= value; } });
     items.push(...page.items);
-    others = { ...others, ...page };
+    fields = { ...fields, ...page };
     cursor = page.next;
-    if (!cursor || items.length >= most) return { ...others, items, position };
+    if (!cursor || items.length >= most) return { ...fields, items, position };
   }
 }
 
-async function send(method, path, body, headers, open, type, cache, timeout = TIMEOUT_MS) {
-  const sent = { ...moreHeaders(), ...headers };
+async function send(method, path, body, headers, anonymous, type, cache, timeout = TIMEOUT_MS) {
+  const sent = { ...extraHeaders(), ...headers };
   if (body !== undefined) sent["Content-Type"] = type;
-  if (!open) sent.Authorization = `Bearer ${await token()}`;
+  if (!anonymous) sent.Authorization = `Bearer ${await token()}`;
   try {
     return await fetch(path, {
       method, headers: sent, body: body === undefined ? undefined : JSON.stringify(body),
@@ -158,7 +161,7 @@ async function read(answer) {
   return body ? JSON.parse(body) : null;
 }
 
-/** What an answer that is not a success refuses. */
+/** The error in an answer that is not a success. */
 export async function refusal(answer) {
   let problem = {};
   try {
@@ -167,14 +170,14 @@ export async function refusal(answer) {
   return new Refused(problem, answer.status, Number(answer.headers.get("Retry-After")) || 0);
 }
 
-// Tabs share the cookie: they take turns, so that each spends the token that the one before was given.
+// Tabs share the cookie and refresh one at a time, so that each uses the token that the previous one received.
 function refresh(stale) {
-  refreshing ??= inTurn(async () => {
+  refreshing ??= withRefreshLock(async () => {
     if (access && stale && access.access_token !== stale) return;
     try {
-      const tokens = await ask("POST", `${SESSIONS}/refresh`, { open: true });
+      const tokens = await request("POST", `${SESSIONS}/refresh`, { anonymous: true });
       if (owner && tokens.user_id !== owner) throw new Refused({ code: "someone_else" }, 401);
-      keep(tokens);
+      setTokens(tokens);
     } catch (error) {
       if (!error.passing) {
         access = null;
@@ -186,11 +189,11 @@ function refresh(stale) {
   return refreshing;
 }
 
-function inTurn(work) {
+function withRefreshLock(work) {
   return navigator.locks ? navigator.locks.request("vestnik-refresh", work) : work();
 }
 
-function keep(tokens) {
+function setTokens(tokens) {
   access = { ...tokens, until: Date.now() + tokens.expires_in * 1000 };
   owner = tokens.user_id;
 }

@@ -8,7 +8,7 @@ export function el(tag, props = {}, ...children) {
     if (value === undefined || value === null || value === false) continue;
     if (name.startsWith("on")) node.addEventListener(name.slice(2), value);
     else if (name === "data") Object.assign(node.dataset, value);
-    else if (name === "aria") for (const [key, one] of Object.entries(value)) node.setAttribute(`aria-${key}`, one);
+    else if (name === "aria") for (const [key, state] of Object.entries(value)) node.setAttribute(`aria-${key}`, state);
     else if (name === "value" || name === "checked" || name === "disabled") node[name] = value;
     else node.setAttribute(name, value === true ? "" : value);
   }
@@ -68,8 +68,8 @@ export function icon(name) {
 /** A round sign of a person: no picture is fetched from anywhere, since that would tell others who looks at whom. */
 export function avatar(profile, size = "") {
   const name = profile?.display_name || profile?.username || "?";
-  const letters = [...name.trim()].slice(0, 1).join("").toUpperCase() || "?";
+  const initial = [...name.trim()].slice(0, 1).join("").toUpperCase() || "?";
   let hue = 0;
   for (const character of profile?.user_id ?? name) hue = (hue * 31 + character.codePointAt(0)) % 12;
-  return el("span", { class: `avatar hue-${hue} ${size}`, aria: { hidden: "true" } }, letters);
+  return el("span", { class: `avatar hue-${hue} ${size}`, aria: { hidden: "true" } }, initial);
 }

@@ -2,7 +2,7 @@
 // moment later at the server, from where the user's other devices have them.
 
 import * as api from "./api.js";
-import { pauseFor } from "./pauses.js";
+import { backoffDelay } from "./backoff.js";
 import { draftsOf, dropDraft, keepDraft } from "./storage.js";
 
 // After the last key; an emptied draft is saved at once.
@@ -99,7 +99,7 @@ export class Drafts {
     const draft = this.to(peer);
     let failure = null;
     try {
-      await api.ask("PATCH", `/v1/conversations/${peer}`, { body: { draft }, type: "application/merge-patch+json" });
+      await api.request("PATCH", `/v1/conversations/${peer}`, { body: { draft }, type: "application/merge-patch+json" });
     } catch (error) {
       failure = error;
     }
@@ -107,7 +107,7 @@ export class Drafts {
     // Otherwise the next text has its own turn.
     if (this.stopped || draft !== this.to(peer)) return;
     // One that is refused stays unsaved, so that nothing from the server replaces it.
-    if (failure) return failure.passing ? this.#saveIn(pauseFor(RETRY_MS, failure.retryAfter), peer) : undefined;
+    if (failure) return failure.passing ? this.#saveIn(backoffDelay(RETRY_MS, failure.retryAfter), peer) : undefined;
     this.unsaved.delete(peer);
     this.store.conversationSettings.draftSaved(peer, draft);
     this.tabs?.postMessage({ peer, text: draft, saved: true });

@@ -2,7 +2,7 @@
 // is asked; what the gateway refuses is put beside the field that it is about, all else at the form's end.
 
 import { el, icon } from "./dom.js";
-import { number, reason, t, wrong } from "./i18n.js";
+import { errorText, fieldErrorText, number, t } from "./i18n.js";
 
 // What the gateway takes: lengths in characters as it counts them, which are code points.
 const RULES = {
@@ -26,7 +26,7 @@ const FIELDS = { invalid_token: "token", invalid_totp: "totp", password_required
  *
  * The form's `refuse(error)` shows a refusal of something else that was asked for it, `say(text)` what was done.
  */
-export function form({ title, said, fields, action, submit, errors = {}, more = [], level = "h2" }) {
+export function form({ title, intro, fields, action, submit, errors = {}, more = [], level = "h2" }) {
   const outcome = el("p", { class: "outcome", role: "status" });
   const problem = el("p", { class: "problem", role: "alert" });
   const button = el("button", { class: "primary", type: "submit" }, action);
@@ -38,29 +38,29 @@ export function form({ title, said, fields, action, submit, errors = {}, more = 
     problem.textContent = "";
   }
 
-  /** Shows what is wrong with which fields and with none of them, and goes to the first wrong field. */
-  function complain(wrongs, rest = "") {
+  /** Shows the problems of fields beside them and the others at the end, and focuses the first wrong field. */
+  function showProblems(fieldProblems, otherProblems = "") {
     outcome.textContent = "";
-    problem.textContent = rest;
-    for (const [name, each] of inputs) each.mark(wrongs.get(name) ?? "");
-    [...inputs].find(([name]) => wrongs.has(name))?.[1].input.focus();
+    problem.textContent = otherProblems;
+    for (const [name, control] of inputs) control.mark(fieldProblems.get(name) ?? "");
+    [...inputs].find(([name]) => fieldProblems.has(name))?.[1].input.focus();
   }
 
   function refuse(error) {
-    const wrongs = new Map(), rest = new Set();
+    const fieldProblems = new Map(), otherProblems = new Set();
     for (const [name, text] of refusals(error, errors)) {
-      if (!inputs.has(name)) rest.add(text);
-      else if (!wrongs.has(name)) wrongs.set(name, text);
+      if (!inputs.has(name)) otherProblems.add(text);
+      else if (!fieldProblems.has(name)) fieldProblems.set(name, text);
     }
-    complain(wrongs, [...rest].join(" "));
+    showProblems(fieldProblems, [...otherProblems].join(" "));
   }
 
   async function send() {
-    const wrongs = new Map([...inputs].map(([name, each]) => [name, each.check()]).filter(([, text]) => text));
-    complain(wrongs);
-    if (wrongs.size) return;
-    const done = await submit(Object.fromEntries([...inputs].map(([name, each]) => [name, each.value()])));
-    if (done) say(done);
+    const fieldProblems = new Map([...inputs].map(([name, control]) => [name, control.check()]).filter(([, text]) => text));
+    showProblems(fieldProblems);
+    if (fieldProblems.size) return;
+    const message = await submit(Object.fromEntries([...inputs].map(([name, control]) => [name, control.value()])));
+    if (message) say(message);
   }
 
   const node = el("form", { novalidate: true, onsubmit: async (event) => {
@@ -79,17 +79,17 @@ export function form({ title, said, fields, action, submit, errors = {}, more = 
     }
   } },
   title && el(level, { tabindex: fields.length ? undefined : "-1" }, title),
-  said && el("p", { class: "said", role: "status" }, said),
-  [...inputs.values()].map((each) => each.node),
+  intro && el("p", { class: "said", role: "status" }, intro),
+  [...inputs.values()].map((control) => control.node),
   problem, outcome, button, more);
   return Object.assign(node, { refuse, say });
 }
 
-/** Pairs of a field's name, or none, and what is wrong. */
+/** Pairs of a field's name, undefined where it is about no field, and the text of the problem. */
 function refusals(error, own) {
-  if (error.code === "invalid" && error.errors?.length) return error.errors.map((one) => [one.path.slice(1), wrong(one)]);
+  if (error.code === "invalid" && error.errors?.length) return error.errors.map((fieldError) => [fieldError.path.slice(1), fieldErrorText(fieldError)]);
   const [name, key] = own[error.code] ?? [FIELDS[error.code]];
-  return [[name, key ? t(key) : reason(error)]];
+  return [[name, key ? t(key) : errorText(error)]];
 }
 
 /**
@@ -99,7 +99,7 @@ function refusals(error, own) {
 function field(name, label, { hint, rule, count, compact, tag = "input", ...properties }) {
   const id = `field-${name}`, limits = RULES[rule] ?? {}, secret = properties.type === "password";
   const input = el(tag, { id, name, ...(secret ? { spellcheck: "false", autocapitalize: "none" } : {}), ...properties,
-    aria: { invalid: "false" }, oninput: () => { counted(); if (problem.textContent) mark(check()); } });
+    aria: { invalid: "false" }, oninput: () => { showCount(); if (problem.textContent) mark(check()); } });
   const problem = el("p", { class: "wrong", id: `${id}-wrong` });
   const help = hint && el("small", { id: `${id}-hint` }, hint);
   const used = count && el("small", { class: "count", id: `${id}-count` });
@@ -119,28 +119,28 @@ function field(name, label, { hint, rule, count, compact, tag = "input", ...prop
     input.setAttribute("aria-invalid", String(Boolean(text)));
     // What is wrong names the same bounds as the hint, unless the field is empty.
     if (help) help.hidden = Boolean(text && value());
-    const described = [text && problem, help, used].filter((one) => one && !one.hidden).map((one) => one.id).join(" ");
+    const described = [text && problem, help, used].filter((element) => element && !element.hidden).map((element) => element.id).join(" ");
     if (described) input.setAttribute("aria-describedby", described);
     else input.removeAttribute("aria-describedby");
   }
 
-  function counted() {
+  function showCount() {
     if (!used) return;
     const characters = [...value()].length;
     used.textContent = t("count", { n: number(characters), most: number(limits.most) });
     used.classList.toggle("over", characters > limits.most);
   }
 
-  counted();
+  showCount();
   mark("");
   const node = el("div", { class: "field" }, el("label", { for: id }, label),
-    secret ? el("div", { class: "secret" }, input, revealing(input, label)) : input,
+    secret ? el("div", { class: "secret" }, input, revealButton(input, label)) : input,
     problem, help, used);
   return { node, input, value, check, mark };
 }
 
 /** A button that shows a password and hides it again; the caret stays where it is. */
-function revealing(input, label) {
+function revealButton(input, label) {
   const button = el("button", { class: "reveal", type: "button", title: t("reveal", { field: label }), aria: { label: t("reveal", { field: label }), controls: input.id, pressed: "false" },
     // The focus stays in the field.
     onmousedown: (event) => event.preventDefault(),

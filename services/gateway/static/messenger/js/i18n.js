@@ -13,10 +13,10 @@ export function currentLanguage() {
 
 /** The language that was chosen, else the first of the browser's that we speak. */
 export function chooseLanguage(chosen) {
-  const wanted = [chosen, ...navigator.languages].map((one) => one?.slice(0, 2)).find((one) => one in WORDS);
+  const wanted = [chosen, ...navigator.languages].map((tag) => tag?.slice(0, 2)).find((code) => code in WORDS);
   language = wanted ?? "en";
   // The user's regional format of times and numbers, in the chosen language.
-  region = navigator.languages.find((one) => one.slice(0, 2) === language) ?? language;
+  region = navigator.languages.find((tag) => tag.slice(0, 2) === language) ?? language;
   document.documentElement.lang = language;
   document.title = t("app");
 }
@@ -40,14 +40,14 @@ export function word(kind, value, values) {
 }
 
 /** What went wrong, in words: an error of the interface by its code. */
-export function reason(error) {
-  if (error?.code === "invalid") return [...new Set(error.errors?.map(wrong))].join(" ") || t("e_invalid");
+export function errorText(error) {
+  if (error?.code === "invalid") return [...new Set(error.errors?.map(fieldErrorText))].join(" ") || t("e_invalid");
   const key = `e_${error?.code}`;
   return t(key in ENGLISH ? key : "e_other", { wait: duration(error?.retryAfter || 1) });
 }
 
 /** What is wrong with one field: by the error's own code, else by the field. */
-export function wrong({ path, code }) {
+export function fieldErrorText({ path, code }) {
   const keys = [`e_${code}`, `e_at${path.replaceAll("/", "_")}`];
   return t(keys.find((key) => key in ENGLISH) ?? "e_invalid");
 }
@@ -72,10 +72,10 @@ export function number(value) {
   return new Intl.NumberFormat(region).format(value);
 }
 
-// Made once each: to make one takes longer than to use it, and a long conversation asks hundreds of times.
+// Each is created once: that takes longer than to use it, and a long conversation uses it hundreds of times.
 const formats = new Map();
 
-function shown(when, options) {
+function formatDate(when, options) {
   const key = `${region} ${JSON.stringify(options)}`;
   let format = formats.get(key);
   if (!format) formats.set(key, format = new Intl.DateTimeFormat(region, options));
@@ -83,7 +83,7 @@ function shown(when, options) {
 }
 
 export function clock(when) {
-  return shown(when, { hour: "2-digit", minute: "2-digit" });
+  return formatDate(when, { hour: "2-digit", minute: "2-digit" });
 }
 
 export function day(when) {
@@ -91,16 +91,16 @@ export function day(when) {
   const age = Math.round((new Date(now).setHours(0, 0, 0, 0) - new Date(moment).setHours(0, 0, 0, 0)) / 86_400_000);
   if (age === 0) return t("today");
   if (age === 1) return t("yesterday");
-  return shown(moment, { day: "numeric", month: "long", ...(moment.getFullYear() === now.getFullYear() ? {} : { year: "numeric" }) });
+  return formatDate(moment, { day: "numeric", month: "long", ...(moment.getFullYear() === now.getFullYear() ? {} : { year: "numeric" }) });
 }
 
 /** As short as a list wants it: the time today, else the day. */
-export function brief(when) {
+export function briefTime(when) {
   const moment = new Date(when);
   if (moment.toDateString() === new Date().toDateString()) return clock(when);
-  return shown(moment, { day: "numeric", month: "short" });
+  return formatDate(moment, { day: "numeric", month: "short" });
 }
 
-export function full(when) {
-  return shown(when, { dateStyle: "medium", timeStyle: "short" });
+export function fullTime(when) {
+  return formatDate(when, { dateStyle: "medium", timeStyle: "short" });
 }

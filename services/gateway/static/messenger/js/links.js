@@ -14,12 +14,12 @@ const LATIN = /\p{Script=Latin}/u, NOT_LATIN = /(?!\p{Script=Latin})\p{L}/u;
 const OPENING = { ")": "(", "]": "[", "}": "{" };
 
 /** The parts of a text: strings and links. */
-export function linked(text) {
+export function linkify(text) {
   const parts = [];
   let from = 0;
-  for (const { 0: found, index } of text.matchAll(ADDRESS)) {
+  for (const { 0: candidate, index } of text.matchAll(ADDRESS)) {
     if (IN_A_WORD.test(text.slice(Math.max(0, index - 1), index))) continue;
-    const shown = withoutEnd(found), url = target(shown);
+    const shown = trimAddress(candidate), url = parseUrl(shown);
     if (!url) continue;
     parts.push(text.slice(from, index), link(shown, url));
     from = index + shown.length;
@@ -29,7 +29,7 @@ export function linked(text) {
 }
 
 /** Without the punctuation of the sentence, and without brackets that were opened before the address. */
-function withoutEnd(address) {
+function trimAddress(address) {
   for (let shown = address; ;) {
     const last = shown.at(-1), opening = OPENING[last];
     const unopened = opening && shown.split(last).length > shown.split(opening).length;
@@ -38,8 +38,8 @@ function withoutEnd(address) {
   }
 }
 
-/** Where it leads; null for what is no address, and for one with a name in front of its host, which misleads. */
-function target(shown) {
+/** The URL of an address; null for what is none, and for one with a user name before its host, which misleads. */
+function parseUrl(shown) {
   let url;
   try {
     url = new URL(shown);

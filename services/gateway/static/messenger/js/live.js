@@ -2,25 +2,25 @@
 // business in a URL. After every break it goes on behind the last event that was taken.
 
 import { refusal, token } from "./api.js";
-import { Pauses } from "./pauses.js";
+import { Backoff } from "./backoff.js";
 
 const FIRST_PAUSE_MS = 500, LONGEST_PAUSE_MS = 15_000;
-// A comment comes every 15 seconds: after three of them missed the line is dead, whatever the system says.
+// A comment comes every 15 seconds: after three missed ones the connection is dead, even if it seems open.
 const SILENCE_MS = 45_000;
 // A stream that ends sooner than this counts as a failed try: the pauses go on growing.
-const STOOD_MS = 10_000;
+const STABLE_MS = 10_000;
 
 export class Live {
-  /** `take(kind, data, position)` gets every event once and in order; `state(on)` says whether the stream is open;
+  /** `onEvent(kind, data, position)` gets every event once and in order; `onState(on)` gets whether the stream is open;
       `reload()` loads everything again if the position is no longer valid, and returns a new one. */
-  constructor({ take, state, reload }) {
-    this.take = take;
-    this.state = state;
+  constructor({ onEvent, onState, reload }) {
+    this.onEvent = onEvent;
+    this.onState = onState;
     this.reload = reload;
     this.last = null;
-    this.lost = false;
+    this.positionLost = false;
     this.stopped = new AbortController();
-    this.pauses = new Pauses(FIRST_PAUSE_MS, LONGEST_PAUSE_MS);
+    this.backoff = new Backoff(FIRST_PAUSE_MS, LONGEST_PAUSE_MS);
   }
 
   /** Follows until stopped, from a position on where one is known. */
@@ -32,58 +32,58 @@ export class Live {
         await this.#read();
       } catch (error) {
         retryAfter = error.retryAfter;
-        if (["invalid", "history_changed"].includes(error.code)) this.lost = true;
+        if (["invalid", "history_changed"].includes(error.code)) this.positionLost = true;
         if (error.status === 401) break;
       }
-      this.state(false);
+      this.onState(false);
       if (this.stopped.signal.aborted) break;
-      await this.pauses.wait(retryAfter);
+      await this.backoff.wait(retryAfter);
     }
   }
 
   stop() {
     this.stopped.abort();
-    this.pauses.stop();
+    this.backoff.stop();
   }
 
   async #read() {
     const broken = new AbortController();
     const stop = () => broken.abort();
     this.stopped.signal.addEventListener("abort", stop);
-    // The line may seem to stand for long after the network has gone.
+    // The connection may seem open long after the network has gone.
     window.addEventListener("offline", stop);
-    let silence = setTimeout(stop, SILENCE_MS), stood;
+    let silenceTimer = setTimeout(stop, SILENCE_MS), stableTimer;
     try {
-      if (this.lost) {
+      if (this.positionLost) {
         this.last = await this.reload();
-        this.lost = false;
+        this.positionLost = false;
       }
       const headers = { Authorization: `Bearer ${await token()}`, Accept: "text/event-stream" };
       if (this.last) headers["Last-Event-ID"] = this.last;
       const answer = await fetch("/v1/events?notifications=true", { headers, cache: "no-store", signal: broken.signal });
       if (!answer.ok) throw await refusal(answer);
-      stood = setTimeout(() => this.pauses.reset(), STOOD_MS);
-      this.state(true);
+      stableTimer = setTimeout(() => this.backoff.reset(), STABLE_MS);
+      this.onState(true);
       const reader = answer.body.pipeThrough(new TextDecoderStream()).getReader();
       let text = "";
       for (;;) {
         const { value, done } = await reader.read();
         if (done) return;
-        clearTimeout(silence);
-        silence = setTimeout(stop, SILENCE_MS);
+        clearTimeout(silenceTimer);
+        silenceTimer = setTimeout(stop, SILENCE_MS);
         const blocks = (text + value).replaceAll("\r\n", "\n").split("\n\n");
         text = blocks.pop();
-        for (const block of blocks) this.#take(block);
+        for (const block of blocks) this.#handleBlock(block);
       }
     } finally {
-      clearTimeout(silence);
-      clearTimeout(stood);
+      clearTimeout(silenceTimer);
+      clearTimeout(stableTimer);
       this.stopped.signal.removeEventListener("abort", stop);
       window.removeEventListener("offline", stop);
     }
   }
 
-  #take(block) {
+  #handleBlock(block) {
     let kind = "message", id = null;
     const data = [];
     for (const line of block.split("\n")) {
@@ -92,7 +92,7 @@ export class Live {
       else if (name === "data") data.push(value);
       else if (name === "id") id = value;
     }
-    if (data.length) this.take(kind, JSON.parse(data.join("\n")), id);
+    if (data.length) this.onEvent(kind, JSON.parse(data.join("\n")), id);
     if (id !== null) this.last = id;
   }
 }

@@ -12,7 +12,7 @@ import { t } from "./i18n.js";
  */
 export function loginCodeForm({ login, password, done, back }) {
   return form({
-    title: t("two_step"), said: t("totp_hint", { name: login }), action: t("log_in"),
+    title: t("two_step"), intro: t("totp_hint", { name: login }), action: t("log_in"),
     fields: [codeField("totp")],
     async submit({ totp }) {
       try {

@@ -2,9 +2,9 @@
 // written to the disk in the turn in which it is shown, sent after those that it depends on, and repeated until the
 // gateway has said what became of it; a message is repeated with the same id, so that it is sent once.
 
-import { ask, post, put, Refused, remove } from "./api.js";
+import { post, put, Refused, remove, request } from "./api.js";
 import { withoutText, withReaction } from "./message.js";
-import { Pauses } from "./pauses.js";
+import { Backoff } from "./backoff.js";
 import { dropUnsent, keepUnsent, readUnsent, unsentOf } from "./storage.js";
 
 const FIRST_PAUSE_MS = 1_000, LONGEST_PAUSE_MS = 30_000;
@@ -14,7 +14,7 @@ const reactionOf = ({ peer, message_id: id }) => `/v1/conversations/${peer}/mess
 const REQUESTS = {
   send: ({ id, peer, text, reply_to: quoted }) =>
     post(`/v1/conversations/${peer}/messages`, { text, client_message_id: id, ...(quoted && { reply_to: quoted.message_id }) }),
-  edit: (entry) => ask("PATCH", pathOf(entry), { body: { text: entry.text } }),
+  edit: (entry) => request("PATCH", pathOf(entry), { body: { text: entry.text } }),
   delete: (entry) => remove(pathOf(entry)),
   react: (entry) => (entry.emoji ? put(reactionOf(entry), { emoji: entry.emoji }) : remove(reactionOf(entry))),
 };
@@ -45,7 +45,7 @@ export class Outbox {
     this.messageIds = new Map();
     this.working = false;
     this.stopped = false;
-    this.pauses = new Pauses(FIRST_PAUSE_MS, LONGEST_PAUSE_MS);
+    this.backoff = new Backoff(FIRST_PAUSE_MS, LONGEST_PAUSE_MS);
   }
 
   /** Takes up what was left, and tries immediately: the gateway answers. */
@@ -55,7 +55,7 @@ export class Outbox {
     const known = new Set([...this.settled, ...this.waiting.map((entry) => entry.id)]);
     this.waiting = [...left.filter((entry) => !known.has(entry.id)), ...this.waiting];
     for (const peer of new Set(left.map((entry) => entry.peer))) this.changed(peer);
-    this.pauses.wake();
+    this.backoff.wake();
     this.#work();
   }
 
@@ -65,7 +65,7 @@ export class Outbox {
 
   stop() {
     this.stopped = true;
-    this.pauses.stop();
+    this.backoff.stop();
   }
 
   /** The messages to a person that are not acknowledged, in order. */
@@ -226,7 +226,7 @@ export class Outbox {
   async #work() {
     if (this.working) {
       // What was just written does not wait for a long pause of an earlier entry.
-      this.pauses.wake();
+      this.backoff.wake();
       return;
     }
     this.working = true;
@@ -236,7 +236,7 @@ export class Outbox {
         if (!await this.#isStillWaiting(entry)) continue;
         await this.#noteAttempt(entry);
         const answer = await REQUESTS[entry.kind](entry);
-        this.pauses.reset();
+        this.backoff.reset();
         await this.#accepted(entry, answer);
       } catch (error) {
         this.inFlight = this.arrived = null;
@@ -244,7 +244,7 @@ export class Outbox {
         const refused = error instanceof Refused ? error : new Refused({ code: "other" }, 0);
         if (refused.status === 401) break;
         if (refused.passing) {
-          await this.pauses.wait(refused.retryAfter);
+          await this.backoff.wait(refused.retryAfter);
         } else if (POINTLESS[entry.kind]?.includes(refused.code)) {
           await this.#drop([entry]);
         } else if (this.waiting.some(({ kind, send_id: id }) => kind === "delete" && id === entry.id)) {

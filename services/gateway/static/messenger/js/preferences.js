@@ -3,7 +3,7 @@
 const PREFIX = "vestnik.";
 const listeners = [];
 
-function storage(work) {
+function withStorage(work) {
   try {
     return work(localStorage);
   } catch {
@@ -11,52 +11,52 @@ function storage(work) {
   }
 }
 
-export function chosen(name) {
-  return storage((kept) => kept.getItem(PREFIX + name));
+export function getPreference(name) {
+  return withStorage((storage) => storage.getItem(PREFIX + name));
 }
 
 /** Keeps a choice that changes nothing that is shown. */
-export function keep(name, value) {
-  storage((kept) => kept.setItem(PREFIX + name, value));
+export function savePreference(name, value) {
+  withStorage((storage) => storage.setItem(PREFIX + name, value));
 }
 
 /** Keeps a choice and draws everything again by it. */
-export function choose(name, value) {
-  keep(name, value);
+export function changePreference(name, value) {
+  savePreference(name, value);
   for (const listener of listeners) listener();
 }
-choose.listen = (listener) => listeners.push(listener);
+changePreference.listen = (listener) => listeners.push(listener);
 
 const PENDING_HOURS = 24;
 
 /** A registration that waits for its mail, `{email, login}`: never its password. Null after a day, or where there is none. */
-export function pending() {
+export function pendingRegistration() {
   try {
-    const { at, ...found } = JSON.parse(chosen("pending"));
-    return Date.now() - at < PENDING_HOURS * 3_600_000 ? found : null;
+    const { at, ...registration } = JSON.parse(getPreference("pending"));
+    return Date.now() - at < PENDING_HOURS * 3_600_000 ? registration : null;
   } catch {
     return null;
   }
 }
 
-export function rememberPending(found) {
-  storage((kept) => (found ? kept.setItem(`${PREFIX}pending`, JSON.stringify({ ...found, at: Date.now() })) : kept.removeItem(`${PREFIX}pending`)));
+export function rememberRegistration(registration) {
+  withStorage((storage) => (registration ? storage.setItem(`${PREFIX}pending`, JSON.stringify({ ...registration, at: Date.now() })) : storage.removeItem(`${PREFIX}pending`)));
 }
 
 /** Who was logged in here: lets the messenger open without a connection. */
-export function me() {
-  const known = chosen("me");
+export function lastUser() {
+  const known = getPreference("me");
   return known ? { user_id: known } : null;
 }
 
-export function rememberMe(who) {
-  storage((kept) => (who ? kept.setItem(`${PREFIX}me`, who.user_id) : kept.removeItem(`${PREFIX}me`)));
+export function rememberUser(user) {
+  withStorage((storage) => (user ? storage.setItem(`${PREFIX}me`, user.user_id) : storage.removeItem(`${PREFIX}me`)));
 }
 
 /** When the accounts are deleted whose deletion was requested, by user id. */
-export function erasures() {
+export function pendingErasures() {
   try {
-    return JSON.parse(chosen("erasures")) ?? {};
+    return JSON.parse(getPreference("erasures")) ?? {};
   } catch {
     return {};
   }
@@ -64,6 +64,6 @@ export function erasures() {
 
 /** `at`: null where it is not to be deleted any more, or was. */
 export function rememberErasure(owner, at) {
-  const { [owner]: known, ...others } = erasures();
-  if (at || known) keep("erasures", JSON.stringify(at ? { ...others, [owner]: at } : others));
+  const { [owner]: known, ...others } = pendingErasures();
+  if (at || known) savePreference("erasures", JSON.stringify(at ? { ...others, [owner]: at } : others));
 }

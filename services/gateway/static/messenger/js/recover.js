@@ -3,17 +3,17 @@
 
 (() => {
   const FIRST_MS = 1_000, LONGEST_MS = 30_000;
-  // A script that is on its way for longer does not come.
+  // A script that takes longer does not come any more.
   const LOADING_MS = 30_000;
   const TRIES = "vestnik.tries";
   const texts = {
     en: "The page could not be loaded. Trying again…",
     ru: "Не удалось загрузить страницу. Пробуем ещё раз…",
   };
-  let failed = false, bare = false, timer;
+  let failed = false, styleFailed = false, timer;
 
   // Set by main.js, which runs once all of its modules are there.
-  const whole = () => document.documentElement.dataset.loaded === "true" && !bare;
+  const isLoaded = () => document.documentElement.dataset.loaded === "true" && !styleFailed;
 
   function tries(count) {
     try {
@@ -24,34 +24,34 @@
     }
   }
 
-  function later() {
+  function retryLater() {
     const longest = Math.min(FIRST_MS * 2 ** Math.min(tries(), 10), LONGEST_MS);
     tries(tries() + 1);
     clearTimeout(timer);
-    timer = setTimeout(again, longest * (0.5 + Math.random() / 2));
+    timer = setTimeout(retry, longest * (0.5 + Math.random() / 2));
   }
 
-  async function again() {
-    const answers = await fetch("/", { cache: "no-store" }).then((answer) => answer.ok, () => false);
-    if (whole()) return;
-    if (answers) location.reload();
-    else later();
+  async function retry() {
+    const isUp = await fetch("/", { cache: "no-store" }).then((answer) => answer.ok, () => false);
+    if (isLoaded()) return;
+    if (isUp) location.reload();
+    else retryLater();
   }
 
   function recover() {
-    if (failed || whole()) return;
+    if (failed || isLoaded()) return;
     failed = true;
-    const place = document.querySelector(".opening [role=status]");
-    if (place) place.textContent = navigator.language.startsWith("ru") ? texts.ru : texts.en;
-    addEventListener("online", again);
-    later();
+    const status = document.querySelector(".opening [role=status]");
+    if (status) status.textContent = navigator.language.startsWith("ru") ? texts.ru : texts.en;
+    addEventListener("online", retry);
+    retryLater();
   }
 
   // The error of a script or a style sheet does not bubble; that of a module without a name it imports is the window's.
   addEventListener("error", ({ target }) => {
-    bare ||= target.rel === "stylesheet";
-    if (bare || target === window || target.tagName === "SCRIPT") recover();
+    styleFailed ||= target.rel === "stylesheet";
+    if (styleFailed || target === window || target.tagName === "SCRIPT") recover();
   }, true);
   setTimeout(recover, LOADING_MS);
-  addEventListener("load", () => { if (whole()) tries(0); });
+  addEventListener("load", () => { if (isLoaded()) tries(0); });
 })();

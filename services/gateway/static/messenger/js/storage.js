@@ -22,7 +22,7 @@ function open() {
   return opening;
 }
 
-async function within(store, mode, work) {
+async function transact(store, mode, work) {
   const database = await open();
   if (!database) return undefined;
   return new Promise((resolve) => {
@@ -36,33 +36,33 @@ async function within(store, mode, work) {
 }
 
 /** Resolves when it is on disk, to its id then. */
-export const keepUnsent = (message) => within("unsent", "readwrite", (store) => store.put(message));
+export const keepUnsent = (message) => transact("unsent", "readwrite", (store) => store.put(message));
 /** The entry as it is on disk, null where it is gone, undefined where the disk cannot be read. */
 export const readUnsent = async (id) => {
-  const entries = await within("unsent", "readonly", (store) => store.getAll(id));
+  const entries = await transact("unsent", "readonly", (store) => store.getAll(id));
   return entries && (entries[0] ?? null);
 };
-export const dropUnsent = (id) => within("unsent", "readwrite", (store) => store.delete(id));
+export const dropUnsent = (id) => transact("unsent", "readwrite", (store) => store.delete(id));
 export const unsentOf = async (owner) =>
-  ((await within("unsent", "readonly", (store) => store.getAll())) ?? [])
-    .filter((one) => one.owner === owner).sort((one, other) => one.at - other.at);
+  ((await transact("unsent", "readonly", (store) => store.getAll())) ?? [])
+    .filter((entry) => entry.owner === owner).sort((first, second) => first.at - second.at);
 
-export const keepSeen = (key, value) => within("seen", "readwrite", (store) => store.put(value, key));
-export const seen = (key) => within("seen", "readonly", (store) => store.get(key));
+export const saveLastState = (key, value) => transact("seen", "readwrite", (store) => store.put(value, key));
+export const loadLastState = (key) => transact("seen", "readonly", (store) => store.get(key));
 
 /** Everything under [owner, "draft", …]; an array sorts behind every text. */
 const allDrafts = (owner) => IDBKeyRange.bound([owner, "draft"], [owner, "draft", []]);
-export const keepDraft = (owner, draft) => within("seen", "readwrite", (store) => store.put(draft, [owner, "draft", draft.peer]));
-export const dropDraft = (owner, peer) => within("seen", "readwrite", (store) => store.delete([owner, "draft", peer]));
+export const keepDraft = (owner, draft) => transact("seen", "readwrite", (store) => store.put(draft, [owner, "draft", draft.peer]));
+export const dropDraft = (owner, peer) => transact("seen", "readwrite", (store) => store.delete([owner, "draft", peer]));
 export const draftsOf = async (owner) =>
-  (await within("seen", "readonly", (store) => store.getAll(allDrafts(owner)))) ?? [];
+  (await transact("seen", "readonly", (store) => store.getAll(allDrafts(owner)))) ?? [];
 
 /** What a person has read here is forgotten; what they wrote and did not send waits for them. */
-export const forgetSeenOf = (owner) => within("seen", "readwrite", (store) => store.delete(owner));
+export const forgetLastStateOf = (owner) => transact("seen", "readwrite", (store) => store.delete(owner));
 
 /** Nothing of a person is left on this device; what others have here stays theirs. */
 export async function forgetAllOf(owner) {
   for (const { id } of await unsentOf(owner)) await dropUnsent(id);
-  await within("seen", "readwrite", (store) => store.delete(allDrafts(owner)));
-  await forgetSeenOf(owner);
+  await transact("seen", "readwrite", (store) => store.delete(allDrafts(owner)));
+  await forgetLastStateOf(owner);
 }

@@ -22,14 +22,14 @@ export function aggregateLink(kind, id, version, ...content) {
 }
 
 /** The page of versions that was found; `go` shows another version, `eventsOf` links to the events. */
-export function aggregateView(found, go, eventsOf) {
-  const [shown, before] = found.items, { event, state } = shown;
-  const to = (version) => go(aggregateName(found.kind, found.aggregate_id, version));
+export function aggregateView(page, go, eventsOf) {
+  const [shown, before] = page.items, { event, state } = shown;
+  const goTo = (version) => go(aggregateName(page.kind, page.aggregate_id, version));
   return el("div", {},
-    el("section", { class: `card panel-wide ${found.stream.toLowerCase()}` },
-      el("h2", { tabindex: "-1" }, el("span", { class: "dot" }), word("k", found.kind), el("small", { class: "num" }, say("version_of", { version: number(event.version), total: number(found.last_version) }))),
-      el("p", { class: "mono" }, eventsOf(found.stream, found.aggregate_id)),
-      found.last_version > 1 ? steps(event.version, found.last_version, to) : "",
+    el("section", { class: `card panel-wide ${page.stream.toLowerCase()}` },
+      el("h2", { tabindex: "-1" }, el("span", { class: "dot" }), word("k", page.kind), el("small", { class: "num" }, say("version_of", { version: number(event.version), total: number(page.last_version) }))),
+      el("p", { class: "mono" }, eventsOf(page.stream, page.aggregate_id)),
+      page.last_version > 1 ? steps(event.version, page.last_version, goTo) : "",
       notes(shown).map((text) => el("p", { class: "alarm" }, icon("warn"), text))),
     el("section", { class: "card panel-wide" },
       el("h2", {}, say("state_after"), el("small", { class: "num" }, event.type, " · ", moment(event.at))),
@@ -37,14 +37,14 @@ export function aggregateView(found, go, eventsOf) {
       el("details", {}, el("summary", {}, say("show_event")), json(event, event.type),
         el("p", { class: "soft" }, event.data === null ? say("private") : say("masked")))),
     el("h2", {}, say("versions")),
-    el("ol", { class: "events panel-wide" }, found.items.map((one) => version(one, one === shown, () => to(one.event.version)))));
+    el("ol", { class: "events panel-wide" }, page.items.map((item) => version(item, item === shown, () => goTo(item.event.version)))));
 }
 
 /** The slider through all versions, and the steps to the one before and the one after. */
-function steps(version, last, to) {
-  const step = (label, target) => el("button", { type: "button", disabled: target < 1 || target > last, data: { step: label }, onclick: () => to(target) }, say(label));
+function steps(version, last, goTo) {
+  const step = (label, target) => el("button", { type: "button", disabled: target < 1 || target > last, data: { step: label }, onclick: () => goTo(target) }, say(label));
   const slider = el("input", { type: "range", id: "version", min: 1, max: last, step: 1, value: String(version), oninput: ({ target }) => { shown.textContent = number(Number(target.value)); },
-    onchange: ({ target }) => to(Number(target.value)) });
+    onchange: ({ target }) => goTo(Number(target.value)) });
   const shown = el("output", { class: "num", for: "version" }, number(version));
   return el("div", { class: "steps" }, step("version_before", version - 1), step("version_after", version + 1),
     el("label", { for: "version" }, say("version_one")), slider, shown);
@@ -62,22 +62,22 @@ function text(value) {
   return value === null || value === "" ? "–" : typeof value === "string" ? value : JSON.stringify(value);
 }
 
-function version(one, current, choose) {
-  const { event } = one;
+function version(item, current, choose) {
+  const { event } = item;
   return el("li", { class: event.stream.toLowerCase() },
     el("button", { class: "event", type: "button", aria: current ? { current: "true" } : {}, onclick: choose },
       el("time", { class: "num", datetime: event.at }, moment(event.at)),
       el("span", { class: "where num" }, say("version_number", { version: number(event.version) })),
       el("span", { class: "what" }, event.type),
-      el("span", { class: "which mono" }, one.state === null ? say("state_unknown") : JSON.stringify(one.state)),
+      el("span", { class: "which mono" }, item.state === null ? say("state_unknown") : JSON.stringify(item.state)),
       el("span", { class: "seq num" }, `#${event.sequence}`)));
 }
 
-function notes(shown) {
+function notes(item) {
   return [
-    shown.missing && say("versions_missing", { versions: shown.missing }),
-    ...[...shown.lost_before, ...shown.lost_after].map((places) => say("accepted_loss", { places })),
-    shown.error && say("event_unreadable", { why: shown.error }),
-    shown.expired_at && say("state_expired", { when: moment(shown.expired_at) }),
+    item.missing && say("versions_missing", { versions: item.missing }),
+    ...[...item.lost_before, ...item.lost_after].map((places) => say("accepted_loss", { places })),
+    item.error && say("event_unreadable", { why: item.error }),
+    item.expired_at && say("state_expired", { when: moment(item.expired_at) }),
   ].filter(Boolean);
 }

@@ -19,91 +19,91 @@ export const TYPES = {
 const PAGE = 50, MOST = 500;
 
 export class Events {
-  static every = 1_000;
+  static pollMs = 1_000;
 
   constructor(showError) {
     this.showError = showError;
     this.filter = { stream: "", type: "", aggregate_id: "" };
-    this.period = new Period("event", 0, () => this.#start().catch((error) => this.showError(error)));
+    this.period = new Period("event", 0, () => this.#reload().catch((error) => this.showError(error)));
     this.rows = new Map();
-    this.asking = 0;
+    this.requests = 0;
     this.list = el("ol", { class: "events panel-wide", hidden: true });
     this.end = el("div", { class: "more" });
     this.note = el("p", { class: "soft", role: "status" });
-    this.filters = el("form", { class: "filters", onsubmit: (event) => { event.preventDefault(); this.#start(); } });
+    this.filters = el("form", { class: "filters", onsubmit: (event) => { event.preventDefault(); this.#reload(); } });
     this.node = el("div", {}, this.filters, this.list, this.note, this.end);
     this.#drawFilters();
   }
 
-  /** `asked`: what a link asks for, such as one aggregate; without it the filters stay as they are. */
-  async open(asked) {
-    if (!asked.size) return this.#start();
+  /** `params`: the filters in a link, such as one aggregate; without any they stay as they are. */
+  async open(params) {
+    if (!params.size) return this.#reload();
     history.replaceState(null, "", "#/events");
-    this.filter = { stream: asked.get("stream") ?? "", type: asked.get("type") ?? "", aggregate_id: asked.get("aggregate_id") ?? "" };
+    this.filter = { stream: params.get("stream") ?? "", type: params.get("type") ?? "", aggregate_id: params.get("aggregate_id") ?? "" };
     this.#drawFilters();
-    await this.#start();
+    await this.#reload();
   }
 
-  /** What has come since the last look. */
+  /** Adds the events since the last request. */
   async tick() {
     if (!this.newer) return;
-    const asked = this.asking;
-    const found = await get(`/v1/ops/events?${this.#query({ limit: 200, after: this.newer })}`);
-    if (asked !== this.asking) return;
-    this.newer = found.newer;
-    if (found.skipped) this.note.textContent = say("skipped", { n: found.skipped });
-    for (const event of found.items.reverse()) {
+    const request = this.requests;
+    const page = await get(`/v1/ops/events?${this.#query({ limit: 200, after: this.newer })}`);
+    if (request !== this.requests) return;
+    this.newer = page.newer;
+    if (page.skipped) this.note.textContent = say("skipped", { n: page.skipped });
+    for (const event of page.items.reverse()) {
       if (this.rows.has(event.id)) continue;
       const row = this.#row(event, true);
       this.list.prepend(row);
       this.rows.set(event.id, row);
     }
     this.#trim();
-    this.#bounds();
+    this.#drawEnd();
   }
 
   draw() {
     this.period.draw();
     this.#drawFilters();
-    this.#start().catch((error) => this.showError(error));
+    this.#reload().catch((error) => this.showError(error));
   }
 
-  async #start() {
-    const asked = (this.asking += 1);
-    const found = await get(`/v1/ops/events?${this.#query({ limit: PAGE })}`);
-    if (asked !== this.asking) return;
+  async #reload() {
+    const request = (this.requests += 1);
+    const page = await get(`/v1/ops/events?${this.#query({ limit: PAGE })}`);
+    if (request !== this.requests) return;
     this.rows.clear();
     this.list.replaceChildren();
-    this.note.textContent = found.unreadable ? say("unreadable", { n: found.unreadable }) : "";
-    this.newer = found.newer;
-    this.#append(found);
+    this.note.textContent = page.unreadable ? say("unreadable", { n: page.unreadable }) : "";
+    this.newer = page.newer;
+    this.#append(page);
   }
 
   async #more() {
-    const asked = this.asking;
-    const found = await get(`/v1/ops/events?${this.#query({ limit: PAGE, before: this.older })}`);
-    if (asked === this.asking) this.#append(found);
+    const request = this.requests;
+    const page = await get(`/v1/ops/events?${this.#query({ limit: PAGE, before: this.older })}`);
+    if (request === this.requests) this.#append(page);
   }
 
-  #append(found) {
-    this.older = found.older;
-    for (const event of found.items) {
+  #append(page) {
+    this.older = page.older;
+    for (const event of page.items) {
       if (this.rows.has(event.id)) continue;
       const row = this.#row(event, false);
       this.list.append(row);
       this.rows.set(event.id, row);
     }
-    this.#bounds();
+    this.#drawEnd();
   }
 
-  #bounds() {
+  #drawEnd() {
     this.list.hidden = !this.rows.size;
     this.end.replaceChildren(
       this.older ? el("button", { type: "button", onclick: () => this.#more().catch((error) => this.showError(error)) }, say("older"))
         : this.rows.size ? el("p", { class: "soft" }, say("no_more")) : el("div", { class: "blank" }, icon("search"), el("strong", {}, say("no_events"))));
   }
 
-  /** Of what goes on and on only so much is kept; one that somebody looks at stays. */
+  /** Removes the oldest rows over the maximum; a row that has the focus stays. */
   #trim() {
     while (this.rows.size > MOST) {
       const last = this.list.lastElementChild;
@@ -166,10 +166,10 @@ export class Events {
       el("div", { class: "field" }, el("label", { for: "event-type" }, say("type")),
         el("select", { id: "event-type", onchange: ({ target }) => { this.filter.type = target.value; this.draw(); } },
           el("option", { value: "" }, say("every_type")),
-          types.map(([name, own]) => el("optgroup", { label: name }, own.map((one) => el("option", { value: one, selected: one === type }, one)))))),
+          types.map(([name, own]) => el("optgroup", { label: name }, own.map((option) => el("option", { value: option, selected: option === type }, option)))))),
       el("div", { class: "field wide" }, el("label", { for: "event-aggregate" }, say("aggregate")),
         el("input", { id: "event-aggregate", type: "search", value: aggregate, placeholder: say("aggregate_hint"), maxlength: 128, spellcheck: "false", autocomplete: "off",
-          onchange: ({ target }) => { this.filter.aggregate_id = target.value.trim(); this.#start().catch((error) => this.showError(error)); } })),
+          onchange: ({ target }) => { this.filter.aggregate_id = target.value.trim(); this.#reload().catch((error) => this.showError(error)); } })),
       this.period.node);
   }
 }

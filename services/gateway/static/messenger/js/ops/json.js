@@ -8,9 +8,9 @@ export function json(value, label) {
   const text = JSON.stringify(value, null, 2);
   const node = el("pre", { class: "json", tabindex: "0", role: "region", aria: { label } });
   let done = 0;
-  for (const found of text.matchAll(PARTS)) {
-    node.append(text.slice(done, found.index), el("span", { class: found[2] ? "key" : found[1] ? "text" : "value" }, found[0]));
-    done = found.index + found[0].length;
+  for (const match of text.matchAll(PARTS)) {
+    node.append(text.slice(done, match.index), el("span", { class: match[2] ? "key" : match[1] ? "text" : "value" }, match[0]));
+    done = match.index + match[0].length;
   }
   node.append(text.slice(done));
   return node;

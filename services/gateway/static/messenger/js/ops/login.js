@@ -1,7 +1,7 @@
-// The pages in front of the operators' page: the way in, and why there is none.
+// The pages before the operators' page: the login, and why access is denied.
 
 import * as api from "../api.js";
-import { choose } from "../preferences.js";
+import { changePreference } from "../preferences.js";
 import { el, fill } from "../dom.js";
 import { form } from "../forms.js";
 import { currentLanguage, LANGUAGES, t } from "../i18n.js";
@@ -9,13 +9,13 @@ import { loginCodeForm } from "../login_code.js";
 import { say } from "./i18n.js";
 
 /** Asks for login and password, and for the code where the account has two-step verification; `done()` is called then. */
-export function showLogin(app, said, done) {
+export function showLogin(app, intro, done) {
   const panel = el("main", { class: "panel", id: "main" });
   document.title = `${say("title")} · ${t("app")}`;
   fill(app, el("div", { class: "welcome" },
     el("header", {}, el("img", { src: "/web/icon.svg", alt: "", width: 56, height: 56 }), el("h1", {}, t("app")), el("p", { class: "soft" }, say("title"))),
     panel,
-    el("footer", {}, Object.entries(LANGUAGES).map(([code, name]) => el("button", { class: "quiet", type: "button", lang: code, aria: { pressed: String(code === currentLanguage()) }, onclick: () => choose("language", code) }, name)))));
+    el("footer", {}, Object.entries(LANGUAGES).map(([code, name]) => el("button", { class: "quiet", type: "button", lang: code, aria: { pressed: String(code === currentLanguage()) }, onclick: () => changePreference("language", code) }, name)))));
   askPassword();
 
   function show(page) {
@@ -26,7 +26,7 @@ export function showLogin(app, said, done) {
 
   function askPassword(login = "", error = null) {
     const page = show(form({
-      title: say("log_in"), said: said || say("log_in_hint"), action: t("log_in"),
+      title: say("log_in"), intro: intro || say("log_in_hint"), action: t("log_in"),
       fields: [["login", t("login"), { autocomplete: "username", required: true, value: login }], ["password", t("password"), { type: "password", autocomplete: "current-password", required: true }]],
       async submit(values) {
         try {

@@ -1,5 +1,5 @@
 // One person, one aggregate in time, or one event on its way through the read models, looked up by a name, an id or a
-// place.
+// stream position.
 
 import { get } from "../api.js";
 import { el, icon } from "../dom.js";
@@ -7,78 +7,78 @@ import { aggregateLink, aggregateQuery, aggregateView } from "./aggregate.js";
 import { json } from "./json.js";
 import { moment, number, say, word, WORDS } from "./i18n.js";
 
-const PLACE = /^([a-z]+):(\d+)$/i, ID = /^[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}$/i;
+const POSITION = /^([a-z]+):(\d+)$/i, ID = /^[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}$/i;
 const GOOD = new Set(["applied", "ignored"]), WAITING = new Set(["waiting", "parked", "missing"]);
 
 export class Lookup {
-  static every = 3_000;
+  static pollMs = 3_000;
 
   constructor(showError) {
     this.showError = showError;
-    this.asked = "";
-    this.found = null;
-    this.whole = false;
+    this.query = "";
+    this.result = null;
+    this.showsJson = false;
     this.input = el("input", { id: "lookup", type: "search", required: true, maxlength: 128, spellcheck: "false", autocomplete: "off", autocapitalize: "none" });
     this.form = el("form", { class: "filters", role: "search", onsubmit: (event) => { event.preventDefault(); this.#go(this.input.value.trim()); } });
-    this.place = el("div", {});
-    this.node = el("div", {}, this.form, this.place);
+    this.container = el("div", {});
+    this.node = el("div", {}, this.form, this.container);
     this.#drawForm();
   }
 
-  async open(asked) {
-    const wanted = asked.get("q") ?? "";
-    if (wanted === this.asked) return;
-    this.input.value = wanted;
-    await this.#look(wanted);
+  async open(params) {
+    const query = params.get("q") ?? "";
+    if (query === this.query) return;
+    this.input.value = query;
+    await this.#lookUp(query);
   }
 
-  /** An event that is still on its way is looked at again. */
+  /** Loads the trace again while the event is still on its way. */
   async tick() {
-    const { asked, found } = this;
-    if (!found?.event || found.read_models.every((one) => GOOD.has(one.state)) && (!found.message || found.message.seen_at)) return;
-    const again = await event(asked);
-    if (asked !== this.asked || JSON.stringify(again) === JSON.stringify(found)) return;
-    this.found = again;
-    this.#drawFound();
+    const { query, result } = this;
+    if (!result?.event || result.read_models.every((model) => GOOD.has(model.state)) && (!result.message || result.message.seen_at)) return;
+    const latest = await getEvent(query);
+    if (query !== this.query || JSON.stringify(latest) === JSON.stringify(result)) return;
+    this.result = latest;
+    this.#drawResult();
   }
 
   draw() {
     this.#drawForm();
-    if (this.asked) this.#drawFound();
+    if (this.query) this.#drawResult();
   }
 
-  #go(wanted) {
-    if (wanted === this.asked) this.#look(wanted).catch((error) => this.showError(error));
-    else location.hash = `#/lookup?${new URLSearchParams({ q: wanted })}`;
+  #go(query) {
+    if (query === this.query) this.#lookUp(query).catch((error) => this.showError(error));
+    else location.hash = `#/lookup?${new URLSearchParams({ q: query })}`;
   }
 
-  async #look(wanted) {
-    this.asked = wanted;
-    this.found = null;
-    this.whole = false;
-    if (!wanted) return this.place.replaceChildren();
-    this.place.replaceChildren(el("p", { class: "blank" }, "…"));
-    const found = await this.#find(wanted).catch((error) => {
+  async #lookUp(query) {
+    this.query = query;
+    this.result = null;
+    this.showsJson = false;
+    if (!query) return this.container.replaceChildren();
+    this.container.replaceChildren(el("p", { class: "blank" }, "…"));
+    const result = await this.#find(query).catch((error) => {
       if (error.code === "not_found" || error.code === "invalid") return null;
-      this.place.replaceChildren();
-      this.asked = "";
+      this.container.replaceChildren();
+      this.query = "";
       throw error;
     });
-    if (wanted !== this.asked) return;
-    const focused = found?.items && this.focused;
-    this.found = found;
-    this.#drawFound();
-    (focused && this.place.querySelector(`${focused}:enabled`) || this.place.querySelector("[tabindex]")).focus({ preventScroll: true });
+    if (query !== this.query) return;
+    const focused = result?.items && this.focused;
+    this.result = result;
+    this.#drawResult();
+    (focused && this.container.querySelector(`${focused}:enabled`) || this.container.querySelector("[tabindex]")).focus({ preventScroll: true });
   }
 
-  async #find(wanted) {
-    if (PLACE.test(wanted)) return event(wanted);
-    const aggregate = aggregateQuery(wanted);
+  async #find(query) {
+    if (POSITION.test(query)) return getEvent(query);
+    const aggregate = aggregateQuery(query);
     if (aggregate) return get(`/v1/ops/aggregate?${aggregate}`);
     try {
-      return await get(`/v1/ops/person?${new URLSearchParams({ user: wanted })}`);
+      return await get(`/v1/ops/person?${new URLSearchParams({ user: query })}`);
     } catch (error) {
-      if (error.code === "not_found" && ID.test(wanted)) return event(wanted);
+      if (error.code === "not_found" && ID.test(query)) return getEvent(query);
       throw error;
     }
   }
@@ -90,11 +90,11 @@ export class Lookup {
     this.input.setAttribute("placeholder", say("lookup_hint"));
   }
 
-  #drawFound() {
-    const { found } = this;
-    this.place.replaceChildren(
-      !found ? el("div", { class: "blank panel-wide" }, icon("search"), el("strong", { tabindex: "-1" }, say("nothing_found")), say(aggregateQuery(this.asked) ? "no_versions" : "nothing_found_hint"))
-        : found.event ? this.#trace(found) : found.items ? aggregateView(found, (name) => this.#step(name), eventsOf) : person(found));
+  #drawResult() {
+    const { result } = this;
+    this.container.replaceChildren(
+      !result ? el("div", { class: "blank panel-wide" }, icon("search"), el("strong", { tabindex: "-1" }, say("nothing_found")), say(aggregateQuery(this.query) ? "no_versions" : "nothing_found_hint"))
+        : result.event ? this.#trace(result) : result.items ? aggregateView(result, (name) => this.#step(name), eventsOf) : personView(result));
   }
 
   /** Another version of the aggregate; the control that was used keeps the focus. */
@@ -104,80 +104,80 @@ export class Lookup {
     this.#go(name);
   }
 
-  #trace(found) {
-    const { event: what, message } = found;
-    const shown = el("div", {}, this.whole ? json(what, what.type) : []);
-    const toggle = el("button", { type: "button", aria: { expanded: String(this.whole) }, onclick: () => {
-      this.whole = !this.whole;
-      this.#drawFound();
-      this.place.querySelector("[aria-expanded]").focus();
-    } }, say(this.whole ? "hide_event" : "show_event"));
+  #trace(trace) {
+    const { event, message } = trace;
+    const shown = el("div", {}, this.showsJson ? json(event, event.type) : []);
+    const toggle = el("button", { type: "button", aria: { expanded: String(this.showsJson) }, onclick: () => {
+      this.showsJson = !this.showsJson;
+      this.#drawResult();
+      this.container.querySelector("[aria-expanded]").focus();
+    } }, say(this.showsJson ? "hide_event" : "show_event"));
     return el("div", {},
-      el("section", { class: `card panel-wide ${what.stream.toLowerCase()}` },
-        el("h2", { tabindex: "-1" }, el("span", { class: "dot" }), what.type, el("small", { class: "num" }, `${what.stream} #${what.sequence}`)),
-        facts([["at", moment(what.at)], ["stored_at", found.stored_at && moment(found.stored_at)], ["aggregate", aggregateOf(what)],
-          ["by_whom", what.actor && lookUp(what.actor)]]),
+      el("section", { class: `card panel-wide ${event.stream.toLowerCase()}` },
+        el("h2", { tabindex: "-1" }, el("span", { class: "dot" }), event.type, el("small", { class: "num" }, `${event.stream} #${event.sequence}`)),
+        facts([["at", moment(event.at)], ["stored_at", trace.stored_at && moment(trace.stored_at)], ["aggregate", aggregateOf(event)],
+          ["by_whom", event.actor && lookupLink(event.actor)]]),
         el("div", { class: "row-actions" }, toggle), shown),
-      message ? fate(message) : "",
+      message ? messageSection(message) : "",
       el("h2", {}, say("read_models")),
       el("div", { class: "panel-wide" }, el("table", { class: "table" },
         el("thead", {}, el("tr", {}, ["name", "state", "read_to", "when", "dead"].map((name) => el("th", { scope: "col" }, say(name))))),
-        el("tbody", {}, found.read_models.map((one) => readModel(one, what))))));
+        el("tbody", {}, trace.read_models.map((model) => readModel(model, event))))));
   }
 }
 
-function event(wanted) {
-  const place = wanted.match(PLACE);
-  return get(`/v1/ops/event?${new URLSearchParams(place ? { stream: place[1], sequence: place[2] } : { id: wanted })}`);
+function getEvent(query) {
+  const position = query.match(POSITION);
+  return get(`/v1/ops/event?${new URLSearchParams(position ? { stream: position[1], sequence: position[2] } : { id: query })}`);
 }
 
-function readModel(one, what) {
-  const behind = one.checkpoint === null ? 0 : Math.max(0, what.sequence - one.checkpoint);
-  const kind = GOOD.has(one.state) ? "good" : WAITING.has(one.state) ? "wait" : "bad";
-  const failed = one.letters.find((letter) => letter.sequence === what.sequence && letter.error);
+function readModel(model, event) {
+  const behind = model.checkpoint === null ? 0 : Math.max(0, event.sequence - model.checkpoint);
+  const kind = GOOD.has(model.state) ? "good" : WAITING.has(model.state) ? "wait" : "bad";
+  const failed = model.letters.find((deadLetter) => deadLetter.sequence === event.sequence && deadLetter.error);
   return [
     el("tr", {},
-      el("td", { class: "whole" }, el("span", { class: "name" }, one.projection), " ", one.build === null ? "" : el("small", {}, say("version", one))),
-      el("td", { data: { name: say("state") } }, el("span", { class: `pill ${kind}` }, word("w", one.state))),
-      el("td", { class: "num", data: { name: say("read_to") } }, one.checkpoint === null ? "–" : `#${one.checkpoint}`, behind ? el("small", {}, ` ${say("before_it", { n: behind })}`) : ""),
-      el("td", { class: "num", data: { name: say("when") } }, one.checkpoint_at ? moment(one.checkpoint_at) : "–"),
-      el("td", { class: "num", data: { name: say("dead") } }, one.letters.length ? el("a", { class: "pill bad", href: "#/letters" }, number(one.letters.length)) : "0")),
+      el("td", { class: "whole" }, el("span", { class: "name" }, model.projection), " ", model.build === null ? "" : el("small", {}, say("version", model))),
+      el("td", { data: { name: say("state") } }, el("span", { class: `pill ${kind}` }, word("w", model.state))),
+      el("td", { class: "num", data: { name: say("read_to") } }, model.checkpoint === null ? "–" : `#${model.checkpoint}`, behind ? el("small", {}, ` ${say("before_it", { n: behind })}`) : ""),
+      el("td", { class: "num", data: { name: say("when") } }, model.checkpoint_at ? moment(model.checkpoint_at) : "–"),
+      el("td", { class: "num", data: { name: say("dead") } }, model.letters.length ? el("a", { class: "pill bad", href: "#/letters" }, number(model.letters.length)) : "0")),
     failed ? el("tr", { class: "note" }, el("td", { colspan: 5, class: "whole" }, failed.error)) : "",
   ];
 }
 
 /** What became of a message. */
-function fate(message) {
+function messageSection(message) {
   return el("section", { class: "card panel-wide" },
     el("h2", {}, say("message"), el("small", { class: "num" }, say("message_number", { n: message.sequence }))),
-    facts([["from_person", lookUp(message.sender_id)], ["to_person", lookUp(message.recipient_id)],
-      ["in_conversation", yes(message.stored)],
-      ["are_friends", message.open === null ? say("unknown") : yes(message.open, message.open ? "" : say("not_friends_hint"))],
+    facts([["from_person", lookupLink(message.sender_id)], ["to_person", lookupLink(message.recipient_id)],
+      ["in_conversation", yesNo(message.stored)],
+      ["are_friends", message.open === null ? say("unknown") : yesNo(message.open, message.open ? "" : say("not_friends_hint"))],
       ["notification", message.notification ? moment(message.notification.at) : say("none")],
       ["seen", message.seen_at ? moment(message.seen_at) : say("not_seen")]]));
 }
 
-function person(found) {
-  const { profile, sessions, friends, conversations } = found;
+function personView(person) {
+  const { profile, sessions, friends, conversations } = person;
   return el("div", {},
     el("section", { class: "card panel-wide" },
-      el("h2", { tabindex: "-1" }, found.username, el("span", { class: `pill ${found.email_verified ? "good" : "wait"}` }, say(found.email_verified ? "verified" : "not_verified"))),
-      found.unknown.length ? el("p", { class: "alarm" }, icon("warn"), say("not_known", { names: found.unknown.join(", ") })) : "",
-      facts([["id", el("span", { class: "mono" }, found.user_id)], ["registered", moment(found.created_at)],
+      el("h2", { tabindex: "-1" }, person.username, el("span", { class: `pill ${person.email_verified ? "good" : "wait"}` }, say(person.email_verified ? "verified" : "not_verified"))),
+      person.unknown.length ? el("p", { class: "alarm" }, icon("warn"), say("not_known", { names: person.unknown.join(", ") })) : "",
+      facts([["id", el("span", { class: "mono" }, person.user_id)], ["registered", moment(person.created_at)],
         ["display_name", profile?.display_name], ["bio", profile?.bio], ["avatar", profile?.avatar_url && el("span", { class: "mono" }, profile.avatar_url)],
         ["last_login", sessions?.last_login_at && moment(sessions.last_login_at)],
         ["last_refreshed", sessions?.last_refreshed_at && moment(sessions.last_refreshed_at)],
         ["last_activity", conversations?.last_activity_at && moment(conversations.last_activity_at)]])),
     el("dl", { class: "tiles counts" },
-      tile("active_sessions", sessions?.active, sessions && el("a", { href: `#/logins?${new URLSearchParams({ user: found.user_id })}` }, say("of_all", { n: sessions.total }))),
+      tile("active_sessions", sessions?.active, sessions && el("a", { href: `#/logins?${new URLSearchParams({ user: person.user_id })}` }, say("of_all", { n: sessions.total }))),
       tile("friends", friends?.accepted, friends && say("requests", { incoming: number(friends.incoming), outgoing: number(friends.outgoing) })),
       tile("conversations", conversations?.total, conversations && say("messages_in", { n: conversations.messages })),
       tile("unread", conversations?.unread, ""),
-      tile("dead", found.dead_letters, found.dead_letters ? el("a", { href: "#/letters" }, say("letters")) : "", found.dead_letters ? "bad" : "")),
+      tile("dead", person.dead_letters, person.dead_letters ? el("a", { href: "#/letters" }, say("letters")) : "", person.dead_letters ? "bad" : "")),
     el("h2", {}, say("aggregates")),
-    el("ul", { class: "aggregates panel-wide" }, found.aggregates.map((one) => el("li", { class: one.stream.toLowerCase() },
-      el("span", { class: "dot" }), el("span", { class: "kind" }, word("k", one.kind)), aggregateLink(one.kind, one.aggregate_id, 0, el("span", { class: "mono" }, one.aggregate_id)), eventsOf(one.stream, one.aggregate_id, say("events")),
-      one.with_user_id ? el("small", {}, say("with_person"), " ", lookUp(one.with_user_id)) : ""))));
+    el("ul", { class: "aggregates panel-wide" }, person.aggregates.map((aggregate) => el("li", { class: aggregate.stream.toLowerCase() },
+      el("span", { class: "dot" }), el("span", { class: "kind" }, word("k", aggregate.kind)), aggregateLink(aggregate.kind, aggregate.aggregate_id, 0, el("span", { class: "mono" }, aggregate.aggregate_id)), eventsOf(aggregate.stream, aggregate.aggregate_id, say("events")),
+      aggregate.with_user_id ? el("small", {}, say("with_person"), " ", lookupLink(aggregate.with_user_id)) : ""))));
 }
 
 function tile(name, value, small, style = "") {
@@ -189,8 +189,8 @@ function facts(rows) {
   return el("dl", { class: "facts-list" }, rows.filter(([, value]) => value).map(([name, value]) => el("div", {}, el("dt", {}, say(name)), el("dd", {}, value))));
 }
 
-function yes(is, hint = "") {
-  return el("span", {}, el("span", { class: `pill ${is ? "good" : "bad"}` }, say(is ? "yes" : "no")), hint && ` ${hint}`);
+function yesNo(value, hint = "") {
+  return el("span", {}, el("span", { class: `pill ${value ? "good" : "bad"}` }, say(value ? "yes" : "no")), hint && ` ${hint}`);
 }
 
 function eventsOf(stream, aggregate, text = "") {
@@ -198,11 +198,11 @@ function eventsOf(stream, aggregate, text = "") {
 }
 
 /** The event's aggregate as it was after it, where its state can be shown; else its events. */
-function aggregateOf(what) {
-  const kind = what.subject.split(".")[2];
-  return `k_${kind}` in WORDS.en ? aggregateLink(kind, what.aggregate_id, what.version, el("span", { class: "mono" }, what.aggregate_id)) : eventsOf(what.stream, what.aggregate_id);
+function aggregateOf(event) {
+  const kind = event.subject.split(".")[2];
+  return `k_${kind}` in WORDS.en ? aggregateLink(kind, event.aggregate_id, event.version, el("span", { class: "mono" }, event.aggregate_id)) : eventsOf(event.stream, event.aggregate_id);
 }
 
-function lookUp(id) {
+function lookupLink(id) {
   return ID.test(id) ? el("a", { class: "mono", href: `#/lookup?${new URLSearchParams({ q: id })}` }, id) : id;
 }

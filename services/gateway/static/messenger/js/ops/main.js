@@ -1,14 +1,14 @@
-// The operators' page: whoever is logged in to the messenger and is an operator sees the system move.
+// The operators' page: operators who are logged in to the messenger see the live state of the system.
 
 import * as api from "../api.js";
-import { choose, chosen, me, rememberMe } from "../preferences.js";
+import { changePreference, getPreference, lastUser, rememberUser } from "../preferences.js";
 import { el, fill, icon } from "../dom.js";
 import { forgetAllOf } from "../storage.js";
-import { pauseFor } from "../pauses.js";
-import { chooseLanguage, currentLanguage, LANGUAGES, reason, t } from "../i18n.js";
+import { backoffDelay } from "../backoff.js";
+import { chooseLanguage, currentLanguage, errorText, LANGUAGES, t } from "../i18n.js";
 import { Anomalies } from "./audit/anomalies.js";
 import { Events } from "./events.js";
-import { Letters } from "./dead_letters.js";
+import { DeadLetters } from "./dead_letters.js";
 import { showDenied, showLogin } from "./login.js";
 import { Logins } from "./audit/logins.js";
 import { Lookup } from "./lookup.js";
@@ -19,7 +19,7 @@ import { Reports } from "./reports.js";
 import { say } from "./i18n.js";
 
 const app = document.getElementById("app"), notes = document.getElementById("notes");
-const SECTIONS = { overview: ["chart", Overview], events: ["list", Events], letters: ["warn", Letters], reports: ["flag", Reports], logins: ["people", Logins], operators: ["shield", Operators], anomalies: ["eye", Anomalies], lookup: ["search", Lookup], maintenance: ["gear", Maintenance] };
+const SECTIONS = { overview: ["chart", Overview], events: ["list", Events], letters: ["warn", DeadLetters], reports: ["flag", Reports], logins: ["people", Logins], operators: ["shield", Operators], anomalies: ["eye", Anomalies], lookup: ["search", Lookup], maintenance: ["gear", Maintenance] };
 const NOTE_MS = 6_000, LONGEST_PAUSE_MS = 15_000;
 const DENIED = new Set(["not_an_operator", "second_factor_required", "reauthentication_required"]);
 const LATER_DENIED = new Set([...DENIED, "not_found"]);
@@ -33,17 +33,17 @@ class Page {
     this.views = {};
     this.paused = false;
     this.closed = false;
-    this.pause = 0;
+    this.failing = 0;
     this.sleeping = new Set();
     this.main = el("main", { id: "main", tabindex: "-1" });
-    this.dead = el("span", { class: "badge", hidden: true });
-    this.view("overview").take(status);
+    this.deadLettersBadge = el("span", { class: "badge", hidden: true });
+    this.view("overview").setStatus(status);
     addEventListener("hashchange", this.route);
     document.addEventListener("visibilitychange", this.wake);
     addEventListener("online", this.wake);
     this.draw();
-    this.#watch();
-    this.#follow();
+    this.#pollStatus();
+    this.#pollView();
   }
 
   close() {
@@ -65,7 +65,7 @@ class Page {
   }
 
   route = () => {
-    this.#marks();
+    this.#drawNavigation();
     this.#show().catch(showError);
     this.main.focus({ preventScroll: true });
     // On a phone the sections are wider than the screen.
@@ -79,88 +79,88 @@ class Page {
 
   draw() {
     document.title = `${say("title")} · ${t("app")}`;
-    this.pulse = el("button", { class: "pulse quiet", type: "button", title: say("pause_hint"), onclick: () => {
+    this.pauseButton = el("button", { class: "pulse quiet", type: "button", title: say("pause_hint"), onclick: () => {
       this.paused = !this.paused;
-      this.#state();
+      this.#drawState();
       this.wake();
     } }, el("i", {}), el("span", { class: "words" }));
-    this.links = Object.entries(SECTIONS).map(([name, [picture]]) => el("a", { href: `#/${name}`, data: { name } }, icon(picture), el("span", {}, say(name)), name === "letters" && this.dead));
+    this.links = Object.entries(SECTIONS).map(([name, [picture]]) => el("a", { href: `#/${name}`, data: { name } }, icon(picture), el("span", {}, say(name)), name === "letters" && this.deadLettersBadge));
     fill(app, el("div", { class: "ops" },
       el("header", { class: "bar" },
         el("a", { class: "skip", href: "#main", onclick: (event) => { event.preventDefault(); this.main.focus(); } }, say("skip")),
         el("h1", { class: "brand" }, el("img", { src: "/web/icon.svg", alt: "" }), t("app"), el("small", {}, say("title"))),
         el("nav", { class: "sections", aria: { label: say("sections") } }, this.links),
-        el("div", { class: "end" }, this.pulse)),
+        el("div", { class: "end" }, this.pauseButton)),
       this.main,
       el("footer", {},
         el("a", { href: "/" }, say("messenger")),
-        Object.entries(LANGUAGES).map(([code, name]) => el("button", { class: "quiet", type: "button", lang: code, aria: { pressed: String(code === currentLanguage()) }, onclick: () => choose("language", code) }, name)),
-        el("select", { aria: { label: t("theme") }, onchange: ({ target }) => choose("theme", target.value) }, ["system", "light", "dark"].map((one) => el("option", { value: one, selected: (chosen("theme") ?? "system") === one }, t(`theme_${one}`)))),
+        Object.entries(LANGUAGES).map(([code, name]) => el("button", { class: "quiet", type: "button", lang: code, aria: { pressed: String(code === currentLanguage()) }, onclick: () => changePreference("language", code) }, name)),
+        el("select", { aria: { label: t("theme") }, onchange: ({ target }) => changePreference("theme", target.value) }, ["system", "light", "dark"].map((theme) => el("option", { value: theme, selected: (getPreference("theme") ?? "system") === theme }, t(`theme_${theme}`)))),
         el("button", { class: "quiet", type: "button", onclick: logOut }, say("log_out")))));
     for (const view of Object.values(this.views)) view.draw();
-    this.#marks();
-    this.#state();
+    this.#drawNavigation();
+    this.#drawState();
     this.#show().catch(showError);
   }
 
   async #show() {
     const view = this.view(this.section);
     if (this.main.firstElementChild !== view.node) this.main.replaceChildren(view.node);
-    view.take?.(this.status);
+    view.setStatus?.(this.status);
     view.draw();
     if (view.open) await view.open(new URLSearchParams(location.hash.split("?")[1] ?? ""));
   }
 
-  #marks() {
+  #drawNavigation() {
     for (const link of this.links) {
       if (link.dataset.name === this.section) link.setAttribute("aria-current", "page");
       else link.removeAttribute("aria-current");
     }
-    const failed = this.status.projections.reduce((total, one) => total + one.dead_letters.failed, 0);
-    this.dead.hidden = !failed;
-    this.dead.textContent = failed;
+    const failed = this.status.projections.reduce((total, projection) => total + projection.dead_letters.failed, 0);
+    this.deadLettersBadge.hidden = !failed;
+    this.deadLettersBadge.textContent = failed;
   }
 
-  #state() {
-    this.pulse.setAttribute("aria-pressed", String(this.paused));
-    this.pulse.classList.toggle("lost", this.pause > 0 && !this.paused);
-    this.pulse.lastElementChild.textContent = say(this.paused ? "paused" : this.pause ? "lost" : "live");
-    if (matchMedia("(max-width: 420px)").matches) this.pulse.setAttribute("aria-label", this.pulse.lastElementChild.textContent);
+  #drawState() {
+    this.pauseButton.setAttribute("aria-pressed", String(this.paused));
+    this.pauseButton.classList.toggle("lost", this.failing > 0 && !this.paused);
+    this.pauseButton.lastElementChild.textContent = say(this.paused ? "paused" : this.failing ? "lost" : "live");
+    if (matchMedia("(max-width: 420px)").matches) this.pauseButton.setAttribute("aria-label", this.pauseButton.lastElementChild.textContent);
   }
 
-  /** The status of the whole, whichever section is shown: lines have no gaps, and the mark of dead letters is true. */
-  #watch() {
-    return this.#repeat(() => Overview.every, async () => {
+  /** Polls the status in every section, so that the charts have no gaps and the badge of dead letters is current. */
+  #pollStatus() {
+    return this.#poll(() => Overview.pollMs, async () => {
       this.status = await api.get("/v1/ops/status");
-      this.view("overview").take(this.status);
-      this.views.maintenance?.take(this.status);
+      this.view("overview").setStatus(this.status);
+      this.views.maintenance?.setStatus(this.status);
       if (this.section === "overview") this.view("overview").draw();
-      this.#marks();
+      this.#drawNavigation();
     });
   }
 
-  #follow() {
-    return this.#repeat(() => SECTIONS[this.section][1].every, () => this.view(this.section).tick?.());
+  #pollView() {
+    return this.#poll(() => SECTIONS[this.section][1].pollMs, () => this.view(this.section).tick?.());
   }
 
-  /** Again and again, while somebody looks; slower where nobody answers. */
-  async #repeat(every, work) {
+  /** Calls `work` at an interval while the page is visible, and less often while it fails. */
+  async #poll(interval, work) {
     let failures = 0, retryAfter = 0;
     while (!this.closed) {
-      await this.#sleep(failures ? pauseFor(Math.min(LONGEST_PAUSE_MS, every() * 2 ** failures), retryAfter) : every());
+      await this.#sleep(failures ? backoffDelay(Math.min(LONGEST_PAUSE_MS, interval() * 2 ** failures), retryAfter) : interval());
       if (this.closed || this.paused || document.hidden) continue;
       try {
         await work();
-        if (failures) this.pause = 0;
+        if (failures) this.failing = 0;
         failures = 0;
       } catch (error) {
         if (this.closed) return;
         if (LATER_DENIED.has(error.code)) return void denied(error);
         failures = Math.min(failures + 1, 4);
         retryAfter = error.retryAfter;
-        this.pause = 1;
+        this.failing = 1;
       }
-      this.#state();
+      this.#drawState();
     }
   }
 
@@ -177,12 +177,12 @@ class Page {
   }
 }
 
-/** What went wrong, for a moment. */
+/** Shows an error for a moment. */
 function showError(error) {
   if (DENIED.has(error.code)) return denied(error);
   if (error.code === "not_found") return note(say("e_not_found"));
   if (error.code === "maintenance_under_way") return note(say("e_under_way"));
-  note(error.code === "invalid" || error.code === "unavailable" ? say("e_other", { detail: error.detail }) : reason(error));
+  note(error.code === "invalid" || error.code === "unavailable" ? say("e_other", { detail: error.detail }) : errorText(error));
 }
 
 function note(text) {
@@ -198,16 +198,16 @@ function close() {
   page = null;
 }
 
-/** The way in, for who is not logged in. */
-function welcome(said = "") {
+/** Shows the login. */
+function welcome(intro = "") {
   close();
-  showLogin(app, said, async () => {
-    rememberMe(api.who());
+  showLogin(app, intro, async () => {
+    rememberUser(api.currentSession());
     await enter();
   });
 }
 
-/** Logged in, and not let in: no operator, without a second factor, or for too long. */
+/** For a user who is logged in but may not enter: no operator, no second factor, or a login that is too old. */
 function denied(error) {
   if (error.code === "reauthentication_required") return welcome(say("log_in_again"));
   close();
@@ -215,9 +215,9 @@ function denied(error) {
 }
 
 async function logOut() {
-  const owner = api.who()?.user_id;
+  const owner = api.currentSession()?.user_id;
   await api.logOut().catch(() => {});
-  rememberMe(null);
+  rememberUser(null);
   if (owner) await forgetAllOf(owner);
   welcome(t("ended_logout"));
 }
@@ -235,25 +235,25 @@ async function enter() {
 }
 
 function redraw() {
-  chooseLanguage(chosen("language"));
-  document.documentElement.dataset.theme = chosen("theme") ?? "system";
+  chooseLanguage(getPreference("language"));
+  document.documentElement.dataset.theme = getPreference("theme") ?? "system";
   if (page) page.draw();
-  else if (api.who()) enter().catch(showError);
+  else if (api.currentSession()) enter().catch(showError);
   else welcome();
 }
 
 async function begin() {
-  chooseLanguage(chosen("language"));
-  document.documentElement.dataset.theme = chosen("theme") ?? "system";
-  api.whenEnded(() => welcome(t("ended")));
-  if (!me()) return welcome();
+  chooseLanguage(getPreference("language"));
+  document.documentElement.dataset.theme = getPreference("theme") ?? "system";
+  api.onSessionEnded(() => welcome(t("ended")));
+  if (!lastUser()) return welcome();
   try {
     await api.resume();
   } catch (error) {
-    if (!error.passing) rememberMe(null);
-    return welcome(error.passing ? reason(error) : "");
+    if (!error.passing) rememberUser(null);
+    return welcome(error.passing ? errorText(error) : "");
   }
-  await enter().catch((error) => welcome(reason(error)));
+  await enter().catch((error) => welcome(errorText(error)));
 }
 
 /** Polling does not keep the operator's login alive: only what they do counts as activity. */
@@ -263,6 +263,6 @@ function markPolling() {
   api.addHeaders(() => (performance.now() - last > ATTENDED_MS ? { "Vestnik-Unattended": "true" } : {}));
 }
 
-choose.listen(redraw);
+changePreference.listen(redraw);
 markPolling();
 begin();

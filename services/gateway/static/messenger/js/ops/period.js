@@ -3,7 +3,7 @@
 import { el } from "../dom.js";
 import { say } from "./i18n.js";
 
-// A look that is repeated with the same bounds is recorded once in ten minutes: the moving bound takes steps as long.
+// A view that is repeated with the same bounds is recorded once in ten minutes: the moving bound moves in steps of that length.
 const STEP_MS = 600_000;
 const SPANS = [["last_hour", 3_600], ["last_day", 86_400], ["last_week", 604_800], ["ever", 0]];
 
@@ -45,9 +45,9 @@ export class Period {
       this.exact ? el("div", { class: "bounds" }, this.#bound("from"), this.#bound("to")) : "");
   }
 
-  #bound(which) {
-    const id = `${this.name}-${which}`;
-    return el("div", { class: "field" }, el("label", { for: id }, say(which)),
-      el("input", { id, type: "datetime-local", step: 1, value: this[which], onchange: ({ target }) => { this[which] = target.value; this.changed(); } }));
+  #bound(edge) {
+    const id = `${this.name}-${edge}`;
+    return el("div", { class: "field" }, el("label", { for: id }, say(edge)),
+      el("input", { id, type: "datetime-local", step: 1, value: this[edge], onchange: ({ target }) => { this[edge] = target.value; this.changed(); } }));
   }
 }

@@ -13,8 +13,8 @@ export class Rates {
   constructor(showError) {
     this.showError = showError;
     this.span = "day";
-    this.asked = 0;
-    this.found = null;
+    this.askedAt = 0;
+    this.rates = null;
     this.choices = el("div", { class: "choices", role: "group", aria: { label: say("over_hours") } });
     this.lines = el("div", { class: "streams" });
     this.values = el("details", { class: "values panel-wide" });
@@ -25,16 +25,16 @@ export class Rates {
 
   /** Asks again once a minute. */
   async tick() {
-    if (Date.now() - this.asked < FRESH_MS) return;
+    if (Date.now() - this.askedAt < FRESH_MS) return;
     const { span: wanted } = this;
-    this.asked = Date.now();
-    const found = await get(`/v1/ops/rates?span=${wanted}`).catch((error) => {
-      this.asked = 0;
+    this.askedAt = Date.now();
+    const rates = await get(`/v1/ops/rates?span=${wanted}`).catch((error) => {
+      this.askedAt = 0;
       throw error;
     });
     if (wanted !== this.span) return;
-    this.found = found;
-    this.#drawFound();
+    this.rates = rates;
+    this.#drawRates();
   }
 
   draw() {
@@ -42,32 +42,32 @@ export class Rates {
     this.choices.setAttribute("aria-label", say("over_hours"));
     this.choices.replaceChildren(...SPANS.map((name) => el("button", { type: "button", aria: { pressed: String(name === this.span) }, onclick: () => {
       this.span = name;
-      this.asked = 0;
+      this.askedAt = 0;
       this.draw();
       this.choices.querySelector("[aria-pressed=true]").focus();
       this.tick().catch((error) => this.showError(error));
     } }, say(`last_${name}`))));
-    if (this.found) this.#drawFound();
+    if (this.rates) this.#drawRates();
   }
 
-  #drawFound() {
-    const { streams, steps, step_seconds: seconds } = this.found;
-    this.lines.replaceChildren(...streams.map((one) => el("section", { class: `stream panel-wide ${one.name.toLowerCase()}` },
-      el("header", {}, el("span", { class: "dot" }), el("h3", {}, one.name)),
-      chart(one.events, one.events.length),
-      el("p", { class: "facts num" }, el("span", {}, el("b", {}, number(total(one.events))), ` ${say("stream_events")}`), el("span", {}, say("most_in", { n: Math.max(...one.events), span: span(seconds) }))))));
-    const rows = steps.map((at, place) => el("tr", {}, el("th", { scope: "row" }, el("time", { datetime: at }, beginning(at))), streams.map((one) => el("td", { class: "num" }, number(one.events[place]))))).reverse();
+  #drawRates() {
+    const { streams, steps, step_seconds: seconds } = this.rates;
+    this.lines.replaceChildren(...streams.map((stream) => el("section", { class: `stream panel-wide ${stream.name.toLowerCase()}` },
+      el("header", {}, el("span", { class: "dot" }), el("h3", {}, stream.name)),
+      chart(stream.events, stream.events.length),
+      el("p", { class: "facts num" }, el("span", {}, el("b", {}, number(total(stream.events))), ` ${say("stream_events")}`), el("span", {}, say("most_in", { n: Math.max(...stream.events), span: span(seconds) }))))));
+    const rows = steps.map((at, index) => el("tr", {}, el("th", { scope: "row" }, el("time", { datetime: at }, beginning(at))), streams.map((stream) => el("td", { class: "num" }, number(stream.events[index]))))).reverse();
     const open = this.values.open;
     this.values.replaceChildren(el("summary", {}, say("as_table")),
       el("div", { class: "scrolled", tabindex: "0", role: "region", aria: { label: say("as_table") } }, el("table", {},
-        el("thead", {}, el("tr", {}, el("th", { scope: "col" }, say("from_time", { span: span(seconds) })), streams.map((one) => el("th", { scope: "col" }, one.name)))),
+        el("thead", {}, el("tr", {}, el("th", { scope: "col" }, say("from_time", { span: span(seconds) })), streams.map((stream) => el("th", { scope: "col" }, stream.name)))),
         el("tbody", {}, rows))));
     this.values.open = open;
   }
 }
 
 function total(values) {
-  return values.reduce((sum, one) => sum + one, 0);
+  return values.reduce((sum, value) => sum + value, 0);
 }
 
 function beginning(at) {

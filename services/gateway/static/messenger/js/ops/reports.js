@@ -7,7 +7,7 @@ import { moment, say, word } from "./i18n.js";
 const PAGE = 50;
 
 export class Reports {
-  static every = 5_000;
+  static pollMs = 5_000;
 
   constructor(showError, note) {
     this.showError = showError;
@@ -55,10 +55,10 @@ export class Reports {
       el("button", { type: "button", aria: { pressed: String(settled === this.settled) }, onclick: () => this.#choose(settled) }, say(name))));
     const blank = el("div", { class: "blank panel-wide" }, icon("check"), el("strong", {}, say(this.settled ? "no_settled_reports" : "no_reports")));
     const focused = document.activeElement?.closest?.("article")?.dataset.id;
-    const which = [...(document.activeElement?.parentElement?.children ?? [])].indexOf(document.activeElement);
+    const buttonIndex = [...(document.activeElement?.parentElement?.children ?? [])].indexOf(document.activeElement);
     this.list.replaceChildren(...(this.rows.length ? this.rows.map((row) => this.#report(row)) : this.state ? [blank] : []));
     this.end.replaceChildren(this.older ? el("button", { type: "button", onclick: () => this.#more().catch((error) => this.showError(error)) }, say("older")) : "");
-    if (focused && !document.activeElement?.closest?.("article")) this.list.querySelector(`[data-id="${focused}"] .row-actions`)?.children[which]?.focus();
+    if (focused && !document.activeElement?.closest?.("article")) this.list.querySelector(`[data-id="${focused}"] .row-actions`)?.children[buttonIndex]?.focus();
   }
 
   #choose(settled) {
@@ -73,8 +73,8 @@ export class Reports {
 
   #report(row) {
     const texts = this.opened.get(row.report_id);
-    const place = el("div", {}, texts ?? []);
-    const show = el("button", { type: "button", aria: { expanded: String(Boolean(texts)) }, onclick: () => this.#show(row, place, show).catch((error) => this.showError(error)) }, say(texts ? "hide_texts" : "show_texts"));
+    const container = el("div", {}, texts ?? []);
+    const show = el("button", { type: "button", aria: { expanded: String(Boolean(texts)) }, onclick: () => this.#show(row, container, show).catch((error) => this.showError(error)) }, say(texts ? "hide_texts" : "show_texts"));
     return el("article", { class: `letter report panel-wide ${row.settled_at ? "discarded" : ""}`, data: { id: row.report_id } },
       el("header", {}, el("h3", {}, word("reason", row.reason)),
         row.outcome && el("span", { class: `pill ${row.outcome === "upheld" ? "bad" : ""}` }, word("outcome", row.outcome)),
@@ -84,35 +84,35 @@ export class Reports {
         el("span", {}, el("time", { datetime: row.filed_at }, moment(row.filed_at))),
         row.settled_at && el("span", {}, say("settled_by", { name: row.settled_by ?? "–", when: moment(row.settled_at) })),
         el("span", {}, row.report_id)),
-      el("div", { class: "row-actions" }, show, !row.settled_at && el("button", { type: "button", class: "primary", onclick: () => this.#ask(row) }, say("settle"))),
-      place);
+      el("div", { class: "row-actions" }, show, !row.settled_at && el("button", { type: "button", class: "primary", onclick: () => this.#openSettleDialog(row) }, say("settle"))),
+      container);
   }
 
-  async #show(row, place, button) {
-    if (this.opened.delete(row.report_id)) place.replaceChildren();
+  async #show(row, container, button) {
+    if (this.opened.delete(row.report_id)) container.replaceChildren();
     else {
-      const texts = shown(await get(`/v1/ops/report?id=${row.report_id}`), row);
+      const texts = reportTexts(await get(`/v1/ops/report?id=${row.report_id}`), row);
       this.opened.set(row.report_id, texts);
-      place.replaceChildren(texts);
+      container.replaceChildren(texts);
     }
     button.setAttribute("aria-expanded", String(this.opened.has(row.report_id)));
     button.textContent = say(this.opened.has(row.report_id) ? "hide_texts" : "show_texts");
   }
 
-  #ask(row) {
+  #openSettleDialog(row) {
     const note = el("textarea", { id: "report-note", name: "note", rows: 3, maxlength: 1000 });
-    const go = el("button", { type: "submit", class: "primary" }, say("settle_now"));
+    const submitButton = el("button", { type: "submit", class: "primary" }, say("settle_now"));
     const outcomes = ["upheld", "dismissed"].map((outcome, index) =>
       el("label", { class: "check" }, el("input", { type: "radio", name: "outcome", value: outcome, required: true, autofocus: !index }), say(`outcome_${outcome}`)));
     const dialog = el("dialog", { aria: { labelledby: "settle-title" }, onclose: () => dialog.remove() },
       el("form", { onsubmit: (event) => {
         event.preventDefault();
-        this.#settle(go, dialog, { id: row.report_id, outcome: new FormData(event.target).get("outcome"), note: note.value.trim() });
+        this.#settle(submitButton, dialog, { id: row.report_id, outcome: new FormData(event.target).get("outcome"), note: note.value.trim() });
       } },
       el("h2", { id: "settle-title" }, say("settle_title")), el("p", {}, say("settle_hint")),
       el("fieldset", { class: "outcomes" }, el("legend", {}, say("outcome")), outcomes),
       el("div", { class: "field" }, el("label", { for: "report-note" }, say("report_note")), note),
-      el("div", { class: "actions" }, el("button", { type: "button", onclick: () => dialog.close() }, say("cancel")), go)));
+      el("div", { class: "actions" }, el("button", { type: "button", onclick: () => dialog.close() }, say("cancel")), submitButton)));
     document.body.append(dialog);
     dialog.showModal();
   }
@@ -143,15 +143,15 @@ function person({ user_id, username }) {
 }
 
 /** The reported texts, who wrote each, and what the reporter and the operator said of them. */
-function shown(texts, row) {
-  if (texts.expired_at) return el("div", {}, el("p", { class: "soft" }, say("texts_expired", { when: moment(texts.expired_at) })), said("report_note", texts.note));
+function reportTexts(texts, row) {
+  if (texts.expired_at) return el("div", {}, el("p", { class: "soft" }, say("texts_expired", { when: moment(texts.expired_at) })), remark("report_note", texts.note));
   const writer = (id) => (id === row.reported.user_id ? row.reported : row.reporter);
   const messages = texts.messages.map((message) => el("li", { class: message.sender_id === row.reported.user_id ? "theirs" : "" },
     el("p", { class: "facts" }, el("b", {}, writer(message.sender_id).username ?? message.sender_id), el("time", { datetime: message.sent_at }, moment(message.sent_at)), el("span", {}, say("message_number", { n: message.sequence }))),
     message.text ? el("blockquote", {}, message.text) : el("p", { class: "soft" }, say("text_deleted"))));
-  return el("div", {}, said("report_comment", texts.comment), messages.length ? el("ol", { class: "texts" }, messages) : el("p", { class: "soft" }, say("no_texts")), said("report_note", texts.note), el("p", { class: "soft" }, say("view_recorded")));
+  return el("div", {}, remark("report_comment", texts.comment), messages.length ? el("ol", { class: "texts" }, messages) : el("p", { class: "soft" }, say("no_texts")), remark("report_note", texts.note), el("p", { class: "soft" }, say("view_recorded")));
 }
 
-function said(key, text) {
+function remark(key, text) {
   return text && el("div", { class: "said-of" }, el("small", { class: "soft" }, say(key)), el("blockquote", {}, text));
 }

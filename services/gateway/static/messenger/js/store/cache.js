@@ -1,6 +1,6 @@
 // The last state seen, on this device's disk: the messenger opens with it before the gateway answers, or without it.
 
-import { keepSeen, seen } from "../storage.js";
+import { loadLastState, saveLastState } from "../storage.js";
 
 const WRITE_AFTER_MS = 1_000;
 const MOST_PROFILES = 500, MOST_CONVERSATIONS = 20, MOST_MESSAGES = 50;
@@ -18,18 +18,18 @@ export class Cache {
 
   async restore() {
     const { conversations, messages, profiles, me } = this.store;
-    const kept = await seen(me.user_id);
-    if (!kept) return;
-    profiles.restore(kept.profiles);
-    messages.restore(kept.threads);
-    conversations.restore(kept.conversations);
+    const state = await loadLastState(me.user_id);
+    if (!state) return;
+    profiles.restore(state.profiles);
+    messages.restore(state.threads);
+    conversations.restore(state.conversations);
   }
 
   #writeSoon() {
     this.timer ??= setTimeout(() => {
       this.timer = null;
       const { conversations, messages, profiles, me } = this.store;
-      keepSeen(me.user_id, {
+      saveLastState(me.user_id, {
         conversations: [...conversations.values()],
         profiles: [...profiles.values()].slice(-MOST_PROFILES),
         threads: [...messages.entries()].slice(-MOST_CONVERSATIONS).map(([peer, { items }]) => [peer, items.slice(-MOST_MESSAGES)]),

@@ -16,8 +16,8 @@ export class ConversationSettings {
     this.store = store;
     // Loads in progress, each with what came by person since it began: that is newer than its answer.
     this.loads = new Set();
-    // With a draft it is about that alone.
     store.addEventListener("conversations", () => this.#awaitEndOfMute());
+    // An event with a draft is about that alone.
     this.events = { "conversation.updated": (data) => (data.draft === undefined ? this.#apply(data.user_id, data) : this.draftSaved(data.user_id, data.draft)) };
   }
 
@@ -27,7 +27,7 @@ export class ConversationSettings {
 
   /** Changes settings of the conversation with a person: `{muted_until?, pinned?, archived?}`. Throws `Refused`. */
   async change(peer, patch) {
-    await api.ask("PATCH", `/v1/conversations/${peer}`, { body: patch, type: "application/merge-patch+json" });
+    await api.request("PATCH", `/v1/conversations/${peer}`, { body: patch, type: "application/merge-patch+json" });
     const conversation = this.store.conversations.get(peer);
     if (conversation) this.#apply(peer, { ...conversation, ...patch });
   }

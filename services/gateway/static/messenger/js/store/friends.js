@@ -23,13 +23,13 @@ export class Friends {
     if (load !== this.loads) return;
     [this.accepted, this.incoming, this.outgoing] = lists.map(({ items }) => items);
     this.known = true;
-    this.store.messages.forgetOthers((peer) => this.standing(peer) === "accepted");
+    this.store.messages.forgetOthers((peer) => this.relationship(peer) === "accepted");
     this.store.changed("friends");
   }
 
-  /** What a user is to oneself: `self`, `accepted`, `blocked`, `incoming`, `outgoing`, `none`, `unknown` (there is no such person),
+  /** The relationship of a user to the one who is logged in: `self`, `accepted`, `blocked`, `incoming`, `outgoing`, `none`, `unknown` (there is no such person),
       or null while that was not loaded; `accepted` where it cannot be loaded for now. */
-  standing(userId) {
+  relationship(userId) {
     const { me, startedOffline, blocks, conversations, profiles } = this.store;
     if (userId === me.user_id) return "self";
     if (!this.known) return startedOffline || conversations.has(userId) ? "accepted" : null;

@@ -77,15 +77,15 @@ export class Notifications {
     this.store.changed("notifications");
   }
 
-  /** That of a message is read with those of all earlier messages of its conversation. */
+  /** Marks one as read; that of a message with those of all earlier messages of its conversation. */
   async read(id) {
     const isOfMessage = this.items.some((item) => item.notification_id === id && isMessage(item));
     await api.post("/v1/notifications/read", { notification_ids: [id], ...(isOfMessage && { group: "conversation" }) });
     this.#markRead({ notification_ids: [id] });
   }
 
-  /** Does in this page what causes a notification of the kind: this page does not alert to the next one. */
-  async causing(kind, act = () => {}) {
+  /** Runs an act of this page that causes a notification of the kind: this page does not alert to that one. */
+  async asOwnAct(kind, act = () => {}) {
     this.ownActs.set(kind, performance.now());
     try {
       return await act();
@@ -95,7 +95,7 @@ export class Notifications {
     }
   }
 
-  /** Those about the user's own account. */
+  /** Marks those about the user's own account as read. */
   async readAboutAccount() {
     const ids = this.items.filter((item) => !item.read && isAboutAccount(item)).map((item) => item.notification_id);
     if (!ids.length || this.readingAboutAccount) return;
@@ -108,7 +108,7 @@ export class Notifications {
     }
   }
 
-  /** All that are listed. */
+  /** Marks all that are listed as read. */
   async readAll() {
     const up_to = this.items[0]?.notification_id;
     if (!up_to) return;

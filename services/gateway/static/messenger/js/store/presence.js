@@ -2,11 +2,11 @@
 
 import * as api from "../api.js";
 
-// A typing notice holds so long; one's own is repeated so often while one types.
+// How long a typing notice lasts; how often the user's own is repeated while they type.
 const TYPING_MS = 6_000, REPEAT_MS = 3_000;
-// How many people the server tells of; how long new ones are gathered before it is asked.
+// How many people one request may be about; how long new ones are gathered before it.
 const MOST = 100, GATHER_MS = 300;
-// "Last seen" is drawn again so often.
+// How often "last seen" is drawn again.
 const REDRAW_MS = 60_000;
 const RETRY_MS = 15_000;
 
@@ -19,7 +19,7 @@ export class Presence {
     this.typingTimers = new Map();
     this.sentAt = new Map();
     // Whom the server was asked about on this connection.
-    this.asked = "";
+    this.requestedQuery = "";
     // Requests in progress, each with the people of whom an event came since it began: those are newer than its answer.
     this.requests = new Set();
     this.stopped = new AbortController();
@@ -29,16 +29,16 @@ export class Presence {
       presence: ({ user_id: person, ...state }) => this.#receive(person, state),
       typing: ({ user_id: person }) => this.#typingBegan(person),
       "message.sent": ({ sender_id: person }) => this.#typingEnded(person),
-      // The server says nothing more of who is no friend any more, and of a friend again only once it is asked again.
+      // The server stops reporting a person who is no longer a friend, and reports a new friend only after the next request.
       "friendship.removed": ({ user_id: person }) => {
-        this.asked = "";
+        this.requestedQuery = "";
         this.#receive(person, null);
       },
     };
   }
 
   onConnected() {
-    this.asked = "";
+    this.requestedQuery = "";
     this.#gather();
   }
 
@@ -80,7 +80,7 @@ export class Presence {
     if (!this.store.connected || this.stopped.signal.aborted) return;
     clearTimeout(this.gathering);
     this.gathering = setTimeout(() => this.#ask().catch(() => {
-      this.asked = "";
+      this.requestedQuery = "";
       this.#gather(RETRY_MS);
     }), milliseconds);
   }
@@ -88,10 +88,10 @@ export class Presence {
   /** Asks about the friends at the top of the list, unless nobody new is among them. The answer is also a subscription. */
   async #ask() {
     const { conversations, friends } = this.store;
-    const people = conversations.ordered.map((conversation) => conversation.user_id).filter((id) => friends.standing(id) === "accepted").slice(0, MOST).sort();
+    const people = conversations.ordered.map((conversation) => conversation.user_id).filter((id) => friends.relationship(id) === "accepted").slice(0, MOST).sort();
     const query = people.map((id) => `user_id=${id}`).join("&");
-    if (query === this.asked) return;
-    this.asked = query;
+    if (query === this.requestedQuery) return;
+    this.requestedQuery = query;
     if (!people.length) return;
     const newer = new Set();
     this.requests.add(newer);

@@ -2,8 +2,8 @@
 
 import * as api from "../api.js";
 import { currentLanguage, t } from "../i18n.js";
-import { Pauses } from "../pauses.js";
-import { choose, chosen, keep } from "../preferences.js";
+import { Backoff } from "../backoff.js";
+import { changePreference, getPreference, savePreference } from "../preferences.js";
 
 const MOST_REQUESTS = 6;
 const FIRST_PAUSE_MS = 500, LONGEST_PAUSE_MS = 15_000;
@@ -20,17 +20,17 @@ export class Profiles {
     this.unknown = new Set();
     // A promise while a failure delays further requests.
     this.delay = null;
-    this.pauses = new Pauses(FIRST_PAUSE_MS, LONGEST_PAUSE_MS);
+    this.backoff = new Backoff(FIRST_PAUSE_MS, LONGEST_PAUSE_MS);
     this.events = { "profile.updated": (profile) => this.#updated(profile) };
   }
 
   onConnected() {
     this.unknown.clear();
-    this.pauses.wake();
+    this.backoff.wake();
   }
 
   stop() {
-    this.pauses.stop();
+    this.backoff.stop();
   }
 
   restore(profiles) {
@@ -89,16 +89,16 @@ export class Profiles {
   /** The user's own profile and settings; `language` is that of the pages on all devices. */
   async loadOwn() {
     this.#rememberOwn(await api.get("/v1/profiles/me"));
-    const unsaved = chosen(this.#unsavedLanguage);
+    const unsaved = getPreference(this.#unsavedLanguage);
     if (unsaved) await this.changeLanguage(unsaved);
   }
 
   /** Changes the language of the pages here, and on the other devices as soon as the server has it. */
   async changeLanguage(language) {
-    keep(this.#unsavedLanguage, language);
-    choose("language", language);
+    savePreference(this.#unsavedLanguage, language);
+    changePreference("language", language);
     await this.changeOwn({ language });
-    keep(this.#unsavedLanguage, "");
+    savePreference(this.#unsavedLanguage, "");
   }
 
   get #unsavedLanguage() {
@@ -107,12 +107,12 @@ export class Profiles {
 
   /** Changes the user's own profile or settings. Throws `Refused`. */
   async changeOwn(values) {
-    this.#rememberOwn(await api.ask("PATCH", "/v1/profiles/me", { body: values }));
+    this.#rememberOwn(await api.request("PATCH", "/v1/profiles/me", { body: values }));
   }
 
   #rememberOwn(profile) {
     this.remember(profile);
-    if (!chosen(this.#unsavedLanguage) && profile.language && profile.language !== currentLanguage()) choose("language", profile.language);
+    if (!getPreference(this.#unsavedLanguage) && profile.language && profile.language !== currentLanguage()) changePreference("language", profile.language);
   }
 
   /** Fetches what is wanted, a few at a time; after a failure none before the pause is over. */
@@ -129,11 +129,11 @@ export class Profiles {
       this.byId.set(userId, await api.profile(userId));
       this.wanted.delete(userId);
       if (this.isDeleted(userId)) this.#erase(userId);
-      this.pauses.reset();
+      this.backoff.reset();
       this.#notifySoon();
     } catch (error) {
       if (error.passing) {
-        this.delay ??= this.pauses.wait(error.retryAfter).then(() => { this.delay = null; });
+        this.delay ??= this.backoff.wait(error.retryAfter).then(() => { this.delay = null; });
         await this.delay;
       } else {
         this.wanted.delete(userId);

@@ -8,16 +8,16 @@ export class Quotes {
     // By message id: the messages that are not among those of the conversation that are loaded.
     this.loaded = new Map();
     // Ids that were asked for since the stream was opened.
-    this.asked = new Set();
+    this.requestedIds = new Set();
   }
 
   onConnected() {
-    this.asked.clear();
+    this.requestedIds.clear();
   }
 
   clear() {
     this.loaded.clear();
-    this.asked.clear();
+    this.requestedIds.clear();
   }
 
   /** A message whose quote is as the quoted message is now; one whose text is not known yet is loaded. */
@@ -30,8 +30,8 @@ export class Quotes {
   }
 
   async #load(peer, id, sequence) {
-    if (this.asked.has(id)) return;
-    this.asked.add(id);
+    if (this.requestedIds.has(id)) return;
+    this.requestedIds.add(id);
     const page = await api.get(`/v1/conversations/${peer}/messages?limit=1&after=${sequence - 1}`).catch(() => null);
     if (page?.items[0]?.message_id !== id) return;
     this.loaded.set(id, page.items[0]);

@@ -5,7 +5,7 @@ import * as api from "../api.js";
 import { Drafts } from "../drafts.js";
 import { Live } from "../live.js";
 import { Outbox } from "../outbox.js";
-import { Pauses } from "../pauses.js";
+import { Backoff } from "../backoff.js";
 import { Account } from "./account.js";
 import { Blocks } from "./blocks.js";
 import { Cache } from "./cache.js";
@@ -23,7 +23,7 @@ import { ReadMarks } from "./read_marks.js";
 const FIRST_PAUSE_MS = 500, LONGEST_PAUSE_MS = 15_000;
 
 /**
- * Tells its listeners which kind of thing changed. A part may have: `events`, its handlers of live events by kind
+ * Notifies its listeners of each change by its kind. A part may have: `events`, its handlers of live events by kind
  * (`friendship.*` handles every kind that begins so); `onConnected()` and `onDisconnected()`, called when the live stream has opened
  * and ended; `stop()`.
  */
@@ -58,7 +58,7 @@ export class Store extends EventTarget {
     this.parts = [this.profiles, this.friends, this.blocks, this.conversations, this.conversationSettings, this.messageChanges,
       this.messages, this.quotes, this.readMarks, this.presence, this.notifications, this.account, this.outbox, this.drafts, this.cache];
     this.handlers = [{ "session.revoked": (data) => this.#sessionRevoked(data) }, ...this.parts.map((part) => part.events ?? {})];
-    this.pauses = new Pauses(FIRST_PAUSE_MS, LONGEST_PAUSE_MS);
+    this.backoff = new Backoff(FIRST_PAUSE_MS, LONGEST_PAUSE_MS);
     this.live = this.#newLive();
   }
 
@@ -72,7 +72,7 @@ export class Store extends EventTarget {
   close() {
     this.closed = true;
     this.live.stop();
-    this.pauses.stop();
+    this.backoff.stop();
     for (const part of this.parts) part.stop?.();
   }
 
@@ -83,13 +83,13 @@ export class Store extends EventTarget {
 
   #newLive() {
     return new Live({
-      take: (kind, data, position) => this.#take(kind, data, position),
-      state: (on) => this.#setConnected(on),
+      onEvent: (kind, data, position) => this.#handleEvent(kind, data, position),
+      onState: (on) => this.#setConnected(on),
       reload: () => this.#reload(),
     });
   }
 
-  #take(kind, data, position) {
+  #handleEvent(kind, data, position) {
     for (const events of this.handlers) (events[kind] ?? events[`${kind.split(".")[0]}.*`])?.(data, position);
   }
 
@@ -118,7 +118,7 @@ export class Store extends EventTarget {
         this.changed("friends");
         this.#setConnected(false);
         this.live = this.#newLive();
-        await this.pauses.wait(error.retryAfter);
+        await this.backoff.wait(error.retryAfter);
       }
     }
   }
@@ -141,7 +141,7 @@ export class Store extends EventTarget {
 
   /** The stream has the end of all of the user's sessions; this page ends with its own. */
   #sessionRevoked(data) {
-    if (data.session_id === api.who()?.session_id) this.changed("ended", data);
+    if (data.session_id === api.currentSession()?.session_id) this.changed("ended", data);
     else this.changed("sessions");
   }
 }

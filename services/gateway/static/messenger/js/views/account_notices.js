@@ -23,9 +23,9 @@ export class AccountNotices {
   /** Removes what was read, here or on another device. */
   update() {
     const unread = new Set(this.store.notifications.items.filter((item) => !item.read).map((item) => item.notification_id));
-    const left = this.items.filter((item) => !item.notification_id || unread.has(item.notification_id));
-    if (left.length === this.items.length) return;
-    this.items = left;
+    const remaining = this.items.filter((item) => !item.notification_id || unread.has(item.notification_id));
+    if (remaining.length === this.items.length) return;
+    this.items = remaining;
     this.draw();
   }
 
@@ -38,10 +38,10 @@ export class AccountNotices {
     return this.node;
   }
 
-  #read(read) {
-    this.items = this.items.filter((item) => item !== read);
+  #read(notification) {
+    this.items = this.items.filter((item) => item !== notification);
     this.draw();
     // What this page alone knows is no notification.
-    if (read.notification_id) this.store.notifications.read(read.notification_id).catch(() => {});
+    if (notification.notification_id) this.store.notifications.read(notification.notification_id).catch(() => {});
   }
 }

@@ -2,14 +2,14 @@
 
 import { el } from "../dom.js";
 import { t } from "../i18n.js";
-import { acting } from "./befriending.js";
+import { actionButton } from "./friendship_buttons.js";
 import { openDialog } from "./dialog.js";
 
-/** Opens it and returns it. `work` is done when the user agrees; what goes wrong is said in the dialog. */
+/** Opens it and returns it. `work` is done when the user agrees; an error is shown in the dialog. */
 export function confirmDialog({ text, action, work }) {
   const dialog = openDialog({ aria: { label: action } }, el("p", {}, text), el("p", { class: "problem", role: "alert" }),
     el("div", { class: "actions" }, el("button", { type: "button", onclick: () => dialog.close() }, t("cancel")),
-      acting(action, async () => { await work(); dialog.close(); }, "danger")));
+      actionButton(action, async () => { await work(); dialog.close(); }, "danger")));
   return dialog;
 }
 

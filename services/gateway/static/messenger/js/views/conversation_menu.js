@@ -1,7 +1,7 @@
 // The menu of a conversation: search in it, mute, pin, archive, report, block.
 
 import { icon } from "../dom.js";
-import { reason, t } from "../i18n.js";
+import { errorText, t } from "../i18n.js";
 import { isMuted } from "../store/conversation_settings.js";
 import { confirmBlock } from "./confirm_dialog.js";
 import { openMenu } from "./menu.js";
@@ -12,12 +12,12 @@ const HOUR_MS = 3_600_000;
 const MUTED_HOURS = [1, 8];
 
 /** Opens it at an element. `failed(text)`: called with the reason where a change was refused. */
-export function openConversationMenu(store, peer, at, failed) {
+export function openConversationMenu(store, peer, anchor, failed) {
   const conversation = store.conversations.get(peer);
   if (!conversation) return;
   const item = (text, shape, patch) => ({
     text, icon: icon(shape),
-    action: () => store.conversationSettings.change(peer, patch()).catch((error) => failed(reason(error))),
+    action: () => store.conversationSettings.change(peer, patch()).catch((error) => failed(errorText(error))),
   });
   const mutedFor = (hours) => () => ({ muted_until: new Date(Date.now() + hours * HOUR_MS).toISOString() });
   openMenu(t("conversation_menu", { name: store.profiles.nameOf(peer) }), [
@@ -30,5 +30,5 @@ export function openConversationMenu(store, peer, at, failed) {
     conversation.archived ? item(t("unarchive"), "archive", () => ({ archived: false })) : item(t("archive"), "archive", () => ({ archived: true })),
     { text: t("report"), icon: icon("warn"), danger: true, action: () => openReportDialog(store, peer) },
     { text: t("block"), icon: icon("block"), danger: true, action: () => confirmBlock(store, peer) },
-  ], at);
+  ], anchor);
 }

@@ -2,7 +2,7 @@
 // have a list of their own, which a button opens.
 
 import { avatar, el, fill, icon } from "../dom.js";
-import { brief, t } from "../i18n.js";
+import { briefTime, t } from "../i18n.js";
 import { isMuted } from "../store/conversation_settings.js";
 import { openConversationMenu } from "./conversation_menu.js";
 
@@ -37,13 +37,13 @@ export class ChatList {
   }
 
   step(by) {
-    const ids = this.shown;
-    const place = ids.indexOf(this.selected);
-    const next = ids[Math.max(0, Math.min(ids.length - 1, place + by))];
+    const ids = this.visibleIds;
+    const index = ids.indexOf(this.selected);
+    const next = ids[Math.max(0, Math.min(ids.length - 1, index + by))];
     if (next) location.hash = `#/chat/${next}`;
   }
 
-  get shown() {
+  get visibleIds() {
     const wanted = this.search.value.trim().toLocaleLowerCase();
     // A search finds archived ones too.
     const listed = this.store.conversations.ordered.filter(({ archived }) => wanted || (archived ?? false) === this.showsArchive);
@@ -56,13 +56,13 @@ export class ChatList {
 
   draw() {
     this.#drawArchiveButton();
-    const ids = this.shown;
+    const ids = this.visibleIds;
     const rows = ids.map((id) => this.#row(this.store.conversations.get(id)));
-    if (rows.length !== this.items.childElementCount || rows.some((row, place) => this.items.children[place] !== row)) {
+    if (rows.length !== this.items.childElementCount || rows.some((row, index) => this.items.children[index] !== row)) {
       const focused = this.items.contains(document.activeElement) ? document.activeElement : null;
       // Only what is out of place is moved: a link that is taken out in the middle of a click loses it.
-      rows.forEach((row, place) => {
-        if (this.items.children[place] !== row) this.items.insertBefore(row, this.items.children[place] ?? null);
+      rows.forEach((row, index) => {
+        if (this.items.children[index] !== row) this.items.insertBefore(row, this.items.children[index] ?? null);
       });
       while (this.items.childElementCount > rows.length) this.items.lastElementChild.remove();
       focused?.focus({ preventScroll: true });
@@ -122,7 +122,7 @@ export class ChatList {
       avatar(profile ?? { user_id: id }),
       isOnline && el("span", { class: "online", role: "img", title: t("online"), aria: { label: t("online") } }),
       el("span", { class: "who" }, this.store.profiles.nameOf(id), conversation.pinned && mark("pin", t("pinned")), isMuted(conversation) && mark("muted", t("muted"))),
-      last && el("time", { class: "when", datetime: new Date(last.sent_at ?? last.at).toISOString() }, brief(last.sent_at ?? last.at)),
+      last && el("time", { class: "when", datetime: new Date(last.sent_at ?? last.at).toISOString() }, briefTime(last.sent_at ?? last.at)),
       el("span", { class: "last", dir: "auto" }, isTyping ? el("span", { class: "typing" }, t("typing")) : draft ? [el("span", { class: "draft" }, t("draft")), ` ${draft.slice(0, 120)}`] : last ? `${mine ? `${t("you")}: ` : ""}${last.deleted ? t("message_deleted") : last.text.slice(0, 120)}` : t("say_hello")),
       unread > 0 && el("span", { class: isMuted(conversation) ? "badge calm" : "badge", aria: { label: t("unread", { n: unread }) }, role: "img" }, unread > 99 ? "99+" : String(unread)));
     const row = known?.row ?? el("li", {}, link);

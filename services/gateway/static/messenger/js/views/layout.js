@@ -19,11 +19,11 @@ const VIEWS = ["chats", "people", "notifications", "settings"];
 const ICONS = { chats: "chats", people: "people", notifications: "bell", settings: "gear" };
 
 export class Shell {
-  constructor(app, store, leaving) {
+  constructor(app, store, accountActions) {
     this.app = app;
     this.store = store;
     // `logOut` and `deleteAccount`.
-    this.leaving = leaving;
+    this.accountActions = accountActions;
     this.view = null;
     this.notices = new AccountNotices(store);
     this.listening = new AbortController();
@@ -32,8 +32,8 @@ export class Shell {
   open() {
     const { signal } = this.listening;
     const on = (kind, work) => this.store.addEventListener(kind, work, { signal });
-    on("connection", () => this.#connection());
-    for (const kind of ["conversations", "friends", "notifications", "presence"]) on(kind, () => this.#badges());
+    on("connection", () => this.#showConnection());
+    for (const kind of ["conversations", "friends", "notifications", "presence"]) on(kind, () => this.#drawBadges());
     for (const kind of ["conversations", "friends", "blocks", "presence", "notifications", "account_notification", "profile", "account", "sessions", "messages", "message_event", "drafts", "connection"]) {
       on(kind, ({ detail }) => { this.list?.update(); this.view?.update?.(kind, detail); });
     }
@@ -55,7 +55,7 @@ export class Shell {
     closePopover();
     this.store.close();
     document.querySelector("dialog[open]")?.close();
-    unread(0);
+    showUnreadCount(0);
   }
 
   draw() {
@@ -75,8 +75,8 @@ export class Shell {
           this.list.node),
         this.main));
     this.#show();
-    this.#badges();
-    this.#connection();
+    this.#drawBadges();
+    this.#showConnection();
   }
 
   #show() {
@@ -95,12 +95,12 @@ export class Shell {
     else if (view === "people") this.view = peopleView(store);
     else if (view === "notifications") this.view = notificationsView(store);
     else if (view === "settings" && id === "sessions") this.view = loginHistoryView(store);
-    else if (view === "settings") this.view = settingsView(store, this.leaving, id);
+    else if (view === "settings") this.view = settingsView(store, this.accountActions, id);
     else this.view = { node: el("div", { class: "nothing" }, icon("chats"), el("p", {}, t("pick_chat")), el("p", { class: "soft keys" }, t("shortcut"))) };
     fill(this.main, this.view.node);
-    this.view.shown?.();
+    this.view.onShown?.();
     if (peer && Number(message)) this.view.jumpTo(Number(message));
-    this.#badges();
+    this.#drawBadges();
   }
 
   /** Says to screen readers that a conversation which is not shown has its first unread message. */
@@ -110,34 +110,34 @@ export class Shell {
     announce(t("announce_elsewhere", { name: store.profiles.nameOf(peer) }));
   }
 
-  #badges() {
+  #drawBadges() {
     const { store } = this;
     const counts = {
       chats: store.conversations.unread, people: store.friends.incoming.length,
-      notifications: store.notifications.items.filter((one) => !one.read && one.kind !== "message").length,
+      notifications: store.notifications.items.filter((notification) => !notification.read && notification.kind !== "message").length,
     };
     for (const [name, count] of Object.entries(counts)) {
       const badge = this.badges[name];
       badge.hidden = count === 0;
       badge.textContent = count > 99 ? "99+" : String(count);
     }
-    unread(counts.chats);
+    showUnreadCount(counts.chats);
   }
 
-  #connection() {
-    clearTimeout(this.telling);
+  #showConnection() {
+    clearTimeout(this.connectionTimer);
     this.app.dataset.line = this.store.connected ? "up" : "down";
-    const say = () => {
+    const show = () => {
       this.bar.hidden = this.store.connected;
       this.bar.textContent = this.store.connected ? "" : navigator.onLine ? t("connecting") : t("offline");
     };
-    // A moment's break is nobody's business.
-    if (this.store.connected || !navigator.onLine) say();
-    else this.telling = setTimeout(say, 1_500);
+    // A short break is not shown.
+    if (this.store.connected || !navigator.onLine) show();
+    else this.connectionTimer = setTimeout(show, 1_500);
   }
 
   #key(event) {
-    if ((event.ctrlKey || event.metaKey) && !event.altKey && !event.shiftKey && letter(event) === "k") {
+    if ((event.ctrlKey || event.metaKey) && !event.altKey && !event.shiftKey && latinLetter(event) === "k") {
       event.preventDefault();
       openPalette(this.store);
     } else if (event.key === "/" && !event.ctrlKey && !event.metaKey && !event.target.closest("input, textarea, select")) {
@@ -153,12 +153,12 @@ export class Shell {
 }
 
 /** The count of unread messages in the title and on the icon of an installed page. */
-function unread(count) {
+function showUnreadCount(count) {
   document.title = count ? `(${count}) ${t("app")}` : t("app");
   navigator.setAppBadge?.(count).catch(() => {}); // 0 takes it away
 }
 
 /** The Latin letter of a key, also where the keyboard writes others. */
-function letter({ key, code }) {
+function latinLetter({ key, code }) {
   return /^[a-z]$/i.test(key) ? key.toLowerCase() : code.replace(/^Key/, "").toLowerCase();
 }

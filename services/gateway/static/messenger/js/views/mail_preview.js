@@ -11,18 +11,18 @@ export function enterToken(page, token) {
 }
 
 /**
- * A button that shows the newest mail to the address in `place`, and passes its token to `found`. Mails are kept in a
+ * A button that shows the newest mail to the address in `container`, and passes its token to `onToken`. Mails are kept in a
  * folder on a development machine; elsewhere the button stays hidden.
  */
-export function showMail(email, place, found) {
+export function showMail(email, container, onToken) {
   const button = el("button", { class: "quiet", type: "button", hidden: true, onclick: async () => {
     const answer = await fetch(`/dev/mail?to=${encodeURIComponent(email)}`, { cache: "no-store" }).catch(() => null);
     const [mail] = answer?.ok ? (await answer.json()).items : [];
-    place.hidden = false;
-    if (!mail) return fill(place, el("p", { role: "status" }, t("no_mail")));
-    fill(place, el("p", { class: "soft" }, t("mail_shown")), el("pre", { tabindex: "0" }, mail.text));
+    container.hidden = false;
+    if (!mail) return fill(container, el("p", { role: "status" }, t("no_mail")));
+    fill(container, el("p", { class: "soft" }, t("mail_shown")), el("pre", { tabindex: "0" }, mail.text));
     const token = /^Token: (\S+)$/m.exec(mail.text)?.[1];
-    if (token) found(token);
+    if (token) onToken(token);
   } }, t("show_mail"));
   fetch("/dev/mail", { cache: "no-store" }).then((answer) => { button.hidden = !answer.ok; }, () => {});
   return button;

@@ -12,26 +12,26 @@ export function closePopover() {
 }
 
 /** Opens a popover at the button that it belongs to; returns a function that closes it. */
-export function openPopover(content, at) {
+export function openPopover(content, anchor) {
   closeOpen();
   const before = document.activeElement, listening = new AbortController(), { signal } = listening;
   const close = () => {
     if (!content.isConnected) return;
     listening.abort();
-    at.setAttribute("aria-expanded", "false");
+    anchor.setAttribute("aria-expanded", "false");
     // A click elsewhere has moved the focus already.
     const hadFocus = content.contains(document.activeElement) || document.activeElement === document.body;
     content.remove();
     if (hadFocus) before?.focus({ preventScroll: true });
   };
   closeOpen = close;
-  at.setAttribute("aria-expanded", "true");
+  anchor.setAttribute("aria-expanded", "true");
   content.classList.add("popover");
   // "manual": the browser's own way would close it when the finger of a long press is lifted.
   content.setAttribute("popover", "manual");
   document.body.append(content);
   content.showPopover();
-  position(content, at);
+  position(content, anchor);
   content.addEventListener("keydown", (event) => {
     if (event.key !== "Escape") return;
     event.preventDefault();
@@ -42,17 +42,17 @@ export function openPopover(content, at) {
   // Tab leads out of it; a menu keeps Tab to itself, and the finger that is lifted after a long press may move the focus.
   if (content.getAttribute("role") !== "menu") document.addEventListener("focusin", ({ target }) => content.contains(target) || close(), { signal });
   window.addEventListener("hashchange", close, { signal });
-  window.addEventListener("resize", () => position(content, at), { signal });
+  window.addEventListener("resize", () => position(content, anchor), { signal });
   return close;
 }
 
 /** Opens a menu at its button. An item: {icon, text, action, danger?}. Its action is called once the menu is closed. */
-export function openMenu(label, items, at) {
+export function openMenu(label, items, anchor) {
   const buttons = items.map(({ text, icon, action, danger }) => el("button", {
     type: "button", role: "menuitem", tabindex: "-1", class: danger ? "danger" : "", onclick: () => { close(); action(); },
   }, icon, text));
   const menu = el("div", { class: "menu", role: "menu", aria: { label }, onkeydown: (event) => moveFocus(event, buttons) }, buttons);
-  const close = openPopover(menu, at);
+  const close = openPopover(menu, anchor);
   buttons[0].focus();
 }
 
@@ -66,8 +66,8 @@ function moveFocus(event, buttons) {
 }
 
 /** Puts it below the element, or above where there is no room, towards the middle of the page and inside it. */
-function position(content, at) {
-  const { left, right, top, bottom } = at.getBoundingClientRect();
+function position(content, anchor) {
+  const { left, right, top, bottom } = anchor.getBoundingClientRect();
   const { offsetWidth: width, offsetHeight: height } = content, { clientWidth, clientHeight } = document.documentElement;
   const below = bottom + height + MARGIN_PX <= clientHeight, leftmost = left + right > clientWidth ? right - width : left;
   const within = (value, most) => Math.max(MARGIN_PX, Math.min(value, most - MARGIN_PX));

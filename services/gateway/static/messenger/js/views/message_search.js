@@ -2,7 +2,7 @@
 
 import * as api from "../api.js";
 import { avatar, el } from "../dom.js";
-import { brief, t } from "../i18n.js";
+import { briefTime, t } from "../i18n.js";
 
 const MOST = 20;
 // Characters shown before the first hit, and altogether. An excerpt begins with a word, unless that is a long one.
@@ -15,12 +15,12 @@ export async function searchMessages(query, peer) {
 }
 
 /** The parts of a list's row for a message that was found. */
-export function foundMessage(store, { user_id: peer, message, highlights }) {
+export function searchResultParts(store, { user_id: peer, message, highlights }) {
   const own = message.sender_id === store.me.user_id, name = store.profiles.nameOf(peer);
   return [
     avatar(store.profiles.get(peer) ?? { user_id: peer }),
     el("span", { class: "found-message" },
-      el("span", { class: "row" }, el("span", { class: "who" }, name), el("time", { class: "when", datetime: message.sent_at }, brief(message.sent_at))),
+      el("span", { class: "row" }, el("span", { class: "who" }, name), el("time", { class: "when", datetime: message.sent_at }, briefTime(message.sent_at))),
       el("span", { class: "excerpt", dir: "auto" }, own && `${t("you")}: `, excerpt([...message.text], highlights))),
   ];
 }
@@ -39,10 +39,10 @@ function excerpt(characters, highlights) {
   return [...parts, text(done, end), end < characters.length && "…"];
 }
 
-/** Where the word at a place begins; the place itself if the word has many characters before it. */
-function beginOfWord(characters, place) {
-  for (let begin = place; begin >= Math.max(0, place - LONG_WORD); begin--) {
+/** The index where the word at an index begins; that index itself if the word has many characters before it. */
+function beginOfWord(characters, index) {
+  for (let begin = index; begin >= Math.max(0, index - LONG_WORD); begin--) {
     if (begin === 0 || !characters[begin - 1].trim()) return begin;
   }
-  return place;
+  return index;
 }

@@ -2,8 +2,8 @@
 
 import * as api from "../api.js";
 import { avatar, el, fill, icon } from "../dom.js";
-import { reason, t } from "../i18n.js";
-import { foundMessage, searchMessages } from "./message_search.js";
+import { errorText, t } from "../i18n.js";
+import { searchMessages, searchResultParts } from "./message_search.js";
 
 const PAUSE_MS = 250;
 const MOST_CHATS = 8, MOST_PEOPLE = 8;
@@ -13,20 +13,20 @@ export function openPalette(store, { peer } = {}) {
   if (document.querySelector("dialog[open]")) return;
   const listening = new AbortController();
   // `shown`: the entries of the list, {key, hash, parts}.
-  let timer = null, asked = 0, found = [], messages = [], chosen = 0, shown = [], problem = "";
-  // Whether the answers to what was typed are not there yet: the list is that of before.
+  let timer = null, turns = 0, peopleIds = [], messages = [], selectedIndex = 0, entries = [], problem = "";
+  // Whether the answers to what was typed are not there yet: until then the list has those to the earlier text.
   let pending = false;
   const label = peer ? t("search_in_chat", { name: store.profiles.nameOf(peer) }) : t("palette");
 
   const list = el("ul", { role: "listbox", id: "palette-list", aria: { label } });
-  const said = el("p", { class: "soft", role: "status" });
+  const status = el("p", { class: "soft", role: "status" });
   const input = el("input", {
     type: "text", class: "search", role: "combobox", autocomplete: "off", autocapitalize: "none", spellcheck: "false", enterkeyhint: "go",
     maxlength: 200, placeholder: peer ? t("search_messages") : t("search_hint"),
-    aria: { label, expanded: "true", controls: "palette-list", autocomplete: "list" }, oninput: typed, onkeydown: key,
+    aria: { label, expanded: "true", controls: "palette-list", autocomplete: "list" }, oninput: onInput, onkeydown: onKeyDown,
   });
   const dialog = el("dialog", { class: "palette", aria: { label }, onclick: ({ target }) => target === dialog && dialog.close() },
-    el("div", { class: "row" }, input, el("button", { type: "button", class: "quiet round", aria: { label: t("close") }, onclick: () => dialog.close() }, icon("close"))), list, said);
+    el("div", { class: "row" }, input, el("button", { type: "button", class: "quiet round", aria: { label: t("close") }, onclick: () => dialog.close() }, icon("close"))), list, status);
   dialog.addEventListener("close", () => {
     listening.abort();
     clearTimeout(timer);
@@ -37,25 +37,25 @@ export function openPalette(store, { peer } = {}) {
   dialog.showModal();
   draw();
 
-  function typed() {
-    chosen = 0;
+  function onInput() {
+    selectedIndex = 0;
     clearTimeout(timer);
-    const query = input.value.trim(), turn = ++asked;
+    const query = input.value.trim(), turn = ++turns;
     problem = "";
     pending = query !== "";
-    if (!query) found = messages = [];
+    if (!query) peopleIds = messages = [];
     else timer = setTimeout(() => search(query, turn), PAUSE_MS);
     draw();
   }
 
   async function search(query, turn) {
     const [people, texts] = await Promise.allSettled([peer ? [] : searchPeople(query), searchMessages(query, peer)]);
-    if (turn !== asked || listening.signal.aborted) return;
+    if (turn !== turns || listening.signal.aborted) return;
     pending = false;
-    found = people.value?.map((profile) => profile.user_id) ?? [];
+    peopleIds = people.value?.map((profile) => profile.user_id) ?? [];
     messages = texts.value ?? [];
     const failed = people.reason ?? texts.reason;
-    problem = failed ? reason(failed) : "";
+    problem = failed ? errorText(failed) : "";
     if (people.value) store.profiles.remember(...people.value);
     draw();
   }
@@ -66,27 +66,27 @@ export function openPalette(store, { peer } = {}) {
   }
 
   /** Whether a name or the username begins with what was typed, or a word of the name does. */
-  function fits(id) {
+  function matches(id) {
     const wanted = input.value.trim().toLocaleLowerCase();
     if (!wanted) return true;
     const profile = store.profiles.get(id);
-    const [name, username] = [profile?.display_name, profile?.username].map((one) => (one ?? "").toLocaleLowerCase());
-    return [name, username, ...name.split(/\s+/)].some((one) => one.startsWith(wanted.replace(/^@/, "")));
+    const [name, username] = [profile?.display_name, profile?.username].map((text) => (text ?? "").toLocaleLowerCase());
+    return [name, username, ...name.split(/\s+/)].some((word) => word.startsWith(wanted.replace(/^@/, "")));
   }
 
   function draw() {
-    const chats = peer ? [] : store.conversations.ordered.map((conversation) => conversation.user_id).filter(fits).slice(0, MOST_CHATS);
-    const friends = peer ? [] : store.friends.accepted.map((friend) => friend.user_id).filter(fits);
-    const people = [...new Set([...friends, ...found])].filter((id) => !chats.includes(id) && id !== store.me.user_id).slice(0, MOST_PEOPLE);
-    const left = messages.filter(({ message: { message_id: id } }) => !store.messageChanges.isDeleted(id));
-    const groups = { chats: chats.map(person), people: people.map(person), messages: left.map(message) };
+    const chats = peer ? [] : store.conversations.ordered.map((conversation) => conversation.user_id).filter(matches).slice(0, MOST_CHATS);
+    const friends = peer ? [] : store.friends.accepted.map((friend) => friend.user_id).filter(matches);
+    const people = [...new Set([...friends, ...peopleIds])].filter((id) => !chats.includes(id) && id !== store.me.user_id).slice(0, MOST_PEOPLE);
+    const remaining = messages.filter(({ message: { message_id: id } }) => !store.messageChanges.isDeleted(id));
+    const groups = { chats: chats.map(person), people: people.map(person), messages: remaining.map(message) };
     // What is chosen stays so where other rows come in before it.
-    const before = shown[chosen]?.key;
-    shown = Object.values(groups).flat();
-    const index = shown.findIndex(({ key }) => key === before);
-    chosen = Math.max(0, chosen && index >= 0 ? index : Math.min(chosen, shown.length - 1));
+    const before = entries[selectedIndex]?.key;
+    entries = Object.values(groups).flat();
+    const index = entries.findIndex(({ key }) => key === before);
+    selectedIndex = Math.max(0, selectedIndex && index >= 0 ? index : Math.min(selectedIndex, entries.length - 1));
     fill(list, Object.entries(groups).map(([name, entries]) => group(name, entries)));
-    said.textContent = problem || (shown.length || pending || (peer && !input.value.trim()) ? "" : t(peer ? "found_nothing" : "found_none"));
+    status.textContent = problem || (entries.length || pending || (peer && !input.value.trim()) ? "" : t(peer ? "found_nothing" : "found_none"));
     mark();
   }
 
@@ -105,28 +105,28 @@ export function openPalette(store, { peer } = {}) {
   }
 
   function message(item) {
-    return { key: item.message.message_id, found: true, hash: `#/chat/${item.user_id}/${item.message.sequence}`, parts: foundMessage(store, item) };
+    return { key: item.message.message_id, isMessage: true, hash: `#/chat/${item.user_id}/${item.message.sequence}`, parts: searchResultParts(store, item) };
   }
 
   function mark() {
-    const id = shown[chosen]?.key;
+    const id = entries[selectedIndex]?.key;
     for (const option of list.querySelectorAll("[role=option]")) option.setAttribute("aria-selected", String(option.id === `palette-${id}`));
     if (id) input.setAttribute("aria-activedescendant", `palette-${id}`);
     else input.removeAttribute("aria-activedescendant");
     list.querySelector("[aria-selected=true]")?.scrollIntoView({ block: "nearest" });
   }
 
-  function key(event) {
+  function onKeyDown(event) {
     if (event.isComposing) return;
     const step = { ArrowDown: 1, ArrowUp: -1 }[event.key];
-    if (step && shown.length) {
+    if (step && entries.length) {
       event.preventDefault();
-      chosen = (chosen + step + shown.length) % shown.length;
+      selectedIndex = (selectedIndex + step + entries.length) % entries.length;
       mark();
     } else if (event.key === "Enter") {
       event.preventDefault();
       // What was found for an earlier text is not opened.
-      if (shown[chosen] && !(pending && shown[chosen].found)) open(shown[chosen]);
+      if (entries[selectedIndex] && !(pending && entries[selectedIndex].isMessage)) open(entries[selectedIndex]);
     }
   }
 

@@ -2,38 +2,38 @@
 
 import * as api from "../api.js";
 import { avatar, el, fill, icon } from "../dom.js";
-import { reason, t } from "../i18n.js";
-import { acting as button, answering } from "./befriending.js";
+import { errorText, t } from "../i18n.js";
+import { actionButton as button, answerButtons } from "./friendship_buttons.js";
 import { confirmDialog } from "./confirm_dialog.js";
 
 const PAUSE_MS = 250;
 
 export function peopleView(store) {
-  const found = el("div", { class: "found", role: "region", aria: { live: "polite", label: t("search_people") } });
+  const results = el("div", { class: "found", role: "region", aria: { live: "polite", label: t("search_people") } });
   const lists = el("div");
   const problem = el("p", { class: "problem", role: "alert" });
-  let timer = null, asked = 0, profiles = [];
+  let timer = null, turns = 0, profiles = [];
   const search = el("input", { type: "search", class: "search", placeholder: t("search_people_hint"), aria: { label: t("search_people") }, maxlength: 64, oninput: () => {
     clearTimeout(timer);
     timer = setTimeout(find, PAUSE_MS);
   } });
-  const node = el("section", { class: "page" }, el("h2", {}, t("people")), search, problem, found, lists);
+  const node = el("section", { class: "page" }, el("h2", {}, t("people")), search, problem, results, lists);
 
   async function find() {
-    const query = search.value.trim(), turn = ++asked;
+    const query = search.value.trim(), turn = ++turns;
     if (!query) {
       profiles = [];
-      return fill(found);
+      return fill(results);
     }
     try {
       const page = await api.get(`/v1/profiles?limit=20&query=${encodeURIComponent(query)}`);
-      if (turn !== asked) return; // somebody has typed on
-      profiles = page.items.filter((one) => one.user_id !== store.me.user_id);
+      if (turn !== turns) return; // somebody has typed on
+      profiles = page.items.filter((profile) => profile.user_id !== store.me.user_id);
       store.profiles.remember(...profiles);
       problem.textContent = "";
       draw();
     } catch (error) {
-      problem.textContent = reason(error);
+      problem.textContent = errorText(error);
     }
   }
 
@@ -46,8 +46,8 @@ export function peopleView(store) {
       el("div", { class: "actions" }, actions), el("p", { class: "problem", role: "alert" }));
   }
 
-  function standing(id) {
-    const state = store.friends.standing(id);
+  function relationshipButton(id) {
+    const state = store.friends.relationship(id);
     if (state === "accepted") return chat(id);
     if (state === "incoming") return button(t("accept"), () => store.friends.add(id), "primary");
     if (state === "blocked") return button(t("unblock"), () => store.blocks.remove(id));
@@ -55,23 +55,23 @@ export function peopleView(store) {
     return button(t("add"), () => store.friends.add(id), "primary");
   }
 
-  function removing(id) {
+  function removeButton(id) {
     const name = store.profiles.nameOf(id);
     return el("button", { class: "quiet", type: "button", aria: { label: `${t("remove")}: ${name}` }, onclick: () =>
       confirmDialog({ text: t("remove_sure", { name }), action: t("remove"), work: () => store.friends.remove(id) }) }, icon("close"));
   }
 
   function draw() {
-    if (search.value.trim()) fill(found, profiles.length ? el("ul", { class: "persons" }, profiles.map((one) => row(one.user_id, standing(one.user_id)))) : el("p", { class: "soft" }, t("found_none")));
+    if (search.value.trim()) fill(results, profiles.length ? el("ul", { class: "persons" }, profiles.map((profile) => row(profile.user_id, relationshipButton(profile.user_id)))) : el("p", { class: "soft" }, t("found_none")));
     const { accepted, incoming, outgoing, known } = store.friends;
     const part = (title, ids, actions) => ids.length > 0 && [el("h3", {}, title), el("ul", { class: "persons" }, ids.map(({ user_id: id }) => row(id, actions(id))))];
     fill(lists,
-      part(t("requests"), incoming, (id) => answering(store, id)),
+      part(t("requests"), incoming, (id) => answerButtons(store, id)),
       part(t("sent_requests"), outgoing, (id) => [button(t("withdraw"), () => store.friends.remove(id))]),
       el("h3", {}, t("friends")),
-      accepted.length ? el("ul", { class: "persons" }, accepted.map(({ user_id: id }) => row(id, chat(id), removing(id)))) : el("p", { class: "soft" }, t(known ? "none" : "loading")));
+      accepted.length ? el("ul", { class: "persons" }, accepted.map(({ user_id: id }) => row(id, chat(id), removeButton(id)))) : el("p", { class: "soft" }, t(known ? "none" : "loading")));
   }
 
   draw();
-  return { node, shown: () => search.focus(), update: (kind) => ["friends", "blocks", "profile"].includes(kind) && draw() };
+  return { node, onShown: () => search.focus(), update: (kind) => ["friends", "blocks", "profile"].includes(kind) && draw() };
 }

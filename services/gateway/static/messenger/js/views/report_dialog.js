@@ -14,7 +14,7 @@ export function openReportDialog(store, peer, messageIds = []) {
   const reason = el("div", { class: "field" }, el("label", { for: "report-reason" }, t("report_reason")), el("select", { id: "report-reason" }, choices));
   const block = el("label", { class: "check", hidden: store.blocks.has(peer) }, el("input", { type: "checkbox" }), t("report_block"));
   const card = form({
-    title: t("report_title", { name: store.profiles.nameOf(peer) }), said: t(messageIds.length ? "report_message_hint" : "report_hint"), action: t("report"),
+    title: t("report_title", { name: store.profiles.nameOf(peer) }), intro: t(messageIds.length ? "report_message_hint" : "report_hint"), action: t("report"),
     fields: [["comment", t("report_comment"), { tag: "textarea", rows: 3, rule: "comment", count: true, dir: "auto" }]],
     async submit({ comment }) {
       // Once more after the block has failed: the report is there.

@@ -7,7 +7,7 @@ import { AuditList } from "./audit_list.js";
 const RULES = ["account_failures", "address_failures", "new_network", "operator_looks", "operator_exports"];
 
 export class Anomalies extends AuditList {
-  static every = 10_000;
+  static pollMs = 10_000;
 
   constructor(showError) {
     super(showError, {

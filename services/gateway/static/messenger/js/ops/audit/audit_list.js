@@ -9,7 +9,7 @@ const PAGE = 100;
 
 /** A subclass draws `drawFilters()` and `row(entry)`, and says by `key(entry)` which entries are the same. */
 export class AuditList {
-  static every = 4_000;
+  static pollMs = 4_000;
 
   /**
    * `section`: its name in the page's address. `path`: of its entries at the gateway. `period`: the seconds that it
@@ -28,17 +28,17 @@ export class AuditList {
     this.state = "";
     this.rows = [];
     this.filters = el("form", { class: "filters", onsubmit: (event) => { event.preventDefault(); this.reset(); } });
-    this.place = el("div", {});
-    this.node = el("div", {}, this.filters, this.place);
+    this.container = el("div", {});
+    this.node = el("div", {}, this.filters, this.container);
     this.drawFilters();
   }
 
-  /** `asked`: the filters in a link, such as one user; without any they stay as they are. */
-  async open(asked) {
-    if (asked.size) {
+  /** `params`: the filters in a link, such as one user; without any they stay as they are. */
+  async open(params) {
+    if (params.size) {
       history.replaceState(null, "", `#/${this.section}`);
-      const valueOf = (name, none) => (none === false ? asked.get(name) === "true" : asked.get(name) ?? none);
-      this.filter = Object.fromEntries(Object.entries(this.noFilter).map(([name, none]) => [name, valueOf(name, none)]));
+      const valueOf = (name, unset) => (unset === false ? params.get(name) === "true" : params.get(name) ?? unset);
+      this.filter = Object.fromEntries(Object.entries(this.noFilter).map(([name, unset]) => [name, valueOf(name, unset)]));
       this.state = "";
       this.rows = [];
       this.drawFilters();
@@ -48,10 +48,10 @@ export class AuditList {
 
   /** The newest page again; older ones that are shown stay where they are. */
   async tick() {
-    const asked = this.#asked;
+    const selection = this.#selection;
     const page = await get(`${this.path}?${this.#query()}`);
     const state = JSON.stringify(page);
-    if (asked !== this.#asked || state === this.state) return;
+    if (selection !== this.#selection || state === this.state) return;
     this.state = state;
     // A count, or whether there are any.
     this.unreadable = Boolean(page.unreadable);
@@ -89,10 +89,10 @@ export class AuditList {
     const first = this.rows.length;
     this.rows.push(...page.items);
     this.#drawRows();
-    this.place.querySelectorAll("tbody tr")[first]?.focus();
+    this.container.querySelectorAll("tbody tr")[first]?.focus();
   }
 
-  get #asked() {
+  get #selection() {
     return JSON.stringify(this.filter) + this.period.chosen;
   }
 
@@ -108,7 +108,7 @@ export class AuditList {
       el("tbody", {}, this.rows.map((row) => el("tr", { tabindex: "-1", data: { key: this.key(row) } }, this.row(row))))));
     const [picture, text] = this.empty;
     const focused = document.activeElement?.closest?.("tr")?.dataset.key;
-    this.place.replaceChildren(
+    this.container.replaceChildren(
       this.unreadable ? el("p", { class: "alarm" }, icon("warn"), say("not_whole")) : "",
       this.rows.length ? table : el("div", { class: "blank panel-wide" }, icon(picture), el("strong", {}, say(text))),
       this.older ? el("div", { class: "more" }, el("button", { type: "button", onclick: () => this.#more().catch((error) => this.showError(error)) }, say("older"))) : "");
@@ -117,7 +117,7 @@ export class AuditList {
 
   /** The first control of an entry, or the entry. */
   #focus(key) {
-    const row = this.place.querySelector(`tr[data-key="${CSS.escape(key)}"]`);
+    const row = this.container.querySelector(`tr[data-key="${CSS.escape(key)}"]`);
     (row?.querySelector(":is(button, a)") ?? row)?.focus({ preventScroll: true });
   }
 }

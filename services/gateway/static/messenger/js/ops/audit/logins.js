@@ -66,22 +66,22 @@ export class Logins extends AuditList {
   #session(row) {
     const ended = this.rows.some((other) => other.session_id === row.session_id && ENDED.has(other.event));
     const link = el("span", { class: "mono", title: row.session_id }, aggregateLink("session", row.session_id, 0, `…${row.session_id.slice(-8)}`));
-    return [link, ended ? "" : el("button", { type: "button", class: "quiet", aria: { label: say("end_session_of", { name: row.username, when: moment(row.at) }) }, onclick: () => this.#ask(row) }, say("end_session"))];
+    return [link, ended ? "" : el("button", { type: "button", class: "quiet", aria: { label: say("end_session_of", { name: row.username, when: moment(row.at) }) }, onclick: () => this.#openEndDialog(row) }, say("end_session"))];
   }
 
-  #ask(row) {
+  #openEndDialog(row) {
     const reason = el("input", { id: "end-reason", name: "reason", required: true, maxlength: LONGEST_REASON, autocomplete: "off" });
-    const go = el("button", { type: "submit", class: "primary" }, say("end_session_now"));
+    const submitButton = el("button", { type: "submit", class: "primary" }, say("end_session_now"));
     const dialog = el("dialog", { aria: { labelledby: "end-title" }, onclose: () => dialog.remove() },
       el("form", { onsubmit: (event) => {
         event.preventDefault();
-        this.#end(go, dialog, { session_id: row.session_id, reason: reason.value });
+        this.#end(submitButton, dialog, { session_id: row.session_id, reason: reason.value });
       } },
       el("h2", { id: "end-title" }, say("end_session_title", { name: row.username })),
       el("p", {}, say("end_session_hint")),
       el("p", { class: "soft" }, [row.device, row.address, moment(row.at)].filter(Boolean).join(" · ")),
       el("div", { class: "field" }, el("label", { for: "end-reason" }, say("reason")), reason),
-      el("div", { class: "actions" }, el("button", { type: "button", onclick: () => dialog.close() }, say("cancel")), go)));
+      el("div", { class: "actions" }, el("button", { type: "button", onclick: () => dialog.close() }, say("cancel")), submitButton)));
     document.body.append(dialog);
     dialog.showModal();
   }

@@ -13,7 +13,7 @@ export function deletionCard(deleteAccount) {
     const dialog = openSteps("delete_account");
     dialog.node.addEventListener("close", () => button.focus());
     dialog.show(form({
-      title: t("delete_account"), said: t("delete_account_sure"), action: t("delete_account"), errors: WRONG_PASSWORD,
+      title: t("delete_account"), intro: t("delete_account_sure"), action: t("delete_account"), errors: WRONG_PASSWORD,
       fields: [passwordField()],
       submit: ({ password }) => deleteAccount(password),
       more: [dialog.cancel()],

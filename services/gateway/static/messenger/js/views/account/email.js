@@ -3,7 +3,7 @@
 import * as api from "../../api.js";
 import { el, fill } from "../../dom.js";
 import { form } from "../../forms.js";
-import { reason, t } from "../../i18n.js";
+import { errorText, t } from "../../i18n.js";
 import { enterToken, showMail } from "../mail_preview.js";
 import { openSteps, passwordField, WRONG_PASSWORD } from "./steps.js";
 
@@ -22,7 +22,7 @@ export function emailCard(store) {
 
   function draw() {
     const { details, error } = store.account, focused = state.contains(document.activeElement);
-    problem.textContent = error ? reason(error) : "";
+    problem.textContent = error ? errorText(error) : "";
     fill(state, details && el("p", { class: "address" }, details.email), details && el("button", { type: "button", onclick: change }, t("change_email")),
       !details && !error && el("p", { class: "soft" }, t("loading")));
     if (focused) state.querySelector("button")?.focus();
@@ -36,7 +36,7 @@ export function emailCard(store) {
 function openEmailChange(store, changed) {
   const dialog = openSteps("change_email");
   dialog.show(form({
-    title: t("change_email"), said: t("change_email_hint"), action: t("continue"), errors: WRONG_PASSWORD,
+    title: t("change_email"), intro: t("change_email_hint"), action: t("continue"), errors: WRONG_PASSWORD,
     fields: [["email", t("new_email"), EMAIL], passwordField()],
     async submit(values) {
       await api.put("/v1/users/me/email", values);
@@ -49,11 +49,11 @@ function openEmailChange(store, changed) {
   function confirm({ email, password }) {
     const mail = el("div", { class: "mail", hidden: true });
     const step = form({
-      title: t("verify_title"), said: t("change_email_mailed", { email }), action: t("confirm_yes"),
+      title: t("verify_title"), intro: t("change_email_mailed", { email }), action: t("confirm_yes"),
       errors: { invalid_credentials: ["token", "e_password_changed"] },
       fields: [["token", t("token"), TOKEN]],
       async submit({ token }) {
-        await store.notifications.causing("email_changed", () => api.ask("POST", "/v1/users/verify-email", { body: { token, password }, open: true }));
+        await store.notifications.asOwnAct("email_changed", () => api.request("POST", "/v1/users/verify-email", { body: { token, password }, anonymous: true }));
         await store.account.load();
         dialog.close();
         changed(email);

@@ -3,7 +3,7 @@
 
 import * as api from "../../api.js";
 import { el, fill, icon } from "../../dom.js";
-import { full, reason, t, word } from "../../i18n.js";
+import { errorText, fullTime, t, word } from "../../i18n.js";
 import { isAboutAccount, notificationText } from "../../store/notification_kinds.js";
 import { deviceName, sessionsCard } from "./sessions.js";
 
@@ -40,7 +40,7 @@ export function loginHistoryView(store) {
       draw();
       if (cursor && focused) list.children[shown]?.focus();
     } catch (error) {
-      if (number === loads) problem.textContent = reason(error);
+      if (number === loads) problem.textContent = errorText(error);
     }
     older.removeAttribute("aria-disabled");
   }
@@ -48,8 +48,8 @@ export function loginHistoryView(store) {
   function draw() {
     // Further back there may be logins that are not loaded yet.
     const since = next ? logins.at(-1)?.created_at ?? "" : "";
-    const changes = store.notifications.items.filter((one) => isAboutAccount(one) && one.kind !== "new_device" && one.at >= since);
-    const entries = [...logins.map((one) => [one.created_at, login(one)]), ...attempts.map((one) => [one.at, attempt(one)]), ...changes.map((one) => [one.at, change(one)])];
+    const changes = store.notifications.items.filter((notification) => isAboutAccount(notification) && notification.kind !== "new_device" && notification.at >= since);
+    const entries = [...logins.map((session) => [session.created_at, login(session)]), ...attempts.map((failed) => [failed.at, attempt(failed)]), ...changes.map((notification) => [notification.at, change(notification)])];
     entries.sort(([one], [other]) => other.localeCompare(one));
     fill(list, entries.map(([, entry]) => entry));
     unknown.textContent = isComplete ? "" : t("attempts_unknown");
@@ -61,7 +61,7 @@ export function loginHistoryView(store) {
   }
 
   load();
-  return { node, shown: read, update: (kind) => {
+  return { node, onShown: read, update: (kind) => {
     if (kind === "sessions") sessions.draw();
     if (kind === "sessions" || kind === "account_notification") load();
     if (kind === "notifications") draw();
@@ -69,23 +69,23 @@ export function loginHistoryView(store) {
   } };
 }
 
-function login(one) {
-  const ended = one.ended_at && time(word("end", one.reason, { when: full(one.ended_at) }), one.ended_at);
-  return row("check", deviceName(one.device), [one.address, time(t("begun", { when: full(one.created_at) }), one.created_at), ended], one.current && el("strong", { class: "here" }, t("this_session")));
+function login(session) {
+  const ended = session.ended_at && time(word("end", session.reason, { when: fullTime(session.ended_at) }), session.ended_at);
+  return row("check", deviceName(session.device), [session.address, time(t("begun", { when: fullTime(session.created_at) }), session.created_at), ended], session.current && el("strong", { class: "here" }, t("this_session")));
 }
 
-function attempt(one) {
-  const when = one.count > 1 ? t("attempts", { n: one.count, since: full(one.since), until: full(one.at) }) : full(one.at);
-  return row("warn", word("attempt", one.reason), [one.address, one.device && deviceName(one.device), time(when, one.at)],
-    PASSWORD_KNOWN.has(one.reason) && el("strong", { class: "why" }, t("password_known")));
+function attempt(attempt) {
+  const when = attempt.count > 1 ? t("attempts", { n: attempt.count, since: fullTime(attempt.since), until: fullTime(attempt.at) }) : fullTime(attempt.at);
+  return row("warn", word("attempt", attempt.reason), [attempt.address, attempt.device && deviceName(attempt.device), time(when, attempt.at)],
+    PASSWORD_KNOWN.has(attempt.reason) && el("strong", { class: "why" }, t("password_known")));
 }
 
-function change(one) {
-  return row("shield", notificationText(one), [time(full(one.at), one.at)]);
+function change(notification) {
+  return row("shield", notificationText(notification), [time(fullTime(notification.at), notification.at)]);
 }
 
 function row(sign, title, parts, more) {
-  const line = parts.filter(Boolean).flatMap((part, place) => (place ? [" · ", part] : [part]));
+  const line = parts.filter(Boolean).flatMap((part, index) => (index ? [" · ", part] : [part]));
   return el("li", { class: `person session ${sign}`, tabindex: "-1" }, icon(sign), el("div", {}, el("span", { class: "who" }, title), more, el("span", { class: "soft" }, line)));
 }
 

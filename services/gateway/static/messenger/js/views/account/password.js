@@ -15,7 +15,7 @@ export function passwordCard(store, changed) {
     ],
     errors: { invalid_credentials: ["current_password", "e_wrong_current_password"] },
     async submit(values) {
-      await store.notifications.causing("password_changed", () => api.put("/v1/users/me/password", values));
+      await store.notifications.asOwnAct("password_changed", () => api.put("/v1/users/me/password", values));
       card.reset();
       changed();
       return t("password_changed");

@@ -12,13 +12,13 @@ export function passwordField() {
   return ["password", t("password"), { type: "password", autocomplete: "current-password", required: true }];
 }
 
-/** A dialog whose content is shown step by step; it closes when the user leaves the view, unless it has to be kept. */
+/** A dialog whose content is shown step by step; it closes when the user leaves the view, unless `staysOpen` is set. */
 export function openSteps(label) {
   const leaving = new AbortController(), { signal } = leaving;
   const node = openDialog({ class: "steps", aria: { label: t(label) } });
   const dialog = {
     node,
-    keep: false,
+    staysOpen: false,
     close: () => node.close(),
     cancel: () => el("button", { type: "button", class: "quiet", onclick: () => node.close() }, t("cancel")),
     show(...content) {
@@ -29,9 +29,9 @@ export function openSteps(label) {
       node.scrollTop = 0;
     },
   };
-  node.addEventListener("cancel", (event) => { if (dialog.keep) event.preventDefault(); });
+  node.addEventListener("cancel", (event) => { if (dialog.staysOpen) event.preventDefault(); });
   node.addEventListener("close", () => {
-    if (dialog.keep) {
+    if (dialog.staysOpen) {
       // Browsers close a dialog at the second Esc whatever its page says.
       document.body.append(node);
       return node.showModal();
@@ -39,8 +39,8 @@ export function openSteps(label) {
     leaving.abort();
     fill(node);
   });
-  addEventListener("hashchange", () => { if (!dialog.keep) node.close(); }, { signal });
+  addEventListener("hashchange", () => { if (!dialog.staysOpen) node.close(); }, { signal });
   // The browser may keep the page itself for the way back.
-  addEventListener("pagehide", () => { dialog.keep = false; node.close(); }, { signal });
+  addEventListener("pagehide", () => { dialog.staysOpen = false; node.close(); }, { signal });
   return dialog;
 }

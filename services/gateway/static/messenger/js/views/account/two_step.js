@@ -1,7 +1,7 @@
 // The card of two-step verification: whether it is on, and the way to change that.
 
 import { el, fill, icon } from "../../dom.js";
-import { reason, t } from "../../i18n.js";
+import { errorText, t } from "../../i18n.js";
 import { openTwoStepEnd, openTwoStepSetup } from "./two_step_dialogs.js";
 
 export function twoStepCard(store) {
@@ -15,7 +15,7 @@ export function twoStepCard(store) {
 
   function draw() {
     const { details, error } = store.account, focused = state.contains(document.activeElement);
-    problem.textContent = error ? reason(error) : "";
+    problem.textContent = error ? errorText(error) : "";
     if (!details) {
       fill(state, error ? el("button", { type: "button", onclick: () => store.account.load() }, t("retry")) : el("p", { class: "soft" }, t("loading")));
     } else if (details.totp) {

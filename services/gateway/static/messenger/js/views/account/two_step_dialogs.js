@@ -16,7 +16,7 @@ const ERRORS = { ...WRONG_PASSWORD, invalid_totp: ["code", "e_invalid_totp"] };
 export function openTwoStepSetup(store) {
   const dialog = openSteps("two_step");
   dialog.show(form({
-    title: t("two_step_set_up"), said: t("two_step_password"), action: t("continue"), errors: ERRORS,
+    title: t("two_step_set_up"), intro: t("two_step_password"), action: t("continue"), errors: ERRORS,
     fields: [passwordField()],
     submit: async ({ password }) => confirm(await api.post("/v1/users/me/totp", { password })),
     more: [dialog.cancel()],
@@ -24,10 +24,10 @@ export function openTwoStepSetup(store) {
 
   function confirm({ secret, otpauth_uri: uri, qr_code: rows }) {
     const step = form({
-      title: t("two_step_scan"), said: t("two_step_scan_hint"), action: t("two_step_turn_on"), errors: ERRORS,
+      title: t("two_step_scan"), intro: t("two_step_scan_hint"), action: t("two_step_turn_on"), errors: ERRORS,
       fields: [appCodeField("code")],
       async submit({ code }) {
-        const { recovery_codes: codes } = await store.notifications.causing("two_factor_on", () => api.post("/v1/users/me/totp/confirm", { code }));
+        const { recovery_codes: codes } = await store.notifications.asOwnAct("two_factor_on", () => api.post("/v1/users/me/totp/confirm", { code }));
         store.account.load();
         showCodes(codes);
       },
@@ -49,14 +49,14 @@ export function openTwoStepSetup(store) {
     const text = [t("recovery_file", { name, host: location.host }), "", ...codes, ""].join("\n");
     const status = el("p", { class: "outcome", role: "status" });
     const done = el("button", { type: "button", class: "primary", disabled: true, onclick: () => dialog.close() }, t("done"));
-    dialog.keep = true;
+    dialog.staysOpen = true;
     dialog.show(el("h2", { tabindex: "-1" }, t("recovery_codes")), el("p", {}, t("recovery_codes_hint")),
       el("ol", { class: "codes", dir: "ltr", translate: "no" }, codes.map((code) => el("li", {}, el("code", {}, code)))),
       el("div", { class: "actions" },
         el("button", { type: "button", onclick: () => copy(text).then(() => { status.textContent = t("copied"); }) }, t("copy_codes")),
         el("button", { type: "button", onclick: () => download(text, `vestnik-${name}.txt`) }, t("download"))),
       status,
-      el("label", { class: "check" }, el("input", { type: "checkbox", onchange: ({ target }) => { done.disabled = !target.checked; dialog.keep = !target.checked; } }), t("recovery_saved")),
+      el("label", { class: "check" }, el("input", { type: "checkbox", onchange: ({ target }) => { done.disabled = !target.checked; dialog.staysOpen = !target.checked; } }), t("recovery_saved")),
       done);
   }
 
@@ -67,10 +67,10 @@ export function openTwoStepSetup(store) {
 export function openTwoStepEnd(store) {
   const dialog = openSteps("two_step_turn_off");
   dialog.show(form({
-    title: t("two_step_turn_off"), said: t("two_step_off_hint"), action: t("two_step_turn_off"), errors: ERRORS,
+    title: t("two_step_turn_off"), intro: t("two_step_off_hint"), action: t("two_step_turn_off"), errors: ERRORS,
     fields: [passwordField(), codeField("code")],
     async submit(body) {
-      await store.notifications.causing("two_factor_off", () => api.ask("DELETE", "/v1/users/me/totp", { body }));
+      await store.notifications.asOwnAct("two_factor_off", () => api.request("DELETE", "/v1/users/me/totp", { body }));
       await store.account.load();
       dialog.close();
     },

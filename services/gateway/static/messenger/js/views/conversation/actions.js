@@ -27,18 +27,18 @@ export class MessageActions {
   }
 
   /** Opens a message's menu at an element. */
-  openMenu(message, at) {
+  openMenu(message, anchor) {
     const { composer } = this.view, me = this.store.me.user_id;
     const isSent = Boolean(message.message_id), mine = !isSent || message.sender_id === me;
     const items = [
       isSent && { text: t("reply"), icon: icon("reply"), action: () => composer.reply(message) },
-      isSent && { text: t("react"), icon: icon("smile"), action: () => this.#pickReaction(message, at) },
+      isSent && { text: t("react"), icon: icon("smile"), action: () => this.#pickReaction(message, anchor) },
       (!isSent || isEditable(message, me)) && { text: t("edit"), icon: icon("edit"), action: () => composer.edit(message, targetOf(message)) },
       { text: t("copy_text"), icon: icon("copy"), action: () => copy(message.text).then(() => announce(t("copied"))) },
       isSent && !mine && { text: t("report"), icon: icon("warn"), danger: true, action: () => openReportDialog(this.store, this.peer, [message.message_id]) },
-      mine && { text: t("delete"), icon: icon("trash"), danger: true, action: () => this.#confirmDeletion(message, at.closest(".message")) },
+      mine && { text: t("delete"), icon: icon("trash"), danger: true, action: () => this.#confirmDeletion(message, anchor.closest(".message")) },
     ];
-    openMenu(t("message_menu"), items.filter(Boolean), at);
+    openMenu(t("message_menu"), items.filter(Boolean), anchor);
   }
 
   react(message, emoji) {
@@ -64,8 +64,8 @@ export class MessageActions {
     return true;
   }
 
-  #pickReaction(message, at) {
-    openReactionPicker(reactionOf(message, this.store.me.user_id), at, (emoji) => this.react(message, emoji));
+  #pickReaction(message, anchor) {
+    openReactionPicker(reactionOf(message, this.store.me.user_id), anchor, (emoji) => this.react(message, emoji));
   }
 
   #confirmDeletion(message, row) {

@@ -25,7 +25,7 @@ export class Composer {
     this.nodes = [this.tooLong, this.context.node, this.form];
   }
 
-  shown() {
+  onShown() {
     const { edited, quoted, text } = this.store.compositions.get(this.peer) ?? {};
     if (quoted) this.context.setReply(quoted);
     if (edited) {

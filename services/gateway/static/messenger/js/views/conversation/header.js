@@ -4,7 +4,7 @@ import { avatar, el, fill, icon } from "../../dom.js";
 import { t } from "../../i18n.js";
 import { isMuted } from "../../store/conversation_settings.js";
 import { openConversationMenu } from "../conversation_menu.js";
-import { standingOf } from "../standing.js";
+import { presenceText } from "../presence_text.js";
 
 export class Header {
   /** `failed(text)`: called with the reason where a change was refused, and with nothing before the next one. */
@@ -16,7 +16,7 @@ export class Header {
     this.muted = el("span", { class: "mark", role: "img", title: t("muted"), aria: { label: t("muted") }, hidden: true }, icon("muted"));
     this.title = el("h2", {}, this.name, this.muted);
     this.line = el("p");
-    // For screen readers, which are not told of everything else that changes here.
+    // For screen readers: nothing else that changes here is announced.
     this.typing = el("span", { class: "hidden", role: "status" });
     this.menu = el("button", { type: "button", class: "quiet round", hidden: true, aria: { haspopup: "menu" }, onclick: () => {
       failed("");
@@ -31,7 +31,7 @@ export class Header {
   draw() {
     const { store, peer } = this, profile = store.profiles.get(peer), conversation = store.conversations.get(peer);
     const name = store.profiles.nameOf(peer), typing = store.presence.isTyping(peer);
-    const line = standingOf(store, peer) || [store.profiles.handleOf(peer), profile?.bio].filter(Boolean).join(" · ");
+    const line = presenceText(store, peer) || [store.profiles.handleOf(peer), profile?.bio].filter(Boolean).join(" · ");
     const state = JSON.stringify([name, line, typing, Boolean(profile), Boolean(conversation), Boolean(conversation && isMuted(conversation))]);
     if (state === this.state) return;
     this.state = state;
@@ -40,8 +40,8 @@ export class Header {
     this.muted.hidden = !conversation || !isMuted(conversation);
     this.line.textContent = line;
     this.line.className = typing ? "soft typing" : "soft";
-    const said = typing ? t("announce_typing", { name }) : "";
-    if (this.typing.textContent !== said) this.typing.textContent = said;
+    const announcement = typing ? t("announce_typing", { name }) : "";
+    if (this.typing.textContent !== announcement) this.typing.textContent = announcement;
     this.menu.hidden = !conversation;
     this.menu.setAttribute("aria-label", t("conversation_menu", { name }));
   }

@@ -2,7 +2,7 @@
 
 import { avatar, el, fill } from "../../dom.js";
 import { t } from "../../i18n.js";
-import { befriending } from "../befriending.js";
+import { friendshipButtons } from "../friendship_buttons.js";
 import { confirmBlock } from "../confirm_dialog.js";
 import { openReportDialog } from "../report_dialog.js";
 
@@ -16,25 +16,25 @@ export class StrangerView {
   }
 
   /** Draws the person unless they are a friend; whether something has changed. */
-  draw(standing) {
+  draw(relationship) {
     const { profiles } = this.store, profile = profiles.get(this.peer);
-    const state = JSON.stringify([standing, profile?.display_name, profile?.username, profile?.bio]);
+    const state = JSON.stringify([relationship, profile?.display_name, profile?.username, profile?.bio]);
     if (state === this.state) return false;
     this.state = state;
-    this.node.hidden = standing === "accepted";
+    this.node.hidden = relationship === "accepted";
     if (this.node.hidden) fill(this.node);
-    else this.#fill(standing, profile);
+    else this.#fill(relationship, profile);
     return true;
   }
 
-  #fill(standing, profile) {
+  #fill(relationship, profile) {
     const { store, peer } = this, name = store.profiles.nameOf(peer);
-    const known = standing && standing !== "unknown" && profile;
+    const known = relationship && relationship !== "unknown" && profile;
     fill(this.node, known && [avatar(profile, "large"), el("h3", {}, name), el("p", { class: "soft" }, `@${profile.username}`),
       profile.bio && el("p", {}, profile.bio)],
-      el("p", { class: "soft", role: "status" }, known || standing === "unknown" ? t(TEXTS[standing], { name }) : t("loading")),
-      known && el("div", { class: "actions" }, befriending(store, peer),
-        standing !== "self" && el("button", { type: "button", class: "danger", onclick: () => openReportDialog(store, peer) }, t("report")),
-        standing !== "self" && standing !== "blocked" && el("button", { type: "button", class: "danger", onclick: () => confirmBlock(store, peer) }, t("block"))));
+      el("p", { class: "soft", role: "status" }, known || relationship === "unknown" ? t(TEXTS[relationship], { name }) : t("loading")),
+      known && el("div", { class: "actions" }, friendshipButtons(store, peer),
+        relationship !== "self" && el("button", { type: "button", class: "danger", onclick: () => openReportDialog(store, peer) }, t("report")),
+        relationship !== "self" && relationship !== "blocked" && el("button", { type: "button", class: "danger", onclick: () => confirmBlock(store, peer) }, t("block"))));
   }
 }

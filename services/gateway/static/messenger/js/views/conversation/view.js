@@ -2,7 +2,7 @@
 
 import { announce } from "../../announce.js";
 import { el } from "../../dom.js";
-import { reason, t } from "../../i18n.js";
+import { errorText, t } from "../../i18n.js";
 import { MessageActions } from "./actions.js";
 import { Composer } from "./composer.js";
 import { Header } from "./header.js";
@@ -17,7 +17,7 @@ export class ConversationView {
     this.problem = el("p", { class: "problem", role: "alert" });
     this.header = new Header(store, peer, { failed: (text) => { this.problem.textContent = text; } });
     this.actions = new MessageActions(this);
-    this.messages = new MessageList(store, peer, { actions: this.actions, failed: (error) => { this.problem.textContent = reason(error); } });
+    this.messages = new MessageList(store, peer, { actions: this.actions, failed: (error) => { this.problem.textContent = errorText(error); } });
     // In place of the composer where the other account was deleted.
     this.gone = el("p", { class: "soft gone-account", hidden: true }, t("deleted_account_hint"));
     // In place of the messages where the two are no friends.
@@ -27,9 +27,9 @@ export class ConversationView {
       this.header.node, this.messages.node, this.stranger.node, this.problem, this.gone, this.composer.nodes);
   }
 
-  shown() {
-    this.composer.shown();
-    this.#showStanding();
+  onShown() {
+    this.composer.onShown();
+    this.#showRelationship();
     if (matchMedia("(pointer: fine)").matches) this.composer.focus();
   }
 
@@ -46,7 +46,7 @@ export class ConversationView {
 
   update(kind, detail) {
     if (["profile", "conversations", "presence"].includes(kind)) this.header.draw();
-    if (["friends", "blocks", "conversations", "profile"].includes(kind)) this.#showStanding();
+    if (["friends", "blocks", "conversations", "profile"].includes(kind)) this.#showRelationship();
     if (kind === "message_event") this.#announce(detail);
     if (kind === "drafts" && detail === this.peer) this.composer.draftChanged();
     if (kind === "messages" && detail !== this.peer) return;
@@ -55,10 +55,10 @@ export class ConversationView {
   }
 
   /** Shows the conversation to friends, and the other person to others. */
-  #showStanding() {
-    const standing = this.store.friends.standing(this.peer), isOpen = standing === "accepted";
+  #showRelationship() {
+    const relationship = this.store.friends.relationship(this.peer), isOpen = relationship === "accepted";
     const isGone = isOpen && this.store.profiles.isDeleted(this.peer);
-    if (!this.stranger.draw(standing) && this.gone.hidden === !isGone) return;
+    if (!this.stranger.draw(relationship) && this.gone.hidden === !isGone) return;
     this.gone.hidden = !isGone;
     this.problem.textContent = "";
     // What is typed is kept as a draft; the messages are not shown any more.

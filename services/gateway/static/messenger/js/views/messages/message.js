@@ -1,8 +1,8 @@
 // One message of a conversation, as a row of its list.
 
 import { el, icon, refill } from "../../dom.js";
-import { clock, day, full, t } from "../../i18n.js";
-import { linked } from "../../links.js";
+import { clock, day, fullTime, t } from "../../i18n.js";
+import { linkify } from "../../links.js";
 import { quoteButton } from "./quote.js";
 import { reactionChips } from "./reactions.js";
 import { refusedChange } from "./refused_change.js";
@@ -44,10 +44,10 @@ export class MessageRow {
     return el("div", { class: message.deleted ? "bubble gone" : "bubble" },
       el("span", { class: "hidden" }, `${name}: `),
       message.reply_to && quoteButton(store, message.reply_to, (sequence) => actions.jumpTo(sequence)),
-      el("p", { class: "text", dir: "auto" }, message.deleted ? t("message_deleted") : linked(message.text)),
+      el("p", { class: "text", dir: "auto" }, message.deleted ? t("message_deleted") : linkify(message.text)),
       el("span", { class: "meta" },
-        message.edited_at && el("time", { class: "edited", datetime: message.edited_at, title: t("edited_at", { when: full(message.edited_at) }) }, t("edited")),
-        el("time", { datetime: message.sent_at, title: full(message.sent_at) }, clock(message.sent_at)),
+        message.edited_at && el("time", { class: "edited", datetime: message.edited_at, title: t("edited_at", { when: fullTime(message.edited_at) }) }, t("edited")),
+        el("time", { datetime: message.sent_at, title: fullTime(message.sent_at) }, clock(message.sent_at)),
         mine && !message.deleted && tick(message.waiting ? "waiting" : seen ? "seen" : "sent")),
       message.refused?.map((change) => refusedChange(store, change, (text) => actions.useText(text))),
       !message.deleted && this.more);

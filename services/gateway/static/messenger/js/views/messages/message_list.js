@@ -116,7 +116,7 @@ export class MessageList {
   async #open() {
     const { conversations, friends } = this.store;
     await conversations.listed;
-    if (this.closed || friends.standing(this.peer) !== "accepted") return;
+    if (this.closed || friends.relationship(this.peer) !== "accepted") return;
     this.firstUnread = this.#findFirstUnread();
     if (!this.firstUnread || this.#indexOf(this.firstUnread) >= 0) this.#showFirstUnread();
     await this.#load();

@@ -8,7 +8,7 @@ const EMOJI = ["👍", "❤️", "😂", "😮", "😢", "🙏", "🎉", "🔥"]
 const MOST_CHARACTERS = 32;
 
 /** Opens it; `choose(emoji)` gets the choice, null where the reaction that is there is taken back. */
-export function openReactionPicker(chosen, at, choose) {
+export function openReactionPicker(chosen, anchor, choose) {
   const pick = (emoji) => { close(); choose(emoji === chosen ? null : emoji); };
   const buttons = EMOJI.map((emoji) => el("button", { type: "button", class: "emoji", aria: { pressed: String(emoji === chosen) }, onclick: () => pick(emoji) }, emoji));
   const input = el("input", { type: "text", maxlength: MOST_CHARACTERS, placeholder: t("any_emoji"), autocomplete: "off", aria: { label: t("any_emoji") } });
@@ -17,6 +17,6 @@ export function openReactionPicker(chosen, at, choose) {
     if (input.value.trim()) pick(input.value.trim());
   } }, input, el("button", { type: "submit", class: "primary round", aria: { label: t("react") } }, icon("check")));
   const picker = el("div", { class: "picker", role: "dialog", aria: { label: t("react") } }, el("div", { class: "emojis" }, buttons), form);
-  const close = openPopover(picker, at);
+  const close = openPopover(picker, anchor);
   (buttons.find((button) => button.getAttribute("aria-pressed") === "true") ?? buttons[0]).focus();
 }

@@ -1,8 +1,8 @@
 // Messages that wait in the outbox, below those that were sent.
 
 import { el, icon, refill } from "../../dom.js";
-import { clock, reason, t } from "../../i18n.js";
-import { linked } from "../../links.js";
+import { clock, errorText, t } from "../../i18n.js";
+import { linkify } from "../../links.js";
 import { moreButton } from "./message.js";
 import { quoteButton } from "./quote.js";
 
@@ -55,9 +55,9 @@ class UnsentRow {
     const { id, text, at, failed, reply_to: quote } = message, { outbox } = this.store;
     refill(this.node, el("div", { class: `bubble ${failed ? "failed" : "pending"}` },
       quote && quoteButton(this.store, quote, (sequence) => this.actions.jumpTo(sequence)),
-      el("p", { class: "text", dir: "auto" }, linked(text)),
+      el("p", { class: "text", dir: "auto" }, linkify(text)),
       el("span", { class: "meta" }, clock(at), el("span", { class: "tick", title: t("waiting") }, icon(failed ? "warn" : "clock"), el("span", { class: "hidden" }, failed ? "" : t("waiting")))),
-      failed && el("p", { class: "why" }, t("failed", { why: reason(failed) }), " ",
+      failed && el("p", { class: "why" }, t("failed", { why: errorText(failed) }), " ",
         el("button", { class: "link", type: "button", onclick: () => outbox.retry(id) }, t("retry")), " ",
         el("button", { class: "link", type: "button", onclick: () => outbox.discard(id) }, t("discard"))),
       this.more));

@@ -3,36 +3,36 @@
 import { canNotify, tone } from "../../alerts.js";
 import { el } from "../../dom.js";
 import { t } from "../../i18n.js";
-import { chosen, keep } from "../../preferences.js";
+import { getPreference, savePreference } from "../../preferences.js";
 
 export function alertsCard() {
   const hint = el("p", { class: "soft", role: "status" });
   const box = (name, on, change) => el("label", { class: "check" }, el("input", { type: "checkbox", name, checked: on, onchange: ({ target }) => change(target) }), t(`alerts_${name}`));
 
-  const text = box("notify_text", chosen("notify_text") !== "off", ({ checked }) => keep("notify_text", checked ? "on" : "off"));
-  const notify = box("notify", notifying(), async (input) => {
+  const text = box("notify_text", getPreference("notify_text") !== "off", ({ checked }) => savePreference("notify_text", checked ? "on" : "off"));
+  const notify = box("notify", isNotifying(), async (input) => {
     let on = input.checked;
     if (on && Notification.permission !== "granted") on = await Notification.requestPermission() === "granted";
-    keep("notify", on ? "on" : "off");
+    savePreference("notify", on ? "on" : "off");
     input.checked = on;
-    say();
+    update();
   });
-  const sound = box("sound", chosen("sound") === "on", ({ checked }) => {
-    keep("sound", checked ? "on" : "off");
+  const sound = box("sound", getPreference("sound") === "on", ({ checked }) => {
+    savePreference("sound", checked ? "on" : "off");
     if (checked) tone();
   });
 
-  function say() {
+  function update() {
     const able = canNotify();
     notify.firstChild.disabled = !able;
-    text.hidden = !notifying();
+    text.hidden = !isNotifying();
     hint.textContent = !able ? t("alerts_missing") : Notification.permission === "denied" ? t("alerts_denied") : "";
   }
 
-  say();
+  update();
   return el("div", { class: "card" }, el("h3", {}, t("alerts")), el("p", { class: "soft" }, t("alerts_hint")), sound, notify, text, hint);
 }
 
-function notifying() {
-  return chosen("notify") === "on" && canNotify() && Notification.permission === "granted";
+function isNotifying() {
+  return getPreference("notify") === "on" && canNotify() && Notification.permission === "granted";
 }

@@ -1,6 +1,6 @@
 // The card of the choices of language and colours.
 
-import { choose, chosen } from "../../preferences.js";
+import { changePreference, getPreference } from "../../preferences.js";
 import { el } from "../../dom.js";
 import { currentLanguage, LANGUAGES, t } from "../../i18n.js";
 import { select } from "./select.js";
@@ -12,5 +12,5 @@ export function appearanceCard(store) {
   };
   return el("div", { class: "card" }, el("h3", {}, t("appearance")),
     select("language", t("language"), Object.entries(LANGUAGES), currentLanguage(), chooseLanguage),
-    select("theme", t("theme"), [["system", t("theme_system")], ["light", t("theme_light")], ["dark", t("theme_dark")]], chosen("theme") ?? "system", (theme) => choose("theme", theme)));
+    select("theme", t("theme"), [["system", t("theme_system")], ["light", t("theme_light")], ["dark", t("theme_dark")]], getPreference("theme") ?? "system", (theme) => changePreference("theme", theme)));
 }

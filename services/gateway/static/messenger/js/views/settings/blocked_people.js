@@ -2,7 +2,7 @@
 
 import { avatar, el, fill } from "../../dom.js";
 import { t } from "../../i18n.js";
-import { acting } from "../befriending.js";
+import { actionButton } from "../friendship_buttons.js";
 
 export function blockedPeopleCard(store) {
   const list = el("div");
@@ -11,7 +11,7 @@ export function blockedPeopleCard(store) {
 
   function row({ user_id: id }) {
     const profile = store.profiles.get(id), name = store.profiles.nameOf(id);
-    const unblock = acting(t("unblock"), async () => { await store.blocks.remove(id); heading.focus(); });
+    const unblock = actionButton(t("unblock"), async () => { await store.blocks.remove(id); heading.focus(); });
     unblock.setAttribute("aria-label", `${t("unblock")}: ${name}`);
     return el("li", { class: "person" }, avatar(profile ?? { user_id: id }),
       el("div", {}, el("span", { class: "who" }, name), el("span", { class: "soft" }, store.profiles.handleOf(id))),

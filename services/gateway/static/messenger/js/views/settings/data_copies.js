@@ -2,7 +2,7 @@
 
 import * as api from "../../api.js";
 import { el, fill } from "../../dom.js";
-import { full, number, reason, t } from "../../i18n.js";
+import { errorText, fullTime, number, t } from "../../i18n.js";
 
 const PATH = "/v1/users/me/exports";
 const DAY_MS = 86_400_000, POLL_MS = 3_000, MIB = 1024 * 1024;
@@ -20,7 +20,7 @@ export function dataCopiesCard(store) {
       show(copy);
       problem.textContent = "";
     } catch (error) {
-      problem.textContent = reason(error);
+      problem.textContent = errorText(error);
       fill(state, button("retry", draw));
     }
   }
@@ -32,39 +32,39 @@ export function dataCopiesCard(store) {
 
   function show(copy) {
     const focused = state.contains(document.activeElement);
-    fill(state, copy && about(copy), (!copy || isOld(copy)) && button("data_copy_request", request));
+    fill(state, copy && description(copy), (!copy || isOld(copy)) && button("data_copy_request", request));
     if (focused) state.querySelector("button")?.focus();
     // Until the card is no longer on the page.
     if (copy?.state === "making") timer = setTimeout(() => node.isConnected && again(), POLL_MS);
   }
 
   /** What became of the last copy; one that has expired is history once another can be requested. */
-  function about(copy) {
-    const next = !isOld(copy) && el("p", { class: "soft" }, t("data_copy_next", { when: full(new Date(copy.requested_at).getTime() + DAY_MS) }));
+  function description(copy) {
+    const next = !isOld(copy) && el("p", { class: "soft" }, t("data_copy_next", { when: fullTime(new Date(copy.requested_at).getTime() + DAY_MS) }));
     if (copy.state === "making") return [el("p", {}, t("data_copy_making")), el("progress", { aria: { label: t("data_copy_making") } })];
     if (copy.state === "ready") {
       const size = t("mebibytes", { n: number(Math.max(0.1, Math.round(copy.size / MIB * 10) / 10)) });
-      return [el("p", {}, t("data_copy_ready", { when: full(copy.expires_at), size })), button("data_copy_download", () => download(copy))];
+      return [el("p", {}, t("data_copy_ready", { when: fullTime(copy.expires_at), size })), button("data_copy_download", () => download(copy))];
     }
     return [copy.state === "failed" && el("p", {}, t("data_copy_failed")), next];
   }
 
   function button(key, act) {
-    const made = el("button", { type: "button", onclick: async () => {
-      made.disabled = true;
+    const element = el("button", { type: "button", onclick: async () => {
+      element.disabled = true;
       status.textContent = problem.textContent = "";
       await act();
-      made.disabled = false;
+      element.disabled = false;
     } }, t(key));
-    return made;
+    return element;
   }
 
   async function request() {
     try {
-      await store.notifications.causing("data_export", () => api.post(PATH));
+      await store.notifications.asOwnAct("data_export", () => api.post(PATH));
     } catch (error) {
       await draw();
-      problem.textContent = reason(error);
+      problem.textContent = errorText(error);
       return;
     }
     await draw();
@@ -82,7 +82,7 @@ export function dataCopiesCard(store) {
     } catch (error) {
       status.textContent = "";
       await draw();
-      problem.textContent = reason(error);
+      problem.textContent = errorText(error);
     }
   }
 

@@ -1,7 +1,7 @@
 // The card of the choice of who sees when the user is online.
 
 import { el, fill } from "../../dom.js";
-import { reason, t } from "../../i18n.js";
+import { errorText, t } from "../../i18n.js";
 import { select } from "./select.js";
 
 export function presenceCard(store) {
@@ -22,7 +22,7 @@ export function presenceCard(store) {
       await store.profiles.changeOwn({ presence });
       store.presence.refresh();
     } catch (error) {
-      problem.textContent = reason(error);
+      problem.textContent = errorText(error);
       field.querySelector("select").value = store.profiles.get(store.me.user_id).presence;
     }
   }

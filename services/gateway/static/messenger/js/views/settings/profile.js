@@ -7,7 +7,7 @@ import { t } from "../../i18n.js";
 export function profileCard(store) {
   const node = el("div", { class: "card" });
 
-  function draw(said = "") {
+  function draw(message = "") {
     const mine = store.profiles.get(store.me.user_id);
     if (!mine) return fill(node, el("p", { class: "soft" }, t("loading")));
     const card = form({
@@ -24,7 +24,7 @@ export function profileCard(store) {
     });
     card.prepend(el("div", { class: "row" }, avatar(mine, "large"), el("div", {}, el("strong", {}, mine.display_name || mine.username), el("p", { class: "soft" }, `@${mine.username}${mine.verified ? ` · ${t("verified")}` : ""}`))));
     fill(node, card);
-    card.say(said);
+    card.say(message);
   }
 
   draw();

@@ -22,12 +22,12 @@ export function settingsView(store, { logOut, deleteAccount }, part) {
   sessions.node.append(el("p", { class: "further" }, el("a", { href: "#/settings/sessions" }, t("logins_all"))));
   store.account.load();
 
-  function shown() {
+  function onShown() {
     if (part === "password") node.querySelector("#field-current_password").focus();
     if (part === "data") data.focus();
   }
 
-  return { node, shown, update: (kind) => {
+  return { node, onShown, update: (kind) => {
     if (kind === "profile" && !profile.node.contains(document.activeElement)) profile.draw();
     if (kind === "profile") presence.draw();
     if (kind === "account") [email, twoStep].forEach((card) => card.draw());

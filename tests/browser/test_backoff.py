@@ -130,7 +130,7 @@ async def test_a_message_waits_as_long_as_the_gateway_asks(devices: Devices, api
 async def test_only_a_number_of_seconds_changes_the_growing_pause_and_none_overflows_a_timer(devices: Devices) -> None:
     page = await devices.page()
     for retry_after in ("undefined", "NaN", "0", "-5", "'soon'", "null", "1e12"):
-        pause = await page.evaluate(f"import('/web/js/pauses.js').then((it) => it.pauseFor(1000, {retry_after}))")
+        pause = await page.evaluate(f"import('/web/js/backoff.js').then((it) => it.backoffDelay(1000, {retry_after}))")
         if retry_after == "1e12":
             assert pause == 3_600_000
         else:

@@ -1,9 +1,9 @@
-// How a friend is there: writing, online, or last seen at a time.
+// The presence of a friend in words: writing, online, or when last seen.
 
 import { ago, t } from "../i18n.js";
 
-/** In words; empty where nothing is known. */
-export function standingOf(store, person) {
+/** The text; empty where nothing is known. */
+export function presenceText(store, person) {
   if (store.profiles.isDeleted(person)) return "";
   const { presence } = store, { online, last_seen_at: seen } = presence.of(person) ?? {};
   if (presence.isTyping(person)) return t("typing");

@@ -2,15 +2,15 @@
 // by half, so that many pages do not try at the same moment.
 
 // A longer `Retry-After` is shortened to this; a browser's timers overflow beyond 24 days and fire at once.
-const MOST_ASKED_MS = 3_600_000;
+const MAX_RETRY_AFTER_MS = 3_600_000;
 
-/** One pause in milliseconds: `growing` with jitter, but at least `retryAfter` seconds where that is a number. */
-export function pauseFor(growing, retryAfter) {
-  const asked = retryAfter > 0 ? Math.min(retryAfter * 1000, MOST_ASKED_MS) : 0;
-  return Math.max(growing * (0.5 + Math.random() / 2), asked);
+/** One pause in milliseconds: `delay` with jitter, but at least `retryAfter` seconds where that is a number. */
+export function backoffDelay(delay, retryAfter) {
+  const requested = retryAfter > 0 ? Math.min(retryAfter * 1000, MAX_RETRY_AFTER_MS) : 0;
+  return Math.max(delay * (0.5 + Math.random() / 2), requested);
 }
 
-export class Pauses {
+export class Backoff {
   #next;
   #shorten = () => {};
   #end = () => {};
@@ -31,13 +31,13 @@ export class Pauses {
    * first pause nor below `retryAfter`.
    */
   async wait(retryAfter) {
-    const begun = performance.now(), least = Math.max(pauseFor(0, retryAfter), this.first / 2);
-    const whole = Math.max(pauseFor(this.#next, retryAfter), least);
+    const begun = performance.now(), least = Math.max(backoffDelay(0, retryAfter), this.first / 2);
+    const delay = Math.max(backoffDelay(this.#next, retryAfter), least);
     this.#next = Math.min(2 * this.#next, this.longest);
-    const seen = () => document.hidden || this.wake();
-    const back = () => this.wake();
-    window.addEventListener("online", back);
-    document.addEventListener("visibilitychange", seen);
+    const onVisible = () => document.hidden || this.wake();
+    const onOnline = () => this.wake();
+    window.addEventListener("online", onOnline);
+    document.addEventListener("visibilitychange", onVisible);
     let timer;
     await new Promise((resolve) => {
       this.#end = resolve;
@@ -45,15 +45,15 @@ export class Pauses {
         clearTimeout(timer);
         timer = setTimeout(resolve, Math.max(0, least - (performance.now() - begun)));
       };
-      timer = setTimeout(resolve, whole);
+      timer = setTimeout(resolve, delay);
     });
     clearTimeout(timer);
     this.#end = this.#shorten = () => {};
-    window.removeEventListener("online", back);
-    document.removeEventListener("visibilitychange", seen);
+    window.removeEventListener("online", onOnline);
+    document.removeEventListener("visibilitychange", onVisible);
   }
 
-  /** There is reason to believe that the next try succeeds. */
+  /** Tries sooner, since something suggests that the next try succeeds. */
   wake() {
     this.reset();
     this.#shorten();
