@@ -100,6 +100,22 @@ class Client(FailoverClient):
         elif self._flush_queue is not None and self._flush_queue.empty():
             await self._flush_pending()
 
+    async def _flush_pending(self, force_flush: bool = False) -> object:
+        """As the library's, which swallows the cancellation of a task that waits for a forced flush.
+
+        The task would go on as if nothing had happened: past its time-out, or after the stop of its process.
+
+        Raises:
+            CancelledError: the task was cancelled.
+        """
+        task = asyncio.current_task() if force_flush else None
+        cancelled_before = task.cancelling() if task is not None else 0
+        flushed = await super()._flush_pending(force_flush)
+        # Without a request to cancel this task it is the flusher that has ended, with its connection.
+        if task is not None and task.cancelling() > cancelled_before:
+            raise asyncio.CancelledError
+        return flushed
+
     def _command(self, subject: str, payload: bytes, reply: str, headers: dict[str, str] | None) -> bytes | None:
         """The message in wire format; None if the library has to check it more closely, or refuse it."""
         size = len(payload)

@@ -43,6 +43,36 @@ async def test_a_plain_client_gets_every_byte(nats_server: NatsServer) -> None:
         await theirs.close()
 
 
+async def test_a_sender_that_is_cancelled_behind_a_full_buffer_is_cancelled(
+    nats_server: NatsServer, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    client = Client()
+    # Every message fills the buffer.
+    await client.connect(nats_server.url, pending_size=1)
+    sending, sent = asyncio.Event(), asyncio.Event()
+
+    async def blocked() -> None:
+        sending.set()
+        await sent.wait()
+
+    monkeypatch.setattr(client._transport, "drain", blocked)
+    try:
+        sender = asyncio.create_task(client.publish(client.new_inbox(), b"x"))
+        async with asyncio.timeout(60):
+            await sending.wait()
+            sender.cancel()
+            with pytest.raises(asyncio.CancelledError):
+                await sender
+            with pytest.raises(TimeoutError):
+                async with asyncio.timeout(0.01):
+                    await client.publish(client.new_inbox(), b"x")
+            sent.set()
+            await client.publish(client.new_inbox(), b"x")
+    finally:
+        sent.set()
+        await client.close()
+
+
 async def test_what_was_subscribed_to_before_a_flush_is_missed_no_more(nats_server: NatsServer) -> None:
     ours, theirs = Client(), Client()
     await ours.connect(nats_server.url)
