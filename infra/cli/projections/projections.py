@@ -18,17 +18,19 @@ from infra.cli.output.terminal_text import printable
 from infra.cli.reader_connection import connect_reader
 from infra.operator_errors import OperatorError
 from infra.runtime.run_file import with_running_addresses
+from infra.security.operator_accounts import Operators
 from infra.security.service_schemas import ServiceSchemas
 from infra.settings import Settings
 from projections.engine.controls import pause as pauses
 from projections.engine.controls import reset as resetting
 from projections.engine.controls import skip as skipping
-from projections.engine.controls.pause import Paused, Resumed
+from projections.engine.controls.pause import AlreadyPaused, Paused, Resumed
 from projections.engine.controls.reset import Reset
 from projections.engine.dead_letters.discards import Discarded
 from projections.engine.projection import Projection
 from projections.engine.storage.builds import Connection
 from projections.engine.storage.operator_connection import operator_connection
+from projections.engine.storage.pauses import Pause
 from projections.registry import UnknownProjection, choose
 from services.operator.actions.recorder import Act
 from streams.log import Log
@@ -54,6 +56,12 @@ class Control(NamedTuple):
     conn: Connection
     # Of the projection's service.
     database_url: str
+    # The operators of the page, who are stored as the ids of their accounts.
+    operators: Operators
+
+    def with_name(self, pause: Pause) -> Pause:
+        """The pause with the name of who paused the projection."""
+        return msgspec.structs.replace(pause, paused_by=self.operators.name_of(pause.paused_by))
 
 
 class Projections(click.Group):
@@ -85,7 +93,10 @@ def pause(name: str, reason: str, as_json: bool) -> None:
 
 async def _pause(projection: type[Projection], reason: str) -> Paused:
     async with _control(projection, "read_model.pause", reason) as control:
-        return await pauses.pause(control.conn, projection, reason=reason, by=control.act.actor.name)
+        try:
+            return await pauses.pause(control.conn, projection, reason=reason, by=control.act.actor.name)
+        except AlreadyPaused as refused:
+            raise AlreadyPaused(projection, control.with_name(refused.pause)) from refused
 
 
 @projections.command()
@@ -102,7 +113,8 @@ def resume(name: str, reason: str, as_json: bool) -> None:
 
 async def _resume(projection: type[Projection], reason: str) -> Resumed:
     async with _control(projection, "read_model.resume", reason) as control:
-        return await pauses.resume(control.conn, projection)
+        resumed = await pauses.resume(control.conn, projection)
+        return msgspec.structs.replace(resumed, pause=control.with_name(resumed.pause))
 
 
 @projections.command()
@@ -182,7 +194,7 @@ async def _control(projection: type[Projection], action: str, reason: str) -> As
             operator_connection(database_url, "vestnik projections") as conn,
             acting(settings, nc, action, target=projection.name, reason=reason) as act,
         ):
-            yield Control(act, nc, conn, database_url)
+            yield Control(act, nc, conn, database_url, Operators(settings.secrets_path))
     finally:
         await nc.close()
 

@@ -25,6 +25,7 @@ class AlreadyPaused(OperatorError):
     """Another operator has paused the projection."""
 
     def __init__(self, projection: type[Projection], pause: Pause) -> None:
+        self.pause = pause
         super().__init__(
             f"{projection.name} is paused already, by {pause.paused_by} since {pause.paused_at:%Y-%m-%d %H:%M:%S}:"
             f" {pause.reason}"
