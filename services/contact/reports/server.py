@@ -100,7 +100,7 @@ class MessageCopy(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class ReportTexts(msgspec.Struct, frozen=True, kw_only=True):
-    """What only this view shows; empty after its expiry."""
+    """What only this view shows: the comment and the messages until they expire, and the note."""
 
     report_id: str
     comment: str

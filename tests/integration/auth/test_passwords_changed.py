@@ -3,6 +3,7 @@
 import asyncio
 from collections.abc import Awaitable, Callable
 from datetime import timedelta
+from typing import Any
 
 import pytest
 from nats.aio.client import Client as NATS
@@ -151,30 +152,10 @@ class Interrupted(Sessions):
         self.after: Callable[[], Awaitable[object]] | None = None
         self.created: list[Tokens] = []
 
-    async def create(
-        self,
-        *,
-        user_id: str,
-        username: str,
-        device: str,
-        address: str,
-        credential: int,
-        new_device: bool,
-        second_factor: bool,
-        session_id: str = "",
-    ) -> Tokens:
+    async def create(self, **of: Any) -> Tokens:  # noqa: ANN401 - passed on as they come
         if self.before is not None:
             await self.before()
-        tokens = await self._sessions.create(
-            user_id=user_id,
-            username=username,
-            device=device,
-            address=address,
-            credential=credential,
-            new_device=new_device,
-            second_factor=second_factor,
-            session_id=session_id,
-        )
+        tokens = await self._sessions.create(**of)
         self.created.append(tokens)
         if self.after is not None:
             await self.after()

@@ -23,38 +23,15 @@ from contracts.errors import (
 )
 from contracts.events.login_failure import LoginFailed
 from contracts.events.second_factor import TotpConfirmed, TotpRemoved
-from contracts.rpc.vestnik.session.v1 import Tokens
 from contracts.values.ids import new_id
 from infra.security.secrets import Secrets
-from services.auth.clients import Sessions
 from services.auth.login import LoggedIn
 from streams.log import Log
+from tests.integration.auth.no_sessions import NoSessions
 from tests.integration.auth_and_session import PASSWORD, Auth, Clock, stored
 
 BY_ANNA = Provenance(correlation_id="request")
 STEP = timedelta(seconds=30)
-
-
-class Recorded(Sessions):
-    """A session service that creates no session, and records the requests."""
-
-    def __init__(self) -> None:
-        self.asked: list[tuple[bool, bool]] = []
-
-    async def create(
-        self,
-        *,
-        user_id: str,
-        username: str,
-        device: str,
-        address: str,
-        credential: int,
-        new_device: bool,
-        second_factor: bool,
-        session_id: str = "",
-    ) -> Tokens:
-        self.asked.append((new_device, second_factor))
-        return Tokens(user_id=user_id, session_id="session")
 
 
 class Person:
@@ -94,9 +71,9 @@ async def log_in(
     password: str = PASSWORD,
     known_device_only: bool = False,
     codes_limited: bool = False,
-    sessions: Recorded | None = None,
+    sessions: NoSessions | None = None,
 ) -> LoggedIn:
-    return await auth.login(sessions or Recorded()).login(
+    return await auth.login(sessions or NoSessions()).login(
         login="anna",
         password=password,
         device="phone",
@@ -134,7 +111,7 @@ async def anna(replicas: tuple[Auth, Auth], clock: Clock) -> Person:
 
 
 async def test_a_login_needs_a_code_and_the_session_knows_of_it(replicas: tuple[Auth, Auth], clock: Clock) -> None:
-    auth, sessions = replicas[0], Recorded()
+    auth, sessions = replicas[0], NoSessions()
     user_id = await register(auth)
     await log_in(auth, sessions=sessions)
     begun = await auth.second_factors.begin(user_id=user_id, password=PASSWORD, provenance=BY_ANNA)
@@ -148,7 +125,7 @@ async def test_a_login_needs_a_code_and_the_session_knows_of_it(replicas: tuple[
     with pytest.raises(InvalidCredentials):
         await log_in(auth, pyotp.TOTP(begun.secret).at(clock()), password="wrong password")
     await log_in(auth, pyotp.TOTP(begun.secret).at(clock()), sessions=sessions)
-    assert sessions.asked == [(True, False), (True, False), (True, True)]
+    assert sessions.logins == [(True, False), (True, False), (True, True)]
 
 
 async def test_no_event_and_no_answer_shows_a_secret_or_a_code(
@@ -216,12 +193,12 @@ async def test_codes_are_read_as_people_write_them(replicas: tuple[Auth, Auth], 
 async def test_a_device_that_proved_a_code_is_remembered_for_thirty_days(
     replicas: tuple[Auth, Auth], anna: Person, clock: Clock
 ) -> None:
-    sessions = Recorded()
+    sessions = NoSessions()
     logged_in = await log_in(replicas[0], anna.code(clock()))
     for auth in replicas:
         again = await log_in(auth, device_token=logged_in.device_token, sessions=sessions)
         assert again.device_token == logged_in.device_token
-    assert sessions.asked == [(False, True)] * 2
+    assert sessions.logins == [(False, True)] * 2
     # The device that confirmed the set-up is, too.
     assert await outcome(replicas[0], device_token=anna.device_token) == "ok"
     clock.forward(timedelta(days=30))
@@ -423,7 +400,7 @@ async def test_an_unknown_login_reads_what_a_known_one_reads(replicas: tuple[Aut
     auth.aggregates.log.last_stored = counted  # type: ignore[assignment, method-assign]
     for login in ("anna", "nobody"):
         with pytest.raises(InvalidCredentials):
-            await auth.login(Recorded()).login(login=login, password="wrong password", device="", address="")
+            await auth.login(NoSessions()).login(login=login, password="wrong password", device="", address="")
     assert asked.count("vestnik.auth.second_factor") == 2
 
 
