@@ -299,6 +299,8 @@ class PasswordResetRequested(Event, frozen=True, kw_only=True):
     expires_at: Moment
     # None in events of the older form.
     address: AddressState | None = None
+    # Whether the undo of a change of the address requested it: the owner needs that mail to get in again.
+    after_undo: bool = False
 
 
 class UsernameClaimed(Event, frozen=True, kw_only=True):
@@ -335,8 +337,8 @@ class MailSent(Event, frozen=True, kw_only=True):
 
     TYPE: ClassVar[str] = "mail.sent"
     PRIVATE: ClassVar[bool] = True
-    # `verification`, `verification_again`, `password_reset`, `address_taken`, `email_change`, `email_change_requested`,
-    # `email_changed`, `email_change_undone`, `alert_` and the kind of an alert
+    # `verification`, `verification_again`, `password_reset`, `password_reset_after_undo`, `address_taken`,
+    # `email_change`, `email_change_requested`, `email_changed`, `email_change_undone`, `alert_` and an alert's kind
     kind: str
     # Id of the event that requested the mail; no two events share one.
     requested_by: str

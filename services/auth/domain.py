@@ -266,7 +266,13 @@ def decide_rehash(state: Credential, proved: Credential, hashed: Hashed) -> tupl
 
 
 def decide_request_reset(
-    state: AddressState, owner: str | None, credential: int, now: datetime, lifetime: timedelta
+    state: AddressState,
+    owner: str | None,
+    credential: int,
+    now: datetime,
+    lifetime: timedelta,
+    *,
+    after_undo: bool = False,
 ) -> tuple[PasswordResetRequested, ...]:
     """Requests a reset mail to the owner; no event if the address has no owner or within `RESET_PAUSE` of the last.
 
@@ -283,6 +289,7 @@ def decide_request_reset(
             credential=credential,
             expires_at=now + lifetime,
             address=msgspec.structs.replace(state, reset_requested_at=now),
+            after_undo=after_undo,
         ),
     )
 

@@ -77,7 +77,7 @@ class EmailChangeUndoing:
             raise TokenExpired
         unpaused = msgspec.structs.replace(restored.address, reset_requested_at=None)
         reset = domain.decide_request_reset(
-            unpaused, user_id, credential.state.generation + 1, now, self._reset_lifetime
+            unpaused, user_id, credential.state.generation + 1, now, self._reset_lifetime, after_undo=True
         )
         appends = [
             append

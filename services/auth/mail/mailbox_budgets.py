@@ -14,6 +14,8 @@ from contracts.notification_kinds import ALERT_KINDS, ALERTS_AN_HOUR, EMAIL_CHAN
 
 VERIFICATION_MAIL, ANOTHER_VERIFICATION_MAIL = "verification", "verification_again"
 RESET_MAIL = "password_reset"
+# After the undo of a change of the address: requests for resets by others do not use up its budget.
+RESET_AFTER_UNDO_MAIL = "password_reset_after_undo"
 # To the new address; to the current one at the request; to the earlier one after the change; to one that lost it.
 EMAIL_CHANGE_MAIL, EMAIL_CHANGE_REQUESTED_MAIL = "email_change", "email_change_requested"
 EMAIL_CHANGED_MAIL, EMAIL_CHANGE_UNDONE_MAIL = "email_changed", "email_change_undone"
@@ -23,7 +25,7 @@ DATA_EXPORT_MAIL = "data_export_ready"
 # None of a change of the address, which has mails of its own, to both addresses.
 ALERT_MAILS = {kind: f"alert_{kind}" for kind in ALERT_KINDS if kind != EMAIL_CHANGED}
 # Sent in a later hour if the budget is used up: the owner of an account needs them to win it back.
-NEVER_DROPPED = frozenset({EMAIL_CHANGED_MAIL, EMAIL_CHANGE_UNDONE_MAIL})
+NEVER_DROPPED = frozenset({EMAIL_CHANGED_MAIL, EMAIL_CHANGE_UNDONE_MAIL, RESET_AFTER_UNDO_MAIL})
 
 WINDOW = timedelta(hours=1)
 # Mails per window, of the kinds that have a budget of their own.

@@ -8,7 +8,9 @@ import pytest
 from nats.aio.client import Client as NATS
 
 from contracts.durable_consumers import VERIFICATION_MAIL
+from services.auth.domain import RESET_PAUSE
 from services.auth.email_change.decisions import HELD
+from services.auth.mail.texts import VOID_PASSWORD
 from services.auth.tokens.password_reset import Reset
 from tests.integration.auth.accounts import NO_ACTOR, Account, account, change, register, request, undo, undo_token
 from tests.integration.auth.mail_reactions import Recording, reacting, settled
@@ -98,7 +100,7 @@ async def test_a_change_is_followed_by_its_mails_in_the_accounts_language(
         await settled(streams)
         assert sent() == [
             ("email_change_undone", "New@example.org", "ru"),
-            ("password_reset", "Anna@example.org", "ru"),
+            ("password_reset_after_undo", "Anna@example.org", "ru"),
         ]
         # A consumer that was lost sends none again.
         await streams.jetstream().delete_consumer("AUTH", VERIFICATION_MAIL.name)
@@ -155,3 +157,27 @@ async def test_the_mail_that_undoes_a_change_is_never_dropped(
                 while len(undoing()) < 2:
                     await asyncio.sleep(0.01)
     assert undoing() == ["anna+0@example.org", "anna+1@example.org"]
+
+
+async def test_requests_for_resets_by_others_do_not_use_up_the_mail_after_an_undo(
+    replicas: tuple[Auth, Auth], streams: NATS, clock: Clock
+) -> None:
+    one, other = replicas
+    anna = await account(one, "anna")
+    await change(one, anna, "thief@example.org")
+    token = await undo_token(one, anna, "anna@example.org")
+    outbox = Recording()
+    async with reacting(streams, one, outbox, clock, mails_an_hour=1):
+        await other.changes(NoSessions()).request_reset("anna@example.org", NO_ACTOR)
+        await settled(streams)
+        await undo(other, token)
+        await settled(streams)
+        # The budget of the mails that anyone may request is the same as before.
+        clock.forward(2 * RESET_PAUSE)
+        await other.changes(NoSessions()).request_reset("anna@example.org", NO_ACTOR)
+        await settled(streams)
+    resets = [(mail.kind, mail.recipient, mail.text) for mail in outbox.sent if mail.kind.startswith("password_reset")]
+    assert resets == [
+        ("password_reset", "anna@example.org", ""),
+        ("password_reset_after_undo", "anna@example.org", VOID_PASSWORD),
+    ]
