@@ -22,7 +22,7 @@ def test_usernames_that_differ_only_in_case_share_a_key() -> None:
     assert KEYS.of_username("Anna") == KEYS.of_username("anna")
 
 
-def test_a_key_is_32_hex_characters_and_tells_nothing_without_the_deployments_key() -> None:
+def test_a_key_is_32_hex_characters_and_reveals_nothing_without_the_deployments_key() -> None:
     key = KEYS.of_email("anna@example.org")
     assert len(key) == 32
     assert int(key, 16) >= 0

@@ -101,7 +101,7 @@ def test_a_repeated_report_changes_nothing_and_an_earlier_one_is_remembered() ->
 
 
 def test_a_reset_makes_earlier_reports_useless_and_a_change_by_a_knower_of_the_password_does_not() -> None:
-    """Or whoever took over the account would change the password twice, and no link would work."""
+    """Otherwise someone who took over the account could change the password twice, and no link would work."""
     changed = credential(FIRST, *domain.decide_change_password(credential(FIRST), 1, keyed("2"), "there"))
     (event,) = void(changed, 1)
     assert event.generation == 3
@@ -158,19 +158,19 @@ def test_a_new_hash_of_the_same_password_is_no_change() -> None:
 
 
 def test_a_reset_is_asked_for_where_the_address_is_verified_and_once_a_minute() -> None:
-    def ask(state: AddressState, at: datetime, credential: int = 1) -> tuple[PasswordResetRequested, ...]:
+    def request_reset(state: AddressState, at: datetime, credential: int = 1) -> tuple[PasswordResetRequested, ...]:
         return domain.decide_request_reset(state, state.owner, credential, at, HOUR)
 
     registration = PendingRegistration(user_id="b", email="anna@example.org", username="b", expires_at=NOW + HOUR)
-    assert ask(AddressState(), NOW) == ()
-    assert ask(AddressState(pending=(registration,)), NOW) == ()
-    assert ask(VERIFIED, NOW, credential=0) == ()
-    (event,) = ask(VERIFIED, NOW)
+    assert request_reset(AddressState(), NOW) == ()
+    assert request_reset(AddressState(pending=(registration,)), NOW) == ()
+    assert request_reset(VERIFIED, NOW, credential=0) == ()
+    (event,) = request_reset(VERIFIED, NOW)
     assert (event.user_id, event.credential, event.expires_at) == ("anna", 1, NOW + HOUR)
-    asked = event.address
-    assert asked == msgspec.structs.replace(VERIFIED, reset_requested_at=NOW)
-    assert ask(asked, NOW + domain.RESET_PAUSE - timedelta(seconds=1)) == ()
-    assert len(ask(asked, NOW + domain.RESET_PAUSE)) == 1
+    requested = event.address
+    assert requested == msgspec.structs.replace(VERIFIED, reset_requested_at=NOW)
+    assert request_reset(requested, NOW + domain.RESET_PAUSE - timedelta(seconds=1)) == ()
+    assert len(request_reset(requested, NOW + domain.RESET_PAUSE)) == 1
 
 
 def test_a_reset_is_for_the_owner_of_the_address_at_the_request() -> None:
@@ -178,8 +178,8 @@ def test_a_reset_is_for_the_owner_of_the_address_at_the_request() -> None:
 
 
 def test_a_mail_is_of_no_use_once_the_password_is_another_or_time_has_run_out() -> None:
-    asked = PasswordResetRequested(user_id="anna", credential=1, expires_at=NOW + HOUR)
-    assert domain.may_request_reset(VERIFIED, credential(FIRST), asked, NOW)
-    assert not domain.may_request_reset(VERIFIED, credential(FIRST), asked, NOW + HOUR)
+    reset_request = PasswordResetRequested(user_id="anna", credential=1, expires_at=NOW + HOUR)
+    assert domain.may_request_reset(VERIFIED, credential(FIRST), reset_request, NOW)
+    assert not domain.may_request_reset(VERIFIED, credential(FIRST), reset_request, NOW + HOUR)
     changed = credential(FIRST, *domain.decide_reset_password(credential(FIRST), 1, keyed("2")))
-    assert not domain.may_request_reset(VERIFIED, changed, asked, NOW)
+    assert not domain.may_request_reset(VERIFIED, changed, reset_request, NOW)

@@ -27,7 +27,7 @@ class Parts(FileStore):
 
 
 def noise(size: int) -> bytes:
-    """Bytes that hardly get smaller."""
+    """Bytes that hardly compress."""
     return b"".join(hash(("x", number)).to_bytes(8, "big", signed=True) for number in range(size // 8))
 
 
@@ -43,10 +43,10 @@ async def test_entries_arrive_whole_in_parts_of_one_size() -> None:
     await archive.finish()
     assert {len(part) for part in parts.parts[:-1]} == {PART_BYTES}
     assert (writer.parts, writer.size) == (len(parts.parts), sum(map(len, parts.parts)))
-    with zipfile.ZipFile(io.BytesIO(b"".join(parts.parts))) as made:
-        assert made.testzip() is None
-        assert {name: made.read(name) for name in made.namelist()} == entries
-        assert {entry.date_time for entry in made.infolist()} == {(2026, 12, 1, 12, 30, 10)}
+    with zipfile.ZipFile(io.BytesIO(b"".join(parts.parts))) as zip_file:
+        assert zip_file.testzip() is None
+        assert {name: zip_file.read(name) for name in zip_file.namelist()} == entries
+        assert {entry.date_time for entry in zip_file.infolist()} == {(2026, 12, 1, 12, 30, 10)}
 
 
 async def test_a_file_beyond_its_greatest_size_is_refused_and_can_be_abandoned() -> None:

@@ -78,13 +78,13 @@ def test_a_legal_hold_keeps_the_keys_until_it_is_released() -> None:
     assert domain.decide_destroy(released, [], ERASURE) != ()
 
 
-def test_of_an_erased_person_nothing_is_held() -> None:
+def test_no_hold_is_placed_on_the_keys_of_an_erased_person() -> None:
     with pytest.raises(UserNotFound):
         domain.decide_hold(after(CREATED, DataKeysDestroyed(reason=ERASURE)), "too late")
 
 
 def test_a_ring_of_very_many_keys_is_read_in_a_moment() -> None:
-    """Of an account that writes in thousands of conversations for years, a key an event."""
+    """Of an account that writes in thousands of conversations for years, one key per event."""
     key_ids = [text_key(new_id(), USER, NOW) for _ in range(50_000)]
     started = time.process_time()
     ring = after(*(DataKeysCreated(key_ids=(key_id,)) for key_id in key_ids))

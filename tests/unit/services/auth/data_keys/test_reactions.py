@@ -17,7 +17,7 @@ USER = new_id()
 
 
 class Destruction:
-    """Does nothing before some are destroyed at the same time."""
+    """Destroys a key only once the given number of destructions run at the same time."""
 
     def __init__(self, at_once: int) -> None:
         self._together = asyncio.Barrier(at_once)

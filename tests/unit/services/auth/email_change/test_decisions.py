@@ -29,9 +29,9 @@ BORIS = Register(user_id="boris", email="new@example.org", username="boris")
 
 def replaced(present: AddressState = OWN, at: datetime = START) -> tuple[AddressState, AddressState]:
     """The earlier and the new address after a change."""
-    left, new = decisions.decide_replace(present, CHANGE, "new-key", at)
+    earlier, new = decisions.decide_replace(present, CHANGE, "new-key", at)
     assert new.address is not None
-    return left.address, new.address
+    return earlier.address, new.address
 
 
 @pytest.mark.parametrize("address", [AddressState(), OWN, AddressState(owner="boris", email="new@example.org")])
@@ -143,7 +143,7 @@ def test_a_request_for_the_present_address_is_no_change() -> None:
     assert decisions.change_of(event.address, "anna", START + DAY) is None
 
 
-def test_an_undo_restores_the_first_address_of_a_chain_and_frees_the_others_for_who_waits_there() -> None:
+def test_an_undo_restores_the_first_address_of_a_chain_and_frees_the_others_for_pending_registrations() -> None:
     old, new = replaced()
     (registered,) = registration.decide_register(new, BORIS, START, DAY)
     third = msgspec.structs.replace(new, email="third@example.org")

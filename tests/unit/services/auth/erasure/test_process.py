@@ -57,12 +57,12 @@ async def test_the_oldest_erasure_that_is_not_done_is_measured_and_a_held_one_is
     held, failing = (DueErasure(new_id(), AT - timedelta(hours=hours), erased=False) for hours in (3, 2))
     timers = Timers(held, failing)
     process = ErasureProcess(Failing(held.user_id), timers, Keys(), Keys(), clock=lambda: AT)
-    for each in await process.due():
-        if each is held:
-            await process.act(each)
+    for erasure in await process.due():
+        if erasure is held:
+            await process.act(erasure)
         else:
             with pytest.raises(Unavailable):
-                await process.act(each)
+                await process.act(erasure)
     await process.due()
     assert overdue() == 7_200
     timers.rows = [held]

@@ -24,8 +24,8 @@ def failure(
 
 def pending(*failures: Failure) -> Pending:
     waiting = Pending()
-    for one in failures:
-        waiting.add(one)
+    for failed_login in failures:
+        waiting.add(failed_login)
     return waiting
 
 

@@ -22,8 +22,8 @@ AT = datetime(2026, 1, 31, 9, 5, tzinfo=UTC)
 )
 def test_the_device_the_address_and_the_time_are_in_plain_words(language: LanguageCode, lines: tuple[str, ...]) -> None:
     at = AT.astimezone(timezone(timedelta(hours=5)))
-    known = Circumstances(at=at, device="Vestnik web, Firefox, Linux", address="192.0.2.0/24")
-    assert in_words(known, language) == lines
+    circumstances = Circumstances(at=at, device="Vestnik web, Firefox, Linux", address="192.0.2.0/24")
+    assert in_words(circumstances, language) == lines
 
 
 def test_what_is_unknown_has_no_line() -> None:

@@ -52,18 +52,18 @@ def test_a_notice_covers_what_happened_before_it_to_the_same_address() -> None:
 
 def test_what_can_ask_for_no_mail_any_more_is_forgotten() -> None:
     state = after(("verification", "old", START), ("verification", "new", START + timedelta(days=31)))
-    assert [each.requested_by for each in state.sent] == ["new"]
+    assert [mail.requested_by for mail in state.sent] == ["new"]
 
 
 @given(st.lists(st.integers(min_value=0, max_value=40), max_size=30).map(sorted))
 def test_exactly_the_mails_of_the_last_30_days_are_kept(days: list[int]) -> None:
-    state, all_of_them = Mailbox(), list[tuple[str, int]]()
+    state, all_mails = Mailbox(), list[tuple[str, int]]()
     for number, day in enumerate(days):
         sent = MailSent(kind="verification", requested_by=f"{number}")
         state = mailbox_budgets.evolve_mailbox(state, sent, START + timedelta(days=day))
-        all_of_them.append((f"{number}", day))
-        kept = [requested_by for requested_by, at in all_of_them if day - at < 30]
-        assert [each.requested_by for each in state.sent] == kept
+        all_mails.append((f"{number}", day))
+        kept = [requested_by for requested_by, at in all_mails if day - at < 30]
+        assert [mail.requested_by for mail in state.sent] == kept
 
 
 def test_an_alert_that_finds_no_room_waits_until_the_first_of_the_hour_is_an_hour_old() -> None:

@@ -37,7 +37,7 @@ def composed(**changes: Any) -> Any:  # noqa: ANN401 - the email package's messa
 
 
 @pytest.mark.parametrize("policy", [default, SMTP])
-def test_the_token_stands_alone_on_a_line_however_the_mail_is_written(policy: EmailPolicy) -> None:
+def test_the_token_is_alone_on_a_line_however_the_mail_is_written(policy: EmailPolicy) -> None:
     lines = composed().as_bytes(policy=policy).splitlines()
     assert f"Token: {TOKEN}".encode() in lines
 
@@ -56,8 +56,8 @@ def test_two_mails_for_one_event_can_be_recognised() -> None:
 
 
 def test_a_comma_in_an_address_does_not_make_it_two() -> None:
-    two = "victim@example.net,a@example.org".replace("@", "_", 1)
-    message, _, _ = read(composed(recipient=two).as_bytes())
+    address_with_comma = "victim@example.net,a@example.org".replace("@", "_", 1)
+    message, _, _ = read(composed(recipient=address_with_comma).as_bytes())
     assert len(message["To"].addresses) == 1
 
 
@@ -77,23 +77,23 @@ def test_what_is_no_address_is_refused(email: str) -> None:
         address_of(email)
 
 
-PERSONS = st.from_regex(r"\A[^@\s\x00-\x1f\x7f]{1,64}\Z")
+LOCAL_PARTS = st.from_regex(r"\A[^@\s\x00-\x1f\x7f]{1,64}\Z")
 LABELS = st.from_regex(r"\A[a-z0-9]([a-z0-9-]{0,10}[a-z0-9])?\Z", fullmatch=True)
 
 
-@given(PERSONS, LABELS, LABELS)
+@given(LOCAL_PARTS, LABELS, LABELS)
 @example("Bcc:x", "example", "org")
 @example("анна", "example", "org")
 @example('"a,b"', "example", "org")
-def test_whatever_stands_before_the_at_the_mail_has_one_recipient_and_its_own_headers(
-    person: str, host: str, top: str
+def test_with_any_local_part_the_mail_has_one_recipient_and_its_own_headers(
+    local_part: str, host: str, top_level: str
 ) -> None:
     try:
-        message = composed(recipient=f"{person}@{host}.{top}")
+        message = composed(recipient=f"{local_part}@{host}.{top_level}")
     except ValueError:
         return
     (address,) = message["To"].addresses
-    assert address.domain == f"{host}.{top}"
+    assert address.domain == f"{host}.{top_level}"
     written = message.as_bytes(policy=default.clone(utf8=True))
     head, _, body = written.partition(b"\n\n")
     names = [line.partition(b":")[0] for line in head.splitlines() if not line.startswith((b" ", b"\t"))]
@@ -152,8 +152,8 @@ SUBJECTS = {
 }
 RESETS = ("reset", "reset of a void password")
 every_mail = pytest.mark.parametrize(("name", "language"), list(SUBJECTS))
-# As a folder has it, and as an SMTP server gets it.
-WAYS = [default, SMTP.clone(cte_type="7bit")]
+# As the folder transport writes it, and as an SMTP server receives it.
+POLICIES = [default, SMTP.clone(cte_type="7bit")]
 
 
 def mail(name: str, language: str, **changes: Any) -> Any:  # noqa: ANN401 - as composed
@@ -175,7 +175,7 @@ def document(html: str) -> ElementTree.Element:
 
 
 @every_mail
-@pytest.mark.parametrize("policy", WAYS)
+@pytest.mark.parametrize("policy", POLICIES)
 def test_every_mail_says_the_same_in_plain_text_and_in_html(name: str, language: str, policy: EmailPolicy) -> None:
     _, plain, html = read(mail(name, language).as_bytes(policy=policy))
     offers = KINDS[name]["offers"]
@@ -220,8 +220,8 @@ def test_no_mail_loads_anything_or_runs_anything(name: str, language: str) -> No
 
 
 @every_mail
-@pytest.mark.parametrize("policy", WAYS)
-def test_the_headers_are_ascii_and_no_line_is_longer_than_mail_servers_take(
+@pytest.mark.parametrize("policy", POLICIES)
+def test_the_headers_are_ascii_and_no_line_is_longer_than_mail_servers_accept(
     name: str, language: str, policy: EmailPolicy
 ) -> None:
     written = mail(name, language).as_bytes(policy=policy)
@@ -235,7 +235,7 @@ def test_the_headers_are_ascii_and_no_line_is_longer_than_mail_servers_take(
 @every_mail
 def test_what_a_user_has_chosen_is_text_in_html_and_never_markup(name: str, language: str) -> None:
     hostile = '<img src="x">&amp;\'{0}'
-    offers = tuple(msgspec.structs.replace(each, username=hostile) for each in KINDS[name]["offers"])
+    offers = tuple(msgspec.structs.replace(offer, username=hostile) for offer in KINDS[name]["offers"])
     _, plain, html = read(mail(name, language, username=hostile, offers=offers).as_bytes())
     assert hostile in plain
     assert "<img" not in html

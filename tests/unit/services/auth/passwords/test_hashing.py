@@ -15,9 +15,9 @@ KEY = b"k" * 32
 
 @pytest.fixture
 def passwords() -> Iterator[Passwords]:
-    made = Passwords(4, KEY)
-    yield made
-    made.close()
+    hasher = Passwords(4, KEY)
+    yield hasher
+    hasher.close()
 
 
 async def test_a_password_matches_its_own_hash_alone(passwords: Passwords) -> None:
@@ -30,8 +30,8 @@ async def test_without_a_hash_nothing_matches(passwords: Passwords) -> None:
     assert not await passwords.matches("correct horse", None)
 
 
-def from_before(password: str, cost: int = 4) -> Hashed:
-    """A hash in the form from before there was a key."""
+def keyless_hash(password: str, cost: int = 4) -> Hashed:
+    """A hash without a key, as earlier releases stored it."""
     return Hashed(password_hash=bcrypt.hashpw(password.encode(), bcrypt.gensalt(cost)).decode())
 
 
@@ -67,18 +67,18 @@ async def test_a_hash_is_good_under_its_own_key_alone_and_names_it(passwords: Pa
 
 
 async def test_a_hash_from_before_there_was_a_key_goes_on_and_is_outdated(passwords: Passwords) -> None:
-    before = from_before("correct horse")
-    assert await passwords.matches("correct horse", before)
-    assert not await passwords.matches("correct house", before)
-    assert passwords.is_outdated(before)
-    longest = from_before("x" * 72)
+    keyless = keyless_hash("correct horse")
+    assert await passwords.matches("correct horse", keyless)
+    assert not await passwords.matches("correct house", keyless)
+    assert passwords.is_outdated(keyless)
+    longest = keyless_hash("x" * 72)
     assert await passwords.matches("x" * 72, longest)
     assert not await passwords.matches("x" * 73, longest)
 
 
 @pytest.mark.parametrize("scheme", ["bcrypt", "bcrypt-hmac-sha384"])
 @pytest.mark.parametrize("hashed_at", [None, 4, 5, 6, 7])
-async def test_a_no_costs_the_same_for_an_unknown_login_and_for_a_hash_of_any_lower_cost(
+async def test_a_failed_check_costs_the_same_for_an_unknown_login_and_for_a_hash_of_any_lower_cost(
     hashed_at: int | None, scheme: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     hashed = None
@@ -86,21 +86,21 @@ async def test_a_no_costs_the_same_for_an_unknown_login_and_for_a_hash_of_any_lo
         cheap = Passwords(hashed_at, KEY)
         hashed = await cheap.hash("correct horse")
         cheap.close()
-        hashed = hashed if scheme == hashed.scheme else from_before("correct horse", hashed_at)
-    spent: list[int] = []
+        hashed = hashed if scheme == hashed.scheme else keyless_hash("correct horse", hashed_at)
+    costs: list[int] = []
     check = bcrypt.checkpw
 
-    def counted(raw: bytes, against: bytes) -> bool:
-        spent.append(2 ** int(against.split(b"$")[2]))
-        return check(raw, against)
+    def counting_check(raw: bytes, password_hash: bytes) -> bool:
+        costs.append(2 ** int(password_hash.split(b"$")[2]))
+        return check(raw, password_hash)
 
-    monkeypatch.setattr(bcrypt, "checkpw", counted)
+    monkeypatch.setattr(bcrypt, "checkpw", counting_check)
     passwords = Passwords(7, KEY)
     try:
         assert not await passwords.matches("wrong password", hashed)
     finally:
         passwords.close()
-    assert sum(spent) == 2**7
+    assert sum(costs) == 2**7
 
 
 async def test_no_password_with_a_nul_matches_the_one_that_it_begins_with(passwords: Passwords) -> None:
@@ -112,10 +112,10 @@ async def test_no_password_with_a_nul_matches_the_one_that_it_begins_with(passwo
 async def test_a_hash_is_outdated_once_the_cost_has_risen(passwords: Passwords) -> None:
     hashed = await passwords.hash("correct horse")
     assert not passwords.is_outdated(hashed)
-    dearer = Passwords(5, KEY)
-    assert dearer.is_outdated(hashed)
-    assert await dearer.matches("correct horse", hashed)
-    dearer.close()
+    costlier = Passwords(5, KEY)
+    assert costlier.is_outdated(hashed)
+    assert await costlier.matches("correct horse", hashed)
+    costlier.close()
 
 
 async def test_work_that_does_not_fit_into_the_queue_is_refused_with_retry_after() -> None:

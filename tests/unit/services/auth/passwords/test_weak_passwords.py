@@ -6,7 +6,7 @@ from contracts.errors import Invalid
 from services.auth.passwords.weak_passwords import WeakPasswords, common_passwords
 
 WEAK = WeakPasswords(common_passwords())
-# Of the first hundred of every list.
+# From the first hundred of every published list.
 COMMON = [
     "password",
     "12345678",
@@ -45,11 +45,11 @@ def test_a_password_that_contains_the_name_or_the_address_is_refused(password: s
 @pytest.mark.parametrize(
     "password", ["correct horse battery staple", "example.org", "petrov and a long sentence", "пароль мой"]
 )
-def test_others_are_taken(password: str) -> None:
+def test_other_passwords_are_accepted(password: str) -> None:
     assert not refused(password)
 
 
-def test_what_stands_before_the_at_of_an_address_may_stand_in_a_long_password() -> None:
+def test_the_local_part_of_an_address_may_occur_in_a_long_password() -> None:
     assert not refused("0a1b1c1d7234a9f0", email="1c1d@example.org")
     assert refused("1c1d-1c1", email="1c1d@example.org")
     assert not refused("correct horse", username="", email="")

@@ -73,9 +73,12 @@ def test_a_registration_is_pending_with_the_address_as_it_was_typed() -> None:
 
 def test_any_number_of_registrations_may_be_pending_and_those_that_ran_out_are_left_out() -> None:
     state = registered(registered(AddressState()), BORIS, START + HOUR)
-    assert [each.user_id for each in state.pending] == ["anna", "boris"]
+    assert [registration.user_id for registration in state.pending] == ["anna", "boris"]
     clara = Register(user_id="clara", email="anna@example.org", username="clara")
-    assert [each.user_id for each in registered(state, clara, START + DAY).pending] == ["boris", "clara"]
+    assert [registration.user_id for registration in registered(state, clara, START + DAY).pending] == [
+        "boris",
+        "clara",
+    ]
 
 
 def test_a_registration_on_a_taken_address_leads_to_the_same_event() -> None:
@@ -87,11 +90,13 @@ def test_a_registration_on_a_taken_address_leads_to_the_same_event() -> None:
     assert event.address.owner == "anna"
 
 
-def test_with_one_more_than_sixteen_the_oldest_falls_out() -> None:
+def test_a_registration_beyond_sixteen_evicts_the_oldest() -> None:
     state = AddressState()
     for number in range(MOST_PENDING + 1):
         state = registered(state, Register(user_id=f"{number}", email="a@b.cd", username=f"u{number}"))
-    assert [each.user_id for each in state.pending] == [f"{number}" for number in range(1, MOST_PENDING + 1)]
+    assert [registration.user_id for registration in state.pending] == [
+        f"{number}" for number in range(1, MOST_PENDING + 1)
+    ]
     with pytest.raises(TokenExpired):
         decisions.decide_verify(state, "0", START + DAY, START)
 
@@ -106,13 +111,13 @@ def test_the_first_to_be_verified_owns_the_address_and_the_others_end() -> None:
 def test_each_registration_keeps_its_language_and_the_owner_that_of_the_registration() -> None:
     state = registered(AddressState(), msgspec.structs.replace(ANNA, language="ru"))
     state = registered(state, BORIS)
-    assert [each.language for each in state.pending] == ["ru", "en"]
+    assert [registration.language for registration in state.pending] == ["ru", "en"]
     owned = verified(state)
     assert owned.language == "ru"
     assert registered(owned, BORIS).language == "ru"
-    (asked,) = domain.decide_request_reset(owned, "anna", 1, START, DAY)
-    assert asked.address is not None
-    assert asked.address.language == "ru"
+    (reset_request,) = domain.decide_request_reset(owned, "anna", 1, START, DAY)
+    assert reset_request.address is not None
+    assert reset_request.address.language == "ru"
 
 
 def test_a_registration_of_an_older_release_is_in_english() -> None:
@@ -142,11 +147,11 @@ def test_a_token_runs_out_with_its_registration(token_until: datetime, now: date
 
 
 def test_the_password_is_needed_while_several_registrations_are_pending() -> None:
-    one = registered(AddressState())
-    assert not decisions.needs_password(one, START)
-    two = registered(one, BORIS, START + HOUR)
-    assert decisions.needs_password(two, START + HOUR)
-    assert not decisions.needs_password(two, START + DAY)
+    one_pending = registered(AddressState())
+    assert not decisions.needs_password(one_pending, START)
+    two_pending = registered(one_pending, BORIS, START + HOUR)
+    assert decisions.needs_password(two_pending, START + HOUR)
+    assert not decisions.needs_password(two_pending, START + DAY)
 
 
 def test_another_mail_moves_no_end_and_revives_nothing() -> None:
@@ -156,7 +161,7 @@ def test_another_mail_moves_no_end_and_revives_nothing() -> None:
     assert decisions.decide_request_mail(state, START + HOUR + DAY) == ()
 
 
-def test_no_other_mail_goes_to_an_address_where_nobody_waits() -> None:
+def test_no_other_mail_goes_to_an_address_without_a_pending_registration() -> None:
     assert decisions.decide_request_mail(AddressState(), START) == ()
     taken = verified(registered(AddressState()))
     assert decisions.decide_request_mail(registered(taken, BORIS), START) == ()
@@ -186,7 +191,7 @@ def test_a_confirmed_name_is_taken_for_good() -> None:
         decisions.decide_confirm_username(confirmed, "boris")
 
 
-def test_who_has_the_mail_may_end_a_registration_and_its_name_is_free_again() -> None:
+def test_the_reader_of_the_mail_may_end_a_registration_and_its_name_is_free_again() -> None:
     state = registered(registered(AddressState()), BORIS)
     ended = after(state, decisions.decide_end(state, "anna", START))
     assert ended == AddressState(pending=(pending(BORIS),))
@@ -204,7 +209,7 @@ def test_a_verified_registration_is_not_ended() -> None:
     assert decisions.decide_release_username(confirmed, "anna") == ()
 
 
-def test_a_token_tells_its_registration_as_long_as_it_is_good() -> None:
+def test_a_token_identifies_its_registration_as_long_as_it_is_good() -> None:
     state = registered(AddressState())
     assert decisions.registration_of(state, "anna", START + DAY, START) == pending()
     assert decisions.registration_of(verified(state), "anna", START + DAY, START + 9 * DAY) is None
@@ -224,9 +229,9 @@ def test_claims_of_older_releases_reach_the_same_states() -> None:
     owned = AddressState(owner="anna", email=ANNA.email, username="anna")
     assert address(OLD_CLAIM, EmailVerified(user_id="anna")) == owned
     assert verified(address(OLD_CLAIM)) == owned
-    asked = PasswordResetRequested(user_id="anna", credential=1, expires_at=START + HOUR)
-    assert address(OLD_CLAIM, EmailVerified(user_id="anna"), asked).reset_requested_at == START
-    assert not any(map(decisions.carries_state, (OLD_CLAIM, prolonged, EmailVerified(user_id="anna"), asked)))
+    reset_request = PasswordResetRequested(user_id="anna", credential=1, expires_at=START + HOUR)
+    assert address(OLD_CLAIM, EmailVerified(user_id="anna"), reset_request).reset_requested_at == START
+    assert not any(map(decisions.carries_state, (OLD_CLAIM, prolonged, EmailVerified(user_id="anna"), reset_request)))
 
 
 def test_a_name_claimed_by_an_older_release_is_free_again_unless_its_holder_was_verified() -> None:
@@ -247,27 +252,27 @@ STEPS = st.lists(
 def test_whatever_happens_an_address_has_one_owner_for_good_and_no_end_moves(steps: list[tuple[str, int, int]]) -> None:
     state, now = AddressState(), START
     ends: dict[str, datetime] = {}
-    for what, who, hours in steps:
+    for action, number, hours in steps:
         now += timedelta(hours=hours)
-        before, person = state, f"user-{who}"
+        before, person = state, f"user-{number}"
         events: tuple[Event, ...] = ()
         try:
-            if what == "register" and person not in ends:
+            if action == "register" and person not in ends:
                 events = decisions.decide_register(
                     state, Register(user_id=person, email="a@b.cd", username=person), now, DAY
                 )
                 ends[person] = now + DAY
-            elif what == "verify":
+            elif action == "verify":
                 events = decisions.decide_verify(state, person, now + DAY, now)
-            elif what == "resend":
+            elif action == "resend":
                 events = decisions.decide_request_mail(state, now)
         except VestnikError:
             continue
         state = after(state, events)
         assert len(state.pending) <= MOST_PENDING
-        assert all(each.expires_at == ends[each.user_id] for each in state.pending)
+        assert all(registration.expires_at == ends[registration.user_id] for registration in state.pending)
         if before.owner is not None:
             assert state.owner == before.owner
         elif state.owner is not None:
-            assert (what, state.owner) == ("verify", person)
+            assert (action, state.owner) == ("verify", person)
             assert now < ends[person]
