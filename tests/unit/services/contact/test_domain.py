@@ -33,7 +33,7 @@ from services.contact.domain import (
 
 AT = datetime(2026, 1, 1, tzinfo=UTC)
 HOUR = timedelta(hours=1)
-ASKED = FriendshipCreated(requester_id="anna", addressee_id="ben")
+REQUESTED = FriendshipCreated(requester_id="anna", addressee_id="ben")
 ACCEPTED = FriendshipAccepted(requester_id="anna", addressee_id="ben")
 REMOVED = FriendshipRemoved(remover_id="anna", other_id="ben")
 
@@ -46,25 +46,25 @@ def given_events(*events: Event) -> Friendship:
 
 
 def test_the_first_to_add_asks() -> None:
-    assert decide_add(given_events(), "anna", "ben", AT) == (ASKED,)
+    assert decide_add(given_events(), "anna", "ben", AT) == (REQUESTED,)
 
 
 def test_the_one_who_was_asked_accepts_by_adding() -> None:
-    assert decide_add(given_events(ASKED), "ben", "anna", AT) == (ACCEPTED,)
+    assert decide_add(given_events(REQUESTED), "ben", "anna", AT) == (ACCEPTED,)
 
 
 def test_asking_again_changes_nothing() -> None:
-    assert decide_add(given_events(ASKED), "anna", "ben", AT) == ()
+    assert decide_add(given_events(REQUESTED), "anna", "ben", AT) == ()
 
 
 @pytest.mark.parametrize("who", ["anna", "ben"])
 def test_adding_a_friend_changes_nothing(who: str) -> None:
     other = "ben" if who == "anna" else "anna"
-    assert decide_add(given_events(ASKED, ACCEPTED), who, other, AT) == ()
+    assert decide_add(given_events(REQUESTED, ACCEPTED), who, other, AT) == ()
 
 
 def test_a_request_after_the_end_of_a_friendship_is_a_new_one() -> None:
-    events = decide_add(given_events(ASKED, ACCEPTED, REMOVED), "ben", "anna", AT)
+    events = decide_add(given_events(REQUESTED, ACCEPTED, REMOVED), "ben", "anna", AT)
     assert events == (FriendshipCreated(requester_id="ben", addressee_id="anna"),)
 
 
@@ -73,20 +73,20 @@ def test_nobody_befriends_themselves() -> None:
         decide_add(given_events(), "anna", "anna", AT)
 
 
-@pytest.mark.parametrize("before", [(ASKED,), (ASKED, ACCEPTED)])
+@pytest.mark.parametrize("before", [(REQUESTED,), (REQUESTED, ACCEPTED)])
 def test_either_may_end_what_there_is(before: tuple[Event, ...]) -> None:
     (event,) = decide_remove(given_events(*before), "ben", "anna")
     assert isinstance(event, FriendshipRemoved)
     assert (event.remover_id, event.other_id) == ("ben", "anna")
 
 
-@pytest.mark.parametrize("before", [(), (ASKED, REMOVED)])
+@pytest.mark.parametrize("before", [(), (REQUESTED, REMOVED)])
 def test_there_is_nothing_to_end_twice(before: tuple[Event, ...]) -> None:
     assert decide_remove(given_events(*before), "anna", "ben") == ()
 
 
 def test_each_sees_the_request_from_their_side() -> None:
-    state = given_events(ASKED)
+    state = given_events(REQUESTED)
     assert (relation(state, "anna"), relation(state, "ben")) == (Relation.OUTGOING, Relation.INCOMING)
 
 
@@ -101,10 +101,12 @@ def moment(number: int) -> datetime:
 
 def run(steps: list[Step]) -> tuple[Friendship, list[Event]]:
     state, history = Friendship(), list[Event]()
-    for number, (who, what) in enumerate(steps):
-        other = "ben" if who == "anna" else "anna"
+    for number, (user_id, action) in enumerate(steps):
+        other = "ben" if user_id == "anna" else "anna"
         now = moment(number)
-        for event in decide_add(state, who, other, now) if what == "add" else decide_remove(state, who, other):
+        for event in (
+            decide_add(state, user_id, other, now) if action == "add" else decide_remove(state, user_id, other)
+        ):
             state = evolve(state, event, now)
             history.append(event)
     return state, history
@@ -113,11 +115,11 @@ def run(steps: list[Step]) -> tuple[Friendship, list[Event]]:
 @given(STEPS)
 def test_two_people_are_friends_exactly_if_both_added_since_the_last_end(steps: list[Step]) -> None:
     state, _ = run(steps)
-    wanting: set[str] = set()
-    for who, what in steps:
-        wanting = wanting | {who} if what == "add" else set()
+    added_by: set[str] = set()
+    for user_id, action in steps:
+        added_by = added_by | {user_id} if action == "add" else set()
     expected = {0: {Status.NONE, Status.REMOVED}, 1: {Status.REQUESTED}, 2: {Status.ACCEPTED}}
-    assert state.status in expected[len(wanting)]
+    assert state.status in expected[len(added_by)]
 
 
 @given(STEPS)
@@ -137,11 +139,11 @@ def test_a_history_is_always_asked_then_accepted_then_ended(steps: list[Step]) -
 
 
 @given(STEPS, st.sampled_from(["anna", "ben"]), st.sampled_from(["add", "remove"]))
-def test_a_command_repeated_does_nothing_twice(steps: list[Step], who: str, what: str) -> None:
-    once, _ = run([*steps, (who, what)])
-    twice, history = run([*steps, (who, what), (who, what)])
+def test_a_command_repeated_does_nothing_twice(steps: list[Step], user_id: str, action: str) -> None:
+    once, _ = run([*steps, (user_id, action)])
+    twice, history = run([*steps, (user_id, action), (user_id, action)])
     assert twice == once
-    assert history == run([*steps, (who, what)])[1]
+    assert history == run([*steps, (user_id, action)])[1]
 
 
 @given(STEPS)
@@ -151,13 +153,15 @@ def test_the_last_event_alone_says_all_of_a_friendship(steps: list[Step]) -> Non
     assert history == [] or state == evolve(Friendship(), history[-1], state.ended_at or state.requested_at or AT)
 
 
-def meet(*steps: tuple[str, str, timedelta]) -> Friendship:
-    """The two after these steps, each so long after the one before."""
+def state_after(*steps: tuple[str, str, timedelta]) -> Friendship:
+    """The friendship after these steps, each preceded by its pause."""
     state, now = Friendship(), AT
-    for who, what, later in steps:
-        now += later
-        other = "ben" if who == "anna" else "anna"
-        for event in decide_add(state, who, other, now) if what == "add" else decide_remove(state, who, other):
+    for user_id, action, pause in steps:
+        now += pause
+        other = "ben" if user_id == "anna" else "anna"
+        for event in (
+            decide_add(state, user_id, other, now) if action == "add" else decide_remove(state, user_id, other)
+        ):
             state = evolve(state, event, now)
     return state
 
@@ -168,7 +172,7 @@ ASK, DECLINE, WITHDRAW, ACCEPT = ("anna", "add"), ("ben", "remove"), ("anna", "r
 
 def pause_after(*steps: tuple[str, str]) -> timedelta:
     """The wait until anna may send her next request, after steps that each came long after the one before."""
-    state = meet(*((who, what, LONG) for who, what in steps))
+    state = state_after(*((user_id, action, LONG) for user_id, action in steps))
     assert state.ended_at is not None
     wait = _refusal(state, state.ended_at)
     if wait:
@@ -192,7 +196,7 @@ def test_a_declined_user_waits_longer_each_time(declines: int, pause: timedelta)
 
 
 def test_who_declined_may_ask_at_once() -> None:
-    state = meet((*ASK, NOTHING), (*DECLINE, NOTHING))
+    state = state_after((*ASK, NOTHING), (*DECLINE, NOTHING))
     (event,) = decide_add(state, "ben", "anna", AT)
     assert event == FriendshipCreated(requester_id="ben", addressee_id="anna", addressee_setbacks=DECLINED)
 
@@ -214,7 +218,7 @@ def test_a_request_that_is_withdrawn_now_and_then_is_free_and_a_game_of_it_is_no
 
 
 def test_ends_from_before_there_were_pauses_make_none() -> None:
-    assert decide_add(given_events(ASKED, REMOVED), "anna", "ben", AT) == (ASKED,)
+    assert decide_add(given_events(REQUESTED, REMOVED), "anna", "ben", AT) == (REQUESTED,)
 
 
 BLOCKED = FriendshipBlocked(blocker_id="anna", blocked_id="ben", blocked_by=("anna",))
@@ -222,13 +226,13 @@ HELD = FriendshipCreated(requester_id="ben", addressee_id="anna", blocked_by=("a
 
 
 def test_a_block_ends_a_friendship_by_an_event_of_its_own() -> None:
-    ended, block = decide_block(given_events(ASKED, ACCEPTED), "anna", "ben", AT)
+    ended, block = decide_block(given_events(REQUESTED, ACCEPTED), "anna", "ben", AT)
     assert ended == REMOVED
     assert block == FriendshipBlocked(blocker_id="anna", blocked_id="ben", blocked_by=("anna",), ended_at=AT)
 
 
 def test_a_block_withdraws_the_user_s_own_request() -> None:
-    ended, block = decide_block(given_events(ASKED), "anna", "ben", AT)
+    ended, block = decide_block(given_events(REQUESTED), "anna", "ben", AT)
     assert ended == FriendshipRemoved(remover_id="anna", other_id="ben", remover_setbacks=1)
     assert given_events(block).setbacks == {"anna": 1}
 
@@ -268,9 +272,9 @@ def test_each_may_block_the_other() -> None:
     (block,) = decide_block(given_events(BLOCKED), "ben", "anna", AT)
     both = given_events(block)
     assert both.blocked_by == ("anna", "ben")
-    for who, other in (("anna", "ben"), ("ben", "anna")):
+    for user_id, other in (("anna", "ben"), ("ben", "anna")):
         with pytest.raises(Blocked):
-            decide_add(both, who, other, AT)
+            decide_add(both, user_id, other, AT)
     (unblock,) = decide_unblock(both, "anna", "ben", AT)
     assert given_events(unblock).blocked_by == ("ben",)
 
@@ -331,7 +335,7 @@ STEP = st.tuples(st.sampled_from(sorted(ACTIONS)), st.sampled_from([0, 1, 24, 24
 
 
 def is_hidden(event: Event) -> bool:
-    """From ben: what became of his request, from the one who is asked."""
+    """Whether ben receives no event: his own request goes on, and only the user who ended it is notified."""
     return isinstance(event, FriendshipRemoved) and event.request_goes_on
 
 

@@ -27,7 +27,7 @@ from services.contact.requests.domain import RequestTerms, decide_cancel, decide
 AT = datetime(2026, 1, 1, tzinfo=UTC)
 DAY = timedelta(days=1)
 TERMS = RequestTerms.of_days(7, 14)
-ASKED = FriendshipCreated(requester_id="anna", addressee_id="ben", requester_setbacks=2, addressee_setbacks=3)
+REQUESTED = FriendshipCreated(requester_id="anna", addressee_id="ben", requester_setbacks=2, addressee_setbacks=3)
 
 
 def state_of(*events: tuple[Event, datetime]) -> Friendship:
@@ -38,13 +38,13 @@ def state_of(*events: tuple[Event, datetime]) -> Friendship:
 
 
 def reminded(at: datetime = AT + 7 * DAY) -> Friendship:
-    state = state_of((ASKED, AT))
+    state = state_of((REQUESTED, AT))
     (reminder,) = decide_remind(state, "ben", TERMS, at)
     return evolve(state, reminder, at)
 
 
 def test_the_addressee_is_reminded_after_the_term_and_once() -> None:
-    state = state_of((ASKED, AT))
+    state = state_of((REQUESTED, AT))
     assert decide_remind(state, "ben", TERMS, AT + 7 * DAY - timedelta.resolution) == ()
     (reminder,) = decide_remind(state, "ben", TERMS, AT + 7 * DAY)
     assert reminder == FriendshipCreated(
@@ -54,7 +54,7 @@ def test_the_addressee_is_reminded_after_the_term_and_once() -> None:
 
 
 def test_a_reminder_changes_nothing_else() -> None:
-    before, after = state_of((ASKED, AT)), reminded()
+    before, after = state_of((REQUESTED, AT)), reminded()
     assert (after.status, after.requester_id, after.setbacks, after.requested_at) == (
         before.status,
         before.requester_id,
@@ -80,7 +80,7 @@ def test_a_request_is_cancelled_after_its_term_as_if_withdrawn() -> None:
 def test_an_old_request_is_reminded_of_first_and_cancelled_later() -> None:
     """Such as one that was sent before there were reminders."""
     late = AT + 100 * DAY
-    assert decide_cancel(state_of((ASKED, AT)), "ben", TERMS, late) == ()
+    assert decide_cancel(state_of((REQUESTED, AT)), "ben", TERMS, late) == ()
     assert decide_cancel(reminded(late), "ben", TERMS, late + 7 * DAY - timedelta.resolution) == ()
     assert decide_cancel(reminded(late), "ben", TERMS, late + 7 * DAY)
 
@@ -93,7 +93,7 @@ def test_either_can_be_switched_off_and_a_reminder_that_would_come_too_late_dela
     remind: float, cancel: float, reminds: bool, cancels: bool
 ) -> None:
     terms, late = RequestTerms.of_days(remind, cancel), AT + 1_000 * DAY
-    state = state_of((ASKED, AT))
+    state = state_of((REQUESTED, AT))
     assert bool(decide_remind(state, "ben", terms, late)) is reminds
     assert bool(decide_cancel(state, "ben", terms, late)) is cancels
 
@@ -114,7 +114,7 @@ def test_what_was_answered_is_neither_reminded_of_nor_cancelled(answer: Event) -
 
 def test_a_timer_of_an_earlier_request_in_the_other_direction_does_nothing() -> None:
     declined = (FriendshipRemoved(remover_id="ben", other_id="anna"), AT + DAY)
-    state = state_of((ASKED, AT), declined, (FriendshipCreated(requester_id="ben", addressee_id="anna"), AT + DAY))
+    state = state_of((REQUESTED, AT), declined, (FriendshipCreated(requester_id="ben", addressee_id="anna"), AT + DAY))
     late = AT + 100 * DAY
     assert decide_remind(state, "ben", TERMS, late) == ()
     (reminder,) = decide_remind(state, "anna", TERMS, late)
@@ -124,8 +124,8 @@ def test_a_timer_of_an_earlier_request_in_the_other_direction_does_nothing() -> 
 
 
 def test_a_request_to_someone_who_blocks_lasts_as_long_as_any_other() -> None:
-    asked = FriendshipCreated(requester_id="anna", addressee_id="ben", blocked_by=("ben",))
-    state = state_of((asked, AT))
+    request = FriendshipCreated(requester_id="anna", addressee_id="ben", blocked_by=("ben",))
+    state = state_of((request, AT))
     (reminder,) = decide_remind(state, "ben", TERMS, AT + 7 * DAY)
     assert isinstance(reminder, FriendshipCreated)
     assert reminder.blocked_by == ("ben",)

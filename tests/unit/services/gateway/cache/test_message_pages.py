@@ -18,13 +18,13 @@ def test_a_newer_page_takes_the_place_of_the_older() -> None:
     pages.put(ONE, OTHER, 50, KnownPage("v1", b"x" * 100))
     before = pages.bytes
     pages.put(OTHER, ONE, 50, KnownPage("v2", b"x" * 150))
-    found = pages.get(ONE, OTHER, 50)
-    assert found is not None
-    assert found.version == "v2"
+    page = pages.get(ONE, OTHER, 50)
+    assert page is not None
+    assert page.version == "v2"
     assert (len(pages), pages.bytes) == (1, before + 50)
 
 
-def test_the_page_that_was_not_asked_for_longest_is_forgotten_first() -> None:
+def test_the_least_recently_used_page_is_evicted_first() -> None:
     pages = KnownPages(most_bytes=3 * 700)
     for limit in (1, 2, 3):
         pages.put(ONE, OTHER, limit, KnownPage("v", b"x" * 100))

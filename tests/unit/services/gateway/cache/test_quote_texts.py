@@ -38,7 +38,7 @@ class Messaging:
 
 
 @asynccontextmanager
-async def looked_up(messaging: Messaging, patience: float = LONG, pause: float = 0.0) -> AsyncIterator[QuoteTexts]:
+async def quote_texts(messaging: Messaging, patience: float = LONG, pause: float = 0.0) -> AsyncIterator[QuoteTexts]:
     quotes = QuoteTexts(
         messaging.load,
         position=lambda: messaging.position,
@@ -59,15 +59,15 @@ def text(text: str) -> QuotedText:
 
 async def test_what_several_clients_need_is_asked_for_once_and_the_rest_in_the_next_request() -> None:
     messaging = Messaging()
-    async with looked_up(messaging) as quotes:
-        needs = [asyncio.create_task(quotes.get([FIRST])) for _ in range(3)]
+    async with quote_texts(messaging) as quotes:
+        lookups = [asyncio.create_task(quotes.get([FIRST])) for _ in range(3)]
         await messaging.asked(1)
         messaging.position = 9
-        needs += [asyncio.create_task(quotes.get([FIRST, SECOND])) for _ in range(2)]
+        lookups += [asyncio.create_task(quotes.get([FIRST, SECOND])) for _ in range(2)]
         await asyncio.sleep(0)
         messaging.answers.put_nowait({"first": text("a")})
         messaging.answers.put_nowait({"second": text("b")})
-        answers = await asyncio.gather(*needs)
+        answers = await asyncio.gather(*lookups)
     assert answers == [{"first": text("a")}] * 3 + [{"first": text("a"), "second": text("b")}] * 2
     assert messaging.requests == [(["first"], 7), (["second"], 9)]
     assert messaging.loaded == [{"first": text("a")}, {"second": text("b")}]
@@ -75,53 +75,53 @@ async def test_what_several_clients_need_is_asked_for_once_and_the_rest_in_the_n
 
 async def test_a_request_has_a_bounded_number_of_messages() -> None:
     messaging = Messaging()
-    async with looked_up(messaging) as quotes:
-        need = asyncio.create_task(quotes.get(Quoted(str(n), "c", n) for n in range(MOST_QUOTES + 1)))
+    async with quote_texts(messaging) as quotes:
+        lookup = asyncio.create_task(quotes.get(Quoted(str(n), "c", n) for n in range(MOST_QUOTES + 1)))
         messaging.answers.put_nowait({})
         messaging.answers.put_nowait({})
-        assert await need == {}
+        assert await lookup == {}
     assert [len(ids) for ids, _ in messaging.requests] == [MOST_QUOTES, 1]
 
 
 async def test_a_message_that_is_deleted_meanwhile_has_no_text_whatever_the_answer_says() -> None:
     messaging = Messaging()
-    gone = QuotedText("", True)
-    async with looked_up(messaging) as quotes:
-        need = asyncio.create_task(quotes.get([FIRST, SECOND]))
+    deleted = QuotedText("", True)
+    async with quote_texts(messaging) as quotes:
+        lookup = asyncio.create_task(quotes.get([FIRST, SECOND]))
         await messaging.asked(1)
-        quotes.changed("first", gone)
+        quotes.changed("first", deleted)
         # Another client comes after the deletion and before the answer to the first.
         later = asyncio.create_task(quotes.get([FIRST]))
         await asyncio.sleep(0)
         messaging.answers.put_nowait({"first": text("secret"), "second": text("b")})
-        assert await need == {"first": gone, "second": text("b")}
+        assert await lookup == {"first": deleted, "second": text("b")}
         assert messaging.loaded == [{"second": text("b")}]
-        messaging.answers.put_nowait({"first": gone})
-        assert await later == {"first": gone}
+        messaging.answers.put_nowait({"first": deleted})
+        assert await later == {"first": deleted}
 
 
 async def test_a_message_that_changes_before_it_is_asked_for_is_not_asked_for() -> None:
     messaging = Messaging()
-    async with looked_up(messaging) as quotes:
-        need = asyncio.create_task(quotes.get([FIRST]))
+    async with quote_texts(messaging) as quotes:
+        lookup = asyncio.create_task(quotes.get([FIRST]))
         await messaging.asked(1)
         waiting = asyncio.create_task(quotes.get([SECOND]))
         await asyncio.sleep(0)
         quotes.changed("second", text("new"))
         assert await waiting == {"second": text("new")}
         messaging.answers.put_nowait({})
-        assert await need == {}
+        assert await lookup == {}
     assert [ids for ids, _ in messaging.requests] == [["first"]]
 
 
 @pytest.mark.parametrize("answers", [[], [Unavailable()]])
 async def test_without_an_answer_there_is_no_text_and_it_is_asked_for_again(answers: list[Exception]) -> None:
     messaging = Messaging()
-    async with looked_up(messaging, patience=LONG if answers else 0.01) as quotes:
+    async with quote_texts(messaging, patience=LONG if answers else 0.01) as quotes:
         for answer in answers:
             messaging.answers.put_nowait(answer)
         assert await quotes.get([FIRST]) == {}
-        # A request that messaging has not answered was given up.
+        # A request that messaging has not answered was abandoned.
         async with asyncio.timeout(LONG):
             while quotes._answers:
                 await asyncio.sleep(0)
@@ -132,14 +132,14 @@ async def test_without_an_answer_there_is_no_text_and_it_is_asked_for_again(answ
 
 async def test_after_a_request_that_failed_nobody_waits_until_the_pause_is_over() -> None:
     messaging = Messaging()
-    async with looked_up(messaging, pause=2 * LONG) as quotes:
-        needs = [asyncio.create_task(quotes.get([FIRST]))]
+    async with quote_texts(messaging, pause=2 * LONG) as quotes:
+        lookups = [asyncio.create_task(quotes.get([FIRST]))]
         await messaging.asked(1)
-        needs.append(asyncio.create_task(quotes.get([SECOND])))
+        lookups.append(asyncio.create_task(quotes.get([SECOND])))
         await asyncio.sleep(0)
         messaging.answers.put_nowait(Unavailable())
         async with asyncio.timeout(LONG / 2):
-            assert await asyncio.gather(*needs) == [{}, {}]
+            assert await asyncio.gather(*lookups) == [{}, {}]
             assert await quotes.get([FIRST, SECOND]) == {}
             assert [ids for ids, _ in messaging.requests] == [["first"]]
             quotes._resumes_at = 0.0
@@ -151,19 +151,19 @@ async def test_after_a_request_that_failed_nobody_waits_until_the_pause_is_over(
 
 async def test_what_no_client_waits_for_any_longer_is_not_asked_for_and_the_newest_is_asked_for_first() -> None:
     messaging = Messaging()
-    async with looked_up(messaging) as quotes:
-        need = asyncio.create_task(quotes.get([FIRST]))
+    async with quote_texts(messaging) as quotes:
+        lookup = asyncio.create_task(quotes.get([FIRST]))
         await messaging.asked(1)
         late = asyncio.create_task(quotes.get([SECOND]))
         await asyncio.sleep(0)
         waiting = quotes._waiting["second"]
         quotes._waiting["second"] = msgspec.structs.replace(waiting, since=waiting.since - LONG)
         many = [Quoted(str(n), "c", n) for n in range(MOST_QUOTES + 1)]
-        needs = asyncio.create_task(quotes.get(many))
+        lookups = asyncio.create_task(quotes.get(many))
         await asyncio.sleep(0)
         for _ in range(3):
             messaging.answers.put_nowait({})
         async with asyncio.timeout(LONG / 2):
-            assert not any(await asyncio.gather(need, late, needs))
+            assert not any(await asyncio.gather(lookup, late, lookups))
     ids = [quoted.message_id for quoted in many]
-    assert [asked for asked, _ in messaging.requests] == [["first"], ids[1:], ids[:1]]
+    assert [message_ids for message_ids, _ in messaging.requests] == [["first"], ids[1:], ids[:1]]

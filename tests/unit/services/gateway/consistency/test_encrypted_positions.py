@@ -28,9 +28,9 @@ def sealed(folder: Path) -> SealedPositions:
 
 @pytest.fixture(scope="module")
 def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    made = tmp_path_factory.mktemp("secrets")
-    position_keys.FILES.rotate(made, datetime.now(UTC))
-    return made
+    secrets_folder = tmp_path_factory.mktemp("secrets")
+    position_keys.FILES.rotate(secrets_folder, datetime.now(UTC))
+    return secrets_folder
 
 
 @given(position=POSITIONS)
@@ -98,7 +98,7 @@ def test_positions_outlive_a_rotation_and_not_the_removal_of_their_key(tmp_path:
             sealed(tmp_path).open(text)
 
 
-def test_places_that_many_share_are_encrypted_once_and_few_are_kept(folder: Path) -> None:
+def test_positions_that_many_clients_share_are_encrypted_once_and_few_are_kept(folder: Path) -> None:
     cipher = sealed(folder)
     assert cipher.seal_sequences({"MESSAGING": 1}) is cipher.seal_sequences({"MESSAGING": 1})
     for sequence in range(5_000):
@@ -106,7 +106,7 @@ def test_places_that_many_share_are_encrypted_once_and_few_are_kept(folder: Path
     assert len(cipher._kept) <= 1_024
 
 
-def test_what_was_kept_is_not_given_out_under_a_removed_key(tmp_path: Path) -> None:
+def test_a_cached_text_is_not_returned_under_a_removed_key(tmp_path: Path) -> None:
     position_keys.FILES.rotate(tmp_path, datetime.now(UTC) - timedelta(seconds=2))
     ticks = iter(range(0, 1_000, 5))
     keys = PositionKeys(

@@ -16,7 +16,7 @@ def test_positions_only_go_forward() -> None:
     assert positions.of("b") == Position()
 
 
-def test_who_has_been_quiet_the_longest_is_forgotten_first() -> None:
+def test_the_user_without_a_write_for_longest_is_evicted_first() -> None:
     positions = LatestPositions(capacity=2)
     for user in "abac":
         positions.remember(user, Position({"AUTH": 1}))
@@ -38,7 +38,7 @@ def test_events_about_a_user_count_for_a_moment_beside_their_own_writes(monkeypa
     assert positions.required_for("a") == Position({"AUTH": 5})
 
 
-def test_who_has_been_of_no_concern_the_longest_is_forgotten_first() -> None:
+def test_the_user_whom_no_event_concerned_for_longest_is_evicted_first() -> None:
     positions = LatestPositions(capacity=2)
     for user in "abac":
         positions.remember_for_peer(user, Position({"AUTH": 1}))

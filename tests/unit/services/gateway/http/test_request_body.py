@@ -61,7 +61,7 @@ def test_text_is_kept_as_it_came(text: str) -> None:
 def test_half_a_surrogate_pair_is_json_and_no_text(escape: str) -> None:
     with pytest.raises(Invalid) as refused:
         request_body.decode(f'{{"text": "{escape}"}}'.encode(), DECODER)
-    assert [found.path for found in refused.value.violations] == ["/text"]
+    assert [violation.path for violation in refused.value.violations] == ["/text"]
 
 
 @pytest.mark.parametrize("number", ["1e999", "-1E400", "9" * 5_000])
@@ -144,11 +144,11 @@ async def test_a_body_that_does_not_come_is_given_up(monkeypatch: pytest.MonkeyP
 @pytest.mark.parametrize(
     "media_type", ["application/json", "Application/JSON;charset=UTF-8", 'application/json; charset="utf8"']
 )
-def test_json_in_utf_8_is_taken(media_type: str) -> None:
+def test_json_in_utf_8_is_accepted(media_type: str) -> None:
     request_body.check_media_type(media_type, (request_body.JSON,))
 
 
 @pytest.mark.parametrize("media_type", [None, "", "text/json", "application/json; charset=utf-16"])
-def test_anything_else_is_not(media_type: str | None) -> None:
+def test_other_media_types_are_refused(media_type: str | None) -> None:
     with pytest.raises(UnsupportedMediaType):
         request_body.check_media_type(media_type, (request_body.JSON,))

@@ -42,11 +42,11 @@ def test_every_endpoint_is_found_by_its_path_and_method(index: RouteIndex) -> No
 
 async def test_a_method_that_a_path_does_not_have_is_refused_with_all_that_it_has(index: RouteIndex) -> None:
     scope = request("TRACE", f"/v1/friends/{ID}")
-    match, found = index.matches(scope)
+    match, child_scope = index.matches(scope)
     assert match is Match.PARTIAL
 
     with pytest.raises(HTTPException) as refused:
-        await index.handle({**scope, **found}, cast(Any, None), cast(Any, None))
+        await index.handle({**scope, **child_scope}, cast(Any, None), cast(Any, None))
 
     assert (refused.value.status_code, refused.value.headers) == (405, {"allow": "DELETE, PUT"})
 

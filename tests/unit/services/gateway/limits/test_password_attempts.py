@@ -72,15 +72,15 @@ def test_no_hour_has_more_than_a_hundred_wrong_ones_of_an_account_with_two_login
     limiter: RateLimiter, clock: Clock
 ) -> None:
     guesses = guesser(limiter), guesser(limiter, "anna@example.org")
-    made: list[float] = []
+    attempted_at: list[float] = []
     for _ in range(3 * 720):
         for guess in guesses:
             while guess():
-                made.append(clock.now)
+                attempted_at.append(clock.now)
         clock.now += 5.0
-    assert made
-    for first in made:
-        assert sum(first <= at < first + 3_600.0 for at in made) <= 100
+    assert attempted_at
+    for first in attempted_at:
+        assert sum(first <= at < first + 3_600.0 for at in attempted_at) <= 100
 
 
 def test_tries_at_the_same_time_are_counted_before_they_are_judged(limiter: RateLimiter) -> None:
@@ -107,20 +107,22 @@ def test_a_device_and_who_is_logged_in_have_counts_of_their_own(limiter: RateLim
     assert password_attempts.of_user(limiter, "anna").allowed
 
 
-def test_another_gateway_hears_of_wrong_ones_and_of_what_was_forgiven(limiter: RateLimiter, clock: Clock) -> None:
+def test_another_gateway_receives_the_counts_of_wrong_ones_and_of_what_was_forgiven(
+    limiter: RateLimiter, clock: Clock
+) -> None:
     other = RateLimiter(SECRET, clock=clock)
 
-    def tell() -> None:
+    def publish_counts() -> None:
         for name, uses in limiter.drain_local_counts().items():
             (limit,) = [limit for limit in policies.ALL if limit.name == name]
             other.merge_remote(limit, uses)
 
     under_way = [password_attempts.of_login(limiter, "anna") for _ in range(10)]
-    tell()
+    publish_counts()
     assert not password_attempts.of_login(other, "anna").allowed
     for guess in under_way:
         guess.forgive()
-    tell()
+    publish_counts()
     assert [password_attempts.of_login(other, "anna").allowed for _ in range(11)] == [True] * 10 + [False]
 
 

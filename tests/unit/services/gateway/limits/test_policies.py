@@ -12,7 +12,7 @@ from services.gateway.route_table import ENDPOINTS
 
 @pytest.mark.parametrize("endpoint", ENDPOINTS, ids=lambda endpoint: f"{endpoint.method} {endpoint.path}")
 def test_every_route_is_limited_by_address_and_by_account(endpoint: AnyEndpoint) -> None:
-    subjects = {counted.limit.subject for counted in endpoint.limits}
+    subjects = {applied.limit.subject for applied in endpoint.limits}
     assert Subject.ADDRESS in subjects
     assert endpoint.public or Subject.ACCOUNT in subjects
 

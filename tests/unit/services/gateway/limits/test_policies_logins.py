@@ -18,24 +18,24 @@ class Body:
         self.login = self.email = login
 
 
-def counting() -> list[tuple[AnyEndpoint, AppliedLimit[object]]]:
+def limits_of_logins() -> list[tuple[AnyEndpoint, AppliedLimit[object]]]:
     return [
-        (endpoint, counted)
+        (endpoint, applied)
         for endpoint in ENDPOINTS
-        for counted in endpoint.limits
-        if counted.limit.subject is Subject.BODY and counted.limit.name not in ("refresh", "verify-token")
+        for applied in endpoint.limits
+        if applied.limit.subject is Subject.BODY and applied.limit.name not in ("refresh", "verify-token")
     ]
 
 
 @pytest.mark.parametrize("spellings", [SPELLINGS, OTHERS, IN_OTHER_SCRIPTS])
 def test_whatever_is_the_same_account_is_the_same_key_of_every_limit(spellings: tuple[str, ...]) -> None:
     assert len({KEYS.of_email(spelling) for spelling in spellings}) == 1
-    found = counting()
-    assert {counted.limit.name for _, counted in found} == {
+    applied_limits = limits_of_logins()
+    assert {applied.limit.name for _, applied in applied_limits} == {
         "register-email",
         "resend-email",
         "reset-email",
     }
-    for endpoint, counted in found:
-        assert counted.key is not None
-        assert len({counted.key(Body(spelling)) for spelling in spellings}) == 1, endpoint.path
+    for endpoint, applied in applied_limits:
+        assert applied.key is not None
+        assert len({applied.key(Body(spelling)) for spelling in spellings}) == 1, endpoint.path

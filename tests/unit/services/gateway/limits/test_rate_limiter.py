@@ -109,9 +109,9 @@ def test_memory_is_bounded_and_the_limit_with_most_keys_forgets_first() -> None:
 
 
 def test_a_local_limit_is_counted_and_not_shared() -> None:
-    alone = Limit(name="read", quota=1, window=60, subject=Subject.ACCOUNT, shared=False)
+    local = Limit(name="read", quota=1, window=60, subject=Subject.ACCOUNT, shared=False)
     limiter = RateLimiter(SECRET, clock=Clock())
-    assert [limiter.consume(alone, "a").allowed for _ in range(2)] == [True, False]
+    assert [limiter.consume(local, "a").allowed for _ in range(2)] == [True, False]
     assert limiter.drain_local_counts() == {}
 
 

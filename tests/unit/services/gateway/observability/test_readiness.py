@@ -1,4 +1,4 @@
-"""What the gateway takes for ready: each service's own word, and for a moment its last one."""
+"""When a gateway is ready: each service's own answer counts, and for a moment its last one."""
 
 import asyncio
 from collections.abc import AsyncIterator
@@ -34,15 +34,17 @@ class Service(Health):
         await self.awake.wait()
         if self.late:
             raise GRPCError(Status.DEADLINE_EXCEEDED)
-        served = HealthCheckResponse.SERVING if self.ready else HealthCheckResponse.NOT_SERVING
-        await stream.send_message(HealthCheckResponse(status=served))
+        serving_status = HealthCheckResponse.SERVING if self.ready else HealthCheckResponse.NOT_SERVING
+        await stream.send_message(HealthCheckResponse(status=serving_status))
 
 
 class Asked:
+    """A gateway's readiness, the one service that it checks, and what it hears of the event store's space."""
+
     def __init__(self) -> None:
         self.service = Service()
         self.server = Server([self.service])
-        # Nobody else gets the port, neither before the server listens nor after it has stopped.
+        # No other process gets the port, neither before the server listens nor after it has stopped.
         (self.holder,) = reserve_ports(1)
         self.port = self.holder.getsockname()[1]
         self.is_full = False
@@ -56,84 +58,84 @@ class Asked:
 
 
 @pytest_asyncio.fixture
-async def asked(monkeypatch: pytest.MonkeyPatch) -> AsyncIterator[Asked]:
+async def gateway(monkeypatch: pytest.MonkeyPatch) -> AsyncIterator[Asked]:
     monkeypatch.setattr(readiness, "_FRESH", -1.0)
     monkeypatch.setattr(readiness, "_PATIENCE", 1_000.0)
-    asked = Asked()
-    await asked.server.start("127.0.0.1", asked.port, reuse_port=True)
+    gateway = Asked()
+    await gateway.server.start("127.0.0.1", gateway.port, reuse_port=True)
     try:
-        yield asked
+        yield gateway
     finally:
-        asked.service.awake.set()
-        asked.server.close()
-        await asked.server.wait_closed()
-        asked.holder.close()
+        gateway.service.awake.set()
+        gateway.server.close()
+        await gateway.server.wait_closed()
+        gateway.holder.close()
 
 
-async def until_missing(asked: Asked, missing: list[str]) -> None:
+async def until_missing(gateway: Asked, missing: list[str]) -> None:
     async with asyncio.timeout(120):
-        while await asked.readiness.missing() != missing:
+        while await gateway.readiness.missing() != missing:
             await asyncio.sleep(0.02)
 
 
-async def test_a_gateway_that_is_about_to_stop_is_not_ready(asked: Asked) -> None:
-    await until_missing(asked, [])
-    asked.readiness.leave()
-    assert await asked.readiness.missing() == ["running"]
+async def test_a_gateway_that_is_about_to_stop_is_not_ready(gateway: Asked) -> None:
+    await until_missing(gateway, [])
+    gateway.readiness.leave()
+    assert await gateway.readiness.missing() == ["running"]
 
 
-async def test_a_service_that_says_nothing_counts_as_it_was_and_not_for_long(
-    asked: Asked, monkeypatch: pytest.MonkeyPatch
+async def test_a_silent_service_counts_as_before_and_not_for_long(
+    gateway: Asked, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    await until_missing(asked, [])
-    asked.service.awake.clear()
-    assert await asked.readiness.missing() == []
+    await until_missing(gateway, [])
+    gateway.service.awake.clear()
+    assert await gateway.readiness.missing() == []
     monkeypatch.setattr(readiness, "_PATIENCE", 0.0)
-    assert await asked.readiness.missing() == ["auth"]
+    assert await gateway.readiness.missing() == ["auth"]
 
 
-async def test_a_service_that_reports_the_end_of_the_time_limit_first_has_said_nothing(asked: Asked) -> None:
-    await until_missing(asked, [])
-    asked.service.late = True
-    assert await asked.readiness.missing() == []
+async def test_a_service_that_reports_the_end_of_the_time_limit_first_counts_as_silent(gateway: Asked) -> None:
+    await until_missing(gateway, [])
+    gateway.service.late = True
+    assert await gateway.readiness.missing() == []
 
 
-async def test_the_states_follow_without_probes(asked: Asked, monkeypatch: pytest.MonkeyPatch) -> None:
+async def test_the_states_follow_without_probes(gateway: Asked, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(readiness, "_EVERY", 0.02)
-    answers = asked.readiness.states()["auth"]
-    watch = asyncio.create_task(asked.readiness.run())
+    is_ready = gateway.readiness.states()["auth"]
+    watch = asyncio.create_task(gateway.readiness.run())
     async with asyncio.timeout(120):
         for serving in (False, True):
-            asked.service.ready = serving
-            while answers() is not serving:
+            gateway.service.ready = serving
+            while is_ready() is not serving:
                 await asyncio.sleep(0.02)
     watch.cancel()
 
 
-async def test_one_that_never_answered_is_missing(asked: Asked) -> None:
-    asked.service.awake.clear()
-    assert await asked.readiness.missing() == ["auth"]
+async def test_a_service_that_never_answered_is_missing(gateway: Asked) -> None:
+    gateway.service.awake.clear()
+    assert await gateway.readiness.missing() == ["auth"]
 
 
-async def test_one_that_says_no_and_one_that_is_gone_are_missing_at_once(asked: Asked) -> None:
-    await until_missing(asked, [])
-    asked.service.ready = False
-    await until_missing(asked, ["auth"])
-    asked.service.ready = True
-    await until_missing(asked, [])
-    asked.server.close()
-    await asked.server.wait_closed()
-    await until_missing(asked, ["auth"])
+async def test_a_service_that_is_not_ready_and_one_that_is_gone_are_missing_immediately(gateway: Asked) -> None:
+    await until_missing(gateway, [])
+    gateway.service.ready = False
+    await until_missing(gateway, ["auth"])
+    gateway.service.ready = True
+    await until_missing(gateway, [])
+    gateway.server.close()
+    await gateway.server.wait_closed()
+    await until_missing(gateway, ["auth"])
 
 
 async def test_an_event_store_without_space_is_named_and_the_gateway_ready(
-    asked: Asked, monkeypatch: pytest.MonkeyPatch
+    gateway: Asked, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(readiness, "_SPACE_FRESH", -1.0)
-    await until_missing(asked, [])
-    assert await asked.readiness.warnings() == []
-    asked.is_full = True
-    assert await asked.readiness.warnings() == [OUT_OF_SPACE]
-    assert await asked.readiness.missing() == []
-    asked.answers = False
-    assert await asked.readiness.warnings() == []
+    await until_missing(gateway, [])
+    assert await gateway.readiness.warnings() == []
+    gateway.is_full = True
+    assert await gateway.readiness.warnings() == [OUT_OF_SPACE]
+    assert await gateway.readiness.missing() == []
+    gateway.answers = False
+    assert await gateway.readiness.warnings() == []

@@ -23,7 +23,7 @@ Json = dict[str, Any]
 DOCUMENT: Json = asyncapi.document(ENDPOINTS)
 MESSAGES: Json = DOCUMENT["components"]["messages"]
 COMMANDS = {endpoint.command: endpoint for endpoint in ENDPOINTS if endpoint.command}
-# What the specification knows in each kind of object.
+# The fields that the specification defines for each kind of object.
 ALLOWED = {
     "document": {"asyncapi", "info", "defaultContentType", "channels", "operations", "components"},
     "channel": {"address", "title", "description", "messages", "bindings"},
@@ -34,11 +34,11 @@ ALLOWED = {
 
 def sample_events() -> list[tuple[str, bytes]]:
     """Everything that the gateway can send to a client, by type."""
-    found = [
-        (each.type, data)
+    events = [
+        (outbound.type, data)
         for event, _ in CASES
-        for each in fan_out(recorded(event))
-        for data in each.payload_by_user.values()
+        for outbound in fan_out(recorded(event))
+        for data in outbound.payload_by_user.values()
     ]
     update = recorded(ProfileUpdated(display_name="Anna", bio="", avatar_url=""))
     unchanged = profile_updates._Unchanged(username="anna", verified=True)
@@ -47,10 +47,10 @@ def sample_events() -> list[tuple[str, bytes]]:
         (PRESENCE, msgspec.json.encode(LivePresence(new_id(), False, rfc3339_of(0)))),
         (PRESENCE, msgspec.json.encode(LivePresence(new_id(), True))),
     ]
-    return [*found, (ProfileUpdated.TYPE, profile_updates._completed(update, unchanged)), *ephemeral]
+    return [*events, (ProfileUpdated.TYPE, profile_updates._completed(update, unchanged)), *ephemeral]
 
 
-def test_it_holds_only_what_the_specification_knows() -> None:
+def test_it_holds_only_fields_of_the_specification() -> None:
     assert DOCUMENT["asyncapi"] == "3.0.0"
     assert {"title", "version"} <= set(DOCUMENT["info"])
     kinds = {
@@ -59,21 +59,21 @@ def test_it_holds_only_what_the_specification_knows() -> None:
         "operation": list(DOCUMENT["operations"].values()),
         "message": list(MESSAGES.values()),
     }
-    for kind, found in kinds.items():
-        for each in found:
-            assert set(each) <= ALLOWED[kind], kind
+    for kind, definitions in kinds.items():
+        for definition in definitions:
+            assert set(definition) <= ALLOWED[kind], kind
     for operation in DOCUMENT["operations"].values():
         assert operation["action"] in {"send", "receive"}
         channel = operation["channel"]["$ref"]
-        assert all(each["$ref"].startswith(f"{channel}/messages/") for each in operation["messages"])
+        assert all(message["$ref"].startswith(f"{channel}/messages/") for message in operation["messages"])
 
 
 def test_every_reference_leads_somewhere() -> None:
-    found = set(references(DOCUMENT))
-    assert found
-    for reference in found:
+    all_references = set(references(DOCUMENT))
+    assert all_references
+    for reference in all_references:
         assert resolve(DOCUMENT, reference), reference
-    used = {each.rpartition("/")[2] for each in found if each.startswith("#/components/messages/")}
+    used = {ref.rpartition("/")[2] for ref in all_references if ref.startswith("#/components/messages/")}
     assert used == set(MESSAGES)
 
 
@@ -100,17 +100,19 @@ def test_an_event_is_of_the_shape_that_is_described() -> None:
 
 
 def test_every_command_is_there_with_its_answers() -> None:
-    receiving = {name: each for name, each in DOCUMENT["operations"].items() if each["action"] == "receive"}
+    receiving = {
+        name: operation for name, operation in DOCUMENT["operations"].items() if operation["action"] == "receive"
+    }
     assert set(receiving) == {f"{name}Command" for name in COMMANDS}
     for name, endpoint in COMMANDS.items():
-        answers = {each["$ref"].rpartition("/")[2] for each in receiving[f"{name}Command"]["reply"]["messages"]}
+        answers = {answer["$ref"].rpartition("/")[2] for answer in receiving[f"{name}Command"]["reply"]["messages"]}
         assert answers == {f"answer.{name}", "answer.problem"}
         status = MESSAGES[f"answer.{name}"]["payload"]["properties"]["status"]
         assert status["enum"] == sorted(endpoint.answers)
 
 
 @pytest.mark.parametrize("name", COMMANDS)
-def test_a_command_as_it_is_described_is_taken(name: str) -> None:
+def test_a_command_as_it_is_described_is_accepted(name: str) -> None:
     payload = MESSAGES[f"command.{name}"]["payload"]
     endpoint, properties = COMMANDS[name], payload["properties"]
     in_path = {field for field in ("user_id", "message_id") if f"{{{field}}}" in endpoint.path}

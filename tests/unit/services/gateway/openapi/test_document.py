@@ -212,22 +212,22 @@ def operation(route: str) -> dict[str, Any]:
 
 
 def codes(described: dict[str, Any]) -> set[str]:
-    found: set[str] = set()
+    error_codes: set[str] = set()
     for status, shared in described["responses"].items():
         answer = resolved(shared)
         assert int(status) < 400 or "$ref" in shared or status in {"503"}, "routes share their errors"
         for schema in answer.get("content", {}).get("application/problem+json", {}).values():
             assert schema["$ref"] == "#/components/schemas/Problem"
-            found |= set(schema["properties"]["code"]["enum"])
-    return found
+            error_codes |= set(schema["properties"]["code"]["enum"])
+    return error_codes
 
 
-def resolved(found: dict[str, Any]) -> dict[str, Any]:
-    at: Any = DOCUMENT if "$ref" in found else found
-    for step in found.get("$ref", "").removeprefix("#/").split("/") if "$ref" in found else ():
-        at = at[step]
-    assert isinstance(at, dict)
-    return at
+def resolved(described: dict[str, Any]) -> dict[str, Any]:
+    target: Any = DOCUMENT if "$ref" in described else described
+    for step in described.get("$ref", "").removeprefix("#/").split("/") if "$ref" in described else ():
+        target = target[step]
+    assert isinstance(target, dict)
+    return target
 
 
 def test_nothing_but_the_public_interface_is_described() -> None:
@@ -268,9 +268,9 @@ def test_only_a_response_about_what_is_stored_has_a_position(
 def test_every_reference_leads_somewhere_and_every_pattern_is_portable() -> None:
     for key, value in walk(DOCUMENT):
         if key == "$ref":
-            at: Any = DOCUMENT
+            target: Any = DOCUMENT
             for step in value.removeprefix("#/").split("/"):
-                at = at[step]
+                target = target[step]
         if key == "pattern":
             assert r"\Z" not in value
             re.compile(value)
@@ -281,8 +281,8 @@ def test_operations_have_names_of_their_own_and_all_path_parameters() -> None:
     for path, methods in DOCUMENT["paths"].items():
         for described in methods.values():
             names.append(described["operationId"])
-            parameters = [resolved(each) for each in described["parameters"]]
-            declared = {each["name"] for each in parameters if each["in"] == "path"}
+            parameters = [resolved(parameter) for parameter in described["parameters"]]
+            declared = {parameter["name"] for parameter in parameters if parameter["in"] == "path"}
             assert declared == set(re.findall(r"{(\w+)}", path))
     assert len(names) == len(set(names))
     assert set(names) >= OPERATIONS, "names of operations are names of functions in generated clients: they stay"
@@ -298,14 +298,14 @@ def test_parameters_in_the_path_have_the_types_of_the_key() -> None:
     keyed = replace(route, path=path_of("/v1/days", _Key), path_types=_Key)
     assert keyed.path == "/v1/days/{day}/{user_id}"
     described = document.document([keyed])["paths"][keyed.path]["get"]["parameters"]
-    schemas = {each["name"]: each["schema"] for each in described if each.get("in") == "path"}
+    schemas = {parameter["name"]: parameter["schema"] for parameter in described if parameter.get("in") == "path"}
     assert schemas["day"] == {"type": "string", "format": "date"}
     assert "pattern" in schemas["user_id"]
 
 
 def test_a_response_that_routes_share_has_one_meaning() -> None:
-    found = DOCUMENT["components"]["responses"]
-    assert len({msgspec.json.encode(each) for each in found.values()}) == len(found)
+    responses = DOCUMENT["components"]["responses"]
+    assert len({msgspec.json.encode(response) for response in responses.values()}) == len(responses)
     for route in ROUTES:
         for status, shared in operation(route)["responses"].items():
             if "$ref" in shared:
@@ -317,11 +317,11 @@ def test_the_server_is_the_one_that_serves_the_document() -> None:
     assert [server["url"] for server in DOCUMENT["servers"]] == ["/"]
 
 
-def walk(at: object) -> Iterator[tuple[str, Any]]:
-    if isinstance(at, dict):
-        for key, value in at.items():
+def walk(node: object) -> Iterator[tuple[str, Any]]:
+    if isinstance(node, dict):
+        for key, value in node.items():
             yield key, value
             yield from walk(value)
-    elif isinstance(at, list):
-        for value in at:
+    elif isinstance(node, list):
+        for value in node:
             yield from walk(value)

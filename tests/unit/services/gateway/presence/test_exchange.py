@@ -72,8 +72,8 @@ class Gateway:
 
 
 def network(number: int = 2) -> tuple[Network, list[Gateway]]:
-    made = Network()
-    return made, [made.add() for _ in range(number)]
+    net = Network()
+    return net, [net.add() for _ in range(number)]
 
 
 async def test_a_user_is_online_everywhere_while_they_are_at_one_gateway() -> None:
@@ -117,7 +117,7 @@ async def test_the_users_of_a_gateway_that_dies_are_offline_within_half_a_minute
     assert sorted([other.exchange.is_first, third.exchange.is_first]) == [False, True]
 
 
-async def test_a_gateway_that_comes_learns_of_all_who_are_there() -> None:
+async def test_a_new_gateway_learns_of_all_online_users() -> None:
     net, (one,) = network(1)
     one.exchange.set_online(PEOPLE[0])
     await net.settle()
@@ -126,7 +126,7 @@ async def test_a_gateway_that_comes_learns_of_all_who_are_there() -> None:
     assert late.online == {PEOPLE[0]}
 
 
-async def test_a_gateway_that_hears_nothing_because_it_is_cut_off_or_stood_still_declares_nobody_dead() -> None:
+async def test_a_gateway_that_receives_nothing_because_it_is_cut_off_or_was_suspended_declares_no_other_dead() -> None:
     net, (one, other) = network()
     one.exchange.set_online(PEOPLE[0])
     await net.settle()
@@ -149,17 +149,17 @@ STEPS = st.lists(
 )
 
 
-async def play(steps: list[tuple[str, int, str]]) -> None:
+async def run_steps(steps: list[tuple[str, int, str]]) -> None:
     net, gateways = network(3)
-    here: list[set[str]] = [set(), set(), set()]
+    local_users: list[set[str]] = [set(), set(), set()]
     for step, number, user_id in steps:
         gateway = gateways[number]
         match step:
             case "online":
-                here[number].add(user_id)
+                local_users[number].add(user_id)
                 gateway.exchange.set_online(user_id)
             case "offline" | "hide":
-                here[number].discard(user_id)
+                local_users[number].discard(user_id)
                 gateway.exchange.set_offline(user_id, hidden=step == "hide")
             case "cut" | "join":
                 gateway.connected = step == "join"
@@ -170,13 +170,13 @@ async def play(steps: list[tuple[str, int, str]]) -> None:
         gateway.connected = True
     await net.settle(3 * EXPIRES_SECONDS)
     for gateway in gateways:
-        assert gateway.online == set.union(*here)
+        assert gateway.online == set.union(*local_users)
 
 
 @settings(max_examples=150, deadline=None)
 @given(STEPS)
 def test_whatever_is_lost_all_gateways_agree_in_the_end(steps: list[tuple[str, int, str]]) -> None:
-    asyncio.run(play(steps))
+    asyncio.run(run_steps(steps))
 
 
 async def test_what_happens_between_two_steps_is_one_message() -> None:
@@ -190,7 +190,7 @@ async def test_what_happens_between_two_steps_is_one_message() -> None:
     assert len(other.online) == 2_000
     ((_, size),) = net.sent
     assert size <= 16 * 2_000 + 100
-    # Who comes and goes between two steps costs nothing.
+    # Users who come and go between two steps cost nothing.
     net.sent.clear()
     for user_id in people:
         one.exchange.set_offline(user_id, hidden=False)

@@ -1,4 +1,4 @@
-"""Who hides is asked once, and an event that comes during the question is newer than its answer."""
+"""Which users hide is looked up once, and an event that arrives during the look-up is newer than its answer."""
 
 import asyncio
 from collections.abc import Collection, Sequence
@@ -40,19 +40,19 @@ async def test_each_user_is_asked_about_once() -> None:
 async def test_many_users_are_asked_about_in_several_requests() -> None:
     profiles = Profiles({"u7"})
     assert await profiles.users().among([f"u{number}" for number in range(1_001)]) == {"u7"}
-    assert [len(asked) for asked in profiles.asked] == [500, 500, 1]
+    assert [len(requested) for requested in profiles.asked] == [500, 500, 1]
 
 
 async def test_a_change_counts_at_once_and_during_a_question() -> None:
     profiles = Profiles({"a"})
     users = profiles.users()
     profiles.answers.clear()
-    asking = [asyncio.create_task(users.among(["a", "b"])) for _ in range(2)]
+    lookups = [asyncio.create_task(users.among(["a", "b"])) for _ in range(2)]
     await asyncio.sleep(0)
     users.changed("a", False)
     users.changed("b", True)
     profiles.answers.set()
-    assert await asyncio.gather(*asking) == [{"b"}, {"b"}]
+    assert await asyncio.gather(*lookups) == [{"b"}, {"b"}]
     users.changed("b", False)
     assert await users.among(["a", "b"]) == set()
 
@@ -65,10 +65,10 @@ async def test_of_a_user_who_was_not_asked_about_only_hiding_is_remembered() -> 
 
 
 async def test_what_is_not_known_is_no_answer() -> None:
-    async def away(user_ids: Sequence[str], followed: int) -> Collection[str]:
+    async def fail(user_ids: Sequence[str], followed: int) -> Collection[str]:
         raise Unavailable
 
-    users = HiddenUsers(away, lambda: 7)
+    users = HiddenUsers(fail, lambda: 7)
     with pytest.raises(Unavailable):
         await users.among(["a"])
     assert users.known("a") is None

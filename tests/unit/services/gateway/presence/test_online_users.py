@@ -1,4 +1,4 @@
-"""Online is who is at one gateway at least, whatever the gateways say in whatever order."""
+"""A user is online who is connected to at least one gateway, whatever the gateways send in whatever order."""
 
 from hypothesis import given
 from hypothesis import strategies as st
@@ -17,19 +17,19 @@ STEPS = st.lists(
 @given(STEPS)
 def test_every_change_names_those_for_whom_it_makes_a_difference(steps: list[tuple[str, str, list[str]]]) -> None:
     users, model = OnlineUsers(), dict[str, set[str]]({"one": set(), "other": set()})
-    for step, gateway, named in steps:
+    for step, gateway, user_ids in steps:
         before = set.union(*model.values())
         came, gone = list[str](), list[str]()
         match step:
             case "add":
-                model[gateway] |= set(named)
-                came = users.add(gateway, named)
+                model[gateway] |= set(user_ids)
+                came = users.add(gateway, user_ids)
             case "remove":
-                model[gateway] -= set(named)
-                gone = users.remove(gateway, named)
+                model[gateway] -= set(user_ids)
+                gone = users.remove(gateway, user_ids)
             case "replace":
-                model[gateway] = set(named)
-                came, gone = users.replace(gateway, named)
+                model[gateway] = set(user_ids)
+                came, gone = users.replace(gateway, user_ids)
             case _:
                 model[gateway] = set()
                 gone = users.forget(gateway)
@@ -37,7 +37,7 @@ def test_every_change_names_those_for_whom_it_makes_a_difference(steps: list[tup
         assert (sorted(came), sorted(gone)) == (sorted(after - before), sorted(before - after))
         assert len(users) == len(after)
         assert all((user in users) == (user in after) for user in "abcd")
-        assert all(users.at(each) == present for each, present in model.items())
+        assert all(users.at(name) == present for name, present in model.items())
 
 
 def test_users_are_packed_into_sixteen_bytes_each() -> None:

@@ -1,4 +1,4 @@
-"""A client hears of the people whom its session asked about, however many friends its user has."""
+"""A client receives the presence of the people that its session watches, however many friends its user has."""
 
 import msgspec
 from prometheus_client import CollectorRegistry
@@ -44,15 +44,15 @@ def drained(client: ClientQueue) -> list[tuple[str, bool]]:
     return [(event["user_id"], event["online"]) for event in decoded]
 
 
-def test_two_thousand_friends_who_come_and_go_are_events_for_those_asked_about_alone() -> None:
+def test_two_thousand_friends_who_come_and_go_are_events_for_those_watched_alone() -> None:
     clients = Clients()
-    asked, silent = clients.client(), clients.client("other")
+    watching, silent = clients.client(), clients.client("other")
     clients.watches.watch(ME, "session", dict.fromkeys(FRIENDS[:MOST_WATCHED], False))
     for online in (True, False):
         events = size = 0
         for friend in FRIENDS:
             clients.set(friend, online)
-            for event in asked.drain():
+            for event in watching.drain():
                 events += 1
                 size += len(event.data)
         assert events == MOST_WATCHED

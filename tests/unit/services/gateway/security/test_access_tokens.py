@@ -41,8 +41,8 @@ def tokens(revoked: Ended | None = None, capacity: int = 10) -> AccessTokens:
 
 def bearer(claims: Mapping[str, object] | None = None, key: Ed25519PrivateKey = KEY, kid: str = "k") -> str:
     now = int(time.time())
-    given = {"iss": "us", "aud": AUDIENCE, "sub": USER, "sid": SESSION, "jti": "j", "iat": now, "exp": now + 60}
-    present = {name: value for name, value in {**given, **(claims or {})}.items() if value is not None}
+    defaults = {"iss": "us", "aud": AUDIENCE, "sub": USER, "sid": SESSION, "jti": "j", "iat": now, "exp": now + 60}
+    present = {name: value for name, value in {**defaults, **(claims or {})}.items() if value is not None}
     return "Bearer " + jwt.encode(present, key, algorithm="EdDSA", headers={"kid": kid})
 
 
@@ -67,23 +67,23 @@ def test_claims_of_another_kind_are_refused(claims: dict[str, object]) -> None:
 
 
 def test_no_token_is_good_for_longer_than_an_ended_session_is_remembered() -> None:
-    checked = AccessTokens(Keys(), issuer="us", revoked=Ended(), longest=300)
+    access_tokens = AccessTokens(Keys(), issuer="us", revoked=Ended(), longest=300)
     now = int(time.time())
-    assert checked.authenticate(bearer({"iat": now, "exp": now + 3600})).expires_at == now + 300
+    assert access_tokens.authenticate(bearer({"iat": now, "exp": now + 3600})).expires_at == now + 300
     with pytest.raises(Unauthenticated):
-        checked.authenticate(bearer({"iat": now - 301, "exp": now + 3600}))
+        access_tokens.authenticate(bearer({"iat": now - 301, "exp": now + 3600}))
 
 
 def test_a_token_that_was_issued_in_the_future_is_refused_until_then() -> None:
     now = int(time.time())
     clock = [float(now)]
-    checked = AccessTokens(Keys(), issuer="us", revoked=Ended(), clock=lambda: clock[0])
-    checked.authenticate(bearer({"iat": now + 30, "exp": now + 930}))
+    access_tokens = AccessTokens(Keys(), issuer="us", revoked=Ended(), clock=lambda: clock[0])
+    access_tokens.authenticate(bearer({"iat": now + 30, "exp": now + 930}))
     later = bearer({"iat": now + 3_600, "exp": now + 4_500})
     with pytest.raises(Unauthenticated, match="not valid yet"):
-        checked.authenticate(later)
+        access_tokens.authenticate(later)
     clock[0] += 3_570
-    checked.authenticate(later)
+    access_tokens.authenticate(later)
 
 
 @pytest.mark.parametrize(
@@ -108,14 +108,23 @@ def test_a_claim_that_is_wrong_or_missing_refuses(claims: dict[str, object]) -> 
         tokens().authenticate(bearer(claims))
 
 
-def nested() -> str:
+def nested_brackets() -> str:
     """A token whose header is nothing but brackets."""
     return urlsafe_b64encode(b'{"alg":"EdDSA","kid":' + b"[" * 2_900).decode().rstrip("=")
 
 
 @pytest.mark.parametrize(
     "header",
-    [None, "", "Bearer", "Basic abc", "Bearer a.b.c", "Bearer é", "Bearer " + "x" * 5000, f"Bearer {nested()}.e30.e30"],
+    [
+        None,
+        "",
+        "Bearer",
+        "Basic abc",
+        "Bearer a.b.c",
+        "Bearer é",
+        "Bearer " + "x" * 5000,
+        f"Bearer {nested_brackets()}.e30.e30",
+    ],
 )
 def test_what_is_no_token_refuses(header: str | None) -> None:
     with pytest.raises(Unauthenticated):
@@ -129,65 +138,65 @@ def test_other_keys_and_other_algorithms_refuse() -> None:
             tokens().authenticate(header)
 
 
-def test_a_remembered_token_is_refused_once_it_ran_out_or_was_revoked() -> None:
+def test_a_cached_token_is_refused_once_it_ran_out_or_was_revoked() -> None:
     clock = [time.time()]
     revoked = Ended()
-    checked = AccessTokens(Keys(), issuer="us", revoked=revoked, clock=lambda: clock[0])
+    access_tokens = AccessTokens(Keys(), issuer="us", revoked=revoked, clock=lambda: clock[0])
     header = bearer()
-    checked.authenticate(header)
+    access_tokens.authenticate(header)
     revoked.add(SESSION)
     with pytest.raises(Unauthenticated):
-        checked.authenticate(header)
+        access_tokens.authenticate(header)
     revoked.clear()
     clock[0] += 61
     with pytest.raises(Unauthenticated):
-        checked.authenticate(header)
+        access_tokens.authenticate(header)
 
 
-def test_nobody_gets_in_while_it_is_not_known_who_was_put_out() -> None:
-    deaf = Ended()
-    deaf.alive = False
+def test_no_token_is_accepted_while_revocations_are_unknown() -> None:
+    revocations = Ended()
+    revocations.alive = False
     with pytest.raises(Unavailable):
-        AccessTokens(Keys(), issuer="us", revoked=deaf).authenticate(bearer())
+        AccessTokens(Keys(), issuer="us", revoked=revocations).authenticate(bearer())
 
 
-def test_what_is_remembered_is_bounded() -> None:
-    checked = tokens(capacity=2)
+def test_the_cache_of_tokens_is_bounded() -> None:
+    access_tokens = tokens(capacity=2)
     for second in range(5):
-        checked.authenticate(bearer({"exp": int(time.time()) + 60 + second}))
-    assert len(checked._verified) == 2
+        access_tokens.authenticate(bearer({"exp": int(time.time()) + 60 + second}))
+    assert len(access_tokens._verified) == 2
 
 
-def test_a_key_that_is_gone_takes_the_tokens_that_it_signed_with_it() -> None:
+def test_the_removal_of_a_key_invalidates_the_tokens_that_it_signed() -> None:
     keys = Keys()
-    checked = AccessTokens(keys, issuer="us", revoked=Ended())
+    access_tokens = AccessTokens(keys, issuer="us", revoked=Ended())
     header = bearer()
-    checked.authenticate(header)
+    access_tokens.authenticate(header)
     keys.known.clear()
     keys.generation += 1
     with pytest.raises(Unauthenticated):
-        checked.authenticate(header)
+        access_tokens.authenticate(header)
 
 
-def test_who_was_let_in_is_checked_again_for_what_comes_later() -> None:
+def test_an_accepted_caller_is_checked_again_for_later_requests() -> None:
     clock = [time.time()]
     revoked, keys = Ended(), Keys()
-    checked = AccessTokens(keys, issuer="us", revoked=revoked, clock=lambda: clock[0])
-    caller = checked.authenticate(bearer())
-    checked.recheck(caller)
+    access_tokens = AccessTokens(keys, issuer="us", revoked=revoked, clock=lambda: clock[0])
+    caller = access_tokens.authenticate(bearer())
+    access_tokens.recheck(caller)
     revoked.add(SESSION)
     with pytest.raises(Unauthenticated):
-        checked.recheck(caller)
+        access_tokens.recheck(caller)
     revoked.clear()
     revoked.alive = False
     with pytest.raises(Unavailable):
-        checked.recheck(caller)
+        access_tokens.recheck(caller)
     revoked.alive = True
     key = keys.known.pop("k")
     with pytest.raises(Unauthenticated):
-        checked.recheck(caller)
+        access_tokens.recheck(caller)
     keys.known["k"] = key
-    checked.recheck(caller)
+    access_tokens.recheck(caller)
     clock[0] += 61
     with pytest.raises(Unauthenticated):
-        checked.recheck(caller)
+        access_tokens.recheck(caller)

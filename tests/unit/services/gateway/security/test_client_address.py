@@ -11,7 +11,7 @@ def address(*forwarded: str, hops: int, peer: str = "10.0.0.1") -> str:
     return client_address(peer, Headers(raw=raw), trusted_hops=hops)
 
 
-def test_without_a_trusted_proxy_nobody_says_who_he_is() -> None:
+def test_without_a_trusted_proxy_a_forwarded_address_is_ignored() -> None:
     assert address("192.0.2.1", hops=0) == "10.0.0.1"
 
 
@@ -45,5 +45,5 @@ def test_what_came_round_the_proxies_counts_as_its_peers(forwarded: list[str], h
         ("", ""),
     ],
 )
-def test_an_ipv6_customer_is_one(given: str, key: str) -> None:
+def test_an_ipv6_network_counts_as_one_client(given: str, key: str) -> None:
     assert counted_as(given) == key

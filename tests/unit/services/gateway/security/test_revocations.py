@@ -83,24 +83,24 @@ async def test_a_clock_that_stays_back_for_some_seconds_ends_the_process() -> No
     clocks = Clocks()
     watching = asyncio.create_task(clocks.revocations.watch_clock(0.0))
 
-    async def looks() -> None:
+    async def run_watcher() -> None:
         for _ in range(3):
             await asyncio.sleep(0)
 
-    await looks()
+    await run_watcher()
     clocks.wall -= 600
-    await looks()
+    await run_watcher()
     clocks.passes(4)
-    await looks()
+    await run_watcher()
     clocks.wall += 600
-    await looks()
+    await run_watcher()
     clocks.wall -= 600
-    await looks()
+    await run_watcher()
     clocks.passes(4)
-    await looks()
+    await run_watcher()
     assert not watching.done()
     clocks.passes(2)
-    await looks()
+    await run_watcher()
     assert watching.done()
     with pytest.raises(ClockWentBack, match="600 s"):
         await watching

@@ -73,7 +73,7 @@ class Answering(Connection):
         self.done.set()
 
 
-async def test_a_body_that_is_here_is_taken_and_what_comes_next_is_that_the_client_is_gone() -> None:
+async def test_a_complete_body_is_accepted_and_the_next_message_is_the_disconnect() -> None:
     connection = Connection()
     await connection.send(HEAD + b"\r\nbody")
     assert connection.here == b"body"
@@ -83,14 +83,14 @@ async def test_a_body_that_is_here_is_taken_and_what_comes_next_is_that_the_clie
     assert (connection.received, connection.gone) == (None, True)
 
 
-async def test_a_body_that_is_on_its_way_is_received() -> None:
+async def test_a_body_that_has_not_arrived_completely_is_received() -> None:
     connection = Connection()
     await connection.send(HEAD + b"\r\nbo", b"dy")
     await connection.until_done()
     assert (connection.here, connection.received) == (None, b"body")
 
 
-async def test_a_client_that_waits_for_a_word_before_its_body_gets_it() -> None:
+async def test_a_client_that_expects_100_continue_before_its_body_receives_it() -> None:
     connection = Connection()
     await connection.send(HEAD + b"Expect: 100-continue\r\n\r\nbody")
     await connection.until_done()
@@ -98,7 +98,7 @@ async def test_a_client_that_waits_for_a_word_before_its_body_gets_it() -> None:
     assert connection.transport.written.startswith(b"HTTP/1.1 100 Continue\r\n\r\n")
 
 
-async def test_nothing_is_taken_of_a_client_that_is_gone() -> None:
+async def test_nothing_is_accepted_from_a_client_that_has_disconnected() -> None:
     connection = Connection()
     connection.protocol.data_received(HEAD + b"\r\nbody")
     connection.protocol.connection_lost(None)
@@ -113,13 +113,13 @@ async def test_a_request_that_was_answered_goes_with_the_next_one_and_leaves_no_
     first = connection.protocol.cycle
     assert first is not None
     assert first.response_complete
-    left = weakref.ref(first)
+    cycle = weakref.ref(first)
     del first
     gc.disable()
     try:
         connection.done.clear()
         await connection.send(HEAD + b"\r\nbody")
         await connection.until_done()
-        assert left() is None
+        assert cycle() is None
     finally:
         gc.enable()

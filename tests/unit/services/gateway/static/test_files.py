@@ -1,4 +1,4 @@
-"""The messenger's files: which bytes who gets, under which tag, and which of them the service worker keeps."""
+"""The messenger's files: which bytes a client gets, under which tag, and which of them the service worker keeps."""
 
 import base64
 import gzip
@@ -112,7 +112,7 @@ def test_the_paths_of_the_views_open_the_page(path: str, found: bool) -> None:
 def test_no_file_and_no_view_hides_a_route() -> None:
     files = WebFiles()
     example = "0198d2c6-5d5e-7aaa-8bbb-0123456789ab"
-    hidden = [each.path for each in ENDPOINTS if files.find(re.sub(r"\{[^}]+\}", example, each.path))]
+    hidden = [endpoint.path for endpoint in ENDPOINTS if files.find(re.sub(r"\{[^}]+\}", example, endpoint.path))]
     assert hidden == []
 
 
@@ -123,5 +123,5 @@ def content(files: WebFiles, path: str) -> bytes:
 
 
 def worker_constants(files: WebFiles) -> dict[str, Any]:
-    found = re.findall(r"^const (RELEASE|FILES|VIEW) = (.+);$", content(files, "/sw.js").decode(), re.MULTILINE)
-    return {name: json.loads(value) for name, value in found}
+    constants = re.findall(r"^const (RELEASE|FILES|VIEW) = (.+);$", content(files, "/sw.js").decode(), re.MULTILINE)
+    return {name: json.loads(value) for name, value in constants}

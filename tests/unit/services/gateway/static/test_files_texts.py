@@ -44,30 +44,32 @@ def _texts(path: Path) -> dict[str, str]:
     first, last = lines.index("export default {"), lines.index("};")
     entries = [_ENTRY.fullmatch(line) for line in lines[first + 1 : last]]
     assert all(entries), f"{path} has a line that is no text"
-    keys = [found[1].strip('"') for found in entries if found]
+    keys = [entry[1].strip('"') for entry in entries if entry]
     assert keys == sorted(set(keys)), f"{path} is not in order, or has a key twice"
-    return {found[1].strip('"'): found[2] for found in entries if found}
+    return {entry[1].strip('"'): entry[2] for entry in entries if entry}
 
 
 # A path in the pages' scripts, up to the question mark; `${…}` stands for an id.
-_ASKED = re.compile(r"[\"`](/v1/[^\"`?]*)")
+_REQUEST_PATH = re.compile(r"[\"`](/v1/[^\"`?]*)")
 
 
 @pytest.mark.parametrize("language", ["en", "ru"])
-def test_whatever_a_page_may_be_refused_with_has_words(language: str) -> None:
+def test_every_error_that_the_page_can_receive_has_a_text(language: str) -> None:
     """Otherwise users would see the server's English messages, which are for programmers."""
     scripts = [path.read_text(encoding="utf-8") for path in (FOLDER / "js").rglob("*.js") if "ops" not in path.parts]
-    asked = {re.sub(r"\$\{[^}]*\}", "{}", path) for script in scripts for path in _ASKED.findall(script)}
-    endpoints = [found for found in ENDPOINTS if re.sub(r"{\w+}", "{}", found.path) in asked]
-    sent = [found for found in endpoints if found.takes_body]
+    requested = {re.sub(r"\$\{[^}]*\}", "{}", path) for script in scripts for path in _REQUEST_PATH.findall(script)}
+    endpoints = [candidate for candidate in ENDPOINTS if re.sub(r"{\w+}", "{}", candidate.path) in requested]
+    with_body = [candidate for candidate in endpoints if candidate.takes_body]
     codes = {kind.code for endpoint in endpoints for kind in document.errors_of(endpoint)} | {
         NoQuorum.code,
         reserved_names.CODE,
         weak_passwords.CODE,
     }
-    fields = {name for endpoint in sent for name in endpoint.body.__struct_fields__} & _typed(scripts)
+    fields = {name for endpoint in with_body for name in endpoint.body.__struct_fields__} & _typed(scripts)
 
-    assert {"/v1/users", "/v1/friends/{user_id}", "/v1/users/me/password"} <= {found.path for found in endpoints}
+    assert {"/v1/users", "/v1/friends/{user_id}", "/v1/users/me/password"} <= {
+        candidate.path for candidate in endpoints
+    }
     assert {"username_taken", "invalid_credentials", "request_too_soon", "rate_limited"} <= codes
     assert {"email", "username", "password", "display_name", "bio", "token", "new_password", "login"} <= fields
     texts = _texts(FOLDER / "js/i18n" / f"{language}.js").keys()
