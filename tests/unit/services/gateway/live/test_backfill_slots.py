@@ -11,9 +11,9 @@ def queue(user_id: str = "anna") -> ClientQueue:
 def test_a_few_clients_of_one_user_hold_a_page_at_once_and_others_are_not_concerned() -> None:
     slots = BackfillSlots(most_of_one=2)
     one, two, three = queue(), queue(), queue()
-    assert [slots.take(each) for each in (one, two, three)] == [True, True, False]
+    assert [slots.take(client) for client in (one, two, three)] == [True, True, False]
     assert slots.take(queue("boris"))
-    # Who has a turn keeps it for the next page.
+    # A client that has a turn keeps it for the next page.
     assert slots.take(one)
     assert len(slots) == 3
 
@@ -31,13 +31,13 @@ async def test_a_client_that_waits_is_woken_when_a_turn_is_free() -> None:
     assert not slots.take(one)
 
 
-def test_what_is_given_back_leaves_nothing_behind() -> None:
+def test_turns_that_are_given_back_leave_nothing_behind() -> None:
     slots = BackfillSlots(most_of_one=1)
     one, two = queue(), queue()
     slots.take(one)
     slots.take(two)
-    for each in (two, one, one, two):
-        slots.give_back(each)
+    for client in (two, one, one, two):
+        slots.give_back(client)
     assert not len(slots)
     assert not slots._held
     assert not slots._waiting

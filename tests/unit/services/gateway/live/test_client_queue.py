@@ -20,25 +20,25 @@ def event(sequence: int, size: int = 2) -> QueuedEvent:
     return QueuedEvent("CONTACT", sequence, "t", b"x" * size)
 
 
-def test_what_was_pushed_is_taken_in_order_and_once() -> None:
+def test_queued_events_are_drained_in_order_and_once() -> None:
     client_queue = queue()
     for sequence in (1, 2, 3):
         client_queue.put(event(sequence))
-    assert [each.sequence for each in client_queue.drain()] == [1, 2, 3]
+    assert [queued.sequence for queued in client_queue.drain()] == [1, 2, 3]
     assert client_queue.drain() == []
 
 
-def test_too_many_events_are_the_end_and_what_waited_is_kept() -> None:
+def test_too_many_events_close_the_queue_and_those_before_are_kept() -> None:
     client_queue = queue()
     for sequence in range(MOST + 5):
         client_queue.put(event(sequence))
     assert client_queue.end is CloseReason.SLOW
-    assert [each.sequence for each in client_queue.drain()] == list(range(MOST))
+    assert [queued.sequence for queued in client_queue.drain()] == list(range(MOST))
     client_queue.put(event(MOST + 5))
     assert client_queue.drain() == []
 
 
-def test_too_many_bytes_are_the_end() -> None:
+def test_too_many_bytes_close_the_queue() -> None:
     client_queue = queue()
     client_queue.put(event(1, MOST_BYTES - 1))
     client_queue.put(event(2))
@@ -50,7 +50,7 @@ def test_an_ephemeral_event_waits_for_a_client_that_keeps_up_and_closes_none() -
     assert not client_queue.offer("typing", b"{}")
     client_queue.attached = True
     assert client_queue.offer("typing", b"{}")
-    assert [(each.channel, each.type) for each in client_queue.drain()] == [(EPHEMERAL, "typing")]
+    assert [(queued.channel, queued.type) for queued in client_queue.drain()] == [(EPHEMERAL, "typing")]
     for sequence in range(MOST_BEFORE_EPHEMERAL):
         client_queue.put(event(sequence))
     assert not client_queue.offer("typing", b"{}")
@@ -61,7 +61,7 @@ def test_an_ephemeral_event_waits_for_a_client_that_keeps_up_and_closes_none() -
     assert client_queue.end is None
 
 
-def test_taking_makes_room() -> None:
+def test_draining_makes_room() -> None:
     client_queue = queue()
     for sequence in range(3 * MOST):
         client_queue.put(event(sequence))
@@ -70,17 +70,17 @@ def test_taking_makes_room() -> None:
     assert client_queue.end is None
 
 
-def test_the_first_reason_for_the_end_stands() -> None:
+def test_the_first_reason_of_a_close_is_kept() -> None:
     client_queue = queue()
     client_queue.close(CloseReason.SESSION, "logout")
     client_queue.close(CloseReason.DISCONNECTED)
     assert (client_queue.end, client_queue.reason) == (CloseReason.SESSION, "logout")
 
 
-async def test_who_waits_is_woken_by_an_event_by_the_end_and_by_the_time() -> None:
+async def test_a_waiting_client_is_woken_by_an_event_by_a_close_and_by_the_time_out() -> None:
     wakes: list[Callable[[ClientQueue], None]] = [
-        lambda found: found.put(event(1)),
-        lambda found: found.close(CloseReason.DISCONNECTED),
+        lambda client: client.put(event(1)),
+        lambda client: client.close(CloseReason.DISCONNECTED),
     ]
     for wake in wakes:
         client_queue = queue()

@@ -31,7 +31,7 @@ from contracts.values.timestamps import rfc3339
 from services.gateway.cache.quote_texts import Quoted
 from services.gateway.live.fanout import fan_out
 
-ANNA, BORIS, PLACE = new_id(), new_id(), new_id()
+ANNA, BORIS, AGGREGATE = new_id(), new_id(), new_id()
 
 
 def recorded(event: Event) -> Recorded[Event]:
@@ -41,7 +41,7 @@ def recorded(event: Event) -> Recorded[Event]:
         subject="s",
         id="an event",
         type=event.TYPE,
-        aggregate_id=PLACE,
+        aggregate_id=AGGREGATE,
         version=1,
         at=now(),
         actor=None,
@@ -56,7 +56,7 @@ SENT = MessageSent(
 )
 CHANGED: dict[str, Any] = {
     "message_id": "m",
-    "conversation_id": PLACE,
+    "conversation_id": AGGREGATE,
     "sequence": 3,
     "sender_id": ANNA,
     "sent_at": now(),
@@ -68,16 +68,16 @@ CASES: list[tuple[Event, list[tuple[str, str, set[str]]]]] = [
     (MessageEdited(text="Ho\n", **CHANGED), [("MESSAGING", "message.edited", {ANNA, BORIS})]),
     (MessageDeleted(**CHANGED), [("MESSAGING", "message.deleted", {ANNA, BORIS})]),
     (
-        MessageSeen(conversation_id=PLACE, reader_id=ANNA, peer_id=BORIS, sequence=2),
+        MessageSeen(conversation_id=AGGREGATE, reader_id=ANNA, peer_id=BORIS, sequence=2),
         [("MESSAGING", "message.seen", {ANNA, BORIS})],
     ),
     (
-        ConversationUpdated(conversation_id=PLACE, user_id=ANNA, members=(ANNA, BORIS), pinned=True),
+        ConversationUpdated(conversation_id=AGGREGATE, user_id=ANNA, members=(ANNA, BORIS), pinned=True),
         [("MESSAGING", "conversation.updated", {ANNA})],
     ),
     (REACTED, [("MESSAGING", "reaction.changed", {ANNA, BORIS})]),
-    (NotificationRead(notification_ids=("n",)), [("m", "notification.read", {PLACE})]),
-    (NotificationRead(notification_ids=("n",), up_to=now()), [("m", "notification.read", {PLACE})]),
+    (NotificationRead(notification_ids=("n",)), [("m", "notification.read", {AGGREGATE})]),
+    (NotificationRead(notification_ids=("n",), up_to=now()), [("m", "notification.read", {AGGREGATE})]),
     (
         FriendshipCreated(requester_id=ANNA, addressee_id=BORIS),
         [("CONTACT", "friendship.created", {ANNA, BORIS}), ("c", "notification.created", {BORIS})],
@@ -121,16 +121,16 @@ CHANNELS = {"c": "CONTACT notifications", "m": "MESSAGING notifications", "s": "
 
 
 @pytest.mark.parametrize(("event", "wanted"), CASES, ids=[event.TYPE for event, _ in CASES])
-def test_an_event_tells_those_whom_it_is_about_and_nobody_else(
+def test_an_event_is_delivered_to_the_users_that_it_is_about_and_to_no_others(
     event: Event, wanted: list[tuple[str, str, set[str]]]
 ) -> None:
-    found = list(fan_out(recorded(event)))
-    assert [(each.channel, each.type, set(each.payload_by_user)) for each in found] == [
-        (CHANNELS.get(channel, channel), kind, to) for channel, kind, to in wanted
+    outbound_events = list(fan_out(recorded(event)))
+    assert [(outbound.channel, outbound.type, set(outbound.payload_by_user)) for outbound in outbound_events] == [
+        (CHANNELS.get(channel, channel), kind, receivers) for channel, kind, receivers in wanted
     ]
-    assert {each.sequence for each in found} <= {7}
-    for each in found:
-        for data in each.payload_by_user.values():
+    assert {outbound.sequence for outbound in outbound_events} <= {7}
+    for outbound in outbound_events:
+        for data in outbound.payload_by_user.values():
             # One line of JSON, whatever is in it: so a line of server-sent events.
             assert b"\n" not in data
             assert msgspec.json.decode(data)
@@ -148,7 +148,7 @@ def test_a_reply_names_the_message_that_it_answers() -> None:
     [message, _] = fan_out(recorded(msgspec.structs.replace(SENT, reply_to=answered)))
     [edited] = fan_out(recorded(MessageEdited(text="Ho", reply_to=answered, **CHANGED)))
     for event in (message, edited):
-        assert event.quoted == Quoted("a", PLACE, 2)
+        assert event.quoted == Quoted("a", AGGREGATE, 2)
         assert not event.is_quote_known
         for data in event.payload_by_user.values():
             assert msgspec.json.decode(data)["reply_to"] == {"message_id": "a", "sequence": 2, "sender_id": BORIS}
@@ -165,10 +165,10 @@ def test_a_reply_names_the_message_that_it_answers() -> None:
 )
 def test_settings_show_a_mute_that_is_not_over(muted_until: datetime | None, shown: str | None) -> None:
     settings = ConversationUpdated(
-        conversation_id=PLACE, user_id=ANNA, members=(ANNA, BORIS), muted_until=muted_until, archived=True
+        conversation_id=AGGREGATE, user_id=ANNA, members=(ANNA, BORIS), muted_until=muted_until, archived=True
     )
     [updated] = fan_out(recorded(settings))
-    expected = {"user_id": BORIS, "conversation_id": PLACE, "pinned": False, "archived": True}
+    expected = {"user_id": BORIS, "conversation_id": AGGREGATE, "pinned": False, "archived": True}
     assert msgspec.json.decode(updated.payload_by_user[ANNA]) == expected | (
         {"muted_until": shown} if shown is not None else {}
     )
@@ -177,7 +177,7 @@ def test_settings_show_a_mute_that_is_not_over(muted_until: datetime | None, sho
 @pytest.mark.parametrize("emoji", ["👍", None])
 def test_a_reaction_says_who_reacts_and_each_of_two_in_which_conversation(emoji: str | None) -> None:
     [message] = fan_out(recorded(msgspec.structs.replace(REACTED, emoji=emoji)))
-    shown = {"message_id": "m", "conversation_id": PLACE, "sequence": 3, "sender_id": BORIS, "emoji": emoji}
+    shown = {"message_id": "m", "conversation_id": AGGREGATE, "sequence": 3, "sender_id": BORIS, "emoji": emoji}
     assert msgspec.json.decode(message.payload_by_user[ANNA]) == {"user_id": BORIS, **shown}
     assert msgspec.json.decode(message.payload_by_user[BORIS]) == {"user_id": ANNA, **shown}
 
@@ -197,9 +197,9 @@ def test_a_change_shows_each_of_two_the_message_as_it_is_now() -> None:
 
 def test_reading_all_up_to_one_names_that_one() -> None:
     [read] = fan_out(recorded(NotificationRead(notification_ids=("n",), up_to=now())))
-    assert msgspec.json.decode(read.payload_by_user[PLACE]) == {"notification_ids": ["n"], "up_to": "n"}
+    assert msgspec.json.decode(read.payload_by_user[AGGREGATE]) == {"notification_ids": ["n"], "up_to": "n"}
     [read] = fan_out(recorded(NotificationRead(notification_ids=("n",))))
-    assert msgspec.json.decode(read.payload_by_user[PLACE]) == {"notification_ids": ["n"]}
+    assert msgspec.json.decode(read.payload_by_user[AGGREGATE]) == {"notification_ids": ["n"]}
 
 
 def test_reading_by_conversation_names_the_people_and_one_notification_of_each() -> None:
@@ -207,7 +207,7 @@ def test_reading_by_conversation_names_the_people_and_one_notification_of_each()
         notification_ids=("n",), messages=(MessagesRead(notification_id="m", from_user_id=BORIS, sequence=3),)
     )
     [event] = fan_out(recorded(read))
-    shown = msgspec.json.decode(event.payload_by_user[PLACE])
+    shown = msgspec.json.decode(event.payload_by_user[AGGREGATE])
     assert shown == {"notification_ids": ["n", "m"], "from_user_ids": [BORIS]}
 
 

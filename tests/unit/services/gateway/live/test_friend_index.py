@@ -19,11 +19,11 @@ class Contact:
 
     async def load(self, user_id: str, contact: int) -> Collection[str]:
         self.asked.append((user_id, contact))
-        found = set(self.friends)
+        friends = set(self.friends)
         await self.answers.wait()
         if self.fails:
             raise Unavailable
-        return found
+        return friends
 
 
 async def test_friends_are_loaded_once_and_see_each_other() -> None:
@@ -37,7 +37,7 @@ async def test_friends_are_loaded_once_and_see_each_other() -> None:
     assert set(friend_index.friends_of("dora")) == set()
 
 
-async def test_what_changes_while_friends_are_loaded_is_stronger_than_what_is_loaded() -> None:
+async def test_changes_during_a_load_override_what_is_loaded() -> None:
     contact = Contact("boris", "carl")
     contact.answers.clear()
     friend_index = FriendIndex(contact.load)
@@ -50,7 +50,7 @@ async def test_what_changes_while_friends_are_loaded_is_stronger_than_what_is_lo
     assert (await entering).friends == {"carl", "dora"}
 
 
-async def test_changes_afterwards_are_heard_also_while_nobody_is_connected() -> None:
+async def test_later_changes_are_applied_also_while_no_client_is_connected() -> None:
     contact = Contact("boris")
     friend_index = FriendIndex(contact.load)
     friend_index.release("anna", await friend_index.acquire("anna", 0, lambda: 0))
@@ -61,18 +61,18 @@ async def test_changes_afterwards_are_heard_also_while_nobody_is_connected() -> 
     assert (set(friend_index.friends_of("boris")), set(friend_index.friends_of("carl"))) == (set(), {"anna"})
 
 
-async def test_the_circles_of_those_who_are_gone_are_bounded() -> None:
+async def test_the_friends_of_disconnected_users_are_bounded() -> None:
     contact = Contact("boris", "carl")
     friend_index = FriendIndex(contact.load, most_idle=6)
     for user_id in ("anna", "dora", "emil"):
         friend_index.release(user_id, await friend_index.acquire(user_id, 0, lambda: 0))
-    # Three users with two friends each are one too many: who left first is forgotten.
+    # Three users with two friends each are one too many: the one who left first is evicted.
     assert set(friend_index.friends_of("boris")) == {"dora", "emil"}
     await friend_index.acquire("anna", 0, lambda: 0)
     assert len(contact.asked) == 4
 
 
-async def test_who_could_not_be_loaded_is_loaded_by_the_next() -> None:
+async def test_friends_that_could_not_be_loaded_are_loaded_for_the_next_client() -> None:
     contact = Contact("boris")
     contact.fails = True
     friend_index = FriendIndex(contact.load)
@@ -82,7 +82,7 @@ async def test_who_could_not_be_loaded_is_loaded_by_the_next() -> None:
     assert (await friend_index.acquire("anna", 0, lambda: 0)).friends == {"boris"}
 
 
-async def test_who_leaves_while_friends_are_loaded_leaves_nothing_behind() -> None:
+async def test_a_client_that_leaves_while_friends_are_loaded_leaves_nothing_behind() -> None:
     contact = Contact("boris")
     contact.answers.clear()
     friend_index = FriendIndex(contact.load)

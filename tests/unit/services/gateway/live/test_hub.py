@@ -15,7 +15,7 @@ from services.gateway.live.friend_index import FriendIndex
 from services.gateway.live.hub import Hub
 
 
-async def test_who_comes_behind_an_update_that_was_passed_over_gets_it_from_the_history() -> None:
+async def test_a_client_behind_a_skipped_update_gets_it_by_a_backfill() -> None:
     async def friends(user_id: str, contact: int) -> Collection[str]:
         return {"u1", "u2"}
 
@@ -28,11 +28,11 @@ async def test_who_comes_behind_an_update_that_was_passed_over_gets_it_from_the_
     assert hub.covers(PROFILE, 101, friend_set)
 
 
-async def test_who_waits_for_a_place_that_is_passed_over_is_woken() -> None:
-    async def nobody(user_id: str, contact: int) -> Collection[str]:
+async def test_a_client_that_waits_for_a_skipped_position_is_woken() -> None:
+    async def no_friends(user_id: str, contact: int) -> Collection[str]:
         return ()
 
-    hub = Hub(FriendIndex(nobody), seal=str)
+    hub = Hub(FriendIndex(no_friends), seal=str)
     hub.start_stream(PROFILE, 100)
     waiting = asyncio.create_task(hub.until_reached({PROFILE: 101}, 30))
     await asyncio.sleep(0)
@@ -42,10 +42,10 @@ async def test_who_waits_for_a_place_that_is_passed_over_is_woken() -> None:
 
 
 async def test_a_client_that_was_away_gets_no_notification_of_a_deleted_message() -> None:
-    async def nobody(user_id: str, contact: int) -> Collection[str]:
+    async def no_friends(user_id: str, contact: int) -> Collection[str]:
         return ()
 
-    hub = Hub(FriendIndex(nobody), seal=str)
+    hub = Hub(FriendIndex(no_friends), seal=str)
     for stream in STREAMS:
         hub.start_stream(stream, 0)
     anna, boris, deleted = new_id(), new_id(), new_id()

@@ -44,12 +44,12 @@ def of_message(sequence: int, kind: str, text: str, message_id: str = MESSAGE, *
 
 
 def texts(recent: ReplayBuffer) -> list[tuple[int, str, str, bool]]:
-    shown = [(each, msgspec.json.decode(each.payload_by_user["anna"])) for each in recent.since(0)]
-    return [(each.sequence, each.type, data["text"], data.get("deleted", False)) for each, data in shown]
+    shown = [(event, msgspec.json.decode(event.payload_by_user["anna"])) for event in recent.since(0)]
+    return [(event.sequence, event.type, data["text"], data.get("deleted", False)) for event, data in shown]
 
 
 def sequences(recent: ReplayBuffer, after: int) -> list[int]:
-    return [each.sequence for each in recent.since(after)]
+    return [event.sequence for event in recent.since(after)]
 
 
 def test_events_after_a_position_are_found_in_order() -> None:
@@ -63,7 +63,7 @@ def test_events_after_a_position_are_found_in_order() -> None:
     assert sequences(recent, 12) == []
 
 
-def test_the_oldest_is_given_up_and_the_floor_says_so() -> None:
+def test_the_oldest_event_is_evicted_and_the_oldest_sequence_follows() -> None:
     recent = ReplayBuffer(most=2)
     for sequence in (3, 4, 9):
         recent.add(outbound(sequence))

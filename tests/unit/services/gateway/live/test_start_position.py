@@ -1,4 +1,4 @@
-"""Positions that clients bring: waited for, and never called another system's."""
+"""Positions that clients send: waited for, and never rejected as those of another system."""
 
 import asyncio
 from collections.abc import Collection
@@ -21,19 +21,19 @@ def hub() -> Hub:
     async def friends(user_id: str, contact: int) -> Collection[str]:
         return ()
 
-    found = Hub(FriendIndex(friends), seal=str)
+    following = Hub(FriendIndex(friends), seal=str)
     for stream in STREAMS:
-        found.start_stream(stream, END)
-    return found
+        following.start_stream(stream, END)
+    return following
 
 
-async def bring(hub: Hub, since: Position, *, patience: float = 60.0) -> int:
+async def resolved_start(hub: Hub, since: Position, *, patience: float = 60.0) -> int:
     return (await resolve_start(hub, since, Position(), STREAMS, patience=patience))[MESSAGING]
 
 
 async def test_a_position_ahead_of_this_gateway_is_waited_for() -> None:
     following = hub()
-    start = asyncio.create_task(bring(following, AHEAD))
+    start = asyncio.create_task(resolved_start(following, AHEAD))
     await asyncio.sleep(0)
     assert not start.done()
     following.advance(MESSAGING, END + 1)
@@ -42,10 +42,10 @@ async def test_a_position_ahead_of_this_gateway_is_waited_for() -> None:
 
 async def test_a_position_that_is_not_reached_in_time_is_an_outage_and_not_a_mistake_of_the_client() -> None:
     with pytest.raises(Unavailable) as unavailable:
-        await bring(hub(), AHEAD, patience=0.0)
+        await resolved_start(hub(), AHEAD, patience=0.0)
     assert unavailable.value.retry_after
 
 
 async def test_a_position_that_was_reached_is_where_events_begin() -> None:
-    assert await bring(hub(), Position.at(MESSAGING, END)) == END
-    assert await bring(hub(), Position()) == END
+    assert await resolved_start(hub(), Position.at(MESSAGING, END)) == END
+    assert await resolved_start(hub(), Position()) == END

@@ -1,4 +1,4 @@
-"""The joint of history and present, in any order in which events, gateways, read models and clients can move."""
+"""The transition from backfill to live events, however events, gateways, read models and clients move."""
 
 import asyncio
 from random import Random
@@ -20,29 +20,29 @@ from services.gateway.live.subscription import ClientEvent
 from tests.unit.services.gateway.live.world import FRIEND, ME, World, feed, plain, world_friends
 
 
-async def live(random: Random) -> None:
+async def run_client(random: Random) -> None:
     world = World(random)
     world.move(30)
-    position, got = "", dict[str, list[int]]({stream: [] for stream in STREAMS})
+    position, received = "", dict[str, list[int]]({stream: [] for stream in STREAMS})
 
-    def get(item: ClientEvent) -> None:
+    def receive(item: ClientEvent) -> None:
         nonlocal position
         before, after = Position.decode(position), Position.decode(item.id)
-        assert all(after.sequence(each) >= before.sequence(each) for each in STREAMS)
-        got[item.type].append(msgspec.json.decode(item.data)["n"])
+        assert all(after.sequence(stream) >= before.sequence(stream) for stream in STREAMS)
+        received[item.type].append(msgspec.json.decode(item.data)["n"])
         position = item.id
 
-    def take(items: list[ClientEvent]) -> bool:
+    def deliver(items: list[ClientEvent]) -> bool:
         """Delivers all queued events, or some, to the client; its position is that of the last one."""
-        arrived = items[: random.randint(0, len(items))] if random.random() < 0.2 else items
-        for item in arrived:
-            get(item)
-        return len(arrived) == len(items)
+        delivered = items[: random.randint(0, len(items))] if random.random() < 0.2 else items
+        for item in delivered:
+            receive(item)
+        return len(delivered) == len(items)
 
-    def at_once(item: ClientEvent) -> bool:
+    def try_write(item: ClientEvent) -> bool:
         if random.random() < 0.3:
             return False
-        get(item)
+        receive(item)
         return True
 
     for _ in range(random.randint(1, 5)):
@@ -50,37 +50,37 @@ async def live(random: Random) -> None:
         hub = random.choice(world.hubs)
         while not hub.has_reached(Position.decode(position).sequences):
             world.hear(hub)
-        found, _ = feed(world, hub, position)
-        found.try_write = at_once if random.random() < 0.8 else None
-        async with found:
+        subscription, _ = feed(world, hub, position)
+        subscription.try_write = try_write if random.random() < 0.8 else None
+        async with subscription:
             for _ in range(random.randint(0, 12)):
                 world.move(6)
-                # Something happens while it rests, too.
+                # Events happen while it waits, too.
                 asyncio.get_running_loop().call_soon(world.move, 6)
-                items = await found.next()
-                if items and not take(items):
+                items = await subscription.next()
+                if items and not deliver(items):
                     break
                 if not items and random.random() < 0.5:
-                    position = found.id
+                    position = subscription.id
     world.settle()
-    found, _ = feed(world, world.hubs[0], position)
-    async with found:
+    subscription, _ = feed(world, world.hubs[0], position)
+    async with subscription:
         idle = 0
         while idle < 3:
-            items = await found.next()
+            items = await subscription.next()
             idle = 0 if items else idle + 1
             for item in items:
-                got[item.type].append(msgspec.json.decode(item.data)["n"])
-    assert got == world.mine()
+                received[item.type].append(msgspec.json.decode(item.data)["n"])
+    assert received == world.mine()
 
 
 @settings(max_examples=100, deadline=None)
 @given(st.randoms(use_true_random=False))
 def test_every_event_comes_once_and_in_order(random: Random) -> None:
-    asyncio.run(live(random))
+    asyncio.run(run_client(random))
 
 
-def behind(world: World) -> None:
+def require_backfill(world: World) -> None:
     """All events are older than the replay buffers: clients get them by a backfill."""
     for stream in STREAMS:
         for sequence in range(1, 30):
@@ -100,12 +100,12 @@ def behind(world: World) -> None:
 
 async def test_a_client_holds_no_page_while_others_of_its_user_hold_theirs() -> None:
     world = World(Random(1))
-    behind(world)
+    require_backfill(world)
     feeds = [feed(world, world.hubs[0], "")[0] for _ in range(3)]
     one, two, three = feeds
     assert await one.next()
     assert await two.next()
-    # A sign of life and nothing more, as often as it asks.
+    # Heartbeats alone, however often it is called.
     for _ in range(5):
         assert await three.next() == []
         assert three.end is None
@@ -113,23 +113,23 @@ async def test_a_client_holds_no_page_while_others_of_its_user_hold_theirs() -> 
         pass
     assert await three.next()
     assert len(world.slots) == 2
-    for each in (two, three):
-        async with each:
+    for subscription in (two, three):
+        async with subscription:
             pass
     assert len(world.slots) == 0
 
 
 async def test_a_client_that_has_caught_up_leaves_its_turn_to_others() -> None:
     world = World(Random(1))
-    behind(world)
+    require_backfill(world)
     feeds = [feed(world, world.hubs[0], "")[0] for _ in range(6)]
-    got = [0] * len(feeds)
-    while min(got) < 29 * len(STREAMS):
-        for number, each in enumerate(feeds):
-            got[number] += len(await each.next())
+    received = [0] * len(feeds)
+    while min(received) < 29 * len(STREAMS):
+        for number, subscription in enumerate(feeds):
+            received[number] += len(await subscription.next())
             assert len(world.slots) <= 2
-    for each in feeds:
-        await each.next()
+    for subscription in feeds:
+        await subscription.next()
     assert len(world.slots) == 0
 
 
@@ -138,7 +138,7 @@ async def test_what_is_in_memory_goes_out_in_parts() -> None:
     hub = Hub(FriendIndex(world_friends), seal=plain)
     for stream in STREAMS:
         hub.start_stream(stream, 0)
-    found, _ = feed(world, hub, "")
+    subscription, _ = feed(world, hub, "")
     large = b'{"n":"' + b"x" * 10_000 + b'"}'
     for sequence in range(1, 101):
         hub.publish(
@@ -146,7 +146,7 @@ async def test_what_is_in_memory_goes_out_in_parts() -> None:
         )
     sizes: list[int] = []
     while sum(sizes) < 100:
-        sizes.append(len(await found.next()))
+        sizes.append(len(await subscription.next()))
     assert sum(sizes) == 100
     assert max(sizes) * 10_000 <= SMALL + 10_000
 
@@ -155,11 +155,11 @@ async def test_the_end_of_a_session_has_the_position_before_what_is_not_delivere
     hub = Hub(FriendIndex(world_friends), seal=plain)
     for stream in STREAMS:
         hub.start_stream(stream, 0)
-    found, queue = feed(World(Random(1)), hub, "")
-    got: list[str] = []
+    subscription, queue = feed(World(Random(1)), hub, "")
+    ids: list[str] = []
 
-    def take(item: ClientEvent) -> bool:
-        got.append(item.id)
+    def write(item: ClientEvent) -> bool:
+        ids.append(item.id)
         return True
 
     def end() -> None:
@@ -170,12 +170,12 @@ async def test_the_end_of_a_session_has_the_position_before_what_is_not_delivere
                 OutboundEvent(channel=MESSAGING, sequence=sequence, type="t", at=now(), payload_by_user={ME: b"{}"})
             )
 
-    found.try_write = take
-    async with found:
-        assert await found.next() == []
+    subscription.try_write = write
+    async with subscription:
+        assert await subscription.next() == []
         asyncio.get_running_loop().call_soon(end)
-        (ended,) = await found.next()
-    assert [Position.decode(each).sequence(MESSAGING) for each in (*got, ended.id)] == [1, 2, 2]
+        (ended,) = await subscription.next()
+    assert [Position.decode(event_id).sequence(MESSAGING) for event_id in (*ids, ended.id)] == [1, 2, 2]
 
 
 @pytest.mark.parametrize("direct", [True, False])
@@ -184,20 +184,20 @@ async def test_an_ephemeral_event_has_no_position_and_moves_none(direct: bool) -
     for stream in STREAMS:
         hub.start_stream(stream, 5)
     position = Position(dict.fromkeys(STREAMS, 5))
-    found, _ = feed(World(Random(1)), hub, position.encode())
+    subscription, _ = feed(World(Random(1)), hub, position.encode())
     written: list[ClientEvent] = []
 
     def write(item: ClientEvent) -> bool:
         written.append(item)
         return True
 
-    async with found:
+    async with subscription:
         # Not yet attached.
         hub.offer(ME, "typing", b"0")
-        assert await found.next() == []
-        found.try_write = write if direct else None
+        assert await subscription.next() == []
+        subscription.try_write = write if direct else None
         asyncio.get_running_loop().call_soon(hub.offer, ME, "typing", b"1")
         while not written:
-            written += await found.next()
+            written += await subscription.next()
         assert written == [ClientEvent("", "typing", b"1")]
-        assert Position.decode(found.id) == position
+        assert Position.decode(subscription.id) == position

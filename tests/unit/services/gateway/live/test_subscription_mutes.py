@@ -52,15 +52,15 @@ async def test_a_muted_conversation_notifies_nobody_once_the_mutes_are_loaded_an
         hub.start_stream(stream, 5)
     world.mutes_fail = 100
     position = Position(dict.fromkeys(STREAMS, 5)).encode()
-    found, queue = feed(world, hub, position, notified=True)
+    client_subscription, queue = feed(world, hub, position, notified=True)
 
     async def notified(count: int) -> list[str]:
         events: list[ClientEvent] = []
         while len(events) < count:
-            events += await found.next()
+            events += await client_subscription.next()
         return [msgspec.json.decode(event.data)["from_user_id"] for event in events]
 
-    async with found:
+    async with client_subscription:
         hub.publish(notification(6, FRIEND))
         assert await notified(1) == [FRIEND]
         world.mutes_fail = 0

@@ -63,28 +63,28 @@ async def test_a_reply_waits_for_the_text_that_it_quotes_and_later_events_stay_b
     hub, world = Hub(FriendIndex(peer_alone), seal=plain), World(Random(1))
     for stream in STREAMS:
         hub.start_stream(stream, 5)
-    asked, may_answer = asyncio.Event(), asyncio.Event()
+    requested, may_answer = asyncio.Event(), asyncio.Event()
 
     async def load(messages: Sequence[Quoted], messaging: int) -> QuotedTexts:
-        asked.set()
+        requested.set()
         await may_answer.wait()
         return {OLD: QuotedText("quoted", False)}
 
     world.quotes = QuoteTexts(load, position=lambda: 0, loaded=hub.quote, patience=60 if answered else 0.01)
     looking_up = asyncio.create_task(world.quotes.run())
     position = Position(dict.fromkeys(STREAMS, 5)).encode()
-    found, _ = feed(world, hub, position)
-    got: list[tuple[int, object]] = []
+    subscription, _ = feed(world, hub, position)
+    received: list[tuple[int, object]] = []
 
-    def take(item: ClientEvent) -> bool:
+    def write(item: ClientEvent) -> bool:
         shown = msgspec.json.decode(item.data)
-        got.append((shown["sequence"], shown.get("reply_to", {}).get("text")))
+        received.append((shown["sequence"], shown.get("reply_to", {}).get("text")))
         return True
 
     async def read() -> None:
-        while len(got) < 4:
-            for item in await found.next():
-                take(item)
+        while len(received) < 4:
+            for item in await subscription.next():
+                write(item)
 
     def publish() -> None:
         hub.publish(message(6))
@@ -92,21 +92,21 @@ async def test_a_reply_waits_for_the_text_that_it_quotes_and_later_events_stay_b
         hub.publish(message(8, NEW))
         hub.publish(message(9, reply_to=RepliedTo(message_id=NEW, sequence=8, sender_id=PEER)))
 
-    async with found:
-        while not found._attached:
-            await found.next()
-        found.try_write = take if direct else None
+    async with subscription:
+        while not subscription._attached:
+            await subscription.next()
+        subscription.try_write = write if direct else None
         asyncio.get_running_loop().call_soon(publish)
         reading = asyncio.create_task(read())
         async with asyncio.timeout(60):
-            await asked.wait()
+            await requested.wait()
             if answered:
-                assert [sequence for sequence, _ in got] in ([6], [])
+                assert [sequence for sequence, _ in received] in ([6], [])
                 may_answer.set()
             await reading
     looking_up.cancel()
     # The reply to a message that the gateway has in memory needs no look-up.
-    assert got == [(6, None), (7, "quoted" if answered else None), (8, None), (9, "text 8")]
+    assert received == [(6, None), (7, "quoted" if answered else None), (8, None), (9, "text 8")]
 
 
 async def test_a_client_that_comes_back_gets_the_text_that_a_reply_in_memory_quotes() -> None:
@@ -115,10 +115,10 @@ async def test_a_client_that_comes_back_gets_the_text_that_a_reply_in_memory_quo
         hub.start_stream(stream, 5)
     looking_up = asyncio.create_task(world.quotes.run())
     hub.publish(message(6, reply_to=RepliedTo(message_id=OLD, sequence=1, sender_id=ME)))
-    found, _ = feed(world, hub, Position(dict.fromkeys(STREAMS, 5)).encode())
-    async with found:
+    subscription, _ = feed(world, hub, Position(dict.fromkeys(STREAMS, 5)).encode())
+    async with subscription:
         items: list[ClientEvent] = []
         while not items:
-            items = await found.next()
+            items = await subscription.next()
     looking_up.cancel()
     assert msgspec.json.decode(items[0].data)["reply_to"]["text"] == "quoted"

@@ -116,14 +116,14 @@ class World:
         if not self.over and self.random.random() < 0.1:
             raise Unavailable
         size = self.random.randint(1, 4)
-        found = [
+        matching = [
             QueuedEvent(channel, outbound.sequence, outbound.type, next(iter(outbound.payload_by_user.values())))
             for outbound in self.streams[channel]
             if after < outbound.sequence <= until and (ME in outbound.payload_by_user or outbound.friends_of in friends)
         ]
         self.move(4)
-        page = found[:size]
-        return EventPage(page, until if len(found) <= size else page[-1].sequence)
+        page = matching[:size]
+        return EventPage(page, until if len(matching) <= size else page[-1].sequence)
 
     async def are_friends(self, user_id: str, other_id: str) -> bool:
         return True
@@ -146,7 +146,7 @@ def feed(world: World, hub: Hub, position: str, *, notified: bool = False) -> tu
     channels = CHANNELS if notified else STREAMS
     positions = {channel: Position.decode(position).sequence(stream_of(channel)) for channel in channels}
     queue = ClientQueue(ME, OWN_SESSION, notified=notified, expires_at=float("inf"))
-    made = Subscription(
+    subscription = Subscription(
         hub,
         world,
         queue,
@@ -159,7 +159,7 @@ def feed(world: World, hub: Hub, position: str, *, notified: bool = False) -> tu
         heartbeat=0.0,
         pause=0.0,
     )
-    return made, queue
+    return subscription, queue
 
 
 async def world_friends(user_id: str, contact: int) -> Collection[str]:
