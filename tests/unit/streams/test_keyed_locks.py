@@ -1,4 +1,4 @@
-"""One holder a key, in order of arrival, and nothing left behind."""
+"""One holder per key, in order of arrival, and nothing left behind."""
 
 import asyncio
 
@@ -29,7 +29,7 @@ async def test_keys_do_not_wait_for_each_other() -> None:
     assert len(locks) == 0
 
 
-async def test_who_gives_up_waiting_leaves_the_others_in_order() -> None:
+async def test_a_caller_that_gives_up_waiting_leaves_the_others_in_order() -> None:
     locks, entered = Locks(), asyncio.Event()
 
     async def hold() -> None:
@@ -63,7 +63,7 @@ async def test_an_error_of_the_holder_frees_the_key() -> None:
         assert len(locks) == 1
 
 
-async def test_who_comes_between_two_holders_waits_no_longer_than_others() -> None:
+async def test_a_caller_between_two_holders_waits_no_longer_than_others() -> None:
     locks, done = Locks(patience=0.01), asyncio.Event()
 
     async def hold_for_long() -> None:

@@ -1,4 +1,4 @@
-"""The cache is bounded and forgets what was used longest ago."""
+"""The cache is bounded and evicts the least recently used entry."""
 
 from hypothesis import given
 from hypothesis import strategies as st

@@ -22,7 +22,7 @@ def test_the_servers_text_is_read_to_the_nanosecond(text: str, fraction: int) ->
     assert nanoseconds_of(text) == int(MOMENT.replace(microsecond=0).timestamp()) * 1_000_000_000 + fraction
 
 
-def test_a_message_tells_when_it_was_stored_to_the_nearest_microsecond() -> None:
+def test_a_message_says_when_it_was_stored_to_the_nearest_microsecond() -> None:
     stored = nanoseconds_of("2026-01-31T12:00:00.042984226Z")
     assert Message("S", 1, "s", b"", stored).stored_at == MOMENT
     assert Message("S", 1, "s", b"").stored_at is None

@@ -194,7 +194,7 @@ async def test_a_read_that_fails_says_why_itself(evidence: Evidence) -> None:
         fail()
 
 
-async def test_it_says_when_to_come_again(evidence: Evidence) -> None:
+async def test_a_refusal_says_when_to_retry(evidence: Evidence) -> None:
     await evidence.seconds(3)
     with pytest.raises(NoQuorum) as refused:
         evidence.quorum.require()

@@ -20,7 +20,7 @@ def test_every_stream_denies_deletion_and_has_no_limits() -> None:
         assert settings["num_replicas"] == 3
 
 
-def test_the_stream_of_evidence_keeps_one_message_a_process_in_memory_and_not_for_long() -> None:
+def test_the_stream_of_evidence_keeps_one_message_per_process_in_memory_and_not_for_long() -> None:
     settings = settings_of_quorum(replicas=3, placement=Placement(cluster="east"))
     assert (settings["storage"], settings["max_msgs_per_subject"], settings["num_replicas"]) == ("memory", 1, 3)
     assert settings["max_age"] > 0
@@ -44,11 +44,11 @@ def test_a_safe_difference_is_set_right(setting: str) -> None:
 @given(
     st.sampled_from(sorted(set(WANTED) - SAFE - {"num_replicas", "compression"})), st.sampled_from(["other", 7, None])
 )
-def test_any_other_difference_names_itself(setting: str, found: object) -> None:
+def test_any_other_difference_names_itself(setting: str, value: object) -> None:
     with pytest.raises(DangerousStream) as danger:
-        differences(WANTED | {setting: found}, WANTED)
+        differences(WANTED | {setting: value}, WANTED)
     assert danger.value.setting == setting
-    assert repr(found) in str(danger.value)
+    assert repr(value) in str(danger.value)
 
 
 def test_replicas_are_raised_but_not_lowered_unseen() -> None:

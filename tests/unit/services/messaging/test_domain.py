@@ -44,7 +44,7 @@ def reply(sequence: int | None) -> SendMessage:
     return msgspec.structs.replace(send(), reply_to=quote)
 
 
-def already(text: str) -> Sent:
+def sent_before(text: str) -> Sent:
     return Sent(message_id="old", sequence=3, sender_id="anna", text=text, sent_at=AT, stream_sequence=30)
 
 
@@ -56,18 +56,18 @@ def test_a_message_is_the_next_of_its_conversation() -> None:
 
 
 def test_a_message_sent_before_is_not_sent_again() -> None:
-    assert decide_send(Conversation(7), send(), already("hello")) == ()
+    assert decide_send(Conversation(7), send(), sent_before("hello")) == ()
 
 
 def test_a_client_id_stands_for_one_text() -> None:
-    check_repeat(send(), already("hello"), deleted=False)
+    check_repeat(send(), sent_before("hello"), deleted=False)
     with pytest.raises(ClientMessageIdReused):
-        check_repeat(send(), already("something else"), deleted=False)
+        check_repeat(send(), sent_before("something else"), deleted=False)
 
 
 def test_a_text_that_is_gone_is_not_compared() -> None:
-    check_repeat(send(), already("something else"), deleted=True)
-    check_repeat(send(), msgspec.structs.replace(already(""), text=None), deleted=False)
+    check_repeat(send(), sent_before("something else"), deleted=True)
+    check_repeat(send(), msgspec.structs.replace(sent_before(""), text=None), deleted=False)
 
 
 def test_a_reply_keeps_which_message_it_answers_and_not_its_text() -> None:
@@ -79,10 +79,10 @@ def test_a_reply_keeps_which_message_it_answers_and_not_its_text() -> None:
 
 @pytest.mark.parametrize(("first", "again"), [(None, 4), (4, None), (4, 5)])
 def test_a_client_id_stands_for_one_reply(first: int | None, again: int | None) -> None:
-    used = msgspec.structs.replace(already("hello"), reply_to_sequence=first)
+    earlier = msgspec.structs.replace(sent_before("hello"), reply_to_sequence=first)
     with pytest.raises(ClientMessageIdReused):
-        check_repeat(reply(again), used, deleted=False)
-    check_repeat(reply(first), used, deleted=False)
+        check_repeat(reply(again), earlier, deleted=False)
+    check_repeat(reply(first), earlier, deleted=False)
 
 
 def test_nobody_writes_to_themselves() -> None:
@@ -113,9 +113,11 @@ def test_all_notifications_up_to_one_are_read_by_one_event_of_the_same_size() ->
 
 
 @given(st.lists(st.text(max_size=2)), st.sets(st.text(max_size=2)), st.integers(0, 9), st.integers(0, 9))
-def test_a_command_appends_one_event_at_most(asked: list[str], unread: set[str], mark: int, sequence: int) -> None:
+def test_a_command_appends_one_event_at_most(
+    notification_ids: list[str], unread: set[str], mark: int, sequence: int
+) -> None:
     # A batch of this stream may fall apart where the machine loses its power: no command's own events may.
-    assert len(decide_read(asked, unread)) <= 1
+    assert len(decide_read(notification_ids, unread)) <= 1
     assert len(decide_send(Conversation(mark), send(), None)) == 1
     seen = decide_seen(ReadMark(mark), conversation_id="c", reader_id="anna", peer_id="ben", sequence=sequence)
     assert len(seen) <= 1
@@ -146,10 +148,10 @@ def test_sequences_are_dense_and_each_client_id_of_a_sender_is_one_message(
     state = Conversation()
     used: dict[tuple[str, str], Sent] = {}
     sequences: list[int] = []
-    for who, client_message_id, other_text in steps:
-        before = used.get((who, client_message_id))
+    for sender, client_message_id, other_text in steps:
+        before = used.get((sender, client_message_id))
         text = "other" if other_text else "text"
-        command = send(text, client_message_id, who)
+        command = send(text, client_message_id, sender)
         if before is not None and before.text != text:
             with pytest.raises(ClientMessageIdReused):
                 check_repeat(command, before, deleted=False)
@@ -157,5 +159,5 @@ def test_sequences_are_dense_and_each_client_id_of_a_sender_is_one_message(
             assert isinstance(event, MessageSent)
             sequences.append(event.sequence)
             state = evolve_conversation(state, event, AT)
-            used[who, client_message_id] = sent(event, AT, event.sequence * 10)
+            used[sender, client_message_id] = sent(event, AT, event.sequence * 10)
     assert sequences == list(range(1, len(used) + 1))

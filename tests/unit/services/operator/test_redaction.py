@@ -40,8 +40,8 @@ def test_every_field_that_is_marked_personal_is_masked_and_no_other(event_type: 
     _, components = msgspec.json.schema_components([kind])
     properties = components[kind.__name__]["properties"]
     shown = redact(event(event_type, dict.fromkeys(properties, SECRET)))
-    found = msgspec.json.decode(shown.data)
-    assert found == {name: REDACTED if _is_personal(one) else SECRET for name, one in properties.items()}
+    masked = msgspec.json.decode(shown.data)
+    assert masked == {name: REDACTED if _is_personal(schema) else SECRET for name, schema in properties.items()}
 
 
 def test_sealed_texts_are_masked_and_missing_ones_stay_missing() -> None:

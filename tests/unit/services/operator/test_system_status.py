@@ -21,6 +21,6 @@ async def test_without_the_rights_to_see_parked_events_reactions_are_unknown_and
     monkeypatch.setattr(system_status, "_projections", AsyncMock(return_value=[]))
     monkeypatch.setattr(system_status, "_service", AsyncMock())
     monkeypatch.setattr(system_status, "_gateway", AsyncMock())
-    found = await collect_status(Settings(), Mock())
-    assert {reaction.state for reaction in found.reactions} == {"unknown"}
-    assert (found.unreachable, found.streams[0].events) == ([], 1)
+    status = await collect_status(Settings(), Mock())
+    assert {reaction.state for reaction in status.reactions} == {"unknown"}
+    assert (status.unreachable, status.streams[0].events) == ([], 1)

@@ -142,7 +142,9 @@ def test_settings_are_shown_to_the_owner_alone_and_change_the_owner_s_tag_alone(
 def test_a_change_of_settings_alone_changes_nothing_that_others_see() -> None:
     state = given_events(CREATED, NAMED)
     [event] = decide_update(ANNA, state, UpdateProfile(presence="nobody", bio="Hello"), verified=True)
-    before, after = (to_own(ANNA, one, verified=True) for one in (state, evolve(state, event, AT + timedelta(days=1))))
+    before, after = (
+        to_own(ANNA, profile, verified=True) for profile in (state, evolve(state, event, AT + timedelta(days=1)))
+    )
     assert (before.presence, after.presence) == ("friends", "nobody")
     assert after.public() == before.public()
     [event] = decide_update(ANNA, state, UpdateProfile(presence="nobody", bio="Bye"), verified=True)

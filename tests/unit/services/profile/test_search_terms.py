@@ -10,16 +10,16 @@ from services.profile.search_terms import SearchQuery, parse_query
 
 def tier(query: str, *names: str) -> int | None:
     """The tier in which a query finds a person's names, computed as the database does; None if it does not."""
-    sought: SearchQuery = parse_query(query)
-    if sought.prefix and any(normalize(name).startswith(sought.prefix) for name in names):
+    search: SearchQuery = parse_query(query)
+    if search.prefix and any(normalize(name).startswith(search.prefix) for name in names):
         return 1
     words = "".join(pad_words(normalize(name)) for name in names)
     known = {form for name in names for form in index_keys(normalize(name)).split()}
-    if not sought.forms or not all(known & {*forms} for forms in sought.forms):
+    if not search.forms or not all(known & {*forms} for forms in search.forms):
         return None
-    if all(re.search(pattern, words) for pattern in sought.typed):
+    if all(re.search(pattern, words) for pattern in search.typed):
         return 2
-    return 3 if all(re.search(pattern, words) for pattern in sought.near) else None
+    return 3 if all(re.search(pattern, words) for pattern in search.near) else None
 
 
 @pytest.mark.parametrize(
@@ -87,7 +87,7 @@ def test_it_is_not_found(query: str, names: list[str]) -> None:
 
 @pytest.mark.parametrize("query", ["a" * 64, "ab " * 21, "aaaa " * 12, "ﷺ" * 64, "\u0301" * 64, "🙂" * 64])
 def test_an_endless_query_is_no_endless_work(query: str) -> None:
-    sought = parse_query(query)
-    assert sum(map(len, sought.near)) < 10_000
-    for pattern in sought.near:
+    search = parse_query(query)
+    assert sum(map(len, search.near)) < 10_000
+    for pattern in search.near:
         re.compile(pattern)

@@ -152,17 +152,17 @@ def test_whatever_happens_one_generation_is_good_at_most_and_an_ended_session_st
     steps: list[tuple[str, int, int]],
 ) -> None:
     state, now = session(), START
-    for what, back, seconds in steps:
+    for action, back, seconds in steps:
         now += timedelta(seconds=seconds)
         before = state
         generation = state.generation - back
         try:
-            if what == "refresh":
+            if action == "refresh":
                 events = refresh(state, generation, now)
             else:
                 events = domain.decide_revoke(state, "anna", "logout", now)
         except VestnikError:
-            assert what == "revoke" or not before.active(now) or generation < 1
+            assert action == "revoke" or not before.active(now) or generation < 1
             continue
         assert before.active(now)
         state = evolved(state, events, now)
@@ -173,7 +173,7 @@ def test_whatever_happens_one_generation_is_good_at_most_and_an_ended_session_st
         if state.generation > before.generation:
             assert back == 0
         # A spent token leads to new tokens only in its grace, and then to the same ones.
-        if what == "refresh" and back > 0 and not state.revoked:
+        if action == "refresh" and back > 0 and not state.revoked:
             assert back == 1
             assert state == before
         if before.revoked:

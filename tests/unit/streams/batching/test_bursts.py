@@ -10,8 +10,8 @@ async def test_the_first_is_handled_at_once_and_a_burst_together() -> None:
     handled: list[list[int]] = []
     again = asyncio.Event()
 
-    def handle(things: Collection[int]) -> None:
-        handled.append(sorted(things))
+    def handle(items: Collection[int]) -> None:
+        handled.append(sorted(items))
         again.set()
 
     bursts = Bursts(handle, pause=0.05)
@@ -29,7 +29,7 @@ async def test_the_first_is_handled_at_once_and_a_burst_together() -> None:
 
 async def test_after_a_pause_the_next_is_handled_at_once() -> None:
     handled: list[list[int]] = []
-    bursts: Bursts[int] = Bursts(lambda things: handled.append(sorted(things)), pause=0)
+    bursts: Bursts[int] = Bursts(lambda items: handled.append(sorted(items)), pause=0)
     bursts.add([1])
     while bursts._pauses:
         await asyncio.sleep(0)

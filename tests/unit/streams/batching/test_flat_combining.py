@@ -57,14 +57,14 @@ async def worker() -> Worker:
     return Worker()
 
 
-async def test_who_finds_nobody_at_work_begins_at_once_and_leaves_nothing_behind(worker: Worker) -> None:
+async def test_a_command_of_an_idle_key_is_processed_immediately_and_leaves_nothing_behind(worker: Worker) -> None:
     worker.may_go_on.set()
     assert await worker.combining.submit("a", 1) == 1
     assert worker.groups == [("a", [1])]
     assert len(worker.combining) == 0
 
 
-async def test_who_comes_meanwhile_is_worked_on_together_and_in_order(worker: Worker) -> None:
+async def test_commands_that_arrive_during_a_group_are_processed_together_and_in_order(worker: Worker) -> None:
     tasks = await worker.begin(1, 2, 3, 4)
     worker.may_go_on.set()
     assert await asyncio.gather(*tasks) == [1, 2, 3, 4]
@@ -72,14 +72,16 @@ async def test_who_comes_meanwhile_is_worked_on_together_and_in_order(worker: Wo
     assert len(worker.combining) == 0
 
 
-async def test_keys_have_nothing_to_do_with_each_other(worker: Worker) -> None:
+async def test_keys_are_independent(worker: Worker) -> None:
     tasks = [*await worker.begin(1, key="a"), *await worker.begin(2, key="b")]
     assert worker.groups == [("a", [1]), ("b", [2])]
     worker.may_go_on.set()
     assert await asyncio.gather(*tasks) == [1, 2]
 
 
-async def test_many_are_taken_in_pieces(worker: Worker, monkeypatch: pytest.MonkeyPatch) -> None:
+async def test_many_waiting_commands_are_processed_in_several_groups(
+    worker: Worker, monkeypatch: pytest.MonkeyPatch
+) -> None:
     monkeypatch.setattr(flat_combining, "_MOST", 3)
     tasks = await worker.begin(*range(9))
     worker.may_go_on.set()
@@ -94,7 +96,7 @@ async def test_a_refusal_is_that_of_one_command(worker: Worker) -> None:
     assert [type(answer) for answer in answers] == [NotFriends, int, NotFriends, int]
 
 
-async def test_work_that_fails_fails_for_all_who_have_no_answer_and_the_line_goes_on(worker: Worker) -> None:
+async def test_a_failed_group_fails_for_all_without_an_answer_and_the_queue_goes_on(worker: Worker) -> None:
     first = await worker.begin(1)
     worker.error = RuntimeError("broken")
     waiting = await worker.begin(2, 13)
@@ -126,7 +128,7 @@ async def test_each_callers_traceback_shows_its_own_place(worker: Worker) -> Non
     assert len(set(traces)) == 1
 
 
-async def test_nobody_waits_for_work_that_was_cut_off_and_the_line_goes_on(worker: Worker) -> None:
+async def test_no_caller_waits_for_a_group_that_was_cancelled_and_the_queue_goes_on(worker: Worker) -> None:
     (first,) = await worker.begin(1)
     waiting = await worker.begin(2, 3)
     await worker.finish_first(first)
@@ -150,7 +152,7 @@ async def test_callers_behind_a_cancelled_one_go_on(worker: Worker) -> None:
     assert worker.groups == [("a", [1]), ("a", [2, 3])]
 
 
-async def test_who_gives_up_in_line_is_left_out(worker: Worker) -> None:
+async def test_a_caller_that_gives_up_in_the_queue_is_left_out(worker: Worker) -> None:
     first, gone, last = await worker.begin(1, 2, 3)
     gone.cancel()
     await asyncio.wait([gone])
@@ -159,7 +161,7 @@ async def test_who_gives_up_in_line_is_left_out(worker: Worker) -> None:
     assert worker.groups == [("a", [1]), ("a", [3])]
 
 
-async def test_work_goes_on_when_one_of_several_gives_up(worker: Worker) -> None:
+async def test_a_group_goes_on_when_one_of_several_callers_gives_up(worker: Worker) -> None:
     first, *others = await worker.begin(1, 2, 3)
     await worker.finish_first(first)
     others[0].cancel()
@@ -180,7 +182,7 @@ async def test_a_caller_that_is_not_served_in_time_gets_an_error(worker: Worker)
     assert worker.groups == [("a", [1])]
 
 
-async def test_who_was_taken_is_waited_for_since_something_may_have_come_of_it(worker: Worker) -> None:
+async def test_a_command_in_process_is_waited_for_since_it_may_have_taken_effect(worker: Worker) -> None:
     tasks = await worker.begin(1, 2)
     line = worker.combining._lines["a"]
     turn = line[0]

@@ -39,7 +39,7 @@ async def test_a_line_that_cannot_be_read_is_an_error_of_the_protocol(line: byte
 async def test_the_bytes_of_a_subject_and_a_reply_are_any() -> None:
     parsing, connection = parser()
     await parsing.parse(b"MSG \xff 1 \xfe 4\r\nfail\r\nMSG a.b 1 r 2\r\nab\r\n")
-    assert [(one.subject, one.reply, one.data) for one in connection.received] == [
+    assert [(message.subject, message.reply, message.data) for message in connection.received] == [
         ("\ufffd", "\ufffd", b"fail"),
         ("a.b", "r", b"ab"),
     ]

@@ -45,7 +45,7 @@ def _quick(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(direct_get, "_FIRST_PAUSE", 0.01)
 
 
-async def test_what_a_silent_replica_was_asked_another_one_is_asked_as_well() -> None:
+async def test_a_get_that_a_replica_does_not_answer_is_sent_to_another_one_as_well() -> None:
     inbox = Inbox(None, None, FOUND)
     async with asyncio.timeout(PATIENCE / 2):
         assert await get(inbox) == FOUND

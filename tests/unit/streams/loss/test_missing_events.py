@@ -8,12 +8,12 @@ AT = datetime(2026, 1, 31, tzinfo=UTC)
 
 
 def gaps(*texts: str) -> list[Gap]:
-    found = []
+    parsed = []
     for text in texts:
         stream, _, numbers = text.partition(":")
         first, _, last = numbers.partition("-")
-        found.append(Gap(stream, int(first), int(last or first)))
-    return found
+        parsed.append(Gap(stream, int(first), int(last or first)))
+    return parsed
 
 
 def decided(*ranges: tuple[int, int]) -> list[Accepted]:
@@ -26,8 +26,8 @@ def test_a_gap_is_written_as_an_operator_writes_it() -> None:
 
 
 def test_gaps_that_touch_or_overlap_are_one() -> None:
-    found = by_stream(gaps("B:1", "A:5-9", "A:1-3", "A:4", "A:7-20", "A:30"))
-    assert found == {"A": gaps("A:1-20", "A:30"), "B": gaps("B:1")}
+    joined = by_stream(gaps("B:1", "A:5-9", "A:1-3", "A:4", "A:7-20", "A:30"))
+    assert joined == {"A": gaps("A:1-20", "A:30"), "B": gaps("B:1")}
     assert by_stream(gaps("A:1-20", "A:3-4")) == {"A": gaps("A:1-20")}
 
 

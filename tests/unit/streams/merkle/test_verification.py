@@ -19,9 +19,9 @@ def test_a_path_proves_its_leaf_at_its_index_and_nothing_else(size: int, data: s
     assert not includes(leaf_hash(b"another"), index, size, siblings, root)
     assert not includes(leaves[index], index, size, [*siblings, root], root)
     assert not includes(leaves[index], index, size, siblings, leaf_hash(b"another"))
-    other = data.draw(st.integers(-1, size))
-    if other != index:
-        assert not includes(leaves[index], other, size, siblings, root)
+    other_index = data.draw(st.integers(-1, size))
+    if other_index != index:
+        assert not includes(leaves[index], other_index, size, siblings, root)
     if siblings:
         assert not includes(leaves[index], index, size, siblings[:-1], root)
         changed = data.draw(st.integers(0, len(siblings) - 1))

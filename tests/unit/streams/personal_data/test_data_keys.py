@@ -125,7 +125,7 @@ async def test_without_its_master_key_a_key_is_unavailable_until_the_master_key_
     assert (await keys.find([records.text]))[records.text] is not None
 
 
-async def test_a_record_that_lies_under_another_id_is_not_used(records: Records) -> None:
+async def test_a_record_that_is_stored_under_another_id_is_not_used(records: Records) -> None:
     other = text_key(new_id(), records.user_id, AT)
     records.records[other] = records.records[records.text]
     with pytest.raises(cipher.Undecipherable):

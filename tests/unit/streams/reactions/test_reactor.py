@@ -128,9 +128,9 @@ async def test_a_reactor_outlasts_an_answer_that_cannot_be_read(monkeypatch: pyt
     nats = UnreadableAnswer()
     retries = Retries(first_pause=0.0)
     running = asyncio.create_task(EventReactor(cast("Client", nats), PASSWORD_ENDINGS, ignore, retries=retries).run())
-    asked = asyncio.create_task(nats._subscription.asked.wait())
-    done, _ = await asyncio.wait({running, asked}, timeout=30, return_when=asyncio.FIRST_COMPLETED)
-    assert done == {asked}
+    first_request = asyncio.create_task(nats._subscription.asked.wait())
+    done, _ = await asyncio.wait({running, first_request}, timeout=30, return_when=asyncio.FIRST_COMPLETED)
+    assert done == {first_request}
     running.cancel()
     await asyncio.wait({running}, timeout=30)
 

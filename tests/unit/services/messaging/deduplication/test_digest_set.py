@@ -1,4 +1,4 @@
-"""Digests in little room: whatever was added is in it."""
+"""A compact set of digests: whatever was added is in it."""
 
 from hypothesis import given
 from hypothesis import strategies as st
@@ -12,15 +12,15 @@ DIGESTS = st.integers(min_value=0, max_value=2**32 - 1)
 def test_digests_hold_what_was_added_and_nothing_else(added: list[int | list[int]], others: list[int]) -> None:
     digests = DigestSet()
     expected: set[int] = set()
-    for each in added:
-        if isinstance(each, int):
-            digests.add(each)
-            expected.add(each)
+    for item in added:
+        if isinstance(item, int):
+            digests.add(item)
+            expected.add(item)
         else:
-            digests.update(each)
-            expected.update(each)
-    assert all(each in digests for each in expected)
-    assert all((each in digests) == (each in expected) for each in others)
+            digests.update(item)
+            expected.update(item)
+    assert all(value in digests for value in expected)
+    assert all((value in digests) == (value in expected) for value in others)
     assert len(digests) >= len(expected)
 
 

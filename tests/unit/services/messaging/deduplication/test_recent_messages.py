@@ -1,4 +1,4 @@
-"""The latest messages by their client's ids: never a no that is not sure."""
+"""The latest messages by their client's ids: an id is never ruled out without certainty."""
 
 from datetime import UTC, datetime
 
@@ -51,8 +51,8 @@ def test_a_tail_claims_only_what_it_holds(count: int) -> None:
     for sequence in range(1, count + 1):
         tail.add(message(sequence), f"id{sequence}")
     for sequence in range(1, count + 1):
-        found = tail.find("anna", f"id{sequence}")
-        assert found == message(sequence) if sequence > count - recent_messages._OF_ONE else found is None
+        held = tail.find("anna", f"id{sequence}")
+        assert held == message(sequence) if sequence > count - recent_messages._OF_ONE else held is None
         assert not tail.rules_out(tail.from_sequence, count * 10, "anna", f"id{sequence}")
     assert tail.rules_out(tail.from_sequence, count * 10, "ben", "id1")
     assert tail.rules_out(tail.from_sequence, count * 10, "anna", f"id{count + 1}")
@@ -106,8 +106,8 @@ def test_the_conversation_used_longest_ago_makes_room(monkeypatch: pytest.Monkey
     assert tails.get("old") is None
     assert tails.get("long") is None
     assert tails.get("new49") is not None
-    held = [found for number in range(50) if (found := tails.get(f"new{number}")) is not None]
-    assert tails._tails.weight == sum(1 + found.size for found in held) <= 100
+    held = [kept_tail for number in range(50) if (kept_tail := tails.get(f"new{number}")) is not None]
+    assert tails._tails.weight == sum(1 + kept_tail.size for kept_tail in held) <= 100
 
 
 def test_a_tail_that_comes_back_after_it_was_evicted_counts_whole() -> None:
@@ -122,13 +122,13 @@ def test_a_tail_that_comes_back_after_it_was_evicted_counts_whole() -> None:
 def test_the_texts_of_an_erased_sender_are_forgotten_and_the_ids_still_known() -> None:
     tails = RecentMessages()
     tails.add("c", 0, message(1), "id1")
-    bens = msgspec.structs.replace(message(2), sender_id="ben")
-    tails.add("c", 10, bens, "id2")
+    bens_message = msgspec.structs.replace(message(2), sender_id="ben")
+    tails.add("c", 10, bens_message, "id2")
     tails.add("other", 0, message(3), "id3")
     tails.erase({"anna", "nobody"})
     tail, other = tails.get("c"), tails.get("other")
     assert tail is not None
     assert other is not None
     assert tail.find("anna", "id1") == msgspec.structs.replace(message(1), text=None)
-    assert tail.find("ben", "id2") == bens
+    assert tail.find("ben", "id2") == bens_message
     assert other.find("anna", "id3") == msgspec.structs.replace(message(3), text=None)

@@ -1,4 +1,4 @@
-"""Kept pages: cut as asked for, within a bound of bytes, used only for what they were made of."""
+"""Cached pages: cut to the requested size, bounded in bytes, used only at the position that they were built from."""
 
 import msgspec
 from hypothesis import given
@@ -9,7 +9,7 @@ from services.messaging.pages.queries import SEPARATOR, NewestRow
 
 
 def page(sequences: list[int], changed: int = 1, text: str = "x") -> NewestPage:
-    items = SEPARATOR.join(msgspec.json.encode({"sequence": each, "text": text}).decode() for each in sequences)
+    items = SEPARATOR.join(msgspec.json.encode({"sequence": sequence, "text": text}).decode() for sequence in sequences)
     return NewestPage(
         NewestRow(
             turn=1,
@@ -27,15 +27,15 @@ def page(sequences: list[int], changed: int = 1, text: str = "x") -> NewestPage:
 def test_a_cut_has_the_newest_and_says_whether_there_are_more(count: int, limit: int, text: str) -> None:
     sequences = list(range(count, 0, -1))
     cut = page(sequences, text=text).cut(limit)
-    assert msgspec.json.decode(cut.items) == [{"sequence": each, "text": text} for each in sequences[:limit]]
+    assert msgspec.json.decode(cut.items) == [{"sequence": sequence, "text": text} for sequence in sequences[:limit]]
     assert cut.last == (sequences[:limit][-1] if sequences else 0)
     assert cut.more == (count > limit)
 
 
 def test_a_page_is_found_only_in_its_build_and_at_its_last_event() -> None:
-    pages, one = NewestPages(), page([1], changed=7)
-    pages.put("build", "c", one)
-    assert pages.get("build", "c", 7) is one
+    pages, cached = NewestPages(), page([1], changed=7)
+    pages.put("build", "c", cached)
+    assert pages.get("build", "c", 7) is cached
     assert pages.get("build", "c", 8) is None
     assert pages.get("build", "d", 7) is None
     assert pages.get("another", "c", 7) is None
@@ -50,7 +50,7 @@ def test_another_build_begins_with_nothing() -> None:
     assert pages.bytes == page([1]).size
 
 
-def test_what_was_not_read_for_longest_goes_first_and_the_bytes_stay_within_their_bound() -> None:
+def test_the_least_recently_read_page_is_evicted_first_and_the_bytes_stay_within_their_bound() -> None:
     size = page([1]).size
     pages = NewestPages(most_bytes=3 * size)
     for name in "abc":

@@ -12,22 +12,22 @@ def snapshot(*subjects: str) -> Snapshot:
     return Snapshot("build", Position(), frozenset(subjects))
 
 
-async def test_the_conversations_are_asked_for_when_the_messages_change() -> None:
-    asked: list[Collection[str]] = []
+async def test_conversations_are_looked_up_when_the_messages_change() -> None:
+    located: list[Collection[str]] = []
 
     async def locate(messages: Collection[str]) -> Mapping[str, str]:
-        asked.append(messages)
+        located.append(messages)
         return {"m1": "c1", "m2": "c2"} if "m2" in messages else {"m1": "c1"}
 
     changes = UnappliedChanges(locate)
     assert await changes.conversations(snapshot()) == frozenset()
     assert await changes.conversations(snapshot(conversation("c9"))) == frozenset()
-    assert asked == []
+    assert located == []
     for _ in range(2):
         assert await changes.conversations(snapshot(message("m1"), conversation("c9"))) == frozenset({"c1"})
     assert await changes.conversations(snapshot(message("m1"), message("m2"))) == frozenset({"c1", "c2"})
     assert await changes.conversations(snapshot()) == frozenset()
-    assert asked == [{"m1"}, {"m1", "m2"}]
+    assert located == [{"m1"}, {"m1", "m2"}]
 
 
 async def test_a_message_without_a_row_and_too_many_dead_letters_concern_every_conversation() -> None:

@@ -23,8 +23,8 @@ STEMS = {"столами": "стол", "стола": "стол", "running": "run
 
 def marked(text: str, query: str) -> list[str] | None:
     """The marked parts of the text."""
-    found = highlights(text, segments(text), parse_query(query), STEMS)
-    return None if found is None else [text[begin:end] for begin, end in found]
+    marks = highlights(text, segments(text), parse_query(query), STEMS)
+    return None if marks is None else [text[begin:end] for begin, end in marks]
 
 
 @pytest.mark.parametrize(
@@ -83,8 +83,8 @@ def test_a_term_is_compared_only_with_words_of_its_initial(monkeypatch: pytest.M
 
 @given(st.text(max_size=40), st.text(max_size=10))
 def test_marks_are_parts_of_the_text_in_order_and_apart(text: str, query: str) -> None:
-    found = highlights(text, segments(text), parse_query(query), {}) or []
-    edges = [edge for mark in found for edge in mark]
+    marks = highlights(text, segments(text), parse_query(query), {}) or []
+    edges = [edge for mark in marks for edge in mark]
     assert edges == sorted(set(edges))
     assert all(0 <= edge <= len(text) for edge in edges)
 

@@ -26,7 +26,7 @@ def states_after(kind: AggregateKind, event_class: type[Event], hidden: frozense
 
 def test_every_aggregate_type_is_shown_or_has_a_reason_why_not() -> None:
     shown = {kind.aggregate_type.name for kind in KINDS.values()}
-    assert shown | NOT_SHOWN.keys() == {each.name for each in AGGREGATE_TYPES}
+    assert shown | NOT_SHOWN.keys() == {aggregate_type.name for aggregate_type in AGGREGATE_TYPES}
     assert shown & NOT_SHOWN.keys() == set()
 
 

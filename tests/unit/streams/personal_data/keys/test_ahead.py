@@ -15,8 +15,8 @@ from contracts.values.ids import new_id
 from streams.personal_data.keys import ahead as module
 from streams.personal_data.keys.ahead import KeysAhead
 
-TURN = datetime(2027, 1, 1, tzinfo=UTC)
-LAST_DAYS = TURN - MONTH_AHEAD
+NEXT_MONTH = datetime(2027, 1, 1, tzinfo=UTC)
+LAST_DAYS = NEXT_MONTH - MONTH_AHEAD
 MOMENT = timedelta(milliseconds=1)
 USER, CONVERSATION = new_id(), new_id()
 
@@ -61,15 +61,15 @@ async def test_only_keys_of_the_present_month_in_its_last_days_are_created_for_t
     auth = Created()
     ahead = KeysAhead(auth.create, pause=0)
     ahead.used([key(LAST_DAYS - MOMENT)], LAST_DAYS - MOMENT)
-    for at in (LAST_DAYS, LAST_DAYS, TURN - MOMENT):
-        ahead.used([person_key(USER), key(TURN - timedelta(days=40), new_id()), key(at)], at)
+    for at in (LAST_DAYS, LAST_DAYS, NEXT_MONTH - MOMENT):
+        ahead.used([person_key(USER), key(NEXT_MONTH - timedelta(days=40), new_id()), key(at)], at)
     async with running(ahead):
         await until(lambda: bool(auth.calls))
         # What comes after it shows that there is nothing more in between.
         other = new_id()
-        ahead.used([key(TURN - MOMENT), key(TURN - MOMENT, other)], TURN - MOMENT)
+        ahead.used([key(NEXT_MONTH - MOMENT), key(NEXT_MONTH - MOMENT, other)], NEXT_MONTH - MOMENT)
         await until(lambda: len(auth.calls) == 2)
-    assert auth.calls == [[key(TURN)], [key(TURN, other)]]
+    assert auth.calls == [[key(NEXT_MONTH)], [key(NEXT_MONTH, other)]]
 
 
 async def test_after_its_turn_the_next_month_has_last_days_too() -> None:
@@ -77,10 +77,10 @@ async def test_after_its_turn_the_next_month_has_last_days_too() -> None:
     ahead = KeysAhead(auth.create, pause=0)
     february = datetime(2027, 2, 1, tzinfo=UTC)
     async with running(ahead):
-        for at in (LAST_DAYS, TURN, february - MONTH_AHEAD - MOMENT, february - MONTH_AHEAD):
+        for at in (LAST_DAYS, NEXT_MONTH, february - MONTH_AHEAD - MOMENT, february - MONTH_AHEAD):
             ahead.used([key(at)], at)
         await until(lambda: bool(auth.calls))
-    assert auth.calls == [[key(TURN), key(february)]]
+    assert auth.calls == [[key(NEXT_MONTH), key(february)]]
 
 
 async def test_many_keys_are_created_a_few_at_a_time(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -88,11 +88,13 @@ async def test_many_keys_are_created_a_few_at_a_time(monkeypatch: pytest.MonkeyP
     auth = Created()
     ahead = KeysAhead(auth.create, pause=0)
     conversations = [new_id() for _ in range(7)]
-    ahead.used([key(LAST_DAYS, each) for each in conversations], LAST_DAYS)
+    ahead.used([key(LAST_DAYS, conversation) for conversation in conversations], LAST_DAYS)
     async with running(ahead):
         await until(lambda: sum(map(len, auth.calls)) == len(conversations))
     assert [len(call) for call in auth.calls] == [3, 3, 1]
-    assert [key_id for call in auth.calls for key_id in call] == [key(TURN, each) for each in conversations]
+    assert [key_id for call in auth.calls for key_id in call] == [
+        key(NEXT_MONTH, conversation) for conversation in conversations
+    ]
 
 
 async def test_what_fails_is_tried_again_when_its_author_writes_again() -> None:
@@ -104,21 +106,24 @@ async def test_what_fails_is_tried_again_when_its_author_writes_again() -> None:
         await until(lambda: len(auth.calls) == 1)
         ahead.used([key(LAST_DAYS)], LAST_DAYS)
         await until(lambda: len(auth.calls) == 2)
-    assert auth.calls == [[key(TURN)], [key(TURN)]]
+    assert auth.calls == [[key(NEXT_MONTH)], [key(NEXT_MONTH)]]
 
 
-async def test_the_memory_of_what_was_asked_for_is_bounded(monkeypatch: pytest.MonkeyPatch) -> None:
+async def test_the_memory_of_requested_keys_is_bounded(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(module, "_MOST", 2)
     auth = Created()
     ahead = KeysAhead(auth.create, pause=0)
     conversations = [new_id() for _ in range(3)]
-    ahead.used([key(LAST_DAYS, each) for each in conversations], LAST_DAYS)
+    ahead.used([key(LAST_DAYS, conversation) for conversation in conversations], LAST_DAYS)
     async with running(ahead):
         await until(lambda: len(auth.calls) == 1)
         # There is room again.
         ahead.used([key(LAST_DAYS, conversations[2])], LAST_DAYS)
         await until(lambda: len(auth.calls) == 2)
-    assert auth.calls == [[key(TURN, each) for each in conversations[:2]], [key(TURN, conversations[2])]]
+    assert auth.calls == [
+        [key(NEXT_MONTH, conversation) for conversation in conversations[:2]],
+        [key(NEXT_MONTH, conversations[2])],
+    ]
 
 
 async def test_for_two_new_friends_the_keys_of_the_present_month_are_created() -> None:
@@ -133,7 +138,9 @@ async def test_for_two_new_friends_the_keys_of_the_present_month_are_created() -
         await until(lambda: bool(auth.calls))
         ahead.opened(other, friends, at)
         await until(lambda: len(auth.calls) == 2)
-    assert auth.calls == [[text_key(each, friend, at) for friend in friends] for each in (CONVERSATION, other)]
+    assert auth.calls == [
+        [text_key(conversation, friend, at) for friend in friends] for conversation in (CONVERSATION, other)
+    ]
 
 
 async def test_of_more_new_friends_than_keys_are_created_for_in_a_minute_some_are_left_out(
@@ -143,8 +150,8 @@ async def test_of_more_new_friends_than_keys_are_created_for_in_a_minute_some_ar
     auth, at = Created(), now()
     ahead = KeysAhead(auth.create, pause=0)
     conversations = [new_id() for _ in range(3)]
-    for each in conversations:
-        ahead.opened(each, [USER, new_id()], at)
+    for conversation in conversations:
+        ahead.opened(conversation, [USER, new_id()], at)
     async with running(ahead):
         await until(lambda: bool(auth.calls))
         ahead.opened(conversations[2], [USER], at)
@@ -156,13 +163,13 @@ async def test_the_keys_of_others_are_created_although_one_author_was_erased() -
     auth = Created()
     ahead = KeysAhead(auth.create, pause=0)
     conversations = [new_id() for _ in range(3)]
-    first, erased, last = [key(TURN, each) for each in conversations]
+    first, erased, last = [key(NEXT_MONTH, conversation) for conversation in conversations]
     auth.erased.add(erased)
     async with running(ahead):
-        ahead.used([key(LAST_DAYS, each) for each in conversations], LAST_DAYS)
+        ahead.used([key(LAST_DAYS, conversation) for conversation in conversations], LAST_DAYS)
         await until(lambda: len(auth.calls) == 4)
         # The erased author is not asked for again.
-        ahead.used([key(LAST_DAYS, each) for each in conversations], LAST_DAYS)
+        ahead.used([key(LAST_DAYS, conversation) for conversation in conversations], LAST_DAYS)
         ahead.used([key(LAST_DAYS, USER)], LAST_DAYS)
         await until(lambda: len(auth.calls) == 5)
-    assert auth.calls == [[first, erased, last], [first], [erased], [last], [key(TURN, USER)]]
+    assert auth.calls == [[first, erased, last], [first], [erased], [last], [key(NEXT_MONTH, USER)]]
