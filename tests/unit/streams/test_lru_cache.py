@@ -9,7 +9,9 @@ STEPS = st.lists(st.tuples(st.sampled_from("pgkd"), st.sampled_from("abcdefg"), 
 
 
 @given(STEPS, st.integers(1, 8), st.booleans())
-def test_it_holds_what_was_used_last(steps: list[tuple[str, str, int]], capacity: int, weighed: bool) -> None:
+def test_it_holds_the_most_recently_used_entries(
+    steps: list[tuple[str, str, int]], capacity: int, weighed: bool
+) -> None:
     evicted: list[tuple[str, int]] = []
     cache: LruCache[str, int] = LruCache(
         capacity,

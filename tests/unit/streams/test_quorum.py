@@ -150,7 +150,7 @@ async def test_an_answer_that_comes_too_late_is_a_gap_and_no_evidence(evidence: 
 @pytest.mark.parametrize(
     ("data", "headers"), [(REFUSED, None), (b"", {"Status": "503"}), (b"", None), (b"not JSON", None)]
 )
-async def test_only_what_was_stored_is_evidence(
+async def test_only_a_stored_append_is_evidence(
     evidence: Evidence, data: bytes, headers: dict[str, str] | None
 ) -> None:
     for _ in range(8):
@@ -211,7 +211,7 @@ async def test_a_server_that_reaches_no_group_is_left_and_each_next_one_later(ev
     await evidence.seconds(10)
     rounds = [await evidence.silent_rounds(1) for _ in range(7)]
     assert 6 < rounds[0] <= 10
-    # Not at once, whatever the number of servers: while no node has a quorum, none would be better.
+    # Not immediately, whatever the number of servers: while no node has a quorum, none would be better.
     assert all(later > earlier for earlier, later in pairwise(rounds[:4]))
     assert all(60 <= count <= 64 for count in rounds[5:])
     await evidence.seconds(1)

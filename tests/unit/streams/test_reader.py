@@ -16,7 +16,7 @@ _REFUSAL = Refused(ApiError(503, 10008, "JetStream system temporarily unavailabl
 
 
 async def _start_after(refusals: int, reader: Reader, monkeypatch: pytest.MonkeyPatch) -> Consumer:
-    """Lets the reader begin at a server that refuses so many times first."""
+    """Lets the reader begin at a server that refuses the given number of times first."""
     consumer = cast(Consumer, object())
     answers = iter([_REFUSAL] * refusals)
 

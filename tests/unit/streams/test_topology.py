@@ -27,7 +27,7 @@ def test_the_stream_of_evidence_keeps_one_message_per_process_in_memory_and_not_
     assert settings["placement"] == {"cluster": "east"}
 
 
-def test_what_the_server_adds_is_no_difference() -> None:
+def test_metadata_that_the_server_adds_is_no_difference() -> None:
     assert differences(WANTED | {"metadata": {"_nats.ver": "2.15.1"}}, WANTED) == {}
 
 
@@ -79,5 +79,5 @@ def test_a_stream_is_not_moved_unseen() -> None:
         differences(east, settings_of(MESSAGING, replicas=3, placement=Placement(cluster="west")))
 
 
-def test_a_placement_that_nobody_asked_for_is_left_as_it_is() -> None:
+def test_a_placement_without_a_setting_is_left_as_it_is() -> None:
     assert differences(WANTED | {"placement": {"cluster": "east"}}, WANTED) == {}

@@ -59,7 +59,7 @@ def test_a_change_makes_the_next_generation_and_names_the_session_that_goes_on()
     assert credential(FIRST, event) == Credential(hashed=keyed("2"), generation=2, changed_by="password_changed")
 
 
-def test_what_was_proved_must_still_be_the_password() -> None:
+def test_a_change_is_refused_if_the_proved_password_is_no_longer_current() -> None:
     state = credential(FIRST, *domain.decide_change_password(credential(FIRST), 1, keyed("2"), "here"))
     with pytest.raises(InvalidCredentials):
         domain.decide_change_password(state, 1, keyed("3"), "there")
@@ -129,7 +129,7 @@ def test_a_report_that_restores_an_address_outranks_resets_and_voids_their_token
         assert void(credential(FIRST, event), 1) == ()
 
 
-def test_a_report_of_what_lasts_is_good_after_a_reset_too() -> None:
+def test_a_report_of_a_lasting_change_is_good_after_a_reset_too() -> None:
     reset = credential(FIRST, *domain.decide_reset_password(credential(FIRST), 1, keyed("2")))
     (event,) = domain.decide_void_password(reset, 1, "event", NOW, lasting=True)
     assert (event.generation, event.reset_generation) == (3, 2)
@@ -157,7 +157,7 @@ def test_a_new_hash_of_the_same_password_is_no_change() -> None:
     assert domain.decide_rehash(after, state, keyed("dearer still")) == ()
 
 
-def test_a_reset_is_asked_for_where_the_address_is_verified_and_once_a_minute() -> None:
+def test_a_reset_is_requested_where_the_address_is_verified_and_once_a_minute() -> None:
     def request_reset(state: AddressState, at: datetime, credential: int = 1) -> tuple[PasswordResetRequested, ...]:
         return domain.decide_request_reset(state, state.owner, credential, at, HOUR)
 

@@ -74,7 +74,7 @@ def test_nobody_befriends_themselves() -> None:
 
 
 @pytest.mark.parametrize("before", [(REQUESTED,), (REQUESTED, ACCEPTED)])
-def test_either_may_end_what_there_is(before: tuple[Event, ...]) -> None:
+def test_either_user_may_end_a_request_or_a_friendship(before: tuple[Event, ...]) -> None:
     (event,) = decide_remove(given_events(*before), "ben", "anna")
     assert isinstance(event, FriendshipRemoved)
     assert (event.remover_id, event.other_id) == ("ben", "anna")
@@ -195,13 +195,13 @@ def test_a_declined_user_waits_longer_each_time(declines: int, pause: timedelta)
     assert pause_after(*[ASK, DECLINE] * declines) == pause
 
 
-def test_who_declined_may_ask_at_once() -> None:
+def test_the_user_who_declined_may_send_a_request_immediately() -> None:
     state = state_after((*ASK, NOTHING), (*DECLINE, NOTHING))
     (event,) = decide_add(state, "ben", "anna", AT)
     assert event == FriendshipCreated(requester_id="ben", addressee_id="anna", addressee_setbacks=DECLINED)
 
 
-def test_what_was_declined_is_remembered_through_the_requests_of_the_other() -> None:
+def test_earlier_declines_count_after_requests_of_the_other_user() -> None:
     assert pause_after(ASK, DECLINE, ("ben", "add"), ("ben", "remove")) == PAUSES[0]
     assert pause_after(ASK, DECLINE, ("ben", "add"), ("anna", "remove"), ASK, DECLINE) == PAUSES[1]
 
@@ -319,7 +319,7 @@ ACTIONS: dict[str, Decide] = {
 
 
 def outcome(state: Friendship, action: str, now: datetime) -> tuple[Friendship, object]:
-    """The state after the action, and what ben receives: live events, and the answer if the action is his."""
+    """The state after the action, and what ben receives: live events, and the answer if the action is ben's."""
     try:
         events = ACTIONS[action](state, now)
     except VestnikError as error:
@@ -341,7 +341,7 @@ def is_hidden(event: Event) -> bool:
 
 @given(st.lists(STEP, max_size=40))
 def test_a_blocked_user_cannot_tell_a_block_from_a_removal_followed_by_silence(steps: list[tuple[str, int]]) -> None:
-    """Until it ends: a dropped request can be made again at once."""
+    """Until it ends: a dropped request can be made again immediately."""
     blocked = Friendship()
     ignored: Friendship | None = None
     now = AT

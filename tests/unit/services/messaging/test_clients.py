@@ -50,7 +50,7 @@ def friendships_of(contact: Contact, cache: FriendshipCache) -> Friendships:
 
 
 def holds(cache: FriendshipCache, position: Position = NOWHERE) -> bool:
-    cache.reached(0)  # a sign of life, whatever time the test takes
+    cache.reached(0)  # a heartbeat, whatever time the test takes
     return cache.contains(PAIR, position)
 
 

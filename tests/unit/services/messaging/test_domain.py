@@ -116,7 +116,7 @@ def test_all_notifications_up_to_one_are_read_by_one_event_of_the_same_size() ->
 def test_a_command_appends_one_event_at_most(
     notification_ids: list[str], unread: set[str], mark: int, sequence: int
 ) -> None:
-    # A batch of this stream may fall apart where the machine loses its power: no command's own events may.
+    # A power failure may store a part of a batch of this stream: the events of one command must not be split.
     assert len(decide_read(notification_ids, unread)) <= 1
     assert len(decide_send(Conversation(mark), send(), None)) == 1
     seen = decide_seen(ReadMark(mark), conversation_id="c", reader_id="anna", peer_id="ben", sequence=sequence)

@@ -80,7 +80,7 @@ def test_an_operator_without_a_code_is_refused_unless_the_setting_allows_it(page
     assert Page(tmp_path, second_factor=False).ask(code=False)
 
 
-def test_others_learn_nothing_of_what_operators_need(page: Page, tmp_path: Path) -> None:
+def test_other_users_learn_nothing_of_the_requirements_for_operators(page: Page, tmp_path: Path) -> None:
     page.now += timedelta(days=1)
     with pytest.raises(NotAnOperator):
         page.ask(user=BORIS, code=False)
@@ -99,7 +99,7 @@ def test_twelve_hours_after_the_login_an_operator_logs_in_again_however_active(p
     assert page.ask(session_id=new_id(), logged_in_at=page.now)
 
 
-def test_thirty_minutes_without_an_act_or_a_look_end_it(page: Page) -> None:
+def test_thirty_minutes_without_an_act_or_a_look_end_the_operators_access(page: Page) -> None:
     page.now += 29 * MINUTE
     page.ask()
     page.now += 29 * MINUTE
@@ -113,7 +113,7 @@ def test_thirty_minutes_without_an_act_or_a_look_end_it(page: Page) -> None:
 
 
 @pytest.mark.parametrize(("active", "unattended"), [(False, False), (True, True), (False, True)])
-def test_what_the_page_polls_by_itself_keeps_nobody_logged_in(page: Page, active: bool, unattended: bool) -> None:
+def test_the_pages_own_polling_keeps_no_operator_logged_in(page: Page, active: bool, unattended: bool) -> None:
     for _ in range(29):
         page.now += MINUTE
         page.ask(active=active, unattended=unattended)

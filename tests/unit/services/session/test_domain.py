@@ -93,7 +93,7 @@ def test_a_token_spent_longer_ago_ends_the_session() -> None:
     assert refresh(state, 1, late) == (SessionRevoked(user_id="anna", reason="refresh_token_reused"),)
 
 
-def test_a_spent_token_whose_successor_was_used_ends_the_session_at_once() -> None:
+def test_a_spent_token_whose_successor_was_used_ends_the_session_immediately() -> None:
     state = session(START + DAY, START + DAY)
     assert isinstance(refresh(state, 1, START + DAY)[0], SessionRevoked)
 
@@ -152,10 +152,10 @@ def test_whatever_happens_one_generation_is_good_at_most_and_an_ended_session_st
     steps: list[tuple[str, int, int]],
 ) -> None:
     state, now = session(), START
-    for action, back, seconds in steps:
+    for action, generations_back, seconds in steps:
         now += timedelta(seconds=seconds)
         before = state
-        generation = state.generation - back
+        generation = state.generation - generations_back
         try:
             if action == "refresh":
                 events = refresh(state, generation, now)
@@ -171,10 +171,10 @@ def test_whatever_happens_one_generation_is_good_at_most_and_an_ended_session_st
         # One step at a time, and only by the good token.
         assert state.revoked or state.generation in (before.generation, before.generation + 1)
         if state.generation > before.generation:
-            assert back == 0
+            assert generations_back == 0
         # A spent token leads to new tokens only in its grace, and then to the same ones.
-        if action == "refresh" and back > 0 and not state.revoked:
-            assert back == 1
+        if action == "refresh" and generations_back > 0 and not state.revoked:
+            assert generations_back == 1
             assert state == before
         if before.revoked:
             assert state.revoked

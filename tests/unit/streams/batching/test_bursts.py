@@ -1,4 +1,4 @@
-"""The first of a burst is handled at once, and the others together."""
+"""The first item of a burst is handled immediately, and the others together."""
 
 import asyncio
 from collections.abc import Collection
@@ -6,7 +6,7 @@ from collections.abc import Collection
 from streams.batching.bursts import Bursts
 
 
-async def test_the_first_is_handled_at_once_and_a_burst_together() -> None:
+async def test_the_first_item_is_handled_immediately_and_a_burst_together() -> None:
     handled: list[list[int]] = []
     again = asyncio.Event()
 
@@ -27,7 +27,7 @@ async def test_the_first_is_handled_at_once_and_a_burst_together() -> None:
     assert handled == [[1], list(range(2, 1_000))]
 
 
-async def test_after_a_pause_the_next_is_handled_at_once() -> None:
+async def test_after_a_pause_the_next_item_is_handled_immediately() -> None:
     handled: list[list[int]] = []
     bursts: Bursts[int] = Bursts(lambda items: handled.append(sorted(items)), pause=0)
     bursts.add([1])

@@ -5,7 +5,7 @@ import asyncio
 from streams.jetstream.client import Client
 
 _INFO = b'INFO {"server_id":"S","version":"2.12.0","headers":true,"max_payload":1048576}\r\n'
-# More than the buffers of both ends take, so that the client has to wait with the rest.
+# More than the buffers of both ends hold, so that the client has to wait with the rest.
 _PIECE, _PIECES = b"x" * 64 * 1024, 500
 
 
@@ -36,7 +36,7 @@ class Server:
         writer.close()
 
 
-async def test_what_was_not_sent_when_the_connection_was_lost_is_not_sent_on_the_next_one() -> None:
+async def test_messages_pending_when_the_connection_was_lost_are_not_sent_on_the_next_one() -> None:
     server = Server()
     listening = await asyncio.start_server(server.serve, "127.0.0.1", 0)
     port = listening.sockets[0].getsockname()[1]
@@ -51,7 +51,7 @@ async def test_what_was_not_sent_when_the_connection_was_lost_is_not_sent_on_the
         )
         for _ in range(_PIECES):
             await client.publish("before", _PIECE)
-            # Now and then the flusher takes what is pending, until the socket takes no more.
+            # Now and then the flusher writes what is pending, until the socket is no longer writable.
             await asyncio.sleep(0)
             if client.pending_data_size > len(_PIECE):
                 break

@@ -14,20 +14,20 @@ END = Delivered("r", "", b"", {"Status": "204", "Description": "EOB"})
 
 
 def bucket(*answers: Delivered) -> KeyValue:
-    values = KeyValue(cast(Any, SimpleNamespace()), "keys")
-    values._inbox = cast(Any, Inbox(*answers))
-    return values
+    key_value = KeyValue(cast(Any, SimpleNamespace()), "keys")
+    key_value._inbox = cast(Any, Inbox(*answers))
+    return key_value
 
 
 @pytest.mark.parametrize("data", [b"", b'{"stream":"KV_keys","se', b"{}"], ids=["empty", "truncated", "no sequence"])
 async def test_a_write_without_an_acknowledgement_may_not_be_stored(data: bytes) -> None:
-    values = bucket(Delivered("r", "", data))
+    key_value = bucket(Delivered("r", "", data))
     with pytest.raises(Unavailable):
-        await values.put("a", b"value")
+        await key_value.put("a", b"value")
     with pytest.raises(Unavailable):
-        await values.put_if("a", b"value", revision=0)
+        await key_value.put_if("a", b"value", revision=0)
     with pytest.raises(Unavailable):
-        await values.delete("a")
+        await key_value.delete("a")
 
 
 async def test_a_value_without_its_headers_is_no_value() -> None:

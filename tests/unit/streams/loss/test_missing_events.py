@@ -31,7 +31,7 @@ def test_gaps_that_touch_or_overlap_are_one() -> None:
     assert by_stream(gaps("A:1-20", "A:3-4")) == {"A": gaps("A:1-20")}
 
 
-def test_what_is_accepted_is_left_out_also_from_within_a_gap() -> None:
+def test_accepted_losses_are_left_out_also_from_within_a_gap() -> None:
     known = {"A": decided((1, 2), (5, 6), (9, 30))}
     assert unaccepted(gaps("A:1-10", "B:1"), known) == gaps("A:3-4", "A:7-8", "B:1")
     assert unaccepted(gaps("A:5", "A:9-30"), known) == []

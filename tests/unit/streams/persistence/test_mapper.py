@@ -41,7 +41,7 @@ def test_a_state_in_json_comes_back_byte_for_byte(state: object, indent: int | N
 @pytest.mark.parametrize(
     "state", [b"{", b"{}}", b'{"a":NaN}', b'{"a":"\xff"}', b" {}", b"{} ", b"null", b'"e30="', b""]
 )
-def test_what_only_looks_like_json_comes_back_too(state: bytes) -> None:
+def test_a_state_that_only_resembles_json_comes_back_too(state: bytes) -> None:
     event = stored(state)
     assert stored_event_of(written(event), UUID) == event
     json.loads(written(event).payload)

@@ -56,21 +56,21 @@ def test_a_field_knows_whether_it_may_be_absent() -> None:
 
 
 def test_personal_data_in_structs_lists_and_dicts_is_changed() -> None:
-    def louder(value: str | Sealed, field: PersonalField, container: msgspec.Struct) -> str:
+    def uppercase(value: str | Sealed, field: PersonalField, container: msgspec.Struct) -> str:
         assert isinstance(value, str)
         return value.upper()
 
     released = EmailReleased(
         user_id="u", address=AddressState(email="a", pending=(pending("b"), pending("c"))), username="small", email="d"
     )
-    assert changed(released, louder) == EmailReleased(
+    assert changed(released, uppercase) == EmailReleased(
         user_id="u",
         address=AddressState(email="A", pending=(pending("B", "U"), pending("C", "U"))),
         username="SMALL",
         email="D",
     )
     looked = OperatorLooked(operator="o", channel="cli", what="events", filter={"user": "a"})
-    assert changed(looked, louder).filter == {"user": "A"}
+    assert changed(looked, uppercase).filter == {"user": "A"}
 
 
 def test_an_event_without_a_change_is_the_same_object() -> None:

@@ -67,7 +67,7 @@ async def test_plain_and_sealed_events_of_a_batch_come_out_alike_and_keys_are_lo
     assert texts(messages) == ["one", "two", "three", "4"]
     assert messages[1] is plain
     assert keys.requests == [{"anna", "ben"}]
-    # Who decodes the data itself gets the same.
+    # A reader that decodes the data itself gets the same.
     for message in messages:
         envelope = message.envelope()
         assert decode(envelope.type, envelope.schema, envelope.data) == message.open().data
@@ -157,7 +157,7 @@ async def test_a_reader_without_use_for_personal_data_needs_no_key() -> None:
         assert texts(messages) == ["", "two"]
 
 
-async def test_what_is_copied_stays_as_it_is_stored() -> None:
+async def test_a_reader_that_copies_messages_gets_them_as_stored() -> None:
     batch = [sealed_message(1, "anna", "one")]
     assert await readable(connection(Keys(anna=KEY)), batch, PersonalData.STORED) is batch
 

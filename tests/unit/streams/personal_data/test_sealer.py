@@ -87,7 +87,7 @@ async def test_nothing_is_sealed_for_a_person_whose_key_was_destroyed() -> None:
         await Sealer(keys, keys.create).seal([ProfileUpdated(display_name="Anna")], aggregate_id=USER, at=AT)
 
 
-async def test_what_is_empty_and_what_is_nobodys_needs_no_key() -> None:
+async def test_empty_texts_and_texts_of_no_user_need_no_key() -> None:
     keys = Keys()
     events: list[Event] = [
         ProfileUpdated(display_name=""),

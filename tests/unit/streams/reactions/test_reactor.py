@@ -145,8 +145,8 @@ async def test_signs_of_life_end_although_the_cancellation_was_lost() -> None:
 
     message = cast("Msg", SimpleNamespace(in_progress=lose_one))
     consumer = DurableConsumer(cast("Client", FakeNats(LossySubscription())), PASSWORD_ENDINGS, ack_wait=0.03)
-    keeping = asyncio.create_task(consumer.keep(message))
+    heartbeats = asyncio.create_task(consumer.keep(message))
     await sent.wait()
-    keeping.cancel()
-    done, _ = await asyncio.wait({keeping}, timeout=10)
+    heartbeats.cancel()
+    done, _ = await asyncio.wait({heartbeats}, timeout=10)
     assert done, "it goes on"

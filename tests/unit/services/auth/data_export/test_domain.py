@@ -31,7 +31,7 @@ def after(*events: Event, at: datetime = NOW) -> DataExports:
 REQUESTED = DataExportRequested(export_id="one", session_id="here", position="A:7")
 
 
-def test_a_copy_is_requested_once_a_day_whatever_became_of_the_last() -> None:
+def test_a_copy_is_requested_once_a_day_whatever_the_outcome_of_the_last() -> None:
     assert domain.decide_request(DataExports(), "one", "here", "A:7", NOW) == (REQUESTED,)
     for events in ((REQUESTED,), (REQUESTED, MADE), (REQUESTED, DataExportFailed(export_id="one", reason="too_large"))):
         with pytest.raises(RateLimited) as refusal:

@@ -73,7 +73,7 @@ def test_counted_failures_from_different_devices_name_none() -> None:
     assert (event.count, event.device) == (2, "")
 
 
-def test_a_stopping_process_records_its_counts_at_once() -> None:
+def test_a_stopping_process_records_its_counts_immediately() -> None:
     state = LoginFailures(last_at=NOON, number=SINGLES)
     (event,), rest = decide_record(state, "anna", pending(failure(), failure()), NOON + SECOND, final=True)
     assert event.count == 2

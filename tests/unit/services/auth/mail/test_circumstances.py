@@ -26,7 +26,7 @@ def test_the_device_the_address_and_the_time_are_in_plain_words(language: Langua
     assert in_words(circumstances, language) == lines
 
 
-def test_what_is_unknown_has_no_line() -> None:
+def test_unknown_circumstances_have_no_line() -> None:
     assert in_words(Circumstances(at=AT), "en") == ("Time: 31 January 2026, 09:05 UTC",)
     assert in_words(Circumstances(at=AT, address="Call me"), "en") == ("Time: 31 January 2026, 09:05 UTC",)
 

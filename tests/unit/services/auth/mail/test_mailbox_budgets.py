@@ -21,7 +21,7 @@ def after(*mails: tuple[str, str, datetime], about: str = "") -> Mailbox:
     return state
 
 
-def test_a_mail_is_recorded_once_for_each_event_that_asked() -> None:
+def test_a_mail_is_recorded_once_for_each_event_that_requested_it() -> None:
     state = after(("verification", "first", START))
     assert state.has("first")
     assert mailbox_budgets.decide_record(state, "verification", "first") == ()
@@ -50,7 +50,7 @@ def test_a_notice_covers_what_happened_before_it_to_the_same_address() -> None:
     assert not state.notified_since(START - MINUTE, "address_taken", "other")
 
 
-def test_what_can_ask_for_no_mail_any_more_is_forgotten() -> None:
+def test_records_of_mails_that_cannot_be_requested_again_are_dropped() -> None:
     state = after(("verification", "old", START), ("verification", "new", START + timedelta(days=31)))
     assert [mail.requested_by for mail in state.sent] == ["new"]
 

@@ -72,7 +72,7 @@ def test_a_mail_goes_to_the_domain_that_was_meant_and_to_none_that_looks_like_it
 @pytest.mark.parametrize(
     "email", ["a@b", "a@x>,<y.org", "a@-x.org", "a@x..org", "a@[127.0.0.1]", "@x.org", "a@" + "x" * 260 + ".org"]
 )
-def test_what_is_no_address_is_refused(email: str) -> None:
+def test_a_malformed_address_is_refused(email: str) -> None:
     with pytest.raises(ValueError):
         address_of(email)
 
@@ -233,7 +233,7 @@ def test_the_headers_are_ascii_and_no_line_is_longer_than_mail_servers_accept(
 
 
 @every_mail
-def test_what_a_user_has_chosen_is_text_in_html_and_never_markup(name: str, language: str) -> None:
+def test_names_chosen_by_users_are_text_in_html_and_never_markup(name: str, language: str) -> None:
     hostile = '<img src="x">&amp;\'{0}'
     offers = tuple(msgspec.structs.replace(offer, username=hostile) for offer in KINDS[name]["offers"])
     _, plain, html = read(mail(name, language, username=hostile, offers=offers).as_bytes())

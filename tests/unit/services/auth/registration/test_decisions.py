@@ -38,8 +38,8 @@ def address(*events: Event) -> AddressState:
     return state
 
 
-def registered(state: AddressState, by: Register = ANNA, at: datetime = START) -> AddressState:
-    return after(state, decisions.decide_register(state, by, at, DAY))
+def registered(state: AddressState, command: Register = ANNA, at: datetime = START) -> AddressState:
+    return after(state, decisions.decide_register(state, command, at, DAY))
 
 
 def verified(state: AddressState, user_id: str = "anna", at: datetime = START) -> AddressState:
@@ -55,8 +55,10 @@ def after(state: AddressState, events: tuple[Event, ...]) -> AddressState:
     return state
 
 
-def pending(by: Register = ANNA, until: datetime = START + DAY) -> PendingRegistration:
-    return PendingRegistration(user_id=by.user_id, email=by.email, username=by.username, expires_at=until)
+def pending(command: Register = ANNA, until: datetime = START + DAY) -> PendingRegistration:
+    return PendingRegistration(
+        user_id=command.user_id, email=command.email, username=command.username, expires_at=until
+    )
 
 
 def name(*events: tuple[Event, datetime]) -> Username:

@@ -50,7 +50,7 @@ def test_nothing_comes_before_the_first_step() -> None:
         ("ABCD-efgh-2345-6767", "abcdefgh23456767"),
     ],
 )
-def test_what_people_write_is_read(entered: str, code: str) -> None:
+def test_codes_are_normalized_however_people_write_them(entered: str, code: str) -> None:
     assert codes.normalized(entered) == code
 
 

@@ -50,7 +50,7 @@ def test_a_second_set_up_replaces_the_first() -> None:
     assert after(second).begun == RESEALED
 
 
-def test_what_was_not_begun_has_lapsed_or_is_on_is_not_confirmed() -> None:
+def test_a_set_up_that_was_not_begun_has_lapsed_or_is_on_is_not_confirmed() -> None:
     (begun,) = domain.decide_begin(OFF, SECRET, NOW, 1)
     for state, at in ((OFF, NOW), (ON, NOW), (after(begun), NOW + domain.SET_UP_TIME)):
         with pytest.raises(TotpNotBegun):
@@ -116,7 +116,7 @@ def test_an_operator_or_the_mailbox_owner_removes_it_without_a_code() -> None:
 @pytest.mark.parametrize(
     ("since", "until", "removed"), [(-1, 1, True), (0, 1, True), (-1, 0, True), (1, 2, False), (-2, -1, False)]
 )
-def test_what_was_turned_on_before_or_after_a_time_stays(since: int, until: int, removed: bool) -> None:
+def test_a_second_factor_turned_on_outside_the_time_range_stays(since: int, until: int, removed: bool) -> None:
     between = (NOW + timedelta(seconds=since), NOW + timedelta(seconds=until))
     assert bool(domain.decide_remove(ON, "not_me", between)) is removed
 

@@ -24,7 +24,7 @@ def test_each_device_has_a_token_of_its_own() -> None:
     assert len({devices.make(ANNA, 1) for _ in range(10)}) == 10
 
 
-def test_nobody_else_makes_a_token() -> None:
+def test_forged_device_tokens_are_refused() -> None:
     token = DeviceTokens(KEY).make(ANNA, 1)
     of_another_purpose = Signer(KEY, b"vestnik password reset 1\0").sign(b"x" * 28)
     altered = token[:-2] + ("AA" if token[-2:] != "AA" else "QA")

@@ -62,7 +62,7 @@ def test_a_settled_report_is_not_settled_in_another_way(operator: Operator, outc
         decide_settle(given_events(FILED, SETTLED), operator, outcome, note)
 
 
-def test_what_was_not_filed_is_neither_shown_nor_settled() -> None:
+def test_a_report_that_was_not_filed_is_neither_shown_nor_settled() -> None:
     with pytest.raises(NotFound):
         decide_view(given_events(), OLGA)
     with pytest.raises(NotFound):

@@ -106,7 +106,7 @@ def test_either_can_be_switched_off_and_a_reminder_that_would_come_too_late_dela
         FriendshipBlocked(blocker_id="ben", blocked_id="anna", blocked_by=("ben",)),
     ],
 )
-def test_what_was_answered_is_neither_reminded_of_nor_cancelled(answer: Event) -> None:
+def test_an_answered_request_is_neither_reminded_of_nor_cancelled(answer: Event) -> None:
     state = evolve(reminded(), answer, AT + 8 * DAY)
     assert decide_remind(state, "ben", TERMS, AT + 100 * DAY) == ()
     assert decide_cancel(state, "ben", TERMS, AT + 100 * DAY) == ()

@@ -13,7 +13,7 @@ def test_a_page_is_the_same_for_both_people_and_another_for_another_limit() -> N
     assert pages.get(ONE, ONE, 50) is None
 
 
-def test_a_newer_page_takes_the_place_of_the_older() -> None:
+def test_a_newer_page_replaces_the_older() -> None:
     pages = KnownPages()
     pages.put(ONE, OTHER, 50, KnownPage("v1", b"x" * 100))
     before = pages.bytes

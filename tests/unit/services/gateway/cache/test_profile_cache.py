@@ -8,7 +8,7 @@ def profile(sequence: int, auth: int = 0) -> CachedProfile:
     return CachedProfile(b"{}", '"e"', Position({"PROFILE": sequence, "AUTH": auth}))
 
 
-def test_a_change_drops_what_is_older_and_keeps_what_has_seen_it() -> None:
+def test_a_change_drops_older_profiles_and_keeps_those_that_include_it() -> None:
     cache = ProfileCache()
     assert cache.put("a", profile(5))
     cache.changed("a", "PROFILE", 5)

@@ -57,7 +57,7 @@ def text(text: str) -> QuotedText:
     return QuotedText(text, False)
 
 
-async def test_what_several_clients_need_is_asked_for_once_and_the_rest_in_the_next_request() -> None:
+async def test_texts_that_several_clients_need_are_requested_once_and_the_rest_in_the_next_request() -> None:
     messaging = Messaging()
     async with quote_texts(messaging) as quotes:
         lookups = [asyncio.create_task(quotes.get([FIRST])) for _ in range(3)]
@@ -100,7 +100,7 @@ async def test_a_message_that_is_deleted_meanwhile_has_no_text_whatever_the_answ
         assert await later == {"first": deleted}
 
 
-async def test_a_message_that_changes_before_it_is_asked_for_is_not_asked_for() -> None:
+async def test_a_message_that_changes_before_its_request_is_not_requested() -> None:
     messaging = Messaging()
     async with quote_texts(messaging) as quotes:
         lookup = asyncio.create_task(quotes.get([FIRST]))
@@ -115,7 +115,7 @@ async def test_a_message_that_changes_before_it_is_asked_for_is_not_asked_for() 
 
 
 @pytest.mark.parametrize("answers", [[], [Unavailable()]])
-async def test_without_an_answer_there_is_no_text_and_it_is_asked_for_again(answers: list[Exception]) -> None:
+async def test_without_an_answer_there_is_no_text_and_it_is_requested_again(answers: list[Exception]) -> None:
     messaging = Messaging()
     async with quote_texts(messaging, patience=LONG if answers else 0.01) as quotes:
         for answer in answers:
@@ -130,7 +130,7 @@ async def test_without_an_answer_there_is_no_text_and_it_is_asked_for_again(answ
         assert await quotes.get([FIRST]) == {"first": text("a")}
 
 
-async def test_after_a_request_that_failed_nobody_waits_until_the_pause_is_over() -> None:
+async def test_after_a_failed_request_no_client_waits_until_the_pause_is_over() -> None:
     messaging = Messaging()
     async with quote_texts(messaging, pause=2 * LONG) as quotes:
         lookups = [asyncio.create_task(quotes.get([FIRST]))]
@@ -149,7 +149,7 @@ async def test_after_a_request_that_failed_nobody_waits_until_the_pause_is_over(
     assert not quotes._answers
 
 
-async def test_what_no_client_waits_for_any_longer_is_not_asked_for_and_the_newest_is_asked_for_first() -> None:
+async def test_texts_that_no_client_waits_for_any_longer_are_not_requested_and_the_newest_are_requested_first() -> None:
     messaging = Messaging()
     async with quote_texts(messaging) as quotes:
         lookup = asyncio.create_task(quotes.get([FIRST]))

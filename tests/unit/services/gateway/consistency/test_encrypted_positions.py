@@ -54,7 +54,7 @@ def test_a_text_shows_neither_the_sequences_nor_how_large_they_are(folder: Path)
     assert plain[:8] not in sealed(folder).seal(SOME)
 
 
-def test_what_was_changed_anywhere_is_refused(folder: Path) -> None:
+def test_a_text_that_was_altered_anywhere_is_refused(folder: Path) -> None:
     text, cipher = sealed(folder).seal(SOME), sealed(folder)
     for index, letter in enumerate(text):
         with pytest.raises(Invalid):

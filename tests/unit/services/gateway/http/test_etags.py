@@ -19,7 +19,7 @@ def test_lists_weak_tags_and_the_star_are_read() -> None:
     "header",
     ["", "a", '"a', '"a" "b"', "W/a", "x" * 10_000, " " * 100_000, ",", ", " * 2_000, '"a"' + ", " * 2_000 + "b"],
 )
-def test_what_is_no_list_has_no_tags(header: str) -> None:
+def test_a_malformed_list_has_no_tags(header: str) -> None:
     assert parse(header) == []
 
 

@@ -12,7 +12,7 @@ from services.gateway.http.query_params import PageQuery
 from services.gateway.routes.messages import MessagesQuery
 
 
-def test_what_is_left_out_has_its_default_and_what_is_unknown_is_ignored() -> None:
+def test_omitted_parameters_have_their_defaults_and_unknown_ones_are_ignored() -> None:
     assert query_params.decode(b"utm=1", PageQuery) == PageQuery(50, "")
     assert query_params.decode(b"limit=7&cursor=abc", PageQuery) == PageQuery(7, "abc")
 

@@ -39,7 +39,7 @@ DECODER = msgspec.json.Decoder(Body)
         (b"1", ""),
     ],
 )
-def test_what_is_invalid_is_pointed_at(raw: bytes, path: str) -> None:
+def test_a_violation_has_the_json_pointer_of_the_invalid_value(raw: bytes, path: str) -> None:
     with pytest.raises(Invalid) as refused:
         request_body.decode(raw, DECODER)
 
@@ -47,7 +47,7 @@ def test_what_is_invalid_is_pointed_at(raw: bytes, path: str) -> None:
 
 
 @given(st.binary(max_size=200) | st.text(max_size=100).map(lambda text: f'{{"text": "{text}"'.encode()))
-def test_whatever_comes_is_decoded_or_refused(raw: bytes) -> None:
+def test_any_bytes_are_decoded_or_refused(raw: bytes) -> None:
     with suppress(MalformedJson, Invalid):
         assert isinstance(request_body.decode(raw, DECODER), Body)
 
@@ -78,7 +78,7 @@ def test_a_half_within_a_list_is_no_number() -> None:
 
 
 @pytest.mark.parametrize("rest", ["", '"', '"}x', '", "n": NaN}', '", }'])
-def test_half_a_surrogate_pair_in_what_is_not_json_is_malformed(rest: str) -> None:
+def test_half_a_surrogate_pair_in_a_body_that_is_not_json_is_malformed(rest: str) -> None:
     with pytest.raises(MalformedJson):
         request_body.decode(f'{{"text": "\\ud800{rest}'.encode(), DECODER)
 
@@ -135,7 +135,7 @@ def test_a_body_that_is_declared_too_large_is_refused_unread() -> None:
             request_body.check_length(declared)
 
 
-async def test_a_body_that_does_not_come_is_given_up(monkeypatch: pytest.MonkeyPatch) -> None:
+async def test_a_body_that_does_not_arrive_in_time_is_refused(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(request_body, "PATIENCE", 0.01)
     with pytest.raises(MalformedJson):
         await request_body.read(receiving(iter([])))

@@ -43,7 +43,7 @@ async def test_a_client_whose_socket_is_not_writable_is_waited_for() -> None:
     assert sent[1]["body"] == b"{}"
 
 
-async def test_what_has_no_content_has_no_length() -> None:
+async def test_a_response_without_content_has_no_length() -> None:
     direct, _ = await answered(WholeResponse(b"", 204, {"x-one": "1"}), writable=True)
     assert direct == [(204, b"x-one: 1\r\nx-request-id: r-1\r\n", b"")]
 

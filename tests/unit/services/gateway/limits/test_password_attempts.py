@@ -1,4 +1,4 @@
-"""How tries of a password are counted."""
+"""How attempts at a password are counted."""
 
 from collections.abc import Callable
 
@@ -46,7 +46,7 @@ def guesser(limiter: RateLimiter, login: str = "anna") -> Callable[[], bool]:
     return lambda: attempt(password_attempts.of_login(limiter, login), InvalidCredentials())
 
 
-def test_whatever_is_no_wrong_password_is_forgiven(limiter: RateLimiter) -> None:
+def test_every_outcome_but_a_wrong_password_is_forgiven(limiter: RateLimiter) -> None:
     for _ in range(200):
         assert attempt(password_attempts.of_login(limiter, "anna"), None)
         assert attempt(password_attempts.of_login(limiter, "anna"), EmailNotVerified())
@@ -86,7 +86,7 @@ def test_no_hour_has_more_than_a_hundred_wrong_ones_of_an_account_with_two_login
 def test_tries_at_the_same_time_are_counted_before_they_are_judged(limiter: RateLimiter) -> None:
     under_way = [password_attempts.of_login(limiter, "anna") for _ in range(11)]
     assert [guess.allowed for guess in under_way] == [True] * 10 + [False]
-    # A refused one takes nothing back with it.
+    # Forgiving a refused attempt restores nothing.
     under_way[-1].forgive()
     assert not password_attempts.of_login(limiter, "anna").allowed
 
@@ -100,14 +100,14 @@ def test_all_spellings_of_a_login_count_as_one(limiter: RateLimiter, spelling: s
     assert not password_attempts.of_login(limiter, spelling).allowed
 
 
-def test_a_device_and_who_is_logged_in_have_counts_of_their_own(limiter: RateLimiter) -> None:
+def test_devices_and_logged_in_users_have_counts_of_their_own(limiter: RateLimiter) -> None:
     while guesser(limiter)():
         pass
     assert password_attempts.of_device(limiter, "token").allowed
     assert password_attempts.of_user(limiter, "anna").allowed
 
 
-def test_another_gateway_receives_the_counts_of_wrong_ones_and_of_what_was_forgiven(
+def test_another_gateway_receives_the_counts_of_wrong_passwords_and_of_forgiven_attempts(
     limiter: RateLimiter, clock: Clock
 ) -> None:
     other = RateLimiter(SECRET, clock=clock)

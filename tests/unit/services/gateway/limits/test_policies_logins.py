@@ -28,7 +28,7 @@ def limits_of_logins() -> list[tuple[AnyEndpoint, AppliedLimit[object]]]:
 
 
 @pytest.mark.parametrize("spellings", [SPELLINGS, OTHERS, IN_OTHER_SCRIPTS])
-def test_whatever_is_the_same_account_is_the_same_key_of_every_limit(spellings: tuple[str, ...]) -> None:
+def test_all_spellings_of_an_account_have_the_same_key_in_every_limit(spellings: tuple[str, ...]) -> None:
     assert len({KEYS.of_email(spelling) for spelling in spellings}) == 1
     applied_limits = limits_of_logins()
     assert {applied.limit.name for _, applied in applied_limits} == {

@@ -60,7 +60,7 @@ def test_a_refusal_says_how_long_to_wait() -> None:
 
 
 @given(st.lists(st.floats(0, 3), max_size=60))
-def test_nobody_ever_gets_more_than_a_burst_and_what_has_come_back_since(pauses: list[float]) -> None:
+def test_no_client_ever_gets_more_than_a_burst_and_the_quota_restored_since(pauses: list[float]) -> None:
     clock = Clock()
     limiter = RateLimiter(SECRET, clock=clock)
     allowed = 0
@@ -70,7 +70,7 @@ def test_nobody_ever_gets_more_than_a_burst_and_what_has_come_back_since(pauses:
     assert allowed <= LIMIT.capacity + (clock.now - Clock.now) * LIMIT.per_second + 1e-6
 
 
-def test_what_another_gateway_has_counted_is_used_up_here_too() -> None:
+def test_requests_counted_by_another_gateway_use_up_the_limit_here_too() -> None:
     first, second = RateLimiter(SECRET, clock=Clock()), RateLimiter(SECRET, clock=Clock())
     for _ in range(2):
         first.consume(LIMIT, "a")
@@ -80,7 +80,7 @@ def test_what_another_gateway_has_counted_is_used_up_here_too() -> None:
     assert first.drain_local_counts() == {}
 
 
-def test_what_was_counted_long_ago_is_forgiven() -> None:
+def test_remote_counts_of_long_ago_are_forgiven() -> None:
     limiter = RateLimiter(SECRET, clock=Clock())
     other = RateLimiter(SECRET, clock=Clock())
     other.consume(LIMIT, "a")
@@ -118,7 +118,7 @@ def test_a_local_limit_is_counted_and_not_shared() -> None:
 BYTES = Limit(name="bytes", quota=1_000, window=100, subject=Subject.ACCOUNT, unit="content-bytes", publish_from=400)
 
 
-def test_what_costs_more_is_counted_as_more() -> None:
+def test_a_request_is_counted_by_its_cost() -> None:
     clock = Clock()
     limiter = RateLimiter(SECRET, clock=clock)
     passed = [cost for cost in (600, 300, 200, 100, 1) if limiter.consume(BYTES, "a", cost).allowed]

@@ -1,4 +1,4 @@
-"""What a client missed is asked for up to an end of CONTACT that is certain."""
+"""Missed events are requested up to an end of CONTACT that is certain."""
 
 from typing import Any, cast
 

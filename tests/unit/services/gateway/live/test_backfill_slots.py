@@ -8,7 +8,7 @@ def queue(user_id: str = "anna") -> ClientQueue:
     return ClientQueue(user_id, "session", notified=False, expires_at=0.0)
 
 
-def test_a_few_clients_of_one_user_hold_a_page_at_once_and_others_are_not_concerned() -> None:
+def test_a_few_clients_of_one_user_hold_a_page_concurrently_and_other_users_are_unaffected() -> None:
     slots = BackfillSlots(most_of_one=2)
     one, two, three = queue(), queue(), queue()
     assert [slots.take(client) for client in (one, two, three)] == [True, True, False]

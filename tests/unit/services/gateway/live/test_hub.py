@@ -21,7 +21,7 @@ async def test_a_client_behind_a_skipped_update_gets_it_by_a_backfill() -> None:
 
     hub = Hub(FriendIndex(friends), seal=str)
     hub.start_stream(PROFILE, 100)
-    # The update 101 of u1 comes while nobody here knows u1; 102 of u2 waits for the profile service meanwhile.
+    # Update 101 of u1 arrives while no client here is a friend of u1; 102 of u2 still waits for the profile service.
     hub.skip(101)
     friend_set = await hub.friend_index.acquire("anna", 0, lambda: hub.position(PROFILE))
     assert not hub.covers(PROFILE, 100, friend_set)

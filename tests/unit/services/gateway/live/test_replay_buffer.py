@@ -198,7 +198,7 @@ def test_texts_and_quotes_are_found_without_reading_the_other_events() -> None:
     assert quotes(recent)[1] == msgspec.structs.replace(QUOTE, text="y")
 
 
-def test_what_is_found_is_the_same_after_events_were_dropped_and_removed() -> None:
+def test_texts_and_quotes_are_the_same_after_events_were_dropped_and_removed() -> None:
     recent = ReplayBuffer(most=4)
     removed = new_id()
     for sequence in range(1, 30, 3):

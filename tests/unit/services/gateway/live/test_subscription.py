@@ -133,7 +133,7 @@ async def test_a_client_that_has_caught_up_leaves_its_turn_to_others() -> None:
     assert len(world.slots) == 0
 
 
-async def test_what_is_in_memory_goes_out_in_parts() -> None:
+async def test_events_in_memory_are_delivered_in_parts() -> None:
     world = World(Random(1))
     hub = Hub(FriendIndex(world_friends), seal=plain)
     for stream in STREAMS:
@@ -151,7 +151,7 @@ async def test_what_is_in_memory_goes_out_in_parts() -> None:
     assert max(sizes) * 10_000 <= SMALL + 10_000
 
 
-async def test_the_end_of_a_session_has_the_position_before_what_is_not_delivered_any_more() -> None:
+async def test_the_end_of_a_session_has_the_position_of_the_last_delivered_event() -> None:
     hub = Hub(FriendIndex(world_friends), seal=plain)
     for stream in STREAMS:
         hub.start_stream(stream, 0)

@@ -43,7 +43,7 @@ def notification(sequence: int, sender_id: str) -> OutboundEvent:
     return created
 
 
-async def test_a_muted_conversation_notifies_nobody_once_the_mutes_are_loaded_and_holds_up_nothing_before(
+async def test_a_muted_conversation_causes_no_notification_once_the_mutes_are_loaded_and_delays_nothing_before(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     monkeypatch.setattr(subscription, "_MUTES_WITHIN", 0.0)

@@ -39,7 +39,7 @@ class Service(Health):
 
 
 class Asked:
-    """A gateway's readiness, the one service that it checks, and what it hears of the event store's space."""
+    """A gateway's readiness, the one service that it checks, and the reports on the event store's space."""
 
     def __init__(self) -> None:
         self.service = Service()

@@ -31,7 +31,7 @@ class Network:
         return gateway
 
     async def settle(self, seconds: float = 2 * HEARTBEAT_SECONDS) -> None:
-        """Lets time pass; every gateway that lives takes a step each half second."""
+        """Lets time pass; every running gateway performs a step each half second."""
         for _ in range(int(seconds * 2)):
             self.now += 0.5
             for gateway in self.gateways:
@@ -175,11 +175,11 @@ async def run_steps(steps: list[tuple[str, int, str]]) -> None:
 
 @settings(max_examples=150, deadline=None)
 @given(STEPS)
-def test_whatever_is_lost_all_gateways_agree_in_the_end(steps: list[tuple[str, int, str]]) -> None:
+def test_all_gateways_agree_in_the_end_whatever_messages_are_lost(steps: list[tuple[str, int, str]]) -> None:
     asyncio.run(run_steps(steps))
 
 
-async def test_what_happens_between_two_steps_is_one_message() -> None:
+async def test_changes_between_two_steps_are_one_message() -> None:
     net, (one, other) = network()
     await net.settle()
     people = [new_id() for _ in range(2_000)]

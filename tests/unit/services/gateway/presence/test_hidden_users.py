@@ -27,7 +27,7 @@ class Profiles:
         return HiddenUsers(self.find, lambda: 7)
 
 
-async def test_each_user_is_asked_about_once() -> None:
+async def test_each_user_is_looked_up_once() -> None:
     profiles = Profiles({"a"})
     users = profiles.users()
     assert users.known("a") is None
@@ -37,13 +37,13 @@ async def test_each_user_is_asked_about_once() -> None:
     assert [users.known(user) for user in "abc"] == [True, False, False]
 
 
-async def test_many_users_are_asked_about_in_several_requests() -> None:
+async def test_many_users_are_looked_up_in_several_requests() -> None:
     profiles = Profiles({"u7"})
     assert await profiles.users().among([f"u{number}" for number in range(1_001)]) == {"u7"}
     assert [len(requested) for requested in profiles.asked] == [500, 500, 1]
 
 
-async def test_a_change_counts_at_once_and_during_a_question() -> None:
+async def test_a_change_counts_immediately_and_during_a_look_up() -> None:
     profiles = Profiles({"a"})
     users = profiles.users()
     profiles.answers.clear()
@@ -57,14 +57,14 @@ async def test_a_change_counts_at_once_and_during_a_question() -> None:
     assert await users.among(["a", "b"]) == set()
 
 
-async def test_of_a_user_who_was_not_asked_about_only_hiding_is_remembered() -> None:
+async def test_of_a_user_who_was_not_looked_up_only_hiding_is_cached() -> None:
     users = Profiles(set()).users()
     users.changed("a", True)
     users.changed("b", False)
     assert [users.known(user) for user in "ab"] == [True, None]
 
 
-async def test_what_is_not_known_is_no_answer() -> None:
+async def test_a_failed_look_up_is_an_error_and_not_cached() -> None:
     async def fail(user_ids: Sequence[str], followed: int) -> Collection[str]:
         raise Unavailable
 

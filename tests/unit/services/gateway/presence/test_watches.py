@@ -64,14 +64,14 @@ def test_of_more_people_than_a_client_may_watch_the_last_ones_count() -> None:
     clients = Clients()
     client = clients.client()
     clients.watches.watch(ME, "session", dict.fromkeys(FRIENDS[:MOST_WATCHED], False))
-    # The first is asked about once more, so the second is the one that was asked about longest ago.
+    # The first is watched once more, so the second is the one whose watch is oldest.
     clients.watches.watch(ME, "session", {FRIENDS[0]: False, FRIENDS[500]: False})
     for friend in FRIENDS[:600]:
         clients.set(friend, True)
     assert [friend for friend, _ in drained(client)] == [FRIENDS[0], *FRIENDS[2:MOST_WATCHED], FRIENDS[500]]
 
 
-def test_changes_since_the_answer_are_sent_at_once_and_once() -> None:
+def test_changes_since_the_answer_are_sent_immediately_and_once() -> None:
     clients = Clients()
     client = clients.client()
     clients.online = {"b"}

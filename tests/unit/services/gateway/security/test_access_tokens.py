@@ -103,7 +103,7 @@ def test_a_token_that_was_issued_in_the_future_is_refused_until_then() -> None:
         {"iat": None},
     ],
 )
-def test_a_claim_that_is_wrong_or_missing_refuses(claims: dict[str, object]) -> None:
+def test_a_token_with_a_wrong_or_missing_claim_is_refused(claims: dict[str, object]) -> None:
     with pytest.raises(Unauthenticated):
         tokens().authenticate(bearer(claims))
 
@@ -126,12 +126,12 @@ def nested_brackets() -> str:
         f"Bearer {nested_brackets()}.e30.e30",
     ],
 )
-def test_what_is_no_token_refuses(header: str | None) -> None:
+def test_a_malformed_token_is_refused(header: str | None) -> None:
     with pytest.raises(Unauthenticated):
         tokens().authenticate(header)
 
 
-def test_other_keys_and_other_algorithms_refuse() -> None:
+def test_other_keys_and_other_algorithms_are_refused() -> None:
     unsigned = "Bearer " + jwt.encode({"sub": USER}, "", algorithm="none", headers={"kid": "k"})
     for header in (bearer(key=OTHER), bearer(kid="other"), unsigned):
         with pytest.raises(Unauthenticated):

@@ -32,7 +32,9 @@ def test_the_entry_counts_that_the_outermost_trusted_proxy_wrote(forwarded: list
 
 
 @pytest.mark.parametrize(("forwarded", "hops"), [([], 1), (["192.0.2.1"], 2), (["unknown"], 1), ([""], 1), (["\r"], 1)])
-def test_what_came_round_the_proxies_counts_as_its_peers(forwarded: list[str], hops: int) -> None:
+def test_a_request_that_bypassed_the_proxies_counts_under_the_address_of_its_peer(
+    forwarded: list[str], hops: int
+) -> None:
     assert address(*forwarded, hops=hops) == "10.0.0.1"
 
 

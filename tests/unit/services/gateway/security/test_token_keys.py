@@ -21,19 +21,19 @@ def test_a_key_that_comes_is_known_and_one_that_goes_is_not(folder: Path) -> Non
     keys = VerifyingKeys(folder / "jwks.json", clock=lambda: clock[0])
     (old,) = key_ids(folder)
     assert keys.find(old) is not None
-    edition = keys.generation
+    generation = keys.generation
     new = make(folder, datetime.now(UTC))
     clock[0] += 1
     keys.reload_if_changed()
     assert (keys.find(old), keys.find(new)) != (None, None)
-    assert keys.generation == edition + 1
+    assert keys.generation == generation + 1
     make(folder, datetime.now(UTC), alone=True)
     clock[0] += 1
     assert new.encode() not in keys.jwks
     assert keys.find(old) is None
 
 
-def test_the_file_is_looked_at_once_a_second_at_most(folder: Path) -> None:
+def test_the_file_is_checked_once_per_second_at_most(folder: Path) -> None:
     clock = [0.0]
     keys = VerifyingKeys(folder / "jwks.json", clock=lambda: clock[0])
     new = make(folder, datetime.now(UTC))

@@ -176,7 +176,7 @@ def test_nobody_reacts_to_a_deleted_message() -> None:
             react(state, "boris", emoji)
 
 
-def test_edits_and_reactions_are_bounded_apart_and_a_removal_or_deletion_is_never_refused() -> None:
+def test_edits_and_reactions_are_bounded_separately_and_a_removal_or_deletion_is_never_refused() -> None:
     state = Message()
     for number in range(MOST_REACTION_CHANGES):
         state, _ = react(state, "boris", "👍" if number % 2 else "❤️")

@@ -24,7 +24,7 @@ def test_digests_hold_what_was_added_and_nothing_else(added: list[int | list[int
     assert len(digests) >= len(expected)
 
 
-def test_a_digest_fits_its_place_and_tells_senders_apart() -> None:
+def test_a_digest_has_32_bits_and_distinguishes_senders() -> None:
     assert 0 <= digest("anna", "id1") < 2**32
     assert digest("anna", "id1") == digest("anna", "id1")
     assert len({digest(sender, f"id{number}") for sender in ("anna", "ben") for number in range(100)}) > 190

@@ -60,7 +60,7 @@ def test_a_tail_claims_only_what_it_holds(count: int) -> None:
     assert not tail.rules_out(tail.from_sequence - 1, count * 10, "ben", "id1")
 
 
-def test_more_ids_than_may_be_held_are_given_up_and_nothing_is_claimed_of_them(
+def test_ids_beyond_the_bound_are_evicted_and_never_ruled_out(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     monkeypatch.setattr(recent_messages, "IDS_OF_ONE", 10)
@@ -75,7 +75,7 @@ def test_more_ids_than_may_be_held_are_given_up_and_nothing_is_claimed_of_them(
 
 
 @given(st.lists(st.integers(min_value=0, max_value=5), max_size=60))
-def test_what_all_tails_hold_is_counted_right(conversations: list[int]) -> None:
+def test_the_weight_of_all_tails_is_counted_correctly(conversations: list[int]) -> None:
     tails = RecentMessages()
     lengths = [0] * 6
     for number in conversations:
@@ -84,7 +84,7 @@ def test_what_all_tails_hold_is_counted_right(conversations: list[int]) -> None:
     assert tails._tails.weight == sum(lengths) + sum(1 for length in lengths if length)
 
 
-def test_what_was_learned_of_earlier_messages_rules_out_new_ids_alone() -> None:
+def test_ids_learned_of_earlier_messages_are_not_ruled_out_and_new_ones_are() -> None:
     tail = ConversationTail(0)
     tail.learn([("anna", "id1"), ("ben", "id1")])
     tail.to_sequence = 20

@@ -82,7 +82,7 @@ def test_a_term_is_compared_only_with_words_of_its_initial(monkeypatch: pytest.M
 
 
 @given(st.text(max_size=40), st.text(max_size=10))
-def test_marks_are_parts_of_the_text_in_order_and_apart(text: str, query: str) -> None:
+def test_marks_are_parts_of_the_text_in_order_and_disjoint(text: str, query: str) -> None:
     marks = highlights(text, segments(text), parse_query(query), {}) or []
     edges = [edge for mark in marks for edge in mark]
     assert edges == sorted(set(edges))

@@ -79,7 +79,7 @@ async def test_projections_and_reactions_share_the_list(monkeypatch: pytest.Monk
 
 
 @pytest.mark.parametrize("unreadable", ["_of_projections", "_of_reactions"])
-async def test_what_can_be_read_is_listed_with_why_the_rest_is_missing(
+async def test_readable_letters_are_listed_with_the_reason_why_the_rest_is_missing(
     monkeypatch: pytest.MonkeyPatch, unreadable: str
 ) -> None:
     monkeypatch.setattr(DeadLetters, "_of_projections", letters_of("projection", 1))

@@ -25,8 +25,8 @@ class Looks:
 
 
 def handlers(looks: Looks) -> HistoryHandlers:
-    nowhere: Any = SimpleNamespace()
-    return HistoryHandlers(cast(NATS, nowhere), cast(ReadModels, nowhere), cast(Recorder, looks))
+    unused: Any = SimpleNamespace()
+    return HistoryHandlers(cast(NATS, unused), cast(ReadModels, unused), cast(Recorder, looks))
 
 
 async def test_what_is_no_id_of_an_event_is_not_found_and_not_recorded() -> None:

@@ -97,7 +97,7 @@ async def test_many_keys_are_created_a_few_at_a_time(monkeypatch: pytest.MonkeyP
     ]
 
 
-async def test_what_fails_is_tried_again_when_its_author_writes_again() -> None:
+async def test_a_failed_creation_is_tried_again_when_the_author_writes_again() -> None:
     # As an auth of the release before, to which the month is yet to come.
     auth = Created(Invalid())
     ahead = KeysAhead(auth.create, pause=0)

@@ -74,7 +74,7 @@ def test_a_star_stands_for_the_languages_that_are_not_named(header: str, languag
         "ru\x00",
     ],
 )
-def test_what_names_no_language_of_ours_or_is_malformed_means_the_first(header: str) -> None:
+def test_a_header_without_an_offered_language_or_malformed_means_the_first(header: str) -> None:
     assert preferred([header], OFFERED) == "en"
 
 

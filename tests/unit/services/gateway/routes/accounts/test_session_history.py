@@ -37,7 +37,7 @@ def test_a_password_that_no_login_from_there_followed_is_one(later: PastSession)
 
 
 @pytest.mark.parametrize("failure", [attempt("wrong_code"), attempt("wrong_password"), attempt(count=3)])
-def test_whatever_else_failed_is_shown(failure: FailedLogin) -> None:
+def test_every_other_failure_is_shown(failure: FailedLogin) -> None:
     assert not is_first_step(failure, [login(20_000)])
 
 
