@@ -93,7 +93,7 @@ class _Writer:
         conversation = pair_id(one, other)
         last, version, lines = 0, 0, texts()
         while True:
-            said = [message(version + index, lines[version + index], one, other) for index in range(1, _PAGE + 1)]
+            messages = [message(version + index, lines[version + index], one, other) for index in range(1, _PAGE + 1)]
             appends = [
                 Append(
                     subject=subjects.conversation(conversation),
@@ -102,11 +102,11 @@ class _Writer:
                         event, aggregate_id=conversation, version=version + index, provenance=Provenance(actor=one)
                     ),
                 )
-                for index, event in enumerate(said, start=1)
+                for index, event in enumerate(messages, start=1)
             ]
             last = (await self._log.append_together(appends))[-1]
             version += _PAGE
-            self.acknowledged += [event.message_id for event in said]
+            self.acknowledged += [event.message_id for event in messages]
             mark = MessageSeen(conversation_id=conversation, reader_id=other, peer_id=one, sequence=version)
             reader = f"{conversation}.{other}.{version}"
             envelope = seal(mark, aggregate_id=reader, version=1, provenance=Provenance(actor=other))
@@ -189,9 +189,9 @@ async def _judge(nc: NATS, database_url: str, acknowledged: list[str], kills: Co
         caught_up = loop.time() - begun
         model = ReadModel(Conversations, pool, waiting)
         rows, _ = await model.select(_Row, "SELECT message_id FROM {messages}")
-        found = len(set(acknowledged) & {row.message_id for row in rows})
+        readable = len(set(acknowledged) & {row.message_id for row in rows})
         verdicts = [await verify(projection, nc, database_url) for projection in projections]
     finally:
         await waiting.stop()
         await pool.close()
-    return Outcome(dict(kills), len(acknowledged), found, verdicts, caught_up)
+    return Outcome(dict(kills), len(acknowledged), readable, verdicts, caught_up)

@@ -5,8 +5,8 @@ from pathlib import Path
 
 def blocks(store: Path, stream: str) -> list[Path]:
     """The files that hold a stream's messages, oldest first."""
-    found = (store / "store").glob(f"jetstream/*/streams/{stream}/msgs/*.blk")
-    return sorted(found, key=lambda path: int(path.stem))
+    files = (store / "store").glob(f"jetstream/*/streams/{stream}/msgs/*.blk")
+    return sorted(files, key=lambda path: int(path.stem))
 
 
 def flip_a_byte(store: Path, stream: str, text: bytes) -> None:

@@ -48,7 +48,7 @@ class Cluster:
             if self.links is not None:
                 node: ClusterNode = LinkedNode(NAME, name, route, self.links.routes_of(name))
             else:
-                node = ClusterNode(NAME, name, route, [each for each in routes if each != route])
+                node = ClusterNode(NAME, name, route, [peer for peer in routes if peer != route])
             self._folders[name] = folder / name
             self.nodes[name] = NatsServer(folder / name, port=port, node=node)
         self.client = Client()
@@ -136,11 +136,11 @@ class Cluster:
 
     def _chief(self) -> str:
         """The node that leads JetStream's metadata, found in the servers' logs."""
-        said: list[tuple[str, str]] = []
+        leads: list[tuple[str, str]] = []
         for name, folder in self._folders.items():
             lines = (folder / "server.log").read_text().splitlines()
-            said += [(line.split("] ", 1)[1], name) for line in lines if _LEADS in line]
-        return max(said)[1]
+            leads += [(line.split("] ", 1)[1], name) for line in lines if _LEADS in line]
+        return max(leads)[1]
 
     def cut(self, name: str) -> None:
         """Partitions the node from both others; clients still reach it."""

@@ -86,26 +86,26 @@ class History:
         """
         mine = {aggregate for attempt in self.attempts for aggregate in attempt.aggregates}
         positions: dict[str, int] = {}
-        found: list[str] = []
+        problems: list[str] = []
         versions: Counter[str] = Counter()
         for message in stored:
             envelope = message.envelope()
             if envelope.aggregate_id not in mine:
                 continue
             if envelope.id in positions:
-                found.append(f"{envelope.id} stands twice: at {positions[envelope.id]} and {message.sequence}")
+                problems.append(f"{envelope.id} stands twice: at {positions[envelope.id]} and {message.sequence}")
             positions.setdefault(envelope.id, message.sequence)
             versions[envelope.aggregate_id] += 1
             if envelope.version != versions[envelope.aggregate_id]:
-                found.append(
+                problems.append(
                     f"{envelope.aggregate_id}: version {envelope.version} stands"
                     f" where {versions[envelope.aggregate_id]} belongs"
                 )
         known = {event for attempt in self.attempts for event in attempt.events}
-        found += [f"{event} was appended by nobody" for event in positions if event not in known]
+        problems += [f"{event} was appended by nobody" for event in positions if event not in known]
         for attempt in self.attempts:
-            found += _contradictions(attempt, positions)
-        return found
+            problems += _contradictions(attempt, positions)
+        return problems
 
 
 class RecordingLog(Log):
@@ -136,19 +136,19 @@ async def all_of(nc: Client, stream: str) -> list[Message]:
 
 def _contradictions(attempt: Attempt, positions: dict[str, int]) -> list[str]:
     stored = [event for event in attempt.events if event in positions]
-    found: list[str] = []
+    problems: list[str] = []
     if stored and len(stored) != len(attempt.events):
-        found.append(f"{len(stored)} of {len(attempt.events)} events of one append are stored")
+        problems.append(f"{len(stored)} of {len(attempt.events)} events of one append are stored")
     if attempt.outcome is Outcome.REFUSED:
-        found += [f"{event} was refused and is stored at {positions[event]}" for event in stored]
+        problems += [f"{event} was refused and is stored at {positions[event]}" for event in stored]
     if attempt.outcome is not Outcome.ACKNOWLEDGED:
-        return found
+        return problems
     for event, sequence, floor in zip(attempt.events, attempt.sequences, attempt.floors, strict=True):
         position = positions.get(event)
         if position is None:
-            found.append(f"{event} was acknowledged at {sequence} and is lost")
+            problems.append(f"{event} was acknowledged at {sequence} and is lost")
         elif position != sequence:
-            found.append(f"{event} was acknowledged at {sequence} and stands at {position}")
+            problems.append(f"{event} was acknowledged at {sequence} and stands at {position}")
         if sequence <= floor:
-            found.append(f"{event} was acknowledged at {sequence}, not behind {floor}, acknowledged before it began")
-    return found
+            problems.append(f"{event} was acknowledged at {sequence}, not behind {floor}, acknowledged before it began")
+    return problems

@@ -67,11 +67,11 @@ def family(pid: int) -> set[Process]:
 
 
 def _by_parent() -> dict[int, list[Process]]:
-    found: dict[int, list[Process]] = {}
+    children_by_parent: dict[int, list[Process]] = {}
     for entry in Path("/proc").iterdir():
-        if entry.name.isdigit() and (each := _stat(int(entry.name))):
-            found.setdefault(each[0], []).append(each[1])
-    return found
+        if entry.name.isdigit() and (stat := _stat(int(entry.name))):
+            children_by_parent.setdefault(stat[0], []).append(stat[1])
+    return children_by_parent
 
 
 def _stat(pid: int) -> tuple[int, Process, str] | None:

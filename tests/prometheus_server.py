@@ -45,7 +45,8 @@ class PrometheusServer:
         """The expression at every step of the range, as a panel of a dashboard shows it."""
         data = await self._get("query_range", query=expr, start=start, end=end, step=step)
         return [
-            Series(found["metric"], [(at, float(value)) for at, value in found["values"]]) for found in data["result"]
+            Series(series["metric"], [(at, float(value)) for at, value in series["values"]])
+            for series in data["result"]
         ]
 
     async def rules(self) -> list[Json]:

@@ -110,8 +110,8 @@ async def connect(
     """
     address = urlsplit(url)
     reader, writer = await asyncio.open_connection(address.hostname, address.port, limit=2**22)
-    asked = {**({"since": since} if since else {}), **(query or {})}
-    path = "/v1/events" + ("?" + "&".join(f"{name}={value}" for name, value in asked.items()) if asked else "")
+    params = {**({"since": since} if since else {}), **(query or {})}
+    path = "/v1/events" + ("?" + "&".join(f"{name}={value}" for name, value in params.items()) if params else "")
     lines = [f"GET {path} HTTP/1.1", f"Host: {address.netloc}", f"Authorization: Bearer {token}"]
     if last_event_id:
         lines.append(f"Last-Event-ID: {last_event_id}")
@@ -122,7 +122,7 @@ async def connect(
         if status != 200:
             raise Refused(status, msgspec.json.decode(await stream.body()))
         # Everything after the first position is delivered.
-        await stream.until(lambda found: bool(found.id))
+        await stream.until(lambda opened: bool(opened.id))
     except BaseException:
         stream.close()
         raise

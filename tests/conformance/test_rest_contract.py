@@ -120,9 +120,9 @@ def test_every_reference_in_the_document_leads_somewhere(document: dict[str, Any
                 yield from references(value)
 
     for reference in set(references(document)):
-        found: Any = document
+        node: Any = document
         for step in reference.removeprefix("#/").split("/"):
-            found = found[step]
+            node = node[step]
 
 
 def test_every_operation_has_a_name_of_its_own(document: dict[str, Any]) -> None:

@@ -38,7 +38,7 @@ class Network:
 
     def cut(self, host: str) -> None:
         """Cuts every connection to the host: of the data on its way a part arrives, and both ends notice later."""
-        for transport in [each for each in self._open if host in each.hosts]:
+        for transport in [connection for connection in self._open if host in connection.hosts]:
             transport.cut()
 
     def silence(self, host: str, seconds: float) -> None:

@@ -77,26 +77,26 @@ def has_queries(path: Path) -> bool:
 
 
 def test_sql_stands_in_queries_reads_projections_and_infra_alone() -> None:
-    found = [
+    misplaced = [
         f"{path.relative_to(ROOT)}: {text.strip()[:60]}"
         for path in modules("contracts", "streams", "services")
         if not has_queries(path)
         for text in texts(path)
         if SQL.search(text)
     ]
-    assert found == []
+    assert misplaced == []
 
 
 def test_a_services_sql_reads_and_never_writes() -> None:
     writing = re.compile(r"\b(INSERT\s+INTO|UPDATE\s+\S+\s+SET|DELETE\s+FROM|TRUNCATE|CREATE|DROP|ALTER)\b")
-    found = [
+    writes = [
         f"{path.relative_to(ROOT)}: {text.strip()[:60]}"
         for path in modules("services")
         if has_queries(path)
         for text in texts(path)
         if writing.search(text)
     ]
-    assert found == []
+    assert writes == []
 
 
 def test_every_module_has_a_name_that_says_something() -> None:

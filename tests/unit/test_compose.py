@@ -191,8 +191,8 @@ def test_prometheus_asks_every_service_and_knows_the_alerts() -> None:
     folder = FILE.folder
     config = yaml.safe_load((folder / "prometheus" / "prometheus.yml").read_text())
     [job] = config["scrape_configs"]
-    asked = {tuple(found["names"]): found["port"] for found in job["dns_sd_configs"]}
-    assert asked == {(service.name,): service.port + BESIDE for service in REGISTRY.values()}
+    scraped = {tuple(target["names"]): target["port"] for target in job["dns_sd_configs"]}
+    assert scraped == {(service.name,): service.port + BESIDE for service in REGISTRY.values()}
     sources = {volume.target: volume.source for volume in FILE.services["prometheus"].volumes}
     assert sources["/etc/prometheus/alerts.yml"] == "../alerts.yml"
 

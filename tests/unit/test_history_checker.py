@@ -90,4 +90,4 @@ async def test_an_event_that_nobody_appended_is_found(history: History) -> None:
 async def test_an_event_before_one_acknowledged_earlier_is_found(history: History) -> None:
     await record(history, [2], FIRST)
     await record(history, [1], SECOND)
-    assert any("not behind 2" in each for each in history.violations([at(1, SECOND), at(2, FIRST)]))
+    assert any("not behind 2" in violation for violation in history.violations([at(1, SECOND), at(2, FIRST)]))

@@ -51,7 +51,7 @@ def families() -> Iterator[tuple[Metric, tuple[str, ...]]]:
         services.operator.anomalies.metrics,
     )
     figures = (*modules, Metrics(), LiveMetrics(CollectorRegistry()), PresenceMetrics(CollectorRegistry()))
-    for value in (value for each in figures for value in vars(each).values()):
+    for value in (value for holder in figures for value in vars(holder).values()):
         if isinstance(value, MetricWrapperBase):
             yield from ((family, value._labelnames) for family in value.describe())
         elif hasattr(value, "collect") and not isinstance(value, type | CollectorRegistry):
@@ -89,7 +89,7 @@ def assert_exist(queries: str) -> None:
     assert set(re.findall(r"\bvestnik_\w+", queries)) <= samples
     labels = {label for _, own in documented_metrics().values() for label in own} | {"le", "job", "instance", "service"}
     used = {label.strip() for group in _LABEL_SETS.findall(queries) for part in group for label in part.split(",")}
-    used |= {label for found in re.findall(r"\$labels\.(\w+)|\{\{(\w+)\}\}", queries) for label in found}
+    used |= {label for match in re.findall(r"\$labels\.(\w+)|\{\{(\w+)\}\}", queries) for label in match}
     assert used - {""} <= labels
 
 

@@ -23,9 +23,9 @@ def test_the_files_of_the_howto_are_examples_word_for_word() -> None:
 @pytest.mark.parametrize("name", NAMES)
 def test_an_example_is_complete_and_named_by_the_readme(name: str) -> None:
     folder = EXAMPLES / name
-    found = {str(path.relative_to(folder)) for path in folder.rglob("*.py")}
+    files = {str(path.relative_to(folder)) for path in folder.rglob("*.py")}
     (service,) = [path.name for path in (folder / "services").iterdir()]
-    assert found == {
+    assert files == {
         f"projections/{name}.py",
         f"contracts/reads/{name}.py",
         f"services/{service}/reads/{name}.py",

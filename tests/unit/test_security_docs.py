@@ -13,12 +13,12 @@ def named() -> list[str]:
 
 
 def existing() -> set[str]:
-    found = set()
+    names = set()
     for path in ROOT.glob("tests/**/test_*.py"):
         for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
             if isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef):
-                found.add(node.name)
-    return found
+                names.add(node.name)
+    return names
 
 
 def test_every_test_that_the_table_of_attacks_names_exists() -> None:

@@ -40,15 +40,15 @@ class BuildStatements:
             ("DELETE FROM projection_dead_letters", self._remove_letters),
             ("UPDATE projection_dead_letters SET state = 'failed', reason = %s, attempts = attempts", self._fail),
             ("SELECT sequence FROM projection_dead_letters", self._page),
-            ("SELECT count(*) FROM projection_dead_letters", lambda *asked: [(len(self._page(*asked)),)]),
+            ("SELECT count(*) FROM projection_dead_letters", lambda *arguments: [(len(self._page(*arguments)),)]),
         )
 
     def show(self, text: str, transaction: Transaction) -> bool:
         """Points a view at a build's table, if that is what the statement does."""
-        found = _VIEW.fullmatch(text)
-        if found is not None:
-            transaction.effects.append(lambda: self._database.shown.update({found[1]: found[2]}))
-        return found is not None
+        view = _VIEW.fullmatch(text)
+        if view is not None:
+            transaction.effects.append(lambda: self._database.shown.update({view[1]: view[2]}))
+        return view is not None
 
     async def lock(self, owner: object, values: Sequence[Any], transaction: Transaction) -> Answer:
         """Locks a build in a state until the end of the transaction."""
@@ -95,12 +95,12 @@ class BuildStatements:
         return []
 
     def _retired(self, values: Sequence[Any], _: Transaction) -> Answer:
-        found = [
+        retired = [
             (build.retired, (*key, build.state, build.identity))
             for key, build in self._database.builds.items()
             if key[:2] == tuple(values) and build.state == "retired"
         ]
-        return [row for _, row in sorted(found, reverse=True)]
+        return [row for _, row in sorted(retired, reverse=True)]
 
     def _add_build(self, values: dict[str, Any], transaction: Transaction) -> Answer:
         name, version = values["projection"], values["version"]

@@ -95,7 +95,10 @@ class Gateway:
         ]
         for follower in followers:
             follower.listener = self.live
-        self._tasks = [asyncio.create_task(run) for run in (self.live.run(), *[each.run() for each in followers])]
+        self._tasks = [
+            asyncio.create_task(run)
+            for run in (self.live.run(), *[stream_follower.run() for stream_follower in followers])
+        ]
 
     def stop(self) -> None:
         self.live.stop()

@@ -251,7 +251,7 @@ class Projections(World):
         assert not self._postgres.failures, repr(self._postgres.failures)
         assert not self._faults, repr(self._faults)
         for (name, *_), build in self.database.builds.items():
-            projection = next(each for each in READ_MODELS if each.name == name)
+            projection = next(model for model in READ_MODELS if model.name == name)
             check(projection, build, self.nats.streams)
             if build.state == "live":
                 ends = {stream: self.nats.streams[stream].end for stream in projection.filters()}

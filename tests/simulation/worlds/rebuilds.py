@@ -81,7 +81,7 @@ class Rebuilds(Projections):
                     await self._retry(self._rng.choice(heads))
 
     async def _retry(self, letter: DeadLetterRow) -> None:
-        projection = next(each for each in READ_MODELS if each.name == letter.projection)
+        projection = next(model for model in READ_MODELS if model.name == letter.projection)
         conn = await connections.connect(_URL, "retry")
         try:
             await retry(conn, Log(self._rng.choice(self._processes).client), projection, letter)

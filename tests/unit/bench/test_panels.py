@@ -31,7 +31,7 @@ def test_a_line_for_each_series_with_its_name_and_its_highest_value() -> None:
     }
     picture = draw(SMALL, answers, 0.0, 10.0)
     assert picture == draw(SMALL, answers, 0.0, 10.0)
-    lines = [found.get("points", "") for found in ElementTree.fromstring(picture).iter(f"{SVG}polyline")]
+    lines = [polyline.get("points", "") for polyline in ElementTree.fromstring(picture).iter(f"{SVG}polyline")]
     assert [len(line.split()) for line in lines] == [2, 2]
     shown = texts(picture)
     assert "Requests <by route>" in shown

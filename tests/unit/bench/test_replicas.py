@@ -27,8 +27,8 @@ def test_the_rows_are_medians_of_the_rounds_with_the_processor_time_of_each_part
     rounds = [
         outcome(rate, gateway=200.0, messaging=100.0, auth=1.0, contact=2.0) for rate in (900.0, 1_000.0, 4_000.0)
     ]
-    found = {row.what.partition(": ")[2]: row.value for row in rows(2, rounds, 2)}
-    assert found["messages"] == 1_000.0
-    assert found["processor time, others"] == 3.0
-    assert found["processor time, all"] == 303.0
-    assert found["processors in use"] == 0.303
+    values = {row.what.partition(": ")[2]: row.value for row in rows(2, rounds, 2)}
+    assert values["messages"] == 1_000.0
+    assert values["processor time, others"] == 3.0
+    assert values["processor time, all"] == 303.0
+    assert values["processors in use"] == 0.303

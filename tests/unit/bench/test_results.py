@@ -21,15 +21,15 @@ def measured(scenario: str, rate: int, **cpu: float) -> Outcome:
 
 
 def test_a_load_is_summed_up_with_processor_time_a_request() -> None:
-    found = measured("read", 100, gateway=0.05, client=0.01, idle=0.0)
-    assert (found.requests, found.per_second, found.p50, found.p99) == (100, 100.0, 26.0, 50.0)
-    assert found.cpu == {"client": 100.0, "gateway": 500.0}
-    assert found.client_share == pytest.approx(1 / 6)
+    load = measured("read", 100, gateway=0.05, client=0.01, idle=0.0)
+    assert (load.requests, load.per_second, load.p50, load.p99) == (100, 100.0, 26.0, 50.0)
+    assert load.cpu == {"client": 100.0, "gateway": 500.0}
+    assert load.client_share == pytest.approx(1 / 6)
 
 
 def test_nothing_measured_divides_by_nothing() -> None:
-    found = outcome("read", 1, [], 1.0, {}, 3)
-    assert (found.requests, found.p999, found.errors, found.client_share) == (0, 0.0, 3, 0.0)
+    load = outcome("read", 1, [], 1.0, {}, 3)
+    assert (load.requests, load.p999, load.errors, load.client_share) == (0, 0.0, 3, 0.0)
 
 
 @pytest.mark.parametrize(("rate", "word"), [(100, "as before"), (150, "better"), (50, "WORSE")])
@@ -52,9 +52,9 @@ def test_a_kept_run_keeps_what_the_next_one_leaves_out(tmp_path: Path, monkeypat
     results.keep(run("short", Result(scenario="read", outcomes=[measured("read", 10)])))
     results.keep(run("short", Result(scenario="list", outcomes=[measured("list", 20)])))
     results.keep(run("official", Result(scenario="list", outcomes=[measured("list", 99)])))
-    found = results.before("short")
-    assert found is not None
-    assert {name: each.requests for name, each in found.outcomes().items()} == {"read": 10, "list": 20}
+    previous = results.before("short")
+    assert previous is not None
+    assert {name: load.requests for name, load in previous.outcomes().items()} == {"read": 10, "list": 20}
 
 
 def test_plots_are_well_formed_and_the_same_for_the_same_run(tmp_path: Path) -> None:

@@ -25,15 +25,15 @@ def matches(pattern: str, subject: str) -> bool:
 
 def aggregate_subjects() -> set[str]:
     """The functions that make the subject of one aggregate."""
-    found = set()
+    names = set()
     for name, function in vars(subjects).items():
         if inspect.isfunction(function):
             with suppress(LookupError):
                 made = function(*inspect.signature(function).parameters)
                 if isinstance(made, str) and made.startswith("vestnik.") and not set(made) & set("*>"):
                     # What lies in no event stream is no aggregate's.
-                    found |= {name} if subjects.stream_of(made) in STREAMS else set()
-    return found
+                    names |= {name} if subjects.stream_of(made) in STREAMS else set()
+    return names
 
 
 def declared_events() -> set[type[Event]]:

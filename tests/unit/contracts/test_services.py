@@ -21,14 +21,14 @@ from infra.rpc.server import Servable
 
 def methods() -> dict[str, type]:
     """Every method of every service, with the type of its request."""
-    found: dict[str, type] = {}
+    request_types: dict[str, type] = {}
     for service in RPC_SERVICES:
         module = importlib.import_module(f"contracts.rpc.vestnik.{service}.v1")
         for name, kind in inspect.getmembers(module, inspect.isclass):
             if name.endswith("ServiceBase"):
                 mapping: Mapping[str, Handler] = cast(Servable, kind()).__mapping__()
-                found |= {path: handler.request_type for path, handler in mapping.items()}
-    return found
+                request_types |= {path: handler.request_type for path, handler in mapping.items()}
+    return request_types
 
 
 def test_every_method_has_a_row_and_every_row_a_method() -> None:

@@ -9,10 +9,10 @@ from tests.faults.history import Fault, History, Outcome, Record, Request
 from tests.faults.recovery import Recoveries, Recovery, Tally
 
 
-def recoveries(*records: Record, found: Sequence[Finding] = ()) -> list[Recovery]:
+def recoveries(*records: Record, findings: Sequence[Finding] = ()) -> list[Recovery]:
     history = History(records)
     steps = Recoveries(history.of(Fault))
-    steps.add(history, found)
+    steps.add(history, findings)
     return steps.steps
 
 
@@ -103,14 +103,14 @@ def test_the_parts_of_a_history_add_up() -> None:
 
 
 def test_what_was_found_about_a_moment_counts_for_the_fault_of_that_moment() -> None:
-    found = [
+    findings = [
         Finding("messages.lost", "", 11.0),
         Finding("live.doubled", "", 30.0),
         Finding("answers.wrong_status", "", 51.0),
         Finding("messages.lost", "", 45.0),
         Finding("live.missed", ""),
     ]
-    first, second = recoveries(fault("kill", 10.0, 12.0), fault("freeze", 50.0, 51.0, step=2), found=found)
+    first, second = recoveries(fault("kill", 10.0, 12.0), fault("freeze", 50.0, 51.0, step=2), findings=findings)
     assert first.found == Tally(lost=1, doubled=1)
     assert second.found == Tally(wrong=1)
 

@@ -195,15 +195,15 @@ def test_ids_that_follow_from_others_are_those_of_the_library() -> None:
 
 
 def test_an_id_is_one_in_its_canonical_form_alone() -> None:
-    found = new_id()
-    assert is_id(found)
+    canonical = new_id()
+    assert is_id(canonical)
     for other in (
-        found.upper(),
-        found[:-1],
-        f"{found}\n",
-        f"{{{found}}}",
-        found.replace("-", ""),
-        f"urn:uuid:{found}",
+        canonical.upper(),
+        canonical[:-1],
+        f"{canonical}\n",
+        f"{{{canonical}}}",
+        canonical.replace("-", ""),
+        f"urn:uuid:{canonical}",
         "",
     ):
         assert not is_id(other)

@@ -27,8 +27,8 @@ def test_a_key_of_addresses_is_read_like_one_of_texts_and_is_none() -> None:
     key_id = f"address.{USER}.2026-12"
     assert (owner_of(key_id), month_of(key_id), wrapped_by(key_id)) == (USER, "2026-12", person_key(USER))
     text = text_key(CONVERSATION, USER, datetime(2026, 1, 1, tzinfo=UTC))
-    assert [seals_texts(each) for each in (key_id, text, person_key(USER))] == [False, True, False]
-    assert all(re.search(KEY_ID, each) for each in (key_id, text, person_key(USER)))
+    assert [seals_texts(key) for key in (key_id, text, person_key(USER))] == [False, True, False]
+    assert all(re.search(KEY_ID, key) for key in (key_id, text, person_key(USER)))
 
 
 @pytest.mark.parametrize(

@@ -44,12 +44,12 @@ def test_words_are_letters_digits_and_symbols_that_no_syntax_uses(text: str) -> 
 
 @given(st.text(max_size=60))
 def test_segments_are_the_same_words_and_know_their_characters(text: str) -> None:
-    found = segments(text)
+    parsed = segments(text)
     words: list[str] = []
-    for segment in found:
+    for segment in parsed:
         words += pairs(segment.text) if segment.spaceless else [segment.text[:LONGEST_WORD]]
     assert words == index_words(text)
-    origins = [origin for segment in found for origin in segment.origins]
+    origins = [origin for segment in parsed for origin in segment.origins]
     assert origins == sorted(origins)
     assert all(0 <= origin < len(text) for origin in origins)
 
@@ -63,8 +63,8 @@ def test_segments_are_the_same_words_and_know_their_characters(text: str) -> Non
     st.frozensets(st.sampled_from("abzж1\u0301")),
 )
 def test_words_with_other_initials_alone_may_be_left_out(text: str, initials: frozenset[str]) -> None:
-    def wanted(found: list[Segment]) -> list[tuple[str, list[int]]]:
-        kept = [segment for segment in found if segment.spaceless or segment.text[0] in initials]
+    def wanted(parsed: list[Segment]) -> list[tuple[str, list[int]]]:
+        kept = [segment for segment in parsed if segment.spaceless or segment.text[0] in initials]
         return [(segment.text, list(segment.origins)) for segment in kept]
 
     assert wanted(segments(text, initials)) == wanted(segments(text))

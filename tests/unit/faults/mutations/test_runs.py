@@ -20,9 +20,9 @@ FIRST, SECOND = "look-up-skipped", "message-ids-dropped"
 class Systems:
     """Takes the place of systems: finds what it is told, by the name of the run."""
 
-    def __init__(self, found: Mapping[str, str]) -> None:
+    def __init__(self, outcomes: Mapping[str, str]) -> None:
         self.begun: Counter[str] = Counter()
-        self.found = dict(found)
+        self.found = dict(outcomes)
         # The run that the process is ended in.
         self.ends_in = ""
 
