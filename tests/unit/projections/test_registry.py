@@ -51,8 +51,8 @@ def test_every_projection_has_views_of_its_own() -> None:
 
 
 def test_every_projection_is_run_by_one_service() -> None:
-    assert sorted(found.name for service in SERVICES for found in owned_by(service)) == list(catalogue())
-    assert {"analytics", "conversations", "notifications"} <= {found.name for found in owned_by("messaging")}
+    assert sorted(projection.name for service in SERVICES for projection in owned_by(service)) == list(catalogue())
+    assert {"analytics", "conversations", "notifications"} <= {projection.name for projection in owned_by("messaging")}
 
 
 def test_a_file_that_cannot_be_loaded_is_a_broken_projection_of_its_name_and_keeps_no_other(
@@ -66,7 +66,7 @@ def test_a_file_that_cannot_be_loaded_is_a_broken_projection_of_its_name_and_kee
     registry._everything.cache_clear()
     try:
         assert catalogue() == before
-        assert {name: found.last_error.error for name, found in broken().items()} == {
+        assert {name: projection.last_error.error for name, projection in broken().items()} == {
             "unloaded_in_a_test": "ModuleNotFoundError: No module named 'no_such_module'",
             "ownerless": "ValueError: projection ownerless: streams must be among"
             " AUTH, SESSION, PROFILE, CONTACT, MESSAGING, such as (MESSAGING,)",

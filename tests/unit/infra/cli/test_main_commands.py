@@ -142,12 +142,12 @@ def test_a_file_that_is_not_this_users_is_named_in_one_line() -> None:
 
 
 def test_settings_are_all_shown_with_their_meaning() -> None:
-    found = shown(Settings(port=9000))
-    assert [each.name for each in found] == [each.name for each in describe()]
-    assert all(each.description for each in found)
-    port = next(each for each in found if each.name == "VESTNIK_PORT")
+    settings = shown(Settings(port=9000))
+    assert [setting.name for setting in settings] == [setting.name for setting in describe()]
+    assert all(setting.description for setting in settings)
+    port = next(setting for setting in settings if setting.name == "VESTNIK_PORT")
     assert (port.value, port.default) == ("9000", "8080")
-    assert msgspec.json.encode(found)
+    assert msgspec.json.encode(settings)
 
 
 @pytest.mark.parametrize(

@@ -24,10 +24,10 @@ def _lowered() -> str:
 
 
 def _given_way(says: str, *, own_session: bool) -> list[str]:
-    said = subprocess.run(
+    completed = subprocess.run(
         [sys.executable, "-c", says], start_new_session=own_session, capture_output=True, text=True, check=True
     )
-    return said.stdout.split()
+    return completed.stdout.split()
 
 
 def test_the_process_is_nicer_than_before() -> None:

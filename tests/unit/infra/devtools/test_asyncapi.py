@@ -32,8 +32,8 @@ def whole() -> Json:
 def objects(whole: Json) -> Iterator[tuple[str, Json]]:
     yield "document", whole
     for kind, section in (("channel", whole["channels"]), ("operation", whole["operations"])):
-        yield from ((kind, each) for each in section.values())
-    yield from (("message", each) for each in whole["components"]["messages"].values())
+        yield from ((kind, part) for part in section.values())
+    yield from (("message", message) for message in whole["components"]["messages"].values())
 
 
 def references(node: object) -> Iterator[str]:
@@ -44,8 +44,8 @@ def references(node: object) -> Iterator[str]:
             else:
                 yield from references(value)
     elif isinstance(node, list):
-        for each in node:
-            yield from references(each)
+        for item in node:
+            yield from references(item)
 
 
 def resolve(whole: Json, reference: str) -> Any:  # noqa: ANN401 - whatever a pointer leads to
@@ -58,14 +58,14 @@ def resolve(whole: Json, reference: str) -> Any:  # noqa: ANN401 - whatever a po
 def test_it_holds_only_what_the_specification_knows(whole: Json) -> None:
     assert whole["asyncapi"] == "3.0.0"
     assert {"title", "version"} <= set(whole["info"])
-    for kind, each in objects(whole):
-        assert {key for key in each if not key.startswith("x-")} <= ALLOWED[kind], kind
+    for kind, part in objects(whole):
+        assert {key for key in part if not key.startswith("x-")} <= ALLOWED[kind], kind
 
 
 def test_every_reference_leads_somewhere(whole: Json) -> None:
-    found = set(references(whole))
-    assert found
-    for reference in found:
+    targets = set(references(whole))
+    assert targets
+    for reference in targets:
         assert resolve(whole, reference), reference
 
 
@@ -84,12 +84,12 @@ def test_an_address_has_exactly_its_parameters(whole: Json) -> None:
 
 def test_each_subject_is_written_by_its_owner_and_read_by_others(whole: Json) -> None:
     for name, channel in whole["channels"].items():
-        own = [each for each in whole["operations"].values() if each["channel"]["$ref"] == f"#/channels/{name}"]
-        assert sorted(each["action"] for each in own) == ["receive", "send"]
-        for operation in own:
+        operations = [op for op in whole["operations"].values() if op["channel"]["$ref"] == f"#/channels/{name}"]
+        assert sorted(op["action"] for op in operations) == ["receive", "send"]
+        for operation in operations:
             allowed = {f"#/channels/{name}/messages/{kind}" for kind in channel["messages"]}
-            assert {each["$ref"] for each in operation["messages"]} == allowed
-        assert [each["x-service"] for each in own if each["action"] == "send"] == [STREAMS[channel["x-stream"]]]
+            assert {message["$ref"] for message in operation["messages"]} == allowed
+        assert [op["x-service"] for op in operations if op["action"] == "send"] == [STREAMS[channel["x-stream"]]]
 
 
 @pytest.mark.parametrize("kind", EVENTS)
@@ -105,7 +105,7 @@ def test_a_payload_is_the_whole_envelope(whole: Json, kind: str) -> None:
 
 def test_what_is_private_and_what_is_personal_is_marked(whole: Json) -> None:
     messages = whole["components"]["messages"]
-    assert {kind for kind, each in messages.items() if each["x-private"]} == {
+    assert {kind for kind, message in messages.items() if message["x-private"]} == {
         kind for kind, event in EVENTS.items() if event.PRIVATE
     }
     assert whole["channels"]["credential"]["x-private"] is True
@@ -114,8 +114,8 @@ def test_what_is_private_and_what_is_personal_is_marked(whole: Json) -> None:
 
 def test_every_stream_is_there_with_its_owner(whole: Json) -> None:
     streams = whole["x-streams"]
-    assert {name: each["owner"] for name, each in streams.items()} == STREAMS
-    assert {name: each["public"] for name, each in streams.items() if each["public"]} == PUBLIC_FILTERS
+    assert {name: stream["owner"] for name, stream in streams.items()} == STREAMS
+    assert {name: stream["public"] for name, stream in streams.items() if stream["public"]} == PUBLIC_FILTERS
 
 
 def test_it_is_the_same_each_time() -> None:

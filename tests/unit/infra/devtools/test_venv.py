@@ -90,13 +90,13 @@ esac
 
 def _make_whole(monkeypatch: pytest.MonkeyPatch, program: Path) -> list[str]:
     """Makes the environment with that Python, without packages; what was said comes back."""
-    said: list[str] = []
-    monkeypatch.setattr(environment, "_say", said.append)
+    printed: list[str] = []
+    monkeypatch.setattr(environment, "_say", printed.append)
     monkeypatch.setattr(environment, "_install_lock", lambda: None)
     monkeypatch.setattr(environment, "_install_project", lambda: None)
     monkeypatch.setattr(environment, "_candidates", lambda: iter([str(program)]))
     environment._make()
-    return said
+    return printed
 
 
 def test_an_environment_is_whole_whichever_python_asks(
@@ -173,18 +173,18 @@ def test_what_was_downloaded_before_is_installed_without_the_index(
 ) -> None:
     venv.mkdir()
     environment.LOCK.write_text("uv==1 \\\n    --hash=sha256:aa\n")
-    found: list[str] = []
+    sources: list[str] = []
 
     def run(command: list[str], **_: str) -> subprocess.CompletedProcess[str]:
         if command[-1] == str(environment.LOCK):
-            found.append("pip" if "pip" in command[2:3] else "cache" if "--offline" in command else "index")
-            return subprocess.CompletedProcess(command, int(found[-1] != good), "")
+            sources.append("pip" if "pip" in command[2:3] else "cache" if "--offline" in command else "index")
+            return subprocess.CompletedProcess(command, int(sources[-1] != good), "")
         return subprocess.CompletedProcess(command, 0, "")
 
     monkeypatch.setattr(environment, "_run", run)
     monkeypatch.setattr(environment, "_say", lambda _: None)
     environment._install_lock()
-    assert found == tried
+    assert sources == tried
 
 
 def test_one_that_was_never_whole_is_not_kept(monkeypatch: pytest.MonkeyPatch, venv: Path, tmp_path: Path) -> None:

@@ -23,8 +23,8 @@ print(os.sched_getscheduler(0) == os.SCHED_IDLE)
 
 @_ON_LINUX
 async def test_a_process_of_the_system_does_not_push_aside_who_has_woken_it() -> None:
-    asked = [sys.executable, "-c", "import os; print(os.sched_getscheduler(0) == os.SCHED_BATCH)"]
-    child = await Child.start(asked, death_signal=signal.SIGKILL)
+    command = [sys.executable, "-c", "import os; print(os.sched_getscheduler(0) == os.SCHED_BATCH)"]
+    child = await Child.start(command, death_signal=signal.SIGKILL)
     assert await child.wait() == 0
     assert child.latest_lines == ["True"]
 

@@ -35,12 +35,12 @@ def test_held_ports_are_different() -> None:
 def test_no_port_is_given_out_twice_while_there_are_others(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(ports, "_GIVEN", {})
     monkeypatch.setattr(ports, "HIGHEST", ports.LOWEST + 300)
-    given = [*free_ports(20), *(free_port() for _ in range(100))]
-    assert len(set(given)) == len(given)
+    allotted = [*free_ports(20), *(free_port() for _ in range(100))]
+    assert len(set(allotted)) == len(allotted)
     # Used up, the earliest are given out again, and the latest are not.
     for _ in range(300):
-        given.append(free_port())
-        assert len(set(given[-100:])) == 100
+        allotted.append(free_port())
+        assert len(set(allotted[-100:])) == 100
 
 
 def test_no_port_is_given_out_on_which_the_process_of_another_one_offers_its_metrics(
@@ -49,5 +49,5 @@ def test_no_port_is_given_out_on_which_the_process_of_another_one_offers_its_met
     monkeypatch.setattr(ports, "_GIVEN", {})
     monkeypatch.setattr(ports, "LOWEST", 20_000)
     monkeypatch.setattr(ports, "HIGHEST", 20_000 + 2 * BESIDE)
-    given = set(free_ports(600))
-    assert given.isdisjoint({port + BESIDE for port in given})
+    allotted = set(free_ports(600))
+    assert allotted.isdisjoint({port + BESIDE for port in allotted})

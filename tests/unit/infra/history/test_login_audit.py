@@ -144,20 +144,20 @@ def test_only_sessions_from_a_network_or_a_device_are_shown_with_their_ends() ->
         *((session, revoked("u", "logout"), START + HOUR) for session in ("exact", "network", "other", "none")),
     )
 
-    def found(**filters: str) -> set[str | None]:
+    def matching_sessions(**filters: str) -> set[str | None]:
         network = filters.pop("address", None)
         query = Query(network=parse_network(network) if network else None, device=filters.get("device"))
         rows = followed(*events, query=query)
         assert all(sum(row.session_id == one.session_id for row in rows) == 2 for one in rows)
         return {row.session_id for row in rows}
 
-    assert found(address="192.0.2.7") == {"exact", "network"}
-    assert found(address="192.0.2.8") == {"network"}
-    assert found(address="192.0.0.0/16") == {"exact", "network"}
-    assert found(address="::ffff:192.0.2.7") == {"exact", "network"}
-    assert found(address="2001:db8::/32") == set()
-    assert found(device="iphone") == {"exact", "network"}
-    assert found(device="phone", address="198.51.100.0/24") == {"other"}
+    assert matching_sessions(address="192.0.2.7") == {"exact", "network"}
+    assert matching_sessions(address="192.0.2.8") == {"network"}
+    assert matching_sessions(address="192.0.0.0/16") == {"exact", "network"}
+    assert matching_sessions(address="::ffff:192.0.2.7") == {"exact", "network"}
+    assert matching_sessions(address="2001:db8::/32") == set()
+    assert matching_sessions(device="iphone") == {"exact", "network"}
+    assert matching_sessions(device="phone", address="198.51.100.0/24") == {"other"}
 
 
 def test_a_reason_selects_ends_and_operators_by_their_kind() -> None:

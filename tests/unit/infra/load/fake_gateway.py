@@ -118,7 +118,7 @@ class FakeGateway:
         return 204, {}, None
 
     def _log_in(self, body: dict[str, str]) -> Answer:
-        user = next((each for each in self._users.values() if each["username"] == body["login"]), None)
+        user = next((account for account in self._users.values() if account["username"] == body["login"]), None)
         if user is None or user["password"] != body["password"]:
             return 401, {}, {"code": "invalid_credentials"}
         if not user["verified"]:

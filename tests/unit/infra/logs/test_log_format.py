@@ -54,8 +54,8 @@ def test_a_line_in_json_has_the_fields_that_a_collector_needs() -> None:
 
 def test_a_line_names_the_request_and_the_trace_that_are_served_and_not_the_user(call: Call) -> None:
     line = JsonFormatter("auth").format(record("hello"))
-    found = json.loads(line)
-    assert (found["request_id"], found["correlation_id"], found["trace_id"]) == ("theirs", "ours", TRACE)
+    fields = json.loads(line)
+    assert (fields["request_id"], fields["correlation_id"], fields["trace_id"]) == ("theirs", "ours", TRACE)
     assert "anna" not in line
     assert TextFormatter().format(record("hello")) == "WARNING streams.log: hello (request theirs)"
 

@@ -66,10 +66,10 @@ def test_the_guide_to_own_servers_gives_each_process_the_same_files(folder: Path
         theirs += rows["every one but the notary"] if party != "notary" else ""
         patterns = re.findall(r"`([^`]+\.[a-z]+)`", theirs.partition("(")[0] + theirs.partition(")")[2])
         in_folder = {path.name for path in (folder / party).iterdir()}
-        given = {name for name in in_folder if any(fnmatch(name, pattern) for pattern in patterns)}
+        listed = {name for name in in_folder if any(fnmatch(name, pattern) for pattern in patterns)}
         # The others are URLs and certificates.
-        assert all(name.startswith(("tls-", "edge.")) or name.endswith("-url") for name in in_folder - given)
-        assert [pattern for pattern in patterns if not any(fnmatch(name, pattern) for name in given)] in (
+        assert all(name.startswith(("tls-", "edge.")) or name.endswith("-url") for name in in_folder - listed)
+        assert [pattern for pattern in patterns if not any(fnmatch(name, pattern) for name in listed)] in (
             [],
             ["operators.json"],  # before there is an operator
         )

@@ -41,8 +41,8 @@ async def test_the_running_system_fills_in_what_the_settings_leave_open(tmp_path
 
 
 def test_settings_of_a_deployment_stay_as_they_are(tmp_path: Path) -> None:
-    given = Settings(data_dir=tmp_path, nats_url="nats://a", database_url="postgresql://b")
-    assert run_file.with_running_addresses(given) == given
+    settings = Settings(data_dir=tmp_path, nats_url="nats://a", database_url="postgresql://b")
+    assert run_file.with_running_addresses(settings) == settings
 
 
 def test_the_file_is_for_the_owner_alone(tmp_path: Path) -> None:

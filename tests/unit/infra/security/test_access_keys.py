@@ -72,10 +72,10 @@ def test_exactly_one_key_signs_at_any_time_and_no_key_before_it_was_published_lo
 ) -> None:
     ids = [f"{NOW + timedelta(seconds=second):%Y%m%dT%H%M%SZ}-{number:08x}" for number, second in enumerate(made)]
     now = NOW + timedelta(seconds=when)
-    found = key_states(ids, TERMS, now)
-    (signing,) = [key for key in found if key.state is KeyState.SIGNING]
-    assert signing is found[0] or signing.made_at + LEAD <= now
-    for before, after in pairwise(found):
+    keys = key_states(ids, TERMS, now)
+    (signing,) = [key for key in keys if key.state is KeyState.SIGNING]
+    assert signing is keys[0] or signing.made_at + LEAD <= now
+    for before, after in pairwise(keys):
         # What verifies a token that was signed in the last moment is there until that token has run out.
         if before.state is KeyState.RETIRED:
             assert after.signs_from + LIFE < now

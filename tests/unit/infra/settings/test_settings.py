@@ -86,7 +86,7 @@ def test_a_file_of_another_database_is_refused_without_its_password(tmp_path: Pa
 
 
 def test_every_setting_is_documented() -> None:
-    assert [found.name for found in describe() if not found.description] == []
+    assert [setting.name for setting in describe() if not setting.description] == []
 
 
 def test_several_addresses_are_several_replicas() -> None:

@@ -89,8 +89,8 @@ def test_the_gateways_url_is_one_that_can_be_opened_here(host: str, url: str) ->
 
 
 def test_mails_are_shown_only_where_nobody_else_can_be_asking() -> None:
-    def shown(**given: Any) -> set[str]:  # noqa: ANN401 - values of any setting
-        return {process.settings.show_mail for process in lay_out(Settings(**given), ports).gateways}
+    def shown(**values: Any) -> set[str]:  # noqa: ANN401 - values of any setting
+        return {process.settings.show_mail for process in lay_out(Settings(**values), ports).gateways}
 
     assert shown() == shown(host="::1") == {"on"}
     for elsewhere in (
@@ -105,8 +105,8 @@ def test_mails_are_shown_only_where_nobody_else_can_be_asking() -> None:
 
 
 def test_operators_need_a_second_factor_unless_the_page_is_reached_from_this_machine_alone() -> None:
-    def needed(**given: Any) -> set[str]:  # noqa: ANN401 - values of any setting
-        return {process.settings.operator_totp for process in lay_out(Settings(**given), ports).services}
+    def needed(**values: Any) -> set[str]:  # noqa: ANN401 - values of any setting
+        return {process.settings.operator_totp for process in lay_out(Settings(**values), ports).services}
 
     assert needed() == needed(host="::1") == needed(smtp_url="smtp://mail.example.org") == {"off"}
     for elsewhere in (

@@ -48,7 +48,9 @@ def test_what_was_written_is_read_back(path: Path) -> None:
     assert checked.end is not None
     assert checked.end.events == sum(EVENTS.values())
     assert checked.end.types["message.sent"].events == sum(EVENTS.values())
-    read = {stream: [each for block in blocks if block.stream == stream for each in block.events] for stream in EVENTS}
+    read = {
+        stream: [stored for block in blocks if block.stream == stream for stored in block.events] for stream in EVENTS
+    }
     assert read == {name: [event(name, number) for number in range(1, n + 1)] for name, n in EVENTS.items()}
     assert list(sound_blocks(path, checked.header)) == blocks
 
@@ -246,12 +248,12 @@ def test_an_event_that_this_release_cannot_read_is_named_and_refused_unless_it_w
     report = validate(path, silent)
     assert report.sound
     assert (report.unreadable, report.unreadable_events[0].sequence) == (1, 2)
-    said = f"has 1 event that this release ({release()}) cannot read: MESSAGING 2 ({why}"
-    assert said in str(report.refused)
+    complaint = f"has 1 event that this release ({release()}) cannot read: MESSAGING 2 ({why}"
+    assert complaint in str(report.refused)
     assert "Release 0.1.0 wrote the file" in str(report.refused)
     with pytest.raises(UnknownContent) as refused:
         require_valid(path, silent)
-    assert said in str(refused.value)
+    assert complaint in str(refused.value)
     for accepted, allow in (({"MESSAGING": [(2, 2)]}, False), ({"MESSAGING": [(1, 9)]}, False), (None, True)):
         path.write_bytes(written(events, accepted))
         assert validate(path, silent, allow_unreadable=allow).refused is None

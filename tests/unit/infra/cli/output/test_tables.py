@@ -36,7 +36,7 @@ def test_what_is_shown_is_whole_on_every_terminal(width: int, lean: bool) -> Non
     text = printed(width, lean=lean)
     assert "…" not in text
     assert max(map(len, text.splitlines())) <= width
-    assert all(each in text for each in (*NAMES, *IDS))
+    assert all(cell in text for cell in (*NAMES, *IDS))
 
 
 def test_a_table_that_fits_has_a_line_a_row() -> None:

@@ -141,9 +141,9 @@ def test_a_stream_that_lacks_events_stands_out() -> None:
     console = Console(file=StringIO(), width=160, color_system=None)
     console.print(tables(status, console.width))
     assert isinstance(console.file, StringIO)
-    said = console.file.getvalue()
-    assert "MESSAGING lacks 1 of its 3,001 events" in said
-    assert "conversations has applied MESSAGING up to 3,456, and it ends at 3,001" in said
+    output = console.file.getvalue()
+    assert "MESSAGING lacks 1 of its 3,001 events" in output
+    assert "conversations has applied MESSAGING up to 3,456, and it ends at 3,001" in output
 
 
 @pytest.mark.parametrize("width", [60, 80, 100, 132])
@@ -156,7 +156,7 @@ def test_names_stand_there_whole_on_every_terminal(width: int) -> None:
         dead_letters=DeadLetters(failed=1_234, parked=56_789),
         progress=Filled(40, 100, 0.4, 5_000.0),
     )
-    projections = [msgspec.structs.replace(late, name=each.name) for each in choose([])]
+    projections = [msgspec.structs.replace(late, name=projection.name) for projection in choose([])]
     status = Status(
         NOON,
         [StreamStatus(stream, 123_456_789, 123_456_789_012, 123_456_789) for stream in STREAMS],
@@ -175,7 +175,7 @@ def test_names_stand_there_whole_on_every_terminal(width: int) -> None:
     words = text.replace("│", " ").split()
     for name in (
         *STREAMS,
-        *(each.name for each in projections),
+        *(projection.name for projection in projections),
         *(durable.name for durable in DURABLES),
         "123,456,789",
     ):

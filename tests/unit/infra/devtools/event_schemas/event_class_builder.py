@@ -31,5 +31,5 @@ def contract(made: type[Event], subject: str = SUBJECT) -> Contract:
 def breaking_lines(released: type[Event] | list[type[Event]], now: type[Event]) -> list[str]:
     """The breaking changes between a release and today, as text."""
     history = released if isinstance(released, list) else [released]
-    changes = breaking_changes([contract(each) for each in history], {now.TYPE: (now, contract(now))})
-    return [str(each) for each in changes]
+    changes = breaking_changes([contract(version) for version in history], {now.TYPE: (now, contract(now))})
+    return [str(change) for change in changes]

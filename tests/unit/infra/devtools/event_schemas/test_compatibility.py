@@ -121,15 +121,15 @@ def test_a_new_field_with_a_default_within_a_field_passes() -> None:
 def test_what_breaks_readers_is_named_with_its_field(
     before: list[Field], after: list[Field], field: str, word: str
 ) -> None:
-    found = [
+    lines = [
         line for line in breaking_lines(event(*before), event(*after)) if line.startswith(f"{KIND}: field `{field}` ")
     ]
-    assert len(found) == 1
-    assert word in found[0]
+    assert len(lines) == 1
+    assert word in lines[0]
 
 
 def test_an_event_that_is_gone_is_named() -> None:
-    assert [str(each) for each in breaking_changes([contract(event(ID))], {})] == [
+    assert [str(change) for change in breaking_changes([contract(event(ID))], {})] == [
         f"{KIND}: was removed, but its events stay stored: keep the class"
     ]
 
@@ -145,8 +145,8 @@ def test_another_privacy_is_never_good(monkeypatch: pytest.MonkeyPatch, schema: 
 def test_another_subject_is_never_good() -> None:
     before, now = event(ID), event(ID)
     moved = contract(now, "vestnik.orders.purchase.*")
-    (found,) = breaking_changes([contract(before)], {KIND: (now, moved)})
-    assert "moved from vestnik.orders.order.* to vestnik.orders.purchase.*" in str(found)
+    (change,) = breaking_changes([contract(before)], {KIND: (now, moved)})
+    assert "moved from vestnik.orders.order.* to vestnik.orders.purchase.*" in str(change)
 
 
 class TestRaised:

@@ -41,12 +41,12 @@ _PATIENT = settings(deadline=None, suppress_health_check=[HealthCheck.too_slow])
 
 @st.composite
 def fields(draw: st.DrawFn, names: str = "abcd") -> dict[str, Field]:
-    found: dict[str, Field] = {}
+    drawn: dict[str, Field] = {}
     for name in draw(st.sets(st.sampled_from(names))):
         kind = draw(st.sampled_from(_KINDS))
         default = draw(st.sampled_from(_DEFAULTS[kind])) if kind in _DEFAULTS and draw(st.booleans()) else ...
-        found[name] = (name, kind) if default is ... else (name, kind, default)
-    return found
+        drawn[name] = (name, kind) if default is ... else (name, kind, default)
+    return drawn
 
 
 def is_optional(field: Field) -> bool:

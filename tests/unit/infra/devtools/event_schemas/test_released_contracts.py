@@ -31,7 +31,7 @@ def test_todays_events_break_nothing_that_was_released() -> None:
 
 
 def test_the_registry_holds_what_is_stored_in_the_streams() -> None:
-    kinds = {found.kind for found in released(FOLDER)}
+    kinds = {released_contract.kind for released_contract in released(FOLDER)}
     assert {"user.created", "session.created", "friendship.accepted", "message.sent"} <= kinds <= set(today())
 
 

@@ -25,12 +25,12 @@ def tree(tmp_path: Path) -> Path:
 
 
 @pytest.fixture
-def said() -> list[str]:
+def progress() -> list[str]:
     return []
 
 
 @pytest.fixture
-def build(tree: Path, tmp_path: Path, said: list[str], monkeypatch: pytest.MonkeyPatch) -> Iterator[Builder]:
+def build(tree: Path, tmp_path: Path, progress: list[str], monkeypatch: pytest.MonkeyPatch) -> Iterator[Builder]:
     """Builds a Containerfile on a base with one file."""
 
     def make(image: str, root: Path) -> None:
@@ -38,8 +38,8 @@ def build(tree: Path, tmp_path: Path, said: list[str], monkeypatch: pytest.Monke
         (root / "etc" / "base").touch()
 
     def built(text: str) -> Image:
-        said.clear()
-        return Build(parse(text), tree, kept, work, said.append).run()
+        progress.clear()
+        return Build(parse(text), tree, kept, work, progress.append).run()
 
     monkeypatch.setattr(base_root, "make", make)
     monkeypatch.setattr(base_root, "apt_sources", lambda suite: f"sources of {suite}")
@@ -93,10 +93,10 @@ def test_the_key_of_an_image_changes_with_the_files_that_it_copies_alone(build: 
     assert build(BASE + "COPY folder /other\n").key != before
 
 
-def test_the_base_is_made_once(build: Builder, said: list[str]) -> None:
+def test_the_base_is_made_once(build: Builder, progress: list[str]) -> None:
     build(BASE)
-    assert said == ["FROM debian:bookworm-slim: mmdebstrap"]
+    assert progress == ["FROM debian:bookworm-slim: mmdebstrap"]
     build(BASE)
-    assert said == ["FROM debian:bookworm-slim: the root of an earlier run"]
+    assert progress == ["FROM debian:bookworm-slim: the root of an earlier run"]
     with pytest.raises(base_root.NoBase, match="debian:SUITE-slim only"):
         build("FROM python:3.11-slim\n")

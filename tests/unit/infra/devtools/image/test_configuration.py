@@ -49,7 +49,7 @@ def test_an_entry_point_forgets_the_command_before_it() -> None:
 )
 def test_another_configuration_is_refused(change: dict[str, object], fault: str) -> None:
     right = final_configuration(parse(CONTAINERFILE.read_text()))
-    assert any(fault in found for found in faults(msgspec.structs.replace(right, **change), VERSION))
+    assert any(fault in reported for reported in faults(msgspec.structs.replace(right, **change), VERSION))
 
 
 def test_a_label_with_another_version_is_refused() -> None:

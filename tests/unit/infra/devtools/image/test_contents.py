@@ -89,7 +89,7 @@ def test_a_root_without_any_of_this_is_accepted(root: Path) -> None:
 )
 def test_what_does_not_belong_into_the_image_is_named(root: Path, change: Callable[[Path], object], fault: str) -> None:
     change(root)
-    assert any(fault in found for found in contents.faults(root)), list(contents.faults(root))
+    assert any(fault in reported for reported in contents.faults(root)), list(contents.faults(root))
 
 
 def test_the_size_is_bounded_and_a_file_counts_once(root: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -139,10 +139,10 @@ def test_parts_in_a_row_are_read_as_one_message() -> None:
         (2, "/p.S/M", b"q2", 1_500),
     ]
     assert list(given_up) == [7]
-    found = [
+    contexts = [
         (call.authorization, call.request_id, call.correlation_id, call.traceparent, call.position) for call in calls
     ]
-    assert found == [("Bearer t", "r", "c", "00-a-b-01", "p")] * 2
+    assert contexts == [("Bearer t", "r", "c", "00-a-b-01", "p")] * 2
 
 
 def test_an_error_comes_back_as_it_was() -> None:

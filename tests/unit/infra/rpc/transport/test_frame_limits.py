@@ -45,9 +45,9 @@ def greeted() -> FrameLimits:
 
 def taken(limits: FrameLimits, frames: Iterator[bytes], most: int = 20_000) -> int:
     """The number of frames that are accepted before the connection is refused."""
-    for number, each in enumerate(islice(frames, most)):
+    for number, frame_bytes in enumerate(islice(frames, most)):
         try:
-            limits.check(each, 0)
+            limits.check(frame_bytes, 0)
         except ExcessiveFrames as excess:
             return number if excess.code is ErrorCodes.ENHANCE_YOUR_CALM else -1
     return most

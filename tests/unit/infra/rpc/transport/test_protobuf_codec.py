@@ -23,14 +23,14 @@ PACKAGES = ("auth", "session", "profile", "contact", "messaging")
 
 
 def kinds() -> list[type[betterproto2.Message]]:
-    found: list[type[betterproto2.Message]] = []
+    message_types: list[type[betterproto2.Message]] = []
     for package in PACKAGES:
         module = importlib.import_module(f"contracts.rpc.vestnik.{package}.v1")
         for name in module.__all__:
             value = getattr(module, name)
             if isinstance(value, type) and issubclass(value, betterproto2.Message):
-                found.append(value)
-    return found
+                message_types.append(value)
+    return message_types
 
 
 SCALARS: dict[str, st.SearchStrategy[Any]] = {

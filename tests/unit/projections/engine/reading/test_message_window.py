@@ -22,8 +22,8 @@ def _envelope() -> Envelope:
     return seal(seen, aggregate_id="c.r", version=1, provenance=Provenance())
 
 
-def taken(found: ReadBatch) -> tuple[list[int], int, int]:
-    return [message.sequence for message in found.messages], found.position, found.pending
+def taken(batch: ReadBatch) -> tuple[list[int], int, int]:
+    return [message.sequence for message in batch.messages], batch.position, batch.pending
 
 
 def test_an_empty_one_holds_what_follows_its_beginning_and_nothing_else() -> None:

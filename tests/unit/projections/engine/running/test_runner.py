@@ -13,10 +13,10 @@ from projections.friends import Friends
 async def test_a_runner_stops_although_its_cancelled_query_ended_with_an_error_of_the_database(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    asked = asyncio.Event()
+    query_started = asyncio.Event()
 
     async def query(_: Runner) -> None:
-        asked.set()
+        query_started.set()
         try:
             await asyncio.sleep(3_600)
         except asyncio.CancelledError:
@@ -25,7 +25,7 @@ async def test_a_runner_stops_although_its_cancelled_query_ended_with_an_error_o
     monkeypatch.setattr(Runner, "_take_part", query)
     nothing = cast(Any, None)
     running = asyncio.create_task(Runner(Friends, nothing, "", nothing, nothing).run())
-    await asked.wait()
+    await query_started.wait()
     running.cancel()
     done, _ = await asyncio.wait({running}, timeout=30)
     assert done, "the runner goes on"

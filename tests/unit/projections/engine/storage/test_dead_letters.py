@@ -36,7 +36,7 @@ def test_a_reason_can_be_written_down_whatever_the_error_says() -> None:
 
 def test_of_an_aggregate_the_first_has_failed_and_all_others_wait() -> None:
     ordered = keep_first_reason([letter(3, "a"), letter(2, "b", None), letter(1, "a"), letter(4, "b")])
-    assert [(each.message.sequence, each.reason is None) for each in ordered] == [
+    assert [(dead_letter.message.sequence, dead_letter.reason is None) for dead_letter in ordered] == [
         (1, False),
         (2, True),
         (3, True),

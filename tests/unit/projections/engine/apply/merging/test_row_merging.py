@@ -36,9 +36,9 @@ ROWS = {"rows": TABLE}
 
 
 @given(st.lists(calls(), max_size=12))
-def test_folded_waves_end_in_the_state_of_single_changes(said: list[Call]) -> None:
+def test_folded_waves_end_in_the_state_of_single_changes(drawn_calls: list[Call]) -> None:
     rows, singly, folded = MergedRows(Shapes(ROWS)), Model(), Model()
-    for call in said:
+    for call in drawn_calls:
         write = RowChanges()
         say(write, call)
         rows.merge(write.changes)
@@ -176,9 +176,9 @@ def test_a_sum_of_many_digits_is_exact_or_is_left_to_the_database() -> None:
 @given(st.lists(st.tuples(st.sampled_from(["sent", "seen"]), st.lists(calls(), max_size=4)), max_size=8))
 def test_what_the_events_before_have_said_makes_no_difference(events: list[tuple[str, list[Call]]]) -> None:
     usual = Shapes(ROWS)
-    for kind, said in events:
+    for kind, event_calls in events:
         write = RowChanges()
-        for call in said:
+        for call in event_calls:
             say(write, call)
         assert [_named(resolved) for resolved in usual.resolve(write.changes, kind)] == [
             _named(resolved) for change in write.changes for resolved in Shapes(ROWS).resolve([change])
@@ -246,7 +246,7 @@ def test_a_decimal_that_is_no_number_leaves_nothing_half_merged() -> None:
 def test_columns_may_be_called_as_what_is_done_to_them() -> None:
     types = {"id": "bigint", **dict.fromkeys(["set", "add", "greatest", "least", "first"], "bigint")}
     shapes = Shapes({"words": Table("words", "words_v1_b1", ("id",), types)})
-    said: list[dict[str, dict[str, object]]] = [
+    argument_sets: list[dict[str, dict[str, object]]] = [
         {"set": {"add": 1}},
         {"add": {"set": 1}},
         {"least": {"first": 1}},
@@ -254,7 +254,7 @@ def test_columns_may_be_called_as_what_is_done_to_them() -> None:
         {"set": {"add": 1, "greatest": 2}},
         {"greatest": {"add": 2}},
     ]
-    for arguments in said:
+    for arguments in argument_sets:
         write = RowChanges()
         write.upsert("words", key={"id": 1}, **arguments)  # type: ignore[arg-type]  # none of the rarer ones
         ((shape, _, _),) = shapes.resolve(write.changes)

@@ -5,11 +5,11 @@ from projections.engine.apply.sequential.batch_size import BatchSize
 
 def sizes(*rows: int) -> list[int]:
     """The sizes that follow from full batches."""
-    size, found = BatchSize(), []
+    size, following = BatchSize(), []
     for number in rows:
         size.adapt(size.events, number)
-        found.append(size.events)
-    return found
+        following.append(size.events)
+    return following
 
 
 def test_batches_grow_while_they_look_up_few_rows() -> None:
