@@ -47,16 +47,16 @@ class Authority:
         self, name: str, key: ec.EllipticCurvePrivateKey, *, is_authority: bool, expired: bool = False
     ) -> x509.CertificateBuilder:
         now = datetime.now(UTC)
-        own, issuer = key.public_key(), self._key.public_key()
+        public_key, issuer = key.public_key(), self._key.public_key()
         return (
             x509.CertificateBuilder()
             .subject_name(x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, name)]))
             .issuer_name(x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, self._name)]))
-            .public_key(own)
+            .public_key(public_key)
             .serial_number(x509.random_serial_number())
             .not_valid_before(now - timedelta(days=2))
             .not_valid_after(now + timedelta(days=-1 if expired else 30))
             .add_extension(x509.BasicConstraints(ca=is_authority, path_length=None), critical=True)
-            .add_extension(x509.SubjectKeyIdentifier.from_public_key(own), critical=False)
+            .add_extension(x509.SubjectKeyIdentifier.from_public_key(public_key), critical=False)
             .add_extension(x509.AuthorityKeyIdentifier.from_issuer_public_key(issuer), critical=False)
         )

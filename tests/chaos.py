@@ -177,7 +177,7 @@ async def _harass(
 
 async def _judge(nc: NATS, database_url: str, acknowledged: list[str], kills: Counter[str]) -> Outcome:
     loop = asyncio.get_running_loop()
-    begun = loop.time()
+    started = loop.time()
     projections = choose(NAMES)
     pool = await open_pool(database_url, "chaos")
     waiting = PositionWaiter(projections, nc, pool)
@@ -186,7 +186,7 @@ async def _judge(nc: NATS, database_url: str, acknowledged: list[str], kills: Co
         end = (await nc.jetstream().stream_info(subjects.MESSAGING)).state.last_seq
         for projection in projections:
             await waiting.wait(projection, Position.at(subjects.MESSAGING, end), _CATCH_UP_SECONDS)
-        caught_up = loop.time() - begun
+        caught_up = loop.time() - started
         model = ReadModel(Conversations, pool, waiting)
         rows, _ = await model.select(_Row, "SELECT message_id FROM {messages}")
         readable = len(set(acknowledged) & {row.message_id for row in rows})

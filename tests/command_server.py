@@ -48,13 +48,13 @@ def run_command(
     request = json.dumps([arguments, dict(environment)]).encode()
     with _starting:
         server = _server()
-    ours, theirs = socket.socketpair()
-    with ours, tempfile.TemporaryFile("w+") as output, tempfile.TemporaryFile("w+") as errors:
-        with theirs:
-            socket.send_fds(server, [request], [output.fileno(), errors.fileno(), theirs.fileno()])
-        ours.settimeout(within)
+    parent_end, child_end = socket.socketpair()
+    with parent_end, tempfile.TemporaryFile("w+") as output, tempfile.TemporaryFile("w+") as errors:
+        with child_end:
+            socket.send_fds(server, [request], [output.fileno(), errors.fileno(), child_end.fileno()])
+        parent_end.settimeout(within)
         try:
-            code = ours.recv(16)
+            code = parent_end.recv(16)
         except TimeoutError as error:
             raise subprocess.TimeoutExpired(list(arguments), within) from error
         assert code, "the command server has ended"
@@ -66,22 +66,22 @@ def run_command(
 @cache
 def _server() -> socket.socket:
     """The socket of this process's server, which ends with it."""
-    ours, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
-    with theirs:
+    parent_end, child_end = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
+    with child_end:
         server = subprocess.Popen(
-            [sys.executable, "-m", "tests.command_server", str(theirs.fileno())],
+            [sys.executable, "-m", "tests.command_server", str(child_end.fileno())],
             cwd=ROOT,
             stdin=subprocess.DEVNULL,
             stdout=subprocess.DEVNULL,
-            pass_fds=[theirs.fileno()],
+            pass_fds=[child_end.fileno()],
         )
 
     def stop() -> None:
-        ours.close()
+        parent_end.close()
         server.wait()
 
     atexit.register(stop)
-    return ours
+    return parent_end
 
 
 def main() -> None:

@@ -58,7 +58,9 @@ def pytest_runtest_call() -> Generator[None]:
 
 def _levels() -> dict[str | None, int]:
     """Levels by name: of the root logger and of this project's loggers."""
-    ours = {name: logger for name, logger in logging.root.manager.loggerDict.items() if name.startswith(_PACKAGES)}
+    project_loggers = {
+        name: logger for name, logger in logging.root.manager.loggerDict.items() if name.startswith(_PACKAGES)
+    }
     return {None: logging.root.level} | {
-        name: logger.level for name, logger in ours.items() if isinstance(logger, logging.Logger)
+        name: logger.level for name, logger in project_loggers.items() if isinstance(logger, logging.Logger)
     }

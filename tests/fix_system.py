@@ -66,10 +66,10 @@ class System:
     def environment(self) -> dict[str, str]:
         """The environment of a command for this system, without the caller's own settings."""
         inherited = {name: value for name, value in os.environ.items() if not name.startswith("VESTNIK_")}
-        own = {"VESTNIK_DATA_DIR": str(self.data_dir), "VESTNIK_PORT": str(self.port)}
+        own_settings = {"VESTNIK_DATA_DIR": str(self.data_dir), "VESTNIK_PORT": str(self.port)}
         if self.root != ROOT:
-            own["PYTHONPATH"] = str(self.root)
-        return {**inherited, **self.settings, **own}
+            own_settings["PYTHONPATH"] = str(self.root)
+        return {**inherited, **self.settings, **own_settings}
 
     def start(self) -> None:
         """Starts the system; returns when the gateway reports that everything is ready."""
@@ -101,9 +101,9 @@ class System:
     def is_ready(self) -> bool:
         """Whether every gateway reports ready; with several, many connections reach each of them."""
         times = 1 if self.replicas == 1 else _CONNECTIONS
-        alone = httpx.Limits(max_keepalive_connections=0)
+        no_keepalive = httpx.Limits(max_keepalive_connections=0)
         try:
-            with httpx.Client(timeout=5, verify=False, limits=alone) as http:
+            with httpx.Client(timeout=5, verify=False, limits=no_keepalive) as http:
                 return all(http.get(f"{self.url}/readyz").status_code == 200 for _ in range(times))
         except httpx.TransportError:
             return False

@@ -94,11 +94,11 @@ class HandlerWatch:
         handler = f"{projection}.{method.__name__}"
 
         @wraps(method)
-        def watched(instance: Projection, *arguments: object, **named: object) -> object:
+        def watched(instance: Projection, *arguments: object, **keywords: object) -> object:
             before = _state(instance, method)
             try:
                 with _profiling(partial(self._called, handler, method)):
-                    return method(instance, *arguments, **named)
+                    return method(instance, *arguments, **keywords)
             finally:
                 after = _state(instance, method)
                 if method.__name__ != "__init__":
@@ -143,11 +143,11 @@ class HandlerWatch:
 
 
 @contextmanager
-def _profiling(called: Callable[[FrameType, str, object], None]) -> Iterator[None]:
+def _profiling(profile: Callable[[FrameType, str, object], None]) -> Iterator[None]:
     """Reports each call to the function. The garbage collector rests: it calls what other tests have left to it."""
     previous, collects = sys.getprofile(), gc.isenabled()
     gc.disable()
-    sys.setprofile(called)
+    sys.setprofile(profile)
     try:
         yield
     finally:
@@ -215,5 +215,5 @@ def _loaded_again(projection: type[Projection]) -> type[Projection]:
         return projection
     module = importlib.util.module_from_spec(spec)
     spec.loader.exec_module(module)
-    again: type[Projection] = getattr(module, projection.__name__)
-    return again
+    reloaded: type[Projection] = getattr(module, projection.__name__)
+    return reloaded

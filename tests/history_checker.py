@@ -84,13 +84,13 @@ class History:
 
         `stored`: the stream's messages in order; those of other aggregates are ignored.
         """
-        mine = {aggregate for attempt in self.attempts for aggregate in attempt.aggregates}
+        own_aggregates = {aggregate for attempt in self.attempts for aggregate in attempt.aggregates}
         positions: dict[str, int] = {}
         problems: list[str] = []
         versions: Counter[str] = Counter()
         for message in stored:
             envelope = message.envelope()
-            if envelope.aggregate_id not in mine:
+            if envelope.aggregate_id not in own_aggregates:
                 continue
             if envelope.id in positions:
                 problems.append(f"{envelope.id} stands twice: at {positions[envelope.id]} and {message.sequence}")
@@ -101,8 +101,8 @@ class History:
                     f"{envelope.aggregate_id}: version {envelope.version} stands"
                     f" where {versions[envelope.aggregate_id]} belongs"
                 )
-        known = {event for attempt in self.attempts for event in attempt.events}
-        problems += [f"{event} was appended by nobody" for event in positions if event not in known]
+        attempted_events = {event for attempt in self.attempts for event in attempt.events}
+        problems += [f"{event} was appended by nobody" for event in positions if event not in attempted_events]
         for attempt in self.attempts:
             problems += _contradictions(attempt, positions)
         return problems

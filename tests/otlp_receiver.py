@@ -65,9 +65,12 @@ class OtlpReceiver:
 
 def _spans(request: ExportTraceServiceRequest) -> list[Span]:
     return [
-        _span(span, next(one.value.string_value for one in of.resource.attributes if one.key == "service.name"))
-        for of in request.resource_spans
-        for scope in of.scope_spans
+        _span(
+            span,
+            next(one.value.string_value for one in resource_spans.resource.attributes if one.key == "service.name"),
+        )
+        for resource_spans in request.resource_spans
+        for scope in resource_spans.scope_spans
         for span in scope.spans
     ]
 

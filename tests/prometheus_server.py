@@ -61,16 +61,16 @@ class PrometheusServer:
 
     async def scraped(self) -> None:
         """Waits until every target has been scraped successfully after this call."""
-        begun, deadline = time.time(), time.monotonic() + _SCRAPED_WITHIN
+        called_at, deadline = time.time(), time.monotonic() + _SCRAPED_WITHIN
         while True:
             # When each was last scraped; 0 for a scrape that failed. A later failure does not matter.
             targets = await self.query_range(
                 "max_over_time((timestamp(up) * up)[5m:1s])", start=time.time(), end=time.time()
             )
-            late = [target.labels for target in targets if target.points[-1][1] <= begun]
-            if targets and not late:
+            not_scraped = [target.labels for target in targets if target.points[-1][1] <= called_at]
+            if targets and not not_scraped:
                 return
-            assert time.monotonic() < deadline, f"not scraped: {late}"
+            assert time.monotonic() < deadline, f"not scraped: {not_scraped}"
             await asyncio.sleep(0.2)
 
     async def _get(self, path: str, **parameters: str | float) -> Json:

@@ -66,8 +66,8 @@ class Model:
             return
         row = self.rows.get((key["a"], key["b"]))
         if row is None and method in ("insert", "upsert"):
-            named = dict.fromkeys(_named(arguments))
-            row = self.rows[key["a"], key["b"]] = {**dict.fromkeys(self._columns), **self._defaults, **named}
+            written = dict.fromkeys(_named(arguments))
+            row = self.rows[key["a"], key["b"]] = {**dict.fromkeys(self._columns), **self._defaults, **written}
         elif row is None or not _holds(row, arguments.get("where") or {}):
             return
         if method == "delete":
@@ -85,8 +85,8 @@ class Model:
                 if isinstance(rule, Operator):
                     arguments["where"][column] = Compared(rule, value)
                 elif isinstance(rule, By):
-                    by: tuple[dict[str, Any], ...] = arguments.setdefault(f"{rule.rule}_by", ({}, {}))
-                    by[column not in rule.deciding][column] = value
+                    ordered: tuple[dict[str, Any], ...] = arguments.setdefault(f"{rule.rule}_by", ({}, {}))
+                    ordered[column not in rule.deciding][column] = value
                 else:
                     arguments.setdefault(rule.value, {})[column] = value
             self.apply({RowAction.DELETE_ALL: "delete_all"}.get(shape.action, shape.action.value), arguments)
@@ -95,17 +95,17 @@ class Model:
 def _named(arguments: Mapping[str, Any]) -> list[str]:
     """The columns that a call writes."""
     single = [column for rule in MergeRule for column in arguments.get(rule.value) or ()]
-    together = [arguments.get(f"{rule}_by") or () for rule in ("greatest", "least")]
-    return single + [column for columns in together for group in columns for column in group]
+    compared = [arguments.get(f"{rule}_by") or () for rule in ("greatest", "least")]
+    return single + [column for columns in compared for group in columns for column in group]
 
 
 def _holds(row: Mapping[str, Any], where: Mapping[str, Any]) -> bool:
-    for column, wanted in where.items():
-        how, value = wanted if isinstance(wanted, Compared) else (Operator.EQUAL, wanted)
-        if how in (Operator.EQUAL, Operator.OTHER):
-            holds = (row[column] == value) is (how is Operator.EQUAL)
+    for column, condition in where.items():
+        comparison, value = condition if isinstance(condition, Compared) else (Operator.EQUAL, condition)
+        if comparison in (Operator.EQUAL, Operator.OTHER):
+            holds = (row[column] == value) is (comparison is Operator.EQUAL)
         else:
-            holds = row[column] is not None and _COMPARES[how](row[column], value)
+            holds = row[column] is not None and _COMPARES[comparison](row[column], value)
         if not holds:
             return False
     return True
@@ -156,17 +156,17 @@ _set = st.tuples(st.just("set"), st.none() | _text)
 def _effects(draw: st.DrawFn, *, plain: bool) -> dict[str, Any]:
     """Arguments of `upsert` and `update`; `plain`: those of `insert`."""
     arguments: dict[str, Any] = {}
-    together: tuple[str, ...] = ()
+    compared: tuple[str, ...] = ()
     if not plain and draw(st.booleans()):
         deciding = draw(st.sampled_from([("at",), ("at", "tie"), ("tie",)]))
         others = draw(st.sampled_from([(), ("said",), ("said", "by")]))
         values: dict[str, st.SearchStrategy[Any]] = {"at": _small, "tie": _text, "said": _text, "by": _small}
-        by = tuple({column: draw(values[column]) for column in columns} for columns in (deciding, others))
-        arguments[draw(st.sampled_from(["greatest_by", "least_by"]))] = by
-        together = (*deciding, *others)
+        values_by_role = tuple({column: draw(values[column]) for column in columns} for columns in (deciding, others))
+        arguments[draw(st.sampled_from(["greatest_by", "least_by"]))] = values_by_role
+        compared = (*deciding, *others)
     single = {"words": _words, "state": _set, "said": _set, "tie": _set}
     for column, strategy in (dict.fromkeys(("number", "graded", "tried"), _number) | single).items():
-        if column in together or not draw(st.booleans()):
+        if column in compared or not draw(st.booleans()):
             continue
         rule, value = draw(strategy)
         if not plain or rule in ("set", "first"):
@@ -180,10 +180,10 @@ def _where(draw: st.DrawFn) -> dict[str, Any]:
     for column, values in (("number", _small), ("state", _text), ("tie", _text)):
         if draw(st.integers(0, 3)):
             continue
-        how = draw(st.sampled_from(list(Operator)))
-        equal = how in (Operator.EQUAL, Operator.OTHER)
+        comparison = draw(st.sampled_from(list(Operator)))
+        equal = comparison in (Operator.EQUAL, Operator.OTHER)
         value = draw(st.none() | values if equal else values)
-        where[column] = value if how is Operator.EQUAL else Compared(how, value)
+        where[column] = value if comparison is Operator.EQUAL else Compared(comparison, value)
     return where
 
 

@@ -40,11 +40,11 @@ def environment(shared_nats_server: NatsServer, database_url: str) -> dict[str, 
 
 def run(folder: Path, file: str, environment: dict[str, str]) -> str:
     command = [sys.executable, "-W", "error", file]
-    done = subprocess.run(
+    completed = subprocess.run(
         command, cwd=folder, env=environment, capture_output=True, text=True, timeout=120, check=False
     )
-    assert (done.returncode, done.stderr) == (0, "")
-    return done.stdout.strip()
+    assert (completed.returncode, completed.stderr) == (0, "")
+    return completed.stdout.strip()
 
 
 def test_the_how_to_for_the_library_works_as_it_is_written(folder: Path, environment: dict[str, str]) -> None:

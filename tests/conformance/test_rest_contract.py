@@ -109,14 +109,14 @@ def test_a_route_is_described_with_all_its_answers(document: dict[str, Any], rou
 
 
 def test_every_reference_in_the_document_leads_somewhere(document: dict[str, Any]) -> None:
-    def references(part: object) -> Iterator[str]:
-        if isinstance(part, dict):
-            if isinstance(part.get("$ref"), str):
-                yield part["$ref"]
-            for value in part.values():
+    def references(node: object) -> Iterator[str]:
+        if isinstance(node, dict):
+            if isinstance(node.get("$ref"), str):
+                yield node["$ref"]
+            for value in node.values():
                 yield from references(value)
-        elif isinstance(part, list):
-            for value in part:
+        elif isinstance(node, list):
+            for value in node:
                 yield from references(value)
 
     for reference in set(references(document)):
@@ -141,8 +141,8 @@ def test_every_parameter_of_a_path_is_described(document: dict[str, Any]) -> Non
             if method not in {"get", "put", "post", "patch", "delete"}:
                 continue
             parameters = [*methods.get("parameters", []), *described.get("parameters", [])]
-            named = {parameter["name"] for parameter in parameters if parameter.get("in") == "path"}
-            assert named == set(re.findall(r"\{(\w+)\}", path)), f"{method} {path}"
+            described_names = {parameter["name"] for parameter in parameters if parameter.get("in") == "path"}
+            assert described_names == set(re.findall(r"\{(\w+)\}", path)), f"{method} {path}"
 
 
 @pytest.mark.parametrize("route", CLOSED, **NAMES)

@@ -34,8 +34,8 @@ async def test_every_answer_to_requests_out_of_the_document_is_as_the_document_s
     command += ["--request-timeout", "60", "--seed", "1", "--no-color"]
     for operation in _ENDS_THE_SESSION:
         command += ["--exclude-operation-id", operation]
-    done = await asyncio.to_thread(
+    completed = await asyncio.to_thread(
         subprocess.run, command, stdin=subprocess.DEVNULL, capture_output=True, text=True, timeout=900, check=False
     )
-    assert done.returncode == 0, done.stdout[-8_000:] + done.stderr[-2_000:]
-    assert "Tested:" in done.stdout
+    assert completed.returncode == 0, completed.stdout[-8_000:] + completed.stderr[-2_000:]
+    assert "Tested:" in completed.stdout

@@ -38,7 +38,7 @@ class Suite:
 
     def run(self) -> int:
         """Returns the exit code: pytest's own where there is nothing to repeat, otherwise 0 or 1."""
-        began = time.monotonic()
+        started = time.monotonic()
         code, record = self._pytest(*WORKERS, *self._arguments)
         if code != pytest.ExitCode.TESTS_FAILED or record is None or not record.failures or not record.whole:
             return code
@@ -58,7 +58,7 @@ class Suite:
         too_many = len(flaky) > MOST_FLAKY
         if too_many:
             say(f"{len(flaky)} tests are flaky; the run passes with at most {MOST_FLAKY}.")
-        say(closing_line(record, failed, flaky, time.monotonic() - began))
+        say(closing_line(record, failed, flaky, time.monotonic() - started))
         return int(pytest.ExitCode.TESTS_FAILED if failed or too_many else pytest.ExitCode.OK)
 
     def _repeat(self, tests: Sequence[str]) -> tuple[list[str], list[str]]:

@@ -78,9 +78,9 @@ def adopt_orphans() -> None:
 def end_children() -> None:
     """Ends all descendants from the top: SIGTERM, later SIGKILL. The children of an ended one become ours."""
     first_seen: dict[Process, float] = {}
-    while left := [child for child in children(os.getpid()) if child.alive]:
+    while living := [child for child in children(os.getpid()) if child.alive]:
         now = time.monotonic()
-        for child in left:
+        for child in living:
             if child not in first_seen:
                 first_seen[child] = now
                 child.send(signal.SIGTERM)

@@ -35,8 +35,8 @@ def unit_of(test: str) -> str:
 def next_unit(queue: Iterable[str], running: Collection[str]) -> str:
     """The unit that the next free worker begins: the first busy one, unless enough of them run already."""
     units = list(queue)
-    wanted = sum(unit in BUSY for unit in running) < MOST_BUSY
-    return next((unit for unit in units if (unit in BUSY) is wanted), units[0])
+    busy_next = sum(unit in BUSY for unit in running) < MOST_BUSY
+    return next((unit for unit in units if (unit in BUSY) is busy_next), units[0])
 
 
 class Scheduling(LoadScopeScheduling):  # type: ignore[misc]  # a base without types

@@ -96,18 +96,18 @@ class Api:
             self._outlet.status(reply, "404 No Results")
             return
         for number, stored in enumerate(page, 1):
-            left = {"Nats-Num-Pending": str(len(matching) - number), "Nats-Last-Sequence": str(previous)}
+            pending_headers = {"Nats-Num-Pending": str(len(matching) - number), "Nats-Last-Sequence": str(previous)}
             previous = stored.sequence
-            self._send(stream, stored, left, reply)
-        left = {"Nats-Num-Pending": str(len(matching) - len(page)), "Nats-Last-Sequence": str(previous)}
-        self._outlet.status(reply, "204 EOB", left)
+            self._send(stream, stored, pending_headers, reply)
+        pending_headers = {"Nats-Num-Pending": str(len(matching) - len(page)), "Nats-Last-Sequence": str(previous)}
+        self._outlet.status(reply, "204 EOB", pending_headers)
 
     def _send(self, stream: Stream, stored: Stored, extra: Headers, reply: str) -> None:
-        own = {
+        message_headers = {
             "Nats-Stream": stream.name,
             "Nats-Subject": stored.subject,
             "Nats-Sequence": str(stored.sequence),
             "Nats-Time-Stamp": stored.time,
         }
-        lines = "".join(f"{name}: {value}\r\n" for name, value in (stored.headers | own | extra).items())
+        lines = "".join(f"{name}: {value}\r\n" for name, value in (stored.headers | message_headers | extra).items())
         self._outlet.send(reply, reply, "", f"NATS/1.0\r\n{lines}\r\n".encode(), stored.data)

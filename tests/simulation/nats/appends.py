@@ -35,7 +35,7 @@ class Appends:
         """Appends that arrive from now on are applied only later, in order."""
         self._apply_at = max(self._apply_at, self._loop.now + seconds)
 
-    def interrupt(self, late: float) -> None:
+    def interrupt(self, longest_delay: float) -> None:
         """Crashes: applies the first few of the pending appends; the batches under way are lost."""
         self._batches.clear()
         waiting = [timer for timer in self._accepted if timer.when() >= self._loop.now and not timer.cancelled()]
@@ -47,7 +47,7 @@ class Appends:
             timer.cancel()
             if number < applied:
                 # In order, and without an answer: whoever asked is gone, or asks somebody else.
-                at += _STEP + late * self._rng.random() / applied
+                at += _STEP + longest_delay * self._rng.random() / applied
                 self._loop.call_at(at, callback, *arguments[:-1], "")
         self._apply_at = max(self._apply_at, at)
 
@@ -63,8 +63,8 @@ class Appends:
 
     def _stage(self, stream: Stream, subject: str, reply: str, headers: Headers, data: bytes) -> None:
         batch, number = headers["Nats-Batch-Id"], int(headers["Nats-Batch-Sequence"])
-        began, staged = self._batches.setdefault(batch, (self._loop.now, []))
-        if len(staged) != number - 1 or self._loop.now - began > _ABANDONED:
+        started, staged = self._batches.setdefault(batch, (self._loop.now, []))
+        if len(staged) != number - 1 or self._loop.now - started > _ABANDONED:
             self._batches.pop(batch, None)
             self._outlet.answer(reply, error(400, 10176, "batch publish is incomplete and was abandoned"))
             return
@@ -84,14 +84,14 @@ class Appends:
 
     def _apply_one(self, stream: Stream, message: tuple[str, bytes, Headers], reply: str) -> None:
         subject, _, headers = message
-        known = self._known(stream, headers)
-        if self._replicated and known is not None:
-            self._outlet.answer(reply, {"stream": stream.name, "seq": known, "duplicate": True})
+        known_sequence = self._known(stream, headers)
+        if self._replicated and known_sequence is not None:
+            self._outlet.answer(reply, {"stream": stream.name, "seq": known_sequence, "duplicate": True})
         elif not stream.holds(subject, headers):
             code = self._rng.choice((10071, 10164)) if self._replicated else 10071
             self._outlet.answer(reply, error(400, code, "wrong last sequence"))
-        elif known is not None:
-            self._outlet.answer(reply, {"stream": stream.name, "seq": known, "duplicate": True})
+        elif known_sequence is not None:
+            self._outlet.answer(reply, {"stream": stream.name, "seq": known_sequence, "duplicate": True})
         else:
             self._outlet.answer(reply, {"stream": stream.name, "seq": self.store(stream, *message)})
 
@@ -111,8 +111,8 @@ class Appends:
     def store(self, stream: Stream, subject: str, data: bytes, headers: Headers) -> int:
         """Stores a message at once, whatever its condition."""
         sequence = len(stream.messages) + 1
-        kept = {name: value for name, value in headers.items() if not name.startswith("Nats-Batch")}
-        stream.messages.append(Stored(sequence, subject, data, kept, int(self._loop.now * 1e9)))
+        stored_headers = {name: value for name, value in headers.items() if not name.startswith("Nats-Batch")}
+        stream.messages.append(Stored(sequence, subject, data, stored_headers, int(self._loop.now * 1e9)))
         stream.last_of[subject] = sequence
         if (event_id := headers.get("Nats-Msg-Id")) is not None:
             stream.known_ids[event_id] = sequence, self._loop.now

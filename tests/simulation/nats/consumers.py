@@ -90,8 +90,11 @@ class Consumers:
                         {"Nats-Pending-Messages": str(pull.left), "Nats-Pending-Bytes": "0"},
                     )
                 if consumer.pulls:
-                    seen = {"Nats-Last-Consumer": str(consumer.delivered), "Nats-Last-Stream": str(consumer.scanned)}
-                    self._outlet.status(consumer.pulls[0].reply, "100 Idle Heartbeat", seen)
+                    heartbeat = {
+                        "Nats-Last-Consumer": str(consumer.delivered),
+                        "Nats-Last-Stream": str(consumer.scanned),
+                    }
+                    self._outlet.status(consumer.pulls[0].reply, "100 Idle Heartbeat", heartbeat)
 
     def _serve(self, consumer: Consumer) -> None:
         if self._leadership.is_vacant() or not consumer.pulls or consumer.scanned >= consumer.stream.end:
@@ -109,8 +112,10 @@ class Consumers:
     def _deliver(self, consumer: Consumer, message: Stored, pending: int) -> None:
         pull = consumer.pulls[0]
         consumer.delivered += 1
-        own = consumer.delivered
-        reply = f"$JS.ACK.{consumer.stream.name}.{consumer.name}.1.{message.sequence}.{own}.{message.at_ns}.{pending}"
+        delivery = consumer.delivered
+        reply = (
+            f"$JS.ACK.{consumer.stream.name}.{consumer.name}.1.{message.sequence}.{delivery}.{message.at_ns}.{pending}"
+        )
         if self._rng.random() >= self.dropped:
             self._outlet.send(pull.reply, message.subject, reply, message.block, message.data)
         pull.left -= 1

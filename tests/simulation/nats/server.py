@@ -46,14 +46,14 @@ class NatsServer:
         self._network.close(HOST, PORT)
         if self._ticking is not None:
             self._ticking.cancel()
-        self._appends.interrupt(late=0.0)
+        self._appends.interrupt(longest_delay=0.0)
         self._consumers.clear()
         self._network.cut(HOST)
 
     def step_down(self, seconds: float) -> None:
         """The streams have no leader for some time; the new one may apply what the old one had accepted, or not."""
         self._leadership.step_down(seconds)
-        self._appends.interrupt(late=seconds)
+        self._appends.interrupt(longest_delay=seconds)
         self._consumers.lose_some()
 
     def delay(self, seconds: float) -> None:

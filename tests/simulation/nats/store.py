@@ -69,13 +69,13 @@ class Stream:
 def matches(pattern: str, subject: str) -> bool:
     if pattern in (subject, ">"):
         return True
-    wanted, words = pattern.split("."), subject.split(".")
-    for number, token in enumerate(wanted):
+    tokens, words = pattern.split("."), subject.split(".")
+    for number, token in enumerate(tokens):
         if token == ">":
             return len(words) > number
         if number >= len(words) or token not in ("*", words[number]):
             return False
-    return len(wanted) == len(words)
+    return len(tokens) == len(words)
 
 
 def error(code: int, err_code: int, description: str) -> dict[str, Any]:

@@ -165,8 +165,8 @@ class BuildStatements:
         positions = [] if build is None else sorted(build.letters)
         return [
             (sequence,)
-            for of, sequence in positions
-            if build and (of, build.letters[of, sequence].subject) == (stream, subject)
+            for letter_stream, sequence in positions
+            if build and (letter_stream, build.letters[letter_stream, sequence].subject) == (stream, subject)
         ]
 
 

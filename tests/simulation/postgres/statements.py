@@ -86,11 +86,11 @@ class Statements:
         expected = state, identity, revision, before
         if (build.state, build.identity, build.revision) == expected[:3]:
             await self._database.row_locks.acquire(key, owner)
-        holds = (build.state, build.identity, build.revision, build.checkpoints[stream]) == expected
-        transaction.moved = holds
-        if holds:
+        unchanged = (build.state, build.identity, build.revision, build.checkpoints[stream]) == expected
+        transaction.moved = unchanged
+        if unchanged:
             transaction.effects.append(lambda: build.checkpoints.update({stream: after}))
-        return [(str(int(holds)),)]
+        return [(str(int(unchanged)),)]
 
     async def hold(self, owner: object, values: Sequence[Any], transaction: Transaction) -> Answer:
         """Locks the builds of a version until the end of the transaction."""
@@ -117,10 +117,10 @@ class Statements:
         return [] if pause is None else [(pause.reason, pause.paused_by, pause.paused_at)]
 
     def _add_pause(self, values: Sequence[Any], transaction: Transaction) -> Answer:
-        name, version, reason, by = values
+        name, version, reason, paused_by = values
         if (name, version) in self._database.pauses:
             return []
-        pause = Pause(reason, by, _PAUSED_AT)
+        pause = Pause(reason, paused_by, _PAUSED_AT)
         transaction.effects.append(lambda: self._database.pauses.update({(name, version): pause}))
         return [(pause.reason, pause.paused_by, pause.paused_at)]
 

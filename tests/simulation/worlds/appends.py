@@ -117,11 +117,13 @@ class Appends(World):
     async def _check_recovered(self, log: Log) -> None:
         async with asyncio.timeout(_PATIENCE):
             for attempted in self._rng.sample(self._attempts, min(5, len(self._attempts))):
-                again = Attempted(attempted.events, self._loop.now)
-                await self._run(log, again)
+                repeated = Attempted(attempted.events, self._loop.now)
+                await self._run(log, repeated)
                 if attempted.sequences is not None:
-                    assert again.sequences == attempted.sequences, "an event appended again has another sequence"
-                assert again.sequences or isinstance(again.error, Conflict), f"{again.error!r} after all faults"
+                    assert repeated.sequences == attempted.sequences, "an event appended again has another sequence"
+                assert repeated.sequences or isinstance(repeated.error, Conflict), (
+                    f"{repeated.error!r} after all faults"
+                )
             for subject in _SUBJECTS:
                 fresh = Attempted(self._events(subject, 1), self._loop.now)
                 await self._run(log, fresh)

@@ -124,25 +124,25 @@ class Commands(World):
 
     def _check(self, command: Command) -> None:
         messages = self._events(command.pair)
-        own = [message for message in messages if message.envelope().request_id == command.request_id]
+        own_messages = [message for message in messages if message.envelope().request_id == command.request_id]
         result = command.result
         assert isinstance(command.error, VestnikError | asyncio.CancelledError | None), repr(command.error)
         if result is not None and result.events:
-            assert [message.envelope().id for message in own] == [event.id for event in result.events]
-            assert result.version == own[-1].envelope().version
+            assert [message.envelope().id for message in own_messages] == [event.id for event in result.events]
+            assert result.version == own_messages[-1].envelope().version
             assert result.state == self._state(messages[: result.version]), f"another state after {command.request_id}"
             return
         if result is not None or _refuses(command.error):
-            assert not own, f"{command.request_id} was answered without events, and stored {len(own)}"
+            assert not own_messages, f"{command.request_id} was answered without events, and stored {len(own_messages)}"
             states = [self._state(messages[:length]) for length in range(command.began, command.ended + 1)]
             assert any(self._answers_so(command, state) for state in states), (
                 f"{command.request_id}: {result or command.error!r} was true at no moment of the call"
             )
             return
         # One decision may append several events, all or none of them.
-        assert len({message.envelope().version for message in own}) == len(own)
+        assert len({message.envelope().version for message in own_messages}) == len(own_messages)
         if isinstance(command.error, Unavailable):
-            assert not own, f"{command.request_id} was answered as not done, and is stored"
+            assert not own_messages, f"{command.request_id} was answered as not done, and is stored"
 
     def _answers_so(self, command: Command, state: Friendship) -> bool:
         assert command.decided_at is not None

@@ -138,7 +138,7 @@ class Owners:
         return list(self.events(user_id, channel, self._applied[stream_of(channel)]))
 
     def _notifications(self, user_id: str, stream: str) -> list[LiveEvent]:
-        channel = next(channel for channel, of in NOTIFICATION_CHANNELS.items() if of == stream)
+        channel = next(channel for channel, source in NOTIFICATION_CHANNELS.items() if source == stream)
         return self._of(user_id, channel)
 
     def _profiles(self, request: Any) -> list[LiveEvent]:  # noqa: ANN401 - of a generated type

@@ -99,10 +99,10 @@ class Projections(World):
     def patched(self) -> Iterator[None]:
         looks, note = count(), Runner._note
 
-        def noted(of: Runner, error: Exception) -> None:
+        def noted(runner: Runner, error: Exception) -> None:
             if is_fault(error):
                 self._faults.append(error)
-            note(of, error)
+            note(runner, error)
 
         with (
             patch.object(connections, "AsyncConnection", Driver(self._postgres)),

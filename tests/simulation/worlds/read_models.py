@@ -63,28 +63,30 @@ CATALOG: Catalog = {
 def check(projection: type[Tallies], build: BuildRow, streams: Mapping[str, Stream]) -> None:
     """The rows are those of the events up to the checkpoints: each applied once and in order, or a known loss."""
     tallies, applied = list(build.tables.values())
-    wanted = set[str]()
+    required = set[str]()
     for stream, pattern in projection.filters().items():
         lost = {at for name, first, last in build.lost if name == stream for at in range(first, last + 1)}
-        wanted |= {
+        required |= {
             f"{stream} {stored.sequence}"
             for stored in streams[stream].messages[: build.checkpoints[stream]]
             if matches(pattern or ">", stored.subject) and stored.sequence not in lost
         }
-    wanted -= {f"{stream} {sequence}" for stream, sequence in build.letters}
+    required -= {f"{stream} {sequence}" for stream, sequence in build.letters}
     times = {key[0]: int(row["times"]) for key, row in applied.items()}
-    assert times == dict.fromkeys(wanted, 1), (
+    assert times == dict.fromkeys(required, 1), (
         f"{projection.name}: twice {sorted(event for event, count in times.items() if count > 1)}, "
-        f"skipped {sorted(wanted - times.keys())}, beyond the checkpoints {sorted(times.keys() - wanted)}"
+        f"skipped {sorted(required - times.keys())}, beyond the checkpoints {sorted(times.keys() - required)}"
     )
     expected: dict[tuple[str, ...], Row] = {}
     for stream in projection.filters():
         for stored in streams[stream].messages:
-            if f"{stream} {stored.sequence}" in wanted:
+            if f"{stream} {stored.sequence}" in required:
                 row = expected.setdefault((stored.subject.rpartition(".")[2],), {"events": "0"})
                 row["events"], row["last"] = str(int(row["events"]) + 1), str(stored.sequence)
         _check_letters(
-            build, stream, [stored for stored in streams[stream].messages if f"{stream} {stored.sequence}" in wanted]
+            build,
+            stream,
+            [stored for stored in streams[stream].messages if f"{stream} {stored.sequence}" in required],
         )
     assert tallies == expected, f"{projection.name}: {tallies} instead of {expected}"
 
@@ -92,8 +94,8 @@ def check(projection: type[Tallies], build: BuildRow, streams: Mapping[str, Stre
 def _check_letters(build: BuildRow, stream: str, applied: Sequence[Stored]) -> None:
     """No event was applied after a dead letter of its aggregate; the first of these failed, all others are parked."""
     first: dict[str, int] = {}
-    for (of, sequence), letter in sorted(build.letters.items()):
-        if of == stream:
+    for (letter_stream, sequence), letter in sorted(build.letters.items()):
+        if letter_stream == stream:
             state = "parked" if letter.subject in first else "failed"
             assert letter.state == state, f"{stream} {sequence} is {letter.state} instead of {state}"
             first.setdefault(letter.subject, sequence)

@@ -77,12 +77,12 @@ class Reading:
         for message in self.messages:
             stored = stream.messages[message.sequence - 1]
             assert (stored.subject, stored.data) == (message.subject, message.payload)
-        wanted = {
+        expected = {
             stored.sequence
             for stored in stream.messages[: self.position]
             if matches(self.subject_filter or ">", stored.subject)
         }
-        missing = wanted.difference(sequences)
+        missing = expected.difference(sequences)
         if self.report_gaps:
             missing -= {sequence for gap in self.gaps for sequence in range(gap.first, gap.last + 1)}
         else:
