@@ -53,14 +53,16 @@ def test_promtool_accepts_the_rules_and_their_tests_hold() -> None:
     (commands,) = [block for block in blocks(ROOT / "docs/howto/see-inside.md") if "promtool" in block]
     assert "check rules" in commands
     assert "test rules" in commands
-    done = subprocess.run(
+    completed = subprocess.run(
         ["bash", "-euo", "pipefail", "-c", commands], cwd=ROOT, capture_output=True, text=True, timeout=600, check=False
     )
-    assert done.returncode == 0, done.stdout + done.stderr
+    assert completed.returncode == 0, completed.stdout + completed.stderr
 
 
 @needs_promtool
 def test_promtool_accepts_the_example_of_a_configuration() -> None:
     example = ALERTS.with_name("prometheus.yml")
-    done = subprocess.run(["promtool", "check", "config", str(example)], capture_output=True, text=True, timeout=600)
-    assert done.returncode == 0, done.stdout + done.stderr
+    completed = subprocess.run(
+        ["promtool", "check", "config", str(example)], capture_output=True, text=True, timeout=600
+    )
+    assert completed.returncode == 0, completed.stdout + completed.stderr

@@ -46,9 +46,9 @@ def modules(*packages: str) -> Iterator[Path]:
 def texts(path: Path) -> Iterator[str]:
     """The string literals of a module that are not docstrings."""
     tree = ast.parse(path.read_text())
-    alone = {id(node.value) for node in ast.walk(tree) if isinstance(node, ast.Expr)}
+    statement_values = {id(node.value) for node in ast.walk(tree) if isinstance(node, ast.Expr)}
     for node in ast.walk(tree):
-        if isinstance(node, ast.Constant) and isinstance(node.value, str) and id(node) not in alone:
+        if isinstance(node, ast.Constant) and isinstance(node.value, str) and id(node) not in statement_values:
             yield node.value
 
 

@@ -41,25 +41,25 @@ def test_every_service_runs_twice_and_an_optional_one_once() -> None:
 
 def test_every_variable_is_a_setting_and_valid(deployment: Path) -> None:
     for name, service in OURS.items():
-        ours = {key: value for key, value in service.environment.items() if key.startswith("VESTNIK_")}
-        assert set(ours) <= VARIABLES, name
+        own_variables = {key: value for key, value in service.environment.items() if key.startswith("VESTNIK_")}
+        assert set(own_variables) <= VARIABLES, name
         party = "operator" if service.command[0] != "serve" else service.command[1]
         # The files of the secrets where they are on this machine.
         here = {
             key: str(deployment / party / value.rpartition("/")[2]) if key.endswith("_URL_FILE") else value
-            for key, value in ours.items()
+            for key, value in own_variables.items()
         }
         Settings.load(here, None)
-        others = set(service.environment) - set(ours)
+        others = set(service.environment) - set(own_variables)
         assert all(key.startswith("OTEL_") for key in others), (name, others)
 
 
 def test_variables_of_the_file_that_look_like_settings_are_settings() -> None:
     # They stand in `.env`, which every vestnik command in that folder reads, and it refuses what is no setting.
     text = COMPOSE.read_text()
-    ours = {name for name in re.findall(r"\$\{(\w+)", text) if name.startswith("VESTNIK_")}
-    assert ours
-    assert ours <= VARIABLES
+    own_variables = {name for name in re.findall(r"\$\{(\w+)", text) if name.startswith("VESTNIK_")}
+    assert own_variables
+    assert own_variables <= VARIABLES
 
 
 def test_nats_has_the_version_that_the_tests_run_with() -> None:
@@ -203,8 +203,10 @@ def test_promtool_accepts_the_configuration_of_prometheus(tmp_path: Path) -> Non
         pytest.skip("this machine has no promtool")
     for source in (FILE.folder / "prometheus" / "prometheus.yml", FILE.folder.parent / "alerts.yml"):
         shutil.copy(source, tmp_path)
-    done = subprocess.run([promtool, "check", "config", tmp_path / "prometheus.yml"], capture_output=True, text=True)
-    assert done.returncode == 0, done.stdout + done.stderr
+    completed = subprocess.run(
+        [promtool, "check", "config", tmp_path / "prometheus.yml"], capture_output=True, text=True
+    )
+    assert completed.returncode == 0, completed.stdout + completed.stderr
 
 
 def test_the_streams_have_a_copy_on_every_nats_node_and_are_synced_always() -> None:
@@ -228,5 +230,5 @@ def test_traces_go_to_the_collector() -> None:
 
 def test_the_scripts_are_valid_for_a_posix_shell() -> None:
     for script in (FILE.folder / "postgres").glob("*.sh"):
-        done = subprocess.run(["sh", "-n", script], capture_output=True, text=True)
-        assert done.returncode == 0, done.stderr
+        completed = subprocess.run(["sh", "-n", script], capture_output=True, text=True)
+        assert completed.returncode == 0, completed.stderr

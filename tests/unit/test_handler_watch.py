@@ -23,12 +23,12 @@ class Littering(Projection):
 
 
 def sent() -> Recorded[Event]:
-    of = new_id()
+    conversation_id = new_id()
     event = MessageSent(
         message_id=new_id(), sender_id=new_id(), recipient_id=new_id(), sequence=1, text="x", client_message_id="c"
     )
-    envelope = seal(event, aggregate_id=of, version=1, provenance=Provenance())
-    return open_event(envelope, stream=MESSAGING, sequence=1, subject=conversation(of))
+    envelope = seal(event, aggregate_id=conversation_id, version=1, provenance=Provenance())
+    return open_event(envelope, stream=MESSAGING, sequence=1, subject=conversation(conversation_id))
 
 
 def test_what_a_garbage_collection_calls_is_not_the_handlers() -> None:

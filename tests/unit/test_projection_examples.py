@@ -13,9 +13,9 @@ NAMES = sorted(path.name for path in EXAMPLES.iterdir() if path.is_dir())
 
 
 def test_the_files_of_the_howto_are_examples_word_for_word() -> None:
-    shown = dict(_FILE.findall(HOWTO.read_text(encoding="utf-8")))
-    assert len(shown) == 4
-    for path, text in shown.items():
+    howto_files = dict(_FILE.findall(HOWTO.read_text(encoding="utf-8")))
+    assert len(howto_files) == 4
+    for path, text in howto_files.items():
         name = Path(path).stem.removeprefix("test_")
         assert (EXAMPLES / name / path).read_text(encoding="utf-8") == text
 

@@ -33,10 +33,10 @@ def test_a_line_for_each_series_with_its_name_and_its_highest_value() -> None:
     assert picture == draw(SMALL, answers, 0.0, 10.0)
     lines = [polyline.get("points", "") for polyline in ElementTree.fromstring(picture).iter(f"{SVG}polyline")]
     assert [len(line.split()) for line in lines] == [2, 2]
-    shown = texts(picture)
-    assert "Requests <by route>" in shown
-    assert "/v1/b: at most 9/s" in shown
-    assert "/v1/a: at most 3/s" in shown
+    shown_texts = texts(picture)
+    assert "Requests <by route>" in shown_texts
+    assert "/v1/b: at most 9/s" in shown_texts
+    assert "/v1/a: at most 3/s" in shown_texts
 
 
 def test_a_panel_without_an_answer_says_so() -> None:
@@ -45,8 +45,8 @@ def test_a_panel_without_an_answer_says_so() -> None:
 
 @pytest.mark.parametrize("dashboard", DASHBOARDS, ids=lambda dashboard: dashboard.name)
 def test_every_dashboard_can_be_drawn_with_all_its_panels(dashboard: Dashboard) -> None:
-    shown = texts(draw(dashboard, {}, 0.0, 10.0))
-    assert {panel.title for panel in dashboard.panels} <= set(shown)
+    shown_texts = texts(draw(dashboard, {}, 0.0, 10.0))
+    assert {panel.title for panel in dashboard.panels} <= set(shown_texts)
 
 
 def test_values_are_written_as_people_read_them() -> None:

@@ -39,8 +39,8 @@ def test_a_figure_is_compared_with_the_run_before(rate: int, word: str) -> None:
 
 
 def test_what_differs_is_said_aloud() -> None:
-    shown = results.lines(Result(scenario="read", equal=False, differences="row 7"), {})
-    assert "DIFFER: row 7" in shown[-1]
+    lines = results.lines(Result(scenario="read", equal=False, differences="row 7"), {})
+    assert "DIFFER: row 7" in lines[-1]
     assert results.lines(Result(scenario="day", skipped="for want of a history"), {}) == [
         "day: left out, for want of a history"
     ]
@@ -62,8 +62,8 @@ def test_plots_are_well_formed_and_the_same_for_the_same_run(tmp_path: Path) -> 
         scenario="read",
         outcomes=[measured("read", 3_500, gateway=0.4, client=0.1), measured("a <b> & c", 20, nats=0.2)],
     )
-    first, again = (plots.write(run("short", result), tmp_path / name) for name in ("one", "two"))
-    assert [path.read_bytes() for path in first] == [path.read_bytes() for path in again]
+    first, second = (plots.write(run("short", result), tmp_path / name) for name in ("one", "two"))
+    assert [path.read_bytes() for path in first] == [path.read_bytes() for path in second]
     drawn = {path.name: ElementTree.fromstring(path.read_text()) for path in first}
     throughput = "".join(drawn["messenger-throughput.svg"].itertext())
     assert "3,500/s" in throughput
@@ -80,13 +80,13 @@ def test_a_run_without_outcomes_can_be_drawn(tmp_path: Path) -> None:
 
 
 def test_the_table_for_the_page_has_a_row_for_each_load() -> None:
-    shown = results.markdown(
+    page = results.markdown(
         run(
             "short",
             Result(scenario="read", outcomes=[measured("read", 10, client=0.1)]),
             Result(scenario="day", skipped="x"),
         )
     )
-    rows = shown.splitlines()
+    rows = page.splitlines()
     assert len(rows) == 4
     assert {row.count("|") for row in rows} == {10}

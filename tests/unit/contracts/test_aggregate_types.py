@@ -29,10 +29,10 @@ def aggregate_subjects() -> set[str]:
     for name, function in vars(subjects).items():
         if inspect.isfunction(function):
             with suppress(LookupError):
-                made = function(*inspect.signature(function).parameters)
-                if isinstance(made, str) and made.startswith("vestnik.") and not set(made) & set("*>"):
+                subject = function(*inspect.signature(function).parameters)
+                if isinstance(subject, str) and subject.startswith("vestnik.") and not set(subject) & set("*>"):
                     # What lies in no event stream is no aggregate's.
-                    names |= {name} if subjects.stream_of(made) in STREAMS else set()
+                    names |= {name} if subjects.stream_of(subject) in STREAMS else set()
     return names
 
 

@@ -63,11 +63,11 @@ def test_the_largest_position_can_be_read() -> None:
 
 
 def test_a_position_that_clients_hold_stays_valid() -> None:
-    held = "eyJBIjoxLCJDIjoyLCJjIjozLCJNIjo0LCJtIjo1LCJPIjo2LCJQIjo3LCJTIjo4fQ"
+    encoded = "eyJBIjoxLCJDIjoyLCJjIjozLCJNIjo0LCJtIjo1LCJPIjo2LCJQIjo3LCJTIjo4fQ"
     entries = ("AUTH", "CONTACT", NOTIFIED_CONTACT, "MESSAGING", NOTIFIED_MESSAGING, "OPERATOR", "PROFILE", "SESSION")
     position = Position({entry: number for number, entry in enumerate(entries, 1)})
-    assert Position.decode(held) == position
-    assert position.encode() == held
+    assert Position.decode(encoded) == position
+    assert position.encode() == encoded
 
 
 def as_text(raw: bytes) -> str:

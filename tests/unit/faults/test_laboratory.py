@@ -46,9 +46,9 @@ async def test_a_run_that_hangs_fails_in_time_and_shows_the_logs(
     monkeypatch.setattr(Laboratory, "_run", hang)
     cluster = _Cluster()
     assert await laboratory(tmp_path, cluster).run([], 0.0, within=0.01) == 1
-    shown = capsys.readouterr().out
-    assert "TimeoutError" in shown
-    assert "the last line of auth-1" in shown
+    output = capsys.readouterr().out
+    assert "TimeoutError" in output
+    assert "the last line of auth-1" in output
     assert cluster.is_closed
     (run,) = load([tmp_path / "result.json"])
     assert isinstance(run, Run)

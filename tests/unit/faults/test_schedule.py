@@ -39,8 +39,8 @@ def test_another_seed_gives_other_steps() -> None:
 
 @given(SEEDS)
 def test_each_fault_comes_once_alone_before_the_first_pair(seed: int) -> None:
-    alone = list(itertools.takewhile(lambda step: len(step.faults) == 1, first(len(ALL) + 1, seed)))
-    assert Counter(type(step.faults[0]) for step in alone) == dict.fromkeys(ALL, 1)
+    single_steps = list(itertools.takewhile(lambda step: len(step.faults) == 1, first(len(ALL) + 1, seed)))
+    assert Counter(type(step.faults[0]) for step in single_steps) == dict.fromkeys(ALL, 1)
 
 
 @given(SEEDS)
@@ -62,11 +62,11 @@ def test_no_copy_is_destroyed_while_another_server_of_its_kind_is_disturbed(seed
 
 @given(SEEDS)
 def test_hosts_are_those_of_the_deployment(seed: int) -> None:
-    known = {name for names in HOSTS.values() for name in names}
+    host_names = {name for names in HOSTS.values() for name in names}
     for step in first(2 * len(ALL), seed):
         for fault in step.faults:
             assert fault.hosts
-            assert set(fault.hosts) <= known
+            assert set(fault.hosts) <= host_names
 
 
 def test_a_limit_shortens_what_lasts_longer() -> None:

@@ -109,9 +109,9 @@ def test_an_envelope_of_another_shape_is_refused() -> None:
     "payload", [b'{"id":"\xff"}', b'{"x":' + b"[" * 9_999, b"\xff", b'{"at":"2026-01-31T12:00:00"}']
 )
 def test_whatever_is_wrong_with_an_envelope_is_one_error(payload: bytes) -> None:
-    whole = msgspec.json.encode(envelope.seal(sent(), aggregate_id="x", version=1, provenance=Provenance()))
+    complete = msgspec.json.encode(envelope.seal(sent(), aggregate_id="x", version=1, provenance=Provenance()))
     # The first of two fields of one name is read too.
-    for broken in (payload, payload.removesuffix(b"}") + b"," + whole[1:]):
+    for broken in (payload, payload.removesuffix(b"}") + b"," + complete[1:]):
         with pytest.raises(msgspec.DecodeError):
             envelope.decode(broken)
 
@@ -149,18 +149,18 @@ def test_the_envelope_is_what_the_architecture_says() -> None:
 
 def test_ids_are_version_7_and_grow_with_time() -> None:
     before = int(datetime.now(UTC).timestamp() * 1000)
-    made = new_id()
-    assert is_id(made)
-    assert made[14] == "7"
-    assert made[19] in "89ab"
-    assert 0 <= int(made.replace("-", "")[:12], 16) - before <= 60_000
+    event_id = new_id()
+    assert is_id(event_id)
+    assert event_id[14] == "7"
+    assert event_id[19] in "89ab"
+    assert 0 <= int(event_id.replace("-", "")[:12], 16) - before <= 60_000
 
 
 def test_ids_made_by_many_threads_are_all_different() -> None:
     new_id()
     with ThreadPoolExecutor(8) as pool:
-        made = [one for some in pool.map(lambda _: [new_id() for _ in range(2_000)], range(8)) for one in some]
-    assert len(set(made)) == len(made)
+        ids = [one for some in pool.map(lambda _: [new_id() for _ in range(2_000)], range(8)) for one in some]
+    assert len(set(ids)) == len(ids)
 
 
 def test_a_copy_of_the_process_makes_none_of_the_ids_that_the_original_makes() -> None:
@@ -174,10 +174,10 @@ def test_a_copy_of_the_process_makes_none_of_the_ids_that_the_original_makes() -
     text = os.read(reader, 3_600).decode()
     os.close(reader)
     os.close(writer)
-    theirs = [text[index : index + 36] for index in range(0, len(text), 36)]
-    assert len(theirs) == 100
+    ids_of_copy = [text[index : index + 36] for index in range(0, len(text), 36)]
+    assert len(ids_of_copy) == 100
     # The digits that are chance, since the moments differ.
-    assert not {one[15:] for one in theirs} & {new_id()[15:] for _ in range(500)}
+    assert not {one[15:] for one in ids_of_copy} & {new_id()[15:] for _ in range(500)}
 
 
 def test_a_pair_has_one_id_in_both_orders() -> None:

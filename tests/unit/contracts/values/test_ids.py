@@ -12,23 +12,23 @@ from contracts.values.ids import effect_id, first_id_at, is_id, made_at, new_id
 
 def test_ids_increase_within_a_millisecond_and_say_when_they_were_made() -> None:
     before = now()
-    made = [new_id() for _ in range(10_000)]
-    assert made == sorted(set(made))
-    assert all(map(is_id, made))
-    assert before <= made_at(made[0]) <= made_at(made[-1]) <= now()
+    new_ids = [new_id() for _ in range(10_000)]
+    assert new_ids == sorted(set(new_ids))
+    assert all(map(is_id, new_ids))
+    assert before <= made_at(new_ids[0]) <= made_at(new_ids[-1]) <= now()
 
 
 def test_ids_increase_when_the_clock_goes_back(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(ids, "_latest", 0)
     moment = time.time_ns()
     monkeypatch.setattr("time.time_ns", lambda: moment)
-    made = [new_id()]
+    new_ids = [new_id()]
     moment -= 300_000_000_000
-    made += [new_id() for _ in range(5_000)]
+    new_ids += [new_id() for _ in range(5_000)]
     moment += 600_000_000_000
-    made.append(new_id())
-    assert made == sorted(set(made))
-    assert made_at(made[-1]).timestamp() == pytest.approx(moment / 1e9, abs=0.002)
+    new_ids.append(new_id())
+    assert new_ids == sorted(set(new_ids))
+    assert made_at(new_ids[-1]).timestamp() == pytest.approx(moment / 1e9, abs=0.002)
 
 
 def test_an_effect_has_one_id_in_every_attempt_and_another_one_for_each_event_and_effect() -> None:

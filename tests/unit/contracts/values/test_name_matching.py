@@ -63,7 +63,7 @@ def with_typo(draw: st.DrawFn) -> tuple[str, str]:
     word = draw(st.text(LETTERS, min_size=4, max_size=12))
     index = draw(st.integers(0, len(word) - 1))
     letter = draw(st.sampled_from(LETTERS))
-    with_slip = draw(
+    misspelled = draw(
         st.sampled_from(
             [
                 word[:index] + letter + word[index:],
@@ -73,14 +73,14 @@ def with_typo(draw: st.DrawFn) -> tuple[str, str]:
             ]
         )
     )
-    return word, with_slip
+    return word, misspelled
 
 
 @given(with_typo())
 def test_a_word_with_a_slip_has_a_form_in_common_with_the_word(words: tuple[str, str]) -> None:
-    word, with_slip = words
-    if len(with_slip) >= min(HEADS):
-        assert {*index_keys(word).split()} & {*query_keys(with_slip)}
+    word, misspelled = words
+    if len(misspelled) >= min(HEADS):
+        assert {*index_keys(word).split()} & {*query_keys(misspelled)}
 
 
 def test_a_long_name_brings_no_more_into_the_index_than_a_name_may() -> None:

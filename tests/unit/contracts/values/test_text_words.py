@@ -63,12 +63,12 @@ def test_segments_are_the_same_words_and_know_their_characters(text: str) -> Non
     st.frozensets(st.sampled_from("abzж1\u0301")),
 )
 def test_words_with_other_initials_alone_may_be_left_out(text: str, initials: frozenset[str]) -> None:
-    def wanted(parsed: list[Segment]) -> list[tuple[str, list[int]]]:
+    def from_initials(parsed: list[Segment]) -> list[tuple[str, list[int]]]:
         kept = [segment for segment in parsed if segment.spaceless or segment.text[0] in initials]
         return [(segment.text, list(segment.origins)) for segment in kept]
 
-    assert wanted(segments(text, initials)) == wanted(segments(text))
-    assert not text.isascii() or len(segments(text, initials)) == len(wanted(segments(text)))
+    assert from_initials(segments(text, initials)) == from_initials(segments(text))
+    assert not text.isascii() or len(segments(text, initials)) == len(from_initials(segments(text)))
 
 
 @given(st.text(alphabet=st.characters(max_codepoint=0x7F), max_size=60))

@@ -192,7 +192,7 @@ def test_one_flipped_bit_anywhere_is_refused(data: st.DataObject) -> None:
     size = data.draw(st.integers(2, 20))
     number = data.draw(st.integers(0, size - 1))
     proof, heads = proof_of(number, size), heads_of(head_of(tree_of(size)))
-    where = data.draw(st.sampled_from(["payload", "leaf", "path", "root", "signature", "key"]))
+    place = data.draw(st.sampled_from(["payload", "leaf", "path", "root", "signature", "key"]))
 
     def flipped(value: bytes) -> bytes:
         bit = data.draw(st.integers(0, len(value) * 8 - 1))
@@ -203,7 +203,7 @@ def test_one_flipped_bit_anywhere_is_refused(data: st.DataObject) -> None:
     def flipped_base64(value: str) -> str:
         return base64.b64encode(flipped(base64.b64decode(value))).decode()
 
-    match where:
+    match place:
         case "payload":
             proof["payload"] = flipped_base64(proof["payload"])
         case "leaf":
@@ -324,8 +324,8 @@ def test_a_head_in_the_proof_itself_counts_only_with_signature_and_consistency()
     older = heads_of(head_of(tree_of(3)))
     proof = continued(4, 3, SIZE)
     verifier.verify(proof, older)
-    without = {name: value for name, value in proof.items() if name != "consistency"}
-    assert "HEADS has no head" in refusal(without, older)
+    stripped = {name: value for name, value in proof.items() if name != "consistency"}
+    assert "HEADS has no head" in refusal(stripped, older)
     assert "no head that it leads to" in refusal(proof | {"head": None}, older)
     assert "another stream, tree or size" in refusal(proof | {"head": head_of(tree_of(6))}, older)
     assert "to continue" in refusal(proof | {"continues": 2}, older)
@@ -342,8 +342,8 @@ def run(tmp_path: Path, proof: bytes, heads: bytes) -> tuple[int, str, str]:
     (tmp_path / "heads.json").write_bytes(heads)
     # -I: nothing of this project can be imported.
     command = [sys.executable, "-I", str(FILE), "proof.json", "heads.json"]
-    done = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True, check=False)
-    return done.returncode, done.stdout, done.stderr
+    completed = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True, check=False)
+    return completed.returncode, completed.stdout, completed.stderr
 
 
 def test_the_exit_code_is_0_only_if_the_proof_holds(tmp_path: Path) -> None:
@@ -387,9 +387,11 @@ def test_the_heads_of_a_day_in_the_folder_of_heads_will_do(tmp_path: Path) -> No
     ]:
         day.write_bytes(content)
         command = [sys.executable, "-I", str(FILE), "proof.json", day.name]
-        done = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True, check=False)
-        assert (done.returncode, "The proof holds." in done.stdout) == (int(bool(message)), not message), done.stderr
-        assert message in done.stderr
+        completed = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True, check=False)
+        assert (completed.returncode, "The proof holds." in completed.stdout) == (int(bool(message)), not message), (
+            completed.stderr
+        )
+        assert message in completed.stderr
     (tmp_path / "keys.json").unlink()
     with pytest.raises(verifier.Refused, match=r"keys\.json cannot be read"):
         verifier.read_heads(day)

@@ -61,8 +61,8 @@ def test_a_change_of_a_friendship_that_is_delivered_twice_is_doubled() -> None:
 
 
 def test_a_message_that_is_delivered_and_not_stored_is_noticed() -> None:
-    lost = Message("m3", 3, ANNA, "text 3")
-    assert findings(*SENT, delivered(lost, 3.0)) == ["live.not_stored"]
+    lost_message = Message("m3", 3, ANNA, "text 3")
+    assert findings(*SENT, delivered(lost_message, 3.0)) == ["live.not_stored"]
 
 
 def test_a_message_that_is_delivered_with_another_text_is_noticed() -> None:

@@ -29,14 +29,14 @@ def test_a_conversation_that_was_not_read_by_both_proves_nothing() -> None:
 
 
 def test_a_message_that_is_stored_twice_is_doubled() -> None:
-    again = Message("m2", 2, ANNA, "text 1")
-    assert findings(send(1, 1.0), *conversation(stored(1), again)) == ["messages.doubled"]
+    duplicate = Message("m2", 2, ANNA, "text 1")
+    assert findings(send(1, 1.0), *conversation(stored(1), duplicate)) == ["messages.doubled"]
 
 
 def test_a_repetition_that_is_answered_with_another_message_is_doubled() -> None:
     other = msgspec.structs.replace(send(1, 2.0), answer={"message_id": "m2", "sequence": 2})
-    again = Message("m2", 2, ANNA, "text 1")
-    assert findings(send(1, 1.0), other, *conversation(stored(1), again)) == ["messages.doubled"]
+    duplicate = Message("m2", 2, ANNA, "text 1")
+    assert findings(send(1, 1.0), other, *conversation(stored(1), duplicate)) == ["messages.doubled"]
 
 
 def test_a_message_that_was_sent_after_another_and_comes_before_it_is_reordered() -> None:

@@ -21,8 +21,8 @@ def test_a_mutation_replaces_what_is_in_the_tree_by_code_that_can_be_compiled(mu
         compile(text, path, "exec")
         # Names that the product no longer has, which would show when the code runs.
         command = [sys.executable, "-m", "ruff", "check", "--select=F821,F823", f"--stdin-filename={path}", "-"]
-        done = subprocess.run(command, input=text, cwd=ROOT, capture_output=True, text=True, check=False)
-        assert done.returncode == 0, done.stdout + done.stderr
+        completed = subprocess.run(command, input=text, cwd=ROOT, capture_output=True, text=True, check=False)
+        assert completed.returncode == 0, completed.stdout + completed.stderr
 
 
 @pytest.mark.parametrize("mutation", MUTATIONS, ids=lambda mutation: mutation.name)

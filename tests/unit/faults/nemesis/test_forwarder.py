@@ -35,8 +35,8 @@ def test_jitter_keeps_the_order_and_its_bounds(seed: int) -> None:
 @given(SEEDS)
 def test_the_share_of_lost_frames_is_as_given(seed: int) -> None:
     link = impairment(seed, loss=0.2)
-    lost = [link.due(NOW) for _ in range(2000)].count(None)
-    assert 250 < lost < 550
+    lost_frames = [link.due(NOW) for _ in range(2000)].count(None)
+    assert 250 < lost_frames < 550
 
 
 def test_nothing_is_lost_without_loss() -> None:
@@ -49,8 +49,8 @@ def test_frames_that_are_reordered_come_after_later_ones(seed: int) -> None:
     link = impairment(seed, delay=0.1, reorder=0.2)
     due = [link.due(NOW + 0.001 * number) or 0.0 for number in range(200)]
     assert due != sorted(due)
-    late = sum(moment - (NOW + 0.001 * number) > 0.15 for number, moment in enumerate(due))
-    assert 10 < late < 90
+    late_frames = sum(moment - (NOW + 0.001 * number) > 0.15 for number, moment in enumerate(due))
+    assert 10 < late_frames < 90
 
 
 def test_the_same_seed_impairs_in_the_same_way() -> None:
@@ -59,18 +59,18 @@ def test_the_same_seed_impairs_in_the_same_way() -> None:
 
 
 def test_frames_go_to_the_other_side_unchanged() -> None:
-    left, inner_left = socket.socketpair(socket.AF_UNIX, socket.SOCK_DGRAM)
-    right, inner_right = socket.socketpair(socket.AF_UNIX, socket.SOCK_DGRAM)
+    left_end, inner_left = socket.socketpair(socket.AF_UNIX, socket.SOCK_DGRAM)
+    right_end, inner_right = socket.socketpair(socket.AF_UNIX, socket.SOCK_DGRAM)
     for sock in (inner_left, inner_right):
         sock.setblocking(False)
     a, b = inner_left.fileno(), inner_right.fileno()
     forwarder = Forwarder({a: (b, impairment(1)), b: (a, impairment(2))})
     frames = [os.urandom(1500), os.urandom(60)]
     for frame in frames:
-        left.send(frame)
-    right.send(b"back")
+        left_end.send(frame)
+    right_end.send(b"back")
     forwarder.turn()
-    assert [right.recv(65536) for _ in frames] == frames
-    assert left.recv(65536) == b"back"
-    for sock in (left, right, inner_left, inner_right):
+    assert [right_end.recv(65536) for _ in frames] == frames
+    assert left_end.recv(65536) == b"back"
+    for sock in (left_end, right_end, inner_left, inner_right):
         sock.close()

@@ -29,13 +29,13 @@ def test_a_result_of_mutations_replaces_those_of_the_same_names(tmp_path: Path) 
         mutations=[caught("files-kept-open"), caught("look-up-skipped", is_caught=False), caught("gone")],
         unmutated=[Unmutated(name="look-up-skipped", is_sound=False)],
     )
-    again = Mutations(
+    second = Mutations(
         mutations=[caught("look-up-skipped", tree="other")],
         unmutated=[Unmutated(name="look-up-skipped", is_sound=True)],
     )
-    summary.keep([first, again], tmp_path)
+    summary.keep([first, second], tmp_path)
     kept = summary.kept_mutations(tmp_path)
     # In the order of the catalogue, which has no mutation `gone`.
     assert kept.mutations == [caught("look-up-skipped", tree="other"), caught("files-kept-open")]
-    assert kept.unmutated == again.unmutated
+    assert kept.unmutated == second.unmutated
     assert summary.kept_runs(tmp_path) == []
