@@ -37,9 +37,9 @@ def test_a_file_that_is_missing_or_empty_is_named_without_its_content(tmp_path: 
 def test_a_reference_stays_one_when_options_are_added(tmp_path: Path) -> None:
     file = tmp_path / "url"
     options = "-c role=vestnik_auth -c search_path=vestnik_auth"
-    changed = url_files.with_options(url_files.with_options(url_files.reference(str(file)), "-c a=b"), options)
+    reference = url_files.with_options(url_files.with_options(url_files.reference(str(file)), "-c a=b"), options)
     for password in ("secret", "other"):
         file.write_text(URL.replace("secret", password))
-        for url in (url_files.read(changed), url_files.with_options(file.read_text(), options)):
+        for url in (url_files.read(reference), url_files.with_options(file.read_text(), options)):
             parts = conninfo_to_dict(url)
             assert (parts["password"], parts["host"], parts["options"]) == (password, "db-1,db-2", options)

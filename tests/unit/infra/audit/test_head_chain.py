@@ -21,9 +21,9 @@ def frontier(size: int) -> Frontier:
     return grown
 
 
-def head(size: int, *, tree: int = 1, after: int = 0, **changed: object) -> Signed:
+def head(size: int, *, tree: int = 1, after: int = 0, **changes: object) -> Signed:
     subtrees = tuple(root.hex() for root in frontier(size).subtrees)
-    made = TreeHeadSigned(
+    event = TreeHeadSigned(
         stream=MESSAGING,
         tree=tree,
         size=size,
@@ -33,11 +33,11 @@ def head(size: int, *, tree: int = 1, after: int = 0, **changed: object) -> Sign
         key_id="key",
         frontier=subtrees,
     )
-    return signed(msgspec.structs.replace(made, **changed), KEY)
+    return signed(msgspec.structs.replace(event, **changes), KEY)
 
 
-def end(size: int, *, tree: int = 1, after: int = 0, next_tree: int = 2, **changed: object) -> Signed:
-    made = TreeClosed(
+def end(size: int, *, tree: int = 1, after: int = 0, next_tree: int = 2, **changes: object) -> Signed:
+    event = TreeClosed(
         stream=MESSAGING,
         tree=tree,
         size=size,
@@ -49,7 +49,7 @@ def end(size: int, *, tree: int = 1, after: int = 0, next_tree: int = 2, **chang
         cause="a test",
         next_tree=next_tree,
     )
-    return signed(msgspec.structs.replace(made, **changed), KEY)
+    return signed(msgspec.structs.replace(event, **changes), KEY)
 
 
 @dataclass
@@ -99,8 +99,8 @@ def test_the_end_of_an_earlier_tree_voids_the_later_ones() -> None:
 def test_what_an_end_calls_lost_stays_lost_unless_a_later_restore_goes_back_before_it() -> None:
     loss = end(3, reason=EndReason.LOSS_ACCEPTED, first_lost=4, last_lost=5)
     assert chain_of(head(3), loss).lost() == [(4, 5)]
-    later = end(6, tree=2, after=3, next_tree=3)
-    assert chain_of(head(3), loss, later).lost() == [(4, 5)]
+    later_end = end(6, tree=2, after=3, next_tree=3)
+    assert chain_of(head(3), loss, later_end).lost() == [(4, 5)]
     assert chain_of(head(3), loss, end(1, tree=2, after=3, next_tree=3)).lost() == []
 
 

@@ -72,20 +72,20 @@ def test_a_file_that_is_no_saved_answer_is_refused(tmp_path: Path, content: byte
 
 def test_a_file_of_the_folder_of_heads_is_read_with_the_keys_beside_it(tmp_path: Path) -> None:
     path = tmp_path / "heads-2026-12-01.jsonl"
-    later = SavedHead.of(signed(msgspec.structs.replace(HEAD, size=3, last_sequence=3), KEY))
+    later_head = SavedHead.of(signed(msgspec.structs.replace(HEAD, size=3, last_sequence=3), KEY))
 
     def line(head: SavedHead) -> bytes:
         fields = {"sequence": 7, "id": "an event's", "type": "tree_head.signed"} | msgspec.structs.asdict(head)
         return msgspec.json.encode(fields) + b"\n"
 
-    first, second = line(SAVED.items[0]), line(later)
+    first, second = line(SAVED.items[0]), line(later_head)
     end = msgspec.json.encode({"sequence": 8, "type": "tree.closed", "stream": "MESSAGING"}) + b"\n"
     # One was cut off, and one is there twice.
     path.write_bytes(first + second[:50] + b"\n" + second + end + first)
     with pytest.raises(OperatorError, match=r"keys\.json cannot be read"):
         load(path)
     (tmp_path / "keys.json").write_bytes(msgspec.json.encode(JwkSet([JWK])))
-    assert load(path) == SavedHeads(items=[SAVED.items[0], later], keys=JwkSet([JWK]))
+    assert load(path) == SavedHeads(items=[SAVED.items[0], later_head], keys=JwkSet([JWK]))
     path.write_bytes(first + second.replace(b'"size":3', b'"size":4'))
     with pytest.raises(OperatorError, match="is not signed with a key in that file"):
         load(path)

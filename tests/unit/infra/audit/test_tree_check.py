@@ -78,14 +78,14 @@ def test_the_first_difference_is_in_the_range_that_is_named(data: st.DataObject,
                 return
     check = checked(signed(leaves, sizes), stored)
     assert check.broken is not None
-    broken = check.locate(frontier_of(leaves[: check.broken.size]))
+    difference = check.locate(frontier_of(leaves[: check.broken.size]))
     after = next(size for size in sizes if size > index)
     before = max((size for size in sizes if size <= index), default=0)
-    assert broken.checkpoint.size == after
-    assert not broken.is_fork
-    assert 2 * before + 1 <= broken.first <= 2 * index + 1 <= broken.last <= 2 * after - 1
+    assert difference.checkpoint.size == after
+    assert not difference.is_fork
+    assert 2 * before + 1 <= difference.first <= 2 * index + 1 <= difference.last <= 2 * after - 1
     # The frontier of the head narrows it to one perfect subtree.
-    assert (broken.last - broken.first) // 2 < 1 << after.bit_length() - 1
+    assert (difference.last - difference.first) // 2 < 1 << after.bit_length() - 1
 
 
 def test_a_stream_that_ends_before_a_head_leaves_that_head_expected() -> None:
@@ -101,27 +101,27 @@ def test_the_tiles_of_a_head_narrow_a_difference_to_one_of_them() -> None:
     stored = list(leaves)
     stored[TILE + 7] = leaf(-1)
     heads = signed(leaves, [100, len(leaves)])
-    broken = checked(heads, stored).locate(frontier_of(leaves))
-    assert (broken.first, broken.last) == (2 * TILE + 1, 4 * TILE - 1)
+    difference = checked(heads, stored).locate(frontier_of(leaves))
+    assert (difference.first, difference.last) == (2 * TILE + 1, 4 * TILE - 1)
     # Tiles that do not lead to the root are not believed.
     forged = msgspec.structs.replace(heads[1], tiles=(leaf(-2), *(heads[1].tiles or ())[1:]))
-    broken = checked([heads[0], forged], stored).locate(frontier_of(leaves))
-    assert (broken.first, broken.last) == (201, 4 * TILE - 1)
+    difference = checked([heads[0], forged], stored).locate(frontier_of(leaves))
+    assert (difference.first, difference.last) == (201, 4 * TILE - 1)
     # Nor are subtrees: then the range is that between the two heads.
     for frontier in ((), (leaf(-1), leaf(-2), leaf(-3), leaf(-4))):
-        broken = checked(heads, stored).locate(frontier)
-        assert (broken.first, broken.last) == (201, 2 * len(leaves) - 1)
+        difference = checked(heads, stored).locate(frontier)
+        assert (difference.first, difference.last) == (201, 2 * len(leaves) - 1)
 
 
 def test_the_tiles_of_a_lost_head_are_no_fault_of_the_next_one() -> None:
     leaves = [leaf(number) for number in range(4 * TILE)]
     heads = signed(leaves, [TILE, 3 * TILE, 3 * TILE + 1, 4 * TILE])
-    for lost in ([0], [1], [0, 1], [0, 1, 2]):
+    for lost_heads in ([0], [1], [0, 1], [0, 1, 2]):
         check = TreeCheck(
-            [head for number, head in enumerate(heads) if number not in lost], Frontier(), heads_lost=True
+            [head for number, head in enumerate(heads) if number not in lost_heads], Frontier(), heads_lost=True
         )
         check.add([2 * number + 1 for number in range(len(leaves))], leaves)
-        assert (check.is_done, check.broken, check.faults) == (True, None, []), lost
+        assert (check.is_done, check.broken, check.faults) == (True, None, []), lost_heads
     forged = msgspec.structs.replace(heads[1], tiles=(leaf(0), leaf(1)))
     check = TreeCheck([forged], Frontier(), heads_lost=True)
     check.add([2 * number + 1 for number in range(3 * TILE)], leaves[: 3 * TILE])
@@ -142,9 +142,9 @@ def test_what_a_head_says_beside_its_root_is_checked_too(changed: dict[str, obje
 def test_a_head_that_contradicts_an_earlier_one_is_a_fork() -> None:
     leaves = [leaf(number) for number in range(24)]
     other = [leaf(-1), *leaves[1:]]
-    broken = checked([signed(leaves, [16])[0], signed(other, [24])[0]], leaves).locate(frontier_of(other))
-    assert broken.is_fork
-    assert (broken.first, broken.last) == (33, 47)
+    difference = checked([signed(leaves, [16])[0], signed(other, [24])[0]], leaves).locate(frontier_of(other))
+    assert difference.is_fork
+    assert (difference.first, difference.last) == (33, 47)
 
 
 def test_a_check_goes_on_from_a_trusted_frontier() -> None:

@@ -16,16 +16,16 @@ from infra.settings import Settings, describe
 
 @pytest.mark.parametrize("name", COMMANDS)
 def test_every_listed_command_is_there_and_explains_itself(name: str) -> None:
-    done = CliRunner().invoke(cli, [name, "--help"])
-    assert done.exit_code == 0, done.output
-    assert len(done.output.splitlines()) > 3
+    result = CliRunner().invoke(cli, [name, "--help"])
+    assert result.exit_code == 0, result.output
+    assert len(result.output.splitlines()) > 3
 
 
 def test_help_imports_no_command() -> None:
     program = "import sys, infra.cli.main as m; m.cli(['--help'], standalone_mode=False); print(len(sys.modules))"
-    done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=True)
-    assert "up " in done.stdout
-    assert int(done.stdout.split()[-1]) < 250
+    completed = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=True)
+    assert "up " in completed.stdout
+    assert int(completed.stdout.split()[-1]) < 250
 
 
 def test_no_command_imports_aiohttp_before_it_runs() -> None:
@@ -33,8 +33,8 @@ def test_no_command_imports_aiohttp_before_it_runs() -> None:
         "import sys, infra.cli.main as m; [m.cli.get_command(None, name) for name in m.COMMANDS];"
         "print('aiohttp' in sys.modules, 'nats.aio.client' in sys.modules); import aiohttp.web"
     )
-    done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=True)
-    assert done.stdout.split() == ["False", "True"]
+    completed = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=True)
+    assert completed.stdout.split() == ["False", "True"]
 
 
 def test_a_running_system_is_supervised_without_aiohttp() -> None:
@@ -42,8 +42,8 @@ def test_a_running_system_is_supervised_without_aiohttp() -> None:
         "import sys, infra.cli.main as m; m.cli.get_command(None, 'up'); import infra.supervisor.system;"
         "print('aiohttp' in sys.modules)"
     )
-    done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=True)
-    assert done.stdout.split() == ["False"]
+    completed = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=True)
+    assert completed.stdout.split() == ["False"]
 
 
 @pytest.mark.parametrize(
@@ -104,16 +104,16 @@ def test_text_of_ours_that_cannot_be_encoded_is_no_argument_of_the_operators(mon
 
 
 def test_a_wrong_setting_is_one_line_and_a_failure() -> None:
-    done = subprocess.run(
+    completed = subprocess.run(
         [sys.executable, "-m", "infra.cli.main", "settings"],
         env={"VESTNIK_PORT": "http"},
         capture_output=True,
         text=True,
         check=False,
     )
-    assert (done.returncode, done.stdout) == (1, "")
-    assert done.stderr.startswith("vestnik: VESTNIK_PORT='http' is invalid")
-    assert done.stderr.count("\n") == 1
+    assert (completed.returncode, completed.stdout) == (1, "")
+    assert completed.stderr.startswith("vestnik: VESTNIK_PORT='http' is invalid")
+    assert completed.stderr.count("\n") == 1
 
 
 # One writes with a flush, the other is flushed at its end.
@@ -124,11 +124,11 @@ def test_output_that_the_disk_has_no_room_for_is_one_line_and_a_failure(program:
         "m.main()"
     )
     with open("/dev/full", "w") as full:
-        done = subprocess.run(
+        completed = subprocess.run(
             [sys.executable, "-c", source], stdout=full, stderr=subprocess.PIPE, text=True, check=False
         )
-    assert done.returncode == 1
-    assert done.stderr == "vestnik: the output cannot be used: No space left on device\n"
+    assert completed.returncode == 1
+    assert completed.stderr == "vestnik: the output cannot be used: No space left on device\n"
 
 
 def test_a_file_that_is_not_this_users_is_named_in_one_line() -> None:
@@ -137,8 +137,11 @@ def test_a_file_that_is_not_this_users_is_named_in_one_line() -> None:
         "def run(**_): raise PermissionError(13, 'Permission denied', '/secrets/claims.key')\n"
         "m.cli.main = run; sys.argv = ['vestnik']; m.main()"
     )
-    done = subprocess.run([sys.executable, "-c", source], capture_output=True, text=True, check=False)
-    assert (done.returncode, done.stderr) == (1, "vestnik: /secrets/claims.key cannot be used: Permission denied\n")
+    completed = subprocess.run([sys.executable, "-c", source], capture_output=True, text=True, check=False)
+    assert (completed.returncode, completed.stderr) == (
+        1,
+        "vestnik: /secrets/claims.key cannot be used: Permission denied\n",
+    )
 
 
 def test_settings_are_all_shown_with_their_meaning() -> None:

@@ -68,8 +68,8 @@ def test_every_act_takes_a_reason_and_what_destroys_does_not_go_without() -> Non
     ],
 )
 def test_a_command_that_destroys_by_an_option_needs_a_reason_with_it(arguments: tuple[str, ...]) -> None:
-    done = CliRunner().invoke(cli, arguments)
-    assert (done.exit_code, "--reason" in done.output) == (2, True), done.output
+    result = CliRunner().invoke(cli, arguments)
+    assert (result.exit_code, "--reason" in result.output) == (2, True), result.output
     for reason in ("", "  ", "x" * 1_001, "a\x00b"):
         refused = CliRunner().invoke(cli, [*arguments, "--reason", reason])
         assert (refused.exit_code, "give a reason" in refused.output) == (2, True), refused.output

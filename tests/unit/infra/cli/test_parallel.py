@@ -48,13 +48,13 @@ async def test_no_more_are_at_work_at_once_than_the_servers_should_bear() -> Non
 
 
 async def test_a_fault_of_the_program_stops_the_others() -> None:
-    begun: list[str] = []
+    started: list[str] = []
     stopped: list[str] = []
 
     async def work(projection: type[Projection]) -> None:
         if projection is PROJECTIONS[0]:
             raise ZeroDivisionError
-        begun.append(projection.name)
+        started.append(projection.name)
         try:
             await asyncio.Event().wait()
         except asyncio.CancelledError:
@@ -63,5 +63,5 @@ async def test_a_fault_of_the_program_stops_the_others() -> None:
 
     with pytest.raises(ExceptionGroup):
         await run_each(PROJECTIONS, work)
-    assert begun
-    assert sorted(stopped) == sorted(begun)
+    assert started
+    assert sorted(stopped) == sorted(started)

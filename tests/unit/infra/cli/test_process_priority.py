@@ -38,7 +38,7 @@ def test_the_process_is_nicer_than_before() -> None:
     not _BY_SESSIONS.exists() or _BY_SESSIONS.read_text().strip() != "1", reason="this kernel schedules by processes"
 )
 def test_a_session_of_its_own_is_nicer_too_and_that_of_others_is_left_as_it_is() -> None:
-    ours = _SESSION.read_text()  # nothing at all where no one has begun a session since the machine started
+    autogroup = _SESSION.read_text()  # nothing at all where no one has begun a session since the machine started
     assert _given_way(_SAYS_OF_THE_SESSION, own_session=True) == [_lowered(), "10"]
     assert _given_way(_SAYS, own_session=False) == [_lowered()]
-    assert _SESSION.read_text() == ours
+    assert _SESSION.read_text() == autogroup

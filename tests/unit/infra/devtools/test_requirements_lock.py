@@ -30,9 +30,9 @@ def test_the_locks_name_no_host_and_no_option() -> None:
 
 
 def test_hosts_and_options_in_a_lock_are_noticed() -> None:
-    strange = ["--index-url https://mirror.example/simple", "# from https://mirror.example", "a @ https://b/c.whl"]
-    assert strange_lines("\n".join(strange)) == strange
-    assert len(list(faults({**LOCKS, AUDIT.name: "\n".join(strange)}))) == 3
+    foreign = ["--index-url https://mirror.example/simple", "# from https://mirror.example", "a @ https://b/c.whl"]
+    assert strange_lines("\n".join(foreign)) == foreign
+    assert len(list(faults({**LOCKS, AUDIT.name: "\n".join(foreign)}))) == 3
 
 
 def test_production_in_another_version_than_the_tests_is_noticed() -> None:
@@ -53,18 +53,18 @@ def test_production_is_without_what_only_development_needs() -> None:
 
 def test_every_module_can_be_imported_with_what_production_has() -> None:
     production = {name.replace("_", "-") for name in pins(LOCKS[PRODUCTION.name])}
-    missing = [
+    development_only = [
         package
         for package, distributions in packages_distributions().items()
         if not {name.lower().replace("_", "-").replace(".", "-") for name in distributions} & {*production, "vestnik"}
     ]
-    assert "pytest" in missing
-    done = subprocess.run(
-        [sys.executable, "-c", ALONE, " ".join(missing), *PACKAGES],
+    assert "pytest" in development_only
+    completed = subprocess.run(
+        [sys.executable, "-c", ALONE, " ".join(development_only), *PACKAGES],
         cwd=ROOT,
         env=os.environ | {"PYTHONPATH": str(ROOT)},
         capture_output=True,
         text=True,
         check=False,
     )
-    assert done.returncode == 0, done.stderr
+    assert completed.returncode == 0, completed.stderr

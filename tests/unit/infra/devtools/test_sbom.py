@@ -17,7 +17,7 @@ def test_every_package_is_in_it_with_its_version_and_whether_it_runs() -> None:
     document = sbom(PROJECT, EVERYTHING, RUNNING)
     assert (document["bomFormat"], document["specVersion"]) == ("CycloneDX", "1.6")
     assert document["metadata"]["component"]["purl"] == "pkg:pypi/vestnik@0.2.0"
-    assert [(package["purl"], package["scope"]) for package in document["components"]] == [
+    assert [(part["purl"], part["scope"]) for part in document["components"]] == [
         ("pkg:pypi/aiohttp@1.0", "required"),
         ("pkg:pypi/pywin32@3", "excluded"),
     ]
@@ -33,10 +33,8 @@ def test_equal_locks_make_an_equal_document_and_others_another() -> None:
 def test_the_command_prints_all_of_the_locks(capsys: pytest.CaptureFixture[str]) -> None:
     main([])
     components = json.loads(capsys.readouterr().out)["components"]
-    assert {package["name"] for package in components} == set(pins(LOCK.read_text()))
-    assert {package["name"] for package in components if package["scope"] == "required"} == set(
-        pins(PRODUCTION.read_text())
-    )
+    assert {part["name"] for part in components} == set(pins(LOCK.read_text()))
+    assert {part["name"] for part in components if part["scope"] == "required"} == set(pins(PRODUCTION.read_text()))
 
 
 def test_the_bill_of_one_lock_has_its_packages_alone(capsys: pytest.CaptureFixture[str], tmp_path: Path) -> None:

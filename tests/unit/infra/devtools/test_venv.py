@@ -204,13 +204,13 @@ def test_a_file_in_its_place_is_no_environment(monkeypatch: pytest.MonkeyPatch, 
 def test_the_first_python_that_can_make_it_does(
     monkeypatch: pytest.MonkeyPatch, venv: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    broken, whole = tmp_path / "broken", _interpreter(tmp_path / "whole", "3.11.2")
+    broken, sound = tmp_path / "broken", _interpreter(tmp_path / "whole", "3.11.2")
     broken.write_text("#!/bin/sh\nexit 1\n")
     broken.chmod(0o755)
-    monkeypatch.setattr(environment, "_candidates", lambda: iter(["/no/such/python", str(broken), str(whole)]))
+    monkeypatch.setattr(environment, "_candidates", lambda: iter(["/no/such/python", str(broken), str(sound)]))
     environment._make_empty()
-    assert (venv / "bin" / "python").resolve() == whole
-    assert capsys.readouterr().err == f"just: making .venv (once) with {whole}\n"
+    assert (venv / "bin" / "python").resolve() == sound
+    assert capsys.readouterr().err == f"just: making .venv (once) with {sound}\n"
 
 
 def test_the_running_python_is_a_candidate_and_newer_ones_come_before_older(
@@ -226,11 +226,11 @@ def test_the_running_python_is_a_candidate_and_newer_ones_come_before_older(
 
 
 def test_a_python_that_is_named_makes_it(monkeypatch: pytest.MonkeyPatch, venv: Path, tmp_path: Path) -> None:
-    mine = _interpreter(tmp_path / "mine", "3.12.1")
+    named_python = _interpreter(tmp_path / "mine", "3.12.1")
     monkeypatch.setenv("VENV_PYTHON", "mine")
     monkeypatch.setenv("PATH", str(tmp_path))
     environment._make_empty()
-    assert (venv / "bin" / "python").resolve() == mine
+    assert (venv / "bin" / "python").resolve() == named_python
 
 
 def test_a_named_python_that_cannot_be_used_is_an_error_and_leaves_everything(

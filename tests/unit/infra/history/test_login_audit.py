@@ -83,8 +83,8 @@ def test_what_an_operator_ended_says_who_and_why() -> None:
     login = ("1", created("anna", START + DAY), START)
     end = ("1", revoked("anna", "operator", "stolen phone"), START)
     assert followed(login, end, actor="operator:alice")[-1].reason == "operator alice: stolen phone"
-    without = ("1", revoked("anna", "operator"), START)
-    assert followed(login, without, actor="operator:alice")[-1].reason == "operator alice"
+    without_reason = ("1", revoked("anna", "operator"), START)
+    assert followed(login, without_reason, actor="operator:alice")[-1].reason == "operator alice"
 
 
 @given(st.lists(st.tuples(st.integers(0, 4), st.sampled_from("crx"), st.integers(0, 60)), max_size=40))
@@ -94,23 +94,23 @@ def test_every_session_ends_once_at_most_and_lines_are_in_the_order_of_time(
     """Whatever happens, in the order in which a service would let it happen."""
     trail, rows, at, numbers = LoginAudit(Query(), START), list[Row](), START, 0
     current: dict[int, tuple[str, datetime]] = {}
-    for who, what, minutes in steps:
+    for user, step, minutes in steps:
         at += timedelta(minutes=minutes)
-        known = current.get(who)
-        if known is not None and known[1] <= at:
-            del current[who]
-            known = None
-        if what == "c":
+        session = current.get(user)
+        if session is not None and session[1] <= at:
+            del current[user]
+            session = None
+        if step == "c":
             numbers += 1
-            current[who] = (str(numbers), at + HOUR)
-            rows += trail.add(str(numbers), created(f"user {who}", at + HOUR), at, None)
-        elif known is not None and what == "r":
-            current[who] = (known[0], at + HOUR)
-            event = SessionRefreshed(user_id=f"user {who}", generation=2, expires_at=at + HOUR)
-            rows += trail.add(known[0], event, at, None)
-        elif known is not None:
-            del current[who]
-            rows += trail.add(known[0], revoked(f"user {who}", "logout"), at, None)
+            current[user] = (str(numbers), at + HOUR)
+            rows += trail.add(str(numbers), created(f"user {user}", at + HOUR), at, None)
+        elif session is not None and step == "r":
+            current[user] = (session[0], at + HOUR)
+            event = SessionRefreshed(user_id=f"user {user}", generation=2, expires_at=at + HOUR)
+            rows += trail.add(session[0], event, at, None)
+        elif session is not None:
+            del current[user]
+            rows += trail.add(session[0], revoked(f"user {user}", "logout"), at, None)
     rows += trail.expired_rows(at + 2 * HOUR)
     assert [row.at for row in rows] == sorted(row.at for row in rows)
     ends = [str(row.session_id) for row in rows if row.reason is not None]

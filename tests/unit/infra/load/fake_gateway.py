@@ -133,8 +133,8 @@ class FakeGateway:
 
     def _session(self, user: dict[str, str]) -> dict[str, object]:
         user |= {"access": uuid4().hex, "refresh": uuid4().hex}
-        shown = {"user_id": user["user_id"], "access_token": user["access"], "refresh_token": user["refresh"]}
-        return {**shown, "expires_in": 900}
+        tokens = {"user_id": user["user_id"], "access_token": user["access"], "refresh_token": user["refresh"]}
+        return {**tokens, "expires_in": 900}
 
     def _add(self, one: str, other: str) -> Answer:
         self._asked.add((one, other))
@@ -147,9 +147,9 @@ class FakeGateway:
         pair = frozenset((sender, other))
         if pair not in self.accepted:
             return 403, {}, {"code": "not_friends"}
-        used = (sender, other, body["client_message_id"])
-        if used in self._used:
+        message_key = (sender, other, body["client_message_id"])
+        if message_key in self._used:
             return 200, {}, {}
-        self._used.add(used)
+        self._used.add(message_key)
         self.messages.setdefault(pair, []).append((sender, body["text"]))
         return 201, {}, {}

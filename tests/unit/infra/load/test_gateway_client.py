@@ -21,8 +21,8 @@ class Script:
     def __init__(self, *answers: Answer) -> None:
         self.answers = list(answers)
 
-    def __call__(self, request: Request, true: Answer) -> Answer:
-        return self.answers.pop(0) if self.answers else true
+    def __call__(self, request: Request, answer: Answer) -> Answer:
+        return self.answers.pop(0) if self.answers else answer
 
 
 @pytest.mark.parametrize(
@@ -49,7 +49,7 @@ async def test_an_error_that_repeating_does_not_change_is_handed_over(gateway: F
 
 
 async def test_patience_ends(gateway: FakeGateway) -> None:
-    gateway.instead = lambda request, true: (503, {}, {"code": "unavailable"})
+    gateway.instead = lambda request, answer: (503, {}, {"code": "unavailable"})
     client = Gateway(gateway.url, patience=0.2)
     with pytest.raises(GaveUp, match="503 unavailable"):
         await client.ask("GET", "/healthz")
@@ -69,7 +69,7 @@ def test_what_is_no_url_is_refused() -> None:
 
 
 async def test_a_connection_is_kept_for_the_next_request(gateway: FakeGateway, client: Gateway) -> None:
-    gateway.instead = lambda request, true: (200, {}, "x" * 100_000)
+    gateway.instead = lambda request, answer: (200, {}, "x" * 100_000)
     bodies = [(await client.ask("GET", "/healthz")).body for _ in range(3)]
     assert {len(body) for body in bodies} == {100_002}
     assert len(client._connections._idle) == 1

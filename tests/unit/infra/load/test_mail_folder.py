@@ -38,9 +38,9 @@ async def test_no_mail_in_time_is_no_token(tmp_path: Path) -> None:
 
 async def test_a_file_that_was_read_half_written_is_read_again(tmp_path: Path) -> None:
     post(tmp_path, "anna@example.org", "whole")
-    whole = (tmp_path / "whole.eml").read_bytes()
-    (tmp_path / "whole.eml").write_bytes(whole[:60])
+    complete = (tmp_path / "whole.eml").read_bytes()
+    (tmp_path / "whole.eml").write_bytes(complete[:60])
     mailbox = Mailbox(tmp_path)
     assert await mailbox.token("anna@example.org", timeout=0) is None
-    (tmp_path / "whole.eml").write_bytes(whole)
+    (tmp_path / "whole.eml").write_bytes(complete)
     assert await mailbox.token("anna@example.org", timeout=5) == "whole"

@@ -86,12 +86,12 @@ async def test_a_state_file_of_a_system_that_was_wiped_is_put_aside(gateway: Fak
 async def test_lost_answers_and_busy_moments_double_nothing(gateway: FakeGateway, history: Path) -> None:
     count = 0
 
-    def instead(request: Request, true: Answer) -> Answer:
+    def instead(request: Request, answer: Answer) -> Answer:
         nonlocal count
         count += 1
         if count % 5 == 0:
             return None
-        return (503, {}, {"code": "overloaded"}) if count % 7 == 0 else true
+        return (503, {}, {"code": "overloaded"}) if count % 7 == 0 else answer
 
     gateway.instead = instead
     report = await run(gateway, history, in_flight=16)
@@ -101,8 +101,8 @@ async def test_lost_answers_and_busy_moments_double_nothing(gateway: FakeGateway
 
 
 async def test_a_message_that_fails_holds_up_its_conversation_and_no_other(gateway: FakeGateway, history: Path) -> None:
-    gateway.instead = lambda request, true: (
-        (422, {}, {"code": "invalid", "detail": "no"}) if request.body.get("text") == "text 1" else true
+    gateway.instead = lambda request, answer: (
+        (422, {}, {"code": "invalid", "detail": "no"}) if request.body.get("text") == "text 1" else answer
     )
     report = await run(gateway, history)
     assert report.error_kinds == {"422 invalid": 1}
@@ -114,11 +114,11 @@ async def test_a_message_that_fails_holds_up_its_conversation_and_no_other(gatew
 async def test_an_access_token_that_is_refused_is_replaced(gateway: FakeGateway, history: Path) -> None:
     refused: set[str] = set()
 
-    def instead(request: Request, true: Answer) -> Answer:
+    def instead(request: Request, answer: Answer) -> Answer:
         if request.path.endswith("/messages") and request.token not in refused and not refused:
             refused.add(request.token)
             return 401, {}, {"code": "unauthenticated"}
-        return true
+        return answer
 
     gateway.instead = instead
     report = await run(gateway, history, in_flight=1)
@@ -129,10 +129,10 @@ async def test_an_access_token_that_is_refused_is_replaced(gateway: FakeGateway,
 
 async def test_a_user_that_contact_does_not_know_yet_is_asked_for_again(gateway: FakeGateway, history: Path) -> None:
     unknown = iter(range(10))
-    gateway.instead = lambda request, true: (
+    gateway.instead = lambda request, answer: (
         (404, {}, {"code": "user_not_found"})
         if "/friends/" in request.path and next(unknown, None) is not None
-        else true
+        else answer
     )
     report = await run(gateway, history)
     assert report.errors == 0
@@ -142,10 +142,10 @@ async def test_a_user_that_contact_does_not_know_yet_is_asked_for_again(gateway:
 async def test_a_stopped_run_says_so_and_the_next_goes_on(gateway: FakeGateway, history: Path) -> None:
     sent = asyncio.Event()
 
-    def instead(request: Request, true: Answer) -> Answer:
+    def instead(request: Request, answer: Answer) -> Answer:
         if request.body.get("text") == "text 50":
             sent.set()
-        return true
+        return answer
 
     gateway.instead = instead
     running = asyncio.create_task(run(gateway, history, in_flight=2))

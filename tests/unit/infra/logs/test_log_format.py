@@ -28,9 +28,9 @@ def call() -> Iterator[Call]:
 
 def record(message: str = "it is %s", *args: object, error: BaseException | None = None) -> logging.LogRecord:
     raised = (type(error), error, error.__traceback__) if error is not None else None
-    made = logging.LogRecord("streams.log", logging.WARNING, __file__, 1, message, args, raised)
-    made.created = 1_767_225_600.25
-    return made
+    log_record = logging.LogRecord("streams.log", logging.WARNING, __file__, 1, message, args, raised)
+    log_record.created = 1_767_225_600.25
+    return log_record
 
 
 def caught(cause: Exception | None = None) -> Exception:
@@ -81,9 +81,9 @@ def test_a_line_is_never_longer_than_collectors_take() -> None:
     try:
         raise ValueError("x" * 1_000_000)
     except ValueError:
-        made = record("%s", "y" * 1_000_000)
-        made.exc_info = sys.exc_info()
-    assert len(JsonFormatter("auth").format(made)) < 100_000
+        log_record = record("%s", "y" * 1_000_000)
+        log_record.exc_info = sys.exc_info()
+    assert len(JsonFormatter("auth").format(log_record)) < 100_000
 
 
 def test_a_digest_with_the_key_of_all_processes_stands_for_the_user(call: Call) -> None:

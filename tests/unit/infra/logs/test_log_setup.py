@@ -42,15 +42,15 @@ raise ValueError("of the\\nprocess")
 
 
 def run(log_format: str) -> str:
-    done = subprocess.run(
+    completed = subprocess.run(
         [sys.executable, "-c", PROGRAM, log_format],
         stdin=subprocess.DEVNULL,
         capture_output=True,
         text=True,
         check=False,
     )
-    assert (done.returncode, done.stdout) == (1, "")
-    return done.stderr
+    assert (completed.returncode, completed.stdout) == (1, "")
+    return completed.stderr
 
 
 def test_in_json_every_line_is_an_object_whatever_logs_warns_or_fails() -> None:
@@ -61,16 +61,16 @@ def test_in_json_every_line_is_an_object_whatever_logs_warns_or_fails() -> None:
         *("vestnik", "vestnik", "vestnik"),
     ]
     ends = [line.get("exception", line["message"]) for line in lines]
-    for end, what in zip(
+    for end, source in zip(
         ends, ("uvicorn", "psycopg", "warning", "task", "thread", "destructor", "process"), strict=True
     ):
-        assert f"\n{what}" in end
+        assert f"\n{source}" in end
 
 
 def test_text_has_the_same() -> None:
     printed = run("text")
-    for what in ("uvicorn", "psycopg", "warning", "task", "thread", "destructor", "process"):
-        assert f"\n{what}" in printed
+    for source in ("uvicorn", "psycopg", "warning", "task", "thread", "destructor", "process"):
+        assert f"\n{source}" in printed
 
 
 def test_every_process_with_the_key_writes_the_same_for_a_user(tmp_path: Path) -> None:
@@ -87,10 +87,10 @@ logging.getLogger("of a call").warning("hello")
     Secrets.create(tmp_path / "secrets")
     lines = []
     for folder, service in (("secrets", "auth"), ("secrets", "gateway"), ("none", "auth")):
-        done = subprocess.run(
+        completed = subprocess.run(
             [sys.executable, "-c", program, str(tmp_path / folder), service], capture_output=True, text=True, check=True
         )
-        lines.append(json.loads(done.stderr))
+        lines.append(json.loads(completed.stderr))
     assert lines[0]["user"] == lines[1]["user"]
     assert len(lines[0]["user"]) == 32
     # Without the key a process starts too, and names nobody.

@@ -46,10 +46,10 @@ def test_a_certificate_is_kept_and_one_for_other_hosts_is_named(tmp_path: Path) 
 
 def test_a_certificate_of_another_authority_is_the_operators_own_matter(tmp_path: Path) -> None:
     make_certificates(tmp_path)
-    own = Authority(tmp_path, "own").issue("server-edge")
-    content = own.certificate.read_bytes()
+    operators_certificate = Authority(tmp_path, "own").issue("server-edge")
+    content = operators_certificate.certificate.read_bytes()
     make_server_certificate(tmp_path, "edge", ["chat.example.org"])
-    assert own.certificate.read_bytes() == content
+    assert operators_certificate.certificate.read_bytes() == content
 
 
 def test_a_certificate_for_browsers_is_short_lived_and_no_other_ends_before_its_authority(tmp_path: Path) -> None:

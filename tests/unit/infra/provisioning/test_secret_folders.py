@@ -35,9 +35,9 @@ def contents(folder: Path) -> dict[str, bytes]:
 
 @pytest.fixture(scope="module")
 def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    made = tmp_path_factory.mktemp("deployment")
-    make(made, SERVERS)
-    return made
+    deployment = tmp_path_factory.mktemp("deployment")
+    make(deployment, SERVERS)
+    return deployment
 
 
 def test_one_run_at_a_time_fills_the_folders(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -62,9 +62,9 @@ def test_the_guide_to_own_servers_gives_each_process_the_same_files(folder: Path
     table = page.partition("| process | files")[2].partition("\n\n")[0]
     rows = dict(line.strip("| ").split(" | ") for line in table.splitlines()[2:])
     for party in PARTIES:
-        theirs = rows["every one"].replace("service-auth", f"service-{party}") + rows.get(party, "")
-        theirs += rows["every one but the notary"] if party != "notary" else ""
-        patterns = re.findall(r"`([^`]+\.[a-z]+)`", theirs.partition("(")[0] + theirs.partition(")")[2])
+        cell = rows["every one"].replace("service-auth", f"service-{party}") + rows.get(party, "")
+        cell += rows["every one but the notary"] if party != "notary" else ""
+        patterns = re.findall(r"`([^`]+\.[a-z]+)`", cell.partition("(")[0] + cell.partition(")")[2])
         in_folder = {path.name for path in (folder / party).iterdir()}
         listed = {name for name in in_folder if any(fnmatch(name, pattern) for pattern in patterns)}
         # The others are URLs and certificates.
@@ -88,12 +88,14 @@ def test_each_service_has_its_own_keys_and_its_logins_alone(folder: Path) -> Non
     everything = Secrets.load(folder / "secrets")
     names = {party: {path.name for path in (folder / party).iterdir()} for party in REGISTRY}
     for party in REGISTRY:
-        own = {f"service-{party}.pem", f"tls-{party}.pem", f"tls-{party}.key"}
+        own_files = {f"service-{party}.pem", f"tls-{party}.pem", f"tls-{party}.key"}
         common = {"services.json", "tls-ca.pem", "nats-url"} | (
             {"database-url"} if party in DATABASE_PARTIES else set()
         )
-        foreign = [name for name in names[party] if name.startswith(("service-", "tls-")) and name not in own | common]
-        assert (own | common) <= names[party]
+        foreign = [
+            name for name in names[party] if name.startswith(("service-", "tls-")) and name not in own_files | common
+        ]
+        assert (own_files | common) <= names[party]
         assert foreign == []
         Secrets.load(folder / party).service_key(party)
         assert Secrets.load(folder / party).logs_key == everything.logs_key

@@ -7,22 +7,22 @@ def test_the_newest_token_of_the_last_minutes_counts() -> None:
     now = 0.0
     skew = ClockSkew(monotonic=lambda: now)
 
-    def shown() -> float:
+    def measured() -> float:
         return float(SKEW.labels("contact")._value.get())
 
     SKEW.clear()
     skew.observe("contact", -200.0)
     # Of a caller that seems to be behind nothing is known yet.
-    assert shown() == 0.0
+    assert measured() == 0.0
     skew.observe("contact", 7.0)
     skew.observe("contact", -100.0)
-    assert shown() == 7.0
+    assert measured() == 7.0
     now = 300.0
     skew.observe("contact", -1.0)
-    assert shown() == 7.0
+    assert measured() == 7.0
     now = 600.0
     skew.observe("contact", -2.0)
-    assert shown() == -1.0
+    assert measured() == -1.0
 
 
 def test_a_caller_is_behind_if_all_tokens_of_some_minutes_say_so() -> None:

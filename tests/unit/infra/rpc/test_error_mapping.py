@@ -18,8 +18,8 @@ from infra.rpc.error_mapping import from_grpc, to_grpc
 def test_an_error_of_a_later_release_becomes_the_nearest_of_ours(
     status: str, kind: type[VestnikError], retry_after: int | None
 ) -> None:
-    later = VestnikError("from tomorrow", retry_after=7)
+    unknown_error = VestnikError("from tomorrow", retry_after=7)
     # On the instance: a class would be among the known ones.
-    later.code, later.grpc = "of_a_later_release", status  # type: ignore[misc]
-    error = from_grpc(to_grpc(later))
+    unknown_error.code, unknown_error.grpc = "of_a_later_release", status  # type: ignore[misc]
+    error = from_grpc(to_grpc(unknown_error))
     assert (type(error), error.retry_after) == (kind, retry_after)

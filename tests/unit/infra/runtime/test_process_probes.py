@@ -79,8 +79,8 @@ def test_liveness_is_asked_at_the_configured_metrics_address(server: _Server, ho
 @pytest.mark.parametrize("service", ["auth", "gateway"])
 def test_liveness_is_asked_1000_above_the_own_port_if_no_address_is_configured(server: _Server, service: str) -> None:
     server.answers["/livez"] = (200, b"live")
-    own = server.server_port - 1_000
-    check_live(Settings(port=own, addresses={"auth": f"127.0.0.1:{own}"}), service)
+    own_port = server.server_port - 1_000
+    check_live(Settings(port=own_port, addresses={"auth": f"127.0.0.1:{own_port}"}), service)
 
 
 def test_without_a_metrics_endpoint_liveness_cannot_be_asked() -> None:

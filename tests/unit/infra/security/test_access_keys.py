@@ -68,9 +68,9 @@ def test_a_retired_key_is_taken_away_and_no_other(folder: Path) -> None:
 
 @given(st.lists(st.integers(0, 10_000), min_size=1, max_size=6), st.integers(-100, 20_000))
 def test_exactly_one_key_signs_at_any_time_and_no_key_before_it_was_published_long_enough(
-    made: list[int], when: int
+    times: list[int], when: int
 ) -> None:
-    ids = [f"{NOW + timedelta(seconds=second):%Y%m%dT%H%M%SZ}-{number:08x}" for number, second in enumerate(made)]
+    ids = [f"{NOW + timedelta(seconds=second):%Y%m%dT%H%M%SZ}-{number:08x}" for number, second in enumerate(times)]
     now = NOW + timedelta(seconds=when)
     keys = key_states(ids, TERMS, now)
     (signing,) = [key for key in keys if key.state is KeyState.SIGNING]
@@ -104,21 +104,21 @@ def test_nothing_is_signed_with_a_key_that_is_not_published(folder: Path) -> Non
 def test_a_crash_in_a_rotation_leaves_what_verifies_everything_that_is_signed(
     folder: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    real, left = durable_files.replace, [0]
+    real_replace, writes_left = durable_files.replace, [0]
 
     def dying(path: Path, content: bytes) -> None:
-        if left[0] == 0:
+        if writes_left[0] == 0:
             raise KeyboardInterrupt
-        left[0] -= 1
-        real(path, content)
+        writes_left[0] -= 1
+        real_replace(path, content)
 
     monkeypatch.setattr("infra.security.access_keys.replace", dying)
     for writes in (0, 1):
-        left[0] = writes
+        writes_left[0] = writes
         with pytest.raises(KeyboardInterrupt):
             AccessKeys(folder, TERMS).rotate(NOW)
         assert SigningKeys(folder, TERMS, clock=lambda: NOW + LEAD).current()[0] in published(folder)
-    monkeypatch.setattr("infra.security.access_keys.replace", real)
+    monkeypatch.setattr("infra.security.access_keys.replace", real_replace)
     AccessKeys(folder, TERMS).rotate(NOW)
     assert published(folder) == set(key_ids(folder))
     assert len(key_ids(folder)) == 2
@@ -136,10 +136,10 @@ def test_a_key_that_is_not_trusted_any_more_is_gone_at_once(folder: Path) -> Non
 def test_what_cannot_be_read_just_now_is_what_it_was(folder: Path) -> None:
     clock = Clock()
     signing = SigningKeys(folder, TERMS, clock=clock, monotonic=clock.monotonic)
-    known = signing.current()[0]
+    signing_key = signing.current()[0]
     (folder / "jwks.json").write_bytes(b"not json")
     clock.now += timedelta(seconds=5)
-    assert signing.current()[0] == known
+    assert signing.current()[0] == signing_key
 
 
 def test_without_a_key_there_is_nothing_to_sign_with_or_to_follow(tmp_path: Path) -> None:

@@ -13,9 +13,9 @@ def test_there_is_no_operator_until_one_was_created(tmp_path: Path) -> None:
     operators = Operators(tmp_path)
     assert operators.find(ANNA) is None
     assert operators.all() == []
-    made = operators.add(ANNA, "anna", "root")
-    assert (made.username, made.by) == ("anna", "root")
-    assert Operators(tmp_path).find(ANNA) == made
+    account = operators.add(ANNA, "anna", "root")
+    assert (account.username, account.by) == ("anna", "root")
+    assert Operators(tmp_path).find(ANNA) == account
     assert Operators(tmp_path).find(BORIS) is None
     assert (tmp_path / FILE).stat().st_mode & 0o077 == 0
 

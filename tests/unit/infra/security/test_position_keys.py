@@ -83,5 +83,5 @@ def test_what_cannot_be_read_just_now_stays_what_it_was(tmp_path: Path) -> None:
 
 
 def test_a_key_is_for_its_owner_alone(tmp_path: Path) -> None:
-    made = position_keys.FILES.rotate(tmp_path, NOW)
-    assert (tmp_path / f"positions-{made}.key").stat().st_mode & 0o777 == 0o600
+    key_id = position_keys.FILES.rotate(tmp_path, NOW)
+    assert (tmp_path / f"positions-{key_id}.key").stat().st_mode & 0o777 == 0o600

@@ -17,10 +17,10 @@ TERMS = KeyTerms(lead=timedelta(seconds=600), life=timedelta(seconds=900))
 
 def test_what_was_made_stays(tmp_path: Path) -> None:
     first = Secrets.create(tmp_path)
-    again = Secrets.create(tmp_path)
-    assert first.claims_key == again.claims_key
-    assert first.nats_passwords() == again.nats_passwords()
-    assert first.signing_keys(TERMS).current()[0] == again.signing_keys(TERMS).current()[0]
+    second = Secrets.create(tmp_path)
+    assert first.claims_key == second.claims_key
+    assert first.nats_passwords() == second.nats_passwords()
+    assert first.signing_keys(TERMS).current()[0] == second.signing_keys(TERMS).current()[0]
 
 
 def test_only_the_owner_may_read(tmp_path: Path) -> None:
@@ -48,26 +48,26 @@ def test_a_missing_secret_is_named(tmp_path: Path) -> None:
 
 
 def test_making_them_many_times_at_once_makes_them_once(tmp_path: Path) -> None:
-    made: list[bytes] = []
+    refresh_keys: list[bytes] = []
 
     def make() -> None:
-        made.append(Secrets.create(tmp_path).refresh_key)
+        refresh_keys.append(Secrets.create(tmp_path).refresh_key)
 
     threads = [threading.Thread(target=make) for _ in range(8)]
     for thread in threads:
         thread.start()
     for thread in threads:
         thread.join()
-    assert len(made) == 8
-    assert len(set(made)) == 1
+    assert len(refresh_keys) == 8
+    assert len(set(refresh_keys)) == 1
 
 
 def test_the_command_gives_every_service_another_key(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     secrets = Secrets.create(tmp_path)
     before = secrets.service_public_keys()
     monkeypatch.setenv("VESTNIK_SECRETS_DIR", str(tmp_path))
-    done = CliRunner().invoke(keys, ["rotate-services", "--reason", "a test"])
-    assert done.exit_code == 0, done.output
+    result = CliRunner().invoke(keys, ["rotate-services", "--reason", "a test"])
+    assert result.exit_code == 0, result.output
     after = secrets.service_public_keys(fresh=True)
     for party, (present, previous) in after.items():
         assert [previous] == before[party]

@@ -12,18 +12,18 @@ from infra.supervisor.log_filter import is_worth_logging
 
 
 def test_lines_are_prefixed_and_plain_where_nobody_sees_colours() -> None:
-    out = io.StringIO()
-    console = Console(out)
+    terminal = io.StringIO()
+    console = Console(terminal)
     console.line_writer("auth")("hello")
-    assert re.fullmatch(r"\d\d:\d\d:\d\d auth +\| hello\n", out.getvalue())
+    assert re.fullmatch(r"\d\d:\d\d:\d\d auth +\| hello\n", terminal.getvalue())
 
 
 def test_each_voice_has_its_own_colour_on_a_terminal() -> None:
-    out = io.StringIO()
-    console = Console(out, coloured=True)
+    terminal = io.StringIO()
+    console = Console(terminal, coloured=True)
     for name in ("auth", "session", "nats"):
         console.line_writer(name)("hello")
-    colours = re.findall(r"^\x1b\[(\d+)m", out.getvalue(), re.MULTILINE)
+    colours = re.findall(r"^\x1b\[(\d+)m", terminal.getvalue(), re.MULTILINE)
     assert len(set(colours)) == 3
 
 
@@ -42,22 +42,22 @@ def test_only_warnings_of_the_servers_are_shown(server: str, line: str, shown: b
 
 
 def test_a_reader_that_went_away_does_not_stop_the_system() -> None:
-    out = io.StringIO()
-    console = Console(out)
-    out.close()
+    terminal = io.StringIO()
+    console = Console(terminal)
+    terminal.close()
     console.say("nobody hears this")
 
 
 def test_in_json_every_line_is_an_object_and_that_of_a_service_stays_as_it_is() -> None:
-    out = io.StringIO()
-    console = Console(out, as_json=True)
+    terminal = io.StringIO()
+    console = Console(terminal, as_json=True)
     of_auth = '{"message": "hello", "service": "auth"}'
     console.line_writer("auth")(of_auth)
     console.line_writer("auth")('{"not": "whole')
     console.line_writer("nats")('[1] [ERR] "disk"')
     console.line("auth", "ended with exit code 1", "WARNING")
     console.say("stopping")
-    lines = out.getvalue().splitlines()
+    lines = terminal.getvalue().splitlines()
     assert lines[0] == of_auth
     assert [(line["service"], line["level"], line["message"]) for line in map(json.loads, lines[1:])] == [
         ("auth", "INFO", '{"not": "whole'),

@@ -11,8 +11,8 @@ from infra.settings import Settings
 from infra.supervisor.process_plan import absolute, gateway_url, lay_out
 
 
-def ports(wanted: int) -> list[int]:
-    return list(islice(count(21_000), wanted))
+def ports(number: int) -> list[int]:
+    return list(islice(count(21_000), number))
 
 
 def test_every_process_gets_a_port_of_its_own_and_the_addresses_of_all() -> None:

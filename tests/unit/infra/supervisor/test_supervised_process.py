@@ -50,15 +50,15 @@ async def ready() -> bool:
 
 async def test_a_lack_of_resources_at_a_restart_ends_no_supervision(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(Backoff, "after", lambda *_: 0.0)
-    program, out = Program([None, OSError(errno.ENOSPC, "No space left on device"), None]), io.StringIO()
-    process = Supervised("nats", program, ready, Console(out))
+    program, output = Program([None, OSError(errno.ENOSPC, "No space left on device"), None]), io.StringIO()
+    process = Supervised("nats", program, ready, Console(output))
     process.start()
     async with asyncio.timeout(WITHIN):
         await process.became_ready()
         program.end()
         await program.running.wait()
         await process.stop()
-    assert "No space left on device; restarting" in out.getvalue()
+    assert "No space left on device; restarting" in output.getvalue()
 
 
 async def test_at_the_first_start_it_does() -> None:

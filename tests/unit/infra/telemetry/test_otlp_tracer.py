@@ -83,8 +83,8 @@ def test_a_sampler_that_does_not_ask_the_client_overrules_its_header(start: Star
 
 def test_a_span_is_exported_with_all_that_it_says(start: Start, collector: OtlpReceiver) -> None:
     tracer = start(OTEL_RESOURCE_ATTRIBUTES="host.name=one")
-    began = time.time_ns() - 1_000_000_000
-    span = tracer.child(SAMPLED, SpanKind.CONSUMER, "project conversations", began)
+    started_ns = time.time_ns() - 1_000_000_000
+    span = tracer.child(SAMPLED, SpanKind.CONSUMER, "project conversations", started_ns)
     assert span is not None
     below = tracer.child(span.traceparent, SpanKind.CLIENT, "call", None)
     assert below is not None
@@ -95,7 +95,7 @@ def test_a_span_is_exported_with_all_that_it_says(start: Start, collector: OtlpR
     span.end()
     tracer.stop()
     call, projection = collector.spans
-    assert (projection.service, projection.kind, projection.began) == ("vestnik-messaging", "consumer", began)
+    assert (projection.service, projection.kind, projection.began) == ("vestnik-messaging", "consumer", started_ns)
     assert (projection.trace_id, projection.parent_id, projection.failed) == ("a" * 32, "b" * 16, False)
     assert (call.name, call.kind, call.failed, call.links) == ("another name", "client", True, ("b" * 16,))
     assert (call.trace_id, call.parent_id) == ("a" * 32, projection.span_id)
@@ -129,7 +129,7 @@ def test_a_process_stops_although_its_collector_is_away(
     span, _ = tracer.enter(None, "request")
     assert span is not None
     span.end()
-    began = time.monotonic()
+    started = time.monotonic()
     tracer.stop()
-    assert time.monotonic() - began < 9
+    assert time.monotonic() - started < 9
     assert "opentelemetry" not in caplog.text

@@ -41,8 +41,8 @@ with process_tracing("messaging"):
     assert not spans.is_on()
 print([name for name in sys.modules if name.startswith("opentelemetry")])
 """
-    done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, env={}, check=False)
-    assert (done.returncode, done.stdout) == (0, "[]\n"), done.stderr
+    completed = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, env={}, check=False)
+    assert (completed.returncode, completed.stdout) == (0, "[]\n"), completed.stderr
 
 
 def test_another_protocol_is_refused() -> None:
@@ -78,5 +78,5 @@ with process_tracing("messaging"):
             # The export alone would last for longer than the test waits.
             "OTEL_EXPORTER_OTLP_TIMEOUT": "600",
         }
-        done = subprocess.run([sys.executable, "-c", program], env=environ, timeout=120, check=False)
-    assert done.returncode == 0
+        completed = subprocess.run([sys.executable, "-c", program], env=environ, timeout=120, check=False)
+    assert completed.returncode == 0

@@ -91,9 +91,9 @@ def test_no_flipped_bit_goes_unnoticed(offset: int, bit: int, tmp_path_factory: 
 
 
 def flipped(data: bytes, offset: int, bit: int = 3) -> bytes:
-    changed = bytearray(data)
-    changed[offset] ^= 1 << bit
-    return bytes(changed)
+    damaged = bytearray(data)
+    damaged[offset] ^= 1 << bit
+    return bytes(damaged)
 
 
 def test_no_cut_goes_unnoticed(path: Path) -> None:
@@ -113,43 +113,43 @@ def test_a_cut_is_named_with_everything_that_is_missing_behind_it(path: Path) ->
 
 
 def test_damaged_blocks_are_all_named_with_their_events_and_places(path: Path) -> None:
-    changed = [flipped(piece, -1) if number in (SECOND, 7) else piece for number, piece in enumerate(PIECES)]
-    damage = damages(path, b"".join(changed))
+    damaged = [flipped(piece, -1) if number in (SECOND, 7) else piece for number, piece in enumerate(PIECES)]
+    damage = damages(path, b"".join(damaged))
     assert damage[:2] == [
         f"{offset_of(SECOND)}block 2 (MESSAGING 3 to 4) is damaged: its content does not match its digest",
         f"{offset_of(7)}block 6 (AUTH 3 to 4) is damaged: its content does not match its digest",
     ]
 
 
-def moved(order: Callable[[list[bytes]], list[bytes]]) -> bytes:
+def reordered(order: Callable[[list[bytes]], list[bytes]]) -> bytes:
     return b"".join(order(list(PIECES)))
 
 
 def test_a_removed_block_is_named(path: Path) -> None:
-    damage = damages(path, moved(lambda all_of: all_of[:SECOND] + all_of[SECOND + 1 :]))
+    damage = damages(path, reordered(lambda all_of: all_of[:SECOND] + all_of[SECOND + 1 :]))
     assert damage[0] == f"{offset_of(SECOND)}MESSAGING 3 to 4 is missing here"
 
 
 def test_a_whole_stream_that_was_removed_is_named(path: Path) -> None:
-    damage = damages(path, moved(lambda all_of: all_of[:6] + all_of[-1:]))
+    damage = damages(path, reordered(lambda all_of: all_of[:6] + all_of[-1:]))
     assert damage[0] == f"{offset_of(6)}AUTH 1 to 5 is missing here"
 
 
 def test_a_doubled_block_is_named(path: Path) -> None:
-    damage = damages(path, moved(lambda all_of: [*all_of[:THIRD], all_of[SECOND], *all_of[THIRD:]]))
-    where = "is out of place here: duplicated or moved"
-    assert damage[0] == f"{offset_of(THIRD)}block 2 (MESSAGING 3 to 4) {where}"
+    damage = damages(path, reordered(lambda all_of: [*all_of[:THIRD], all_of[SECOND], *all_of[THIRD:]]))
+    complaint = "is out of place here: duplicated or moved"
+    assert damage[0] == f"{offset_of(THIRD)}block 2 (MESSAGING 3 to 4) {complaint}"
 
 
 def test_swapped_blocks_are_named(path: Path) -> None:
-    damage = damages(path, moved(lambda all_of: [*all_of[:2], all_of[SECOND], all_of[FIRST], *all_of[THIRD:]]))
+    damage = damages(path, reordered(lambda all_of: [*all_of[:2], all_of[SECOND], all_of[FIRST], *all_of[THIRD:]]))
     assert damage[0] == f"{offset_of(FIRST)}MESSAGING 1 to 2 is missing here"
     assert "block 1 (MESSAGING 1 to 2) is out of place here" in damage[1]
 
 
 def test_a_block_of_another_export_is_named(path: Path) -> None:
-    strange = pieces(export("two"))[SECOND]
-    damage = damages(path, moved(lambda all_of: [*all_of[:SECOND], strange, *all_of[THIRD:]]))
+    foreign = pieces(export("two"))[SECOND]
+    damage = damages(path, reordered(lambda all_of: [*all_of[:SECOND], foreign, *all_of[THIRD:]]))
     assert damage[0].startswith(f"{offset_of(SECOND)}block 2 (MESSAGING 3 to 4) is damaged")
 
 
@@ -203,8 +203,8 @@ def test_a_damaged_header_is_named_with_the_file(path: Path) -> None:
 
 
 def test_a_newer_format_is_refused_as_such(path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    with monkeypatch.context() as later:
-        later.setattr("infra.archive.format.layout.VERSION", 3)
+    with monkeypatch.context() as patch:
+        patch.setattr("infra.archive.format.layout.VERSION", 3)
         newer = export()
     assert newer[: len(MAGIC)] == MAGIC
     path.write_bytes(newer)
@@ -212,18 +212,18 @@ def test_a_newer_format_is_refused_as_such(path: Path, monkeypatch: pytest.Monke
         require_valid(path, silent)
 
 
-def strange(sequence: int, **changes: object) -> ArchivedMessage:
+def altered(sequence: int, **changes: object) -> ArchivedMessage:
     """An event that differs from one of ours."""
-    kept = event("MESSAGING", sequence)
-    payload = msgspec.json.encode(msgspec.json.decode(kept.payload) | changes)
-    return ArchivedMessage("vestnik.messaging.conversation.c", payload, kept.headers)
+    original = event("MESSAGING", sequence)
+    payload = msgspec.json.encode(msgspec.json.decode(original.payload) | changes)
+    return ArchivedMessage("vestnik.messaging.conversation.c", payload, original.headers)
 
 
 STRANGE = [
-    (strange(2, schema=99), "message.sent of schema 99, while this release knows schemas up to 1"),
-    (strange(2, type="planet.found"), "planet.found, a type that this release does not know"),
-    (strange(2, data={"text": 1}), "message.sent of schema 1: "),
-    (strange(2, at="2026-11-23T00:00:00"), "no event: "),
+    (altered(2, schema=99), "message.sent of schema 99, while this release knows schemas up to 1"),
+    (altered(2, type="planet.found"), "planet.found, a type that this release does not know"),
+    (altered(2, data={"text": 1}), "message.sent of schema 1: "),
+    (altered(2, at="2026-11-23T00:00:00"), "no event: "),
     (ArchivedMessage("vestnik.messaging.conversation.c", b"", {}), "no event: "),
     (ArchivedMessage("vestnik.messaging.conversation.c", b'{"id":"\xff"}', {}), "no event: "),
     (ArchivedMessage("vestnik.messaging.conversation.c", b'{"x":' + b"[" * 9_999, {}), "no event: "),
@@ -266,7 +266,7 @@ def test_an_event_that_this_release_cannot_read_is_named_and_refused_unless_it_w
 def test_of_very_many_events_that_cannot_be_read_the_first_are_named_and_all_are_counted(path: Path) -> None:
     file = io.BytesIO()
     writer = Writer(file, header(events={"MESSAGING": 300}))
-    writer.events(0, 1, [strange(number, schema=2 if number != 150 else 1) for number in range(1, 301)])
+    writer.events(0, 1, [altered(number, schema=2 if number != 150 else 1) for number in range(1, 301)])
     assert writer.unreadable.runs == {"MESSAGING": [(1, 149), (151, 300)]}
     writer.end({"MESSAGING": [(1, 140)]})
     path.write_bytes(file.getvalue())

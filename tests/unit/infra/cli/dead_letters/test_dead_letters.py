@@ -17,8 +17,8 @@ from services.operator.dead_letters.views import Discard, Letter
 
 def test_without_names_those_of_services_that_run_are_retried(monkeypatch: pytest.MonkeyPatch) -> None:
     settings = Settings()
-    without = msgspec.structs.replace(settings, addresses={**settings.addresses, OPERATOR: ""})
-    monkeypatch.setattr(Settings, "load", lambda: without)
+    without_operator = msgspec.structs.replace(settings, addresses={**settings.addresses, OPERATOR: ""})
+    monkeypatch.setattr(Settings, "load", lambda: without_operator)
     retry = AsyncMock(return_value=[])
     monkeypatch.setattr(dead_letters, "retry_selected", retry)
     assert CliRunner().invoke(dead_letters.dead_letters, ["retry"]).exit_code == 0

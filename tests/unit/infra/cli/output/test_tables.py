@@ -58,6 +58,6 @@ def test_where_no_table_fits_each_row_is_a_paragraph_with_everything() -> None:
 
 def test_without_a_terminal_nothing_is_folded(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("COLUMNS", "40")
-    shown = tables.console()
-    assert not shown.is_terminal
-    assert shown.width > sum(map(len, ROWS[0]))
+    console = tables.console()
+    assert not console.is_terminal
+    assert console.width > sum(map(len, ROWS[0]))

@@ -47,11 +47,11 @@ def runner(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> CliRunner:
 
 
 def test_the_end_of_a_pause_names_the_operator_who_began_it(runner: CliRunner) -> None:
-    shown = runner.invoke(projections.projections, ["resume", "friends", "--reason", "a test"], catch_exceptions=False)
-    assert shown.output == "friends goes on; anna had paused it at 2026-12-03T00:00:00.000Z: a test\n"
+    result = runner.invoke(projections.projections, ["resume", "friends", "--reason", "a test"], catch_exceptions=False)
+    assert result.output == "friends goes on; anna had paused it at 2026-12-03T00:00:00.000Z: a test\n"
     of_json = ["resume", "friends", "--reason", "a test", "--json"]
-    shown = runner.invoke(projections.projections, of_json, catch_exceptions=False)
-    assert '"paused_by":"anna"' in shown.output
+    result = runner.invoke(projections.projections, of_json, catch_exceptions=False)
+    assert '"paused_by":"anna"' in result.output
 
 
 def test_a_second_pause_is_refused_with_the_name_of_the_operator_of_the_first(runner: CliRunner) -> None:

@@ -32,9 +32,9 @@ AT_NOON = ("friends", "--as-of", "2026-01-31T12:00:00Z")
     ids=" ".join,
 )
 def test_what_makes_no_sense_is_refused(arguments: tuple[str, ...], said: str) -> None:
-    done = CliRunner().invoke(rebuild, list(arguments))
-    assert done.exit_code != 0
-    assert said in done.output
+    result = CliRunner().invoke(rebuild, list(arguments))
+    assert result.exit_code != 0
+    assert said in result.output
 
 
 @pytest.mark.parametrize(

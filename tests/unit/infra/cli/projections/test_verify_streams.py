@@ -29,8 +29,8 @@ def verdict(*named: Fault, faults: int) -> StreamVerdict:
 
 @pytest.mark.parametrize("arguments", [["friends", "--streams"], ["--stream", "AUTH", "--progress-json"]])
 def test_a_check_of_streams_takes_no_read_model(arguments: list[str]) -> None:
-    done = CliRunner().invoke(verify, arguments)
-    assert (done.exit_code, "take neither" in done.output) == (2, True), done.output
+    result = CliRunner().invoke(verify, arguments)
+    assert (result.exit_code, "take neither" in result.output) == (2, True), result.output
 
 
 def test_a_stream_that_does_not_exist_is_refused() -> None:
@@ -40,8 +40,8 @@ def test_a_stream_that_does_not_exist_is_refused() -> None:
 def test_the_first_faults_are_printed_with_the_runbook(capsys: pytest.CaptureFixture[str]) -> None:
     fault = Fault(MESSAGING, 3, "vestnik.messaging.conversation.a", "has version 5, after version 2")
     verify_streams._print(StreamVerdicts(False, True, [verdict(fault, faults=2)]), Console(width=200))
-    shown = capsys.readouterr().out
-    assert "MESSAGING has 2 faults: 9 events of 2 aggregates" in shown
-    assert "MESSAGING:3 (vestnik.messaging.conversation.a): has version 5, after version 2" in shown
-    assert "and 1 more" in shown
-    assert "docs/runbooks/lost-events.md#what-a-verification-names" in shown
+    output = capsys.readouterr().out
+    assert "MESSAGING has 2 faults: 9 events of 2 aggregates" in output
+    assert "MESSAGING:3 (vestnik.messaging.conversation.a): has version 5, after version 2" in output
+    assert "and 1 more" in output
+    assert "docs/runbooks/lost-events.md#what-a-verification-names" in output

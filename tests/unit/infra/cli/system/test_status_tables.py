@@ -49,7 +49,7 @@ REACTION = ReactionStatus(
 )
 
 
-def shown(*projections: ProjectionStatus) -> str:
+def printed(*projections: ProjectionStatus) -> str:
     status = Status(
         NOON,
         [StreamStatus("MESSAGING", 3_456, 1_000_000, 3_456)],
@@ -71,7 +71,7 @@ def row_of(text: str, name: str) -> list[str]:
 
 
 def test_each_projection_is_a_row() -> None:
-    assert row_of(shown(PROJECTION), "conversations") == [
+    assert row_of(printed(PROJECTION), "conversations") == [
         "conversations",
         "2",
         "CONTACT 12, MESSAGING 3,456",
@@ -85,7 +85,7 @@ def test_each_projection_is_a_row() -> None:
 
 
 def test_each_reaction_is_a_row() -> None:
-    assert row_of(shown(PROJECTION), "profile-creation") == [
+    assert row_of(printed(PROJECTION), "profile-creation") == [
         "profile-creation",
         "1,500",
         "61.2",
@@ -97,32 +97,34 @@ def test_each_reaction_is_a_row() -> None:
 
 
 def test_what_an_error_quotes_does_not_control_the_terminal() -> None:
-    text = shown(msgspec.structs.replace(PROJECTION, last_error=LastError(NOON, "no number: \x1b]0;x\x07\x9b1m\nlive")))
+    text = printed(
+        msgspec.structs.replace(PROJECTION, last_error=LastError(NOON, "no number: \x1b]0;x\x07\x9b1m\nlive"))
+    )
     assert r"last error at 2026-01-31 12:00:00: no number: \u001b]0;x\u0007\u009b1m\nlive" in text
 
 
 def test_dead_letters_and_the_last_error_are_shown() -> None:
-    late = msgspec.structs.replace(
+    lagging = msgspec.structs.replace(
         PROJECTION,
         lag=1_500,
         lag_seconds=61.2,
         dead_letters=DeadLetters(failed=1, parked=2_000),
         last_error=LastError(NOON, "Unavailable: [the] database does not answer"),
     )
-    text = shown(late)
+    text = printed(lagging)
     assert row_of(text, "conversations")[3:7] == ["1,500", "61.2", "12.3", "1 + 2,000 waiting"]
     assert "last error at 2026-01-31 12:00:00: Unavailable: [the] database does not answer" in text
 
 
 def test_what_is_not_known_is_not_shown_as_a_number() -> None:
-    text = shown(*unknown_statuses(choose(["friends"])))
+    text = printed(*unknown_statuses(choose(["friends"])))
     assert row_of(text, "friends")[2:5] == ["", "?", "?"]
     assert row_of(text, "friends")[-1] == "unknown"
 
 
 def test_a_build_under_way_tells_how_far_it_is() -> None:
     building = msgspec.structs.replace(PROJECTION, state="building", progress=Filled(40, 100, 0.4, 90.0))
-    assert row_of(shown(building), "conversations")[-1].startswith("building 40%")
+    assert row_of(printed(building), "conversations")[-1].startswith("building 40%")
 
 
 def test_what_is_not_reachable_is_named() -> None:
@@ -134,7 +136,7 @@ def test_what_is_not_reachable_is_named() -> None:
 
 
 def test_a_stream_that_lacks_events_stands_out() -> None:
-    assert "lacks" not in shown(PROJECTION)
+    assert "lacks" not in printed(PROJECTION)
     status = Status(
         NOON, [StreamStatus("MESSAGING", 3_000, 1_000_000, 3_001)], [PROJECTION], [], [], [], out_of_space=False
     )
@@ -148,7 +150,7 @@ def test_a_stream_that_lacks_events_stands_out() -> None:
 
 @pytest.mark.parametrize("width", [60, 80, 100, 132])
 def test_names_stand_there_whole_on_every_terminal(width: int) -> None:
-    late = msgspec.structs.replace(
+    lagging = msgspec.structs.replace(
         PROJECTION,
         position={"CONTACT": 12_345_678, "MESSAGING": 123_456_789},
         lag=123_456_789,
@@ -156,7 +158,7 @@ def test_names_stand_there_whole_on_every_terminal(width: int) -> None:
         dead_letters=DeadLetters(failed=1_234, parked=56_789),
         progress=Filled(40, 100, 0.4, 5_000.0),
     )
-    projections = [msgspec.structs.replace(late, name=projection.name) for projection in choose([])]
+    projections = [msgspec.structs.replace(lagging, name=projection.name) for projection in choose([])]
     status = Status(
         NOON,
         [StreamStatus(stream, 123_456_789, 123_456_789_012, 123_456_789) for stream in STREAMS],

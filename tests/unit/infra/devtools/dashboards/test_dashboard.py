@@ -13,8 +13,8 @@ NAMES = [dashboard.name for dashboard in DASHBOARDS]
 
 
 def decoded(dashboard: Dashboard) -> Json:
-    whole: Json = msgspec.json.decode(to_text(dashboard))
-    return whole
+    document: Json = msgspec.json.decode(to_text(dashboard))
+    return document
 
 
 def test_the_folder_has_these_dashboards_and_no_others() -> None:
@@ -34,14 +34,14 @@ def test_panels_fill_the_grid_without_overlaps(dashboard: Dashboard) -> None:
 
 @pytest.mark.parametrize("dashboard", DASHBOARDS, ids=NAMES)
 def test_every_panel_has_its_own_id_a_description_and_queries_of_the_chosen_data_source(dashboard: Dashboard) -> None:
-    whole = decoded(dashboard)
-    variable = whole["templating"]["list"][0]
+    document = decoded(dashboard)
+    variable = document["templating"]["list"][0]
     assert (variable["name"], variable["type"], variable["query"]) == ("datasource", "datasource", "prometheus")
-    ids = [panel["id"] for panel in whole["panels"]]
+    ids = [panel["id"] for panel in document["panels"]]
     assert len(ids) == len(set(ids))
-    titles = [panel["title"] for panel in whole["panels"] if panel["type"] != "row"]
+    titles = [panel["title"] for panel in document["panels"] if panel["type"] != "row"]
     assert len(titles) == len(set(titles))
-    for panel in (panel for panel in whole["panels"] if panel["type"] != "row"):
+    for panel in (panel for panel in document["panels"] if panel["type"] != "row"):
         assert panel["description"].strip().endswith(".") or panel["description"].endswith("?")
         assert panel["targets"], panel["title"]
         for part in (panel, *panel["targets"]):
@@ -64,7 +64,7 @@ def test_a_panel_of_an_exporter_says_so_and_no_other_panel_has_foreign_metrics(d
 
 def test_what_exporters_measure_is_found_by_its_names_on_kubernetes_too() -> None:
     queries = [query.expr for dashboard in DASHBOARDS for panel in dashboard.panels for query in panel.queries]
-    for alone, on_kubernetes in (("gnatsd_", " or nats_"), ("pg_", " or cnpg_")):
-        measured = [query for query in queries if re.search(rf"(?<![a-z_]){alone}", query)]
+    for prefix, on_kubernetes in (("gnatsd_", " or nats_"), ("pg_", " or cnpg_")):
+        measured = [query for query in queries if re.search(rf"(?<![a-z_]){prefix}", query)]
         assert measured
         assert not [query for query in measured if on_kubernetes not in query]

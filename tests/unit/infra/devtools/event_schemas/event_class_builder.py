@@ -18,14 +18,16 @@ Field: TypeAlias = tuple[str, Any] | tuple[str, Any, Any]
 def event(*fields: Field, schema: int = 1, private: bool = False, kind: str = KIND) -> type[Event]:
     """An event class with these fields: name, type and, where it may be left out, the default."""
     namespace = {"TYPE": kind, "SCHEMA": schema, "PRIVATE": private}
-    made = msgspec.defstruct("OrderPlaced", fields, bases=(Event,), namespace=namespace, frozen=True, kw_only=True)
-    assert issubclass(made, Event)
-    return made
+    event_class = msgspec.defstruct(
+        "OrderPlaced", fields, bases=(Event,), namespace=namespace, frozen=True, kw_only=True
+    )
+    assert issubclass(event_class, Event)
+    return event_class
 
 
-def contract(made: type[Event], subject: str = SUBJECT) -> Contract:
+def contract(event_class: type[Event], subject: str = SUBJECT) -> Contract:
     """The event class's contract, written to a release file and read again."""
-    return msgspec.json.decode(Contract.of(made, subject).text(), type=Contract)
+    return msgspec.json.decode(Contract.of(event_class, subject).text(), type=Contract)
 
 
 def breaking_lines(released: type[Event] | list[type[Event]], now: type[Event]) -> list[str]:

@@ -144,8 +144,8 @@ def test_another_privacy_is_never_good(monkeypatch: pytest.MonkeyPatch, schema: 
 
 def test_another_subject_is_never_good() -> None:
     before, now = event(ID), event(ID)
-    moved = contract(now, "vestnik.orders.purchase.*")
-    (change,) = breaking_changes([contract(before)], {KIND: (now, moved)})
+    on_another_subject = contract(now, "vestnik.orders.purchase.*")
+    (change,) = breaking_changes([contract(before)], {KIND: (now, on_another_subject)})
     assert "moved from vestnik.orders.order.* to vestnik.orders.purchase.*" in str(change)
 
 

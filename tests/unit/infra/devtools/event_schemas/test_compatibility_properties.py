@@ -78,8 +78,8 @@ def test_what_is_only_added_with_a_default_passes(before: dict[str, Field], adde
 @given(fields(), st.data())
 def test_every_field_that_goes_is_named(before: dict[str, Field], data: st.DataObject) -> None:
     gone = data.draw(st.sets(st.sampled_from(sorted(before)))) if before else set()
-    left = [field for name, field in before.items() if name not in gone]
-    named = {line.split("`")[1] for line in breaking_lines(event(*before.values()), event(*left))}
+    remaining = [field for name, field in before.items() if name not in gone]
+    named = {line.split("`")[1] for line in breaking_lines(event(*before.values()), event(*remaining))}
     assert named == gone
 
 
@@ -100,6 +100,6 @@ def test_every_field_of_another_type_is_named(before: dict[str, Field], data: st
     name = data.draw(st.sampled_from(sorted(before)))
     kind = before[name][1]
     other = data.draw(st.sampled_from([other for other in _KINDS if other not in (kind, _BECOMES.get(kind))]))
-    changed = before | {name: (name, other)}
-    named = {line.split("`")[1] for line in breaking_lines(event(*before.values()), event(*changed.values()))}
+    retyped = before | {name: (name, other)}
+    named = {line.split("`")[1] for line in breaking_lines(event(*before.values()), event(*retyped.values()))}
     assert named == {name}

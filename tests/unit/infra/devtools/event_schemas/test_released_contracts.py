@@ -26,8 +26,8 @@ def files(folder: Path) -> list[str]:
 
 def test_todays_events_break_nothing_that_was_released() -> None:
     command = [sys.executable, "-m", "infra.devtools.event_schemas", "--check"]
-    done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=False)
-    assert (done.returncode, done.stderr) == (0, "")
+    completed = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=False)
+    assert (completed.returncode, completed.stderr) == (0, "")
 
 
 def test_the_registry_holds_what_is_stored_in_the_streams() -> None:

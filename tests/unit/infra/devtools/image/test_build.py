@@ -39,12 +39,12 @@ def build(tree: Path, tmp_path: Path, progress: list[str], monkeypatch: pytest.M
 
     def built(text: str) -> Image:
         progress.clear()
-        return Build(parse(text), tree, kept, work, progress.append).run()
+        return Build(parse(text), tree, snapshot_store, work, progress.append).run()
 
     monkeypatch.setattr(base_root, "make", make)
     monkeypatch.setattr(base_root, "apt_sources", lambda suite: f"sources of {suite}")
     monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
-    with snapshots.opened(fresh=False) as (kept, work):
+    with snapshots.opened(fresh=False) as (snapshot_store, work):
         yield built
 
 

@@ -48,12 +48,12 @@ def test_an_entry_point_forgets_the_command_before_it() -> None:
     ],
 )
 def test_another_configuration_is_refused(change: dict[str, object], fault: str) -> None:
-    right = final_configuration(parse(CONTAINERFILE.read_text()))
-    assert any(fault in reported for reported in faults(msgspec.structs.replace(right, **change), VERSION))
+    valid = final_configuration(parse(CONTAINERFILE.read_text()))
+    assert any(fault in reported for reported in faults(msgspec.structs.replace(valid, **change), VERSION))
 
 
 def test_a_label_with_another_version_is_refused() -> None:
-    right = final_configuration(parse(CONTAINERFILE.read_text()))
-    assert [fault for fault in faults(right, "9.9.9") if "says" in fault] == [
+    valid = final_configuration(parse(CONTAINERFILE.read_text()))
+    assert [fault for fault in faults(valid, "9.9.9") if "says" in fault] == [
         f"the label org.opencontainers.image.version says {VERSION}, and pyproject.toml 9.9.9"
     ]

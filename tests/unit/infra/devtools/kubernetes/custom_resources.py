@@ -116,11 +116,11 @@ SHAPES: Mapping[tuple[str, str], Shape] = {
 
 def shape_errors(manifest: Mapping[str, Any]) -> Iterator[str]:
     """The errors in the fields of a custom resource."""
-    known = SHAPES.get((manifest["apiVersion"], manifest["kind"]))
-    if known is None:
+    shape = SHAPES.get((manifest["apiVersion"], manifest["kind"]))
+    if shape is None:
         yield f"{manifest['apiVersion']} {manifest['kind']} is not known"
     else:
-        yield from _errors(manifest.get("spec"), known, "spec")
+        yield from _errors(manifest.get("spec"), shape, "spec")
 
 
 def _errors(value: Any, shape: Shape, path: str) -> Iterator[str]:  # noqa: ANN401 - any value of YAML

@@ -27,10 +27,10 @@ _WORKLOADS = ("Deployment", "Job")
 def made_secrets() -> dict[str, set[str]]:
     """The Secrets that secrets.sh makes, each with what it takes from the folder of `vestnik deployment-secrets`."""
     script = (KUBERNETES / "secrets.sh").read_text()
-    made = {f"vestnik-{service}": {f"$folder/{service}"} for service in REGISTRY}
+    files_by_secret = {f"vestnik-{service}": {f"$folder/{service}"} for service in REGISTRY}
     for name, files in re.findall(r"^ *secret ([a-z-]+) (.+)$", script.replace("\\\n", " "), re.MULTILINE):
-        made[name] = set(re.findall(r'--from-file=(?:[a-z.]+=)?"([^"]+)"', files))
-    return made
+        files_by_secret[name] = set(re.findall(r'--from-file=(?:[a-z.]+=)?"([^"]+)"', files))
+    return files_by_secret
 
 
 def all_errors(manifests: Sequence[Manifest], *, images: bool = True) -> list[str]:
@@ -132,7 +132,7 @@ def _port_errors(manifests: list[Manifest]) -> Iterator[str]:
     deployments = of_kind(manifests, "Deployment")
     for manifest in of_kind(manifests, "Service", "PodMonitor"):
         selector = _selector(manifest)
-        wanted = (
+        target_ports = (
             [port["targetPort"] for port in manifest["spec"]["ports"]]
             if manifest["kind"] == "Service"
             else [endpoint["port"] for endpoint in manifest["spec"]["podMetricsEndpoints"]]
@@ -142,7 +142,9 @@ def _port_errors(manifests: list[Manifest]) -> Iterator[str]:
                 continue
             present = {port["name"] for container in containers_of(deployment) for port in container.get("ports", [])}
             yield from (
-                f"{title(manifest)}: {title(deployment)} has no port {name}" for name in wanted if name not in present
+                f"{title(manifest)}: {title(deployment)} has no port {name}"
+                for name in target_ports
+                if name not in present
             )
     ports = {
         service["metadata"]["name"]: {port["port"] for port in service["spec"]["ports"]}

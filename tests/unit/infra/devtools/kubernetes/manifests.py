@@ -68,9 +68,9 @@ def built_with(overlay: str, component: str, folder: Path) -> list[Manifest]:
     if not has_kustomize():
         pytest.skip("needs a kubectl with Kustomize 5")
     paths = (KUBERNETES / "overlays" / overlay, KUBERNETES / "components" / component)
-    resource, added = (os.path.relpath(path, folder.resolve()) for path in paths)
-    own = {"kind": "Kustomization", "resources": [resource], "components": [added]}
-    (folder / "kustomization.yaml").write_text(yaml.safe_dump(own))
+    resource, added_component = (os.path.relpath(path, folder.resolve()) for path in paths)
+    kustomization = {"kind": "Kustomization", "resources": [resource], "components": [added_component]}
+    (folder / "kustomization.yaml").write_text(yaml.safe_dump(kustomization))
     return _kustomized(folder)
 
 

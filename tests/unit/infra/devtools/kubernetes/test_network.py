@@ -48,8 +48,8 @@ def permitted_calls() -> set[Connection]:
     """The calls of the table, and the operator's questions for the health of all."""
     calls = set()
     for method, callers in RPC_PERMISSIONS.items():
-        called = REGISTRY[method.split(".")[1]]
-        calls |= {(caller, called.name, called.port) for caller in callers}
+        callee = REGISTRY[method.split(".")[1]]
+        calls |= {(caller, callee.name, callee.port) for caller in callers}
     calls |= {(OPERATOR, name, REGISTRY[name].port) for name in RPC_SERVICES if name != OPERATOR}
     rest = REGISTRY["profile"]
     return calls | {(caller, name, rest.rest_port) for caller, name, _ in calls if name == rest.name}
@@ -77,11 +77,11 @@ def _peers(selectors: list[dict[str, Any]]) -> Iterator[str]:
         if "ipBlock" in selector:
             yield "anywhere"
         elif "namespaceSelector" in selector:
-            wanted = selector["namespaceSelector"]["matchLabels"]
-            yield from (name for name, labels in NAMESPACES.items() if wanted.items() <= labels.items())
+            selected = selector["namespaceSelector"]["matchLabels"]
+            yield from (name for name, labels in NAMESPACES.items() if selected.items() <= labels.items())
         else:
-            wanted = selector["podSelector"]["matchLabels"]
-            yield from (name for name, labels in PODS.items() if wanted.items() <= labels.items())
+            selected = selector["podSelector"]["matchLabels"]
+            yield from (name for name, labels in PODS.items() if selected.items() <= labels.items())
 
 
 def between(connections: set[Connection], names: Any) -> set[Connection]:  # noqa: ANN401 - a collection of names

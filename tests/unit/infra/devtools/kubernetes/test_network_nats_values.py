@@ -53,16 +53,16 @@ def test_a_full_store_refuses_writes_before_its_disk_is_full(values: dict[str, A
 
 
 def test_tls_and_accounts_come_out_of_secrets_that_are_made(values: dict[str, Any]) -> None:
-    config, made = values["config"], made_secrets()
+    config, files_by_secret = values["config"], made_secrets()
     for tls in (config["nats"]["tls"], config["cluster"]["tls"], values["tlsCA"]):
         assert tls["enabled"]
-        assert tls["secretName"] in made
+        assert tls["secretName"] in files_by_secret
     volume = values["podTemplate"]["patch"][0]["value"]
     mount = values["container"]["patch"][0]["value"]
     assert volume["name"] == mount["name"]
     # The chart's reloader watches what is below /etc.
     assert mount["mountPath"].startswith("/etc/")
-    files = {path.rpartition("/")[2] for path in made[volume["secret"]["secretName"]]}
+    files = {path.rpartition("/")[2] for path in files_by_secret[volume["secret"]["secretName"]]}
     includes = {config["merge"]["$include"], config["cluster"]["merge"]["zzz$include"]}
     assert includes == {posixpath.relpath(f"{mount['mountPath']}/{name}", CONFIGURATION) for name in files}
 

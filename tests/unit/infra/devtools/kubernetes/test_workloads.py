@@ -59,12 +59,12 @@ def test_a_rollout_keeps_every_replica_until_another_is_ready_and_lets_it_drain(
     deployment = named(base(), "Deployment", service)
     assert deployment["spec"]["strategy"]["rollingUpdate"]["maxUnavailable"] == 0
     pod = pod_of(deployment)
-    (own,) = pod["containers"]
+    (own_container,) = pod["containers"]
     if service == GATEWAY:
-        environ = {variable["name"]: variable["value"] for variable in own["env"]}
+        environ = {variable["name"]: variable["value"] for variable in own_container["env"]}
         noticed = float(environ["VESTNIK_STOP_DELAY_SECONDS"])
     else:
-        noticed = own["lifecycle"]["preStop"]["sleep"]["seconds"]
+        noticed = own_container["lifecycle"]["preStop"]["sleep"]["seconds"]
     # Clients look up names every two seconds.
     assert noticed > 2
     # Runners and connections are closed after the drain.
@@ -105,9 +105,9 @@ def test_to_delete_an_overlay_deletes_no_event(overlay: str) -> None:
 def test_the_component_of_heads_gives_the_notary_a_volume_and_nothing_else(overlay: str, tmp_path: Path) -> None:
     manifests = built_with(overlay, "heads", tmp_path)
     assert all_errors(manifests) == []
-    (own,) = pod_of(named(manifests, "Deployment", NOTARY))["containers"]
-    environ = {variable["name"]: variable["value"] for variable in own["env"]}
-    mounts = {mount["name"]: mount["mountPath"] for mount in own["volumeMounts"]}
+    (own_container,) = pod_of(named(manifests, "Deployment", NOTARY))["containers"]
+    environ = {variable["name"]: variable["value"] for variable in own_container["env"]}
+    mounts = {mount["name"]: mount["mountPath"] for mount in own_container["volumeMounts"]}
     assert environ["VESTNIK_HEADS_FOLDER"] == mounts["heads"]
     before = built(overlay)
     changed = [manifest for manifest in manifests if manifest not in before]

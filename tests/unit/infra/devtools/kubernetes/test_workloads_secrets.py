@@ -29,8 +29,8 @@ def printed(tmp_path_factory: pytest.TempPathFactory) -> list[Manifest]:
         pytest.skip("needs kubectl")
     folder = tmp_path_factory.mktemp("deployment")
     make(folder, Servers(nats=["nats-0.nats-headless"], postgres=["vestnik-postgres-rw"]))
-    ended = subprocess.run(["sh", KUBERNETES / "secrets.sh", folder], check=True, capture_output=True, text=True)
-    return documents(ended.stdout)
+    completed = subprocess.run(["sh", KUBERNETES / "secrets.sh", folder], check=True, capture_output=True, text=True)
+    return documents(completed.stdout)
 
 
 @pytest.fixture(scope="module")
@@ -45,13 +45,13 @@ def test_the_script_makes_what_the_checks_of_the_manifests_take_it_to_make(secre
 
 @pytest.mark.parametrize("service", REGISTRY)
 def test_a_service_gets_the_key_of_no_other_service(service: str, secrets: dict[str, dict[str, Any]]) -> None:
-    own = secrets[f"vestnik-{service}"]
-    assert {f"service-{service}.pem", f"tls-{service}.key", "tls-ca.pem", "nats-url"} <= own.keys()
+    secret = secrets[f"vestnik-{service}"]
+    assert {f"service-{service}.pem", f"tls-{service}.key", "tls-ca.pem", "nats-url"} <= secret.keys()
     others = {name for name in REGISTRY if name != service}
-    assert not {f"service-{name}.pem" for name in others} & own.keys()
-    assert not {f"tls-{name}.key" for name in others} & own.keys()
-    assert "edge.pem" not in own
-    assert ("database-url" in own) is REGISTRY[service].read_models
+    assert not {f"service-{name}.pem" for name in others} & secret.keys()
+    assert not {f"tls-{name}.key" for name in others} & secret.keys()
+    assert "edge.pem" not in secret
+    assert ("database-url" in secret) is REGISTRY[service].read_models
 
 
 def test_every_file_that_a_setting_names_is_in_a_secret(secrets: dict[str, dict[str, Any]]) -> None:
@@ -59,8 +59,8 @@ def test_every_file_that_a_setting_names_is_in_a_secret(secrets: dict[str, dict[
     common = of_kind(manifests, "ConfigMap")[0]["data"]
     for workload in of_kind(manifests, "Deployment", "Job"):
         for container in containers_of(workload):
-            own = {variable["name"]: variable.get("value", "") for variable in container.get("env", [])}
-            environ = (common if "envFrom" in container else {}) | own
+            variables = {variable["name"]: variable.get("value", "") for variable in container.get("env", [])}
+            environ = (common if "envFrom" in container else {}) | variables
             for name, value in environ.items():
                 if value.startswith("/run/") and name != "VESTNIK_SECRETS_DIR":
                     assert _is_in_a_secret(workload, container, value, secrets), (name, value)
@@ -91,5 +91,5 @@ def test_cloudnativepg_notices_a_new_certificate(printed: list[Manifest]) -> Non
 def test_a_missing_file_ends_the_script(tmp_path: Path) -> None:
     if not has_kustomize():
         pytest.skip("needs kubectl")
-    ended = subprocess.run(["sh", KUBERNETES / "secrets.sh", tmp_path], capture_output=True)
-    assert ended.returncode != 0
+    completed = subprocess.run(["sh", KUBERNETES / "secrets.sh", tmp_path], capture_output=True)
+    assert completed.returncode != 0

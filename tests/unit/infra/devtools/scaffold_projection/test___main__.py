@@ -149,8 +149,8 @@ def test_a_read_model_is_shown_to_the_user_who_asks(root: Path) -> None:
 
 
 def test_what_shows_a_read_model_takes_no_name_and_overwrites_no_file(root: Path) -> None:
-    mine = root / "services/gateway/routes/reads/hours.py"
-    mine.write_text("mine")
+    existing_route = root / "services/gateway/routes/reads/hours.py"
+    existing_route.write_text("mine")
     refused = {
         "hours": "routes/reads/hours.py exists",
         "presence": "presence.py has .*/v1/presence",
@@ -163,7 +163,7 @@ def test_what_shows_a_read_model_takes_no_name_and_overwrites_no_file(root: Path
             made(name, [MessageSent], root, query=True)
     with pytest.raises(CannotMake, match="operator shows no read models to users"):
         made("actions", chosen(["operator.acted"], []), root, query=True)
-    mine.unlink()
+    existing_route.unlink()
     rights = (root / RIGHTS).read_text()
     (root / RIGHTS).write_text("")
     with pytest.raises(CannotMake, match="has no line `READS"):

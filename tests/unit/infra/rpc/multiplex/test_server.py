@@ -46,10 +46,10 @@ async def test_a_call_whose_work_was_cancelled_by_another_is_answered() -> None:
 
 
 async def test_a_call_that_its_caller_has_given_up_is_not_answered() -> None:
-    begun = asyncio.Event()
+    started = asyncio.Event()
 
     async def work(_: object) -> None:
-        begun.set()
+        started.set()
         await asyncio.sleep(WITHIN)
 
     method = Method(Handler(work, Cardinality.UNARY_UNARY, Calls, Answers), {"gateway": None})
@@ -59,7 +59,7 @@ async def test_a_call_that_its_caller_has_given_up_is_not_answered() -> None:
     (call,), _ = messages.read_calls(messages.call(1, "/p.S/M", b"", timeout=WITHIN, metadata={}))
     server._begin(call)
     async with asyncio.timeout(WITHIN):
-        await begun.wait()
+        await started.wait()
         server._tasks[1].cancel()
         await server._idle.wait()
     assert not server._outbox._parts

@@ -69,13 +69,13 @@ async def test_nothing_more_is_taken_while_too_much_waits(monkeypatch: pytest.Mo
     box, stream = SendQueue(), Stream()
     stream.open.clear()
     box.put(1, b"x" * 11)
-    room = asyncio.create_task(box.room())
+    waiting_for_room = asyncio.create_task(box.room())
     sending = asyncio.create_task(sent(box, stream))
     await asyncio.sleep(0)
-    assert not room.done()
+    assert not waiting_for_room.done()
     stream.open.set()
     async with asyncio.timeout(WITHIN):
-        await room
+        await waiting_for_room
         assert await sending == [b"x" * 11]
 
 
@@ -150,11 +150,11 @@ def test_an_error_comes_back_as_it_was() -> None:
     answers, stopping = messages.read_answers(
         messages.refusal(1, to_grpc(raised)) + messages.answer(2, b"a") + messages.STOPPING
     )
-    refused, good = answers
+    refused, accepted = answers
     error = from_grpc(messages.failure(refused))
     assert (type(error), error.detail, error.violations, error.retry_after) == (Invalid, "no", raised.violations, 3)
     assert error.members == from_grpc(to_grpc(raised, executed=False)).members == {"why": "länge"}
-    assert (good.id, good.response, good.status) == (2, b"a", Status.OK.value)
+    assert (accepted.id, accepted.response, accepted.status) == (2, b"a", Status.OK.value)
     assert stopping
     (unknown,), stopping = messages.read_answers(messages.refusal(3, to_grpc(UserNotFound())))
     assert isinstance(from_grpc(messages.failure(unknown)), UserNotFound)

@@ -99,25 +99,25 @@ def test_what_is_not_set_is_none_and_what_is_set_to_nothing_is_not() -> None:
     assert unset.after is None
     zero = CODEC.decode(CODEC.encode(GetMessagesRequest(after=0), GetMessagesRequest), GetMessagesRequest)
     assert zero.after == 0
-    alone = CODEC.decode(
+    decoded = CODEC.decode(
         CODEC.encode(RevokeSessionRequest(user_id="u", session_id=""), RevokeSessionRequest), RevokeSessionRequest
     )
-    assert (alone.session_id, alone.all_but_session_id) == ("", None)
+    assert (decoded.session_id, decoded.all_but_session_id) == ("", None)
     for answer, user in ((RegisterResponse(), None), (RegisterResponse(user=User()), User())):
         assert CODEC.decode(CODEC.encode(answer, RegisterResponse), RegisterResponse).user == user
 
 
 def test_a_word_of_an_enumeration_that_a_later_release_knows_is_kept() -> None:
-    later = GetFriendsResponse(friends=[Friend(user_id="u", state=FriendState(77))])
-    read = CODEC.decode(CODEC.encode(later, GetFriendsResponse), GetFriendsResponse)
+    response = GetFriendsResponse(friends=[Friend(user_id="u", state=FriendState(77))])
+    read = CODEC.decode(CODEC.encode(response, GetFriendsResponse), GetFriendsResponse)
     assert read.friends[0].state == 77
     assert isinstance(read.friends[0].state, FriendState)
 
 
 def test_a_field_that_a_later_release_knows_is_passed_over() -> None:
-    known = CODEC.encode(MarkSeenRequest(user_id="u", peer_id="p", sequence=3), MarkSeenRequest)
-    later = known + b"\xf2\x07\x03new"
-    assert CODEC.decode(later, MarkSeenRequest) == MarkSeenRequest(user_id="u", peer_id="p", sequence=3)
+    encoded = CODEC.encode(MarkSeenRequest(user_id="u", peer_id="p", sequence=3), MarkSeenRequest)
+    with_unknown_field = encoded + b"\xf2\x07\x03new"
+    assert CODEC.decode(with_unknown_field, MarkSeenRequest) == MarkSeenRequest(user_id="u", peer_id="p", sequence=3)
 
 
 @settings(max_examples=200, deadline=None)
