@@ -60,12 +60,10 @@ def test_an_overview_names_every_service(page: str) -> None:
 
 def test_the_architecture_says_which_services_each_one_calls() -> None:
     text = (ROOT / "docs/explanation/architecture.md").read_text(encoding="utf-8")
-    documented_calls = {
+    documented = {
         name: sorted(re.findall(r"\w+", calls)) for name, calls in re.findall(r"(?m)^\| (\w+) \|.*\|(.*)\|$", text)
     }
-    assert {name: documented_calls.get(name) for name in REGISTRY} == {
-        name: sorted(dependencies(name)) for name in REGISTRY
-    }
+    assert {name: documented.get(name) for name in REGISTRY} == {name: sorted(dependencies(name)) for name in REGISTRY}
 
 
 def test_every_kind_of_aggregate_is_in_the_how_to() -> None:

@@ -87,12 +87,7 @@ def assert_exist(queries: str) -> None:
         if kind == "histogram":
             samples |= {f"{name}_{part}" for part in ("bucket", "count", "sum")}
     assert set(re.findall(r"\bvestnik_\w+", queries)) <= samples
-    labels = {label for _, label_names in documented_metrics().values() for label in label_names} | {
-        "le",
-        "job",
-        "instance",
-        "service",
-    }
+    labels = {label for _, own in documented_metrics().values() for label in own} | {"le", "job", "instance", "service"}
     used = {label.strip() for group in _LABEL_SETS.findall(queries) for part in group for label in part.split(",")}
     used |= {label for match in re.findall(r"\$labels\.(\w+)|\{\{(\w+)\}\}", queries) for label in match}
     assert used - {""} <= labels

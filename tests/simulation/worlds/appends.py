@@ -117,13 +117,11 @@ class Appends(World):
     async def _check_recovered(self, log: Log) -> None:
         async with asyncio.timeout(_PATIENCE):
             for attempted in self._rng.sample(self._attempts, min(5, len(self._attempts))):
-                repeated = Attempted(attempted.events, self._loop.now)
-                await self._run(log, repeated)
+                retry = Attempted(attempted.events, self._loop.now)
+                await self._run(log, retry)
                 if attempted.sequences is not None:
-                    assert repeated.sequences == attempted.sequences, "an event appended again has another sequence"
-                assert repeated.sequences or isinstance(repeated.error, Conflict), (
-                    f"{repeated.error!r} after all faults"
-                )
+                    assert retry.sequences == attempted.sequences, "an event appended again has another sequence"
+                assert retry.sequences or isinstance(retry.error, Conflict), f"{retry.error!r} after all faults"
             for subject in _SUBJECTS:
                 fresh = Attempted(self._events(subject, 1), self._loop.now)
                 await self._run(log, fresh)

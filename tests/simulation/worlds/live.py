@@ -192,13 +192,11 @@ class ClientOfUser:
             expected = [event for event in owners.events(self.user_id, channel) if event.sequence > self.start[channel]]
             sequence_of = {(event.type, event.data): event.sequence for event in expected}
             received = [sequence_of[key] for key in self.received if key in sequence_of]
-            expected_sequences = [event.sequence for event in expected]
+            sequences = [event.sequence for event in expected]
             if channel == PROFILE:
                 # The read model has the last update of each profile only.
-                expected_sequences = sorted(set(received) | set(_last(expected)))
-            assert received == expected_sequences, (
-                f"{self.user_id} in {channel}: got {received} of {expected_sequences}"
-            )
+                sequences = sorted(set(received) | set(_last(expected)))
+            assert received == sequences, f"{self.user_id} in {channel}: got {received} of {sequences}"
         every = {(event.type, event.data) for channel in channels for event in owners.events(self.user_id, channel)}
         assert every.issuperset(self.received), "an event of another user"
 

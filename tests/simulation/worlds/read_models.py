@@ -63,30 +63,28 @@ CATALOG: Catalog = {
 def check(projection: type[Tallies], build: BuildRow, streams: Mapping[str, Stream]) -> None:
     """The rows are those of the events up to the checkpoints: each applied once and in order, or a known loss."""
     tallies, applied = list(build.tables.values())
-    required = set[str]()
+    wanted = set[str]()
     for stream, pattern in projection.filters().items():
         lost = {at for name, first, last in build.lost if name == stream for at in range(first, last + 1)}
-        required |= {
+        wanted |= {
             f"{stream} {stored.sequence}"
             for stored in streams[stream].messages[: build.checkpoints[stream]]
             if matches(pattern or ">", stored.subject) and stored.sequence not in lost
         }
-    required -= {f"{stream} {sequence}" for stream, sequence in build.letters}
+    wanted -= {f"{stream} {sequence}" for stream, sequence in build.letters}
     times = {key[0]: int(row["times"]) for key, row in applied.items()}
-    assert times == dict.fromkeys(required, 1), (
+    assert times == dict.fromkeys(wanted, 1), (
         f"{projection.name}: twice {sorted(event for event, count in times.items() if count > 1)}, "
-        f"skipped {sorted(required - times.keys())}, beyond the checkpoints {sorted(times.keys() - required)}"
+        f"skipped {sorted(wanted - times.keys())}, beyond the checkpoints {sorted(times.keys() - wanted)}"
     )
     expected: dict[tuple[str, ...], Row] = {}
     for stream in projection.filters():
         for stored in streams[stream].messages:
-            if f"{stream} {stored.sequence}" in required:
+            if f"{stream} {stored.sequence}" in wanted:
                 row = expected.setdefault((stored.subject.rpartition(".")[2],), {"events": "0"})
                 row["events"], row["last"] = str(int(row["events"]) + 1), str(stored.sequence)
         _check_letters(
-            build,
-            stream,
-            [stored for stored in streams[stream].messages if f"{stream} {stored.sequence}" in required],
+            build, stream, [stored for stored in streams[stream].messages if f"{stream} {stored.sequence}" in wanted]
         )
     assert tallies == expected, f"{projection.name}: {tallies} instead of {expected}"
 

@@ -44,10 +44,10 @@ def package(tmp_path: Path) -> Iterator[ModuleType]:
 
 
 def test_every_file_is_found_without_being_listed(package: ModuleType, tmp_path: Path) -> None:
-    opened: list[str] = []
+    opened_models: list[str] = []
 
     def open_model(name: str) -> ReadModel:
-        opened.append(name)
+        opened_models.append(name)
         return cast(ReadModel, f"the read model {name}")
 
     assert read_servers(package, open_model) == []
@@ -55,8 +55,8 @@ def test_every_file_is_found_without_being_listed(package: ModuleType, tmp_path:
         (tmp_path / f"{name.lower()}.py").write_text(MODULE.format(name=name, model=name.lower()))
     servers = read_servers(package, open_model)
     assert [type(server).__name__ for server in servers] == ["FirstReads", "SecondReads"]
-    assert [vars(server) for server in servers] == [{"model": f"the read model {name}"} for name in opened]
-    assert opened == ["first", "second"]
+    assert [vars(server) for server in servers] == [{"model": f"the read model {name}"} for name in opened_models]
+    assert opened_models == ["first", "second"]
 
 
 class Row(msgspec.Struct):
@@ -69,8 +69,8 @@ class Row(msgspec.Struct):
 
 def test_clients_get_times_in_utc_with_milliseconds() -> None:
     at = datetime(2026, 1, 31, 12, tzinfo=UTC)
-    later = datetime(2026, 1, 31, 14, 0, 0, 123_456, tzinfo=timezone(timedelta(hours=2)))
-    row = Row(at, {"all": [at, later]}, at.date(), timedelta(seconds=1.5))
+    in_another_zone = datetime(2026, 1, 31, 14, 0, 0, 123_456, tzinfo=timezone(timedelta(hours=2)))
+    row = Row(at, {"all": [at, in_another_zone]}, at.date(), timedelta(seconds=1.5))
     assert msgspec.json.decode(to_json([row])) == [
         {
             "at": "2026-01-31T12:00:00.000Z",

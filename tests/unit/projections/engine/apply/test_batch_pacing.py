@@ -24,15 +24,15 @@ async def test_nobody_waits_so_there_is_a_pause() -> None:
 
 async def test_a_projection_may_want_longer_pauses(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(batch_pacing, "_REST_SECONDS", 0.0)
-    begun = time.monotonic()
-    await BatchPacing().pause(begun, 0.0)
+    started = time.monotonic()
+    await BatchPacing().pause(started, 0.0)
     with pytest.raises(TimeoutError):
         async with asyncio.timeout(0.05):
-            await BatchPacing(LONG).pause(begun, 0.0)
-    called = BatchPacing(LONG)
-    called.request_now()
+            await BatchPacing(LONG).pause(started, 0.0)
+    pacing = BatchPacing(LONG)
+    pacing.request_now()
     async with asyncio.timeout(LONG / 2):
-        await called.pause(time.monotonic(), 0.0)
+        await pacing.pause(time.monotonic(), 0.0)
 
 
 async def test_a_pause_counts_from_when_the_last_batch_was_begun() -> None:
@@ -41,26 +41,26 @@ async def test_a_pause_counts_from_when_the_last_batch_was_begun() -> None:
 
 
 async def test_who_comes_during_a_pause_ends_it() -> None:
-    called = BatchPacing()
-    resting = asyncio.create_task(called.pause(time.monotonic(), 0.0))
+    pacing = BatchPacing()
+    resting = asyncio.create_task(pacing.pause(time.monotonic(), 0.0))
     await asyncio.sleep(0)
-    called.request_now()
-    called.request_now()
+    pacing.request_now()
+    pacing.request_now()
     async with asyncio.timeout(LONG / 2):
         await resting
 
 
 async def test_who_has_come_before_leaves_no_pause_for_a_while(monkeypatch: pytest.MonkeyPatch) -> None:
-    called = BatchPacing()
-    called.request_now()
+    pacing = BatchPacing()
+    pacing.request_now()
     async with asyncio.timeout(LONG / 2):
-        await called.pause(time.monotonic(), 0.0)
-        await called.pause(time.monotonic(), 0.0)
+        await pacing.pause(time.monotonic(), 0.0)
+        await pacing.pause(time.monotonic(), 0.0)
     monkeypatch.setattr(batch_pacing, "_LASTS_SECONDS", 0.0)
-    called.request_now()
+    pacing.request_now()
     with pytest.raises(TimeoutError):
         async with asyncio.timeout(0.05):
-            await called.pause(time.monotonic(), 0.0)
+            await pacing.pause(time.monotonic(), 0.0)
 
 
 @pytest.mark.parametrize(("took", "ends"), [(0.0, 20), (0.005, 50), (0.03, 100), (7.0, 100)])

@@ -18,8 +18,8 @@ def piece(*sequences: int, position: int | None = None, pending: int = 0, size: 
 
 
 def _envelope() -> Envelope:
-    seen = MessageSeen(conversation_id="c", reader_id="r", peer_id="p", sequence=7)
-    return seal(seen, aggregate_id="c.r", version=1, provenance=Provenance())
+    read_mark = MessageSeen(conversation_id="c", reader_id="r", peer_id="p", sequence=7)
+    return seal(read_mark, aggregate_id="c.r", version=1, provenance=Provenance())
 
 
 def taken(batch: ReadBatch) -> tuple[list[int], int, int]:
@@ -33,72 +33,72 @@ def test_an_empty_one_holds_what_follows_its_beginning_and_nothing_else() -> Non
 
 
 def test_each_takes_what_it_has_not_had() -> None:
-    held = Window(0)
-    held.add(piece(2, 4, 6))
-    held.add(piece(7, 9, position=12, pending=3))
-    assert taken(held.after(0, 10)) == ([2, 4, 6, 7, 9], 12, 3)
-    assert taken(held.after(4, 10)) == ([6, 7, 9], 12, 3)
-    assert taken(held.after(5, 10)) == ([6, 7, 9], 12, 3)
-    assert taken(held.after(9, 10)) == ([], 12, 3)
-    assert taken(held.after(12, 10)) == ([], 12, 3)
+    window = Window(0)
+    window.add(piece(2, 4, 6))
+    window.add(piece(7, 9, position=12, pending=3))
+    assert taken(window.after(0, 10)) == ([2, 4, 6, 7, 9], 12, 3)
+    assert taken(window.after(4, 10)) == ([6, 7, 9], 12, 3)
+    assert taken(window.after(5, 10)) == ([6, 7, 9], 12, 3)
+    assert taken(window.after(9, 10)) == ([], 12, 3)
+    assert taken(window.after(12, 10)) == ([], 12, 3)
 
 
 def test_a_limit_leaves_the_rest_and_counts_it() -> None:
-    held = Window(0)
-    held.add(piece(2, 4, 6, position=8, pending=5))
-    assert taken(held.after(0, 2)) == ([2, 4], 4, 6)
-    assert taken(held.after(4, 1)) == ([6], 8, 5)
+    window = Window(0)
+    window.add(piece(2, 4, 6, position=8, pending=5))
+    assert taken(window.after(0, 2)) == ([2, 4], 4, 6)
+    assert taken(window.after(4, 1)) == ([6], 8, 5)
 
 
 def test_a_position_moves_without_messages() -> None:
-    held = Window(3)
-    held.add(piece(position=8))
-    assert held.holds(3)
-    assert taken(held.after(3, 10)) == ([], 8, 0)
+    window = Window(3)
+    window.add(piece(position=8))
+    assert window.holds(3)
+    assert taken(window.after(3, 10)) == ([], 8, 0)
 
 
 def test_the_oldest_give_way_and_who_has_not_had_them_finds_nothing(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(message_window, "_MESSAGES", 3)
-    held = Window(0)
-    held.add(piece(2, 4, 6))
-    assert held.holds(0)
-    held.add(piece(8))
-    assert (held.begin, held.holds(0), held.holds(1), held.holds(2)) == (2, False, False, True)
-    assert taken(held.after(2, 10)) == ([4, 6, 8], 8, 0)
+    window = Window(0)
+    window.add(piece(2, 4, 6))
+    assert window.holds(0)
+    window.add(piece(8))
+    assert (window.begin, window.holds(0), window.holds(1), window.holds(2)) == (2, False, False, True)
+    assert taken(window.after(2, 10)) == ([4, 6, 8], 8, 0)
 
 
 def test_bytes_are_bounded_too(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(message_window, "_BYTES", 100)
-    held = Window(0)
+    window = Window(0)
     for sequence in range(1, 12):
-        held.add(piece(sequence, size=30))
-        assert len(held.after(held.begin, 100).messages) <= 3
-    assert taken(held.after(held.begin, 100)) == ([9, 10, 11], 11, 0)
+        window.add(piece(sequence, size=30))
+        assert len(window.after(window.begin, 100).messages) <= 3
+    assert taken(window.after(window.begin, 100)) == ([9, 10, 11], 11, 0)
 
 
 def test_what_was_read_last_is_held_whatever_its_size(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(message_window, "_MESSAGES", 2)
-    held = Window(0)
-    held.add(piece(1))
-    held.add(piece(2, 3, 4, 5))
-    assert (held.begin, held.end) == (1, 5)
-    assert taken(held.after(1, 10)) == ([2, 3, 4, 5], 5, 0)
+    window = Window(0)
+    window.add(piece(1))
+    window.add(piece(2, 3, 4, 5))
+    assert (window.begin, window.end) == (1, 5)
+    assert taken(window.after(1, 10)) == ([2, 3, 4, 5], 5, 0)
 
 
 def test_what_is_forgotten_is_held_for_nobody_but_who_has_had_it() -> None:
-    held = Window(0)
-    held.add(piece(1, 2))
-    held.forget()
-    assert [position for position in range(4) if held.holds(position)] == [2]
-    held.add(piece(3))
-    assert taken(held.after(2, 10)) == ([3], 3, 0)
+    window = Window(0)
+    window.add(piece(1, 2))
+    window.forget()
+    assert [position for position in range(4) if window.holds(position)] == [2]
+    window.add(piece(3))
+    assert taken(window.after(2, 10)) == ([3], 3, 0)
 
 
 def test_who_takes_an_event_finds_it_opened() -> None:
     envelope = _envelope()
-    held = Window(0)
-    held.add(ReadBatch([Message("S", 5, "s", encode(envelope))], 5, 0))
-    (first,), (second,) = held.after(0, 10).messages, held.after(4, 10).messages
+    window = Window(0)
+    window.add(ReadBatch([Message("S", 5, "s", encode(envelope))], 5, 0))
+    (first,), (second,) = window.after(0, 10).messages, window.after(4, 10).messages
     assert first.opened is not None
     assert first.opened is second.opened
     assert first.opened == Message("S", 5, "s", first.payload).open()
@@ -107,19 +107,19 @@ def test_who_takes_an_event_finds_it_opened() -> None:
 def test_what_cannot_be_opened_is_as_it_came() -> None:
     payloads = [b"no envelope", encode(msgspec.structs.replace(_envelope(), type="never.heard.of"))]
     messages = [Message("S", sequence, "s", payload) for sequence, payload in enumerate(payloads, start=1)]
-    held = Window(0)
-    held.add(ReadBatch(messages, 2, 0))
-    assert held.after(0, 10).messages == messages
+    window = Window(0)
+    window.add(ReadBatch(messages, 2, 0))
+    assert window.after(0, 10).messages == messages
 
 
 def test_gaps_go_to_those_who_have_not_had_them() -> None:
-    held = Window(0)
+    window = Window(0)
     gaps = [Gap("S", 2, 3), Gap("S", 6, 6)]
-    held.add(msgspec.structs.replace(piece(1, 4, 5, position=6), gaps=gaps))
-    assert held.after(0, 10).gaps == gaps
-    assert held.after(0, 2).gaps == gaps[:1]
-    assert held.after(4, 10).gaps == gaps[1:]
-    assert held.after(6, 10).gaps == []
+    window.add(msgspec.structs.replace(piece(1, 4, 5, position=6), gaps=gaps))
+    assert window.after(0, 10).gaps == gaps
+    assert window.after(0, 2).gaps == gaps[:1]
+    assert window.after(4, 10).gaps == gaps[1:]
+    assert window.after(6, 10).gaps == []
 
 
 def test_a_position_within_a_gap_gets_the_rest_of_the_gap() -> None:

@@ -259,11 +259,11 @@ def test_columns_may_be_called_as_what_is_done_to_them() -> None:
         write.upsert("words", key={"id": 1}, **arguments)  # type: ignore[arg-type]  # none of the rarer ones
         ((shape, _, _),) = shapes.resolve(write.changes)
         assert shape.columns == tuple(
-            (column, MergeRule(how)) for how, values in arguments.items() for column in values
+            (column, MergeRule(rule)) for rule, values in arguments.items() for column in values
         )
     set_key = Shapes({"words": Table("words", "words_v1_b1", ("set",), {"set": "bigint", "add": "bigint"})})
-    for how in MergeRule:
+    for rule in MergeRule:
         write = RowChanges()
-        write.upsert("words", key={"set": 1}, **{how.value: {"add": 1}})  # type: ignore[arg-type]  # as above
+        write.upsert("words", key={"set": 1}, **{rule.value: {"add": 1}})  # type: ignore[arg-type]  # as above
         ((shape, _, _),) = set_key.resolve(write.changes)
-        assert shape.columns == (("add", how),)
+        assert shape.columns == (("add", rule),)

@@ -21,26 +21,26 @@ _step = st.tuples(st.sampled_from(["put", "put", "remove", "frozen", "open"]), s
 
 @given(st.lists(_step, max_size=40))
 def test_any_steps_give_the_rows_of_a_sorted_dict(steps: list[tuple[str, int, int]]) -> None:
-    rows, plain = PrefixRows({}), dict[tuple[str, str], int]()
-    for step, part, number in steps:
-        key = ("a", str(part))
+    rows, expected = PrefixRows({}), dict[tuple[str, str], int]()
+    for step, suffix, number in steps:
+        key = ("a", str(suffix))
         if step == "put":
-            plain[key] = number
-            rows.put(key, {"number": number, "text": str(part), "other": None})
+            expected[key] = number
+            rows.put(key, {"number": number, "text": str(suffix), "other": None})
         elif step == "remove":
-            plain.pop(key, None)
+            expected.pop(key, None)
             rows.remove(key)
         elif step == "frozen":
             frozen = rows.of_type(Frozen, is_immutable=True)
-            assert frozen == [Frozen(plain[known], str(known[1])) for known in sorted(plain)]
+            assert frozen == [Frozen(expected[row_key], str(row_key[1])) for row_key in sorted(expected)]
             frozen.clear()
         else:
-            opened = rows.of_type(Open, is_immutable=False)
-            assert opened == [Open(plain[known]) for known in sorted(plain)]
-            for row in opened:
+            mutable = rows.of_type(Open, is_immutable=False)
+            assert mutable == [Open(expected[row_key]) for row_key in sorted(expected)]
+            for row in mutable:
                 assert isinstance(row, Open)
                 row.number = -1
-    assert set(rows) == plain.keys()
+    assert set(rows) == expected.keys()
 
 
 def test_only_a_changed_row_is_converted_again() -> None:
