@@ -110,7 +110,7 @@ def _import_commands() -> None:
         program.cli.get_command(context, name)
     for name in _LATER:
         importlib.import_module(name)
-    # It begins anew in each process.
+    # It starts again in each process.
     del sys.modules[_PROGRAM]
     gc.collect()
     gc.freeze()
@@ -135,7 +135,7 @@ def _keep(arguments: list[str], environment: dict[str, str], output: int, errors
     running = os.pidfd_open(pid)
     ready, _, _ = select.select([running, connection], [], [])
     if running not in ready:
-        os.kill(pid, signal.SIGKILL)  # who asked for it has given up
+        os.kill(pid, signal.SIGKILL)  # the test that requested it no longer waits
     _, status = os.waitpid(pid, 0)
     with socket.socket(fileno=connection) as answer:
         answer.send(str(os.waitstatus_to_exitcode(status)).encode(), socket.MSG_NOSIGNAL)

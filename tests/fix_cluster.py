@@ -130,7 +130,7 @@ class Cluster:
 
     async def _prefer(self, stream: str, name: str) -> None:
         request = msgspec.json.encode({"placement": {"preferred": name}})
-        # Between two leaders nobody answers; the caller tries again.
+        # Between two leaders no server answers; the caller tries again.
         with contextlib.suppress(NatsError):
             await self.client.request(f"$JS.API.STREAM.LEADER.STEPDOWN.{stream}", request, timeout=5)
 

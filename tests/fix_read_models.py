@@ -82,7 +82,7 @@ class ReadModelUnderTest:
             await self._apply(self._conn, self._writer, [message])
 
     async def rows(self, query: str) -> list[tuple[object, ...]]:
-        """Returns the rows of a query; `{table}` stands for a table of the projection. UUIDs are returned as text."""
+        """Returns the rows of a query; `{table}` becomes a table of the projection. UUIDs are returned as text."""
         names = {name: relation_shown(self._projection, self._build, name) for name in self._projection.reader_names()}
         cursor = await self._conn.execute(self._projection.with_tables(query, names).encode())
         uuids = {index for index, column in enumerate(cursor.description or ()) if column.type_display == "uuid"}

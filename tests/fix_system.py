@@ -28,7 +28,7 @@ ROOT = Path(__file__).parents[1]
 START_WITHIN = 120.0
 STOP_WITHIN = 60.0
 _CONNECTIONS = 16
-# Between two checks of a condition: at first, and of one that takes long.
+# Seconds between two checks of a condition: at first, and after a long wait.
 _PAUSE, _LONGEST_PAUSE = 0.05, 0.25
 SETTINGS = {"VESTNIK_BCRYPT_COST": "4", "VESTNIK_RATE_LIMITS": "off"}
 
@@ -234,7 +234,7 @@ def shared(fixture: str, system: System, *, started: bool = True) -> Iterator[Sy
 
 
 def _needed(item: pytest.Item, fixture: str, replicas: int) -> bool:
-    """Whether the test uses the fixture's system with so many replicas."""
+    """Whether the test uses the fixture's system with that number of replicas."""
     assert isinstance(item, pytest.Function)
     parameters = item.callspec.params if hasattr(item, "callspec") else {}
     return fixture in item.fixturenames and parameters.get(fixture, replicas) == replicas

@@ -144,7 +144,7 @@ class HandlerWatch:
 
 @contextmanager
 def _profiling(profile: Callable[[FrameType, str, object], None]) -> Iterator[None]:
-    """Reports each call to the function. The garbage collector rests: it calls what other tests have left to it."""
+    """Reports each call to the function. The garbage collector is off: it would call finalizers of other tests."""
     previous, collects = sys.getprofile(), gc.isenabled()
     gc.disable()
     sys.setprofile(profile)

@@ -1,6 +1,6 @@
 """The suites that the `eventsourcing` library publishes for applications and projections, on JetStream.
 
-What does not apply stands in test_eventsourcing_recorders.py.
+What does not apply is listed in test_eventsourcing_recorders.py.
 """
 
 import pytest
@@ -43,5 +43,5 @@ class CountersInMemory(POPOTrackingRecorder, projection.EventCountersView):
 
 class TestProjection(OnJetStream, projection.AggregateEventCountersProjectionTestCase):
     view_class = CountersInMemory
-    # The view is not ours: each projection has a persistence module of its own.
+    # The view is the library's own: each projection has a persistence module of its own.
     env = {"EVENTCOUNTERS_PERSISTENCE_MODULE": "eventsourcing.popo"}  # noqa: RUF012 - as the suite has it

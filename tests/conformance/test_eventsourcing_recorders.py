@@ -1,4 +1,4 @@
-"""The suites that the `eventsourcing` library publishes for recorders and factories, against ours on a real server.
+"""The suites that the `eventsourcing` library publishes for recorders and factories, run on Vestnik's with a server.
 
 What does not apply, of all its suites:
 

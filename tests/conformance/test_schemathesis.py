@@ -1,4 +1,4 @@
-"""Requests made up out of the OpenAPI document, and every answer held against it.
+"""Requests generated from the OpenAPI document, and every answer checked against it.
 
 A few for each route here; `EXAMPLES=200 ./just test tests/conformance/test_schemathesis.py` makes more.
 """
@@ -16,7 +16,7 @@ from tests.fix_system import one_replica
 
 __all__ = ["api"]
 _EXAMPLES = os.environ.get("EXAMPLES", "2")
-# Without an end of their own; and what would take away the session that the others are made with.
+# Streams, which do not end, and operations that would end the session that the other requests use.
 _LEFT_OUT = ("/v1/events", "/v1/ws")
 _ENDS_THE_SESSION = ("sessions_end_current", "sessions_end_one", "users_change_password")
 # Positions, cursors and tokens are opaque: the document cannot say which are good, and a bad one is a 422.

@@ -1,4 +1,4 @@
-"""What an append's answer says is what is stored, whatever happens to the connection, the server and the caller."""
+"""The answer to an append agrees with what is stored, whatever happens to the connection, the server and the caller."""
 
 from collections.abc import Sequence
 

@@ -17,7 +17,7 @@ _RUNS = 15
 TestCalls = machine(Calls, examples=6).TestCase
 
 
-def test_calls_end_as_they_may_under_faults() -> None:
+def test_calls_end_in_permitted_outcomes_under_faults() -> None:
     for seed in range(1_000, 1_000 + _RUNS):
         play(Calls, seed)
 

@@ -36,11 +36,11 @@ class World:
         raise NotImplementedError
 
     async def check(self) -> None:
-        """Ends the faults, waits for what is under way, and checks what has to hold."""
+        """Ends the faults, waits for running work, and checks the invariants."""
         raise NotImplementedError
 
     def close(self) -> None:
-        """Closes what would complain that it was not closed; the loop still runs."""
+        """Closes resources that would warn about not being closed; the loop still runs."""
 
     def _outage(self) -> float:
         """Seconds: mostly shorter than the patience of a call, now and then longer."""
@@ -58,7 +58,7 @@ def play(world_type: type[World], seed: int) -> World:
     """One run: some actions with pauses between them, then the check.
 
     Raises:
-        Failed: what has to hold does not; with the seed.
+        Failed: an invariant is violated; with the seed.
     """
 
     async def main(loop: VirtualLoop, rng: random.Random) -> World:

@@ -1,6 +1,6 @@
 """Runs programs and leaves none of their processes behind, however a program or this process ends.
 
-A keeper process stands between this process and the program. Both are subreapers (prctl(2)): a process whose parent
+A keeper process runs between this process and the program. Both are subreapers (prctl(2)): a process whose parent
 has died becomes their child, whatever session or process group it has moved to. The keeper ends what is left when the
 program has ended or the keeper's own parent is gone. If the keeper is killed, its parent does the same.
 
@@ -76,7 +76,7 @@ def adopt_orphans() -> None:
 
 
 def end_children() -> None:
-    """Ends all descendants from the top: SIGTERM, later SIGKILL. The children of an ended one become ours."""
+    """Ends all descendants from the top: SIGTERM, later SIGKILL. This process adopts the children of an ended one."""
     first_seen: dict[Process, float] = {}
     while living := [child for child in children(os.getpid()) if child.alive]:
         now = time.monotonic()

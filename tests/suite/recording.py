@@ -1,4 +1,4 @@
-"""Pytest plug-in of `./just test`: writes what became of each test to a file, or runs one recorded test alone."""
+"""Pytest plug-in of `./just test`: writes the outcome of each test to a file, or runs one recorded test alone."""
 
 import textwrap
 from pathlib import Path
@@ -16,12 +16,12 @@ _LINES_SHOWN = 25
 
 
 class Record(msgspec.Struct):
-    """What became of the tests of one pytest run, by node id."""
+    """The outcomes of the tests of one pytest run, by node id."""
 
     outcomes: dict[str, Outcome] = {}
     # The first failure of each test that failed, as pytest shows it.
     failures: dict[str, str] = {}
-    # With --exitfirst or --maxfail, tests may be left that never ran.
+    # False if --exitfirst or --maxfail may leave tests that never ran.
     whole: bool = True
 
 
@@ -56,7 +56,7 @@ class _Recorder:
         if report.failed:  # in setup and teardown too, and when a worker crashed
             self._record.outcomes[test] = "failed"
             self._record.failures.setdefault(test, report.longreprtext)
-            # At once: pytest shows failures at its end, which a run that is cut off does not reach.
+            # Immediately: pytest shows failures at its end, which a run that is cut off does not reach.
             say(f"\nFAILED in its {report.when}: {test}\n{excerpt(report.longreprtext)}")
         elif report.skipped:
             self._record.outcomes.setdefault(test, "xfailed" if expected else "skipped")

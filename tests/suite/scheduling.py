@@ -68,7 +68,7 @@ class Scheduling(LoadScopeScheduling):  # type: ignore[misc]  # a base without t
         return crashed
 
     def schedule(self) -> None:
-        """Begins the run, or gives a replacement its work: two units, or one and the word that it is the last."""
+        """Begins the run, or gives a replacement its work: two units, or one and the notice that it is the last."""
         replacement = self.collection is not None
         super().schedule()
         if replacement:

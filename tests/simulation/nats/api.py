@@ -75,7 +75,7 @@ class Api:
         return {"message": message | encoded}
 
     def _direct(self, stream: Stream, request: dict[str, Any], reply: str) -> None:
-        """Answered by a replica that may lag behind."""
+        """Answered by a replica that may lag."""
         end = stream.end
         if self._leadership.replicas > 1:
             end = max(0, end - self._rng.choice((0, 0, 1, 5)))

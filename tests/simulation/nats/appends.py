@@ -46,7 +46,7 @@ class Appends:
             callback, arguments = timer._callback, timer._args  # type: ignore[attr-defined]
             timer.cancel()
             if number < applied:
-                # In order, and without an answer: whoever asked is gone, or asks somebody else.
+                # In order, and without an answer: the client is gone, or connected to another server.
                 at += _STEP + longest_delay * self._rng.random() / applied
                 self._loop.call_at(at, callback, *arguments[:-1], "")
         self._apply_at = max(self._apply_at, at)
@@ -109,7 +109,7 @@ class Appends:
         return sequence if self._loop.now - at < _DUPLICATE_WINDOW else None
 
     def store(self, stream: Stream, subject: str, data: bytes, headers: Headers) -> int:
-        """Stores a message at once, whatever its condition."""
+        """Stores a message synchronously, whatever its condition."""
         sequence = len(stream.messages) + 1
         stored_headers = {name: value for name, value in headers.items() if not name.startswith("Nats-Batch")}
         stream.messages.append(Stored(sequence, subject, data, stored_headers, int(self._loop.now * 1e9)))

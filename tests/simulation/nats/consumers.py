@@ -9,7 +9,7 @@ from tests.simulation.nats.outlet import Outlet
 from tests.simulation.nats.store import Stored, Stream
 from tests.simulation.network import Network
 
-# Seconds between two looks at idle pull requests.
+# Seconds between two checks of idle pull requests.
 _TICK = 0.2
 
 
@@ -25,7 +25,7 @@ class Consumer:
         self.name = name
         self.stream = stream
         self.subject = subject or ">"
-        # Filtered ones are not skipped by a fault: nobody could notice.
+        # Filtered ones are not skipped by a fault: no reader could notice.
         self.is_whole = subject is None
         self.scanned = begin - 1
         self.delivered = 0

@@ -41,7 +41,7 @@ class NatsServer:
         self._ticking = self._loop.create_task(self._consumers.tick())
 
     def crash(self) -> None:
-        """Stops at once; of the appends that were not applied yet, the first few are applied all the same."""
+        """Stops immediately; of the appends that were not applied yet, the first few are still applied."""
         self.running = False
         self._network.close(HOST, PORT)
         if self._ticking is not None:

@@ -1,7 +1,7 @@
 """A simulated `psycopg.AsyncConnection`: the part of its interface that the projection engine uses.
 
 libpq opens its own sockets in C, so psycopg itself cannot run over a simulated network; and behind a simulated wire
-protocol the same simulated database would be needed. So the simulation begins at this class. As psycopg does, a
+protocol the same simulated database would be needed. So the simulation starts at this class. As psycopg does, a
 cancelled call sends a cancel request, and waits for the end of its statement, which may have taken effect.
 """
 
@@ -89,7 +89,7 @@ class Connection:
     async def close(self) -> None:
         if not self._closed:
             self._closed = True
-            # The server notices at once, unless the network is cut.
+            # The server notices immediately, unless the network is cut.
             self._server.loop.call_later(self._server.rng.random() * 0.01, self._session.end)
 
     async def submit(self, statement: Statement, cursor: "Cursor") -> None:

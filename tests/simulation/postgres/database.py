@@ -1,7 +1,7 @@
 """The database of the simulation: builds, checkpoints, rows and losses, with transactions and locks.
 
-A transaction's writes take effect with its commit. Whoever moves a checkpoint holds the build until the end of the
-transaction, as the row locks of PostgreSQL do; another one waits, and then sees what was committed.
+A transaction's writes take effect with its commit. A transaction that moves a checkpoint holds the build until the end
+of the transaction, as the row locks of PostgreSQL do; another one waits, and then sees what was committed.
 """
 
 import asyncio
@@ -21,7 +21,7 @@ Effect = Callable[[], None]
 
 
 class Letter:
-    """A dead letter: `failed`, or `parked` behind one of its subject."""
+    """A dead letter: `failed`, or `parked` after a failed one of its subject."""
 
     def __init__(self, subject: str, kind: str, state: str) -> None:
         self.subject = subject
@@ -62,7 +62,7 @@ class Locks:
         return self._owners.setdefault(name, owner) is owner
 
     def has(self, name: object) -> bool:
-        """Whether anybody has the lock."""
+        """Whether any owner has the lock."""
         return name in self._owners
 
     async def acquire(self, name: object, owner: object) -> None:

@@ -49,7 +49,7 @@ class PostgresServer:
             session.cut()
 
     def crash(self) -> None:
-        """Stops at once: every transaction that was not committed is rolled back."""
+        """Stops immediately: every transaction that was not committed is rolled back."""
         self.running = False
         for session in list(self.sessions):
             session.cut()
@@ -106,7 +106,7 @@ class Session:
         self._transaction = None
         self._server.database.row_locks.release_all(self)
         self._server.database.session_locks.release_all(self)
-        # A client that waits for an answer notices at once or late.
+        # A client that waits for an answer notices immediately or late.
         self.cut()
 
     @property

@@ -20,7 +20,7 @@ from tests.simulation.world import Weighted, World
 STREAM = "CONTACT"
 _SUBJECTS = [f"vestnik.contact.friendship.{number}" for number in range(40)]
 _PATIENCE = 10.0
-# What an append may take longer than its patience.
+# Seconds that an append may exceed its patience by.
 _GRACE = 1.5
 # Seconds after which the effects of every fault are over.
 _HEALED = 30.0
@@ -63,12 +63,12 @@ class Appends(World):
         self._begin([event for subject in self._rng.sample(_SUBJECTS, 3) for event in self._events(subject, 1)])
 
     def burst(self) -> None:
-        """Many appends at once, so that they share batches."""
+        """Many concurrent appends, which share batches."""
         for _ in range(self._rng.randint(12, 40)):
             self._begin(self._events(self._rng.choice(_SUBJECTS), 1 if self._rng.random() < 0.9 else 3))
 
     def append_again(self) -> None:
-        """Appends the events of an earlier append once more, as a caller does who has heard nothing."""
+        """Appends the events of an earlier append again, as a caller does that got no answer."""
         if self._attempts:
             self._begin(self._rng.choice(self._attempts).events)
 

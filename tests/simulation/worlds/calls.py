@@ -30,7 +30,7 @@ from tests.simulation.virtual_loop import VirtualLoop
 from tests.simulation.world import Weighted, World
 
 _HOSTS, _PORT = ("auth-0", "auth-1", "auth-2"), 8081
-# What a call may take longer than its timeout: the interval of the look at deadlines, and stalls of the processor.
+# Seconds that a call may exceed its timeout by: the interval of checks of deadlines, and stalls of the processor.
 _GRACE = 0.2
 # How often a turn of the loop stalls, and for how many seconds at most: so deadlines pass before a caller's turn.
 _STALLS, _LONGEST_STALL = 0.05, 0.05
@@ -91,7 +91,7 @@ class Replica:
         self.running = True
 
     def crash(self) -> None:
-        """Stops at once: connections are cut, and what is under way ends."""
+        """Stops immediately: connections are cut, and running calls end."""
         self.running = False
         self._network.close(self.host, _PORT)
         self._network.cut(self.host)
@@ -138,7 +138,7 @@ class Calls(World):
             self._begin(self._rng.choice((0.3, 2.0, 5.0)), repeatable=self._rng.random() < 0.5)
 
     def burst(self) -> None:
-        """Many calls at once, which go together in messages."""
+        """Many concurrent calls, which share messages."""
         for _ in range(self._rng.randint(10, 40)):
             self._begin(5.0, repeatable=self._rng.random() < 0.5)
 

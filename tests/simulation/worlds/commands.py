@@ -83,7 +83,7 @@ class Commands(World):
         task.add_done_callback(self._running.discard)
 
     def rush(self) -> None:
-        """Many commands at once."""
+        """Many concurrent commands."""
         for _ in range(self._rng.randint(5, 30)):
             self.command()
 

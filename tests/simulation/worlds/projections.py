@@ -47,7 +47,7 @@ _STREAMS = {CONTACT: "vestnik.contact.", PROFILE: "vestnik.profile.", OPERATOR: 
 PEOPLE = ("anna", "ben", "cleo")
 # Seconds after which the effects of every fault are over, and within which the read models are then at the end.
 HEALED, _BACK = 25.0, 15.0
-# What the clock of slices of the event loop advances with each look at it.
+# How far the clock of loop slices advances each time it is read.
 _LOOK = 0.0004
 
 

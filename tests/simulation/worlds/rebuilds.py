@@ -32,7 +32,7 @@ from tests.simulation.worlds.read_models import READ_MODELS, UNREADABLE, Tallies
 
 _URL = "postgresql://db"
 _FAILED_AT = datetime(2026, 1, 31, 12, tzinfo=UTC)
-# What an operator gets to see when something is away, is in use or has changed.
+# The errors that an operator may see: something is unreachable, in use or has changed.
 _REFUSED = (OperatorError, DatabaseError, VestnikError, TimeoutError)
 # Seconds after which an operator gives up, at most, and after which every operator has.
 _PATIENCE = 20.0
@@ -51,7 +51,7 @@ class Rebuilds(Projections):
             yield
 
     def write_unreadable(self) -> None:
-        """An event that the code cannot apply until it is mended."""
+        """An event that the code cannot apply until it is fixed."""
         for _ in range(self._rng.randint(1, 3)):
             one = self._rng.choice(projections.PEOPLE)
             event = FriendshipCreated(requester_id=one, addressee_id=UNREADABLE)
