@@ -30,7 +30,7 @@ def test_every_file_is_found_without_being_listed() -> None:
     assert catalogue()["analytics"] is Analytics
 
 
-def test_without_names_all_are_chosen() -> None:
+def test_without_names_all_projections_are_chosen() -> None:
     assert choose([]) == list(catalogue().values())
 
 
@@ -105,7 +105,7 @@ def test_what_services_read_is_found_by_its_name() -> None:
 
 @pytest.mark.parametrize("name", catalogue())
 def test_the_same_event_leads_to_the_same_changes(name: str) -> None:
-    """Of a new object as of one that has seen the event before; and the handlers call nothing that varies."""
+    """For a new object and for one that has applied the event before; and the handlers call nothing that varies."""
     watch = HandlerWatch()
     projection = watch.watched(catalogue()[name])
     old = projection()

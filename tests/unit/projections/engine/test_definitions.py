@@ -1,4 +1,4 @@
-"""The statements of a projection's tables: how they are told apart, and what is refused at which line."""
+"""The statements of a projection's tables: how they are separated, and what is refused at which line."""
 
 import pytest
 

@@ -12,7 +12,7 @@ from projections.engine.erasing import ERASED_USERS, ErasingProjection
 from projections.friends import Friends
 
 
-def test_the_projections_of_this_tree_have_it() -> None:
+def test_the_erasing_projections_of_this_tree_are_valid() -> None:
     Friends.check()
 
 
@@ -24,7 +24,7 @@ def test_the_projections_of_this_tree_have_it() -> None:
         ((MESSAGING, AUTH), ERASED_USERS, ("DELETE FROM {letters}",), "names letters"),
     ],
 )
-def test_what_lacks_something_is_refused(
+def test_a_projection_that_lacks_a_part_is_refused(
     streams: Sequence[str], tables: str, erasures: Sequence[str], wrong: str
 ) -> None:
     class Words(ErasingProjection):
@@ -39,7 +39,7 @@ def test_what_lacks_something_is_refused(
         Words.check()
 
 
-def test_it_looks_up_no_rows() -> None:
+def test_an_erasing_projection_looks_up_no_rows() -> None:
     class Words(ErasingProjection):
         streams = (MESSAGING, AUTH)
         tables = "CREATE TABLE {words} (id uuid PRIMARY KEY);" + ERASED_USERS

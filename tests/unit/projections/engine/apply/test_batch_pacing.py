@@ -16,7 +16,7 @@ def long_pauses(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(batch_pacing, "_REST_SECONDS", LONG)
 
 
-async def test_nobody_waits_so_there_is_a_pause() -> None:
+async def test_without_waiting_requests_there_is_a_pause() -> None:
     with pytest.raises(TimeoutError):
         async with asyncio.timeout(0.05):
             await BatchPacing().pause(time.monotonic(), 0.0)
@@ -35,12 +35,12 @@ async def test_a_projection_may_want_longer_pauses(monkeypatch: pytest.MonkeyPat
         await pacing.pause(time.monotonic(), 0.0)
 
 
-async def test_a_pause_counts_from_when_the_last_batch_was_begun() -> None:
+async def test_a_pause_is_measured_from_the_start_of_the_last_batch() -> None:
     async with asyncio.timeout(LONG / 2):
         await BatchPacing().pause(time.monotonic() - LONG, 0.0)
 
 
-async def test_who_comes_during_a_pause_ends_it() -> None:
+async def test_a_request_during_a_pause_ends_it() -> None:
     pacing = BatchPacing()
     resting = asyncio.create_task(pacing.pause(time.monotonic(), 0.0))
     await asyncio.sleep(0)
@@ -50,7 +50,7 @@ async def test_who_comes_during_a_pause_ends_it() -> None:
         await resting
 
 
-async def test_who_has_come_before_leaves_no_pause_for_a_while(monkeypatch: pytest.MonkeyPatch) -> None:
+async def test_after_a_request_there_is_no_pause_for_a_while(monkeypatch: pytest.MonkeyPatch) -> None:
     pacing = BatchPacing()
     pacing.request_now()
     async with asyncio.timeout(LONG / 2):

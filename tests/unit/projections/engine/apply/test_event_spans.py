@@ -33,7 +33,7 @@ def message(sequence: int, traceparent: str | None, *, opened: bool) -> Message:
     return Message(MESSAGING, sequence, "s", encode(envelope), opened=event)
 
 
-def test_each_sampled_event_has_one_and_a_dead_letter_is_an_error() -> None:
+def test_each_sampled_event_has_a_span_and_that_of_a_dead_letter_is_an_error() -> None:
     batch = Batch(MergedRows(Shapes({})), 0)
     messages = [
         message(1, SAMPLED, opened=True),
@@ -57,8 +57,8 @@ def test_each_sampled_event_has_one_and_a_dead_letter_is_an_error() -> None:
     assert spans[0].attributes["messaging.destination.name"] == MESSAGING
 
 
-def test_without_a_tracer_no_event_is_looked_at() -> None:
+def test_without_a_tracer_no_event_is_read() -> None:
     batch = Batch(MergedRows(Shapes({})), 0)
     batch.events = 1
-    batch.messages = {MESSAGING: [None]}  # type: ignore[list-item]  # fails if it is looked at
+    batch.messages = {MESSAGING: [None]}  # type: ignore[list-item]  # fails if it is read
     record_spans("conversations", batch)

@@ -1,4 +1,4 @@
-"""What a window holds has no gaps, and no end of it is believed to be further than it is."""
+"""A window holds contiguous messages, and its end is never ahead of what was read."""
 
 import msgspec
 import pytest
@@ -26,13 +26,13 @@ def taken(batch: ReadBatch) -> tuple[list[int], int, int]:
     return [message.sequence for message in batch.messages], batch.position, batch.pending
 
 
-def test_an_empty_one_holds_what_follows_its_beginning_and_nothing_else() -> None:
+def test_an_empty_window_holds_its_begin_only() -> None:
     empty = Window(7)
     assert [position for position in range(10) if empty.holds(position)] == [7]
     assert taken(empty.after(7, 10)) == ([], 7, 0)
 
 
-def test_each_takes_what_it_has_not_had() -> None:
+def test_each_reader_takes_the_messages_after_its_position() -> None:
     window = Window(0)
     window.add(piece(2, 4, 6))
     window.add(piece(7, 9, position=12, pending=3))
@@ -57,7 +57,9 @@ def test_a_position_moves_without_messages() -> None:
     assert taken(window.after(3, 10)) == ([], 8, 0)
 
 
-def test_the_oldest_give_way_and_who_has_not_had_them_finds_nothing(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_the_oldest_messages_are_evicted_and_positions_before_them_are_not_held(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
     monkeypatch.setattr(message_window, "_MESSAGES", 3)
     window = Window(0)
     window.add(piece(2, 4, 6))
@@ -85,7 +87,7 @@ def test_what_was_read_last_is_held_whatever_its_size(monkeypatch: pytest.Monkey
     assert taken(window.after(1, 10)) == ([2, 3, 4, 5], 5, 0)
 
 
-def test_what_is_forgotten_is_held_for_nobody_but_who_has_had_it() -> None:
+def test_a_forgotten_window_holds_only_its_end() -> None:
     window = Window(0)
     window.add(piece(1, 2))
     window.forget()
@@ -94,7 +96,7 @@ def test_what_is_forgotten_is_held_for_nobody_but_who_has_had_it() -> None:
     assert taken(window.after(2, 10)) == ([3], 3, 0)
 
 
-def test_who_takes_an_event_finds_it_opened() -> None:
+def test_a_reader_gets_events_already_opened() -> None:
     envelope = _envelope()
     window = Window(0)
     window.add(ReadBatch([Message("S", 5, "s", encode(envelope))], 5, 0))
@@ -104,7 +106,7 @@ def test_who_takes_an_event_finds_it_opened() -> None:
     assert first.opened == Message("S", 5, "s", first.payload).open()
 
 
-def test_what_cannot_be_opened_is_as_it_came() -> None:
+def test_messages_that_cannot_be_opened_are_returned_unchanged() -> None:
     payloads = [b"no envelope", encode(msgspec.structs.replace(_envelope(), type="never.heard.of"))]
     messages = [Message("S", sequence, "s", payload) for sequence, payload in enumerate(payloads, start=1)]
     window = Window(0)
@@ -112,7 +114,7 @@ def test_what_cannot_be_opened_is_as_it_came() -> None:
     assert window.after(0, 10).messages == messages
 
 
-def test_gaps_go_to_those_who_have_not_had_them() -> None:
+def test_gaps_are_returned_to_readers_before_them() -> None:
     window = Window(0)
     gaps = [Gap("S", 2, 3), Gap("S", 6, 6)]
     window.add(msgspec.structs.replace(piece(1, 4, 5, position=6), gaps=gaps))

@@ -1,4 +1,4 @@
-"""A shared reader that a library keeps from ending."""
+"""A shared reader whose cancellation is swallowed by a library."""
 
 import asyncio
 import contextlib

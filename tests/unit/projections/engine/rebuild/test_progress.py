@@ -1,4 +1,4 @@
-"""How far, how fast, how long still."""
+"""Progress, rate and remaining time of a rebuild."""
 
 import pytest
 
@@ -37,7 +37,7 @@ def test_the_rate_is_that_of_the_last_seconds(clock: Clock) -> None:
     assert reached.events_per_second == 100
 
 
-def test_what_was_read_before_an_interruption_counts_as_done_and_not_as_speed(clock: Clock) -> None:
+def test_events_read_before_an_interruption_count_as_progress_and_not_in_the_rate(clock: Clock) -> None:
     pace = RateEstimator(1_000_000)
     clock.now += 1
     assert pace.at(1_000_100, 1_000_300) == Progress(1_000_100, 1_000_300, 100.0, 2.0)
@@ -47,5 +47,5 @@ def test_no_time_is_shown_before_there_is_a_rate(clock: Clock) -> None:
     assert RateEstimator().at(0, 10) == Progress(0, 10, 0.0, None)
 
 
-def test_with_nothing_left_there_is_no_time_left(clock: Clock) -> None:
+def test_without_remaining_events_the_remaining_time_is_zero(clock: Clock) -> None:
     assert RateEstimator(7).at(7, 7).seconds_left == 0.0

@@ -10,7 +10,7 @@ class Clock:
         return self.now
 
 
-def test_events_are_paid_for_with_time() -> None:
+def test_the_rate_limit_waits_for_the_events_of_a_batch() -> None:
     clock = Clock()
     limit = RateLimit(200, clock)
     assert limit.seconds_left == 0

@@ -1,4 +1,4 @@
-"""When rows that have ended may be removed, and which."""
+"""Which expired rows are removed, and when."""
 
 from datetime import UTC, datetime
 from typing import Any, cast
@@ -20,7 +20,7 @@ EVENING = datetime(2026, 1, 31, 20, tzinfo=UTC)
 
 
 class State:
-    """What a sweeper asks its pipeline and its writer."""
+    """The pipeline and the writer as a sweeper uses them."""
 
     def __init__(
         self,
@@ -49,7 +49,7 @@ class State:
 
 @pytest.fixture
 def swept(monkeypatch: pytest.MonkeyPatch) -> list[datetime]:
-    """The times of each removal; every one has removed all that it may at once."""
+    """The times of each removal; each removes the most rows that one may."""
     moments: list[datetime] = []
 
     async def remove(conn: object, table: object, applied_until: datetime) -> int:

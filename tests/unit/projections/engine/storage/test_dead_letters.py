@@ -51,7 +51,7 @@ def test_a_writer_knows_of_the_letters_that_it_has_added() -> None:
     assert state.blocked == {"a", "b"}
 
 
-def test_two_standings_share_nothing() -> None:
+def test_two_dead_letter_states_share_nothing() -> None:
     one, other = DeadLetterState(), DeadLetterState()
     one.add([letter(1, "a")])
     assert other.blocked == set()
@@ -68,6 +68,6 @@ def test_the_reason_of_an_event_that_is_private_or_has_personal_data_tells_the_k
     for error in (ValueError("a@example.org"), KeyError("a@example.org"), DataError("a@example.org")):
         assert "a@example.org" not in reason_of(error, kind)
         assert type(error).__name__ in reason_of(error, kind)
-    # That a step or a type is missing is no secret, and the first thing to know. Nor is the name of a constraint.
+    # A missing upcast or type is no secret and the first thing to know; neither is the name of a constraint.
     assert "no step leads" in reason_of(LookupError("no step leads"), kind)
     assert "texts_text_check" in reason_of(IntegrityError("violates check constraint texts_text_check"), kind)

@@ -81,7 +81,7 @@ def test_what_no_column_takes_is_refused(value: object) -> None:
     ],
     ids=["too early", "too late", "too long", "half a pair", "half in a list", "half in JSON", "too long in JSON"],
 )
-def test_what_has_no_text_is_refused_before_anything_is_sent(value: object, kind: str) -> None:
+def test_a_value_without_a_text_is_refused_before_anything_is_sent(value: object, kind: str) -> None:
     with pytest.raises(UnsupportedValue):
         array(column_to_pg_text([value], kind))
     with pytest.raises(UnsupportedValue):

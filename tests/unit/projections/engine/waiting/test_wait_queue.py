@@ -22,7 +22,7 @@ NOTICES = st.builds(CheckpointNotice, st.sampled_from(["one", "other"]), POSITIO
 
 
 @given(st.lists(st.one_of(POSITIONS.map(Position), NOTICES), max_size=40))
-def test_everybody_is_woken_at_the_first_word_that_is_enough(steps: list[Position | CheckpointNotice]) -> None:
+def test_every_waiter_is_woken_by_the_first_sufficient_notice(steps: list[Position | CheckpointNotice]) -> None:
     async def run() -> None:
         queue = WaitQueue(OfTwo)
         waiting = []
@@ -43,7 +43,7 @@ def test_everybody_is_woken_at_the_first_word_that_is_enough(steps: list[Positio
     asyncio.run(run())
 
 
-async def test_the_word_of_another_build_counts_alone() -> None:
+async def test_notices_of_different_builds_are_not_combined() -> None:
     queue = WaitQueue(OfTwo)
     queue.advance(CheckpointNotice("one", {MESSAGING: 9, CONTACT: 1}))
     waiter = queue.add(Position({MESSAGING: 5, CONTACT: 5}))
@@ -54,7 +54,7 @@ async def test_the_word_of_another_build_counts_alone() -> None:
     assert waiter.woken.done()
 
 
-async def test_a_late_word_does_not_take_back_an_earlier_one() -> None:
+async def test_a_late_notice_does_not_take_back_an_earlier_one() -> None:
     queue = WaitQueue(OfTwo)
     queue.advance(CheckpointNotice("one", {MESSAGING: 9}))
     queue.advance(CheckpointNotice("one", {MESSAGING: 8}))
@@ -71,7 +71,7 @@ async def test_a_cancelled_waiter_leaves_nothing_behind() -> None:
     assert sum(map(len, queue._queues.values())) <= 200
 
 
-async def test_more_than_can_be_helped_are_turned_away() -> None:
+async def test_waiters_above_the_limit_are_refused() -> None:
     queue = WaitQueue(OfTwo)
     waiters = [queue.add(Position.at(MESSAGING, 1)) for _ in range(MOST_WAITING)]
     with pytest.raises(ReadModelBehind) as caught:
@@ -81,7 +81,7 @@ async def test_more_than_can_be_helped_are_turned_away() -> None:
     assert all(waiter.woken.done() for waiter in waiters)
 
 
-async def test_a_database_that_went_back_has_not_reached_what_it_had() -> None:
+async def test_a_database_that_was_restored_no_longer_covers_its_former_positions() -> None:
     queue = WaitQueue(OfTwo)
     queue.advance(CheckpointNotice("one", {MESSAGING: 9, CONTACT: 4}))
     before = queue.known

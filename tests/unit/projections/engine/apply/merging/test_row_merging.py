@@ -1,4 +1,4 @@
-"""Folding a batch gives the rows that its events give one by one."""
+"""Merging the row changes of a batch gives the rows that its events give one by one."""
 
 from collections import Counter
 from datetime import UTC, date, datetime
@@ -36,7 +36,7 @@ ROWS = {"rows": TABLE}
 
 
 @given(st.lists(calls(), max_size=12))
-def test_folded_waves_end_in_the_state_of_single_changes(drawn_calls: list[Call]) -> None:
+def test_merged_changes_end_in_the_state_of_single_changes(drawn_calls: list[Call]) -> None:
     rows, singly, folded = MergedRows(Shapes(ROWS)), Model(), Model()
     for call in drawn_calls:
         write = RowChanges()
@@ -102,7 +102,7 @@ def test_a_change_that_fits_no_table_leaves_nothing_behind(wrong: Any) -> None: 
 
 
 @pytest.mark.parametrize(("column", "why"), [("id", "a part of its key"), ("c", "not one of its columns")])
-def test_why_a_column_cannot_be_written_is_said(column: str, why: str) -> None:
+def test_a_refused_column_is_reported_with_its_reason(column: str, why: str) -> None:
     write = RowChanges()
     write.upsert("people", key={"id": 1}, set={column: 2})
     with pytest.raises(UnsupportedValue, match=f"people: {column} cannot be written, since it is {why}"):
@@ -127,7 +127,7 @@ def test_the_columns_that_decide_do_so_in_the_order_in_which_they_are_named() ->
         assert tuple(column for column, _ in shape.columns) == columns
 
 
-def test_a_deletion_by_a_part_of_the_key_costs_no_look_at_rows_that_it_has_deleted_before() -> None:
+def test_a_deletion_by_a_part_of_the_key_does_not_visit_rows_deleted_earlier() -> None:
     rows = MergedRows(Shapes(ROWS))
     for number in range(3_000):
         write = RowChanges()
@@ -174,7 +174,7 @@ def test_a_sum_of_many_digits_is_exact_or_is_left_to_the_database() -> None:
 
 
 @given(st.lists(st.tuples(st.sampled_from(["sent", "seen"]), st.lists(calls(), max_size=4)), max_size=8))
-def test_what_the_events_before_have_said_makes_no_difference(events: list[tuple[str, list[Call]]]) -> None:
+def test_changes_of_earlier_events_do_not_affect_how_changes_are_resolved(events: list[tuple[str, list[Call]]]) -> None:
     usual = Shapes(ROWS)
     for kind, event_calls in events:
         write = RowChanges()

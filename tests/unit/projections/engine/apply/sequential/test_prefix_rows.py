@@ -1,4 +1,4 @@
-"""Looked-up rows are given in the order of their keys, and as the last change left them."""
+"""Looked-up rows are returned in the order of their keys, with the last change applied."""
 
 import msgspec
 from hypothesis import given
@@ -20,7 +20,7 @@ _step = st.tuples(st.sampled_from(["put", "put", "remove", "frozen", "open"]), s
 
 
 @given(st.lists(_step, max_size=40))
-def test_any_steps_give_the_rows_of_a_sorted_dict(steps: list[tuple[str, int, int]]) -> None:
+def test_rows_are_those_of_a_sorted_dict_after_any_steps(steps: list[tuple[str, int, int]]) -> None:
     rows, expected = PrefixRows({}), dict[tuple[str, str], int]()
     for step, suffix, number in steps:
         key = ("a", str(suffix))

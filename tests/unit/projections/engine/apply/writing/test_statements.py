@@ -1,4 +1,4 @@
-"""The SQL of row changes, where no test database shows it: the collation of those at hand is C anyway."""
+"""The SQL of row changes that no test database can check, since their collation is C."""
 
 import pytest
 
