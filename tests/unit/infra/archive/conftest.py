@@ -1,4 +1,4 @@
-"""A small export of several streams and blocks, and what one may do to its bytes."""
+"""A small export of several streams and blocks, and changes of its bytes."""
 
 import io
 from datetime import UTC, datetime

@@ -1,4 +1,4 @@
-"""A file that is there whole or not at all."""
+"""A file that is written completely or not at all."""
 
 import resource
 from collections.abc import Iterator
@@ -40,7 +40,7 @@ def test_the_file_is_there_at_the_end_for_its_owner_alone(tmp_path: Path) -> Non
     assert list(tmp_path.iterdir()) == [path]
 
 
-def test_nothing_is_left_of_an_export_that_failed(tmp_path: Path) -> None:
+def test_a_failed_export_leaves_no_file(tmp_path: Path) -> None:
     path = tmp_path / "export"
     with pytest.raises(ZeroDivisionError):
         write_half(path, force=False)
@@ -70,7 +70,7 @@ def test_a_file_that_appears_meanwhile_is_not_overwritten_either(tmp_path: Path)
 
 
 @pytest.mark.usefixtures("little_space")
-def test_without_space_it_is_said_and_nothing_is_left(tmp_path: Path) -> None:
+def test_a_full_disk_is_reported_and_leaves_no_file(tmp_path: Path) -> None:
     with pytest.raises(CannotWrite, match="no space is left"), target(tmp_path / "export", force=False) as file:
         file.write(b"x" * 100_000)
     assert list(tmp_path.iterdir()) == []

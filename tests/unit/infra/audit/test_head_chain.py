@@ -55,7 +55,7 @@ def end(size: int, *, tree: int = 1, after: int = 0, next_tree: int = 2, **chang
 @dataclass
 class Case:
     records: list[Signed]
-    # What is said of the last record.
+    # The errors about the last record.
     fault: str
 
 

@@ -1,4 +1,4 @@
-"""The command line: its list of commands, and how failures are said."""
+"""The command line: its list of commands, and how failures are reported."""
 
 import subprocess
 import sys
@@ -80,7 +80,7 @@ def test_what_an_error_quotes_does_not_control_the_terminal(
     assert capsys.readouterr().err == "vestnik: discarded before: \\u001b]0;x\\u0007\\u009b1m\nsee the runbook\n"
 
 
-def test_an_argument_that_is_no_text_is_one_line_and_a_wrong_use(
+def test_an_argument_that_is_no_text_is_reported_in_one_line_as_wrong_use(
     monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     def run(**_: object) -> None:
@@ -93,7 +93,7 @@ def test_an_argument_that_is_no_text_is_one_line_and_a_wrong_use(
     assert capsys.readouterr().err == "vestnik: the argument '\\udcff' is not in the encoding of this terminal\n"
 
 
-def test_text_of_ours_that_cannot_be_encoded_is_no_argument_of_the_operators(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_unencodable_text_of_the_program_is_not_blamed_on_an_argument(monkeypatch: pytest.MonkeyPatch) -> None:
     def run(**_: object) -> None:
         "\udcff".encode()
 
@@ -103,7 +103,7 @@ def test_text_of_ours_that_cannot_be_encoded_is_no_argument_of_the_operators(mon
         main.main()
 
 
-def test_a_wrong_setting_is_one_line_and_a_failure() -> None:
+def test_a_wrong_setting_fails_with_one_line() -> None:
     completed = subprocess.run(
         [sys.executable, "-m", "infra.cli.main", "settings"],
         env={"VESTNIK_PORT": "http"},
@@ -118,7 +118,7 @@ def test_a_wrong_setting_is_one_line_and_a_failure() -> None:
 
 # One writes with a flush, the other is flushed at its end.
 @pytest.mark.parametrize("program", ["click.echo('x')", "sys.stdout.write('x')"])
-def test_output_that_the_disk_has_no_room_for_is_one_line_and_a_failure(program: str) -> None:
+def test_output_to_a_full_disk_fails_with_one_line(program: str) -> None:
     source = (
         f"import click, sys, infra.cli.main as m; m.cli.main = lambda **_: {program} and None; sys.argv = ['vestnik'];"
         "m.main()"

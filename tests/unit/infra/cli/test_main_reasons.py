@@ -1,4 +1,4 @@
-"""What destroys asks for a reason, on the command line as on the operators' page; other acts take one."""
+"""Destructive acts require a reason, on the command line as on the operators' page; other acts accept one."""
 
 from collections.abc import Iterator
 

@@ -12,7 +12,7 @@ from projections.registry import choose
 PROJECTIONS = choose([])
 
 
-async def test_what_came_of_it_keeps_the_order() -> None:
+async def test_results_keep_the_order_of_the_projections() -> None:
     async def work(projection: type[Projection]) -> str:
         await asyncio.sleep(0.01 if projection is PROJECTIONS[0] else 0)
         return projection.name
@@ -20,7 +20,7 @@ async def test_what_came_of_it_keeps_the_order() -> None:
     assert await run_each(PROJECTIONS, work) == ([projection.name for projection in PROJECTIONS], [])
 
 
-async def test_one_that_fails_does_not_keep_the_others_from_their_end() -> None:
+async def test_a_projection_that_fails_does_not_stop_the_others() -> None:
     first = PROJECTIONS[0]
 
     async def work(projection: type[Projection]) -> str:
@@ -33,7 +33,7 @@ async def test_one_that_fails_does_not_keep_the_others_from_their_end() -> None:
     assert len(done) == len(PROJECTIONS) - 1
 
 
-async def test_no_more_are_at_work_at_once_than_the_servers_should_bear() -> None:
+async def test_the_number_of_concurrent_projections_is_bounded() -> None:
     at_work, most = 0, 0
 
     async def work(projection: type[Projection]) -> None:

@@ -14,7 +14,7 @@ from infra.devtools.asyncapi import document, text
 
 Json = dict[str, Any]
 
-# What the specification knows in each kind of object, beside `x-…`; servers and bindings are left out.
+# The fields that the specification has for each kind of object, apart from `x-…`; servers and bindings are left out.
 ALLOWED = {
     "document": {"asyncapi", "info", "defaultContentType", "channels", "operations", "components"},
     "channel": {"address", "title", "description", "messages", "parameters"},
@@ -55,7 +55,7 @@ def resolve(asyncapi: Json, reference: str) -> Any:  # noqa: ANN401 - whatever a
     return node
 
 
-def test_it_holds_only_what_the_specification_knows(asyncapi: Json) -> None:
+def test_it_contains_only_fields_of_the_specification(asyncapi: Json) -> None:
     assert asyncapi["asyncapi"] == "3.0.0"
     assert {"title", "version"} <= set(asyncapi["info"])
     for kind, part in objects(asyncapi):
@@ -69,7 +69,7 @@ def test_every_reference_leads_somewhere(asyncapi: Json) -> None:
         assert resolve(asyncapi, reference), reference
 
 
-def test_every_event_stands_on_its_subject(asyncapi: Json) -> None:
+def test_every_event_is_on_its_subject(asyncapi: Json) -> None:
     placed = {kind: channel["address"] for channel in asyncapi["channels"].values() for kind in channel["messages"]}
     assert placed == {event.TYPE: channel.address for channel in AGGREGATE_TYPES for event in channel.events}
     assert set(placed) == set(asyncapi["components"]["messages"]) == set(EVENTS)

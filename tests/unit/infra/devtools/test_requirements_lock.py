@@ -1,4 +1,4 @@
-"""The locks: nothing in them but packages and hashes, and production a part of what the tests run with."""
+"""The locks contain only packages and hashes, and the production lock is a part of requirements.lock."""
 
 import os
 import subprocess
@@ -9,7 +9,7 @@ from infra.devtools.requirements_lock import AUDIT, BUILD, LOCK, PRODUCTION, ROO
 
 LOCKS = {lock.name: lock.read_text() for lock in (LOCK, PRODUCTION, BUILD, AUDIT)}
 PACKAGES = ("contracts", "streams", "projections", "services", "infra")
-# Imports every module of ours while no package can be imported but those of the lock for production.
+# Imports every module of this tree while no package can be imported but those of the lock for production.
 ALONE = """
 import importlib.abc, pkgutil, sys
 missing = set(sys.argv[1].split())

@@ -19,7 +19,7 @@ def test_one_package_is_cut_out_of_the_lock_with_its_hashes() -> None:
     assert requirement_of(lock, "uv") == "uv==2 \\\n    --hash=sha256:bb \\\n    --hash=sha256:cc\n"
 
 
-def test_a_lock_without_the_package_says_how_to_mend_it() -> None:
+def test_a_lock_without_the_package_says_how_to_fix_it() -> None:
     with pytest.raises(CannotSetUp, match="just lock"):
         requirement_of("a==1\n", "uv")
 
@@ -32,7 +32,7 @@ def test_chores_find_the_tools_of_the_environment_first(monkeypatch: pytest.Monk
     assert "PYTHONPATH" not in environ
 
 
-def test_what_runs_until_a_signal_is_run_directly() -> None:
+def test_a_program_that_runs_until_a_signal_is_run_directly() -> None:
     tools = environment.VENV / "bin"
     assert environment.command_for(["up", "--port", "1"]) == [str(tools / "vestnik"), "up", "--port", "1"]
     assert environment.command_for(["vestnik", "status"]) == [str(tools / "vestnik"), "status"]
@@ -55,7 +55,7 @@ def test_a_failed_installation_says_what_is_missing(output: str, said: str) -> N
 
 @pytest.fixture
 def venv(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Path:
-    """A project with nothing but a lock, and the .venv that it shall have."""
+    """A project with only a lock, and the path of its future .venv."""
     for name in ("requirements.lock", "pyproject.toml"):
         (tmp_path / name).write_text("")
     venv = tmp_path / ".venv"
@@ -89,7 +89,7 @@ esac
 
 
 def _make_whole(monkeypatch: pytest.MonkeyPatch, program: Path) -> list[str]:
-    """Makes the environment with that Python, without packages; what was said comes back."""
+    """Makes the environment with that Python, without packages; returns the printed lines."""
     printed: list[str] = []
     monkeypatch.setattr(environment, "_say", printed.append)
     monkeypatch.setattr(environment, "_install_lock", lambda: None)
@@ -99,7 +99,7 @@ def _make_whole(monkeypatch: pytest.MonkeyPatch, program: Path) -> list[str]:
     return printed
 
 
-def test_an_environment_is_whole_whichever_python_asks(
+def test_an_environment_is_complete_for_every_python_that_checks_it(
     monkeypatch: pytest.MonkeyPatch, venv: Path, tmp_path: Path
 ) -> None:
     assert not environment._is_whole()
@@ -187,7 +187,7 @@ def test_what_was_downloaded_before_is_installed_without_the_index(
     assert sources == tried
 
 
-def test_one_that_was_never_whole_is_not_kept(monkeypatch: pytest.MonkeyPatch, venv: Path, tmp_path: Path) -> None:
+def test_an_incomplete_environment_is_not_kept(monkeypatch: pytest.MonkeyPatch, venv: Path, tmp_path: Path) -> None:
     _make_whole(monkeypatch, _interpreter(tmp_path / "python", "3.11.2"))
     environment.STAMP.unlink()
     assert not environment._is_whole()

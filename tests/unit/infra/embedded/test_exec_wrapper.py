@@ -1,4 +1,4 @@
-"""What a child process is given before it becomes its program."""
+"""What is set for a child process before it becomes its program."""
 
 import os
 import signal
@@ -22,7 +22,7 @@ print(os.sched_getscheduler(0) == os.SCHED_IDLE)
 
 
 @_ON_LINUX
-async def test_a_process_of_the_system_does_not_push_aside_who_has_woken_it() -> None:
+async def test_a_process_of_the_system_runs_under_sched_batch() -> None:
     command = [sys.executable, "-c", "import os; print(os.sched_getscheduler(0) == os.SCHED_BATCH)"]
     child = await Child.start(command, death_signal=signal.SIGKILL)
     assert await child.wait() == 0

@@ -1,4 +1,4 @@
-"""What a launch of the server takes over from the one before."""
+"""What a launch of the server takes over from the previous one."""
 
 from pathlib import Path
 from typing import cast

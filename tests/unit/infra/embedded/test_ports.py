@@ -1,4 +1,4 @@
-"""Ports that are held for a process while it is away."""
+"""Ports that are reserved for a process while it does not run."""
 
 import socket
 
@@ -10,7 +10,7 @@ from infra.embedded.ports import free_port, free_ports, is_free, reserve_ports
 from infra.runtime.sockets import open_listener
 
 
-def test_a_held_port_is_nobody_elses_and_its_owners_again_and_again() -> None:
+def test_a_held_port_goes_to_its_owner_only_and_every_time() -> None:
     (holder,) = reserve_ports(1)
     with holder:
         host, port = holder.getsockname()
@@ -37,7 +37,7 @@ def test_no_port_is_given_out_twice_while_there_are_others(monkeypatch: pytest.M
     monkeypatch.setattr(ports, "HIGHEST", ports.LOWEST + 300)
     allotted = [*free_ports(20), *(free_port() for _ in range(100))]
     assert len(set(allotted)) == len(allotted)
-    # Used up, the earliest are given out again, and the latest are not.
+    # Once all are used, the earliest are given out again, and the latest are not.
     for _ in range(300):
         allotted.append(free_port())
         assert len(set(allotted[-100:])) == 100

@@ -16,7 +16,7 @@ _PLENTY = _TOTAL // 2
 
 
 class _Server(NatsServer):
-    """Counts what the check demands in place of doing it."""
+    """Counts the calls of the check without any effect."""
 
     restarts = 0
 

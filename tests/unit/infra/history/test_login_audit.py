@@ -32,7 +32,7 @@ def summary_of(rows: list[Row]) -> list[tuple[str | None, str, str | None]]:
     return [(row.session_id, row.event, row.reason) for row in rows]
 
 
-def test_an_end_says_why_and_whose_login_it_was() -> None:
+def test_an_end_has_its_reason_and_the_user_of_the_login() -> None:
     rows = followed(("1", created("anna", START + DAY), START), ("1", revoked("anna", "logout"), START + HOUR))
     assert summary_of(rows) == [("1", "session.created", None), ("1", "session.revoked", "logout")]
     assert {(row.user_id, row.username, row.device, row.address) for row in rows} == {
@@ -40,7 +40,7 @@ def test_an_end_says_why_and_whose_login_it_was() -> None:
     }
 
 
-def test_a_session_that_ran_out_ends_between_the_events_of_that_time() -> None:
+def test_an_expired_session_ends_in_order_among_the_events() -> None:
     rows = followed(
         ("1", created("anna", START + DAY), START),
         ("2", created("boris", START + 3 * DAY), START + HOUR),
@@ -55,7 +55,7 @@ def test_a_session_that_ran_out_ends_between_the_events_of_that_time() -> None:
     assert rows[2].at == START + DAY
 
 
-def test_a_refresh_puts_the_end_off_and_shows_where_asked_for() -> None:
+def test_a_refresh_postpones_the_end_and_is_shown_on_request() -> None:
     events: tuple[tuple[str, Event, datetime], ...] = (
         ("1", created("anna", START + DAY), START),
         ("1", SessionRefreshed(user_id="anna", generation=2, expires_at=START + 2 * DAY), START + HOUR),
@@ -91,7 +91,7 @@ def test_what_an_operator_ended_says_who_and_why() -> None:
 def test_every_session_ends_once_at_most_and_lines_are_in_the_order_of_time(
     steps: list[tuple[int, str, int]],
 ) -> None:
-    """Whatever happens, in the order in which a service would let it happen."""
+    """Arbitrary events in an order that a service permits."""
     trail, rows, at, numbers = LoginAudit(Query(), START), list[Row](), START, 0
     current: dict[int, tuple[str, datetime]] = {}
     for user, step, minutes in steps:

@@ -62,7 +62,7 @@ class FakeGateway:
         self.mail_dir = mail_dir
         self.url = ""
         self.requests: list[Request] = []
-        # Answers instead of the true one where it returns one; called after the true work was done.
+        # Returns the answer to send, given the real one; called after the request took effect.
         self.instead: Callable[[Request, Answer], Answer] = lambda _, answer: answer
         self.messages: dict[frozenset[str], list[tuple[str, str]]] = {}
         self.accepted: set[frozenset[str]] = set()

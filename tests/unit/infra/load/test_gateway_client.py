@@ -35,20 +35,20 @@ class Script:
         (None, "connection lost"),
     ],
 )
-async def test_what_passes_is_outlasted(gateway: FakeGateway, client: Gateway, answer: Answer, reason: str) -> None:
+async def test_temporary_errors_are_retried(gateway: FakeGateway, client: Gateway, answer: Answer, reason: str) -> None:
     gateway.instead = Script(answer, answer)
     response = await client.ask("GET", "/healthz")
     assert response.status == 200
     assert client.repeated == {reason: 2}
 
 
-async def test_an_error_that_repeating_does_not_change_is_handed_over(gateway: FakeGateway, client: Gateway) -> None:
+async def test_a_permanent_error_is_returned_without_retries(gateway: FakeGateway, client: Gateway) -> None:
     response = await client.ask("GET", "/nothing")
     assert response.status == 404
     assert len(gateway.requests) == 1
 
 
-async def test_patience_ends(gateway: FakeGateway) -> None:
+async def test_retries_end_after_the_patience(gateway: FakeGateway) -> None:
     gateway.instead = lambda request, answer: (503, {}, {"code": "unavailable"})
     client = Gateway(gateway.url, patience=0.2)
     with pytest.raises(GaveUp, match="503 unavailable"):

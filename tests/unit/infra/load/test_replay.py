@@ -83,7 +83,7 @@ async def test_a_state_file_of_a_system_that_was_wiped_is_put_aside(gateway: Fak
     assert texts(gateway) == expected()
 
 
-async def test_lost_answers_and_busy_moments_double_nothing(gateway: FakeGateway, history: Path) -> None:
+async def test_lost_responses_and_overload_duplicate_no_message(gateway: FakeGateway, history: Path) -> None:
     count = 0
 
     def instead(request: Request, answer: Answer) -> Answer:

@@ -73,7 +73,7 @@ def test_values_of_rows_in_errors_of_the_database_are_left_out(formatter: loggin
         assert "duplicate key" in line
         assert "anna" not in line
         assert "exists" not in line
-    # The cause does not swallow what follows from it.
+    # The cause does not hide the error that it led to.
     assert line.count("ValueError: duplicate key") == 2
 
 

@@ -67,7 +67,7 @@ def test_in_json_every_line_is_an_object_whatever_logs_warns_or_fails() -> None:
         assert f"\n{source}" in end
 
 
-def test_text_has_the_same() -> None:
+def test_text_logs_contain_the_same_sources() -> None:
     printed = run("text")
     for source in ("uvicorn", "psycopg", "warning", "task", "thread", "destructor", "process"):
         assert f"\n{source}" in printed
@@ -93,5 +93,5 @@ logging.getLogger("of a call").warning("hello")
         lines.append(json.loads(completed.stderr))
     assert lines[0]["user"] == lines[1]["user"]
     assert len(lines[0]["user"]) == 32
-    # Without the key a process starts too, and names nobody.
+    # Without the key a process starts too, and logs no digest of users.
     assert "user" not in lines[2]

@@ -1,4 +1,4 @@
-"""What is known of the clocks of callers."""
+"""The measured clock skew of callers."""
 
 from infra.rpc.clock_skew import SKEW, ClockSkew
 
@@ -12,7 +12,7 @@ def test_the_newest_token_of_the_last_minutes_counts() -> None:
 
     SKEW.clear()
     skew.observe("contact", -200.0)
-    # Of a caller that seems to be behind nothing is known yet.
+    # The skew of a caller whose clock seems to be behind is not known yet.
     assert measured() == 0.0
     skew.observe("contact", 7.0)
     skew.observe("contact", -100.0)

@@ -1,4 +1,4 @@
-"""What a caller makes of errors that its release does not know."""
+"""How a caller maps errors that its release does not know."""
 
 import pytest
 

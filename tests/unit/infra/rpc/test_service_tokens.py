@@ -90,7 +90,7 @@ def test_a_token_is_reused_no_longer_than_it_is_valid_while_the_callers_clock_is
     assert verifying.credential(bearer(tokens)).service == "messaging"
 
 
-def test_a_verified_token_ends_though_the_clock_stands_still(secrets: Secrets) -> None:
+def test_a_verified_token_expires_although_the_clock_stands_still(secrets: Secrets) -> None:
     callee = Machine()
     verifying = verifier(secrets, callee)
     token = bearer(issuer(secrets, Machine()))

@@ -1,4 +1,4 @@
-"""What is said of a URL that no connection can be made with."""
+"""The errors for URLs that no connection can be made with."""
 
 import ssl
 

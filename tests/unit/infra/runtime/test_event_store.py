@@ -1,4 +1,4 @@
-"""How a process opens the event store while that comes back."""
+"""How a process opens the event store while the store recovers."""
 
 import asyncio
 

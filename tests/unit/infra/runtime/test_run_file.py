@@ -1,4 +1,4 @@
-"""Finding the running system."""
+"""How commands find the running system."""
 
 import os
 from pathlib import Path

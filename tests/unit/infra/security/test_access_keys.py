@@ -76,7 +76,7 @@ def test_exactly_one_key_signs_at_any_time_and_no_key_before_it_was_published_lo
     (signing,) = [key for key in keys if key.state is KeyState.SIGNING]
     assert signing is keys[0] or signing.made_at + LEAD <= now
     for before, after in pairwise(keys):
-        # What verifies a token that was signed in the last moment is there until that token has run out.
+        # The key that verifies a token signed at the last moment is published until that token expires.
         if before.state is KeyState.RETIRED:
             assert after.signs_from + LIFE < now
 
@@ -124,7 +124,7 @@ def test_a_crash_in_a_rotation_leaves_what_verifies_everything_that_is_signed(
     assert len(key_ids(folder)) == 2
 
 
-def test_a_key_that_is_not_trusted_any_more_is_gone_at_once(folder: Path) -> None:
+def test_a_compromised_key_is_removed_immediately(folder: Path) -> None:
     (old,) = key_ids(folder)
     (key,) = AccessKeys(folder, TERMS).rotate(NOW, at_once=True)
     assert key.state is KeyState.SIGNING
@@ -133,7 +133,7 @@ def test_a_key_that_is_not_trusted_any_more_is_gone_at_once(folder: Path) -> Non
     assert SigningKeys(folder, TERMS, clock=lambda: NOW).current()[0] == key.key_id
 
 
-def test_what_cannot_be_read_just_now_is_what_it_was(folder: Path) -> None:
+def test_a_temporarily_unreadable_key_set_keeps_its_last_content(folder: Path) -> None:
     clock = Clock()
     signing = SigningKeys(folder, TERMS, clock=clock, monotonic=clock.monotonic)
     signing_key = signing.current()[0]

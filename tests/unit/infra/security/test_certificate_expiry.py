@@ -28,7 +28,7 @@ def test_each_certificate_that_the_process_uses_has_the_expiry_of_its_present_fi
     path = tmp_path / "tls-auth.pem"
     assert expiry("tls-auth.pem") == x509.load_pem_x509_certificate(path.read_bytes()).not_valid_after_utc.timestamp()
     assert expiry("tls-ca.pem") > datetime.now(UTC).timestamp()
-    # Not there yet, and found when it is.
+    # Not there yet; reported once it is.
     assert math.isnan(expiry("nats-ca.pem"))
     (tmp_path / "nats-ca.pem").write_bytes((tmp_path / "tls-ca.pem").read_bytes())
     assert expiry("nats-ca.pem") == expiry("tls-ca.pem")

@@ -20,7 +20,7 @@ def test_there_is_no_operator_until_one_was_created(tmp_path: Path) -> None:
     assert (tmp_path / FILE).stat().st_mode & 0o077 == 0
 
 
-def test_who_is_one_already_stays_as_he_is(tmp_path: Path) -> None:
+def test_adding_an_existing_operator_changes_nothing(tmp_path: Path) -> None:
     operators = Operators(tmp_path)
     first = operators.add(ANNA, "anna", "root")
     assert operators.add(ANNA, "anna", "somebody else") == first
@@ -28,7 +28,7 @@ def test_who_is_one_already_stays_as_he_is(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("name", [ANNA, "anna"])
-def test_it_is_taken_back_by_id_or_by_name(tmp_path: Path, name: str) -> None:
+def test_an_operator_is_removed_by_id_or_by_name(tmp_path: Path, name: str) -> None:
     operators = Operators(tmp_path)
     operators.add(ANNA, "anna", "root")
     boris = operators.add(BORIS, "boris", "root")
@@ -38,7 +38,7 @@ def test_it_is_taken_back_by_id_or_by_name(tmp_path: Path, name: str) -> None:
         operators.remove(name)
 
 
-def test_a_change_counts_at_once(tmp_path: Path) -> None:
+def test_a_change_takes_effect_immediately(tmp_path: Path) -> None:
     serving = Operators(tmp_path)
     for _ in range(100):
         assert serving.find(ANNA) is None

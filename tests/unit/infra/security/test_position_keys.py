@@ -55,7 +55,7 @@ def test_every_key_that_is_there_is_found_and_one_that_was_just_made_too(tmp_pat
     assert keys.find(b"\0\0\0\0") is None
 
 
-def test_a_key_that_is_not_trusted_goes_with_all_others(tmp_path: Path) -> None:
+def test_a_compromised_key_is_removed_with_all_others(tmp_path: Path) -> None:
     clock = Clock()
     first = position_keys.FILES.rotate(tmp_path, NOW)
     keys = clock.keys(tmp_path)
@@ -70,7 +70,7 @@ def test_without_a_key_nothing_starts(tmp_path: Path) -> None:
         Clock().keys(tmp_path)
 
 
-def test_what_cannot_be_read_just_now_stays_what_it_was(tmp_path: Path) -> None:
+def test_temporarily_unreadable_keys_keep_their_last_content(tmp_path: Path) -> None:
     clock = Clock()
     first = position_keys.FILES.rotate(tmp_path, NOW)
     keys = clock.keys(tmp_path)

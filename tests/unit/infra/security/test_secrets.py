@@ -1,4 +1,4 @@
-"""Secrets: made once, kept, and readable by their owner alone."""
+"""Secrets: made once, kept, and readable only by their owner."""
 
 import threading
 from datetime import timedelta
@@ -15,7 +15,7 @@ from infra.security.secrets import MissingSecret, Secrets
 TERMS = KeyTerms(lead=timedelta(seconds=600), life=timedelta(seconds=900))
 
 
-def test_what_was_made_stays(tmp_path: Path) -> None:
+def test_existing_secrets_are_kept(tmp_path: Path) -> None:
     first = Secrets.create(tmp_path)
     second = Secrets.create(tmp_path)
     assert first.claims_key == second.claims_key
@@ -47,7 +47,7 @@ def test_a_missing_secret_is_named(tmp_path: Path) -> None:
         _ = Secrets.load(tmp_path).claims_key
 
 
-def test_making_them_many_times_at_once_makes_them_once(tmp_path: Path) -> None:
+def test_secrets_made_concurrently_are_made_once(tmp_path: Path) -> None:
     refresh_keys: list[bytes] = []
 
     def make() -> None:

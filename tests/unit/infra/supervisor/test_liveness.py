@@ -27,7 +27,7 @@ def test_a_process_that_waits_for_processor_time_is_not_silent() -> None:
     )
 
 
-def test_nor_is_one_whose_main_thread_waits_for_another_that_does() -> None:
+def test_a_process_whose_other_thread_waits_for_processor_time_is_not_silent() -> None:
     assert silence_after([Reading("SR", 0.005 * number, 0.0) for number in range(100)]) < 0.5
 
 

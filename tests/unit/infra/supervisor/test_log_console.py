@@ -1,4 +1,4 @@
-"""The one log of many processes."""
+"""The shared log of all processes."""
 
 import errno
 import io
@@ -18,7 +18,7 @@ def test_lines_are_prefixed_and_plain_where_nobody_sees_colours() -> None:
     assert re.fullmatch(r"\d\d:\d\d:\d\d auth +\| hello\n", terminal.getvalue())
 
 
-def test_each_voice_has_its_own_colour_on_a_terminal() -> None:
+def test_each_process_has_its_own_colour_on_a_terminal() -> None:
     terminal = io.StringIO()
     console = Console(terminal, coloured=True)
     for name in ("auth", "session", "nats"):

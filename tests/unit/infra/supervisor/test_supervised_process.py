@@ -1,4 +1,4 @@
-"""A supervised program that cannot be started again at once."""
+"""A supervised program that cannot be restarted immediately."""
 
 import asyncio
 import errno
@@ -14,7 +14,7 @@ WITHIN = 60.0
 
 
 class Program:
-    """Starts as the list says, and runs until it is told to end."""
+    """Starts or fails as the list says, and runs until `end` is called."""
 
     pid = 1
 
@@ -61,7 +61,7 @@ async def test_a_lack_of_resources_at_a_restart_ends_no_supervision(monkeypatch:
     assert "No space left on device; restarting" in output.getvalue()
 
 
-async def test_at_the_first_start_it_does() -> None:
+async def test_a_lack_of_resources_at_the_first_start_ends_the_supervision() -> None:
     process = Supervised("nats", Program([OSError(errno.EMFILE, "Too many open files")]), ready, Console(io.StringIO()))
     process.start()
     async with asyncio.timeout(WITHIN):

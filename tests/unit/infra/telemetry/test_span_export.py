@@ -1,4 +1,4 @@
-"""Warnings about a collector that does not take spans."""
+"""Warnings about a collector that does not accept spans."""
 
 import logging
 from collections.abc import Iterator, Sequence
@@ -37,7 +37,7 @@ def test_it_warns_once_a_minute_of_all_that_was_lost(
     caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     clock = [0.0]
-    # The module's clock alone: threads of the process need the real one.
+    # Only the module's clock: threads of the process need the real one.
     monkeypatch.setattr("infra.telemetry.span_export.time", SimpleNamespace(monotonic=lambda: clock[0]))
     exporter = QuietExporter(UnreachableCollector())
     for seconds in (0, 5, 59, 60):

@@ -83,7 +83,7 @@ def test_any_bytes_of_an_event_come_back_as_they_were(
 
 @settings(max_examples=400)
 @given(offset=st.integers(0, len(SOUND) - 1), bit=st.integers(0, 7))
-def test_no_flipped_bit_goes_unnoticed(offset: int, bit: int, tmp_path_factory: pytest.TempPathFactory) -> None:
+def test_every_flipped_bit_is_noticed(offset: int, bit: int, tmp_path_factory: pytest.TempPathFactory) -> None:
     path = tmp_path_factory.getbasetemp() / "flipped"
     path.write_bytes(flipped(SOUND, offset, bit))
     with pytest.raises(OperatorError, match=r"damage|is not an export|format"):
@@ -96,7 +96,7 @@ def flipped(data: bytes, offset: int, bit: int = 3) -> bytes:
     return bytes(damaged)
 
 
-def test_no_cut_goes_unnoticed(path: Path) -> None:
+def test_every_truncation_is_noticed(path: Path) -> None:
     borders = [sum(map(len, PIECES[:number])) + more for number in range(1, len(PIECES)) for more in (-1, 0, 1)]
     for size in {*borders, *range(1, len(SOUND), 7), len(SOUND) - 1}:
         path.write_bytes(SOUND[:size])
@@ -104,7 +104,7 @@ def test_no_cut_goes_unnoticed(path: Path) -> None:
             require_valid(path, silent)
 
 
-def test_a_cut_is_named_with_everything_that_is_missing_behind_it(path: Path) -> None:
+def test_a_truncation_is_named_with_everything_missing_after_it(path: Path) -> None:
     size = sum(map(len, PIECES[:THIRD])) + 60
     assert damages(path, SOUND[:size]) == [
         f"at byte {size:,}: the file ends here, within block 3 (MESSAGING from 5 on);"
@@ -153,7 +153,7 @@ def test_a_block_of_another_export_is_named(path: Path) -> None:
     assert damage[0].startswith(f"{offset_of(SECOND)}block 2 (MESSAGING 3 to 4) is damaged")
 
 
-def test_what_comes_behind_the_end_is_named(path: Path) -> None:
+def test_data_after_the_end_is_named(path: Path) -> None:
     assert damages(path, SOUND + b"more") == [f"at byte {len(SOUND):,}: the file continues after its end record"]
 
 
@@ -163,7 +163,7 @@ def shuffles() -> Iterator[list[int]]:
         yield [0, 1, *chance.choices(range(2, len(PIECES)), k=chance.randint(0, len(PIECES)))]
 
 
-def test_no_mixture_of_sound_blocks_but_the_right_one_is_taken(path: Path) -> None:
+def test_sound_blocks_are_accepted_in_the_right_order_only(path: Path) -> None:
     for order in shuffles():
         path.write_bytes(b"".join(PIECES[number] for number in order))
         with pytest.raises(Damaged):
@@ -171,19 +171,19 @@ def test_no_mixture_of_sound_blocks_but_the_right_one_is_taken(path: Path) -> No
 
 
 @pytest.mark.parametrize("data", [b"PK\x03\x04" + b"x" * 500, b"x", b'{"events": []}\n' * 10])
-def test_a_file_of_another_kind_is_said_to_be_one(path: Path, data: bytes) -> None:
+def test_a_file_of_another_kind_is_reported_as_such(path: Path, data: bytes) -> None:
     path.write_bytes(data)
     with pytest.raises(NotAnExport, match="is not an export of Vestnik"):
         require_valid(path, silent)
 
 
-def test_an_empty_file_is_said_to_be_empty(path: Path) -> None:
+def test_an_empty_file_is_reported_as_empty(path: Path) -> None:
     path.touch()
     with pytest.raises(NotAnExport, match="is empty"):
         require_valid(path, silent)
 
 
-def test_a_missing_file_and_a_folder_are_said_to_be_that(tmp_path: Path) -> None:
+def test_a_missing_file_and_a_folder_are_reported_as_such(tmp_path: Path) -> None:
     with pytest.raises(OperatorError, match="No such file"):
         require_valid(tmp_path / "nothing", silent)
     with pytest.raises(OperatorError, match="is not a regular file"):
@@ -213,7 +213,7 @@ def test_a_newer_format_is_refused_as_such(path: Path, monkeypatch: pytest.Monke
 
 
 def altered(sequence: int, **changes: object) -> ArchivedMessage:
-    """An event that differs from one of ours."""
+    """A sound event with changed fields of its envelope."""
     original = event("MESSAGING", sequence)
     payload = msgspec.json.encode(msgspec.json.decode(original.payload) | changes)
     return ArchivedMessage("vestnik.messaging.conversation.c", payload, original.headers)

@@ -36,7 +36,7 @@ def test_what_a_client_calls_itself_steers_no_terminal_and_is_no_formula() -> No
 
 
 def test_a_semicolon_in_what_a_client_calls_itself_begins_no_formula() -> None:
-    """Spreadsheets in many languages take semicolons for the separators, and commas for text."""
+    """Spreadsheets in many languages use semicolons as separators, and read commas as text."""
     assert ",x;'=1+1;'@y;z," in _csv(row("x;=1+1;@y;z"))
 
 

@@ -32,7 +32,7 @@ def printed(width: int, *, lean: bool = False) -> str:
 
 @pytest.mark.parametrize("lean", [False, True])
 @pytest.mark.parametrize("width", range(50, 230, 3))
-def test_what_is_shown_is_whole_on_every_terminal(width: int, lean: bool) -> None:
+def test_names_and_ids_are_not_shortened_on_any_terminal(width: int, lean: bool) -> None:
     text = printed(width, lean=lean)
     assert "…" not in text
     assert max(map(len, text.splitlines())) <= width
@@ -45,7 +45,7 @@ def test_a_table_that_fits_has_a_line_a_row() -> None:
     assert len(text.splitlines()) == 5 + len(NAMES)
 
 
-def test_what_matters_least_is_left_out_first() -> None:
+def test_the_least_important_columns_are_left_out_first() -> None:
     assert "MESSAGING" in printed(140)
     assert "MESSAGING" not in printed(100)
 

@@ -41,5 +41,5 @@ def test_what_makes_no_sense_is_refused(arguments: tuple[str, ...], said: str) -
     ("seconds", "text"),
     [(None, ""), (0.2, "0 s left"), (12.4, "12 s left"), (200, "3 min 20 s left"), (4_800, "1 h 20 min left")],
 )
-def test_the_time_left_is_shown_in_words(seconds: float | None, text: str) -> None:
+def test_the_remaining_time_is_shown_in_words(seconds: float | None, text: str) -> None:
     assert time_left(seconds) == text

@@ -1,4 +1,4 @@
-"""The status as text: problems stand out, and unknown values are shown as unknown."""
+"""The status as text: problems are reported, and unknown values are shown as unknown."""
 
 from datetime import UTC, datetime
 from io import StringIO
@@ -122,12 +122,12 @@ def test_what_is_not_known_is_not_shown_as_a_number() -> None:
     assert row_of(text, "friends")[-1] == "unknown"
 
 
-def test_a_build_under_way_tells_how_far_it_is() -> None:
+def test_a_running_build_shows_its_progress() -> None:
     building = msgspec.structs.replace(PROJECTION, state="building", progress=Filled(40, 100, 0.4, 90.0))
     assert row_of(printed(building), "conversations")[-1].startswith("building 40%")
 
 
-def test_what_is_not_reachable_is_named() -> None:
+def test_unreachable_and_full_servers_are_named() -> None:
     status = Status(NOON, [], [], [], [], [UnreachableServer("postgres", "no answer in time")], out_of_space=True)
     assert problems(status) == [
         "postgres is unreachable: no answer in time",
@@ -135,7 +135,7 @@ def test_what_is_not_reachable_is_named() -> None:
     ]
 
 
-def test_a_stream_that_lacks_events_stands_out() -> None:
+def test_a_stream_that_lacks_events_is_reported() -> None:
     assert "lacks" not in printed(PROJECTION)
     status = Status(
         NOON, [StreamStatus("MESSAGING", 3_000, 1_000_000, 3_001)], [PROJECTION], [], [], [], out_of_space=False
@@ -149,7 +149,7 @@ def test_a_stream_that_lacks_events_stands_out() -> None:
 
 
 @pytest.mark.parametrize("width", [60, 80, 100, 132])
-def test_names_stand_there_whole_on_every_terminal(width: int) -> None:
+def test_names_are_not_shortened_on_any_terminal(width: int) -> None:
     lagging = msgspec.structs.replace(
         PROJECTION,
         position={"CONTACT": 12_345_678, "MESSAGING": 123_456_789},

@@ -1,4 +1,4 @@
-"""The dashboards are whole: in Grafana's form, without overlaps, and each panel says what question it answers."""
+"""The dashboards are complete: in Grafana's form, without overlaps, and each panel says what question it answers."""
 
 import re
 

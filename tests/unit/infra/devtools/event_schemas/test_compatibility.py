@@ -43,7 +43,7 @@ class PriceWithNeededTax(msgspec.Struct):
 
 
 class Branch(msgspec.Struct):
-    """Holds more of its own kind."""
+    """Has children of its own type."""
 
     name: str
     branches: list["Branch"] = []
@@ -91,7 +91,7 @@ def test_a_new_field_with_a_default_within_a_field_passes() -> None:
         ([ID], [ID, ("note", str)], "note", "is new and has no default"),
         ([("price", Price)], [("price", PriceWithNeededTax)], "price.tax", "is new and has no default"),
         ([("price", PriceWithTax)], [("price", Price)], "price.tax", "was removed"),
-        # Needed or not, and what stands where it is not there.
+        # Whether the field is required, and its value where it is missing.
         ([("note", str, "")], [("note", str)], "note", "has no default any more"),
         ([("note", str)], [("note", str, "")], "note", "may be left out now"),
         ([("note", str, "")], [("note", str, "none")], "note", 'from "" to "none"'),
@@ -128,7 +128,7 @@ def test_what_breaks_readers_is_named_with_its_field(
     assert word in lines[0]
 
 
-def test_an_event_that_is_gone_is_named() -> None:
+def test_a_removed_event_is_named() -> None:
     assert [str(change) for change in breaking_changes([contract(event(ID))], {})] == [
         f"{KIND}: was removed, but its events stay stored: keep the class"
     ]
@@ -136,13 +136,13 @@ def test_an_event_that_is_gone_is_named() -> None:
 
 @pytest.mark.parametrize("schema", [1, 2])
 @pytest.mark.parametrize("private", [True, False])
-def test_another_privacy_is_never_good(monkeypatch: pytest.MonkeyPatch, schema: int, private: bool) -> None:
+def test_a_changed_privacy_always_breaks(monkeypatch: pytest.MonkeyPatch, schema: int, private: bool) -> None:
     monkeypatch.setitem(STEPS, (KIND, 1), lambda data: data)
     (line,) = breaking_lines(event(ID, private=private), event(ID, private=not private, schema=schema))[:1]
     assert ("was private and is public now" if private else "was public and is private now") in line
 
 
-def test_another_subject_is_never_good() -> None:
+def test_a_changed_subject_always_breaks() -> None:
     before, now = event(ID), event(ID)
     on_another_subject = contract(now, "vestnik.orders.purchase.*")
     (change,) = breaking_changes([contract(before)], {KIND: (now, on_another_subject)})
@@ -150,7 +150,7 @@ def test_another_subject_is_never_good() -> None:
 
 
 class TestRaised:
-    """A raised SCHEMA makes most changes good, once the steps lead to it."""
+    """A raised SCHEMA permits most changes, once upcasts lead to it."""
 
     @pytest.fixture(autouse=True)
     def _steps(self, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -159,43 +159,43 @@ class TestRaised:
     def step(self, schema: int, **added: object) -> None:
         self.monkeypatch.setitem(STEPS, (KIND, schema), lambda data: data | added)
 
-    def test_with_its_step_it_passes(self) -> None:
+    def test_a_raised_schema_with_its_step_passes(self) -> None:
         self.step(1, count=1)
         assert breaking_lines(event(ID), event(ID, ("count", int), schema=2)) == []
 
-    def test_with_a_field_that_holds_more_of_its_kind_it_passes(self) -> None:
+    def test_a_raised_schema_with_a_recursive_field_passes(self) -> None:
         self.step(1)
         assert breaking_lines(event(("tree", Branch)), event(("tree", Branch), schema=2)) == []
 
-    def test_without_a_step_it_does_not(self) -> None:
+    def test_a_raised_schema_without_a_step_does_not_pass(self) -> None:
         (line,) = breaking_lines(event(ID), event(ID, schema=2))
         assert "has SCHEMA 2, but contracts/upcasts.py has no step from 1 to 2" in line
 
-    def test_a_chain_with_a_gap_does_not(self) -> None:
+    def test_a_chain_of_steps_with_a_gap_does_not_pass(self) -> None:
         self.step(1)
         self.step(3)
         lines = breaking_lines([event(ID), event(ID, schema=2)], event(ID, schema=4))
         assert [line.partition("no step ")[2] for line in lines] == ["from 2 to 3"]
 
-    def test_a_step_that_was_once_needed_stays(self) -> None:
+    def test_a_step_that_older_events_need_must_be_kept(self) -> None:
         self.step(2)
         lines = breaking_lines([event(ID), event(ID, schema=2), event(ID, schema=3)], event(ID, schema=3))
         assert [line.partition("no step ")[2] for line in lines] == ["from 1 to 2"]
 
-    def test_a_step_that_does_not_lead_to_todays_shape_does_not(self) -> None:
+    def test_a_step_that_does_not_lead_to_todays_shape_does_not_pass(self) -> None:
         self.step(1, count="one")
         (line,) = breaking_lines(event(ID), event(ID, ("count", int), schema=2))
         assert "cannot be brought from schema 1 to 2" in line
         assert "$.count" in line
 
-    def test_a_step_that_fails_on_a_sealed_value_does_not(self) -> None:
+    def test_a_step_that_fails_on_a_sealed_value_does_not_pass(self) -> None:
         self.monkeypatch.setitem(STEPS, (KIND, 1), lambda data: data | {"count": len(data["name"].split())})
         before, now = event(("name", PersonalText)), event(("name", PersonalText), ("count", int), schema=2)
         (line,) = breaking_lines(before, now)
         assert "AttributeError" in line
         assert "ciphertext" in line
 
-    def test_a_step_that_needs_what_may_be_left_out_does_not(self) -> None:
+    def test_a_step_that_needs_an_optional_field_does_not_pass(self) -> None:
         self.monkeypatch.setitem(STEPS, (KIND, 1), lambda data: {"remark": data["note"]})
         (line,) = breaking_lines(event(("note", str, "")), event(("remark", str), schema=2))
         assert "KeyError" in line
@@ -206,15 +206,15 @@ class TestRaised:
         (line,) = breaking_lines(event(("name", PersonalText)), event(("name", str), schema=2))
         assert "is not personal any more" in line
 
-    def test_it_may_become_personal(self) -> None:
+    def test_a_field_of_a_raised_schema_may_become_personal(self) -> None:
         self.step(1)
         assert breaking_lines(event(("name", str)), event(("name", PersonalText), schema=2)) == []
 
-    def test_it_does_not_go_back(self) -> None:
+    def test_a_lowered_schema_does_not_pass(self) -> None:
         (line,) = breaking_lines([event(ID), event(ID, schema=2)], event(ID))
         assert "has SCHEMA 1, but 2 was released" in line
 
-    def test_a_step_alone_raises_nothing(self) -> None:
+    def test_a_step_without_a_raised_schema_does_not_pass(self) -> None:
         self.step(1, count=1)
         (line,) = breaking_lines(event(ID), event(ID))
         assert "has a step from schema 1 in contracts/upcasts.py, but SCHEMA is 1" in line

@@ -1,4 +1,4 @@
-"""Releasing writes one file a schema, checking compares with them, and nothing that breaks readers is released."""
+"""Releasing writes one file per schema, checking compares with them, and nothing that breaks readers is released."""
 
 import subprocess
 import sys
@@ -41,7 +41,9 @@ def test_a_release_is_read_back_as_it_was_written(tmp_path: Path) -> None:
     assert released(tmp_path) == [contract(event(("a", str)))]
 
 
-def test_checking_writes_nothing_and_tells_what_waits(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+def test_checking_writes_nothing_and_lists_pending_contracts(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
     assert run(tmp_path, event(("a", str)), "--check") == 0
     assert files(tmp_path) == []
     assert capsys.readouterr().out == f"no break; 1 not released yet, which may still change: {KIND}\n"

@@ -34,7 +34,7 @@ def test_a_root_is_restored_as_it_was_kept(cache: Path) -> None:
         assert (work / "other" / "file").read_text() == "as it was"
 
 
-def test_old_unfinished_and_unwanted_ones_are_forgotten(cache: Path) -> None:
+def test_old_and_unfinished_snapshots_and_all_on_request_are_removed(cache: Path) -> None:
     keep("old", "new")
     os.utime(cache / "snapshots" / "old", (0, 0))
     (cache / "snapshots" / "x.unfinished").mkdir()

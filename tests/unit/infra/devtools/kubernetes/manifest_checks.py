@@ -113,7 +113,7 @@ def _references(manifest: Manifest) -> Iterator[tuple[str, str]]:
 
 
 def _selector(manifest: Manifest) -> dict[str, str]:
-    """The labels of the pods of ours that an object selects; empty if it selects others', or all."""
+    """The labels of Vestnik's pods that an object selects; empty if it selects other pods, or all."""
     spec = manifest.get("spec", {})
     match manifest["kind"]:
         case "Service":
@@ -128,7 +128,7 @@ def _selector(manifest: Manifest) -> dict[str, str]:
 
 
 def _port_errors(manifests: list[Manifest]) -> Iterator[str]:
-    """Ports of services, routes and monitors that the pods behind them do not have."""
+    """Ports of services, routes and monitors that their pods do not have."""
     deployments = of_kind(manifests, "Deployment")
     for manifest in of_kind(manifests, "Service", "PodMonitor"):
         selector = _selector(manifest)

@@ -1,4 +1,4 @@
-"""The Kubernetes manifests as the tests look at them: as they are written, and as Kustomize builds them."""
+"""The Kubernetes manifests that the tests check: as they are written, and as Kustomize builds them."""
 
 import copy
 import functools

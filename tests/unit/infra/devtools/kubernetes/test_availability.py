@@ -1,4 +1,4 @@
-"""Replicas in three zones: how many, where, and how many of them may be away."""
+"""Replicas in three zones: how many, where, and how many of them may be unavailable."""
 
 import pytest
 
@@ -6,7 +6,7 @@ from contracts.services import REGISTRY, SERVICES
 from projections.registry import owned_by
 from tests.unit.infra.devtools.kubernetes.manifests import built, named, of_kind, pod_of
 
-# The operator's page keeps who is active in memory, and one notary signs all there is.
+# The operator's page keeps its active sessions in memory, and one notary signs all streams.
 REPLICATED = sorted(service.name for service in REGISTRY.values() if not service.optional)
 
 

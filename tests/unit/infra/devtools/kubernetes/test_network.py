@@ -45,7 +45,7 @@ PORTS = (
 
 
 def permitted_calls() -> set[Connection]:
-    """The calls of the table, and the operator's questions for the health of all."""
+    """The calls of the table, and the operator's health checks of all services."""
     calls = set()
     for method, callers in RPC_PERMISSIONS.items():
         callee = REGISTRY[method.split(".")[1]]
@@ -93,7 +93,7 @@ def test_the_services_may_connect_exactly_as_the_table_of_calls_says(direction: 
     assert between(one_way(base(), direction), REGISTRY) == permitted_calls()
 
 
-def test_what_is_not_listed_is_denied_in_both_directions_for_all_pods() -> None:
+def test_traffic_that_is_not_listed_is_denied_in_both_directions_for_all_pods() -> None:
     policy = named(base(), "NetworkPolicy", "default-deny")["spec"]
     assert policy == {"podSelector": {}, "policyTypes": ["Ingress", "Egress"], "ingress": [], "egress": []}
 
@@ -140,7 +140,7 @@ def test_all_pods_find_names() -> None:
 
 
 def test_a_call_that_leaves_the_table_leaves_the_policies() -> None:
-    """The comparison above sees a single peer too many."""
+    """The comparison above notices a single extra peer."""
     manifests = base()
     rule = named(manifests, "NetworkPolicy", "session")["spec"]["ingress"][0]
     rule["from"].append({"podSelector": {"matchLabels": PODS["contact"]}})

@@ -127,7 +127,7 @@ def test_the_user_and_the_program_are_those_of_the_image() -> None:
     assert 'ENTRYPOINT ["vestnik"]' in steps
 
 
-# --- Each check finds what it is for.
+# --- Each check finds its defect.
 
 Change = Callable[[list[Manifest]], Any]
 

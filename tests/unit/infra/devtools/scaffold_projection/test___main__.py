@@ -1,4 +1,4 @@
-"""Making a projection: only under a name that can be one, and never over something that is there."""
+"""Scaffolding a projection: only under a valid name, and without overwriting anything."""
 
 import subprocess
 import sys

@@ -25,7 +25,7 @@ class Guard:
 
 
 async def test_a_call_whose_work_was_cancelled_by_another_is_answered() -> None:
-    """Such as a read that it shared: its caller waits, and would until its deadline."""
+    """For example a shared read: its caller would otherwise wait until its deadline."""
     shared: asyncio.Future[None] = asyncio.get_running_loop().create_future()
     shared.cancel()
 

@@ -46,7 +46,7 @@ async def test_what_is_ready_together_goes_out_as_one_message() -> None:
     assert await sent(box, Stream()) == [b"01234"]
 
 
-async def test_what_was_taken_back_is_not_sent() -> None:
+async def test_a_withdrawn_message_is_not_sent() -> None:
     box = SendQueue()
     for number in range(3):
         box.put(number, b"%d" % number)
@@ -64,7 +64,7 @@ async def test_a_message_is_not_larger_than_it_must_be(monkeypatch: pytest.Monke
     assert [len(message) for message in await sent(box, Stream())] == [8, 4, 30, 2]
 
 
-async def test_nothing_more_is_taken_while_too_much_waits(monkeypatch: pytest.MonkeyPatch) -> None:
+async def test_a_full_queue_has_room_again_after_it_was_sent(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(send_queue, "_MOST", 10)
     box, stream = SendQueue(), Stream()
     stream.open.clear()
@@ -162,7 +162,7 @@ def test_an_error_comes_back_as_it_was() -> None:
 
 
 @pytest.mark.parametrize("rubbish", [b"\xff", b"\x0a\x05abc", b"\x0a\xff\xff\xff\xff\x0f"])
-def test_rubbish_is_no_message(rubbish: bytes) -> None:
+def test_bytes_that_are_no_message_are_refused(rubbish: bytes) -> None:
     with pytest.raises(Invalid):
         messages.read_calls(rubbish)
     with pytest.raises(Invalid):
