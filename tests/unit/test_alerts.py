@@ -36,7 +36,7 @@ def test_every_alert_says_what_is_wrong_how_urgent_it_is_and_where_its_runbook_b
         path, _, anchor = alert["annotations"]["runbook"].partition("#")
         page = (ROOT / path).read_text(encoding="utf-8")
         assert anchor in anchors(page), name
-        # Who finds the name in a message finds it in the runbook.
+        # The name in a notification can be found in the runbook.
         assert f"`{name}`" in page, name
 
 

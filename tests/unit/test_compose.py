@@ -55,7 +55,7 @@ def test_every_variable_is_a_setting_and_valid(deployment: Path) -> None:
 
 
 def test_variables_of_the_file_that_look_like_settings_are_settings() -> None:
-    # They stand in `.env`, which every vestnik command in that folder reads, and it refuses what is no setting.
+    # They are in `.env`, which every vestnik command in that folder reads, and it refuses what is no setting.
     text = COMPOSE.read_text()
     own_variables = {name for name in re.findall(r"\$\{(\w+)", text) if name.startswith("VESTNIK_")}
     assert own_variables

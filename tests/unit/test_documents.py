@@ -1,4 +1,4 @@
-"""The documents are laid out as they are meant, and what they name exists."""
+"""The documents have the intended layout, and the files and chores that they name exist."""
 
 import re
 from collections.abc import Iterator
@@ -15,7 +15,7 @@ _CHORE = re.compile(r"\./just ([a-z][a-z-]*)\b")
 _BENCHMARK = re.compile(r"\./just bench ([a-z][a-z_]*)\b")
 _FILE = re.compile(r"`((?:contracts|streams|projections|services|infra|tests|docs)/[\w/.-]+\.(?:py|md|js|json|ya?ml))`")
 
-# The page with the names of before, and the read models that readers of the tutorial and the how-to make.
+# The page of former names, and the read models that readers of the tutorial and the how-to make.
 _FORMER_NAMES = "0096-modules-have-the-fields-names.md"
 _MADE_BY_READERS = re.compile(r"/(test_)?(hours_of_day|written_to)\.py$")
 

@@ -1,4 +1,4 @@
-"""The watch over handlers reports what they call, and nothing that the interpreter calls meanwhile."""
+"""The handler watch reports the calls of handlers, and not those of the garbage collector."""
 
 import gc
 import time

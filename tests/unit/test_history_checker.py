@@ -34,7 +34,7 @@ def history() -> History:
     return History()
 
 
-async def test_true_answers_are_no_violation(history: History) -> None:
+async def test_true_outcomes_are_no_violation(history: History) -> None:
     await record(history, [1], FIRST)
     await record(history, [2, 3], SECOND, OTHER)
     await record(history, Conflict("a", 0), append_to("a"))
@@ -49,7 +49,7 @@ async def test_an_acknowledged_event_that_is_lost_is_found(history: History) -> 
     assert history.violations([at(1, FIRST)]) == [f"{SECOND.envelope.id} was acknowledged at 2 and is lost"]
 
 
-async def test_an_event_that_stands_twice_is_found(history: History) -> None:
+async def test_an_event_that_is_stored_twice_is_found(history: History) -> None:
     await record(history, [1], FIRST)
     twice, version = history.violations([at(1, FIRST), at(2, FIRST)])
     assert twice == f"{FIRST.envelope.id} stands twice: at 1 and 2"
@@ -67,12 +67,12 @@ async def test_a_refused_event_that_is_stored_is_found(history: History, refusal
     assert history.violations([at(1, FIRST)]) == [f"{FIRST.envelope.id} was refused and is stored at 1"]
 
 
-async def test_an_event_of_unknown_fate_may_be_stored_or_not(history: History) -> None:
+async def test_an_event_with_an_unknown_outcome_may_be_stored_or_not(history: History) -> None:
     await record(history, DeadlineExceeded(), FIRST)
     assert history.violations([at(1, FIRST)]) == history.violations([]) == []
 
 
-async def test_half_an_append_is_found_with_any_answer(history: History) -> None:
+async def test_a_partly_stored_append_is_found_with_any_outcome(history: History) -> None:
     await record(history, DeadlineExceeded(), FIRST, OTHER)
     assert history.violations([at(1, OTHER)]) == ["1 of 2 events of one append are stored"]
 

@@ -16,7 +16,7 @@ import pytest
 
 ROOT = Path(__file__).resolve().parents[2]
 PACKAGES = ("contracts", "streams", "projections", "services", "infra")
-# Public in spite of the underscore.
+# Public despite the underscore.
 NAMED_TUPLE = {"_asdict", "_fields", "_replace"}
 ACCESS = re.compile(r"[\w)\]]\.(_[a-z]\w*)")
 INHERITED = re.compile(r"super\(\)\.(_[a-z]\w*)")

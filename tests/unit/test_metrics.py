@@ -93,10 +93,10 @@ def assert_exist(queries: str) -> None:
     assert used - {""} <= labels
 
 
-def test_alerts_know_metrics_that_exist_alone() -> None:
+def test_alerts_use_existing_metrics_only() -> None:
     assert_exist((DEPLOYMENT / "alerts.yml").read_text(encoding="utf-8"))
 
 
-def test_dashboards_know_metrics_that_exist_alone() -> None:
+def test_dashboards_use_existing_metrics_only() -> None:
     panels = (panel for dashboard in DASHBOARDS for panel in dashboard.panels if not panel.exporter)
     assert_exist("\n".join(f"{query.expr} {query.legend}" for panel in panels for query in panel.queries))

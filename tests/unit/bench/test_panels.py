@@ -1,4 +1,4 @@
-"""Pictures of dashboards show what was answered, and what was not."""
+"""Pictures of dashboards show the series of each panel, and which panels have no data."""
 
 import math
 from xml.etree import ElementTree

@@ -27,7 +27,7 @@ def test_a_load_is_summed_up_with_processor_time_a_request() -> None:
     assert load.client_share == pytest.approx(1 / 6)
 
 
-def test_nothing_measured_divides_by_nothing() -> None:
+def test_an_outcome_without_measurements_is_zero() -> None:
     load = outcome("read", 1, [], 1.0, {}, 3)
     assert (load.requests, load.p999, load.errors, load.client_share) == (0, 0.0, 3, 0.0)
 
@@ -38,7 +38,7 @@ def test_a_figure_is_compared_with_the_run_before(rate: int, word: str) -> None:
     assert results.compared(measured("read", rate), None) == ""
 
 
-def test_what_differs_is_said_aloud() -> None:
+def test_a_difference_is_reported_on_the_last_line() -> None:
     lines = results.lines(Result(scenario="read", equal=False, differences="row 7"), {})
     assert "DIFFER: row 7" in lines[-1]
     assert results.lines(Result(scenario="day", skipped="for want of a history"), {}) == [
@@ -46,7 +46,9 @@ def test_what_differs_is_said_aloud() -> None:
     ]
 
 
-def test_a_kept_run_keeps_what_the_next_one_leaves_out(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_kept_run_keeps_scenarios_that_the_next_run_leaves_out(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     monkeypatch.setattr(results, "KEPT", tmp_path / "kept")
     assert results.before("short") is None
     results.keep(run("short", Result(scenario="read", outcomes=[measured("read", 10)])))

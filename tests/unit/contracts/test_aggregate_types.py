@@ -31,7 +31,7 @@ def aggregate_subjects() -> set[str]:
             with suppress(LookupError):
                 subject = function(*inspect.signature(function).parameters)
                 if isinstance(subject, str) and subject.startswith("vestnik.") and not set(subject) & set("*>"):
-                    # What lies in no event stream is no aggregate's.
+                    # A subject outside of the event streams is no aggregate's.
                     names |= {name} if subjects.stream_of(subject) in STREAMS else set()
     return names
 
@@ -47,7 +47,7 @@ def subclasses(event: type[Event]) -> set[type[Event]]:
     return {event}.union(*map(subclasses, event.__subclasses__()))
 
 
-def test_every_event_has_one_place() -> None:
+def test_every_event_is_on_one_aggregate_type() -> None:
     counts = Counter(event.TYPE for channel in AGGREGATE_TYPES for event in channel.events)
     assert set(counts) == set(AGGREGATE_TYPE_OF) == set(EVENTS)
     assert {EVENTS[kind] for kind in counts} == declared_events()

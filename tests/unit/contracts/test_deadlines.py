@@ -1,4 +1,4 @@
-"""The limits of the parts fit into each other."""
+"""The time limits of the parts are nested."""
 
 from contracts import deadlines
 from infra.settings import Settings

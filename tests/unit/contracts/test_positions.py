@@ -16,12 +16,12 @@ positions = st.dictionaries(st.sampled_from(sorted(CODES)), st.integers(0, 2**63
 
 
 @given(positions)
-def test_a_position_survives_the_way_through_its_text(position: Position) -> None:
+def test_a_position_survives_encoding_and_decoding(position: Position) -> None:
     assert Position.decode(position.encode()) == position
 
 
 @given(positions, positions)
-def test_merging_sees_all_that_either_has_seen(one: Position, other: Position) -> None:
+def test_a_merged_position_has_the_later_sequence_of_each_stream(one: Position, other: Position) -> None:
     merged = one.merge(other)
     assert all(merged.sequence(stream) == max(one.sequence(stream), other.sequence(stream)) for stream in CODES)
 

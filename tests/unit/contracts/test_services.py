@@ -1,4 +1,4 @@
-"""The registry of the services: complete, without collisions, and of things that exist."""
+"""The registry of the services: complete, without collisions, and naming only services and fields that exist."""
 
 import importlib
 import inspect

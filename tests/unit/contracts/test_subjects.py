@@ -1,4 +1,4 @@
-"""A filter lets through here what it lets through at the server."""
+"""Filters match subjects as they do at the server."""
 
 import pytest
 

@@ -1,4 +1,4 @@
-"""How a run of the laboratory ends: within its time, and with something to read."""
+"""How a run of the laboratory ends: within its time, and with logs."""
 
 import asyncio
 from pathlib import Path
@@ -16,7 +16,7 @@ CONDITIONS = Conditions(seed=1, conversations=1, rate=40.0)
 
 
 class _Cluster:
-    """A cluster whose command line answers what was queued, and whose logs say what was said."""
+    """A cluster whose command line returns queued answers, and which prints one line of logs."""
 
     def __init__(self, answers: list[tuple[int, str]] | None = None) -> None:
         self.answers = answers or []

@@ -1,4 +1,4 @@
-"""What is recorded of the ends of processes and of their becoming ready."""
+"""Records of when processes end and become ready."""
 
 from pathlib import Path
 from types import SimpleNamespace

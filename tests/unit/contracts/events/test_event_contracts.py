@@ -1,4 +1,4 @@
-"""Events and their envelope: readable JSON, one class a type, no secret where others may read."""
+"""Events and their envelope: readable JSON, one class per type, no secrets in public events."""
 
 import os
 from concurrent.futures import ThreadPoolExecutor
@@ -28,7 +28,7 @@ def sent(text: str = "hello") -> MessageSent:
 
 
 @given(st.text(alphabet=st.characters(exclude_categories=["Cs"])))
-def test_an_event_survives_the_way_through_its_envelope_byte_for_byte(text: str) -> None:
+def test_an_event_survives_its_envelope_byte_for_byte(text: str) -> None:
     sealed = envelope.seal(sent(text), aggregate_id="x", version=1, provenance=Provenance(actor="a"))
     read = envelope.open_event(envelope.decode(envelope.encode(sealed)), stream="MESSAGING", sequence=9, subject="s")
     assert read.data == sent(text)
@@ -81,7 +81,7 @@ def test_a_field_that_is_not_known_yet_is_passed_over() -> None:
     assert decode("user.email_verified", 1, b'{"later": 1}') is not None
 
 
-def test_an_event_from_the_future_is_refused() -> None:
+def test_an_event_of_a_later_schema_is_refused() -> None:
     with pytest.raises(LookupError, match="newer"):
         decode("user.created", 99, b"{}")
 
@@ -108,7 +108,7 @@ def test_an_envelope_of_another_shape_is_refused() -> None:
 @pytest.mark.parametrize(
     "payload", [b'{"id":"\xff"}', b'{"x":' + b"[" * 9_999, b"\xff", b'{"at":"2026-01-31T12:00:00"}']
 )
-def test_whatever_is_wrong_with_an_envelope_is_one_error(payload: bytes) -> None:
+def test_every_invalid_envelope_raises_the_same_error(payload: bytes) -> None:
     complete = msgspec.json.encode(envelope.seal(sent(), aggregate_id="x", version=1, provenance=Provenance()))
     # The first of two fields of one name is read too.
     for broken in (payload, payload.removesuffix(b"}") + b"," + complete[1:]):
@@ -117,7 +117,7 @@ def test_whatever_is_wrong_with_an_envelope_is_one_error(payload: bytes) -> None
 
 
 @pytest.mark.parametrize("data", [b'{"text":"\xff"}', b'{"x":' + b"[" * 9_999, b"", b"1"])
-def test_whatever_is_wrong_with_data_is_one_error(data: bytes) -> None:
+def test_all_invalid_data_raises_the_same_error(data: bytes) -> None:
     with pytest.raises(msgspec.DecodeError):
         decode("message.sent", 1, data)
 
@@ -163,7 +163,7 @@ def test_ids_made_by_many_threads_are_all_different() -> None:
     assert len(set(ids)) == len(ids)
 
 
-def test_a_copy_of_the_process_makes_none_of_the_ids_that_the_original_makes() -> None:
+def test_a_forked_process_makes_no_id_that_its_parent_makes() -> None:
     new_id()
     reader, writer = os.pipe()
     copy = os.fork()
@@ -194,7 +194,7 @@ def test_ids_that_follow_from_others_are_those_of_the_library() -> None:
         assert notification_id(one, other) == str(uuid5(UUID(one), other))
 
 
-def test_an_id_is_one_in_its_canonical_form_alone() -> None:
+def test_an_id_is_valid_in_its_canonical_form_only() -> None:
     canonical = new_id()
     assert is_id(canonical)
     for other in (

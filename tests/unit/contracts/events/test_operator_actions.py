@@ -1,4 +1,4 @@
-"""The acts and looks of operators: each has a test that it is recorded."""
+"""The acts and reads of operators: each has a test that it is recorded."""
 
 from contracts.events.operator_actions import ACTIONS, LOOKS
 from tests.e2e.test_recorded_acts import ACTS, ACTS_ELSEWHERE, ACTS_ON_PAGE, LOOKS_BY_COMMAND, LOOKS_ON_PAGE

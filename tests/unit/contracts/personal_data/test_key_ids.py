@@ -1,4 +1,4 @@
-"""Key ids name the person whose data the key seals, and are nothing that a subject could be abused with."""
+"""Key ids name the person whose data the key seals, and contain no character with a meaning in subjects."""
 
 import re
 from datetime import UTC, datetime, timedelta, timezone
@@ -23,7 +23,7 @@ def test_a_key_id_names_its_owner_and_the_key_that_wraps_it() -> None:
     assert wrapped_by(person_key(USER)) is None
 
 
-def test_a_key_of_addresses_is_read_like_one_of_texts_and_is_none() -> None:
+def test_a_key_of_addresses_is_read_like_a_key_of_texts_but_seals_no_texts() -> None:
     key_id = f"address.{USER}.2026-12"
     assert (owner_of(key_id), month_of(key_id), wrapped_by(key_id)) == (USER, "2026-12", person_key(USER))
     text = text_key(CONVERSATION, USER, datetime(2026, 1, 1, tzinfo=UTC))

@@ -1,4 +1,4 @@
-"""How much of an address is kept."""
+"""How much of an IP address is stored."""
 
 import pytest
 
@@ -17,7 +17,7 @@ from contracts.values.addresses import Keeps, network_of, overlap, parse_network
         ("", "", ""),
     ],
 )
-def test_all_of_it_its_network_or_nothing(address: str, full: str, prefix: str) -> None:
+def test_an_address_is_recorded_whole_as_its_network_or_not_at_all(address: str, full: str, prefix: str) -> None:
     expected: dict[Keeps, str] = {"full": full, "prefix": prefix, "none": ""}
     assert {keeps: truncate_address(address, keeps) for keeps in expected} == expected
 

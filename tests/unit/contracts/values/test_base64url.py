@@ -22,6 +22,6 @@ def test_a_text_is_refused_unless_it_is_written_so(text: str) -> None:
 
 
 @pytest.mark.parametrize("text", ["A", "AB", "AAB", "AA==", "+/+/", "AAAAA", "AAA\n", "ÄÄ", "AA=A"])
-def test_another_spelling_is_not_read(text: str) -> None:
+def test_a_noncanonical_text_is_refused(text: str) -> None:
     with pytest.raises(ValueError):
         base64url.decode(text)

@@ -1,4 +1,4 @@
-"""Which spellings of an address are one."""
+"""Which spellings of a mail address count as the same."""
 
 import pytest
 from hypothesis import given

@@ -77,7 +77,7 @@ def with_typo(draw: st.DrawFn) -> tuple[str, str]:
 
 
 @given(with_typo())
-def test_a_word_with_a_slip_has_a_form_in_common_with_the_word(words: tuple[str, str]) -> None:
+def test_a_word_with_a_typo_has_a_form_in_common_with_the_word(words: tuple[str, str]) -> None:
     word, misspelled = words
     if len(misspelled) >= min(HEADS):
         assert {*index_keys(word).split()} & {*query_keys(misspelled)}

@@ -76,12 +76,12 @@ def test_a_message_is_not_white_space_alone(text: str) -> None:
     assert re.search(MESSAGE, f"{text}x{text}")
 
 
-def test_a_long_text_is_checked_in_a_moment_whatever_is_in_it() -> None:
+def test_a_long_text_is_checked_quickly_whatever_it_contains() -> None:
     for text in (" " * 4000, " " * 3999 + "\x00", "x" * 3999 + "\x00"):
         assert not re.search(MESSAGE, text)
 
 
-def test_a_refusal_is_said_in_words() -> None:
+def test_a_refusal_quotes_no_regular_expression() -> None:
     for pattern in (NAME, LINES, MESSAGE):
         assert "regex" not in in_words(f"Expected `str` matching regex {pattern!r}")
     assert in_words("Expected `str`, got `int`") == "Expected `str`, got `int`"

@@ -367,7 +367,7 @@ def test_the_exit_code_is_0_only_if_the_proof_holds(tmp_path: Path) -> None:
         assert "Traceback" not in errors
 
 
-def test_the_heads_of_a_day_in_the_folder_of_heads_will_do(tmp_path: Path) -> None:
+def test_a_daily_file_of_the_folder_of_heads_is_accepted_as_heads(tmp_path: Path) -> None:
     def lines(*records: Json) -> bytes:
         return b"".join(json.dumps(record).encode() + b"\n" for record in records)
 

@@ -29,7 +29,7 @@ def test_a_message_between_two_delivered_ones_is_missed_even_if_it_was_not_ackno
     assert names == ["live.missed"]
 
 
-def test_a_client_that_was_still_behind_at_the_end_proves_nothing() -> None:
+def test_a_client_that_still_lagged_at_the_end_proves_nothing() -> None:
     assert findings(*SENT, delivered(stored(1), 1.1), followed(reason="ended")) == []
 
 

@@ -23,9 +23,9 @@ def test_a_sequence_that_a_stream_leaves_out_is_noticed() -> None:
     assert findings(stream(FIRST, StoredEvent(3, "e3", "message.sent", "a", 2))) == ["read_models.irregular_streams"]
 
 
-def test_a_version_that_stands_twice_is_noticed() -> None:
+def test_a_version_that_is_stored_twice_is_noticed() -> None:
     assert findings(stream(FIRST, StoredEvent(2, "e2", "message.sent", "a", 1))) == ["read_models.irregular_streams"]
 
 
-def test_an_event_that_stands_twice_is_noticed() -> None:
+def test_an_event_that_is_stored_twice_is_noticed() -> None:
     assert findings(stream(FIRST, StoredEvent(2, "e1", "message.sent", "a", 2))) == ["read_models.irregular_streams"]

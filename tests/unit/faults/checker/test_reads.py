@@ -21,7 +21,7 @@ def test_a_read_may_leave_out_what_another_person_wrote() -> None:
     assert findings(send(1, 1.0), send(2, 2.0), read(1, 3.0, user=BORIS), *BOTH) == []
 
 
-def test_a_read_that_goes_back_behind_an_earlier_one_is_stale() -> None:
+def test_a_read_older_than_an_earlier_one_is_stale() -> None:
     assert findings(send(1, 1.0), send(2, 2.0), read(2, 3.0, user=BORIS), read(1, 4.0, user=BORIS), *BOTH) == [
         "reads.stale"
     ]

@@ -18,7 +18,7 @@ FIRST, SECOND = "look-up-skipped", "message-ids-dropped"
 
 
 class Systems:
-    """Takes the place of systems: finds what it is told, by the name of the run."""
+    """Stands in for systems: returns the given outcomes by the name of the run."""
 
     def __init__(self, outcomes: Mapping[str, str]) -> None:
         self.begun: Counter[str] = Counter()

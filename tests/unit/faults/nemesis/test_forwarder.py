@@ -1,4 +1,4 @@
-"""What the forwarder does to frames: how late, how many, and in which order they go on."""
+"""The forwarder's delay, loss and reordering of frames."""
 
 import os
 import socket
@@ -33,7 +33,7 @@ def test_jitter_keeps_the_order_and_its_bounds(seed: int) -> None:
 
 
 @given(SEEDS)
-def test_the_share_of_lost_frames_is_as_given(seed: int) -> None:
+def test_the_share_of_lost_frames_is_as_configured(seed: int) -> None:
     link = impairment(seed, loss=0.2)
     lost_frames = [link.due(NOW) for _ in range(2000)].count(None)
     assert 250 < lost_frames < 550

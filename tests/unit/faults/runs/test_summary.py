@@ -1,4 +1,4 @@
-"""What is kept of runs."""
+"""The summary that is kept of runs."""
 
 from pathlib import Path
 
