@@ -28,8 +28,8 @@ from tests.stream_replicas import STREAM_INFO, Group
 
 NAME = "three"
 SIZE = 3
-_WITHIN = 120.0
-_LOOK = 0.05
+_WAIT_SECONDS = 120.0
+_POLL_SECONDS = 0.05
 _LEADS = "Self is new JetStream cluster metadata leader"
 
 
@@ -81,7 +81,7 @@ class Cluster:
         pid = self.nodes[name].pid
         os.kill(pid, signal.SIGSTOP)
         # A thread that is running on another processor goes on for a moment.
-        deadline = time.monotonic() + _WITHIN
+        deadline = time.monotonic() + _WAIT_SECONDS
         while not _is_suspended(pid):
             assert time.monotonic() < deadline, f"{name} goes on"
             time.sleep(0.001)
@@ -117,14 +117,14 @@ class Cluster:
 
     async def stubborn_leader(self, stream: str) -> str:
         """Moves the stream's leader to the metadata leader: when partitioned, that node keeps answering longest."""
-        async with asyncio.timeout(_WITHIN):
+        async with asyncio.timeout(_WAIT_SECONDS):
             while (chief := self._chief()) != await self.leader(stream):
                 await self._prefer(stream, chief)
         return chief
 
     async def lead(self, stream: str, name: str) -> None:
         """Moves the stream's leader to the node."""
-        async with asyncio.timeout(_WITHIN):
+        async with asyncio.timeout(_WAIT_SECONDS):
             while await self.leader(stream) != name:
                 await self._prefer(stream, name)
 
@@ -163,7 +163,7 @@ class Cluster:
             await self.links.stop()
 
     async def _group(self, stream: str, condition: Callable[[Group], bool]) -> Group:
-        async with asyncio.timeout(_WITHIN):
+        async with asyncio.timeout(_WAIT_SECONDS):
             while True:
                 try:
                     answer = await self.client.request(f"$JS.API.STREAM.INFO.{stream}", b"", timeout=1)
@@ -171,7 +171,7 @@ class Cluster:
                     answer = None
                 if answer is not None and condition(group := STREAM_INFO.decode(answer.data).cluster):
                     return group
-                await asyncio.sleep(_LOOK)
+                await asyncio.sleep(_POLL_SECONDS)
 
 
 @pytest_asyncio.fixture(scope="module", loop_scope="module")
@@ -181,7 +181,7 @@ async def cluster(tmp_path_factory: pytest.TempPathFactory) -> AsyncIterator[Clu
     try:
         await cluster.start()
         cluster.client = await cluster.connect()
-        await ensure_streams(cluster.client, replicas=SIZE, patience=_WITHIN)
+        await ensure_streams(cluster.client, replicas=SIZE, patience=_WAIT_SECONDS)
         yield cluster
     finally:
         await cluster.stop()
@@ -194,8 +194,8 @@ async def linked_cluster(tmp_path_factory: pytest.TempPathFactory) -> AsyncItera
     try:
         await cluster.start()
         cluster.client = await cluster.connect()
-        await ensure_streams(cluster.client, replicas=SIZE, patience=_WITHIN)
-        await ensure_quorum(cluster.client, replicas=SIZE, patience=_WITHIN)
+        await ensure_streams(cluster.client, replicas=SIZE, patience=_WAIT_SECONDS)
+        await ensure_quorum(cluster.client, replicas=SIZE, patience=_WAIT_SECONDS)
         yield cluster
     finally:
         await cluster.stop()

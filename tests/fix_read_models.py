@@ -43,7 +43,7 @@ from tests.handler_watch import HandlerWatch, after_a_restart
 # Default time of the first event; each further one happens a second later.
 BEGINNING = datetime(2026, 1, 31, 12, tzinfo=UTC)
 # Events of a small batch.
-_SMALL = 3
+_SMALL_BATCH = 3
 
 
 class ReadModelUnderTest:
@@ -97,13 +97,13 @@ class ReadModelUnderTest:
         by_stream = [[message for message in self._happened if message.stream == stream] for stream in streams]
         in_turn = [[message] for turn in zip_longest(*by_stream) for message in turn if message is not None]
         middle, count = len(in_turn) // 2, len(self._happened)
-        as_they_happened = [self._happened[start : start + _SMALL] for start in range(0, count, _SMALL)]
+        as_they_happened = [self._happened[start : start + _SMALL_BATCH] for start in range(0, count, _SMALL_BATCH)]
         await self._replay("in one go", [[list(chain(*by_stream))]])
         await self._replay("in one go, with the streams in the opposite order", [[list(chain(*by_stream[::-1]))]])
         await self._replay("one by one, with a restart halfway", [in_turn[:middle], in_turn[middle:]])
         await self._replay("with a new instance for each batch", [[batch] for batch in as_they_happened])
 
-    async def _replay(self, how: str, runs: Sequence[Sequence[Sequence[Message]]]) -> None:
+    async def _replay(self, difference: str, runs: Sequence[Sequence[Sequence[Message]]]) -> None:
         """Applies batches of events to a build of its own and compares the rows; each run is another process."""
         build = await start_build(self._beside, self._projection)
         for batches in runs:
@@ -117,7 +117,7 @@ class ReadModelUnderTest:
         async with self._conn.transaction(), self._beside.transaction():
             for name, table in rows.items():
                 await compare(self._conn, table, self._beside, others[name], comparison)
-        assert comparison.differences == [], f"other rows when the events are applied {how}"
+        assert comparison.differences == [], f"other rows when the events are applied {difference}"
         await drop_build(self._beside, self._projection, build)
 
     async def _apply(self, conn: Connection, writer: BuildWriter, messages: Sequence[Message]) -> None:
@@ -140,9 +140,11 @@ class ReadModelUnderTest:
     def _message(self, event: Event, of: str | None) -> Message:
         channel = AGGREGATE_TYPE_OF[event.TYPE]
         subject = subject_of(event, of)
-        seen = self._projection.filters().get(channel.stream, "")
-        assert seen != "", f"the projection does not read {channel.stream}"
-        assert seen is None or fnmatchcase(channel.address, seen.replace(">", "*")), f"it does not see {event.TYPE}"
+        subject_filter = self._projection.filters().get(channel.stream, "")
+        assert subject_filter != "", f"the projection does not read {channel.stream}"
+        assert subject_filter is None or fnmatchcase(channel.address, subject_filter.replace(">", "*")), (
+            f"it does not see {event.TYPE}"
+        )
         version = self._versions[subject] = self._versions.get(subject, 0) + 1
         envelope = seal(
             event,

@@ -52,11 +52,11 @@ class Link:
     async def _accepted(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         await self._open.wait()
         try:
-            there, back = await asyncio.open_connection("127.0.0.1", self._target)
+            target_reader, target_writer = await asyncio.open_connection("127.0.0.1", self._target)
         except OSError:
             writer.close()
             return
-        for pump in (self._pump(reader, back), self._pump(there, writer)):
+        for pump in (self._pump(reader, target_writer), self._pump(target_reader, writer)):
             task = asyncio.create_task(pump)
             self._pumps.add(task)
             task.add_done_callback(self._pumps.discard)

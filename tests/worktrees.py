@@ -21,11 +21,11 @@ def worktree(commit: str, root: Path) -> Iterator[Path]:
         raise RuntimeError(f"no worktree of {commit}: {added.stderr.strip()}")
     try:
         environ = {name: value for name, value in os.environ.items() if name not in ("PYTHONPATH", "VIRTUAL_ENV")}
-        made = subprocess.run(
+        completed = subprocess.run(
             [str(root / "just"), "--list"], cwd=root, env=environ, capture_output=True, text=True, check=False
         )
-        if made.returncode != 0:
-            raise RuntimeError(f"{commit} has no environment: {made.stderr.strip()}")
+        if completed.returncode != 0:
+            raise RuntimeError(f"{commit} has no environment: {completed.stderr.strip()}")
         yield root
     finally:
         git("worktree", "remove", "--force", str(root))

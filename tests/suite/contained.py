@@ -22,7 +22,7 @@ PR_SET_CHILD_SUBREAPER = 36
 AFTER_INTERRUPT = 15.0
 # How long each process has between SIGTERM and SIGKILL.
 AFTER_TERM = 5.0
-_LOOK = 0.05
+_POLL_SECONDS = 0.05
 
 
 class Runner:
@@ -56,7 +56,7 @@ class Runner:
                 for number in self._signals[forwarded:]:
                     forwarded += 1
                     keeper.send_signal(signal.SIGINT if number == signal.SIGINT and forwarded == 1 else signal.SIGTERM)
-                time.sleep(_LOOK)
+                time.sleep(_POLL_SECONDS)
         end_children()
         if self.stopped_by is not None:
             return 128 + self.stopped_by
@@ -86,7 +86,7 @@ def end_children() -> None:
                 child.send(signal.SIGTERM)
             elif now > first_seen[child] + AFTER_TERM:
                 child.send(signal.SIGKILL)
-        time.sleep(_LOOK)
+        time.sleep(_POLL_SECONDS)
         reap()
 
 
@@ -113,7 +113,7 @@ def keep(parent: int, group: int, program: Sequence[str]) -> int:
     while code is None and os.getppid() == parent and signal.SIGTERM not in signals and time.monotonic() < patience:
         if signals and patience == float("inf"):
             patience = time.monotonic() + AFTER_INTERRUPT
-        time.sleep(_LOOK)
+        time.sleep(_POLL_SECONDS)
         code = reap().get(running.pid)
     end_children()
     running.returncode = code  # collected above; Popen would complain about a process that still runs

@@ -146,7 +146,7 @@ def test_folders_side_by_side_do_not_import_in_a_circle() -> None:
 
 
 def test_every_unit_test_is_where_its_module_is_and_named_after_it() -> None:
-    lost = []
+    misplaced = []
     for path in sorted((ROOT / "tests" / "unit").rglob("test_*.py")):
         folder = path.parent.relative_to(ROOT / "tests" / "unit")
         # Tests of the whole tree, and of what the tests themselves use.
@@ -155,5 +155,5 @@ def test_every_unit_test_is_where_its_module_is_and_named_after_it() -> None:
         tested = path.stem.removeprefix("test_")
         names = [module.stem for module in (ROOT / folder).glob("*.py")]
         if not any(tested == name or tested.startswith(f"{name}_") for name in names):
-            lost.append(str(path.relative_to(ROOT)))
-    assert lost == []
+            misplaced.append(str(path.relative_to(ROOT)))
+    assert misplaced == []

@@ -45,11 +45,11 @@ def test_every_variable_is_a_setting_and_valid(deployment: Path) -> None:
         assert set(own_variables) <= VARIABLES, name
         party = "operator" if service.command[0] != "serve" else service.command[1]
         # The files of the secrets where they are on this machine.
-        here = {
+        local_values = {
             key: str(deployment / party / value.rpartition("/")[2]) if key.endswith("_URL_FILE") else value
             for key, value in own_variables.items()
         }
-        Settings.load(here, None)
+        Settings.load(local_values, None)
         others = set(service.environment) - set(own_variables)
         assert all(key.startswith("OTEL_") for key in others), (name, others)
 
@@ -105,8 +105,10 @@ def test_every_mounted_file_exists(deployment: Path) -> None:
                 assert volume.source in FILE.volumes, name
             else:
                 assert (FILE.folder / volume.source).resolve().exists(), (name, volume.source)
-    used = {volume.source for service in FILE.services.values() for volume in service.volumes if volume.is_named}
-    assert used == set(FILE.volumes)
+    used_volumes = {
+        volume.source for service in FILE.services.values() for volume in service.volumes if volume.is_named
+    }
+    assert used_volumes == set(FILE.volumes)
 
 
 def test_a_service_sees_its_own_secrets_alone() -> None:

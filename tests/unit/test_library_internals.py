@@ -282,8 +282,8 @@ def test_an_internal_that_the_code_relies_on_is_still_there(internal: Internal) 
 
 def test_every_private_name_of_a_library_in_the_code_is_listed_here() -> None:
     listed = {name.partition("(")[0] for internal in INTERNALS for name in internal.names.split()}
-    used: set[str] = set()
-    defined: set[str] = set()
+    used_names: set[str] = set()
+    defined_names: set[str] = set()
     # Overriding a method of a library defines its name here, too.
     inherited: set[str] = set()
     for path in (path for package in PACKAGES for path in (ROOT / package).rglob("*.py")):
@@ -291,7 +291,7 @@ def test_every_private_name_of_a_library_in_the_code_is_listed_here() -> None:
         if path.is_relative_to(ROOT / "contracts" / "rpc"):
             continue
         text = path.read_text(encoding="utf-8")
-        used.update(ACCESS.findall(text))
-        defined.update(*DEFINITION.findall(text))
+        used_names.update(ACCESS.findall(text))
+        defined_names.update(*DEFINITION.findall(text))
         inherited.update(INHERITED.findall(text))
-    assert (used - defined - NAMED_TUPLE | inherited) - listed == set()
+    assert (used_names - defined_names - NAMED_TUPLE | inherited) - listed == set()

@@ -44,7 +44,7 @@ class Connection(asyncio.Protocol):
             if len(self._left) < after:
                 return
             body, self._left = self._left[end + 2 : end + 2 + size], self._left[after:]
-            self._command([word for word in words if word], body)
+            self._command([token for token in words if token], body)
 
     def deliver(self, inbox: str, subject: str, reply: str, block: bytes, data: bytes) -> None:
         """Sends a message to the connection's subscriptions on the inbox; `subject`: the subject that it names."""

@@ -18,8 +18,8 @@ class Stored:
 
     @property
     def time(self) -> str:
-        seconds, rest = divmod(self.at_ns, 1_000_000_000)
-        return f"{datetime.fromtimestamp(seconds, UTC):%Y-%m-%dT%H:%M:%S}.{rest:09d}Z"
+        seconds, nanoseconds = divmod(self.at_ns, 1_000_000_000)
+        return f"{datetime.fromtimestamp(seconds, UTC):%Y-%m-%dT%H:%M:%S}.{nanoseconds:09d}Z"
 
     @property
     def block(self) -> bytes:

@@ -35,8 +35,8 @@ class Connection:
 
     @property
     def info(self) -> SimpleNamespace:
-        lost = self._closed or self._session.lost.done()
-        return SimpleNamespace(transaction_status=TransactionStatus.UNKNOWN if lost else self._status)
+        is_lost = self._closed or self._session.lost.done()
+        return SimpleNamespace(transaction_status=TransactionStatus.UNKNOWN if is_lost else self._status)
 
     async def execute(self, query: object, values: Sequence[Any] = (), *, prepare: bool | None = None) -> "Cursor":
         cursor = Cursor(self)

@@ -188,8 +188,8 @@ class Statements:
                 rows[key] = {column: text for column, text in new.items() if column not in key_columns}
                 continue
             for column, effect in effects.items():
-                added = effect.startswith("COALESCE") and column in row
-                row[column] = str(int(row[column]) + int(new[column])) if added else new[column]
+                is_added = effect.startswith("COALESCE") and column in row
+                row[column] = str(int(row[column]) + int(new[column])) if is_added else new[column]
 
 
 def _names(columns: str) -> list[str]:

@@ -179,8 +179,10 @@ class Appends(World):
         assert attempted.took <= _PATIENCE + _GRACE, f"an append took {attempted.took} s"
         if attempted.sequences is not None:
             assert stored == attempted.sequences, f"answered {attempted.sequences}, stored at {stored}"
-        once = sum(1 for other in self._attempts if other.events is attempted.events) == 1
-        if isinstance(attempted.error, Conflict) or (once and isinstance(attempted.error, Unavailable | Overloaded)):
+        is_only_attempt = sum(1 for other in self._attempts if other.events is attempted.events) == 1
+        if isinstance(attempted.error, Conflict) or (
+            is_only_attempt and isinstance(attempted.error, Unavailable | Overloaded)
+        ):
             assert stored[0] is None, f"{attempted.error!r}, but stored at {stored}"
 
     ACTIONS: ClassVar[tuple[Weighted, ...]] = (

@@ -54,7 +54,7 @@ _FRIENDS = {_ANNA: [_BEN, _CLEO], _BEN: [_ANNA], _CLEO: [_ANNA]}
 # Sizes small enough for a run to exceed them.
 _BUFFERED, _QUEUED, _UPDATES, _PAGE, _FEW = 12, 20, 8, 5, 6
 # Seconds after which the effects of every fault are over, and within which every client then has its events.
-_HEALED, _BACK = 25.0, 20.0
+_HEALED, _CATCH_UP_SECONDS = 25.0, 20.0
 _NEVER = 1e12
 
 
@@ -301,7 +301,7 @@ class Live(World):
         """After all faults every client has every event once."""
         await asyncio.sleep(_HEALED)
         self.write()
-        await asyncio.sleep(_BACK)
+        await asyncio.sleep(_CATCH_UP_SECONDS)
         for task in self._tasks:
             if task.done():
                 task.result()

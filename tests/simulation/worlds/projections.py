@@ -46,9 +46,9 @@ from tests.simulation.worlds.read_models import CATALOG, READ_MODELS, check
 _STREAMS = {CONTACT: "vestnik.contact.", PROFILE: "vestnik.profile.", OPERATOR: "vestnik.operator."}
 PEOPLE = ("anna", "ben", "cleo")
 # Seconds after which the effects of every fault are over, and within which the read models are then at the end.
-HEALED, _BACK = 25.0, 15.0
+HEALED, _CATCH_UP_SECONDS = 25.0, 15.0
 # How far the clock of loop slices advances each time it is read.
-_LOOK = 0.0004
+_READ_SECONDS = 0.0004
 
 
 class Process:
@@ -106,7 +106,7 @@ class Projections(World):
 
         with (
             patch.object(connections, "AsyncConnection", Driver(self._postgres)),
-            patch.object(loop_slices, "perf_counter", lambda: next(looks) * _LOOK),
+            patch.object(loop_slices, "perf_counter", lambda: next(looks) * _READ_SECONDS),
             patch.object(Runner, "_note", noted),
         ):
             yield
@@ -247,7 +247,7 @@ class Projections(World):
             assert task.done(), "a rival or a restart does not end"
             task.result()
         self.write()
-        await asyncio.sleep(_BACK)
+        await asyncio.sleep(_CATCH_UP_SECONDS)
         assert not self._postgres.failures, repr(self._postgres.failures)
         assert not self._faults, repr(self._faults)
         for (name, *_), build in self.database.builds.items():

@@ -65,7 +65,7 @@ def check(projection: type[Tallies], build: BuildRow, streams: Mapping[str, Stre
     tallies, applied = list(build.tables.values())
     wanted = set[str]()
     for stream, pattern in projection.filters().items():
-        lost = {at for name, first, last in build.lost if name == stream for at in range(first, last + 1)}
+        lost = {number for name, first, last in build.lost if name == stream for number in range(first, last + 1)}
         wanted |= {
             f"{stream} {stored.sequence}"
             for stored in streams[stream].messages[: build.checkpoints[stream]]

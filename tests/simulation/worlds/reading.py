@@ -22,7 +22,7 @@ _PREFIX = "vestnik.contact."
 _FILTER = "vestnik.contact.friendship.*"
 _SUBJECTS = ("vestnik.contact.friendship.1", "vestnik.contact.friendship.2", "vestnik.contact.block.1")
 # Seconds after which the effects of every fault are over, and within which a reader is then at the end.
-_HEALED, _BACK = 20.0, 5.0
+_HEALED, _CATCH_UP_SECONDS = 20.0, 5.0
 
 
 class Reading:
@@ -147,7 +147,7 @@ class ReaderWorld(World):
         """After all faults every reader is at the end, and has returned what is stored."""
         await asyncio.sleep(_HEALED)
         self.write()
-        await asyncio.sleep(_BACK)
+        await asyncio.sleep(_CATCH_UP_SECONDS)
         for task, reading in zip(self._tasks, self.readings, strict=True):
             if task.done():
                 task.result()

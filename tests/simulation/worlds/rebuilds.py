@@ -138,8 +138,8 @@ class Rebuilds(Projections):
                 if key[0] == projection.name and build.state == "live"
             ]
             assert len(live) == 1, f"{projection.name} has {len(live)} live builds"
-            shown = {self.database.shown[projection.view(name)] for name in projection.table_names()}
-            assert shown == live[0].tables.keys(), f"readers of {projection.name} see {shown}"
+            shown_tables = {self.database.shown[projection.view(name)] for name in projection.table_names()}
+            assert shown_tables == live[0].tables.keys(), f"readers of {projection.name} see {shown_tables}"
 
     ACTIONS: ClassVar[tuple[Weighted, ...]] = (
         (8, Projections.write),

@@ -55,8 +55,8 @@ def test_every_event_is_on_one_aggregate_type() -> None:
 
 
 def test_every_kind_of_subject_is_there() -> None:
-    lost = {f"lost_in_{service}" for service in STREAMS.values()}
-    assert {channel.name for channel in AGGREGATE_TYPES} == aggregate_subjects() | lost
+    loss_events = {f"lost_in_{service}" for service in STREAMS.values()}
+    assert {channel.name for channel in AGGREGATE_TYPES} == aggregate_subjects() | loss_events
 
 
 @pytest.mark.parametrize("channel", AGGREGATE_TYPES, ids=lambda channel: channel.name)

@@ -8,9 +8,9 @@ def test_a_sample_shows_memory_and_open_files() -> None:
     assert sample is not None
     assert sample.resident_bytes > 2**20
     with open(os.devnull):
-        more = process_samples.take("this", os.getpid())
-    assert more is not None
-    assert more.open_files == sample.open_files + 1
+        second = process_samples.take("this", os.getpid())
+    assert second is not None
+    assert second.open_files == sample.open_files + 1
 
 
 def test_there_is_no_sample_of_a_process_that_has_ended() -> None:

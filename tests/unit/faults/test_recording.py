@@ -41,6 +41,6 @@ def test_parts_are_read_one_after_another_that_of_the_whole_run_first(tmp_path: 
         for name in ("b", "a"):
             recorder.part(name).add(sent(name))
         recorder.add(fault)
-    whole, *parts = read(tmp_path)
-    assert whole.of(Fault) == [fault]
+    run, *parts = read(tmp_path)
+    assert run.of(Fault) == [fault]
     assert [part.requests("send") for part in parts] == [[sent("a")], [sent("b")]]

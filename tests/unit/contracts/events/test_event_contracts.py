@@ -159,25 +159,25 @@ def test_ids_are_version_7_and_grow_with_time() -> None:
 def test_ids_made_by_many_threads_are_all_different() -> None:
     new_id()
     with ThreadPoolExecutor(8) as pool:
-        ids = [one for some in pool.map(lambda _: [new_id() for _ in range(2_000)], range(8)) for one in some]
+        ids = [new for batch in pool.map(lambda _: [new_id() for _ in range(2_000)], range(8)) for new in batch]
     assert len(set(ids)) == len(ids)
 
 
 def test_a_forked_process_makes_no_id_that_its_parent_makes() -> None:
     new_id()
     reader, writer = os.pipe()
-    copy = os.fork()
-    if copy == 0:
+    child = os.fork()
+    if child == 0:
         os.write(writer, "".join(new_id() for _ in range(100)).encode())
         os._exit(0)
-    os.waitpid(copy, 0)
+    os.waitpid(child, 0)
     text = os.read(reader, 3_600).decode()
     os.close(reader)
     os.close(writer)
-    ids_of_copy = [text[index : index + 36] for index in range(0, len(text), 36)]
-    assert len(ids_of_copy) == 100
+    child_ids = [text[index : index + 36] for index in range(0, len(text), 36)]
+    assert len(child_ids) == 100
     # The digits that are chance, since the moments differ.
-    assert not {one[15:] for one in ids_of_copy} & {new_id()[15:] for _ in range(500)}
+    assert not {one[15:] for one in child_ids} & {new_id()[15:] for _ in range(500)}
 
 
 def test_a_pair_has_one_id_in_both_orders() -> None:

@@ -39,10 +39,10 @@ def test_what_makes_another_name_counts(one: str, other: str) -> None:
 
 @given(st.text(max_size=70))
 def test_folding_is_done_once_and_for_all(text: str) -> None:
-    once = normalize(text)
-    assert normalize(once) == once
-    assert normalize(once.upper().lower()) == normalize(once.upper().lower())
-    assert "".join(segment for segment, _ in segments(once)) == once.replace(" ", "")
+    folded = normalize(text)
+    assert normalize(folded) == folded
+    assert normalize(folded.upper().lower()) == normalize(folded.upper().lower())
+    assert "".join(segment for segment, _ in segments(folded)) == folded.replace(" ", "")
 
 
 def test_digits_and_punctuation_stand_between_words() -> None:

@@ -64,8 +64,8 @@ def test_segments_are_the_same_words_and_know_their_characters(text: str) -> Non
 )
 def test_words_with_other_initials_alone_may_be_left_out(text: str, initials: frozenset[str]) -> None:
     def from_initials(parsed: list[Segment]) -> list[tuple[str, list[int]]]:
-        kept = [segment for segment in parsed if segment.spaceless or segment.text[0] in initials]
-        return [(segment.text, list(segment.origins)) for segment in kept]
+        selected = [segment for segment in parsed if segment.spaceless or segment.text[0] in initials]
+        return [(segment.text, list(segment.origins)) for segment in selected]
 
     assert from_initials(segments(text, initials)) == from_initials(segments(text))
     assert not text.isascii() or len(segments(text, initials)) == len(from_initials(segments(text)))

@@ -103,7 +103,7 @@ def tree_of(size: int) -> list[bytes]:
     return [leaf(event(number)) for number in range(size)]
 
 
-def head_of(leaves: Sequence[bytes], *, key: Ed25519PrivateKey = KEY, **changed: object) -> Json:
+def head_of(leaves: Sequence[bytes], *, key: Ed25519PrivateKey = KEY, **changes: object) -> Json:
     head = {
         "stream": STREAM,
         "tree": 1,
@@ -112,7 +112,7 @@ def head_of(leaves: Sequence[bytes], *, key: Ed25519PrivateKey = KEY, **changed:
         "root": tree_hash(leaves).hex(),
         "at": AT,
         "key_id": KEY_ID,
-    } | changed
+    } | changes
     names = ("stream", "tree", "size", "last_sequence", "root", "at", "key_id")
     signed = "".join(f"{line}\n" for line in ("vestnik tree head v1", *(head[name] for name in names)))
     return head | {"signature": key.sign(signed.encode()).hex()}
@@ -157,11 +157,11 @@ def refusal(proof: Json, heads: Json) -> str:
 
 
 # The trees are built by definitions that take their time.
-FEW = settings(max_examples=50)
+FEW_EXAMPLES = settings(max_examples=50)
 SIZES = st.integers(1, 40)
 
 
-@FEW
+@FEW_EXAMPLES
 @given(st.data(), SIZES)
 def test_every_event_of_a_tree_is_proved_and_at_no_other_index_or_size(data: st.DataObject, size: int) -> None:
     number = data.draw(st.integers(0, size - 1))
@@ -173,7 +173,7 @@ def test_every_event_of_a_tree_is_proved_and_at_no_other_index_or_size(data: st.
     refusal(proof | {"size": another}, heads_of(head_of(tree_of(another))))
 
 
-@FEW
+@FEW_EXAMPLES
 @given(st.data(), st.integers(2, 40))
 def test_a_newer_head_is_accepted_where_it_continues_the_one_in_heads(data: st.DataObject, size: int) -> None:
     older = data.draw(st.integers(1, size - 1))
@@ -186,7 +186,7 @@ def test_a_newer_head_is_accepted_where_it_continues_the_one_in_heads(data: st.D
         assert "a fork" in refusal(proof | {"consistency": path}, heads)
 
 
-@FEW
+@FEW_EXAMPLES
 @given(st.data())
 def test_one_flipped_bit_anywhere_is_refused(data: st.DataObject) -> None:
     size = data.draw(st.integers(2, 20))
@@ -196,9 +196,9 @@ def test_one_flipped_bit_anywhere_is_refused(data: st.DataObject) -> None:
 
     def flipped(value: bytes) -> bytes:
         bit = data.draw(st.integers(0, len(value) * 8 - 1))
-        changed = bytearray(value)
-        changed[bit // 8] ^= 1 << bit % 8
-        return bytes(changed)
+        flipped_bytes = bytearray(value)
+        flipped_bytes[bit // 8] ^= 1 << bit % 8
+        return bytes(flipped_bytes)
 
     def flipped_base64(value: str) -> str:
         return base64.b64encode(flipped(base64.b64decode(value))).decode()
@@ -287,8 +287,8 @@ def test_leaves_that_differ_only_in_where_one_field_ends_differ() -> None:
     assert sha256(b"\x00" + leaf(one)) != sha256(b"\x00" + leaf(other))
 
 
-def changed_key(**changed: object) -> Json:
-    return HEADS | {"keys": {"keys": [JWK | changed]}}
+def changed_key(**changes: object) -> Json:
+    return HEADS | {"keys": {"keys": [JWK | changes]}}
 
 
 @pytest.mark.parametrize(
@@ -347,15 +347,15 @@ def run(tmp_path: Path, proof: bytes, heads: bytes) -> tuple[int, str, str]:
 
 
 def test_the_exit_code_is_0_only_if_the_proof_holds(tmp_path: Path) -> None:
-    good, heads = json.dumps(GOOD).encode(), json.dumps(HEADS).encode()
-    code, output, errors = run(tmp_path, good, heads)
+    proof_bytes, heads = json.dumps(GOOD).encode(), json.dumps(HEADS).encode()
+    code, output, errors = run(tmp_path, proof_bytes, heads)
     assert (code, output.splitlines()[0], errors) == (0, "The proof holds.", "")
     cases: list[tuple[bytes, bytes, str]] = [
         (json.dumps(proof_of(5, SIZE) | {"event_id": "event-4"}).encode(), heads, "its payload is the event event-5"),
-        (good[:-10], heads, "proof.json is not JSON"),
-        (good, b"", "heads.json is not JSON"),
+        (proof_bytes[:-10], heads, "proof.json is not JSON"),
+        (proof_bytes, b"", "heads.json is not JSON"),
         (b"[]", heads, "proof.json is not a JSON object"),
-        (good.replace(b'"tree"', b'"size": 7, "tree"'), heads, "the field size twice"),
+        (proof_bytes.replace(b'"tree"', b'"size": 7, "tree"'), heads, "the field size twice"),
         (b" " * (16 * 1024 * 1024 + 1), heads, "more than 16,777,216 bytes"),
         (json.dumps(GOOD | {"event_id": "\x1b[2J"}).encode(), heads, "\\u001b[2J"),
     ]
@@ -400,7 +400,7 @@ def test_a_daily_file_of_the_folder_of_heads_is_accepted_as_heads(tmp_path: Path
 SHAPES: list[Callable[[Any], Any]] = [lambda value: [value], lambda value: {"keys": value}, lambda _: None, str]
 
 
-@FEW
+@FEW_EXAMPLES
 @given(st.data())
 def test_no_shape_of_the_input_breaks_it(data: st.DataObject) -> None:
     values = st.one_of(st.none(), st.booleans(), st.integers(), st.floats(), st.text(max_size=5), st.lists(st.none()))

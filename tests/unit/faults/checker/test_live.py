@@ -66,5 +66,5 @@ def test_a_message_that_is_delivered_and_not_stored_is_noticed() -> None:
 
 
 def test_a_message_that_is_delivered_with_another_text_is_noticed() -> None:
-    changed = Message("m2", 2, ANNA, "another text")
-    assert findings(*SENT, delivered(changed, 3.0)) == ["live.not_stored"]
+    other_text = Message("m2", 2, ANNA, "another text")
+    assert findings(*SENT, delivered(other_text, 3.0)) == ["live.not_stored"]

@@ -20,8 +20,8 @@ def test_an_acknowledged_message_that_is_not_stored_is_lost() -> None:
 
 
 def test_a_message_that_is_stored_at_another_sequence_is_lost() -> None:
-    moved = Message("m1", 2, ANNA, "text 1")
-    assert "messages.lost" in findings(send(1, 1.0), *conversation(moved))
+    at_another_sequence = Message("m1", 2, ANNA, "text 1")
+    assert "messages.lost" in findings(send(1, 1.0), *conversation(at_another_sequence))
 
 
 def test_a_conversation_that_was_not_read_by_both_proves_nothing() -> None:

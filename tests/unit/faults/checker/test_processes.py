@@ -6,7 +6,7 @@ READY = ProcessState(process="auth-1", at=5.0, state="ready")
 ENDED = ProcessState(process="auth-1", at=11.0, state="ended", exit_code=-9, expected=True)
 
 
-def back(at: float) -> ProcessState:
+def restarted(at: float) -> ProcessState:
     return ProcessState(process="auth-1", at=at, state="ready")
 
 
@@ -18,7 +18,7 @@ def samples(resident: list[int], files: list[int]) -> list[ProcessSample]:
 
 
 def test_a_process_that_was_killed_and_is_back_is_sound() -> None:
-    assert findings(READY, ENDED, KILLED, back(30.0)) == []
+    assert findings(READY, ENDED, KILLED, restarted(30.0)) == []
 
 
 def test_a_process_that_does_not_come_back_is_noticed() -> None:
@@ -26,12 +26,12 @@ def test_a_process_that_does_not_come_back_is_noticed() -> None:
 
 
 def test_a_process_that_comes_back_late_is_noticed() -> None:
-    assert findings(READY, ENDED, KILLED, back(200.0)) == ["processes.not_back"]
+    assert findings(READY, ENDED, KILLED, restarted(200.0)) == ["processes.not_back"]
 
 
 def test_a_process_that_ends_by_itself_is_noticed() -> None:
     ended = ProcessState(process="auth-1", at=6.0, state="ended", exit_code=1)
-    assert findings(READY, ended, back(8.0)) == ["processes.crashed"]
+    assert findings(READY, ended, restarted(8.0)) == ["processes.crashed"]
 
 
 def test_a_process_that_fills_its_caches_first_is_sound() -> None:

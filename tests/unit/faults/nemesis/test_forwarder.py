@@ -63,8 +63,8 @@ def test_frames_go_to_the_other_side_unchanged() -> None:
     right_end, inner_right = socket.socketpair(socket.AF_UNIX, socket.SOCK_DGRAM)
     for sock in (inner_left, inner_right):
         sock.setblocking(False)
-    a, b = inner_left.fileno(), inner_right.fileno()
-    forwarder = Forwarder({a: (b, impairment(1)), b: (a, impairment(2))})
+    left_fd, right_fd = inner_left.fileno(), inner_right.fileno()
+    forwarder = Forwarder({left_fd: (right_fd, impairment(1)), right_fd: (left_fd, impairment(2))})
     frames = [os.urandom(1500), os.urandom(60)]
     for frame in frames:
         left_end.send(frame)

@@ -34,8 +34,8 @@ def test_a_result_of_mutations_replaces_those_of_the_same_names(tmp_path: Path) 
         unmutated=[Unmutated(name="look-up-skipped", is_sound=True)],
     )
     summary.keep([first, second], tmp_path)
-    kept = summary.kept_mutations(tmp_path)
+    kept_mutations = summary.kept_mutations(tmp_path)
     # In the order of the catalogue, which has no mutation `gone`.
-    assert kept.mutations == [caught("look-up-skipped", tree="other"), caught("files-kept-open")]
-    assert kept.unmutated == second.unmutated
+    assert kept_mutations.mutations == [caught("look-up-skipped", tree="other"), caught("files-kept-open")]
+    assert kept_mutations.unmutated == second.unmutated
     assert summary.kept_runs(tmp_path) == []

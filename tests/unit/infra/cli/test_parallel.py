@@ -34,14 +34,14 @@ async def test_a_projection_that_fails_does_not_stop_the_others() -> None:
 
 
 async def test_the_number_of_concurrent_projections_is_bounded() -> None:
-    at_work, most = 0, 0
+    running, most = 0, 0
 
     async def work(projection: type[Projection]) -> None:
-        nonlocal at_work, most
-        at_work += 1
-        most = max(most, at_work)
+        nonlocal running, most
+        running += 1
+        most = max(most, running)
         await asyncio.sleep(0)
-        at_work -= 1
+        running -= 1
 
     await run_each(PROJECTIONS, work)
     assert most == AT_ONCE

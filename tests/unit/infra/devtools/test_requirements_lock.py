@@ -10,7 +10,7 @@ from infra.devtools.requirements_lock import AUDIT, BUILD, LOCK, PRODUCTION, ROO
 LOCKS = {lock.name: lock.read_text() for lock in (LOCK, PRODUCTION, BUILD, AUDIT)}
 PACKAGES = ("contracts", "streams", "projections", "services", "infra")
 # Imports every module of this tree while no package can be imported but those of the lock for production.
-ALONE = """
+IMPORT_EVERYTHING = """
 import importlib.abc, pkgutil, sys
 missing = set(sys.argv[1].split())
 class Missing(importlib.abc.MetaPathFinder):
@@ -60,7 +60,7 @@ def test_every_module_can_be_imported_with_what_production_has() -> None:
     ]
     assert "pytest" in development_only
     completed = subprocess.run(
-        [sys.executable, "-c", ALONE, " ".join(development_only), *PACKAGES],
+        [sys.executable, "-c", IMPORT_EVERYTHING, " ".join(development_only), *PACKAGES],
         cwd=ROOT,
         env=os.environ | {"PYTHONPATH": str(ROOT)},
         capture_output=True,

@@ -126,8 +126,8 @@ def test_personal_data_that_was_erased_is_empty() -> None:
         address="",
         expires_at=START + DAY,
     )
-    (only,) = followed(("1", event, START))
-    assert (only.device, only.address) == ("", "")
+    (row,) = followed(("1", event, START))
+    assert (row.device, row.address) == ("", "")
 
 
 def login(device: str, address: str) -> SessionCreated:

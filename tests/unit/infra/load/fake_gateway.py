@@ -51,7 +51,11 @@ class GatewayConnection(asyncio.Protocol):
             return
         status, headers, content = answer
         payload = b"" if content is None else json.dumps(content).encode()
-        lines = [f"HTTP/1.1 {status} X", f"Content-Length: {len(payload)}", *(f"{k}: {v}" for k, v in headers.items())]
+        lines = [
+            f"HTTP/1.1 {status} X",
+            f"Content-Length: {len(payload)}",
+            *(f"{name}: {value}" for name, value in headers.items()),
+        ]
         self._transport.write("\r\n".join(lines).encode() + b"\r\n\r\n" + payload)
 
 

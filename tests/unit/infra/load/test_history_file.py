@@ -35,10 +35,10 @@ def test_a_gzip_and_its_content_are_the_same_history(tmp_path: Path) -> None:
 
 def test_a_limit_keeps_the_first_messages_and_the_digest(tmp_path: Path) -> None:
     path = written(tmp_path, "a\tb\t1\thi", "b\ta\t2\tho", "c\td\t3\thu")
-    part = read_history(path, limit=2)
-    assert part.messages == 2
-    assert part.people == ["a", "b"]
-    assert part.digest == read_history(path).digest
+    first_two = read_history(path, limit=2)
+    assert first_two.messages == 2
+    assert first_two.people == ["a", "b"]
+    assert first_two.digest == read_history(path).digest
 
 
 def test_messages_of_white_space_alone_are_left_out_and_the_others_keep_their_numbers(tmp_path: Path) -> None:

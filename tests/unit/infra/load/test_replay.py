@@ -112,11 +112,11 @@ async def test_a_message_that_fails_holds_up_its_conversation_and_no_other(gatew
 
 
 async def test_an_access_token_that_is_refused_is_replaced(gateway: FakeGateway, history: Path) -> None:
-    refused: set[str] = set()
+    refused_tokens: set[str] = set()
 
     def instead(request: Request, answer: Answer) -> Answer:
-        if request.path.endswith("/messages") and request.token not in refused and not refused:
-            refused.add(request.token)
+        if request.path.endswith("/messages") and request.token not in refused_tokens and not refused_tokens:
+            refused_tokens.add(request.token)
             return 401, {}, {"code": "unauthenticated"}
         return answer
 

@@ -85,7 +85,7 @@ def _ends(path: Path) -> datetime:
 
 
 def test_each_service_has_its_own_keys_and_its_logins_alone(folder: Path) -> None:
-    everything = Secrets.load(folder / "secrets")
+    all_secrets = Secrets.load(folder / "secrets")
     names = {party: {path.name for path in (folder / party).iterdir()} for party in REGISTRY}
     for party in REGISTRY:
         own_files = {f"service-{party}.pem", f"tls-{party}.pem", f"tls-{party}.key"}
@@ -98,9 +98,9 @@ def test_each_service_has_its_own_keys_and_its_logins_alone(folder: Path) -> Non
         assert (own_files | common) <= names[party]
         assert foreign == []
         Secrets.load(folder / party).service_key(party)
-        assert Secrets.load(folder / party).logs_key == everything.logs_key
+        assert Secrets.load(folder / party).logs_key == all_secrets.logs_key
         servers = (folder / party / "nats-url").read_text().split(",")
-        login = f"{party}:{everything.nats_password(party)}"
+        login = f"{party}:{all_secrets.nats_password(party)}"
         assert servers == [f"tls://{login}@nats-1:4222", f"tls://{login}@nats-2:4223"]
     assert [party for party in names if "password.key" in names[party]] == ["auth"]
     assert [party for party in names if any(name.startswith("access-") for name in names[party])] == ["session"]
@@ -111,7 +111,7 @@ def test_each_service_has_its_own_keys_and_its_logins_alone(folder: Path) -> Non
     url = conninfo_to_dict((folder / "auth" / "database-url").read_text())
     assert (url["host"], url["port"], url["user"]) == ("db-1,db-2", "5432,5432", "vestnik_auth")
     assert (url["sslmode"], url["target_session_attrs"]) == ("verify-full", "read-write")
-    assert url["password"] == everything.database_password("auth")
+    assert url["password"] == all_secrets.database_password("auth")
 
 
 def test_every_process_finds_its_keys_in_its_folder(folder: Path) -> None:

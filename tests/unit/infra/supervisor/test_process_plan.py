@@ -89,10 +89,10 @@ def test_the_gateways_url_is_one_that_can_be_opened_here(host: str, url: str) ->
 
 
 def test_mails_are_shown_only_where_nobody_else_can_be_asking() -> None:
-    def shown(**values: Any) -> set[str]:  # noqa: ANN401 - values of any setting
+    def mail_settings(**values: Any) -> set[str]:  # noqa: ANN401 - values of any setting
         return {process.settings.show_mail for process in lay_out(Settings(**values), ports).gateways}
 
-    assert shown() == shown(host="::1") == {"on"}
+    assert mail_settings() == mail_settings(host="::1") == {"on"}
     for elsewhere in (
         {"host": "0.0.0.0"},
         {"smtp_url": "smtp://mail.example.org"},
@@ -100,15 +100,15 @@ def test_mails_are_shown_only_where_nobody_else_can_be_asking() -> None:
         {"trusted_hops": 1},
         {"show_mail": "off"},
     ):
-        assert shown(**elsewhere) == {"off"}, elsewhere
-    assert shown(host="0.0.0.0", show_mail="on") == {"on"}
+        assert mail_settings(**elsewhere) == {"off"}, elsewhere
+    assert mail_settings(host="0.0.0.0", show_mail="on") == {"on"}
 
 
 def test_operators_need_a_second_factor_unless_the_page_is_reached_from_this_machine_alone() -> None:
-    def needed(**values: Any) -> set[str]:  # noqa: ANN401 - values of any setting
+    def totp_settings(**values: Any) -> set[str]:  # noqa: ANN401 - values of any setting
         return {process.settings.operator_totp for process in lay_out(Settings(**values), ports).services}
 
-    assert needed() == needed(host="::1") == needed(smtp_url="smtp://mail.example.org") == {"off"}
+    assert totp_settings() == totp_settings(host="::1") == totp_settings(smtp_url="smtp://mail.example.org") == {"off"}
     for elsewhere in (
         {"host": "0.0.0.0"},
         {"public_url": "https://chat.example.org"},
@@ -116,5 +116,5 @@ def test_operators_need_a_second_factor_unless_the_page_is_reached_from_this_mac
         {"trusted_hops": 1},
         {"operator_totp": "on"},
     ):
-        assert needed(**elsewhere) == {"on"}, elsewhere
-    assert needed(host="0.0.0.0", operator_totp="off") == {"off"}
+        assert totp_settings(**elsewhere) == {"on"}, elsewhere
+    assert totp_settings(host="0.0.0.0", operator_totp="off") == {"off"}

@@ -5,7 +5,7 @@ import pytest
 from projections.engine import Projection
 from projections.engine.definitions import BadDefinition, Kind, parse
 
-ODD = """
+SYNTAX_CASES = """
     -- a comment; with a semicolon, and a quote that's not closed /*
     /* outer; /* inner; */ isn't closed; DROP TABLE {odd}; */
     CREATE TABLE {odd} (id uuid PRIMARY KEY, text text DEFAULT 'a;''b', "a;b" text /* ; */);
@@ -21,12 +21,12 @@ ODD = """
 
 
 def test_a_semicolon_in_quotes_or_comments_ends_no_statement() -> None:
-    ends = [definition.statement.rpartition(" ")[2] for definition in parse(ODD)]
+    ends = [definition.statement.rpartition(" ")[2] for definition in parse(SYNTAX_CASES)]
     assert ends == ["*/)", "$body$", "';'", '("a;b")', "{odd}", "{g}()", "$$"]
 
 
 def test_each_statement_has_a_kind_a_name_and_a_line() -> None:
-    assert [(definition.kind, definition.name, definition.line) for definition in parse(ODD)] == [
+    assert [(definition.kind, definition.name, definition.line) for definition in parse(SYNTAX_CASES)] == [
         (Kind.TABLE, "odd", 4),
         (Kind.FUNCTION, "f", 5),
         (Kind.INDEX, "odd", 8),

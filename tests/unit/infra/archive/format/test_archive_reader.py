@@ -51,7 +51,7 @@ def test_what_was_written_is_read_back(path: Path) -> None:
     read = {
         stream: [stored for block in blocks if block.stream == stream for stored in block.events] for stream in EVENTS
     }
-    assert read == {name: [event(name, number) for number in range(1, n + 1)] for name, n in EVENTS.items()}
+    assert read == {name: [event(name, number) for number in range(1, count + 1)] for name, count in EVENTS.items()}
     assert list(sound_blocks(path, checked.header)) == blocks
 
 
@@ -97,7 +97,7 @@ def flipped(data: bytes, offset: int, bit: int = 3) -> bytes:
 
 
 def test_every_truncation_is_noticed(path: Path) -> None:
-    borders = [sum(map(len, PIECES[:number])) + more for number in range(1, len(PIECES)) for more in (-1, 0, 1)]
+    borders = [sum(map(len, PIECES[:number])) + offset for number in range(1, len(PIECES)) for offset in (-1, 0, 1)]
     for size in {*borders, *range(1, len(SOUND), 7), len(SOUND) - 1}:
         path.write_bytes(SOUND[:size])
         with pytest.raises(OperatorError, match="the file ends here"):
@@ -219,7 +219,7 @@ def altered(sequence: int, **changes: object) -> ArchivedMessage:
     return ArchivedMessage("vestnik.messaging.conversation.c", payload, original.headers)
 
 
-STRANGE = [
+UNREADABLE_EVENTS = [
     (altered(2, schema=99), "message.sent of schema 99, while this release knows schemas up to 1"),
     (altered(2, type="planet.found"), "planet.found, a type that this release does not know"),
     (altered(2, data={"text": 1}), "message.sent of schema 1: "),
@@ -239,7 +239,7 @@ def written(events: list[ArchivedMessage], accepted: Runs | None = None) -> byte
     return file.getvalue()
 
 
-@pytest.mark.parametrize(("kept", "why"), STRANGE)
+@pytest.mark.parametrize(("kept", "why"), UNREADABLE_EVENTS)
 def test_an_event_that_this_release_cannot_read_is_named_and_refused_unless_it_was_accepted(
     path: Path, kept: ArchivedMessage, why: str
 ) -> None:

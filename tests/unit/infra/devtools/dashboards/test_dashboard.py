@@ -23,13 +23,13 @@ def test_the_folder_has_these_dashboards_and_no_others() -> None:
 
 @pytest.mark.parametrize("dashboard", DASHBOARDS, ids=NAMES)
 def test_panels_fill_the_grid_without_overlaps(dashboard: Dashboard) -> None:
-    taken: set[tuple[int, int]] = set()
+    occupied: set[tuple[int, int]] = set()
     for panel in decoded(dashboard)["panels"]:
         at = panel["gridPos"]
         cells = {(x, y) for x in range(at["x"], at["x"] + at["w"]) for y in range(at["y"], at["y"] + at["h"])}
-        assert not cells & taken, panel["title"]
+        assert not cells & occupied, panel["title"]
         assert all(0 <= x < 24 for x, _ in cells), panel["title"]
-        taken |= cells
+        occupied |= cells
 
 
 @pytest.mark.parametrize("dashboard", DASHBOARDS, ids=NAMES)

@@ -156,8 +156,8 @@ class TestRaised:
     def _steps(self, monkeypatch: pytest.MonkeyPatch) -> None:
         self.monkeypatch = monkeypatch
 
-    def step(self, schema: int, **added: object) -> None:
-        self.monkeypatch.setitem(STEPS, (KIND, schema), lambda data: data | added)
+    def step(self, schema: int, **fields: object) -> None:
+        self.monkeypatch.setitem(STEPS, (KIND, schema), lambda data: data | fields)
 
     def test_a_raised_schema_with_its_step_passes(self) -> None:
         self.step(1, count=1)

@@ -77,10 +77,10 @@ def test_what_is_only_added_with_a_default_passes(before: dict[str, Field], adde
 @_PATIENT
 @given(fields(), st.data())
 def test_every_field_that_goes_is_named(before: dict[str, Field], data: st.DataObject) -> None:
-    gone = data.draw(st.sets(st.sampled_from(sorted(before)))) if before else set()
-    remaining = [field for name, field in before.items() if name not in gone]
+    removed = data.draw(st.sets(st.sampled_from(sorted(before)))) if before else set()
+    remaining = [field for name, field in before.items() if name not in removed]
     named = {line.split("`")[1] for line in breaking_lines(event(*before.values()), event(*remaining))}
-    assert named == gone
+    assert named == removed
 
 
 @_PATIENT

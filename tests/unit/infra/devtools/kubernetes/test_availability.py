@@ -47,12 +47,12 @@ def test_the_servers_are_three_and_the_streams_have_as_many_replicas() -> None:
 
 def test_postgresql_accepts_the_connections_of_all_replicas_during_a_rollout() -> None:
     manifests = built("three-zones")
-    most = {
+    most_replicas = {
         autoscaler["metadata"]["name"]: autoscaler["spec"]["maxReplicas"]
         for autoscaler in of_kind(manifests, "HorizontalPodAutoscaler")
     }
     # The pool, one for each read model, and those that wait for notices and watch the server.
     connections = {service: 8 + len(owned_by(service)) + 2 for service in SERVICES}
-    total = sum((most.get(service, 1) + 1) * number for service, number in connections.items())
+    total = sum((most_replicas.get(service, 1) + 1) * number for service, number in connections.items())
     parameters = of_kind(manifests, "Cluster")[0]["spec"]["postgresql"]["parameters"]
     assert total <= int(parameters["max_connections"])

@@ -51,8 +51,8 @@ def permitted_calls() -> set[Connection]:
         callee = REGISTRY[method.split(".")[1]]
         calls |= {(caller, callee.name, callee.port) for caller in callers}
     calls |= {(OPERATOR, name, REGISTRY[name].port) for name in RPC_SERVICES if name != OPERATOR}
-    rest = REGISTRY["profile"]
-    return calls | {(caller, name, rest.rest_port) for caller, name, _ in calls if name == rest.name}
+    profile = REGISTRY["profile"]
+    return calls | {(caller, name, profile.rest_port) for caller, name, _ in calls if name == profile.name}
 
 
 def one_way(manifests: list[Manifest], direction: str) -> set[Connection]:

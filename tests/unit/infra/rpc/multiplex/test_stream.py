@@ -32,45 +32,45 @@ class Stream:
         self.messages.append(data[5:])
 
 
-async def sent(box: SendQueue, stream: Stream) -> list[bytes]:
-    box.close()
+async def sent(queue: SendQueue, stream: Stream) -> list[bytes]:
+    queue.close()
     async with asyncio.timeout(WITHIN):
-        await box.send_to(cast(Any, stream))
+        await queue.send_to(cast(Any, stream))
     return stream.messages
 
 
 async def test_what_is_ready_together_goes_out_as_one_message() -> None:
-    box = SendQueue()
+    queue = SendQueue()
     for number in range(5):
-        box.put(number, b"%d" % number)
-    assert await sent(box, Stream()) == [b"01234"]
+        queue.put(number, b"%d" % number)
+    assert await sent(queue, Stream()) == [b"01234"]
 
 
 async def test_a_withdrawn_message_is_not_sent() -> None:
-    box = SendQueue()
+    queue = SendQueue()
     for number in range(3):
-        box.put(number, b"%d" % number)
-    assert box.take_back(1)
-    assert not box.take_back(1)
-    assert await sent(box, Stream()) == [b"02"]
-    assert not box.take_back(0)
+        queue.put(number, b"%d" % number)
+    assert queue.take_back(1)
+    assert not queue.take_back(1)
+    assert await sent(queue, Stream()) == [b"02"]
+    assert not queue.take_back(0)
 
 
 async def test_a_message_is_not_larger_than_it_must_be(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(send_queue, "_LARGEST", 10)
-    box = SendQueue()
+    queue = SendQueue()
     for number, length in enumerate((4, 4, 4, 30, 1, 1)):
-        box.put(number, b"%d" % number * length)
-    assert [len(message) for message in await sent(box, Stream())] == [8, 4, 30, 2]
+        queue.put(number, b"%d" % number * length)
+    assert [len(message) for message in await sent(queue, Stream())] == [8, 4, 30, 2]
 
 
 async def test_a_full_queue_has_room_again_after_it_was_sent(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(send_queue, "_MOST", 10)
-    box, stream = SendQueue(), Stream()
+    queue, stream = SendQueue(), Stream()
     stream.open.clear()
-    box.put(1, b"x" * 11)
-    waiting_for_room = asyncio.create_task(box.room())
-    sending = asyncio.create_task(sent(box, stream))
+    queue.put(1, b"x" * 11)
+    waiting_for_room = asyncio.create_task(queue.room())
+    sending = asyncio.create_task(sent(queue, stream))
     await asyncio.sleep(0)
     assert not waiting_for_room.done()
     stream.open.set()
@@ -84,10 +84,10 @@ async def test_a_stream_that_was_reset_ends_the_sending() -> None:
         async def send_data(self, data: bytes) -> None:
             raise StreamClosedError(1)
 
-    box = SendQueue()
-    box.put(1, b"x")
+    queue = SendQueue()
+    queue.put(1, b"x")
     with pytest.raises(StreamTerminatedError):
-        await sent(box, Closed())
+        await sent(queue, Closed())
 
 
 async def test_calls_are_over_in_the_order_of_their_deadlines_and_those_that_have_ended_never() -> None:

@@ -28,7 +28,7 @@ async def turns_at(items: int) -> list[list[int]]:
 
     other = asyncio.create_task(take_turns())
     try:
-        return [[turns for _ in part] async for part in in_slices(range(items))]
+        return [[turns for _ in loop_slice] async for loop_slice in in_slices(range(items))]
     finally:
         other.cancel()
 
@@ -43,4 +43,4 @@ async def test_a_computation_of_one_slice_is_not_interrupted() -> None:
 
 
 async def test_every_item_is_yielded_once_and_in_order() -> None:
-    assert [item async for part in in_slices(iter("abcdefg")) for item in part] == list("abcdefg")
+    assert [item async for loop_slice in in_slices(iter("abcdefg")) for item in loop_slice] == list("abcdefg")

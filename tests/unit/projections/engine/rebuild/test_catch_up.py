@@ -23,9 +23,9 @@ class Hanging:
 
 
 async def test_a_cutover_that_is_cancelled_leaves_no_step_behind() -> None:
-    anything = cast(Any, None)
+    unused = cast(Any, None)
     filling = cast(Any, SimpleNamespace(position=Position({"CONTACT": 1})))
-    catch_up = CatchUp(anything, anything, filling, anything, anything, ignore_progress)
+    catch_up = CatchUp(unused, unused, filling, unused, unused, ignore_progress)
     pipeline = Hanging()
     attempt = asyncio.create_task(catch_up._catch_up_to(cast(Any, pipeline), Position({"CONTACT": 2})))
     await pipeline.begun.wait()

@@ -23,8 +23,8 @@ async def test_a_runner_stops_although_its_cancelled_query_ended_with_an_error_o
             raise OperationalError("the connection is closed") from None
 
     monkeypatch.setattr(Runner, "_take_part", query)
-    nothing = cast(Any, None)
-    running = asyncio.create_task(Runner(Friends, nothing, "", nothing, nothing).run())
+    unused = cast(Any, None)
+    running = asyncio.create_task(Runner(Friends, unused, "", unused, unused).run())
     await query_started.wait()
     running.cancel()
     done, _ = await asyncio.wait({running}, timeout=30)

@@ -24,13 +24,13 @@ class State:
 
     def __init__(
         self,
-        left: dict[str, int],
+        unapplied: dict[str, int],
         oldest: dict[str, datetime],
         *,
         read_at: datetime = EVENING,
         is_counted: bool = True,
     ) -> None:
-        self._left = left
+        self._left = unapplied
         self._read_at = read_at
         self._oldest = oldest
         self.is_counted = is_counted

@@ -134,9 +134,9 @@ def test_a_deletion_by_a_part_of_the_key_does_not_visit_rows_deleted_earlier() -
         write.upsert("rows", key={"a": 1, "b": number}, set={"number": 1})
         write.delete_all("rows", key={"a": 1})
         rows.merge(write.changes)
-    everything, singly = rows.groups()
-    assert (everything.shape.action, everything.keys) == (RowAction.DELETE_ALL, [(1,)])
-    assert (singly.shape.action, len(singly.keys)) == (RowAction.DELETE, 3_000)
+    delete_all, deletions = rows.groups()
+    assert (delete_all.shape.action, delete_all.keys) == (RowAction.DELETE_ALL, [(1,)])
+    assert (deletions.shape.action, len(deletions.keys)) == (RowAction.DELETE, 3_000)
 
 
 def test_keys_that_mean_the_same_are_one_row() -> None:
