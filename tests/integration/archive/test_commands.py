@@ -16,7 +16,7 @@ from infra.cli.output.progress_bar import Bar
 from infra.runtime.run_file import NotRunning
 from tests.integration.archive.test_killed_commands import start
 from tests.unit.infra.archive.conftest import event, export, pieces
-from tests.unit.infra.archive.format.test_archive_reader import strange, written
+from tests.unit.infra.archive.format.test_archive_reader import altered, written
 
 
 def run(data_dir: Path, *arguments: str) -> Result:
@@ -82,7 +82,7 @@ def test_an_export_goes_through_a_pipe_and_does_not_replace_a_file_unasked(tmp_p
 
 def test_an_export_that_cannot_be_imported_fails_and_names_the_events(tmp_path: Path) -> None:
     data_dir, path, again = tmp_path / "data", tmp_path / "export", tmp_path / "again"
-    path.write_bytes(written([event("MESSAGING", 1), strange(2, schema=9)]))
+    path.write_bytes(written([event("MESSAGING", 1), altered(2, schema=9)]))
     refused = run(data_dir, "import", str(path), "--reason", "a test")
     assert refused.exit_code == 1
     assert "--allow-unreadable" in str(refused.exception)
