@@ -72,13 +72,20 @@ class Client(FailoverClient):
         """As the library's, which leaves out a step with TLS: asyncio's protocol never gets its transport.
 
         Then it reads without flow control, and asyncio warns of the end of each connection.
+
+        Raises:
+            ConnectionResetError: the connection is lost already.
         """
         await super()._process_connect_init()
         if not isinstance(self._transport, TcpTransport) or self._transport._io_writer is None:
             return
         transport = self._transport._io_writer.transport
-        if transport.get_extra_info("sslcontext") is not None:
-            transport.get_protocol().connection_made(transport)
+        if transport.get_extra_info("sslcontext") is None:
+            return
+        protocol = transport.get_protocol()
+        if protocol is None:
+            raise ConnectionResetError("the connection was lost while it was made")
+        protocol.connection_made(transport)
 
     def _requires_tls(self) -> bool:
         return self._tls.is_required or any(server.uri.scheme == "tls" for server in self._server_pool)

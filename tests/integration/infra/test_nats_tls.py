@@ -12,6 +12,8 @@ import msgspec
 import pytest
 from eventsourcing.persistence import OperationalError
 from eventsourcing.utils import Environment
+from nats.aio.client import Client as NATS
+from nats.aio.transport import TcpTransport
 
 from infra.embedded.child_process import Child
 from infra.embedded.nats_server import NatsServer
@@ -103,6 +105,31 @@ async def test_an_encrypted_connection_that_the_server_ends_is_no_warning_of_asy
                 await asyncio.sleep(0.02)
         await nc.close()
     assert "eof_received" not in caplog.text
+
+
+async def test_a_connection_that_is_lost_while_it_is_made_is_made_again(
+    tmp_path: Path, authority: Authority, client_pair: Pair, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    begin, lost = NATS._process_connect_init, list[object]()
+
+    async def lose_the_first(client: NATS) -> None:
+        await begin(client)
+        if lost:
+            return
+        assert isinstance(client._transport, TcpTransport)
+        assert client._transport._io_writer is not None
+        transport = client._transport._io_writer.transport
+        lost.append(transport)
+        # As in the moment in which the answer and the end of the connection are read together.
+        monkeypatch.setattr(transport, "get_protocol", lambda: None)
+        transport.abort()
+
+    monkeypatch.setattr(NATS, "_process_connect_init", lose_the_first)
+    async with serving(TlsNatsServer(tmp_path / "nats", authority, authority.issue("server"))) as server:
+        nc = await connect_nats(settings_of(server, authority, client_pair), "auth-test", patience=PATIENCE)
+        await nc.flush()
+        await nc.close()
+    assert lost
 
 
 async def test_the_reason_of_a_tls_failure_is_reported(tmp_path: Path, authority: Authority, client_pair: Pair) -> None:
