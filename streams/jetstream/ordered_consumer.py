@@ -138,6 +138,8 @@ class Consumer:
             # Best effort: otherwise the server deletes it when it is inactive for long enough.
             if self._nc.is_connected:
                 await self._nc.publish(f"$JS.API.CONSUMER.DELETE.{self._stream}.{self._name}", b"")
+        # The library's subscription is freed by the garbage collector alone, and refers to this object.
+        self._arrived.clear()
 
     async def receive(self, limit: int, *, patience: float) -> list[Message]:
         """The next messages, up to `limit`; an empty list is a sign of life from the server, or a new position.

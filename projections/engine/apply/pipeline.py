@@ -83,6 +83,9 @@ class Pipeline:
             try:
                 await asyncio.gather(*tasks, return_exceptions=True)
             finally:
+                # A failed task refers to its error, whose traceback refers to this pipeline: everything that was read
+                # would wait for a full pass of the garbage collector, and a failure may repeat every second.
+                self._reading = self._writing = None
                 await self._sources.__aexit__(kind, error, trace)
 
     async def step(self, timeout: float | None = None) -> Batch | None:

@@ -89,6 +89,8 @@ class Sources:
         for task in self._tasks:
             task.cancel()
         await asyncio.gather(*self._tasks, return_exceptions=True)
+        # Their errors refer to what was read, and to this object.
+        self._tasks.clear()
 
     def take_turns(self, in_turns: bool) -> None:
         """Sets whether to request more only after all messages were taken, so that server and client alternate.

@@ -1,11 +1,15 @@
 """A projection whose code fails: it reports that, lets no caller wait, and recovers when the cause is gone."""
 
 import asyncio
+import gc
+import logging
 
 from nats.aio.client import Client
 
 from contracts.subjects import MESSAGING
+from contracts.values.ids import new_id
 from projections.engine import Projection
+from projections.engine.apply.batch import Batch
 from projections.engine.reading.shared_reader import SharedReaders
 from projections.engine.running import last_errors
 from projections.engine.running.runner import Runner
@@ -13,8 +17,20 @@ from projections.engine.status.status import ProjectionStatus, projection_status
 from projections.engine.storage.connections import connect
 from projections.engine.waiting.position_waiter import PositionWaiter
 from tests.fix_postgres import Pool
-from tests.integration.projections.event_writer import PATIENCE, Opened, until_ready
+from tests.integration.projections.event_writer import PATIENCE, Opened, Writer, until_ready
 from tests.integration.projections.sample_projection import Letters
+
+# Counts attempts also of transactions that are rolled back.
+_WITHOUT_SPACE = """
+    CREATE SEQUENCE attempts;
+    GRANT ALL ON SEQUENCE attempts TO public;
+    CREATE FUNCTION refuse() RETURNS trigger LANGUAGE plpgsql AS $$
+    BEGIN
+        PERFORM nextval('attempts');
+        RAISE 'could not extend file' USING ERRCODE = 'disk_full';
+    END $$;
+    CREATE TRIGGER refuses BEFORE INSERT ON {table} FOR EACH ROW EXECUTE FUNCTION refuse()
+"""
 
 
 class Refused(Projection):
@@ -74,6 +90,32 @@ async def test_only_the_active_replica_says_whether_a_projection_fails(
         await last_errors.recovered(conn, Letters.name, Letters.version)
         await standby._stand_by(conn)
         assert not standby.failed
+
+
+async def test_what_failed_attempts_have_read_is_not_kept(streams: Client, run: Opened, pool: Pool) -> None:
+    await until_ready(await run(Letters))
+    async with pool.connection() as conn:
+        await conn.execute(_WITHOUT_SPACE.format(table="letters_texts_v1_b1"))
+    # A captured record would keep its error, and with it the frames of the attempt.
+    logging.disable(logging.WARNING)
+    gc.collect()
+    gc.disable()
+    before = _batches()
+    try:
+        await Writer(streams).fill([new_id()], 500)
+        async with asyncio.timeout(PATIENCE), pool.connection() as conn:
+            while (await (await conn.execute("SELECT last_value FROM attempts")).fetchone() or (0,))[0] < 6:
+                await asyncio.sleep(0.02)
+        # Those of the current attempt.
+        assert _batches() - before <= 2
+    finally:
+        gc.enable()
+        logging.disable(logging.NOTSET)
+
+
+def _batches() -> int:
+    """The number of batches in memory, whether or not they can still be reached."""
+    return sum(isinstance(thing, Batch) for thing in gc.get_objects())
 
 
 async def until_state(projection: type[Projection], state: str, pool: Pool, streams: Client) -> ProjectionStatus:
