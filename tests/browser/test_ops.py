@@ -64,6 +64,8 @@ async def test_an_operator_sees_the_streams_move(devices: Devices, api: Api) -> 
     await fresh.get_by_role("button").first.click()
     await expect(fresh.locator(".json")).to_contain_text(sent["message_id"])
     await expect(fresh.locator(".json")).to_contain_text("•••")
+    # As it looks: a name and its value are on one line.
+    assert '\n  "stream": "MESSAGING",\n' in await fresh.locator(".json").inner_text()
     await fresh.get_by_role("button", name="Only this aggregate").click()
     await expect(page.locator(".event .which").last).to_have_text(sent["conversation_id"])
     assert await page.locator(".event", has_not_text=sent["conversation_id"]).count() == 0

@@ -9,7 +9,7 @@ export function json(value, label) {
   const node = el("pre", { class: "json", tabindex: "0", role: "region", aria: { label } });
   let done = 0;
   for (const match of text.matchAll(PARTS)) {
-    node.append(text.slice(done, match.index), el("span", { class: match[2] ? "key" : match[1] ? "text" : "value" }, match[0]));
+    node.append(text.slice(done, match.index), el("span", { class: match[2] ? "property" : match[1] ? "text" : "value" }, match[0]));
     done = match.index + match[0].length;
   }
   node.append(text.slice(done));
