@@ -20,7 +20,7 @@ export function actionButton(text, work, kind = "") {
   } }, text);
 }
 
-/** Accepts or declines somebody's request; `answered` is called afterwards. */
+/** The buttons that accept or decline a user's request; `answered` runs after either. */
 export function answerButtons(store, id, answered = async () => {}) {
   return [
     actionButton(t("accept"), () => store.friends.add(id).then(answered), "primary"),

@@ -27,7 +27,7 @@ export function peopleView(store) {
     }
     try {
       const page = await api.get(`/v1/profiles?limit=20&query=${encodeURIComponent(query)}`);
-      if (turn !== turns) return; // somebody has typed on
+      if (turn !== turns) return; // the query has changed since
       profiles = page.items.filter((profile) => profile.user_id !== store.me.user_id);
       store.profiles.remember(...profiles);
       problem.textContent = "";
